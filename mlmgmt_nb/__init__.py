@@ -1,0 +1,29 @@
+"""mlmgmt-nb: manage and serve machine-learning models from the notebook.
+
+`connect()` gives a session with the Model Management API; without arguments it finds the user's embedded service or starts
+it. Importing this package is cheap: everything is loaded when first used (the scoring runtime, which ships into images with
+this file, needs no more of it than the version).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlmgmt_nb.client import Workspace, connect
+
+__all__ = ["Workspace", "__version__", "connect"]
+
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name in {"connect", "Workspace"}:
+        from mlmgmt_nb import client
+
+        return getattr(client, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

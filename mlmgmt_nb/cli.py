@@ -1,0 +1,119 @@
+"""The shell command `mlmgmt`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from mlmgmt_nb import __version__, local
+from mlmgmt_nb.errors import MlmgmtError
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command line; gives the exit code: 0, or 1 with the error on standard error."""
+    arguments = _parser().parse_args(argv)
+    try:
+        code: int = arguments.run(arguments)
+    except MlmgmtError as error:
+        print(f"mlmgmt: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="mlmgmt", description="Manage and serve machine-learning models.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    serve = commands.add_parser("serve", help="run the Model Management service here, until Ctrl-C")
+    _add_home(serve)
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    serve.add_argument("--port", type=int, help="port of the API (default: the last one, or any free one)")
+    serve.add_argument("--account", default="default", help="account that the base URL names (default: %(default)s)")
+    serve.add_argument("--public-url", metavar="URL", help="origin under which clients reach the service, if not this one")
+    serve.add_argument("--start-timeout", type=float, default=300.0, metavar="SECONDS", help="longest time for init()")
+    serve.add_argument("--detached", action="store_true", help=argparse.SUPPRESS)
+    serve.set_defaults(run=_serve)
+
+    status = commands.add_parser("status", help="show the service of the state folder")
+    _add_home(status)
+    status.add_argument("-o", "--output", choices=("text", "json"), default="text", help="form of the output")
+    status.set_defaults(run=_status)
+
+    stop = commands.add_parser("stop", help="stop the service of the state folder, and with it what it serves")
+    _add_home(stop)
+    stop.set_defaults(run=_stop)
+
+    demo = commands.add_parser("demo", help="train a model, register it, serve it and score it")
+    _add_home(demo)
+    demo.set_defaults(run=_demo)
+    return parser
+
+
+def _add_home(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--home", type=Path, help="state folder (default: MLMGMT_HOME, or the user's data folder)")
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    # Loaded here: the other commands need no service.
+    from mlmgmt_nb.service.server import serve
+    from mlmgmt_nb.service.settings import Settings
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    settings = Settings(
+        home=local.state_folder(arguments.home),
+        host=arguments.host,
+        port=arguments.port,
+        account=arguments.account,
+        public_url=arguments.public_url,
+        start_timeout=arguments.start_timeout,
+    )
+    serve(settings, on_ready=lambda url: None if arguments.detached else print(f"{url}\nCtrl-C stops it.", flush=True))
+    return 0
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    endpoint = local.find(arguments.home)
+    if endpoint is None:
+        raise MlmgmtError(
+            f"No service runs on the state folder {local.state_folder(arguments.home)}.",
+            fix="connect() starts it when it is needed; mlmgmt serve runs it here.",
+        )
+    known = {
+        "baseUrl": endpoint.base_url,
+        "pid": endpoint.pid,
+        "home": str(endpoint.home),
+        "tokenFile": str(endpoint.token_file),
+        "version": endpoint.version,
+    }
+    if arguments.output == "json":
+        print(json.dumps(known, indent=2))
+    else:
+        print("\n".join(f"{name:<10} {value}" for name, value in known.items()))
+    return 0
+
+
+def _stop(arguments: argparse.Namespace) -> int:
+    endpoint = local.find(arguments.home)
+    local.stop(arguments.home)
+    print("No service was running." if endpoint is None else f"Stopped the service (process {endpoint.pid}).")
+    return 0
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from mlmgmt_nb import demo
+
+    demo.run(home=arguments.home)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

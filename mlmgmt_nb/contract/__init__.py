@@ -1,0 +1,53 @@
+"""The Model Management API as data: types, limits, and the table of operations. Nothing here does I/O."""
+
+from mlmgmt_nb.contract.limits import API_VERSION
+from mlmgmt_nb.contract.operations import ACCOUNT_PATH, OPERATIONS, Operation
+from mlmgmt_nb.contract.resources import (
+    Asset,
+    AsyncOperationState,
+    AsyncOperationStatus,
+    AuthKeys,
+    AutoScaler,
+    ComputeResource,
+    ContainerResourceReservation,
+    Deployment,
+    ErrorDetail,
+    ErrorResponse,
+    Image,
+    ImageRequest,
+    Manifest,
+    Model,
+    ModelDataCollection,
+    ServiceCreateRequest,
+    ServiceRegenerateKeyRequest,
+    ServiceResponse,
+    ServiceUpdateRequest,
+    TargetRuntime,
+)
+
+__all__ = [
+    "ACCOUNT_PATH",
+    "API_VERSION",
+    "OPERATIONS",
+    "Asset",
+    "AsyncOperationState",
+    "AsyncOperationStatus",
+    "AuthKeys",
+    "AutoScaler",
+    "ComputeResource",
+    "ContainerResourceReservation",
+    "Deployment",
+    "ErrorDetail",
+    "ErrorResponse",
+    "Image",
+    "ImageRequest",
+    "Manifest",
+    "Model",
+    "ModelDataCollection",
+    "Operation",
+    "ServiceCreateRequest",
+    "ServiceRegenerateKeyRequest",
+    "ServiceResponse",
+    "ServiceUpdateRequest",
+    "TargetRuntime",
+]

@@ -1,0 +1,250 @@
+"""The ASGI application: who may ask, which handler answers, and errors as `ErrorResponse`.
+
+Routes come from the contract's table; `extensions` holds what the API page does not have. Handlers are plain functions and
+run in threads; only those that stream (artifact uploads) are coroutines.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+import re
+import sqlite3
+import uuid
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, cast
+from urllib.parse import quote
+
+import msgspec
+from sqlalchemy.exc import OperationalError
+
+from mlmgmt_nb.contract import OPERATIONS, Operation
+from mlmgmt_nb.contract.operations import API_VERSION_PARAMETER
+from mlmgmt_nb.service.backend import Backend
+from mlmgmt_nb.service.http import Receive, Reply, Request, Scope, Send
+from mlmgmt_nb.service.problems import Problem, bad_field, invalid
+
+__all__ = ["App", "Call", "Handler"]
+
+log = logging.getLogger(__name__)
+
+
+class Call(msgspec.Struct):
+    """What a handler is given.
+
+    Attributes:
+        backend: the parts of the service.
+        account: the account, as one word; rows of different accounts never meet.
+        base_url: absolute URL of the account, ending in `/accounts/NAME`.
+        id: the `{id}` of the path, or "".
+        query: the parameters of the query, checked.
+        body: the decoded body, or None.
+        request: the request itself.
+        rest: the segments of the path after those that the route names.
+    """
+
+    backend: Backend
+    account: str
+    base_url: str
+    id: str
+    query: dict[str, str]
+    body: Any
+    request: Request
+    rest: tuple[str, ...] = ()
+
+
+Handler = Callable[[Call], Any]
+Route = Mapping[str, tuple[Operation | None, Handler]]
+
+
+def _routes(handlers: Mapping[str, Handler]) -> dict[tuple[str, ...], dict[str, tuple[Operation | None, Handler]]]:
+    """Path pattern after the account -> method -> operation and handler."""
+    routes: dict[tuple[str, ...], dict[str, tuple[Operation | None, Handler]]] = {}
+    for operation in OPERATIONS.values():
+        pattern = tuple(operation.path.strip("/").split("/"))
+        routes.setdefault(pattern, {})[operation.method] = (operation, handlers[operation.id])
+    return routes
+
+
+class App:
+    """The application.
+
+    Args:
+        backend: the parts of the service.
+        handlers: a handler for each operation of the contract, by id.
+        extensions: further handlers, by path pattern after the account and method; `{id}` stands for a resource, a final
+            `*` for any number of segments.
+        token: the bearer token that every request must carry.
+        hosts: the values of `Host` (without port) that the service answers to; others are refused, so that a web page in
+            the user's browser cannot reach it by a name of its own.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        handlers: Mapping[str, Handler],
+        extensions: Mapping[tuple[str, ...], Mapping[str, Handler]],
+        token: str,
+        hosts: frozenset[str],
+    ) -> None:
+        self._backend = backend
+        self._routes = _routes(handlers)
+        for pattern, methods in extensions.items():
+            self._routes.setdefault(pattern, {}).update({method: (None, h) for method, h in methods.items()})
+        self._token = token.encode()
+        self._hosts = hosts
+        self._threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="request")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        request = Request(scope, receive)
+        try:
+            reply = await self._answer(request)
+        except Problem as problem:
+            reply = Reply.of(problem)
+        except ConnectionResetError:
+            return
+        except OperationalError as error:
+            reply = Reply.of(_storage_problem(error))
+        except Exception as error:  # noqa: BLE001 - the last resort: logged whole, answered without inner details
+            reply = Reply.of(_unexpected(error))
+        reply.headers.setdefault("x-ms-request-id", str(uuid.uuid4()))
+        if given := request.headers.get("x-ms-client-request-id"):
+            reply.headers["x-ms-client-request-id"] = given
+        await reply.send(send, head=request.method == "HEAD")
+
+    async def _answer(self, request: Request) -> Reply:
+        self._admit(request)
+        account, segments = _account(request)
+        if segments is None:
+            return _about(request, self._backend)
+        pattern, resource_id, rest = _match(segments, self._routes)
+        methods = self._routes[pattern]
+        if request.method not in methods:
+            raise Problem(
+                405,
+                "MethodNotAllowed",
+                f"{request.method} is not a method of this resource; it has {', '.join(sorted(methods))}.",
+                headers={"allow": ", ".join(sorted(methods))},
+            )
+        operation, handler = methods[request.method]
+        call = Call(
+            backend=self._backend,
+            account=account,
+            base_url=self._base_url(request),
+            id=resource_id,
+            query=_query(request, operation) if operation else request.query(),
+            body=await _body(request, operation) if operation and operation.body else None,
+            request=request,
+            rest=rest,
+        )
+        if asyncio.iscoroutinefunction(handler):
+            return cast(Reply, await handler(call))
+        return await asyncio.get_running_loop().run_in_executor(self._threads, handler, call)
+
+    def _admit(self, request: Request) -> None:
+        """Refuses foreign hosts and origins, and whoever has not the token."""
+        for header in ("host", "origin"):
+            value = request.headers.get(header)
+            if value is not None and _host_name(value) not in self._hosts:
+                raise Problem(403, "ForeignHost", f"Requests with the {header} {value!r} are not answered here.")
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        # Both are compared in full, so that the time taken tells nothing about the token.
+        if scheme.lower() != "bearer" or not hmac.compare_digest(token.strip().encode("latin-1"), self._token):
+            raise Problem(
+                401,
+                "Unauthorized",
+                "The bearer token is missing or wrong; it is in the file 'token' of the service's state folder.",
+                headers={"www-authenticate": "Bearer"},
+            )
+
+    def _base_url(self, request: Request) -> str:
+        origin = self._backend.settings.public_url or f"http://{request.headers['host']}"
+        return origin + "/" + "/".join(quote(segment, safe="") for segment in request.segments[:7])
+
+
+def _about(request: Request, backend: Backend) -> Reply:
+    """`GET /`: which service this is; how those who look for it know that they found it."""
+    if request.method != "GET":
+        raise Problem(405, "MethodNotAllowed", "The root has GET only.", headers={"allow": "GET"})
+    return Reply(200, backend.about())
+
+
+def _host_name(value: str) -> str:
+    """`http://[::1]:80` -> `::1`; `localhost:80` -> `localhost`."""
+    authority = value.rpartition("://")[2].rstrip("/")
+    found = re.fullmatch(r"\[([^\]]*)\](?::\d*)?|([^:]*)(?::\d*)?", authority)
+    return (found[1] or found[2] or "").lower() if found else ""
+
+
+def _account(request: Request) -> tuple[str, tuple[str, ...] | None]:
+    """The account of a request and the segments after it; None in their place for the root."""
+    match request.segments:
+        case ("",):
+            return "", None
+        case ("api", "subscriptions", subscription, "resourceGroups", group, "accounts", name, *rest) if rest:
+            return "/".join(quote(part, safe="") for part in (subscription, group, name)), tuple(rest)
+    raise Problem(404, "NoSuchPath", "There is nothing at this path; the API is under /api/subscriptions/....")
+
+
+def _match(
+    segments: tuple[str, ...], routes: Mapping[tuple[str, ...], Any]
+) -> tuple[tuple[str, ...], str, tuple[str, ...]]:
+    """The pattern that fits, the `{id}` in it and what its `*` stands for."""
+    if segments in routes:
+        return segments, "", ()
+    with_id = (segments[0], "{id}", *segments[2:])
+    if len(segments) > 1 and segments[1] and with_id in routes:
+        return with_id, segments[1], ()
+    if (segments[0], "*") in routes:
+        return (segments[0], "*"), "", segments[1:]
+    raise Problem(404, "NoSuchPath", f"There is nothing at /{'/'.join(segments)} in an account.")
+
+
+def _query(request: Request, operation: Operation) -> dict[str, str]:
+    given = request.query()
+    values: dict[str, str] = {}
+    for parameter in (API_VERSION_PARAMETER, *operation.query):
+        if parameter.name in given:
+            try:
+                values[parameter.name] = msgspec.convert(given[parameter.name], parameter.type)
+            except msgspec.ValidationError as error:
+                raise invalid(error, parameter.name) from None
+        elif parameter.required:
+            raise bad_field(parameter.name, f"missing; add ?{parameter.name}={parameter.example}.", "Missing")
+    return values
+
+
+async def _body(request: Request, operation: Operation) -> Any:
+    raw = await request.json()
+    if not raw.strip():
+        raise bad_field("$", f"the body is empty; send the {operation.body_name} as JSON.", "Missing")
+    try:
+        return msgspec.json.decode(raw, type=operation.body)
+    except msgspec.ValidationError as error:
+        raise invalid(error) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise bad_field("$", f"not JSON: {error}.", "InvalidJson") from None
+
+
+def _storage_problem(error: OperationalError) -> Problem:
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    if code == sqlite3.SQLITE_FULL:
+        return Problem(507, "DiskFull", "The disk of the service is full; nothing was changed. Free some space and try again.")
+    if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+        return Problem(503, "StoreBusy", "The store is busy; nothing was changed. Try again.", headers={"retry-after": "1"})
+    return _unexpected(error)
+
+
+def _unexpected(error: Exception) -> Problem:
+    request_id = str(uuid.uuid4())
+    log.error("request %s failed", request_id, exc_info=error)
+    return Problem(
+        500,
+        "InternalError",
+        f"The service failed ({type(error).__name__}); its log has the details under {request_id}.",
+        headers={"x-ms-request-id": request_id},
+    )

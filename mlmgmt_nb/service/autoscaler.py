@@ -1,0 +1,58 @@
+"""How many replicas an autoscaled service should have: a pure decision, made again each refresh period.
+
+Utilization is busy slots over offered slots, smoothed. It goes up at once, and down one replica at a time after the load
+has stayed low for a while; never past the minimum and maximum. A service that may go down to none is woken by a request.
+"""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+
+from mlmgmt_nb.service.compute.base import Load
+from mlmgmt_nb.service.specs import Scaling
+
+__all__ = ["ScaleState", "decide"]
+
+SMOOTHING = 0.5
+"""Weight of the newest sample when the load falls; a rise counts in full."""
+CALM_SECONDS = 30.0
+"""How long a lower number must have been enough before one replica is taken away."""
+
+
+class ScaleState(msgspec.Struct, frozen=True, kw_only=True):
+    """Between decisions: the smoothed number of busy slots, when it was decided last, and since when fewer would do."""
+
+    replicas: int
+    busy: float = 0.0
+    decided: float = float("-inf")
+    calm_since: float | None = None
+
+
+def decide(state: ScaleState, scaling: Scaling, load: Load, slots: int, now: float, *, knocked: bool) -> ScaleState:
+    """The state after the sample of this moment.
+
+    Args:
+        load: of the ready replicas together.
+        slots: requests that one replica accepts at once.
+        knocked: a request waits, and there is no replica.
+        now: seconds on a monotonic clock.
+    """
+    if knocked and state.replicas == 0:
+        return ScaleState(replicas=max(1, scaling.minimum), decided=now)
+    if now - state.decided < scaling.refresh_seconds:
+        return state
+    busy = load.busy if load.busy >= state.busy else SMOOTHING * load.busy + (1 - SMOOTHING) * state.busy
+    busy = 0.0 if busy < 1e-3 else busy
+    # A target of 0 % means: never busy if it can be helped.
+    needed = math.ceil(busy / (slots * scaling.target)) if scaling.target else (scaling.maximum if busy else 0)
+    needed = min(max(needed, scaling.minimum), scaling.maximum)
+    replicas, calm_since = min(max(state.replicas, scaling.minimum), scaling.maximum), state.calm_since
+    if needed >= replicas:
+        replicas, calm_since = needed, None
+    elif calm_since is None:
+        calm_since = now
+    elif now - calm_since >= CALM_SECONDS:
+        replicas, calm_since = replicas - 1, now
+    return ScaleState(replicas=replicas, busy=busy, decided=now, calm_since=calm_since)

@@ -1,0 +1,151 @@
+"""The parts of a service, put together: what the handlers of the API work with."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+
+from sqlalchemy import Connection, delete, insert, select
+
+from mlmgmt_nb import __version__
+from mlmgmt_nb.contract import ServiceCreateRequest
+from mlmgmt_nb.service import schema
+from mlmgmt_nb.service.artifacts import ArtifactStore
+from mlmgmt_nb.service.building.builder import Builder, build_log
+from mlmgmt_nb.service.building.environments import Environments
+from mlmgmt_nb.service.building.fetch import Fetcher
+from mlmgmt_nb.service.compute.base import Compute
+from mlmgmt_nb.service.compute.local import LocalCompute, end_process
+from mlmgmt_nb.service.home import Home
+from mlmgmt_nb.service.logs import Log
+from mlmgmt_nb.service.problems import conflict, not_found
+from mlmgmt_nb.service.settings import Settings
+from mlmgmt_nb.service.specs import cpus, memory_bytes, replica_bounds
+from mlmgmt_nb.service.store import Store
+from mlmgmt_nb.service.supervisor import Supervisor, service_log
+
+__all__ = ["Backend"]
+
+log = logging.getLogger(__name__)
+
+LOCAL = "local"
+"""Id of the compute that every service has."""
+
+
+class Backend:
+    """A service without its HTTP: store, artifacts, builder and supervisor on one state folder.
+
+    Args:
+        home: the state folder, opened.
+    """
+
+    def __init__(self, settings: Settings, home: Home) -> None:
+        self.settings = settings
+        self.home = home
+        self.store = Store(home.database)
+        self.artifacts = ArtifactStore(home.artifacts)
+        fetcher = Fetcher(self.artifacts, settings.url_schemes)
+        self._builder = Builder(self.store, home, fetcher, Environments(home.environments))
+        self._register = _Register(self.store)
+        self._supervisor = Supervisor(self.store, home, settings, self._compute)
+
+    def _compute(self, on_change: Callable[[], None]) -> Compute:
+        return LocalCompute(self.settings.host, self.settings.service_ports, self._register, on_change)
+
+    def start(self) -> None:
+        """Ends what a crash left behind, then goes on where the last service stopped."""
+        self._register.sweep()
+        self._builder.start()
+        self._supervisor.start()
+
+    def stop(self) -> None:
+        self._builder.stop()
+        self._supervisor.stop()
+        self.store.close()
+
+    def about(self) -> dict[str, object]:
+        """Which service this is."""
+        return {"name": "mlmgmt-nb", "version": __version__, "pid": os.getpid(), "home": str(self.home.path)}
+
+    def images_changed(self) -> None:
+        self._builder.wake()
+
+    def services_changed(self) -> None:
+        self._supervisor.wake()
+
+    def keys_changed(self, service_id: str) -> None:
+        self._supervisor.push_keys(service_id)
+
+    def build_log(self, image_id: str) -> Log:
+        return build_log(self.home, image_id)
+
+    def service_log(self, service_id: str) -> Log:
+        return service_log(self.home, service_id)
+
+    def compute_id(self, given: str | None, path: str) -> str:
+        """The compute that a request means; clients of 2017 send the whole resource id of theirs.
+
+        Raises:
+            Problem: 404.
+        """
+        if given is None or given.rstrip("/").rpartition("/")[2] == LOCAL:
+            return LOCAL
+        raise not_found("compute", given, path)
+
+    def check_capacity(self, db: Connection, spec: ServiceCreateRequest, compute_id: str, service_id: str) -> None:
+        """Refuses a reservation that cannot be met beside those of the other services.
+
+        Raises:
+            Problem: 409, with what there is and what is reserved already.
+        """
+        services, deployments = schema.services, schema.deployments
+        others = db.scalars(
+            select(deployments.c.spec)
+            .join(services, services.c.deployment_id == deployments.c.id)
+            .where(services.c.compute_id == compute_id, services.c.id != service_id, ~services.c.deleting)
+        ).all()
+        capacity = self._supervisor.compute.capacity()
+        for what, unit, reserved, there in (
+            ("cpu", "CPUs", cpus, capacity.cpus),
+            ("memory", "bytes", memory_bytes, float(capacity.memory_bytes)),
+        ):
+            wanted = _total(spec, reserved(spec))
+            taken = sum(_total(other, reserved(other)) for other in others)
+            if wanted and wanted + taken > there:
+                raise conflict(
+                    "ReservationNotMet",
+                    f"$.containerResourceReservation.{what}: {wanted:g} {unit} for all replicas cannot be reserved: "
+                    f"this compute has {there:g}, of which {taken:g} are reserved by other services.",
+                )
+
+
+def _total(spec: ServiceCreateRequest, each: float | None) -> float:
+    return (each or 0.0) * replica_bounds(spec)[1]
+
+
+class _Register:
+    """The processes of replicas, in the store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def add(self, pid: int, started: str, service_id: str) -> None:
+        replicas = schema.replicas
+        with self._store.writing() as db:
+            db.execute(delete(replicas).where(replicas.c.pid == pid))
+            db.execute(insert(replicas).values(pid=pid, started=started, service_id=service_id))
+
+    def remove(self, pid: int) -> None:
+        with self._store.writing() as db:
+            db.execute(delete(schema.replicas).where(schema.replicas.c.pid == pid))
+
+    def sweep(self) -> None:
+        """Ends the replicas that outlived the service that started them."""
+        replicas = schema.replicas
+        with self._store.reading() as db:
+            rows = db.execute(select(replicas)).all()
+        for row in rows:
+            if end_process(row.pid, row.started):
+                log.warning("ended replica %s of service %s, which a crash had left behind", row.pid, row.service_id)
+            self.remove(row.pid)

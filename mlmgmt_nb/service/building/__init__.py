@@ -1,0 +1,1 @@
+"""Building images: fetching, unpacking, the build context, environments, and the worker that does it in order."""

@@ -1,0 +1,131 @@
+"""The build context of an image: one folder with all that runs it, the same for every kind of compute.
+
+    Dockerfile          for a Docker engine, here or anywhere
+    requirements.txt    the exact packages
+    app/                the working directory of the driver: driver, models, assets, schema, model_config_map.json
+    runtime/            the scoring runtime, as it was when the image was built
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+import mlmgmt_nb
+from mlmgmt_nb.contract import Asset, Manifest, Model
+from mlmgmt_nb.service.building.errors import BuildError
+from mlmgmt_nb.service.building.fetch import Fetcher, file_name, unpack
+from mlmgmt_nb.service.logs import Log
+
+__all__ = ["SCHEMA_ASSET", "Context"]
+
+SCHEMA_ASSET = "schema"
+"""Id of the asset that is the schema of the driver's inputs."""
+SCORING_PORT = 5001
+
+_DOCKERFILE = """\
+FROM python:{version}-slim
+RUN useradd --create-home --uid 1000 mlmgmt
+WORKDIR /app
+COPY requirements.txt /requirements.txt
+RUN pip install --no-cache-dir -r /requirements.txt
+COPY runtime /runtime
+COPY --chown=mlmgmt app /app
+ENV PYTHONPATH=/runtime PYTHONUNBUFFERED=1
+USER mlmgmt
+EXPOSE {port}
+HEALTHCHECK --start-period=300s CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:{port}/', timeout=2)"]
+CMD ["python", "-m", "mlmgmt_nb.scoring", "--app", "/app", "--host", "0.0.0.0", "--port", "{port}"]
+"""
+
+
+class Context:
+    """A build context that is being filled.
+
+    Args:
+        folder: an empty folder, which must not be seen by anybody until it is whole.
+    """
+
+    def __init__(self, folder: Path, fetcher: Fetcher, log: Log) -> None:
+        self.folder = folder
+        self.app = folder / "app"
+        self._fetcher = fetcher
+        self._log = log
+        self._names: dict[str, str] = {}
+        self.app.mkdir(parents=True)
+
+    def add_models(self, models: Sequence[Model]) -> None:
+        for model in models:
+            self._add(f"model {model.name!r}", model.url, model.name, unpacked=bool(model.unpack))
+
+    def add_assets(self, manifest: Manifest) -> None:
+        """Adds the assets, and notes which is the driver and which the schema.
+
+        Raises:
+            BuildError: when one cannot be read, or two of them would be the same file.
+        """
+        roles: dict[str, str | None] = {"driver": None, "schema": None}
+        for asset in manifest.assets:
+            is_driver = asset.id == manifest.driver_program
+            name = self._add_asset(asset, unpacked=bool(asset.unpack) and not is_driver)
+            if is_driver:
+                roles["driver"] = name
+            elif asset.id == SCHEMA_ASSET:
+                roles["schema"] = name
+        self._write_json("mlmgmt-app.json", roles)
+
+    def _add_asset(self, asset: Asset, *, unpacked: bool) -> str:
+        what = f"asset {asset.id!r}"
+        if not asset.url:
+            raise BuildError("BadUrl", f"{what}: has no url.")
+        return self._add(what, asset.url, asset.id or "", unpacked=unpacked)
+
+    def _add(self, what: str, url: str, fallback: str, *, unpacked: bool) -> str:
+        name = file_name(url, fallback)
+        if name in self._names:
+            raise BuildError("SameName", f"{what} and {self._names[name]} are both the file {name!r}; rename one of them.")
+        self._names[name] = what
+        target = self.app / name
+        if target.exists():
+            raise BuildError("SameName", f"{what}: an archive that was unpacked before has a {name!r} too.")
+        self._fetcher.fetch(url, target, what)
+        self._log.line(f"{what}: {name} ({target.stat().st_size} bytes)")
+        if unpacked:
+            archive = target.rename(self.folder / "archive")
+            unpack(archive, self.app, what)
+            archive.unlink()
+        return name
+
+    def add_file(self, url: str, what: str) -> Path:
+        """Fetches a file that steers the build but does not belong to the application."""
+        target = self.folder / what
+        self._fetcher.fetch(url, target, what)
+        return target
+
+    def describe(self, account: str, models: Sequence[Model]) -> None:
+        """Writes `model_config_map.json`, by which a driver knows its models and its account."""
+        subscription, group, name = account.split("/")
+        versions = {model.name: {"id": model.id, "version": model.version} for model in models}
+        names = {"subscriptionId": subscription, "resourceGroupName": group, "accountName": name}
+        self._write_json("model_config_map.json", {"account": names, "models": versions})
+
+    def finish(self, requirements: str) -> None:
+        """Adds the runtime, the requirements and the Dockerfile."""
+        (self.folder / "requirements.txt").write_text(requirements)
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        (self.folder / "Dockerfile").write_text(_DOCKERFILE.format(version=version, port=SCORING_PORT))
+        package = Path(mlmgmt_nb.__file__).parent
+        runtime = self.folder / "runtime" / package.name
+        runtime.mkdir(parents=True)
+        shutil.copy(package / "__init__.py", runtime)
+        shutil.copytree(package / "scoring", runtime / "scoring", ignore=shutil.ignore_patterns("__pycache__"))
+
+    def _write_json(self, name: str, content: object) -> None:
+        path = self.app / name
+        if path.exists():
+            raise BuildError("SameName", f"The file name {name!r} is taken by the image itself; rename yours.")
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(content)))

@@ -1,0 +1,134 @@
+"""Python environments for images whose manifest asks for packages: made with `uv`, cached by what was asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from mlmgmt_nb.service.building.errors import BuildError
+from mlmgmt_nb.service.logs import Log
+
+__all__ = ["Environment", "Environments", "pip_requirements", "runtime_requirements"]
+
+_TIMEOUT_SECONDS = 1800.0
+
+
+def runtime_requirements() -> list[str]:
+    """What the scoring runtime itself needs, in the versions that it was tested with here."""
+    names = ["uvicorn", "httptools", "msgspec"] + ([] if sys.platform == "win32" else ["uvloop"])
+    return [f"{name}=={importlib.metadata.version(name)}" for name in names]
+
+
+def pip_requirements(conda_file: Path) -> list[str]:
+    """The requirements that pip can serve, of a conda environment file.
+
+    Raises:
+        BuildError: when the file is no such file, or asks for packages of conda's own.
+    """
+    try:
+        content = yaml.safe_load(conda_file.read_text())
+        entries = content.get("dependencies") or []
+        pip = [line for entry in entries if isinstance(entry, dict) for line in entry.get("pip") or []]
+    except (yaml.YAMLError, UnicodeDecodeError, AttributeError) as error:
+        raise BuildError("BadCondaFile", f"condaEnvFile: not a conda environment file: {error}") from error
+    conda = [entry for entry in entries if isinstance(entry, str)]
+    foreign = [entry for entry in conda if entry.split("=")[0].split("<")[0].split(">")[0].strip() not in {"python", "pip"}]
+    if foreign:
+        raise BuildError(
+            "CondaPackages",
+            f"condaEnvFile: local compute installs with pip only, and cannot install {', '.join(foreign)} from conda; "
+            "list the packages under 'pip:', or in a requirements file.",
+        )
+    _check_python(conda)
+    return [str(line) for line in pip]
+
+
+def _check_python(conda: Sequence[str]) -> None:
+    here = f"{sys.version_info.major}.{sys.version_info.minor}"
+    for entry in conda:
+        name, _, version = entry.replace("==", "=").partition("=")
+        if name.strip() == "python" and version and not (version.strip() + ".").startswith(f"{here}."):
+            if version.strip() == str(sys.version_info.major):
+                continue
+            raise BuildError(
+                "PythonVersion", f"condaEnvFile: asks for Python {version}; local compute has Python {here} only."
+            )
+
+
+class Environment:
+    """An environment: its `interpreter`, and `lock`, the exact versions that are in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.interpreter = folder / "bin" / "python"
+        self.lock = folder / "requirements.lock"
+
+
+class Environments:
+    """The environments of a state folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._guard = threading.Lock()
+        self._locks: dict[str, threading.Lock] = {}
+
+    def ensure(self, requirements: Path, log: Log) -> Environment:
+        """The environment for a requirements file; made now unless there is one for the same requirements.
+
+        Raises:
+            BuildError: when the requirements cannot be resolved or installed; the log has what `uv` said.
+        """
+        wanted = "\n".join([sys.version, *runtime_requirements(), requirements.read_text()])
+        name = hashlib.sha256(wanted.encode()).hexdigest()[:32]
+        folder = self._folder / name
+        complete = folder / "complete"
+        with self._lock_of(name):
+            if complete.exists():
+                log.line("using the environment that was made for the same requirements before")
+            else:
+                shutil.rmtree(folder, ignore_errors=True)
+                self._make(folder, requirements, log)
+                complete.touch()
+        return Environment(folder)
+
+    def _make(self, folder: Path, requirements: Path, log: Log) -> None:
+        environment = Environment(folder)
+        _uv(["venv", "--python", sys.executable, str(folder)], log)
+        runtime = folder / "runtime.txt"
+        runtime.write_text("\n".join(runtime_requirements()))
+        inputs = [str(requirements), str(runtime)]
+        python = ["--python", str(environment.interpreter)]
+        _uv(["pip", "compile", "--no-header", "--no-annotate", *python, "-o", str(environment.lock), *inputs], log)
+        _uv(["pip", "sync", "--compile-bytecode", *python, str(environment.lock)], log)
+
+    def _lock_of(self, name: str) -> threading.Lock:
+        with self._guard:
+            return self._locks.setdefault(name, threading.Lock())
+
+
+def _uv(arguments: Sequence[str], log: Log) -> None:
+    """Runs `uv`, its output going to the log line by line."""
+    import uv
+
+    command = [uv.find_uv_bin(), *arguments, "--no-progress", "--color", "never", "--no-config"]
+    log.line(f"$ uv {' '.join(arguments)}")
+    last = ""
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        timer = threading.Timer(_TIMEOUT_SECONDS, process.kill)
+        timer.start()
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                log.append(line)
+                last = line.decode(errors="replace").strip() or last
+        finally:
+            timer.cancel()
+    if process.returncode != 0:
+        raise BuildError("RequirementsFailed", f"The requirements cannot be installed: {last or 'uv failed'}")

@@ -1,0 +1,95 @@
+"""Getting the contents of models and assets by their URLs, and unpacking archives."""
+
+from __future__ import annotations
+
+import shutil
+import tarfile
+import zipfile
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+from mlmgmt_nb.service.artifacts import ArtifactStore, digest_in
+from mlmgmt_nb.service.building.errors import BuildError
+
+__all__ = ["Fetcher", "file_name", "shown", "unpack"]
+
+
+def shown(url: str) -> str:
+    """A URL as it may be logged: without the query, which may hold a signature, and without a password."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+
+def file_name(url: str, fallback: str) -> str:
+    """The name of the file that a URL gives: its last segment.
+
+    Raises:
+        BuildError: when neither that nor `fallback` can be a file name.
+    """
+    for name in (unquote(PurePosixPath(urlsplit(url).path).name), fallback):
+        if name and name not in {".", ".."} and "/" not in name and "\0" not in name:
+            return name
+    raise BuildError("BadUrl", f"{shown(url)!r} does not end in the name of a file.")
+
+
+class Fetcher:
+    """Reads contents: from the artifact store where their URL names one that is there, otherwise through fsspec.
+
+    Args:
+        schemes: the schemes of URLs that may be read.
+    """
+
+    def __init__(self, artifacts: ArtifactStore, schemes: frozenset[str]) -> None:
+        self._artifacts = artifacts
+        self._schemes = schemes
+
+    def fetch(self, url: str, target: Path, what: str) -> None:
+        """Copies a content to a file.
+
+        Raises:
+            BuildError: when it cannot be read; `what` says in it whose content it is.
+        """
+        digest = digest_in(url)
+        stored = self._artifacts.path(digest) if digest else None
+        try:
+            if stored is not None:
+                shutil.copyfile(stored, target)
+            else:
+                self._read(url, target, what)
+        except BuildError:
+            raise
+        except Exception as error:  # noqa: BLE001 - each storage has errors of its own
+            reason = str(error) or type(error).__name__
+            raise BuildError("UnreadableUrl", f"{what}: {shown(url)} cannot be read: {reason}") from error
+
+    def _read(self, url: str, target: Path, what: str) -> None:
+        scheme = urlsplit(url).scheme
+        if scheme not in self._schemes:
+            allowed = ", ".join(sorted(self._schemes))
+            raise BuildError("BadUrl", f"{what}: {shown(url)!r} is not a URL of a kind that is read here ({allowed}).")
+        # Loaded when needed: most builds read from the artifact store alone.
+        import fsspec
+
+        with fsspec.open(url, "rb") as source, target.open("wb") as sink:
+            shutil.copyfileobj(source, sink, 2**20)
+
+
+def unpack(archive: Path, folder: Path, what: str) -> None:
+    """Unpacks a `.tar`, `.tar.gz` (or other compression) or `.zip` into a folder, and nowhere else.
+
+    Raises:
+        BuildError: when it is no such archive, or has a member that would land outside of the folder.
+    """
+    try:
+        if tarfile.is_tarfile(archive):
+            with tarfile.open(archive) as tar:
+                # The filter refuses absolute paths, paths with `..`, devices, and links that lead out.
+                tar.extractall(folder, filter="data")
+        elif zipfile.is_zipfile(archive):
+            with zipfile.ZipFile(archive) as zipped:
+                # Absolute paths and `..` are made harmless by the module itself.
+                zipped.extractall(folder)
+        else:
+            raise BuildError("BadArchive", f"{what}: to be unpacked, it must be a .tar, .tar.gz or .zip archive.")
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
+        raise BuildError("BadArchive", f"{what}: the archive cannot be unpacked: {error}") from error

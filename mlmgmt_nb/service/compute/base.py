@@ -1,0 +1,105 @@
+"""What every kind of compute offers to the supervisor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from mlmgmt_nb.contract import ServiceCreateRequest
+from mlmgmt_nb.service.logs import Log
+from mlmgmt_nb.service.reconciler import Replica
+
+__all__ = ["Capacity", "Compute", "Exit", "Launch", "Load"]
+
+
+class Launch(msgspec.Struct, frozen=True, kw_only=True):
+    """All that it takes to start one replica.
+
+    Attributes:
+        context: the build context of the image.
+        interpreter: the Python that the image was realised with, where the compute runs it directly.
+        key_digests: SHA-256 of the keys, in hexadecimal.
+        environment: variables for the driver.
+        slots: requests that it accepts at once.
+    """
+
+    service_id: str
+    deployment_id: str
+    name: str
+    context: Path
+    interpreter: str | None
+    key_digests: Sequence[str]
+    environment: Mapping[str, str]
+    slots: int
+    log: Log
+
+
+class Exit(msgspec.Struct, frozen=True, kw_only=True):
+    """A replica that ended without having been asked to. `permanent`: its driver does not load."""
+
+    service_id: str
+    deployment_id: str
+    code: str
+    message: str
+    permanent: bool
+
+
+class Load(msgspec.Struct, frozen=True):
+    """How busy the ready replicas of a service are: requests accepted, and how many they could accept."""
+
+    busy: int
+    slots: int
+
+
+class Capacity(msgspec.Struct, frozen=True):
+    """What a compute has to give."""
+
+    cpus: float
+    memory_bytes: int
+
+
+class Compute(Protocol):
+    """A kind of compute. It acts and observes; what to do is decided by the reconciler. Methods return at once."""
+
+    def capacity(self) -> Capacity: ...
+
+    def open(self, service_id: str, port: int | None) -> int:
+        """Gives a service its socket and tells its port; the given one, or a free one.
+
+        Raises:
+            OSError: when the given port is taken, or none is free.
+        """
+        ...
+
+    def is_open(self, service_id: str) -> bool: ...
+
+    def start(self, launch: Launch) -> None: ...
+
+    def drain(self, replica_id: str, seconds: float) -> None: ...
+
+    def kill(self, replica_id: str, *, hung: bool) -> None: ...
+
+    def set_keys(self, service_id: str, digests: Sequence[str], timeout: float) -> bool:
+        """Gives the replicas of a service its new keys; False when one did not confirm within `timeout` seconds."""
+        ...
+
+    def replicas(self) -> list[Replica]: ...
+
+    def exits(self) -> list[Exit]:
+        """The exits since the last call."""
+        ...
+
+    def load(self, service_id: str) -> Load: ...
+
+    def knocked(self, service_id: str) -> bool:
+        """Whether a request waits at the socket of a service that has no replica."""
+        ...
+
+    def close(self, service_id: str) -> None: ...
+
+    def stop(self, seconds: float) -> None:
+        """Ends everything, giving replicas so long to finish their requests."""
+        ...

@@ -1,0 +1,107 @@
+"""The state folder: where everything that the service knows is kept, private to its user."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from pathlib import Path
+
+import msgspec
+from filelock import FileLock, Timeout
+
+from mlmgmt_nb.errors import LocalServiceError
+
+__all__ = ["Home", "write_atomically"]
+
+
+def write_atomically(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Writes a file so that it is there whole or not at all, also after a power cut."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with open(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+class Home:
+    """A state folder. `open()` makes it and takes its lock; one service at a time may hold it.
+
+    Args:
+        path: the folder; made with mode 0700 when it is not there.
+
+    Raises:
+        LocalServiceError: from `open()`, when the folder cannot be used or another service holds it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self.token_file = self.path / "token"
+        self.service_file = self.path / "service.json"
+        self.database = self.path / "mlmgmt.db"
+        self.artifacts = self.path / "artifacts"
+        self.images = self.path / "images"
+        self.environments = self.path / "environments"
+        self.logs = self.path / "logs"
+        self._lock = FileLock(self.path / "service.lock", mode=0o600)
+
+    def open(self) -> None:
+        # Everything that the service and its children write is for its user alone.
+        os.umask(0o077)
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            info = self.path.stat()
+            if info.st_uid != os.getuid():
+                raise LocalServiceError(
+                    f"The state folder {self.path} belongs to another user.",
+                    fix="Choose one of your own with --home or MLMGMT_HOME.",
+                )
+            if stat.S_IMODE(info.st_mode) & 0o077:
+                self.path.chmod(0o700)
+            for folder in (self.artifacts, self.images, self.environments, self.logs):
+                folder.mkdir(exist_ok=True)
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise LocalServiceError(
+                f"A service already runs on the state folder {self.path}{self._who()}.",
+                fix="Use that one (mlmgmt status), stop it (mlmgmt stop), or choose another folder with --home.",
+            ) from None
+        except OSError as error:
+            raise LocalServiceError(
+                f"The state folder {self.path} cannot be used: {error.strerror}.",
+                fix="Make it writable, or choose another one with --home or MLMGMT_HOME.",
+            ) from error
+
+    def _who(self) -> str:
+        try:
+            known = msgspec.json.decode(self.service_file.read_bytes(), type=dict)
+        except (OSError, msgspec.DecodeError):
+            return ""
+        return f" (process {known.get('pid')}, {known.get('baseUrl')})"
+
+    def token(self) -> str:
+        """The bearer token of this state folder; made at its first use."""
+        try:
+            return self.token_file.read_text().strip()
+        except FileNotFoundError:
+            token = secrets.token_urlsafe(32)
+            write_atomically(self.token_file, token.encode())
+            return token
+
+    def last_port(self) -> int | None:
+        """The port that a service on this folder listened on last."""
+        try:
+            return int((self.path / "port").read_text())
+        except (OSError, ValueError):
+            return None
+
+    def announce(self, description: dict[str, object], port: int) -> None:
+        """Says where the service listens, for those who look for it."""
+        write_atomically(self.path / "port", str(port).encode())
+        write_atomically(self.service_file, msgspec.json.encode(description))
+
+    def close(self) -> None:
+        self.service_file.unlink(missing_ok=True)
+        self._lock.release()

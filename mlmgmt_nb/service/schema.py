@@ -1,0 +1,209 @@
+"""The tables. What is looked up by is a column; the rest of a resource is the contract's own JSON.
+
+Lists are ordered by `seq`, which only grows: a page token is a `seq`, so pages stay right while rows are added.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import msgspec
+from sqlalchemy import (
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+
+from mlmgmt_nb.contract import ErrorResponse, ServiceCreateRequest
+
+__all__ = [
+    "VERSION",
+    "deployments",
+    "images",
+    "manifest_models",
+    "manifests",
+    "metadata",
+    "model_tags",
+    "models",
+    "operations",
+    "replicas",
+    "schema_version",
+    "services",
+]
+
+VERSION = 1
+"""Version of this schema; a state folder of a later one is refused."""
+
+
+class StructText(TypeDecorator[Any]):
+    """A value of a contract type, stored as its JSON."""
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, kind: Any) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        return None if value is None else msgspec.json.encode(value).decode()
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        return None if value is None else msgspec.json.decode(value, type=self.kind)
+
+
+class UtcTime(TypeDecorator[dt.datetime]):
+    """A moment, stored as UTC."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: dt.datetime | None, dialect: Dialect) -> dt.datetime | None:
+        return None if value is None else value.astimezone(dt.UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: dt.datetime | None, dialect: Dialect) -> dt.datetime | None:
+        return None if value is None else value.replace(tzinfo=dt.UTC)
+
+
+def _where(sqlite: str, postgresql: str) -> dict[str, Any]:
+    """The condition of a partial index, in both dialects."""
+    return {"sqlite_where": text(sqlite), "postgresql_where": text(postgresql)}
+
+
+metadata = MetaData()
+
+schema_version = Table("schema_version", metadata, Column("version", Integer, nullable=False))
+
+
+def _resource(name: str, *columns: Any) -> Table:
+    """A table of resources of an account. AUTOINCREMENT: a `seq` is never used again, even after a delete."""
+    return Table(
+        name,
+        metadata,
+        Column("seq", Integer, primary_key=True, autoincrement=True),
+        Column("id", String(36), nullable=False, unique=True),
+        Column("account", Text, nullable=False),
+        *columns,
+        Index(f"{name}_by_account", "account", "seq"),
+        sqlite_autoincrement=True,
+    )
+
+
+def _versioned(name: str, *columns: Any) -> Table:
+    return _resource(
+        name,
+        Column("name", Text, nullable=False),
+        Column("version", Integer, nullable=False),
+        *columns,
+        UniqueConstraint("account", "name", "version"),
+        Index(f"{name}_by_name", "account", "name", "seq"),
+    )
+
+
+# Models and manifests never change: `doc` is the answer, byte for byte.
+models = _versioned("models", Column("doc", LargeBinary, nullable=False))
+
+model_tags = Table(
+    "model_tags",
+    metadata,
+    Column("tag", Text, primary_key=True),
+    Column("model_seq", Integer, ForeignKey("models.seq"), primary_key=True),
+)
+
+manifests = _versioned("manifests", Column("doc", LargeBinary, nullable=False))
+
+manifest_models = Table(
+    "manifest_models",
+    metadata,
+    Column("manifest_id", String(36), ForeignKey("manifests.id"), primary_key=True),
+    Column("model_id", String(36), ForeignKey("models.id"), primary_key=True),
+    Column("position", Integer, nullable=False),
+    Index("manifest_models_by_model", "model_id"),
+)
+
+# state: NotStarted -> Running -> Succeeded | Failed, always that of the image's operation.
+images = _versioned(
+    "images",
+    Column("manifest_id", String(36), ForeignKey("manifests.id"), nullable=False, index=True),
+    Column("compute_id", Text, nullable=False),
+    Column("description", Text),
+    Column("state", Text, nullable=False),
+    Column("error", StructText(ErrorResponse)),
+    Column("location", Text),
+    # The Python that runs its driver on local compute.
+    Column("interpreter", Text),
+    Column("created_at", UtcTime, nullable=False),
+)
+
+# A service serves `deployment_id`. While an operation is at work on it, `target_id` is the deployment that it is to serve
+# next (at creation both are the same), and `state` is NotStarted or Running; no second one may begin then.
+# `deleting` stays until every replica has gone; then the row goes too.
+services = _resource(
+    "services",
+    Column("name", Text, nullable=False),
+    Column("compute_id", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("error", StructText(ErrorResponse)),
+    Column("deployment_id", String(36), nullable=False),
+    Column("target_id", String(36)),
+    Column("deleting", Boolean, nullable=False, default=False),
+    # The port of its URL; chosen when it first starts, then kept for good.
+    Column("port", Integer, unique=True),
+    # What the autoscaler last decided.
+    Column("scale", Integer),
+    Column("primary_key", Text, nullable=False),
+    Column("secondary_key", Text, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("updated_at", UtcTime, nullable=False),
+    # A deleted service gives its name back at once, though its last requests are still being answered.
+    Index("services_by_name", "account", "name", unique=True, **_where("deleting = 0", "NOT deleting")),
+)
+
+# status: Deploying -> Active -> Expired, or Deploying -> Failed. `spec` is what was asked for, with what was kept from before.
+deployments = _resource(
+    "deployments",
+    Column("service_id", String(36), nullable=False, index=True),
+    Column("service_name", Text, nullable=False),
+    Column("image_id", String(36), ForeignKey("images.id"), nullable=False, index=True),
+    Column("spec", StructText(ServiceCreateRequest), nullable=False),
+    Column("status", Text, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("expired_at", UtcTime),
+)
+
+# state: NotStarted -> Running -> Succeeded | Failed | Cancelled. A worker claims a row by moving it to Running; rows that a
+# dead service left Running are taken up again at the next start, `attempts` times at most.
+operations = _resource(
+    "operations",
+    Column("kind", Text, nullable=False),
+    Column("resource_id", String(36), nullable=False, index=True),
+    Column("state", Text, nullable=False),
+    Column("error", StructText(ErrorResponse)),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("created_at", UtcTime, nullable=False),
+    Column("end_time", UtcTime),
+    Index("operations_open", "kind", "state", "seq"),
+)
+
+# Processes of replicas, so that the next service can end those that outlived a crash. `started` tells a process from a
+# later one with the same pid.
+replicas = Table(
+    "replicas",
+    metadata,
+    Column("pid", Integer, primary_key=True, autoincrement=False),
+    Column("started", Text, nullable=False),
+    Column("service_id", String(36), nullable=False),
+)

@@ -1,0 +1,349 @@
+"""Makes what runs what should run: one loop, for all services and all kinds of compute.
+
+Each round reads the services from the store, looks at the compute, lets the reconciler decide, and acts. It runs when
+something has changed, and at least once a second. Nothing is lost when it ends: all that it needs is in the store.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Row, delete, insert, select, update
+
+from mlmgmt_nb.contract import ErrorResponse, ServiceCreateRequest
+from mlmgmt_nb.service import reconciler as r
+from mlmgmt_nb.service import schema
+from mlmgmt_nb.service.autoscaler import ScaleState, decide
+from mlmgmt_nb.service.clock import now
+from mlmgmt_nb.service.compute.base import Compute, Exit, Launch
+from mlmgmt_nb.service.home import Home
+from mlmgmt_nb.service.logs import Log
+from mlmgmt_nb.service.settings import Settings
+from mlmgmt_nb.service.specs import cpus, replica_bounds, scaling, slots
+from mlmgmt_nb.service.store import Store
+
+__all__ = ["Supervisor", "service_log"]
+
+log = logging.getLogger(__name__)
+
+_STEADY_SECONDS = 60.0
+"""After so long without a crash, earlier ones are forgotten."""
+_KEYS_SECONDS = 1.0
+
+
+def service_log(home: Home, service_id: str) -> Log:
+    return Log(home.logs / "services" / service_id)
+
+
+class Supervisor:
+    """The loop, in a thread of its own.
+
+    Args:
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        home: Home,
+        settings: Settings,
+        make_compute: Callable[[Callable[[], None]], Compute],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._home = home
+        self._settings = settings
+        self._clock = clock
+        self._wake = threading.Event()
+        self._stopping = False
+        self.compute = make_compute(self._wake.set)
+        self._crashes: dict[str, r.Crashes] = {}
+        self._scales: dict[str, ScaleState] = {}
+        self._logs: dict[str, Log] = {}
+        # Replicas are children of this thread: the kernel ends them when it ends (and with it the process).
+        self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Have another look now: something has changed in the store."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Ends the loop, then every replica."""
+        self._stopping = True
+        self._wake.set()
+        self._thread.join()
+
+    def push_keys(self, service_id: str) -> None:
+        """Gives the replicas of a service the keys that are in the store now."""
+        services = schema.services
+        with self._store.reading() as db:
+            row = db.execute(select(services).where(services.c.id == service_id)).one_or_none()
+        if row is not None and not self.compute.set_keys(service_id, _digests(row), _KEYS_SECONDS):
+            self._log(service_id).line("[mlmgmt] a replica has not confirmed its new keys yet")
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._wake.clear()
+            try:
+                pause = self._round()
+            except Exception:
+                # The loop must outlive what goes wrong in one round; the next one sees the same state again.
+                log.exception("a round of the supervisor failed")
+                pause = 1.0
+            self._wake.wait(pause)
+        self.compute.stop(self._settings.drain_timeout)
+
+    def _round(self) -> float:
+        """Looks, decides and acts; tells how long to wait for the next round when nothing changes."""
+        moment = self._clock()
+        rows = self._services()
+        for ended in self.compute.exits():
+            self._note_crash(ended, rows, moment)
+        for row in rows.values():
+            self._autoscale(row, moment)
+        desired = [self._desired(row) for row in rows.values()]
+        actions = r.step(desired, self.compute.replicas(), self._crashes, moment)
+        for action in actions:
+            self._act(action, rows.get(action.service_id))
+        self._report(rows, moment)
+        asleep = any(row.scale == 0 for row in rows.values())
+        return 0.0 if _repeat(actions) else 0.1 if asleep else 1.0
+
+    # --- looking -------------------------------------------------------------------------------------------------
+
+    def _services(self) -> dict[str, Row[Any]]:
+        services, deployments = schema.services, schema.deployments
+        target = deployments.alias("target")
+        query = (
+            select(
+                services,
+                deployments.c.spec.label("serving_spec"),
+                deployments.c.status.label("serving_status"),
+                target.c.spec.label("target_spec"),
+            )
+            .join(deployments, deployments.c.id == services.c.deployment_id)
+            .outerjoin(target, target.c.id == services.c.target_id)
+        )
+        with self._store.reading() as db:
+            return {row.id: row for row in db.execute(query)}
+
+    def _desired(self, row: Row[Any]) -> r.Desired:
+        return r.Desired(
+            service_id=row.id,
+            serving=row.deployment_id if row.serving_status == "Active" else None,
+            target=row.target_id,
+            replicas=_count(row, row.serving_spec),
+            target_replicas=_count(row, row.target_spec) if row.target_spec else 0,
+            start_timeout=self._settings.start_timeout,
+            drain_timeout=self._settings.drain_timeout,
+            is_open=self.compute.is_open(row.id),
+            deleting=row.deleting,
+        )
+
+    def _note_crash(self, ended: Exit, rows: dict[str, Row[Any]], moment: float) -> None:
+        before = self._crashes.get(ended.deployment_id)
+        count = before.count if before is not None and moment - before.last < _STEADY_SECONDS else 0
+        self._crashes[ended.deployment_id] = r.Crashes(
+            count=count + 1, last=moment, code=ended.code, message=ended.message, permanent=ended.permanent
+        )
+        if ended.service_id in rows and (pause := r.backoff(count + 1)):
+            self._log(ended.service_id).line(f"[mlmgmt] {count + 1} crashes in a row; the next start is in {pause:.0f} s")
+
+    def _autoscale(self, row: Row[Any], moment: float) -> None:
+        auto = scaling(row.serving_spec)
+        if auto is None or row.target_id is not None or row.deleting or not self.compute.is_open(row.id):
+            self._scales.pop(row.id, None)
+            return
+        state = self._scales.get(row.id) or ScaleState(replicas=row.scale or 0, decided=moment)
+        asleep = state.replicas == 0
+        after = decide(
+            state,
+            auto,
+            self.compute.load(row.id),
+            slots(row.serving_spec),
+            moment,
+            knocked=asleep and self.compute.knocked(row.id),
+        )
+        self._scales[row.id] = after
+        if after.replicas != row.scale:
+            services = schema.services
+            with self._store.writing() as db:
+                db.execute(update(services).where(services.c.id == row.id).values(scale=after.replicas))
+            self._log(row.id).line(f"[mlmgmt] autoscaler: {row.scale} -> {after.replicas} replicas")
+            self._wake.set()
+
+    # --- acting --------------------------------------------------------------------------------------------------
+
+    def _act(self, action: r.Action, row: Row[Any] | None) -> None:
+        match action:
+            case r.Kill():
+                self.compute.kill(action.replica_id, hung=action.hung)
+            case r.Drain():
+                self.compute.drain(action.replica_id, self._settings.drain_timeout)
+            case r.Open() if row is not None:
+                self._open(row)
+            case r.Start() if row is not None:
+                self.compute.start(self._launch(row, action.deployment_id))
+            case r.Succeed() if row is not None:
+                self._succeed(row)
+            case r.Fail() if row is not None:
+                self._fail(row, action.code, action.message)
+            case r.Close():
+                self._forget(action.service_id)
+
+    def _open(self, row: Row[Any]) -> None:
+        try:
+            port = self.compute.open(row.id, row.port)
+        except OSError as error:
+            message = f"Port {row.port} of the service cannot be had: {error}. It is tried again."
+            if row.target_id is not None and row.port is None:
+                self._fail(row, "NoPort", str(error))
+            elif row.error is None or row.error.message != message:
+                self._set(row.id, error=ErrorResponse(code="PortTaken", message=message))
+            return
+        self._set(row.id, port=port, **({"state": "Running"} if row.target_id is not None else {}))
+        if row.target_id is not None:
+            operations = schema.operations
+            with self._store.writing() as db:
+                db.execute(
+                    update(operations)
+                    .where(operations.c.resource_id == row.id, operations.c.end_time.is_(None))
+                    .values(state="Running")
+                )
+        self._wake.set()
+
+    def _launch(self, row: Row[Any], deployment_id: str) -> Launch:
+        spec: ServiceCreateRequest = row.target_spec if deployment_id == row.target_id else row.serving_spec
+        images = schema.images
+        with self._store.reading() as db:
+            image = db.execute(select(images).where(images.c.id == spec.image_id)).one()
+        context = self._home.images / image.id
+        return Launch(
+            service_id=row.id,
+            deployment_id=deployment_id,
+            name=row.name,
+            context=context,
+            interpreter=image.interpreter,
+            key_digests=_digests(row),
+            environment=_environment(spec, context, image.version, self._home),
+            slots=slots(spec),
+            log=self._log(row.id),
+        )
+
+    def _succeed(self, row: Row[Any]) -> None:
+        deployments = schema.deployments
+        with self._store.writing() as db:
+            if row.deployment_id != row.target_id:
+                db.execute(
+                    update(deployments)
+                    .where(deployments.c.id == row.deployment_id, deployments.c.expired_at.is_(None))
+                    .values(status="Expired", expired_at=now())
+                )
+            db.execute(update(deployments).where(deployments.c.id == row.target_id).values(status="Active"))
+            self._end_operation(db, row, "Succeeded", None, deployment_id=row.target_id)
+        self._crashes.pop(row.target_id, None)
+        self._log(row.id).line("[mlmgmt] deployed")
+        self._wake.set()
+
+    def _fail(self, row: Row[Any], code: str, message: str) -> None:
+        deployments = schema.deployments
+        error = ErrorResponse(code=code, message=message)
+        with self._store.writing() as db:
+            db.execute(
+                update(deployments)
+                .where(deployments.c.id == row.target_id)
+                .values(status="Failed", expired_at=now())
+            )
+            self._end_operation(db, row, "Failed", error)
+        self._crashes.pop(row.target_id, None)
+        self._log(row.id).line(f"[mlmgmt] the deployment failed: {message}")
+        self._wake.set()
+
+    def _end_operation(self, db: Any, row: Row[Any], state: str, error: ErrorResponse | None, **changes: Any) -> None:
+        services, operations = schema.services, schema.operations
+        # Guarded by the target: what was decided about an earlier one must not touch a later one.
+        db.execute(
+            update(services)
+            .where(services.c.id == row.id, services.c.target_id == row.target_id)
+            .values(state=state, error=error, target_id=None, updated_at=now(), **changes)
+        )
+        db.execute(
+            update(operations)
+            .where(operations.c.resource_id == row.id, operations.c.end_time.is_(None))
+            .values(state=state, error=error, end_time=now())
+        )
+
+    def _forget(self, service_id: str) -> None:
+        services = schema.services
+        self.compute.close(service_id)
+        with self._store.writing() as db:
+            db.execute(delete(services).where(services.c.id == service_id, services.c.deleting))
+        self._logs.pop(service_id, None)
+        service_log(self._home, service_id).remove()
+
+    def _report(self, rows: dict[str, Row[Any]], moment: float) -> None:
+        """Says in the service's `error` that its replicas keep dying, and takes that back when they live."""
+        for row in rows.values():
+            if row.target_id is not None or row.serving_status != "Active":
+                continue
+            died = self._crashes.get(row.deployment_id)
+            crashing = died is not None and died.count > 1 and moment - died.last < _STEADY_SECONDS
+            if crashing and died is not None:
+                error = ErrorResponse(
+                    code="CrashLoop", message=f"Replicas keep ending ({died.count} in a row); the last: {died.message}"
+                )
+                if row.error != error:
+                    self._set(row.id, error=error)
+            elif row.error is not None and row.error.code in {"CrashLoop", "PortTaken"} and self.compute.is_open(row.id):
+                self._set(row.id, error=None)
+
+    def _set(self, service_id: str, **values: Any) -> None:
+        services = schema.services
+        with self._store.writing() as db:
+            db.execute(update(services).where(services.c.id == service_id).values(**values))
+
+    def _log(self, service_id: str) -> Log:
+        return self._logs.setdefault(service_id, service_log(self._home, service_id))
+
+
+def _repeat(actions: Sequence[r.Action]) -> bool:
+    return any(isinstance(action, r.Succeed | r.Fail) for action in actions)
+
+
+def _count(row: Row[Any], spec: ServiceCreateRequest) -> int:
+    fewest, _ = replica_bounds(spec)
+    return row.scale if scaling(spec) and row.scale is not None else fewest
+
+
+def _digests(row: Row[Any]) -> list[str]:
+    return [hashlib.sha256(key.encode()).hexdigest() for key in (row.primary_key, row.secondary_key)]
+
+
+def _environment(spec: ServiceCreateRequest, context: Path, version: int, home: Home) -> dict[str, str]:
+    """The variables of a replica: the user's, without our own secrets, and those that drivers of 2017 know."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("MLMGMT_")}
+    python_path = [str(context / "runtime"), *filter(None, [inherited.get("PYTHONPATH")])]
+    collects = bool(spec.data_collection and spec.data_collection.storage_enabled)
+    known = {
+        "PYTHONPATH": os.pathsep.join(python_path),
+        "SERVICE_NAME": spec.name,
+        "SERVICE_PATH_PREFIX": f"/api/v1/service/{spec.name}",
+        "SERVICE_VERSION": str(version),
+        "AML_APP_INSIGHTS_ENABLED": str(bool(spec.app_insights_enabled)).lower(),
+        "AML_MODEL_DC_STORAGE_ENABLED": str(collects).lower(),
+        "AML_MODEL_DC_STORAGE": str(home.path / "data"),
+    }
+    reserved = cpus(spec)
+    # Numeric libraries take all cores unless told: a replica with a reservation takes its share.
+    threads = {"OMP_NUM_THREADS": str(max(1, round(reserved)))} if reserved is not None else {}
+    return inherited | known | threads
