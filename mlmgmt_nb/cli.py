@@ -38,7 +38,9 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     serve.add_argument("--port", type=int, help="port of the API (default: the last one, or any free one)")
     serve.add_argument("--account", default="default", help="account that the base URL names (default: %(default)s)")
-    serve.add_argument("--public-url", metavar="URL", help="origin under which clients reach the service, if not this one")
+    serve.add_argument(
+        "--public-url", metavar="URL", help="origin under which clients reach the service, if not this one"
+    )
     serve.add_argument("--start-timeout", type=float, default=300.0, metavar="SECONDS", help="longest time for init()")
     serve.add_argument("--detached", action="store_true", help=argparse.SUPPRESS)
     serve.set_defaults(run=_serve)

@@ -1,7 +1,7 @@
 """The ASGI application: who may ask, which handler answers, and errors as `ErrorResponse`.
 
-Routes come from the contract's table; `extensions` holds what the API page does not have. Handlers are plain functions and
-run in threads; only those that stream (artifact uploads) are coroutines.
+Routes come from the contract's table; `extensions` holds what the API page does not have. Handlers are plain functions
+and run in threads; only those that stream (artifact uploads) are coroutines.
 """
 
 from __future__ import annotations
@@ -74,11 +74,11 @@ class App:
     Args:
         backend: the parts of the service.
         handlers: a handler for each operation of the contract, by id.
-        extensions: further handlers, by path pattern after the account and method; `{id}` stands for a resource, a final
-            `*` for any number of segments.
+        extensions: further handlers, by path pattern after the account and method; `{id}` stands for a resource, a
+            final `*` for any number of segments.
         token: the bearer token that every request must carry.
-        hosts: the values of `Host` (without port) that the service answers to; others are refused, so that a web page in
-            the user's browser cannot reach it by a name of its own.
+        hosts: the values of `Host` (without port) that the service answers to; others are refused, so that a web page
+            in the user's browser cannot reach it by a name of its own.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class App:
             rest=rest,
         )
         if asyncio.iscoroutinefunction(handler):
-            return cast(Reply, await handler(call))
+            return cast("Reply", await handler(call))
         return await asyncio.get_running_loop().run_in_executor(self._threads, handler, call)
 
     def _admit(self, request: Request) -> None:
@@ -233,9 +233,13 @@ async def _body(request: Request, operation: Operation) -> Any:
 def _storage_problem(error: OperationalError) -> Problem:
     code = getattr(error.orig, "sqlite_errorcode", None)
     if code == sqlite3.SQLITE_FULL:
-        return Problem(507, "DiskFull", "The disk of the service is full; nothing was changed. Free some space and try again.")
+        return Problem(
+            507, "DiskFull", "The disk of the service is full; nothing was changed. Free some space and try again."
+        )
     if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-        return Problem(503, "StoreBusy", "The store is busy; nothing was changed. Try again.", headers={"retry-after": "1"})
+        return Problem(
+            503, "StoreBusy", "The store is busy; nothing was changed. Try again.", headers={"retry-after": "1"}
+        )
     return _unexpected(error)
 
 

@@ -53,12 +53,14 @@ class ArtifactStore:
         """Adds bytes to an upload; gives how many have arrived now.
 
         Raises:
-            Problem: 409 when `offset` is not where the upload stands or another one of these bytes is under way; 422 when
-                the whole has another digest; 507 when the disk is full. What arrived is kept, but for 422.
+            Problem: 409 when `offset` is not where the upload stands or another one of these bytes is under way; 422
+                when the whole has another digest; 507 when the disk is full. What arrived is kept, but for 422.
             ConnectionResetError: when the client goes away.
         """
         if digest in self._busy:
-            raise Problem(409, "UploadUnderWay", "Another upload of these bytes is under way.", headers={"retry-after": "1"})
+            raise Problem(
+                409, "UploadUnderWay", "Another upload of these bytes is under way.", headers={"retry-after": "1"}
+            )
         self._busy.add(digest)
         try:
             here = self.offset(digest)
@@ -103,7 +105,9 @@ class ArtifactStore:
         with partial.open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != digest:
                 partial.unlink()
-                raise Problem(422, "DigestMismatch", "The bytes are not those of the digest; nothing was kept. Send them again.")
+                raise Problem(
+                    422, "DigestMismatch", "The bytes are not those of the digest; nothing was kept. Send them again."
+                )
             os.fsync(file.fileno())
         whole = self._whole(digest)
         whole.parent.mkdir(exist_ok=True)

@@ -1,7 +1,8 @@
 """How many replicas an autoscaled service should have: a pure decision, made again each refresh period.
 
-Utilization is busy slots over offered slots, smoothed. It goes up at once, and down one replica at a time after the load
-has stayed low for a while; never past the minimum and maximum. A service that may go down to none is woken by a request.
+Utilization is busy slots over offered slots, smoothed. It goes up at once, and down one replica at a time after the
+load has stayed low for a while; never past the minimum and maximum. A service that may go down to none is woken by a
+request.
 """
 
 from __future__ import annotations

@@ -37,14 +37,14 @@ class Request:
         """The parameters of the query.
 
         Raises:
-            Problem: 400, when one is given twice.
+            Problem: 400, when one is given twice, with different values.
         """
         pairs = parse_qsl(self._query_string.decode("latin-1"), keep_blank_values=True)
         values: dict[str, str] = {}
         for name, value in pairs:
-            if name in values:
-                raise bad_field(name, "given more than once.")
-            values[name] = value
+            # Some clients add the api-version to a nextLink that has it already.
+            if values.setdefault(name, value) != value:
+                raise bad_field(name, "given more than once, with different values.")
         return values
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -80,10 +80,14 @@ class Request:
 
 
 class Reply:
-    """An answer. `body` is None for an empty one, bytes as they are, an iterator of bytes, or a value to encode as JSON."""
+    """An answer. `body` is None for none, bytes as they are, an iterator of bytes, or a value to make JSON of."""
 
     def __init__(
-        self, status: int, body: Any = None, headers: Mapping[str, str] | None = None, media_type: str = "application/json"
+        self,
+        status: int,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        media_type: str = "application/json",
     ) -> None:
         self.status = status
         self.headers = dict(headers or {})

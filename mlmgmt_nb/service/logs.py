@@ -96,5 +96,8 @@ def log_reply(log: Log, request: Request) -> Reply:
         raise Problem(
             416, "RangeNotSatisfiable", f"The log has {end} bytes so far.", headers={"content-range": f"bytes */{end}"}
         )
-    headers = {"accept-ranges": "bytes", "content-range": f"bytes {start}-{start + len(data) - 1}/{max(end, start + len(data))}"}
+    headers = {
+        "accept-ranges": "bytes",
+        "content-range": f"bytes {start}-{start + len(data) - 1}/{max(end, start + len(data))}",
+    }
     return Reply(206, data, headers, "text/plain; charset=utf-8")

@@ -1,9 +1,9 @@
 """What to do so that what runs becomes what should run: one pure step, for all kinds of compute.
 
-`step(desired, replicas, crashes, now)` looks at everything and gives the actions of this moment; it keeps nothing and
-touches nothing. Rules:
+`step(desired, replicas, crashes, now)` looks at everything and gives the actions of this moment; it keeps
+and touches nothing. Rules:
 
-- a rolling replacement has the new replica ready before an old one is retired, and at most one replica more than wanted;
+- a rolling replacement has the new replica ready before an old one is retired, and at most one more than wanted;
 - a deployment that is being rolled out and does not load is given up: what served before goes on serving;
 - a replica that dies is replaced, later and later when it keeps dying;
 - a service that is to go is drained, then closed.
@@ -133,7 +133,7 @@ class Close(Action, frozen=True):
 
 def backoff(count: int) -> float:
     """Seconds to wait before a replica is started after `count` crashes in a row: 0, 1, 2, 4, ... 60."""
-    return 0.0 if count <= 1 else min(2.0 ** (count - 2), LONGEST_BACKOFF)
+    return 0.0 if count <= 1 else min(2.0 ** min(count - 2, 6), LONGEST_BACKOFF)
 
 
 def step(

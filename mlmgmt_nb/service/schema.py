@@ -58,10 +58,10 @@ class StructText(TypeDecorator[Any]):
         super().__init__()
         self.kind = kind
 
-    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+    def process_bind_param(self, value: Any, _dialect: Dialect) -> str | None:
         return None if value is None else msgspec.json.encode(value).decode()
 
-    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+    def process_result_value(self, value: str | None, _dialect: Dialect) -> Any:
         return None if value is None else msgspec.json.decode(value, type=self.kind)
 
 
@@ -71,10 +71,10 @@ class UtcTime(TypeDecorator[dt.datetime]):
     impl = DateTime
     cache_ok = True
 
-    def process_bind_param(self, value: dt.datetime | None, dialect: Dialect) -> dt.datetime | None:
+    def process_bind_param(self, value: dt.datetime | None, _dialect: Dialect) -> dt.datetime | None:
         return None if value is None else value.astimezone(dt.UTC).replace(tzinfo=None)
 
-    def process_result_value(self, value: dt.datetime | None, dialect: Dialect) -> dt.datetime | None:
+    def process_result_value(self, value: dt.datetime | None, _dialect: Dialect) -> dt.datetime | None:
         return None if value is None else value.replace(tzinfo=dt.UTC)
 
 
@@ -148,8 +148,8 @@ images = _versioned(
     Column("created_at", UtcTime, nullable=False),
 )
 
-# A service serves `deployment_id`. While an operation is at work on it, `target_id` is the deployment that it is to serve
-# next (at creation both are the same), and `state` is NotStarted or Running; no second one may begin then.
+# A service serves `deployment_id`. While an operation is at work on it, `target_id` is the deployment that it is to
+# serve next (at creation both are the same), and `state` is NotStarted or Running; no second one may begin then.
 # `deleting` stays until every replica has gone; then the row goes too.
 services = _resource(
     "services",
@@ -172,7 +172,8 @@ services = _resource(
     Index("services_by_name", "account", "name", unique=True, **_where("deleting = 0", "NOT deleting")),
 )
 
-# status: Deploying -> Active -> Expired, or Deploying -> Failed. `spec` is what was asked for, with what was kept from before.
+# status: Deploying -> Active -> Expired, or Deploying -> Failed. `spec` is what was asked for, with what was kept from
+# before.
 deployments = _resource(
     "deployments",
     Column("service_id", String(36), nullable=False, index=True),
@@ -184,8 +185,8 @@ deployments = _resource(
     Column("expired_at", UtcTime),
 )
 
-# state: NotStarted -> Running -> Succeeded | Failed | Cancelled. A worker claims a row by moving it to Running; rows that a
-# dead service left Running are taken up again at the next start, `attempts` times at most.
+# state: NotStarted -> Running -> Succeeded | Failed | Cancelled. A worker claims a row by moving it to Running; rows
+# that a dead service left Running are taken up again at the next start, a bounded number of `attempts`.
 operations = _resource(
     "operations",
     Column("kind", Text, nullable=False),

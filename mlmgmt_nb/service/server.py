@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import os
+import signal
 import socket
 from collections.abc import Callable
 from urllib.parse import quote
@@ -43,6 +44,9 @@ def serve(settings: Settings, on_ready: Callable[[str], None] = lambda _: None) 
         backend = Backend(settings, home)
         app = App(backend, HANDLERS, EXTENSIONS, home.token(), settings.hosts)
         backend.start()
+        # uvicorn raises the signals that ended it again, for these handlers: there is still something to tidy up.
+        for name in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(name, lambda *_: None)
         try:
             config = uvicorn.Config(
                 app, http="httptools", ws="none", lifespan="off", log_config=None, access_log=False, server_header=False
@@ -96,5 +100,6 @@ def _listen(settings: Settings, home: Home) -> socket.socket:
             listener.close()
             reason = error
     raise LocalServiceError(
-        f"Port {candidates[0]} of {settings.host} cannot be had: {reason.strerror}.", fix="Choose another one with --port."
+        f"Port {candidates[0]} of {settings.host} cannot be had: {reason.strerror}.",
+        fix="Choose another one with --port.",
     )

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from mlmgmt_nb.contract import AutoScaler, ServiceCreateRequest, ServiceUpdateRequest
-from mlmgmt_nb.service.problems import bad_field, invalid
+from mlmgmt_nb.service.problems import bad_field, conflict, invalid
 
 __all__ = ["Scaling", "changed", "check_supported", "cpus", "memory_bytes", "replica_bounds", "scaling", "slots"]
 
@@ -94,10 +94,11 @@ def check_supported(spec: ServiceCreateRequest) -> None:
     """Refuses what this service cannot do, rather than ignoring it.
 
     Raises:
-        Problem: 400.
+        Problem: 409: the request is right, but not for this service.
     """
     if spec.data_collection is not None and spec.data_collection.event_hub_enabled:
-        raise bad_field("$.dataCollection.eventHubEnabled", "there is no event hub here; use storageEnabled.")
+        message = "$.dataCollection.eventHubEnabled: there is no event hub here; use storageEnabled."
+        raise conflict("NoEventHub", message)
 
 
 _FACTORS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18}

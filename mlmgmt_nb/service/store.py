@@ -19,9 +19,9 @@ __all__ = ["Store"]
 class Store:
     """The database of a state folder.
 
-    `reading()` and `writing()` give a connection in a transaction that commits when the block ends and rolls back when it
-    raises. Keep slow work out of them. SQLite runs in WAL mode with full synchronisation: what was committed survives a
-    crash of the process and of the machine.
+    `reading()` and `writing()` give a connection in a transaction that commits when the block ends and rolls back when
+    it raises. Keep slow work out of them. SQLite runs in WAL mode with full synchronisation: what was committed
+    survives a crash of the process and of the machine.
     """
 
     def __init__(self, path: Path) -> None:
@@ -38,7 +38,7 @@ class Store:
                 db.execute(insert(schema.schema_version).values(version=schema.VERSION))
             elif version != schema.VERSION:
                 raise LocalServiceError(
-                    f"The state folder was written by another version of mlmgmt-nb (schema {version}, here {schema.VERSION}).",
+                    f"The state folder is of another version of mlmgmt-nb (schema {version}, here {schema.VERSION}).",
                     fix="Use the newer version of mlmgmt-nb, or another folder with --home.",
                 )
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import Row, delete, select, update
 
 from mlmgmt_nb.contract import ErrorResponse, ServiceCreateRequest
 from mlmgmt_nb.service import reconciler as r
@@ -157,7 +157,9 @@ class Supervisor:
             count=count + 1, last=moment, code=ended.code, message=ended.message, permanent=ended.permanent
         )
         if ended.service_id in rows and (pause := r.backoff(count + 1)):
-            self._log(ended.service_id).line(f"[mlmgmt] {count + 1} crashes in a row; the next start is in {pause:.0f} s")
+            self._log(ended.service_id).line(
+                f"[mlmgmt] {count + 1} crashes in a row; the next start is in {pause:.0f} s"
+            )
 
     def _autoscale(self, row: Row[Any], moment: float) -> None:
         auto = scaling(row.serving_spec)
@@ -260,9 +262,7 @@ class Supervisor:
         error = ErrorResponse(code=code, message=message)
         with self._store.writing() as db:
             db.execute(
-                update(deployments)
-                .where(deployments.c.id == row.target_id)
-                .values(status="Failed", expired_at=now())
+                update(deployments).where(deployments.c.id == row.target_id).values(status="Failed", expired_at=now())
             )
             self._end_operation(db, row, "Failed", error)
         self._crashes.pop(row.target_id, None)
@@ -304,7 +304,9 @@ class Supervisor:
                 )
                 if row.error != error:
                     self._set(row.id, error=error)
-            elif row.error is not None and row.error.code in {"CrashLoop", "PortTaken"} and self.compute.is_open(row.id):
+            elif (
+                row.error is not None and row.error.code in {"CrashLoop", "PortTaken"} and self.compute.is_open(row.id)
+            ):
                 self._set(row.id, error=None)
 
     def _set(self, service_id: str, **values: Any) -> None:

@@ -71,7 +71,8 @@ class Builder:
         operations = schema.operations
         left = (operations.c.kind == "Image", operations.c.state == "Running")
         error = ErrorResponse(
-            code="Interrupted", message=f"The service ended {MAX_ATTEMPTS} times while it built this image; it is not tried again."
+            code="Interrupted",
+            message=f"The service ended {MAX_ATTEMPTS} times while it built this image; it is not tried again.",
         )
         with self._store.writing() as db:
             rows = db.execute(select(operations).where(*left, operations.c.attempts >= MAX_ATTEMPTS)).all()
@@ -157,7 +158,9 @@ class Builder:
         images, manifests, links, models = schema.images, schema.manifests, schema.manifest_models, schema.models
         with self._store.reading() as db:
             doc = db.scalar(
-                select(manifests.c.doc).join(images, images.c.manifest_id == manifests.c.id).where(images.c.id == image_id)
+                select(manifests.c.doc)
+                .join(images, images.c.manifest_id == manifests.c.id)
+                .where(images.c.id == image_id)
             )
             manifest = msgspec.json.decode(doc or b"", type=Manifest)
             rows = db.scalars(
@@ -217,6 +220,7 @@ def _check_interpreter(interpreter: str) -> None:
     if done.returncode != 0:
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise BuildError(
-            "BadInterpreter", f"pythonInterpreter: {interpreter} lacks what the scoring runtime needs ({reason}); "
-            "install mlmgmt-nb there, or give requirements."
+            "BadInterpreter",
+            f"pythonInterpreter: {interpreter} lacks what the scoring runtime needs ({reason}); "
+            "install mlmgmt-nb there, or give requirements.",
         )

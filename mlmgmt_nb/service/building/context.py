@@ -1,9 +1,9 @@
 """The build context of an image: one folder with all that runs it, the same for every kind of compute.
 
-    Dockerfile          for a Docker engine, here or anywhere
-    requirements.txt    the exact packages
-    app/                the working directory of the driver: driver, models, assets, schema, model_config_map.json
-    runtime/            the scoring runtime, as it was when the image was built
+Dockerfile          for a Docker engine, here or anywhere
+requirements.txt    the exact packages
+app/                the working directory of the driver: driver, models, assets, schema, model_config_map.json
+runtime/            the scoring runtime, as it was when the image was built
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ COPY --chown=mlmgmt app /app
 ENV PYTHONPATH=/runtime PYTHONUNBUFFERED=1
 USER mlmgmt
 EXPOSE {port}
-HEALTHCHECK --start-period=300s CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:{port}/', timeout=2)"]
+HEALTHCHECK --start-period=300s CMD \\
+    ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:{port}/', timeout=2)"]
 CMD ["python", "-m", "mlmgmt_nb.scoring", "--app", "/app", "--host", "0.0.0.0", "--port", "{port}"]
 """
 
@@ -87,7 +88,9 @@ class Context:
     def _add(self, what: str, url: str, fallback: str, *, unpacked: bool) -> str:
         name = file_name(url, fallback)
         if name in self._names:
-            raise BuildError("SameName", f"{what} and {self._names[name]} are both the file {name!r}; rename one of them.")
+            raise BuildError(
+                "SameName", f"{what} and {self._names[name]} are both the file {name!r}; rename one of them."
+            )
         self._names[name] = what
         target = self.app / name
         if target.exists():

@@ -40,7 +40,9 @@ def pip_requirements(conda_file: Path) -> list[str]:
     except (yaml.YAMLError, UnicodeDecodeError, AttributeError) as error:
         raise BuildError("BadCondaFile", f"condaEnvFile: not a conda environment file: {error}") from error
     conda = [entry for entry in entries if isinstance(entry, str)]
-    foreign = [entry for entry in conda if entry.split("=")[0].split("<")[0].split(">")[0].strip() not in {"python", "pip"}]
+    foreign = [
+        entry for entry in conda if entry.split("=")[0].split("<")[0].split(">")[0].strip() not in {"python", "pip"}
+    ]
     if foreign:
         raise BuildError(
             "CondaPackages",
@@ -120,7 +122,9 @@ def _uv(arguments: Sequence[str], log: Log) -> None:
     command = [uv.find_uv_bin(), *arguments, "--no-progress", "--color", "never", "--no-config"]
     log.line(f"$ uv {' '.join(arguments)}")
     last = ""
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
         timer = threading.Timer(_TIMEOUT_SECONDS, process.kill)
         timer.start()
         try:

@@ -58,8 +58,11 @@ class Fetcher:
                 self._read(url, target, what)
         except BuildError:
             raise
-        except Exception as error:  # noqa: BLE001 - each storage has errors of its own
-            reason = str(error) or type(error).__name__
+        except Exception as error:
+            # The storage's own words may repeat the URL, and with it a signature.
+            reason = (
+                str(error).replace(url, shown(url)).replace(urlsplit(url).query or url, "...") or type(error).__name__
+            )
             raise BuildError("UnreadableUrl", f"{what}: {shown(url)} cannot be read: {reason}") from error
 
     def _read(self, url: str, target: Path, what: str) -> None:
@@ -68,9 +71,10 @@ class Fetcher:
             allowed = ", ".join(sorted(self._schemes))
             raise BuildError("BadUrl", f"{what}: {shown(url)!r} is not a URL of a kind that is read here ({allowed}).")
         # Loaded when needed: most builds read from the artifact store alone.
-        import fsspec
+        from fsspec.core import url_to_fs
 
-        with fsspec.open(url, "rb") as source, target.open("wb") as sink:
+        storage, path = url_to_fs(url)
+        with storage.open(path, "rb") as source, target.open("wb") as sink:
             shutil.copyfileobj(source, sink, 2**20)
 
 
@@ -88,7 +92,7 @@ def unpack(archive: Path, folder: Path, what: str) -> None:
         elif zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as zipped:
                 # Absolute paths and `..` are made harmless by the module itself.
-                zipped.extractall(folder)
+                zipped.extractall(folder)  # noqa: S202
         else:
             raise BuildError("BadArchive", f"{what}: to be unpacked, it must be a .tar, .tar.gz or .zip archive.")
     except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:

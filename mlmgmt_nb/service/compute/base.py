@@ -8,7 +8,6 @@ from typing import Protocol
 
 import msgspec
 
-from mlmgmt_nb.contract import ServiceCreateRequest
 from mlmgmt_nb.service.logs import Log
 from mlmgmt_nb.service.reconciler import Replica
 

@@ -1,7 +1,7 @@
 """Local compute: replicas are processes of this machine that share their service's listening socket.
 
-The socket belongs to the service and is bound here once; replicas inherit it. So a replica can die, be replaced or be updated
-and no connection is refused: while none lives, connections wait at the socket.
+The socket belongs to the service and is bound here once; replicas inherit it. So a replica can die, be replaced or be
+updated and no connection is refused: while none lives, connections wait at the socket.
 """
 
 from __future__ import annotations

@@ -51,9 +51,7 @@ class ReplicaProcess:
         self._keys_confirmed = threading.Event()
         self._process, self._control = _spawn(launch, listener)
         self.pid = self._process.pid
-        self.send(
-            type="start", name=launch.name, keys=list(launch.key_digests), concurrency=launch.slots
-        )
+        self.send(type="start", name=launch.name, keys=list(launch.key_digests), concurrency=launch.slots)
         self._thread = threading.Thread(target=self._watch, name=f"replica-{replica_id}", daemon=True)
 
     def watch(self) -> None:
@@ -176,7 +174,14 @@ class ReplicaProcess:
 def _spawn(launch: Launch, listener: socket.socket) -> tuple[subprocess.Popen[bytes], socket.socket]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     with theirs:
-        arguments = ["--app", str(launch.context / "app"), "--fd", str(listener.fileno()), "--control-fd", str(theirs.fileno())]
+        arguments = [
+            "--app",
+            str(launch.context / "app"),
+            "--fd",
+            str(listener.fileno()),
+            "--control-fd",
+            str(theirs.fileno()),
+        ]
         process = subprocess.Popen(
             [launch.interpreter or "", "-m", "mlmgmt_nb.scoring", *arguments],
             stdin=subprocess.DEVNULL,

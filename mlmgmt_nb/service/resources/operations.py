@@ -68,6 +68,4 @@ def _with_log(error: ErrorResponse | None, log_uri: str) -> ErrorResponse | None
     """Adds where the whole log is; at each answer, since the address of the service may change."""
     if error is None:
         return None
-    return msgspec.structs.replace(
-        error, details=[*(error.details or ()), ErrorDetail(code="Log", message=log_uri)]
-    )
+    return msgspec.structs.replace(error, details=[*(error.details or ()), ErrorDetail(code="Log", message=log_uri)])

@@ -45,7 +45,9 @@ def create(call: Call) -> Reply:
             services.c.account == call.account, services.c.name == spec.name, ~services.c.deleting
         )
         if db.scalar(taken) is not None:
-            raise conflict("ServiceNameTaken", f"A service has the name {spec.name!r} already; update or delete that one.")
+            raise conflict(
+                "ServiceNameTaken", f"A service has the name {spec.name!r} already; update or delete that one."
+            )
         service_id = str(uuid.uuid4())
         call.backend.check_capacity(db, spec, compute_id, service_id)
         deployment_id = _add_deployment(db, call.account, service_id, spec)
@@ -251,7 +253,7 @@ def _models(db: Connection, manifest_ids: set[str]) -> dict[str, list[Model]]:
 def _response(row: Row[Any], models: list[Model], base_url: str) -> ServiceResponse:
     spec: ServiceCreateRequest = row.spec
     image_columns = {
-        name.removeprefix("image_"): value for name, value in row._mapping.items() if name.startswith("image_")
+        name.removeprefix("image_"): value for name, value in row._asdict().items() if name.startswith("image_")
     }
     image = image_of(image_columns, row.manifest_doc, base_url)
     return ServiceResponse(

@@ -1,0 +1,10 @@
+"""The typed client of the Model Management API. `connect()` gives a `Workspace`; the rest hangs on that."""
+
+from mlmgmt_nb.client.application import Application
+from mlmgmt_nb.client.bodies import ServiceSettings
+from mlmgmt_nb.client.logs import LogPart
+from mlmgmt_nb.client.paging import Page, Pager
+from mlmgmt_nb.client.polling import Poller
+from mlmgmt_nb.client.workspace import Workspace, connect
+
+__all__ = ["Application", "LogPart", "Page", "Pager", "Poller", "ServiceSettings", "Workspace", "connect"]

@@ -1,0 +1,120 @@
+"""Bodies of requests, checked against the contract's limits before anything is sent."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any, TypedDict, TypeVar
+
+import msgspec
+
+from mlmgmt_nb.contract import AutoScaler, ContainerResourceReservation, ModelDataCollection
+from mlmgmt_nb.errors import UsageError
+
+__all__ = ["ServiceSettings", "checked", "is_uuid", "settings_fields"]
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+_FIXES = {
+    "name": "A name has 3 to 32 characters: a-z, 0-9, `-` and `.`, with a letter or digit at both ends.",
+    "cpu": "Give CPUs as Kubernetes does: `0.5` or `500m`.",
+    "memory": "Give memory as Kubernetes does: `300Mi` or `1G`.",
+    "targetUtilization": "Give a percentage from 0 to 100.",
+    "numReplicas": "Give a number of at least 0.",
+    "maxConcurrentRequestsPerContainer": "Give a number of at least 1.",
+}
+
+
+class ServiceSettings(TypedDict, total=False):
+    """What a service can be asked to do; what is left out stays as it is, or takes the service's default.
+
+    Keys:
+        num_replicas: number of replicas; excludes an enabled autoscaler.
+        autoscaler: an `AutoScaler`, or a dict with its properties in snake_case.
+        cpu, memory: reserved for each replica, in Kubernetes notation (`500m`, `300Mi`).
+        max_concurrent_requests: most requests that a replica accepts at once.
+        collect_model_data: whether inputs and outputs of the models are collected in storage.
+        app_insights: whether telemetry goes to Application Insights.
+    """
+
+    num_replicas: int | None
+    autoscaler: AutoScaler | Mapping[str, Any] | None
+    cpu: str | float | None
+    memory: str | None
+    max_concurrent_requests: int | None
+    collect_model_data: bool | None
+    app_insights: bool | None
+
+
+def settings_fields(
+    *,
+    num_replicas: int | None = None,
+    autoscaler: AutoScaler | Mapping[str, Any] | None = None,
+    cpu: str | float | None = None,
+    memory: str | None = None,
+    max_concurrent_requests: int | None = None,
+    collect_model_data: bool | None = None,
+    app_insights: bool | None = None,
+) -> dict[str, Any]:
+    """The settings as properties of a `ServiceCreateRequest` or `ServiceUpdateRequest`.
+
+    Raises:
+        UsageError: the autoscaler has a property that there is not.
+    """
+    reserved = None
+    if cpu is not None or memory is not None:
+        reserved = ContainerResourceReservation(cpu=None if cpu is None else str(cpu), memory=memory)
+    return {
+        "num_replicas": num_replicas,
+        "auto_scaler": _autoscaler(autoscaler),
+        "container_resource_reservation": reserved,
+        "max_concurrent_requests_per_container": max_concurrent_requests,
+        "data_collection": None
+        if collect_model_data is None
+        else ModelDataCollection(storage_enabled=collect_model_data),
+        "app_insights_enabled": app_insights,
+    }
+
+
+def checked(type_: type[T], **fields: Any) -> T:
+    """A body of a request with these properties (None: not set), within the limits of the contract.
+
+    Raises:
+        UsageError: a property breaks a limit; the message has its JSON path.
+    """
+    try:
+        return msgspec.convert(msgspec.to_builtins(type_(**fields)), type_)
+    except (ValueError, TypeError) as error:  # msgspec.ValidationError is a ValueError
+        problem, _, path = str(error).partition(" - at ")
+        path = path.strip("`")
+        field = path.rpartition(".")[2]
+        where = f"{path.removeprefix('$.')}: " if path else ""
+        raise UsageError(
+            f"{where}{problem}{_given(type_, fields, field)}", field=field or None, fix=_FIXES.get(field)
+        ) from error
+
+
+def is_uuid(text: str) -> bool:
+    """Whether the text is a UUID, which is how an id is told from a name."""
+    try:
+        return bool(uuid.UUID(text))
+    except ValueError:
+        return False
+
+
+def _given(type_: type[msgspec.Struct], fields: Mapping[str, Any], field: str) -> str:
+    names = {info.encode_name: info.name for info in msgspec.structs.fields(type_)}
+    name = names.get(field, "")
+    return f", not {fields[name]!r}" if name in fields else ""
+
+
+def _autoscaler(value: AutoScaler | Mapping[str, Any] | None) -> AutoScaler | None:
+    if value is None or isinstance(value, AutoScaler):
+        return value
+    known = {info.name for info in msgspec.structs.fields(AutoScaler)}
+    unknown = sorted(set(value) - known)
+    if unknown:
+        raise UsageError(
+            f"autoscaler has no property {unknown[0]!r}", field="autoscaler", fix=f"It has: {', '.join(sorted(known))}."
+        )
+    return AutoScaler(**value)

@@ -1,0 +1,36 @@
+"""Deployments: what ran under the name of a service, from when to when."""
+
+from __future__ import annotations
+
+from mlmgmt_nb.client.answers import decode
+from mlmgmt_nb.client.paging import Pager
+from mlmgmt_nb.client.services import Services
+from mlmgmt_nb.client.transport import Transport
+from mlmgmt_nb.contract import Deployment, ServiceResponse
+
+__all__ = ["Deployments"]
+
+
+class Deployments:
+    """The deployments of the account."""
+
+    def __init__(self, transport: Transport, services: Services) -> None:
+        self._transport = transport
+        self._services = services
+
+    def get(self, id: str) -> Deployment:  # noqa: A002 - the API's word
+        """A deployment by its id.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        return decode(self._transport.call("deployments_get", id=id), Deployment)
+
+    def list(self, *, service: ServiceResponse | str | None = None) -> Pager[Deployment]:
+        """The deployments of the account, or of one service, newest first.
+
+        Args:
+            service: the service, or its id or name.
+        """
+        service_id = None if service is None else self._services.id_of(service)
+        return Pager(self._transport, "deployments_list", Deployment, {"serviceId": service_id}, count=None)

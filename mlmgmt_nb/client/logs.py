@@ -1,0 +1,79 @@
+"""Logs of builds and services, read on from any byte."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+import requests
+
+from mlmgmt_nb.client.transport import Transport
+from mlmgmt_nb.errors import UsageError
+
+__all__ = ["LogPart", "read_log"]
+
+_BYTES_A_LINE = 400
+
+
+class LogPart(NamedTuple):
+    """Part of a log: its text, and the offset in bytes where what comes after it starts."""
+
+    text: str
+    next_offset: int
+
+
+def read_log(transport: Transport, url: str, *, offset: int = 0, tail: int | None = None) -> LogPart:
+    """What a log has from an offset on.
+
+    Args:
+        transport: sends the request.
+        url: of the log, as `Transport.send` takes it.
+        offset: byte where to start; what the server no longer keeps is left out.
+        tail: only so many lines at the end.
+
+    Raises:
+        UsageError: the offset or number of lines is negative.
+        NotFoundError: there is no such log.
+    """
+    if offset < 0 or (tail is not None and tail < 0):
+        name = "offset" if offset < 0 else "tail"
+        raise UsageError(f"{name} is negative", field=name, fix="Give 0 or more.")
+    wanted = None if tail is None else max(1, tail) * _BYTES_A_LINE
+    while True:
+        span = f"bytes={offset}-" if wanted is None or offset else f"bytes=-{wanted}"
+        answer = transport.send("GET", url, headers={"Range": span}, accept={416})
+        if answer.status_code == 416:
+            return LogPart("", offset)
+        start, data = _start(answer, offset), _whole_characters(answer.content)
+        if answer.status_code != 206:  # a server without ranges sends all
+            data = data[offset:]
+            start = offset
+        part = _last_lines(LogPart(data.decode(errors="replace"), start + len(data)), tail, whole=start == 0)
+        if part is not None:
+            return part
+        wanted = 4 * (wanted or _BYTES_A_LINE)
+
+
+def _last_lines(part: LogPart, tail: int | None, *, whole: bool) -> LogPart | None:
+    """The last lines of a part; None when it may have too few of them."""
+    if tail is None:
+        return part
+    lines = part.text.splitlines(keepends=True)
+    if len(lines) <= tail and not whole:
+        return None
+    return LogPart("".join(lines[-tail:] if tail else []), part.next_offset)
+
+
+def _start(answer: requests.Response, offset: int) -> int:
+    found = re.match(r"bytes (\d+)-", answer.headers.get("Content-Range", ""))
+    return int(found[1]) if found else offset
+
+
+def _whole_characters(data: bytes) -> bytes:
+    """The data without the first bytes of a UTF-8 character whose rest is not written yet."""
+    for length in range(1, min(4, len(data) + 1)):
+        byte = data[-length]
+        if byte & 0xC0 != 0x80:
+            needed = 4 if byte >= 0xF0 else 3 if byte >= 0xE0 else 2 if byte >= 0xC0 else 1
+            return data[:-length] if needed > length else data
+    return data

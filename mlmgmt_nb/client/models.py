@@ -1,0 +1,108 @@
+"""Models: register, get, list."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+from mlmgmt_nb.client.answers import decode
+from mlmgmt_nb.client.bodies import checked, is_uuid
+from mlmgmt_nb.client.files import is_url, mime_type_of
+from mlmgmt_nb.client.paging import PAGE_SIZE, Pager
+from mlmgmt_nb.client.transport import Transport
+from mlmgmt_nb.client.uploads import Progress, Uploaded, Uploader
+from mlmgmt_nb.contract import Model
+from mlmgmt_nb.errors import NotFoundError, UsageError
+
+__all__ = ["Models"]
+
+
+class Models:
+    """The registered models of the account."""
+
+    def __init__(self, transport: Transport, uploader: Uploader) -> None:
+        self._transport = transport
+        self._uploader = uploader
+
+    def register(
+        self,
+        path_or_url: str | os.PathLike[str],
+        name: str | None = None,
+        *,
+        tags: Sequence[str] | None = None,
+        description: str | None = None,
+        mime_type: str | None = None,
+        unpack: bool | None = None,
+        progress: Progress | None = None,
+    ) -> Model:
+        """Registers a model. A name in use gets its next version.
+
+        Args:
+            path_or_url: a file or folder, which is uploaded (a folder as an archive that the build unpacks); or a URL
+                that the service can read, which is only noted.
+            name: the model's name; the file's name without its ending when None.
+            tags: its tags.
+            description: free text.
+            mime_type: media type of the content; guessed by the name when None.
+            unpack: whether the content is an archive that the build unpacks; a folder always is.
+            progress: called with the bytes sent and the bytes in all.
+
+        Raises:
+            UsageError: the file is missing, empty or cannot be read, or the name is empty. Nothing was sent.
+            UploadError: the bytes could not be sent.
+        """
+        source = os.fspath(path_or_url)
+        name = default_name(source) if name is None else name
+        if not name.strip():
+            raise UsageError("name: the model's name is empty", field="name", fix="Give a name, such as `name='iris'`.")
+        tags = [tags] if isinstance(tags, str) else tags
+        if is_url(source):
+            content = Uploaded(source, mime_type_of(urlsplit(source).path), unpack=False)
+        else:
+            content = self._uploader.upload(Path(source).expanduser(), field="path_or_url", progress=progress)
+        body = checked(
+            Model,
+            name=name,
+            url=content.url,
+            mime_type=mime_type or content.mime_type,
+            unpack=True if content.unpack else unpack,
+            tags=None if tags is None else list(tags),
+            description=description,
+        )
+        return decode(self._transport.call("models_register", body=body), Model)
+
+    def get(self, id_or_name: str) -> Model:
+        """A model by its id, or the latest version of a name.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        if is_uuid(id_or_name):
+            return decode(self._transport.call("models_get", id=id_or_name), Model)
+        versions = [model for model in self.list(name=id_or_name) if model.name == id_or_name]
+        if not versions:
+            raise NotFoundError(
+                f"no model has the name {id_or_name!r}",
+                status_code=404,
+                code="NotFound",
+                fix="`ws.models.list()` gives all models.",
+            )
+        return max(versions, key=lambda model: model.version or 0)
+
+    def list(self, *, name: str | None = None, tag: str | None = None, count: int = PAGE_SIZE) -> Pager[Model]:
+        """The models that match every filter given, newest first.
+
+        Args:
+            name: models of this name.
+            tag: models with this tag.
+            count: most models in one page.
+        """
+        return Pager(self._transport, "models_list", Model, {"name": name, "tag": tag}, count)
+
+
+def default_name(source: str) -> str:
+    """The file's or folder's name without its ending, from a path or URL."""
+    path = PurePosixPath(unquote(urlsplit(source).path)) if is_url(source) else Path(source).expanduser().absolute()
+    return path.name.removesuffix(".tar.gz").removesuffix(path.suffix) if path.suffix else path.name

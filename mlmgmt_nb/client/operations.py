@@ -1,0 +1,88 @@
+"""Operations: what images and services are made by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import requests
+
+from mlmgmt_nb.client.answers import decode, retry_after
+from mlmgmt_nb.client.polling import Poller, Watch, Watcher
+from mlmgmt_nb.client.transport import Transport, is_loopback
+from mlmgmt_nb.contract import AsyncOperationStatus, Image, ServiceResponse
+from mlmgmt_nb.errors import ApiError, ServerError
+
+__all__ = ["Operations"]
+
+_SLOWEST, _SLOWEST_ON_LOOPBACK = 2.0, 0.2
+
+
+class Operations:
+    """The operations of the account: `get` one, `wait` for it, or go on with its `poller`."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        slowest = _SLOWEST_ON_LOOPBACK if is_loopback(transport.base_url) else _SLOWEST
+        self.watcher = Watcher(self._fetch, slowest=slowest, clock=transport.clock)
+
+    def get(self, id: str) -> AsyncOperationStatus:  # noqa: A002 - the API's word
+        """The state of an operation.
+
+        Raises:
+            NotFoundError: there is no such operation.
+        """
+        return decode(self._transport.call("operations_get", id=id), AsyncOperationStatus)
+
+    def wait(self, id: str, timeout: float | None = None) -> AsyncOperationStatus:  # noqa: A002
+        """Waits until the operation has ended, well or not, as `Poller.wait` does."""
+        return self.poller(id).wait(timeout)
+
+    def poller(self, id: str) -> Poller[Image | ServiceResponse]:  # noqa: A002
+        """A poller for an operation that goes on, from its id or a poller's continuation token. Sends nothing yet."""
+        return self._poller(Watch(id), self._load)
+
+    def started(self, response: requests.Response, load: Callable[[str], Any]) -> Poller[Any]:
+        """The poller for a 202 answer; `load` gets the resource by its id."""
+        location = response.headers.get("Operation-Location", "")
+        if not location:
+            raise ServerError(
+                "the server accepted the request without an Operation-Location",
+                status_code=response.status_code,
+                fix="List the resource to see what became of it.",
+            )
+        watch = Watch(_last_segment(location), first_delay=retry_after(response.headers))
+        return self._poller(watch, lambda status: load(_resource_id(status)))
+
+    def _poller(self, watch: Watch, load: Callable[[AsyncOperationStatus], Any]) -> Poller[Any]:
+        return Poller(watch, self.watcher, load=load, log_uri=self._log_uri)
+
+    def _fetch(self, operation_id: str) -> tuple[AsyncOperationStatus, float | None]:
+        response = self._transport.call("operations_get", id=operation_id, attempts=1)
+        return decode(response, AsyncOperationStatus), retry_after(response.headers)
+
+    def _load(self, status: AsyncOperationStatus) -> Image | ServiceResponse:
+        resource_id = _resource_id(status)
+        if status.operation_type == "Image":
+            return decode(self._transport.call("images_get", id=resource_id), Image)
+        return decode(self._transport.call("services_get", id=resource_id), ServiceResponse)
+
+    def _log_uri(self, status: AsyncOperationStatus) -> str | None:
+        """Where the log of a failed operation is, as far as the server tells."""
+        if not status.resource_location:
+            return None
+        resource_id = _resource_id(status)
+        if status.operation_type == "Service":
+            return f"{self._transport.base_url}/services/{resource_id}/logs"
+        try:
+            return decode(self._transport.call("images_get", id=resource_id), Image).image_build_log_uri
+        except ApiError:  # the operation's own error is what the user needs
+            return None
+
+
+def _resource_id(status: AsyncOperationStatus) -> str:
+    return _last_segment(status.resource_location or "")
+
+
+def _last_segment(url: str) -> str:
+    return url.partition("?")[0].rstrip("/").rpartition("/")[2]

@@ -1,0 +1,325 @@
+"""Waiting for operations: pollers for the user, and one background thread a workspace that asks the server."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from mlmgmt_nb.contract import AsyncOperationState, AsyncOperationStatus
+from mlmgmt_nb.errors import (
+    MlmgmtError,
+    OperationFailed,
+    OperationTimeout,
+    ServerError,
+    ThrottledError,
+    TransportError,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from mlmgmt_nb.client.workspace import Workspace
+
+__all__ = ["Poller", "Watch", "Watcher"]
+
+_FIRST_DELAY = 0.05
+_BACKOFF = 1.5
+_PATIENCE = 30.0
+_ENDED = frozenset({"Cancelled", "Failed", "Succeeded"})
+
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class Watch:
+    """What is known of one operation.
+
+    Attributes:
+        operation_id: the operation.
+        status: what the server said last, or None.
+        failure: why asking was given up, or None.
+        settled: set when the operation has ended or asking was given up.
+    """
+
+    def __init__(self, operation_id: str, first_delay: float | None = None) -> None:
+        self.operation_id = operation_id
+        self.status: AsyncOperationStatus | None = None
+        self.failure: MlmgmtError | None = None
+        self.settled = threading.Event()
+        self.first_delay = _FIRST_DELAY if first_delay is None else first_delay
+        self.failing_since: float | None = None
+        self._delay = _FIRST_DELAY
+        self._lock = threading.Lock()
+        self._listeners: list[Callable[[], None]] = []
+
+    @property
+    def ended(self) -> bool:
+        return self.status is not None and self.status.state in _ENDED
+
+    def next_delay(self, retry_after: float | None, slowest: float) -> float:
+        """Seconds to the next look: what the server asks for, else longer each time."""
+        delay, self._delay = self._delay, min(self._delay * _BACKOFF, slowest)
+        return delay if retry_after is None else retry_after
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Calls `listener` after each change, and once now if it is settled already."""
+        with self._lock:
+            self._listeners.append(listener)
+        if self.settled.is_set():
+            listener()
+
+    def seen(self, status: AsyncOperationStatus) -> None:
+        """Takes the server's answer."""
+        changed = self.status is None or self.status.state != status.state
+        self.status, self.failing_since = status, None
+        if self.ended:
+            self.settled.set()
+        if changed:
+            self._tell()
+
+    def lost(self, failure: MlmgmtError) -> None:
+        """Gives up."""
+        self.failure = failure
+        self.settled.set()
+        self._tell()
+
+    def reopen(self) -> None:
+        """Forgets that asking was given up."""
+        self.failure, self.failing_since, self._delay = None, None, _FIRST_DELAY
+        self.settled.clear()
+
+    def _tell(self) -> None:
+        with self._lock:
+            listeners = list(self._listeners)
+        for listener in listeners:
+            try:
+                listener()
+            except Exception:  # noqa: BLE001 - a listener's mistake must not stop the other pollers
+                _log.exception("a callback of operation %s failed", self.operation_id)
+
+
+class Watcher:
+    """Asks for the state of all open operations of a workspace, in one daemon thread that lives while any is open.
+
+    Args:
+        fetch: asks the server once for an operation's status; the second value is its `Retry-After` in seconds.
+        slowest: most seconds between two looks at an operation.
+        clock: time in seconds.
+    """
+
+    def __init__(
+        self,
+        fetch: Callable[[str], tuple[AsyncOperationStatus, float | None]],
+        *,
+        slowest: float = 2.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._fetch = fetch
+        self._slowest = slowest
+        self._clock = clock
+        self._wake = threading.Condition()
+        self._due: list[tuple[float, int, Watch]] = []
+        self._open: set[Watch] = set()
+        self._order = itertools.count()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def follow(self, watch: Watch) -> None:
+        """Looks at the operation until it has ended; does nothing when it has, or is followed already."""
+        with self._wake:
+            if self._closed:
+                raise UsageError("the workspace is closed", fix="Connect again: the operation goes on.")
+            if watch.ended or watch in self._open:
+                return
+            if watch.failure:
+                watch.reopen()
+            self._open.add(watch)
+            self._schedule(watch, watch.first_delay)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="mlmgmt-poller", daemon=True)
+                self._thread.start()
+
+    def close(self) -> None:
+        """Stops looking; who waits is told so. The operations go on."""
+        with self._wake:
+            self._closed = True
+            abandoned, thread = list(self._open), self._thread
+            self._open.clear()
+            self._due.clear()
+            self._wake.notify()
+        for watch in abandoned:
+            watch.lost(UsageError("the workspace was closed", fix="Connect again: the operation goes on."))
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout=5.0)
+
+    def _schedule(self, watch: Watch, delay: float) -> None:
+        heapq.heappush(self._due, (self._clock() + delay, next(self._order), watch))
+        self._wake.notify()
+
+    def _run(self) -> None:
+        while (watch := self._next()) is not None:
+            delay = self._look(watch)
+            with self._wake:
+                if delay is None:
+                    self._open.discard(watch)
+                elif not self._closed:
+                    self._schedule(watch, delay)
+
+    def _next(self) -> Watch | None:
+        """Waits until an operation is due and returns it; None, and no thread any more, when none is open."""
+        with self._wake:
+            while self._due:
+                wait = self._due[0][0] - self._clock()
+                if wait <= 0:
+                    return heapq.heappop(self._due)[2]
+                self._wake.wait(wait)
+            self._thread = None
+            return None
+
+    def _look(self, watch: Watch) -> float | None:
+        """Asks once. Returns the seconds to the next look, or None when there is none."""
+        try:
+            status, wait = self._fetch(watch.operation_id)
+        except (TransportError, ThrottledError, ServerError) as error:
+            now = self._clock()
+            if watch.failing_since is None:
+                watch.failing_since = now
+            if now - watch.failing_since >= _PATIENCE:
+                watch.lost(error)
+                return None
+            return watch.next_delay(getattr(error, "retry_after", None), self._slowest)
+        except MlmgmtError as error:
+            watch.lost(error)
+            return None
+        watch.seen(status)
+        return None if watch.ended else watch.next_delay(wait, self._slowest)
+
+
+class Poller(Generic[T]):
+    """An operation that goes on at the server, and the resource that it makes or changes.
+
+    Dropping the poller, or interrupting a wait, never stops the operation; `continuation_token` takes the wait up
+    again, in another process too. Made by `images.create`, `services.create`, `services.update`, `operations.poller`.
+
+    Args:
+        watch: the operation.
+        watcher: looks at it.
+        load: gets the resource of an operation that succeeded.
+        log_uri: finds where the log of an operation that failed is.
+    """
+
+    def __init__(
+        self,
+        watch: Watch,
+        watcher: Watcher,
+        *,
+        load: Callable[[AsyncOperationStatus], T],
+        log_uri: Callable[[AsyncOperationStatus], str | None],
+    ) -> None:
+        self._watch = watch
+        self._watcher = watcher
+        self._load = load
+        self._log_uri = log_uri
+
+    @classmethod
+    def from_continuation_token(cls, workspace: Workspace, continuation_token: str) -> Poller[T]:
+        """The poller of an operation that an earlier poller waited for."""
+        return workspace.operations.poller(continuation_token)  # type: ignore[return-value]
+
+    @property
+    def operation_id(self) -> str:
+        """The operation's id."""
+        return self._watch.operation_id
+
+    @property
+    def operation(self) -> AsyncOperationStatus | None:
+        """What the server said last of the operation, or None before its first answer."""
+        return self._watch.status
+
+    def continuation_token(self) -> str:
+        """What `from_continuation_token` takes: the operation's id."""
+        return self._watch.operation_id
+
+    def status(self) -> AsyncOperationState:
+        """The state that was seen last, without waiting; `NotStarted` before the first look."""
+        if not self._watch.settled.is_set():
+            self._watcher.follow(self._watch)
+        status = self._watch.status
+        return (status.state if status else None) or "NotStarted"
+
+    def done(self) -> bool:
+        """Whether the operation is known to have ended, well or not."""
+        if not self._watch.settled.is_set():
+            self._watcher.follow(self._watch)
+        return self._watch.ended
+
+    def wait(self, timeout: float | None = None) -> AsyncOperationStatus:
+        """Waits until the operation has ended, well or not.
+
+        Args:
+            timeout: most seconds to wait; without end when None.
+
+        Raises:
+            OperationTimeout: it has not ended yet.
+            TransportError: the server could not be asked for half a minute; wait again to go on.
+            ApiError: the server does not tell, such as for an unknown operation.
+        """
+        self._watcher.follow(self._watch)
+        if not self._watch.settled.wait(timeout):
+            raise OperationTimeout(
+                f"operation {self.operation_id} has not ended after {timeout:g} s (it is {self.status()})",
+                operation=self.operation,
+                continuation_token=self.continuation_token(),
+                fix="It goes on: wait again, or resume with `ws.operations.poller(error.continuation_token)`.",
+            )
+        if self._watch.failure is not None:
+            raise self._watch.failure
+        assert self._watch.status is not None
+        return self._watch.status
+
+    def result(self, timeout: float | None = None) -> T:
+        """Waits as `wait` does and returns the image or service.
+
+        Raises:
+            OperationFailed: it ended `Failed` or `Cancelled`; carries the operation and where its log is.
+            OperationTimeout, TransportError, ApiError: as `wait`.
+        """
+        status = self.wait(timeout)
+        if status.state == "Succeeded":
+            return self._load(status)
+        message = status.error.message if status.error else "the server gave no reason"
+        details = [f"  {detail.message}" for detail in (status.error.details if status.error else None) or ()]
+        log_uri = self._log_uri(status)
+        raise OperationFailed(
+            "\n".join(
+                [f"the {(status.operation_type or 'operation').lower()} ended {status.state}: {message}", *details]
+            ),
+            operation=status,
+            continuation_token=self.continuation_token(),
+            log_uri=log_uri,
+            fix=f"The log is at {log_uri}" if log_uri else None,
+        )
+
+    def add_done_callback(self, callback: Callable[[Poller[T]], None]) -> None:
+        """Calls `callback(poller)` once when the operation has ended, in the background thread; at once if it has."""
+        called = threading.Lock()
+
+        def listener() -> None:
+            if self._watch.ended and called.acquire(blocking=False):
+                callback(self)
+
+        self.add_change_callback(lambda _: listener())
+
+    def add_change_callback(self, callback: Callable[[Poller[T]], None]) -> None:
+        """Calls `callback(poller)` in the background thread whenever the state changes or asking is given up."""
+        self._watch.listen(lambda: callback(self))
+        if not self._watch.settled.is_set():
+            self._watcher.follow(self._watch)
+
+    def __repr__(self) -> str:
+        status = self._watch.status
+        return f"<Poller of operation {self.operation_id}: {status.state if status else 'not looked at yet'}>"

@@ -1,0 +1,166 @@
+"""Calls of a scoring URL: from data of the notebook to the request's JSON, and from answers to results or errors."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import requests
+
+from mlmgmt_nb.client.answers import REQUEST_ID, error_body
+from mlmgmt_nb.client.transport import Timeout, Transport
+from mlmgmt_nb.errors import ApiError, DriverError, ScoringError, UsageError
+
+__all__ = ["Scorer", "encode_input", "swagger_arguments"]
+
+_CONNECT_SECONDS = 3.05
+_ANSWERS = frozenset(range(400, 600)) - {429, 503}  # those two may be repeated: the service did not act
+
+
+class Scorer(NamedTuple):
+    """A scoring URL and what opens it."""
+
+    transport: Transport
+    scoring_uri: str
+    key: str | None
+
+    def __repr__(self) -> str:
+        return f"<Scorer of {self.scoring_uri}>"
+
+    @property
+    def swagger_uri(self) -> str:
+        """Where the service describes itself: beside its scoring URL."""
+        return self.scoring_uri.rpartition("/")[0] + "/swagger.json"
+
+    def swagger(self) -> dict[str, Any]:
+        """The service's own description.
+
+        Raises:
+            ScoringError: the service did not give it.
+        """
+        return _object(self._send("GET", self.swagger_uri, timeout=None).content)
+
+    def score(self, body: bytes, timeout: float) -> Any:
+        """Posts a body and returns the decoded answer (text where the answer is no JSON).
+
+        Args:
+            body: JSON, or what the driver takes.
+            timeout: most seconds until the answer comes.
+
+        Raises:
+            DriverError: the driver raised.
+            ScoringError: the service answered with another error.
+            TransportError: there was no answer.
+        """
+        answer = self._send("POST", self.scoring_uri, body, (_CONNECT_SECONDS, timeout))
+        try:
+            return msgspec.json.decode(answer.content)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return answer.content.decode(errors="replace")
+
+    def _send(
+        self, method: str, url: str, body: bytes | None = None, timeout: Timeout | None = None
+    ) -> requests.Response:
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        try:
+            answer = self.transport.send(
+                method, url, headers=headers, body=body, key=self.key, timeout=timeout, accept=_ANSWERS
+            )
+        except ApiError as error:
+            raise ScoringError(
+                error.message,
+                status_code=error.status_code,
+                code=error.code,
+                request_id=error.request_id,
+                fix=_fix(error.status_code, error.request_id),
+            ) from error
+        if answer.status_code >= 400:
+            raise _scoring_error(answer)
+        return answer
+
+
+def swagger_arguments(swagger: Mapping[str, Any]) -> Sequence[str] | None:
+    """The arguments of `run` that a service's description asks for; None for a driver without a schema."""
+    given = swagger.get("definitions", {}).get("ServiceInput", {})
+    return given.get("required") or list(given.get("properties") or ()) or None
+
+
+def encode_input(data: Any, arguments: Sequence[str] | None) -> bytes:
+    """The body of a scoring request.
+
+    Args:
+        data: text and bytes go as they are; dicts, lists and numbers as JSON, with DataFrames in them as records and
+            NumPy arrays as lists. A DataFrame or array by itself is taken for the driver's only argument.
+        arguments: the arguments of the driver, from `swagger_arguments`; None for a driver without a schema.
+
+    Raises:
+        UsageError: the data cannot be written as JSON, or it is not clear which argument it is for.
+    """
+    if isinstance(data, str):
+        return data.encode()
+    if isinstance(data, (bytes, bytearray)):
+        return bytes(data)
+    if arguments is not None and needs_argument(data):
+        if len(arguments) != 1:
+            raise UsageError(
+                f"data: the driver takes the arguments {', '.join(arguments)}",
+                field="data",
+                fix=f"Give a dict, such as {{{arguments[0]!r}: data}}.",
+            )
+        data = {arguments[0]: data}
+    try:
+        return msgspec.json.encode(data, enc_hook=_plain)
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"data cannot be written as JSON: {error}", field="data", fix="Give a DataFrame, array, dict, list or text."
+        ) from error
+
+
+def needs_argument(data: Any) -> bool:
+    """Whether the data stands for an argument of `run`, whose name the service's description has to tell."""
+    return _is_frame(data) or hasattr(data, "__array__")
+
+
+def _is_frame(data: Any) -> bool:
+    pandas = sys.modules.get("pandas")  # without it imported, nothing is a DataFrame
+    return pandas is not None and isinstance(data, pandas.DataFrame)
+
+
+def _plain(value: Any) -> Any:
+    if _is_frame(value):
+        return value.astype(object).where(value.notna(), None).to_dict(orient="records")
+    if hasattr(value, "tolist"):  # NumPy arrays and numbers, pandas Series
+        return value.tolist()
+    if hasattr(value, "isoformat"):  # pandas Timestamps
+        return value.isoformat()
+    raise TypeError(f"a {type(value).__name__} has no JSON form")
+
+
+def _scoring_error(answer: requests.Response) -> ScoringError:
+    body, status = error_body(answer), answer.status_code
+    kind = DriverError if body.code == "DriverError" else ScoringError
+    details = [detail.message for detail in body.details or () if detail.message not in body.message]
+    message = "\n".join([body.message or f"the service answered {status} {answer.reason}", *details])
+    request_id = body.request_id or answer.headers.get("x-ms-request-id") or answer.request.headers.get(REQUEST_ID, "")
+    return kind(
+        message, status_code=status, code=body.code, request_id=str(request_id), fix=_fix(status, str(request_id))
+    )
+
+
+def _fix(status: int, request_id: str) -> str | None:
+    if status == 401:
+        return "The key is wrong; `ws.services.keys(...)` gives the present ones."
+    if status == 503:
+        return "The service is busy: try again, or give it more replicas."
+    if status >= 500:
+        return f"`ws.services.logs(...)` has the traceback, under request {request_id}."
+    return None
+
+
+def _object(content: bytes) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(content, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ScoringError(f"the service's description is no JSON object: {error}", status_code=200) from error

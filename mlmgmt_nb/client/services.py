@@ -1,0 +1,249 @@
+"""Services: create, update, get, list, delete; their keys and logs; and scoring with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar, Unpack
+
+from mlmgmt_nb.client.answers import decode
+from mlmgmt_nb.client.bodies import ServiceSettings, checked, is_uuid, settings_fields
+from mlmgmt_nb.client.logs import LogPart, read_log
+from mlmgmt_nb.client.operations import Operations
+from mlmgmt_nb.client.paging import PAGE_SIZE, Pager
+from mlmgmt_nb.client.polling import Poller
+from mlmgmt_nb.client.scoring import Scorer, encode_input, needs_argument, swagger_arguments
+from mlmgmt_nb.client.transport import Transport
+from mlmgmt_nb.contract import (
+    OPERATIONS,
+    AuthKeys,
+    ComputeResource,
+    Image,
+    ServiceCreateRequest,
+    ServiceRegenerateKeyRequest,
+    ServiceResponse,
+    ServiceUpdateRequest,
+)
+from mlmgmt_nb.errors import ConnectError, NotFoundError, ScoringError, UsageError
+
+__all__ = ["Services"]
+
+T = TypeVar("T")
+
+
+class Services:
+    """The services of the account. Where a method takes a service, it takes its id, its name or a `ServiceResponse`."""
+
+    def __init__(self, transport: Transport, operations: Operations) -> None:
+        self._transport = transport
+        self._operations = operations
+        self._scorers: dict[str, Scorer] = {}
+
+    def create(
+        self, name: str, image: Image | str, *, compute_resource_id: str = "local", **settings: Unpack[ServiceSettings]
+    ) -> Poller[ServiceResponse]:
+        """Starts an image as a web service.
+
+        Args:
+            name: its name, unique in the account: 3 to 32 of a-z, 0-9, `-` and `.`.
+            image: the image, or its id.
+            compute_resource_id: where it is to run.
+            **settings: see `ServiceSettings`.
+
+        Raises:
+            UsageError: a property breaks a limit. Nothing was sent.
+            ConflictError: another service has the name.
+        """
+        body = checked(
+            ServiceCreateRequest,
+            name=name,
+            image_id=_image_id(image),
+            compute_resource=ComputeResource(id=compute_resource_id, type="Cluster"),
+            **settings_fields(**settings),
+        )
+        return self._operations.started(self._transport.call("services_create", body=body), self._get)
+
+    def update(
+        self,
+        service: ServiceResponse | str,
+        *,
+        image: Image | str | None = None,
+        **settings: Unpack[ServiceSettings],
+    ) -> Poller[ServiceResponse]:
+        """Changes a service, under the same URL and keys.
+
+        Args:
+            service: the service.
+            image: another image, or its id.
+            **settings: what is to change, see `ServiceSettings`; the rest stays.
+
+        Raises:
+            UsageError: a property breaks a limit. Nothing was sent.
+            NotFoundError: there is no such service.
+        """
+        body = checked(
+            ServiceUpdateRequest,
+            image_id=None if image is None else _image_id(image),
+            **settings_fields(**settings),
+        )
+        answer = self._transport.call("services_update", id=self.id_of(service), body=body)
+        return self._operations.started(answer, self._updated)
+
+    def get(self, id_or_name: str) -> ServiceResponse:
+        """A service by its id or name.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        if not is_uuid(id_or_name):
+            service = self.find(id_or_name)
+            if service is not None:
+                return service
+        try:
+            return self._get(id_or_name)
+        except NotFoundError as error:
+            error.fix = error.fix or "`ws.services.list()` gives all services."
+            raise
+
+    def find(self, name: str) -> ServiceResponse | None:
+        """The service of this name, or None."""
+        return next((service for service in self.list(service_name=name) if service.name == name), None)
+
+    def list(
+        self,
+        *,
+        service_name: str | None = None,
+        model_id: str | None = None,
+        model_name: str | None = None,
+        manifest_id: str | None = None,
+        manifest_name: str | None = None,
+        image_id: str | None = None,
+        compute_resource_id: str | None = None,
+        count: int = PAGE_SIZE,
+    ) -> Pager[ServiceResponse]:
+        """The services that match every filter given, newest first.
+
+        Args:
+            service_name: the service of this name.
+            model_id, model_name: services with this model, or with a model of this name.
+            manifest_id, manifest_name: services of this manifest, or of manifests of this name.
+            image_id: services of this image.
+            compute_resource_id: services on this compute.
+            count: most services in one page.
+        """
+        query = {
+            "serviceName": service_name,
+            "modelId": model_id,
+            "modelName": model_name,
+            "manifestId": manifest_id,
+            "manifestName": manifest_name,
+            "imageId": image_id,
+            "computeResourceId": compute_resource_id,
+        }
+        return Pager(self._transport, "services_list", ServiceResponse, query, count)
+
+    def delete(self, service: ServiceResponse | str) -> bool:
+        """Deletes a service. Returns False when there was none."""
+        try:
+            service_id = self.id_of(service)
+        except NotFoundError:
+            return False
+        return self._transport.call("services_delete", id=service_id).status_code != 204
+
+    def keys(self, service: ServiceResponse | str) -> AuthKeys:
+        """Both keys of a service; `repr` does not show them."""
+        return decode(self._transport.call("services_get_keys", id=self.id_of(service)), AuthKeys)
+
+    def regenerate_key(
+        self, service: ServiceResponse | str, key_type: Literal["Primary", "Secondary"] = "Primary"
+    ) -> AuthKeys:
+        """Replaces one key of a service, at once; the other stays. Returns both as they are now."""
+        service_id = self.id_of(service)
+        body = checked(ServiceRegenerateKeyRequest, key_type=key_type)
+        answer = self._transport.call("services_regenerate_keys", id=service_id, body=body, accept={404, 405})
+        if answer.status_code in {404, 405}:  # a server that has the path of the 2017 client only
+            answer = self._transport.call("services_regenerate_keys_alias", id=service_id, body=body)
+        return decode(answer, AuthKeys)
+
+    def logs(self, service: ServiceResponse | str, *, offset: int = 0, tail: int | None = None) -> LogPart:
+        """The log of a service and its replicas.
+
+        Args:
+            service: the service.
+            offset: byte where to start: the `next_offset` of an earlier part.
+            tail: only so many lines at the end.
+        """
+        path = OPERATIONS["services_get"].url("", id=self.id_of(service))
+        return read_log(self._transport, f"{path}/logs", offset=offset, tail=tail)
+
+    def swagger(self, service: ServiceResponse | str) -> dict[str, Any]:
+        """The swagger description that the service itself gives; its `definitions.ServiceInput.example` is a sample.
+
+        Raises:
+            ScoringError, TransportError: as `run`.
+        """
+        return self._with_scorer(service, lambda scorer: scorer.swagger())
+
+    def run(self, service: ServiceResponse | str, data: Any, *, timeout: float = 60.0) -> Any:
+        """Scores data with a service and returns the decoded answer.
+
+        Args:
+            service: the service.
+            data: a dict by argument of the driver's `run`, whose values may be DataFrames (sent as records) and NumPy
+                arrays (sent as lists); a DataFrame or array for a driver with one argument; anything else that JSON
+                has; text and bytes go as they are.
+            timeout: most seconds until the answer comes.
+
+        Raises:
+            UsageError: the data cannot be sent. Nothing was sent.
+            DriverError: the driver raised; the service's log has the traceback.
+            ScoringError: the service answered with another error.
+            TransportError: there was no answer.
+        """
+        return self._with_scorer(service, lambda scorer: scorer.score(_body(scorer, data), timeout))
+
+    def id_of(self, service: ServiceResponse | str) -> str:
+        """The id of a service that is given as such, by its id or by its name."""
+        if isinstance(service, ServiceResponse):
+            return service.id or ""
+        return service if is_uuid(service) else self.get(service).id or ""
+
+    def _get(self, service_id: str) -> ServiceResponse:
+        return decode(self._transport.call("services_get", id=service_id), ServiceResponse)
+
+    def _updated(self, service_id: str) -> ServiceResponse:
+        # A kept connection may still lead to a replica of before, which answers once more before it goes.
+        self._transport.close()
+        return self._get(service_id)
+
+    def _with_scorer(self, service: ServiceResponse | str, call: Callable[[Scorer], T]) -> T:
+        """Calls with the scoring URL and key that are known; asks for them again when they are no longer right."""
+        name = (service.id or "") if isinstance(service, ServiceResponse) else service
+        known = self._scorers.get(name)
+        if known is not None:
+            try:
+                return call(known)
+            except ConnectError:
+                pass
+            except ScoringError as error:
+                if error.status_code not in {401, 404}:
+                    raise
+        self._scorers[name] = self._scorer(name)
+        return call(self._scorers[name])
+
+    def _scorer(self, id_or_name: str) -> Scorer:
+        found = self.get(id_or_name)
+        if not found.scoring_uri:
+            raise UsageError(
+                f"service {found.name!r} has no scoring URL: it is {found.state}",
+                field="service",
+                fix="Wait for its operation; `ws.services.get(...)` shows its error.",
+            )
+        return Scorer(self._transport, found.scoring_uri, self.keys(found).primary_key)
+
+
+def _body(scorer: Scorer, data: Any) -> bytes:
+    return encode_input(data, swagger_arguments(scorer.swagger()) if needs_argument(data) else None)
+
+
+def _image_id(image: Image | str) -> str | None:
+    return image.id if isinstance(image, Image) else image

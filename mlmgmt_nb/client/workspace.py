@@ -1,0 +1,219 @@
+"""The workspace: one account of the Model Management API, and how to connect to it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from types import TracebackType
+from typing import Literal, Self, Unpack
+
+from requests.adapters import BaseAdapter
+
+from mlmgmt_nb import local
+from mlmgmt_nb.client.application import Application, Source
+from mlmgmt_nb.client.bodies import ServiceSettings
+from mlmgmt_nb.client.credentials import AzureToken, Credential, StaticToken, TokenCredential, TokenFile
+from mlmgmt_nb.client.deploy import Deploy, ModelSource
+from mlmgmt_nb.client.deployments import Deployments
+from mlmgmt_nb.client.images import Images
+from mlmgmt_nb.client.manifests import Manifests
+from mlmgmt_nb.client.models import Models
+from mlmgmt_nb.client.operations import Operations
+from mlmgmt_nb.client.services import Services
+from mlmgmt_nb.client.transport import Location, Timeout, Transport, origin
+from mlmgmt_nb.client.uploads import Uploader
+from mlmgmt_nb.contract import ServiceResponse
+from mlmgmt_nb.errors import UsageError
+
+__all__ = ["Workspace", "connect"]
+
+
+def connect(
+    *,
+    home: str | os.PathLike[str] | None = None,
+    base_url: str | None = None,
+    token: str | None = None,
+    credential: TokenCredential | None = None,
+    timeout: float | Timeout = (3.05, 30.0),
+    adapter: BaseAdapter | None = None,
+) -> Workspace:
+    """Connects to an account: that of `base_url`, or else the user's embedded service, which is started if need be.
+
+    Arguments win over the environment: MLMGMT_BASE_URL, MLMGMT_TOKEN and MLMGMT_HOME. `home` alone always means the
+    embedded service of that folder. The embedded service has its token in its state folder.
+
+    Args:
+        home: state folder of the embedded service.
+        base_url: URL of an account; ends in `/accounts/NAME`.
+        token: bearer token for `base_url`.
+        credential: gives the token for `base_url` instead: an object of azure-identity, or any with its `get_token`.
+        timeout: seconds to connect, and to wait for each part of an answer; one number stands for both.
+        adapter: carries the requests instead of the client's own pool of connections.
+
+    Raises:
+        UsageError: the arguments do not go together, or the URL is none of an account.
+        LocalServiceError: the embedded service did not start.
+    """
+    timeout = timeout if isinstance(timeout, tuple) else (timeout, timeout)
+    if home is None:
+        base_url = base_url or os.environ.get("MLMGMT_BASE_URL")
+    elif base_url is not None:
+        raise UsageError("home and base_url exclude each other", field="home", fix="Give one of them.")
+    if base_url is None:
+        if token is not None or credential is not None:
+            raise UsageError(
+                "a token or credential is for a base_url, and there is none",
+                field="token" if token is not None else "credential",
+                fix="Give base_url or set MLMGMT_BASE_URL; the embedded service needs no token from you.",
+            )
+        locate = partial(_embedded, local.state_folder(home))
+        transport = Transport(locate(), timeout=timeout, relocate=locate, adapter=adapter)
+        return Workspace(transport, interpreter=sys.executable)
+    location = Location(_account_url(base_url), _credential(token, credential))
+    return Workspace(Transport(location, timeout=timeout, adapter=adapter))
+
+
+class Workspace:
+    """An account: its models, manifests, images, services, deployments and operations. Thread-safe.
+
+    Args:
+        transport: sends the requests.
+        interpreter: Python that runs drivers which ask for no packages, when the service is on this machine.
+    """
+
+    def __init__(self, transport: Transport, *, interpreter: str | None = None) -> None:
+        self._transport = transport
+        uploader = Uploader(transport)
+        self.models = Models(transport, uploader)
+        self.manifests = Manifests(transport, uploader, interpreter)
+        self.operations = Operations(transport)
+        self.images = Images(transport, self.operations)
+        self.services = Services(transport, self.operations)
+        self.deployments = Deployments(transport, self.services)
+
+    @property
+    def base_url(self) -> str:
+        """The account's URL, which ends in `/accounts/NAME`."""
+        return self._transport.base_url
+
+    def deploy(
+        self,
+        name: str,
+        *,
+        driver: Source,
+        model: ModelSource | Sequence[ModelSource] | None = None,
+        schema: Source | None = None,
+        requirements: Source | Sequence[str] | None = None,
+        conda: Source | None = None,
+        dependencies: Sequence[Source] = (),
+        runtime: str = "python",
+        model_name: str | None = None,
+        description: str | None = None,
+        tags: Sequence[str] | None = None,
+        compute_resource_id: str = "local",
+        if_exists: Literal["update", "fail"] = "update",
+        timeout: float | None = None,
+        on_step: Callable[[str, float], None] | None = None,
+        **settings: Unpack[ServiceSettings],
+    ) -> ServiceResponse:
+        """Registers models and a manifest, builds the image and runs it as a service; returns when the service runs.
+
+        Everything is checked before anything is sent. A path or URL given as model is registered anew each time.
+
+        Args:
+            name: of the service, its image and its manifest: 3 to 32 of a-z, 0-9, `-` and `.`.
+            driver: the driver (`score.py`): a path, or a URL that the service can read, as all files here.
+            model: a registered `Model`, its id or its name, or a file, folder or URL; or a list of these.
+            schema: the driver's schema file.
+            requirements: a pip requirements file, or a list of its lines. Without it and `conda` an embedded service
+                runs the driver with this process's own Python.
+            conda: a conda environment file.
+            dependencies: files and folders that lie beside the driver when it runs.
+            runtime: `python` or `spark-py`.
+            model_name: name for the one model that is registered; its file's name without ending when None.
+            description: free text for what is made.
+            tags: tags for the models that are registered.
+            compute_resource_id: where to build and run.
+            if_exists: `update` an existing service of this name, or `fail`.
+            timeout: most seconds to wait, or None.
+            on_step: called with `model`, `manifest`, `image`, `service` and its seconds when each is done.
+            **settings: see `ServiceSettings`.
+
+        Raises:
+            UsageError: an argument is wrong. Nothing was sent.
+            ConflictError: the service exists and `if_exists` is `fail`. Nothing was sent.
+            UploadError: bytes could not be sent.
+            OperationFailed: the build failed or the service did not start.
+            OperationTimeout: it takes longer; it goes on.
+        """
+        several = isinstance(model, Sequence) and not isinstance(model, str)
+        models: Sequence[ModelSource] = [] if model is None else model if several else [model]  # type: ignore[assignment, list-item]
+        if model_name is not None and len(models) != 1:
+            raise UsageError("model_name: there is not exactly one model to name", field="model_name")
+        application = Application(
+            driver=driver,
+            schema=schema,
+            requirements=requirements,
+            conda=conda,
+            dependencies=dependencies,
+            runtime=runtime,
+        )
+        deploy = Deploy(self, name, compute_resource_id=compute_resource_id, on_step=on_step, timeout=timeout)
+        return deploy.run(
+            models,
+            application,
+            settings,
+            model_name=model_name,
+            description=description,
+            tags=tags,
+            if_exists=if_exists,
+        )
+
+    def close(self) -> None:
+        """Ends the background thread and the connections. Operations go on; may be called again."""
+        self.operations.watcher.close()
+        self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Workspace {self.base_url}>"
+
+
+def _embedded(home: str | os.PathLike[str]) -> Location:
+    endpoint = local.ensure(home)
+    return Location(endpoint.base_url, TokenFile(endpoint.token_file))
+
+
+def _account_url(base_url: str) -> str:
+    url = base_url.rstrip("/")
+    try:
+        origin(url)
+    except UsageError as error:
+        raise UsageError(
+            f"base_url: {error.message}", field="base_url", fix="Give http(s)://HOST/.../accounts/NAME."
+        ) from error
+    if url.rpartition("/")[0].rpartition("/")[2] != "accounts" or "?" in url or "#" in url:
+        raise UsageError(
+            f"base_url {base_url!r} does not end in /accounts/NAME",
+            field="base_url",
+            fix="`mlmgmt status` prints the URL of the embedded service's account.",
+        )
+    return url
+
+
+def _credential(token: str | None, credential: TokenCredential | None) -> Credential:
+    if token is not None and credential is not None:
+        raise UsageError("token and credential exclude each other", field="token", fix="Give one of them.")
+    if credential is not None:
+        return AzureToken(credential)
+    if token is not None:
+        return StaticToken(token, "the argument `token`")
+    found = os.environ.get("MLMGMT_TOKEN")
+    return StaticToken(found, "MLMGMT_TOKEN") if found else StaticToken(None, "nowhere: none was given")

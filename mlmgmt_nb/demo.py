@@ -1,0 +1,119 @@
+"""`mlmgmt demo`: a model of the iris flowers, from its training to a prediction by its own web service."""
+
+from __future__ import annotations
+
+import builtins
+import runpy
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from mlmgmt_nb import connect
+from mlmgmt_nb.contract import ServiceResponse
+from mlmgmt_nb.errors import UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["run"]
+
+T = TypeVar("T")
+
+NAME = "iris"
+DRIVER = """\
+import joblib
+
+
+def init():
+    global model
+    model = joblib.load("iris.pkl")
+
+
+def run(input_df):
+    kinds = model.predict(input_df)
+    chances = model.predict_proba(input_df).max(axis=1)
+    return [{"kind": kind, "chance": round(chance, 3)} for kind, chance in zip(kinds.tolist(), chances.tolist())]
+"""
+
+
+def run(
+    print: Callable[[str], object] = builtins.print,  # noqa: A002 - what it stands for
+    *,
+    home: Path | None = None,
+) -> ServiceResponse:
+    """Trains, registers, builds, serves and scores, and says so step by step. Again, it makes the next version.
+
+    Args:
+        print: is given each line.
+        home: the state folder; by default that of the user.
+
+    Returns:
+        The service that answered.
+
+    Raises:
+        UsageError: scikit-learn is not installed.
+        MlmgmtError: a step failed.
+    """
+    begun = time.perf_counter()
+
+    def report(step: str, seconds: float) -> None:
+        print(f"  {seconds:6.2f} s  {step}")
+
+    with tempfile.TemporaryDirectory(prefix="mlmgmt-demo-") as name:
+        folder = Path(name)
+        print(f"A model of the iris flowers as the web service {NAME!r}:")
+        sample = _timed("train", report, lambda: _train(folder))
+        with _timed("connect", report, lambda: connect(home=home)) as workspace:
+            service = workspace.deploy(
+                NAME,
+                model=folder / "iris.pkl",
+                driver=folder / "score.py",
+                schema=folder / "service_schema.json",
+                description="Kind of an iris by the lengths and widths of its leaves",
+                tags=["demo"],
+                on_step=report,
+            )
+            answers = _timed("score", report, lambda: workspace.services.run(service, {"input_df": sample}))
+    version = max(model.version or 0 for model in service.models or [])
+    print(f"  {time.perf_counter() - begun:6.2f} s  in all")
+    print(f"\nModel {NAME}, version {version}, answers at {service.scoring_uri}")
+    for values, answer in zip(sample.to_numpy().tolist(), answers, strict=True):
+        print(f"  {values} -> {answer['kind']} ({100 * answer['chance']:.0f} %)")
+    print("It goes on running: mlmgmt status shows its service, mlmgmt stop ends both.")
+    return service
+
+
+def _timed(step: str, report: Callable[[str, float], None], action: Callable[[], T]) -> T:
+    begun = time.perf_counter()
+    made = action()
+    report(step, time.perf_counter() - begun)
+    return made
+
+
+def _train(folder: Path) -> pd.DataFrame:
+    """Writes the model, its driver and its schema into `folder`; returns one flower of each kind."""
+    try:
+        import joblib
+        from sklearn.datasets import load_iris
+        from sklearn.linear_model import LogisticRegression
+    except ImportError as error:
+        raise UsageError(
+            f"the demo trains a model with scikit-learn, which is not installed ({error})",
+            fix='Install it with: pip install "mlmgmt-nb[demo]"',
+        ) from error
+    from mlmgmt_nb.scoring.schema import DataTypes, SampleDefinition, generate_schema
+
+    iris = load_iris(as_frame=True)
+    kinds = iris.target_names[iris.target]
+    joblib.dump(LogisticRegression(max_iter=1000).fit(iris.data, kinds), folder / "iris.pkl")
+    driver = folder / "score.py"
+    driver.write_text(DRIVER)
+    sample: pd.DataFrame = iris.data.iloc[[0, 50, 100]]
+    generate_schema(
+        run_func=runpy.run_path(str(driver))["run"],
+        inputs={"input_df": SampleDefinition(DataTypes.PANDAS, sample)},
+        filepath=folder / "service_schema.json",
+    )
+    return sample

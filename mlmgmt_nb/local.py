@@ -1,0 +1,224 @@
+"""Finds the user's embedded service, or starts it as a process of its own: one for each state folder.
+
+The service writes `service.json` into its state folder once it listens, and holds a lock on `service.lock` while it
+lives. What `service.json` says is believed only when the server there answers, under the folder's token, with the same
+process id.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import filelock
+import platformdirs
+
+from mlmgmt_nb.errors import LocalServiceError
+
+__all__ = ["Endpoint", "ensure", "find", "state_folder", "stop"]
+
+_TICK_SECONDS = 0.01
+_PING_SECONDS = 5.0
+_STOP_SECONDS = 40.0
+_LOG_LINES = 15
+
+# Kept so that a service that ended does not stay a zombie of this process.
+_started: list[subprocess.Popen[bytes]] = []
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A running embedded service.
+
+    Attributes:
+        base_url: the account's URL.
+        token_file: the file that has its bearer token.
+        pid: its process.
+        home: its state folder.
+        version: of mlmgmt-nb that it runs.
+    """
+
+    base_url: str
+    token_file: Path
+    pid: int
+    home: Path
+    version: str
+
+
+def state_folder(home: str | os.PathLike[str] | None = None) -> Path:
+    """The state folder: `home`, else MLMGMT_HOME, else the user's data folder. Nothing is made."""
+    chosen = home or os.environ.get("MLMGMT_HOME") or platformdirs.user_data_dir("mlmgmt-nb", appauthor=False)
+    return Path(chosen).expanduser().absolute()
+
+
+def find(home: str | os.PathLike[str] | None = None) -> Endpoint | None:
+    """The embedded service of a state folder, or None when none answers there."""
+    folder = state_folder(home)
+    endpoint = _recorded(folder)
+    return endpoint if endpoint is not None and _answers(endpoint) else None
+
+
+def ensure(home: str | os.PathLike[str] | None = None, timeout: float = 30.0) -> Endpoint:
+    """The embedded service of a state folder; it is started when none answers. Any number of processes may ask at once.
+
+    Args:
+        home: the state folder, as `state_folder` has it; made if it is not there.
+        timeout: most seconds until it answers.
+
+    Raises:
+        LocalServiceError: it did not start; the message has the last lines of its log.
+    """
+    folder = state_folder(home)
+    endpoint = find(folder)
+    if endpoint is not None:
+        return endpoint
+    deadline = time.monotonic() + timeout
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with filelock.FileLock(folder / "start.lock", timeout=timeout, mode=0o600):
+            return find(folder) or _start(folder, deadline)
+    except filelock.Timeout as error:
+        raise LocalServiceError(
+            f"another process has been starting the service in {folder} for more than {timeout:g} s",
+            fix=f"See {_log_file(folder)}, then try again.",
+        ) from error
+    except OSError as error:
+        raise LocalServiceError(
+            f"the state folder {folder} cannot be used: {error}",
+            fix="Give a folder that you can write to as `home` or in MLMGMT_HOME.",
+        ) from error
+
+
+def stop(home: str | os.PathLike[str] | None = None, timeout: float = _STOP_SECONDS) -> bool:
+    """Stops the embedded service of a state folder. Returns False when none was running.
+
+    Raises:
+        LocalServiceError: it has not ended in time.
+    """
+    endpoint = find(home)
+    if endpoint is None:
+        return False
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(endpoint.pid, signal.SIGTERM)
+    try:
+        with filelock.FileLock(endpoint.home / "service.lock", timeout=timeout, mode=0o600):
+            return True
+    except filelock.Timeout as error:
+        raise LocalServiceError(
+            f"the service (process {endpoint.pid}) has not ended after {timeout:g} s",
+            fix=f"See {_log_file(endpoint.home)}; end it with: kill -9 {endpoint.pid}",
+        ) from error
+
+
+def _start(folder: Path, deadline: float) -> Endpoint:
+    log_file = _log_file(folder)
+    log_file.parent.mkdir(mode=0o700, exist_ok=True)
+    _started[:] = [process for process in _started if process.poll() is None]
+    with open(os.open(log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mlmgmt_nb.cli", "serve", "--home", str(folder), "--detached"],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=folder,
+            start_new_session=True,
+        )
+    _started.append(process)
+    return _await(folder, process, deadline)
+
+
+def _await(folder: Path, process: subprocess.Popen[bytes], deadline: float) -> Endpoint:
+    """Waits until a service answers. A child that ends is no failure while another service holds the folder."""
+    seen: tuple[int, int] | None = None
+    while time.monotonic() < deadline:
+        ended = process.poll() is not None
+        mark = _mark(folder)
+        if mark is not None and mark != seen:
+            endpoint = find(folder)
+            if endpoint is not None:
+                return endpoint
+            seen = mark
+        if ended and not _is_held(folder):
+            raise LocalServiceError(
+                f"the service ended at its start with code {process.returncode}\n{_last_lines(folder)}",
+                fix=f"The whole log is {_log_file(folder)}.",
+            )
+        time.sleep(_TICK_SECONDS)
+    raise LocalServiceError(
+        f"the service in {folder} did not answer in time\n{_last_lines(folder)}",
+        fix=f"The whole log is {_log_file(folder)}; try again, with more time if the machine is busy.",
+    )
+
+
+def _recorded(folder: Path) -> Endpoint | None:
+    try:
+        record = json.loads((folder / "service.json").read_bytes())
+        return Endpoint(record["baseUrl"], Path(record["tokenFile"]), int(record["pid"]), folder, record["version"])
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise LocalServiceError(
+            f"{folder / 'service.json'} cannot be read: {error!r}",
+            fix="Remove that file; the service writes it again when it starts.",
+        ) from error
+
+
+def _answers(endpoint: Endpoint) -> bool:
+    """Whether the server at the endpoint is the process that the record names."""
+    try:
+        answer = _ping(endpoint)
+    except (OSError, http.client.HTTPException, ValueError):
+        return False
+    return answer.get("pid") == endpoint.pid
+
+
+def _ping(endpoint: Endpoint) -> Mapping[str, Any]:
+    parts = urlsplit(endpoint.base_url)
+    token = endpoint.token_file.read_text(encoding="ascii").strip()
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_PING_SECONDS)
+    with contextlib.closing(connection):
+        connection.request("GET", "/", headers={"Authorization": f"Bearer {token}"})
+        answer = json.loads(connection.getresponse().read())
+    return answer if isinstance(answer, dict) else {}
+
+
+def _is_held(folder: Path) -> bool:
+    try:
+        with filelock.FileLock(folder / "service.lock", timeout=0, mode=0o600):
+            return False
+    except filelock.Timeout:
+        return True
+
+
+def _mark(folder: Path) -> tuple[int, int] | None:
+    """Changes when `service.json` is written."""
+    try:
+        found = (folder / "service.json").stat()
+    except FileNotFoundError:
+        return None
+    return found.st_mtime_ns, found.st_ino
+
+
+def _log_file(folder: Path) -> Path:
+    return folder / "logs" / "service.log"
+
+
+def _last_lines(folder: Path) -> str:
+    try:
+        with _log_file(folder).open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - 16_384))
+            lines = log.read().decode(errors="replace").splitlines()
+    except FileNotFoundError:
+        return ""
+    return "\n".join(lines[-_LOG_LINES:])

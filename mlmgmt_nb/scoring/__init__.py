@@ -1,0 +1,20 @@
+"""The scoring runtime: what runs inside an image and answers `/score`.
+
+`python -m mlmgmt_nb.scoring --app FOLDER` loads the driver (`score.py`) of a folder and serves it. The package ships
+into images as files, beside nothing of ours but `mlmgmt_nb/__init__.py`, so it imports nothing else of mlmgmt-nb;
+uvicorn and msgspec are all that it needs, NumPy and pandas are imported only when a driver, schema or result asks for
+them.
+
+    __main__      arguments; by hand or supervised
+    replica       one process: control channel, server, drain
+    workers       by hand with several processes
+    server        uvicorn on a socket of ours, with a drain that loses no request
+    app           HTTP: paths, keys, limits, answers (bare ASGI)
+    engine        the driver's thread, its queue and its counters
+    application   which files of the folder are the driver and its schema
+    driver        loads the driver, binds requests to `run`
+    results       what `run` returned, as JSON
+    schema        types of `run`'s arguments; reads and writes the schema files of 2017
+    swagger       the service's own description
+    errors        what can go wrong, and the HTTP answer for it
+"""

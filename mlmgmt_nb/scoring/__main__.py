@@ -1,0 +1,81 @@
+"""`python -m mlmgmt_nb.scoring`: serves a driver folder by hand, or as a replica of a supervisor."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from mlmgmt_nb.scoring.control import Start
+from mlmgmt_nb.scoring.replica import end_process, run_supervised
+from mlmgmt_nb.scoring.workers import run_by_hand
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serves a folder; returns the exit code."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if (options.fd is None) != (options.control_fd is None):
+        parser.error("--fd and --control-fd go together")
+    for stream in (sys.stdout, sys.stderr):
+        # what a driver prints is seen when it is printed, not when a buffer is full
+        stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
+    if options.fd is not None:
+        return run_supervised(options.app, options.driver, options.schema, options.fd, options.control_fd)
+    start = Start(
+        name=options.name,
+        concurrency=options.concurrency,
+        max_body_bytes=options.max_body_bytes,
+        request_timeout_seconds=options.timeout,
+    )
+    return run_by_hand(options.app, options.driver, options.schema, options.host, options.port, options.workers, start)
+
+
+def _parser() -> argparse.ArgumentParser:
+    defaults = Start()
+    parser = argparse.ArgumentParser(prog="python -m mlmgmt_nb.scoring", description="Serves a driver folder.")
+    parser.add_argument("--app", required=True, metavar="FOLDER", help="the folder with the driver and its files")
+    parser.add_argument("--driver", metavar="FILE", help="the driver, relative to the folder (default: score.py)")
+    parser.add_argument(
+        "--schema", metavar="FILE", help="the schema file (default: service_schema.json if there is one)"
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument(
+        "--port", type=int, default=5001, help="port to listen on, 0 for a free one (default: %(default)s)"
+    )
+    parser.add_argument("--workers", type=_positive, default=1, help="number of processes (default: %(default)s)")
+    parser.add_argument("--name", default=defaults.name, help="name of the service in its URL (default: %(default)s)")
+    parser.add_argument(
+        "--concurrency",
+        type=_positive,
+        default=defaults.concurrency,
+        help="requests that may run and wait in one process; more get 503 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=defaults.request_timeout_seconds,
+        help="seconds after which a request gets 504 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--max-body-bytes",
+        type=_positive,
+        default=defaults.max_body_bytes,
+        help="size of the largest request body (default: %(default)s)",
+    )
+    parser.add_argument("--fd", type=int, help="supervised: an inherited listening socket")
+    parser.add_argument("--control-fd", type=int, help="supervised: one end of the control channel")
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
+if __name__ == "__main__":
+    end_process(main())

@@ -1,0 +1,259 @@
+"""The driver's thread: a queue of calls, what became of them, and counters.
+
+`init` and `run` are always called in one thread of their own, so that the event loop keeps answering health checks.
+Handing over costs most where little else does, so answers go back in bunches: the thread wakes the loop only when no
+wake-up is pending.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable
+from queue import SimpleQueue
+from time import monotonic
+from typing import Any
+
+import msgspec
+
+from mlmgmt_nb.scoring.driver import Driver
+from mlmgmt_nb.scoring.errors import LoadError, RequestError
+
+__all__ = ["Call", "Engine", "Stats", "log"]
+
+_SWEEP_SECONDS = 0.1
+
+
+def log(text: str) -> None:
+    """One line (or a traceback) on stderr, which the supervisor keeps."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+class Stats(msgspec.Struct, rename="camel", tag="stats"):
+    """Counters since the start.
+
+    Attributes:
+        requests: calls taken, whatever became of them.
+        failures: calls that the driver failed (500) or did not finish in time (504).
+        rejected: calls refused because the limit was reached (503).
+        busy: calls that run now, 0 or 1.
+        waiting: calls that have been taken and do not run yet.
+        limit: how many calls may run and wait together.
+        busy_seconds: time spent in the driver, the present call included.
+    """
+
+    requests: int
+    failures: int
+    rejected: int
+    busy: int
+    waiting: int
+    limit: int
+    busy_seconds: float
+
+
+class Call:
+    """One request on its way through the engine. `reader` is the task that reads its body, until it is read."""
+
+    __slots__ = ("answered", "body", "deadline", "future", "reader", "request_id", "started")
+
+    def __init__(
+        self, request_id: str, deadline: float, future: asyncio.Future[Any], reader: asyncio.Task[Any] | None
+    ) -> None:
+        self.request_id = request_id
+        self.deadline = deadline
+        self.future = future
+        self.reader = reader
+        self.body = b""
+        self.started = 0.0
+        self.answered = False
+
+
+class Engine:
+    """Runs one driver.
+
+    Args:
+        concurrency: how many calls may run and wait together.
+        timeout: seconds that a call may take before its caller is answered 504; its place stays taken until `run`
+        returns.
+    """
+
+    def __init__(self, concurrency: int, timeout: float) -> None:
+        self.concurrency = concurrency
+        self.timeout = timeout
+        self.driver: Driver | None = None
+        self._loop = asyncio.get_running_loop()
+        self._queue: SimpleQueue[Call | None] = SimpleQueue()
+        self._done: deque[tuple[Call, Any]] = deque()
+        self._waking = False
+        self._calls: dict[Call, None] = {}
+        self._running_since = 0.0
+        self._busy_seconds = 0.0
+        self._requests = self._failures = self._rejected = 0
+        self._thread: threading.Thread | None = None
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    async def start(self, load: Callable[[], Driver]) -> Driver:
+        """Loads the driver in its thread.
+
+        Raises:
+            LoadError: what `load` raised.
+        """
+        loaded: asyncio.Future[Driver] = self._loop.create_future()
+        self._thread = threading.Thread(target=self._work, args=(load, loaded), name="driver", daemon=True)
+        self._thread.start()
+        self.driver = await loaded
+        self._sweep()
+        return self.driver
+
+    def stop(self) -> None:
+        """Ends the thread once the calls before are done; does not wait."""
+        if self._sweeper:
+            self._sweeper.cancel()
+        self._queue.put(None)
+
+    def abandon(self) -> int:
+        """Answers all callers that the replica ends; their number."""
+        open_calls = [call for call in self._calls if not call.answered]
+        for call in open_calls:
+            call.answered = True
+            if call.reader is not None:
+                call.reader.cancel()
+            elif not call.future.done():
+                call.future.set_exception(
+                    RequestError(503, "ReplicaEnds", "this replica ends: try again", headers={"Retry-After": "1"})
+                )
+        return len(open_calls)
+
+    @property
+    def calls(self) -> int:
+        """How many calls run and wait."""
+        return len(self._calls)
+
+    def take(self, request_id: str) -> Call:
+        """A place for a call, before its body is read; the caller gives it to `submit` or `drop`.
+
+        Raises:
+            RequestError: 503, all places are taken.
+        """
+        if len(self._calls) >= self.concurrency:
+            self._rejected += 1
+            raise RequestError(
+                503,
+                "TooManyRequests",
+                f"all {self.concurrency} places of this replica are taken: try again later",
+                headers={"Retry-After": "1"},
+            )
+        self._requests += 1
+        call = Call(
+            request_id, monotonic() + self.timeout, self._loop.create_future(), asyncio.current_task(self._loop)
+        )
+        self._calls[call] = None
+        return call
+
+    def submit(self, call: Call, body: bytes) -> asyncio.Future[bytes]:
+        """Queues a call; the future gives the answer's body or a `RequestError`."""
+        call.body = body
+        call.reader = None
+        self._queue.put(call)
+        return call.future
+
+    def drop(self, call: Call) -> None:
+        """Gives a place back that was never submitted."""
+        self._calls.pop(call, None)
+
+    def stats(self) -> Stats:
+        """The counters now."""
+        running, since = self._running_since > 0, self._running_since
+        busy_seconds = self._busy_seconds + (monotonic() - since if running else 0.0)
+        return Stats(
+            requests=self._requests,
+            failures=self._failures,
+            rejected=self._rejected,
+            busy=int(running),
+            waiting=max(0, len(self._calls) - int(running)),
+            limit=self.concurrency,
+            busy_seconds=round(busy_seconds, 3),
+        )
+
+    # in the driver's thread
+
+    def _work(self, load: Callable[[], Driver], loaded: asyncio.Future[Driver]) -> None:
+        try:
+            driver = load()
+        except LoadError as error:
+            if error.__cause__ is not None:
+                traceback.print_exception(error.__cause__)
+            self._loop.call_soon_threadsafe(loaded.set_exception, error)
+            return
+        except BaseException as error:  # noqa: BLE001 - a fault of ours must reach the supervisor too
+            traceback.print_exc()
+            failure = LoadError("RuntimeError", f"{type(error).__name__}: {error}")
+            self._loop.call_soon_threadsafe(loaded.set_exception, failure)
+            return
+        self._loop.call_soon_threadsafe(loaded.set_result, driver)
+        answer, take, done = driver.answer, self._queue.get, self._done
+        while (call := take()) is not None:
+            done.append((call, self._run(answer, call)))
+            if not self._waking:
+                self._waking = True
+                self._loop.call_soon_threadsafe(self._deliver)
+
+    def _run(self, answer: Callable[[bytes], bytes], call: Call) -> bytes | RequestError:
+        if call.answered:  # its caller was told 504 while it waited
+            return RequestError(504, "Timeout", "")
+        self._running_since = started = monotonic()
+        try:
+            return answer(call.body)
+        except RequestError as error:
+            return error
+        except BaseException as error:  # noqa: BLE001 - whatever happens, the thread lives on
+            traceback.print_exc()
+            return RequestError(500, "RuntimeError", f"{type(error).__name__}: {error}")
+        finally:
+            self._busy_seconds += monotonic() - started
+            self._running_since = 0.0
+
+    # in the event loop
+
+    def _deliver(self) -> None:
+        self._waking = False
+        done = self._done
+        while done:
+            call, outcome = done.popleft()
+            self._calls.pop(call, None)
+            if type(outcome) is bytes:
+                if not call.answered and not call.future.done():
+                    call.future.set_result(outcome)
+                continue
+            self._log_failure(call, outcome)
+            if not call.answered and not call.future.done():
+                call.future.set_exception(outcome)
+
+    def _log_failure(self, call: Call, error: RequestError) -> None:
+        if error.status < 500 or not error.message:
+            return
+        self._failures += 0 if call.answered else 1
+        if error.__cause__ is not None:
+            shown = "".join(traceback.format_exception(error.__cause__)).rstrip()
+            log(f"request {call.request_id}: run() failed\n{shown}")
+
+    def _sweep(self) -> None:
+        """Answers calls that take too long. A few calls a few times a second: cheaper than a timer for each."""
+        now = monotonic()
+        for call in list(self._calls):
+            if now < call.deadline or call.answered:
+                continue
+            call.answered = True
+            if call.reader is not None:
+                call.reader.cancel()
+                continue
+            self._failures += 1
+            if not call.future.done():
+                call.future.set_exception(
+                    RequestError(504, "Timeout", f"run() did not finish within {self.timeout:g} seconds")
+                )
+        self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep)

@@ -1,0 +1,95 @@
+"""What can go wrong in the scoring runtime.
+
+::
+
+    RuntimeFailure
+    ├── LoadError       the application cannot be served: bad driver, schema or folder; the process ends with exit code
+    3 └── RequestError    one request cannot be answered as asked; becomes an HTTP answer
+
+A failure in the user's own `run` is a `RequestError` with the code `DriverError`; its cause is the user's exception.
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Mapping, Sequence
+
+__all__ = ["LoadError", "RequestError", "RuntimeFailure", "driver_failure", "last_line"]
+
+
+class RuntimeFailure(Exception):  # noqa: N818 - "RuntimeError" is Python's
+    """Base of the errors of the scoring runtime."""
+
+
+class LoadError(RuntimeFailure):
+    """The application cannot be served.
+
+    Args:
+        code: `DriverSyntaxError`, `DriverImportError`, `DriverNoRun`, `DriverSignatureError`, `DriverInitError`,
+            `SchemaError` or `ApplicationError`.
+        message: one line that says what is wrong, with file and line where useful.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class RequestError(RuntimeFailure):
+    """A request that is answered with an error.
+
+    Args:
+        status: the HTTP status.
+        code: one word for programs, such as `BadInput` or `DriverError`.
+        message: one sentence that says what is wrong.
+        details: pairs of code and message, one for each fault found.
+        headers: further headers of the answer.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        details: Sequence[tuple[str, str]] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.details = tuple(details)
+        self.headers = dict(headers or {})
+
+
+def driver_failure(error: BaseException) -> RequestError:
+    """The answer for an exception that the user's `run` raised: 500 with the exception's type and text."""
+    if isinstance(error, SystemExit):
+        message = f"run() tried to end the process: SystemExit({error.code!r})"
+    else:
+        message = "".join(traceback.format_exception_only(error)).strip()
+    failure = RequestError(500, "DriverError", message)
+    failure.__cause__ = error
+    return failure
+
+
+def last_line(error: BaseException, folder: str) -> str:
+    """The last line of an exception's traceback, with the innermost place in `folder` that it went through.
+
+    Args:
+        error: an exception that user code raised.
+        folder: absolute path of the application folder.
+    """
+    lines = "".join(traceback.format_exception_only(error)).strip().splitlines()
+    message = lines[-1] if isinstance(error, SyntaxError) else "; ".join(lines)
+    places = [
+        f"{os.path.relpath(frame.filename, folder)}:{frame.lineno}"
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename.startswith(folder + os.sep)
+    ]
+    if isinstance(error, SyntaxError) and error.filename:
+        places.append(f"{os.path.basename(error.filename)}:{error.lineno}")
+    return f"{message} ({places[-1]})" if places else message

@@ -1,0 +1,205 @@
+"""One replica: a process that loads a driver and serves it on a socket it was given."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Coroutine
+from time import monotonic
+from typing import Any
+
+import msgspec
+
+from mlmgmt_nb.scoring.app import ScoringApp
+from mlmgmt_nb.scoring.application import Application, find_application
+from mlmgmt_nb.scoring.control import Channel, Command, Drain, Failed, Keys, KeysSet, Ready, Start
+from mlmgmt_nb.scoring.driver import Driver, load_driver
+from mlmgmt_nb.scoring.engine import Engine, Stats, log
+from mlmgmt_nb.scoring.errors import LoadError
+from mlmgmt_nb.scoring.server import ReplicaServer
+from mlmgmt_nb.scoring.swagger import service_swagger
+
+__all__ = ["EXIT_LOAD_FAILED", "EXIT_NOT_DRAINED", "Replica", "end_process", "run_supervised"]
+
+EXIT_NOT_DRAINED = 1
+EXIT_LOAD_FAILED = 3
+
+_ORPHAN_SECONDS = 2.0
+_STATS_SECONDS = 1.0
+_EXIT_SECONDS = 2.0
+_PR_SET_PDEATHSIG = 1
+
+
+class Replica:
+    """Loads an application and serves it.
+
+    Args:
+        application: the driver and its schema.
+        listener: a bound and listening TCP socket.
+        start: name, keys and limits.
+        channel: to the supervisor; None when run by hand.
+    """
+
+    def __init__(
+        self, application: Application, listener: socket.socket, start: Start, channel: Channel | None = None
+    ) -> None:
+        self._application = application
+        self._listener = listener
+        self._start = start
+        self._channel = channel
+        self._server: ReplicaServer | None = None
+        self._app: ScoringApp | None = None
+        self._gave_up = asyncio.Event()
+
+    async def serve(self) -> int:
+        """Runs until drained; the exit code of the process."""
+        try:
+            return await self._serve()
+        finally:
+            if self._channel:
+                await self._channel.close()
+
+    async def _serve(self) -> int:
+        began = monotonic()
+        self._catch_signals()
+        engine = Engine(self._start.concurrency, self._start.request_timeout_seconds)
+        tasks = [asyncio.create_task(self._listen(self._channel))] if self._channel else []
+        loading = asyncio.create_task(engine.start(lambda: load_driver(self._application)))
+        giving_up = asyncio.create_task(self._gave_up.wait())
+        await asyncio.wait({loading, giving_up}, return_when=asyncio.FIRST_COMPLETED)
+        if not loading.done():  # told to go while the driver still loads
+            return 0
+        try:
+            driver = loading.result()
+        except LoadError as error:
+            log(f"{error.code}: {error.message}")
+            if self._channel:
+                self._channel.send(Failed(error.code, error.message))
+            return EXIT_LOAD_FAILED
+        server = self._make_server(engine, driver)
+        serving = asyncio.create_task(server.run_until_drained())
+        await server.wait_accepting()
+        if self._channel:
+            self._channel.send(Ready(os.getpid(), round(monotonic() - began, 3)))
+            tasks.append(asyncio.create_task(self._report_stats(self._channel, engine)))
+        in_time = await serving
+        for task in tasks:
+            task.cancel()
+        if self._channel:
+            self._channel.send(engine.stats())
+        engine.stop()
+        if not in_time:
+            log(f"drain: {engine.calls} call(s) did not end in time and were answered 503")
+        return 0 if in_time else EXIT_NOT_DRAINED
+
+    def drain(self, seconds: float, *, idle_seconds: float | None = None) -> None:
+        """Stops accepting and ends when the calls in flight are done, or after so many seconds."""
+        if self._server is None:
+            self._gave_up.set()
+        elif idle_seconds is None:
+            self._server.drain(seconds)
+        else:
+            self._server.drain(seconds, idle_seconds=idle_seconds)
+
+    def _make_server(self, engine: Engine, driver: Driver) -> ReplicaServer:
+        start = self._start
+        swagger = msgspec.json.encode(service_swagger(start.name, driver.schema, driver.optional))
+        self._app = ScoringApp(start.name, engine, start.max_body_bytes, swagger)
+        self._app.set_keys(start.keys)
+        self._server = ReplicaServer(self._app, self._listener)
+        return self._server
+
+    def _catch_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(self.drain, 30.0))
+
+    async def _listen(self, channel: Channel) -> None:
+        await channel.listen(lambda command: self._obey(channel, command))
+        log("the supervisor is gone: this replica ends")
+        self.drain(_ORPHAN_SECONDS, idle_seconds=0.0)
+
+    def _obey(self, channel: Channel, command: Command) -> None:
+        if isinstance(command, Drain):
+            self.drain(command.seconds)
+        elif isinstance(command, Keys):
+            self._start.keys = command.digests  # also right when the driver is still loading
+            if self._app:
+                self._app.set_keys(command.digests)
+            channel.send(KeysSet(len(command.digests)))
+
+    async def _report_stats(self, channel: Channel, engine: Engine) -> None:
+        sent: Stats | None = None
+        while True:
+            stats = engine.stats()
+            if stats != sent:
+                channel.send(stats)
+                sent = stats
+            await asyncio.sleep(_STATS_SECONDS)
+
+
+def run_in_loop(main: Coroutine[Any, Any, int]) -> int:
+    """Runs the coroutine in uvicorn's fast loop where there is one."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(main)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main)
+
+
+def run_supervised(folder: str, driver: str | None, schema: str | None, listen_fd: int, control_fd: int) -> int:
+    """A replica of a supervisor, which bound the socket and holds the other end of the control channel.
+
+    Args:
+        folder, driver, schema: as for `find_application`.
+        listen_fd: an inherited, listening TCP socket.
+        control_fd: one end of a stream socket pair.
+
+    Returns:
+        The exit code: 0 drained, 1 not drained in time, 3 the application cannot be loaded.
+    """
+    if not _die_with_parent():
+        return 0
+    channel = Channel(control_fd)
+    start = channel.read_start()
+    if start is None:
+        return 0
+    try:
+        application = find_application(folder, driver, schema)
+    except LoadError as error:
+        log(f"{error.code}: {error.message}")
+        channel.send(Failed(error.code, error.message))
+        return EXIT_LOAD_FAILED
+    listener = socket.socket(fileno=listen_fd)
+
+    async def serve() -> int:
+        return await Replica(application, listener, start, channel).serve()
+
+    return run_in_loop(serve())
+
+
+def _die_with_parent() -> bool:
+    """Asks Linux to end this process with its parent, even when the driver hangs; False when the parent is gone
+    already.
+
+    The kernel goes by the thread that started the process, so a supervisor starts replicas from a thread that lives on.
+    """
+    if sys.platform != "linux":
+        return True
+    parent = os.getppid()
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    return os.getppid() == parent != 1
+
+
+def end_process(code: int) -> None:
+    """Ends the process with this exit code, in good order but not waiting for threads that a driver left running."""
+    watchdog = threading.Timer(_EXIT_SECONDS, os._exit, (code,))
+    watchdog.daemon = True
+    watchdog.start()
+    sys.exit(code)

@@ -1,0 +1,190 @@
+"""Columns of values: what JSON a data type takes, and the array that is made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from mlmgmt_nb.scoring.schema.types import MAX_PROBLEMS, InputError, SchemaError, describe
+
+__all__ = ["Column", "swagger_of_dtype"]
+
+_NONE = type(None)
+# numpy kind -> (types of JSON values that it takes, in words)
+_ACCEPTED: dict[str, tuple[frozenset[type], str]] = {
+    "f": (frozenset({int, float, _NONE}), "a number or null"),
+    "i": (frozenset({int}), "an integer"),
+    "u": (frozenset({int}), "an integer that is not negative"),
+    "b": (frozenset({bool}), "true or false"),
+    "M": (frozenset({str, int, _NONE}), "a date (ISO 8601 text, or milliseconds since 1970) or null"),
+    "m": (frozenset({str, int, float, _NONE}), "a time span (ISO 8601 text, or seconds) or null"),
+    "c": (frozenset({int, float, str}), 'a number or text such as "1+2j"'),
+    "S": (frozenset({str}), "a string"),
+    "U": (frozenset({str}), "a string"),
+}
+_NULLABLE = {"i": "an integer or null", "u": "an integer or null", "b": "true, false or null"}
+_SWAGGER = {
+    "f": ("number", "double"),
+    "i": ("integer", "int64"),
+    "u": ("integer", "int64"),
+    "b": ("boolean", None),
+    "M": ("string", "date-time"),
+}
+
+
+def swagger_of_dtype(dtype: Any) -> dict[str, Any]:
+    """The Swagger type and format of a NumPy or pandas data type; an object column may hold anything."""
+    kind = _kind(dtype)
+    if kind == "O":
+        return {}
+    swagger_type, form = _SWAGGER.get(kind, ("string", None))
+    if getattr(dtype, "itemsize", 8) < 8 and kind in "fi":
+        form = "float" if kind == "f" else "int32"
+    return {"type": swagger_type, "format": form} if form else {"type": swagger_type}
+
+
+def _kind(dtype: Any) -> str:
+    """NumPy's letter for a data type; T for text, C for categories, O for what is taken as it comes."""
+    name = str(dtype)
+    if name == "category":
+        return "C"
+    if name == "str" or name.startswith("string"):
+        return "T"
+    kind: str = getattr(dtype, "kind", "O")
+    return kind if kind in _ACCEPTED else "O"
+
+
+class Column:
+    """A column of a table, or the elements of an array.
+
+    Args:
+        label: the column's name in the frame.
+        dtype: NumPy or pandas data type.
+    """
+
+    def __init__(self, label: Any, dtype: Any) -> None:
+        self.label = label
+        self.key = str(label)
+        self.dtype = dtype
+        self.kind = _kind(dtype)
+        self.nullable = type(dtype).__module__.startswith("pandas")
+        self.accepted, self.words = self._accepted()
+        self.exact = self.kind in "fiub" and not self.nullable
+
+    def _accepted(self) -> tuple[frozenset[type], str]:
+        if self.kind == "T":
+            return frozenset({str, _NONE}), "a string or null"
+        if self.kind == "C":
+            self.categories: frozenset[Any] = (
+                frozenset(self.dtype.categories) if self.dtype.categories is not None else frozenset()
+            )
+            return frozenset({str, int, float, bool, _NONE}), "one of the categories or null"
+        if self.kind == "O":
+            return frozenset(), "any value"
+        accepted, words = _ACCEPTED[self.kind]
+        return (accepted | {_NONE}, _NULLABLE.get(self.kind, words)) if self.nullable else (accepted, words)
+
+    def fits(self, values: Sequence[Any]) -> bool:
+        """Whether all values are of a JSON type that the column takes."""
+        return self.kind == "O" or self.accepted.issuperset(set(map(type, values)))
+
+    def convert(self, values: Sequence[Any], path: Callable[[int], str]) -> Any:
+        """An array of the column's data type.
+
+        Args:
+            values: JSON values.
+            path: names the value at a position, for messages.
+
+        Raises:
+            InputError: names each value that does not fit.
+        """
+        if not self.fits(values):
+            values = self._mended(values, path)
+        self._check_categories(values, path)
+        try:
+            return self._array(values)
+        except (ValueError, TypeError, OverflowError):
+            raise InputError(self._unconvertible(values, path)) from None
+
+    def _mended(self, values: Sequence[Any], path: Callable[[int], str]) -> list[Any]:
+        """Whole numbers written as 1.0 are integers; everything else of a wrong type is a fault."""
+        whole = self.kind in "iu"
+        mended = [int(v) if whole and type(v) is float and v.is_integer() else v for v in values]
+        problems = [
+            f"{path(place)}: expected {self.words}, got {describe(value)}"
+            for place, value in enumerate(mended)
+            if type(value) not in self.accepted
+        ]
+        if problems:
+            raise InputError(problems)
+        return mended
+
+    def _check_categories(self, values: Sequence[Any], path: Callable[[int], str]) -> None:
+        if self.kind != "C" or not self.categories:
+            return
+        known = ", ".join(map(str, list(self.dtype.categories)[:20]))
+        problems = [
+            f"{path(place)}: expected one of {known}; got {describe(value)}"
+            for place, value in enumerate(values)
+            if value is not None and value not in self.categories
+        ]
+        if problems:
+            raise InputError(problems)
+
+    def _unconvertible(self, values: Sequence[Any], path: Callable[[int], str]) -> list[str]:
+        problems = []
+        for place, value in enumerate(values):
+            try:
+                self._array([value])
+            except (ValueError, TypeError, OverflowError):
+                problems.append(f"{path(place)}: expected {self.words} ({self.dtype}), got {describe(value)}")
+                if len(problems) == MAX_PROBLEMS:
+                    break
+        return problems or [f"{path(0)}: the values do not fit {self.dtype} together"]
+
+    def _array(self, values: Sequence[Any]) -> Any:
+        import numpy as np
+
+        if self.kind == "M":
+            return self._dates(values)
+        if self.kind == "m":
+            return self._spans(values)
+        if self.kind == "O" and not self.nullable:
+            array = np.empty(len(values), dtype=object)
+            array[:] = values
+            return array
+        if self.nullable:
+            import pandas as pd
+
+            return pd.array(list(values), dtype=self.dtype)
+        return np.array(values, dtype=self.dtype)
+
+    def _dates(self, values: Sequence[Any]) -> Any:
+        import pandas as pd
+
+        texts = pd.to_datetime(
+            pd.Series([v if isinstance(v, str) else None for v in values], dtype=object), format="ISO8601", utc=True
+        )
+        dates = pd.Series(texts)
+        numbers = [place for place, v in enumerate(values) if isinstance(v, int)]
+        if numbers:
+            stamps = pd.to_datetime([values[place] for place in numbers], unit="ms", utc=True)
+            dates.iloc[numbers] = stamps
+        zone = getattr(self.dtype, "tz", None)
+        dates = dates.dt.tz_convert(zone) if zone is not None else dates.dt.tz_localize(None)
+        dates = dates.astype(self.dtype)
+        return dates.array if zone is not None else dates.to_numpy()
+
+    def _spans(self, values: Sequence[Any]) -> Any:
+        import pandas as pd
+
+        spans: list[Any] = [
+            None if v is None else pd.Timedelta(v) if isinstance(v, str) else pd.Timedelta(v, "s") for v in values
+        ]
+        return pd.Series(pd.to_timedelta(spans)).astype(self.dtype).to_numpy()
+
+
+def check_dtype(dtype: Any, name: str) -> None:
+    """Raises `SchemaError` for data types that no JSON can fill."""
+    if getattr(dtype, "kind", "O") == "V":
+        raise SchemaError(f"{name}: data type {dtype} has no JSON form")

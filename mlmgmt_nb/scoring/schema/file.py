@@ -1,0 +1,145 @@
+"""The service schema: types of `run`'s arguments and result, and the 2017 file that holds them.
+
+The file is JSON: `{"input": {name: {"internal": ..., "swagger": {...}, "type": 3}}, "output": {...}}`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mlmgmt_nb.scoring.schema.pickled import read_internal, write_internal
+from mlmgmt_nb.scoring.schema.plain import PlainType
+from mlmgmt_nb.scoring.schema.types import ArgumentType, DataTypes, SchemaError
+
+__all__ = ["ServiceSchema", "load_schema", "save_schema", "type_of_sample"]
+
+
+@dataclass(frozen=True)
+class ServiceSchema:
+    """Types of the arguments of `run` by name, and of what it returns."""
+
+    input: Mapping[str, ArgumentType] = field(default_factory=dict)
+    output: Mapping[str, ArgumentType] = field(default_factory=dict)
+
+    def example(self) -> dict[str, Any]:
+        """Sample data for a request: an object with one value for each argument."""
+        return {name: argument.example for name, argument in self.input.items()}
+
+
+class _Entry(msgspec.Struct):
+    type: int
+    internal: str | None = None
+    swagger: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class _File(msgspec.Struct):
+    input: dict[str, _Entry] = msgspec.field(default_factory=dict)
+    output: dict[str, _Entry] | None = None
+
+
+def load_schema(path: str | Path) -> ServiceSchema:
+    """Reads a schema file, also one that the original package wrote.
+
+    Raises:
+        SchemaError: the file cannot be read or understood; the text names the argument.
+    """
+    try:
+        content = msgspec.json.decode(Path(path).read_bytes(), type=_File)
+    except OSError as error:
+        raise SchemaError(f"{path}: {error.strerror}") from error
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise SchemaError(f"{Path(path).name}: {error}") from error
+    return ServiceSchema(
+        {name: _read_entry(entry, f"{Path(path).name}: input {name}") for name, entry in content.input.items()},
+        {
+            name: _read_entry(entry, f"{Path(path).name}: output {name}")
+            for name, entry in (content.output or {}).items()
+        },
+    )
+
+
+def save_schema(schema: ServiceSchema, path: str | Path) -> None:
+    """Writes a schema file that the original package reads too."""
+    content: dict[str, Any] = {"input": {name: _write_entry(argument) for name, argument in schema.input.items()}}
+    if schema.output:
+        content["output"] = {name: _write_entry(argument) for name, argument in schema.output.items()}
+    Path(path).write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=2))
+
+
+def type_of_sample(data_type: DataTypes | int, sample: Any) -> ArgumentType:
+    """The type of sample data.
+
+    Raises:
+        SchemaError: the sample is not of that kind of data.
+    """
+    kind = DataTypes(data_type)
+    if kind is DataTypes.PANDAS:
+        from mlmgmt_nb.scoring.schema.pandas_type import PandasType
+
+        return PandasType.from_sample(sample)
+    if kind is DataTypes.NUMPY:
+        from mlmgmt_nb.scoring.schema.numpy_type import NumpyType
+
+        return NumpyType.from_sample(sample)
+    if kind is DataTypes.SPARK:
+        raise SchemaError("Spark data frames are not supported: use DataTypes.PANDAS and convert in run()")
+    return PlainType.from_sample(sample)
+
+
+def _write_entry(argument: ArgumentType) -> dict[str, Any]:
+    return {
+        "internal": write_internal(*argument.state()),
+        "swagger": argument.swagger(),
+        "type": int(argument.data_type),
+    }
+
+
+def _read_entry(entry: _Entry, where: str) -> ArgumentType:
+    try:
+        try:
+            return _from_internal(entry)
+        except (SchemaError, KeyError, TypeError, ValueError):
+            if not entry.swagger:
+                raise
+            return _from_swagger(entry)
+    except (SchemaError, KeyError, TypeError, ValueError) as error:
+        raise SchemaError(f"{where}: {error}") from error
+    except ImportError as error:
+        raise SchemaError(f"{where}: needs {error.name}, which is not installed; add it to the requirements") from error
+
+
+def _from_internal(entry: _Entry) -> ArgumentType:
+    if not entry.internal:
+        raise SchemaError("there is no internal part")
+    kind, state = read_internal(entry.internal)
+    example = entry.swagger.get("example")
+    if kind == "PandasSchema":
+        from mlmgmt_nb.scoring.schema.pandas_type import PandasType
+
+        return PandasType.from_state(state, example)
+    if kind == "NumpySchema":
+        from mlmgmt_nb.scoring.schema.numpy_type import NumpyType
+
+        return NumpyType.from_state(state, example)
+    if kind == "PythonSchema":
+        return PlainType(getattr(state.get("data_type"), "__name__", "any"), example)
+    raise SchemaError(f"{kind} is not supported: use DataTypes.PANDAS and convert in run()")
+
+
+def _from_swagger(entry: _Entry) -> ArgumentType:
+    if entry.type == DataTypes.PANDAS:
+        from mlmgmt_nb.scoring.schema.pandas_type import PandasType
+
+        return PandasType.from_swagger(entry.swagger)
+    if entry.type == DataTypes.NUMPY:
+        from mlmgmt_nb.scoring.schema.numpy_type import NumpyType
+
+        return NumpyType.from_swagger(entry.swagger)
+    if entry.type == DataTypes.STANDARD:
+        return PlainType.from_swagger(entry.swagger)
+    raise SchemaError(f"type {entry.type} is not supported: 0 (plain JSON), 1 (NumPy) and 3 (pandas) are")

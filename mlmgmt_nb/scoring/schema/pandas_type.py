@@ -1,0 +1,189 @@
+"""Arguments that are pandas DataFrames: JSON lists of records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from operator import itemgetter
+from typing import Any
+
+from mlmgmt_nb.scoring.schema.columns import Column, swagger_of_dtype
+from mlmgmt_nb.scoring.schema.plain import plain_json
+from mlmgmt_nb.scoring.schema.types import MAX_PROBLEMS, ArgumentType, DataTypes, InputError, SchemaError, describe
+
+__all__ = ["PandasType"]
+
+_EXAMPLE_ROWS = 5
+_FROM_SWAGGER = {
+    ("number", "float"): "float32",
+    ("number", None): "float64",
+    ("integer", "int32"): "int32",
+    ("integer", None): "int64",
+    ("boolean", None): "bool",
+    ("string", "date-time"): "datetime64[ns]",
+}
+
+
+def _cell_path(name: str, key: str, row: int) -> str:
+    return f"{name}[{row}].{key}"
+
+
+class PandasType(ArgumentType):
+    """A DataFrame with fixed columns and any number of rows.
+
+    Args:
+        columns: pairs of column label and NumPy or pandas data type, in order.
+        example: sample rows as records.
+        rows: how many rows the sample had.
+    """
+
+    data_type = DataTypes.PANDAS
+
+    def __init__(self, columns: Sequence[tuple[Any, Any]], example: Any = None, rows: int = 1) -> None:
+        import pandas as pd
+
+        self.columns = [Column(label, pd.api.types.pandas_dtype(dtype)) for label, dtype in columns]
+        self.example = example
+        self.rows = rows
+        self._keys = [column.key for column in self.columns]
+        if len(set(self._keys)) != len(self._keys):
+            raise SchemaError(f"two columns have the same name: {', '.join(self._keys)}")
+        self._labels = pd.Index([column.label for column in self.columns])
+        self._pick = itemgetter(*self._keys) if len(self._keys) > 1 else None
+        dtypes = {str(column.dtype) for column in self.columns}
+        # one block of numbers: the cheapest frame there is
+        self._common = self.columns[0] if len(dtypes) == 1 and self.columns[0].exact else None
+
+    @classmethod
+    def from_sample(cls, sample: Any) -> PandasType:
+        """The type of a sample DataFrame."""
+        import pandas as pd
+
+        if not isinstance(sample, pd.DataFrame):
+            raise SchemaError(f"a PANDAS sample must be a DataFrame, not {type(sample).__name__}")
+        if sample.columns.nlevels > 1:
+            raise SchemaError("a DataFrame with several levels of column names has no JSON form: flatten its columns")
+        return cls(list(sample.dtypes.items()), plain_json(sample.head(_EXAMPLE_ROWS)), len(sample))
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any], example: Any) -> PandasType:
+        """From the attributes of a pickled `PandasSchema`."""
+        import pandas as pd
+
+        names, types = list(state["column_names"]), list(state["column_types"])
+        categories = state.get("categories", {})
+        types = [
+            pd.CategoricalDtype(*categories[n]) if n in categories else t for n, t in zip(names, types, strict=True)
+        ]
+        shape = state.get("shape") or (1,)
+        return cls(list(zip(names, types, strict=True)), example, int(shape[0]))
+
+    @classmethod
+    def from_swagger(cls, swagger: dict[str, Any]) -> PandasType:
+        """From the `swagger` part of a schema file; columns are in its order."""
+        columns = []
+        for name, kind in swagger.get("items", {}).get("properties", {}).items():
+            pair = (kind.get("type"), kind.get("format"))
+            columns.append((name, _FROM_SWAGGER.get(pair) or _FROM_SWAGGER.get((pair[0], None)) or "object"))
+        if not columns:
+            raise SchemaError("the swagger part names no columns")
+        return cls(columns, swagger.get("example"))
+
+    def parse(self, value: Any, name: str) -> Any:
+        import numpy as np
+        import pandas as pd
+
+        if type(value) is not list:
+            raise InputError([f"{name}: expected a list of records, one object a row; got {describe(value)}"])
+        rows = self._rows(value, name)
+        if self._common is not None and rows:
+            flat = [item for row in rows for item in row]
+            if self._common.fits(flat):
+                try:
+                    block = np.array(rows, dtype=self._common.dtype)
+                except OverflowError:
+                    pass  # column by column, to say which value it is
+                else:
+                    return pd.DataFrame(block, columns=self._labels, copy=False)
+        return self._by_column(rows, name)
+
+    def _by_column(self, rows: list[Any], name: str) -> Any:
+        import pandas as pd
+
+        lists = zip(*rows, strict=True) if rows else [()] * len(self.columns)
+        arrays, problems = [], []
+        for column, values in zip(self.columns, lists, strict=True):
+            try:
+                array = column.convert(values, partial(_cell_path, name, column.key))
+                # pandas 3 would take an object array of text for its own text type
+                arrays.append(pd.Series(array, dtype=object) if column.kind == "O" else array)
+            except InputError as error:
+                problems += error.problems
+        if problems:
+            raise InputError(problems)
+        frame = pd.DataFrame(dict(enumerate(arrays)), copy=False)
+        frame.columns = self._labels
+        return frame
+
+    def _rows(self, records: list[Any], name: str) -> list[Any]:
+        """The values of each record in the order of the columns."""
+        width = len(self.columns)
+        try:
+            picked = (
+                [self._pick(r) for r in records] if self._pick else [tuple(r[k] for k in self._keys) for r in records]
+            )
+            if all(len(record) == width for record in records):
+                return picked
+        except (KeyError, TypeError, IndexError):
+            pass
+        raise InputError(self._misfits(records, name))
+
+    def _misfits(self, records: list[Any], name: str) -> list[str]:
+        problems: list[str] = []
+        for row, record in enumerate(records):
+            if not isinstance(record, dict):
+                problems.append(
+                    f"{name}[{row}]: expected an object with the columns {self._listed()}; got {describe(record)}"
+                )
+                continue
+            problems += [f"{name}[{row}].{key}: this column is missing" for key in self._keys if key not in record]
+            problems += [
+                f"{name}[{row}].{key}: there is no such column; the columns are {self._listed()}"
+                for key in record
+                if key not in self._keys
+            ]
+            if len(problems) >= MAX_PROBLEMS:
+                break
+        return problems
+
+    def _listed(self) -> str:
+        shown = ", ".join(self._keys[:20])
+        return f"{shown}, … ({len(self._keys)} in all)" if len(self._keys) > 20 else shown
+
+    def swagger(self) -> dict[str, Any]:
+        properties = {column.key: swagger_of_dtype(column.dtype) for column in self.columns}
+        made: dict[str, Any] = {"type": "array", "items": {"type": "object", "properties": properties}}
+        if self.example is not None:
+            made["example"] = self.example
+        return made
+
+    def state(self) -> tuple[str, str, dict[str, Any]]:
+        import numpy as np
+
+        names = [column.label for column in self.columns]
+        # the original package hands each type to astype(), which takes names too; it has no newer types to unpickle
+        types = [column.dtype if isinstance(column.dtype, np.dtype) else str(column.dtype) for column in self.columns]
+        state: dict[str, Any] = {
+            "shape": (self.rows, len(names)),
+            "column_names": names,
+            "column_types": types,
+            "schema_map": dict(zip(names, types, strict=True)),
+        }
+        categories = {
+            column.label: (column.dtype.categories.tolist(), column.dtype.ordered)
+            for column in self.columns
+            if column.kind == "C" and column.dtype.categories is not None
+        }
+        if categories:
+            state["categories"] = categories
+        return "azureml.api.schema.pandasUtil", "PandasSchema", state

@@ -1,0 +1,134 @@
+"""The `internal` part of a 2017 schema file: a pickle, in Base64, of one object of `azureml.api.schema`.
+
+It is read by an unpickler that knows a handful of harmless names and refuses all others, so a schema file can run no
+code. It is written without the original package: the few opcodes that name the class are put around the pickled
+attributes.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+from mlmgmt_nb.scoring.schema.types import SchemaError
+
+__all__ = ["read_internal", "write_internal"]
+
+_PROTOCOL = 2
+_BUILTINS = {"int", "float", "bool", "str", "list", "dict", "tuple", "object", "bytes", "complex"}
+_PYTHON2_NAMES = {"unicode": "str", "long": "int", "basestring": "str"}
+_SCHEMA_CLASSES = {"PandasSchema", "NumpySchema", "PythonSchema", "SparkSchema"}
+
+
+class _Pickled:
+    """Stands for an object of the original package: its class name and attributes."""
+
+    kind = ""
+
+    def __init__(self, *_: Any) -> None:
+        self.attributes: dict[str, Any] = {}
+
+    def __setstate__(self, state: Any) -> None:
+        self.attributes = dict(state)
+
+
+class _Ignored:
+    """Stands for a data type that is not rebuilt (pandas' own): such a column takes what comes."""
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def __setstate__(self, _: Any) -> None:
+        pass
+
+
+def _latin1(text: str, encoding: str = "latin1") -> bytes:
+    """How protocol 2 writes bytes: `_codecs.encode(text, "latin1")`; no other codec is run."""
+    if encoding not in ("latin1", "latin-1"):
+        raise pickle.UnpicklingError(f"encoding {encoding!r} is not allowed")
+    return text.encode("latin1")
+
+
+def _index_values(_: Any, state: dict[str, Any]) -> Any:
+    """pandas pickles an Index as (class, {"data": array, "name": ...})."""
+    return list(state["data"])
+
+
+class _SchemaUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if module in ("builtins", "__builtin__"):
+            name = _PYTHON2_NAMES.get(name, name)
+            if name in _BUILTINS:
+                return getattr(__import__("builtins"), name)
+        if module.startswith("azureml.api.schema.") and name in _SCHEMA_CLASSES:
+            return type(name, (_Pickled,), {"kind": name})
+        if module.startswith("numpy"):
+            return _numpy_name(module, name)
+        if module.startswith("pandas."):
+            return _index_values if name == "_new_Index" else _Ignored
+        if (module, name) == ("_codecs", "encode"):
+            return _latin1
+        if (module, name) == ("copyreg", "_reconstructor") or (module, name) == ("copy_reg", "_reconstructor"):
+            return _reconstruct_object
+        raise pickle.UnpicklingError(f"{module}.{name} is not allowed in a schema")
+
+
+def _reconstruct_object(kind: Any, _base: Any = None, _state: Any = None) -> Any:
+    if not issubclass(kind, (_Pickled, _Ignored)):
+        raise pickle.UnpicklingError(f"{kind!r} is not allowed in a schema")
+    return kind()
+
+
+def _numpy_name(module: str, name: str) -> Any:
+    import numpy as np
+
+    known: dict[str, Callable[..., Any]] = {"dtype": np.dtype, "ndarray": np.ndarray, "_reconstruct": _empty_array}
+    if name in known:
+        return known[name]
+    scalar = getattr(np, name, None)
+    if isinstance(scalar, type) and issubclass(scalar, np.generic):
+        return scalar
+    raise pickle.UnpicklingError(f"{module}.{name} is not allowed in a schema")
+
+
+def _empty_array(*_: Any) -> Any:
+    """What numpy's `_reconstruct` gives: an array of no size, which the pickle then fills."""
+    import numpy as np
+
+    return np.empty(0, dtype="b")
+
+
+def read_internal(text: str) -> tuple[str, dict[str, Any]]:
+    """The class name (`PandasSchema`, ...) and attributes of a pickled schema.
+
+    Raises:
+        SchemaError: it is no Base64, no pickle, or names something that is not allowed.
+    """
+    try:
+        read = _SchemaUnpickler(io.BytesIO(base64.b64decode(text, validate=True))).load()
+    except (binascii.Error, pickle.UnpicklingError) as error:
+        raise SchemaError(f"internal: {error}") from error
+    except Exception as error:  # a broken pickle may raise anything
+        raise SchemaError(f"internal: this is no pickled schema ({type(error).__name__}: {error})") from error
+    if not isinstance(read, _Pickled):
+        raise SchemaError(f"internal: expected a pickled schema, got {type(read).__name__}")
+    return read.kind, read.attributes
+
+
+def write_internal(module: str, name: str, attributes: dict[str, Any]) -> str:
+    """The inverse of `read_internal`, as the original package reads it too.
+
+    Args:
+        module: module of the class, such as `azureml.api.schema.pandasUtil`.
+        name: name of the class.
+        attributes: its attributes: plain values and NumPy data types.
+    """
+    head = bytes([0x80, _PROTOCOL])
+    class_name = f"c{module}\n{name}\n".encode()
+    new_object = b")\x81"  # cls.__new__(cls)
+    state = pickle.dumps(attributes, _PROTOCOL)[len(head) : -1]
+    return base64.b64encode(head + class_name + new_object + state + b"b.").decode()

@@ -1,0 +1,91 @@
+"""Arguments that are plain JSON: text, numbers, lists and objects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from mlmgmt_nb.scoring.errors import RequestError
+from mlmgmt_nb.scoring.results import encode_value
+from mlmgmt_nb.scoring.schema.types import ArgumentType, DataTypes, InputError, SchemaError, describe
+
+__all__ = ["PlainType", "plain_json"]
+
+# Python type -> (Swagger type, format, what is accepted, in words)
+_TYPES: dict[str, tuple[str | None, str | None, tuple[type, ...], str]] = {
+    "int": ("integer", "int64", (int,), "an integer"),
+    "float": ("number", "double", (int, float), "a number"),
+    "bool": ("boolean", None, (bool,), "true or false"),
+    "str": ("string", None, (str,), "a string"),
+    "list": ("array", None, (list,), "a list"),
+    "dict": ("object", None, (dict,), "an object"),
+    "any": (None, None, (object,), "any value"),
+}
+_ALIASES = {"unicode": "str", "long": "int", "tuple": "list", "object": "any", "NoneType": "any"}
+_FROM_SWAGGER = {swagger: name for name, (swagger, *_) in _TYPES.items() if swagger}
+
+
+def plain_json(sample: Any) -> Any:
+    """Sample data as dicts, lists, text, numbers and nulls only.
+
+    Raises:
+        SchemaError: the sample has no JSON form.
+    """
+    try:
+        return msgspec.json.decode(encode_value(sample))
+    except RequestError as error:
+        raise SchemaError(f"the sample has no JSON form: {error.message}") from error
+
+
+class PlainType(ArgumentType):
+    """Plain JSON of one type.
+
+    Args:
+        type_name: `int`, `float`, `bool`, `str`, `list`, `dict` or `any`.
+        example: sample data.
+    """
+
+    data_type = DataTypes.STANDARD
+
+    def __init__(self, type_name: str = "any", example: Any = None) -> None:
+        self.type_name = _ALIASES.get(type_name, type_name)
+        if self.type_name not in _TYPES:
+            raise SchemaError(f"type {type_name!r} has no JSON form: use one of {', '.join(_TYPES)}")
+        self.example = example
+
+    @classmethod
+    def from_sample(cls, sample: Any) -> PlainType:
+        """The type of a sample; a sample that is itself a type stands for any value of it."""
+        if isinstance(sample, type):
+            return cls(sample.__name__)
+        return cls(type(sample).__name__, plain_json(sample))
+
+    @classmethod
+    def from_swagger(cls, swagger: dict[str, Any]) -> PlainType:
+        """From the `swagger` part of a schema file."""
+        return cls(_FROM_SWAGGER.get(swagger.get("type", ""), "any"), swagger.get("example"))
+
+    def parse(self, value: Any, name: str) -> Any:
+        _, _, accepted, words = _TYPES[self.type_name]
+        # true and false are integers to Python, not to JSON
+        if not isinstance(value, accepted) or (isinstance(value, bool) and self.type_name in ("int", "float")):
+            raise InputError([f"{name}: expected {words}, got {describe(value)}"])
+        return float(value) if type(value) is int and self.type_name == "float" else value
+
+    def swagger(self) -> dict[str, Any]:
+        kind, form, _, _ = _TYPES[self.type_name]
+        made: dict[str, Any] = {}
+        if kind:
+            made["type"] = kind
+        if form:
+            made["format"] = form
+        if kind == "array":
+            made["items"] = {}
+        if self.example is not None:
+            made["example"] = self.example
+        return made
+
+    def state(self) -> tuple[str, str, dict[str, Any]]:
+        kinds = {"int": int, "float": float, "bool": bool, "str": str, "list": list, "dict": dict, "any": object}
+        return "azureml.api.schema.pythonUtil", "PythonSchema", {"data_type": kinds[self.type_name]}

@@ -1,0 +1,72 @@
+"""Making a schema from sample data, as drivers and notebooks have done it since 2017."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mlmgmt_nb.scoring.schema.file import ServiceSchema, save_schema, type_of_sample
+from mlmgmt_nb.scoring.schema.types import ArgumentType, DataTypes, SchemaError
+
+__all__ = ["SampleDefinition", "generate_schema"]
+
+
+class SampleDefinition:
+    """Sample data of one argument, from which its type is taken.
+
+    Args:
+        input_type: the kind of data.
+        sample_data: a DataFrame, an array, or a plain value (or type) for `DataTypes.STANDARD`.
+
+    Raises:
+        SchemaError: the sample is not of that kind.
+    """
+
+    def __init__(self, input_type: DataTypes | int, sample_data: Any) -> None:
+        self.type = DataTypes(input_type)
+        self.schema: ArgumentType = type_of_sample(self.type, sample_data)
+
+    def __repr__(self) -> str:
+        return f"SampleDefinition({self.type.name})"
+
+
+def generate_schema(
+    run_func: Callable[..., Any],
+    inputs: Mapping[str, SampleDefinition],
+    outputs: Mapping[str, SampleDefinition] | None = None,
+    filepath: str | Path | None = None,
+) -> ServiceSchema:
+    """The schema of a driver's `run`, and its file.
+
+    Args:
+        run_func: the driver's `run`.
+        inputs: a sample for each argument, by name.
+        outputs: a sample of what `run` returns, by any name.
+        filepath: where the schema file is written; None writes none.
+
+    Raises:
+        SchemaError: the arguments of `run` and the inputs do not match.
+    """
+    check_arguments(inspect.signature(run_func), set(inputs))
+    schema = ServiceSchema(
+        {name: sample.schema for name, sample in inputs.items()},
+        {name: sample.schema for name, sample in (outputs or {}).items()},
+    )
+    if filepath is not None:
+        save_schema(schema, filepath)
+    return schema
+
+
+def check_arguments(signature: inspect.Signature, names: set[str]) -> None:
+    """Raises `SchemaError` when a function cannot be called with just these names."""
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
+    named = {n: p for n, p in signature.parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    unknown = sorted(names - set(named)) if not takes_any else []
+    if unknown:
+        raise SchemaError(f"run() has no argument {', '.join(unknown)}; it has {', '.join(named) or 'none'}")
+    missing = [name for name, p in named.items() if p.default is p.empty and name not in names]
+    missing += [name for name, p in signature.parameters.items() if p.kind is p.POSITIONAL_ONLY]
+    if missing:
+        raise SchemaError(f"the schema has no input for run()'s argument {', '.join(missing)}")

@@ -1,0 +1,115 @@
+"""The service's own description: Swagger 2.0, as the clients of 2017 read it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlmgmt_nb.scoring.schema.file import ServiceSchema
+from mlmgmt_nb.scoring.schema.types import ArgumentType
+
+__all__ = ["service_swagger"]
+
+_ERROR = {
+    "type": "object",
+    "properties": {
+        "code": {"type": "string"},
+        "message": {"type": "string"},
+        "statusCode": {"type": "integer", "format": "int32"},
+        "requestId": {"type": "string"},
+        "details": {
+            "type": "array",
+            "items": {"type": "object", "properties": {"code": {"type": "string"}, "message": {"type": "string"}}},
+        },
+    },
+}
+
+
+def service_swagger(name: str, schema: ServiceSchema | None, optional: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """The description of one service.
+
+    Args:
+        name: the service's name.
+        schema: types of the arguments of `run`; None when it takes any text.
+        optional: arguments that a request may leave out.
+
+    Returns:
+        A Swagger 2.0 document; `definitions.ServiceInput.example` is a body that the service takes.
+    """
+    return {
+        "swagger": "2.0",
+        "info": {"title": name, "description": f"Scoring service {name}", "version": "1.0"},
+        "schemes": ["http"],
+        "consumes": ["application/json"],
+        "produces": ["application/json"],
+        "securityDefinitions": {
+            "Bearer": {
+                "type": "apiKey",
+                "name": "Authorization",
+                "in": "header",
+                "description": "Bearer followed by a key of the service",
+            }
+        },
+        "security": [{"Bearer": []}],
+        "paths": {
+            "/": {
+                "get": {
+                    "operationId": "HealthCheck",
+                    "summary": "Whether the service answers",
+                    "security": [],
+                    "responses": {"200": {"description": "The service is healthy"}},
+                }
+            },
+            f"/api/v1/service/{name}/score": {"post": _score_operation()},
+        },
+        "definitions": {
+            "ServiceInput": _input(schema, optional),
+            "ServiceOutput": _output(schema),
+            "ErrorResponse": _ERROR,
+        },
+    }
+
+
+def _score_operation() -> dict[str, Any]:
+    return {
+        "operationId": "RunMLService",
+        "summary": "Scores the input with the model",
+        "parameters": [
+            {
+                "name": "serviceInputPayload",
+                "in": "body",
+                "required": True,
+                "schema": {"$ref": "#/definitions/ServiceInput"},
+            }
+        ],
+        "responses": {
+            "200": {"description": "What run() returned", "schema": {"$ref": "#/definitions/ServiceOutput"}},
+            "default": {"description": "An error", "schema": {"$ref": "#/definitions/ErrorResponse"}},
+        },
+    }
+
+
+def _input(schema: ServiceSchema | None, optional: frozenset[str]) -> dict[str, Any]:
+    if schema is None:
+        return {"description": "Any body; run() gets it as text", "example": {}}
+    made: dict[str, Any] = {
+        "type": "object",
+        "properties": {name: _bare(argument) for name, argument in schema.input.items()},
+        "example": schema.example(),
+    }
+    required = [name for name in schema.input if name not in optional]
+    if required:
+        made["required"] = required
+    return made
+
+
+def _output(schema: ServiceSchema | None) -> dict[str, Any]:
+    if schema is None or not schema.output:
+        return {"description": "What run() returned"}
+    if len(schema.output) == 1:
+        return next(iter(schema.output.values())).swagger()
+    return {"type": "object", "properties": {name: a.swagger() for name, a in schema.output.items()}}
+
+
+def _bare(argument: ArgumentType) -> dict[str, Any]:
+    """Without its example, which stands at the top once."""
+    return {key: value for key, value in argument.swagger().items() if key != "example"}

@@ -1,0 +1,284 @@
+"""Schemathesis against the real service, with all its checks and the generated document.
+
+What NOTES.md of the contract lists as valid by the document and yet refused by a rule is excepted below, each case with
+the property and the value that it is about. Nothing else is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import msgspec
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, settings
+from openapi_schema_validator import OAS30Validator
+from schemathesis.core.failures import AcceptedNegativeData, Failure
+from schemathesis.openapi.checks import RejectedPositiveData
+
+from mlmgmt_nb.contract import ACCOUNT_PATH, API_VERSION
+from mlmgmt_nb.contract.openapi import document
+
+SCHEMA = schemathesis.openapi.from_dict(document())
+# The token is ours to send; the check `ignored_auth` is what leaves it out and falsifies it.
+SCHEMA.config.generation.update(with_security_parameters=False)
+SETTINGS = settings(
+    max_examples=50,
+    deadline=None,
+    database=None,
+    derandomize=os.environ.get("CI") == "true",
+    suppress_health_check=list(HealthCheck),
+)
+Case = schemathesis.Case[Any]
+READY_SECONDS = 30.0
+DRIVER = "def init():\n    pass\n\n\ndef run(http_body):\n    return http_body\n"
+
+
+ANSWERED: defaultdict[str, set[int]] = defaultdict(set)
+"""Statuses that each operation has answered with, by its id."""
+
+
+class Seed(NamedTuple):
+    """A running service, how to reach it, and the ids of what is registered there, by kind."""
+
+    origin: str
+    account: dict[str, str]
+    headers: dict[str, str]
+    ids: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def seed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seed]:
+    home = tmp_path_factory.mktemp("home")
+    log = tmp_path_factory.mktemp("log") / "service.log"
+    command = [sys.executable, "-m", "mlmgmt_nb.cli", "serve", "--home", str(home), "--port", "0"]
+    with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output) as service:
+        try:
+            known = _announced(home / "service.json", service, log)
+            yield _seeded(known["baseUrl"], Path(known["tokenFile"]).read_text().strip(), home)
+        finally:
+            service.terminate()
+            service.wait(READY_SECONDS)
+    assert "Traceback" not in log.read_text(), log
+
+
+def _announced(file: Path, service: subprocess.Popen[bytes], log: Path) -> dict[str, Any]:
+    deadline = time.monotonic() + READY_SECONDS
+    while not file.exists():
+        assert service.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, "the service did not start in time"
+    return msgspec.json.decode(file.read_bytes(), type=dict[str, Any])
+
+
+def _seeded(base_url: str, token: str, folder: Path) -> Seed:
+    """Registers models and a manifest, builds its image, and creates two services, of which one may be deleted."""
+    headers = {"Authorization": f"Bearer {token}"}
+
+    def post(path: str, body: dict[str, Any]) -> requests.Response:
+        url = f"{base_url}/{path}?api-version={API_VERSION}"
+        answer = requests.post(url, json=body, headers=headers, timeout=READY_SECONDS)
+        answer.raise_for_status()
+        return answer
+
+    def get(url: str) -> Any:
+        return requests.get(url, {"api-version": API_VERSION}, headers=headers, timeout=READY_SECONDS).json()
+
+    def made(path: str, body: dict[str, Any]) -> tuple[str, str]:
+        """Ids of the operation that `body` starts, and of what it makes."""
+        location = post(path, body).headers["Operation-Location"]
+        deadline = time.monotonic() + READY_SECONDS
+        while True:
+            operation = get(location)
+            if operation["state"] == "Succeeded":
+                return operation["id"], operation["resourceLocation"].rpartition("/")[2]
+            assert operation["state"] in {"NotStarted", "Running"}, json.dumps(operation)
+            assert time.monotonic() < deadline, operation
+
+    driver, content = folder / "score.py", folder / "model.txt"
+    driver.write_text(DRIVER)
+    content.write_text("a model")
+    models = [
+        post(
+            "models", {"name": f"seed-{n}", "mimeType": "text/plain", "url": content.as_uri(), "tags": ["seed"]}
+        ).json()
+        for n in range(3)
+    ]
+    manifest = {
+        "name": "seed",
+        "driverProgram": "driver",
+        "assets": [{"id": "driver", "mimeType": "text/x-python", "url": driver.as_uri()}],
+        "modelIds": [models[0]["id"]],
+        "targetRuntime": {"runtimeType": "Python", "properties": {"pythonInterpreter": sys.executable}},
+    }
+    ids = {"model": models[0]["id"], "manifest": post("manifests", manifest).json()["id"]}
+    image = {"name": "seed", "imageType": "Docker", "computeResourceId": "local", "manifestId": ids["manifest"]}
+    ids["operation"], ids["image"] = made("images", image)
+    for kind, name in (("service", "seed"), ("doomed", "doomed")):
+        spec = {"name": name, "imageId": ids["image"], "computeResource": {"id": "local"}}
+        ids[kind] = made("services", spec)[1]
+    ids["deployment"] = get(f"{base_url}/deployments")[0]["id"]
+    url = urlsplit(base_url)
+    names = [part.strip("{}") for part in ACCOUNT_PATH.split("/")]
+    account = {
+        name: part for name, part in zip(names, url.path.split("/"), strict=True) if f"{{{name}}}" in ACCOUNT_PATH
+    }
+    return Seed(f"{url.scheme}://{url.netloc}", account, headers, ids)
+
+
+@SCHEMA.parametrize()
+@SETTINGS
+def test_an_operation_keeps_the_contract(case: Case, seed: Seed) -> None:
+    _use_real_ids(case, seed)
+    answer = case.call_and_validate(base_url=seed.origin, headers=seed.headers, timeout=READY_SECONDS)
+    ANSWERED[case.operation.definition.raw["operationId"]].add(answer.status_code)
+
+
+def test_the_operations_were_reached(seed: Seed) -> None:
+    """The tests above would prove little if the service had refused all of their requests."""
+    refused = {operation for operation, statuses in ANSWERED.items() if not statuses & {200, 202}}
+    assert not refused
+
+
+def test_operations_in_a_row_keep_the_contract(seed: Seed) -> None:
+    """What one operation gave is used by the next ones."""
+
+    class Rows(SCHEMA.as_state_machine()):  # type: ignore[misc]
+        def get_call_kwargs(self, case: Case) -> dict[str, Any]:
+            return {"base_url": seed.origin, "headers": seed.headers, "timeout": READY_SECONDS}
+
+    Rows.run(settings=settings(SETTINGS, max_examples=20, stateful_step_count=6))
+
+
+def _use_real_ids(case: Case, seed: Seed) -> None:
+    """Points about half of the well-formed requests at what is there; which ones, follows from the request alone."""
+    if case.meta is None or not case.meta.generation.mode.is_positive:
+        return
+    drawn = zlib.crc32(repr((case.path_parameters, case.query, case.body)).encode(errors="replace"))
+    if drawn % 2:
+        return
+    operation = case.operation.definition.raw["operationId"]
+    kind = "doomed" if operation == "services_delete" else operation.partition("_")[0].removesuffix("s")
+    case.path_parameters = {**(case.path_parameters or {}), **seed.account}
+    if "id" in case.path_parameters:
+        case.path_parameters["id"] = seed.ids[kind]
+    if isinstance(case.body, dict):
+        case.body.update(_real_body(case.body, seed))
+
+
+def _real_body(body: dict[str, Any], seed: Seed) -> dict[str, Any]:
+    """What has to change in a body so that what it names is there; and few replicas, since they will really run."""
+    real: dict[str, Any] = {
+        "imageId": seed.ids["image"],
+        "manifestId": seed.ids["manifest"],
+        "computeResourceId": "local",
+        "modelIds": [seed.ids["model"]],
+        "numReplicas": (body.get("numReplicas") or 0) % 2,
+    }
+    changes = {name: value for name, value in real.items() if body.get(name) is not None}
+    if "driverProgram" in body:
+        changes["assets"] = [*body["assets"], {"id": body["driverProgram"]}]
+    if body.get("computeResource"):
+        changes["computeResource"] = {"id": "local"}
+    return changes
+
+
+# -- What NOTES.md lists -----------------------------------------------------------------------------------------------
+
+
+class Refused(NamedTuple):
+    """A request that is valid by the document and refused with 400 because of one value."""
+
+    case: Case
+    path: str  # of the value: `$.name` in the body, or the name of a parameter
+    value: Any
+
+
+def _empty(refused: Refused) -> bool:
+    """Empty strings as names, ids, `url` and `mimeType` of models and manifests."""
+    field = refused.path.rpartition(".")[2]
+    return refused.value == "" and field in {"name", "id", "url", "mimeType", "driverProgram"}
+
+
+def _unknown_api_version(refused: Refused) -> bool:
+    return refused.path == "api-version" and refused.value != API_VERSION
+
+
+def _foreign_skip_token(refused: Refused) -> bool:
+    """A `$skipToken` that the server did not issue."""
+    return refused.path == "$skipToken"
+
+
+def _too_large(refused: Refused) -> bool:
+    """Integers that do not fit the store."""
+    return isinstance(refused.value, int) and abs(refused.value) >= 2**31
+
+
+def _unreadable_url(refused: Refused) -> bool:
+    return refused.path.rpartition(".")[2] == "url"
+
+
+def _no_such_asset(refused: Refused) -> bool:
+    """A `driverProgram` that is no asset's id."""
+    body: Any = refused.case.body
+    return refused.path == "$.driverProgram" and refused.value not in [asset.get("id") for asset in body["assets"]]
+
+
+ALLOWED: tuple[Callable[[Refused], bool], ...] = (
+    _empty,
+    _unknown_api_version,
+    _foreign_skip_token,
+    _too_large,
+    _unreadable_url,
+    _no_such_asset,
+)
+
+
+@SCHEMA.hook
+def filter_failure(
+    context: schemathesis.HookContext, failure: Failure, case: Case, response: schemathesis.Response
+) -> bool:
+    """Whether the failure counts."""
+    if isinstance(failure, AcceptedNegativeData):
+        return not _only_read_only_properties_are_wrong(case)
+    if isinstance(failure, RejectedPositiveData) and response.status_code == 400:
+        blamed = [detail["message"].partition(": ")[0] for detail in response.json()["details"] or ()]
+        refused = [Refused(case, path, _value_at(case, path)) for path in blamed]
+        return not (refused and all(any(rule(one) for rule in ALLOWED) for one in refused))
+    return True
+
+
+def _value_at(case: Case, path: str) -> Any:
+    """The value that an error's path names; None when there is none."""
+    if path in (case.query or {}):
+        return case.query[path]
+    found: Any = case.body
+    for part in path.removeprefix("$").replace("[", ".[").split(".")[1:]:
+        try:
+            found = found[int(part.strip("[]"))] if part.startswith("[") else found[part]
+        except (LookupError, TypeError):
+            return None
+    return found
+
+
+def _only_read_only_properties_are_wrong(case: Case) -> bool:
+    """A readOnly property in a request is ignored, and by the document makes the request invalid."""
+    name = case.operation.definition.raw.get("requestBody", {}).get("content", {}).get("application/json", {})
+    reference = name.get("schema", {}).get("$ref", "")
+    properties = document()["components"]["schemas"].get(reference.rpartition("/")[2], {}).get("properties", {})
+    read_only = {name for name, schema in properties.items() if schema.get("readOnly")}
+    if not isinstance(case.body, dict) or not read_only & case.body.keys():
+        return False
+    rest = {name: value for name, value in case.body.items() if name not in read_only}
+    validator = OAS30Validator({"$ref": reference, "components": document()["components"]})
+    return bool(validator.is_valid(rest))

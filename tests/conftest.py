@@ -1,0 +1,183 @@
+"""What tests of several rooms share: the embedded service as a real process, and whatever it needs to be watched."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import psutil
+import pytest
+import requests
+
+T = TypeVar("T")
+
+API_VERSION = {"api-version": "2017-09-01-preview"}
+
+
+def eventually(look: Callable[[], T | None], timeout: float = 30.0, what: str = "it") -> T:
+    """The first true value that `look` gives; fails after `timeout` seconds without one."""
+    deadline = time.monotonic() + timeout
+    while True:
+        if seen := look():
+            return seen
+        if time.monotonic() > deadline:
+            pytest.fail(f"{what} did not happen within {timeout} s; last seen: {seen!r}")
+        time.sleep(0.02)
+
+
+class ServiceProcess:
+    """`mlmgmt serve` on a state folder, and plain HTTP requests to it."""
+
+    def __init__(self, home: Path, *arguments: str, environment: dict[str, str] | None = None) -> None:
+        self.home = home
+        self._arguments = arguments
+        self._environment = environment or {}
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self._output = home.with_name(home.name + ".output")
+        self.start()
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "mlmgmt_nb.cli", "serve", "--home", str(self.home), *self._arguments]
+        with self._output.open("ab") as output:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env={**os.environ, **self._environment}
+            )
+        eventually(self._listens, what="the start of the service")
+        self.base_url: str = self.described()["baseUrl"]
+        self.token = (self.home / "token").read_text()
+
+    def _listens(self) -> bool:
+        if self.process.poll() is not None:
+            pytest.fail(f"the service ended at its start: {self._output.read_text()}")
+        with contextlib.suppress(OSError, msgspec.DecodeError):
+            return bool(self.described()["pid"] == self.process.pid)
+        return False
+
+    def described(self) -> dict[str, Any]:
+        described: dict[str, Any] = msgspec.json.decode((self.home / "service.json").read_bytes())
+        return described
+
+    def children(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def request(self, method: str, path: str, **options: Any) -> requests.Response:
+        """A request to a path after the account, or to a whole URL."""
+        url = path if "://" in path else self.base_url + path
+        headers = {"authorization": f"Bearer {self.token}", **options.pop("headers", {})}
+        parameters = {**API_VERSION, **options.pop("params", {})}
+        return self._session.request(method, url, headers=headers, params=parameters, timeout=30, **options)
+
+    def get(self, path: str, **params: str) -> Any:
+        answer = self.request("GET", path, params=params)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def post(self, path: str, body: Any) -> Any:
+        answer = self.request("POST", path, json=body)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def operation(self, answer: requests.Response, timeout: float = 60.0) -> dict[str, Any]:
+        """The operation that a 202 points at, once it has ended."""
+        assert answer.status_code == 202, answer.text
+        url = answer.headers["Operation-Location"]
+        return eventually(lambda: self._ended(url), timeout, "the end of the operation")
+
+    def _ended(self, url: str) -> dict[str, Any] | None:
+        operation: dict[str, Any] = self.request("GET", url).json()
+        return operation if operation["state"] not in {"NotStarted", "Running"} else None
+
+    def model(self, name: str = "iris", url: str = "file:///nowhere/model.pkl", **more: Any) -> Any:
+        return self.post("/models", {"name": name, "url": url, "mimeType": "application/json", **more})
+
+    def manifest(self, folder: Path, *model_ids: str, name: str = "iris", driver: str = "score.py", **more: Any) -> Any:
+        """A manifest of all files in a folder."""
+        assets = [{"id": f.name, "url": f.as_uri(), "mimeType": "text/plain"} for f in sorted(folder.iterdir())]
+        runtime = {"runtimeType": "Python", "properties": more.pop("properties", {})}
+        given = {"name": name, "assets": assets, "driverProgram": driver, "targetRuntime": runtime}
+        return self.post("/manifests", {**given, "modelIds": list(model_ids), **more})
+
+    def image(self, folder: Path, *model_ids: str, **more: Any) -> Any:
+        """An image of a folder, built."""
+        manifest = self.manifest(folder, *model_ids, **more)
+        request = {"name": "iris", "manifestId": manifest["id"], "imageType": "Docker", "computeResourceId": "local"}
+        ended = self.operation(self.request("POST", "/images", json=request))
+        assert ended["state"] == "Succeeded", ended
+        return self.get("/images/" + ended["resourceLocation"].rpartition("/")[2])
+
+    def create(self, image_id: str, name: str = "iris", **more: Any) -> requests.Response:
+        given = {"name": name, "imageId": image_id, "computeResource": {"id": "local", "type": "Cluster"}}
+        return self.request("POST", "/services", json={**given, **more})
+
+    def service(self, image_id: str, name: str = "iris", **more: Any) -> Any:
+        """A service that runs."""
+        ended = self.operation(self.create(image_id, name, **more))
+        assert ended["state"] == "Succeeded", (ended, self.log(ended["resourceLocation"] + "/logs"))
+        return self.get("/services/" + ended["resourceLocation"].rpartition("/")[2])
+
+    def score(self, service: Any, body: str, key: str | None = None, **options: Any) -> requests.Response:
+        key = key or self.get(f"/services/{service['id']}/keys")["primaryKey"]
+        headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+        return requests.post(service["scoringUri"], data=body, headers=headers, timeout=30, **options)
+
+    def log(self, url: str) -> str:
+        return self.request("GET", url).text
+
+    def kill(self) -> None:
+        """`kill -9`, as a crash would."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> None:
+        """Ends it as an orderly stop does, and fails when a process of it stays."""
+        if self.process.poll() is None:
+            children = self.children()
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(60)
+            assert not [child for child in children if child.is_running()], "a replica outlived its service"
+
+
+@pytest.fixture
+def start_service(tmp_path: Path) -> Iterator[Callable[..., ServiceProcess]]:
+    """Starts services of the test's own; they are stopped when it ends."""
+    started: list[ServiceProcess] = []
+
+    def start(*arguments: str, home: Path | None = None, **options: Any) -> ServiceProcess:
+        started.append(ServiceProcess(home or tmp_path / "home", *arguments, **options))
+        return started[-1]
+
+    yield start
+    for service in started:
+        service.stop()
+
+
+@pytest.fixture(scope="session")
+def shared_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
+    """One service for all tests that do not mind each other's resources."""
+    service = ServiceProcess(tmp_path_factory.mktemp("shared") / "home")
+    yield service
+    service.stop()
+
+
+@pytest.fixture
+def write_driver(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a driver into a folder of its own and gives the folder."""
+
+    def write(source: str, name: str = "driver", **files: str) -> Path:
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "score.py").write_text(source)
+        for file, content in files.items():
+            (folder / file).write_text(content)
+        return folder
+
+    return write

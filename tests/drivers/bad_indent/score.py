@@ -1,0 +1,7 @@
+def init():
+    pass
+
+
+def run(body):
+    x = 1
+      return x

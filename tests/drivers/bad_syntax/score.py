@@ -1,0 +1,2 @@
+def run(body):
+    return (1,

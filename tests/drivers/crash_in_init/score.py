@@ -1,0 +1,13 @@
+import json
+
+
+def init():
+    load()
+
+
+def load():
+    json.loads("{")
+
+
+def run(body):
+    return body

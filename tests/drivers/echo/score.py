@@ -1,0 +1,6 @@
+def init():
+    pass
+
+
+def run(http_body):
+    return http_body

@@ -1,0 +1,5 @@
+import no_such_package_anywhere
+
+
+def run(body):
+    return body

@@ -1,0 +1,5 @@
+import json
+
+
+def run(body):
+    return json.dumps({"length": len(json.loads(body))})

@@ -1,0 +1,5 @@
+async_not_needed = True
+
+
+def run(body):
+    return __name__

@@ -1,0 +1,2 @@
+def run(table):
+    return table

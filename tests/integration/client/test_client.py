@@ -1,0 +1,196 @@
+"""The client against the real embedded service."""
+
+from __future__ import annotations
+
+import os
+import time
+import tracemalloc
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from mlmgmt_nb import errors
+from mlmgmt_nb.client import Poller, Workspace
+from mlmgmt_nb.contract import Asset, Image, TargetRuntime
+from mlmgmt_nb.scoring.schema import DataTypes, SampleDefinition, generate_schema
+
+DEADLINE = 60.0
+PYTHON = TargetRuntime(properties={}, runtime_type="Python")
+
+
+def test_deploy_then_update(ws: Workspace, echo: Path) -> None:
+    steps: list[str] = []
+    first = ws.deploy(
+        "echo",
+        model=echo / "model.bin",
+        driver=echo / "score.py",
+        model_name="echo-model",
+        tags=["prod"],
+        timeout=DEADLINE,
+        on_step=lambda step, seconds: steps.append(step),
+        num_replicas=1,
+    )
+    assert steps == ["model", "manifest", "image", "service"]
+    assert first.state == "Succeeded"
+    assert ws.services.run("echo", {"x": [1, None]}) == {"model": "one", "got": {"x": [1, None]}}
+    keys = ws.services.keys("echo")
+
+    (echo / "model.bin").write_text("two")
+    second = ws.deploy("echo", model=echo / "model.bin", driver=echo / "score.py", model_name="echo-model")
+    assert (second.id, second.scoring_uri) == (first.id, first.scoring_uri)
+    assert ws.services.keys("echo") == keys
+    assert ws.services.run(second, {})["model"] == "two"
+    assert [model.version for model in ws.models.list(name="echo-model")] == [2, 1]
+    assert ws.models.get("echo-model").version == 2
+    assert [model.version for model in ws.models.list(tag="prod", name="echo-model")] == [1]
+    history = ws.deployments.list(service="echo").to_frame()
+    assert list(history["expired_at"].isna()) == [True, False]
+    assert ws.deployments.get(history["id"][0]).service_name == "echo"
+
+    replaced = ws.services.regenerate_key("echo", "Primary")
+    assert replaced.primary_key != keys.primary_key
+    assert replaced.secondary_key == keys.secondary_key
+    assert ws.services.run("echo", {})["model"] == "two"
+    assert "[mlmgmt] deployed" in ws.services.logs("echo").text
+    part = ws.services.logs("echo", tail=1)
+    assert part.text.count("\n") == 1
+    assert ws.services.logs("echo", offset=part.next_offset).text == ""
+    assert second.image
+    assert "built in" in ws.images.build_log(second.image).text
+    with pytest.raises(errors.ConflictError, match="there is a service 'echo' already"):
+        ws.deploy("echo", driver=echo / "score.py", if_exists="fail")
+    assert ws.services.delete("echo") is True
+    assert ws.services.delete("echo") is False
+
+
+def test_data_frames(ws: Workspace, tmp_path: Path) -> None:
+    driver = tmp_path / "score.py"
+    driver.write_text("def run(frame):\n    return (frame['a'] * frame['b']).tolist()\n")
+    frame = pd.DataFrame({"a": [1, 2], "b": [0.5, 0.25]})
+
+    def run(frame: pd.DataFrame) -> None: ...
+
+    schema = tmp_path / "service_schema.json"
+    generate_schema(run, inputs={"frame": SampleDefinition(DataTypes.PANDAS, frame)}, filepath=str(schema))
+    ws.deploy("frames", driver=driver, schema=schema, timeout=DEADLINE)
+    assert ws.services.run("frames", frame) == [0.5, 0.5]
+    assert ws.services.run("frames", {"frame": frame}) == [0.5, 0.5]
+    sample = ws.services.swagger("frames")["definitions"]["ServiceInput"]["example"]
+    assert ws.services.run("frames", sample) == [0.5, 0.5]
+    with pytest.raises(errors.ScoringError, match="b") as caught:
+        ws.services.run("frames", frame[["a"]])
+    assert caught.value.status_code == 400
+    ws.services.delete("frames")
+
+
+def test_driver_that_fails(ws: Workspace, tmp_path: Path) -> None:
+    driver = tmp_path / "score.py"
+    driver.write_text("def run(body):\n    raise ValueError('not today')\n")
+    ws.deploy("moody", driver=driver, timeout=DEADLINE)
+    with pytest.raises(errors.DriverError, match="not today") as caught:
+        ws.services.run("moody", {})
+    log = ws.services.logs("moody").text
+    assert "Traceback" in log
+    assert caught.value.request_id in log
+    ws.services.delete("moody")
+
+
+def test_driver_that_does_not_load(ws: Workspace, tmp_path: Path) -> None:
+    driver = tmp_path / "score.py"
+    driver.write_text("def run(body)\n    return body\n")
+    with pytest.raises(errors.OperationFailed) as caught:
+        ws.deploy("broken", driver=driver, timeout=DEADLINE)
+    error = caught.value
+    assert "score.py" in str(error)
+    assert error.operation.state == "Failed"
+    assert error.log_uri
+    ws.services.delete("broken")
+
+
+def test_folders_keep_their_names(ws: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "model" / "deep").mkdir(parents=True)
+    (tmp_path / "model" / "deep" / "weights.txt").write_text("7")
+    (tmp_path / "helpers").mkdir()
+    (tmp_path / "helpers" / "__init__.py").write_text("FACTOR = 6\n")
+    (tmp_path / "notes.txt").write_text("n")
+    (tmp_path / "score.py").write_text(
+        "import helpers\n"
+        "def run(body):\n"
+        "    return int(open('model/deep/weights.txt').read()) * helpers.FACTOR, open('notes.txt').read()\n"
+    )
+    ws.deploy(
+        "folders",
+        model=tmp_path / "model",
+        driver=tmp_path / "score.py",
+        dependencies=[tmp_path / "helpers", tmp_path / "notes.txt"],
+        timeout=DEADLINE,
+    )
+    assert ws.services.run("folders", {}) == [42, "n"]
+    assert ws.models.get("model").unpack is True
+    ws.services.delete("folders")
+
+
+def test_upload_in_parts_with_little_memory(ws: Workspace, tmp_path: Path) -> None:
+    size = 70 * 2**20
+    path = tmp_path / "big.bin"
+    with path.open("wb") as file:
+        file.write(os.urandom(2**20))
+        file.truncate(size)
+    progress: list[int] = []
+    tracemalloc.start()
+    model = ws.models.register(path, progress=lambda sent, total: progress.append(sent))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert progress == sorted(progress)
+    assert progress[-1] == size
+    assert peak < 4 * 2**20 + 100 * len(progress)
+    started = time.perf_counter()
+    again = ws.models.register(path)
+    assert (again.url, again.version) == (model.url, (model.version or 0) + 1)
+    assert time.perf_counter() - started < 10
+
+
+def test_pages_of_the_real_service(ws: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "m.bin").write_text("m")
+    made = [ws.models.register(tmp_path / "m.bin", "paged", description=f"number {n}").id for n in range(5)]
+    listed = ws.models.list(name="paged", count=2)
+    assert [model.id for model in listed] == made[::-1]
+    pages = listed.by_page()
+    first = next(pages)
+    assert len(first.value) == 2
+    ws.models.register(tmp_path / "m.bin", "paged")
+    rest = [model.id for page in listed.by_page(first.continuation_token) for model in page.value]
+    assert rest == made[2::-1]
+    frame = listed.to_frame()
+    assert list(frame["version"]) == [6, 5, 4, 3, 2, 1]
+    assert str(frame["created_at"].dtype) == "datetime64[us, UTC]"
+
+
+def test_poller_of_another_process(ws: Workspace, echo: Path) -> None:
+    asset = Asset(id="driver", url=(echo / "score.py").as_uri(), mime_type="text/x-python")
+    manifest = ws.manifests.register("by-hand", driver_program="driver", assets=[asset], target_runtime=PYTHON)
+    assert ws.manifests.get("by-hand").id == manifest.id
+    token = ws.images.create("by-hand", manifest).continuation_token()
+    resumed: Poller[Image] = Poller.from_continuation_token(ws, token)
+    image = resumed.result(DEADLINE)
+    assert image.name == "by-hand"
+    assert ws.operations.get(token).state == "Succeeded"
+    assert [found.id for found in ws.images.list(manifest_id=manifest.id)] == [image.id]
+
+
+def test_what_the_service_refuses(ws: Workspace) -> None:
+    asset = Asset(id="driver", url="file:///x/score.py", mime_type="text/x-python")
+    with pytest.raises(errors.ApiError, match="11111111-2222-3333-4444-555555555555"):
+        ws.manifests.register(
+            "x",
+            driver_program="driver",
+            assets=[asset],
+            target_runtime=PYTHON,
+            model_ids=["11111111-2222-3333-4444-555555555555"],
+        )
+    with pytest.raises(errors.BadRequestError, match="driverProgram"):
+        ws.manifests.register("x", driver_program="other", assets=[asset], target_runtime=PYTHON)
+    for get in (ws.models.get, ws.manifests.get, ws.images.get, ws.services.get, ws.operations.get, ws.deployments.get):
+        with pytest.raises(errors.NotFoundError):
+            get("11111111-2222-3333-4444-555555555555")

@@ -1,0 +1,168 @@
+"""Real replicas: processes with a listening socket and a control channel of the test's."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+DEADLINE = 30.0
+
+
+class Replica:
+    """A supervised `python -m mlmgmt_nb.scoring`; the test is its supervisor."""
+
+    def __init__(self, app: Path, log: Path, *, listener: socket.socket | None = None, **start: Any) -> None:
+        self.listener = listener or listen()
+        self.control, theirs = socket.socketpair()
+        self.control.settimeout(DEADLINE)
+        fds = (self.listener.fileno(), theirs.fileno())
+        command = [sys.executable, "-m", "mlmgmt_nb.scoring", "--app", str(app)]
+        command += ["--fd", str(fds[0]), "--control-fd", str(fds[1])]
+        self.log_path = log
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(command, pass_fds=fds, stdout=output, stderr=subprocess.STDOUT)
+        theirs.close()
+        self.name = start.get("name", "local")
+        self.session = requests.Session()
+        self._lines = self.control.makefile("rb")
+        self.send({"type": "start", **start})
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text(errors="replace")
+
+    def send(self, message: dict[str, Any]) -> None:
+        self.control.sendall(json.dumps(message).encode() + b"\n")
+
+    def report(self, *kinds: str) -> dict[str, Any]:
+        """The next report of one of these kinds."""
+        while line := self._lines.readline():
+            report: dict[str, Any] = json.loads(line)
+            if report["type"] in kinds:
+                return report
+        raise AssertionError(f"the replica ended without a report {kinds}; its log:\n{self.log}")
+
+    def ready(self) -> Replica:
+        report = self.report("ready", "failed")
+        assert report["type"] == "ready", report
+        return self
+
+    def score(self, body: str | bytes, **options: Any) -> requests.Response:
+        return self.session.post(f"{self.url}/score", data=body, timeout=DEADLINE, **options)
+
+    def close(self) -> None:
+        self.session.close()
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(signal.SIGKILL)
+        self.process.wait(DEADLINE)
+        self._lines.close()
+        self.control.close()
+        self.listener.close()
+
+
+def listen() -> socket.socket:
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(128)
+    return listener
+
+
+@pytest.fixture
+def spawn(tmp_path: Path) -> Iterator[Callable[..., Replica]]:
+    """Starts a replica of a folder; all are ended after the test."""
+    replicas: list[Replica] = []
+
+    def start(app: Path, **options: Any) -> Replica:
+        replica = Replica(app, tmp_path / f"replica-{len(replicas)}.log", **options)
+        replicas.append(replica)
+        return replica
+
+    yield start
+    for replica in replicas:
+        replica.close()
+
+
+@pytest.fixture
+def drivers() -> Path:
+    """The folder of sample drivers."""
+    return Path(__file__).parents[2] / "drivers"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Callable[..., Path]:
+    """Makes an application folder of one driver."""
+
+    def make(source: str, name: str = "app") -> Path:
+        made = tmp_path / name
+        made.mkdir()
+        (made / "score.py").write_text(source)
+        return made
+
+    return make
+
+
+@pytest.fixture
+def until() -> Callable[[Callable[[], Any]], Any]:
+    """Polls to a deadline; the first true value."""
+
+    def poll(check: Callable[[], Any]) -> Any:
+        end = time.monotonic() + DEADLINE
+        while time.monotonic() < end:
+            if value := check():
+                return value
+            time.sleep(0.02)
+        raise AssertionError("it did not become true in time")
+
+    return poll
+
+
+def digest(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+@pytest.fixture
+def by_hand(tmp_path: Path) -> Iterator[Callable[..., tuple[subprocess.Popen[bytes], str, Path]]]:
+    """Starts `python -m mlmgmt_nb.scoring` as a user does; gives the process, its URL and its log."""
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def start(app: Path, *options: str) -> tuple[subprocess.Popen[bytes], str, Path]:
+        log = tmp_path / "by-hand.log"
+        command = [sys.executable, "-m", "mlmgmt_nb.scoring", "--app", str(app), "--port", "0", *options]
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, "PYTHONUNBUFFERED": ""}
+            )
+        processes.append(process)
+        end = time.monotonic() + DEADLINE
+        while "http://" not in log.read_text():
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        url = next(word for word in log.read_text().split() if word.startswith("http://"))
+        return process, url.partition("/api/")[0], log
+
+    yield start
+    for process in processes:
+        if process.poll() is None:
+            process.terminate()
+        try:
+            process.wait(DEADLINE)
+        finally:
+            process.kill()

@@ -1,0 +1,44 @@
+"""Every sample driver of `tests/drivers` gives exactly the answers that stand beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+DRIVERS = Path(__file__).parents[2] / "drivers"
+CASES = sorted(path.parent.name for path in DRIVERS.glob("*/expected.json"))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_driver(case: str, spawn: Callable[..., Any]) -> None:
+    expected = json.loads((DRIVERS / case / "expected.json").read_text())
+    replica = spawn(DRIVERS / case)
+    if "failed" in expected:
+        report = replica.report("ready", "failed")
+        assert report == {"type": "failed", **expected["failed"]}
+        assert replica.process.wait(30) == 3
+        assert expected["failed"]["message"] in replica.log
+        return
+    replica.ready()
+    for request in expected["requests"]:
+        body = request["text"] if "text" in request else json.dumps(request["body"])
+        response = replica.score(body.encode())
+        assert response.headers["content-type"] == "application/json"
+        answer = response.json()
+        if "status" not in request:
+            assert (response.status_code, answer) == (200, request["answer"]), body
+            continue
+        assert (response.status_code, answer["statusCode"]) == (request["status"], request["status"]), answer
+        assert answer["message"] == request["message"]
+        assert answer["code"] == request.get("code", "BadInput")
+        assert answer["requestId"] == response.headers["x-ms-request-id"]
+        if "details" in request:
+            assert [detail["message"] for detail in answer["details"]] == request["details"]
+
+
+def test_a_schema_runs_no_code() -> None:
+    assert not (DRIVERS / "schema_evil" / "pwned").exists()

@@ -1,0 +1,221 @@
+"""What a caller sees: keys, limits, errors, health."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
+import requests
+
+ECHO = "def run(body):\n    return body\n"
+# waits until the file that the body names exists
+GATED = """
+import pathlib, time
+def run(body):
+    while not pathlib.Path(body).exists():
+        time.sleep(0.01)
+    return "done"
+"""
+
+
+def digest(key: str) -> str:
+    return sha256(key.encode()).hexdigest()
+
+
+def check_error(response: requests.Response, status: int, code: str) -> dict[str, Any]:
+    answer: dict[str, Any] = response.json()
+    assert (response.status_code, answer["statusCode"], answer["code"]) == (status, status, code), answer
+    assert answer["requestId"] == response.headers["x-ms-request-id"]
+    return answer
+
+
+def test_keys(drivers: Path, spawn: Callable[..., Any]) -> None:
+    replica = spawn(drivers / "echo", name="iris", keys=[digest("first"), digest("second")]).ready()
+    for key in ("first", "second"):
+        assert replica.score("1", headers={"Authorization": f"Bearer {key}"}).json() == 1
+    assert replica.score("1", headers={"Authorization": "bearer  first "}).json() == 1
+    for headers in (
+        {},
+        {"Authorization": "Bearer third"},
+        {"Authorization": "Basic first"},
+        {"Authorization": "first"},
+    ):
+        response = replica.score("1", headers=headers)
+        check_error(response, 401, "Unauthorized")
+        assert response.headers["WWW-Authenticate"].startswith("Bearer")
+    check_error(requests.get(f"{replica.url}/swagger.json", timeout=10), 401, "Unauthorized")
+    assert requests.get(replica.url, timeout=10).json()["status"] == "healthy"
+
+    replica.send({"type": "keys", "digests": [digest("third")]})
+    assert replica.report("keys") == {"type": "keys", "count": 1}
+    assert replica.score("1", headers={"Authorization": "Bearer third"}).status_code == 200
+    assert replica.score("1", headers={"Authorization": "Bearer first"}).status_code == 401
+
+
+def test_paths_and_methods(drivers: Path, spawn: Callable[..., Any]) -> None:
+    replica = spawn(drivers / "iris_tutorial", name="iris").ready()
+    url, session = replica.url, replica.session
+    example = session.get(f"{url}/api/v1/service/iris/swagger.json").json()["definitions"]["ServiceInput"]["example"]
+    assert session.post(f"{url}/api/v1/service/iris/score", json=example).json() == ["setosa"]
+    assert session.head(f"{url}/swagger.json").status_code == 200
+    check_error(session.post(f"{url}/api/v1/service/other/score", json=example), 404, "NotFound")
+    response = session.get(f"{url}/score")
+    check_error(response, 405, "MethodNotAllowed")
+    assert response.headers["Allow"] == "POST"
+    assert session.post(url).headers["Allow"] == "GET, HEAD"
+
+
+@pytest.mark.parametrize(
+    ("headers", "kept"),
+    [
+        ({"x-ms-request-id": "my-id_1"}, "my-id_1"),
+        ({"x-ms-client-request-id": "theirs"}, "theirs"),
+        ({"x-ms-request-id": "mine", "x-ms-client-request-id": "theirs"}, "mine"),
+        ({"x-ms-request-id": "a b"}, None),
+        ({"x-ms-request-id": "x" * 129}, None),
+        ({}, None),
+    ],
+)
+def test_request_ids(drivers: Path, spawn: Callable[..., Any], headers: dict[str, str], kept: str | None) -> None:
+    replica = spawn(drivers / "echo").ready()
+    first, second = (replica.score("1", headers=headers).headers["x-ms-request-id"] for _ in range(2))
+    if kept:
+        assert first == second == kept
+    else:
+        assert first != second
+        assert len(first) == 36
+
+
+def test_too_large_bodies(drivers: Path, spawn: Callable[..., Any]) -> None:
+    replica = spawn(drivers / "echo", maxBodyBytes=1000).ready()
+    body = b"1" * 100_000_000
+    process = psutil.Process(replica.process.pid)
+    before = process.memory_info().rss
+    for _ in range(2):
+        check_error(replica.score(body), 413, "BodyTooLarge")
+    chunks = (body[:65536] for _ in range(1000))
+    check_error(replica.score(chunks), 413, "BodyTooLarge")
+    # a client that says that it closes the connection afterwards
+    check_error(
+        requests.post(f"{replica.url}/score", body, headers={"Connection": "close"}, timeout=30), 413, "BodyTooLarge"
+    )
+    assert process.memory_info().rss - before < 20_000_000
+    assert replica.score(b"1" * 1000).status_code == 200
+    check_error(replica.score(b"1" * 1001), 413, "BodyTooLarge")
+    assert replica.score(iter([b"1"] * 1000)).status_code == 200
+
+
+def test_a_large_body_is_refused_before_it_is_sent(drivers: Path, spawn: Callable[..., Any]) -> None:
+    replica = spawn(drivers / "echo", maxBodyBytes=1000).ready()
+    with socket.create_connection(("127.0.0.1", urlsplit(replica.url).port)) as connection:
+        connection.sendall(b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Length: 5000000000\r\n\r\n")
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        assert response.status == 413
+        assert json.loads(response.read())["code"] == "BodyTooLarge"
+
+
+def test_limit_of_calls(folder: Callable[..., Path], spawn: Callable[..., Any], until: Any, tmp_path: Path) -> None:
+    replica = spawn(folder(GATED), concurrency=3).ready()
+    gate = tmp_path / "gate"
+    with ThreadPoolExecutor(3) as pool:
+        calls = [pool.submit(requests.post, f"{replica.url}/score", str(gate), timeout=30) for _ in range(3)]
+        until(lambda: requests.get(replica.url, timeout=10).json()["calls"] == 3)
+        response = replica.score(b"x" * 200_000)
+        check_error(response, 503, "TooManyRequests")
+        assert response.headers["Retry-After"] == "1"
+        stats = replica.report("stats")
+        while stats["busy"] + stats["waiting"] < 3 or not stats["rejected"]:
+            stats = replica.report("stats")
+        assert stats | {"busySeconds": 0} == {
+            "type": "stats", "requests": 3, "failures": 0, "rejected": 1, "busy": 1, "waiting": 2, "limit": 3,
+            "busySeconds": 0,
+        }  # fmt: skip
+        gate.touch()
+        assert [call.result().json() for call in calls] == ["done"] * 3
+    while stats["busy"] + stats["waiting"]:
+        stats = replica.report("stats")
+    assert stats["busySeconds"] > 0
+    assert replica.score(str(gate)).status_code == 200
+
+
+def test_slow_run(folder: Callable[..., Path], spawn: Callable[..., Any], until: Any, tmp_path: Path) -> None:
+    replica = spawn(folder(GATED), concurrency=1, requestTimeoutSeconds=0.3).ready()
+    gate = tmp_path / "gate"
+    assert check_error(replica.score(str(gate)), 504, "Timeout")["message"].endswith("within 0.3 seconds")
+    # its place is taken until run() returns
+    check_error(replica.score(str(gate)), 503, "TooManyRequests")
+    gate.touch()
+    until(lambda: replica.score(str(gate)).status_code == 200)
+
+
+def test_a_body_that_never_comes(drivers: Path, spawn: Callable[..., Any]) -> None:
+    replica = spawn(drivers / "echo", concurrency=1, requestTimeoutSeconds=0.3).ready()
+    with socket.create_connection(("127.0.0.1", urlsplit(replica.url).port)) as connection:
+        connection.sendall(b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\nonly this")
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        assert response.status == 408
+        assert replica.score("1").status_code == 200
+
+
+def test_callers_that_hang_up(drivers: Path, spawn: Callable[..., Any], until: Any) -> None:
+    replica = spawn(drivers / "echo", concurrency=1).ready()
+    with socket.create_connection(("127.0.0.1", urlsplit(replica.url).port)) as connection:
+        connection.sendall(b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\nonly this")
+        until(lambda: requests.get(replica.url, timeout=10).json()["calls"] == 1)
+    until(lambda: replica.score("1").status_code == 200)
+
+
+def test_health_while_the_driver_works(folder: Callable[..., Path], spawn: Callable[..., Any], tmp_path: Path) -> None:
+    source = "def run(body):\n    total = 0\n    for n in range(int(body)):\n        total += n\n    return total\n"
+    replica = spawn(folder(source)).ready()
+    worker = threading.Thread(target=replica.score, args=("20000000",))
+    worker.start()
+    slowest = 0.0
+    with requests.Session() as session:
+        while worker.is_alive():
+            response = session.get(replica.url, timeout=10)
+            assert response.json()["status"] == "healthy"
+            slowest = max(slowest, response.elapsed.total_seconds())
+    worker.join()
+    assert slowest < 0.25
+
+
+def test_text_that_is_not_utf8(drivers: Path, spawn: Callable[..., Any]) -> None:
+    replica = spawn(drivers / "echo").ready()
+    answer = check_error(replica.score(b"ab\xff"), 400, "BadInput")
+    assert answer["message"] == "the body is not UTF-8 text: invalid start byte at byte 2"
+
+
+def test_the_traceback_is_in_the_log_only(drivers: Path, spawn: Callable[..., Any], until: Any) -> None:
+    replica = spawn(drivers / "crash_in_run").ready()
+    answer = check_error(replica.score("", headers={"x-ms-request-id": "find-me"}), 500, "DriverError")
+    assert "Traceback" not in json.dumps(answer)
+    until(lambda: "request find-me: 500 DriverError: ZeroDivisionError: division by zero" in replica.log)
+    assert 'score.py", line' in replica.log
+
+
+def test_printing_a_lot(folder: Callable[..., Path], spawn: Callable[..., Any]) -> None:
+    source = "def run(body):\n    for _ in range(1000):\n        print('x' * 100_000)\n    return 'printed'\n"
+    replica = spawn(folder(source)).ready()
+    assert replica.score("").json() == "printed"
+    assert replica.log_path.stat().st_size > 100_000_000
+    assert requests.get(replica.url, timeout=10).status_code == 200
+
+
+def test_a_driver_that_ends_the_process(folder: Callable[..., Path], spawn: Callable[..., Any]) -> None:
+    replica = spawn(folder("import os\ndef run(body):\n    os._exit(7)\n")).ready()
+    with pytest.raises(requests.ConnectionError):
+        replica.score("")
+    assert replica.process.wait(30) == 7

@@ -1,0 +1,203 @@
+"""The life of a replica: start, drain, the end of its supervisor; and several workers by hand."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import requests
+
+SLOW = "import time\ndef run(body):\n    time.sleep(float(body))\n    return 'done'\n"
+HANGS_IN_C = "import re\ndef run(body):\n    return str(re.match('(a+)+$', 'a' * 60 + 'b'))\n"
+
+
+def call_in_background(url: str, body: str) -> tuple[threading.Thread, list[Any]]:
+    answers: list[Any] = []
+
+    def call() -> None:
+        try:
+            answers.append(requests.post(f"{url}/score", body, timeout=30).json())
+        except requests.RequestException as error:
+            answers.append(error)
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    return thread, answers
+
+
+def wait_busy(replica: Any, until: Any) -> None:
+    until(lambda: requests.get(replica.url, timeout=10).json()["calls"] == 1)
+
+
+def test_ready_says_how_long_it_took(drivers: Path, spawn: Callable[..., Any]) -> None:
+    replica = spawn(drivers / "echo")
+    report = replica.report("ready")
+    assert report["pid"] == replica.process.pid
+    assert 0 <= report["loadSeconds"] < 10
+
+
+def test_drain_finishes_what_is_in_flight(folder: Callable[..., Path], spawn: Callable[..., Any], until: Any) -> None:
+    replica = spawn(folder(SLOW)).ready()
+    thread, answers = call_in_background(replica.url, "0.5")
+    wait_busy(replica, until)
+    replica.send({"type": "drain", "seconds": 30})
+    assert replica.process.wait(30) == 0
+    thread.join()
+    assert answers == ["done"]
+    stats = replica.report("stats")
+    while stats["busy"] or not stats["requests"]:
+        stats = replica.report("stats")
+    assert (stats["requests"], stats["failures"]) == (1, 0)
+
+
+def test_drain_gives_up_in_time(folder: Callable[..., Path], spawn: Callable[..., Any], until: Any) -> None:
+    replica = spawn(folder(SLOW)).ready()
+    thread, answers = call_in_background(replica.url, "20")
+    wait_busy(replica, until)
+    began = time.monotonic()
+    replica.send({"type": "drain", "seconds": 0.3})
+    assert replica.process.wait(30) == 1
+    assert time.monotonic() - began < 15
+    assert "drain: 1 call(s) did not end in time" in replica.log
+    thread.join()
+    assert (answers[0]["statusCode"], answers[0]["code"]) == (503, "ReplicaEnds")
+
+
+def test_drain_loses_no_request(drivers: Path, spawn: Callable[..., Any]) -> None:
+    """Two replicas on one socket; one is replaced under load, a few times over."""
+    old = spawn(drivers / "echo", concurrency=100).ready()
+    stop = threading.Event()
+    done: list[int] = [0] * 4
+    lost: list[str] = []
+
+    def load(place: int) -> None:
+        session = requests.Session()
+        while not stop.is_set():
+            try:
+                response = session.post(f"{old.url}/score", "1", timeout=30)
+                if response.status_code != 200:
+                    lost.append(response.text)
+                done[place] += 1
+            except requests.RequestException as error:
+                lost.append(repr(error))
+
+    threads = [threading.Thread(target=load, args=(place,)) for place in range(len(done))]
+    for thread in threads:
+        thread.start()
+    for _ in range(2):
+        new = spawn(drivers / "echo", concurrency=100, listener=old.listener.dup()).ready()
+        old.send({"type": "drain", "seconds": 30})
+        assert old.process.wait(30) == 0
+        old = new
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert lost == []
+    assert sum(done) > 100
+
+
+def test_the_end_of_the_supervisor(folder: Callable[..., Path], spawn: Callable[..., Any], until: Any) -> None:
+    replica = spawn(folder(SLOW)).ready()
+    call_in_background(replica.url, "20")
+    wait_busy(replica, until)
+    began = time.monotonic()
+    replica.control.shutdown(2)
+    replica.process.wait(30)
+    assert time.monotonic() - began < 15
+    assert "the supervisor is gone" in replica.log
+
+
+def test_the_end_of_the_supervisor_while_loading(
+    folder: Callable[..., Path], spawn: Callable[..., Any], until: Any
+) -> None:
+    replica = spawn(folder("import time\nprint('loading')\ntime.sleep(60)\ndef run(body): pass\n"))
+    until(lambda: "loading" in replica.log)
+    replica.control.shutdown(2)
+    replica.process.wait(30)
+
+
+def test_a_killed_supervisor_leaves_no_orphan(folder: Callable[..., Path], tmp_path: Path, until: Any) -> None:
+    """Even when the driver holds the interpreter lock for ever."""
+    supervisor = f"""
+import socket, subprocess, sys, time
+listener = socket.create_server(("127.0.0.1", 0))
+ours, theirs = socket.socketpair()
+fds = (listener.fileno(), theirs.fileno())
+child = subprocess.Popen([sys.executable, "-m", "mlmgmt_nb.scoring", "--app", {str(folder(HANGS_IN_C))!r},
+    "--fd", str(fds[0]), "--control-fd", str(fds[1])], pass_fds=fds)
+theirs.close()
+ours.sendall(b'{{"type":"start"}}\\n')
+ours.recv(1000)
+print(child.pid, listener.getsockname()[1], flush=True)
+time.sleep(60)
+"""
+    process = subprocess.Popen([sys.executable, "-c", supervisor], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    pid, port = map(int, process.stdout.readline().split())
+    thread, _ = call_in_background(f"http://127.0.0.1:{port}", "")
+    until(lambda: psutil.Process(pid).cpu_times().user > 0.5)
+    process.kill()
+    process.wait(30)
+    process.stdout.close()
+    until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    thread.join()
+
+
+def test_threads_of_the_driver_do_not_hold_the_process(folder: Callable[..., Path], spawn: Callable[..., Any]) -> None:
+    source = (
+        "import threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()\ndef run(body): return 1\n"
+    )
+    replica = spawn(folder(source)).ready()
+    replica.send({"type": "drain", "seconds": 5})
+    assert replica.process.wait(10) == 0
+
+
+def test_a_name_that_clashes(tmp_path: Path, spawn: Callable[..., Any]) -> None:
+    folder = tmp_path / "app"
+    folder.mkdir()
+    (folder / "json.py").write_text("from json import dumps\ndef run(body):\n    return dumps([__name__, len(body)])\n")
+    replica = spawn(folder).ready()
+    assert replica.score("abc").json() == ["mlmgmt_driver_json", 3]
+
+
+def test_by_hand(drivers: Path, by_hand: Callable[..., Any]) -> None:
+    process, url, _ = by_hand(drivers / "echo", "--name", "iris")
+    assert requests.post(f"{url}/api/v1/service/iris/score", "[1]", timeout=10).json() == [1]
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0
+
+
+def test_by_hand_with_a_bad_driver(drivers: Path) -> None:
+    command = [sys.executable, "-m", "mlmgmt_nb.scoring", "--port", "0", "--app"]
+    for workers in ("1", "2"):
+        ended = subprocess.run(
+            [*command, str(drivers / "no_run"), "--workers", workers], capture_output=True, timeout=30, text=True
+        )
+        assert ended.returncode == 3
+        assert "DriverNoRun: score.py defines no function run()" in ended.stderr
+    ended = subprocess.run([*command, "/no/such/folder"], capture_output=True, timeout=30, text=True)
+    assert (ended.returncode, ended.stderr) == (3, "ApplicationError: /no/such/folder: there is no such folder\n")
+
+
+def test_workers(folder: Callable[..., Path], by_hand: Callable[..., Any], until: Any) -> None:
+    process, url, log = by_hand(folder("import os\ndef run(body):\n    return os.getpid()\n"), "--workers", "2")
+
+    def seen() -> set[int]:
+        return {requests.post(f"{url}/score", "", timeout=30).json() for _ in range(10)}
+
+    pids = until(lambda: (found := seen()) and len(found) == 2 and found)
+    victim = pids.pop()
+    os.kill(victim, signal.SIGKILL)
+    until(lambda: len(seen() - {victim}) == 2)
+    assert "a worker ended with exit code -9" in log.read_text()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 0
+    assert not any(psutil.pid_exists(pid) for pid in pids)

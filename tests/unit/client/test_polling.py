@@ -1,0 +1,226 @@
+"""Pollers: one thread for all, `Retry-After`, failures of the operation and of the network, and waits that resume."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from mlmgmt_nb import errors
+from mlmgmt_nb.client import Poller, Workspace, polling
+from mlmgmt_nb.contract import Image
+from tests.unit.client.conftest import Answer, Seen, Server
+
+DEADLINE = 10.0
+
+
+class Builds:
+    """A service that builds images: each operation goes through the given states, one at a look."""
+
+    def __init__(self, server: Server, *states: str, retry_after: str | None = None) -> None:
+        self.server = server
+        self.states = states
+        self.looks: dict[str, int] = {}
+        self.times: list[float] = []
+        self.retry_after = retry_after
+        self.error: dict[str, Any] | None = None
+        server.script = self.answer
+
+    def answer(self, seen: Seen) -> Answer:
+        headers = {"Retry-After": self.retry_after} if self.retry_after else {}
+        if seen.method == "POST":
+            name = seen.json["name"]
+            location = f"{self.server.base_url}/operations/op-{name}"
+            return Answer(202, b"", {"Operation-Location": location})
+        kind, _, id_ = seen.path.removeprefix("/").partition("/")
+        if kind == "images":
+            log = f"{self.server.base_url}/images/{id_}/buildLog"
+            return Answer(200, {"id": id_, "name": id_, "imageBuildLogUri": log})
+        self.times.append(time.monotonic())
+        look = self.looks[id_] = self.looks.get(id_, 0) + 1
+        state = self.states[min(look, len(self.states)) - 1]
+        location = f"{self.server.base_url}/images/{id_.removeprefix('op-')}"
+        body = {"id": id_, "operationType": "Image", "state": state, "resourceLocation": location, "error": self.error}
+        return Answer(200, body, headers)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Waits for a condition, to a deadline."""
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not become true in time"
+        threading.Event().wait(0.005)
+
+
+def poller_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "mlmgmt-poller"]
+
+
+def create(workspace: Workspace, name: str = "iris") -> Poller[Image]:
+    return workspace.images.create(name, "manifest-1")
+
+
+def test_result_is_the_image(server: Server, workspace: Workspace) -> None:
+    Builds(server, "NotStarted", "Running", "Succeeded")
+    poller = create(workspace)
+    assert server.seen[0].json == {
+        "name": "iris",
+        "manifestId": "manifest-1",
+        "computeResourceId": "local",
+        "imageType": "Docker",
+    }
+    assert len(server.seen) == 1
+    assert poller.operation is None
+    assert poller.result(DEADLINE).id == "iris"
+    assert poller.done()
+    assert poller.status() == "Succeeded"
+    assert poller.wait().state == "Succeeded"
+    assert repr(poller) == "<Poller of operation op-iris: Succeeded>"
+
+
+def test_many_pollers_share_one_thread_that_ends(server: Server, workspace: Workspace) -> None:
+    before = len(poller_threads())
+    builds = Builds(server, "Running")
+    pollers = [create(workspace, f"image-{n}") for n in range(20)]
+    assert len(poller_threads()) == before
+    for poller in pollers:
+        assert not poller.done()
+    until(lambda: len(builds.looks) == 20)
+    assert len(poller_threads()) == before + 1
+    builds.states = ("Succeeded",)
+    names = {poller.result(DEADLINE).id for poller in pollers}
+    assert names == {f"image-{n}" for n in range(20)}
+    until(lambda: len(poller_threads()) == before)
+
+
+def test_failure_carries_the_operation_and_the_log(server: Server, workspace: Workspace) -> None:
+    builds = Builds(server, "Running", "Failed")
+    builds.error = {
+        "code": "DriverSyntaxError",
+        "message": "score.py:3: invalid syntax",
+        "details": [{"code": "L", "message": "line 3"}],
+    }
+    poller = create(workspace)
+    with pytest.raises(errors.OperationFailed) as caught:
+        poller.result(DEADLINE)
+    error = caught.value
+    assert error.operation.error.code == "DriverSyntaxError"
+    assert error.log_uri == f"{server.base_url}/images/iris/buildLog"
+    assert error.continuation_token == "op-iris"
+    assert str(error).splitlines() == [
+        "the image ended Failed: score.py:3: invalid syntax",
+        "  line 3",
+        f"The log is at {error.log_uri}",
+    ]
+    assert poller.wait().state == "Failed"
+
+
+def test_timeout_can_be_resumed(server: Server, workspace: Workspace) -> None:
+    builds = Builds(server, "Running")
+    with pytest.raises(errors.OperationTimeout, match=r"op-iris has not ended after 0\.05 s") as caught:
+        create(workspace).result(timeout=0.05)
+    assert isinstance(caught.value, TimeoutError)
+    builds.states = ("Succeeded",)
+    resumed: Poller[Image] = Poller.from_continuation_token(workspace, caught.value.continuation_token)
+    assert resumed.result(DEADLINE).id == "iris"
+    assert workspace.operations.wait("op-iris", DEADLINE).state == "Succeeded"
+
+
+def test_retry_after_is_obeyed(server: Server, workspace: Workspace) -> None:
+    builds = Builds(server, "Running", "Succeeded", retry_after="1")
+    create(workspace).wait(DEADLINE)
+    assert builds.times[1] - builds.times[0] >= 1.0
+
+
+def test_looks_come_less_often(server: Server, workspace: Workspace) -> None:
+    builds = Builds(server, *["Running"] * 5, "Succeeded")
+    create(workspace).wait(DEADLINE)
+    gaps = [later - earlier for earlier, later in zip(builds.times, builds.times[1:], strict=False)]
+    assert [gap >= least for gap, least in zip(gaps, [0.05, 0.075, 0.1125, 0.168, 0.2], strict=True)] == [True] * 5
+
+
+def test_passing_errors_are_borne(server: Server, workspace: Workspace) -> None:
+    builds = Builds(server, "Running", "Succeeded")
+    troubles = [Answer(broken=True), Answer(503), Answer(500)]
+
+    def script(seen: Seen) -> Answer:
+        return troubles.pop() if troubles and seen.path.startswith("/operations") else builds.answer(seen)
+
+    server.script = script
+    assert create(workspace).result(DEADLINE).id == "iris"
+    assert troubles == []
+
+
+def test_lasting_errors_end_the_wait_and_it_can_go_on(
+    server: Server, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(polling, "_PATIENCE", 0.1)
+    builds = Builds(server, "Succeeded")
+    poller = create(workspace)
+    server.script = lambda _: Answer(503)
+    with pytest.raises(errors.ServerError):
+        poller.wait(DEADLINE)
+    assert not poller.operation
+    server.script = builds.answer
+    assert poller.wait(DEADLINE).state == "Succeeded"
+
+
+def test_unknown_operation(server: Server, workspace: Workspace) -> None:
+    server.script = lambda _: Answer(404, {"code": "NotFound", "message": "There is no operation 'x'."})
+    with pytest.raises(errors.NotFoundError, match="no operation 'x'"):
+        workspace.operations.poller("x").result(DEADLINE)
+
+
+def test_callbacks(server: Server, workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+    builds = Builds(server, "NotStarted", "Running", "Succeeded")
+    called: list[Poller[Image]] = []
+    changes: list[str] = []
+    done = threading.Event()
+    poller = create(workspace)
+
+    def broken(_: Poller[Image]) -> None:
+        raise ValueError("a mistake")
+
+    poller.add_done_callback(broken)
+    poller.add_change_callback(lambda poller: changes.append(poller.status()))
+    poller.add_done_callback(called.append)
+    poller.add_done_callback(lambda _: done.set())
+    assert done.wait(DEADLINE)
+    assert called == [poller]
+    assert changes == ["NotStarted", "Running", "Succeeded"]
+    assert "a callback of operation op-iris failed" in caplog.text
+    looks = builds.looks["op-iris"]
+    poller.add_done_callback(called.append)
+    assert called == [poller, poller]
+    assert builds.looks["op-iris"] == looks
+
+
+def test_closing_the_workspace_wakes_who_waits(server: Server, workspace: Workspace) -> None:
+    Builds(server, "Running")
+    poller = create(workspace)
+    caught: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            poller.wait()
+        except errors.UsageError as error:
+            caught.append(error)
+
+    waiter = threading.Thread(target=wait)
+    waiter.start()
+    until(lambda: poller.operation is not None)
+    workspace.close()
+    workspace.close()
+    waiter.join(DEADLINE)
+    assert "the workspace was closed" in str(caught[0])
+    with pytest.raises(errors.UsageError, match="the workspace is closed"):
+        create(workspace).wait()
+
+
+def test_accepted_without_a_location(server: Server, workspace: Workspace) -> None:
+    server.answers(Answer(202))
+    with pytest.raises(errors.ServerError, match="without an Operation-Location"):
+        create(workspace)

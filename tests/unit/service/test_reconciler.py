@@ -1,0 +1,221 @@
+"""The reconciler's pure step, by example and by simulation."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mlmgmt_nb.service.reconciler import (
+    Action,
+    Close,
+    Crashes,
+    Desired,
+    Drain,
+    Fail,
+    Kill,
+    Open,
+    Replica,
+    ReplicaState,
+    Start,
+    Succeed,
+    backoff,
+    step,
+)
+
+STARTING, READY, DRAINING = ReplicaState.STARTING, ReplicaState.READY, ReplicaState.DRAINING
+
+
+def replica(number: int, deployment: str, state: ReplicaState = READY, since: float = 0.0, busy: int = 0) -> Replica:
+    return Replica(id=str(number), service_id="s", deployment_id=deployment, state=state, since=since, busy=busy)
+
+
+def crashes(count: int, last: float = 0.0, *, permanent: bool = False) -> dict[str, Crashes]:
+    return {"new": Crashes(count=count, last=last, code="C", message="why", permanent=permanent)}
+
+
+def test_a_new_service_gets_its_socket_before_its_replicas() -> None:
+    desired = Desired(service_id="s", target="new", target_replicas=2, is_open=False)
+    assert step([desired], [], {}, 0) == [Open("s")]
+    opened = msgspec.structs.replace(desired, is_open=True)
+    assert step([opened], [], {}, 0) == [Start("s", "new"), Start("s", "new")]
+
+
+def test_it_succeeds_when_all_are_ready() -> None:
+    desired = Desired(service_id="s", target="new", target_replicas=2)
+    assert step([desired], [replica(1, "new"), replica(2, "new", STARTING)], {}, 0) == []
+    assert step([desired], [replica(1, "new"), replica(2, "new")], {}, 0) == [Succeed("s")]
+
+
+def test_none_wanted_is_ready_at_once() -> None:
+    assert step([Desired(service_id="s", target="new", target_replicas=0)], [], {}, 0) == [Succeed("s")]
+
+
+def test_a_driver_that_does_not_load_is_given_up_at_once_and_another_death_after_some() -> None:
+    desired = Desired(service_id="s", target="new", target_replicas=1)
+    assert step([desired], [], crashes(1, permanent=True), 0) == [Fail("s", "C", "why")]
+    assert step([desired], [], crashes(2, last=0.0), 100) == [Start("s", "new")]
+    assert step([desired], [], crashes(3), 100) == [Fail("s", "C", "why")]
+
+
+def test_one_that_keeps_dying_is_started_later_and_later() -> None:
+    desired = Desired(service_id="s", serving="new", replicas=1)
+    assert step([desired], [], crashes(5, last=10.0), 10 + backoff(5) - 0.1) == []
+    assert step([desired], [], crashes(5, last=10.0), 10 + backoff(5)) == [Start("s", "new")]
+    assert [backoff(n) for n in (0, 1, 2, 3, 4, 20, 10_000)] == [0, 0, 1, 2, 4, 60, 60]
+
+
+def test_one_that_does_not_start_in_time_is_killed_as_hung() -> None:
+    desired = Desired(service_id="s", target="new", target_replicas=1, start_timeout=5)
+    assert step([desired], [replica(1, "new", STARTING, since=0)], {}, 6)[0] == Kill("s", "1", hung=True)
+
+
+def test_one_that_does_not_drain_in_time_is_killed() -> None:
+    desired = Desired(service_id="s", serving="old", replicas=0, drain_timeout=5)
+    assert step([desired], [replica(1, "old", DRAINING)], {}, 5.5) == []
+    assert step([desired], [replica(1, "old", DRAINING)], {}, 7) == [Kill("s", "1")]
+
+
+def test_fewer_replicas_take_the_idle_ones_away() -> None:
+    desired = Desired(service_id="s", serving="old", replicas=1)
+    living = [replica(1, "old", busy=3), replica(2, "old", busy=0), replica(3, "old", STARTING)]
+    assert step([desired], living, {}, 0) == [Drain("s", "3"), Drain("s", "2")]
+
+
+def test_a_failed_rollout_leaves_what_served() -> None:
+    during = Desired(service_id="s", serving="old", replicas=1, target="new", target_replicas=1)
+    living = [replica(1, "old"), replica(2, "new", STARTING)]
+    assert step([during], living, crashes(1, permanent=True), 0) == [Fail("s", "C", "why")]
+    after = Desired(service_id="s", serving="old", replicas=1)
+    assert step([after], living, {}, 0) == [Drain("s", "2")]
+
+
+def test_what_serves_is_kept_up_while_its_successor_loads() -> None:
+    during = Desired(service_id="s", serving="old", replicas=1, target="new", target_replicas=1)
+    assert step([during], [replica(2, "new", STARTING)], {}, 0) == [Start("s", "old")]
+
+
+def test_a_deleted_service_is_drained_then_closed() -> None:
+    desired = Desired(service_id="s", serving="old", replicas=2, deleting=True)
+    assert step([desired], [replica(1, "old"), replica(2, "old", DRAINING)], {}, 0) == [Drain("s", "1")]
+    assert step([desired], [replica(2, "old", DRAINING)], {}, 0) == []
+    assert step([desired], [], {}, 0) == [Close("s")]
+
+
+def test_replicas_of_nobody_are_killed() -> None:
+    assert step([], [replica(1, "old")], {}, 0) == [Kill("s", "1")]
+
+
+class World:
+    """One service, its replicas and time; actions are carried out as a compute would."""
+
+    def __init__(self, serving: int, target: int) -> None:
+        self.numbers = itertools.count(1)
+        self.now = 0.0
+        self.desired = Desired(
+            service_id="s", serving="old", replicas=serving, target="new", target_replicas=target, is_open=True
+        )
+        self.replicas = [replica(next(self.numbers), "old") for _ in range(serving)]
+        self.crashes: dict[str, Crashes] = {}
+        self.succeeded = self.failed = False
+
+    def round(self) -> list[Action]:
+        self.now += 0.1
+        actions = step([self.desired], self.replicas, self.crashes, self.now)
+        for action in actions:
+            self._do(action)
+        return actions
+
+    def _do(self, action: Action) -> None:
+        match action:
+            case Start(deployment_id=deployment):
+                self.replicas.append(replica(next(self.numbers), deployment, STARTING, self.now))
+            case Drain(replica_id=drained):
+                self._enter(drained, DRAINING)
+            case Kill(replica_id=killed):
+                self.replicas = [r for r in self.replicas if r.id != killed]
+            case Succeed():
+                self.succeeded = True
+                count = self.desired.target_replicas
+                self.desired = Desired(service_id="s", serving="new", replicas=count)
+            case Fail():
+                self.failed = True
+                self.desired = Desired(service_id="s", serving="old", replicas=self.desired.replicas)
+
+    def _enter(self, replica_id: str, state: ReplicaState) -> None:
+        self.replicas = [
+            msgspec.structs.replace(r, state=state, since=self.now) if r.id == replica_id else r for r in self.replicas
+        ]
+
+    def happen(self, event: str, which: int) -> None:
+        """Something happens to one of the replicas."""
+        fitting = {"ready": STARTING, "crash": STARTING, "die": READY, "gone": DRAINING}[event]
+        candidates = [r for r in self.replicas if r.state is fitting]
+        if not candidates:
+            return
+        chosen = candidates[which % len(candidates)]
+        if event == "ready":
+            self._enter(chosen.id, READY)
+            return
+        self.replicas = [r for r in self.replicas if r.id != chosen.id]
+        if event != "gone":
+            count = self.crashes[chosen.deployment_id].count if chosen.deployment_id in self.crashes else 0
+            self.crashes[chosen.deployment_id] = Crashes(count=count + 1, last=self.now, code="C", message="m")
+
+    def ready(self) -> int:
+        return sum(r.state is READY for r in self.replicas)
+
+    def settle(self) -> None:
+        """Everything that starts becomes ready and everything that drains ends, until nothing changes."""
+        for _ in range(100):
+            self.now += 61
+            self.round()
+            for r in list(self.replicas):
+                self.happen("ready", 0) if r.state is STARTING else self.happen("gone", 0)
+
+
+counts = st.integers(0, 5)
+events = st.lists(
+    st.tuples(st.sampled_from(["ready", "gone", "crash", "die", "nothing"]), st.integers(0, 9)), max_size=40
+)
+
+
+@given(serving=counts, target=counts)
+def test_a_rollout_without_trouble_never_serves_with_less(serving: int, target: int) -> None:
+    world = World(serving, target)
+    for _ in range(60):
+        before = world.ready()
+        world.round()
+        # Retiring never goes below what both deployments have in common.
+        assert world.ready() >= min(before, serving, target)
+        live = [r for r in world.replicas if r.state is not DRAINING]
+        assert len(live) <= max(serving, target) + 1
+        world.happen("ready", 0)
+        world.happen("gone", 0)
+    assert world.succeeded
+    assert Counter((r.deployment_id, r.state) for r in world.replicas) == Counter(
+        {("new", READY): target} if target else {}
+    )
+
+
+@settings(max_examples=300)
+@given(serving=counts, target=counts, history=events)
+def test_whatever_happens_it_settles_on_what_is_desired(
+    serving: int, target: int, history: list[tuple[str, int]]
+) -> None:
+    world = World(serving, target)
+    for event, which in history:
+        actions = world.round()
+        assert len({a.replica_id for a in actions if isinstance(a, Drain | Kill)}) == sum(
+            isinstance(a, Drain | Kill) for a in actions
+        )
+        if event != "nothing":
+            world.happen(event, which)
+    world.settle()
+    assert world.succeeded or world.failed
+    kept = "old" if world.failed else "new"
+    wanted = serving if world.failed else target
+    assert [(r.deployment_id, r.state) for r in world.replicas] == [(kept, READY)] * wanted

@@ -1,0 +1,91 @@
+"""The rules of the house: what may import what, what is cheap to import, and what is public."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HEAVY = {"azure.identity", "ipywidgets", "pandas", "sqlalchemy", "uvicorn"}
+MODULES = sorted(
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    for path in (ROOT / "mlmgmt_nb").rglob("*.py")
+    if path.stem != "__main__"
+)
+PUBLIC = [name for name in MODULES if not name.startswith("mlmgmt_nb.service")]
+"""The service is used over HTTP and by its command line, so nothing of it is public in Python."""
+
+
+def test_rooms_import_only_what_they_may() -> None:
+    lint = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert lint.returncode == 0, lint.stdout + lint.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("mlmgmt_nb", HEAVY | {"requests", "msgspec"}),
+        ("mlmgmt_nb.client", HEAVY),
+        ("mlmgmt_nb.contract", HEAVY | {"requests"}),
+        ("mlmgmt_nb.local", HEAVY | {"requests"}),
+        ("mlmgmt_nb.cli", HEAVY),
+    ],
+)
+def test_importing_is_cheap(module: str, heavy: set[str]) -> None:
+    code = f"import sys, {module}; print(*sys.modules.keys() & {heavy!r})"
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == ""
+
+
+@pytest.mark.parametrize("name", [name for name in PUBLIC if (ROOT / name.replace(".", "/")).is_dir()])
+def test_public_is_what_is_listed(name: str) -> None:
+    package = importlib.import_module(name)
+    assert sorted(_visible(package)) == sorted(set(getattr(package, "__all__", ())) - {"__version__"})
+
+
+def _visible(package: ModuleType) -> set[str]:
+    return {
+        name
+        for name in dir(package)
+        if not name.startswith("_") and name not in {"TYPE_CHECKING", "annotations"} and _ours(getattr(package, name))
+    }
+
+
+def _ours(value: Any) -> bool:
+    """Whether it is of this project, and not a submodule or what another library gave."""
+    if inspect.ismodule(value):
+        return False
+    return not _has_code(value) or value.__module__.startswith("mlmgmt_nb")
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_module_says_what_it_is(name: str) -> None:
+    assert importlib.import_module(name).__doc__
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_what_is_public_is_there_and_described(name: str) -> None:
+    module = importlib.import_module(name)
+    listed = {public: getattr(module, public) for public in getattr(module, "__all__", ())}
+    assert not [public for public, value in listed.items() if _has_code(value) and not inspect.getdoc(value)]
+    members = {
+        f"{public}.{member}": getattr(value, member)
+        for public, value in listed.items()
+        if inspect.isclass(value)
+        for member, function in vars(value).items()
+        if not member.startswith("_") and (inspect.isfunction(function) or isinstance(function, property))
+    }
+    assert not [member for member, value in members.items() if not inspect.getdoc(value)]
+
+
+def _has_code(value: Any) -> bool:
+    return inspect.isclass(value) or inspect.isfunction(value)
