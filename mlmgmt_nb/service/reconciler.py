@@ -36,6 +36,8 @@ __all__ = [
 CRASHES_OF_A_ROLLOUT = 3
 """Replicas that may die while a deployment is rolled out, before it is given up."""
 LONGEST_BACKOFF = 60.0
+LINGER_SECONDS = 3.0
+"""How long a rollout waits for the replicas that it has retired, whose open connections may still ask them."""
 
 
 class ReplicaState(StrEnum):
@@ -182,7 +184,11 @@ def _service(
         # The replicas of the target are drained by the next step, when it is the target no longer.
         yield Fail(service.service_id, died.code, died.message)
         return
-    yield from _roll(service, service.target, live, crashes, now)
+    lingering = any(
+        r.state is ReplicaState.DRAINING and r.deployment_id != service.target and now - r.since < LINGER_SECONDS
+        for r in replicas
+    )
+    yield from _roll(service, service.target, live, crashes, now, lingering=lingering)
 
 
 def _overdue(replica: Replica, service: Desired, now: float) -> bool:
@@ -205,7 +211,13 @@ def _keep(
 
 
 def _roll(
-    service: Desired, target: str, live: Sequence[Replica], crashes: Mapping[str, Crashes], now: float
+    service: Desired,
+    target: str,
+    live: Sequence[Replica],
+    crashes: Mapping[str, Crashes],
+    now: float,
+    *,
+    lingering: bool,
 ) -> Iterator[Action]:
     """Brings the target's replicas up one by one, and takes the others down as these become ready."""
     new = [r for r in live if r.deployment_id == target]
@@ -213,7 +225,9 @@ def _roll(
     ready = [r for r in new if r.state is ReplicaState.READY]
     if len(ready) >= service.target_replicas and not old:
         yield from (Drain(service.service_id, r.id) for r in _expendable(new)[: len(new) - service.target_replicas])
-        yield Succeed(service.service_id)
+        if not lingering:
+            # Whoever asks from now on is answered by the target.
+            yield Succeed(service.service_id)
         return
     # With nothing to replace, all may start at once; otherwise one more than there should be.
     room = max(service.replicas, service.target_replicas) + 1 - len(live) if old else service.target_replicas

@@ -6,11 +6,7 @@ the property and the value that it is about. Nothing else is.
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
-import time
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -18,9 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-import msgspec
 import pytest
-import requests
 import schemathesis
 from hypothesis import HealthCheck, settings
 from openapi_schema_validator import OAS30Validator
@@ -29,6 +23,7 @@ from schemathesis.openapi.checks import RejectedPositiveData
 
 from mlmgmt_nb.contract import ACCOUNT_PATH, API_VERSION
 from mlmgmt_nb.contract.openapi import document
+from tests.conftest import ServiceProcess
 
 SCHEMA = schemathesis.openapi.from_dict(document())
 # The token is ours to send; the check `ignored_auth` is what leaves it out and falsifies it.
@@ -41,16 +36,14 @@ SETTINGS = settings(
     suppress_health_check=list(HealthCheck),
 )
 Case = schemathesis.Case[Any]
-READY_SECONDS = 30.0
+TIMEOUT_SECONDS = 30.0
 DRIVER = "def init():\n    pass\n\n\ndef run(http_body):\n    return http_body\n"
-
-
 ANSWERED: defaultdict[str, set[int]] = defaultdict(set)
 """Statuses that each operation has answered with, by its id."""
 
 
 class Seed(NamedTuple):
-    """A running service, how to reach it, and the ids of what is registered there, by kind."""
+    """A running service and the ids of what is registered there, by kind."""
 
     origin: str
     account: dict[str, str]
@@ -60,87 +53,41 @@ class Seed(NamedTuple):
 
 @pytest.fixture(scope="module")
 def seed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seed]:
-    home = tmp_path_factory.mktemp("home")
-    log = tmp_path_factory.mktemp("log") / "service.log"
-    command = [sys.executable, "-m", "mlmgmt_nb.cli", "serve", "--home", str(home), "--port", "0"]
-    with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output) as service:
-        try:
-            known = _announced(home / "service.json", service, log)
-            yield _seeded(known["baseUrl"], Path(known["tokenFile"]).read_text().strip(), home)
-        finally:
-            service.terminate()
-            service.wait(READY_SECONDS)
-    assert "Traceback" not in log.read_text(), log
+    folder = tmp_path_factory.mktemp("schemathesis")
+    service = ServiceProcess(folder / "home")
+    yield _seeded(service, folder)
+    service.stop()
+    assert "Traceback" not in (folder / "home.output").read_text()
 
 
-def _announced(file: Path, service: subprocess.Popen[bytes], log: Path) -> dict[str, Any]:
-    deadline = time.monotonic() + READY_SECONDS
-    while not file.exists():
-        assert service.poll() is None, log.read_text()
-        assert time.monotonic() < deadline, "the service did not start in time"
-    return msgspec.json.decode(file.read_bytes(), type=dict[str, Any])
-
-
-def _seeded(base_url: str, token: str, folder: Path) -> Seed:
+def _seeded(service: ServiceProcess, folder: Path) -> Seed:
     """Registers models and a manifest, builds its image, and creates two services, of which one may be deleted."""
-    headers = {"Authorization": f"Bearer {token}"}
-
-    def post(path: str, body: dict[str, Any]) -> requests.Response:
-        url = f"{base_url}/{path}?api-version={API_VERSION}"
-        answer = requests.post(url, json=body, headers=headers, timeout=READY_SECONDS)
-        answer.raise_for_status()
-        return answer
-
-    def get(url: str) -> Any:
-        return requests.get(url, {"api-version": API_VERSION}, headers=headers, timeout=READY_SECONDS).json()
-
-    def made(path: str, body: dict[str, Any]) -> tuple[str, str]:
-        """Ids of the operation that `body` starts, and of what it makes."""
-        location = post(path, body).headers["Operation-Location"]
-        deadline = time.monotonic() + READY_SECONDS
-        while True:
-            operation = get(location)
-            if operation["state"] == "Succeeded":
-                return operation["id"], operation["resourceLocation"].rpartition("/")[2]
-            assert operation["state"] in {"NotStarted", "Running"}, json.dumps(operation)
-            assert time.monotonic() < deadline, operation
-
-    driver, content = folder / "score.py", folder / "model.txt"
-    driver.write_text(DRIVER)
-    content.write_text("a model")
-    models = [
-        post(
-            "models", {"name": f"seed-{n}", "mimeType": "text/plain", "url": content.as_uri(), "tags": ["seed"]}
-        ).json()
-        for n in range(3)
-    ]
-    manifest = {
-        "name": "seed",
-        "driverProgram": "driver",
-        "assets": [{"id": "driver", "mimeType": "text/x-python", "url": driver.as_uri()}],
-        "modelIds": [models[0]["id"]],
-        "targetRuntime": {"runtimeType": "Python", "properties": {"pythonInterpreter": sys.executable}},
+    (folder / "app").mkdir()
+    (folder / "app" / "score.py").write_text(DRIVER)
+    (folder / "model.txt").write_text("a model")
+    models = [service.model(f"seed-{number}", (folder / "model.txt").as_uri(), tags=["seed"]) for number in range(3)]
+    image = service.image(folder / "app", models[0]["id"], name="seed")
+    operation = service.operation(service.create(image["id"], "seed"))
+    ids = {
+        "model": models[0]["id"],
+        "manifest": image["manifest"]["id"],
+        "image": image["id"],
+        "operation": operation["id"],
+        "service": operation["resourceLocation"].rpartition("/")[2],
+        "doomed": service.service(image["id"], "doomed")["id"],
+        "deployment": service.get("/deployments")[0]["id"],
     }
-    ids = {"model": models[0]["id"], "manifest": post("manifests", manifest).json()["id"]}
-    image = {"name": "seed", "imageType": "Docker", "computeResourceId": "local", "manifestId": ids["manifest"]}
-    ids["operation"], ids["image"] = made("images", image)
-    for kind, name in (("service", "seed"), ("doomed", "doomed")):
-        spec = {"name": name, "imageId": ids["image"], "computeResource": {"id": "local"}}
-        ids[kind] = made("services", spec)[1]
-    ids["deployment"] = get(f"{base_url}/deployments")[0]["id"]
-    url = urlsplit(base_url)
-    names = [part.strip("{}") for part in ACCOUNT_PATH.split("/")]
-    account = {
-        name: part for name, part in zip(names, url.path.split("/"), strict=True) if f"{{{name}}}" in ACCOUNT_PATH
-    }
-    return Seed(f"{url.scheme}://{url.netloc}", account, headers, ids)
+    url = urlsplit(service.base_url)
+    segments = zip(ACCOUNT_PATH.split("/"), url.path.split("/"), strict=True)
+    account = {name.strip("{}"): value for name, value in segments if name.startswith("{")}
+    return Seed(f"{url.scheme}://{url.netloc}", account, {"Authorization": f"Bearer {service.token}"}, ids)
 
 
 @SCHEMA.parametrize()
 @SETTINGS
 def test_an_operation_keeps_the_contract(case: Case, seed: Seed) -> None:
     _use_real_ids(case, seed)
-    answer = case.call_and_validate(base_url=seed.origin, headers=seed.headers, timeout=READY_SECONDS)
+    answer = case.call_and_validate(base_url=seed.origin, headers=seed.headers, timeout=TIMEOUT_SECONDS)
     ANSWERED[case.operation.definition.raw["operationId"]].add(answer.status_code)
 
 
@@ -155,7 +102,7 @@ def test_operations_in_a_row_keep_the_contract(seed: Seed) -> None:
 
     class Rows(SCHEMA.as_state_machine()):  # type: ignore[misc]
         def get_call_kwargs(self, case: Case) -> dict[str, Any]:
-            return {"base_url": seed.origin, "headers": seed.headers, "timeout": READY_SECONDS}
+            return {"base_url": seed.origin, "headers": seed.headers, "timeout": TIMEOUT_SECONDS}
 
     Rows.run(settings=settings(SETTINGS, max_examples=20, stateful_step_count=6))
 

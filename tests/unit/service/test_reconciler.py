@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlmgmt_nb.service.reconciler import (
+    LINGER_SECONDS,
     Action,
     Close,
     Crashes,
@@ -48,6 +49,13 @@ def test_it_succeeds_when_all_are_ready() -> None:
     desired = Desired(service_id="s", target="new", target_replicas=2)
     assert step([desired], [replica(1, "new"), replica(2, "new", STARTING)], {}, 0) == []
     assert step([desired], [replica(1, "new"), replica(2, "new")], {}, 0) == [Succeed("s")]
+
+
+def test_it_waits_for_those_it_retired_but_not_for_ever() -> None:
+    desired = Desired(service_id="s", serving="old", target="new", target_replicas=1)
+    living = [replica(1, "old", DRAINING, since=10), replica(2, "new")]
+    assert step([desired], living, {}, 10.5) == []
+    assert step([desired], living, {}, 10 + LINGER_SECONDS) == [Succeed("s")]
 
 
 def test_none_wanted_is_ready_at_once() -> None:

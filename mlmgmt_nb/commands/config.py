@@ -1,0 +1,151 @@
+"""Settings and where each comes from: arguments, then the environment, then the profile in the configuration file.
+
+The file is TOML: `profile` names the profile in use, and `[profiles.NAME]` has its settings. No token is kept in it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import platformdirs
+
+from mlmgmt_nb.errors import UsageError
+
+__all__ = ["SETTINGS", "Config", "Setting"]
+
+SETTINGS: Mapping[str, str] = {
+    "home": "state folder of the embedded service",
+    "base_url": "URL of an account, instead of the embedded service",
+    "compute": "compute that images are built for and services run on",
+    "output": "form of the shell's output: table, json, tsv or csv",
+}
+"""The settings of a profile, and what they are."""
+
+_DEFAULTS = {"compute": "local", "output": "table"}
+_FIRST_PROFILE = "default"
+
+
+class Setting(NamedTuple):
+    """A setting: its value, and where that comes from."""
+
+    name: str
+    value: str | None
+    source: str
+
+
+class Config:
+    """The configuration file and the environment.
+
+    Args:
+        path: the file; MLMGMT_CONFIG or the user's configuration folder when None. It need not exist.
+        environment: the environment variables.
+    """
+
+    def __init__(self, path: Path | None = None, environment: Mapping[str, str] | None = None) -> None:
+        self._environment = os.environ if environment is None else environment
+        default = Path(platformdirs.user_config_dir("mlmgmt-nb", appauthor=False)) / "config.toml"
+        self.path = path or Path(self._environment.get("MLMGMT_CONFIG") or default)
+
+    def settings(self, arguments: Mapping[str, str | None], profile: str | None = None) -> dict[str, Setting]:
+        """Every setting with its source.
+
+        Args:
+            arguments: settings that were given as arguments; None means not given.
+            profile: the profile to use; the file's own choice when None.
+
+        Raises:
+            UsageError: the file cannot be read, or has no such profile.
+        """
+        name, chosen_by = self.profile(profile)
+        stored = self._profiles().get(name, {})
+        found = {"profile": Setting("profile", name, chosen_by)}
+        for key in SETTINGS:
+            variable = f"MLMGMT_{key.upper()}"
+            if arguments.get(key) is not None:
+                found[key] = Setting(key, str(arguments[key]), f"the argument --{key.replace('_', '-')}")
+            elif self._environment.get(variable):
+                found[key] = Setting(key, self._environment[variable], f"the environment: {variable}")
+            elif key in stored:
+                found[key] = Setting(key, str(stored[key]), f"{self.path}: [profiles.{name}]")
+            else:
+                found[key] = Setting(key, _DEFAULTS.get(key), "default")
+        has_token = bool(self._environment.get("MLMGMT_TOKEN"))
+        shown = ("***", "the environment: MLMGMT_TOKEN") if has_token else (None, "the state folder, or none")
+        found["token"] = Setting("token", *shown)
+        return found
+
+    def profile(self, given: str | None = None) -> tuple[str, str]:
+        """The profile in use, and what chose it.
+
+        Raises:
+            UsageError: there is no such profile.
+        """
+        choices = [
+            (given, "the argument --profile"),
+            (self._environment.get("MLMGMT_PROFILE"), "the environment: MLMGMT_PROFILE"),
+            (self._read().get("profile"), str(self.path)),
+        ]
+        name, source = next(((str(name), source) for name, source in choices if name), (_FIRST_PROFILE, "default"))
+        if name != _FIRST_PROFILE and name not in self._profiles():
+            raise UsageError(
+                f"there is no profile {name!r} ({source})",
+                field="profile",
+                fix=f"`account list` gives the profiles; `account create -n {name}` makes it.",
+            )
+        return name, source
+
+    def profiles(self) -> dict[str, dict[str, str]]:
+        """All profiles with what they set."""
+        return {_FIRST_PROFILE: {}} | {name: dict(stored) for name, stored in self._profiles().items()}
+
+    def use(self, profile: str) -> None:
+        """Chooses the profile that is used from now on."""
+        self.profile(profile)
+        document = self._read()
+        document["profile"] = profile
+        self._write(document)
+
+    def set(self, profile: str, values: Mapping[str, str | None]) -> None:
+        """Changes settings of a profile, which is made if it is not there; None takes a setting out.
+
+        Raises:
+            UsageError: a setting is unknown.
+        """
+        document = self._read()
+        stored = document.setdefault("profiles", {}).setdefault(profile, {})
+        for key, value in values.items():
+            if key not in SETTINGS:
+                raise UsageError(f"there is no setting {key!r}", field=key, fix=f"There are: {', '.join(SETTINGS)}.")
+            if value is None:
+                stored.pop(key, None)
+            else:
+                stored[key] = value
+        self._write(document)
+
+    def _profiles(self) -> Mapping[str, Mapping[str, Any]]:
+        profiles = self._read().get("profiles", {})
+        if not all(isinstance(stored, Mapping) for stored in profiles.values()):
+            raise UsageError(f"{self.path}: a profile is a table, such as [profiles.team]", field="profiles")
+        return profiles  # type: ignore[no-any-return]
+
+    def _read(self) -> Any:
+        import tomlkit  # only who has a file, or writes one, needs it
+        import tomlkit.exceptions
+
+        try:
+            return tomlkit.parse(self.path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return tomlkit.document()
+        except (OSError, UnicodeDecodeError, tomlkit.exceptions.ParseError) as error:
+            raise UsageError(f"{self.path} cannot be read: {error}", field="config", fix="Correct that file.") from error
+
+    def _write(self, document: Any) -> None:
+        import tomlkit
+
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        beside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        beside.write_text(tomlkit.dumps(document), encoding="utf-8")
+        beside.replace(self.path)

@@ -1,0 +1,218 @@
+"""The grammar of commands: what a command and its flags are, and how tokens become arguments.
+
+A token is text or, in a notebook, any Python value in the place of text.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
+
+from mlmgmt_nb.errors import UsageError
+
+if TYPE_CHECKING:
+    from mlmgmt_nb.commands.session import Session
+
+__all__ = ["Command", "Flag", "Help", "Kind", "Token", "nearest", "parse_flags"]
+
+Token = Any
+"""Text, or a Python value of the notebook."""
+
+Kind = Literal["text", "many", "integer", "switch", "yes-no", "value"]
+"""What a flag takes: a text, several (the flag given again), a number, nothing, true or false, any Python value."""
+
+_WORDS_FOR_TRUE, _WORDS_FOR_FALSE = frozenset({"true", "yes", "on", "1"}), frozenset({"false", "no", "off", "0"})
+_VALUE = "\ue000"  # stands before the number of a Python value among the tokens; a private-use character
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A flag of a command, or without dashes a word after it.
+
+    Attributes:
+        names: all its names, separated by blanks; the last one names the argument.
+        help: what it is, in a few words.
+        kind: what it takes.
+        choices: the texts that it takes, when these are all.
+        required: whether it must be there.
+        default: its value when it is not there.
+        completes: what completes it: `path`, or a kind of resource.
+        metavar: what stands for its value in the help.
+    """
+
+    names: str
+    help: str
+    kind: Kind = "text"
+    choices: tuple[str, ...] = ()
+    required: bool = False
+    default: Any = None
+    completes: str = ""
+    metavar: str | None = None
+
+    @property
+    def dest(self) -> str:
+        return self.names.split()[-1].lstrip("-").replace("-", "_")
+
+    @property
+    def is_positional(self) -> bool:
+        return not self.names.startswith("-")
+
+
+class Help(str):
+    """Help, as text."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command.
+
+    Attributes:
+        words: what it is called by.
+        help: what it does, in one sentence.
+        example: a line that shows it.
+        run: does it, and returns a value: a resource, a pager, a poller, a text.
+        flags: its flags.
+        operations: the operations of the contract that it stands for.
+        waits: whether its value is a poller that is waited for.
+    """
+
+    words: tuple[str, ...]
+    help: str
+    example: str
+    run: Callable[[Session, Any], Any]
+    flags: tuple[Flag, ...] = ()
+    operations: tuple[str, ...] = ()
+    waits: bool = False
+
+    @property
+    def name(self) -> str:
+        return " ".join(self.words)
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that raises instead of ending the process."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, fix=f"See `{self.prog} --help`.")
+
+
+def parse_flags(
+    command: Command, tokens: Sequence[Token], common: Sequence[Flag], prog: str
+) -> SimpleNamespace | Help:
+    """The arguments of a command from the tokens after its words, or its help when they ask for that.
+
+    Args:
+        command: the command.
+        tokens: the tokens.
+        common: flags that every command has.
+        prog: the command as the user calls it, for messages.
+
+    Raises:
+        UsageError: a flag is unknown, is missing, or has a wrong value.
+    """
+    flags = [*command.flags, *common]
+    parser = _parser(command, flags, prog)
+    if any(token in ("-h", "--help") for token in tokens if isinstance(token, str)):
+        return Help(parser.format_help())
+    values = [token for token in tokens if not isinstance(token, str)]
+    numbers = iter(range(len(values)))
+    texts = [token if isinstance(token, str) else f"{_VALUE}{next(numbers)}" for token in tokens]
+    parsed, rest = parser.parse_known_args(texts)
+    if rest:
+        raise _unknown(rest, flags, prog)
+    arguments = SimpleNamespace()
+    for flag in flags:
+        given = _with_values(getattr(parsed, flag.dest), values)
+        if flag.required and given is None:
+            raise UsageError(f"{prog}: {flag.names.split()[-1]} is missing", field=flag.dest, fix=f"{flag.help}.")
+        setattr(arguments, flag.dest, flag.default if given is None else _converted(flag, given, prog))
+    return arguments
+
+
+def nearest(word: str, known: Iterator[str] | Sequence[str]) -> str:
+    """A hint at what was meant, or nothing."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f" Did you mean `{close[0]}`?" if close else ""
+
+
+def _parser(command: Command, flags: Sequence[Flag], prog: str) -> _Parser:
+    parser = _Parser(
+        prog=prog,
+        description=command.help,
+        epilog=f"example:\n  {command.example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=False,
+        allow_abbrev=False,
+    )
+    for flag in flags:
+        options: dict[str, Any] = {"help": flag.help, "default": None}
+        if flag.kind == "switch":
+            options["action"] = "store_const"
+            options["const"] = True
+        else:
+            options["metavar"] = _metavar(flag)
+        if flag.kind == "many":
+            options["action"] = "append"
+        if flag.kind == "yes-no":
+            options["nargs"], options["const"] = "?", "true"
+        if flag.is_positional:
+            parser.add_argument(flag.dest, nargs=None if flag.required else "?", help=flag.help, metavar=_metavar(flag))
+        else:
+            parser.add_argument(*flag.names.split(), dest=flag.dest, **options)
+    return parser
+
+
+def _metavar(flag: Flag) -> str:
+    if flag.choices:
+        return "|".join(flag.choices)
+    return flag.metavar or ("true|false" if flag.kind == "yes-no" else flag.dest.upper())
+
+
+def _with_values(given: Any, values: Sequence[Any]) -> Any:
+    """Puts the Python values back in their places. A list for a flag that may come again gives its items."""
+    if isinstance(given, list):
+        items = [_with_values(item, values) for item in given]
+        return [part for item in items for part in (item if isinstance(item, (list, tuple)) else [item])]
+    if isinstance(given, str) and given.startswith(_VALUE):
+        return values[int(given[1:])]
+    return given
+
+
+def _converted(flag: Flag, given: Any, prog: str) -> Any:
+    name = flag.names.split()[-1]
+    if flag.kind == "integer":
+        try:
+            return int(given)
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"{prog}: {name} is {given!r}, which is no whole number", field=flag.dest) from error
+    if flag.kind == "yes-no" and not isinstance(given, bool):
+        word = str(given).lower()
+        if word not in _WORDS_FOR_TRUE | _WORDS_FOR_FALSE:
+            raise UsageError(f"{prog}: {name} is {given!r}", field=flag.dest, fix="Give true or false.")
+        return word in _WORDS_FOR_TRUE
+    if flag.choices and given not in flag.choices:
+        raise UsageError(
+            f"{prog}: {name} is {given!r}.{nearest(str(given), flag.choices)}",
+            field=flag.dest,
+            fix=f"Give one of {', '.join(flag.choices)}.",
+        )
+    return given
+
+
+def _unknown(rest: Sequence[str], flags: Sequence[Flag], prog: str) -> UsageError:
+    known = [name for flag in flags for name in flag.names.split() if name.startswith("--")]
+    word = next((text for text in rest if text.startswith("-")), rest[0])
+    shown = "a Python value" if word.startswith(_VALUE) else repr(word)
+    hint = nearest(word.partition("=")[0], known)
+    return UsageError(f"{prog}: {shown} is not understood.{hint}", field=word, fix=f"See `{prog} --help`.")
+
+
+def flags_by_name(flags: Sequence[Flag]) -> Mapping[str, Flag]:
+    """Flags by each of their names."""
+    return {name: flag for flag in flags for name in flag.names.split()}

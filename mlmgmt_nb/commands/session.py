@@ -1,0 +1,180 @@
+"""A session of commands: its settings, its workspace, and how tokens become a command that runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+from mlmgmt_nb.client import Workspace, connect
+from mlmgmt_nb.commands.config import Config, Setting
+from mlmgmt_nb.commands.grammar import Command, Flag, Help, Token, nearest, parse_flags
+
+from mlmgmt_nb.errors import UsageError
+
+__all__ = ["COMMON", "NOISE", "Outcome", "Session"]
+
+NOISE = frozenset({"realtime", "modelmanagement"})
+"""Words of the 2017 command line that may be there or not."""
+
+OUTPUTS = ("table", "json", "tsv", "csv")
+
+COMMON = (
+    Flag("-o --output", "form of the output", choices=OUTPUTS),
+    Flag("--query", "JMESPath of what to show", metavar="JMESPATH"),
+    Flag("--profile", "profile to use", completes="profile"),
+    Flag("--home", "state folder of the embedded service", completes="path"),
+    Flag("--base-url", "URL of an account"),
+    Flag("--debug", "show the request and the traceback of an error", "switch"),
+    Flag("-h --help", "show this help", "switch"),
+)
+"""Flags that every command has."""
+
+WAITING = (
+    Flag("--no-wait", "do not wait until it is done", "switch"),
+    Flag("--timeout", "most seconds to wait", "integer", metavar="SECONDS"),
+)
+"""Flags of commands that start an operation."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command gave, and how it was called. `command` is None for help."""
+
+    value: Any
+    arguments: Any
+    command: Command | None
+
+
+class Session:
+    """Commands one after the other, against one workspace as long as the settings stay.
+
+    Args:
+        commands: the table of commands.
+        config: the settings' file and environment.
+        prog: what stands before a command when the user calls it, for messages: `mlmgmt` or `%mlmgmt`.
+        report: called with the name and seconds of each step of a command that takes several.
+    """
+
+    def __init__(
+        self,
+        commands: Sequence[Command],
+        *,
+        config: Config | None = None,
+        prog: str = "mlmgmt",
+        report: Callable[[str, float], None] | None = None,
+    ) -> None:
+        self.commands = {command.words: command for command in commands}
+        self.config = config or Config()
+        self.prog = prog
+        self.report = report
+        self.settings: dict[str, Setting] = {}
+        self.last_error: BaseException | None = None
+        self._workspace: tuple[tuple[str | None, str | None], Workspace] | None = None
+
+    @property
+    def workspace(self) -> Workspace:
+        """The workspace of the present settings; connects when it is first used, and when they change."""
+        base_url, home = self.setting("base_url"), self.setting("home")
+        if self._workspace is None or self._workspace[0] != (base_url, home):
+            self.close()
+            given_home = home if not base_url or self._is_nearer("home", "base_url") else None
+            made = connect(home=given_home) if given_home or not base_url else connect(base_url=base_url)
+            self._workspace = ((base_url, home), made)
+        return self._workspace[1]
+
+    @property
+    def connected(self) -> Workspace | None:
+        """The workspace, if there is one already."""
+        return self._workspace[1] if self._workspace else None
+
+    def setting(self, name: str) -> str | None:
+        """The value of a setting for the command that runs."""
+        return (self.settings or self.config.settings({}))[name].value
+
+    def execute(self, tokens: Sequence[Token]) -> Outcome:
+        """Runs the command that the tokens call; gives help when they ask for it.
+
+        Raises:
+            MlmgmtError: whatever goes wrong; kept as `last_error`.
+        """
+        try:
+            command, rest = self.find(tokens)
+            if command is None:
+                return Outcome(self.help(tokens), SimpleNamespace(output=None, query=None, debug=False), None)
+            arguments = parse_flags(command, rest, self.common(command), f"{self.prog} {command.name}")
+            if isinstance(arguments, Help):
+                return Outcome(arguments, SimpleNamespace(output=None, query=None, debug=False), None)
+            given = {name: getattr(arguments, name) for name in ("home", "base_url", "output")}
+            self.settings = self.config.settings(given, arguments.profile)
+            return Outcome(command.run(self, arguments), arguments, command)
+        except Exception as error:
+            self.last_error = error
+            raise
+
+    def common(self, command: Command) -> tuple[Flag, ...]:
+        """The flags that a command has besides its own."""
+        return (*(WAITING if command.waits else ()), *COMMON)
+
+    def find(self, tokens: Sequence[Token]) -> tuple[Command | None, Sequence[Token]]:
+        """The command that the tokens start with, and the tokens after its words; None when help is asked for.
+
+        Raises:
+            UsageError: there is no such command; the message has the nearest.
+        """
+        words, after = _leading_words(tokens)
+        for length in range(len(words), 0, -1):
+            command = self.commands.get(tuple(words[:length]))
+            if command is not None:
+                return command, [*words[length:], *after]
+        is_group = any(known[: len(words)] == tuple(words) for known in self.commands)
+        if is_group and all(token in ("-h", "--help") for token in after):
+            return None, []
+        raise self._no_command(words, is_group=is_group)
+
+    def help(self, tokens: Sequence[Token]) -> Help:
+        """The commands of a group (all of them without words), one a line."""
+        words, _ = _leading_words(tokens)
+        under = [command for known, command in self.commands.items() if known[: len(words)] == tuple(words)]
+        width = max(len(command.name) for command in under)
+        lines = [f"  {command.name:<{width}}  {command.help}" for command in under]
+        title = " ".join([self.prog, *words])
+        return Help("\n".join([f"usage: {title} COMMAND ...", "", *lines, "", f"`{self.prog} COMMAND -h` tells more."]))
+
+    def close(self) -> None:
+        """Ends the connections. May be called again."""
+        if self._workspace is not None:
+            self._workspace[1].close()
+            self._workspace = None
+
+    def _is_nearer(self, one: str, other: str) -> bool:
+        """Whether a setting comes from something that wins over the source of another one."""
+        order = ("the argument", "the environment", str(self.config.path), "default")
+        return _rank(self.settings[one].source, order) < _rank(self.settings[other].source, order)
+
+    def _no_command(self, words: Sequence[str], *, is_group: bool) -> UsageError:
+        text = " ".join(words)
+        if is_group or not words:
+            return UsageError(f"`{self.prog} {text}` is not complete", fix=f"`{self.prog} {text} -h` shows what may follow.")
+        group = words[:1] if any(known[:1] == tuple(words[:1]) for known in self.commands) else []
+        names = [" ".join(known) for known in self.commands if list(known[: len(group)]) == group]
+        hint = nearest(text, names) or nearest(text, sorted({known[0] for known in self.commands}))
+        return UsageError(
+            f"there is no command `{self.prog} {text}`.{hint}", fix=f"`{' '.join([self.prog, *group])} -h` lists them."
+        )
+
+
+def _leading_words(tokens: Sequence[Token]) -> tuple[list[str], list[Token]]:
+    """The words before the first flag or value (at most three count), and what comes after them."""
+    words: list[str] = []
+    for position, token in enumerate(tokens):
+        if not isinstance(token, str) or token.startswith("-") or len(words) == 3:
+            return words, list(tokens[position:])
+        if token not in NOISE or not words:
+            words.append(token)
+    return words, []
+
+
+def _rank(source: str, order: Sequence[str]) -> int:
+    return next(place for place, start in enumerate(order) if source.startswith(start))

@@ -1,0 +1,54 @@
+"""What README.md shows, run as it stands there."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
+
+from mlmgmt_nb import local
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLMGMT_HOME", str(tmp_path / "home"))
+    yield tmp_path
+    local.stop(tmp_path / "home")
+
+
+def test_the_cells_work(folder: Path) -> None:
+    first, driver, others = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    (folder / "iris.pkl").write_bytes(pickle.dumps(LogisticRegression(max_iter=1000).fit(*load_iris(return_X_y=True))))
+    (folder / "score.py").write_text(driver)
+    cells: dict[str, Any] = {}
+    *statements, scored = first.strip().splitlines()
+    exec("\n".join(statements), cells)
+    assert eval(scored, cells) == [0]
+    uri = cells["service"].scoring_uri
+    *statements, deleted = others.strip().splitlines()
+    exec("\n".join(statements), cells)
+    assert cells["ws"].services.get("iris").scoring_uri == uri
+    assert cells["ws"].services.get("iris").models[0].version == 2
+    assert eval(deleted, cells) is True
+    cells["ws"].close()
+
+
+def test_the_first_commands_are_the_ones_that_matter() -> None:
+    commands = re.findall(r"```sh\n(.*?)\n```", README, re.DOTALL)
+    assert commands == ['pip install -e ".[demo]" && mlmgmt demo', 'pip install -e ".[test]" && pytest']
+
+
+def test_every_file_that_it_names_is_there() -> None:
+    root = Path(__file__).parents[2]
+    named = re.findall(r"`((?:mlmgmt_nb|tests|\.ci)/[\w/.]*)`", README)
+    assert named
+    assert not [name for name in named if not (root / name).exists()]
