@@ -6,6 +6,7 @@ The file is TOML: `profile` names the profile in use, and `[profiles.NAME]` has 
 from __future__ import annotations
 
 import os
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -104,7 +105,7 @@ class Config:
     def use(self, profile: str) -> None:
         """Chooses the profile that is used from now on."""
         self.profile(profile)
-        document = self._read()
+        document = self._document()
         document["profile"] = profile
         self._write(document)
 
@@ -114,7 +115,7 @@ class Config:
         Raises:
             UsageError: a setting is unknown.
         """
-        document = self._read()
+        document = self._document()
         stored = document.setdefault("profiles", {}).setdefault(profile, {})
         for key, value in values.items():
             if key not in SETTINGS:
@@ -131,16 +132,21 @@ class Config:
             raise UsageError(f"{self.path}: a profile is a table, such as [profiles.team]", field="profiles")
         return profiles  # type: ignore[no-any-return]
 
-    def _read(self) -> Any:
-        import tomlkit  # only who has a file, or writes one, needs it
-        import tomlkit.exceptions
-
+    def _read(self) -> dict[str, Any]:
         try:
-            return tomlkit.parse(self.path.read_text(encoding="utf-8"))
+            return tomllib.loads(self.path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            return tomlkit.document()
-        except (OSError, UnicodeDecodeError, tomlkit.exceptions.ParseError) as error:
-            raise UsageError(f"{self.path} cannot be read: {error}", field="config", fix="Correct that file.") from error
+            return {}
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise UsageError(
+                f"{self.path} cannot be read: {error}", field="config", fix="Correct that file."
+            ) from error
+
+    def _document(self) -> Any:
+        """The file as it is written, with its comments."""
+        import tomlkit  # only who writes the file needs it
+
+        return tomlkit.parse(self.path.read_text(encoding="utf-8")) if self._read() else tomlkit.document()
 
     def _write(self, document: Any) -> None:
         import tomlkit

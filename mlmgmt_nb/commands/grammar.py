@@ -102,9 +102,7 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(message, fix=f"See `{self.prog} --help`.")
 
 
-def parse_flags(
-    command: Command, tokens: Sequence[Token], common: Sequence[Flag], prog: str
-) -> SimpleNamespace | Help:
+def parse_flags(command: Command, tokens: Sequence[Token], common: Sequence[Flag], prog: str) -> SimpleNamespace | Help:
     """The arguments of a command from the tokens after its words, or its help when they ask for that.
 
     Args:

@@ -10,7 +10,6 @@ from typing import Any
 from mlmgmt_nb.client import Workspace, connect
 from mlmgmt_nb.commands.config import Config, Setting
 from mlmgmt_nb.commands.grammar import Command, Flag, Help, Token, nearest, parse_flags
-
 from mlmgmt_nb.errors import UsageError
 
 __all__ = ["COMMON", "NOISE", "Outcome", "Session"]
@@ -156,7 +155,9 @@ class Session:
     def _no_command(self, words: Sequence[str], *, is_group: bool) -> UsageError:
         text = " ".join(words)
         if is_group or not words:
-            return UsageError(f"`{self.prog} {text}` is not complete", fix=f"`{self.prog} {text} -h` shows what may follow.")
+            return UsageError(
+                f"`{self.prog} {text}` is not complete", fix=f"`{self.prog} {text} -h` shows what may follow."
+            )
         group = words[:1] if any(known[:1] == tuple(words[:1]) for known in self.commands) else []
         names = [" ".join(known) for known in self.commands if list(known[: len(group)]) == group]
         hint = nearest(text, names) or nearest(text, sorted({known[0] for known in self.commands}))

@@ -129,7 +129,10 @@ class Channel:
             *lines, pending = pending.split(b"\n")
             for line in lines:
                 obey(_COMMANDS.decode(line))
-            chunk = await reader.read(65536)
+            try:
+                chunk = await reader.read(65536)
+            except ConnectionError:  # it went without having read our last reports
+                return
             if not chunk:
                 return
             pending += chunk

@@ -120,8 +120,11 @@ class Replica:
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(self.drain, 30.0))
 
     async def _listen(self, channel: Channel) -> None:
-        await channel.listen(lambda command: self._obey(channel, command))
-        log("the supervisor is gone: this replica ends")
+        try:
+            await channel.listen(lambda command: self._obey(channel, command))
+            log("the supervisor is gone: this replica ends")
+        except msgspec.MsgspecError as error:
+            log(f"the supervisor sent what is no command: this replica ends ({error})")
         self.drain(_ORPHAN_SECONDS, idle_seconds=0.0)
 
     def _obey(self, channel: Channel, command: Command) -> None:

@@ -21,7 +21,7 @@ from mlmgmt_nb.service.home import Home
 from mlmgmt_nb.service.logs import Log
 from mlmgmt_nb.service.problems import conflict, not_found
 from mlmgmt_nb.service.settings import Settings
-from mlmgmt_nb.service.specs import cpus, memory_bytes, replica_bounds
+from mlmgmt_nb.service.specs import cpus, memory_bytes, replica_bounds, scaling
 from mlmgmt_nb.service.store import Store
 from mlmgmt_nb.service.supervisor import Supervisor, service_log
 
@@ -94,7 +94,7 @@ class Backend:
         raise not_found("compute", given, path)
 
     def check_capacity(self, db: Connection, spec: ServiceCreateRequest, compute_id: str, service_id: str) -> None:
-        """Refuses a reservation that cannot be met beside those of the other services.
+        """Refuses replicas and reservations that cannot be had beside those of the other services.
 
         Raises:
             Problem: 409, with what there is and what is reserved already.
@@ -106,22 +106,28 @@ class Backend:
             .where(services.c.compute_id == compute_id, services.c.id != service_id, ~services.c.deleting)
         ).all()
         capacity = self._supervisor.compute.capacity()
-        for what, unit, reserved, there in (
-            ("cpu", "CPUs", cpus, capacity.cpus),
-            ("memory", "bytes", memory_bytes, float(capacity.memory_bytes)),
+        for path, unit, reserved, there in (
+            ("$.containerResourceReservation.cpu", "CPUs", cpus, capacity.cpus),
+            ("$.containerResourceReservation.memory", "bytes", memory_bytes, float(capacity.memory_bytes)),
+            ("$.autoScaler.minReplicas" if scaling(spec) else "$.numReplicas", "replicas", _one, capacity.replicas),
         ):
             wanted = _total(spec, reserved(spec))
             taken = sum(_total(other, reserved(other)) for other in others)
             if wanted and wanted + taken > there:
                 raise conflict(
-                    "ReservationNotMet",
-                    f"$.containerResourceReservation.{what}: {wanted:g} {unit} for all replicas cannot be reserved: "
-                    f"this compute has {there:g}, of which {taken:g} are reserved by other services.",
+                    "CapacityExceeded",
+                    f"{path}: {wanted:,g} {unit} cannot be had: this compute has {there:,g} in all, "
+                    f"of which {taken:,g} are reserved by other services.",
                 )
 
 
+def _one(_: ServiceCreateRequest) -> float:
+    return 1.0
+
+
 def _total(spec: ServiceCreateRequest, each: float | None) -> float:
-    return (each or 0.0) * replica_bounds(spec)[1]
+    """What the replicas that a service always has take together."""
+    return (each or 0.0) * max(1, replica_bounds(spec)[0])
 
 
 class _Register:

@@ -36,6 +36,8 @@ __all__ = [
 CRASHES_OF_A_ROLLOUT = 3
 """Replicas that may die while a deployment is rolled out, before it is given up."""
 LONGEST_BACKOFF = 60.0
+STARTING_AT_ONCE = 4
+"""Replicas that may be starting at the same time, over all services: more of them only get in each other's way."""
 LINGER_SECONDS = 3.0
 """How long a rollout waits for the replicas that it has retired, whose open connections may still ask them."""
 
@@ -156,7 +158,17 @@ def step(
         mine = [replica for replica in replicas if replica.service_id == service.service_id]
         actions += _service(service, mine, crashes, now)
     actions += [Kill(r.service_id, r.id) for r in replicas if r.service_id not in known]
-    return actions
+    return list(_paced(actions, sum(replica.state is ReplicaState.STARTING for replica in replicas)))
+
+
+def _paced(actions: Sequence[Action], starting: int) -> Iterator[Action]:
+    """The actions without the starts that would be too many at once; later steps ask for those again."""
+    for action in actions:
+        if isinstance(action, Start):
+            starting += 1
+            if starting > STARTING_AT_ONCE:
+                continue
+        yield action
 
 
 def _service(

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from sqlalchemy import Row, delete, select, update
 
 from mlmgmt_nb.contract import ErrorResponse, ServiceCreateRequest
@@ -166,6 +167,9 @@ class Supervisor:
         if auto is None or row.target_id is not None or row.deleting or not self.compute.is_open(row.id):
             self._scales.pop(row.id, None)
             return
+        # The most that was asked for may be more than the compute can bear.
+        most = max(auto.minimum, min(auto.maximum, self.compute.capacity().replicas))
+        auto = msgspec.structs.replace(auto, maximum=most)
         state = self._scales.get(row.id) or ScaleState(replicas=row.scale or 0, decided=moment)
         asleep = state.replicas == 0
         after = decide(

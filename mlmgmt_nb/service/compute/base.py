@@ -54,10 +54,11 @@ class Load(msgspec.Struct, frozen=True):
 
 
 class Capacity(msgspec.Struct, frozen=True):
-    """What a compute has to give."""
+    """What a compute has to give; `replicas` is how many it can bear at all."""
 
     cpus: float
     memory_bytes: int
+    replicas: int
 
 
 class Compute(Protocol):

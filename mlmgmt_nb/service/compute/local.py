@@ -24,6 +24,8 @@ from mlmgmt_nb.service.reconciler import Replica, ReplicaState
 __all__ = ["LocalCompute", "ProcessRegister", "end_process"]
 
 _BACKLOG = 1024
+_BYTES_OF_A_REPLICA = 256 * 2**20
+"""What a replica is reckoned to take at least: the runtime, and a driver that has imported its libraries."""
 
 
 class ProcessRegister(Protocol):
@@ -58,7 +60,10 @@ class LocalCompute:
         self._numbers = itertools.count(1)
 
     def capacity(self) -> Capacity:
-        return Capacity(cpus=float(os.cpu_count() or 1), memory_bytes=psutil.virtual_memory().total)
+        memory = psutil.virtual_memory().total
+        return Capacity(
+            cpus=float(os.cpu_count() or 1), memory_bytes=memory, replicas=max(4, memory // _BYTES_OF_A_REPLICA)
+        )
 
     def open(self, service_id: str, port: int | None) -> int:
         bound = _bind(self._host, port) if port is not None else self._bind_any()

@@ -109,7 +109,7 @@ def test_the_end_of_the_supervisor(folder: Callable[..., Path], spawn: Callable[
     call_in_background(replica.url, "20")
     wait_busy(replica, until)
     began = time.monotonic()
-    replica.control.shutdown(2)
+    replica.hang_up()
     replica.process.wait(30)
     assert time.monotonic() - began < 15
     assert "the supervisor is gone" in replica.log
@@ -120,7 +120,7 @@ def test_the_end_of_the_supervisor_while_loading(
 ) -> None:
     replica = spawn(folder("import time\nprint('loading')\ntime.sleep(60)\ndef run(body): pass\n"))
     until(lambda: "loading" in replica.log)
-    replica.control.shutdown(2)
+    replica.hang_up()
     replica.process.wait(30)
 
 

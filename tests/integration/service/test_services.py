@@ -149,8 +149,15 @@ class TestLifecycle:
 
     def test_a_reservation_that_cannot_be_met(self, api: Any, write_driver: Callable[..., Path], name: str) -> None:
         image = api.image(write_driver(ECHO))
-        refused = api.create(image["id"], name, containerResourceReservation={"memory": "9999Ti"})
-        assert (refused.status_code, refused.json()["code"]) == (409, "ReservationNotMet")
+        for settings, path in (
+            ({"containerResourceReservation": {"memory": "9999Ti"}}, "$.containerResourceReservation.memory"),
+            ({"containerResourceReservation": {"cpu": "9999"}}, "$.containerResourceReservation.cpu"),
+            ({"numReplicas": 10**6}, "$.numReplicas"),
+            ({"autoScaler": {"autoscaleEnabled": True, "minReplicas": 10**6}}, "$.autoScaler.minReplicas"),
+        ):
+            refused = api.create(image["id"], name, **settings)
+            assert (refused.status_code, refused.json()["code"]) == (409, "CapacityExceeded")
+            assert path in refused.json()["message"]
         refused = api.create(image["id"], name, dataCollection={"eventHubEnabled": True})
         assert refused.status_code == 409
         assert "$.dataCollection.eventHubEnabled" in refused.json()["message"]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from mlmgmt_nb.service.reconciler import (
     LINGER_SECONDS,
+    STARTING_AT_ONCE,
     Action,
     Close,
     Crashes,
@@ -43,6 +44,14 @@ def test_a_new_service_gets_its_socket_before_its_replicas() -> None:
     assert step([desired], [], {}, 0) == [Open("s")]
     opened = msgspec.structs.replace(desired, is_open=True)
     assert step([opened], [], {}, 0) == [Start("s", "new"), Start("s", "new")]
+
+
+def test_not_too_many_start_at_once() -> None:
+    desired = Desired(service_id="s", target="new", target_replicas=100)
+    first = step([desired], [], {}, 0)
+    assert first == [Start("s", "new")] * STARTING_AT_ONCE
+    starting = [replica(number, "new", STARTING) for number in range(STARTING_AT_ONCE - 1)]
+    assert step([desired], starting, {}, 0) == [Start("s", "new")]
 
 
 def test_it_succeeds_when_all_are_ready() -> None:

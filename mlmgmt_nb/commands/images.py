@@ -1,0 +1,100 @@
+"""Commands: images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlmgmt_nb.client import Poller
+from mlmgmt_nb.commands.grammar import Command, Flag
+from mlmgmt_nb.commands.manifests import APPLICATION, make_manifest
+from mlmgmt_nb.commands.session import Session
+from mlmgmt_nb.commands.values import Text
+from mlmgmt_nb.contract import Image
+
+__all__ = ["COMMANDS", "build"]
+
+_ID = Flag("-i --image-id", "id of the image", required=True, completes="image")
+
+
+def build(
+    session: Session, arguments: Any, name: str, manifest_id: str | None, description: str | None
+) -> Poller[Image]:
+    """Starts the build of an image from a manifest, which is made first when there is none."""
+    workspace = session.workspace
+    manifest = manifest_id and workspace.manifests.get(manifest_id)
+    manifest = manifest or make_manifest(session, arguments, name, description)
+    compute = arguments.compute_resource_id or session.setting("compute") or "local"
+    return workspace.images.create(name, manifest, compute_resource_id=compute, description=description)
+
+
+def _create(session: Session, arguments: Any) -> Any:
+    return build(session, arguments, arguments.image_name, arguments.manifest_id, arguments.image_description)
+
+
+def _show(session: Session, arguments: Any) -> Any:
+    return session.workspace.images.get(arguments.image_id)
+
+
+def _list(session: Session, arguments: Any) -> Any:
+    return session.workspace.images.list(manifest_id=arguments.manifest_id, manifest_name=arguments.manifest_name)
+
+
+def _usage(session: Session, arguments: Any) -> Any:
+    image = session.workspace.images.get(arguments.image_id)
+    lines = [
+        f"image     {image.name} version {image.version} ({image.creation_state})",
+        f"location  {image.image_location}",
+    ]
+    lines.append(f"service   {session.prog} service create -n {image.name} --image-id {image.id}")
+    return Text("\n".join(lines))
+
+
+def _log(session: Session, arguments: Any) -> Any:
+    return Text(session.workspace.images.build_log(arguments.image_id, tail=arguments.tail).text)
+
+
+COMMANDS = (
+    Command(
+        ("image", "create"),
+        "Build an image, from a manifest or from a driver and models",
+        "mlmgmt image create -n iris --manifest-id iris",
+        _create,
+        (
+            Flag("-n --image-name", "name of the image", required=True),
+            Flag("--manifest-id", "id or name of its manifest", completes="manifest"),
+            *APPLICATION,
+            Flag("--image-description", "free text"),
+            Flag("--image-type", "kind of image", choices=("Docker",), default="Docker"),
+            Flag("--compute-resource-id", "compute to build it for"),
+        ),
+        ("images_create",),
+        waits=True,
+    ),
+    Command(
+        ("image", "show"),
+        "Show an image",
+        "mlmgmt image show -i ID",
+        _show,
+        (_ID,),
+        ("images_get",),
+    ),
+    Command(
+        ("image", "list"),
+        "List images, newest first",
+        "mlmgmt image list --manifest-name iris",
+        _list,
+        (
+            Flag("--manifest-id", "images of this manifest", completes="manifest-id"),
+            Flag("--manifest-name", "images of manifests of this name", completes="manifest"),
+        ),
+        ("images_list",),
+    ),
+    Command(("image", "usage"), "Tell what an image is and how to run it", "mlmgmt image usage -i ID", _usage, (_ID,)),
+    Command(
+        ("image", "log"),
+        "Show the log of an image's build",
+        "mlmgmt image log -i ID --tail 20",
+        _log,
+        (_ID, Flag("--tail", "only so many lines at the end", "integer", metavar="LINES")),
+    ),
+)

@@ -1,0 +1,121 @@
+"""Commands: manifests. The flags and steps that lead to a manifest are shared with images and services."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mlmgmt_nb.client import Application
+from mlmgmt_nb.commands.grammar import Command, Flag
+from mlmgmt_nb.commands.session import Session
+from mlmgmt_nb.contract import Manifest
+from mlmgmt_nb.errors import UsageError
+
+__all__ = ["APPLICATION", "COMMANDS", "make_manifest", "step"]
+
+T = TypeVar("T")
+
+APPLICATION = (
+    Flag("-f --driver", "the driver, such as score.py", completes="path", metavar="FILE"),
+    Flag("-r --runtime", "runtime of the driver", choices=("python", "spark-py"), default="python"),
+    Flag("-i --model-id", "id or name of a registered model; may be given again", "many", completes="model"),
+    Flag("-m --model-file", "model to register first; may be given again", "many", completes="path", metavar="PATH"),
+    Flag("-s --schema-file", "schema file of the driver", completes="path", metavar="FILE"),
+    Flag("-c --conda-file", "conda environment file", completes="path", metavar="FILE"),
+    Flag(
+        "-p --requirements", "pip requirements file, or a list of its lines", "value", completes="path", metavar="FILE"
+    ),
+    Flag("-d --dependency", "file or folder beside the driver; may be given again", "many", completes="path"),
+)
+"""Flags that say what a manifest is made of."""
+
+
+def step(session: Session, name: str, call: Callable[[], T]) -> T:
+    """Does one step of several, and reports how long it took."""
+    started = time.perf_counter()
+    result = call()
+    if session.report:
+        session.report(name, time.perf_counter() - started)
+    return result
+
+
+def make_manifest(session: Session, arguments: Any, name: str, description: str | None) -> Manifest:
+    """Registers the models that the flags name, then the manifest.
+
+    Raises:
+        UsageError: the driver is missing, or a file cannot be read. Nothing was sent.
+    """
+    if arguments.driver is None:
+        raise UsageError("--driver is missing", field="driver", fix="Give the driver with -f, such as `-f score.py`.")
+    application = Application(
+        driver=arguments.driver,
+        schema=arguments.schema_file,
+        requirements=arguments.requirements,
+        conda=arguments.conda_file,
+        dependencies=arguments.dependency or (),
+        runtime=arguments.runtime,
+    )
+    application.check()
+    workspace = session.workspace
+
+    def registered() -> list[str]:
+        found = [workspace.models.get(model) for model in arguments.model_id or ()]
+        made = [workspace.models.register(source) for source in arguments.model_file or ()]
+        return [model.id or "" for model in (*found, *made)]
+
+    model_ids = step(session, "model", registered)
+    return step(
+        session,
+        "manifest",
+        lambda: workspace.manifests.create(name, application, model_ids=model_ids, description=description),
+    )
+
+
+def _create(session: Session, arguments: Any) -> Any:
+    default = Path(arguments.driver).stem if isinstance(arguments.driver, str) else None
+    return make_manifest(session, arguments, arguments.manifest_name or default or "", arguments.manifest_description)
+
+
+def _show(session: Session, arguments: Any) -> Any:
+    return session.workspace.manifests.get(arguments.manifest_id)
+
+
+def _list(session: Session, arguments: Any) -> Any:
+    return session.workspace.manifests.list(model_id=arguments.model_id, manifest_name=arguments.manifest_name)
+
+
+COMMANDS = (
+    Command(
+        ("manifest", "create"),
+        "Register a manifest: which models run with which driver, files and runtime",
+        "mlmgmt manifest create --manifest-name iris -f score.py -r python -i iris",
+        _create,
+        (
+            Flag("-n --manifest-name", "name of the manifest (default: that of the driver)"),
+            *APPLICATION,
+            Flag("--manifest-description", "free text"),
+        ),
+        ("manifests_register",),
+    ),
+    Command(
+        ("manifest", "show"),
+        "Show a manifest: by its id, or the latest version of a name",
+        "mlmgmt manifest show -i iris",
+        _show,
+        (Flag("-i --manifest-id", "id or name of the manifest", required=True, completes="manifest"),),
+        ("manifests_get",),
+    ),
+    Command(
+        ("manifest", "list"),
+        "List manifests, newest first",
+        "mlmgmt manifest list -n iris",
+        _list,
+        (
+            Flag("-n --manifest-name", "manifests of this name", completes="manifest"),
+            Flag("-m --model-id", "manifests with this model", completes="model-id"),
+        ),
+        ("manifests_list",),
+    ),
+)

@@ -1,0 +1,89 @@
+"""Commands: models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlmgmt_nb.commands.grammar import Command, Flag
+from mlmgmt_nb.commands.session import Session
+from mlmgmt_nb.errors import NotFoundError
+
+__all__ = ["COMMANDS"]
+
+
+def _register(session: Session, arguments: Any) -> Any:
+    models = session.workspace.models
+    if arguments.if_exists == "reuse" and arguments.name:
+        try:
+            return models.get(arguments.name)
+        except NotFoundError:
+            pass  # it is the first of this name
+    return models.register(
+        arguments.model,
+        arguments.name,
+        tags=arguments.tag,
+        description=arguments.description,
+        mime_type=arguments.mime_type,
+        unpack=arguments.unpack,
+    )
+
+
+def _show(session: Session, arguments: Any) -> Any:
+    models = session.workspace.models
+    if arguments.tag is None:
+        return models.get(arguments.model)
+    tagged = [model for model in models.list(tag=arguments.tag) if arguments.model in (model.id, model.name)]
+    if not tagged:
+        raise NotFoundError(
+            f"no model {arguments.model!r} has the tag {arguments.tag!r}",
+            status_code=404,
+            code="NotFound",
+            fix="`model list --tag` gives the models with a tag.",
+        )
+    return max(tagged, key=lambda model: model.version or 0)
+
+
+def _list(session: Session, arguments: Any) -> Any:
+    return session.workspace.models.list(name=arguments.name, tag=arguments.tag)
+
+
+COMMANDS = (
+    Command(
+        ("model", "register"),
+        "Register a model: a file or folder, which is uploaded, or a URL",
+        "mlmgmt model register --model model.pkl --name iris --tag prod",
+        _register,
+        (
+            Flag("-m --model", "file, folder or URL of the model", required=True, completes="path", metavar="PATH"),
+            Flag("-n --name", "name of the model (default: that of the file)"),
+            Flag("-t --tag", "a tag; may be given again", "many"),
+            Flag("-d --description", "free text"),
+            Flag("--mime-type", "media type of the content (default: by the name)"),
+            Flag("--unpack", "whether it is an archive that the build unpacks", "yes-no"),
+            Flag("--if-exists", "what to do with a name in use", choices=("update", "reuse"), default="update"),
+        ),
+        ("models_register",),
+    ),
+    Command(
+        ("model", "show"),
+        "Show a model: by its id, or the latest version of a name",
+        "mlmgmt model show -m iris",
+        _show,
+        (
+            Flag("-m --model", "id or name of the model", required=True, completes="model"),
+            Flag("-t --tag", "the latest version with this tag"),
+        ),
+        ("models_get",),
+    ),
+    Command(
+        ("model", "list"),
+        "List models, newest first",
+        "mlmgmt model list --tag prod",
+        _list,
+        (
+            Flag("-t --tag", "models with this tag"),
+            Flag("-n --name", "models of this name", completes="model"),
+        ),
+        ("models_list",),
+    ),
+)

@@ -1,0 +1,64 @@
+"""Commands: deployments and operations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlmgmt_nb.commands.grammar import Command, Flag
+from mlmgmt_nb.commands.session import Session
+
+__all__ = ["COMMANDS"]
+
+
+def _deployments(session: Session, arguments: Any) -> Any:
+    return session.workspace.deployments.list(service=arguments.service)
+
+
+def _deployment(session: Session, arguments: Any) -> Any:
+    return session.workspace.deployments.get(arguments.deployment_id)
+
+
+def _operation(session: Session, arguments: Any) -> Any:
+    return session.workspace.operations.get(arguments.operation_id)
+
+
+def _watch(session: Session, arguments: Any) -> Any:
+    session.workspace.operations.get(arguments.operation_id)  # an unknown id is told at once
+    return session.workspace.operations.poller(arguments.operation_id)
+
+
+COMMANDS = (
+    Command(
+        ("deployment", "list"),
+        "List what ran under the name of a service, newest first",
+        "mlmgmt deployment list -n iris",
+        _deployments,
+        (Flag("-i -n --id --name --service", "id or name of the service", completes="service"),),
+        ("deployments_list",),
+    ),
+    Command(
+        ("deployment", "show"),
+        "Show a deployment",
+        "mlmgmt deployment show -i ID",
+        _deployment,
+        (Flag("-i --deployment-id", "id of the deployment", required=True, completes="deployment"),),
+        ("deployments_get",),
+    ),
+    Command(
+        ("operation", "show"),
+        "Show how far an operation is",
+        "mlmgmt operation show -i ID",
+        _operation,
+        (Flag("-i --operation-id", "id of the operation", required=True, completes="operation"),),
+        ("operations_get",),
+    ),
+    Command(
+        ("operation", "watch"),
+        "Wait for an operation that goes on, and show it",
+        "mlmgmt operation watch ID",
+        _watch,
+        (Flag("operation_id", "id of the operation", required=True, completes="operation"),),
+        ("operations_get",),
+        waits=True,
+    ),
+)

@@ -1,0 +1,151 @@
+"""Values as text: tables for people; JSON, TSV and CSV for programs; and JMESPath queries on them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from mlmgmt_nb.client import Pager
+from mlmgmt_nb.commands.values import Keys, Settings, Usage
+from mlmgmt_nb.contract import AsyncOperationStatus, Deployment, Image, Manifest, Model, ServiceResponse
+from mlmgmt_nb.errors import UsageError
+
+__all__ = ["formatted", "plain", "queried"]
+
+COLUMNS: Mapping[type, Sequence[str]] = {
+    Model: ("id", "name", "version", "createdAt", "tags", "description"),
+    Manifest: ("id", "name", "version", "createdTime", "driverProgram", "description"),
+    Image: ("id", "name", "version", "creationState", "createdTime"),
+    ServiceResponse: ("id", "name", "state", "scoringUri", "updatedAt"),
+    Deployment: ("id", "serviceName", "status", "imageId", "createdAt", "expiredAt"),
+    AsyncOperationStatus: ("id", "operationType", "state", "createdTime", "endTime"),
+}
+"""What a table of resources shows, by their names in the API."""
+
+_WIDEST = 80
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it: dicts with the API's names, lists, texts and numbers. Keys stay masked unless shown."""
+    if isinstance(value, Pager):
+        return [msgspec.to_builtins(item) for item in value]
+    if isinstance(value, Keys):
+        return value.visible()
+    if isinstance(value, Settings):
+        return [dict(row) for row in value.rows]
+    if isinstance(value, Usage):
+        return {
+            "scoringUri": value.scoring_uri,
+            "swaggerUri": value.swagger_uri,
+            "headers": value.headers,
+            "sample": value.sample,
+        }
+    if isinstance(value, msgspec.Struct):
+        return msgspec.to_builtins(value)
+    return str(value) if isinstance(value, str) else value
+
+
+def queried(value: Any, query: str) -> Any:
+    """What a JMESPath query finds in a value.
+
+    Raises:
+        UsageError: the query is none.
+    """
+    import jmespath  # only who asks needs it
+    import jmespath.exceptions
+
+    try:
+        return jmespath.search(query, plain(value))
+    except jmespath.exceptions.JMESPathError as error:
+        raise UsageError(f"--query: {error}", field="query", fix="See jmespath.org for the language.") from error
+
+
+def formatted(value: Any, output: str, query: str | None = None) -> str:
+    """A value as the text that a shell prints, without a last line break.
+
+    Args:
+        value: what a command gave, or what a query found.
+        output: `table`, `json`, `tsv` or `csv`.
+        query: a JMESPath query to ask first.
+    """
+    columns: Sequence[str] = ()
+    if query:
+        value = queried(value, query)
+    elif isinstance(value, Usage) and output == "table":
+        return str(value)
+    elif isinstance(value, Pager):
+        items = list(value)
+        columns = COLUMNS.get(type(items[0]), ()) if items else ()
+        value = [msgspec.to_builtins(item) for item in items]
+    value = plain(value)
+    if output == "json":
+        return json.dumps(value, indent=2, ensure_ascii=False)
+    if output == "csv":
+        return _csv(value)
+    return _tsv(value) if output == "tsv" else _table(value, columns)
+
+
+def _table(value: Any, columns: Sequence[str]) -> str:
+    if isinstance(value, str):
+        return value.rstrip("\n")
+    if isinstance(value, dict) and value:
+        width = max(len(name) for name in value)
+        return "\n".join(f"{name:<{width}}  {_cell(item)}" for name, item in value.items())
+    if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
+        names = list(columns) or _names(value)
+        rows = [[_short(_cell(row.get(name))) for name in names] for row in value]
+        widths = [max(len(name), *(len(row[i]) for row in rows)) for i, name in enumerate(names)]
+        lines = [names, ["-" * width for width in widths], *rows]
+        return "\n".join("  ".join(f"{c:<{w}}" for c, w in zip(line, widths, strict=True)).rstrip() for line in lines)
+    return "" if value == [] else json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def _tsv(value: Any) -> str:
+    rows = value if isinstance(value, list) else [value]
+    return "\n".join("\t".join(_escaped(_cell(cell)) for cell in _cells(row)) for row in rows)
+
+
+def _csv(value: Any) -> str:
+    rows = value if isinstance(value, list) else [value]
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    if rows and all(isinstance(row, dict) for row in rows):
+        names = _names(rows)
+        writer.writerow(names)
+        writer.writerows([_cell(row.get(name)) for name in names] for row in rows)
+    else:
+        writer.writerows([_cell(cell) for cell in _cells(row)] for row in rows)
+    return out.getvalue().rstrip("\n")
+
+
+def _names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(name for row in rows for name in row))
+
+
+def _cells(row: Any) -> list[Any]:
+    if isinstance(row, dict):
+        return list(row.values())
+    return row if isinstance(row, list) else [row]
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return ", ".join(value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _WIDEST else text[: _WIDEST - 1] + "…"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n")

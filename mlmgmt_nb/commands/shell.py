@@ -1,0 +1,90 @@
+"""The shell's door: runs a command line, and writes what it gives."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import TextIO
+
+from mlmgmt_nb.client import Poller
+from mlmgmt_nb.commands.config import Config
+from mlmgmt_nb.commands.grammar import Help
+from mlmgmt_nb.commands.output import formatted
+from mlmgmt_nb.commands.session import Outcome, Session
+from mlmgmt_nb.commands.table import COMMANDS
+from mlmgmt_nb.commands.values import Keys, LogStream
+from mlmgmt_nb.errors import MlmgmtError, OperationTimeout, UsageError
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str], stdout: TextIO | None = None, stderr: TextIO | None = None) -> int:
+    """Runs a command line.
+
+    Args:
+        argv: the words and flags after the program's name.
+        stdout, stderr: where results and messages go; the process's own when None.
+
+    Returns:
+        the exit code: 0; 1 after an error, which is on `stderr`; 2 for a wrong command line; 130 after Ctrl-C.
+    """
+    out, err = stdout or sys.stdout, stderr or sys.stderr
+
+    def report(step: str, seconds: float) -> None:
+        err.write(f"{step}: {seconds:.2f} s\n")
+        err.flush()
+
+    session = Session(COMMANDS, config=Config(), report=report)
+    try:
+        outcome = session.execute(argv)
+        _write(session, outcome, out, err)
+    except MlmgmtError as error:
+        if "--debug" in argv:
+            traceback.print_exception(error, file=err)
+        err.write(f"mlmgmt: {error}\n")
+        return 2 if isinstance(error, UsageError) else 1
+    except BrokenPipeError:  # such as `mlmgmt model list | head`
+        sys.stdout = None  # type: ignore[assignment] # nothing is left to flush at the end
+        return 0
+    except KeyboardInterrupt:
+        err.write("\n")
+        return 130
+    finally:
+        session.close()
+    return 0
+
+
+def _write(session: Session, outcome: Outcome, out: TextIO, err: TextIO) -> None:
+    value, arguments = outcome.value, outcome.arguments
+    if isinstance(value, Help):
+        out.write(value.rstrip() + "\n")
+        return
+    if isinstance(value, LogStream):
+        for part in value:
+            out.write(part)
+            out.flush()
+    if isinstance(value, Poller):
+        value = _awaited(session, value, arguments, err)
+    text = formatted(value, session.setting("output") or "table", arguments.query)
+    if isinstance(value, Keys) and value.shown:
+        err.write("These keys open the service: keep them out of files and logs.\n")
+    if text:
+        out.write(text + "\n")
+    out.flush()
+
+
+def _awaited(session: Session, poller: Poller[object], arguments: object, err: TextIO) -> object:
+    """The resource, when the operation has ended; the operation with `--no-wait`."""
+    resume = f"{session.prog} operation watch {poller.operation_id}"
+    if getattr(arguments, "no_wait", None):
+        err.write(f"It goes on; `{resume}` waits for it.\n")
+        return session.workspace.operations.get(poller.operation_id)
+    try:
+        return poller.result(getattr(arguments, "timeout", None))
+    except KeyboardInterrupt:
+        err.write(f"\nIt goes on; `{resume}` waits for it.")
+        raise
+    except OperationTimeout as error:
+        error.fix = f"It goes on; `{resume}` waits for it."
+        raise

@@ -1,0 +1,18 @@
+"""The table of all commands."""
+
+from __future__ import annotations
+
+from mlmgmt_nb.commands import accounts, images, manifests, models, others, services
+from mlmgmt_nb.commands.grammar import Command
+
+__all__ = ["COMMANDS"]
+
+COMMANDS: tuple[Command, ...] = (
+    *models.COMMANDS,
+    *manifests.COMMANDS,
+    *images.COMMANDS,
+    *services.COMMANDS,
+    *others.COMMANDS,
+    *accounts.COMMANDS,
+)
+"""All commands, in the order in which help shows them."""

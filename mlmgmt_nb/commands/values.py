@@ -1,0 +1,149 @@
+"""Values that commands give besides the API's own resources."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from mlmgmt_nb.client import LogPart
+
+__all__ = ["Keys", "LogStream", "Settings", "Text", "Usage"]
+
+_FOLLOW_SECONDS = 0.5
+
+
+class Text(str):
+    """Text that is shown as it is, such as a log."""
+
+    __slots__ = ()
+
+
+class LogStream:
+    """A log that is followed: iterating gives its parts as they are written, without end.
+
+    Args:
+        read: reads the log from an offset on.
+        first: the part to begin with.
+        line: keeps the lines that are shown; all when None.
+    """
+
+    def __init__(
+        self, read: Callable[[int], LogPart], first: LogPart, line: Callable[[str], bool] | None = None
+    ) -> None:
+        self._read = read
+        self._first = first
+        self._line = line
+        self._stopped = threading.Event()
+
+    def __iter__(self) -> Iterator[str]:
+        part = self._first
+        while True:
+            text = chosen_lines(part.text, self._line)
+            if text:
+                yield text
+            if self._stopped.wait(_FOLLOW_SECONDS):
+                return
+            part = self._read(part.next_offset)
+
+    def stop(self) -> None:
+        """Ends the iteration."""
+        self._stopped.set()
+
+
+def chosen_lines(text: str, line: Callable[[str], bool] | None) -> str:
+    """The lines of a text that are wanted."""
+    return text if line is None else "".join(part for part in text.splitlines(keepends=True) if line(part))
+
+
+class Keys(msgspec.Struct, frozen=True, rename="camel"):
+    """The keys of a service. `repr` and displays mask them unless they were asked for with `--show`."""
+
+    primary_key: str
+    secondary_key: str
+    shown: bool = False
+
+    def visible(self) -> dict[str, str]:
+        """What a display shows."""
+        keys = {"primaryKey": self.primary_key, "secondaryKey": self.secondary_key}
+        return keys if self.shown else {name: masked(key) for name, key in keys.items()}
+
+    def __repr__(self) -> str:
+        return f"Keys(primary_key={masked(self.primary_key)!r}, secondary_key={masked(self.secondary_key)!r})"
+
+
+def masked(secret: str) -> str:
+    """The last characters of a secret, to tell one from another."""
+    return "****" + (secret[-4:] if len(secret) > 12 else "")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings with their sources, one a row."""
+
+    rows: tuple[Mapping[str, str | None], ...]
+
+
+@dataclass(frozen=True)
+class Usage:
+    """How to call a service from elsewhere. The key is not in it: it is read from MLMGMT_KEY.
+
+    Attributes:
+        name: of the service.
+        scoring_uri: where to post data.
+        swagger_uri: where the service describes itself.
+        sample: a body that the service takes.
+    """
+
+    name: str
+    scoring_uri: str
+    swagger_uri: str
+    sample: Any
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": "Bearer $MLMGMT_KEY", "Content-Type": "application/json"}
+
+    @property
+    def curl(self) -> str:
+        """A shell command that scores the sample."""
+        body = json.dumps(self.sample).replace("'", "'\\''")
+        return (
+            f"curl -X POST {self.scoring_uri} \\\n"
+            '  -H "Authorization: Bearer $MLMGMT_KEY" \\\n'
+            "  -H 'Content-Type: application/json' \\\n"
+            f"  -d '{body}'"
+        )
+
+    @property
+    def python(self) -> str:
+        """Python code that scores the sample."""
+        return (
+            "import os, requests\n\n"
+            "answer = requests.post(\n"
+            f"    {self.scoring_uri!r},\n"
+            f"    json={self.sample!r},\n"
+            '    headers={"Authorization": f"Bearer {os.environ[\'MLMGMT_KEY\']}"},\n'
+            "    timeout=60,\n"
+            ")\n"
+            "answer.raise_for_status()\n"
+            "print(answer.json())"
+        )
+
+    def __str__(self) -> str:
+        return "\n".join(
+            [
+                f"scoring URL   {self.scoring_uri}",
+                *(f"header        {name}: {value}" for name, value in self.headers.items()),
+                f"swagger       {self.swagger_uri}",
+                f"key           set MLMGMT_KEY to a key of `service keys -n {self.name} --show`",
+                "",
+                self.curl,
+                "",
+                self.python,
+            ]
+        )
