@@ -1,4 +1,4 @@
-"""The grammar of commands and what they do. `%mlmgmt`, the shell's `mlmgmt`, completion and help come from one table."""
+"""The grammar of commands and what they do. Magic, shell, completion and help come from one table."""
 
 from mlmgmt_nb.commands.grammar import Command, Flag, Help
 from mlmgmt_nb.commands.session import Outcome, Session

@@ -30,7 +30,7 @@ def _create(session: Session, arguments: Any) -> Any:
 
 def _list(session: Session, arguments: Any) -> Any:
     used, _ = session.config.profile(arguments.profile)
-    rows = [
+    rows: list[dict[str, str | None]] = [
         {"name": name, "inUse": "*" if name == used else "", **{key: stored.get(key) for key in SETTINGS}}
         for name, stored in session.config.profiles().items()
     ]
@@ -42,10 +42,10 @@ def _use(session: Session, arguments: Any) -> Any:
     return _all_settings(session, {})
 
 
-def _show(session: Session, arguments: Any) -> Any:
+def _show(session: Session, _: Any) -> Any:
     workspace = session.workspace
     source = session.settings["base_url"].source if session.settings["base_url"].value else "the embedded service"
-    rows = [
+    rows: list[dict[str, str | None]] = [
         {"name": "account", "value": workspace.base_url.rpartition("/")[2], "source": source},
         {"name": "baseUrl", "value": workspace.base_url, "source": source},
         {"name": "profile", "value": session.settings["profile"].value, "source": session.settings["profile"].source},
@@ -58,7 +58,7 @@ def _all_settings(session: Session, given: dict[str, str | None]) -> Settings:
     return Settings(tuple({"name": s.name, "value": s.value, "source": s.source} for s in found.values()))
 
 
-def _config_show(session: Session, arguments: Any) -> Any:
+def _config_show(session: Session, _: Any) -> Any:
     rows = [{"name": s.name, "value": s.value, "source": s.source} for s in session.settings.values()]
     return Settings((*rows, {"name": "file", "value": str(session.config.path), "source": ""}))
 
@@ -81,12 +81,12 @@ def _computes(session: Session) -> list[str]:
     return sorted({session.setting("compute") or "local", "local", *(compute for compute in used if compute)})
 
 
-def _env_list(session: Session, arguments: Any) -> Any:
+def _env_list(session: Session, _: Any) -> Any:
     chosen = session.setting("compute")
     return Settings(tuple({"id": c, "inUse": "*" if c == chosen else ""} for c in _computes(session)))
 
 
-def _env_show(session: Session, arguments: Any) -> Any:
+def _env_show(session: Session, _: Any) -> Any:
     setting = session.settings["compute"]
     services = list(session.workspace.services.list(compute_resource_id=setting.value))
     row = {"id": setting.value, "source": setting.source, "services": ", ".join(s.name or "" for s in services)}

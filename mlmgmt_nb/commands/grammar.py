@@ -149,7 +149,8 @@ def _parser(command: Command, flags: Sequence[Flag], prog: str) -> _Parser:
         allow_abbrev=False,
     )
     for flag in flags:
-        options: dict[str, Any] = {"help": flag.help, "default": None}
+        about = f"{flag.help} (required)" if flag.required else flag.help
+        options: dict[str, Any] = {"help": about, "default": None}
         if flag.kind == "switch":
             options["action"] = "store_const"
             options["const"] = True

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import Any
 
 from mlmgmt_nb.commands.grammar import Command, Flag
 from mlmgmt_nb.commands.session import Session
+from mlmgmt_nb.commands.values import Text
 
 __all__ = ["COMMANDS"]
 
@@ -27,7 +29,21 @@ def _watch(session: Session, arguments: Any) -> Any:
     return session.workspace.operations.poller(arguments.operation_id)
 
 
+def _last_error(session: Session, _: Any) -> Any:
+    error = session.last_error
+    if error is None:
+        return Text("no command has failed in this session")
+    request = [f"{name}: {value}" for name in ("method", "url", "request_id") if (value := getattr(error, name, None))]
+    return Text("\n".join([*request, "".join(traceback.format_exception(error)).rstrip()]))
+
+
 COMMANDS = (
+    Command(
+        ("last-error",),
+        "Show the last error of this session: its request, the request's id and the traceback",
+        "%mlmgmt last-error",
+        _last_error,
+    ),
     Command(
         ("deployment", "list"),
         "List what ran under the name of a service, newest first",

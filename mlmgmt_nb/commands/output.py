@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from mlmgmt_nb.client import Pager
+from mlmgmt_nb.commands.drivers import Checked
 from mlmgmt_nb.commands.values import Keys, Settings, Usage
 from mlmgmt_nb.contract import AsyncOperationStatus, Deployment, Image, Manifest, Model, ServiceResponse
 from mlmgmt_nb.errors import UsageError
@@ -76,26 +77,28 @@ def formatted(value: Any, output: str, query: str | None = None) -> str:
     columns: Sequence[str] = ()
     if query:
         value = queried(value, query)
-    elif isinstance(value, Usage) and output == "table":
+    elif isinstance(value, (Usage, Checked)) and output == "table":
         return str(value)
     elif isinstance(value, Pager):
         items = list(value)
         columns = COLUMNS.get(type(items[0]), ()) if items else ()
         value = [msgspec.to_builtins(item) for item in items]
+    is_record = isinstance(value, (msgspec.Struct, Keys))
     value = plain(value)
     if output == "json":
         return json.dumps(value, indent=2, ensure_ascii=False)
     if output == "csv":
         return _csv(value)
-    return _tsv(value) if output == "tsv" else _table(value, columns)
+    return _tsv(value) if output == "tsv" else _table(value, columns, is_record=is_record)
 
 
-def _table(value: Any, columns: Sequence[str]) -> str:
+def _table(value: Any, columns: Sequence[str], *, is_record: bool) -> str:
     if isinstance(value, str):
         return value.rstrip("\n")
-    if isinstance(value, dict) and value:
-        width = max(len(name) for name in value)
-        return "\n".join(f"{name:<{width}}  {_cell(item)}" for name, item in value.items())
+    if isinstance(value, dict) and is_record:
+        known = {name: _cell(_summary(item)) for name, item in value.items() if item is not None}
+        width = max(map(len, known), default=0)
+        return "\n".join(f"{name:<{width}}  {text}" for name, text in known.items())
     if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
         names = list(columns) or _names(value)
         rows = [[_short(_cell(row.get(name))) for name in names] for row in value]
@@ -103,6 +106,13 @@ def _table(value: Any, columns: Sequence[str]) -> str:
         lines = [names, ["-" * width for width in widths], *rows]
         return "\n".join("  ".join(f"{c:<{w}}" for c, w in zip(line, widths, strict=True)).rstrip() for line in lines)
     return "" if value == [] else json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def _summary(value: Any) -> Any:
+    """A resource inside of another one by its id, an error by its message; anything else as it is."""
+    if isinstance(value, dict):
+        return value.get("id") or value.get("message") or value
+    return [_summary(item) for item in value] if isinstance(value, list) else value
 
 
 def _tsv(value: Any) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
+from mlmgmt_nb import local
 from mlmgmt_nb.client import Workspace, connect
 from mlmgmt_nb.commands.config import Config, Setting
 from mlmgmt_nb.commands.grammar import Command, Flag, Help, Token, nearest, parse_flags
@@ -54,6 +55,10 @@ class Session:
         config: the settings' file and environment.
         prog: what stands before a command when the user calls it, for messages: `mlmgmt` or `%mlmgmt`.
         report: called with the name and seconds of each step of a command that takes several.
+
+    Attributes:
+        body: the body of the cell that the command is called in, or None.
+        last_error: the error of the last command that failed, or None.
     """
 
     def __init__(
@@ -70,11 +75,14 @@ class Session:
         self.report = report
         self.settings: dict[str, Setting] = {}
         self.last_error: BaseException | None = None
+        self.body: str | None = None
         self._workspace: tuple[tuple[str | None, str | None], Workspace] | None = None
 
     @property
     def workspace(self) -> Workspace:
         """The workspace of the present settings; connects when it is first used, and when they change."""
+        if not self.settings:
+            self.settings = self.config.settings({})
         base_url, home = self.setting("base_url"), self.setting("home")
         if self._workspace is None or self._workspace[0] != (base_url, home):
             self.close()
@@ -87,6 +95,12 @@ class Session:
     def connected(self) -> Workspace | None:
         """The workspace, if there is one already."""
         return self._workspace[1] if self._workspace else None
+
+    def reachable(self) -> Workspace | None:
+        """The workspace if it can be had at once: nothing is started. For completion."""
+        if self._workspace is None and not self.setting("base_url") and local.find(self.setting("home")) is None:
+            return None
+        return self.workspace
 
     def setting(self, name: str) -> str | None:
         """The value of a setting for the command that runs."""

@@ -45,7 +45,7 @@ def main(argv: Sequence[str], stdout: TextIO | None = None, stderr: TextIO | Non
         err.write(f"mlmgmt: {error}\n")
         return 2 if isinstance(error, UsageError) else 1
     except BrokenPipeError:  # such as `mlmgmt model list | head`
-        sys.stdout = None  # type: ignore[assignment] # nothing is left to flush at the end
+        sys.stdout = None
         return 0
     except KeyboardInterrupt:
         err.write("\n")

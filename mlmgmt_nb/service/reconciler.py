@@ -43,9 +43,15 @@ LINGER_SECONDS = 3.0
 
 
 class ReplicaState(StrEnum):
+    """starting -> ready -> draining (answers what it has accepted) -> ending (answers nothing more)."""
+
     STARTING = "starting"
     READY = "ready"
     DRAINING = "draining"
+    ENDING = "ending"
+
+
+_LIVE = frozenset({ReplicaState.STARTING, ReplicaState.READY})
 
 
 class Replica(msgspec.Struct, frozen=True, kw_only=True):
@@ -176,7 +182,7 @@ def _service(
 ) -> Iterator[Action]:
     overdue = [replica for replica in replicas if _overdue(replica, service, now)]
     yield from (Kill(service.service_id, r.id, hung=r.state is ReplicaState.STARTING) for r in overdue)
-    live = [r for r in replicas if r.state is not ReplicaState.DRAINING and r not in overdue]
+    live = [r for r in replicas if r.state in _LIVE and r not in overdue]
     wanted = service.target or service.serving
 
     if service.deleting or wanted is None:
@@ -208,7 +214,7 @@ def _overdue(replica: Replica, service: Desired, now: float) -> bool:
     if replica.state is ReplicaState.STARTING:
         return age > service.start_timeout
     # A second more than it was given, so that its own, more exact clock comes first.
-    return replica.state is ReplicaState.DRAINING and age > service.drain_timeout + 1
+    return replica.state not in _LIVE and age > service.drain_timeout + 1
 
 
 def _keep(

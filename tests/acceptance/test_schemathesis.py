@@ -130,13 +130,17 @@ def _real_body(body: dict[str, Any], seed: Seed) -> dict[str, Any]:
         "manifestId": seed.ids["manifest"],
         "computeResourceId": "local",
         "modelIds": [seed.ids["model"]],
-        "numReplicas": (body.get("numReplicas") or 0) % 2,
+        "numReplicas": 0,
     }
     changes = {name: value for name, value in real.items() if body.get(name) is not None}
     if "driverProgram" in body:
         changes["assets"] = [*body["assets"], {"id": body["driverProgram"]}]
-    if body.get("computeResource"):
+    if "computeResource" in body:
+        scaler = body.get("autoScaler") or {}
         changes["computeResource"] = {"id": "local"}
+        changes["numReplicas"] = None if scaler.get("autoscaleEnabled") else 0
+    if body.get("autoScaler"):
+        changes["autoScaler"] = {**body["autoScaler"], "minReplicas": 0, "maxReplicas": 1}
     return changes
 
 
@@ -181,6 +185,11 @@ def _no_such_asset(refused: Refused) -> bool:
     return refused.path == "$.driverProgram" and refused.value not in [asset.get("id") for asset in body["assets"]]
 
 
+def _fixed_number_while_autoscaled(refused: Refused) -> bool:
+    """`numReplicas` in an update while the stored autoscaler is on, which the document cannot express."""
+    return refused.path == "$.numReplicas" and refused.case.method == "PUT"
+
+
 ALLOWED: tuple[Callable[[Refused], bool], ...] = (
     _empty,
     _unknown_api_version,
@@ -188,6 +197,7 @@ ALLOWED: tuple[Callable[[Refused], bool], ...] = (
     _too_large,
     _unreadable_url,
     _no_such_asset,
+    _fixed_number_while_autoscaled,
 )
 
 

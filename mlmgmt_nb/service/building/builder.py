@@ -17,7 +17,7 @@ from sqlalchemy import Row, select, update
 
 from mlmgmt_nb.contract import ErrorResponse, Manifest, Model
 from mlmgmt_nb.service import schema
-from mlmgmt_nb.service.building.context import Context
+from mlmgmt_nb.service.building.context import Context, compile_runtime
 from mlmgmt_nb.service.building.environments import Environments, pip_requirements, runtime_requirements
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.fetch import Fetcher
@@ -81,6 +81,8 @@ class Builder:
             db.execute(update(operations).where(*left).values(state="NotStarted"))
 
     def _work(self) -> None:
+        # Now rather than in the first build, which somebody waits for.
+        compile_runtime()
         while not self._stopping:
             row = self._claim()
             if row is not None:

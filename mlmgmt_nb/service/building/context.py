@@ -8,6 +8,7 @@ runtime/            the scoring runtime, as it was when the image was built
 
 from __future__ import annotations
 
+import compileall
 import shutil
 import sys
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.fetch import Fetcher, file_name, unpack
 from mlmgmt_nb.service.logs import Log
 
-__all__ = ["SCHEMA_ASSET", "Context"]
+__all__ = ["SCHEMA_ASSET", "Context", "compile_runtime"]
 
 SCHEMA_ASSET = "schema"
 """Id of the asset that is the schema of the driver's inputs."""
@@ -42,6 +43,14 @@ HEALTHCHECK --start-period=300s CMD \\
     ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:{port}/', timeout=2)"]
 CMD ["python", "-m", "mlmgmt_nb.scoring", "--app", "/app", "--host", "0.0.0.0", "--port", "{port}"]
 """
+
+
+_PACKAGE = Path(mlmgmt_nb.__file__).parent
+
+
+def compile_runtime() -> None:
+    """Makes the byte code of the scoring runtime, unless it is there; otherwise each image's first replica would."""
+    compileall.compile_dir(_PACKAGE / "scoring", quiet=2)
 
 
 class Context:
@@ -121,11 +130,11 @@ class Context:
         (self.folder / "requirements.txt").write_text(requirements)
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
         (self.folder / "Dockerfile").write_text(_DOCKERFILE.format(version=version, port=SCORING_PORT))
-        package = Path(mlmgmt_nb.__file__).parent
-        runtime = self.folder / "runtime" / package.name
+        runtime = self.folder / "runtime" / _PACKAGE.name
         runtime.mkdir(parents=True)
-        shutil.copy(package / "__init__.py", runtime)
-        shutil.copytree(package / "scoring", runtime / "scoring", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy2(_PACKAGE / "__init__.py", runtime)
+        # With its byte code, which goes by the times of the sources.
+        shutil.copytree(_PACKAGE / "scoring", runtime / "scoring")
 
     def _write_json(self, name: str, content: object) -> None:
         path = self.app / name

@@ -119,6 +119,7 @@ class ReplicaProcess:
                 data = _read(key.fd)
                 if not data:
                     selector.unregister(key.fileobj)
+                    self._closed(is_control=key.fd != output)
                 elif key.fd == output:
                     self.launch.log.append(data)
                 else:
@@ -131,6 +132,12 @@ class ReplicaProcess:
                 _kill_group(self.pid)
             if deadline is not None and time.monotonic() > deadline:
                 return
+
+    def _closed(self, *, is_control: bool) -> None:
+        """A replica that has been drained closes its control socket, some time before its process has ended."""
+        if is_control and self.state is ReplicaState.DRAINING:
+            self.state = ReplicaState.ENDING
+            self._on_change(self)
 
     def _hear(self, line: bytes) -> None:
         message = msgspec.json.decode(line, type=dict[str, Any])
@@ -149,7 +156,7 @@ class ReplicaProcess:
         self._on_change(self)
 
     def _explain(self, code: int) -> Exit | None:
-        if self.state is ReplicaState.DRAINING:
+        if self.state in {ReplicaState.DRAINING, ReplicaState.ENDING}:
             return None
         permanent = False
         if self._failure is not None:

@@ -1,0 +1,146 @@
+"""What may stand next in a command: words, flags, their values, files, and names that the server knows."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from mlmgmt_nb.client import Workspace
+from mlmgmt_nb.commands.config import SETTINGS
+from mlmgmt_nb.commands.grammar import Command, Flag, flags_by_name
+from mlmgmt_nb.commands.session import NOISE, Session
+from mlmgmt_nb.errors import MlmgmtError
+
+__all__ = ["Completer", "Completion"]
+
+_FRESH_SECONDS = 5.0
+_PATIENCE_SECONDS = 0.25
+_MOST_NAMES = 200
+
+
+class Completion(NamedTuple):
+    """What the text ends with, and what it may become."""
+
+    fragment: str
+    candidates: list[str]
+
+
+def _unique(names: Iterator[str | None]) -> list[str]:
+    return list(dict.fromkeys(name for name in names if name))
+
+
+_NAMES: Mapping[str, Callable[[Workspace], list[str]]] = {
+    "model": lambda ws: _unique(model.name for model in islice(ws.models.list(count=_MOST_NAMES), _MOST_NAMES)),
+    "model-id": lambda ws: _unique(model.id for model in islice(ws.models.list(count=_MOST_NAMES), _MOST_NAMES)),
+    "manifest": lambda ws: _unique(item.name for item in islice(ws.manifests.list(count=_MOST_NAMES), _MOST_NAMES)),
+    "manifest-id": lambda ws: _unique(item.id for item in islice(ws.manifests.list(count=_MOST_NAMES), _MOST_NAMES)),
+    "image": lambda ws: _unique(image.id for image in islice(ws.images.list(count=_MOST_NAMES), _MOST_NAMES)),
+    "service": lambda ws: _unique(item.name for item in islice(ws.services.list(count=_MOST_NAMES), _MOST_NAMES)),
+    "deployment": lambda ws: _unique(item.id for item in islice(ws.deployments.list(), _MOST_NAMES)),
+}
+
+
+class Completer:
+    """Completes commands of a session. Never waits long: a thread asks the server, and what it knows is kept for seconds.
+
+    Args:
+        session: the session.
+        patience: most seconds to wait for the server.
+    """
+
+    def __init__(self, session: Session, patience: float = _PATIENCE_SECONDS) -> None:
+        self._session = session
+        self._patience = patience
+        self._kept: dict[str, tuple[float, list[str]]] = {}
+        self._fetching: dict[str, threading.Thread] = {}
+        self.operations: list[str] = []
+
+    def complete(self, text: str) -> Completion:
+        """What may follow.
+
+        Args:
+            text: what comes after `mlmgmt`, up to the cursor.
+        """
+        *before, fragment = text.split(" ")
+        words = [word for word in before if word]
+        candidates = [candidate for candidate in self._candidates(words, fragment) if candidate.startswith(fragment)]
+        return Completion(fragment, candidates)
+
+    def _candidates(self, words: list[str], fragment: str) -> list[str]:
+        command = self._command(words)
+        if command is None:
+            return self._next_words([word for word in words if word not in NOISE])
+        flags = [*command.flags, *self._session.common(command)]
+        flag = flags_by_name(flags).get(words[-1])
+        if flag is not None and flag.kind != "switch":
+            return self._values(flag, fragment)
+        if fragment.startswith("-"):
+            used = {name for word in words if word.startswith("-") for name in self._aliases(word, flags)}
+            return [name for flag in flags for name in flag.names.split() if name.startswith("--") and name not in used]
+        positional = next((flag for flag in command.flags if flag.is_positional), None)
+        return self._values(positional, fragment) if positional and not words[-1].startswith("-") else []
+
+    def _aliases(self, word: str, flags: list[Flag]) -> list[str]:
+        return next((f.names.split() for f in flags if word in f.names.split() and f.kind != "many"), [])
+
+    def _command(self, words: list[str]) -> Command | None:
+        spoken = tuple(word for word in words if word not in NOISE)
+        lengths = range(len(spoken), 0, -1)
+        return next((c for length in lengths if (c := self._session.commands.get(spoken[:length]))), None)
+
+    def _next_words(self, words: list[str]) -> list[str]:
+        place = len(words)
+        known = [command for command in self._session.commands if list(command[:place]) == words]
+        return list(dict.fromkeys(command[place] for command in known if len(command) > place))
+
+    def _values(self, flag: Flag, fragment: str) -> list[str]:
+        if flag.choices:
+            return list(flag.choices)
+        if flag.kind == "yes-no":
+            return ["true", "false"]
+        if flag.completes == "path":
+            return _paths(fragment)
+        if flag.completes == "setting":
+            return list(SETTINGS)
+        if flag.completes == "profile":
+            return list(self._session.config.profiles())
+        if flag.completes == "operation":
+            return self.operations
+        return self._names(flag.completes) if flag.completes in _NAMES else []
+
+    def _names(self, kind: str) -> list[str]:
+        kept = self._kept.get(kind)
+        if kept is None or time.monotonic() - kept[0] > _FRESH_SECONDS:
+            thread = self._fetching.get(kind)
+            if thread is None or not thread.is_alive():
+                thread = threading.Thread(target=self._fetch, args=(kind,), name="mlmgmt-completer", daemon=True)
+                self._fetching[kind] = thread
+                thread.start()
+            thread.join(self._patience)
+        return self._kept.get(kind, (0.0, []))[1]
+
+    def _fetch(self, kind: str) -> None:
+        try:
+            workspace = self._session.reachable()
+            names = _NAMES[kind](workspace) if workspace is not None else []
+        except MlmgmtError:
+            return  # offline: what is kept is all there is to offer
+        self._kept[kind] = (time.monotonic(), names)
+
+
+def _paths(fragment: str) -> list[str]:
+    """Files and folders that the fragment may become; a folder ends in `/`."""
+    head, slash, tail = fragment.rpartition("/")
+    folder = Path(head + slash).expanduser() if slash else Path()
+    try:
+        found = sorted(folder.iterdir())
+    except OSError:
+        return []
+    names = [f"{head}{slash}{path.name}{'/' if path.is_dir() else ''}" for path in found]
+    return [
+        name for name, path in zip(names, found, strict=True) if tail.startswith(".") or not path.name.startswith(".")
+    ]

@@ -1,0 +1,224 @@
+"""Commands: drivers, written from a cell and tried in the runtime that will serve them."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+import requests
+
+from mlmgmt_nb.commands.grammar import Command, Flag
+from mlmgmt_nb.commands.session import Session
+from mlmgmt_nb.errors import UsageError
+
+__all__ = ["COMMANDS", "Checked"]
+
+_LOAD_SECONDS = 60.0
+_URL = re.compile(r"http://\S+/score\s*$", re.MULTILINE)
+
+
+class Checked(msgspec.Struct, frozen=True, rename="camel"):
+    """A driver that was checked.
+
+    Attributes:
+        driver: its file.
+        arguments: of its `run`.
+        has_init: whether it has `init`.
+        sample: the sample that it ran on, as JSON, or None.
+        result: what `run` gave for it.
+        seconds: how long loading it and the run took.
+    """
+
+    driver: str
+    arguments: list[str]
+    has_init: bool
+    sample: Any = None
+    result: Any = None
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        lines = [f"{self.driver}: run({', '.join(self.arguments)}), {'' if self.has_init else 'no '}init"]
+        lines.append(f"loaded and checked in {self.seconds:.2f} s")
+        if self.sample is not None:
+            lines.append(f"run on {json.dumps(self.sample)[:200]}")
+            lines.append(f"gave   {json.dumps(self.result)[:200]}")
+        return "\n".join(lines)
+
+
+def _driver(session: Session, arguments: Any) -> Checked:
+    path = Path(arguments.file).expanduser()
+    written = session.body is not None
+    source = session.body if session.body is not None else _read(path, "file")
+    functions = _functions(source, path, written=written)
+    if written:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(source, encoding="utf-8")
+    sample = None if arguments.check is None else _sample(arguments.check)
+    started = time.perf_counter()
+    sample, result = _try(path, arguments.schema, sample, float(arguments.timeout), written=written)
+    seconds = time.perf_counter() - started
+    return Checked(str(path), functions["run"], "init" in functions, sample, result, seconds)
+
+
+def _read(path: Path, field: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{field}: {path} cannot be read: {error}", field=field, fix="Check the path.") from error
+
+
+def _sample(given: Any) -> Any:
+    """The sample: a Python value, or the file that has it as JSON."""
+    if not isinstance(given, (str, os.PathLike)):
+        return given
+    try:
+        return json.loads(_read(Path(given).expanduser(), "check"))
+    except json.JSONDecodeError as error:
+        raise UsageError(f"check: {given} is no JSON: {error}", field="check", fix="Correct the sample.") from error
+
+
+def _functions(source: str, path: Path, *, written: bool) -> dict[str, list[str]]:
+    """The functions at the top of the driver, with their arguments.
+
+    Raises:
+        UsageError: it does not compile, or has no `run`.
+    """
+    try:
+        tree = ast.parse(source, str(path))
+    except SyntaxError as error:
+        line = _line(source, error.lineno or 1, path, written=written)
+        raise UsageError(f"{line}: {error.msg}", field="driver", fix="Correct that line.") from error
+    found = {
+        node.name: [argument.arg for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+        for node in tree.body
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+    }
+    assigned = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
+    if "run" not in found and "run" not in assigned:
+        raise UsageError(
+            f"{path.name} has no function `run`",
+            field="driver",
+            fix="Write `def run(body): ...`: it gets each request's body and returns the answer.",
+        )
+    return {"run": [], **found}
+
+
+def _line(source: str, number: int, path: Path, *, written: bool) -> str:
+    """Names a line of the driver; that of the cell too, whose first line is the magic."""
+    lines = source.splitlines()
+    text = lines[number - 1].strip() if 0 < number <= len(lines) else ""
+    cell = f" (line {number + 1} of the cell)" if written else ""
+    return f"{path.name}, line {number}{cell}: `{text}`"
+
+
+def _try(path: Path, schema: str | None, sample: Any, timeout: float, *, written: bool) -> tuple[Any, Any]:
+    """Loads the driver in a process of its own, as a service would, and scores the sample, or its schema's own."""
+    command = [sys.executable, "-m", "mlmgmt_nb.scoring", "--app", str(path.parent.absolute()), "--driver", path.name]
+    command += ["--schema", str(Path(schema).absolute())] if schema else []
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(
+            [*command, "--port", "0", "--timeout", str(timeout)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env={**os.environ, "PYTHONPATH": _python_path()},
+        )
+        try:
+            url = _await(process, log, path, written=written)
+            sample = _schema_sample(url) if sample is None else sample
+            return sample, None if sample is None else _score(url, sample, timeout, log, path, written=written)
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _python_path() -> str:
+    """Where this package is, for a process that may start in another folder."""
+    ours = str(Path(__file__).parents[2])
+    return os.pathsep.join([ours, *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
+def _await(process: subprocess.Popen[bytes], log: IO[str], path: Path, *, written: bool) -> str:
+    """Waits until the driver is loaded; returns its scoring URL."""
+    deadline = time.monotonic() + _LOAD_SECONDS
+    while time.monotonic() < deadline:
+        ended = process.poll() is not None
+        text = _text(log)
+        if ended:
+            raise _failure(text, path, "the driver does not load", written=written)
+        found = _URL.search(text)
+        if found and _is_ready(found[0].strip()):
+            return found[0].strip()
+        time.sleep(0.02)
+    raise UsageError(f"{path.name} was not loaded after {_LOAD_SECONDS:g} s", field="driver", fix="Make init() faster.")
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        return requests.get(_origin(url), timeout=1.0).ok
+    except requests.RequestException:
+        return False
+
+
+def _origin(url: str) -> str:
+    return "/".join(url.split("/")[:3]) + "/"
+
+
+def _schema_sample(url: str) -> Any:
+    swagger = requests.get(url.rpartition("/")[0] + "/swagger.json", timeout=5.0).json()
+    given = swagger["definitions"]["ServiceInput"]
+    return given["example"] if given.get("properties") else None
+
+
+def _score(url: str, sample: Any, timeout: float, log: IO[str], path: Path, *, written: bool) -> Any:
+    answer = requests.post(url, json=sample, timeout=timeout + 5.0)
+    body = answer.json()
+    if answer.ok:
+        return body
+    if body.get("code") == "DriverError":
+        raise _failure(_text(log), path, str(body.get("message")), written=written)
+    raise UsageError(f"the sample was refused: {body.get('message')}", field="check", fix="Correct the sample.")
+
+
+def _failure(log: str, path: Path, summary: str, *, written: bool) -> UsageError:
+    """The error for a driver that raised, at its own line."""
+    lines = [line for line in log.splitlines() if line.strip()]
+    numbers = re.findall(rf'File ".*{re.escape(path.name)}", line (\d+)', log)
+    raised = [line for line in lines if re.match(r"[\w.]+(Error|Exception|Interrupt|Exit)\b", line)]
+    what = raised[-1] if raised and summary == "the driver does not load" else summary
+    if not numbers:
+        return UsageError(f"{path.name}: {what}", field="driver", fix="Correct the driver.")
+    where = _line(_read(path, "file"), int(numbers[-1]), path, written=written)
+    return UsageError(f"{where}: {what}", field="driver", fix="Correct that line.")
+
+
+def _text(log: IO[str]) -> str:
+    log.seek(0)
+    return log.read()
+
+
+COMMANDS = (
+    Command(
+        ("driver",),
+        "Check a driver: that it compiles, has `run`, loads and runs on a sample; writes the cell to its file",
+        "mlmgmt driver score.py --check sample.json",
+        _driver,
+        (
+            Flag("file", "the driver", required=True, completes="path"),
+            Flag("--check", "JSON file with a sample, or a Python value", "value", completes="path", metavar="FILE"),
+            Flag(
+                "-s --schema", "schema file (default: service_schema.json beside it)", completes="path", metavar="FILE"
+            ),
+            Flag("--timeout", "most seconds for the sample", "integer", default=60, metavar="SECONDS"),
+        ),
+    ),
+)

@@ -1,0 +1,137 @@
+"""The decorators of `inference-schema`: types of `run`'s arguments, told by samples beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from mlmgmt_nb.scoring.schema.file import ServiceSchema, type_of_sample
+from mlmgmt_nb.scoring.schema.nested import LooseArrayType, LooseFrameType, NestedType
+from mlmgmt_nb.scoring.schema.plain import PlainType
+from mlmgmt_nb.scoring.schema.types import ArgumentType, DataTypes, SchemaError
+
+__all__ = [
+    "SCHEMA_MARK",
+    "AbstractParameterType",
+    "NumpyParameterType",
+    "PandasParameterType",
+    "StandardPythonParameterType",
+    "input_schema",
+    "output_schema",
+]
+
+SCHEMA_MARK = "__mlmgmt_schema__"
+OPTIONAL_MARK = "__mlmgmt_optional__"
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+class AbstractParameterType:
+    """A type made of a sample; `schema` reads requests of it."""
+
+    schema: ArgumentType
+
+    def __init__(self, sample_input: Any) -> None:
+        self.sample_input = sample_input
+
+
+class NumpyParameterType(AbstractParameterType):
+    """An array.
+
+    Args:
+        sample_input: a sample.
+        enforce_column_type: refuse elements of another type.
+        enforce_shape: refuse other sizes than the sample's, the first apart.
+    """
+
+    def __init__(self, sample_input: Any, enforce_column_type: bool = True, enforce_shape: bool = True) -> None:  # noqa: FBT001, FBT002
+        super().__init__(sample_input)
+        strict = type_of_sample(DataTypes.NUMPY, sample_input)
+        self.schema = strict if enforce_column_type and enforce_shape else LooseArrayType(strict, enforce_column_type)
+
+
+class PandasParameterType(AbstractParameterType):
+    """A DataFrame.
+
+    Args:
+        sample_input: a sample.
+        enforce_column_type: refuse values of another type.
+        enforce_shape: refuse other columns than the sample's.
+        apply_column_names: give the sample's names to the columns by position.
+        orient: how requests write it: `records` or `split`.
+    """
+
+    def __init__(
+        self,
+        sample_input: Any,
+        enforce_column_type: bool = True,  # noqa: FBT001, FBT002 - the signature of the original
+        enforce_shape: bool = True,  # noqa: FBT001, FBT002
+        apply_column_names: bool = False,  # noqa: FBT001, FBT002
+        orient: str = "records",
+    ) -> None:
+        super().__init__(sample_input)
+        if orient not in ("records", "split"):
+            raise SchemaError(f"orient {orient!r} is not supported: use 'records' or 'split'")
+        strict = type_of_sample(DataTypes.PANDAS, sample_input)
+        plain = enforce_column_type and enforce_shape and not apply_column_names and orient == "records"
+        enforced = enforce_column_type and enforce_shape
+        self.schema = strict if plain else LooseFrameType(strict, orient, enforced, apply_column_names)
+
+
+class StandardPythonParameterType(AbstractParameterType):
+    """A plain value, or a dict or list that holds further parameter types."""
+
+    def __init__(self, sample_input: Any) -> None:
+        super().__init__(sample_input)
+        self.schema = _plain_or_nested(sample_input)
+
+
+def _plain_or_nested(sample: Any) -> ArgumentType:
+    if isinstance(sample, AbstractParameterType):
+        return sample.schema
+    if isinstance(sample, dict) and any(isinstance(item, AbstractParameterType) for item in sample.values()):
+        return NestedType({name: _plain_or_nested(item) for name, item in sample.items()})
+    if isinstance(sample, (list, tuple)) and any(isinstance(item, AbstractParameterType) for item in sample):
+        return NestedType(_plain_or_nested(sample[0]))
+    return PlainType.from_sample(sample)
+
+
+def input_schema(
+    param_name: str,
+    param_type: AbstractParameterType,
+    convert_to_provided_type: bool = True,  # noqa: FBT001, FBT002 - the signature of the original
+    optional: bool = False,  # noqa: FBT001, FBT002
+) -> Callable[[_Function], _Function]:
+    """Tells the type of an argument of `run`.
+
+    Args:
+        param_name: the argument.
+        param_type: its type.
+        convert_to_provided_type: False hands the JSON value to `run` as it is.
+        optional: a request may leave it out.
+    """
+    argument = param_type.schema if convert_to_provided_type else PlainType("any", param_type.schema.example)
+
+    def mark(run: _Function) -> _Function:
+        schema = _schema_of(run)
+        # decorators are applied from the last argument to the first
+        setattr(run, SCHEMA_MARK, ServiceSchema({param_name: argument, **schema.input}, schema.output))
+        if optional:
+            setattr(run, OPTIONAL_MARK, getattr(run, OPTIONAL_MARK, frozenset()) | {param_name})
+        return run
+
+    return mark
+
+
+def output_schema(output_type: AbstractParameterType) -> Callable[[_Function], _Function]:
+    """Tells the type of what `run` returns."""
+
+    def mark(run: _Function) -> _Function:
+        setattr(run, SCHEMA_MARK, ServiceSchema(_schema_of(run).input, {"output": output_type.schema}))
+        return run
+
+    return mark
+
+
+def _schema_of(run: Callable[..., Any]) -> ServiceSchema:
+    schema: ServiceSchema = getattr(run, SCHEMA_MARK, ServiceSchema())
+    return schema

@@ -1,0 +1,98 @@
+"""Functions of `azureml.api.schema` and `azureml.api.realtime` that the drivers wrapped by 2017's client call."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mlmgmt_nb.scoring.arguments import read_arguments
+from mlmgmt_nb.scoring.compat.exceptions import BadRequestException
+from mlmgmt_nb.scoring.errors import RequestError
+from mlmgmt_nb.scoring.schema.file import ServiceSchema, load_schema, save_schema
+from mlmgmt_nb.scoring.schema.pickled import read_internal
+from mlmgmt_nb.scoring.schema.samples import SampleDefinition
+from mlmgmt_nb.scoring.schema.types import ArgumentType
+from mlmgmt_nb.scoring.swagger import service_swagger
+
+__all__ = [
+    "deserialize",
+    "generate_service_swagger",
+    "load_service_schema",
+    "parse_service_input",
+    "save_service_schema",
+    "serialize",
+]
+
+
+def load_service_schema(filename: str) -> ServiceSchema:
+    """Reads a schema file.
+
+    Raises:
+        SchemaError: it cannot be read.
+    """
+    return load_schema(filename)
+
+
+def save_service_schema(
+    file_path: str,
+    input_schema_sample: Mapping[str, SampleDefinition] | None = None,
+    output_schema_sample: Mapping[str, SampleDefinition] | None = None,
+) -> None:
+    """Writes a schema file of samples."""
+    samples = [
+        {name: sample.schema for name, sample in (part or {}).items()}
+        for part in (input_schema_sample, output_schema_sample)
+    ]
+    save_schema(ServiceSchema(*samples), file_path)
+
+
+def parse_service_input(http_body: str, service_input_schema: Mapping[str, ArgumentType]) -> dict[str, Any]:
+    """The arguments of `run` from the text of a request; the caller's `run` may have defaults for missing ones.
+
+    Raises:
+        BadRequestException: names what is wrong.
+    """
+    try:
+        return read_arguments(http_body.encode(), service_input_schema, frozenset(service_input_schema))
+    except RequestError as error:
+        raise BadRequestException(error.message) from None
+
+
+def generate_service_swagger(
+    service_name: str,
+    service_schema_file_path: str | None = None,
+    service_version: str = "1.0",
+    service_path_prefix: str = "",
+) -> dict[str, Any]:
+    """The description of a service, as Swagger 2.0."""
+    schema = load_schema(service_schema_file_path) if service_schema_file_path else None
+    swagger = service_swagger(service_name, schema)
+    swagger["info"]["version"] = service_version
+    prefix = service_path_prefix.rstrip("/")
+    if prefix:
+        swagger["basePath"] = prefix if prefix.startswith("/") else f"/{prefix}"
+        swagger["paths"] = {"/" + path.rsplit("/", 1)[-1]: item for path, item in swagger["paths"].items()}
+    return swagger
+
+
+def serialize(value: Any) -> str:
+    """A schema object as 2017 wrote it: Base64 of its pickle."""
+    import base64
+
+    return base64.b64encode(pickle.dumps(value)).decode()
+
+
+def deserialize(text: str) -> Any:
+    """The attributes of a pickled schema object.
+
+    Raises:
+        SchemaError: the text is something else.
+    """
+    _, attributes = read_internal(text)
+    return msgspec.defstruct("InternalSchema", list(attributes))(*attributes.values())
+
+
