@@ -45,7 +45,7 @@ _NAMES: Mapping[str, Callable[[Workspace], list[str]]] = {
 
 
 class Completer:
-    """Completes commands of a session. Never waits long: a thread asks the server, and what it knows is kept for seconds.
+    """Completes commands of a session. Never waits long: a thread asks the server; answers are kept for seconds.
 
     Args:
         session: the session.

@@ -174,7 +174,8 @@ class Session:
             )
         group = words[:1] if any(known[:1] == tuple(words[:1]) for known in self.commands) else []
         names = [" ".join(known) for known in self.commands if list(known[: len(group)]) == group]
-        hint = nearest(text, names) or nearest(text, sorted({known[0] for known in self.commands}))
+        groups = sorted({known[0] for known in self.commands})
+        hint = (nearest(text, groups) if len(words) == 1 else "") or nearest(text, names) or nearest(words[0], groups)
         return UsageError(
             f"there is no command `{self.prog} {text}`.{hint}", fix=f"`{' '.join([self.prog, *group])} -h` lists them."
         )

@@ -61,16 +61,19 @@ def chosen_lines(text: str, line: Callable[[str], bool] | None) -> str:
 
 
 class Keys(msgspec.Struct, frozen=True, rename="camel"):
-    """The keys of a service. `repr` and displays mask them unless they were asked for with `--show`."""
+    """The keys of a service. `repr` and displays mask them; what `--show` prints is the only exception."""
 
     primary_key: str
     secondary_key: str
     shown: bool = False
 
     def visible(self) -> dict[str, str]:
-        """What a display shows."""
-        keys = {"primaryKey": self.primary_key, "secondaryKey": self.secondary_key}
-        return keys if self.shown else {name: masked(key) for name, key in keys.items()}
+        """The keys as they were asked for: as they are, or masked."""
+        return {"primaryKey": self.primary_key, "secondaryKey": self.secondary_key} if self.shown else self.masked()
+
+    def masked(self) -> dict[str, str]:
+        """The keys, each by its end."""
+        return {"primaryKey": masked(self.primary_key), "secondaryKey": masked(self.secondary_key)}
 
     def __repr__(self) -> str:
         return f"Keys(primary_key={masked(self.primary_key)!r}, secondary_key={masked(self.secondary_key)!r})"

@@ -77,8 +77,6 @@ class App:
         extensions: further handlers, by path pattern after the account and method; `{id}` stands for a resource, a
             final `*` for any number of segments.
         token: the bearer token that every request must carry.
-        hosts: the values of `Host` (without port) that the service answers to; others are refused, so that a web page
-            in the user's browser cannot reach it by a name of its own.
     """
 
     def __init__(
@@ -87,14 +85,12 @@ class App:
         handlers: Mapping[str, Handler],
         extensions: Mapping[tuple[str, ...], Mapping[str, Handler]],
         token: str,
-        hosts: frozenset[str],
     ) -> None:
         self._backend = backend
         self._routes = _routes(handlers)
         for pattern, methods in extensions.items():
             self._routes.setdefault(pattern, {}).update({method: (None, h) for method, h in methods.items()})
         self._token = token.encode()
-        self._hosts = hosts
         self._threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="request")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -147,9 +143,11 @@ class App:
 
     def _admit(self, request: Request) -> None:
         """Refuses foreign hosts and origins, and whoever has not the token."""
+        if "host" not in request.headers:
+            raise bad_field("Host", "this header is missing.", "Missing")
         for header in ("host", "origin"):
             value = request.headers.get(header)
-            if value is not None and _host_name(value) not in self._hosts:
+            if value is not None and not self._backend.settings.answers_to(_host_name(value)):
                 raise Problem(403, "ForeignHost", f"Requests with the {header} {value!r} are not answered here.")
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         # Both are compared in full, so that the time taken tells nothing about the token.

@@ -6,6 +6,7 @@ and touches nothing. Rules:
 - a rolling replacement has the new replica ready before an old one is retired, and at most one more than wanted;
 - a deployment that is being rolled out and does not load is given up: what served before goes on serving;
 - a replica that dies is replaced, later and later when it keeps dying;
+- whoever asks a service that has no replica is told so, unless one is about to be there;
 - a service that is to go is drained, then closed.
 """
 
@@ -25,6 +26,7 @@ __all__ = [
     "Fail",
     "Kill",
     "Open",
+    "Refuse",
     "Replica",
     "ReplicaState",
     "Start",
@@ -73,6 +75,7 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
         target: the deployment that is being rolled out, or None.
         replicas: how many replicas there should be of the serving deployment, and `target_replicas` of the other.
         is_open: whether it has its socket.
+        sleeps: whether a request wakes it when it has no replicas.
     """
 
     service_id: str
@@ -83,6 +86,7 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
     start_timeout: float = 300.0
     drain_timeout: float = 30.0
     is_open: bool = True
+    sleeps: bool = False
     deleting: bool = False
 
 
@@ -134,6 +138,12 @@ class Fail(Action, frozen=True):
     """The rollout is given up."""
 
     code: str
+    message: str
+
+
+class Refuse(Action, frozen=True):
+    """There is no replica and none will be soon: answer whoever waits at the socket, rather than letting them wait."""
+
     message: str
 
 
@@ -189,12 +199,16 @@ def _service(
         yield from (Drain(service.service_id, r.id) for r in live)
         if service.deleting and not replicas:
             yield Close(service.service_id)
+        elif not service.deleting and service.is_open and not live:
+            yield Refuse(service.service_id, "No deployment of this service has succeeded.")
         return
     if not service.is_open:
         yield Open(service.service_id)
         return
     if service.target is None:
         yield from _keep(service.service_id, wanted, service.replicas, live, crashes, now)
+        if service.replicas == 0 and not service.sleeps:
+            yield Refuse(service.service_id, "This service has been scaled to no replicas.")
         return
 
     died = crashes.get(service.target)
@@ -226,6 +240,10 @@ def _keep(
     yield from (Drain(service_id, r.id) for r in _expendable(mine)[: max(0, len(mine) - count)])
     if _may_start(deployment_id, crashes, now):
         yield from [Start(service_id, deployment_id)] * (count - len(mine))
+    elif not live:
+        yield Refuse(
+            service_id, f"The replicas of this service keep ending; the last: {crashes[deployment_id].message}"
+        )
 
 
 def _roll(

@@ -42,7 +42,7 @@ def serve(settings: Settings, on_ready: Callable[[str], None] = lambda _: None) 
         origin = settings.public_url or f"http://{f'[{host}]' if ':' in host else host}:{port}"
         base_url = f"{origin}/api/subscriptions/local/resourceGroups/local/accounts/{quote(settings.account, safe='')}"
         backend = Backend(settings, home)
-        app = App(backend, HANDLERS, EXTENSIONS, home.token(), settings.hosts)
+        app = App(backend, HANDLERS, EXTENSIONS, home.token())
         backend.start()
         # uvicorn raises the signals that ended it again, for these handlers: there is still something to tidy up.
         for name in (signal.SIGTERM, signal.SIGINT):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
+import socket
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -20,6 +23,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         port: the port of the API; None for the last one, or any free one.
         account: name of the account that `baseUrl` of `mlmgmt status` shows; others can be used beside it.
         public_url: origin under which clients reach the service, when it is not the one that they name in `Host`.
+            A service beyond loopback answers to the name in it, to IP addresses and to the machine's own name.
         url_schemes: schemes of URLs from which models and assets are read when an image is built.
         service_ports: ports for scoring services, first and last.
         start_timeout: seconds that a driver's `init()` may take.
@@ -36,7 +40,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     start_timeout: float = 300.0
     drain_timeout: float = 30.0
 
-    @property
-    def hosts(self) -> frozenset[str]:
-        """The values of `Host`, without port, that requests may have."""
-        return LOOPBACK | {self.host} if self.host in LOOPBACK else frozenset({self.host}) | LOOPBACK
+    def answers_to(self, host: str) -> bool:
+        """Whether requests may name this host (in lower case, without port) in `Host` and `Origin`.
+
+        A page in the user's browser can make a name of its own point here, but not an address: addresses are safe.
+        """
+        if host in LOOPBACK or host == self.host:
+            return True
+        if self.host in LOOPBACK:
+            return False
+        names = {socket.gethostname().lower(), socket.getfqdn().lower(), urlsplit(self.public_url or "").hostname}
+        return host in names or _is_address(host)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

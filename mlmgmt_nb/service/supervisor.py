@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -111,14 +111,18 @@ class Supervisor:
         for ended in self.compute.exits():
             self._note_crash(ended, rows, moment)
         for row in rows.values():
+            self._begin(row)
             self._autoscale(row, moment)
         desired = [self._desired(row) for row in rows.values()]
         actions = r.step(desired, self.compute.replicas(), self._crashes, moment)
         for action in actions:
             self._act(action, rows.get(action.service_id))
         self._report(rows, moment)
-        asleep = any(row.scale == 0 for row in rows.values())
-        return 0.0 if _repeat(actions) else 0.1 if asleep else 1.0
+        if any(isinstance(action, r.Succeed | r.Fail) for action in actions):
+            return 0.0
+        # Nobody tells us of a connection that waits at a socket.
+        listens = any(row.scale == 0 for row in rows.values()) or any(isinstance(a, r.Refuse) for a in actions)
+        return 0.1 if listens else 1.0
 
     # --- looking -------------------------------------------------------------------------------------------------
 
@@ -148,6 +152,7 @@ class Supervisor:
             start_timeout=self._settings.start_timeout,
             drain_timeout=self._settings.drain_timeout,
             is_open=self.compute.is_open(row.id),
+            sleeps=scaling(row.serving_spec) is not None,
             deleting=row.deleting,
         )
 
@@ -188,6 +193,19 @@ class Supervisor:
             self._log(row.id).line(f"[mlmgmt] autoscaler: {row.scale} -> {after.replicas} replicas")
             self._wake.set()
 
+    def _begin(self, row: Row[Any]) -> None:
+        """Says that the work on a service has begun."""
+        if row.target_id is None or row.state != "NotStarted":
+            return
+        operations = schema.operations
+        with self._store.writing() as db:
+            db.execute(
+                update(operations)
+                .where(operations.c.resource_id == row.id, operations.c.end_time.is_(None))
+                .values(state="Running")
+            )
+            db.execute(update(schema.services).where(schema.services.c.id == row.id).values(state="Running"))
+
     # --- acting --------------------------------------------------------------------------------------------------
 
     def _act(self, action: r.Action, row: Row[Any] | None) -> None:
@@ -199,7 +217,9 @@ class Supervisor:
             case r.Open() if row is not None:
                 self._open(row)
             case r.Start() if row is not None:
-                self.compute.start(self._launch(row, action.deployment_id))
+                self._start(row, action.deployment_id)
+            case r.Refuse():
+                self.compute.refuse(action.service_id, action.message)
             case r.Succeed() if row is not None:
                 self._succeed(row)
             case r.Fail() if row is not None:
@@ -217,16 +237,22 @@ class Supervisor:
             elif row.error is None or row.error.message != message:
                 self._set(row.id, error=ErrorResponse(code="PortTaken", message=message))
             return
-        self._set(row.id, port=port, **({"state": "Running"} if row.target_id is not None else {}))
-        if row.target_id is not None:
-            operations = schema.operations
-            with self._store.writing() as db:
-                db.execute(
-                    update(operations)
-                    .where(operations.c.resource_id == row.id, operations.c.end_time.is_(None))
-                    .values(state="Running")
-                )
+        self._set(row.id, port=port)
         self._wake.set()
+
+    def _start(self, row: Row[Any], deployment_id: str) -> None:
+        launch = self._launch(row, deployment_id)
+        try:
+            self.compute.start(launch)
+        except OSError as error:
+            # Its files are gone, perhaps, or the machine can bear no more processes. The other services go on.
+            message = f"A replica cannot be started: {error}"
+            launch.log.line(f"[mlmgmt] {message}")
+            failed = Exit(
+                service_id=row.id, deployment_id=deployment_id, code="StartFailed", message=message, permanent=False
+            )
+            self._note_crash(failed, {row.id: row}, self._clock())
+            self._wake.set()
 
     def _launch(self, row: Row[Any], deployment_id: str) -> Launch:
         spec: ServiceCreateRequest = row.target_spec if deployment_id == row.target_id else row.serving_spec
@@ -320,10 +346,6 @@ class Supervisor:
 
     def _log(self, service_id: str) -> Log:
         return self._logs.setdefault(service_id, service_log(self._home, service_id))
-
-
-def _repeat(actions: Sequence[r.Action]) -> bool:
-    return any(isinstance(action, r.Succeed | r.Fail) for action in actions)
 
 
 def _count(row: Row[Any], spec: ServiceCreateRequest) -> int:

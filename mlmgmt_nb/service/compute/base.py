@@ -98,6 +98,10 @@ class Compute(Protocol):
         """Whether a request waits at the socket of a service that has no replica."""
         ...
 
+    def refuse(self, service_id: str, message: str) -> None:
+        """Answers 503 to the requests that wait at the socket of a service that has no replica."""
+        ...
+
     def close(self, service_id: str) -> None: ...
 
     def stop(self, seconds: float) -> None:

@@ -12,12 +12,14 @@ import selectors
 import socket
 import threading
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import psutil
 
 from mlmgmt_nb.service.compute.base import Capacity, Exit, Launch, Load
+from mlmgmt_nb.service.compute.refusal import refuse
 from mlmgmt_nb.service.compute.replica import ReplicaProcess
 from mlmgmt_nb.service.reconciler import Replica, ReplicaState
 
@@ -66,17 +68,20 @@ class LocalCompute:
         )
 
     def open(self, service_id: str, port: int | None) -> int:
-        bound = _bind(self._host, port) if port is not None else self._bind_any()
+        bound = _bind(self._host, port) if port is not None else self._bind_any(service_id)
         bound.listen(_BACKLOG)
         with self._lock:
             self._sockets[service_id] = bound
         return int(bound.getsockname()[1])
 
-    def _bind_any(self) -> socket.socket:
+    def _bind_any(self, service_id: str) -> socket.socket:
+        # Begins somewhere else for each service: a port that one gave up for a while should not go to the next.
         first, last = self._ports
-        for port in range(first, last + 1):
+        count = last - first + 1
+        offset = zlib.crc32(service_id.encode())
+        for step in range(count):
             try:
-                return _bind(self._host, port)
+                return _bind(self._host, first + (offset + step) % count)
             except OSError:
                 continue
         raise OSError(f"no port from {first} to {last} is free")
@@ -132,6 +137,11 @@ class LocalCompute:
         with selectors.DefaultSelector() as selector:
             selector.register(self._sockets[service_id], selectors.EVENT_READ)
             return bool(selector.select(timeout=0))
+
+    def refuse(self, service_id: str, message: str) -> None:
+        while self.knocked(service_id):
+            connection, _ = self._sockets[service_id].accept()
+            threading.Thread(target=refuse, args=(connection, message), name="refusal", daemon=True).start()
 
     def close(self, service_id: str) -> None:
         with self._lock:

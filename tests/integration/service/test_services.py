@@ -240,6 +240,19 @@ class TestUpdate:
         off = {"autoScaler": {"autoscaleEnabled": False}, "numReplicas": 0}
         assert api.operation(api.request("PUT", url, json=off))["state"] == "Succeeded"
         eventually(lambda: not replicas(api, service), what="the end of all replicas")
+        refused = api.score(service, "1")
+        assert (refused.status_code, refused.json()["code"]) == (503, "NoReplicas")
+        assert refused.headers["retry-after"]
+
+    def test_asleep_until_a_request_comes(self, api: Any, write_driver: Callable[..., Path], name: str) -> None:
+        service = api.service(api.image(write_driver(ECHO))["id"], name)
+        asleep = {"autoScaler": {"autoscaleEnabled": True, "minReplicas": 0, "maxReplicas": 2}}
+        url = f"/services/{service['id']}"
+        assert api.operation(api.request("PUT", url, json=asleep))["state"] == "Succeeded"
+        eventually(lambda: api.get(url)["numReplicas"] == 0, timeout=90, what="falling asleep")
+        eventually(lambda: not replicas(api, service), what="the end of the replica")
+        assert api.score(service, "1").status_code == 200
+        assert api.get(url)["numReplicas"] == 1
 
 
 class TestKeys:

@@ -54,7 +54,7 @@ def test_a_request_wakes_a_service_that_sleeps() -> None:
 @given(
     minimum=st.integers(0, 5),
     more=st.integers(0, 5),
-    target=st.floats(0, 1),
+    target=st.integers(0, 100).map(lambda percent: percent / 100),
     loads=st.lists(st.integers(0, 500), min_size=1, max_size=50),
 )
 def test_never_past_the_bounds(minimum: int, more: int, target: float, loads: list[int]) -> None:

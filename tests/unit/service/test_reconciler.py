@@ -20,6 +20,7 @@ from mlmgmt_nb.service.reconciler import (
     Fail,
     Kill,
     Open,
+    Refuse,
     Replica,
     ReplicaState,
     Start,
@@ -80,7 +81,8 @@ def test_a_driver_that_does_not_load_is_given_up_at_once_and_another_death_after
 
 def test_one_that_keeps_dying_is_started_later_and_later() -> None:
     desired = Desired(service_id="s", serving="new", replicas=1)
-    assert step([desired], [], crashes(5, last=10.0), 10 + backoff(5) - 0.1) == []
+    early = step([desired], [], crashes(5, last=10.0), 10 + backoff(5) - 0.1)
+    assert [type(action) for action in early] == [Refuse]
     assert step([desired], [], crashes(5, last=10.0), 10 + backoff(5)) == [Start("s", "new")]
     assert [backoff(n) for n in (0, 1, 2, 3, 4, 20, 10_000)] == [0, 0, 1, 2, 4, 60, 60]
 
@@ -92,8 +94,18 @@ def test_one_that_does_not_start_in_time_is_killed_as_hung() -> None:
 
 def test_one_that_does_not_drain_in_time_is_killed() -> None:
     desired = Desired(service_id="s", serving="old", replicas=0, drain_timeout=5)
-    assert step([desired], [replica(1, "old", DRAINING)], {}, 5.5) == []
-    assert step([desired], [replica(1, "old", DRAINING)], {}, 7) == [Kill("s", "1")]
+    refusal = Refuse("s", "This service has been scaled to no replicas.")
+    assert step([desired], [replica(1, "old", DRAINING)], {}, 5.5) == [refusal]
+    assert step([desired], [replica(1, "old", DRAINING)], {}, 7) == [Kill("s", "1"), refusal]
+
+
+def test_who_asks_a_service_without_replicas_is_told_so_unless_it_only_sleeps() -> None:
+    none_wanted = Desired(service_id="s", serving="old", replicas=0)
+    assert [type(action) for action in step([none_wanted], [], {}, 0)] == [Refuse]
+    assert step([msgspec.structs.replace(none_wanted, sleeps=True)], [], {}, 0) == []
+    failed = Desired(service_id="s")
+    assert [type(action) for action in step([failed], [], {}, 0)] == [Refuse]
+    assert step([msgspec.structs.replace(failed, is_open=False)], [], {}, 0) == []
 
 
 def test_fewer_replicas_take_the_idle_ones_away() -> None:

@@ -1,0 +1,154 @@
+"""Runs the lines of the magics: values of the notebook in, values and displays out."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from mlmgmt_nb.client import Pager, Poller
+from mlmgmt_nb.commands import COMMANDS, Command, Help, Outcome, Session
+from mlmgmt_nb.commands.completion import Completer
+from mlmgmt_nb.commands.output import formatted, queried
+from mlmgmt_nb.commands.values import Keys, LogStream, Text
+from mlmgmt_nb.errors import MlmgmtError, UsageError
+from mlmgmt_nb.notebook.progress import Progress
+from mlmgmt_nb.notebook.tokens import read_line
+
+__all__ = ["Door"]
+
+_WARNING = "These keys open the service, and they are saved with this notebook's output: clear it before you share it."
+
+
+class Door:
+    """What `%mlmgmt` does.
+
+    Args:
+        shell: the IPython.
+    """
+
+    def __init__(self, shell: Any) -> None:
+        self._shell = shell
+        self.session = Session(COMMANDS, prog="%mlmgmt", report=_report)
+        self._completer = Completer(self.session)
+
+    def run(self, line: str, body: str | None) -> Any:
+        """Runs a line; `body` is the rest of the cell for `%%mlmgmt`.
+
+        Raises:
+            MlmgmtError: whatever goes wrong; shown in a few lines, without a traceback unless `--debug` is there.
+        """
+        try:
+            read = read_line(line, self._shell.ev)
+            self.session.body = None
+            tokens = read.tokens if body is None else self._with_body(read.tokens, body)
+            value = self._presented(self.session.execute(tokens))
+        except MlmgmtError as error:
+            self.session.last_error = error
+            if "--debug" not in line.split():
+                _shorten(error)
+            raise
+        if read.target is None:
+            return value
+        self._shell.user_ns[read.target] = value
+        return None
+
+    def complete(self, text: str) -> tuple[str, list[str]]:
+        """What the text ends with and what it may become; see `Completer`."""
+        fragment, candidates = self._completer.complete(text)
+        return fragment, candidates
+
+    def close(self) -> None:
+        """Ends the connections."""
+        self.session.close()
+
+    def _with_body(self, tokens: Sequence[Any], body: str) -> list[Any]:
+        """The tokens, with what the body of the cell stands for."""
+        command, _ = self.session.find(tokens)
+        if command is None or not body.strip():
+            return list(tokens)
+        if command.words == ("driver",):
+            self.session.body = body
+            return list(tokens)
+        if command.words == ("service", "run"):
+            return [*tokens, "--data", _data(body)]
+        return [*tokens, *_flags(command, body)]
+
+    def _presented(self, outcome: Outcome) -> Any:
+        """The value that the magic returns, once it is shown what has to be shown."""
+        value, arguments = outcome.value, outcome.arguments
+        if isinstance(value, Help):
+            sys.stdout.write(value.rstrip() + "\n")
+            return None
+        if isinstance(value, LogStream):
+            return _follow(value)
+        if isinstance(value, Poller):
+            self._completer.operations.insert(0, value.operation_id)
+            if not arguments.no_wait:
+                Progress(self._shell, value).wait(arguments.timeout)
+        if arguments.output:
+            shown = value.result() if isinstance(value, Poller) and value.done() else value
+            return Text(formatted(shown, arguments.output, arguments.query))
+        if arguments.query:
+            return queried(value, arguments.query)
+        if isinstance(value, Keys) and value.shown:
+            sys.stdout.write(f"{formatted(value, 'table')}\n{_WARNING}\n")
+        return value.to_frame() if isinstance(value, Pager) else value
+
+
+def _report(step: str, seconds: float) -> None:
+    sys.stdout.write(f"{step:<9} {seconds:.2f} s\n")
+    sys.stdout.flush()
+
+
+def _follow(log: LogStream) -> None:
+    try:
+        for part in log:
+            sys.stdout.write(part)
+            sys.stdout.flush()
+    except KeyboardInterrupt:  # the way to end it
+        log.stop()
+
+
+def _shorten(error: MlmgmtError) -> None:
+    """Lets IPython show the message alone. The type stays, so that `except` works."""
+    first, *rest = str(error).splitlines() or [""]
+    error._render_traceback_ = lambda: [f"{type(error).__name__}: {first}", *rest]  # type: ignore[attr-defined]
+
+
+def _data(body: str) -> Any:
+    """Data in a cell: JSON, else a Python literal, else text as it is."""
+    try:
+        return msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        pass
+    try:
+        return ast.literal_eval(body.strip())
+    except (ValueError, SyntaxError):
+        return body
+
+
+def _flags(command: Command, body: str) -> list[Any]:
+    """Flags in a cell: YAML whose keys are the flags' long names."""
+    import yaml  # only who writes them needs it
+
+    try:
+        given = yaml.safe_load(body)
+    except yaml.YAMLError as error:
+        raise UsageError(
+            f"the cell is no YAML: {error}", field="cell", fix="Write lines such as `driver: score.py`."
+        ) from error
+    if not isinstance(given, dict):
+        raise UsageError("the cell has no flags", field="cell", fix="Write lines such as `driver: score.py`.")
+    switches = {flag.dest for flag in command.flags if flag.kind == "switch"}
+    tokens: list[Any] = []
+    for key, value in given.items():
+        name = f"--{str(key).lstrip('-').replace('_', '-')}"
+        if name[2:].replace("-", "_") in switches:
+            tokens += [name] if value else []
+        elif value is not None:
+            tokens += [name, str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value]
+    return tokens

@@ -1,0 +1,98 @@
+"""The magics. They are thin: `Door` does the work, and is imported when it is first needed."""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
+
+from mlmgmt_nb.notebook.display import register, unregister
+
+if TYPE_CHECKING:
+    from mlmgmt_nb.notebook.door import Door
+
+__all__ = ["MlmgmtMagics"]
+
+_CALL = re.compile(r"^\s*(?:[\w.,\s]+=\s*)?%{1,2}mlmgmt\s(?P<text>.*)$", re.DOTALL)
+_HELP = re.compile(r"^(\s*%{1,2}mlmgmt\b[^?'\"]*?)\s*\?{1,2}\s*$")
+
+
+@magics_class
+class MlmgmtMagics(Magics):
+    """`%mlmgmt` and `%%mlmgmt`."""
+
+    @cached_property
+    def door(self) -> Door:
+        """Runs the commands."""
+        from mlmgmt_nb.notebook.door import Door
+
+        return Door(self.shell)
+
+    @no_var_expand
+    @line_cell_magic
+    def mlmgmt(self, line: str, cell: str | None = None) -> Any:
+        """Manage machine-learning models and services: %mlmgmt COMMAND ...
+
+        `%mlmgmt` lists the commands and `%mlmgmt COMMAND -h` tells about one. `{expression}` and `$name` give values of
+        the notebook; `>> name` at the end assigns the result.
+
+            %load_ext mlmgmt_nb
+            %mlmgmt service create -n iris -m model.pkl -f score.py -r python
+            answer = %mlmgmt service run -n iris -d {frame}
+            models = %mlmgmt model list --tag prod
+
+        In a cell, `%%mlmgmt service run` takes the data from the body, `%%mlmgmt driver score.py` writes the body as a
+        driver and checks it, and other commands take flags from a YAML body.
+        """
+        return self.door.run(line, cell)
+
+    def attach(self) -> None:
+        """Adds completion, help by `?`, and rich displays."""
+        shell: Any = self.shell
+        register(shell)
+        shell.input_transformers_cleanup.append(_help_lines)
+        matchers = getattr(shell.Completer, "custom_matchers", None)
+        if matchers is not None:
+            matchers.append(self.matcher)
+
+    def detach(self) -> None:
+        """Takes away what `attach` added, and ends the connections."""
+        shell: Any = self.shell
+        unregister(shell)
+        if _help_lines in shell.input_transformers_cleanup:
+            shell.input_transformers_cleanup.remove(_help_lines)
+        matchers = getattr(shell.Completer, "custom_matchers", None)
+        if matchers is not None and self.matcher in matchers:
+            matchers.remove(self.matcher)
+        if "door" in self.__dict__:
+            self.door.close()
+
+    @cached_property
+    def matcher(self) -> Any:
+        """Completes the magic's line, for IPython 8.6 and later."""
+        from IPython.core.completer import SimpleCompletion, context_matcher
+
+        @context_matcher(identifier="mlmgmt")  # type: ignore[no-untyped-call, untyped-decorator, unused-ignore]
+        def matcher(context: Any) -> dict[str, Any]:
+            call = _CALL.match(context.text_until_cursor)
+            if call is None:
+                return {"completions": []}
+            fragment, candidates = self.door.complete(call["text"])
+            return {
+                "completions": [SimpleCompletion(text=candidate, type="mlmgmt") for candidate in candidates],
+                "matched_fragment": fragment,
+                "suppress": True,
+                "ordered": True,
+            }
+
+        return matcher
+
+
+def _help_lines(lines: list[str]) -> list[str]:
+    """`%mlmgmt service create?` asks for help, as `-h` does; `%mlmgmt?` alone is IPython's own."""
+    found = _HELP.match(lines[0]) if len(lines) == 1 else None
+    if found is None or not found[1].strip().lstrip("%").removeprefix("mlmgmt").strip():
+        return lines
+    return [f"{found[1]} -h\n"]

@@ -1,0 +1,34 @@
+"""The answer of a service that has no replica to give one."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+
+import msgspec
+
+from mlmgmt_nb.contract import ErrorResponse
+
+__all__ = ["refuse"]
+
+_SECONDS = 2.0
+_MOST_BYTES = 2**20
+
+
+def refuse(connection: socket.socket, message: str) -> None:
+    """Answers one request with 503 and closes the connection, whatever the request is."""
+    error = ErrorResponse(code="NoReplicas", message=message, status_code=503)
+    body = msgspec.json.encode(error)
+    head = (
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 5\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    with connection, contextlib.suppress(OSError):
+        connection.settimeout(_SECONDS)
+        connection.recv(2**16)
+        connection.sendall(head.encode() + body)
+        connection.shutdown(socket.SHUT_WR)
+        # A connection that is closed with unread bytes is reset, and the answer lost with it.
+        left = _MOST_BYTES
+        while left > 0 and (chunk := connection.recv(2**16)):
+            left -= len(chunk)

@@ -1,0 +1,231 @@
+"""The shell's commands against the real embedded service."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from mlmgmt_nb import local
+from mlmgmt_nb.commands import main
+
+DRIVER = "import json\n\ndef run(body):\n    return {'got': json.loads(body)}\n"
+
+
+class Ran(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        assert self.code == 0, self.err
+        return json.loads(self.out)
+
+
+Shell = Callable[..., Ran]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    home = tmp_path_factory.mktemp("shell") / "home"
+    yield home
+    local.stop(home)
+
+
+@pytest.fixture
+def shell(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
+    """Runs a command line in this process, in a folder with a driver and a model."""
+    for name in ("MLMGMT_BASE_URL", "MLMGMT_TOKEN", "MLMGMT_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MLMGMT_HOME", str(home))
+    monkeypatch.setenv("MLMGMT_CONFIG", str(tmp_path / "config.toml"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "score.py").write_text(DRIVER)
+    (tmp_path / "model.bin").write_text("m")
+
+    def run(*words: str) -> Ran:
+        out, err = io.StringIO(), io.StringIO()
+        return Ran(main(words, out, err), out.getvalue(), err.getvalue())
+
+    return run
+
+
+def test_models(shell: Shell) -> None:
+    registered = shell(
+        "model", "register", "--model", "model.bin", "--name", "m1", "--tag", "a", "--tag", "b", "-o", "json"
+    )
+    assert registered.json["tags"] == ["a", "b"]
+    again = shell("model", "register", "-m", "model.bin", "-n", "m1", "--if-exists", "reuse", "-o", "json")
+    assert again.json["id"] == registered.json["id"]
+    assert shell("model", "register", "-m", "model.bin", "-n", "m1", "-o", "json").json["version"] == 2
+    assert shell("model", "show", "-m", "m1", "--query", "version", "-o", "tsv").out == "2\n"
+    assert shell("model", "show", "-m", "m1", "--tag", "a", "--query", "version", "-o", "tsv").out == "1\n"
+    table = shell("model", "list", "-n", "m1").out.splitlines()
+    assert table[0].split() == ["id", "name", "version", "createdAt", "tags", "description"]
+    assert len(table) == 4
+    missing = shell("model", "show", "-m", "m1", "--tag", "nope")
+    assert (missing.code, missing.out) == (1, "")
+    assert "no model 'm1' has the tag 'nope'" in missing.err
+
+
+def test_step_by_step(shell: Shell) -> None:
+    manifest = shell(
+        "manifest", "create", "--manifest-name", "steps", "-f", "score.py", "-m", "model.bin", "-o", "json"
+    ).json
+    assert shell("manifest", "show", "-i", "steps", "-o", "json").json == manifest
+    assert [m["id"] for m in shell("manifest", "list", "-n", "steps", "-o", "json").json] == [manifest["id"]]
+
+    built = shell("image", "create", "-n", "steps", "--manifest-id", "steps", "-o", "json").json
+    assert built["creationState"] == "Succeeded"
+    assert shell("image", "show", "-i", built["id"], "-o", "json").json["id"] == built["id"]
+    assert built["id"] in shell("image", "list", "--manifest-id", manifest["id"]).out
+    assert f"--image-id {built['id']}" in shell("image", "usage", "-i", built["id"]).out
+    assert "built in" in shell("image", "log", "-i", built["id"], "--tail", "1").out
+
+    started = shell(
+        "service", "create", "realtime", "-n", "steps", "--image-id", built["id"], "--no-wait", "-o", "json"
+    )
+    operation = started.json["id"]
+    assert f"mlmgmt operation watch {operation}" in started.err
+    service = shell("operation", "watch", operation, "-o", "json").json
+    assert service["state"] == "Succeeded"
+    assert shell("operation", "show", "-i", operation, "--query", "state", "-o", "tsv").out == "Succeeded\n"
+
+    updated = shell(
+        "service", "update", "realtime", "-i", "steps", "-z", "1", "--image-id", built["id"], "-o", "json"
+    ).json
+    assert updated["scoringUri"] == service["scoringUri"]
+    deployments = shell("deployment", "list", "-n", "steps", "-o", "json").json
+    assert len(deployments) == 2
+    assert shell("deployment", "show", "-i", deployments[0]["id"], "-o", "json").json == deployments[0]
+    assert shell("service", "delete", "-n", "steps").out == "service steps is deleted\n"
+    assert shell("service", "delete", "-n", "steps").out == "there was no service steps\n"
+
+
+def test_one_step(shell: Shell, tmp_path: Path) -> None:
+    made = shell("service", "create", "-n", "one", "-m", "model.bin", "-f", "score.py", "-r", "python", "-o", "json")
+    assert made.json["state"] == "Succeeded"
+    assert [line.split(":")[0] for line in made.err.splitlines()] == ["model", "manifest", "image"]
+    exists = shell("service", "create", "-n", "one", "-f", "score.py", "--if-exists", "fail")
+    assert exists.code == 1
+    assert "there is a service 'one' already" in exists.err
+    reused = shell("service", "create", "-n", "one", "-f", "score.py", "--if-exists", "reuse", "-o", "json")
+    assert reused.json["id"] == made.json["id"]
+
+    assert shell("service", "show", "realtime", "-i", made.json["id"], "-o", "json").json["name"] == "one"
+    assert shell("service", "list", "--model-name", "model", "--query", "[].name", "-o", "tsv").out == "one\n"
+    assert shell("service", "run", "-n", "one", "-d", '{"a": [1]}').json == {"got": {"a": [1]}}
+    (tmp_path / "data.json").write_text('{"b": 2}')
+    assert shell("service", "run", "realtime", "-i", "one", "-d", "@data.json").json == {"got": {"b": 2}}
+    assert shell("service", "run", "-n", "one").json == {"got": {}}
+    assert "replica" in shell("service", "logs", "realtime", "-i", "one", "--tail", "5").out
+    assert shell("service", "logs", "-n", "one", "--request-id", "no-such-request").out == ""
+
+    key = shell("service", "keys", "-n", "one", "--show", "--query", "primaryKey", "-o", "tsv")
+    masked = shell("service", "keys", "-n", "one")
+    assert key.out.strip() not in masked.out
+    renewed = shell("service", "keys", "-n", "one", "--regen", "--key", "primary", "--show", "-o", "json")
+    assert renewed.json["primaryKey"] != key.out.strip()
+    assert "keep them out of files" in renewed.err
+
+    usage = shell("service", "usage", "-n", "one").out
+    curl = usage[usage.index("curl") : usage.index("import os")]
+    assert renewed.json["primaryKey"] not in usage
+    environment = {**os.environ, "MLMGMT_KEY": renewed.json["primaryKey"], "NO_PROXY": "*"}
+    python = subprocess.run(
+        [sys.executable, "-c", usage[usage.index("import os") :]],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert python.stdout.strip() == "{'got': {}}"
+    assert "$MLMGMT_KEY" in curl
+    shell("service", "delete", "-n", "one")
+
+
+def test_failures_have_a_reason_and_a_code(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("def run(body)\n    return 1\n")
+    failed = shell("service", "create", "-n", "failing", "-f", "broken.py")
+    assert failed.code == 1
+    assert "broken.py" in failed.err
+    assert "Traceback" not in failed.err
+    assert shell("model", "register", "-m", "nope.bin").code == 2
+    assert "there is no file nope.bin" in shell("model", "register", "-m", "nope.bin").err
+    assert "Traceback" in shell("model", "register", "-m", "nope.bin", "--debug").err
+    assert shell("last-error").out == "no command has failed in this session\n"
+    shell("service", "delete", "-n", "failing")
+
+
+def test_accounts_and_settings(shell: Shell, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLMGMT_HOME")
+    created = shell("account", "modelmanagement", "create", "-n", "team", "--home", str(home), "-o", "json").json
+    assert {row["name"]: row["value"] for row in created}["home"] == str(home)
+    assert "exists" not in shell("account", "list").out
+    assert shell("account", "create", "-n", "team").code == 2
+    listed = shell("account", "list", "-o", "json").json
+    assert [(row["name"], row["inUse"]) for row in listed] == [("default", ""), ("team", "*")]
+    shown = {row["name"]: row["value"] for row in shell("account", "show", "-o", "json").json}
+    assert shown["account"] == "default"
+    assert shown["profile"] == "team"
+    shell("config", "set", "output", "json")
+    assert isinstance(shell("config", "show").json, list)
+    shell("config", "unset", "output")
+    assert shell("config", "show").out.startswith("name ")
+    assert shell("env", "list", "--query", "[?inUse=='*'].id", "-o", "tsv").out == "local\n"
+    shell("env", "set", "-i", "big")
+    assert shell("env", "show", "--query", "[0].id", "-o", "tsv").out == "big\n"
+    shell("env", "cluster")
+    assert shell("env", "show", "--query", "[0].id", "-o", "tsv").out == "cluster\n"
+    shell("env", "local")
+    assert shell("env", "show", "--query", "[0].id", "-o", "tsv").out == "local\n"
+    assert shell("account", "set", "-n", "nope").code == 2
+    assert "default" in shell("account", "set", "-n", "default").out
+
+
+def test_drivers(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "sample.json").write_text('{"x": 1}')
+    checked = shell("driver", "score.py", "--check", "sample.json", "-o", "json").json
+    assert (checked["arguments"], checked["hasInit"], checked["result"]) == (["body"], False, {"got": {"x": 1}})
+    cases = {
+        "x = 1\n": "has no function `run`",
+        "def run(body)\n  pass\n": "bad.py, line 1: `def run(body)`",
+        "import nothere\ndef run(body): pass\n": "bad.py, line 1: `import nothere`: ",
+        "def run(body):\n    a = 1\n    return a / 0\n": "bad.py, line 3: `return a / 0`: ZeroDivisionError",
+        "def init():\n    raise KeyError('x')\ndef run(body): pass\n": "bad.py, line 2: ",
+    }
+    for source, message in cases.items():
+        (tmp_path / "bad.py").write_text(source)
+        failed = shell("driver", "bad.py", "--check", "sample.json")
+        assert failed.code == 2
+        assert message in failed.err
+    assert "no JSON" in shell("driver", "score.py", "--check", "score.py").err
+
+
+def test_as_a_process(home: Path) -> None:
+    environment = {**os.environ, "MLMGMT_HOME": str(home)}
+    code = "import sys; from mlmgmt_nb.commands import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code]
+    listed = subprocess.run([*command, "model", "list"], env=environment, capture_output=True, text=True, check=True)
+    assert listed.stderr == ""
+    wrong = subprocess.run([*command, "model", "lst"], env=environment, capture_output=True, text=True)
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert wrong.stderr.splitlines()[0] == "mlmgmt: there is no command `mlmgmt model lst`. Did you mean `model list`?"
+
+
+def test_pandas_is_not_needed(home: Path) -> None:
+    code = (
+        "import sys, io; from mlmgmt_nb.commands import main; main(['model', 'list'], io.StringIO());"
+        "print([name for name in ('pandas', 'IPython', 'azure.identity', 'tomlkit', 'jmespath') if name in sys.modules])"
+    )
+    environment = {**os.environ, "MLMGMT_HOME": str(home)}
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"

@@ -1,0 +1,168 @@
+"""The table of commands, and how tokens become arguments."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlmgmt_nb.commands import COMMANDS, Command, Flag, Help, Session
+from mlmgmt_nb.commands.config import Config
+from mlmgmt_nb.commands.grammar import parse_flags
+from mlmgmt_nb.contract import OPERATIONS
+from mlmgmt_nb.errors import UsageError
+
+TESTS = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Session:
+    return Session(COMMANDS, config=Config(tmp_path / "config.toml", {}))
+
+
+def parse(tokens: list[Any], *flags: Flag) -> Any:
+    return parse_flags(Command(("c",), "Does it", "c", lambda s, a: a, flags), tokens, (), "mlmgmt c")
+
+
+def test_every_operation_of_the_contract_has_a_command() -> None:
+    covered = {operation for command in COMMANDS for operation in command.operations}
+    assert covered == set(OPERATIONS)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_every_command_has_help_an_example_and_a_test(command: Command, session: Session) -> None:
+    shown = session.execute([*command.words, "-h"]).value
+    assert isinstance(shown, Help)
+    assert command.help in shown
+    assert command.example in shown
+    assert command.example.lstrip("%").removeprefix("mlmgmt ").startswith(command.name)
+    for flag in command.flags:
+        assert flag.help
+    called = re.compile(r"""["'\s]""" + r"""["',\s]+""".join(command.words) + r"""\b""")
+    here = Path(__file__).name
+    tests = [path.read_text() for path in TESTS.rglob("test_*.py") if path.name != here]
+    assert any(called.search(text) for text in tests), f"no test calls `{command.name}`"
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_examples_are_understood(command: Command, session: Session) -> None:
+    import shlex
+
+    words = shlex.split(command.example.lstrip("%").removeprefix("mlmgmt "))
+    found, rest = session.find(words)
+    assert found is command
+    parsed = parse_flags(command, rest, session.common(command), "mlmgmt")
+    assert not isinstance(parsed, Help)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_flags_have_names_of_their_own(command: Command, session: Session) -> None:
+    names = [name for flag in (*command.flags, *session.common(command)) for name in flag.names.split()]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize(
+    ("line", "flags"),
+    [
+        ("model register", "--model --name --tag --description"),
+        ("model show", "-m --tag"),
+        ("model list", "--tag"),
+        ("manifest create", "--manifest-name -f -r -i -m -s -c -p -d --manifest-description"),
+        ("manifest show", "-i"),
+        ("image create", "-n --manifest-id -m -f -r -s -c -p -d --image-description --image-type"),
+        ("image show", "-i"),
+        ("image usage", "-i"),
+        (
+            "service create realtime",
+            "-n --image-id -m -f -r -s -c -p -d -z --autoscale-enabled --autoscale-min-replicas"
+            " --autoscale-max-replicas --autoscale-target-utilization --autoscale-refresh-period-seconds --cpu --memory"
+            " --replica-max-concurrent-requests --collect-model-data -l --enable-app-insights",
+        ),
+        ("service update realtime", "-i --image-id -z --cpu"),
+        ("service show realtime", "-i"),
+        ("service delete realtime", "-i"),
+        ("service keys realtime", "-i --regen --key"),
+        ("service run realtime", "-i -d"),
+        ("service usage realtime", "-i"),
+        ("service logs realtime", "-i --follow --tail --request-id"),
+        ("service list realtime", ""),
+        ("account modelmanagement create", "-n"),
+        ("account modelmanagement list", ""),
+        ("account modelmanagement set", "-n"),
+        ("account modelmanagement show", ""),
+        ("env list", ""),
+        ("env local", ""),
+        ("env cluster", ""),
+    ],
+)
+def test_the_command_line_of_2017_is_known(session: Session, line: str, flags: str) -> None:
+    command, rest = session.find(line.split())
+    assert command is not None
+    assert rest == []
+    known = {name for flag in command.flags for name in flag.names.split()}
+    assert set(flags.split()) <= known
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("modle list", "no command `mlmgmt modle list`. Did you mean `model list`?"),
+        ("model lst", "Did you mean `model list`?"),
+        ("servise", "Did you mean `service`?"),
+        ("modul show -m x", "Did you mean `model show`?"),
+        ("--tag x", "is not complete"),
+        ("model list --tga x", "'--tga' is not understood. Did you mean `--tag`?"),
+        ("model show", "--model is missing"),
+        ("model show -m", "expected one argument"),
+        ("service create -n a --if-exists updte", "Did you mean `update`?"),
+        ("service create -n a -z two", "--replicas is 'two', which is no whole number"),
+        ("service create -n a --autoscale-enabled maybe", "Give true or false"),
+        ("operation watch", "--help"),
+    ],
+)
+def test_mistakes_are_named(session: Session, line: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        session.execute(line.split())
+    assert message in str(caught.value)
+    assert session.last_error is caught.value
+
+
+def test_nothing_lists_the_commands(session: Session) -> None:
+    shown = session.execute([]).value
+    assert all(command.name in shown for command in COMMANDS)
+    for tokens in (["service"], ["service", "-h"]):
+        shown = session.execute(tokens).value
+        assert "service create" in shown
+        assert "model list" not in shown
+
+
+def test_kinds_of_flags() -> None:
+    flags = (
+        Flag("-t --tag", "t", "many"),
+        Flag("-z --count", "z", "integer"),
+        Flag("--on", "o", "yes-no"),
+        Flag("--no-wait", "w", "switch"),
+        Flag("-d --data", "d", "value"),
+        Flag("--form", "f", choices=("a", "b"), default="a"),
+    )
+    given = parse(["-t", "x", "-t", "y", "-z", "3", "--on", "--no-wait", "-d", '{"a": 1}'], *flags)
+    assert vars(given) == {"tag": ["x", "y"], "count": 3, "on": True, "no_wait": True, "data": '{"a": 1}', "form": "a"}
+    assert vars(parse([], *flags)) == dict.fromkeys(("tag", "count", "on", "no_wait", "data")) | {"form": "a"}
+    assert parse(["--on", "false"], *flags).on is False
+
+
+def test_python_values_go_through_as_they_are() -> None:
+    frame = object()
+    given = parse(
+        ["-d", frame, "-t", ["x", "y"], "-t", "z", "--on", True],
+        Flag("-d --data", "d", "value"),
+        Flag("-t --tag", "t", "many"),
+        Flag("--on", "o", "yes-no"),
+    )
+    assert given.data is frame
+    assert given.tag == ["x", "y", "z"]
+    assert given.on is True
+    with pytest.raises(UsageError, match="a Python value is not understood"):
+        parse([frame])
