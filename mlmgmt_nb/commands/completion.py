@@ -57,7 +57,7 @@ class Completer:
         self._patience = patience
         self._kept: dict[str, tuple[float, list[str]]] = {}
         self._fetching: dict[str, threading.Thread] = {}
-        self.operations: list[str] = []
+        self._operations: list[str] = []
 
     def complete(self, text: str) -> Completion:
         """What may follow.
@@ -69,6 +69,10 @@ class Completer:
         words = [word for word in before if word]
         candidates = [candidate for candidate in self._candidates(words, fragment) if candidate.startswith(fragment)]
         return Completion(fragment, candidates)
+
+    def remember(self, operation_id: str) -> None:
+        """Offers an operation from now on, before the others: the server does not list them."""
+        self._operations = [operation_id, *(known for known in self._operations if known != operation_id)]
 
     def _candidates(self, words: list[str], fragment: str) -> list[str]:
         command = self._command(words)
@@ -109,7 +113,7 @@ class Completer:
         if flag.completes == "profile":
             return list(self._session.config.profiles())
         if flag.completes == "operation":
-            return self.operations
+            return self._operations
         return self._names(flag.completes) if flag.completes in _NAMES else []
 
     def _names(self, kind: str) -> list[str]:

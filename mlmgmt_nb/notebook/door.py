@@ -59,7 +59,8 @@ class Door:
     def complete(self, text: str) -> tuple[str, list[str]]:
         """What the text ends with and what it may become; see `Completer`."""
         fragment, candidates = self._completer.complete(text)
-        return fragment, candidates
+        # IPython would put its own guesses in the place of an empty list.
+        return fragment, candidates or [fragment] * bool(fragment)
 
     def close(self) -> None:
         """Ends the connections."""
@@ -86,7 +87,7 @@ class Door:
         if isinstance(value, LogStream):
             return _follow(value)
         if isinstance(value, Poller):
-            self._completer.operations.insert(0, value.operation_id)
+            self._completer.remember(value.operation_id)
             if not arguments.no_wait:
                 Progress(self._shell, value).wait(arguments.timeout)
         if arguments.output:

