@@ -175,8 +175,12 @@ def _recorded(folder: Path) -> Endpoint | None:
 
 
 def _answers(endpoint: Endpoint) -> bool:
-    """Whether the server at the endpoint is the process that the record names."""
+    """Whether the server at the endpoint is the process that the record names.
+
+    Only a process that lives is asked: whoever took the port of one that is gone must not be given the token.
+    """
     try:
+        os.kill(endpoint.pid, 0)
         answer = _ping(endpoint)
     except (OSError, http.client.HTTPException, ValueError):
         return False
