@@ -25,5 +25,19 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+def load_ipython_extension(ipython: Any) -> None:
+    """`%load_ext mlmgmt_nb`: adds `%mlmgmt` and `%%mlmgmt`."""
+    from mlmgmt_nb import notebook
+
+    notebook.load_ipython_extension(ipython)
+
+
+def unload_ipython_extension(ipython: Any) -> None:
+    """`%unload_ext mlmgmt_nb`: takes them away again."""
+    from mlmgmt_nb import notebook
+
+    notebook.unload_ipython_extension(ipython)
+
+
 def __dir__() -> list[str]:
     return sorted(__all__)

@@ -1,4 +1,4 @@
-"""The shell command `mlmgmt`."""
+"""The shell command `mlmgmt`: the service's own commands, and those of `mlmgmt_nb.commands`."""
 
 from __future__ import annotations
 
@@ -15,9 +15,21 @@ from mlmgmt_nb.errors import MlmgmtError
 __all__ = ["main"]
 
 
+_OWN = frozenset({"serve", "status", "stop", "demo", "--version"})
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command line; gives the exit code: 0, or 1 with the error on standard error."""
-    arguments = _parser().parse_args(argv)
+    """Runs a command line; gives the exit code: 0, 1 (the error is on standard error), or 2 for a wrong line."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in {"-h", "--help"}:
+        _parser().print_help()
+        print()
+    if not words or words[0] not in _OWN:
+        # Loaded here: `mlmgmt serve` has no use for it.
+        from mlmgmt_nb.commands import main as run_command
+
+        return run_command(words)
+    arguments = _parser().parse_args(words)
     try:
         code: int = arguments.run(arguments)
     except MlmgmtError as error:
@@ -29,9 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="mlmgmt", description="Manage and serve machine-learning models.")
+    parser = argparse.ArgumentParser(prog="mlmgmt", description="The service on this machine:", add_help=False)
     parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, title="commands", metavar="COMMAND")
 
     serve = commands.add_parser("serve", help="run the Model Management service here, until Ctrl-C")
     _add_home(serve)

@@ -39,6 +39,7 @@ _BY_STATUS: Mapping[int, type[ApiError]] = {
     429: ThrottledError,
 }
 _LONGEST_TEXT = 300
+_LONGEST_WAIT = 86_400.0
 
 T = TypeVar("T")
 
@@ -56,13 +57,11 @@ class ErrorBody(msgspec.Struct, rename="camel"):
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds that `Retry-After` asks to wait (a number or an HTTP date), or None without a valid one."""
     value = headers.get("Retry-After", "").strip()
+    if value.isascii() and value.isdecimal():
+        return min(float(value), _LONGEST_WAIT)
     try:
-        return max(0.0, float(value)) if value else None
-    except ValueError:
-        pass
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
+        return min(max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time()), _LONGEST_WAIT)
+    except (ValueError, OverflowError):
         return None
 
 

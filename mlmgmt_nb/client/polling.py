@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from mlmgmt_nb.contract import AsyncOperationState, AsyncOperationStatus
 from mlmgmt_nb.errors import (
-    MlmgmtError,
     OperationFailed,
     OperationTimeout,
     ServerError,
@@ -48,7 +47,7 @@ class Watch:
     def __init__(self, operation_id: str, first_delay: float | None = None) -> None:
         self.operation_id = operation_id
         self.status: AsyncOperationStatus | None = None
-        self.failure: MlmgmtError | None = None
+        self.failure: Exception | None = None
         self.settled = threading.Event()
         self.first_delay = _FIRST_DELAY if first_delay is None else first_delay
         self.failing_since: float | None = None
@@ -81,16 +80,20 @@ class Watch:
         if changed:
             self._tell()
 
-    def lost(self, failure: MlmgmtError) -> None:
+    def lost(self, failure: Exception) -> None:
         """Gives up."""
         self.failure = failure
         self.settled.set()
         self._tell()
 
-    def reopen(self) -> None:
-        """Forgets that asking was given up."""
-        self.failure, self.failing_since, self._delay = None, None, _FIRST_DELAY
-        self.settled.clear()
+    def take_failure(self) -> Exception | None:
+        """Why asking was given up. Told once: it can be asked again afterwards."""
+        with self._lock:
+            failure = self.failure
+            if failure is not None:
+                self.failure, self.failing_since, self._delay = None, None, _FIRST_DELAY
+                self.settled.clear()
+            return failure
 
     def _tell(self) -> None:
         with self._lock:
@@ -129,14 +132,12 @@ class Watcher:
         self._closed = False
 
     def follow(self, watch: Watch) -> None:
-        """Looks at the operation until it has ended; does nothing when it has, or is followed already."""
+        """Looks at the operation until it has ended; does nothing when that is known, or it is followed already."""
         with self._wake:
-            if self._closed:
+            if self._closed and not watch.settled.is_set():
                 raise UsageError("the workspace is closed", fix="Connect again: the operation goes on.")
-            if watch.ended or watch in self._open:
+            if watch.settled.is_set() or watch in self._open:
                 return
-            if watch.failure:
-                watch.reopen()
             self._open.add(watch)
             self._schedule(watch, watch.first_delay)
             if self._thread is None:
@@ -162,12 +163,18 @@ class Watcher:
 
     def _run(self) -> None:
         while (watch := self._next()) is not None:
-            delay = self._look(watch)
+            failure, delay = None, None
+            try:
+                delay = self._look(watch)
+            except Exception as error:  # noqa: BLE001 - who waits for it must hear of it, whatever it is
+                failure = error
             with self._wake:
                 if delay is None:
                     self._open.discard(watch)
                 elif not self._closed:
                     self._schedule(watch, delay)
+            if failure is not None:
+                watch.lost(failure)
 
     def _next(self) -> Watch | None:
         """Waits until an operation is due and returns it; None, and no thread any more, when none is open."""
@@ -181,7 +188,7 @@ class Watcher:
             return None
 
     def _look(self, watch: Watch) -> float | None:
-        """Asks once. Returns the seconds to the next look, or None when there is none."""
+        """Asks once. Returns the seconds to the next look, or None when there is none. Raises when it gives up."""
         try:
             status, wait = self._fetch(watch.operation_id)
         except (TransportError, ThrottledError, ServerError) as error:
@@ -189,12 +196,8 @@ class Watcher:
             if watch.failing_since is None:
                 watch.failing_since = now
             if now - watch.failing_since >= _PATIENCE:
-                watch.lost(error)
-                return None
+                raise
             return watch.next_delay(getattr(error, "retry_after", None), self._slowest)
-        except MlmgmtError as error:
-            watch.lost(error)
-            return None
         watch.seen(status)
         return None if watch.ended else watch.next_delay(wait, self._slowest)
 
@@ -246,16 +249,14 @@ class Poller(Generic[T]):
 
     def status(self) -> AsyncOperationState:
         """The state that was seen last, without waiting; `NotStarted` before the first look."""
-        if not self._watch.settled.is_set():
-            self._watcher.follow(self._watch)
+        self._watcher.follow(self._watch)
         status = self._watch.status
         return (status.state if status else None) or "NotStarted"
 
     def done(self) -> bool:
-        """Whether the operation is known to have ended, well or not."""
-        if not self._watch.settled.is_set():
-            self._watcher.follow(self._watch)
-        return self._watch.ended
+        """Whether `result` would come at once: the operation has ended, or asking for it was given up."""
+        self._watcher.follow(self._watch)
+        return self._watch.settled.is_set()
 
     def wait(self, timeout: float | None = None) -> AsyncOperationStatus:
         """Waits until the operation has ended, well or not.
@@ -268,18 +269,21 @@ class Poller(Generic[T]):
             TransportError: the server could not be asked for half a minute; wait again to go on.
             ApiError: the server does not tell, such as for an unknown operation.
         """
-        self._watcher.follow(self._watch)
-        if not self._watch.settled.wait(timeout):
-            raise OperationTimeout(
-                f"operation {self.operation_id} has not ended after {timeout:g} s (it is {self.status()})",
-                operation=self.operation,
-                continuation_token=self.continuation_token(),
-                fix="It goes on: wait again, or resume with `ws.operations.poller(error.continuation_token)`.",
-            )
-        if self._watch.failure is not None:
-            raise self._watch.failure
-        assert self._watch.status is not None
-        return self._watch.status
+        deadline = None if timeout is None else time.monotonic() + timeout
+        watch = self._watch
+        while watch.status is None or not watch.ended:
+            self._watcher.follow(watch)
+            if not watch.settled.wait(None if deadline is None else max(0.0, deadline - time.monotonic())):
+                raise OperationTimeout(
+                    f"operation {self.operation_id} has not ended after {timeout:g} s (it is {self.status()})",
+                    operation=self.operation,
+                    continuation_token=self.continuation_token(),
+                    fix="It goes on: wait again, or resume with `ws.operations.poller(error.continuation_token)`.",
+                )
+            failure = watch.take_failure()
+            if failure is not None:
+                raise failure
+        return watch.status
 
     def result(self, timeout: float | None = None) -> T:
         """Waits as `wait` does and returns the image or service.
@@ -292,7 +296,8 @@ class Poller(Generic[T]):
         if status.state == "Succeeded":
             return self._load(status)
         message = status.error.message if status.error else "the server gave no reason"
-        details = [f"  {detail.message}" for detail in (status.error.details if status.error else None) or ()]
+        parts = (status.error.details if status.error else None) or ()
+        details = [f"  {part.message}" for part in parts if part.code != "Log"]
         log_uri = self._log_uri(status)
         raise OperationFailed(
             "\n".join(
@@ -317,8 +322,7 @@ class Poller(Generic[T]):
     def add_change_callback(self, callback: Callable[[Poller[T]], None]) -> None:
         """Calls `callback(poller)` in the background thread whenever the state changes or asking is given up."""
         self._watch.listen(lambda: callback(self))
-        if not self._watch.settled.is_set():
-            self._watcher.follow(self._watch)
+        self._watcher.follow(self._watch)
 
     def __repr__(self) -> str:
         status = self._watch.status

@@ -53,9 +53,7 @@ class MlmgmtMagics(Magics):
         shell: Any = self.shell
         register(shell)
         shell.input_transformers_cleanup.append(_help_lines)
-        matchers = getattr(shell.Completer, "custom_matchers", None)
-        if matchers is not None:
-            matchers.append(self.matcher)
+        shell.Completer.custom_matchers.append(self.matcher)
 
     def detach(self) -> None:
         """Takes away what `attach` added, and ends the connections."""
@@ -63,16 +61,18 @@ class MlmgmtMagics(Magics):
         unregister(shell)
         if _help_lines in shell.input_transformers_cleanup:
             shell.input_transformers_cleanup.remove(_help_lines)
-        matchers = getattr(shell.Completer, "custom_matchers", None)
-        if matchers is not None and self.matcher in matchers:
-            matchers.remove(self.matcher)
+        if self.matcher in shell.Completer.custom_matchers:
+            shell.Completer.custom_matchers.remove(self.matcher)
         if "door" in self.__dict__:
             self.door.close()
 
     @cached_property
     def matcher(self) -> Any:
-        """Completes the magic's line, for IPython 8.6 and later."""
-        from IPython.core.completer import SimpleCompletion, context_matcher
+        """Completes the magic's line."""
+        try:
+            from IPython.core.completer import SimpleCompletion, context_matcher
+        except ImportError:  # before IPython 8.6, as in Colab
+            return self._match_token
 
         @context_matcher(identifier="mlmgmt")  # type: ignore[no-untyped-call, untyped-decorator, unused-ignore]
         def matcher(context: Any) -> dict[str, Any]:
@@ -88,6 +88,16 @@ class MlmgmtMagics(Magics):
             }
 
         return matcher
+
+    def _match_token(self, token: str) -> list[str]:
+        """Completes the last token of the line, as IPython splits it: what comes before it is not repeated."""
+        shell: Any = self.shell
+        call = _CALL.match(shell.Completer.text_until_cursor)
+        if call is None:
+            return []
+        fragment, candidates = self.door.complete(call["text"])
+        start = len(fragment) - len(token)
+        return [candidate[start:] for candidate in candidates] if start >= 0 else candidates
 
 
 def _help_lines(lines: list[str]) -> list[str]:

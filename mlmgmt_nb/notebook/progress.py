@@ -7,6 +7,8 @@ import sys
 import time
 from typing import Any
 
+from IPython.display import DisplayHandle
+
 from mlmgmt_nb.client import Poller
 from mlmgmt_nb.errors import OperationTimeout
 from mlmgmt_nb.notebook.display import badge, bundle
@@ -28,7 +30,8 @@ class Progress:
         self._is_terminal = not hasattr(shell, "kernel")
         self._poller = poller
         self._started = time.monotonic()
-        self._handle: Any = None
+        self._handle: Any = DisplayHandle()  # type: ignore[no-untyped-call]
+        self._is_displayed = False
         self._shown = ""
 
     def wait(self, timeout: float | None = None) -> None:
@@ -81,9 +84,8 @@ class Progress:
         self._display(bundle(text, f'<div role="status">{badge(state)} {shown} {running}</div>'))
 
     def _display(self, shown: dict[str, str]) -> None:
-        from IPython.display import display
-
-        if self._handle is None:
-            self._handle = display(shown, raw=True, display_id=True)  # type: ignore[no-untyped-call]
-        else:
+        if self._is_displayed:
             self._handle.update(shown, raw=True)
+        else:
+            self._handle.display(shown, raw=True)
+            self._is_displayed = True

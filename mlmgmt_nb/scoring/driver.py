@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import inspect
 import os
@@ -12,16 +13,27 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import msgspec
-
+from mlmgmt_nb.scoring import compat
 from mlmgmt_nb.scoring.application import Application
-from mlmgmt_nb.scoring.errors import LoadError, RequestError, driver_failure, last_line
+from mlmgmt_nb.scoring.arguments import decode_object, decode_text, read_arguments
+from mlmgmt_nb.scoring.batching import BATCH_MARK, Batch, check_batch
+from mlmgmt_nb.scoring.compat.raw_http import RAW_MARK, AMLRequest, AMLResponse
+from mlmgmt_nb.scoring.errors import LoadError, driver_failure, last_line
 from mlmgmt_nb.scoring.results import encode_result
 from mlmgmt_nb.scoring.schema.file import ServiceSchema, load_schema
 from mlmgmt_nb.scoring.schema.samples import check_arguments
-from mlmgmt_nb.scoring.schema.types import InputError, SchemaError, describe
+from mlmgmt_nb.scoring.schema.types import SchemaError
 
-__all__ = ["Driver", "load_driver"]
+__all__ = ["Driver", "Outcome", "Payload", "load_driver"]
+
+Payload = bytes | AMLRequest
+"""What a request is to a driver: its body, or the whole request for drivers that want it."""
+Outcome = bytes | AMLResponse
+"""What is answered: the body of a 200 as JSON, or an answer of the driver's own making."""
+
+_HEADERS_ARGUMENT = "request_headers"
+_SCHEMA_MARK = "__mlmgmt_schema__"
+_OPTIONAL_MARK = "__mlmgmt_optional__"
 
 
 class Driver:
@@ -31,71 +43,82 @@ class Driver:
         run: the user's function.
         schema: types of its arguments, or None when it gets the body as text.
         optional: names of arguments that a request may leave out.
+
+    Attributes:
+        raw: `run` takes an `AMLRequest`, of any method.
+        wants_request: a payload must be an `AMLRequest`.
+        wants_headers: `run` has the argument `request_headers`.
+        is_async: `run` is a coroutine function: use `answer_async`.
+        batch: `run` takes the rows of several requests at once.
+        swagger_schema: describes a driver that parses its body itself.
     """
 
-    def __init__(self, run: Callable[..., Any], schema: ServiceSchema | None, optional: frozenset[str]) -> None:
-        self.schema = schema
-        self._run = run
-        self._decoder = msgspec.json.Decoder()
+    def __init__(
+        self, run: Callable[..., Any], schema: ServiceSchema | None, optional: frozenset[str] = frozenset()
+    ) -> None:
+        self.run = run
+        self.schema = self.swagger_schema = schema
         self.optional = optional
-        self._types = schema.input if schema else {}
-        self.answer: Callable[[bytes], bytes] = self._answer_text if schema is None else self._answer_arguments
+        self.raw = bool(getattr(run, RAW_MARK, False))
+        self.wants_headers = schema is not None and _HEADERS_ARGUMENT in _parameters(run)
+        self.wants_request = self.raw or self.wants_headers
+        self.is_async = inspect.iscoroutinefunction(run)
+        self.batch: Batch | None = getattr(run, BATCH_MARK, None)
+        # inference-schema's own decorator converts by itself
+        self._self_converting = schema is None and _has_real_decorators(run)
 
-    def _answer_text(self, body: bytes) -> bytes:
+    def answer(self, payload: Payload) -> Outcome:
+        """Calls `run` for one request.
+
+        Raises:
+            RequestError: the request or the driver is at fault.
+        """
+        positional, named = self._prepare(payload)
         try:
-            text = body.decode()
-        except UnicodeDecodeError as error:
-            raise _bad_input([f"the body is not UTF-8 text: {error.reason} at byte {error.start}"]) from None
-        try:
-            result = self._run(text)
+            result = self.run(*positional, **named)
         except BaseException as error:
             raise driver_failure(error) from error
-        return encode_result(result)
+        return finish(result)
 
-    def _answer_arguments(self, body: bytes) -> bytes:
-        arguments = self._arguments(body)
+    async def answer_async(self, payload: Payload) -> Outcome:
+        """As `answer`, for a coroutine function."""
+        positional, named = self._prepare(payload)
         try:
-            result = self._run(**arguments)
+            result = await self.run(*positional, **named)
+        except asyncio.CancelledError:
+            raise
         except BaseException as error:
             raise driver_failure(error) from error
-        return encode_result(result)
+        return finish(result)
 
-    def _arguments(self, body: bytes) -> dict[str, Any]:
-        """The arguments of `run` from the body of a request; every fault is named."""
-        types = self._types
-        values = self._decode(body)
-        problems = [_unknown(name, list(types)) for name in values if name not in types]
-        arguments: dict[str, Any] = {}
-        for name, argument in types.items():
-            if name in values:
-                try:
-                    arguments[name] = argument.parse(values[name], name)
-                except InputError as error:
-                    problems += error.problems
-            elif name not in self.optional:
-                problems.append(f"{name}: this argument is missing")
-        if problems:
-            raise _bad_input(problems)
-        return arguments
-
-    def _decode(self, body: bytes) -> dict[str, Any]:
-        try:
-            values = self._decoder.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            hint = " (NaN and Infinity are not JSON: send null)" if b"NaN" in body or b"Infinity" in body else ""
-            raise _bad_input([f"the body is not JSON: {error}{hint}"]) from None
-        if not isinstance(values, dict):
-            names = ", ".join(self._types)
-            raise _bad_input([f"the body must be an object with the arguments {names}; got {describe(values)}"])
-        return values
+    def _prepare(self, payload: Payload) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments of `run`."""
+        if self.raw:
+            return (payload,), {}
+        headers: dict[str, str] = {}
+        if isinstance(payload, AMLRequest):
+            payload, headers = payload.data, payload.headers
+        if self.schema is None:
+            if self._self_converting:
+                return (), decode_object(payload, {})
+            return (decode_text(payload),), {}
+        arguments = read_arguments(payload, self.schema.input, self.optional)
+        if self.wants_headers:
+            arguments[_HEADERS_ARGUMENT] = headers
+        return (), arguments
 
 
-def _unknown(name: str, known: list[str]) -> str:
-    return f"{name}: there is no such argument; the arguments are {', '.join(known) or 'none'}"
+def finish(result: Any) -> Outcome:
+    """What `run` returned, as an answer.
 
-
-def _bad_input(problems: list[str]) -> RequestError:
-    return RequestError(400, "BadInput", problems[0], details=[("BadInput", problem) for problem in problems])
+    Raises:
+        RequestError: 500, it cannot be written as JSON.
+    """
+    if isinstance(result, AMLResponse):
+        return result
+    if callable(getattr(result, "get_data", None)) and hasattr(result, "status_code"):  # Flask's
+        return AMLResponse(result.get_data(), result.status_code, dict(result.headers))
+    return encode_result(result)
 
 
 def load_driver(application: Application) -> Driver:
@@ -111,19 +134,23 @@ def load_driver(application: Application) -> Driver:
     os.chdir(folder)
     if sys.path[:1] != [folder]:
         sys.path.insert(0, folder)
+    compat.install()
     module = _import_driver(application.driver, folder)
     run = getattr(module, "run", None)
     if not callable(run):
         raise LoadError("DriverNoRun", f"{application.driver.name} defines no function run()")
-    schema = _load_schema(application.schema) if application.schema else None
-    optional = _check_signature(run, schema, application.driver.name)
-    init = getattr(module, "init", None)
-    if init is not None:
-        try:
-            init()
-        except BaseException as error:
-            raise LoadError("DriverInitError", last_line(error, folder)) from error
-    return Driver(run, schema, optional)
+    driver = _bind(run, application)
+    _call_init(getattr(module, "init", None), folder)
+    return driver
+
+
+def _call_init(init: Any, folder: str) -> None:
+    if init is None:
+        return
+    try:
+        init()
+    except BaseException as error:
+        raise LoadError("DriverInitError", last_line(error, folder)) from error
 
 
 def _import_driver(path: Path, folder: str) -> ModuleType:
@@ -158,31 +185,63 @@ def _module_name(path: Path, folder: str) -> str:
     return f"mlmgmt_driver_{stem}" if taken else stem
 
 
-def _load_schema(path: Path) -> ServiceSchema:
+def _bind(run: Callable[..., Any], application: Application) -> Driver:
+    """Looks at `run` once, at load, and at what describes its arguments."""
+    if getattr(run, RAW_MARK, False):
+        return Driver(run, None)
     try:
-        return load_schema(path)
+        schema = load_schema(application.schema) if application.schema else getattr(run, _SCHEMA_MARK, None)
     except SchemaError as error:
         raise LoadError("SchemaError", str(error)) from error
-
-
-def _check_signature(run: Callable[..., Any], schema: ServiceSchema | None, file: str) -> frozenset[str]:
-    """Looks at `run` once, at load; the names of its arguments that have defaults."""
-    try:
-        signature = inspect.signature(run)
-    except (TypeError, ValueError):
-        return frozenset()  # a callable of C code: cannot be looked at, is tried as it is
+    file, parameters = application.driver.name, _parameters(run)
     if schema is None:
-        try:
-            signature.bind("")
-        except TypeError:
-            needs = ", ".join(signature.parameters) or "no argument"
-            message = (
-                f"{file}: without a schema run() gets one argument, the body as text; it takes {needs}. Add a schema"
-            )
-            raise LoadError("DriverSignatureError", message) from None
-        return frozenset()
+        if not _has_real_decorators(run):
+            _check_takes_text(run, file)
+        return _checked(Driver(run, None), file)
     try:
-        check_arguments(signature, set(schema.input))
+        check_arguments(parameters, set(schema.input) | ({_HEADERS_ARGUMENT} & set(parameters)))
     except SchemaError as error:
+        if not application.schema_named and _takes_text(run):
+            # a driver wrapped by 2017's client: reads the schema file by itself
+            driver = Driver(run, None)
+            driver.swagger_schema = schema
+            return driver
         raise LoadError("SchemaError", f"{file}: {error}") from error
-    return frozenset(name for name, p in signature.parameters.items() if p.default is not p.empty)
+    optional = {name for name, p in parameters.items() if p.default is not p.empty}
+    return _checked(Driver(run, schema, frozenset(optional | getattr(run, _OPTIONAL_MARK, frozenset()))), file)
+
+
+def _checked(driver: Driver, file: str) -> Driver:
+    try:
+        check_batch(driver.batch, driver.schema, driver.optional, is_async=driver.is_async)
+    except SchemaError as error:
+        raise LoadError("DriverSignatureError", f"{file}: {error}") from error
+    return driver
+
+
+def _parameters(run: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    try:
+        return dict(inspect.signature(run).parameters)
+    except (TypeError, ValueError):  # a callable of C code
+        return {}
+
+
+def _takes_text(run: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(run).bind("")
+    except TypeError:
+        return False
+    except ValueError:  # cannot be looked at: it is tried as it is
+        return True
+    return True
+
+
+def _check_takes_text(run: Callable[..., Any], file: str) -> None:
+    if not _takes_text(run):
+        needs = ", ".join(_parameters(run)) or "no argument"
+        message = f"{file}: without a schema run() gets one argument, the body as text; it takes {needs}. Add a schema"
+        raise LoadError("DriverSignatureError", message)
+
+
+def _has_real_decorators(run: Any) -> bool:
+    return "wrapt" in type(run).__module__ and "inference_schema.schema_decorators" in sys.modules

@@ -10,7 +10,7 @@ import copy
 import os
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -197,13 +197,6 @@ def filter_failure(
 
 
 def _value_at(case: Case, path: str) -> Any:
-    """The value that an error's path names; None when there is none."""
-    if path in (case.query or {}):
-        return case.query[path]
-    found: Any = case.body
-    for part in path.removeprefix("$").replace("[", ".[").split(".")[1:]:
-        try:
-            found = found[int(part.strip("[]"))] if part.startswith("[") else found[part]
-        except (LookupError, TypeError):
-            return None
-    return found
+    """The value that an error's path names; None when it is none of the body's own properties or of the query."""
+    values = case.body if path.startswith("$.") else case.query
+    return values.get(path.removeprefix("$.")) if isinstance(values, Mapping) else None

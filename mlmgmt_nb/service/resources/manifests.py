@@ -21,7 +21,7 @@ __all__ = ["get", "list_", "register"]
 
 def register(call: Call) -> Reply:
     given: Manifest = call.body
-    if not given.name.strip():
+    if not given.name:
         raise bad_field("$.name", "must not be empty.")
     with call.backend.store.writing() as db:
         _check_models(db, call.account, given)

@@ -35,7 +35,7 @@ def _last_version(table: Table) -> Select[Any]:
 def register(call: Call) -> Reply:
     given: Model = call.body
     for field, value in (("name", given.name), ("url", given.url)):
-        if not value.strip():
+        if not value:
             raise bad_field(f"$.{field}", "must not be empty.")
     with call.backend.store.writing() as db:
         model = msgspec.structs.replace(

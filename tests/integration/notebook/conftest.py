@@ -30,7 +30,7 @@ class Notebook:
     """Runs cells in an IPython of its own."""
 
     def __init__(self) -> None:
-        self.shell = InteractiveShell(config=Config({"HistoryManager": {"enabled": False}}))
+        self.shell = InteractiveShell(config=Config({"HistoryManager": {"enabled": False}}))  # type: ignore[no-untyped-call]
         self.run("%load_ext mlmgmt_nb.notebook")
 
     def run(self, code: str) -> Cell:
@@ -42,7 +42,7 @@ class Notebook:
     def attempt(self, code: str) -> Cell:
         """Runs a cell."""
         with capture_output() as captured:
-            ran = self.shell.run_cell(code, store_history=True)
+            ran = self.shell.run_cell(code, store_history=True)  # type: ignore[no-untyped-call]
         return Cell(ran.result, captured.stdout, ran.error_in_exec or ran.error_before_exec, captured.outputs)
 
     def complete(self, text: str) -> list[str]:
@@ -52,7 +52,8 @@ class Notebook:
 
     def shown(self, value: Any, mime_type: str = "text/plain") -> str:
         """How a value is displayed."""
-        formats, _ = self.shell.display_formatter.format(value)
+        assert self.shell.display_formatter is not None
+        formats, _ = self.shell.display_formatter.format(value)  # type: ignore[no-untyped-call]
         return str(formats.get(mime_type, ""))
 
 

@@ -100,7 +100,7 @@ class TestBadRequests:
         [
             ({"name": "m", "url": "u"}, "$"),
             ({"name": 1, "url": "u", "mimeType": "a/b"}, "$.name"),
-            ({"name": " ", "url": "u", "mimeType": "a/b"}, "$.name"),
+            ({"name": "", "url": "u", "mimeType": "a/b"}, "$.name"),
             ({"name": "m", "url": "u", "mimeType": "a/b", "tags": ["a", 1]}, "$.tags[1]"),
             ([], "$"),
         ],

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mlmgmt_nb import errors
-from mlmgmt_nb.client import Poller, Workspace, polling
+from mlmgmt_nb.client import Poller, Workspace, connect, polling
 from mlmgmt_nb.contract import Image
 from tests.unit.client.conftest import Answer, Seen, Server
 
@@ -164,6 +164,9 @@ def test_lasting_errors_end_the_wait_and_it_can_go_on(
     with pytest.raises(errors.ServerError):
         poller.wait(DEADLINE)
     assert not poller.operation
+    until(poller.done)
+    with pytest.raises(errors.ServerError):
+        poller.result()
     server.script = builds.answer
     assert poller.wait(DEADLINE).state == "Succeeded"
 
@@ -172,6 +175,18 @@ def test_unknown_operation(server: Server, workspace: Workspace) -> None:
     server.script = lambda _: Answer(404, {"code": "NotFound", "message": "There is no operation 'x'."})
     with pytest.raises(errors.NotFoundError, match="no operation 'x'"):
         workspace.operations.poller("x").result(DEADLINE)
+
+
+def test_credential_that_fails_is_told_to_who_waits(server: Server) -> None:
+    class Broken:
+        def get_token(self, *scopes: str) -> None:
+            raise ConnectionError("no sign-in")
+
+    with connect(base_url=server.base_url, credential=Broken()) as workspace:
+        poller = workspace.operations.poller("op-x")
+        for _ in range(2):
+            with pytest.raises(ConnectionError, match="no sign-in"):
+                poller.wait(DEADLINE)
 
 
 def test_callbacks(server: Server, workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:

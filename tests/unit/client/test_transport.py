@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from mlmgmt_nb import errors
+from mlmgmt_nb.client.answers import decode, retry_after
 from mlmgmt_nb.client.credentials import AZURE_SCOPE, AzureToken, StaticToken, TokenFile
 from mlmgmt_nb.client.transport import Location, Transport, is_loopback, origin
-from mlmgmt_nb.contract import API_VERSION, OPERATIONS
+from mlmgmt_nb.contract import API_VERSION, OPERATIONS, Model
 from tests.unit.client.conftest import Answer, Pauses, Seen, Server
 
 OK = Answer(200, {})
@@ -77,6 +78,13 @@ def test_retry_after_may_be_a_date(server: Server, transport: Transport, pauses:
     server.answers(Answer(503, headers={"Retry-After": "Mon, 01 Jan 2001 00:00:00 GMT"}), OK)
     transport.call("models_list")
     assert pauses.made == [0.0]
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"), [("0", 0.0), ("9" * 99, 86_400.0), ("inf", None), ("-1", None), ("soon", None), ("", None)]
+)
+def test_retry_after_of_any_kind(value: str, seconds: float | None) -> None:
+    assert retry_after({"Retry-After": value}) == seconds
 
 
 def test_broken_connection(server: Server, transport: Transport) -> None:
@@ -211,9 +219,6 @@ def test_other_servers_go_through_the_proxy(server: Server, monkeypatch: pytest.
 
 
 def test_answer_that_breaks_the_contract(server: Server, transport: Transport) -> None:
-    from mlmgmt_nb.client.answers import decode
-    from mlmgmt_nb.contract import Model
-
     server.answers(Answer(200, {"name": 5}), Answer(200, b"<html>"))
     with pytest.raises(errors.ServerError, match=r"does not follow the contract: .*name"):
         decode(transport.call("models_get", id="x"), Model)
