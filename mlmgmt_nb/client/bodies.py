@@ -9,9 +9,9 @@ from typing import Any, TypedDict, TypeVar
 import msgspec
 
 from mlmgmt_nb.contract import AutoScaler, ContainerResourceReservation, ModelDataCollection
-from mlmgmt_nb.errors import UsageError
+from mlmgmt_nb.errors import NotFoundError, UsageError
 
-__all__ = ["ServiceSettings", "checked", "is_uuid", "settings_fields"]
+__all__ = ["ServiceSettings", "checked", "is_uuid", "not_found", "settings_fields"]
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -100,6 +100,19 @@ def is_uuid(text: str) -> bool:
         return bool(uuid.UUID(text))
     except ValueError:
         return False
+
+
+def not_found(kind: str, id_or_name: str, answer: NotFoundError | None = None) -> NotFoundError:
+    """The error for a resource that is not there by its id or name; `answer` is what the server said of the id."""
+    return NotFoundError(
+        f"no {kind} has the {'id' if is_uuid(id_or_name) else 'name'} {id_or_name!r}",
+        status_code=404,
+        code=answer.code if answer else "NotFound",
+        method=answer.method if answer else "",
+        url=answer.url if answer else "",
+        request_id=answer.request_id if answer else "",
+        fix=f"List the {kind}s to see what there is.",
+    )
 
 
 def _given(type_: type[msgspec.Struct], fields: Mapping[str, Any], field: str) -> str:

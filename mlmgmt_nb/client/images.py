@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from mlmgmt_nb.client.answers import decode
-from mlmgmt_nb.client.bodies import checked
+from mlmgmt_nb.client.bodies import checked, not_found
 from mlmgmt_nb.client.logs import LogPart, read_log
 from mlmgmt_nb.client.operations import Operations
 from mlmgmt_nb.client.paging import PAGE_SIZE, Pager
@@ -62,8 +62,7 @@ class Images:
         try:
             return decode(self._transport.call("images_get", id=id), Image)
         except NotFoundError as error:
-            error.fix = error.fix or "`ws.images.list()` gives all images; an image is named by its id."
-            raise
+            raise not_found("image", id, error) from error
 
     def list(
         self, *, manifest_id: str | None = None, manifest_name: str | None = None, count: int = PAGE_SIZE

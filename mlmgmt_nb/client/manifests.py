@@ -7,7 +7,7 @@ from typing import Literal
 
 from mlmgmt_nb.client.answers import decode
 from mlmgmt_nb.client.application import DRIVER, Application
-from mlmgmt_nb.client.bodies import checked, is_uuid
+from mlmgmt_nb.client.bodies import checked, is_uuid, not_found
 from mlmgmt_nb.client.paging import PAGE_SIZE, Pager
 from mlmgmt_nb.client.transport import Transport
 from mlmgmt_nb.client.uploads import Uploader
@@ -112,8 +112,7 @@ class Manifests:
         try:
             return decode(self._transport.call("manifests_get", id=id_or_name), Manifest)
         except NotFoundError as error:
-            error.fix = error.fix or "`ws.manifests.list()` gives all manifests."
-            raise
+            raise not_found("manifest", id_or_name, error) from error
 
     def list(
         self, *, model_id: str | None = None, manifest_name: str | None = None, count: int = PAGE_SIZE

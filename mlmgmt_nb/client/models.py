@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from mlmgmt_nb.client.answers import decode
-from mlmgmt_nb.client.bodies import checked, is_uuid
+from mlmgmt_nb.client.bodies import checked, is_uuid, not_found
 from mlmgmt_nb.client.files import is_url, mime_type_of
 from mlmgmt_nb.client.paging import PAGE_SIZE, Pager
 from mlmgmt_nb.client.transport import Transport
@@ -80,15 +80,13 @@ class Models:
             NotFoundError: there is none.
         """
         if is_uuid(id_or_name):
-            return decode(self._transport.call("models_get", id=id_or_name), Model)
+            try:
+                return decode(self._transport.call("models_get", id=id_or_name), Model)
+            except NotFoundError as error:
+                raise not_found("model", id_or_name, error) from error
         versions = [model for model in self.list(name=id_or_name) if model.name == id_or_name]
         if not versions:
-            raise NotFoundError(
-                f"no model has the name {id_or_name!r}",
-                status_code=404,
-                code="NotFound",
-                fix="`ws.models.list()` gives all models.",
-            )
+            raise not_found("model", id_or_name)
         return max(versions, key=lambda model: model.version or 0)
 
     def list(self, *, name: str | None = None, tag: str | None = None, count: int = PAGE_SIZE) -> Pager[Model]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Literal, TypeVar, Unpack
 
 from mlmgmt_nb.client.answers import decode
-from mlmgmt_nb.client.bodies import ServiceSettings, checked, is_uuid, settings_fields
+from mlmgmt_nb.client.bodies import ServiceSettings, checked, is_uuid, not_found, settings_fields
 from mlmgmt_nb.client.logs import LogPart, read_log
 from mlmgmt_nb.client.operations import Operations
 from mlmgmt_nb.client.paging import PAGE_SIZE, Pager
@@ -101,8 +101,7 @@ class Services:
         try:
             return self._get(id_or_name)
         except NotFoundError as error:
-            error.fix = error.fix or "`ws.services.list()` gives all services."
-            raise
+            raise not_found("service", id_or_name, error) from error
 
     def find(self, name: str) -> ServiceResponse | None:
         """The service of this name, or None."""

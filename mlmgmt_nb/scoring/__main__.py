@@ -29,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         concurrency=options.concurrency,
         max_body_bytes=options.max_body_bytes,
         request_timeout_seconds=options.timeout,
+        request_log=options.request_log,
     )
     return run_by_hand(options.app, options.driver, options.schema, options.host, options.port, options.workers, start)
 
@@ -64,6 +65,12 @@ def _parser() -> argparse.ArgumentParser:
         type=_positive,
         default=defaults.max_body_bytes,
         help="size of the largest request body (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--request-log",
+        action=argparse.BooleanOptionalAction,
+        default=defaults.request_log,
+        help="a line of JSON on stderr for each request (default: %(default)s)",
     )
     parser.add_argument("--fd", type=int, help="supervised: an inherited listening socket")
     parser.add_argument("--control-fd", type=int, help="supervised: one end of the control channel")

@@ -11,13 +11,15 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from hashlib import sha256
 from itertools import count
-from time import monotonic
+from time import monotonic, perf_counter, time
 from typing import Any
 
 import msgspec
 
-from mlmgmt_nb.scoring.engine import Call, Engine, log
+from mlmgmt_nb.scoring.compat.raw_http import AMLRequest
+from mlmgmt_nb.scoring.engine import Call, Engine
 from mlmgmt_nb.scoring.errors import RequestError
+from mlmgmt_nb.scoring.request_log import RequestLog
 
 __all__ = ["ScoringApp"]
 
@@ -27,6 +29,9 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _JSON = (b"content-type", b"application/json")
 _CLOSE = (b"connection", b"close")
+_OURS = frozenset({"content-length", "x-ms-request-id", "connection", "transfer-encoding"})
+"""Headers of an answer that a driver does not set."""
+_RAW_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _ID_CHARACTERS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:")
 _SMALL_BODY = 65536
 _LINGER_SECONDS = 10.0
@@ -37,17 +42,21 @@ class _Disconnect(Exception):  # noqa: N818 - not an error: nobody is left to be
     """The caller has gone."""
 
 
-class _Head:
-    """What matters of a request's headers."""
+class _Request:
+    """What matters of a request's headers, and when it came."""
 
-    __slots__ = ("authorization", "has_body", "length", "request_id")
+    __slots__ = ("authorization", "began", "bytes_in", "has_body", "id", "id_given", "length", "scope")
 
-    def __init__(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+        self.began = perf_counter()
+        self.id = ""
         self.authorization = b""
-        self.request_id = b""
+        self.id_given = b""
         self.length = -1
         self.has_body = False
-        for name, value in headers:
+        self.bytes_in = 0
+        for name, value in scope["headers"]:
             if name == b"authorization":
                 self.authorization = value
             elif name == b"content-length":
@@ -55,8 +64,11 @@ class _Head:
                 self.has_body = self.length > 0
             elif name == b"transfer-encoding":
                 self.has_body = True
-            elif name == b"x-ms-request-id" or (name == b"x-ms-client-request-id" and not self.request_id):
-                self.request_id = value
+            elif name == b"x-ms-request-id" or (name == b"x-ms-client-request-id" and not self.id_given):
+                self.id_given = value
+
+
+_Endpoint = Callable[[_Request, Receive, Send], Awaitable[None]]
 
 
 class ScoringApp:
@@ -67,24 +79,30 @@ class ScoringApp:
         engine: runs the driver.
         max_body_bytes: larger bodies are refused.
         swagger: the service's description as JSON.
+        request_log: gets a line for each request, health checks apart.
 
     Attributes:
         draining: answers close their connection, so that callers move on to other replicas.
     """
 
-    def __init__(self, name: str, engine: Engine, max_body_bytes: int, swagger: bytes) -> None:
+    def __init__(self, name: str, engine: Engine, max_body_bytes: int, swagger: bytes, request_log: RequestLog) -> None:
         self.name = name
         self.draining = False
         self._engine = engine
         self._max_body_bytes = max_body_bytes
         self._swagger = swagger
+        self._log = request_log
         self._digests: list[str] = []
+        self._wants_request = engine.driver is not None and engine.driver.wants_request
+        score: dict[str, _Endpoint] = {"POST": self._score}
+        if engine.driver is not None and engine.driver.raw:
+            score = dict.fromkeys(_RAW_METHODS, self._score)
         prefix = f"/api/v1/service/{name}"
-        self._methods: dict[str, dict[str, Callable[..., Awaitable[None]]]] = {
+        self._methods: dict[str, dict[str, _Endpoint]] = {
             "/": {"GET": self._health, "HEAD": self._health},
-            "/score": {"POST": self._score},
+            "/score": score,
             "/swagger.json": {"GET": self._describe, "HEAD": self._describe},
-            f"{prefix}/score": {"POST": self._score},
+            f"{prefix}/score": score,
             f"{prefix}/swagger.json": {"GET": self._describe, "HEAD": self._describe},
         }
         # looks like a UUID, costs a tenth: random once, counted since
@@ -105,16 +123,17 @@ class ScoringApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise RuntimeError(f"{scope['type']} is not served here")
-        head = _Head(scope["headers"])
-        request_id = self._request_id(head.request_id)
+        request = _Request(scope)
+        request.id = self._request_id(request.id_given)
         try:
-            await self._endpoint(scope["path"], scope["method"])(head, request_id, receive, send)
+            await self._endpoint(request)(request, receive, send)
         except RequestError as error:
-            await self._refuse(error, head, request_id, receive, send)
+            await self._refuse(error, request, receive, send)
         except _Disconnect:
-            log(f"request {request_id}: the caller has gone")
+            self._log_request(request, 499, 0, "Disconnected", "the caller has gone")
 
-    def _endpoint(self, path: str, method: str) -> Callable[..., Awaitable[None]]:
+    def _endpoint(self, request: _Request) -> _Endpoint:
+        path, method = request.scope["path"], request.scope["method"]
         methods = self._methods.get(path)
         if methods is None:
             raise RequestError(
@@ -151,28 +170,36 @@ class ScoringApp:
                 headers={"WWW-Authenticate": f'Bearer realm="{self.name}"'},
             )
 
-    async def _health(self, _head: _Head, request_id: str, _receive: Receive, send: Send) -> None:
+    async def _health(self, request: _Request, _receive: Receive, send: Send) -> None:
         status = "draining" if self.draining else "healthy"
         body = msgspec.json.encode({"status": status, "name": self.name, "calls": self._engine.calls})
-        await self._answer(200, body, request_id, send)
+        await self._answer(200, body, request, send)
 
-    async def _describe(self, head: _Head, request_id: str, _receive: Receive, send: Send) -> None:
-        self._check_key(head.authorization)
-        await self._answer(200, self._swagger, request_id, send)
+    async def _describe(self, request: _Request, _receive: Receive, send: Send) -> None:
+        self._check_key(request.authorization)
+        await self._answer(200, self._swagger, request, send)
+        self._log_request(request, 200, len(self._swagger))
 
-    async def _score(self, head: _Head, request_id: str, receive: Receive, send: Send) -> None:
-        self._check_key(head.authorization)
-        if head.length > self._max_body_bytes:
+    async def _score(self, request: _Request, receive: Receive, send: Send) -> None:
+        self._check_key(request.authorization)
+        if request.length > self._max_body_bytes:
             raise self._too_large()
-        call = self._engine.take(request_id)
+        call = self._engine.take(request.id)
         try:
             body = await self._read(call, receive)
         except BaseException:
             self._engine.drop(call)
             raise
-        head.has_body = False
-        answer = await self._engine.submit(call, body)
-        await self._answer(200, answer, request_id, send)
+        request.has_body = False
+        request.bytes_in = len(body)
+        payload = _raw_request(request.scope, body) if self._wants_request else body
+        answer = await self._engine.submit(call, payload)
+        if isinstance(answer, bytes):
+            await self._answer(200, answer, request, send)
+            self._log_request(request, 200, len(answer))
+        else:
+            await self._answer(answer.status_code, answer.body, request, send, answer.headers)
+            self._log_request(request, answer.status_code, len(answer.body))
 
     async def _read(self, call: Call, receive: Receive) -> bytes:
         """The body, of which no more than the limit is ever held."""
@@ -203,26 +230,42 @@ class ScoringApp:
         limit = self._max_body_bytes
         return RequestError(413, "BodyTooLarge", f"the body is larger than {limit} bytes, the limit of this service")
 
-    async def _answer(self, status: int, body: bytes, request_id: str, send: Send) -> None:
-        headers = [_JSON, (b"content-length", b"%d" % len(body)), (b"x-ms-request-id", request_id.encode())]
-        if self.draining:
+    def _log_request(self, request: _Request, status: int, size: int, code: str = "", message: str = "") -> None:
+        scope, seconds = request.scope, perf_counter() - request.began
+        sizes = (request.bytes_in, size)
+        self._log.add(time(), request.id, scope["method"], scope["path"], status, seconds, sizes, code, message)
+
+    async def _answer(
+        self,
+        status: int,
+        body: bytes,
+        request: _Request,
+        send: Send,
+        own: Iterable[tuple[str, str]] | None = None,
+        *,
+        more: bool = False,
+    ) -> None:
+        """Sends an answer; `own` are its headers, if it is not JSON without further ones."""
+        headers = [(b"content-length", b"%d" % len(body)), (b"x-ms-request-id", request.id.encode())]
+        if own is None:
+            headers.append(_JSON)
+        else:
+            kept = [(name.lower(), value) for name, value in own]
+            headers += [(name.encode(), value.encode()) for name, value in kept if name not in _OURS]
+        if self.draining or more:
             headers.append(_CLOSE)
         await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        await send({"type": "http.response.body", "body": body, "more_body": more})
 
-    async def _refuse(self, error: RequestError, head: _Head, request_id: str, receive: Receive, send: Send) -> None:
+    async def _refuse(self, error: RequestError, request: _Request, receive: Receive, send: Send) -> None:
         """An error as an answer. The caller gets it at once, and can finish sending a body that nobody reads."""
-        body = self._error_body(error, request_id)
-        headers = [_JSON, (b"content-length", b"%d" % len(body)), (b"x-ms-request-id", request_id.encode())]
-        headers += [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
-        log(f"request {request_id}: {error.status} {error.code}: {error.message[:500]}")
-        unread = head.has_body
-        if unread and 0 < head.length <= _SMALL_BODY:  # cheaper to read than to lose the connection
+        body = self._error_body(error, request.id)
+        self._log_request(request, error.status, len(body), error.code, error.message)
+        unread = request.has_body
+        if unread and 0 < request.length <= _SMALL_BODY:  # cheaper to read than to lose the connection
             unread = not await self._discard(receive)
-        if self.draining or unread:
-            headers.append(_CLOSE)
-        await send({"type": "http.response.start", "status": error.status, "headers": headers})
-        await send({"type": "http.response.body", "body": body, "more_body": unread})
+        own = [("content-type", "application/json"), *error.headers.items()]
+        await self._answer(error.status, body, request, send, own, more=unread)
         if unread:
             await self._discard(receive)
             await send({"type": "http.response.body", "body": b""})
@@ -249,3 +292,8 @@ class ScoringApp:
         except TimeoutError:
             return False
         return True
+
+
+def _raw_request(scope: Scope, body: bytes) -> AMLRequest:
+    headers = [(name.decode("latin1"), value.decode("latin1")) for name, value in scope["headers"]]
+    return AMLRequest(scope["method"], scope["path"], scope["query_string"], headers, body)

@@ -29,11 +29,13 @@ class Application:
         folder: absolute path; the working directory of the driver.
         driver: absolute path of the driver.
         schema: absolute path of the schema file, or None when `run` gets the body as text.
+        schema_named: somebody said that this is the schema; otherwise it was only found.
     """
 
     folder: Path
     driver: Path
     schema: Path | None
+    schema_named: bool = True
 
 
 def find_application(folder: str, driver: str | None = None, schema: str | None = None) -> Application:
@@ -54,12 +56,13 @@ def find_application(folder: str, driver: str | None = None, schema: str | None 
     if not root.is_dir():
         raise LoadError("ApplicationError", f"{folder}: there is no such folder")
     named = _read_app_file(root / APP_FILE)
+    schema_named = True
     if named:
         driver, schema = driver or named.driver, schema or named.schema
     elif schema is None and (root / "service_schema.json").is_file():
-        schema = "service_schema.json"
+        schema, schema_named = "service_schema.json", False
     driver_path = _existing(root, driver, "driver") if driver else _only_driver(root)
-    return Application(root, driver_path, _existing(root, schema, "schema") if schema else None)
+    return Application(root, driver_path, _existing(root, schema, "schema") if schema else None, schema_named)
 
 
 def _read_app_file(path: Path) -> _AppFile | None:

@@ -60,9 +60,7 @@ def batched(max_requests: int = 32, max_wait: float = 0.005) -> Callable[[_Funct
     return mark
 
 
-def check_batch(
-    batch: Batch | None, schema: ServiceSchema | None, optional: frozenset[str], *, is_async: bool
-) -> None:
+def check_batch(batch: Batch | None, schema: ServiceSchema | None, optional: frozenset[str], *, is_async: bool) -> None:
     """Raises `SchemaError` when a `run` that declares batches cannot be called with them."""
     if batch is None:
         return

@@ -12,14 +12,16 @@ import sys
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from queue import SimpleQueue
 from time import monotonic
 from typing import Any
 
 import msgspec
 
-from mlmgmt_nb.scoring.driver import Driver
+from mlmgmt_nb.scoring.batching import Batcher
+from mlmgmt_nb.scoring.context import request_id
+from mlmgmt_nb.scoring.driver import Driver, Outcome, Payload
 from mlmgmt_nb.scoring.errors import LoadError, RequestError
 
 __all__ = ["Call", "Engine", "Stats", "log"]
@@ -40,7 +42,7 @@ class Stats(msgspec.Struct, rename="camel", tag="stats"):
         requests: calls taken, whatever became of them.
         failures: calls that the driver failed (500) or did not finish in time (504).
         rejected: calls refused because the limit was reached (503).
-        busy: calls that run now, 0 or 1.
+        busy: calls that run now.
         waiting: calls that have been taken and do not run yet.
         limit: how many calls may run and wait together.
         busy_seconds: time spent in the driver, the present call included.
@@ -58,7 +60,7 @@ class Stats(msgspec.Struct, rename="camel", tag="stats"):
 class Call:
     """One request on its way through the engine. `reader` is the task that reads its body, until it is read."""
 
-    __slots__ = ("answered", "body", "deadline", "future", "reader", "request_id", "started")
+    __slots__ = ("answered", "deadline", "future", "payload", "reader", "request_id")
 
     def __init__(
         self, request_id: str, deadline: float, future: asyncio.Future[Any], reader: asyncio.Task[Any] | None
@@ -67,8 +69,7 @@ class Call:
         self.deadline = deadline
         self.future = future
         self.reader = reader
-        self.body = b""
-        self.started = 0.0
+        self.payload: Payload = b""
         self.answered = False
 
 
@@ -87,12 +88,16 @@ class Engine:
         self.driver: Driver | None = None
         self._loop = asyncio.get_running_loop()
         self._queue: SimpleQueue[Call | None] = SimpleQueue()
-        self._done: deque[tuple[Call, Any]] = deque()
+        self._done: deque[tuple[Call, Outcome | RequestError]] = deque()
         self._waking = False
         self._calls: dict[Call, None] = {}
+        self._driver_loop: asyncio.AbstractEventLoop | None = None
+        self._running = 0
         self._running_since = 0.0
         self._busy_seconds = 0.0
         self._requests = self._failures = self._rejected = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._answer_async: Callable[[Payload], Awaitable[Outcome]]
         self._thread: threading.Thread | None = None
         self._sweeper: asyncio.TimerHandle | None = None
 
@@ -133,6 +138,9 @@ class Engine:
         """How many calls run and wait."""
         return len(self._calls)
 
+    def _count(self) -> int:
+        return len(self._calls)
+
     def take(self, request_id: str) -> Call:
         """A place for a call, before its body is read; the caller gives it to `submit` or `drop`.
 
@@ -154,11 +162,14 @@ class Engine:
         self._calls[call] = None
         return call
 
-    def submit(self, call: Call, body: bytes) -> asyncio.Future[bytes]:
-        """Queues a call; the future gives the answer's body or a `RequestError`."""
-        call.body = body
+    def submit(self, call: Call, payload: Payload) -> asyncio.Future[Outcome]:
+        """Queues a call; the future gives the answer or a `RequestError`."""
+        call.payload = payload
         call.reader = None
-        self._queue.put(call)
+        if self._driver_loop is None:
+            self._queue.put(call)
+        else:
+            self._driver_loop.call_soon_threadsafe(self._start_async, call)
         return call.future
 
     def drop(self, call: Call) -> None:
@@ -167,14 +178,14 @@ class Engine:
 
     def stats(self) -> Stats:
         """The counters now."""
-        running, since = self._running_since > 0, self._running_since
-        busy_seconds = self._busy_seconds + (monotonic() - since if running else 0.0)
+        running, since = self._running, self._running_since
+        busy_seconds = self._busy_seconds + (monotonic() - since if running and since else 0.0)
         return Stats(
             requests=self._requests,
             failures=self._failures,
             rejected=self._rejected,
-            busy=int(running),
-            waiting=max(0, len(self._calls) - int(running)),
+            busy=running,
+            waiting=max(0, len(self._calls) - running),
             limit=self.concurrency,
             busy_seconds=round(busy_seconds, 3),
         )
@@ -194,28 +205,79 @@ class Engine:
             failure = LoadError("RuntimeError", f"{type(error).__name__}: {error}")
             self._loop.call_soon_threadsafe(loaded.set_exception, failure)
             return
+        if driver.is_async:
+            self._work_async(driver, loaded)
+            return
         self._loop.call_soon_threadsafe(loaded.set_result, driver)
-        answer, take, done = driver.answer, self._queue.get, self._done
-        while (call := take()) is not None:
-            done.append((call, self._run(answer, call)))
-            if not self._waking:
-                self._waking = True
-                self._loop.call_soon_threadsafe(self._deliver)
+        if driver.batch is not None and driver.schema is not None:
+            self._work_batches(Batcher(driver.batch, driver.run, driver.schema.input, driver.answer))
+            return
+        while (call := self._queue.get()) is not None:
+            self._hand_back(call, self._run(driver.answer, call))
 
-    def _run(self, answer: Callable[[bytes], bytes], call: Call) -> bytes | RequestError:
+    def _work_batches(self, batcher: Batcher) -> None:
+        while (first := self._queue.get()) is not None:
+            calls = [call for call in batcher.gather(first, self._queue, self._count) if not call.answered]
+            self._enter(len(calls))
+            outcomes = batcher.answer([bytes(call.payload) for call in calls])  # type: ignore[arg-type]
+            self._leave(len(calls))
+            for call, outcome in zip(calls, outcomes, strict=True):
+                self._hand_back(call, outcome)
+
+    def _work_async(self, driver: Driver, loaded: asyncio.Future[Driver]) -> None:
+        """An event loop of the driver's own, in which its calls run side by side."""
+        self._answer_async = driver.answer_async
+        loop = asyncio.new_event_loop()
+        self._driver_loop = loop
+        loop.call_soon(self._loop.call_soon_threadsafe, loaded.set_result, driver)
+        loop.run_forever()
+
+    def _start_async(self, call: Call) -> None:
+        assert self._driver_loop is not None
+        task = self._driver_loop.create_task(self._run_async(call))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run_async(self, call: Call) -> None:
+        request_id.set(call.request_id)
+        self._enter(1)
+        try:
+            outcome: Outcome | RequestError = await self._answer_async(call.payload)
+        except RequestError as error:
+            outcome = error
+        self._leave(1)
+        self._hand_back(call, outcome)
+
+    def _run(self, answer: Callable[[Payload], Outcome], call: Call) -> Outcome | RequestError:
         if call.answered:  # its caller was told 504 while it waited
             return RequestError(504, "Timeout", "")
-        self._running_since = started = monotonic()
+        request_id.set(call.request_id)
+        self._enter(1)
         try:
-            return answer(call.body)
+            return answer(call.payload)
         except RequestError as error:
             return error
         except BaseException as error:  # noqa: BLE001 - whatever happens, the thread lives on
             traceback.print_exc()
             return RequestError(500, "RuntimeError", f"{type(error).__name__}: {error}")
         finally:
-            self._busy_seconds += monotonic() - started
-            self._running_since = 0.0
+            self._leave(1)
+
+    def _enter(self, calls: int) -> None:
+        if not self._running:
+            self._running_since = monotonic()
+        self._running += calls
+
+    def _leave(self, calls: int) -> None:
+        self._running -= calls
+        if not self._running:
+            self._busy_seconds += monotonic() - self._running_since
+
+    def _hand_back(self, call: Call, outcome: Outcome | RequestError) -> None:
+        self._done.append((call, outcome))
+        if not self._waking:
+            self._waking = True
+            self._loop.call_soon_threadsafe(self._deliver)
 
     # in the event loop
 
@@ -225,7 +287,7 @@ class Engine:
         while done:
             call, outcome = done.popleft()
             self._calls.pop(call, None)
-            if type(outcome) is bytes:
+            if not isinstance(outcome, RequestError):
                 if not call.answered and not call.future.done():
                     call.future.set_result(outcome)
                 continue

@@ -67,6 +67,12 @@ class RequestError(RuntimeFailure):
 
 def driver_failure(error: BaseException) -> RequestError:
     """The answer for an exception that the user's `run` raised: 500 with the exception's type and text."""
+    status = getattr(error, "status_code", None)
+    if type(error).__module__.endswith((".compat.exceptions",)) or type(error).__module__.startswith("azureml.api.exc"):
+        # the driver chose the answer: azureml.api.exceptions
+        code = "BadInput" if status == 400 else type(error).__name__.removesuffix("Exception")
+        message = str(getattr(error, "message", error))
+        return RequestError(int(status or 500), code, message, details=[(code, message)] if status == 400 else ())
     if isinstance(error, SystemExit):
         message = f"run() tried to end the process: SystemExit({error.code!r})"
     else:

@@ -21,6 +21,7 @@ from mlmgmt_nb.scoring.control import Channel, Command, Drain, Failed, Keys, Key
 from mlmgmt_nb.scoring.driver import Driver, load_driver
 from mlmgmt_nb.scoring.engine import Engine, Stats, log
 from mlmgmt_nb.scoring.errors import LoadError
+from mlmgmt_nb.scoring.request_log import RequestLog
 from mlmgmt_nb.scoring.server import ReplicaServer
 from mlmgmt_nb.scoring.swagger import service_swagger
 
@@ -31,6 +32,7 @@ EXIT_LOAD_FAILED = 3
 
 _ORPHAN_SECONDS = 2.0
 _STATS_SECONDS = 1.0
+_LOG_SECONDS = 0.2
 _EXIT_SECONDS = 2.0
 _PR_SET_PDEATHSIG = 1
 
@@ -55,6 +57,7 @@ class Replica:
         self._server: ReplicaServer | None = None
         self._app: ScoringApp | None = None
         self._gave_up = asyncio.Event()
+        self._log = RequestLog(enabled=start.request_log)
 
     async def serve(self) -> int:
         """Runs until drained; the exit code of the process."""
@@ -87,7 +90,9 @@ class Replica:
         if self._channel:
             self._channel.send(Ready(os.getpid(), round(monotonic() - began, 3)))
             tasks.append(asyncio.create_task(self._report_stats(self._channel, engine)))
+        tasks.append(asyncio.create_task(self._flush_log()))
         in_time = await serving
+        self._log.flush()
         for task in tasks:
             task.cancel()
         if self._channel:
@@ -108,8 +113,8 @@ class Replica:
 
     def _make_server(self, engine: Engine, driver: Driver) -> ReplicaServer:
         start = self._start
-        swagger = msgspec.json.encode(service_swagger(start.name, driver.schema, driver.optional))
-        self._app = ScoringApp(start.name, engine, start.max_body_bytes, swagger)
+        swagger = msgspec.json.encode(service_swagger(start.name, driver.swagger_schema, driver.optional))
+        self._app = ScoringApp(start.name, engine, start.max_body_bytes, swagger, self._log)
         self._app.set_keys(start.keys)
         self._server = ReplicaServer(self._app, self._listener)
         return self._server
@@ -135,6 +140,11 @@ class Replica:
             if self._app:
                 self._app.set_keys(command.digests)
             channel.send(KeysSet(len(command.digests)))
+
+    async def _flush_log(self) -> None:
+        while True:
+            await asyncio.sleep(_LOG_SECONDS)
+            self._log.flush()
 
     async def _report_stats(self, channel: Channel, engine: Engine) -> None:
         sent: Stats | None = None

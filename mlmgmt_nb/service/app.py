@@ -114,9 +114,9 @@ class App:
 
     async def _answer(self, request: Request) -> Reply:
         self._admit(request)
+        if request.segments in _ROOT:
+            return _root(request, self._backend)
         account, segments = _account(request)
-        if segments is None:
-            return _about(request, self._backend)
         pattern, resource_id, rest = _match(segments, self._routes)
         methods = self._routes[pattern]
         if request.method not in methods:
@@ -164,11 +164,16 @@ class App:
         return origin + "/" + "/".join(quote(segment, safe="") for segment in request.segments[:7])
 
 
-def _about(request: Request, backend: Backend) -> Reply:
-    """`GET /`: which service this is; how those who look for it know that they found it."""
+_ROOT = frozenset({("",), ("metrics",)})
+
+
+def _root(request: Request, backend: Backend) -> Reply:
+    """What is beside the accounts: `/` tells which service this is, `/metrics` what it does."""
     if request.method != "GET":
-        raise Problem(405, "MethodNotAllowed", "The root has GET only.", headers={"allow": "GET"})
-    return Reply(200, backend.about())
+        raise Problem(405, "MethodNotAllowed", "There is only GET here.", headers={"allow": "GET"})
+    if request.segments == ("",):
+        return Reply(200, backend.about())
+    return Reply(200, backend.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 def _host_name(value: str) -> str:
@@ -178,11 +183,9 @@ def _host_name(value: str) -> str:
     return (found[1] or found[2] or "").lower() if found else ""
 
 
-def _account(request: Request) -> tuple[str, tuple[str, ...] | None]:
-    """The account of a request and the segments after it; None in their place for the root."""
+def _account(request: Request) -> tuple[str, tuple[str, ...]]:
+    """The account of a request, and the segments after it."""
     match request.segments:
-        case ("",):
-            return "", None
         case ("api", "subscriptions", subscription, "resourceGroups", group, "accounts", name, *rest) if rest:
             return "/".join(quote(part, safe="") for part in (subscription, group, name)), tuple(rest)
     raise Problem(404, "NoSuchPath", "There is nothing at this path; the API is under /api/subscriptions/....")

@@ -68,6 +68,13 @@ class Backend:
         """Which service this is."""
         return {"name": "mlmgmt-nb", "version": __version__, "pid": os.getpid(), "home": str(self.home.path)}
 
+    def metrics(self) -> bytes:
+        """The metrics of this moment, in the text format of Prometheus."""
+        # Loaded when first asked for, which most services never are.
+        from mlmgmt_nb.service.metrics import render
+
+        return render(self.store, self._supervisor.compute)
+
     def images_changed(self) -> None:
         self._builder.wake()
 

@@ -43,7 +43,7 @@ class NumpyParameterType(AbstractParameterType):
         enforce_shape: refuse other sizes than the sample's, the first apart.
     """
 
-    def __init__(self, sample_input: Any, enforce_column_type: bool = True, enforce_shape: bool = True) -> None:  # noqa: FBT001, FBT002
+    def __init__(self, sample_input: Any, enforce_column_type: bool = True, enforce_shape: bool = True) -> None:
         super().__init__(sample_input)
         strict = type_of_sample(DataTypes.NUMPY, sample_input)
         self.schema = strict if enforce_column_type and enforce_shape else LooseArrayType(strict, enforce_column_type)
@@ -63,9 +63,9 @@ class PandasParameterType(AbstractParameterType):
     def __init__(
         self,
         sample_input: Any,
-        enforce_column_type: bool = True,  # noqa: FBT001, FBT002 - the signature of the original
-        enforce_shape: bool = True,  # noqa: FBT001, FBT002
-        apply_column_names: bool = False,  # noqa: FBT001, FBT002
+        enforce_column_type: bool = True,
+        enforce_shape: bool = True,
+        apply_column_names: bool = False,
         orient: str = "records",
     ) -> None:
         super().__init__(sample_input)
@@ -98,8 +98,8 @@ def _plain_or_nested(sample: Any) -> ArgumentType:
 def input_schema(
     param_name: str,
     param_type: AbstractParameterType,
-    convert_to_provided_type: bool = True,  # noqa: FBT001, FBT002 - the signature of the original
-    optional: bool = False,  # noqa: FBT001, FBT002
+    convert_to_provided_type: bool = True,
+    optional: bool = False,
 ) -> Callable[[_Function], _Function]:
     """Tells the type of an argument of `run`.
 

@@ -97,11 +97,11 @@ class AMLRequest:
         """The body as JSON."""
         return self.get_json()
 
-    def get_data(self, cache: bool = True, as_text: bool = False) -> Any:  # noqa: ARG002, FBT001, FBT002 - as Flask's
+    def get_data(self, cache: bool = True, as_text: bool = False) -> Any:  # noqa: ARG002 - as Flask's
         """The body as bytes, or as text; it stays readable either way."""
         return self.data.decode() if as_text else self.data
 
-    def get_json(self, force: bool = False, silent: bool = False) -> Any:  # noqa: FBT001, FBT002 - as Flask's
+    def get_json(self, force: bool = False, silent: bool = False) -> Any:
         """The body as JSON.
 
         Args:
@@ -137,8 +137,8 @@ class AMLResponse:
         message: Any,
         status_code: int,
         response_headers: Mapping[str, str] | None = None,
-        json_str: bool = False,  # noqa: FBT001, FBT002 - the signature of the original
-        run_function_failed: bool = False,  # noqa: FBT001, FBT002
+        json_str: bool = False,
+        run_function_failed: bool = False,
     ) -> None:
         as_json = json_str or message is None
         if as_json:

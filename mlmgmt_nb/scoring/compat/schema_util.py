@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -94,5 +93,3 @@ def deserialize(text: str) -> Any:
     """
     _, attributes = read_internal(text)
     return msgspec.defstruct("InternalSchema", list(attributes))(*attributes.values())
-
-

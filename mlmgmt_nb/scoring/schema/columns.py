@@ -163,7 +163,9 @@ class Column:
         import pandas as pd
 
         texts = pd.to_datetime(
-            pd.Series([v if isinstance(v, str) else None for v in values], dtype=object), format="ISO8601", utc=True
+            pd.Series([v.replace(",", ".") if isinstance(v, str) else None for v in values], dtype=object),
+            format="ISO8601",
+            utc=True,
         )
         dates = pd.Series(texts)
         numbers = [place for place, v in enumerate(values) if isinstance(v, int)]

@@ -24,7 +24,7 @@ class NestedType(ArgumentType):
 
     def parse(self, value: Any, name: str) -> Any:
         if self.members is None:
-            assert self.items is not None  # noqa: S101 - one of both is set
+            assert self.items is not None
             if not isinstance(value, list):
                 raise InputError([f"{name}: expected a list, got {describe(value)}"])
             return [self.items.parse(item, f"{name}[{place}]") for place, item in enumerate(value)]
@@ -44,7 +44,7 @@ class NestedType(ArgumentType):
 
     def swagger(self) -> dict[str, Any]:
         if self.members is None:
-            assert self.items is not None  # noqa: S101 - one of both is set
+            assert self.items is not None
             return {"type": "array", "items": _bare(self.items), "example": self.example}
         properties = {name: _bare(member) for name, member in self.members.items()}
         return {"type": "object", "properties": properties, "example": self.example}
@@ -72,7 +72,7 @@ class LooseArrayType(_LooseType):
 
     data_type = DataTypes.NUMPY
 
-    def __init__(self, strict: Any, typed: bool) -> None:  # noqa: FBT001 - internal
+    def __init__(self, strict: Any, typed: bool) -> None:
         super().__init__(strict, strict.example)
         self._dtype = strict.elements.dtype if typed else None
 
@@ -90,7 +90,7 @@ class LooseFrameType(_LooseType):
 
     data_type = DataTypes.PANDAS
 
-    def __init__(self, strict: Any, orient: str, enforced: bool, renamed: bool) -> None:  # noqa: FBT001 - internal
+    def __init__(self, strict: Any, orient: str, enforced: bool, renamed: bool) -> None:
         self._names = [column.label for column in strict.columns]
         self._orient, self._enforced, self._renamed = orient, enforced, renamed
         example = strict.example

@@ -11,6 +11,7 @@ import base64
 import binascii
 import io
 import pickle
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -70,6 +71,8 @@ class _SchemaUnpickler(pickle.Unpickler):
             return _numpy_name(module, name)
         if module.startswith("pandas."):
             return _index_values if name == "_new_Index" else _Ignored
+        if (module, name) == ("collections", "OrderedDict"):
+            return OrderedDict
         if (module, name) == ("_codecs", "encode"):
             return _latin1
         if (module, name) == ("copyreg", "_reconstructor") or (module, name) == ("copy_reg", "_reconstructor"):

@@ -34,7 +34,7 @@ class SampleDefinition:
 
 def generate_schema(
     run_func: Callable[..., Any],
-    inputs: Mapping[str, SampleDefinition],
+    inputs: Mapping[str, SampleDefinition] | None = None,
     outputs: Mapping[str, SampleDefinition] | None = None,
     filepath: str | Path | None = None,
 ) -> ServiceSchema:
@@ -49,7 +49,9 @@ def generate_schema(
     Raises:
         SchemaError: the arguments of `run` and the inputs do not match.
     """
-    check_arguments(inspect.signature(run_func), set(inputs))
+    inputs = {name: sample for name, sample in (inputs or {}).items() if name != "request_headers"}
+    parameters = dict(inspect.signature(run_func).parameters)
+    check_arguments(parameters, set(inputs) | ({"request_headers"} & set(parameters)))
     schema = ServiceSchema(
         {name: sample.schema for name, sample in inputs.items()},
         {name: sample.schema for name, sample in (outputs or {}).items()},
@@ -59,14 +61,14 @@ def generate_schema(
     return schema
 
 
-def check_arguments(signature: inspect.Signature, names: set[str]) -> None:
+def check_arguments(parameters: Mapping[str, inspect.Parameter], names: set[str]) -> None:
     """Raises `SchemaError` when a function cannot be called with just these names."""
-    takes_any = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
-    named = {n: p for n, p in signature.parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    named = {n: p for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
     unknown = sorted(names - set(named)) if not takes_any else []
     if unknown:
         raise SchemaError(f"run() has no argument {', '.join(unknown)}; it has {', '.join(named) or 'none'}")
     missing = [name for name, p in named.items() if p.default is p.empty and name not in names]
-    missing += [name for name, p in signature.parameters.items() if p.kind is p.POSITIONAL_ONLY]
+    missing += [name for name, p in parameters.items() if p.kind is p.POSITIONAL_ONLY]
     if missing:
         raise SchemaError(f"the schema has no input for run()'s argument {', '.join(missing)}")

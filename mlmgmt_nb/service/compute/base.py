@@ -11,7 +11,7 @@ import msgspec
 from mlmgmt_nb.service.logs import Log
 from mlmgmt_nb.service.reconciler import Replica
 
-__all__ = ["Capacity", "Compute", "Exit", "Launch", "Load"]
+__all__ = ["Capacity", "Compute", "Counters", "Exit", "Launch", "Load"]
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +51,30 @@ class Load(msgspec.Struct, frozen=True):
 
     busy: int
     slots: int
+
+
+class Counters(msgspec.Struct, frozen=True, rename="camel"):
+    """What replicas have counted since they started.
+
+    Attributes:
+        requests: scoring requests taken.
+        failures: those that the driver failed or did not finish in time.
+        rejected: requests refused because all slots were taken.
+        busy_seconds: time spent in the driver.
+    """
+
+    requests: int = 0
+    failures: int = 0
+    rejected: int = 0
+    busy_seconds: float = 0.0
+
+    def __add__(self, other: Counters) -> Counters:
+        return Counters(
+            self.requests + other.requests,
+            self.failures + other.failures,
+            self.rejected + other.rejected,
+            self.busy_seconds + other.busy_seconds,
+        )
 
 
 class Capacity(msgspec.Struct, frozen=True):
@@ -93,6 +117,10 @@ class Compute(Protocol):
         ...
 
     def load(self, service_id: str) -> Load: ...
+
+    def counters(self, service_id: str) -> Counters:
+        """What all replicas of a service have counted, those that have ended too, since this process started."""
+        ...
 
     def knocked(self, service_id: str) -> bool:
         """Whether a request waits at the socket of a service that has no replica."""

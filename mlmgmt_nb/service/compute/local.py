@@ -18,7 +18,7 @@ from typing import Protocol
 
 import psutil
 
-from mlmgmt_nb.service.compute.base import Capacity, Exit, Launch, Load
+from mlmgmt_nb.service.compute.base import Capacity, Counters, Exit, Launch, Load
 from mlmgmt_nb.service.compute.refusal import refuse
 from mlmgmt_nb.service.compute.replica import ReplicaProcess
 from mlmgmt_nb.service.reconciler import Replica, ReplicaState
@@ -59,6 +59,7 @@ class LocalCompute:
         self._sockets: dict[str, socket.socket] = {}
         self._replicas: dict[str, ReplicaProcess] = {}
         self._exits: list[Exit] = []
+        self._counted: dict[str, Counters] = {}
         self._numbers = itertools.count(1)
 
     def capacity(self) -> Capacity:
@@ -102,6 +103,8 @@ class LocalCompute:
         if replica.ended:
             with self._lock:
                 del self._replicas[replica.id]
+                service_id = replica.launch.service_id
+                self._counted[service_id] = self._counted.get(service_id, Counters()) + replica.counters
                 if replica.exit is not None:
                     self._exits.append(replica.exit)
             self._register.remove(replica.pid)
@@ -133,6 +136,11 @@ class LocalCompute:
         ready = [replica for replica in self._of(service_id) if replica.state is ReplicaState.READY]
         return Load(sum(r.busy for r in ready), sum(r.launch.slots for r in ready))
 
+    def counters(self, service_id: str) -> Counters:
+        living = [replica.counters for replica in self._of(service_id)]
+        with self._lock:
+            return sum(living, self._counted.get(service_id, Counters()))
+
     def knocked(self, service_id: str) -> bool:
         with selectors.DefaultSelector() as selector:
             selector.register(self._sockets[service_id], selectors.EVENT_READ)
@@ -146,6 +154,7 @@ class LocalCompute:
     def close(self, service_id: str) -> None:
         with self._lock:
             listener = self._sockets.pop(service_id, None)
+            self._counted.pop(service_id, None)
         if listener is not None:
             listener.close()
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from mlmgmt_nb.service.compute.base import Exit, Launch
+from mlmgmt_nb.service.compute.base import Counters, Exit, Launch
 from mlmgmt_nb.service.reconciler import Replica, ReplicaState
 
 __all__ = ["LOAD_FAILED", "ReplicaProcess"]
@@ -43,6 +43,7 @@ class ReplicaProcess:
         self.state = ReplicaState.STARTING
         self.since = time.monotonic()
         self.busy = 0
+        self.counters = Counters()
         self.ended = False
         self.exit: Exit | None = None
         self._on_change = on_change
@@ -150,6 +151,7 @@ class ReplicaProcess:
                 self._failure = (message["code"], message["message"])
             case "stats":
                 self.busy = message["busy"] + message["waiting"]
+                self.counters = msgspec.convert(message, Counters)
             case "keys":
                 self._keys_confirmed.set()
                 return

@@ -403,6 +403,29 @@ class TestAutoscaler:
         assert sorted(set(answers)) == [200, 503]
 
 
+def test_metrics(api: Any, write_driver: Callable[..., Path], name: str) -> None:
+    source = "def init():\n    pass\ndef run(body):\n    return 1 // int(body)\n"
+    service = api.service(api.image(write_driver(source))["id"], name)
+    assert [api.score(service, body).status_code for body in ("1", "0", "2")] == [200, 500, 200]
+    url = api.base_url.partition("/api/")[0] + "/metrics"
+    labels = f'{{account="local/local/default",service="{name}"'
+
+    def value(metric: str, more: str = "") -> float:
+        lines = api.request("GET", url).text.splitlines()
+        return float(next(line for line in lines if line.startswith(f"{metric}{labels}{more}}}")).rpartition(" ")[2])
+
+    eventually(lambda: value("mlmgmt_requests_total") == 3, what="the count of the requests")
+    assert value("mlmgmt_request_failures_total") == 1
+    assert value("mlmgmt_slots") == 10
+    assert value("mlmgmt_replicas", ',state="ready"') == 1
+    # What ended replicas counted is not lost.
+    assert (
+        api.operation(api.request("PUT", f"/services/{service['id']}", json={"numReplicas": 2}))["state"] == "Succeeded"
+    )
+    assert value("mlmgmt_requests_total") == 3
+    assert api.request("GET", url, headers={"authorization": ""}).status_code == 401
+
+
 def test_no_key_or_token_in_logs_arguments_or_environments(
     api: Any, write_driver: Callable[..., Path], name: str
 ) -> None:

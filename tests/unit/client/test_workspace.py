@@ -94,9 +94,10 @@ def test_service_by_name_or_id(server: Server, workspace: Workspace) -> None:
     services = workspace.services
     assert services.get("iris").id == "s1"
     assert services.find("rose") is None
-    with pytest.raises(errors.NotFoundError, match="There is no such service") as caught:
+    with pytest.raises(errors.NotFoundError, match="no service has the name 'rose'") as caught:
         services.get("rose")
-    assert caught.value.fix == "`ws.services.list()` gives all services."
+    assert caught.value.fix == "List the services to see what there is."
+    assert caught.value.url.startswith(server.base_url)
     assert services.delete("rose") is False
     assert services.delete("iris") is True
     keys = services.keys("iris")
