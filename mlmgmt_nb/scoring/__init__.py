@@ -7,14 +7,20 @@ them.
 
     __main__      arguments; by hand or supervised
     replica       one process: control channel, server, drain
+    control       the control channel's messages
     workers       by hand with several processes
     server        uvicorn on a socket of ours, with a drain that loses no request
     app           HTTP: paths, keys, limits, answers (bare ASGI)
     engine        the driver's thread, its queue and its counters
+    batching      several requests in one call of `run`
     application   which files of the folder are the driver and its schema
     driver        loads the driver, binds requests to `run`
+    arguments     the arguments of `run` from a body
     results       what `run` returned, as JSON
     schema        types of `run`'s arguments; reads and writes the schema files of 2017
     swagger       the service's own description
+    request_log   one line of JSON a request
+    collector     data collection (`collecting`: its buffer and storages)
+    compat        imports of 2017: `azureml.api`, `azureml.datacollector`, `inference_schema`, raw HTTP
     errors        what can go wrong, and the HTTP answer for it
 """

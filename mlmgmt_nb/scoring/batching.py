@@ -8,13 +8,14 @@ A driver asks for it::
     def run(input_df):
         return model.predict(input_df)
 
-`run` then gets the rows of all requests that have come in meanwhile in one DataFrame (or array), and returns one item a row: a
-list, an array, a Series, a DataFrame, or the JSON of a list.
+`run` then gets the rows of all requests that have come in meanwhile in one DataFrame (or array), and returns one item
+for each row: a list, an array, a Series, a DataFrame, or the JSON of a list.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from time import monotonic
@@ -122,12 +123,9 @@ class Batcher:
     def answer(self, bodies: Sequence[bytes]) -> list[Any]:
         """The answers (or `RequestError`s) to some requests, by one call of `run` where that is possible."""
         if len(bodies) > 1:
-            try:
+            # whatever goes wrong: perhaps one request is at fault, so each gets what it deserves
+            with suppress(Exception):
                 return self._together(bodies)
-            except (RequestError, InputError):
-                pass  # one of them is at fault: each gets what it deserves
-            except Exception:  # run() failed on all: perhaps on one only
-                pass
         return [self._by_itself(body) for body in bodies]
 
     def _by_itself(self, body: bytes) -> Any:

@@ -153,7 +153,7 @@ class Writer:
     def _append(self, folder: str, header: Sequence[str], rows: str) -> None:
         try:
             self._storage.append(folder, header, rows)
-        except Exception as error:  # of whichever storage: scoring goes on
+        except Exception as error:  # noqa: BLE001 - of whichever storage: scoring goes on
             _tell(f"{rows.count(chr(10))} rows for {folder} were lost: {type(error).__name__}: {error}")
 
     def _work(self) -> None:

@@ -1,7 +1,8 @@
 """Data collection: what a model was asked and what it answered, kept as CSV.
 
-Rows go to `modeldata/<subscription>/<group>/<account>/<service>/<model id>-<name>-<version>/<identifier>/<yyyy>/<mm>/<dd>/data.csv`
-below `AML_MODEL_DC_STORAGE`: a folder, an fsspec URL, or the connection string of an Azure storage account.
+Rows go to `modeldata/<subscription>/<group>/<account>/<service>/<model>/<identifier>/<yyyy>/<mm>/<dd>/data.csv` (where
+`<model>` is its id, name and version, joined by `-`) below `AML_MODEL_DC_STORAGE`: a folder, an fsspec URL, or the
+connection string of an Azure storage account.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class ModelDataCollector:
         config = _read_config()
         model = config.get("models", {}).get(model_name, {})
         account = config.get("accountContext") or config.get("account") or {}
-        parts = [account.get(key) for key in ("subscriptionId", "resourceGroupName", "accountName")]
+        parts = [account.get(key, "") for key in ("subscriptionId", "resourceGroupName", "accountName")]
         account_id = "/".join(parts) if all(parts) else model_management_account_id
         service = os.environ.get("SERVICE_NAME", webservice_name)
         number = f"{model.get('id', model_id)}-{model_name}-{model.get('version', model_version)}"

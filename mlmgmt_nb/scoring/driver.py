@@ -96,8 +96,9 @@ class Driver:
         if self.raw:
             return (payload,), {}
         headers: dict[str, str] = {}
-        if isinstance(payload, AMLRequest):
-            payload, headers = payload.data, payload.headers
+        if not isinstance(payload, bytes):
+            headers = payload.headers
+            payload = payload.data
         if self.schema is None:
             if self._self_converting:
                 return (), decode_object(payload, {})

@@ -119,6 +119,8 @@ class Engine:
         if self._sweeper:
             self._sweeper.cancel()
         self._queue.put(None)
+        if self._driver_loop is not None:
+            self._driver_loop.call_soon_threadsafe(self._driver_loop.stop)
 
     def abandon(self) -> int:
         """Answers all callers that the replica ends; their number."""

@@ -77,8 +77,8 @@ class RequestLog:
             return
         encoded = [
             RequestLine(
-                datetime.fromtimestamp(now, UTC), request, method, path, status, round(seconds * 1000, 3), size_in, size_out,
-                code, message[:500],
+                datetime.fromtimestamp(now, UTC), request, method, path, status, round(seconds * 1000, 3),
+                size_in, size_out, code, message[:500],
             )
             for now, request, method, path, status, seconds, size_in, size_out, code, message in lines
         ]  # fmt: skip

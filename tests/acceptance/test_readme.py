@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pickle
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,9 +27,18 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     local.stop(tmp_path / "home")
 
 
+def _blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def _train(folder: Path) -> None:
+    model = LogisticRegression(max_iter=1000).fit(*load_iris(return_X_y=True))
+    (folder / "iris.pkl").write_bytes(pickle.dumps(model))
+
+
 def test_the_cells_work(folder: Path) -> None:
-    first, driver, others = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    (folder / "iris.pkl").write_bytes(pickle.dumps(LogisticRegression(max_iter=1000).fit(*load_iris(return_X_y=True))))
+    first, driver, others = _blocks("python")
+    _train(folder)
     (folder / "score.py").write_text(driver)
     cells: dict[str, Any] = {}
     *statements, scored = first.strip().splitlines()
@@ -42,9 +53,29 @@ def test_the_cells_work(folder: Path) -> None:
     cells["ws"].close()
 
 
+def test_the_magics_work(folder: Path) -> None:
+    _, driver, _ = _blocks("python")
+    (cells,) = _blocks("ipython")
+    _train(folder)
+    (folder / "score.py").write_text(driver)
+    script = f"""
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+for cell in {cells.strip().splitlines()!r}:
+    shell.run_cell(cell).raise_error()
+print(shell.user_ns["services"]["name"].tolist())
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "['iris-2']" in done.stdout
+    assert "[0]" in done.stdout
+
+
 def test_the_first_commands_are_the_ones_that_matter() -> None:
-    commands = re.findall(r"```sh\n(.*?)\n```", README, re.DOTALL)
-    assert commands == ['pip install -e ".[demo]" && mlmgmt demo', 'pip install -e ".[test]" && pytest']
+    assert [command.strip() for command in _blocks("sh")] == [
+        'pip install -e ".[demo]" && mlmgmt demo',
+        'pip install -e ".[test]" && pytest',
+    ]
 
 
 def test_every_file_that_it_names_is_there() -> None:

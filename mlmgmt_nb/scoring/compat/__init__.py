@@ -1,7 +1,7 @@
 """Imports that drivers have made since 2017, answered by our own implementations.
 
-`install()` puts a finder behind all others, so a package that is really installed always wins, also in part: beside an installed
-`azureml.core` the missing `azureml.api` still comes from here.
+`install()` puts a finder behind all others, so a package that is really installed always wins, also in part: beside an
+installed `azureml.core` the missing `azureml.api` still comes from here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["install"]
 class _Loader(Loader):
     """Fills a module with names of ours."""
 
-    def create_module(self, spec: ModuleSpec) -> None:
+    def create_module(self, spec: ModuleSpec) -> None:  # noqa: ARG002 - the protocol of loaders
         return None
 
     def exec_module(self, module: ModuleType) -> None:
@@ -33,7 +33,10 @@ class _Loader(Loader):
 
 class _Finder(MetaPathFinder):
     def find_spec(
-        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+        self,
+        fullname: str,
+        path: Sequence[str] | None = None,  # noqa: ARG002 - the protocol of finders
+        target: ModuleType | None = None,  # noqa: ARG002
     ) -> ModuleSpec | None:
         if fullname not in EXPORTS:
             return None

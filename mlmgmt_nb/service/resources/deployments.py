@@ -10,7 +10,7 @@ from mlmgmt_nb.contract import Deployment
 from mlmgmt_nb.service import schema
 from mlmgmt_nb.service.app import Call
 from mlmgmt_nb.service.http import Reply
-from mlmgmt_nb.service.problems import not_found
+from mlmgmt_nb.service.resources.lookup import row_of
 
 __all__ = ["get", "list_"]
 
@@ -25,12 +25,8 @@ def list_(call: Call) -> Reply:
 
 
 def get(call: Call) -> Reply:
-    table = schema.deployments
     with call.backend.store.reading() as db:
-        row = db.execute(select(table).where(table.c.account == call.account, table.c.id == call.id)).one_or_none()
-    if row is None:
-        raise not_found("deployment", call.id)
-    return Reply(200, _deployment(row))
+        return Reply(200, _deployment(row_of(db, call, schema.deployments)))
 
 
 def _deployment(row: Row[Any]) -> Deployment:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, Select, insert, select
+from sqlalchemy import Select, insert, select
 
 from mlmgmt_nb.contract import Image, ImageRequest, Manifest
 from mlmgmt_nb.service import schema
@@ -18,7 +18,7 @@ from mlmgmt_nb.service.logs import log_reply
 from mlmgmt_nb.service.pages import Page, page
 from mlmgmt_nb.service.problems import not_found
 from mlmgmt_nb.service.resources import operations
-from mlmgmt_nb.service.resources.models import next_version
+from mlmgmt_nb.service.resources.lookup import next_version, row_of
 
 __all__ = ["build_log", "create", "get", "image_of", "list_"]
 
@@ -50,14 +50,10 @@ def create(call: Call) -> Reply:
     return operations.accepted(call, operation_id)
 
 
-def _selected(account: str) -> Select[Any]:
+def _selected() -> Select[Any]:
     """Images with their manifests."""
     images, manifests = schema.images, schema.manifests
-    return (
-        select(images, manifests.c.doc.label("manifest_doc"))
-        .join(manifests, manifests.c.id == images.c.manifest_id)
-        .where(images.c.account == account)
-    )
+    return select(images, manifests.c.doc.label("manifest_doc")).join(manifests, manifests.c.id == images.c.manifest_id)
 
 
 def image_of(columns: Mapping[str, Any], manifest_doc: bytes, base_url: str) -> Image:
@@ -79,7 +75,7 @@ def image_of(columns: Mapping[str, Any], manifest_doc: bytes, base_url: str) -> 
 
 
 def list_(call: Call) -> Reply:
-    query = _selected(call.account)
+    query = _selected().where(schema.images.c.account == call.account)
     if (manifest_id := call.query.get("manifestId")) is not None:
         query = query.where(schema.images.c.manifest_id == manifest_id)
     if (manifest_name := call.query.get("manifestName")) is not None:
@@ -90,17 +86,12 @@ def list_(call: Call) -> Reply:
 
 
 def get(call: Call) -> Reply:
-    row = _row(call)
+    with call.backend.store.reading() as db:
+        row = row_of(db, call, schema.images, _selected())
     return Reply(200, image_of(row._asdict(), row.manifest_doc, call.base_url))
 
 
 def build_log(call: Call) -> Reply:
-    return log_reply(call.backend.build_log(_row(call).id), call.request)
-
-
-def _row(call: Call) -> Row[Any]:
     with call.backend.store.reading() as db:
-        row = db.execute(_selected(call.account).where(schema.images.c.id == call.id)).one_or_none()
-    if row is None:
-        raise not_found("image", call.id)
-    return row
+        row = row_of(db, call, schema.images)
+    return log_reply(call.backend.build_log(row.id), call.request)

@@ -12,9 +12,8 @@ from mlmgmt_nb.service import schema
 from mlmgmt_nb.service.app import Call
 from mlmgmt_nb.service.clock import now
 from mlmgmt_nb.service.http import Reply
-from mlmgmt_nb.service.pages import Page, page
 from mlmgmt_nb.service.problems import bad_field, not_found
-from mlmgmt_nb.service.resources.models import next_version
+from mlmgmt_nb.service.resources.lookup import document, documents, next_version
 
 __all__ = ["get", "list_", "register"]
 
@@ -65,23 +64,14 @@ def _check_assets(manifest: Manifest) -> None:
 
 
 def list_(call: Call) -> Reply:
-    table = schema.manifests
-    query = select(table.c.seq, table.c.doc).where(table.c.account == call.account)
+    manifests, links = schema.manifests, schema.manifest_models
+    query = select(manifests)
     if (name := call.query.get("manifestName")) is not None:
-        query = query.where(table.c.name == name)
+        query = query.where(manifests.c.name == name)
     if (model_id := call.query.get("modelId")) is not None:
-        query = query.join(schema.manifest_models, schema.manifest_models.c.manifest_id == table.c.id).where(
-            schema.manifest_models.c.model_id == model_id
-        )
-    with call.backend.store.reading() as db:
-        rows, next_link = page(db, query, table, call.query, f"{call.base_url}/manifests")
-    return Reply(200, Page([msgspec.Raw(row.doc) for row in rows], next_link))
+        query = query.join(links, links.c.manifest_id == manifests.c.id).where(links.c.model_id == model_id)
+    return documents(call, manifests, query)
 
 
 def get(call: Call) -> Reply:
-    table = schema.manifests
-    with call.backend.store.reading() as db:
-        doc = db.scalar(select(table.c.doc).where(table.c.account == call.account, table.c.id == call.id))
-    if doc is None:
-        raise not_found("manifest", call.id)
-    return Reply(200, doc)
+    return document(call, schema.manifests)

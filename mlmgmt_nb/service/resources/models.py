@@ -3,33 +3,19 @@
 from __future__ import annotations
 
 import uuid
-from functools import cache
-from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Select, Table, bindparam, func, insert, select
+from sqlalchemy import insert, select
 
 from mlmgmt_nb.contract import Model
 from mlmgmt_nb.service import schema
 from mlmgmt_nb.service.app import Call
 from mlmgmt_nb.service.clock import now
 from mlmgmt_nb.service.http import Reply
-from mlmgmt_nb.service.pages import Page, page
-from mlmgmt_nb.service.problems import bad_field, not_found
+from mlmgmt_nb.service.problems import bad_field
+from mlmgmt_nb.service.resources.lookup import document, documents, next_version
 
-__all__ = ["get", "list_", "next_version", "register"]
-
-
-def next_version(db: Connection, table: Table, account: str, name: str) -> int:
-    """The version that the next row of a name gets. Call it inside the write that adds the row."""
-    return (db.scalar(_last_version(table), {"account": account, "name": name}) or 0) + 1
-
-
-@cache
-def _last_version(table: Table) -> Select[Any]:
-    # Made once: making a statement takes longer than running it.
-    same_name = (table.c.account == bindparam("account"), table.c.name == bindparam("name"))
-    return select(func.max(table.c.version)).where(*same_name)
+__all__ = ["get", "list_", "register"]
 
 
 def register(call: Call) -> Reply:
@@ -56,23 +42,14 @@ def register(call: Call) -> Reply:
 
 
 def list_(call: Call) -> Reply:
-    table = schema.models
-    query = select(table.c.seq, table.c.doc).where(table.c.account == call.account)
+    models, tags = schema.models, schema.model_tags
+    query = select(models)
     if (name := call.query.get("name")) is not None:
-        query = query.where(table.c.name == name)
+        query = query.where(models.c.name == name)
     if (tag := call.query.get("tag")) is not None:
-        query = query.join(schema.model_tags, schema.model_tags.c.model_seq == table.c.seq).where(
-            schema.model_tags.c.tag == tag
-        )
-    with call.backend.store.reading() as db:
-        rows, next_link = page(db, query, table, call.query, f"{call.base_url}/models")
-    return Reply(200, Page([msgspec.Raw(row.doc) for row in rows], next_link))
+        query = query.join(tags, tags.c.model_seq == models.c.seq).where(tags.c.tag == tag)
+    return documents(call, models, query)
 
 
 def get(call: Call) -> Reply:
-    table = schema.models
-    with call.backend.store.reading() as db:
-        doc = db.scalar(select(table.c.doc).where(table.c.account == call.account, table.c.id == call.id))
-    if doc is None:
-        raise not_found("model", call.id)
-    return Reply(200, doc)
+    return document(call, schema.models)

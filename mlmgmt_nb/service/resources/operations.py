@@ -6,14 +6,14 @@ import uuid
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, Row, insert
 
 from mlmgmt_nb.contract import AsyncOperationStatus, ErrorDetail, ErrorResponse
 from mlmgmt_nb.service import schema
 from mlmgmt_nb.service.app import Call
 from mlmgmt_nb.service.clock import now
 from mlmgmt_nb.service.http import Reply
-from mlmgmt_nb.service.problems import not_found
+from mlmgmt_nb.service.resources.lookup import row_of
 
 __all__ = ["accepted", "begin", "get"]
 
@@ -44,12 +44,8 @@ def accepted(call: Call, operation_id: str) -> Reply:
 
 
 def get(call: Call) -> Reply:
-    table = schema.operations
     with call.backend.store.reading() as db:
-        row = db.execute(select(table).where(table.c.account == call.account, table.c.id == call.id)).one_or_none()
-    if row is None:
-        raise not_found("operation", call.id)
-    return Reply(200, _status(row, call.base_url))
+        return Reply(200, _status(row_of(db, call, schema.operations), call.base_url))
 
 
 def _status(row: Row[Any], base_url: str) -> AsyncOperationStatus:

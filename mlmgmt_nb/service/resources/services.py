@@ -29,6 +29,7 @@ from mlmgmt_nb.service.pages import Page, page
 from mlmgmt_nb.service.problems import conflict, not_found
 from mlmgmt_nb.service.resources import operations
 from mlmgmt_nb.service.resources.images import image_of
+from mlmgmt_nb.service.resources.lookup import row_of
 from mlmgmt_nb.service.specs import changed, check_supported, replica_bounds, scaling
 
 __all__ = ["create", "delete_", "get", "get_keys", "list_", "logs", "regenerate_keys", "update_"]
@@ -176,7 +177,7 @@ def _new_key() -> str:
 
 
 def list_(call: Call) -> Reply:
-    query = _selected(call.account)
+    query = _selected().where(schema.services.c.account == call.account)
     manifest_models, models = schema.manifest_models, schema.models
     columns = {
         "serviceName": schema.services.c.name,
@@ -210,7 +211,7 @@ def logs(call: Call) -> Reply:
     return log_reply(call.backend.service_log(row.id), call.request)
 
 
-def _selected(account: str) -> Select[Any]:
+def _selected() -> Select[Any]:
     """Services with the deployment that they serve, its image and that image's manifest."""
     services, deployments, images, manifests = schema.services, schema.deployments, schema.images, schema.manifests
     image_columns = [column.label(f"image_{column.name}") for column in images.c]
@@ -219,15 +220,12 @@ def _selected(account: str) -> Select[Any]:
         .join(deployments, deployments.c.id == services.c.deployment_id)
         .join(images, images.c.id == deployments.c.image_id)
         .join(manifests, manifests.c.id == images.c.manifest_id)
-        .where(services.c.account == account, ~services.c.deleting)
+        .where(~services.c.deleting)
     )
 
 
 def _row(db: Connection, call: Call) -> Row[Any]:
-    row = db.execute(_selected(call.account).where(schema.services.c.id == call.id)).one_or_none()
-    if row is None:
-        raise not_found("service", call.id)
-    return row
+    return row_of(db, call, schema.services, _selected())
 
 
 def _responses(db: Connection, rows: Iterable[Row[Any]], base_url: str) -> list[ServiceResponse]:

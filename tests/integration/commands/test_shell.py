@@ -212,8 +212,7 @@ def test_drivers(shell: Shell, tmp_path: Path) -> None:
 
 def test_as_a_process(home: Path) -> None:
     environment = {**os.environ, "MLMGMT_HOME": str(home)}
-    code = "import sys; from mlmgmt_nb.commands import main; sys.exit(main(sys.argv[1:]))"
-    command = [sys.executable, "-c", code]
+    command = [sys.executable, "-m", "mlmgmt_nb.cli"]
     listed = subprocess.run([*command, "model", "list"], env=environment, capture_output=True, text=True, check=True)
     assert listed.stderr == ""
     wrong = subprocess.run([*command, "model", "lst"], env=environment, capture_output=True, text=True)

@@ -31,7 +31,7 @@ class Notebook:
 
     def __init__(self) -> None:
         self.shell = InteractiveShell(config=Config({"HistoryManager": {"enabled": False}}))  # type: ignore[no-untyped-call]
-        self.run("%load_ext mlmgmt_nb.notebook")
+        self.run("%load_ext mlmgmt_nb")
 
     def run(self, code: str) -> Cell:
         """Runs a cell that is expected to succeed."""
@@ -83,4 +83,4 @@ def environment(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def notebook(environment: Path) -> Iterator[Notebook]:
     notebook = Notebook()
     yield notebook
-    notebook.run("%unload_ext mlmgmt_nb.notebook")
+    notebook.run("%unload_ext mlmgmt_nb")

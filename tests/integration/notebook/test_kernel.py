@@ -27,7 +27,7 @@ class Kernel:
         self.client: BlockingKernelClient = self.manager.client()
         self.client.start_channels()
         self.client.wait_for_ready(timeout=DEADLINE)
-        self.run("%load_ext mlmgmt_nb.notebook")
+        self.run("%load_ext mlmgmt_nb")
 
     def run(self, code: str, on_output: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
         """Runs a cell; returns its reply, with its outputs under `outputs`."""

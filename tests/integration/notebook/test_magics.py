@@ -183,18 +183,18 @@ def test_completion_is_silent_offline(environment: Path, monkeypatch: pytest.Mon
     notebook = Notebook()
     assert notebook.complete("%mlmgmt model show -m mod") == ["mod"]
     assert not (environment / "nothing").exists()
-    notebook.run("%unload_ext mlmgmt_nb.notebook")
+    notebook.run("%unload_ext mlmgmt_nb")
 
 
 def test_extension_comes_and_goes(notebook: Notebook) -> None:
     matchers = len(notebook.shell.Completer.custom_matchers)
-    notebook.run("%reload_ext mlmgmt_nb.notebook")
+    notebook.run("%reload_ext mlmgmt_nb")
     assert len(notebook.shell.Completer.custom_matchers) == matchers
     notebook.run("%mlmgmt config show")
-    notebook.run("%unload_ext mlmgmt_nb.notebook")
+    notebook.run("%unload_ext mlmgmt_nb")
     assert len(notebook.shell.Completer.custom_matchers) == matchers - 1
     assert notebook.attempt("%mlmgmt config show").error is not None or "not found" in notebook.attempt("%mlmgmt").out
-    notebook.run("%load_ext mlmgmt_nb.notebook")
+    notebook.run("%load_ext mlmgmt_nb")
 
 
 def test_loading_is_light() -> None:
@@ -202,7 +202,7 @@ def test_loading_is_light() -> None:
         "import sys\n"
         "from IPython.core.interactiveshell import InteractiveShell\n"
         "shell = InteractiveShell()\n"
-        "shell.run_line_magic('load_ext', 'mlmgmt_nb.notebook')\n"
+        "shell.run_line_magic('load_ext', 'mlmgmt_nb')\n"
         "heavy = ('pandas', 'azure.identity', 'ipywidgets', 'requests', 'msgspec', 'sqlalchemy')\n"
         "print([name for name in heavy if name in sys.modules])\n"
     )

@@ -202,8 +202,24 @@ def test_the_traceback_is_in_the_log_only(drivers: Path, spawn: Callable[..., An
     replica = spawn(drivers / "crash_in_run").ready()
     answer = check_error(replica.score("", headers={"x-ms-request-id": "find-me"}), 500, "DriverError")
     assert "Traceback" not in json.dumps(answer)
-    until(lambda: "request find-me: 500 DriverError: ZeroDivisionError: division by zero" in replica.log)
+    until(lambda: '"code":"DriverError","message":"ZeroDivisionError: division by zero"' in replica.log)
+    assert "request find-me: run() failed" in replica.log
     assert 'score.py", line' in replica.log
+
+
+def test_a_line_for_each_request(drivers: Path, spawn: Callable[..., Any], until: Any) -> None:
+    replica = spawn(drivers / "echo").ready()
+    replica.score("[1, 2]", headers={"x-ms-request-id": "first"})
+    requests.get(replica.url, timeout=10)
+    replica.session.get(f"{replica.url}/nowhere")
+    lines = until(lambda: len(found := [json.loads(n) for n in replica.log.splitlines() if n[0] == "{"]) == 2 and found)
+    fixed = {key: value for key, value in lines[0].items() if key not in ("time", "ms")}
+    assert fixed == {
+        "request": "first", "method": "POST", "path": "/score", "status": 200, "bytesIn": 6, "bytesOut": 6,
+    }  # fmt: skip
+    assert lines[0]["time"].endswith("Z")
+    assert 0 < lines[0]["ms"] < 10_000
+    assert (lines[1]["status"], lines[1]["code"]) == (404, "NotFound")
 
 
 def test_printing_a_lot(folder: Callable[..., Path], spawn: Callable[..., Any]) -> None:

@@ -17,11 +17,6 @@ import requests
 from tests.conftest import ServiceProcess, eventually
 
 
-@pytest.fixture
-def api(shared_service: ServiceProcess) -> ServiceProcess:
-    return shared_service
-
-
 def patch(api: ServiceProcess, content: bytes, offset: int, total: int, digest: str) -> requests.Response:
     headers = {
         "upload-offset": str(offset),

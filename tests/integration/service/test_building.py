@@ -7,7 +7,6 @@ import io
 import sys
 import tarfile
 import threading
-import uuid
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -16,16 +15,6 @@ from typing import Any
 import pytest
 
 from tests.conftest import ServiceProcess
-
-
-@pytest.fixture
-def api(shared_service: ServiceProcess) -> ServiceProcess:
-    return shared_service
-
-
-@pytest.fixture
-def name() -> str:
-    return f"t{uuid.uuid4().hex[:12]}"
 
 
 @pytest.fixture

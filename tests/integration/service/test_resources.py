@@ -10,20 +10,7 @@ from typing import Any
 import pytest
 import requests
 
-pytestmark = pytest.mark.usefixtures("shared_service")
-
 ECHO = "def init():\n    pass\n\ndef run(body):\n    return body\n"
-
-
-@pytest.fixture
-def api(shared_service: Any) -> Any:
-    return shared_service
-
-
-@pytest.fixture
-def name() -> str:
-    """A name that no other test uses."""
-    return f"t{uuid.uuid4().hex[:12]}"
 
 
 def error_of(answer: requests.Response, status: int) -> dict[str, Any]:

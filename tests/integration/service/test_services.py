@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import threading
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,16 +20,6 @@ from tests.conftest import ServiceProcess, eventually
 
 ECHO = "def init():\n    pass\n\ndef run(body):\n    return body\n"
 SAYS = "import os\ndef init():\n    pass\n\ndef run(body):\n    return {'says': %r, 'pid': os.getpid()}\n"
-
-
-@pytest.fixture
-def api(shared_service: ServiceProcess) -> ServiceProcess:
-    return shared_service
-
-
-@pytest.fixture
-def name() -> str:
-    return f"t{uuid.uuid4().hex[:12]}"
 
 
 def replicas(api: ServiceProcess, service: Any) -> list[psutil.Process]:
