@@ -20,8 +20,9 @@ request carry the request, errors of an operation the operation and where its lo
     ├── OperationError           an operation did not end well
     │   ├── OperationFailed      it ended `Failed` or `Cancelled`
     │   └── OperationTimeout     it has not ended yet; resume from `continuation_token` (also a TimeoutError)
-    └── ScoringError             a scoring request failed
-        └── DriverError          the user's own `run()` raised
+    ├── ScoringError             a scoring request failed
+    │   └── DriverError          the user's own `run()` raised
+    └── ScoringTestFailed        answers of a scoring test are wrong, missing or late (also an AssertionError)
 
 The scoring runtime ships into images by itself and has its own small branch, `mlmgmt_nb.scoring.errors`.
 """
@@ -45,6 +46,7 @@ __all__ = [
     "OperationFailed",
     "OperationTimeout",
     "ScoringError",
+    "ScoringTestFailed",
     "ServerError",
     "ThrottledError",
     "TransportError",
@@ -217,3 +219,11 @@ class ScoringError(MlmgmtError):
 
 class DriverError(ScoringError):
     """The user's own `run()` raised; the traceback is in the service's log under `request_id`."""
+
+
+class ScoringTestFailed(MlmgmtError, AssertionError):  # noqa: N818 - an assertion
+    """Answers of a scoring test are wrong, missing or late. `report` is its `ScoringReport`."""
+
+    def __init__(self, message: str, report: Any) -> None:
+        super().__init__(message, fix="`error.report.results` has every request.")
+        self.report = report

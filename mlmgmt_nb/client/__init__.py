@@ -5,6 +5,19 @@ from mlmgmt_nb.client.bodies import ServiceSettings
 from mlmgmt_nb.client.logs import LogPart
 from mlmgmt_nb.client.paging import Page, Pager
 from mlmgmt_nb.client.polling import Poller
+from mlmgmt_nb.client.report import ScoringReport
+from mlmgmt_nb.client.testing import LoadOptions
 from mlmgmt_nb.client.workspace import Workspace, connect
 
-__all__ = ["Application", "LogPart", "Page", "Pager", "Poller", "ServiceSettings", "Workspace", "connect"]
+__all__ = [
+    "Application",
+    "LoadOptions",
+    "LogPart",
+    "Page",
+    "Pager",
+    "Poller",
+    "ScoringReport",
+    "ServiceSettings",
+    "Workspace",
+    "connect",
+]

@@ -88,6 +88,8 @@ def checked(type_: type[T], **fields: Any) -> T:
         problem, _, path = str(error).partition(" - at ")
         path = path.strip("`")
         field = path.rpartition(".")[2]
+        if "regex" in problem:  # of use to programs only; the fix has it in words
+            problem = "not as the API wants it"
         where = f"{path.removeprefix('$.')}: " if path else ""
         raise UsageError(
             f"{where}{problem}{_given(type_, fields, field)}", field=field or None, fix=_FIXES.get(field)
@@ -105,7 +107,7 @@ def is_uuid(text: str) -> bool:
 def not_found(kind: str, id_or_name: str, answer: NotFoundError | None = None) -> NotFoundError:
     """The error for a resource that is not there by its id or name; `answer` is what the server said of the id."""
     return NotFoundError(
-        f"no {kind} has the {'id' if is_uuid(id_or_name) else 'name'} {id_or_name!r}",
+        f"no {kind} has the {'id' if is_uuid(id_or_name) or kind == 'image' else 'name'} {id_or_name!r}",
         status_code=404,
         code=answer.code if answer else "NotFound",
         method=answer.method if answer else "",
@@ -118,7 +120,7 @@ def not_found(kind: str, id_or_name: str, answer: NotFoundError | None = None) -
 def _given(type_: type[msgspec.Struct], fields: Mapping[str, Any], field: str) -> str:
     names = {info.encode_name: info.name for info in msgspec.structs.fields(type_)}
     name = names.get(field, "")
-    return f", not {fields[name]!r}" if name in fields else ""
+    return f" (given: {fields[name]!r})" if name in fields else ""
 
 
 def _autoscaler(value: AutoScaler | Mapping[str, Any] | None) -> AutoScaler | None:

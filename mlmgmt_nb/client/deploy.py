@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from mlmgmt_nb.client.application import Application, Source
-from mlmgmt_nb.client.bodies import ServiceSettings, checked, is_uuid, settings_fields
+from mlmgmt_nb.client.bodies import ServiceSettings, is_uuid
 from mlmgmt_nb.client.files import check_readable, is_url
-from mlmgmt_nb.contract import ComputeResource, Model, ServiceCreateRequest, ServiceResponse
+from mlmgmt_nb.contract import Model, ServiceResponse
 from mlmgmt_nb.errors import ConflictError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -62,7 +62,8 @@ class Deploy:
         if_exists: Literal["update", "fail"],
     ) -> ServiceResponse:
         """Makes the service, or updates the one that has the name. The arguments are those of `Workspace.deploy`."""
-        self._check(application, settings)
+        application.check()
+        self._workspace.services.check(self._name, compute_resource_id=self._compute_resource_id, **settings)
         ready = [self._checked_model(model) for model in models]
         existing = self._existing(if_exists)
         workspace, name = self._workspace, self._name
@@ -93,16 +94,6 @@ class Deploy:
             return starting.result(self._left())
 
         return self._step("service", served)
-
-    def _check(self, application: Application, settings: ServiceSettings) -> None:
-        application.check()
-        checked(
-            ServiceCreateRequest,
-            name=self._name,
-            image_id="not known yet",
-            compute_resource=ComputeResource(id=self._compute_resource_id, type="Cluster"),
-            **settings_fields(**settings),
-        )
 
     def _checked_model(self, model: ModelSource) -> Model | str:
         """The registered model; or what is to be registered, which can be read."""

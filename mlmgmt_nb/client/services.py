@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal, TypeVar, Unpack
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
 
 from mlmgmt_nb.client.answers import decode
 from mlmgmt_nb.client.bodies import ServiceSettings, checked, is_uuid, not_found, settings_fields
@@ -11,7 +11,9 @@ from mlmgmt_nb.client.logs import LogPart, read_log
 from mlmgmt_nb.client.operations import Operations
 from mlmgmt_nb.client.paging import PAGE_SIZE, Pager
 from mlmgmt_nb.client.polling import Poller
+from mlmgmt_nb.client.report import ScoringReport
 from mlmgmt_nb.client.scoring import Scorer, encode_input, needs_argument, swagger_arguments
+from mlmgmt_nb.client.testing import Check, LoadOptions, ScoringTest, cases_of, described
 from mlmgmt_nb.client.transport import Transport
 from mlmgmt_nb.contract import (
     OPERATIONS,
@@ -24,6 +26,9 @@ from mlmgmt_nb.contract import (
     ServiceUpdateRequest,
 )
 from mlmgmt_nb.errors import ConnectError, NotFoundError, ScoringError, UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Services"]
 
@@ -53,14 +58,16 @@ class Services:
             UsageError: a property breaks a limit. Nothing was sent.
             ConflictError: another service has the name.
         """
-        body = checked(
-            ServiceCreateRequest,
-            name=name,
-            image_id=_image_id(image),
-            compute_resource=ComputeResource(id=compute_resource_id, type="Cluster"),
-            **settings_fields(**settings),
-        )
+        body = _create_request(name, _image_id(image), compute_resource_id, settings)
         return self._operations.started(self._transport.call("services_create", body=body), self._get)
+
+    def check(self, name: str, *, compute_resource_id: str = "local", **settings: Unpack[ServiceSettings]) -> None:
+        """Checks what `create` would be given, before there is an image. Sends nothing.
+
+        Raises:
+            UsageError: a property breaks a limit.
+        """
+        _create_request(name, "not known yet", compute_resource_id, settings)
 
     def update(
         self,
@@ -200,6 +207,42 @@ class Services:
         """
         return self._with_scorer(service, lambda scorer: scorer.score(_body(scorer, data), timeout))
 
+    def test(
+        self,
+        service: ServiceResponse | str,
+        cases: pd.DataFrame | Sequence[Any],
+        *,
+        expect: str | Check | None = None,
+        against: ServiceResponse | str | None = None,
+        on_progress: Callable[[ScoringReport], None] | None = None,
+        **options: Unpack[LoadOptions],
+    ) -> ScoringReport:
+        """Sends cases to a service and judges its answers; an interrupt ends it early and keeps what there is.
+
+        Args:
+            service: the service.
+            cases: a DataFrame with a row for each case, or a list of inputs as `run` takes them.
+            expect: the column with the expected answers, which is not sent; or a function of input and answer that
+                tells whether the answer is right.
+            against: another service, whose answers are the right ones.
+            on_progress: called a few times a second with the report so far.
+            **options: see `LoadOptions`.
+
+        Raises:
+            UsageError: the cases or options are wrong. Nothing was sent.
+        """
+        scorer = self._scorer(self.id_of(service))
+        column = expect if isinstance(expect, str) else None
+        test = ScoringTest(
+            scorer,
+            cases_of(cases, described(scorer), column),
+            check=None if isinstance(expect, str) else expect,
+            against=None if against is None else self._scorer(self.id_of(against)),
+            expect=column,
+            **options,
+        )
+        return test.run(on_progress)
+
     def id_of(self, service: ServiceResponse | str) -> str:
         """The id of a service that is given as such, by its id or by its name."""
         if isinstance(service, ServiceResponse):
@@ -238,6 +281,18 @@ class Services:
                 fix="Wait for its operation; `ws.services.get(...)` shows its error.",
             )
         return Scorer(self._transport, found.scoring_uri, self.keys(found).primary_key)
+
+
+def _create_request(
+    name: str, image_id: str | None, compute_resource_id: str, settings: ServiceSettings
+) -> ServiceCreateRequest:
+    return checked(
+        ServiceCreateRequest,
+        name=name,
+        image_id=image_id,
+        compute_resource=ComputeResource(id=compute_resource_id, type="Cluster"),
+        **settings_fields(**settings),
+    )
 
 
 def _body(scorer: Scorer, data: Any) -> bytes:

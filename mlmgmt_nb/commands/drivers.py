@@ -180,8 +180,11 @@ def _schema_sample(url: str) -> Any:
 
 
 def _score(url: str, sample: Any, timeout: float, log: IO[str], path: Path, *, written: bool) -> Any:
-    answer = requests.post(url, json=sample, timeout=timeout + 5.0)
-    body = answer.json()
+    try:
+        answer = requests.post(url, json=sample, timeout=timeout + 5.0)
+        body = answer.json()
+    except requests.RequestException as error:  # the driver ended the process, or holds it up
+        raise _failure(_text(log), path, f"no answer to the sample: {error}", written=written) from error
     if answer.ok:
         return body
     if body.get("code") == "DriverError":

@@ -22,7 +22,7 @@ __all__ = ["Command", "Flag", "Help", "Kind", "Token", "nearest", "parse_flags"]
 Token = Any
 """Text, or a Python value of the notebook."""
 
-Kind = Literal["text", "many", "integer", "switch", "yes-no", "value"]
+Kind = Literal["text", "many", "integer", "number", "switch", "yes-no", "value"]
 """What a flag takes: a text, several (the flag given again), a number, nothing, true or false, any Python value."""
 
 _WORDS_FOR_TRUE, _WORDS_FOR_FALSE = frozenset({"true", "yes", "on", "1"}), frozenset({"false", "no", "off", "0"})
@@ -55,10 +55,12 @@ class Flag:
 
     @property
     def dest(self) -> str:
+        """Name of the argument."""
         return self.names.split()[-1].lstrip("-").replace("-", "_")
 
     @property
     def is_positional(self) -> bool:
+        """Whether it is a word without dashes."""
         return not self.names.startswith("-")
 
 
@@ -92,6 +94,7 @@ class Command:
 
     @property
     def name(self) -> str:
+        """Its words, with blanks between them."""
         return " ".join(self.words)
 
 
@@ -128,7 +131,9 @@ def parse_flags(command: Command, tokens: Sequence[Token], common: Sequence[Flag
     for flag in flags:
         given = _with_values(getattr(parsed, flag.dest), values)
         if flag.required and given is None:
-            raise UsageError(f"{prog}: {flag.names.split()[-1]} is missing", field=flag.dest, fix=f"{flag.help}.")
+            raise UsageError(
+                f"{prog}: {flag.names.split()[-1]} is missing", field=flag.dest, fix=f"It is the {flag.help}."
+            )
         setattr(arguments, flag.dest, flag.default if given is None else _converted(flag, given, prog))
     return arguments
 
@@ -185,11 +190,12 @@ def _with_values(given: Any, values: Sequence[Any]) -> Any:
 
 def _converted(flag: Flag, given: Any, prog: str) -> Any:
     name = flag.names.split()[-1]
-    if flag.kind == "integer":
+    if flag.kind in {"integer", "number"}:
         try:
-            return int(given)
+            return int(given) if flag.kind == "integer" else float(given)
         except (TypeError, ValueError) as error:
-            raise UsageError(f"{prog}: {name} is {given!r}, which is no whole number", field=flag.dest) from error
+            what = "whole number" if flag.kind == "integer" else "number"
+            raise UsageError(f"{prog}: {name} is {given!r}, which is no {what}", field=flag.dest) from error
     if flag.kind == "yes-no" and not isinstance(given, bool):
         word = str(given).lower()
         if word not in _WORDS_FOR_TRUE | _WORDS_FOR_FALSE:
@@ -209,6 +215,9 @@ def _unknown(rest: Sequence[str], flags: Sequence[Flag], prog: str) -> UsageErro
     word = next((text for text in rest if text.startswith("-")), rest[0])
     shown = "a Python value" if word.startswith(_VALUE) else repr(word)
     hint = nearest(word.partition("=")[0], known)
+    wanted = next((flag for flag in flags if flag.required and not flag.is_positional), None)
+    if wanted is not None and not word.startswith(("-", _VALUE)):
+        hint = f" Did you mean `{next(n for n in wanted.names.split()[::-1] if len(n) == 2)} {word}`?"
     return UsageError(f"{prog}: {shown} is not understood.{hint}", field=word, fix=f"See `{prog} --help`.")
 
 

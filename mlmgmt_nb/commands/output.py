@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from mlmgmt_nb.client import Pager
+from mlmgmt_nb.client import Pager, ScoringReport
 from mlmgmt_nb.commands.drivers import Checked
 from mlmgmt_nb.commands.values import Keys, Settings, Usage
 from mlmgmt_nb.contract import AsyncOperationStatus, Deployment, Image, Manifest, Model, ServiceResponse
@@ -37,6 +37,8 @@ def plain(value: Any) -> Any:
         return [msgspec.to_builtins(item) for item in value]
     if isinstance(value, Keys):
         return value.visible()
+    if isinstance(value, ScoringReport):
+        return dict(value.summary)
     if isinstance(value, Settings):
         return [dict(row) for row in value.rows]
     if isinstance(value, Usage):
@@ -77,7 +79,7 @@ def formatted(value: Any, output: str, query: str | None = None) -> str:
     columns: Sequence[str] = ()
     if query:
         value = queried(value, query)
-    elif isinstance(value, (Usage, Checked)) and output == "table":
+    elif isinstance(value, (Usage, Checked, ScoringReport)) and output == "table":
         return str(value)
     elif isinstance(value, Pager):
         items = list(value)

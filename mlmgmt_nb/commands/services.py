@@ -65,6 +65,8 @@ def _image(session: Session, arguments: Any, name: str) -> Image | str:
 
 def _create(session: Session, arguments: Any) -> Any:
     name = arguments.service_name
+    compute = arguments.compute_resource_id or session.setting("compute") or "local"
+    session.workspace.services.check(name, compute_resource_id=compute, **_settings(arguments))
     existing = session.workspace.services.find(name)
     if existing is not None and arguments.if_exists == "reuse":
         return existing
@@ -76,7 +78,6 @@ def _create(session: Session, arguments: Any) -> Any:
             fix="Give another name, or `--if-exists update`.",
         )
     image = _image(session, arguments, name)
-    compute = arguments.compute_resource_id or session.setting("compute") or "local"
     services = session.workspace.services
     if existing is not None:
         return services.update(existing, image=image, **_settings(arguments))
@@ -85,6 +86,7 @@ def _create(session: Session, arguments: Any) -> Any:
 
 def _update(session: Session, arguments: Any) -> Any:
     service = session.workspace.services.get(arguments.service)
+    session.workspace.services.check(service.name or "", **_settings(arguments))
     has_image = arguments.image_id is not None or arguments.driver is not None
     image = _image(session, arguments, service.name or "") if has_image else None
     return session.workspace.services.update(service, image=image, **_settings(arguments))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -48,7 +49,7 @@ class Outcome:
 
 
 class Session:
-    """Commands one after the other, against one workspace as long as the settings stay.
+    """Commands one after the other, each against the workspace that its settings name.
 
     Args:
         commands: the table of commands.
@@ -76,31 +77,27 @@ class Session:
         self.settings: dict[str, Setting] = {}
         self.last_error: BaseException | None = None
         self.body: str | None = None
-        self._workspace: tuple[tuple[str | None, str | None], Workspace] | None = None
+        self._workspaces: dict[tuple[str | None, str | None], Workspace] = {}
+        self._connecting = threading.RLock()
 
     @property
     def workspace(self) -> Workspace:
-        """The workspace of the present settings; connects when it is first used, and when they change."""
-        if not self.settings:
-            self.settings = self.config.settings({})
-        base_url, home = self.setting("base_url"), self.setting("home")
-        if self._workspace is None or self._workspace[0] != (base_url, home):
-            self.close()
-            given_home = home if not base_url or self._is_nearer("home", "base_url") else None
-            made = connect(home=given_home) if given_home or not base_url else connect(base_url=base_url)
-            self._workspace = ((base_url, home), made)
-        return self._workspace[1]
-
-    @property
-    def connected(self) -> Workspace | None:
-        """The workspace, if there is one already."""
-        return self._workspace[1] if self._workspace else None
+        """The workspace of the present settings; connects when it is first used. Those of other settings stay open."""
+        with self._connecting:  # the completer asks from a thread
+            if not self.settings:
+                self.settings = self.config.settings({})
+            base_url, home = self.setting("base_url"), self.setting("home")
+            if (base_url, home) not in self._workspaces:
+                given_home = home if not base_url or self._is_nearer("home", "base_url") else None
+                made = connect(home=given_home) if given_home or not base_url else connect(base_url=base_url)
+                self._workspaces[base_url, home] = made
+            return self._workspaces[base_url, home]
 
     def reachable(self) -> Workspace | None:
         """The workspace if it can be had at once: nothing is started. For completion."""
-        if self._workspace is None and not self.setting("base_url") and local.find(self.setting("home")) is None:
-            return None
-        return self.workspace
+        base_url, home = self.setting("base_url"), self.setting("home")
+        is_there = (base_url, home) in self._workspaces or base_url or local.find(home) is not None
+        return self.workspace if is_there else None
 
     def setting(self, name: str) -> str | None:
         """The value of a setting for the command that runs."""
@@ -157,9 +154,10 @@ class Session:
 
     def close(self) -> None:
         """Ends the connections. May be called again."""
-        if self._workspace is not None:
-            self._workspace[1].close()
-            self._workspace = None
+        with self._connecting:
+            for workspace in self._workspaces.values():
+                workspace.close()
+            self._workspaces.clear()
 
     def _is_nearer(self, one: str, other: str) -> bool:
         """Whether a setting comes from something that wins over the source of another one."""

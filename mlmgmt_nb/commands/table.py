@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlmgmt_nb.commands import accounts, drivers, images, manifests, models, others, services
+from mlmgmt_nb.commands import accounts, drivers, images, manifests, models, others, services, testing
 from mlmgmt_nb.commands.grammar import Command
 
 __all__ = ["COMMANDS"]
@@ -12,6 +12,7 @@ COMMANDS: tuple[Command, ...] = (
     *manifests.COMMANDS,
     *images.COMMANDS,
     *services.COMMANDS,
+    *testing.COMMANDS,
     *others.COMMANDS,
     *drivers.COMMANDS,
     *accounts.COMMANDS,

@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from hashlib import sha256
 from itertools import count
-from time import monotonic, perf_counter, time
+from time import monotonic, perf_counter
 from typing import Any
 
 import msgspec
@@ -231,9 +231,10 @@ class ScoringApp:
         return RequestError(413, "BodyTooLarge", f"the body is larger than {limit} bytes, the limit of this service")
 
     def _log_request(self, request: _Request, status: int, size: int, code: str = "", message: str = "") -> None:
-        scope, seconds = request.scope, perf_counter() - request.began
-        sizes = (request.bytes_in, size)
-        self._log.add(time(), request.id, scope["method"], scope["path"], status, seconds, sizes, code, message)
+        method, path, ended = request.scope["method"], request.scope["path"], perf_counter()
+        self._log.add(
+            (request.id, method, path, status, request.began, ended, request.bytes_in, size, code, message or code)
+        )
 
     async def _answer(
         self,

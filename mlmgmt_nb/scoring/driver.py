@@ -32,6 +32,7 @@ Outcome = bytes | AMLResponse
 """What is answered: the body of a 200 as JSON, or an answer of the driver's own making."""
 
 _HEADERS_ARGUMENT = "request_headers"
+_SCHEMA_READER = "azureml.api.schema.schemaUtil"
 _SCHEMA_MARK = "__mlmgmt_schema__"
 _OPTIONAL_MARK = "__mlmgmt_optional__"
 
@@ -202,8 +203,8 @@ def _bind(run: Callable[..., Any], application: Application) -> Driver:
     try:
         check_arguments(parameters, set(schema.input) | ({_HEADERS_ARGUMENT} & set(parameters)))
     except SchemaError as error:
-        if not application.schema_named and _takes_text(run):
-            # a driver wrapped by 2017's client: reads the schema file by itself
+        if not application.schema_named and _SCHEMA_READER in sys.modules and _takes_text(run):
+            # a driver that 2017's client wrapped: it reads the schema file by itself
             driver = Driver(run, None)
             driver.swagger_schema = schema
             return driver

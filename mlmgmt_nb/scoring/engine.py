@@ -8,6 +8,7 @@ wake-up is pending.
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 import threading
 import traceback
@@ -210,6 +211,8 @@ class Engine:
         if driver.is_async:
             self._work_async(driver, loaded)
             return
+        # what has been loaded stays: the garbage collector need not look through it again and again
+        gc.freeze()
         self._loop.call_soon_threadsafe(loaded.set_result, driver)
         if driver.batch is not None and driver.schema is not None:
             self._work_batches(Batcher(driver.batch, driver.run, driver.schema.input, driver.answer))

@@ -58,12 +58,15 @@ class Replica:
         self._app: ScoringApp | None = None
         self._gave_up = asyncio.Event()
         self._log = RequestLog(enabled=start.request_log)
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def serve(self) -> int:
         """Runs until drained; the exit code of the process."""
         try:
             return await self._serve()
         finally:
+            for task in self._tasks:
+                task.cancel()
             if self._channel:
                 await self._channel.close()
 
@@ -71,7 +74,8 @@ class Replica:
         began = monotonic()
         self._catch_signals()
         engine = Engine(self._start.concurrency, self._start.request_timeout_seconds)
-        tasks = [asyncio.create_task(self._listen(self._channel))] if self._channel else []
+        if self._channel:
+            self._start_task(self._listen(self._channel))
         loading = asyncio.create_task(engine.start(lambda: load_driver(self._application)))
         giving_up = asyncio.create_task(self._gave_up.wait())
         await asyncio.wait({loading, giving_up}, return_when=asyncio.FIRST_COMPLETED)
@@ -86,15 +90,17 @@ class Replica:
             return EXIT_LOAD_FAILED
         server = self._make_server(engine, driver)
         serving = asyncio.create_task(server.run_until_drained())
-        await server.wait_accepting()
+        accepting = asyncio.create_task(server.wait_accepting())
+        await asyncio.wait({serving, accepting}, return_when=asyncio.FIRST_COMPLETED)
+        if serving.done():  # it could not even start: let the error out
+            accepting.cancel()
+            return 0 if serving.result() else EXIT_NOT_DRAINED
         if self._channel:
             self._channel.send(Ready(os.getpid(), round(monotonic() - began, 3)))
-            tasks.append(asyncio.create_task(self._report_stats(self._channel, engine)))
-        tasks.append(asyncio.create_task(self._flush_log()))
+            self._start_task(self._report_stats(self._channel, engine))
+        self._start_task(self._flush_log())
         in_time = await serving
         self._log.flush()
-        for task in tasks:
-            task.cancel()
         if self._channel:
             self._channel.send(engine.stats())
         engine.stop()
@@ -110,6 +116,9 @@ class Replica:
             self._server.drain(seconds)
         else:
             self._server.drain(seconds, idle_seconds=idle_seconds)
+
+    def _start_task(self, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks.append(asyncio.create_task(work))
 
     def _make_server(self, engine: Engine, driver: Driver) -> ReplicaServer:
         start = self._start

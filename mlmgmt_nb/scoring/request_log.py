@@ -1,86 +1,71 @@
 """One line of JSON a request, on stderr.
 
-Lines are written in bunches, several times a second, since a system call for each would cost as much as the request.
+Its keys: `time` (UTC), `request` (its id), `method`, `path`, `status`, `ms` (from its headers to its answer), `bytesIn` and
+`bytesOut` (of the bodies), and for an error `code` and `message`. Lines are written in bunches, several times a second,
+since a system call for each would cost as much as the request.
 """
 
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
+from functools import lru_cache
+from time import gmtime, perf_counter, strftime, time
 
 import msgspec
 
-__all__ = ["RequestLine", "RequestLog"]
+__all__ = ["Note", "RequestLog"]
+
+Note = tuple[str, str, str, int, float, float, int, int, str, str]
+"""Request id, method, path, status, `perf_counter()` at its begin and end, bytes in and out, error code and message."""
 
 _MOST_LINES = 1000
 
 
-class RequestLine(msgspec.Struct, rename="camel", omit_defaults=True):
-    """What is told of a request.
-
-    Attributes:
-        time: when it was answered, UTC.
-        request: its id.
-        method, path: what was asked for.
-        status: the HTTP status.
-        ms: milliseconds from the headers of the request to its answer.
-        bytes_in, bytes_out: sizes of the bodies.
-        code, message: the error, if it is one.
-    """
-
-    time: datetime
-    request: str
-    method: str
-    path: str
-    status: int
-    ms: float
-    bytes_in: int
-    bytes_out: int
-    code: str = ""
-    message: str = ""
-
-
 class RequestLog:
-    """Collects lines.
+    """Collects notes and writes them.
 
     Args:
-        enabled: False drops lines of requests that went well.
+        enabled: False drops those of requests that went well.
     """
 
     def __init__(self, *, enabled: bool = True) -> None:
-        self._enabled = enabled
-        self._lines: list[tuple[float, str, str, str, int, float, int, int, str, str]] = []
+        self.enabled = enabled
+        self._notes: list[Note] = []
 
-    def add(
-        self,
-        now: float,
-        request: str,
-        method: str,
-        path: str,
-        status: int,
-        seconds: float,
-        sizes: tuple[int, int],
-        code: str = "",
-        message: str = "",
-    ) -> None:
+    def add(self, note: Note) -> None:
         """Notes a request; errors are written at once, so that they stand beside their traceback."""
-        if not self._enabled and not code:
+        failed = note[-1]
+        if not self.enabled and not failed:
             return
-        self._lines.append((now, request, method, path, status, seconds, *sizes, code, message))
-        if code or len(self._lines) >= _MOST_LINES:
+        self._notes.append(note)
+        if failed or len(self._notes) >= _MOST_LINES:
             self.flush()
 
     def flush(self) -> None:
         """Writes what has been noted."""
-        lines, self._lines = self._lines, []
-        if not lines:
+        if not self._notes:
             return
-        encoded = [
-            RequestLine(
-                datetime.fromtimestamp(now, UTC), request, method, path, status, round(seconds * 1000, 3),
-                size_in, size_out, code, message[:500],
+        notes, self._notes = self._notes, []
+        clock = time() - perf_counter()
+        second, stamp, lines = -1, "", []
+        for request, method, path, status, began, ended, size_in, size_out, code, message in notes:
+            now = clock + ended
+            if int(now) != second:
+                second = int(now)
+                stamp = strftime("%Y-%m-%dT%H:%M:%S", gmtime(second))
+            # a request id needs no escaping: the application lets no other characters in
+            line = (
+                f'{{"time":"{stamp}.{int(now % 1 * 1000):03}Z","request":"{request}","method":"{method}",'
+                f'"path":{_quoted(path)},"status":{status},"ms":{(ended - began) * 1000:.3f},'
+                f'"bytesIn":{size_in},"bytesOut":{size_out}'
             )
-            for now, request, method, path, status, seconds, size_in, size_out, code, message in lines
-        ]  # fmt: skip
-        sys.stderr.write(msgspec.json.Encoder().encode_lines(encoded).decode())
+            if code:
+                line += f',"code":"{code}","message":{_quoted(message[:500])}'
+            lines.append(line)
+        sys.stderr.write("}\n".join(lines) + "}\n")
         sys.stderr.flush()
+
+
+@lru_cache(maxsize=64)
+def _quoted(text: str) -> str:
+    return msgspec.json.encode(text).decode()

@@ -152,6 +152,26 @@ def test_one_step(shell: Shell, tmp_path: Path) -> None:
     shell("service", "delete", "-n", "one")
 
 
+def test_scoring_tests(shell: Shell, tmp_path: Path) -> None:
+    shell("service", "create", "-n", "tested", "-m", "model.bin", "-f", "score.py", "-r", "python")
+    (tmp_path / "cases.json").write_text('[{"a": 1}, {"a": 2}]')
+    report = shell("service", "test", "-n", "tested", "--cases", "@cases.json", "--requests", "6", "--concurrency", "2")
+    assert report.code == 0
+    assert "requests               6" in report.out
+    assert shell("service", "test", "-n", "tested", "--query", "requests", "-o", "json").json == 1
+    (tmp_path / "cases.csv").write_text("a,got\n1,1\n")
+    failed = shell(
+        "service", "test", "-n", "tested", "--cases", "@cases.csv", "--expect", "got", "--junit", "j.xml", "--assert-ok"
+    )
+    assert failed.code == 1
+    assert "case 0: expected 1, got" in failed.err
+    assert 'failures="1"' in (tmp_path / "j.xml").read_text()
+    assert shell("service", "test", "-n", "tested", "--duration", "0.2", "--rate", "50").code == 0
+    for wrong in (["--cases", "{"], ["--cases", "@none.csv"], ["--cases", "{}"], ["--junit", "no/such/j.xml"]):
+        refused = shell("service", "test", "-n", "tested", *wrong)
+        assert (refused.code, refused.out) == (2, "")
+
+
 def test_failures_have_a_reason_and_a_code(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("def run(body)\n    return 1\n")
     failed = shell("service", "create", "-n", "failing", "-f", "broken.py")
@@ -200,6 +220,7 @@ def test_drivers(shell: Shell, tmp_path: Path) -> None:
         "def run(body)\n  pass\n": "bad.py, line 1: `def run(body)`",
         "import nothere\ndef run(body): pass\n": "bad.py, line 1: `import nothere`: ",
         "def run(body):\n    a = 1\n    return a / 0\n": "bad.py, line 3: `return a / 0`: ZeroDivisionError",
+        "import os\ndef run(body):\n    os._exit(7)\n": "bad.py: no answer to the sample: ",
         "def init():\n    raise KeyError('x')\ndef run(body): pass\n": "bad.py, line 2: ",
     }
     for source, message in cases.items():

@@ -118,6 +118,23 @@ def endless() -> Iterator[str]:
     thread.join()
 
 
+def test_log_is_followed_until_the_cell_is_interrupted(kernel: Kernel) -> None:
+    kernel.run("%mlmgmt service create -n followed -m model.bin -f score.py")
+    seen: list[str] = []
+
+    def on_output(output: dict[str, Any]) -> None:
+        if output["type"] == "stream":
+            seen.append(output["text"])
+            if "".join(seen).count("deployed") == 1:
+                kernel.manager.interrupt_kernel()
+
+    ran = kernel.run("%mlmgmt service logs -n followed --follow", on_output)
+    assert ran["status"] == "ok"
+    assert "[mlmgmt] deployed" in "".join(seen)
+    assert kernel.run("1 + 1")["status"] == "ok"
+    kernel.run("%mlmgmt service delete -n followed")
+
+
 def test_interrupt_stops_the_waiting_and_tells_how_to_go_on(kernel: Kernel, endless: str) -> None:
     started = threading.Event()
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from mlmgmt_nb import errors
+from mlmgmt_nb import errors, local
 from mlmgmt_nb.client import Poller
 from mlmgmt_nb.contract import ServiceResponse
 from tests.integration.notebook.conftest import Notebook
@@ -186,6 +188,38 @@ def test_completion_is_silent_offline(environment: Path, monkeypatch: pytest.Mon
     notebook.run("%unload_ext mlmgmt_nb")
 
 
+def test_completion_does_not_wait_for_a_slow_server(notebook: Notebook) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        notebook.run(
+            f"import os; os.environ['MLMGMT_BASE_URL'] = 'http://127.0.0.1:{silent.getsockname()[1]}/accounts/x'"
+        )
+        notebook.complete("%mlmgmt model sh")
+        started = time.monotonic()
+        assert notebook.complete("%mlmgmt model show -m mod") == ["mod"]
+        assert time.monotonic() - started < 0.6
+    notebook.run("del os.environ['MLMGMT_BASE_URL']")
+
+
+def test_profiles_lead_to_other_accounts(notebook: Notebook, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLMGMT_HOME")
+    endpoint = local.find(home)
+    assert endpoint is not None
+    other = endpoint.base_url.rpartition("/")[0] + "/other"
+    monkeypatch.setenv("MLMGMT_TOKEN", endpoint.token_file.read_text().strip())
+    notebook.run(f"%mlmgmt account create -n embedded --home {home}")
+    notebook.run("%mlmgmt model register -m model.bin -n only-here")
+    notebook.run(f"%mlmgmt account create -n other --base-url {other}")
+    assert len(notebook.run("%mlmgmt model list -n only-here").result) == 0
+    assert len(notebook.run("%mlmgmt model list -n only-here --profile embedded").result) == 1
+    assert len(notebook.run("%mlmgmt model list -n only-here").result) == 0
+    shown = {row["name"]: row for row in notebook.run("%mlmgmt config show").result.rows}
+    assert shown["base_url"]["value"] == other
+    assert "[profiles.other]" in str(shown["base_url"]["source"])
+    assert shown["token"]["value"] == "***"
+    notebook.run("%mlmgmt account set -n embedded")
+    assert len(notebook.run("%mlmgmt model list -n only-here").result) == 1
+
+
 def test_extension_comes_and_goes(notebook: Notebook) -> None:
     matchers = len(notebook.shell.Completer.custom_matchers)
     notebook.run("%reload_ext mlmgmt_nb")
@@ -208,3 +242,32 @@ def test_loading_is_light() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def test_run_all_twice(notebook: Notebook) -> None:
+    """A notebook that is run again makes new versions and updates its service; nothing fails on what exists."""
+    cells = [
+        "%reload_ext mlmgmt_nb",
+        "%%mlmgmt driver twice.py --check {sample}\ndef run(body):\n    return body\n",
+        "model = %mlmgmt model register -m model.bin -n twice",
+        "%mlmgmt manifest create -n twice -f twice.py -i {model.id}",
+        "%mlmgmt image create -n twice --manifest-id twice",
+        "%mlmgmt service create -n twice -f twice.py -i {model.id}",
+        "answer = %mlmgmt service run -n twice -d {sample}",
+    ]
+    notebook.run("sample = {'x': 1}")
+    for version in (1, 2):
+        for cell in cells:
+            notebook.run(cell)
+        assert notebook.shell.user_ns["model"].version == version
+        assert notebook.shell.user_ns["answer"] == {"x": 1}
+    notebook.run("%mlmgmt service delete -n twice")
+
+
+def test_scoring_test_of_a_frame_and_a_function(echo: Notebook) -> None:
+    echo.run("import pandas as pd")
+    echo.run("cases = pd.DataFrame({'a': [1, 2]})")
+    echo.run("def right(given, answer): return True")
+    assert echo.run("report = %mlmgmt service test -n echo --cases {cases} --expect {right} --requests 4").error is None
+    assert echo.run("report.summary['passed']").result == 4
+    assert "<table>" in echo.run("report.to_html()").result

@@ -26,7 +26,7 @@ def test_driver(case: str, spawn: Callable[..., Any]) -> None:
     replica.ready()
     for request in expected["requests"]:
         body = request["text"] if "text" in request else json.dumps(request["body"])
-        response = replica.score(body.encode())
+        response = replica.score(body.encode(), headers=request.get("headers"))
         assert response.headers["content-type"] == "application/json"
         answer = response.json()
         if "status" not in request:

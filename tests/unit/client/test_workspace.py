@@ -140,7 +140,7 @@ def test_default_names(source: str, name: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "field", "message"),
     [
-        ({"num_replicas": -1}, "numReplicas", "numReplicas: Expected `int` >= 0, not -1"),
+        ({"num_replicas": -1}, "numReplicas", "numReplicas: Expected `int` >= 0 (given: -1)"),
         ({"cpu": "much"}, "cpu", "containerResourceReservation.cpu: "),
         ({"memory": "1 GB"}, "memory", "300Mi"),
         ({"max_concurrent_requests": 0}, "maxConcurrentRequestsPerContainer", ">= 1"),

@@ -113,6 +113,8 @@ def test_the_command_line_of_2017_is_known(session: Session, line: str, flags: s
         ("servise", "Did you mean `service`?"),
         ("modul show -m x", "Did you mean `model show`?"),
         ("--tag x", "is not complete"),
+        ("service run iris", "Did you mean `-n iris`?"),
+        ("model show iris", "Did you mean `-m iris`?"),
         ("model list --tga x", "'--tga' is not understood. Did you mean `--tag`?"),
         ("model show", "--model is missing"),
         ("model show -m", "expected one argument"),

@@ -1,0 +1,6 @@
+from mlmgmt_nb.scoring.batching import batched
+
+
+@batched()
+def run(body):
+    return body
