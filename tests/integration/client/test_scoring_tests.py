@@ -70,7 +70,7 @@ def test_wrong_and_missing_answers(ws: Workspace, service: ServiceResponse) -> N
     assert [child.tag for case in suite for child in case] == ["error", "failure"]
     assert "ninety-nine" in report.to_html()
     with pytest.raises(ScoringTestFailed, match="95th percentile"):
-        ws.services.test(service, CASES).assert_ok(p95_ms=0)
+        ws.services.test(service, CASES[["a", "b"]]).assert_ok(p95_ms=0)
 
 
 def test_by_a_function(ws: Workspace, service: ServiceResponse) -> None:
@@ -101,8 +101,9 @@ def test_under_load(ws: Workspace, service: ServiceResponse) -> None:
     assert report.summary["requests"] == 600
     assert seen[-1].summary["requests"] == 600
     assert report.summary["client_share"] > 0
-    timed = ws.services.test(service, CASES, duration=0.5, rate=100, concurrency=2)
+    timed = ws.services.test(service, CASES[["a", "b"]], duration=0.5, rate=100, concurrency=2)
     assert timed.summary["requests"] == 50
+    timed.assert_ok()
     assert timed.results["at"].max() == pytest.approx(0.49)
 
 
