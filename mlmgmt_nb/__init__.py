@@ -1,8 +1,8 @@
 """mlmgmt-nb: manage and serve machine-learning models from the notebook.
 
-`connect()` gives a session with the Model Management API; without arguments it finds the user's embedded service or starts
-it. Importing this package is cheap: everything is loaded when first used (the scoring runtime, which ships into images with
-this file, needs no more of it than the version).
+`connect()` gives a session with the Model Management API; without arguments it finds the user's embedded service or
+starts it. Importing this package is cheap: everything is loaded when first used (the scoring runtime, which ships into
+images with this file, needs no more of it than the version).
 """
 
 from __future__ import annotations

@@ -183,7 +183,7 @@ class TestSettings:
 
     def test_a_service_that_is_there(self, ws: Workspace, sums: ServiceResponse) -> None:
         with pytest.raises(ConflictError, match="sums"):
-            ws.services.create("sums", sums.image.id if sums.image else "")
+            ws.services.create("sums", sums.image or "")
 
 
 def test_a_token_that_is_wrong(ws: Workspace) -> None:

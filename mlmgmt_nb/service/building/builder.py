@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import logging
 import shutil
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,7 +16,14 @@ from sqlalchemy import Row, select, update
 from mlmgmt_nb.contract import ErrorResponse, Manifest, Model
 from mlmgmt_nb.service import schema
 from mlmgmt_nb.service.building.context import Context, compile_runtime
-from mlmgmt_nb.service.building.environments import Environments, pip_requirements, runtime_requirements
+from mlmgmt_nb.service.building.environments import (
+    Environments,
+    lacks,
+    pip_requirements,
+    requirement_lines,
+    runtime_requirements,
+    with_spark,
+)
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.fetch import Fetcher
 from mlmgmt_nb.service.clock import now
@@ -176,17 +181,19 @@ class Builder:
     def _realise(self, context: Context, manifest: Manifest, output: Log) -> tuple[str, str]:
         """The interpreter that runs the driver on this machine, and the requirements of the image."""
         properties = manifest.target_runtime.properties
+        interpreter = properties.get("pythonInterpreter") or sys.executable
         lines: list[str] = []
         if url := properties.get("pipRequirements"):
             path = context.add_file(url, "pipRequirements")
-            lines += path.read_text().splitlines()
+            lines += requirement_lines(path)
             path.unlink()
         if url := properties.get("condaEnvFile"):
             path = context.add_file(url, "condaEnvFile")
             lines += pip_requirements(path)
             path.unlink()
+        if manifest.target_runtime.runtime_type == "SparkPython":
+            lines = with_spark(lines, is_installed=lambda: lacks(interpreter, ["pyspark"]) is None)
         if not lines:
-            interpreter = properties.get("pythonInterpreter") or sys.executable
             output.line(f"none; it runs with {interpreter}")
             _check_interpreter(interpreter)
             return interpreter, "\n".join(runtime_requirements())
@@ -212,15 +219,7 @@ class Builder:
 
 def _check_interpreter(interpreter: str) -> None:
     """Raises BuildError unless it is a Python that has what the scoring runtime needs."""
-    if interpreter == sys.executable:
-        return
-    check = [interpreter, "-c", "import uvicorn, httptools, msgspec"]
-    try:
-        done = subprocess.run(check, capture_output=True, text=True, timeout=60, check=False, cwd=Path.home())
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise BuildError("BadInterpreter", f"pythonInterpreter: {interpreter} cannot be run: {error}") from error
-    if done.returncode != 0:
-        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+    if interpreter != sys.executable and (reason := lacks(interpreter, ["uvicorn", "httptools", "msgspec"])):
         raise BuildError(
             "BadInterpreter",
             f"pythonInterpreter: {interpreter} lacks what the scoring runtime needs ({reason}); "

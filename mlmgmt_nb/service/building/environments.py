@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import re
 import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import yaml
@@ -16,7 +17,15 @@ import yaml
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.logs import Log
 
-__all__ = ["Environment", "Environments", "pip_requirements", "runtime_requirements"]
+__all__ = [
+    "Environment",
+    "Environments",
+    "lacks",
+    "pip_requirements",
+    "requirement_lines",
+    "runtime_requirements",
+    "with_spark",
+]
 
 _TIMEOUT_SECONDS = 1800.0
 
@@ -25,6 +34,39 @@ def runtime_requirements() -> list[str]:
     """What the scoring runtime itself needs, in the versions that it was tested with here."""
     names = ["uvicorn", "httptools", "msgspec"] + ([] if sys.platform == "win32" else ["uvloop"])
     return [f"{name}=={importlib.metadata.version(name)}" for name in names]
+
+
+def requirement_lines(requirements_file: Path) -> list[str]:
+    """The lines of a requirements file.
+
+    Raises:
+        BuildError: when it is no text.
+    """
+    try:
+        return requirements_file.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise BuildError("BadRequirements", f"pipRequirements: not UTF-8 text: {error.reason}.") from error
+
+
+def with_spark(lines: Sequence[str], is_installed: Callable[[], bool]) -> list[str]:
+    """The requirements of a driver of the `SparkPython` runtime: pyspark is part of that runtime.
+
+    Args:
+        lines: what its manifest asks for.
+        is_installed: whether the interpreter that would run it without requirements has pyspark.
+    """
+    asked = any(re.match(r"pyspark(?![\w.-])", line.strip(), re.IGNORECASE) for line in lines)
+    return list(lines) if asked or (not lines and is_installed()) else [*lines, "pyspark"]
+
+
+def lacks(interpreter: str, modules: Sequence[str]) -> str | None:
+    """Why a Python cannot import some modules; None when it can."""
+    check = [interpreter, "-c", f"import {', '.join(modules)}"]
+    try:
+        done = subprocess.run(check, capture_output=True, text=True, timeout=60, check=False, cwd=Path.home())
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    return None if done.returncode == 0 else (done.stderr.strip().splitlines() or ["no reason given"])[-1]
 
 
 def pip_requirements(conda_file: Path) -> list[str]:

@@ -22,7 +22,7 @@ from mlmgmt_nb.contract import (
 )
 from mlmgmt_nb.errors import LocalServiceError
 from mlmgmt_nb.service import logs, schema
-from mlmgmt_nb.service.building.environments import pip_requirements
+from mlmgmt_nb.service.building.environments import pip_requirements, with_spark
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.fetch import file_name, shown, unpack
 from mlmgmt_nb.service.home import Home
@@ -192,6 +192,21 @@ class TestConda:
     def test_what_cannot_be_had(self, tmp_path: Path, text: str, reason: str) -> None:
         with pytest.raises(BuildError, match=reason):
             pip_requirements(self.write(tmp_path, text))
+
+
+class TestSpark:
+    @pytest.mark.parametrize(
+        ("lines", "installed", "expected"),
+        [
+            ([], True, []),
+            ([], False, ["pyspark"]),
+            (["pandas"], True, ["pandas", "pyspark"]),
+            (["pandas", "PySpark==3.5"], False, ["pandas", "PySpark==3.5"]),
+            (["pyspark-extension"], True, ["pyspark-extension", "pyspark"]),
+        ],
+    )
+    def test_pyspark_belongs_to_the_runtime(self, lines: list[str], installed: bool, expected: list[str]) -> None:
+        assert with_spark(lines, is_installed=lambda: installed) == expected
 
 
 class TestHome:
