@@ -1,8 +1,8 @@
 """One line of JSON a request, on stderr.
 
 Its keys: `time` (UTC), `request` (its id), `method`, `path`, `status`, `ms` (from its headers to its answer), `bytesIn`
-and `bytesOut` (of the bodies), and for an error `code` and `message`. Lines are written in bunches, several times a second,
-since a system call for each would cost as much as the request.
+and `bytesOut` (of the bodies), and for an error `code` and `message`. Lines are written in bunches, several times a
+second, since a system call for each would cost as much as the request.
 """
 
 from __future__ import annotations

@@ -1,0 +1,215 @@
+"""The servers that are compared: what each installs, the files it serves and how it is started.
+
+All predict with the same model, a logistic regression on iris, from a DataFrame of the same columns; `echo` gives back
+what it got.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+REPO = Path(__file__).parents[2]
+KEY = "a-key-of-the-benchmark"
+COLUMNS = ["sepal length", "sepal width", "petal length", "petal width"]
+ROW = dict(zip(COLUMNS, [5.1, 3.5, 1.4, 0.2], strict=True))
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A server.
+
+    Attributes:
+        name: its row in the table.
+        packages: what is installed into its environment, beside scikit-learn and pandas.
+        files: what lies in its folder, by name; `{kind}` in a command is `echo` or `predict`.
+        command: its start; `{port}` and `{folder}` are filled in.
+        path: where it takes requests.
+        kinds: what it can do.
+    """
+
+    name: str
+    command: list[str]
+    packages: list[str] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
+    path: str = "/score"
+    kinds: tuple[str, ...] = ("echo", "predict")
+
+
+_LOAD = """
+import json, pickle
+import pandas as pd
+with open("model.pkl", "rb") as file:
+    model = pickle.load(file)
+def predict(rows):
+    return model.predict(pd.DataFrame(rows)).tolist()
+"""
+_OURS_PREDICT = """
+import pickle
+def init():
+    global model
+    with open("model.pkl", "rb") as file:
+        model = pickle.load(file)
+def run(df):
+    return model.predict(df).tolist()
+"""
+_BARE = """
+import sys, uvicorn
+{load}
+async def app(scope, receive, send):
+    message = await receive()
+    body = message["body"]
+    while message["more_body"]:
+        message = await receive()
+        body += message["body"]
+    {work}
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({{"type": "http.response.start", "status": 200, "headers": headers}})
+    await send({{"type": "http.response.body", "body": body}})
+uvicorn.run(app, port=int(sys.argv[1]), access_log=False, log_level="warning", loop="uvloop", http="httptools")
+"""
+_LIMIT = """
+import asyncio, sys, httptools, uvloop
+ANSWER = b"HTTP/1.1 200 OK\\r\\ncontent-type: application/json\\r\\ncontent-length: 2\\r\\n\\r\\n[]"
+class Constant(asyncio.Protocol):
+    def connection_made(self, transport):
+        self.transport, self.parser = transport, httptools.HttpRequestParser(self)
+    def data_received(self, data):
+        self.parser.feed_data(data)
+    def on_message_complete(self):
+        self.transport.write(ANSWER)
+async def main():
+    server = await asyncio.get_running_loop().create_server(Constant, "127.0.0.1", int(sys.argv[1]))
+    await server.serve_forever()
+uvloop.run(main())
+"""
+_FASTAPI = """
+import sys, uvicorn
+from fastapi import Body, FastAPI
+{load}
+app = FastAPI()
+@app.post("/score")
+def score(rows = Body()):
+    return {work}
+uvicorn.run(app, port=int(sys.argv[1]), access_log=False, log_level="warning", loop="uvloop", http="httptools")
+"""
+_AZUREML = """
+{load}
+def init():
+    pass
+def run(body):
+    return {work}
+"""
+
+_SERVER = ["uvicorn", "httptools", "uvloop", "msgspec"]
+PEERS = [
+    Peer("mlmgmt-nb", ["{python}", __file__, "{folder}/{kind}", "{port}"], _SERVER),
+    Peer("mlmgmt-nb, batched", ["{python}", __file__, "{folder}/batched", "{port}"], _SERVER, kinds=("predict",)),
+    Peer("constant answer", ["{python}", "limit.py", "{port}"], _SERVER, {"limit.py": _LIMIT}, kinds=("echo",)),
+    Peer(
+        "uvicorn, driver on the loop",
+        ["{python}", "{kind}.py", "{port}"],
+        _SERVER,
+        {
+            "echo.py": _BARE.format(load="", work="pass"),
+            "predict.py": _BARE.format(load=_LOAD, work="body = json.dumps(predict(json.loads(body))).encode()"),
+        },
+    ),
+    Peer(
+        "FastAPI",
+        ["{python}", "{kind}.py", "{port}"],
+        ["fastapi", *_SERVER],
+        {
+            "echo.py": _FASTAPI.format(load="", work="rows"),
+            "predict.py": _FASTAPI.format(load=_LOAD, work="predict(rows)"),
+        },
+    ),
+    Peer(
+        "azureml-inference-server-http",
+        [
+            "{python}",
+            "-m",
+            "azureml_inference_server_http.amlserver",
+            "--entry_script",
+            "{kind}.py",
+            "--port",
+            "{port}",
+        ],
+        ["azureml-inference-server-http"],
+        {
+            "echo.py": _AZUREML.format(load="", work="body"),
+            "predict.py": _AZUREML.format(load=_LOAD, work="predict(json.loads(body))"),
+        },
+    ),
+]
+
+
+def prepare(folder: Path) -> None:
+    """Puts the model, our drivers and all files of the peers into a folder."""
+    from sklearn.datasets import load_iris
+    from sklearn.linear_model import LogisticRegression
+
+    from mlmgmt_nb.scoring.schema import DataTypes, SampleDefinition, generate_schema
+
+    data = load_iris(as_frame=True)
+    frame = data.data.set_axis(COLUMNS, axis=1)
+    model = LogisticRegression(max_iter=1000).fit(frame, data.target)
+    batched = "from mlmgmt_nb.scoring.batching import batched\n" + _OURS_PREDICT.replace(
+        "def run", "@batched()\ndef run"
+    )
+    drivers = {"echo": "def run(body):\n    return body\n", "predict": _OURS_PREDICT, "batched": batched}
+    for name, driver in drivers.items():
+        (folder / name).mkdir()
+        (folder / name / "score.py").write_text(driver)
+        (folder / name / "model.pkl").write_bytes(pickle.dumps(model))
+        if name != "echo":
+            sample = {"df": SampleDefinition(DataTypes.PANDAS, frame.head(1))}
+            generate_schema(lambda df: df, sample, filepath=folder / name / "service_schema.json")
+    (folder / "model.pkl").write_bytes(pickle.dumps(model))
+    for number, peer in enumerate(PEERS):
+        own = folder / f"peer-{number}"
+        own.mkdir()
+        (own / "model.pkl").write_bytes(pickle.dumps(model))
+        for name, text in peer.files.items():
+            (own / name).write_text(text)
+
+
+def body_of(peer: Peer, kind: str, rows: int) -> bytes:
+    """The request's body: our schema wants the argument's name."""
+    records = [ROW] * rows
+    return json.dumps({"df": records} if peer.name.startswith("mlmgmt") and kind == "predict" else records).encode()
+
+
+def supervise(app: str, port: int) -> None:
+    """Runs one replica as the local compute does: an inherited socket, keys, a limit."""
+    listener = socket.create_server(("127.0.0.1", port), backlog=2048)
+    ours, theirs = socket.socketpair()
+    fds = (listener.fileno(), theirs.fileno())
+    command = [
+        sys.executable,
+        "-m",
+        "mlmgmt_nb.scoring",
+        "--app",
+        app,
+        "--fd",
+        str(fds[0]),
+        "--control-fd",
+        str(fds[1]),
+    ]
+    process = subprocess.Popen(command, pass_fds=fds)
+    theirs.close()
+    keys = [hashlib.sha256(key.encode()).hexdigest() for key in (KEY, "another key")]
+    ours.sendall(json.dumps({"type": "start", "name": "iris", "keys": keys, "concurrency": 16}).encode() + b"\n")
+    while ours.recv(65536):
+        pass
+    process.wait()
+
+
+if __name__ == "__main__":
+    supervise(sys.argv[1], int(sys.argv[2]))
