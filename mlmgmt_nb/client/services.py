@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
 
 from mlmgmt_nb.client.answers import decode
 from mlmgmt_nb.client.bodies import ServiceSettings, checked, is_uuid, not_found, settings_fields
+from mlmgmt_nb.client.collected import read_collected
 from mlmgmt_nb.client.logs import LogPart, read_log
 from mlmgmt_nb.client.operations import Operations
 from mlmgmt_nb.client.paging import PAGE_SIZE, Pager
@@ -180,6 +181,19 @@ class Services:
         """
         path = OPERATIONS["services_get"].url("", id=self.id_of(service))
         return read_log(self._transport, f"{path}/logs", offset=offset, tail=tail)
+
+    def data(
+        self, service: ServiceResponse | str, *, model: str | None = None, identifier: str | None = None
+    ) -> pd.DataFrame:
+        """What the driver collected with `ModelDataCollector`; see `mlmgmt_nb.client.collected` for the columns.
+
+        Args:
+            service: the service, created or updated with `collect_model_data=True`.
+            model: only rows of the model of this name.
+            identifier: only rows collected under this identifier, such as `inputs`.
+        """
+        path = OPERATIONS["services_get"].url("", id=self.id_of(service))
+        return read_collected(self._transport, f"{path}/data", model=model, identifier=identifier)
 
     def swagger(self, service: ServiceResponse | str) -> dict[str, Any]:
         """The swagger description that the service itself gives; its `definitions.ServiceInput.example` is a sample.

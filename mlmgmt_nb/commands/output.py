@@ -39,6 +39,8 @@ def plain(value: Any) -> Any:
         return value.visible()
     if isinstance(value, ScoringReport):
         return dict(value.summary)
+    if hasattr(value, "iloc"):  # a DataFrame; as JSON has it, so times are text and what is missing is null
+        return json.loads(value.to_json(orient="records", date_format="iso"))
     if isinstance(value, Settings):
         return [dict(row) for row in value.rows]
     if isinstance(value, Usage):

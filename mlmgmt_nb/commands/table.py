@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlmgmt_nb.commands import accounts, drivers, images, manifests, models, others, services, testing
+from mlmgmt_nb.commands import accounts, collected, drivers, images, manifests, models, others, services, testing
 from mlmgmt_nb.commands.grammar import Command
 
 __all__ = ["COMMANDS"]
@@ -13,6 +13,7 @@ COMMANDS: tuple[Command, ...] = (
     *images.COMMANDS,
     *services.COMMANDS,
     *testing.COMMANDS,
+    *collected.COMMANDS,
     *others.COMMANDS,
     *drivers.COMMANDS,
     *accounts.COMMANDS,

@@ -45,6 +45,7 @@ class Home:
         self.images = self.path / "images"
         self.environments = self.path / "environments"
         self.logs = self.path / "logs"
+        self.data = self.path / "data"
         self._lock = FileLock(self.path / "service.lock", mode=0o600)
 
     def open(self) -> None:

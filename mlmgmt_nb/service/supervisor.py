@@ -369,7 +369,7 @@ def _environment(spec: ServiceCreateRequest, context: Path, version: int, home: 
         "SERVICE_VERSION": str(version),
         "AML_APP_INSIGHTS_ENABLED": str(bool(spec.app_insights_enabled)).lower(),
         "AML_MODEL_DC_STORAGE_ENABLED": str(collects).lower(),
-        "AML_MODEL_DC_STORAGE": str(home.path / "data"),
+        "AML_MODEL_DC_STORAGE": str(home.data),
     }
     reserved = cpus(spec)
     # Numeric libraries take all cores unless told: a replica with a reservation takes its share.

@@ -1,6 +1,6 @@
-"""Compares the scoring runtime with its peers: one command, one table.
+"""Compares the scoring runtime with its peers.
 
-    python tests/benchmarks/scoring.py [--seconds 3] [--only NAME ...]
+    python -m tests.benchmarks.scoring [--seconds 3] [--only NAME ...]
 
 Peers are installed with uv into environments of their own, which are thrown away. The figures that hold on a noisy
 machine are CPU seconds of the server's whole process tree for 1,000 requests, and their ratios.
@@ -19,13 +19,13 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from socket import create_server
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from scoring_load import Load, run_load, tree_memory
-from scoring_peers import KEY, PEERS, REPO, Peer, body_of, prepare
+from tests.benchmarks.scoring_load import Load, run_load, tree_memory
+from tests.benchmarks.scoring_peers import KEY, PEERS, REPO, Peer, body_of, prepare
+from tests.benchmarks.table import show
 
 START_SECONDS = 60.0
 HEADERS = f"Authorization: Bearer {KEY}\r\n"
@@ -85,30 +85,52 @@ def wait_for_answer(peer: Peer, kind: str, port: int, process: subprocess.Popen[
     raise RuntimeError(f"{peer.name} does not answer:\n{(folder / 'errors.txt').read_text()[-2000:]}")
 
 
-def measure(peer: Peer, number: int, folder: Path, seconds: float) -> list[str]:
-    """The cells of a row of the table."""
-    loads: dict[tuple[str, int], Load] = {}
-    starts, memory = {}, {}
+@dataclass(frozen=True)
+class Result:
+    """Figures of one peer: loads by task, MiB and seconds to the first answer by kind of driver."""
+
+    loads: dict[tuple[str, int], Load]
+    memory: dict[str, float]
+    starts: dict[str, float]
+
+
+def measure(peer: Peer, number: int, folder: Path, seconds: float) -> Result:
+    result = Result({}, {}, {})
     for kind in peer.kinds:
         with serving(peer, number, kind, folder) as (pid, port, start):
-            starts[kind] = start
+            result.starts[kind] = start
             for task in TASKS:
                 if task[0] == kind:
                     body = body_of(peer, *task)
-                    loads[task] = run_load(pid, port, peer.path, body, seconds=seconds, headers=HEADERS)
-            memory[kind] = tree_memory(pid)
-    cells = []
+                    load = run_load(pid, port, peer.path, body, seconds=seconds, headers=HEADERS)
+                    if load.failures:
+                        raise RuntimeError(f"{peer.name}, {kind}: {load.failures} of {load.requests} requests failed")
+                    result.loads[task] = load
+            result.memory[kind] = tree_memory(pid)
+    return result
+
+
+def report(results: dict[str, Result]) -> None:
+    """A table for each task; ratios are to the first server of it."""
+    columns = ["server", "CPU s/1000", "ratio", "requests/s", "ratio", "p50 ms", "p99 ms"]
     for task in TASKS:
-        load = loads.get(task)
-        cells += (
-            [f"{load.cpu_per_1000:.3f}", f"{load.rate:.0f}", f"{load.p50_ms:.2f}/{load.p99_ms:.2f}"]
-            if load
-            else [""] * 3
-        )
-        if load and load.failures:
-            cells[-1] += f" ({load.failures} failed)"
-    kind = peer.kinds[-1]
-    return [*cells, f"{memory[kind]:.0f}", f"{starts[kind]:.2f}"]
+        loads = {name: result.loads[task] for name, result in results.items() if task in result.loads}
+        if not loads:
+            continue
+        first = next(iter(loads.values()))
+        rows = [
+            (name, load.cpu_per_1000, load.cpu_per_1000 / first.cpu_per_1000, load.rate, load.rate / first.rate,
+             load.p50_ms, load.p99_ms)
+            for name, load in loads.items()
+        ]  # fmt: skip
+        show(f"{task[0]}, {task[1]} row{'s' if task[1] > 1 else ''}, 8 connections", columns, rows)
+    kinds = ("echo", "predict")
+    rows_of_starts = [
+        (name, *[figures.get(kind, "") for figures in (result.memory, result.starts) for kind in kinds])
+        for name, result in results.items()
+    ]
+    columns = ["server", "MiB, echo", "MiB, predict", "first answer s, echo", "first answer s, predict"]
+    show("memory and cold start", columns, rows_of_starts)
 
 
 def main() -> None:
@@ -116,19 +138,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0, help="of load for each figure")
     parser.add_argument("--only", nargs="*", help="names of peers")
     options = parser.parse_args()
-    titles = [f"{kind}, {rows} row{'s' if rows > 1 else ''}" for kind, rows in TASKS]
-    header = [
-        "server",
-        *[f"{title}: {what}" for title in titles for what in ("CPU s/1000", "requests/s", "p50/p99 ms")],
-    ]
-    print("|", " | ".join([*header, "MiB", "cold start s"]), "|")
-    print("|---" * (len(header) + 2) + "|")
+    results = {}
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         prepare(folder)
         for number, peer in enumerate(PEERS):
             if not options.only or peer.name in options.only:
-                print("|", " | ".join([peer.name, *measure(peer, number, folder, options.seconds)]), "|", flush=True)
+                results[peer.name] = measure(peer, number, folder, options.seconds)
+    report(results)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from mlmgmt_nb.service.app import Handler
 from mlmgmt_nb.service.resources import (
     artifacts,
+    collected,
     deployments,
     description,
     images,
@@ -46,6 +47,7 @@ EXTENSIONS: Mapping[tuple[str, ...], Mapping[str, Handler]] = {
     ("swagger.json",): {"GET": description.swagger},
     ("images", "{id}", "buildLog"): {"GET": images.build_log},
     ("services", "{id}", "logs"): {"GET": services.logs},
+    ("services", "{id}", "data"): {"GET": collected.read},
     ("artifacts", "*"): {"GET": artifacts.download, "HEAD": artifacts.head, "PATCH": artifacts.append},
 }
-"""What the API page does not have: its own description, logs, and the store that models are uploaded to."""
+"""What the API page does not have: its own description, logs, collected data, and the store for uploads."""

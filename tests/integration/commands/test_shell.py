@@ -15,6 +15,7 @@ import pytest
 
 from mlmgmt_nb import local
 from mlmgmt_nb.commands import main
+from tests.conftest import eventually
 
 DRIVER = "import json\n\ndef run(body):\n    return {'got': json.loads(body)}\n"
 
@@ -170,6 +171,18 @@ def test_scoring_tests(shell: Shell, tmp_path: Path) -> None:
     for wrong in (["--cases", "{"], ["--cases", "@none.csv"], ["--cases", "{}"], ["--junit", "no/such/j.xml"]):
         refused = shell("service", "test", "-n", "tested", *wrong)
         assert (refused.code, refused.out) == (2, "")
+
+
+def test_collected_data(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "collects.py").write_text(
+        "from azureml.datacollector import ModelDataCollector\n\n"
+        "def run(body):\n    ModelDataCollector('m', identifier='in', feature_names=['a']).collect([int(body)])\n"
+    )
+    shell("service", "create", "-n", "collects", "-f", "collects.py", "--collect-model-data", "true")
+    assert shell("service", "data", "-n", "collects", "-o", "json").json == []
+    shell("service", "run", "-n", "collects", "-d", "7")
+    query = ("service", "data", "-n", "collects", "--identifier", "in", "--query", "[].a", "-o", "tsv")
+    eventually(lambda: shell(*query).out == "7\n", what="the row")
 
 
 def test_failures_have_a_reason_and_a_code(shell: Shell, tmp_path: Path) -> None:

@@ -1,0 +1,30 @@
+"""The command that reads what a service has collected."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlmgmt_nb.commands.grammar import Command, Flag
+from mlmgmt_nb.commands.session import Session
+
+__all__ = ["COMMANDS"]
+
+
+def _data(session: Session, arguments: Any) -> Any:
+    services = session.workspace.services
+    return services.data(arguments.service, model=arguments.model_name, identifier=arguments.identifier)
+
+
+COMMANDS = (
+    Command(
+        ("service", "data"),
+        "Show what the driver of a service has collected (of a service with --collect-model-data true)",
+        "mlmgmt service data -n iris --identifier inputs",
+        _data,
+        (
+            Flag("-i -n --id --name --service", "id or name of the service", required=True, completes="service"),
+            Flag("--model-name", "only of the model of this name", completes="model"),
+            Flag("--identifier", "only under this identifier of the collector"),
+        ),
+    ),
+)
