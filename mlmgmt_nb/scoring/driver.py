@@ -15,12 +15,13 @@ from typing import Any
 
 from mlmgmt_nb.scoring import compat
 from mlmgmt_nb.scoring.application import Application
-from mlmgmt_nb.scoring.arguments import decode_object, decode_text, read_arguments
+from mlmgmt_nb.scoring.arguments import bad_input, decode_text, read_arguments
 from mlmgmt_nb.scoring.batching import BATCH_MARK, Batch, check_batch
 from mlmgmt_nb.scoring.compat.raw_http import RAW_MARK, AMLRequest, AMLResponse
-from mlmgmt_nb.scoring.errors import LoadError, driver_failure, last_line
+from mlmgmt_nb.scoring.errors import LoadError, RequestError, driver_failure, last_line
 from mlmgmt_nb.scoring.results import encode_result
 from mlmgmt_nb.scoring.schema.file import ServiceSchema, load_schema
+from mlmgmt_nb.scoring.schema.nested import DescribedType
 from mlmgmt_nb.scoring.schema.samples import check_arguments
 from mlmgmt_nb.scoring.schema.types import SchemaError
 
@@ -65,8 +66,7 @@ class Driver:
         self.wants_request = self.raw or self.wants_headers
         self.is_async = inspect.iscoroutinefunction(run)
         self.batch: Batch | None = getattr(run, BATCH_MARK, None)
-        # inference-schema's own decorator converts by itself
-        self._self_converting = schema is None and _has_real_decorators(run)
+        self._converts = _is_decorated(run)
 
     def answer(self, payload: Payload) -> Outcome:
         """Calls `run` for one request.
@@ -78,7 +78,7 @@ class Driver:
         try:
             result = self.run(*positional, **named)
         except BaseException as error:
-            raise driver_failure(error) from error
+            raise self._failure(error) from error
         return finish(result)
 
     async def answer_async(self, payload: Payload) -> Outcome:
@@ -89,8 +89,13 @@ class Driver:
         except asyncio.CancelledError:
             raise
         except BaseException as error:
-            raise driver_failure(error) from error
+            raise self._failure(error) from error
         return finish(result)
+
+    def _failure(self, error: BaseException) -> RequestError:
+        if self._converts and isinstance(error, Exception) and _raised_in_package(error, "inference_schema"):
+            return bad_input([str(error)])  # it converts arguments within the call of run()
+        return driver_failure(error)
 
     def _prepare(self, payload: Payload) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments of `run`."""
@@ -101,8 +106,6 @@ class Driver:
             headers = payload.headers
             payload = payload.data
         if self.schema is None:
-            if self._self_converting:
-                return (), decode_object(payload, {})
             return (decode_text(payload),), {}
         arguments = read_arguments(payload, self.schema.input, self.optional)
         if self.wants_headers:
@@ -192,13 +195,12 @@ def _bind(run: Callable[..., Any], application: Application) -> Driver:
     if getattr(run, RAW_MARK, False):
         return Driver(run, None)
     try:
-        schema = load_schema(application.schema) if application.schema else getattr(run, _SCHEMA_MARK, None)
+        schema = load_schema(application.schema) if application.schema else _schema_of_decorators(run)
     except SchemaError as error:
         raise LoadError("SchemaError", str(error)) from error
     file, parameters = application.driver.name, _parameters(run)
     if schema is None:
-        if not _has_real_decorators(run):
-            _check_takes_text(run, file)
+        _check_takes_text(run, file)
         return _checked(Driver(run, None), file)
     try:
         check_arguments(parameters, set(schema.input) | ({_HEADERS_ARGUMENT} & set(parameters)))
@@ -245,5 +247,25 @@ def _check_takes_text(run: Callable[..., Any], file: str) -> None:
         raise LoadError("DriverSignatureError", message)
 
 
-def _has_real_decorators(run: Any) -> bool:
-    return "wrapt" in type(run).__module__ and "inference_schema.schema_decorators" in sys.modules
+def _schema_of_decorators(run: Callable[..., Any]) -> ServiceSchema | None:
+    """What the decorators of `inference-schema` say: ours, or those of the real package."""
+    if not _is_decorated(run):
+        schema: ServiceSchema | None = getattr(run, _SCHEMA_MARK, None)
+        return schema
+    described = sys.modules["inference_schema.schema_util"].get_input_schema(run)
+    examples = described.get("example", {})
+    properties = described.get("properties", {})
+    return ServiceSchema({name: DescribedType(kind, examples.get(name)) for name, kind in properties.items()})
+
+
+def _is_decorated(run: Callable[..., Any]) -> bool:
+    """Whether the real `inference-schema` wraps the function."""
+    return hasattr(run, "__wrapped__") and "inference_schema.schema_util" in sys.modules
+
+
+def _raised_in_package(error: BaseException, package: str) -> bool:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    name: str = trace.tb_frame.f_globals.get("__name__", "") if trace else ""
+    return name.partition(".")[0] == package

@@ -18,6 +18,9 @@ from collections.abc import Mapping, Sequence
 __all__ = ["LoadError", "RequestError", "RuntimeFailure", "driver_failure", "last_line"]
 
 
+_CHOSEN = ("azureml.api.exceptions", "mlmgmt_nb.scoring.compat.exceptions")
+
+
 class RuntimeFailure(Exception):  # noqa: N818 - "RuntimeError" is Python's
     """Base of the errors of the scoring runtime."""
 
@@ -68,8 +71,7 @@ class RequestError(RuntimeFailure):
 def driver_failure(error: BaseException) -> RequestError:
     """The answer for an exception that the user's `run` raised: 500 with the exception's type and text."""
     status = getattr(error, "status_code", None)
-    if type(error).__module__.endswith((".compat.exceptions",)) or type(error).__module__.startswith("azureml.api.exc"):
-        # the driver chose the answer: azureml.api.exceptions
+    if type(error).__module__.startswith(_CHOSEN):  # the driver chose the answer
         code = "BadInput" if status == 400 else type(error).__name__.removesuffix("Exception")
         message = str(getattr(error, "message", error))
         return RequestError(int(status or 500), code, message, details=[(code, message)] if status == 400 else ())

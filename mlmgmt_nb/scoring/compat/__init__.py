@@ -13,7 +13,7 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-from mlmgmt_nb.scoring.compat.table import EXPORTS
+from mlmgmt_nb.scoring.compat import table
 
 __all__ = ["install"]
 
@@ -25,7 +25,7 @@ class _Loader(Loader):
         return None
 
     def exec_module(self, module: ModuleType) -> None:
-        for source, names in EXPORTS[module.__name__].items():
+        for source, names in table.EXPORTS[module.__name__].items():
             ours = import_module(source)
             for name in names:
                 setattr(module, name, ours if name == source else getattr(ours, name))
@@ -38,9 +38,9 @@ class _Finder(MetaPathFinder):
         path: Sequence[str] | None = None,  # noqa: ARG002 - the protocol of finders
         target: ModuleType | None = None,  # noqa: ARG002
     ) -> ModuleSpec | None:
-        if fullname not in EXPORTS:
+        if fullname not in table.EXPORTS:
             return None
-        is_package = any(name.startswith(f"{fullname}.") for name in EXPORTS)
+        is_package = any(name.startswith(f"{fullname}.") for name in table.EXPORTS)
         return ModuleSpec(fullname, _Loader(), origin="mlmgmt_nb", is_package=is_package)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from mlmgmt_nb.scoring.schema.types import ArgumentType, DataTypes, InputError, SchemaError, describe
 
-__all__ = ["LooseArrayType", "LooseFrameType", "NestedType"]
+__all__ = ["DescribedType", "LooseArrayType", "LooseFrameType", "NestedType"]
 
 
 class NestedType(ArgumentType):
@@ -51,6 +51,25 @@ class NestedType(ArgumentType):
 
     def state(self) -> tuple[str, str, dict[str, Any]]:
         raise SchemaError("the 2017 format has no nested types: keep the decorators")
+
+
+class DescribedType(ArgumentType):
+    """A type that is only described: the function converts by itself."""
+
+    data_type = DataTypes.STANDARD
+
+    def __init__(self, swagger: Mapping[str, Any], example: Any) -> None:
+        self._swagger = dict(swagger)
+        self.example = example
+
+    def parse(self, value: Any, name: str) -> Any:  # noqa: ARG002 - takes anything
+        return value
+
+    def swagger(self) -> dict[str, Any]:
+        return {**self._swagger, "example": self.example}
+
+    def state(self) -> tuple[str, str, dict[str, Any]]:
+        raise SchemaError("this type is known by its description only: keep the decorators")
 
 
 class _LooseType(ArgumentType):

@@ -123,7 +123,7 @@ class Context:
         subscription, group, name = account.split("/")
         versions = {model.name: {"id": model.id, "version": model.version} for model in models}
         names = {"subscriptionId": subscription, "resourceGroupName": group, "accountName": name}
-        self._write_json("model_config_map.json", {"account": names, "models": versions})
+        self._write_json("model_config_map.json", {"accountContext": names, "models": versions})
 
     def finish(self, requirements: str) -> None:
         """Adds the runtime, the requirements and the Dockerfile."""
