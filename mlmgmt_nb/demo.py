@@ -103,7 +103,7 @@ def _train(folder: Path) -> pd.DataFrame:
             f"the demo trains a model with scikit-learn, which is not installed ({error})",
             fix='Install it with: pip install "mlmgmt-nb[demo]"',
         ) from error
-    from mlmgmt_nb.scoring.schema import DataTypes, SampleDefinition, generate_schema
+    from mlmgmt_nb.schema import DataTypes, SampleDefinition, generate_schema
 
     iris = load_iris(as_frame=True)
     kinds = iris.target_names[iris.target]

@@ -98,6 +98,16 @@ class Command:
         return " ".join(self.words)
 
 
+class _Format(argparse.RawDescriptionHelpFormatter):
+    """Help whose lines name the value of a flag once, not after each of the flag's names."""
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        if not action.option_strings or action.nargs == 0:
+            return super()._format_action_invocation(action)
+        value = self._format_args(action, self._get_default_metavar_for_optional(action))
+        return f"{', '.join(action.option_strings)} {value}"
+
+
 class _Parser(argparse.ArgumentParser):
     """A parser that raises instead of ending the process."""
 
@@ -145,11 +155,13 @@ def nearest(word: str, known: Iterator[str] | Sequence[str]) -> str:
 
 
 def _parser(command: Command, flags: Sequence[Flag], prog: str) -> _Parser:
+    in_notebook = prog.startswith("%") and not command.example.startswith("%")
     parser = _Parser(
         prog=prog,
+        usage=_usage(flags, prog).replace("%", "%%"),
         description=command.help,
-        epilog=f"example:\n  {command.example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=f"example:\n  {'%' * in_notebook}{command.example}",
+        formatter_class=_Format,
         add_help=False,
         allow_abbrev=False,
     )
@@ -170,6 +182,19 @@ def _parser(command: Command, flags: Sequence[Flag], prog: str) -> _Parser:
         else:
             parser.add_argument(*flag.names.split(), dest=flag.dest, **options)
     return parser
+
+
+def _usage(flags: Sequence[Flag], prog: str) -> str:
+    """What has to be there; the other flags are told line by line."""
+    needed = [flag for flag in flags if flag.required]
+    parts = [_metavar(f) if f.is_positional else f"{_shortest(f)} {_metavar(f)}" for f in needed]
+    return " ".join([prog, *parts, "[flags]"])
+
+
+def _shortest(flag: Flag) -> str:
+    """The last of its names with one letter; its last name if none has."""
+    names = flag.names.split()[::-1]
+    return next((name for name in names if len(name) == 2), names[0])
 
 
 def _metavar(flag: Flag) -> str:
@@ -217,7 +242,7 @@ def _unknown(rest: Sequence[str], flags: Sequence[Flag], prog: str) -> UsageErro
     hint = nearest(word.partition("=")[0], known)
     wanted = next((flag for flag in flags if flag.required and not flag.is_positional), None)
     if wanted is not None and not word.startswith(("-", _VALUE)):
-        hint = f" Did you mean `{next(n for n in wanted.names.split()[::-1] if len(n) == 2)} {word}`?"
+        hint = f" Did you mean `{_shortest(wanted)} {word}`?"
     return UsageError(f"{prog}: {shown} is not understood.{hint}", field=word, fix=f"See `{prog} --help`.")
 
 

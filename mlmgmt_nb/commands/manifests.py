@@ -62,7 +62,8 @@ def make_manifest(session: Session, arguments: Any, name: str, description: str 
 
     def registered() -> list[str]:
         found = [workspace.models.get(model) for model in arguments.model_id or ()]
-        made = [workspace.models.register(source) for source in arguments.model_file or ()]
+        files = arguments.model_file or ()
+        made = [workspace.models.register(file, progress=session.uploading(file)) for file in files]
         return [model.id or "" for model in (*found, *made)]
 
     model_ids = step(session, "model", registered)

@@ -25,6 +25,7 @@ def _register(session: Session, arguments: Any) -> Any:
         description=arguments.description,
         mime_type=arguments.mime_type,
         unpack=arguments.unpack,
+        progress=session.uploading(arguments.model),
     )
 
 

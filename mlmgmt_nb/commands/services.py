@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,11 @@ from mlmgmt_nb.commands.grammar import Command, Flag
 from mlmgmt_nb.commands.images import build
 from mlmgmt_nb.commands.manifests import APPLICATION, step
 from mlmgmt_nb.commands.session import Session
-from mlmgmt_nb.commands.values import Keys, LogStream, Text, Usage, chosen_lines
+from mlmgmt_nb.commands.values import Keys, LinesAbout, LogStream, Text, Usage, chosen_lines
 from mlmgmt_nb.contract import Image, ServiceResponse
 from mlmgmt_nb.errors import ConflictError, UsageError
 
-__all__ = ["COMMANDS"]
+__all__ = ["COMMANDS", "sample"]
 
 _SERVICE = Flag("-i -n --id --name --service", "id or name of the service", required=True, completes="service")
 
@@ -127,7 +126,9 @@ def _run(session: Session, arguments: Any) -> Any:
     services = session.workspace.services
     data = _data(arguments.data)
     if data is None:
-        data = _sample(session.workspace, arguments.service)
+        data = sample(session.workspace, arguments.service)
+        if not data:
+            raise UsageError(f"service {arguments.service!r} has no sample", field="data", fix="Give data with -d.")
     return services.run(arguments.service, data, timeout=float(arguments.timeout or 60))
 
 
@@ -142,11 +143,9 @@ def _data(given: Any) -> Any:
     return given
 
 
-def _sample(workspace: Workspace, service: str) -> Any:
-    given = workspace.services.swagger(service).get("definitions", {}).get("ServiceInput", {})
-    if "example" not in given:
-        raise UsageError(f"service {service!r} has no sample", field="data", fix="Give data with -d.")
-    return given["example"]
+def sample(workspace: Workspace, service: str) -> Any:
+    """The body that a service gives as its example; an empty dict when its driver has no schema to tell one."""
+    return workspace.services.swagger(service).get("definitions", {}).get("ServiceInput", {}).get("example") or {}
 
 
 def _usage(session: Session, arguments: Any) -> Any:
@@ -154,21 +153,17 @@ def _usage(session: Session, arguments: Any) -> Any:
     if not service.scoring_uri:
         raise UsageError(f"service {service.name!r} has no scoring URL: it is {service.state}", field="service")
     swagger_uri = service.scoring_uri.rpartition("/")[0] + "/swagger.json"
-    return Usage(service.name or "", service.scoring_uri, swagger_uri, _sample(session.workspace, arguments.service))
+    return Usage(service.name or "", service.scoring_uri, swagger_uri, sample(session.workspace, arguments.service))
 
 
 def _logs(session: Session, arguments: Any) -> Any:
     services = session.workspace.services
-    line = partial(_has, arguments.request_id) if arguments.request_id else None
+    line = LinesAbout(arguments.request_id) if arguments.request_id else None
     service_id = services.id_of(arguments.service)
     part = services.logs(service_id, tail=arguments.tail)
     if arguments.follow:
         return LogStream(lambda offset: services.logs(service_id, offset=offset), part, line)
     return Text(chosen_lines(part.text, line))
-
-
-def _has(text: str, line: str) -> bool:
-    return text in line
 
 
 COMMANDS = (

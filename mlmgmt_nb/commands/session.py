@@ -10,8 +10,10 @@ from typing import Any
 
 from mlmgmt_nb import local
 from mlmgmt_nb.client import Workspace, connect
+from mlmgmt_nb.commands.advice import advice
 from mlmgmt_nb.commands.config import Config, Setting
 from mlmgmt_nb.commands.grammar import Command, Flag, Help, Token, nearest, parse_flags
+from mlmgmt_nb.commands.uploads import Meter
 from mlmgmt_nb.errors import UsageError
 
 __all__ = ["COMMON", "NOISE", "Outcome", "Session"]
@@ -32,11 +34,20 @@ COMMON = (
 )
 """Flags that every command has."""
 
-WAITING = (
-    Flag("--no-wait", "do not wait until it is done", "switch"),
-    Flag("--timeout", "most seconds to wait", "integer", metavar="SECONDS"),
-)
+_TIMEOUT = Flag("--timeout", "most seconds to wait", "integer", metavar="SECONDS")
+
+WAITING = (Flag("--no-wait", "do not wait until it is done", "switch"), _TIMEOUT)
 """Flags of commands that start an operation."""
+
+WAITING_AFTER_BUILD = (
+    Flag("--no-wait", "do not wait until the service runs; an image built from --driver is waited for", "switch"),
+    _TIMEOUT,
+)
+"""The same, where an image may have to be built before the operation can start."""
+
+
+def _unshown(_: str) -> None:
+    """Uploads without a meter."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +67,7 @@ class Session:
         config: the settings' file and environment.
         prog: what stands before a command when the user calls it, for messages: `mlmgmt` or `%mlmgmt`.
         report: called with the name and seconds of each step of a command that takes several.
+        uploading: makes what shows how far the upload of a file is, from its path.
 
     Attributes:
         body: the body of the cell that the command is called in, or None.
@@ -69,11 +81,13 @@ class Session:
         config: Config | None = None,
         prog: str = "mlmgmt",
         report: Callable[[str, float], None] | None = None,
+        uploading: Callable[[str], Meter | None] = _unshown,
     ) -> None:
         self.commands = {command.words: command for command in commands}
         self.config = config or Config()
         self.prog = prog
         self.report = report
+        self.uploading = uploading
         self.settings: dict[str, Setting] = {}
         self.last_error: BaseException | None = None
         self.body: str | None = None
@@ -118,14 +132,18 @@ class Session:
                 return Outcome(arguments, SimpleNamespace(output=None, query=None, debug=False), None)
             given = {name: getattr(arguments, name) for name in ("home", "base_url", "output")}
             self.settings = self.config.settings(given, arguments.profile)
-            return Outcome(command.run(self, arguments), arguments, command)
+            with advice(self.prog, arguments):
+                return Outcome(command.run(self, arguments), arguments, command)
         except Exception as error:
             self.last_error = error
             raise
 
     def common(self, command: Command) -> tuple[Flag, ...]:
         """The flags that a command has besides its own."""
-        return (*(WAITING if command.waits else ()), *COMMON)
+        if not command.waits:
+            return COMMON
+        may_build = any(flag.dest == "image_id" for flag in command.flags)
+        return (*(WAITING_AFTER_BUILD if may_build else WAITING), *COMMON)
 
     def find(self, tokens: Sequence[Token]) -> tuple[Command | None, Sequence[Token]]:
         """The command that the tokens start with, and the tokens after its words; None when help is asked for.
@@ -173,7 +191,12 @@ class Session:
         group = words[:1] if any(known[:1] == tuple(words[:1]) for known in self.commands) else []
         names = [" ".join(known) for known in self.commands if list(known[: len(group)]) == group]
         groups = sorted({known[0] for known in self.commands})
-        hint = (nearest(text, groups) if len(words) == 1 else "") or nearest(text, names) or nearest(words[0], groups)
+        if group:
+            hint = nearest(" ".join(words[1:]), [name.partition(" ")[2] for name in names])
+            hint = hint.replace("mean `", f"mean `{words[0]} ")
+        else:
+            hint = _turned(words, names) or (nearest(text, groups) if len(words) == 1 else "")
+            hint = hint or nearest(text, names) or nearest(words[0], groups)
         return UsageError(
             f"there is no command `{self.prog} {text}`.{hint}", fix=f"`{' '.join([self.prog, *group])} -h` lists them."
         )
@@ -188,6 +211,12 @@ def _leading_words(tokens: Sequence[Token]) -> tuple[list[str], list[Token]]:
         if token not in NOISE or not words:
             words.append(token)
     return words, []
+
+
+def _turned(words: Sequence[str], names: Sequence[str]) -> str:
+    """A hint for who says the verb first, as in `list models`."""
+    name = " ".join([word.removesuffix("s") for word in words[1:2]] + list(words[:1]))
+    return f" Did you mean `{name}`?" if name in names else ""
 
 
 def _rank(source: str, order: Sequence[str]) -> int:

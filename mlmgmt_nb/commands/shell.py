@@ -5,14 +5,17 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TextIO
 
 from mlmgmt_nb.client import Poller
+from mlmgmt_nb.commands.advice import advice
 from mlmgmt_nb.commands.config import Config
 from mlmgmt_nb.commands.grammar import Help
 from mlmgmt_nb.commands.output import formatted
 from mlmgmt_nb.commands.session import Outcome, Session
 from mlmgmt_nb.commands.table import COMMANDS
+from mlmgmt_nb.commands.uploads import Meter
 from mlmgmt_nb.commands.values import Keys, LogStream
 from mlmgmt_nb.errors import MlmgmtError, OperationTimeout, UsageError
 
@@ -35,7 +38,14 @@ def main(argv: Sequence[str], stdout: TextIO | None = None, stderr: TextIO | Non
         err.write(f"{step}: {seconds:.2f} s\n")
         err.flush()
 
-    session = Session(COMMANDS, config=Config(), report=report)
+    def uploading(path: str) -> Meter | None:
+        def show(text: str, part: float) -> None:
+            err.write(f"\r{text}" + "\n" * (part == 1))
+            err.flush()
+
+        return Meter(Path(path).name, show) if err.isatty() else None
+
+    session = Session(COMMANDS, config=Config(), report=report, uploading=uploading)
     try:
         outcome = session.execute(argv)
         _write(session, outcome, out, err)
@@ -81,7 +91,8 @@ def _awaited(session: Session, poller: Poller[object], arguments: object, err: T
         err.write(f"It goes on; `{resume}` waits for it.\n")
         return session.workspace.operations.get(poller.operation_id)
     try:
-        return poller.result(getattr(arguments, "timeout", None))
+        with advice(session.prog, arguments):
+            return poller.result(getattr(arguments, "timeout", None))
     except KeyboardInterrupt:
         err.write(f"\nIt goes on; `{resume}` waits for it.")
         raise

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mlmgmt_nb.commands.grammar import Command, Flag
+from mlmgmt_nb.commands.services import sample
 from mlmgmt_nb.commands.session import Session
 from mlmgmt_nb.errors import UsageError
 
@@ -36,10 +37,12 @@ def _cases(session: Session, arguments: Any) -> Any:
     """The cases of `--cases`: a Python value, JSON text, or `@` and a file; the service's own sample without."""
     given = arguments.cases
     if given is None:
-        sample = session.workspace.services.swagger(arguments.service).get("definitions", {}).get("ServiceInput", {})
-        if "example" not in sample:
-            raise UsageError("the service has no sample", field="cases", fix="Give cases with --cases.")
-        return [sample["example"]]
+        case = sample(session.workspace, arguments.service)
+        if not case:
+            raise UsageError(
+                f"service {arguments.service!r} has no sample", field="cases", fix="Give cases with --cases."
+            )
+        return [case]
     if not isinstance(given, str):
         return given
     return _read(Path(given[1:]).expanduser()) if given.startswith("@") else _list(given, "--cases")

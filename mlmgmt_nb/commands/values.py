@@ -12,9 +12,10 @@ import msgspec
 
 from mlmgmt_nb.client import LogPart
 
-__all__ = ["Keys", "LogStream", "Settings", "Text", "Usage"]
+__all__ = ["Keys", "LinesAbout", "LogStream", "Settings", "Text", "Usage"]
 
 _FOLLOW_SECONDS = 0.5
+_STARTS = ("request ", "{", "[mlmgmt]")  # of an entry of a service's log; the lines of a traceback start otherwise
 
 
 class Text(str):
@@ -53,6 +54,24 @@ class LogStream:
     def stop(self) -> None:
         """Ends the iteration."""
         self._stopped.set()
+
+
+class LinesAbout:
+    """Tells which lines of a service's log, one after the other, are about a request: its traceback is, too.
+
+    Args:
+        request_id: of the request.
+    """
+
+    def __init__(self, request_id: str) -> None:
+        self._request_id = request_id
+        self._is_within = False
+
+    def __call__(self, line: str) -> bool:
+        """Whether the next line is about it."""
+        if line.startswith(_STARTS):
+            self._is_within = self._request_id in line
+        return self._is_within or self._request_id in line
 
 
 def chosen_lines(text: str, line: Callable[[str], bool] | None) -> str:

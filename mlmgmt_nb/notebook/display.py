@@ -227,11 +227,27 @@ def _operation(operation: Any) -> Card:
 
 
 def _poller(poller: Any) -> Card:
-    """What is known without asking the server."""
+    """The image or service that was made; before that, what is known of the operation without asking the server."""
     operation = poller.operation
+    if operation is not None and operation.state == "Succeeded":
+        made = _made(poller)
+        if made is not None:
+            return made
     if operation is not None:
         return _operation(operation)
     return Card("operation", "", None, [("id", poller.operation_id)])
+
+
+def _made(poller: Any) -> Card | None:
+    """What the operation has made, unless it is gone meanwhile or the server cannot be asked."""
+    from mlmgmt_nb.errors import MlmgmtError
+
+    try:
+        resource = poller.result()
+    except MlmgmtError:
+        return None
+    card = {"Image": _image, "ServiceResponse": _service}.get(type(resource).__name__)
+    return card(resource) if card else None
 
 
 def _keys(keys: Any) -> Card:

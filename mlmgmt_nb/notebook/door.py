@@ -11,15 +11,20 @@ import msgspec
 
 from mlmgmt_nb.client import Pager, Poller
 from mlmgmt_nb.commands import COMMANDS, Command, Help, Outcome, Session
+from mlmgmt_nb.commands.advice import advice
 from mlmgmt_nb.commands.completion import Completer
 from mlmgmt_nb.commands.output import formatted, queried
 from mlmgmt_nb.commands.values import Keys, LogStream, Text
 from mlmgmt_nb.errors import MlmgmtError, UsageError
-from mlmgmt_nb.notebook.progress import Progress
+from mlmgmt_nb.notebook.progress import Progress, upload_meter
 from mlmgmt_nb.notebook.tokens import read_line
 
 __all__ = ["Door"]
 
+_FIRST_COLUMNS = (
+    *("id", "name", "service_name", "version", "state", "creation_state", "status", "scoring_uri", "tags"),
+    *("updated_at", "created_at", "created_time", "description"),
+)
 _WARNING = "These keys open the service, and they are saved with this notebook's output: clear it before you share it."
 
 
@@ -32,7 +37,9 @@ class Door:
 
     def __init__(self, shell: Any) -> None:
         self._shell = shell
-        self.session = Session(COMMANDS, prog="%mlmgmt", report=_report)
+        self.session = Session(
+            COMMANDS, prog="%mlmgmt", report=_report, uploading=lambda path: upload_meter(shell, path)
+        )
         self._completer = Completer(self.session)
 
     def run(self, line: str, body: str | None) -> Any:
@@ -89,7 +96,8 @@ class Door:
         if isinstance(value, Poller):
             self._completer.remember(value.operation_id)
             if not arguments.no_wait:
-                Progress(self._shell, value).wait(arguments.timeout)
+                with advice(self.session.prog, arguments):
+                    Progress(self._shell, value).wait(arguments.timeout)
         if arguments.output:
             shown = value.result() if isinstance(value, Poller) and value.done() else value
             return Text(formatted(shown, arguments.output, arguments.query))
@@ -97,12 +105,19 @@ class Door:
             return queried(value, arguments.query)
         if isinstance(value, Keys) and value.shown:
             sys.stdout.write(f"{formatted(value, 'table')}\n{_WARNING}\n")
-        return value.to_frame() if isinstance(value, Pager) else value
+        return _frame(value) if isinstance(value, Pager) else value
 
 
 def _report(step: str, seconds: float) -> None:
     sys.stdout.write(f"{step:<9} {seconds:.2f} s\n")
     sys.stdout.flush()
+
+
+def _frame(pager: Pager[Any]) -> Any:
+    """The resources as a DataFrame, with what people look for first on its left."""
+    frame = pager.to_frame()
+    first = [name for name in _FIRST_COLUMNS if name in frame.columns]
+    return frame[[*first, *(name for name in frame.columns if name not in first)]]
 
 
 def _follow(log: LogStream) -> None:

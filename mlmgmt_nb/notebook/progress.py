@@ -5,17 +5,57 @@ from __future__ import annotations
 import html
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from IPython.display import DisplayHandle
 
 from mlmgmt_nb.client import Poller
+from mlmgmt_nb.commands.uploads import Meter
 from mlmgmt_nb.errors import OperationTimeout
 from mlmgmt_nb.notebook.display import badge, bundle
 
-__all__ = ["Progress"]
+__all__ = ["Progress", "upload_meter"]
 
 _TICK_SECONDS = 0.25
+
+
+def upload_meter(shell: Any, path: str) -> Meter | None:
+    """What shows an upload: a live output in a notebook, a line that moves in a terminal, nothing in a pipe.
+
+    Args:
+        shell: the IPython.
+        path: the file.
+    """
+    if hasattr(shell, "kernel"):
+        return Meter(Path(path).name, _Live().show_part)
+    return Meter(Path(path).name, _move_line) if sys.stdout.isatty() else None
+
+
+def _move_line(text: str, part: float) -> None:
+    sys.stdout.write(f"\r{text}" + "\n" * (part == 1))
+    sys.stdout.flush()
+
+
+class _Live:
+    """An output that changes in its place."""
+
+    def __init__(self) -> None:
+        self._handle: Any = DisplayHandle()  # type: ignore[no-untyped-call]
+        self._is_displayed = False
+
+    def show(self, shown: dict[str, str]) -> None:
+        """Displays it, the first time; then changes it."""
+        if self._is_displayed:
+            self._handle.update(shown, raw=True)
+        else:
+            self._handle.display(shown, raw=True)
+            self._is_displayed = True
+
+    def show_part(self, text: str, part: float) -> None:
+        """Shows how much is done, as text and, until it is all, as a bar."""
+        bar = f' <progress value="{part:.3f}" max="1" aria-label="uploaded"></progress>' if part < 1 else ""
+        self.show(bundle(text, f'<div role="status">{html.escape(text)}{bar}</div>'))
 
 
 class Progress:
@@ -30,8 +70,7 @@ class Progress:
         self._is_terminal = not hasattr(shell, "kernel")
         self._poller = poller
         self._started = time.monotonic()
-        self._handle: Any = DisplayHandle()  # type: ignore[no-untyped-call]
-        self._is_displayed = False
+        self._live = _Live()
         self._shown = ""
 
     def wait(self, timeout: float | None = None) -> None:
@@ -81,11 +120,4 @@ class Progress:
         running = (
             '<progress aria-label="in progress"></progress>' if state in {"NotStarted", "Running"} and not note else ""
         )
-        self._display(bundle(text, f'<div role="status">{badge(state)} {shown} {running}</div>'))
-
-    def _display(self, shown: dict[str, str]) -> None:
-        if self._is_displayed:
-            self._handle.update(shown, raw=True)
-        else:
-            self._handle.display(shown, raw=True)
-            self._is_displayed = True
+        self._live.show(bundle(text, f'<div role="status">{badge(state)} {shown} {running}</div>'))

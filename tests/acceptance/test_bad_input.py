@@ -23,7 +23,7 @@ from mlmgmt_nb.errors import (
     UploadError,
     UsageError,
 )
-from mlmgmt_nb.scoring.schema import DataTypes, SampleDefinition, generate_schema
+from mlmgmt_nb.schema import DataTypes, SampleDefinition, generate_schema
 
 SUMS = "def init():\n    pass\n\ndef run(table):\n    return table.sum(axis=1).tolist()\n"
 

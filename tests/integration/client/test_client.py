@@ -13,7 +13,7 @@ import pytest
 from mlmgmt_nb import errors
 from mlmgmt_nb.client import Poller, Workspace
 from mlmgmt_nb.contract import Asset, Image, TargetRuntime
-from mlmgmt_nb.scoring.schema import DataTypes, SampleDefinition, generate_schema
+from mlmgmt_nb.schema import DataTypes, SampleDefinition, generate_schema
 
 DEADLINE = 60.0
 PYTHON = TargetRuntime(properties={}, runtime_type="Python")

@@ -14,7 +14,7 @@ from mlmgmt_nb.client.report import ScoringReport, percentile
 from mlmgmt_nb.client.testing import same
 from mlmgmt_nb.contract import ServiceResponse
 from mlmgmt_nb.errors import ScoringTestFailed, UsageError
-from mlmgmt_nb.scoring.schema import DataTypes, SampleDefinition, generate_schema
+from mlmgmt_nb.schema import DataTypes, SampleDefinition, generate_schema
 
 DRIVER = """\
 import time

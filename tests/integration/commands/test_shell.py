@@ -111,6 +111,42 @@ def test_step_by_step(shell: Shell) -> None:
     assert shell("service", "delete", "-n", "steps").out == "there was no service steps\n"
 
 
+def test_what_fails_names_the_command_that_shows_its_log(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "raises.py").write_text(
+        "def init():\n    raise ValueError('no luck')\n\ndef run(body):\n    return 1\n"
+    )
+    failed = shell("service", "create", "-n", "unlucky", "-f", "raises.py")
+    assert failed.code == 1
+    assert failed.err.splitlines()[-1] == "`mlmgmt service logs -n unlucky` shows the log."
+    assert "no luck" in shell("service", "logs", "-n", "unlucky").out
+
+    (tmp_path / "wants.txt").write_text("no-such-package-of-mlmgmt==1 ; python_version < '4'\n--no-index\n")
+    failed = shell("image", "create", "-n", "unbuilt", "-f", "score.py", "-p", "wants.txt")
+    assert failed.code == 1
+    command = failed.err.splitlines()[-1].removeprefix("`mlmgmt ").removesuffix("` shows the log.")
+    assert command.startswith("image log -i ")
+    assert "no-such-package-of-mlmgmt" in shell(*command.split()).out
+
+    (tmp_path / "picky.py").write_text("def run(body):\n    raise ValueError('not ' + str(body))\n")
+    assert shell("service", "create", "-n", "picky", "-f", "picky.py").code == 0
+    failed = shell("service", "run", "-n", "picky", "-d", "1")
+    assert failed.err.startswith("mlmgmt: ValueError: not ")
+    command = failed.err.splitlines()[-1].removeprefix("`mlmgmt ").removesuffix("` has the traceback.")
+    assert command.startswith("service logs -n picky --request-id ")
+    eventually(lambda: "raise ValueError('not '" in shell(*command.split()).out)
+
+
+def test_a_missing_file_is_told_by_its_flag(shell: Shell) -> None:
+    for words in (
+        ["model", "register", "--model", "gone"],
+        ["service", "create", "-n", "a-1", "-f", "score.py", "-m", "gone"],
+    ):
+        failed = shell(*words)
+        flag = "--model" if words[0] == "model" else "--model-file"
+        assert failed.code == 2
+        assert failed.err.startswith(f"mlmgmt: {flag}: there is no file gone\n")
+
+
 def test_one_step(shell: Shell, tmp_path: Path) -> None:
     made = shell("service", "create", "-n", "one", "-m", "model.bin", "-f", "score.py", "-r", "python", "-o", "json")
     assert made.json["state"] == "Succeeded"
@@ -126,7 +162,9 @@ def test_one_step(shell: Shell, tmp_path: Path) -> None:
     assert shell("service", "run", "-n", "one", "-d", '{"a": [1]}').json == {"got": {"a": [1]}}
     (tmp_path / "data.json").write_text('{"b": 2}')
     assert shell("service", "run", "realtime", "-i", "one", "-d", "@data.json").json == {"got": {"b": 2}}
-    assert shell("service", "run", "-n", "one").json == {"got": {}}
+    no_sample = shell("service", "run", "-n", "one")
+    assert no_sample.code == 2
+    assert no_sample.err == "mlmgmt: service 'one' has no sample\nGive data with -d.\n"
     assert "replica" in shell("service", "logs", "realtime", "-i", "one", "--tail", "5").out
     assert shell("service", "logs", "-n", "one", "--request-id", "no-such-request").out == ""
 

@@ -81,7 +81,8 @@ def test_creates_return_the_poller(echo: Notebook) -> None:
     assert isinstance(poller, Poller)
     assert poller.done()
     assert "service Succeeded" in cell.out
-    assert "operation service [Succeeded]" in echo.shown(poller)
+    assert echo.shown(poller).startswith("service echo [Succeeded]\n")
+    assert "scoring URL" in echo.shown(poller, "text/html")
     echo.run("poller = %mlmgmt service update -n echo -z 1 --no-wait")
     token = echo.shell.user_ns["poller"].continuation_token()
     watched = echo.run(f"%mlmgmt operation watch {token}").result

@@ -110,6 +110,9 @@ def test_the_command_line_of_2017_is_known(session: Session, line: str, flags: s
     [
         ("modle list", "no command `mlmgmt modle list`. Did you mean `model list`?"),
         ("model lst", "Did you mean `model list`?"),
+        ("list models", "Did you mean `model list`?"),
+        ("logs service", "Did you mean `service logs`?"),
+        ("service restart", "no command `mlmgmt service restart`.\n"),
         ("servise", "Did you mean `service`?"),
         ("modul show -m x", "Did you mean `model show`?"),
         ("--tag x", "is not complete"),
@@ -138,6 +141,16 @@ def test_nothing_lists_the_commands(session: Session) -> None:
         shown = session.execute(tokens).value
         assert "service create" in shown
         assert "model list" not in shown
+
+
+def test_help_shows_what_is_needed_and_calls_the_magic_by_its_name(tmp_path: Path) -> None:
+    magic = Session(COMMANDS, config=Config(tmp_path / "config.toml", {}), prog="%mlmgmt")
+    shown = str(magic.execute(["service", "create", "-h"]).value)
+    assert shown.startswith("usage: %mlmgmt service create -n SERVICE_NAME [flags]\n")
+    assert "  -n, --name, --service-name SERVICE_NAME\n" in shown
+    assert "\n  %mlmgmt service create -n iris" in shown
+    assert "an image built from --driver is waited for" in re.sub(r"\s+", " ", shown)
+    assert "usage: %mlmgmt operation watch OPERATION_ID [flags]" in magic.execute(["operation", "watch", "-h"]).value
 
 
 def test_kinds_of_flags() -> None:

@@ -1,0 +1,48 @@
+"""How far an upload is, for people who wait for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+__all__ = ["Meter"]
+
+_PATIENCE = 0.5
+_INTERVAL = 0.1
+
+
+class Meter:
+    """Shows how far an upload is, once it takes longer than half a second, and at most ten times a second.
+
+    Args:
+        name: of the file.
+        show: called with a line of text and with the part that has arrived, from 0 to 1; the last time with 1.
+        clock: seconds that go up.
+    """
+
+    def __init__(
+        self, name: str, show: Callable[[str, float], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._name = name
+        self._show = show
+        self._clock = clock
+        self._due = clock() + _PATIENCE
+        self._is_shown = False
+
+    def __call__(self, sent: int, total: int) -> None:
+        """What the client calls with the bytes that have arrived and the bytes in all."""
+        now = self._clock()
+        if now < self._due and not (self._is_shown and sent == total):
+            return
+        self._due = now + _INTERVAL
+        self._is_shown = True
+        part = sent / total if total else 1.0
+        self._show(f"upload {self._name}: {part:.0%} of {_size(total)}", part)
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"

@@ -1,0 +1,46 @@
+"""How far an upload is, as people see it."""
+
+from __future__ import annotations
+
+from mlmgmt_nb.commands.uploads import Meter
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def measured(times: list[float], total: int = 1_500_000_000) -> list[tuple[str, float]]:
+    """What is shown when equal parts arrive at these times."""
+    shown: list[tuple[str, float]] = []
+    clock = Clock()
+    meter = Meter("big.bin", lambda text, part: shown.append((text, part)), clock)
+    for number, clock.now in enumerate(times, start=1):
+        meter(total * number // len(times), total)
+    return shown
+
+
+def test_what_takes_no_time_is_not_shown() -> None:
+    assert measured([0.1, 0.2, 0.3, 0.4]) == []
+
+
+def test_what_takes_time_is_shown_to_its_end() -> None:
+    assert measured([0.1, 0.6, 0.8, 0.81]) == [
+        ("upload big.bin: 50% of 1.5 GB", 0.5),
+        ("upload big.bin: 75% of 1.5 GB", 0.75),
+        ("upload big.bin: 100% of 1.5 GB", 1.0),
+    ]
+
+
+def test_it_is_shown_ten_times_a_second_at_most() -> None:
+    shown = measured([number / 1000 for number in range(1, 2001)])
+    assert 10 < len(shown) <= 17
+    assert shown[-1][1] == 1.0
+
+
+def test_sizes_are_readable() -> None:
+    for total, text in {900: "900 B", 25_000: "25 kB", 3_000_000: "3 MB"}.items():
+        assert measured([1.0], total) == [(f"upload big.bin: 100% of {text}", 1.0)]

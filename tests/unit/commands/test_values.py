@@ -1,0 +1,31 @@
+"""Values of commands."""
+
+from __future__ import annotations
+
+from mlmgmt_nb.commands.values import LinesAbout, chosen_lines
+
+LOG = """[mlmgmt] deployed
+request one-1: run() failed
+Traceback (most recent call last):
+  File "score.py", line 2, in run
+ValueError: bad
+{"request":"one-1","status":500}
+request two-2: run() failed
+Traceback (most recent call last):
+KeyError: 'x'
+{"request":"two-2","status":500}
+what the driver printed about one-1
+"""
+
+
+def test_the_traceback_of_a_request_is_about_it() -> None:
+    assert chosen_lines(LOG, LinesAbout("two-2")).splitlines() == LOG.splitlines()[6:11][:4]
+    about_one = chosen_lines(LOG, LinesAbout("one-1")).splitlines()
+    assert about_one == [*LOG.splitlines()[1:6], "what the driver printed about one-1"]
+    assert chosen_lines(LOG, LinesAbout("three")) == ""
+
+
+def test_a_traceback_may_come_in_two_parts() -> None:
+    about = LinesAbout("one-1")
+    lines = LOG.splitlines(keepends=True)
+    assert chosen_lines("".join(lines[:3]), about) + chosen_lines("".join(lines[3:6]), about) == "".join(lines[1:6])
