@@ -112,9 +112,7 @@ def test_step_by_step(shell: Shell) -> None:
 
 
 def test_what_fails_names_the_command_that_shows_its_log(shell: Shell, tmp_path: Path) -> None:
-    (tmp_path / "raises.py").write_text(
-        "def init():\n    raise ValueError('no luck')\n\ndef run(body):\n    return 1\n"
-    )
+    (tmp_path / "raises.py").write_text("def init():\n    raise ValueError('no luck')\n\ndef run(body): ...\n")
     failed = shell("service", "create", "-n", "unlucky", "-f", "raises.py")
     assert failed.code == 1
     assert failed.err.splitlines()[-1] == "`mlmgmt service logs -n unlucky` shows the log."
@@ -136,15 +134,30 @@ def test_what_fails_names_the_command_that_shows_its_log(shell: Shell, tmp_path:
     eventually(lambda: "raise ValueError('not '" in shell(*command.split()).out)
 
 
-def test_a_missing_file_is_told_by_its_flag(shell: Shell) -> None:
-    for words in (
-        ["model", "register", "--model", "gone"],
-        ["service", "create", "-n", "a-1", "-f", "score.py", "-m", "gone"],
-    ):
-        failed = shell(*words)
-        flag = "--model" if words[0] == "model" else "--model-file"
-        assert failed.code == 2
-        assert failed.err.startswith(f"mlmgmt: {flag}: there is no file gone\n")
+@pytest.mark.parametrize(
+    ("line", "flag"),
+    [("model register --model gone", "--model"), ("service create -n a-1 -f score.py -m gone", "--model-file")],
+)
+def test_a_missing_file_is_told_by_its_flag(shell: Shell, line: str, flag: str) -> None:
+    failed = shell(*line.split())
+    assert failed.code == 2
+    assert failed.err.startswith(f"mlmgmt: {flag}: there is no file gone\n")
+
+
+def test_uploads_that_last_are_shown_on_a_terminal(home: Path, tmp_path: Path) -> None:
+    with (tmp_path / "big.bin").open("wb") as file:
+        file.truncate(700 * 2**20)
+    words = [sys.executable, "-m", "mlmgmt_nb.cli", "model", "register", "-m", str(tmp_path / "big.bin"), "-o", "json"]
+    ours, theirs = os.openpty()
+    environment = {**os.environ, "MLMGMT_HOME": str(home)}
+    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=theirs, env=environment, timeout=120, check=False)
+    shown = os.read(ours, 65536).decode()
+    os.close(theirs)
+    os.close(ours)
+    assert done.returncode == 0, shown
+    assert json.loads(done.stdout)["name"] == "big"
+    assert "\rupload big.bin: 100% of 734 MB" in shown
+    assert shown.count("\r") > 2
 
 
 def test_one_step(shell: Shell, tmp_path: Path) -> None:
@@ -197,7 +210,9 @@ def test_scoring_tests(shell: Shell, tmp_path: Path) -> None:
     report = shell("service", "test", "-n", "tested", "--cases", "@cases.json", "--requests", "6", "--concurrency", "2")
     assert report.code == 0
     assert "requests               6" in report.out
-    assert shell("service", "test", "-n", "tested", "--query", "requests", "-o", "json").json == 1
+    no_sample = shell("service", "test", "-n", "tested")
+    assert no_sample.code == 2
+    assert "service 'tested' has no sample\nGive cases with --cases." in no_sample.err
     (tmp_path / "cases.csv").write_text("a,got\n1,1\n")
     failed = shell(
         "service", "test", "-n", "tested", "--cases", "@cases.csv", "--expect", "got", "--junit", "j.xml", "--assert-ok"

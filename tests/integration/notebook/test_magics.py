@@ -111,7 +111,7 @@ def test_failed_operation(notebook: Notebook, environment: Path) -> None:
     cell = notebook.attempt("%mlmgmt service create -n broken -f broken.py")
     assert isinstance(cell.error, errors.OperationFailed)
     assert "broken.py" in cell.out
-    assert "The log is at" in cell.out
+    assert cell.out.endswith("`%mlmgmt service logs -n broken` shows the log.\n")
     notebook.run("%mlmgmt service delete -n broken")
 
 

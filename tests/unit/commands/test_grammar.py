@@ -112,7 +112,7 @@ def test_the_command_line_of_2017_is_known(session: Session, line: str, flags: s
         ("model lst", "Did you mean `model list`?"),
         ("list models", "Did you mean `model list`?"),
         ("logs service", "Did you mean `service logs`?"),
-        ("service restart", "no command `mlmgmt service restart`.\n"),
+        ("service by", "no command `mlmgmt service by`.\n"),
         ("servise", "Did you mean `service`?"),
         ("modul show -m x", "Did you mean `model show`?"),
         ("--tag x", "is not complete"),

@@ -1,0 +1,58 @@
+"""Drivers and observers that tests of services share."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psutil
+import requests
+
+from tests.conftest import ServiceProcess
+
+ECHO = "def init():\n    pass\n\ndef run(body):\n    return body\n"
+SAYS = "import os\ndef init():\n    pass\n\ndef run(body):\n    return {'says': %r, 'pid': os.getpid()}\n"
+
+
+def replicas(api: ServiceProcess, service: Any) -> list[psutil.Process]:
+    """The processes of a service."""
+    context = f"/{service['image']['id']}/"
+    return [process for process in api.children() if context in _command(process)]
+
+
+def _command(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return ""
+
+
+@contextmanager
+def under_load(api: ServiceProcess, service: Any, threads: int = 3) -> Iterator[list[str]]:
+    """Scores all the time, each request on a connection of its own; gives what went wrong."""
+    key = api.get(f"/services/{service['id']}/keys")["secondaryKey"]
+    wrong: list[str] = []
+    done, asked = threading.Event(), []
+
+    def ask() -> None:
+        while not done.is_set():
+            asked.append(1)
+            try:
+                answer = api.score(service, "1", key)
+                if answer.status_code != 200:
+                    wrong.append(answer.text)
+            except requests.RequestException as error:
+                wrong.append(repr(error))
+
+    workers = [threading.Thread(target=ask) for _ in range(threads)]
+    for worker in workers:
+        worker.start()
+    try:
+        yield wrong
+    finally:
+        done.set()
+        for worker in workers:
+            worker.join()
+    assert asked
