@@ -53,6 +53,15 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--public-url", metavar="URL", help="origin under which clients reach the service, if not this one"
     )
+    serve.add_argument(
+        "--url-scheme",
+        action="append",
+        metavar="SCHEME",
+        help="read models by URLs of this kind only; may be given again",
+    )
+    serve.add_argument(
+        "--url-host", action="append", metavar="HOST", help="read models from this host only; may be given again"
+    )
     serve.add_argument("--start-timeout", type=float, default=300.0, metavar="SECONDS", help="longest time for init()")
     serve.add_argument("--detached", action="store_true", help=argparse.SUPPRESS)
     serve.set_defaults(run=_serve)
@@ -89,6 +98,8 @@ def _serve(arguments: argparse.Namespace) -> int:
         account=arguments.account,
         public_url=arguments.public_url,
         start_timeout=arguments.start_timeout,
+        url_schemes=None if arguments.url_scheme is None else frozenset(arguments.url_scheme),
+        url_hosts=None if arguments.url_host is None else frozenset(arguments.url_host),
     )
     serve(settings, on_ready=lambda url: None if arguments.detached else print(f"{url}\nCtrl-C stops it.", flush=True))
     return 0

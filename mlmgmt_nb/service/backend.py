@@ -45,7 +45,7 @@ class Backend:
         self.home = home
         self.store = Store(home.database)
         self.artifacts = ArtifactStore(home.artifacts)
-        fetcher = Fetcher(self.artifacts, settings.url_schemes)
+        fetcher = Fetcher(self.artifacts, settings.readable_schemes, settings.url_hosts)
         self._builder = Builder(self.store, home, fetcher, Environments(home.environments))
         self._register = _Register(self.store)
         self._supervisor = Supervisor(self.store, home, settings, self._compute)

@@ -12,6 +12,7 @@ import msgspec
 __all__ = ["LOOPBACK", "Settings"]
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+REMOTE_SCHEMES = frozenset({"http", "https", "s3", "abfs", "abfss", "gs"})
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,7 +25,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         account: name of the account that `baseUrl` of `mlmgmt status` shows; others can be used beside it.
         public_url: origin under which clients reach the service, when it is not the one that they name in `Host`.
             A service beyond loopback answers to the name in it, to IP addresses and to the machine's own name.
-        url_schemes: schemes of URLs from which models and assets are read when an image is built.
+        url_schemes: schemes of URLs from which models and assets are read when an image is built; None for the usual
+            ones, of which `file` is one only for a service that listens on loopback.
+        url_hosts: hosts that such URLs may name; None for any.
         service_ports: ports for scoring services, first and last.
         start_timeout: seconds that a driver's `init()` may take.
         drain_timeout: seconds that a replica may take to finish its requests when it is retired.
@@ -35,10 +38,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     port: int | None = None
     account: str = "default"
     public_url: str | None = None
-    url_schemes: frozenset[str] = frozenset({"http", "https", "s3", "abfs", "abfss", "gs", "file"})
+    url_schemes: frozenset[str] | None = None
+    url_hosts: frozenset[str] | None = None
     service_ports: tuple[int, int] = (20000, 29999)
     start_timeout: float = 300.0
     drain_timeout: float = 30.0
+
+    @property
+    def readable_schemes(self) -> frozenset[str]:
+        """`url_schemes`, or the usual ones: a service that others reach must not read the files of its machine."""
+        if self.url_schemes is not None:
+            return self.url_schemes
+        return REMOTE_SCHEMES | {"file"} if self.host in LOOPBACK else REMOTE_SCHEMES
 
     def answers_to(self, host: str) -> bool:
         """Whether requests may name this host (in lower case, without port) in `Host` and `Origin`.

@@ -37,11 +37,13 @@ class Fetcher:
 
     Args:
         schemes: the schemes of URLs that may be read.
+        hosts: the hosts that they may name; None for any.
     """
 
-    def __init__(self, artifacts: ArtifactStore, schemes: frozenset[str]) -> None:
+    def __init__(self, artifacts: ArtifactStore, schemes: frozenset[str], hosts: frozenset[str] | None) -> None:
         self._artifacts = artifacts
         self._schemes = schemes
+        self._hosts = hosts
 
     def fetch(self, url: str, target: Path, what: str) -> None:
         """Copies a content to a file.
@@ -70,6 +72,10 @@ class Fetcher:
         if scheme not in self._schemes:
             allowed = ", ".join(sorted(self._schemes))
             raise BuildError("BadUrl", f"{what}: {shown(url)!r} is not a URL of a kind that is read here ({allowed}).")
+        host = urlsplit(url).hostname
+        if self._hosts is not None and host and host not in self._hosts:
+            allowed = ", ".join(sorted(self._hosts)) or "none"
+            raise BuildError("BadUrl", f"{what}: nothing is read from the host {host!r} here (only from: {allowed}).")
         # Loaded when needed: most builds read from the artifact store alone.
         from fsspec.core import url_to_fs
 

@@ -111,6 +111,28 @@ class TestContents:
         assert ended["state"] == "Failed"
         assert "model 'm'" in ended["error"]["message"]
 
+    @pytest.mark.parametrize(
+        ("arguments", "url", "said"),
+        [
+            (("--url-scheme", "https"), "file:///etc/hostname", "(https)"),
+            (("--url-host", "models.example"), "http://127.0.0.1:9/x", "host '127.0.0.1'"),
+        ],
+    )
+    def test_a_shared_service_reads_only_what_it_may(
+        self,
+        start_service: Callable[..., ServiceProcess],
+        write_driver: Callable[..., Path],
+        arguments: tuple[str, str],
+        url: str,
+        said: str,
+    ) -> None:
+        api = start_service(*arguments)
+        manifest = api.manifest(write_driver("def run(body): pass\n"), api.model("m", url)["id"])
+        request = {"name": "iris", "manifestId": manifest["id"], "imageType": "Docker", "computeResourceId": "local"}
+        ended = api.operation(api.request("POST", "/images", json=request))
+        assert ended["error"]["code"] == "BadUrl"
+        assert said in ended["error"]["message"]
+
     def test_a_model_from_a_web_server_and_no_signature_in_the_log(
         self, api: Any, write_driver: Callable[..., Path], tmp_path: Path, web: str, name: str
     ) -> None:

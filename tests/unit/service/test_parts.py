@@ -28,6 +28,7 @@ from mlmgmt_nb.service.building.fetch import file_name, shown, unpack
 from mlmgmt_nb.service.home import Home
 from mlmgmt_nb.service.pages import page
 from mlmgmt_nb.service.problems import Problem
+from mlmgmt_nb.service.settings import Settings
 from mlmgmt_nb.service.specs import changed, cpus, memory_bytes
 from mlmgmt_nb.service.store import Store
 
@@ -207,6 +208,23 @@ class TestSpark:
     )
     def test_pyspark_belongs_to_the_runtime(self, lines: list[str], installed: bool, expected: list[str]) -> None:
         assert with_spark(lines, is_installed=lambda: installed) == expected
+
+
+class TestSettings:
+    def test_a_service_that_others_reach_does_not_read_local_files(self, tmp_path: Path) -> None:
+        assert "file" in Settings(home=tmp_path).readable_schemes
+        assert "file" not in Settings(home=tmp_path, host="0.0.0.0").readable_schemes
+        assert Settings(home=tmp_path, url_schemes=frozenset({"https"})).readable_schemes == {"https"}
+
+    def test_names_that_it_answers_to(self, tmp_path: Path) -> None:
+        alone, shared = (
+            Settings(home=tmp_path),
+            Settings(home=tmp_path, host="0.0.0.0", public_url="https://ml.example"),
+        )
+        assert all(alone.answers_to(host) for host in ("localhost", "127.0.0.1", "::1"))
+        assert not any(alone.answers_to(host) for host in ("ml.example", "10.0.0.1", ""))
+        assert all(shared.answers_to(host) for host in ("ml.example", "10.0.0.1", "localhost"))
+        assert not shared.answers_to("evil.example")
 
 
 class TestHome:
