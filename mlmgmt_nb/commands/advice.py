@@ -6,11 +6,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from mlmgmt_nb.errors import DriverError, MlmgmtError, OperationFailed, UsageError
+from mlmgmt_nb.errors import DriverError, MlmgmtError, OperationFailed, OperationTimeout, UsageError
 
 __all__ = ["advice"]
 
-_FLAGS = {"path_or_url": ("model_file", "model")}
+_FLAGS = {
+    "path_or_url": ("model_file", "model"),
+    "driver": ("driver",),
+    "schema": ("schema_file",),
+    "requirements": ("requirements",),
+    "conda": ("conda_file",),
+    "dependencies": ("dependency",),
+}
 """The flags that an argument of the client comes from, by its name; the first that was given counts."""
 
 
@@ -27,6 +34,8 @@ def advice(prog: str, arguments: Any) -> Iterator[None]:
     except MlmgmtError as error:
         if isinstance(error, OperationFailed):
             error.fix = _log(error, prog, arguments) or error.fix
+        elif isinstance(error, OperationTimeout):
+            error.fix = f"It goes on; `{prog} operation watch {error.continuation_token}` waits for it."
         elif isinstance(error, DriverError) and error.request_id:
             logs = f"{prog} service logs -n {arguments.service}"
             error.fix = f"`{logs} --request-id {error.request_id}` has the traceback."

@@ -136,7 +136,7 @@ def parse_flags(command: Command, tokens: Sequence[Token], common: Sequence[Flag
     texts = [token if isinstance(token, str) else f"{_VALUE}{next(numbers)}" for token in tokens]
     parsed, rest = parser.parse_known_args(texts)
     if rest:
-        raise _unknown(rest, flags, prog)
+        raise _unknown(rest, [flag for flag in flags if getattr(parsed, flag.dest) is None], flags, prog)
     arguments = SimpleNamespace()
     for flag in flags:
         given = _with_values(getattr(parsed, flag.dest), values)
@@ -235,14 +235,16 @@ def _converted(flag: Flag, given: Any, prog: str) -> Any:
     return given
 
 
-def _unknown(rest: Sequence[str], flags: Sequence[Flag], prog: str) -> UsageError:
+def _unknown(rest: Sequence[str], missing: Sequence[Flag], flags: Sequence[Flag], prog: str) -> UsageError:
     known = [name for flag in flags for name in flag.names.split() if name.startswith("--")]
     word = next((text for text in rest if text.startswith("-")), rest[0])
     shown = "a Python value" if word.startswith(_VALUE) else repr(word)
     hint = nearest(word.partition("=")[0], known)
-    wanted = next((flag for flag in flags if flag.required and not flag.is_positional), None)
+    wanted = next((flag for flag in missing if flag.required and not flag.is_positional), None)
     if wanted is not None and not word.startswith(("-", _VALUE)):
         hint = f" Did you mean `{_shortest(wanted)} {word}`?"
+    elif not word.startswith(("-", _VALUE)):
+        hint = " Put quotes around a value that has blanks."
     return UsageError(f"{prog}: {shown} is not understood.{hint}", field=word, fix=f"See `{prog} --help`.")
 
 

@@ -59,7 +59,11 @@ def _image(session: Session, arguments: Any, name: str) -> Image | str:
             raise UsageError("--image-id and --driver exclude each other", field="image_id", fix="Give one of them.")
         return str(arguments.image_id)
     building = build(session, arguments, name, None, None)
-    return step(session, "image", lambda: building.result(arguments.timeout))
+    try:
+        return step(session, "image", lambda: building.result(arguments.timeout))
+    except KeyboardInterrupt as stop:
+        stop.add_note(f"The build goes on; `{session.prog} operation watch {building.operation_id}` waits for it.")
+        raise
 
 
 def _create(session: Session, arguments: Any) -> Any:

@@ -132,6 +132,8 @@ class Session:
                 return Outcome(arguments, SimpleNamespace(output=None, query=None, debug=False), None)
             given = {name: getattr(arguments, name) for name in ("home", "base_url", "output")}
             self.settings = self.config.settings(given, arguments.profile)
+            if command.words[0] not in {"config", "account"}:  # which put it right
+                _check_output(self.settings["output"])
             with advice(self.prog, arguments):
                 return Outcome(command.run(self, arguments), arguments, command)
         except Exception as error:
@@ -184,7 +186,12 @@ class Session:
 
     def _no_command(self, words: Sequence[str], *, is_group: bool) -> UsageError:
         text = " ".join(words)
-        if is_group or not words:
+        if not words:
+            return UsageError(
+                f"the command is missing: it stands before the flags, as in `{self.prog} model list --tag prod`",
+                fix=f"`{self.prog} -h` lists the commands.",
+            )
+        if is_group:
             return UsageError(
                 f"`{self.prog} {text}` is not complete", fix=f"`{self.prog} {text} -h` shows what may follow."
             )
@@ -211,6 +218,15 @@ def _leading_words(tokens: Sequence[Token]) -> tuple[list[str], list[Token]]:
         if token not in NOISE or not words:
             words.append(token)
     return words, []
+
+
+def _check_output(setting: Setting) -> None:
+    if setting.value not in OUTPUTS:
+        raise UsageError(
+            f"output is {setting.value!r} ({setting.source}).{nearest(setting.value or '', OUTPUTS)}",
+            field="output",
+            fix=f"Give one of {', '.join(OUTPUTS)}.",
+        )
 
 
 def _turned(words: Sequence[str], names: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ from mlmgmt_nb.commands.session import Outcome, Session
 from mlmgmt_nb.commands.table import COMMANDS
 from mlmgmt_nb.commands.uploads import Meter
 from mlmgmt_nb.commands.values import Keys, LogStream
-from mlmgmt_nb.errors import MlmgmtError, OperationTimeout, UsageError
+from mlmgmt_nb.errors import MlmgmtError, UsageError
 
 __all__ = ["main"]
 
@@ -57,8 +57,8 @@ def main(argv: Sequence[str], stdout: TextIO | None = None, stderr: TextIO | Non
     except BrokenPipeError:  # such as `mlmgmt model list | head`
         sys.stdout = None
         return 0
-    except KeyboardInterrupt:
-        err.write("\n")
+    except KeyboardInterrupt as stop:
+        err.write("\n".join(["", *getattr(stop, "__notes__", ()), ""]))
         return 130
     finally:
         session.close()
@@ -93,9 +93,6 @@ def _awaited(session: Session, poller: Poller[object], arguments: object, err: T
     try:
         with advice(session.prog, arguments):
             return poller.result(getattr(arguments, "timeout", None))
-    except KeyboardInterrupt:
-        err.write(f"\nIt goes on; `{resume}` waits for it.")
-        raise
-    except OperationTimeout as error:
-        error.fix = f"It goes on; `{resume}` waits for it."
+    except KeyboardInterrupt as stop:
+        stop.add_note(f"It goes on; `{resume}` waits for it.")
         raise

@@ -7,12 +7,13 @@ from collections.abc import Callable
 
 __all__ = ["Meter"]
 
+_BIG = 64 * 2**20
 _PATIENCE = 0.5
 _INTERVAL = 0.1
 
 
 class Meter:
-    """Shows how far an upload is, once it takes longer than half a second, and at most ten times a second.
+    """Shows how far an upload is, if it is of 64 MiB or lasts half a second: at most ten times a second.
 
     Args:
         name: of the file.
@@ -32,7 +33,9 @@ class Meter:
     def __call__(self, sent: int, total: int) -> None:
         """What the client calls with the bytes that have arrived and the bytes in all."""
         now = self._clock()
-        if now < self._due and not (self._is_shown and sent == total):
+        is_first_of_big = total >= _BIG and not self._is_shown
+        is_last = self._is_shown and sent == total
+        if now < self._due and not is_first_of_big and not is_last:
             return
         self._due = now + _INTERVAL
         self._is_shown = True

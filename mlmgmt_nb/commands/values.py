@@ -70,7 +70,8 @@ class LinesAbout:
     def __call__(self, line: str) -> bool:
         """Whether the next line is about it."""
         if line.startswith(_STARTS):
-            self._is_within = self._request_id in line
+            # A line of JSON is an entry by itself.
+            self._is_within = self._request_id in line and not line.startswith("{")
         return self._is_within or self._request_id in line
 
 

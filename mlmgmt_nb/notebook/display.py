@@ -235,7 +235,8 @@ def _poller(poller: Any) -> Card:
             return made
     if operation is not None:
         return _operation(operation)
-    return Card("operation", "", None, [("id", poller.operation_id)])
+    watch = f"%mlmgmt operation watch {poller.operation_id}"
+    return Card("operation", "", None, [("id", poller.operation_id), ("wait", watch)])
 
 
 def _made(poller: Any) -> Card | None:

@@ -22,9 +22,13 @@ from mlmgmt_nb.notebook.tokens import read_line
 __all__ = ["Door"]
 
 _FIRST_COLUMNS = (
-    *("id", "name", "service_name", "version", "state", "creation_state", "status", "scoring_uri", "tags"),
+    *("name", "service_name", "version", "state", "creation_state", "status", "id", "scoring_uri", "tags"),
     *("updated_at", "created_at", "created_time", "description"),
 )
+_TAKE_VARIABLES: dict[tuple[str, ...], tuple[str, ...]] = {
+    ("service", "run"): ("-d", "--data"),
+    ("service", "test"): ("--cases",),
+}
 _WARNING = "These keys open the service, and they are saved with this notebook's output: clear it before you share it."
 
 
@@ -51,12 +55,17 @@ class Door:
         try:
             read = read_line(line, self._shell.ev)
             self.session.body = None
-            tokens = read.tokens if body is None else self._with_body(read.tokens, body)
+            tokens = self._with_variables(read.tokens if body is None else self._with_body(read.tokens, body))
             value = self._presented(self.session.execute(tokens))
         except MlmgmtError as error:
             self.session.last_error = error
             if "--debug" not in line.split():
                 _shorten(error)
+            raise
+        except KeyboardInterrupt as stop:
+            # Where the cell was waiting is of no use to who interrupted it.
+            lines = ["KeyboardInterrupt: the cell was interrupted", *getattr(stop, "__notes__", ())]
+            stop._render_traceback_ = lambda: lines  # type: ignore[attr-defined]
             raise
         if read.target is None:
             return value
@@ -72,6 +81,17 @@ class Door:
     def close(self) -> None:
         """Ends the connections."""
         self.session.close()
+
+    def _with_variables(self, tokens: Sequence[Any]) -> list[Any]:
+        """The tokens, with the value of a variable in the place of its bare name where data is due, as in `-d df`."""
+        command, _ = self.session.find(tokens)
+        flags = _TAKE_VARIABLES.get(command.words, ()) if command else ()
+        found = list(tokens)
+        for place, token in enumerate(tokens[1:], start=1):
+            before = tokens[place - 1]
+            if isinstance(before, str) and before in flags and isinstance(token, str):
+                found[place] = self._shell.user_ns.get(token, token)
+        return found
 
     def _with_body(self, tokens: Sequence[Any], body: str) -> list[Any]:
         """The tokens, with what the body of the cell stands for."""

@@ -84,11 +84,8 @@ class Progress:
         try:
             while not self._wait_a_little(timeout):
                 self._show()
-        except (KeyboardInterrupt, OperationTimeout) as stop:
-            again = f"it goes on; `%mlmgmt operation watch {self._poller.operation_id}` waits for it"
-            self._show(again)
-            if isinstance(stop, OperationTimeout):
-                stop.fix = again.capitalize() + "."
+        except (KeyboardInterrupt, OperationTimeout):
+            self._show(f"it goes on; `%mlmgmt operation watch {self._poller.operation_id}` waits for it")
             raise
         self._show()
         self._poller.result()

@@ -5,9 +5,12 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -136,7 +139,15 @@ def test_what_fails_names_the_command_that_shows_its_log(shell: Shell, tmp_path:
 
 @pytest.mark.parametrize(
     ("line", "flag"),
-    [("model register --model gone", "--model"), ("service create -n a-1 -f score.py -m gone", "--model-file")],
+    [
+        ("model register --model gone", "--model"),
+        ("service create -n a-1 -f score.py -m gone", "--model-file"),
+        ("service create -n a-1 -f gone", "--driver"),
+        ("service create -n a-1 -f score.py -s gone", "--schema-file"),
+        ("service create -n a-1 -f score.py -p gone", "--requirements"),
+        ("service create -n a-1 -f score.py -c gone", "--conda-file"),
+        ("service create -n a-1 -f score.py -d gone", "--dependency"),
+    ],
 )
 def test_a_missing_file_is_told_by_its_flag(shell: Shell, line: str, flag: str) -> None:
     failed = shell(*line.split())
@@ -146,7 +157,7 @@ def test_a_missing_file_is_told_by_its_flag(shell: Shell, line: str, flag: str) 
 
 def test_uploads_that_last_are_shown_on_a_terminal(home: Path, tmp_path: Path) -> None:
     with (tmp_path / "big.bin").open("wb") as file:
-        file.truncate(700 * 2**20)
+        file.truncate(150 * 2**20)
     words = [sys.executable, "-m", "mlmgmt_nb.cli", "model", "register", "-m", str(tmp_path / "big.bin"), "-o", "json"]
     ours, theirs = os.openpty()
     environment = {**os.environ, "MLMGMT_HOME": str(home)}
@@ -156,8 +167,41 @@ def test_uploads_that_last_are_shown_on_a_terminal(home: Path, tmp_path: Path) -
     os.close(ours)
     assert done.returncode == 0, shown
     assert json.loads(done.stdout)["name"] == "big"
-    assert "\rupload big.bin: 100% of 734 MB" in shown
-    assert shown.count("\r") > 2
+    assert "\rupload big.bin: 100% of 157 MB" in shown
+    assert "\rupload big.bin: 0% of 157 MB" in shown
+
+
+class Forever(BaseHTTPRequestHandler):
+    """A service whose operation never ends; `asked` is released at each look at it."""
+
+    asked = threading.Semaphore(0)
+
+    def do_GET(self) -> None:
+        body = b'{"id": "op-1", "operationType": "Service", "state": "Running"}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+        self.asked.release()
+
+    def log_message(self, *args: object) -> None:
+        """Keeps the test's output clean."""
+
+
+def test_ctrl_c_tells_how_to_go_on(tmp_path: Path) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Forever) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/accounts/test"
+        words = [sys.executable, "-m", "mlmgmt_nb.cli", "operation", "watch", "op-1", "--base-url", url]
+        environment = {**os.environ, "MLMGMT_CONFIG": str(tmp_path / "config.toml")}
+        with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=environment) as process:
+            for _ in range(3):  # by the third look it waits
+                assert Forever.asked.acquire(timeout=60)
+            process.send_signal(signal.SIGINT)
+            _, told = process.communicate(timeout=60)
+        server.shutdown()
+    assert process.returncode == 130
+    assert told == "\nIt goes on; `mlmgmt operation watch op-1` waits for it.\n"
 
 
 def test_one_step(shell: Shell, tmp_path: Path) -> None:
@@ -220,7 +264,7 @@ def test_scoring_tests(shell: Shell, tmp_path: Path) -> None:
     assert failed.code == 1
     assert "case 0: expected 1, got" in failed.err
     assert 'failures="1"' in (tmp_path / "j.xml").read_text()
-    assert shell("service", "test", "-n", "tested", "--duration", "0.2", "--rate", "50").code == 0
+    assert shell("service", "test", "-n", "tested", "--cases", "[1]", "--duration", "0.2", "--rate", "50").code == 0
     for wrong in (["--cases", "{"], ["--cases", "@none.csv"], ["--cases", "{}"], ["--junit", "no/such/j.xml"]):
         refused = shell("service", "test", "-n", "tested", *wrong)
         assert (refused.code, refused.out) == (2, "")

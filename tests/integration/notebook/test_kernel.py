@@ -70,6 +70,17 @@ def test_progress_is_one_display_that_moves(kernel: Kernel) -> None:
     kernel.run("%mlmgmt service delete -n progress")
 
 
+def test_upload_is_one_display_that_moves(kernel: Kernel) -> None:
+    kernel.run("with open('large.bin', 'wb') as file:\n    file.truncate(150 * 2**20)")
+    ran = kernel.run("model = %mlmgmt model register -m large.bin")
+    first, *updates = [output for output in ran["outputs"] if "display_data" in output["type"]]
+    assert {update["transient"]["display_id"] for update in updates} == {first["transient"]["display_id"]}
+    assert first["data"]["text/plain"] == "upload large.bin: 0% of 157 MB"
+    assert "<progress" in first["data"]["text/html"]
+    assert updates[-1]["data"]["text/plain"] == "upload large.bin: 100% of 157 MB"
+    assert "<progress" not in updates[-1]["data"]["text/html"]
+
+
 def test_complete_request(kernel: Kernel) -> None:
     kernel.run("%mlmgmt model register -m model.bin -n completed")
     code = "x = 1\ny = %mlmgmt model show -m comp"
@@ -148,6 +159,7 @@ def test_interrupt_stops_the_waiting_and_tells_how_to_go_on(kernel: Kernel, endl
     assert started.is_set()
     assert ran["status"] == "error"
     assert ran["ename"] == "KeyboardInterrupt"
+    assert ran["traceback"] == ["KeyboardInterrupt: the cell was interrupted"]
     assert time.monotonic() - before < 20
     last = [output for output in ran["outputs"] if "display_data" in output["type"]][-1]["data"]
     assert "`%mlmgmt operation watch op-1` waits for it" in last["text/plain"]

@@ -42,6 +42,10 @@ def test_values_compose(echo: Notebook) -> None:
 def test_python_values_go_in(echo: Notebook) -> None:
     echo.run("import pandas as pd; frame = pd.DataFrame({'a': [1, 2]}); name = 'echo'; data = {'x': frame}")
     assert echo.run("%mlmgmt service run -n $name -d {frame}").result == {"got": [{"a": 1}, {"a": 2}]}
+    assert echo.run("%mlmgmt service run -n $name -d frame").result == {"got": [{"a": 1}, {"a": 2}]}
+    described = echo.run("%mlmgmt model register -m model.bin -n described -d frame").result
+    assert described.description == "frame"
+    assert echo.run("%mlmgmt service test -n $name --cases frame").result.summary["requests"] == 2
     assert echo.run("%mlmgmt service run -n {name} -d $data").result == {"got": {"x": [{"a": 1}, {"a": 2}]}}
     assert echo.run("""%mlmgmt service run -n echo -d '{"b": null}'""").result == {"got": {"b": None}}
     assert echo.run("""%mlmgmt service run -n echo -d {"b": None}""").result == {"got": {"b": None}}
@@ -83,6 +87,8 @@ def test_creates_return_the_poller(echo: Notebook) -> None:
     assert "service Succeeded" in cell.out
     assert echo.shown(poller).startswith("service echo [Succeeded]\n")
     assert "scoring URL" in echo.shown(poller, "text/html")
+    services = echo.run("%mlmgmt service list").result
+    assert list(services.columns[:4]) == ["name", "state", "id", "scoring_uri"]
     echo.run("poller = %mlmgmt service update -n echo -z 1 --no-wait")
     token = echo.shell.user_ns["poller"].continuation_token()
     watched = echo.run(f"%mlmgmt operation watch {token}").result

@@ -115,7 +115,9 @@ def test_the_command_line_of_2017_is_known(session: Session, line: str, flags: s
         ("service by", "no command `mlmgmt service by`.\n"),
         ("servise", "Did you mean `service`?"),
         ("modul show -m x", "Did you mean `model show`?"),
-        ("--tag x", "is not complete"),
+        ("--tag x", "the command is missing: it stands before the flags"),
+        ("operation -i x", "`mlmgmt operation` is not complete"),
+        ("service run -n iris -d [[1, 2]]", "'2]]' is not understood. Put quotes around a value that has blanks."),
         ("service run iris", "Did you mean `-n iris`?"),
         ("model show iris", "Did you mean `-m iris`?"),
         ("model list --tga x", "'--tga' is not understood. Did you mean `--tag`?"),
@@ -132,6 +134,13 @@ def test_mistakes_are_named(session: Session, line: str, message: str) -> None:
         session.execute(line.split())
     assert message in str(caught.value)
     assert session.last_error is caught.value
+
+
+def test_a_wrong_output_is_told_with_its_source_and_can_be_put_right(tmp_path: Path) -> None:
+    session = Session(COMMANDS, config=Config(tmp_path / "config.toml", {"MLMGMT_OUTPUT": "jsno"}))
+    with pytest.raises(UsageError, match=r"output is 'jsno' \(the environment: MLMGMT_OUTPUT\). Did you mean `json`"):
+        session.execute(["model", "list"])
+    assert session.execute(["config", "show"]).value is not None
 
 
 def test_nothing_lists_the_commands(session: Session) -> None:

@@ -13,7 +13,7 @@ class Clock:
         return self.now
 
 
-def measured(times: list[float], total: int = 1_500_000_000) -> list[tuple[str, float]]:
+def measured(times: list[float], total: int = 15_000_000) -> list[tuple[str, float]]:
     """What is shown when equal parts arrive at these times."""
     shown: list[tuple[str, float]] = []
     clock = Clock()
@@ -29,10 +29,14 @@ def test_what_takes_no_time_is_not_shown() -> None:
 
 def test_what_takes_time_is_shown_to_its_end() -> None:
     assert measured([0.1, 0.6, 0.8, 0.81]) == [
-        ("upload big.bin: 50% of 1.5 GB", 0.5),
-        ("upload big.bin: 75% of 1.5 GB", 0.75),
-        ("upload big.bin: 100% of 1.5 GB", 1.0),
+        ("upload big.bin: 50% of 15 MB", 0.5),
+        ("upload big.bin: 75% of 15 MB", 0.75),
+        ("upload big.bin: 100% of 15 MB", 1.0),
     ]
+
+
+def test_what_is_big_is_shown_from_its_start() -> None:
+    assert [part for _, part in measured([0.01, 0.02, 0.03, 0.04], 1_500_000_000)] == [0.25, 1.0]
 
 
 def test_it_is_shown_ten_times_a_second_at_most() -> None:
@@ -42,5 +46,5 @@ def test_it_is_shown_ten_times_a_second_at_most() -> None:
 
 
 def test_sizes_are_readable() -> None:
-    for total, text in {900: "900 B", 25_000: "25 kB", 3_000_000: "3 MB"}.items():
+    for total, text in {900: "900 B", 25_000: "25 kB", 3_000_000: "3 MB", 1_500_000_000: "1.5 GB"}.items():
         assert measured([1.0], total) == [(f"upload big.bin: 100% of {text}", 1.0)]

@@ -1,0 +1,59 @@
+"""The cells of the README in a real kernel, and the commands that it names."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
+
+from mlmgmt_nb.commands import COMMANDS
+from tests.integration.notebook.test_kernel import Kernel
+
+README = (Path(__file__).parents[3] / "README.md").read_text()
+
+
+@pytest.fixture
+def kernel(environment: Path) -> Iterator[Kernel]:
+    driver = next(block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "def run" in block)
+    (environment / "score.py").write_text(driver)
+    model = LogisticRegression(max_iter=1000).fit(*load_iris(return_X_y=True))
+    (environment / "iris.pkl").write_bytes(pickle.dumps(model))
+    kernel = Kernel(dict(os.environ))
+    yield kernel
+    kernel.stop()
+
+
+def test_the_quickstart_runs_in_a_kernel(kernel: Kernel) -> None:
+    (block,) = re.findall(r"```ipython\n(.*?)```", README, re.DOTALL)
+    shown = {}
+    for cell in block.strip().splitlines():
+        ran = kernel.run(cell)
+        assert ran["status"] == "ok", (cell, ran)
+        results = [output["data"] for output in ran["outputs"] if output["type"] == "execute_result"]
+        shown[" ".join(cell.split()[:3])] = results[0] if results else {}
+    assert shown["%mlmgmt service create"]["text/plain"].startswith("service iris-2 [Succeeded]\n")
+    assert shown["%mlmgmt service run"]["text/plain"] == "[0]"
+    assert re.search(r"^requests +100$", shown["%mlmgmt service test"]["text/plain"], re.MULTILINE)
+    assert shown["%mlmgmt service delete"]["text/plain"] == "service iris-2 is deleted"
+
+
+def test_the_readme_names_every_command_and_no_other() -> None:
+    table = README.partition("## From the shell")[2].partition("## Configuration")[0]
+    rows = re.findall(r"^\| `mlmgmt (\w+)` \|(.*)\|$", table, re.MULTILINE)
+    named = {(group, word) for group, words in rows for word in re.findall(r"`(\w+)`", words)}
+    known = {command.words for command in COMMANDS if command.words[0] in {group for group, _ in rows}}
+    assert named == {words for words in known if len(words) == 2}
+    assert {"model", "manifest", "image", "service", "deployment", "operation"} <= {group for group, _ in rows}
+
+
+def test_the_pictures_are_there_and_small() -> None:
+    pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", README)
+    assert len(pictures) == 2
+    for picture in pictures:
+        assert 0 < (Path(__file__).parents[3] / picture).stat().st_size < 150_000
