@@ -81,6 +81,7 @@ class ScoringReport:
         latencies = sorted(result.seconds * 1000 for result in results)
         return {
             "requests": count,
+            "answered": sum(1 for result in results if result.status == 200),
             "passed": sum(1 for result in results if result.passed),
             "failed": sum(1 for result in results if result.passed is False),
             "errored": errored,

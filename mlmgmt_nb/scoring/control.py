@@ -109,7 +109,8 @@ class Channel:
         """Sends a line; a supervisor that has gone is noticed by `listen`."""
         line = msgspec.json.encode(report) + b"\n"
         if self._writer is not None:
-            self._writer.write(line)
+            if not self._writer.is_closing():
+                self._writer.write(line)
             return
         with contextlib.suppress(OSError):
             self._socket.sendall(line)

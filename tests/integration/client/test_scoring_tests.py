@@ -52,6 +52,7 @@ def test_right_answers(ws: Workspace, service: ServiceResponse) -> None:
     summary = report.summary
     assert (summary["requests"], summary["passed"], summary["failed"], summary["errored"]) == (3, 3, 0, 0)
     assert 0 < summary["p50_ms"] <= summary["p99_ms"] <= summary["max_ms"]
+    assert summary["answered"] == 3
     assert not summary["partial"]
     report.assert_ok(p95_ms=10_000)
     assert report.results["answer"].tolist() == [[1.5], [2.25], [3.0]]
