@@ -16,6 +16,11 @@ import msgspec
 import psutil
 import pytest
 import requests
+from hypothesis import settings
+
+# Machines are shared: an example that takes long proves nothing. CI draws the same examples each time.
+settings.register_profile("tests", deadline=None, derandomize=os.environ.get("CI") == "true")
+settings.load_profile("tests")
 
 T = TypeVar("T")
 
