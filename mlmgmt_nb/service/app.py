@@ -56,12 +56,12 @@ class Call(msgspec.Struct):
 
 
 Handler = Callable[[Call], Any]
-Route = Mapping[str, tuple[Operation | None, Handler]]
+Routes = dict[tuple[str, ...], dict[str, tuple[Operation | None, Handler]]]
+"""Path pattern after the account -> method -> operation of the contract (None for an extension) and handler."""
 
 
-def _routes(handlers: Mapping[str, Handler]) -> dict[tuple[str, ...], dict[str, tuple[Operation | None, Handler]]]:
-    """Path pattern after the account -> method -> operation and handler."""
-    routes: dict[tuple[str, ...], dict[str, tuple[Operation | None, Handler]]] = {}
+def _routes(handlers: Mapping[str, Handler]) -> Routes:
+    routes: Routes = {}
     for operation in OPERATIONS.values():
         pattern = tuple(operation.path.strip("/").split("/"))
         routes.setdefault(pattern, {})[operation.method] = (operation, handlers[operation.id])

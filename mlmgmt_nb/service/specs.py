@@ -11,7 +11,17 @@ import msgspec
 from mlmgmt_nb.contract import AutoScaler, ServiceCreateRequest, ServiceUpdateRequest
 from mlmgmt_nb.service.problems import bad_field, conflict, invalid
 
-__all__ = ["Scaling", "changed", "check_supported", "cpus", "memory_bytes", "replica_bounds", "scaling", "slots"]
+__all__ = [
+    "Scaling",
+    "changed",
+    "check_supported",
+    "cpus",
+    "memory_bytes",
+    "replica_bounds",
+    "replica_count",
+    "scaling",
+    "slots",
+]
 
 DEFAULT_CONCURRENCY = 10
 """Requests that a replica accepts at once when the service does not say; the original's default."""
@@ -50,6 +60,11 @@ def replica_bounds(spec: ServiceCreateRequest) -> tuple[int, int]:
         return auto.minimum, auto.maximum
     fixed = 1 if spec.num_replicas is None else spec.num_replicas
     return fixed, fixed
+
+
+def replica_count(spec: ServiceCreateRequest, scale: int | None) -> int:
+    """How many replicas there should be now. `scale` is what the autoscaler last decided, if it ever did."""
+    return scale if scaling(spec) and scale is not None else replica_bounds(spec)[0]
 
 
 def slots(spec: ServiceCreateRequest) -> int:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, delete, select, update
+from sqlalchemy import Connection, Row, delete, select, update
 
 from mlmgmt_nb.contract import ErrorResponse, ServiceCreateRequest
 from mlmgmt_nb.service import reconciler as r
@@ -27,7 +27,7 @@ from mlmgmt_nb.service.compute.base import Compute, Exit, Launch
 from mlmgmt_nb.service.home import Home
 from mlmgmt_nb.service.logs import Log
 from mlmgmt_nb.service.settings import Settings
-from mlmgmt_nb.service.specs import cpus, replica_bounds, scaling, slots
+from mlmgmt_nb.service.specs import cpus, replica_count, scaling, slots
 from mlmgmt_nb.service.store import Store
 
 __all__ = ["Supervisor", "service_log"]
@@ -147,8 +147,8 @@ class Supervisor:
             service_id=row.id,
             serving=row.deployment_id if row.serving_status == "Active" else None,
             target=row.target_id,
-            replicas=_count(row, row.serving_spec),
-            target_replicas=_count(row, row.target_spec) if row.target_spec else 0,
+            replicas=replica_count(row.serving_spec, row.scale),
+            target_replicas=replica_count(row.target_spec, row.scale) if row.target_spec else 0,
             start_timeout=self._settings.start_timeout,
             drain_timeout=self._settings.drain_timeout,
             is_open=self.compute.is_open(row.id),
@@ -275,6 +275,8 @@ class Supervisor:
     def _succeed(self, row: Row[Any]) -> None:
         deployments = schema.deployments
         with self._store.writing() as db:
+            if not _is_current(db, row):
+                return
             if row.deployment_id != row.target_id:
                 db.execute(
                     update(deployments)
@@ -291,6 +293,8 @@ class Supervisor:
         deployments = schema.deployments
         error = ErrorResponse(code=code, message=message)
         with self._store.writing() as db:
+            if not _is_current(db, row):
+                return
             db.execute(
                 update(deployments).where(deployments.c.id == row.target_id).values(status="Failed", expired_at=now())
             )
@@ -301,10 +305,9 @@ class Supervisor:
 
     def _end_operation(self, db: Any, row: Row[Any], state: str, error: ErrorResponse | None, **changes: Any) -> None:
         services, operations = schema.services, schema.operations
-        # Guarded by the target: what was decided about an earlier one must not touch a later one.
         db.execute(
             update(services)
-            .where(services.c.id == row.id, services.c.target_id == row.target_id)
+            .where(services.c.id == row.id)
             .values(state=state, error=error, target_id=None, updated_at=now(), **changes)
         )
         db.execute(
@@ -348,9 +351,11 @@ class Supervisor:
         return self._logs.setdefault(service_id, service_log(self._home, service_id))
 
 
-def _count(row: Row[Any], spec: ServiceCreateRequest) -> int:
-    fewest, _ = replica_bounds(spec)
-    return row.scale if scaling(spec) and row.scale is not None else fewest
+def _is_current(db: Connection, row: Row[Any]) -> bool:
+    """Whether a service still rolls out what it did when it was looked at: it may have been deleted meanwhile."""
+    services = schema.services
+    target = db.scalar(select(services.c.target_id).where(services.c.id == row.id, ~services.c.deleting))
+    return bool(target == row.target_id)
 
 
 def _digests(row: Row[Any]) -> list[str]:

@@ -93,7 +93,7 @@ def test_nothing_that_was_answered_is_lost(tmp_path: Path, write_driver: Callabl
         stop = threading.Event()
         worker = threading.Thread(target=client.work, args=(stop,))
         worker.start()
-        time.sleep(moments.uniform(0.1, 1.5))
+        time.sleep(moments.uniform(0.1, 1.5))  # not a wait for something: the random moment is the test
         service.kill()
         stop.set()
         worker.join()

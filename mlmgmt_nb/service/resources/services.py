@@ -30,7 +30,7 @@ from mlmgmt_nb.service.problems import conflict, not_found
 from mlmgmt_nb.service.resources import operations
 from mlmgmt_nb.service.resources.images import image_of
 from mlmgmt_nb.service.resources.lookup import row_of
-from mlmgmt_nb.service.specs import changed, check_supported, replica_bounds, scaling
+from mlmgmt_nb.service.specs import changed, check_supported, replica_bounds, replica_count, scaling
 
 __all__ = ["create", "delete_", "get", "get_keys", "list_", "logs", "regenerate_keys", "update_"]
 
@@ -271,7 +271,7 @@ def _response(row: Row[Any], models: list[Model], base_url: str) -> ServiceRespo
         container_resource_reservation=spec.container_resource_reservation,
         data_collection=spec.data_collection,
         max_concurrent_requests_per_container=spec.max_concurrent_requests_per_container,
-        num_replicas=row.scale if row.scale is not None else replica_bounds(spec)[0],
+        num_replicas=replica_count(spec, row.scale),
     )
 
 

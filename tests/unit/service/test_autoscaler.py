@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from mlmgmt_nb.contract import AutoScaler, ComputeResource, ServiceCreateRequest
 from mlmgmt_nb.service.autoscaler import CALM_SECONDS, ScaleState, decide
 from mlmgmt_nb.service.compute.base import Load
-from mlmgmt_nb.service.specs import Scaling, replica_bounds, scaling
+from mlmgmt_nb.service.specs import Scaling, replica_bounds, replica_count, scaling
 
 AUTO = Scaling(minimum=1, maximum=10, refresh_seconds=1.0, target=0.7)
 
@@ -22,6 +22,12 @@ def test_the_defaults_are_those_of_the_api() -> None:
     assert scaling(spec()) == AUTO
     assert scaling(spec(min_replicas=5, max_replicas=2)) == Scaling(5, 5, 1.0, 0.7)
     assert replica_bounds(spec(min_replicas=0, max_replicas=3)) == (0, 3)
+
+
+def test_the_scale_counts_only_while_the_autoscaler_is_on() -> None:
+    fixed = ServiceCreateRequest(name="iris", image_id="i", compute_resource=ComputeResource(), num_replicas=3)
+    assert replica_count(fixed, 1) == 3
+    assert [replica_count(spec(min_replicas=2), scale) for scale in (None, 0, 5)] == [2, 0, 5]
 
 
 def test_up_at_once_to_what_the_load_needs() -> None:
