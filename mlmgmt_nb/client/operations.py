@@ -10,7 +10,7 @@ import requests
 from mlmgmt_nb.client.answers import decode, retry_after
 from mlmgmt_nb.client.polling import Poller, Watch, Watcher
 from mlmgmt_nb.client.transport import Transport, is_loopback
-from mlmgmt_nb.contract import AsyncOperationStatus, Image, ServiceResponse
+from mlmgmt_nb.contract import OPERATIONS, AsyncOperationStatus, Image, ServiceResponse
 from mlmgmt_nb.errors import ApiError, ServerError
 
 __all__ = ["Operations"]
@@ -19,7 +19,7 @@ _SLOWEST, _SLOWEST_ON_LOOPBACK = 2.0, 0.2
 
 
 class Operations:
-    """The operations of the account: `get` one, `wait` for it, or go on with its `poller`."""
+    """The operations of the account: `get` one, `wait` for it, `cancel` it, or go on with its `poller`."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
@@ -33,6 +33,19 @@ class Operations:
             NotFoundError: there is no such operation.
         """
         return decode(self._transport.call("operations_get", id=id), AsyncOperationStatus)
+
+    def cancel(self, id: str) -> AsyncOperationStatus:  # noqa: A002
+        """Cancels an operation that goes on: an image is not built, a service goes on with what it served before.
+
+        The API of 2017 does not have this; the embedded service does. Cancelling again changes nothing.
+
+        Raises:
+            ConflictError: it has ended already.
+            NotFoundError: there is no such operation, or the server cannot cancel.
+        """
+        self.get(id)  # its id is checked, and an unknown one told apart from a server that cannot cancel
+        url = f"{OPERATIONS['operations_get'].url('', id=id)}/cancel"
+        return decode(self._transport.send("POST", url), AsyncOperationStatus)
 
     def wait(self, id: str, timeout: float | None = None) -> AsyncOperationStatus:  # noqa: A002
         """Waits until the operation has ended, well or not, as `Poller.wait` does."""

@@ -29,6 +29,10 @@ def _watch(session: Session, arguments: Any) -> Any:
     return session.workspace.operations.poller(arguments.operation_id)
 
 
+def _cancel(session: Session, arguments: Any) -> Any:
+    return session.workspace.operations.cancel(arguments.operation_id)
+
+
 def _last_error(session: Session, _: Any) -> Any:
     error = session.last_error
     if error is None:
@@ -66,6 +70,14 @@ COMMANDS = (
         "mlmgmt operation show -i ID",
         _operation,
         (Flag("-i --operation-id", "id of the operation", required=True, completes="operation"),),
+        ("operations_get",),
+    ),
+    Command(
+        ("operation", "cancel"),
+        "Cancel an operation that goes on: an image is not built, a service goes on with what it served before",
+        "mlmgmt operation cancel ID",
+        _cancel,
+        (Flag("operation_id", "id of the operation", required=True, completes="operation"),),
         ("operations_get",),
     ),
     Command(

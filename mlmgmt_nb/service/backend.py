@@ -78,6 +78,9 @@ class Backend:
     def images_changed(self) -> None:
         self._builder.wake()
 
+    def cancel_build(self, image_id: str) -> None:
+        self._builder.cancel(image_id)
+
     def services_changed(self) -> None:
         self._supervisor.wake()
 

@@ -134,7 +134,7 @@ manifest_models = Table(
     Index("manifest_models_by_model", "model_id"),
 )
 
-# state: NotStarted -> Running -> Succeeded | Failed, always that of the image's operation.
+# state: NotStarted -> Running -> Succeeded | Failed | Cancelled, always that of the image's operation.
 images = _versioned(
     "images",
     Column("manifest_id", String(36), ForeignKey("manifests.id"), nullable=False, index=True),
@@ -172,8 +172,8 @@ services = _resource(
     Index("services_by_name", "account", "name", unique=True, **_where("deleting = 0", "NOT deleting")),
 )
 
-# status: Deploying -> Active -> Expired, or Deploying -> Failed. `spec` is what was asked for, with what was kept from
-# before.
+# status: Deploying -> Active -> Expired, or Deploying -> Failed | Cancelled. `spec` is what was asked for, with what
+# was kept from before.
 deployments = _resource(
     "deployments",
     Column("service_id", String(36), nullable=False, index=True),

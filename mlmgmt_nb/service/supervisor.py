@@ -16,16 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, delete, select, update
+from sqlalchemy import Row, delete, select, update
 
 from mlmgmt_nb.contract import ErrorResponse, ServiceCreateRequest
 from mlmgmt_nb.service import reconciler as r
 from mlmgmt_nb.service import schema
 from mlmgmt_nb.service.autoscaler import ScaleState, decide
-from mlmgmt_nb.service.clock import now
 from mlmgmt_nb.service.compute.base import Compute, Exit, Launch
 from mlmgmt_nb.service.home import Home
 from mlmgmt_nb.service.logs import Log
+from mlmgmt_nb.service.outcomes import rollout_failed, rollout_succeeded
 from mlmgmt_nb.service.settings import Settings
 from mlmgmt_nb.service.specs import cpus, replica_count, scaling, slots
 from mlmgmt_nb.service.store import Store
@@ -197,14 +197,20 @@ class Supervisor:
         """Says that the work on a service has begun."""
         if row.target_id is None or row.state != "NotStarted":
             return
-        operations = schema.operations
+        operations, services = schema.operations, schema.services
         with self._store.writing() as db:
+            begun = db.execute(
+                update(services)
+                .where(services.c.id == row.id, services.c.target_id == row.target_id)
+                .values(state="Running")
+            )
+            if begun.rowcount == 0:  # cancelled or deleted since it was looked at
+                return
             db.execute(
                 update(operations)
                 .where(operations.c.resource_id == row.id, operations.c.end_time.is_(None))
                 .values(state="Running")
             )
-            db.execute(update(schema.services).where(schema.services.c.id == row.id).values(state="Running"))
 
     # --- acting --------------------------------------------------------------------------------------------------
 
@@ -273,48 +279,20 @@ class Supervisor:
         )
 
     def _succeed(self, row: Row[Any]) -> None:
-        deployments = schema.deployments
         with self._store.writing() as db:
-            if not _is_current(db, row):
+            if not rollout_succeeded(db, row.id, row.target_id, row.deployment_id):
                 return
-            if row.deployment_id != row.target_id:
-                db.execute(
-                    update(deployments)
-                    .where(deployments.c.id == row.deployment_id, deployments.c.expired_at.is_(None))
-                    .values(status="Expired", expired_at=now())
-                )
-            db.execute(update(deployments).where(deployments.c.id == row.target_id).values(status="Active"))
-            self._end_operation(db, row, "Succeeded", None, deployment_id=row.target_id)
         self._crashes.pop(row.target_id, None)
         self._log(row.id).line("[mlmgmt] deployed")
         self._wake.set()
 
     def _fail(self, row: Row[Any], code: str, message: str) -> None:
-        deployments = schema.deployments
-        error = ErrorResponse(code=code, message=message)
         with self._store.writing() as db:
-            if not _is_current(db, row):
+            if not rollout_failed(db, row.id, row.target_id, "Failed", ErrorResponse(code=code, message=message)):
                 return
-            db.execute(
-                update(deployments).where(deployments.c.id == row.target_id).values(status="Failed", expired_at=now())
-            )
-            self._end_operation(db, row, "Failed", error)
         self._crashes.pop(row.target_id, None)
         self._log(row.id).line(f"[mlmgmt] the deployment failed: {message}")
         self._wake.set()
-
-    def _end_operation(self, db: Any, row: Row[Any], state: str, error: ErrorResponse | None, **changes: Any) -> None:
-        services, operations = schema.services, schema.operations
-        db.execute(
-            update(services)
-            .where(services.c.id == row.id)
-            .values(state=state, error=error, target_id=None, updated_at=now(), **changes)
-        )
-        db.execute(
-            update(operations)
-            .where(operations.c.resource_id == row.id, operations.c.end_time.is_(None))
-            .values(state=state, error=error, end_time=now())
-        )
 
     def _forget(self, service_id: str) -> None:
         services = schema.services
@@ -349,13 +327,6 @@ class Supervisor:
 
     def _log(self, service_id: str) -> Log:
         return self._logs.setdefault(service_id, service_log(self._home, service_id))
-
-
-def _is_current(db: Connection, row: Row[Any]) -> bool:
-    """Whether a service still rolls out what it did when it was looked at: it may have been deleted meanwhile."""
-    services = schema.services
-    target = db.scalar(select(services.c.target_id).where(services.c.id == row.id, ~services.c.deleting))
-    return bool(target == row.target_id)
 
 
 def _digests(row: Row[Any]) -> list[str]:

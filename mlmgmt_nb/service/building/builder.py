@@ -15,6 +15,7 @@ from sqlalchemy import Row, select, update
 
 from mlmgmt_nb.contract import ErrorResponse, Manifest, Model
 from mlmgmt_nb.service import schema
+from mlmgmt_nb.service.building.cancellation import Cancellation
 from mlmgmt_nb.service.building.context import Context, compile_runtime
 from mlmgmt_nb.service.building.environments import (
     Environments,
@@ -26,9 +27,9 @@ from mlmgmt_nb.service.building.environments import (
 )
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.fetch import Fetcher
-from mlmgmt_nb.service.clock import now
 from mlmgmt_nb.service.home import Home
 from mlmgmt_nb.service.logs import Log
+from mlmgmt_nb.service.outcomes import image_ended
 from mlmgmt_nb.service.store import Store
 
 __all__ = ["Builder", "build_log"]
@@ -54,6 +55,7 @@ class Builder:
         self._environments = environments
         self._wake = threading.Condition()
         self._stopping = False
+        self._under_way: dict[str, Cancellation] = {}
         self._threads = [threading.Thread(target=self._work, name=f"builder-{n}", daemon=True) for n in range(WORKERS)]
 
     def start(self) -> None:
@@ -66,6 +68,11 @@ class Builder:
         """There is something to build."""
         with self._wake:
             self._wake.notify_all()
+
+    def cancel(self, image_id: str) -> None:
+        """Stops a build under way, whose operation has been ended in the store."""
+        if cancellation := self._under_way.get(image_id):
+            cancellation.cancel()
 
     def stop(self) -> None:
         """Ends the workers. A build under way is left as it is; the next service begins it again."""
@@ -82,7 +89,7 @@ class Builder:
         with self._store.writing() as db:
             rows = db.execute(select(operations).where(*left, operations.c.attempts >= MAX_ATTEMPTS)).all()
             for row in rows:
-                self._end(db, row, "Failed", error=error)
+                image_ended(db, row.resource_id, "Failed", error)
             db.execute(update(operations).where(*left).values(state="NotStarted"))
 
     def _work(self) -> None:
@@ -123,22 +130,33 @@ class Builder:
         image_id = operation.resource_id
         output = build_log(self._home, image_id)
         started = time.monotonic()
+        cancellation = self._under_way[image_id] = Cancellation()
         try:
-            interpreter = self._build_context(image_id, operation.account, output)
+            self._check_open(operation.id, cancellation)
+            interpreter = self._build_context(image_id, operation.account, output, cancellation)
         except BuildError as error:
             output.line(f"the build failed: {error.message}")
-            self._finish(operation, "Failed", error=ErrorResponse(code=error.code, message=error.message))
+            self._finish(image_id, "Failed", ErrorResponse(code=error.code, message=error.message))
         except Exception as error:
             log.exception("the build of image %s failed", image_id)
             message = f"The service failed while building: {type(error).__name__}: {error}"
             output.line(message)
-            self._finish(operation, "Failed", error=ErrorResponse(code="InternalError", message=message))
+            self._finish(image_id, "Failed", ErrorResponse(code="InternalError", message=message))
         else:
             output.line(f"built in {time.monotonic() - started:.2f} s")
             location = (self._home.images / image_id).as_uri()
-            self._finish(operation, "Succeeded", interpreter=interpreter, location=location)
+            self._finish(image_id, "Succeeded", interpreter=interpreter, location=location)
+        finally:
+            del self._under_way[image_id]
 
-    def _build_context(self, image_id: str, account: str, output: Log) -> str:
+    def _check_open(self, operation_id: str, cancellation: Cancellation) -> None:
+        """Notices that the operation was cancelled after its row was claimed and before `cancel` could reach it."""
+        operations = schema.operations
+        with self._store.reading() as db:
+            if db.scalar(select(operations.c.end_time).where(operations.c.id == operation_id)) is not None:
+                cancellation.cancel()
+
+    def _build_context(self, image_id: str, account: str, output: Log, cancellation: Cancellation) -> str:
         """Fills the build context and realises it for local compute; gives the interpreter."""
         manifest, models = self._inputs(image_id)
         final = self._home.images / image_id
@@ -147,14 +165,15 @@ class Builder:
             shutil.rmtree(leftover, ignore_errors=True)
         try:
             output.line(f"[1/4] models of manifest {manifest.name!r} version {manifest.version}")
-            context = Context(partial, self._fetcher, output)
+            context = Context(partial, self._fetcher, output, cancellation)
             context.add_models(models)
             output.line("[2/4] driver and assets")
             context.add_assets(manifest)
             context.describe(account, models)
             output.line("[3/4] requirements")
-            interpreter, requirements = self._realise(context, manifest, output)
+            interpreter, requirements = self._realise(context, manifest, output, cancellation)
             output.line("[4/4] build context")
+            cancellation.check()
             context.finish(requirements)
             partial.replace(final)
         finally:
@@ -178,7 +197,9 @@ class Builder:
             )
             return manifest, [msgspec.json.decode(row, type=Model) for row in rows]
 
-    def _realise(self, context: Context, manifest: Manifest, output: Log) -> tuple[str, str]:
+    def _realise(
+        self, context: Context, manifest: Manifest, output: Log, cancellation: Cancellation
+    ) -> tuple[str, str]:
         """The interpreter that runs the driver on this machine, and the requirements of the image."""
         properties = manifest.target_runtime.properties
         interpreter = properties.get("pythonInterpreter") or sys.executable
@@ -199,22 +220,15 @@ class Builder:
             return interpreter, "\n".join(runtime_requirements())
         wanted = context.folder / "requirements.in"
         wanted.write_text("\n".join(lines) + "\n")
-        environment = self._environments.ensure(wanted, output)
+        environment = self._environments.ensure(wanted, output, cancellation)
         wanted.unlink()
         return str(environment.interpreter), environment.lock.read_text()
 
-    def _finish(self, operation: Row[Any], state: str, **changes: Any) -> None:
+    def _finish(self, image_id: str, state: str, error: ErrorResponse | None = None, **made: str) -> None:
         with self._store.writing() as db:
-            self._end(db, operation, state, **changes)
-
-    def _end(self, db: Any, operation: Row[Any], state: str, **changes: Any) -> None:
-        operations, images = schema.operations, schema.images
-        db.execute(
-            update(operations)
-            .where(operations.c.id == operation.id, operations.c.end_time.is_(None))
-            .values(state=state, end_time=now(), error=changes.get("error"))
-        )
-        db.execute(update(images).where(images.c.id == operation.resource_id).values(state=state, **changes))
+            was_open = image_ended(db, image_id, state, error, **made)
+        if state == "Succeeded" and not was_open:  # cancelled in the last moment
+            shutil.rmtree(self._home.images / image_id, ignore_errors=True)
 
 
 def _check_interpreter(interpreter: str) -> None:

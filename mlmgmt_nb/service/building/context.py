@@ -18,6 +18,7 @@ import msgspec
 
 import mlmgmt_nb
 from mlmgmt_nb.contract import Asset, Manifest, Model
+from mlmgmt_nb.service.building.cancellation import Cancellation
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.fetch import Fetcher, file_name, unpack
 from mlmgmt_nb.service.logs import Log
@@ -60,11 +61,12 @@ class Context:
         folder: an empty folder, which must not be seen by anybody until it is whole.
     """
 
-    def __init__(self, folder: Path, fetcher: Fetcher, log: Log) -> None:
+    def __init__(self, folder: Path, fetcher: Fetcher, log: Log, cancellation: Cancellation) -> None:
         self.folder = folder
         self.app = folder / "app"
         self._fetcher = fetcher
         self._log = log
+        self._cancellation = cancellation
         self._names: dict[str, str] = {}
         self.app.mkdir(parents=True)
 
@@ -104,7 +106,7 @@ class Context:
         target = self.app / name
         if target.exists():
             raise BuildError("SameName", f"{what}: an archive that was unpacked before has a {name!r} too.")
-        self._fetcher.fetch(url, target, what)
+        self._fetcher.fetch(url, target, what, self._cancellation)
         self._log.line(f"{what}: {name} ({target.stat().st_size} bytes)")
         if unpacked:
             archive = target.rename(self.folder / "archive")
@@ -115,7 +117,7 @@ class Context:
     def add_file(self, url: str, what: str) -> Path:
         """Fetches a file that steers the build but does not belong to the application."""
         target = self.folder / what
-        self._fetcher.fetch(url, target, what)
+        self._fetcher.fetch(url, target, what, self._cancellation)
         return target
 
     def describe(self, account: str, models: Sequence[Model]) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import yaml
 
+from mlmgmt_nb.service.building.cancellation import Cancellation
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.logs import Log
 
@@ -123,50 +124,56 @@ class Environments:
         self._guard = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}
 
-    def ensure(self, requirements: Path, log: Log) -> Environment:
+    def ensure(self, requirements: Path, log: Log, cancellation: Cancellation) -> Environment:
         """The environment for a requirements file; made now unless there is one for the same requirements.
 
         Raises:
-            BuildError: when the requirements cannot be resolved or installed; the log has what `uv` said.
+            BuildError: when the requirements cannot be resolved or installed; the log has what `uv` said. Also when the
+                build is cancelled.
         """
         wanted = "\n".join([sys.version, *runtime_requirements(), requirements.read_text()])
         name = hashlib.sha256(wanted.encode()).hexdigest()[:32]
         folder = self._folder / name
         complete = folder / "complete"
         with self._lock_of(name):
+            cancellation.check()
             if complete.exists():
                 log.line("using the environment that was made for the same requirements before")
             else:
                 shutil.rmtree(folder, ignore_errors=True)
-                self._make(folder, requirements, log)
+                self._make(folder, requirements, log, cancellation)
                 complete.touch()
         return Environment(folder)
 
-    def _make(self, folder: Path, requirements: Path, log: Log) -> None:
+    def _make(self, folder: Path, requirements: Path, log: Log, cancellation: Cancellation) -> None:
         environment = Environment(folder)
-        _uv(["venv", "--python", sys.executable, str(folder)], log)
+        _uv(["venv", "--python", sys.executable, str(folder)], log, cancellation)
         runtime = folder / "runtime.txt"
         runtime.write_text("\n".join(runtime_requirements()))
         inputs = [str(requirements), str(runtime)]
         python = ["--python", str(environment.interpreter)]
-        _uv(["pip", "compile", "--no-header", "--no-annotate", *python, "-o", str(environment.lock), *inputs], log)
-        _uv(["pip", "sync", "--compile-bytecode", *python, str(environment.lock)], log)
+        compiled = ["--no-header", "--no-annotate", *python, "-o", str(environment.lock), *inputs]
+        _uv(["pip", "compile", *compiled], log, cancellation)
+        _uv(["pip", "sync", "--compile-bytecode", *python, str(environment.lock)], log, cancellation)
 
     def _lock_of(self, name: str) -> threading.Lock:
         with self._guard:
             return self._locks.setdefault(name, threading.Lock())
 
 
-def _uv(arguments: Sequence[str], log: Log) -> None:
+def _uv(arguments: Sequence[str], log: Log, cancellation: Cancellation) -> None:
     """Runs `uv`, its output going to the log line by line."""
     import uv
 
     command = [uv.find_uv_bin(), *arguments, "--no-progress", "--color", "never", "--no-config"]
     log.line(f"$ uv {' '.join(arguments)}")
     last = ""
-    with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    ) as process:
+    with (
+        subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ) as process,
+        cancellation.ending(process),
+    ):
         timer = threading.Timer(_TIMEOUT_SECONDS, process.kill)
         timer.start()
         try:

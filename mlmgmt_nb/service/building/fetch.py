@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from mlmgmt_nb.service.artifacts import ArtifactStore, digest_in
+from mlmgmt_nb.service.building.cancellation import Cancellation
 from mlmgmt_nb.service.building.errors import BuildError
 
 __all__ = ["Fetcher", "file_name", "shown", "unpack"]
@@ -45,19 +46,20 @@ class Fetcher:
         self._schemes = schemes
         self._hosts = hosts
 
-    def fetch(self, url: str, target: Path, what: str) -> None:
+    def fetch(self, url: str, target: Path, what: str, cancellation: Cancellation) -> None:
         """Copies a content to a file.
 
         Raises:
-            BuildError: when it cannot be read; `what` says in it whose content it is.
+            BuildError: when it cannot be read; `what` says in it whose content it is. Also when the build is cancelled.
         """
+        cancellation.check()
         digest = digest_in(url)
         stored = self._artifacts.path(digest) if digest else None
         try:
             if stored is not None:
                 shutil.copyfile(stored, target)
             else:
-                self._read(url, target, what)
+                self._read(url, target, what, cancellation)
         except BuildError:
             raise
         except Exception as error:
@@ -67,7 +69,7 @@ class Fetcher:
             )
             raise BuildError("UnreadableUrl", f"{what}: {shown(url)} cannot be read: {reason}") from error
 
-    def _read(self, url: str, target: Path, what: str) -> None:
+    def _read(self, url: str, target: Path, what: str, cancellation: Cancellation) -> None:
         scheme = urlsplit(url).scheme
         if scheme not in self._schemes:
             allowed = ", ".join(sorted(self._schemes))
@@ -81,7 +83,9 @@ class Fetcher:
 
         storage, path = url_to_fs(url)
         with storage.open(path, "rb") as source, target.open("wb") as sink:
-            shutil.copyfileobj(source, sink, 2**20)
+            while chunk := source.read(2**20):
+                cancellation.check()
+                sink.write(chunk)
 
 
 def unpack(archive: Path, folder: Path, what: str) -> None:

@@ -6,16 +6,18 @@ import uuid
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, insert
+from sqlalchemy import Connection, Row, insert, select
 
 from mlmgmt_nb.contract import AsyncOperationStatus, ErrorDetail, ErrorResponse
 from mlmgmt_nb.service import schema
 from mlmgmt_nb.service.app import Call
 from mlmgmt_nb.service.clock import now
 from mlmgmt_nb.service.http import Reply
+from mlmgmt_nb.service.outcomes import image_ended, rollout_failed
+from mlmgmt_nb.service.problems import conflict
 from mlmgmt_nb.service.resources.lookup import row_of
 
-__all__ = ["accepted", "begin", "get"]
+__all__ = ["accepted", "begin", "cancel", "get"]
 
 _LOGS = {"Image": "images/{id}/buildLog", "Service": "services/{id}/logs"}
 _COLLECTIONS = {"Image": "images", "Service": "services"}
@@ -46,6 +48,30 @@ def accepted(call: Call, operation_id: str) -> Reply:
 def get(call: Call) -> Reply:
     with call.backend.store.reading() as db:
         return Reply(200, _status(row_of(db, call, schema.operations), call.base_url))
+
+
+def cancel(call: Call) -> Reply:
+    """Ends an operation that goes on. An image is not built; a service goes on with what it served before."""
+    error = ErrorResponse(code="Cancelled", message="The operation was cancelled by a request.")
+    with call.backend.store.writing() as db:
+        row = row_of(db, call, schema.operations)
+        if row.kind == "Image":
+            cancelled = image_ended(db, row.resource_id, "Cancelled", error)
+        else:
+            cancelled = row.end_time is None and _roll_back(db, row.resource_id, error)
+        if not cancelled and row.state != "Cancelled":
+            raise conflict("OperationEnded", f"The operation has ended already: {row.state}.")
+        row = row_of(db, call, schema.operations)
+    if row.kind == "Image":
+        call.backend.cancel_build(row.resource_id)
+    else:
+        call.backend.services_changed()
+    return Reply(200, _status(row, call.base_url))
+
+
+def _roll_back(db: Connection, service_id: str, error: ErrorResponse) -> bool:
+    target_id = db.scalar(select(schema.services.c.target_id).where(schema.services.c.id == service_id))
+    return target_id is not None and rollout_failed(db, service_id, target_id, "Cancelled", error)
 
 
 def _status(row: Row[Any], base_url: str) -> AsyncOperationStatus:

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from mlmgmt_nb import errors
-from mlmgmt_nb.client import Poller, Workspace
+from mlmgmt_nb.client import Application, Poller, Workspace
 from mlmgmt_nb.contract import Asset, Image, TargetRuntime
 from mlmgmt_nb.schema import DataTypes, SampleDefinition, generate_schema
 
@@ -194,3 +194,19 @@ def test_what_the_service_refuses(ws: Workspace) -> None:
     for get in (ws.models.get, ws.manifests.get, ws.images.get, ws.services.get, ws.operations.get, ws.deployments.get):
         with pytest.raises(errors.NotFoundError):
             get("11111111-2222-3333-4444-555555555555")
+
+
+def test_an_operation_is_cancelled(ws: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "score.py").write_text("import time\ndef init(): time.sleep(600)\ndef run(body): return 1\n")
+    manifest = ws.manifests.create("never-ready", Application(driver=tmp_path / "score.py"))
+    image = ws.images.create("never-ready", manifest)
+    built = image.result(DEADLINE)
+    with pytest.raises(errors.ConflictError, match="has ended already: Succeeded"):
+        ws.operations.cancel(image.operation_id)
+    service = ws.services.create("never-ready", built)
+    assert ws.operations.cancel(service.operation_id).state == "Cancelled"
+    with pytest.raises(errors.OperationFailed, match="ended Cancelled: The operation was cancelled by a request"):
+        service.result(DEADLINE)
+    with pytest.raises(errors.NotFoundError, match="no operation"):
+        ws.operations.cancel("00000000-0000-0000-0000-000000000000")
+    ws.services.delete("never-ready")

@@ -103,6 +103,10 @@ def test_step_by_step(shell: Shell) -> None:
     assert service["state"] == "Succeeded"
     assert shell("operation", "show", "-i", operation, "--query", "state", "-o", "tsv").out == "Succeeded\n"
 
+    too_late = shell("operation", "cancel", operation)
+    assert too_late.code == 1
+    assert "has ended already: Succeeded" in too_late.err
+
     updated = shell(
         "service", "update", "realtime", "-i", "steps", "-z", "1", "--image-id", built["id"], "-o", "json"
     ).json
@@ -202,6 +206,15 @@ def test_ctrl_c_tells_how_to_go_on(tmp_path: Path) -> None:
         server.shutdown()
     assert process.returncode == 130
     assert told == "\nIt goes on; `mlmgmt operation watch op-1` waits for it.\n"
+
+
+def test_an_operation_is_cancelled(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "score.py").write_text("import time\ndef init(): time.sleep(600)\ndef run(body): return 1\n")
+    started = shell("service", "create", "-n", "endless", "-f", "score.py", "--no-wait", "-o", "json")
+    cancelled = shell("operation", "cancel", started.json["id"])
+    assert cancelled.code == 0, cancelled.err
+    assert "Cancelled" in cancelled.out
+    assert shell("service", "delete", "-n", "endless").out == "service endless is deleted\n"
 
 
 def test_one_step(shell: Shell, tmp_path: Path) -> None:

@@ -1,0 +1,60 @@
+"""Stopping a build from another thread."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import threading
+from collections.abc import Iterator
+
+import psutil
+
+from mlmgmt_nb.service.building.errors import BuildError
+
+__all__ = ["Cancellation"]
+
+
+class Cancellation:
+    """Whether a build has been cancelled. The build asks now and then; a process that it runs is ended at once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._cancelled = False
+
+    def cancel(self) -> None:
+        with self._lock:
+            self._cancelled = True
+            if self._process is not None:
+                _end(self._process)
+
+    def check(self) -> None:
+        """Raises BuildError when the build has been cancelled."""
+        if self._cancelled:
+            raise BuildError("Cancelled", "The build was cancelled.")
+
+    @contextlib.contextmanager
+    def ending(self, process: subprocess.Popen[bytes]) -> Iterator[None]:
+        """Ends a process, with its children, when the build is cancelled while this lasts.
+
+        Raises:
+            BuildError: the build was cancelled.
+        """
+        with self._lock:
+            self._process = process
+            if self._cancelled:
+                _end(process)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._process = None
+        self.check()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for child in psutil.Process(process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
+    process.kill()
