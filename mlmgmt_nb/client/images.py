@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from mlmgmt_nb.client.answers import decode
 from mlmgmt_nb.client.bodies import checked, not_found
-from mlmgmt_nb.client.logs import LogPart, read_log
+from mlmgmt_nb.client.logs import LogPart, build_log_url, read_log
 from mlmgmt_nb.client.operations import Operations
 from mlmgmt_nb.client.paging import PAGE_SIZE, Pager
 from mlmgmt_nb.client.polling import Poller
-from mlmgmt_nb.client.transport import Transport, origin
+from mlmgmt_nb.client.transport import Transport
 from mlmgmt_nb.contract import Image, ImageRequest, Manifest
 from mlmgmt_nb.errors import NotFoundError
 
@@ -86,13 +84,4 @@ class Images:
             tail: only so many lines at the end.
         """
         image = image if isinstance(image, Image) else self.get(image)
-        return read_log(self._transport, self._log_url(image), offset=offset, tail=tail)
-
-    def _log_url(self, image: Image) -> str:
-        """Where the log is. Only our own server gets the token; a log elsewhere has its own in its URL."""
-        uri = image.image_build_log_uri
-        if uri and origin(uri) != origin(self._transport.base_url):
-            return uri
-        if uri and urlsplit(uri).path.startswith(urlsplit(self._transport.base_url).path + "/"):
-            return uri.partition(urlsplit(self._transport.base_url).path)[2]
-        return f"/images/{image.id}/buildLog"
+        return read_log(self._transport, build_log_url(self._transport.base_url, image), offset=offset, tail=tail)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import requests
 
-from mlmgmt_nb.client.transport import Transport
+from mlmgmt_nb.client.transport import Transport, origin
+from mlmgmt_nb.contract import Image
 from mlmgmt_nb.errors import UsageError
 
-__all__ = ["LogPart", "read_log"]
+__all__ = ["LogPart", "build_log_url", "read_log"]
 
 _BYTES_A_LINE = 400
 
@@ -20,6 +22,19 @@ class LogPart(NamedTuple):
 
     text: str
     next_offset: int
+
+
+def build_log_url(base_url: str, image: Image) -> str:
+    """Where the log of an image's build is, as `Transport.send` takes it.
+
+    Only our own server gets the token; a log elsewhere has its own in its URL.
+    """
+    uri, path = image.image_build_log_uri, urlsplit(base_url).path
+    if uri and origin(uri) != origin(base_url):
+        return uri
+    if uri and urlsplit(uri).path.startswith(path + "/"):
+        return uri.partition(path)[2]
+    return f"/images/{image.id}/buildLog"
 
 
 def read_log(transport: Transport, url: str, *, offset: int = 0, tail: int | None = None) -> LogPart:

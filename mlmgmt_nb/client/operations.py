@@ -8,6 +8,7 @@ from typing import Any
 import requests
 
 from mlmgmt_nb.client.answers import decode, retry_after
+from mlmgmt_nb.client.logs import LogPart, build_log_url, read_log
 from mlmgmt_nb.client.polling import Poller, Watch, Watcher
 from mlmgmt_nb.client.transport import Transport, is_loopback
 from mlmgmt_nb.contract import OPERATIONS, AsyncOperationStatus, Image, ServiceResponse
@@ -24,6 +25,7 @@ class Operations:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
         slowest = _SLOWEST_ON_LOOPBACK if is_loopback(transport.base_url) else _SLOWEST
+        self._log_urls: dict[str, str] = {}
         self.watcher = Watcher(self._fetch, slowest=slowest, clock=transport.clock)
 
     def get(self, id: str) -> AsyncOperationStatus:  # noqa: A002 - the API's word
@@ -68,7 +70,7 @@ class Operations:
         return self._poller(watch, lambda status: load(_resource_id(status)))
 
     def _poller(self, watch: Watch, load: Callable[[AsyncOperationStatus], Any]) -> Poller[Any]:
-        return Poller(watch, self.watcher, load=load, log_uri=self._log_uri)
+        return Poller(watch, self.watcher, load=load, log_uri=self._log_uri, read_log=self._read_log)
 
     def _fetch(self, operation_id: str) -> tuple[AsyncOperationStatus, float | None]:
         response = self._transport.call("operations_get", id=operation_id, attempts=1)
@@ -79,6 +81,21 @@ class Operations:
         if status.operation_type == "Image":
             return decode(self._transport.call("images_get", id=resource_id), Image)
         return decode(self._transport.call("services_get", id=resource_id), ServiceResponse)
+
+    def _read_log(self, status: AsyncOperationStatus, offset: int, tail: int | None) -> LogPart:
+        url = self._log_urls.get(status.id or "") or self._log_url(status)
+        return read_log(self._transport, url, offset=offset, tail=tail)
+
+    def _log_url(self, status: AsyncOperationStatus) -> str:
+        """Where the log is, as `read_log` takes it."""
+        resource_id = _resource_id(status)
+        if status.operation_type == "Service":
+            return f"{OPERATIONS['services_get'].url('', id=resource_id)}/logs"
+        image = decode(self._transport.call("images_get", id=resource_id), Image)
+        url = build_log_url(self._transport.base_url, image)
+        if image.image_build_log_uri:  # it stays where it is: who follows the log need not ask again
+            self._log_urls[status.id or ""] = url
+        return url
 
     def _log_uri(self, status: AsyncOperationStatus) -> str | None:
         """Where the log of a failed operation is, as far as the server tells."""

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from mlmgmt_nb.client.logs import LogPart
 from mlmgmt_nb.contract import AsyncOperationState, AsyncOperationStatus
 from mlmgmt_nb.errors import (
     OperationFailed,
@@ -213,6 +214,7 @@ class Poller(Generic[T]):
         watcher: looks at it.
         load: gets the resource of an operation that succeeded.
         log_uri: finds where the log of an operation that failed is.
+        read_log: reads the log of an operation from an offset on, or so many lines at its end.
     """
 
     def __init__(
@@ -222,11 +224,13 @@ class Poller(Generic[T]):
         *,
         load: Callable[[AsyncOperationStatus], T],
         log_uri: Callable[[AsyncOperationStatus], str | None],
+        read_log: Callable[[AsyncOperationStatus, int, int | None], LogPart],
     ) -> None:
         self._watch = watch
         self._watcher = watcher
         self._load = load
         self._log_uri = log_uri
+        self._read_log = read_log
 
     @classmethod
     def from_continuation_token(cls, workspace: Workspace, continuation_token: str) -> Poller[T]:
@@ -308,6 +312,20 @@ class Poller(Generic[T]):
             log_uri=log_uri,
             fix=f"The log is at {log_uri}" if log_uri else None,
         )
+
+    def log(self, *, offset: int = 0, tail: int | None = None) -> LogPart:
+        """The log of what the operation works on: of an image's build, or of a service since it was made.
+
+        Args:
+            offset: byte where to start: the `next_offset` of an earlier part.
+            tail: only so many lines at the end.
+
+        Raises:
+            NotFoundError: there is no such log, or not any more.
+            TransportError, ApiError: the server could not be asked, or does not tell.
+        """
+        status = self._watch.status
+        return LogPart("", offset) if status is None else self._read_log(status, offset, tail)
 
     def add_done_callback(self, callback: Callable[[Poller[T]], None]) -> None:
         """Calls `callback(poller)` once when the operation has ended, in the background thread; at once if it has."""

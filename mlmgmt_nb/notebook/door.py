@@ -16,7 +16,8 @@ from mlmgmt_nb.commands.completion import Completer
 from mlmgmt_nb.commands.output import formatted, queried
 from mlmgmt_nb.commands.values import Keys, LogStream, Text
 from mlmgmt_nb.errors import MlmgmtError, UsageError
-from mlmgmt_nb.notebook.progress import Progress, upload_meter
+from mlmgmt_nb.notebook.panels import OperationPanel
+from mlmgmt_nb.notebook.progress import upload_meter, wait_in_terminal
 from mlmgmt_nb.notebook.tokens import read_line
 
 __all__ = ["Door"]
@@ -115,9 +116,7 @@ class Door:
             return _follow(value)
         if isinstance(value, Poller):
             self._completer.remember(value.operation_id)
-            if not arguments.no_wait:
-                with advice(self.session.prog, arguments):
-                    Progress(self._shell, value).wait(arguments.timeout)
+            self._show_operation(value, arguments)
         if arguments.output:
             shown = value.result() if isinstance(value, Poller) and value.done() else value
             return Text(formatted(shown, arguments.output, arguments.query))
@@ -126,6 +125,18 @@ class Door:
         if isinstance(value, Keys) and value.shown:
             sys.stdout.write(f"{formatted(value, 'table')}\n{_WARNING}\n")
         return _frame(value) if isinstance(value, Pager) else value
+
+    def _show_operation(self, poller: Poller[Any], arguments: Any) -> None:
+        """Waits for an operation, or lets it move by itself."""
+        is_notebook = hasattr(self._shell, "kernel")
+        if not arguments.no_wait:
+            with advice(self.session.prog, arguments):
+                if is_notebook:
+                    OperationPanel(poller).wait(arguments.timeout)
+                else:
+                    wait_in_terminal(poller, arguments.timeout)
+        elif is_notebook and not arguments.output:
+            OperationPanel(poller).show()
 
 
 def _report(step: str, seconds: float) -> None:

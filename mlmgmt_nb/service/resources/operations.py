@@ -64,7 +64,8 @@ def cancel(call: Call) -> Reply:
         row = row_of(db, call, schema.operations)
     if row.kind == "Image":
         call.backend.cancel_build(row.resource_id)
-    else:
+    elif cancelled:
+        call.backend.service_log(row.resource_id).line("[mlmgmt] the deployment was cancelled")
         call.backend.services_changed()
     return Reply(200, _status(row, call.base_url))
 

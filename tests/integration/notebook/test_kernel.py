@@ -53,21 +53,85 @@ def kernel(environment: Path) -> Iterator[Kernel]:
     kernel.stop()
 
 
-def test_progress_is_one_display_that_moves(kernel: Kernel) -> None:
-    ran = kernel.run("%mlmgmt service create -n progress -m model.bin -f score.py")
+def write(kernel: Kernel, name: str, driver: str) -> None:
+    """Writes a driver beside the notebook."""
+    assert kernel.run(f"with open({name!r}, 'w') as file:\n    file.write({driver!r})")["status"] == "ok"
+
+
+SLOW = """\
+import time
+
+def init():
+    print('weights <b> loaded', flush=True)
+    time.sleep(1.5)
+
+def run(body):
+    return 1
+"""
+FAILS = "def init():\n    raise ValueError('no <i>weights</i>')\n\ndef run(body):\n    return 1\n"
+
+
+def displays(outputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [output for output in outputs if "display_data" in output["type"]]
+
+
+def test_what_ends_at_once_shows_no_panel(kernel: Kernel) -> None:
+    kernel.run("from mlmgmt_nb import connect\nfrom mlmgmt_nb.notebook.panels import OperationPanel\nws = connect()")
+    kernel.run("%mlmgmt service create -n quick -m model.bin -f score.py")
+    kernel.run("ended = ws.services.update('quick', num_replicas=1)\nended.wait()")
+    ran = kernel.run("OperationPanel(ended).wait()")
     assert ran["status"] == "ok"
-    first = next(output for output in ran["outputs"] if output["type"] == "display_data")
-    updates = [output for output in ran["outputs"] if output["type"] == "update_display_data"]
-    ids = {output["transient"]["display_id"] for output in (first, *updates)}
-    assert len(ids) == 1
-    last = (updates or [first])[-1]["data"]
-    assert set(last) == {"text/plain", "text/html"}
+    assert displays(ran["outputs"]) == []
+    kernel.run("%mlmgmt service delete -n quick")
+
+
+def test_panel_is_one_display_that_moves(kernel: Kernel) -> None:
+    write(kernel, "slow.py", SLOW)
+    ran = kernel.run("%mlmgmt service create -n moves -m model.bin -f slow.py")
+    assert ran["status"] == "ok"
+    first, *updates = displays(ran["outputs"])
+    assert len(updates) >= 3
+    assert {update["transient"]["display_id"] for update in updates} == {first["transient"]["display_id"]}
+    assert all(set(shown["data"]) == {"text/plain", "text/html"} for shown in (first, *updates))
+    running = [shown["data"]["text/html"] for shown in (first, *updates) if "Running" in shown["data"]["text/plain"]]
+    assert 'role="progressbar"' in running[-1]
+    assert "weights &lt;b&gt; loaded" in running[-1]
+    last = updates[-1]["data"]
     assert last["text/plain"].startswith("service Succeeded")
-    assert "<progress" not in last["text/html"]
-    shown = kernel.run("%mlmgmt service show -n progress")
+    assert "progressbar" not in last["text/html"]
+    assert "<summary>log</summary>" in last["text/html"]
+    shown = kernel.run("%mlmgmt service show -n moves")
     result = next(output for output in shown["outputs"] if output["type"] == "execute_result")
     assert "<table>" in result["data"]["text/html"]
-    kernel.run("%mlmgmt service delete -n progress")
+    kernel.run("%mlmgmt service delete -n moves")
+
+
+def test_panel_moves_after_its_cell_has_ended(kernel: Kernel) -> None:
+    write(kernel, "slow.py", SLOW)
+    ran = kernel.run("%mlmgmt service create -n later -m model.bin -f slow.py --no-wait")
+    assert ran["status"] == "ok"
+    ids = {shown["transient"]["display_id"] for shown in displays(ran["outputs"]) if shown.get("transient")}
+    seen = ""
+    while not seen.startswith("service Succeeded"):
+        message = kernel.client.get_iopub_msg(timeout=DEADLINE)
+        if message["msg_type"] == "update_display_data":
+            assert message["content"]["transient"]["display_id"] in ids
+            seen = message["content"]["data"]["text/plain"]
+    kernel.run("%mlmgmt service delete -n later")
+
+
+def test_panel_of_a_driver_that_does_not_load(kernel: Kernel) -> None:
+    write(kernel, "fails.py", FAILS)
+    ran = kernel.run("%mlmgmt service create -n fails -m model.bin -f fails.py")
+    assert ran["ename"] == "OperationFailed"
+    last = displays(ran["outputs"])[-1]["data"]
+    assert last["text/plain"].startswith("service Failed")
+    assert "no <i>weights</i>" in last["text/plain"]
+    assert '<div role="alert">' in last["text/html"]
+    assert "Traceback (most recent call last)" in last["text/html"]
+    assert "no &lt;i&gt;weights&lt;/i&gt;" in last["text/html"]
+    assert "<i>" not in last["text/html"]
+    kernel.run("%mlmgmt service delete -n fails")
 
 
 def test_upload_is_one_display_that_moves(kernel: Kernel) -> None:
@@ -161,9 +225,10 @@ def test_interrupt_stops_the_waiting_and_tells_how_to_go_on(kernel: Kernel, endl
     assert ran["ename"] == "KeyboardInterrupt"
     assert ran["traceback"] == ["KeyboardInterrupt: the cell was interrupted"]
     assert time.monotonic() - before < 20
-    last = [output for output in ran["outputs"] if "display_data" in output["type"]][-1]["data"]
+    last = displays(ran["outputs"])[-1]["data"]
     assert "`%mlmgmt operation watch op-1` waits for it" in last["text/plain"]
-    assert "<progress" not in last["text/html"]
+    # The operation goes on, and so does its panel.
+    assert kernel.client.get_iopub_msg(timeout=DEADLINE)["msg_type"] == "update_display_data"
     timed_out = kernel.run(f"%mlmgmt operation watch op-1 --timeout 0 --base-url {endless}")
     assert timed_out["ename"] == "OperationTimeout"
     assert "`%mlmgmt operation watch op-1` waits for it" in timed_out["traceback"][-1]

@@ -1,0 +1,5 @@
+"""What moves in a notebook while one watches, and is a readable picture afterwards."""
+
+from mlmgmt_nb.notebook.panels.operation import OperationPanel
+
+__all__ = ["OperationPanel"]

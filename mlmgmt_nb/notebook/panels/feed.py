@@ -1,0 +1,72 @@
+"""The thread that keeps the panels of a session moving."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+__all__ = ["FEED", "Feed", "Tick"]
+
+Tick = Callable[[], float | None]
+"""Brings a panel up to date. Gives the seconds until it is due again, or None when it will not change any more."""
+
+log = logging.getLogger(__name__)
+
+
+class Feed:
+    """Ticks the panels in one daemon thread, which lives while there are any.
+
+    Args:
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._due: dict[Tick, float] = {}
+        self._thread: threading.Thread | None = None
+
+    def follow(self, tick: Tick) -> None:
+        """Ticks a panel from now on. For one that is followed already: ticks it now."""
+        with self._changed:
+            self._due[tick] = self._clock()
+            self._changed.notify_all()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="mlmgmt-panels", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        while (tick := self._next()) is not None:
+            try:
+                pause = tick()
+            except Exception:
+                # One panel's mistake must not stop the others.
+                log.exception("a panel failed")
+                pause = None
+            with self._changed:
+                if pause is None:
+                    self._due.pop(tick, None)
+                elif self._due[tick] == _BUSY:
+                    self._due[tick] = self._clock() + pause
+
+    def _next(self) -> Tick | None:
+        """Waits until a panel is due; None when there is none to wait for."""
+        with self._changed:
+            while self._due:
+                tick = min(self._due, key=self._due.__getitem__)
+                left = self._due[tick] - self._clock()
+                if left <= 0:
+                    self._due[tick] = _BUSY
+                    return tick
+                self._changed.wait(left)
+            self._thread = None
+            return None
+
+
+_BUSY = float("inf")
+"""When a panel is due that is being ticked; `follow` meanwhile puts a time in its place."""
+
+FEED = Feed()
+"""The feed of this session."""

@@ -1,0 +1,29 @@
+"""An output of a cell that changes in its place, also after the cell has ended."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from IPython.display import DisplayHandle
+
+__all__ = ["Live"]
+
+
+class Live:
+    """The output: text and HTML, nothing that needs a kernel, so that a saved notebook shows its last state.
+
+    The first `show` must be called by the cell, so that the output is the cell's; the others may be called by one
+    thread at a time.
+    """
+
+    def __init__(self) -> None:
+        self._handle: Any = DisplayHandle()  # type: ignore[no-untyped-call]
+        self.is_displayed = False
+
+    def show(self, shown: dict[str, str]) -> None:
+        """Displays it, the first time; then changes it."""
+        if self.is_displayed:
+            self._handle.update(shown, raw=True)
+        else:
+            self.is_displayed = True  # first: an interrupt in between must not have it displayed twice
+            self._handle.display(shown, raw=True)
