@@ -9,6 +9,7 @@ from mlmgmt_nb.client.answers import decode
 from mlmgmt_nb.client.bodies import ServiceSettings, checked, is_uuid, not_found, settings_fields
 from mlmgmt_nb.client.collected import read_collected
 from mlmgmt_nb.client.logs import LogPart, read_log
+from mlmgmt_nb.client.metrics import ServiceMetrics, parse_metrics
 from mlmgmt_nb.client.operations import Operations
 from mlmgmt_nb.client.paging import PAGE_SIZE, Pager
 from mlmgmt_nb.client.polling import Poller
@@ -181,6 +182,15 @@ class Services:
         """
         path = OPERATIONS["services_get"].url("", id=self.id_of(service))
         return read_log(self._transport, f"{path}/logs", offset=offset, tail=tail)
+
+    def metrics(self, service: ServiceResponse | str) -> ServiceMetrics:
+        """What the replicas of a service have counted, how many there are, and how long requests took.
+
+        Raises:
+            NotFoundError: there is no such service, or the server has no metrics of services.
+        """
+        path = OPERATIONS["services_get"].url("", id=self.id_of(service))
+        return parse_metrics(self._transport.send("GET", f"{path}/metrics").text)
 
     def data(
         self, service: ServiceResponse | str, *, model: str | None = None, identifier: str | None = None

@@ -43,9 +43,9 @@ class _Disconnect(Exception):  # noqa: N818 - not an error: nobody is left to be
 
 
 class _Request:
-    """What matters of a request's headers, and when it came."""
+    """What matters of a request's headers, when it came, and whether the engine took it."""
 
-    __slots__ = ("authorization", "began", "bytes_in", "has_body", "id", "id_given", "length", "scope")
+    __slots__ = ("authorization", "began", "bytes_in", "has_body", "id", "id_given", "length", "scope", "taken")
 
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
@@ -56,6 +56,7 @@ class _Request:
         self.length = -1
         self.has_body = False
         self.bytes_in = 0
+        self.taken = False
         for name, value in scope["headers"]:
             if name == b"authorization":
                 self.authorization = value
@@ -185,6 +186,7 @@ class ScoringApp:
         if request.length > self._max_body_bytes:
             raise self._too_large()
         call = self._engine.take(request.id)
+        request.taken = True
         try:
             body = await self._read(call, receive)
         except BaseException:
@@ -232,6 +234,8 @@ class ScoringApp:
 
     def _log_request(self, request: _Request, status: int, size: int, code: str = "", message: str = "") -> None:
         method, path, ended = request.scope["method"], request.scope["path"], perf_counter()
+        if request.taken:
+            self._engine.latencies.add(ended - request.began)
         self._log.add(
             (request.id, method, path, status, request.began, ended, request.bytes_in, size, code, message or code)
         )

@@ -24,6 +24,7 @@ from mlmgmt_nb.scoring.batching import Batcher
 from mlmgmt_nb.scoring.context import request_id
 from mlmgmt_nb.scoring.driver import Driver, Outcome, Payload
 from mlmgmt_nb.scoring.errors import LoadError, RequestError
+from mlmgmt_nb.scoring.latency import Latencies
 
 __all__ = ["Call", "Engine", "Stats", "log"]
 
@@ -47,6 +48,8 @@ class Stats(msgspec.Struct, rename="camel", tag="stats"):
         waiting: calls that have been taken and do not run yet.
         limit: how many calls may run and wait together.
         busy_seconds: time spent in the driver, the present call included.
+        latency: answered calls by how long that took, see `Latencies.counts`.
+        latency_seconds: how long that took together.
     """
 
     requests: int
@@ -56,6 +59,8 @@ class Stats(msgspec.Struct, rename="camel", tag="stats"):
     waiting: int
     limit: int
     busy_seconds: float
+    latency: dict[str, int]
+    latency_seconds: float
 
 
 class Call:
@@ -81,12 +86,16 @@ class Engine:
         concurrency: how many calls may run and wait together.
         timeout: seconds that a call may take before its caller is answered 504; its place stays taken until `run`
         returns.
+
+    Attributes:
+        latencies: how long calls took, counted by whoever answers them.
     """
 
     def __init__(self, concurrency: int, timeout: float) -> None:
         self.concurrency = concurrency
         self.timeout = timeout
         self.driver: Driver | None = None
+        self.latencies = Latencies()
         self._loop = asyncio.get_running_loop()
         self._queue: SimpleQueue[Call | None] = SimpleQueue()
         self._done: deque[tuple[Call, Outcome | RequestError]] = deque()
@@ -191,6 +200,8 @@ class Engine:
             waiting=max(0, len(self._calls) - running),
             limit=self.concurrency,
             busy_seconds=round(busy_seconds, 3),
+            latency=self.latencies.counts(),
+            latency_seconds=round(self.latencies.seconds, 6),
         )
 
     # in the driver's thread

@@ -26,7 +26,7 @@ from mlmgmt_nb.service.backend import Backend
 from mlmgmt_nb.service.http import Receive, Reply, Request, Scope, Send
 from mlmgmt_nb.service.problems import Problem, bad_field, invalid
 
-__all__ = ["App", "Call", "Handler"]
+__all__ = ["METRICS", "App", "Call", "Handler"]
 
 log = logging.getLogger(__name__)
 
@@ -165,6 +165,8 @@ class App:
 
 
 _ROOT = frozenset({("",), ("metrics",)})
+METRICS = "text/plain; version=0.0.4; charset=utf-8"
+"""Media type of metrics."""
 
 
 def _root(request: Request, backend: Backend) -> Reply:
@@ -173,7 +175,7 @@ def _root(request: Request, backend: Backend) -> Reply:
         raise Problem(405, "MethodNotAllowed", "There is only GET here.", headers={"allow": "GET"})
     if request.segments == ("",):
         return Reply(200, backend.about())
-    return Reply(200, backend.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    return Reply(200, backend.metrics(), media_type=METRICS)
 
 
 def _host_name(value: str) -> str:

@@ -68,12 +68,12 @@ class Backend:
         """Which service this is."""
         return {"name": "mlmgmt-nb", "version": __version__, "pid": os.getpid(), "home": str(self.home.path)}
 
-    def metrics(self) -> bytes:
-        """The metrics of this moment, in the text format of Prometheus."""
+    def metrics(self, service_id: str | None = None) -> bytes:
+        """The metrics of this moment, or those of one service, in the text format of Prometheus."""
         # Loaded when first asked for, which most services never are.
         from mlmgmt_nb.service.metrics import render
 
-        return render(self.store, self._supervisor.compute)
+        return render(self.store, self._supervisor.compute, service_id)
 
     def images_changed(self) -> None:
         self._builder.wake()

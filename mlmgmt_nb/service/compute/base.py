@@ -61,12 +61,16 @@ class Counters(msgspec.Struct, frozen=True, rename="camel"):
         failures: those that the driver failed or did not finish in time.
         rejected: requests refused because all slots were taken.
         busy_seconds: time spent in the driver.
+        latency: answered requests by how long that took: the count of each bucket, by its upper bound in seconds.
+        latency_seconds: how long that took together.
     """
 
     requests: int = 0
     failures: int = 0
     rejected: int = 0
     busy_seconds: float = 0.0
+    latency: dict[str, int] = {}
+    latency_seconds: float = 0.0
 
     def __add__(self, other: Counters) -> Counters:
         return Counters(
@@ -74,6 +78,11 @@ class Counters(msgspec.Struct, frozen=True, rename="camel"):
             self.failures + other.failures,
             self.rejected + other.rejected,
             self.busy_seconds + other.busy_seconds,
+            {
+                bound: self.latency.get(bound, 0) + other.latency.get(bound, 0)
+                for bound in {**self.latency, **other.latency}
+            },
+            self.latency_seconds + other.latency_seconds,
         )
 
 

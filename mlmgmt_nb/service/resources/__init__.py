@@ -48,7 +48,10 @@ EXTENSIONS: Mapping[tuple[str, ...], Mapping[str, Handler]] = {
     ("images", "{id}", "buildLog"): {"GET": images.build_log},
     ("operations", "{id}", "cancel"): {"POST": operations.cancel},
     ("services", "{id}", "logs"): {"GET": services.logs},
+    ("services", "{id}", "metrics"): {"GET": services.metrics},
     ("services", "{id}", "data"): {"GET": collected.read},
     ("artifacts", "*"): {"GET": artifacts.download, "HEAD": artifacts.head, "PATCH": artifacts.append},
 }
-"""What the API page does not have: its own description, logs, cancelling, collected data, and the store for uploads."""
+"""What the API page does not have: its own description, logs, metrics, cancelling, collected data, and the store for
+uploads.
+"""

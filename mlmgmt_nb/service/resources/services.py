@@ -21,7 +21,7 @@ from mlmgmt_nb.contract import (
     ServiceUpdateRequest,
 )
 from mlmgmt_nb.service import schema
-from mlmgmt_nb.service.app import Call
+from mlmgmt_nb.service.app import METRICS, Call
 from mlmgmt_nb.service.clock import now
 from mlmgmt_nb.service.http import Reply
 from mlmgmt_nb.service.logs import log_reply
@@ -32,7 +32,7 @@ from mlmgmt_nb.service.resources.images import image_of
 from mlmgmt_nb.service.resources.lookup import row_of
 from mlmgmt_nb.service.specs import changed, check_supported, replica_bounds, replica_count, scaling
 
-__all__ = ["create", "delete_", "get", "get_keys", "list_", "logs", "regenerate_keys", "update_"]
+__all__ = ["create", "delete_", "get", "get_keys", "list_", "logs", "metrics", "regenerate_keys", "update_"]
 
 
 def create(call: Call) -> Reply:
@@ -209,6 +209,12 @@ def logs(call: Call) -> Reply:
     with call.backend.store.reading() as db:
         row = _row(db, call)
     return log_reply(call.backend.service_log(row.id), call.request)
+
+
+def metrics(call: Call) -> Reply:
+    with call.backend.store.reading() as db:
+        row = _row(db, call)
+    return Reply(200, call.backend.metrics(row.id), media_type=METRICS)
 
 
 def _selected() -> Select[Any]:

@@ -14,6 +14,7 @@ from mlmgmt_nb import errors
 from mlmgmt_nb.client import Application, Poller, Workspace
 from mlmgmt_nb.contract import Asset, Image, TargetRuntime
 from mlmgmt_nb.schema import DataTypes, SampleDefinition, generate_schema
+from tests.conftest import eventually
 
 DEADLINE = 60.0
 PYTHON = TargetRuntime(properties={}, runtime_type="Python")
@@ -58,6 +59,11 @@ def test_deploy_then_update(ws: Workspace, echo: Path) -> None:
     assert ws.services.logs("echo", offset=part.next_offset).text == ""
     assert second.image
     assert "built in" in ws.images.build_log(second.image).text
+    # Run three times by now; those before the update were counted by a replica that has ended.
+    eventually(lambda: ws.services.metrics("echo").requests == 3, what="the count of the requests")
+    metrics = ws.services.metrics(second)
+    assert (metrics.ready, metrics.wanted, metrics.failures) == (1, 1, 0)
+    assert 0 < (metrics.percentile(50) or 0) < DEADLINE
     with pytest.raises(errors.ConflictError, match="there is a service 'echo' already"):
         ws.deploy("echo", driver=echo / "score.py", if_exists="fail")
     assert ws.services.delete("echo") is True

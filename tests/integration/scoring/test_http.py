@@ -137,15 +137,18 @@ def test_limit_of_calls(folder: Callable[..., Path], spawn: Callable[..., Any], 
         stats = replica.report("stats")
         while stats["busy"] + stats["waiting"] < 3 or not stats["rejected"]:
             stats = replica.report("stats")
-        assert stats | {"busySeconds": 0} == {
+        assert stats | {"busySeconds": 0, "latency": {}} == {
             "type": "stats", "requests": 3, "failures": 0, "rejected": 1, "busy": 1, "waiting": 2, "limit": 3,
-            "busySeconds": 0,
+            "busySeconds": 0, "latency": {}, "latencySeconds": 0,
         }  # fmt: skip
         gate.touch()
         assert [call.result().json() for call in calls] == ["done"] * 3
     while stats["busy"] + stats["waiting"]:
         stats = replica.report("stats")
     assert stats["busySeconds"] > 0
+    while sum(stats["latency"].values()) < 3:  # the one that was refused is none of them
+        stats = replica.report("stats")
+    assert stats["latencySeconds"] > 0
     assert replica.score(str(gate)).status_code == 200
 
 

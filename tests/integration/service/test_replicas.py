@@ -153,6 +153,16 @@ def test_metrics(api: Any, write_driver: Callable[..., Path], name: str) -> None
     assert value("mlmgmt_request_failures_total") == 1
     assert value("mlmgmt_slots") == 10
     assert value("mlmgmt_replicas", ',state="ready"') == 1
+    assert value("mlmgmt_replicas_wanted") == 1
+    eventually(lambda: value("mlmgmt_request_seconds_count") == 3, what="the count of the answers")
+    assert 0 < value("mlmgmt_request_seconds_sum") < 60
+    # Those of one service, beside it.
+    own = api.request("GET", f"/services/{service['id']}/metrics").text
+    assert f"mlmgmt_requests_total{labels}}} 3.0" in own
+    assert own.count("mlmgmt_requests_total{") == 1
+    assert f'mlmgmt_request_seconds_bucket{{account="local/local/default",le="60.0",service="{name}"}} 3.0' in own
+    assert "mlmgmt_operations" not in own
+    assert api.request("GET", "/services/nobody/metrics").status_code == 404
     # What ended replicas counted is not lost.
     assert (
         api.operation(api.request("PUT", f"/services/{service['id']}", json={"numReplicas": 2}))["state"] == "Succeeded"
