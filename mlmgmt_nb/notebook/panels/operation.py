@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 import threading
 import time
@@ -16,6 +15,7 @@ from mlmgmt_nb.errors import MlmgmtError, OperationTimeout
 from mlmgmt_nb.notebook.display import badge, bundle
 from mlmgmt_nb.notebook.panels.feed import FEED, Feed
 from mlmgmt_nb.notebook.panels.live import Live
+from mlmgmt_nb.notebook.panels.markup import escape, log_lines, progress_bar
 
 __all__ = ["OperationPanel", "Progress"]
 
@@ -110,12 +110,12 @@ class Progress:
     def html(self) -> str:
         """For a notebook. Whatever comes from the server is escaped."""
         facts = [f"{self.what}, {int(self.seconds)} s", self.stage(), self.note, self.trouble]
-        shown = html.escape(" \N{MIDDLE DOT} ".join(filter(None, facts)))
+        shown = escape(" \N{MIDDLE DOT} ".join(filter(None, facts)))
         head = f'<div role="status">{badge(self.state)} {shown}</div>'
         if self.is_open:
-            return f"<div>{head}{self._bar()}{_lines(list(self.lines)[-_SHOWN_LINES:])}</div>"
-        reasons = "".join(f'<div role="alert">{html.escape(reason)}</div>' for reason in self._reasons())
-        log = f"<details><summary>log</summary>{_lines(list(self.lines))}</details>" if self.lines else ""
+            return f"<div>{head}{self._bar()}{log_lines(list(self.lines)[-_SHOWN_LINES:])}</div>"
+        reasons = "".join(f'<div role="alert">{escape(reason)}</div>' for reason in self._reasons())
+        log = f"<details><summary>log</summary>{log_lines(list(self.lines))}</details>" if self.lines else ""
         return f"<div>{head}{reasons}{log}</div>"
 
     def _reasons(self) -> list[str]:
@@ -126,30 +126,14 @@ class Progress:
         return [reason for reason in (error.message, *details) if reason]
 
     def _bar(self) -> str:
-        """How far it is; ipywidgets' own bar has no role and no text."""
-        label, part = self.stage() or "under way", 0.0
-        now = ""
-        if self.step:
-            part = (self.step[0] - 0.5) / self.step[1]
-            now = f' aria-valuemin="0" aria-valuemax="100" aria-valuenow="{part:.0%}"'.replace("%", "")
-        return (
-            f'<div role="progressbar" aria-label="{html.escape(label)}"{now}'
-            ' style="height:4px;max-width:40em;margin:4px 0;background:rgba(128,128,128,.3)">'
-            f'<div style="width:{part:.0%};height:100%;background:#0969da"></div></div>'
-        )
+        """How far it is."""
+        return progress_bar(self.stage() or "under way", (self.step[0] - 0.5) / self.step[1] if self.step else None)
 
 
 def _of_last_rollout(lines: list[str]) -> list[str]:
     """The lines of a service's log since its last rollout but one has ended: a log begins with the service's first."""
     ends = [place for place, line in enumerate(lines[:-1]) if line.startswith(_ROLLOUT_ENDS)]
     return lines[ends[-1] + 1 :] if ends else lines
-
-
-def _lines(lines: list[str]) -> str:
-    if not lines:
-        return ""
-    style = "max-height:24em;overflow:auto;margin:4px 0;opacity:.8"
-    return f'<pre style="{style}">{html.escape(chr(10).join(lines))}</pre>'
 
 
 class OperationPanel:
