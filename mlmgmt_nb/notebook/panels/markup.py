@@ -53,7 +53,7 @@ class Trouble(NamedTuple):
 
 def alert(trouble: Trouble) -> str:
     """An error, in two lines; a screen reader says it when it appears."""
-    fix = f"<br>{escape(trouble.fix)}" if trouble.fix else ""
+    fix = "".join(f"<br>{escape(line)}" for line in trouble.fix.splitlines())
     return f'<div role="alert" class="mlmgmt-alert"><b>{escape(trouble.what)}</b>{fix}</div>'
 
 
