@@ -157,7 +157,7 @@ def test_nobody_is_asked_while_nobody_looks(kernel: Kernel) -> None:
     panel.show()
     panel._root._view_count = 1
     panel._root._view_count = 0
-    panel.looks.append(lambda: looked.set())  # type: ignore[func-returns-value]
+    panel.looks.append(lambda: looked.set())
     assert panel._look() is None
     assert panel.looks
     panel._root._view_count = 1
