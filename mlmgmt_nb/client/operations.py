@@ -2,30 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
 import requests
 
 from mlmgmt_nb.client.answers import decode, retry_after
 from mlmgmt_nb.client.logs import LogPart, build_log_url, read_log
+from mlmgmt_nb.client.paging import PAGE_SIZE, Pager
 from mlmgmt_nb.client.polling import Poller, Watch, Watcher
 from mlmgmt_nb.client.transport import Transport, is_loopback
-from mlmgmt_nb.contract import OPERATIONS, AsyncOperationStatus, Image, ServiceResponse
+from mlmgmt_nb.contract import OPERATIONS, AsyncOperationStatus, Image, Operation, ServiceResponse
+from mlmgmt_nb.contract.operations import Answer
 from mlmgmt_nb.errors import ApiError, ServerError
 
 __all__ = ["Operations"]
+
+_KNOWN = 1000
+
+
+class _OperationPage(msgspec.Struct, rename="camel"):
+    value: list[AsyncOperationStatus] = []
+    next_link: str | msgspec.UnsetType = msgspec.UNSET
+
+
+_LIST = Operation(
+    id="operations_list",
+    tag="Operations",
+    method="GET",
+    path="/operations",
+    summary="List operations",
+    answers={200: Answer("A page.", _OperationPage)},
+)
+"""What the API of 2017 does not have and the embedded service does."""
 
 _SLOWEST, _SLOWEST_ON_LOOPBACK = 2.0, 0.2
 
 
 class Operations:
-    """The operations of the account: `get` one, `wait` for it, `cancel` it, or go on with its `poller`."""
+    """The operations of the account: `get` one, `wait` for it, `cancel` it, `list` them, or go on with a `poller`."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
         slowest = _SLOWEST_ON_LOOPBACK if is_loopback(transport.base_url) else _SLOWEST
         self._log_urls: dict[str, str] = {}
+        self._known: deque[str] = deque(maxlen=_KNOWN)
         self.watcher = Watcher(self._fetch, slowest=slowest, clock=transport.clock)
 
     def get(self, id: str) -> AsyncOperationStatus:  # noqa: A002 - the API's word
@@ -49,6 +72,22 @@ class Operations:
         url = f"{OPERATIONS['operations_get'].url('', id=id)}/cancel"
         return decode(self._transport.send("POST", url), AsyncOperationStatus)
 
+    def list(self, *, count: int = PAGE_SIZE) -> Pager[AsyncOperationStatus]:
+        """The operations of the account, newest first.
+
+        The API of 2017 does not have this; the embedded service does. Of other servers, `known` has the ids of those
+        that this workspace has met.
+
+        Args:
+            count: most operations in one page.
+        """
+        return Pager(self._transport, _LIST, AsyncOperationStatus, {}, count)
+
+    @property
+    def known(self) -> Sequence[str]:
+        """The ids of the operations that this workspace has started or waited for, newest first."""
+        return list(reversed(self._known))
+
     def wait(self, id: str, timeout: float | None = None) -> AsyncOperationStatus:  # noqa: A002
         """Waits until the operation has ended, well or not, as `Poller.wait` does."""
         return self.poller(id).wait(timeout)
@@ -70,6 +109,8 @@ class Operations:
         return self._poller(watch, lambda status: load(_resource_id(status)))
 
     def _poller(self, watch: Watch, load: Callable[[AsyncOperationStatus], Any]) -> Poller[Any]:
+        if watch.operation_id not in self._known:
+            self._known.append(watch.operation_id)
         return Poller(watch, self.watcher, load=load, log_uri=self._log_uri, read_log=self._read_log)
 
     def _fetch(self, operation_id: str) -> tuple[AsyncOperationStatus, float | None]:

@@ -10,7 +10,7 @@ import msgspec
 from mlmgmt_nb.client.answers import decode
 from mlmgmt_nb.client.frames import to_frame
 from mlmgmt_nb.client.transport import Transport, origin
-from mlmgmt_nb.contract import OPERATIONS
+from mlmgmt_nb.contract import OPERATIONS, Operation
 from mlmgmt_nb.errors import ServerError, UsageError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Pager(Generic[T]):
 
     Args:
         transport: sends the requests.
-        operation_id: the list operation, whose 200 answer is a page type of the contract or a list.
+        operation: the list operation, or its id in the contract; its 200 answer is a page type or a list.
         item: type of the items.
         query: the filters; those that are None are left out.
         count: most items in a page, or None for an operation without pages.
@@ -45,7 +45,7 @@ class Pager(Generic[T]):
     def __init__(
         self,
         transport: Transport,
-        operation_id: str,
+        operation: Operation | str,
         item: type[T],
         query: Mapping[str, str | None],
         count: int | None = PAGE_SIZE,
@@ -53,7 +53,7 @@ class Pager(Generic[T]):
         if count is not None and count < 1:
             raise UsageError(f"count is {count}", field="count", fix="Ask for at least 1 item a page.")
         self._transport = transport
-        self._operation = OPERATIONS[operation_id]
+        self._operation = OPERATIONS[operation] if isinstance(operation, str) else operation
         self._item = item
         self._query = {**query, "count": None if count is None else str(count)}
 
@@ -92,7 +92,8 @@ class Pager(Generic[T]):
         return f"<Pager of {self._operation.path}{filters}>"
 
     def _first(self) -> Page[T]:
-        return self._decoded(self._transport.call(self._operation.id, query=self._query))
+        query = {name: value for name, value in self._query.items() if value is not None}
+        return self._decoded(self._transport.send("GET", self._operation.path, query=query))
 
     def _decoded(self, response: Any) -> Page[T]:
         answer = decode(response, self._operation.answers[200].body)

@@ -71,7 +71,7 @@ class Completer:
         return Completion(fragment, candidates)
 
     def remember(self, operation_id: str) -> None:
-        """Offers an operation from now on, before the others: the server does not list them."""
+        """Offers an operation from now on, before the others: a server of 2017 does not list them."""
         self._operations = [operation_id, *(known for known in self._operations if known != operation_id)]
 
     def _candidates(self, words: list[str], fragment: str) -> list[str]:

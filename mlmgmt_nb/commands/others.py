@@ -24,6 +24,10 @@ def _operation(session: Session, arguments: Any) -> Any:
     return session.workspace.operations.get(arguments.operation_id)
 
 
+def _operations(session: Session, _: Any) -> Any:
+    return session.workspace.operations.list()
+
+
 def _watch(session: Session, arguments: Any) -> Any:
     session.workspace.operations.get(arguments.operation_id)  # an unknown id is told at once
     return session.workspace.operations.poller(arguments.operation_id)
@@ -63,6 +67,14 @@ COMMANDS = (
         _deployment,
         (Flag("-i --deployment-id", "id of the deployment", required=True, completes="deployment"),),
         ("deployments_get",),
+    ),
+    Command(
+        ("operation", "list"),
+        "List the operations of the account, newest first",
+        "mlmgmt operation list",
+        _operations,
+        (),
+        ("operations_get",),
     ),
     Command(
         ("operation", "show"),

@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,7 @@ class Supervisor:
         self._crashes: dict[str, r.Crashes] = {}
         self._scales: dict[str, ScaleState] = {}
         self._logs: dict[str, Log] = {}
+        self._told: dict[str, tuple[str, int]] = {}
         # Replicas are children of this thread: the kernel ends them when it ends (and with it the process).
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
 
@@ -114,7 +115,9 @@ class Supervisor:
             self._begin(row)
             self._autoscale(row, moment)
         desired = [self._desired(row) for row in rows.values()]
-        actions = r.step(desired, self.compute.replicas(), self._crashes, moment)
+        replicas = self.compute.replicas()
+        self._tell_rollouts(desired, replicas)
+        actions = r.step(desired, replicas, self._crashes, moment)
         for action in actions:
             self._act(action, rows.get(action.service_id))
         self._report(rows, moment)
@@ -211,6 +214,21 @@ class Supervisor:
                 .where(operations.c.resource_id == row.id, operations.c.end_time.is_(None))
                 .values(state="Running")
             )
+
+    def _tell_rollouts(self, desired: Sequence[r.Desired], replicas: Sequence[r.Replica]) -> None:
+        """Says in a service's log how many replicas of what is rolled out are ready, each time that this changes."""
+        for service in desired:
+            if service.target is None or not service.target_replicas:
+                self._told.pop(service.service_id, None)
+                continue
+            ready = sum(
+                replica.deployment_id == service.target and replica.state is r.ReplicaState.READY
+                for replica in replicas
+            )
+            told = (service.target, ready)
+            if self._told.get(service.service_id) != told:
+                self._told[service.service_id] = told
+                self._log(service.service_id).line(f"[mlmgmt] replicas ready {ready}/{service.target_replicas}")
 
     # --- acting --------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
-__all__ = ["FEED", "Feed", "Tick"]
+__all__ = ["DRAWING", "FEED", "Feed", "Tick"]
 
 Tick = Callable[[], float | None]
 """Brings a panel up to date. Gives the seconds until it is due again, or None when it will not change any more."""
@@ -20,10 +20,12 @@ class Feed:
 
     Args:
         clock: seconds, monotonic.
+        name: of the thread.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, name: str = "mlmgmt-panels") -> None:
         self._clock = clock
+        self._name = name
         self._changed = threading.Condition()
         self._due: dict[Tick, float] = {}
         self._thread: threading.Thread | None = None
@@ -34,7 +36,7 @@ class Feed:
             self._due[tick] = self._clock()
             self._changed.notify_all()
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="mlmgmt-panels", daemon=True)
+                self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
                 self._thread.start()
 
     def _run(self) -> None:
@@ -69,4 +71,7 @@ _BUSY = float("inf")
 """When a panel is due that is being ticked; `follow` meanwhile puts a time in its place."""
 
 FEED = Feed()
-"""The feed of this session."""
+"""The feed of this session: it asks servers."""
+
+DRAWING = Feed(name="mlmgmt-drawing")
+"""Draws what is known; it waits for no server."""

@@ -18,10 +18,14 @@ class Live:
 
     def __init__(self) -> None:
         self._handle: Any = DisplayHandle()  # type: ignore[no-untyped-call]
+        self._shown: dict[str, str] = {}
         self.is_displayed = False
 
     def show(self, shown: dict[str, str]) -> None:
-        """Displays it, the first time; then changes it."""
+        """Displays it, the first time; then changes it, if it is another."""
+        if shown == self._shown:
+            return
+        self._shown = shown
         if self.is_displayed:
             self._handle.update(shown, raw=True)
         else:

@@ -2,154 +2,24 @@
 
 from __future__ import annotations
 
-import html
-import re
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
 from typing import Any
 
 from mlmgmt_nb.client import Poller
-from mlmgmt_nb.contract import ErrorResponse
-from mlmgmt_nb.errors import MlmgmtError, OperationTimeout
-from mlmgmt_nb.notebook.display import badge, bundle
+from mlmgmt_nb.errors import OperationTimeout
+from mlmgmt_nb.notebook.display import bundle
 from mlmgmt_nb.notebook.panels.feed import FEED, Feed
 from mlmgmt_nb.notebook.panels.live import Live
+from mlmgmt_nb.notebook.panels.markup import CSS
+from mlmgmt_nb.notebook.panels.operation_state import Progress
 
-__all__ = ["OperationPanel", "Progress"]
+__all__ = ["OperationPanel"]
 
 _QUIET_SECONDS = 0.3
 """What takes no longer needs no panel."""
 _TICK_SECONDS = 0.25
 _LAST_PICTURE_SECONDS = 5.0
-_SHOWN_LINES, _KEPT_LINES = 6, 60
-_STEP = re.compile(r"\[(\d+)/(\d+)\] (.*)")
-_ROLLOUT_ENDS = ("[mlmgmt] deployed", "[mlmgmt] the deployment failed", "[mlmgmt] the deployment was cancelled")
-_OPEN = frozenset({"NotStarted", "Running"})
-
-
-class Progress:
-    """What is known of an operation, without any display.
-
-    Args:
-        poller: the operation.
-        clock: seconds, monotonic.
-
-    Attributes:
-        lines: the end of its log.
-        step: the step that its log came to: its number, how many there are, what it does. None where it tells none.
-        note: what a user should know besides.
-        trouble: why its log cannot be read, if so.
-    """
-
-    def __init__(self, poller: Poller[Any], clock: Callable[[], float] = time.monotonic) -> None:
-        self._poller = poller
-        self._clock = clock
-        self._started = clock()
-        self._ended: float | None = None
-        self._offset: int | None = None
-        self.lines: deque[str] = deque(maxlen=_KEPT_LINES)
-        self.step: tuple[int, int, str] | None = None
-        self.note = ""
-        self.trouble = ""
-
-    @property
-    def state(self) -> str:
-        """The state that was seen last."""
-        return self._poller.status()
-
-    @property
-    def is_open(self) -> bool:
-        return self.state in _OPEN
-
-    @property
-    def what(self) -> str:
-        """`image`, `service` or `operation`."""
-        operation = self._poller.operation
-        return ((operation.operation_type if operation else None) or "operation").lower()
-
-    @property
-    def seconds(self) -> float:
-        """How long it has been watched; since it ended, how long that was."""
-        return (self._clock() if self._ended is None else self._ended) - self._started
-
-    @property
-    def error(self) -> ErrorResponse | None:
-        return self._poller.operation.error if self._poller.operation else None
-
-    def look(self) -> None:
-        """Reads what is new in the log."""
-        if not self.is_open and self._ended is None:
-            self._ended = self._clock()
-        try:
-            part = self._poller.log(tail=_KEPT_LINES) if self._offset is None else self._poller.log(offset=self._offset)
-        except MlmgmtError as error:
-            self.trouble = f"its log cannot be read: {str(error).splitlines()[0]}"
-            return
-        self.trouble = ""
-        lines = part.text.splitlines()
-        if self._offset is None:
-            lines = _of_last_rollout(lines)
-        self._offset = part.next_offset
-        for line in lines:
-            self.lines.append(line)
-            if found := _STEP.match(line):
-                self.step = (int(found[1]), int(found[2]), found[3])
-
-    def stage(self) -> str:
-        """`step 3 of 4: requirements`, or nothing."""
-        return "step {} of {}: {}".format(*self.step) if self.step and self.is_open else ""
-
-    def text(self) -> str:
-        """For where there is no HTML."""
-        parts = [f"{self.what} {self.state}, {int(self.seconds)} s", self.stage()]
-        head = ", ".join(filter(None, parts)) + (f" ({self.note})" if self.note else "")
-        return "\n".join([head, *self._reasons()])
-
-    def html(self) -> str:
-        """For a notebook. Whatever comes from the server is escaped."""
-        facts = [f"{self.what}, {int(self.seconds)} s", self.stage(), self.note, self.trouble]
-        shown = html.escape(" \N{MIDDLE DOT} ".join(filter(None, facts)))
-        head = f'<div role="status">{badge(self.state)} {shown}</div>'
-        if self.is_open:
-            return f"<div>{head}{self._bar()}{_lines(list(self.lines)[-_SHOWN_LINES:])}</div>"
-        reasons = "".join(f'<div role="alert">{html.escape(reason)}</div>' for reason in self._reasons())
-        log = f"<details><summary>log</summary>{_lines(list(self.lines))}</details>" if self.lines else ""
-        return f"<div>{head}{reasons}{log}</div>"
-
-    def _reasons(self) -> list[str]:
-        error = self.error
-        if error is None:
-            return []
-        details = [detail.message for detail in error.details or () if detail.code != "Log"]
-        return [reason for reason in (error.message, *details) if reason]
-
-    def _bar(self) -> str:
-        """How far it is; ipywidgets' own bar has no role and no text."""
-        label, part = self.stage() or "under way", 0.0
-        now = ""
-        if self.step:
-            part = (self.step[0] - 0.5) / self.step[1]
-            now = f' aria-valuemin="0" aria-valuemax="100" aria-valuenow="{part:.0%}"'.replace("%", "")
-        return (
-            f'<div role="progressbar" aria-label="{html.escape(label)}"{now}'
-            ' style="height:4px;max-width:40em;margin:4px 0;background:rgba(128,128,128,.3)">'
-            f'<div style="width:{part:.0%};height:100%;background:#0969da"></div></div>'
-        )
-
-
-def _of_last_rollout(lines: list[str]) -> list[str]:
-    """The lines of a service's log since its last rollout but one has ended: a log begins with the service's first."""
-    ends = [place for place, line in enumerate(lines[:-1]) if line.startswith(_ROLLOUT_ENDS)]
-    return lines[ends[-1] + 1 :] if ends else lines
-
-
-def _lines(lines: list[str]) -> str:
-    if not lines:
-        return ""
-    style = "max-height:24em;overflow:auto;margin:4px 0;opacity:.8"
-    return f'<pre style="{style}">{html.escape(chr(10).join(lines))}</pre>'
 
 
 class OperationPanel:
@@ -235,7 +105,8 @@ class OperationPanel:
         return _TICK_SECONDS
 
     def _draw(self) -> None:
-        self._live.show(bundle(self.progress.text(), self.progress.html()))
+        markup = f'<div class="mlmgmt"><style>{CSS}</style>{self.progress.html()}</div>'
+        self._live.show(bundle(self.progress.text(), markup))
 
     def _ipython_display_(self) -> None:
         self.show()

@@ -46,12 +46,13 @@ HANDLERS: Mapping[str, Handler] = {
 EXTENSIONS: Mapping[tuple[str, ...], Mapping[str, Handler]] = {
     ("swagger.json",): {"GET": description.swagger},
     ("images", "{id}", "buildLog"): {"GET": images.build_log},
+    ("operations",): {"GET": operations.list_},
     ("operations", "{id}", "cancel"): {"POST": operations.cancel},
     ("services", "{id}", "logs"): {"GET": services.logs},
     ("services", "{id}", "metrics"): {"GET": services.metrics},
     ("services", "{id}", "data"): {"GET": collected.read},
     ("artifacts", "*"): {"GET": artifacts.download, "HEAD": artifacts.head, "PATCH": artifacts.append},
 }
-"""What the API page does not have: its own description, logs, metrics, cancelling, collected data, and the store for
-uploads.
+"""What the API page does not have: its own description, logs, metrics, the list of operations and their cancelling,
+collected data, and the store for uploads.
 """

@@ -9,15 +9,17 @@ import msgspec
 from sqlalchemy import Connection, Row, insert, select
 
 from mlmgmt_nb.contract import AsyncOperationStatus, ErrorDetail, ErrorResponse
+from mlmgmt_nb.contract.limits import Count
 from mlmgmt_nb.service import schema
 from mlmgmt_nb.service.app import Call
 from mlmgmt_nb.service.clock import now
 from mlmgmt_nb.service.http import Reply
 from mlmgmt_nb.service.outcomes import image_ended, rollout_failed
-from mlmgmt_nb.service.problems import conflict
+from mlmgmt_nb.service.pages import Page, page
+from mlmgmt_nb.service.problems import conflict, invalid
 from mlmgmt_nb.service.resources.lookup import row_of
 
-__all__ = ["accepted", "begin", "cancel", "get"]
+__all__ = ["accepted", "begin", "cancel", "get", "list_"]
 
 _LOGS = {"Image": "images/{id}/buildLog", "Service": "services/{id}/logs"}
 _COLLECTIONS = {"Image": "images", "Service": "services"}
@@ -48,6 +50,21 @@ def accepted(call: Call, operation_id: str) -> Reply:
 def get(call: Call) -> Reply:
     with call.backend.store.reading() as db:
         return Reply(200, _status(row_of(db, call, schema.operations), call.base_url))
+
+
+def list_(call: Call) -> Reply:
+    """The operations of the account, newest first; the API page has no list of them."""
+    given: dict[str, str] = {name: call.query[name] for name in ("count", "$skipToken") if name in call.query}
+    if "count" in given:
+        try:
+            msgspec.convert(given["count"], Count)
+        except msgspec.ValidationError as error:
+            raise invalid(error, "count") from None
+    table = schema.operations
+    query = select(table).where(table.c.account == call.account)
+    with call.backend.store.reading() as db:
+        rows, next_link = page(db, query, table, given, f"{call.base_url}/operations")
+    return Reply(200, Page([_status(row, call.base_url) for row in rows], next_link))
 
 
 def cancel(call: Call) -> Reply:

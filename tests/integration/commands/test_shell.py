@@ -103,6 +103,7 @@ def test_step_by_step(shell: Shell) -> None:
     assert service["state"] == "Succeeded"
     assert shell("operation", "show", "-i", operation, "--query", "state", "-o", "tsv").out == "Succeeded\n"
 
+    assert operation in shell("operation", "list", "--query", "[].id", "-o", "tsv").out.split()
     too_late = shell("operation", "cancel", operation)
     assert too_late.code == 1
     assert "has ended already: Succeeded" in too_late.err

@@ -67,7 +67,8 @@ class TestModels:
 
     @pytest.mark.parametrize("count", ["0", "-1", "x", "1.5", "", "1\n", "٣"])
     def test_a_count_that_is_none_is_refused(self, api: Any, count: str) -> None:
-        assert "count" in error_of(api.request("GET", "/models", params={"count": count}), 400)["message"]
+        for collection in ("/models", "/operations"):
+            assert "count" in error_of(api.request("GET", collection, params={"count": count}), 400)["message"]
 
     def test_a_count_beyond_all_bounds_is_a_large_page(self, api: Any, name: str) -> None:
         api.model(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any, Literal
 
 import pytest
@@ -9,9 +10,9 @@ import pytest
 from mlmgmt_nb.client import Poller
 from mlmgmt_nb.client.logs import LogPart
 from mlmgmt_nb.client.polling import Watch, Watcher
-from mlmgmt_nb.contract import AsyncOperationStatus, ErrorDetail, ErrorResponse
+from mlmgmt_nb.contract import AsyncOperationStatus, ComputeResource, ErrorDetail, ErrorResponse, Image, ServiceResponse
 from mlmgmt_nb.errors import NotFoundError
-from mlmgmt_nb.notebook.panels.operation import Progress
+from mlmgmt_nb.notebook.panels.operation_state import Progress
 
 FAILED = ErrorResponse(
     code="BuildFailed",
@@ -28,11 +29,17 @@ class Server:
         self.log = ""
         self.time = 0.0
         self.missing = False
+        self.resource: Any = Image(name="<iris>", version=3, image_location="/images/1")
 
     def read(self, _: AsyncOperationStatus, offset: int, tail: int | None) -> LogPart:
         if self.missing:
             raise NotFoundError("no log here", status_code=404)
         return LogPart(self.log[offset:], len(self.log))
+
+    def load(self, _: AsyncOperationStatus) -> Any:
+        if self.missing:
+            raise NotFoundError("gone", status_code=404)
+        return self.resource
 
     def progress(self) -> Progress:
         watch = Watch("op")
@@ -41,15 +48,18 @@ class Server:
         poller: Poller[Any] = Poller(
             watch,
             Watcher(lambda _: (self.status, None), slowest=3600.0),
-            load=nobody,
+            load=self.load,
             log_uri=nobody,
             read_log=self.read,
         )
         self.watch = watch
         return Progress(poller, clock=lambda: self.time)
 
-    def ends(self, state: Any, error: ErrorResponse | None = None) -> None:
-        self.status = AsyncOperationStatus(id="op", operation_type=self.status.operation_type, state=state, error=error)
+    def ends(self, state: Any, error: ErrorResponse | None = None, **times: Any) -> None:
+        kind, location = self.status.operation_type, "http://server/made/1"
+        self.status = AsyncOperationStatus(
+            id="op", operation_type=kind, state=state, error=error, resource_location=location, **times
+        )
         self.watch.seen(self.status)
 
 
@@ -70,8 +80,10 @@ def test_stages_of_a_build() -> None:
     server.ends("Succeeded")
     progress.look()
     server.time = 60.0
-    assert progress.text() == "image Succeeded, 2 s"
+    assert progress.text() == "image Succeeded, 2 s\nimage <iris> version 3: /images/1"
     assert "progressbar" not in progress.html()
+    made = '<a href="http://server/made/1" target="_blank" rel="noopener">image &lt;iris&gt; version 3</a>'
+    assert f"{made} \N{MIDDLE DOT} /images/1" in progress.html()
     assert "<summary>log</summary>" in progress.html()
 
 
@@ -82,8 +94,9 @@ def test_a_failure_has_its_reasons_and_its_log() -> None:
     server.ends("Failed", FAILED)
     progress.look()
     assert progress.text() == "image Failed, 0 s\n<script>alert(1)</script>\n$.assets[0]: gone"
-    assert '<div role="alert">&lt;script&gt;alert(1)&lt;/script&gt;</div>' in progress.html()
-    assert "Traceback" in progress.html()
+    assert "<b>&lt;script&gt;alert(1)&lt;/script&gt;</b><br>$.assets[0]: gone</div>" in progress.html()
+    assert 'role="alert"' in progress.html()
+    assert "<summary>driver's traceback</summary>" in progress.html()
     assert "http://log" not in progress.html()
 
 
@@ -125,5 +138,72 @@ def test_many_lines_are_bounded() -> None:
     progress = server.progress()
     server.log = "".join(f"line {n}\n" for n in range(100_000))
     progress.look()
-    assert len(progress.lines) == 60
+    assert len(progress.lines) == 500
     assert progress.html().count("line ") == 6
+    server.ends("Failed", FAILED)
+    progress.look()
+    assert progress.html().count("line ") == 60
+
+
+def test_stages_of_a_service() -> None:
+    server = Server("Service")
+    progress = server.progress()
+    server.log = "[mlmgmt] replicas ready 0/3\nloads\n"
+    progress.look()
+    assert progress.text() == "service Running, 0 s, replicas ready 0/3"
+    assert 'aria-label="replicas ready 0/3" aria-valuemin="0" aria-valuemax="100" aria-valuenow="0"' in progress.html()
+    server.log += "[mlmgmt] replicas ready 2/3\n"
+    progress.look()
+    assert progress.stage() == "replicas ready 2/3"
+    assert 'aria-valuenow="67"' in progress.html()
+    server.resource = ServiceResponse(compute_resource=ComputeResource(), name="iris", scoring_uri="http://here/score")
+    server.ends("Succeeded")
+    progress.look()
+    assert progress.text() == "service Succeeded, 0 s\nservice iris: http://here/score"
+    assert '<a href="http://here/score" target="_blank" rel="noopener">http://here/score</a>' in progress.html()
+
+
+def test_what_was_made_and_is_gone_again_is_no_trouble() -> None:
+    server = Server("Service")
+    progress = server.progress()
+    server.missing = True
+    server.ends("Succeeded")
+    progress.look()
+    assert progress.text() == "service Succeeded, 0 s"
+
+
+CHAINED = """\
+[mlmgmt] replica 1 starts
+Traceback (most recent call last):
+ValueError: of another time
+[mlmgmt] replica 2 starts
+Traceback (most recent call last):
+KeyError: 'first'
+
+The above exception was the direct cause of the following exception:
+
+Traceback (most recent call last):
+ValueError: second
+[mlmgmt] replica 2 ended
+"""
+
+
+def test_the_traceback_is_the_last_one_with_its_causes() -> None:
+    server = Server("Service")
+    progress = server.progress()
+    server.log = CHAINED
+    progress.look()
+    assert progress.traceback() == []  # it goes on
+    server.ends("Failed", FAILED)
+    assert progress.traceback() == CHAINED.splitlines()[4:-1]
+
+
+def test_time_is_that_of_the_operation_where_the_server_tells_it() -> None:
+    server = Server("Image")
+    began = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=90)
+    server.status = AsyncOperationStatus(id="op", operation_type="Image", state="Running", created_time=began)
+    progress = server.progress()
+    progress.look()
+    assert 90 <= progress.seconds < 150
+    server.ends("Succeeded", created_time=began, end_time=began + dt.timedelta(seconds=42))
+    assert progress.seconds == 42

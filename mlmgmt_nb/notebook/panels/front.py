@@ -1,0 +1,46 @@
+"""Front ends of our own, where ipywidgets has none: a module in JavaScript and its style, from the folder `assets`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+__all__ = ["front"]
+
+_ASSETS = Path(__file__).parent / "assets"
+
+
+def front(name: str, shown: dict[str, Any], on_message: Callable[[dict[str, Any]], None]) -> Any:
+    """Makes a widget whose front end is `assets/NAME.js` (and `assets/NAME.css`).
+
+    The front end draws `model.get("shown")` and tells what the user does by `model.send({...})`, which comes to
+    `on_message`. `shown` lands in the saved notebook. Secrets go by `widget.send({...})` to
+    `model.on("msg:custom", ...)`, which is kept nowhere.
+
+    Args:
+        name: of the files.
+        shown: what JSON can tell; set `widget.shown` to a new value to have it drawn again.
+        on_message: must be short, as all callbacks of widgets.
+    """
+    widget = _kind(name)(shown=shown)
+    widget.on_msg(lambda _, content, __: on_message(content))
+    return widget
+
+
+@cache
+def _kind(name: str) -> Any:
+    import anywidget
+    import traitlets
+
+    style = _ASSETS / f"{name}.css"
+    members = {
+        "_esm": (_ASSETS / f"{name}.js").read_text(encoding="utf-8"),
+        "_css": style.read_text(encoding="utf-8") if style.exists() else "",
+        "shown": traitlets.Dict().tag(sync=True),
+        "_repr_mimebundle_": lambda _, **__: None,  # the default names what it shows
+        "__repr__": lambda _: f"<{name}>",
+        "__module__": __name__,
+    }
+    return type(name.title(), (anywidget.AnyWidget,), members)

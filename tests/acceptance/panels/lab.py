@@ -1,0 +1,318 @@
+"""A real JupyterLab in a real browser, for tests of panels."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+import requests
+from playwright.sync_api import Browser, Locator, Page
+
+from tests.acceptance.panels.kernels import VERSIONS, install_kernels
+from tests.conftest import eventually
+
+__all__ = ["CHROMIUM_ARGUMENTS", "DEADLINE", "Lab", "Notebook", "Server", "Voila"]
+
+DEADLINE = 60.0
+CHROMIUM_ARGUMENTS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+TOKEN = "the-token-of-the-lab"
+_QUIET = {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}
+_READY = """async () => {
+    const lab = window.jupyterapp;
+    if (!lab) return false;
+    await lab.restored;
+    const panel = lab.shell.currentWidget;
+    if (!panel?.context) return false;
+    await panel.context.ready;
+    await panel.sessionContext.ready;
+    const kernel = panel.sessionContext.session?.kernel;
+    if (!kernel) return false;
+    await kernel.info;
+    return kernel.status === 'idle';
+}"""
+
+
+class Server:
+    """A web server as a process of its own, in folders of its own.
+
+    Args:
+        folder: for its files; `work` in it is where notebooks are.
+        arguments: after `python -m`; `{port}` in them is where it listens.
+        alive: a path that answers 200 once it is up.
+        environment: what its process has besides.
+    """
+
+    def __init__(self, folder: Path, arguments: Sequence[str], alive: str, environment: dict[str, str]) -> None:
+        self.work = folder / "work"
+        self.work.mkdir(exist_ok=True)
+        self._log = folder / "server.log"
+        self._port_file = folder / "port"
+        self.url = f"http://127.0.0.1:{_free_port()}"
+        port = self.url.rpartition(":")[2]
+        with self._log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", *(argument.format(port=port) for argument in arguments)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=self.work,
+                env=environment,
+                start_new_session=True,
+            )
+        eventually(lambda: self._answers(alive), DEADLINE, f"the start of {arguments[0]}")
+
+    def _answers(self, path: str) -> bool:
+        assert self.process.poll() is None, self._log.read_text()
+        try:
+            return requests.get(self.url + path, timeout=5).status_code == 200
+        except requests.ConnectionError:
+            return False
+
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def stop(self) -> None:
+        """Stops it and its kernels."""
+        children = psutil.Process(self.process.pid).children(recursive=True)
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(15)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(15)
+        for child in children:
+            if child.is_running():
+                child.kill()
+        psutil.wait_procs(children, timeout=15)
+
+
+class Lab:
+    """A JupyterLab server with a kernel of each version.
+
+    Args:
+        folder: for its files.
+        environment: what kernels have besides, such as `MLMGMT_HOME`.
+    """
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        self.environment = jupyter_environment(folder, environment)
+        settings = folder / "settings" / "@jupyterlab" / "apputils-extension"
+        settings.mkdir(parents=True)
+        (settings / "notification.jupyterlab-settings").write_text(json.dumps(_QUIET))
+        arguments = [
+            *("jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", "--port={port}"),
+            *("--ServerApp.port_retries=0", f"--IdentityProvider.token={TOKEN}", "--LabApp.expose_app_in_browser=True"),
+            *("--ServerApp.root_dir=.", "--LabApp.news_url=None", "--ServerApp.terminals_enabled=False"),
+            *(f"--LabApp.user_settings_dir={folder / 'settings'}", f"--LabApp.workspaces_dir={folder / 'workspaces'}"),
+        ]
+        self.server = Server(folder, arguments, f"/api?token={TOKEN}", self.environment)
+        self.work = self.server.work
+
+    def write(self, name: str, cells: Sequence[str], kernel: str = f"ipykernel-{VERSIONS[-1]}") -> Path:
+        """Writes a notebook; each test gives it a name of its own, since a name that was open keeps its kernel."""
+        path = self.work / f"{name}.ipynb"
+        blank: dict[str, Any] = {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": []}
+        notebook = {
+            "nbformat": 4,
+            "nbformat_minor": 5,
+            "metadata": {"kernelspec": {"name": kernel, "display_name": kernel, "language": "python"}},
+            "cells": [{**blank, "id": f"cell-{place}", "source": cell} for place, cell in enumerate(cells)],
+        }
+        path.write_text(json.dumps(notebook))
+        return path
+
+    def open(self, browser: Browser, path: Path, *, kernel: bool = True, theme: str = "light") -> Notebook:
+        """Opens a notebook in a browser's page of its own.
+
+        Args:
+            browser: the browser.
+            path: of the notebook.
+            kernel: whether to wait for its kernel; else it is opened without one.
+            theme: `light` or `dark`.
+        """
+        page = browser.new_context(viewport={"width": 1100, "height": 900}).new_page()
+        notebook = Notebook(self, page, path)
+        notebook.open(kernel=kernel)
+        if theme == "dark":
+            page.evaluate("window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
+            page.wait_for_selector("body[data-jp-theme-light='false']")
+        return notebook
+
+    def stop(self) -> None:
+        self.server.stop()
+
+
+class Notebook:
+    """A notebook in JupyterLab. `page` is Playwright's."""
+
+    def __init__(self, lab: Lab, page: Page, path: Path) -> None:
+        self.lab, self.page, self.path = lab, page, path
+        self.errors: list[str] = []
+        page.set_default_timeout(DEADLINE * 1000)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+
+    def open(self, *, kernel: bool = True) -> None:
+        """Loads the page anew. Without `kernel` the notebook's kernel is ended, and it is opened with none."""
+        address = f"{self.lab.server.url}/lab/tree/{self.path.name}?reset&token={TOKEN}"
+        if kernel:
+            self.page.goto(address)
+            self.wait_until_idle()
+            return
+        self.end_kernel()
+        self.page.goto(address.replace(f"/tree/{self.path.name}", ""))
+        self.page.wait_for_function("async () => { await window.jupyterapp?.restored; return !!window.jupyterapp }")
+        self.page.evaluate(_OPEN_WITHOUT_KERNEL, self.path.name)
+
+    def wait_until_idle(self) -> None:
+        """Waits until the kernel has done all it was asked for."""
+        deadline = time.monotonic() + DEADLINE
+        while not self.page.evaluate(_READY):
+            assert time.monotonic() < deadline, self.page.inner_text("body")[-2000:]
+            self.page.wait_for_timeout(50)
+
+    def run(self, number: int, *, wait: bool = True) -> None:
+        """Runs a cell (they count from 0); waits until it has ended unless told not to."""
+        self.page.evaluate(
+            "number => { const panel = window.jupyterapp.shell.currentWidget; panel.content.activeCellIndex = number;"
+            " window.jupyterapp.commands.execute('notebook:run-cell') }",
+            number,
+        )
+        if wait:
+            self.wait_for_end(number)
+
+    def run_all(self) -> None:
+        """Runs each cell after the other."""
+        for number in range(self.page.evaluate("window.jupyterapp.shell.currentWidget.content.widgets.length")):
+            self.run(number)
+
+    def is_running(self, number: int) -> bool:
+        return self.page.evaluate(_PROMPT, number) in ("*", "")
+
+    def wait_for_end(self, number: int) -> None:
+        """Waits until a cell that was run has ended."""
+        self.page.wait_for_function(f"number => !['*', ''].includes(({_PROMPT})(number))", arg=number)
+        self.wait_until_idle()
+
+    def outputs(self, number: int) -> Locator:
+        """The outputs of a cell."""
+        return self.page.locator(".jp-Notebook .jp-Cell").nth(number).locator(".jp-Cell-outputArea")
+
+    def seen(self, number: int) -> str:
+        """The text of a cell's outputs that one sees; what is hidden is left out."""
+        return self.outputs(number).inner_text()
+
+    def wait_to_see(self, number: int, text: str) -> str:
+        """Waits until a cell's outputs show a text."""
+        return eventually(lambda: _if(text, self.seen(number), self.page), DEADLINE, f"{text!r} in cell {number}")
+
+    def interrupt(self) -> None:
+        self.page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.interrupt()")
+
+    def restart_kernel(self) -> None:
+        """Restarts the kernel; the page stays."""
+        self.page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
+        self.wait_until_idle()
+
+    def end_kernel(self) -> None:
+        """Ends the kernel, as who leaves for the day."""
+        sessions = requests.get(f"{self.lab.server.url}/api/sessions", params={"token": TOKEN}, timeout=30).json()
+        for session in sessions:
+            if session["path"] == self.path.name:
+                url = f"{self.lab.server.url}/api/sessions/{session['id']}"
+                requests.delete(url, params={"token": TOKEN}, timeout=30).raise_for_status()
+
+    def save(self, *, widgets: bool = False) -> Any:
+        """Saves the notebook, with the state of its widgets if asked for, and gives it as JSON."""
+        self._keep_widget_state(widgets)
+        self.page.evaluate("window.jupyterapp.shell.currentWidget.context.save()")
+        self._keep_widget_state(False)
+        return json.loads(self.path.read_text())
+
+    def _keep_widget_state(self, keep: bool) -> None:
+        """Sets what the menu has as `Save Widget State Automatically`."""
+        is_kept = f"keep => window.jupyterapp.commands.isToggled({_SAVE_STATE}) === keep"
+        if not self.page.evaluate(is_kept, keep):
+            self.page.evaluate(f"window.jupyterapp.commands.execute({_SAVE_STATE})")
+            self.page.wait_for_function(is_kept, arg=keep)
+
+    def screenshot(self, name: str, number: int | None = None) -> Path:
+        """Takes a picture of the page, or of one cell's outputs. `MLMGMT_SCREENSHOTS` names the folder."""
+        folder = Path(os.environ.get("MLMGMT_SCREENSHOTS") or self.lab.work.parent / "screenshots")
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{name}.png"
+        if number is None:
+            self.page.screenshot(path=path)
+        else:
+            self.outputs(number).screenshot(path=path)
+        return path
+
+    def close(self) -> None:
+        """Ends the kernel and closes the page."""
+        self.end_kernel()
+        self.page.context.close()
+
+
+class Voila:
+    """Voila, in the folders of a JupyterLab: it runs notebooks and shows their outputs as a page."""
+
+    def __init__(self, lab: Lab) -> None:
+        arguments = ("voila", "--no-browser", "--Voila.ip=127.0.0.1", "--port={port}", "--Voila.tornado_settings={{}}")
+        folder = lab.work.parent / "voila"
+        folder.mkdir()
+        self.server = Server(folder, (*arguments, str(lab.work)), "/", lab.environment)
+
+    def open(self, browser: Browser, path: Path) -> Page:
+        """The page of a notebook, once it has been run."""
+        page = browser.new_context(viewport={"width": 1100, "height": 900}).new_page()
+        page.set_default_timeout(DEADLINE * 1000)
+        page.goto(f"{self.server.url}/voila/render/{path.name}")
+        return page
+
+    def stop(self) -> None:
+        self.server.stop()
+
+
+_OPEN_WITHOUT_KERNEL = """async path => {
+    const kernel = {shouldStart: false, autoStartDefault: false};
+    const panel = await window.jupyterapp.commands.execute('docmanager:open', {path, factory: 'Notebook', kernel});
+    await panel.context.ready;
+}"""
+_SAVE_STATE = "'@jupyter-widgets/jupyterlab-manager:saveWidgetState'"
+_PROMPT = "number => window.jupyterapp.shell.currentWidget.content.widgets[number].prompt"
+
+
+def jupyter_environment(folder: Path, environment: dict[str, str]) -> dict[str, str]:
+    """An environment in which Jupyter keeps to a folder and has the kernels of the tests."""
+    install_kernels(folder / "kernels")
+    folders = {
+        name: str(folder / name.lower())
+        for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR")
+    }
+    return {**os.environ, **folders, "JUPYTER_PATH": str(folder / "kernels"), **environment}
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+        return port
+
+
+def _if(text: str, seen: str, page: Page) -> str | None:
+    if re.sub(r"\s+", " ", text) in re.sub(r"\s+", " ", seen):
+        return seen
+    page.wait_for_timeout(30)
+    return None
