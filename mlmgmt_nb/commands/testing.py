@@ -18,7 +18,10 @@ def _test(session: Session, arguments: Any) -> Any:
     junit = Path(arguments.junit).expanduser() if arguments.junit else None
     if junit is not None and not junit.parent.is_dir():
         raise UsageError(f"--junit: there is no folder {junit.parent}", field="junit", fix="Make it, or give another.")
-    options = {name: getattr(arguments, name) for name in ("requests", "concurrency", "duration", "rate", "tolerance")}
+    options = {
+        name: getattr(arguments, name)
+        for name in ("requests", "concurrency", "duration", "rate", "tolerance", "processes")
+    }
     report = session.workspace.services.test(
         arguments.service,
         _cases(session, arguments),
@@ -90,6 +93,7 @@ COMMANDS = (
             Flag("--concurrency", "how many at the same time", "integer", metavar="N"),
             Flag("--duration", "seconds after which no more are sent", "number", metavar="SECONDS"),
             Flag("--rate", "requests due in a second; as many as are answered without", "number", metavar="N"),
+            Flag("--processes", "how many processes send them; by the concurrency without", "integer", metavar="N"),
             Flag("--tolerance", "numbers that differ by no more are the same", "number", metavar="T"),
             Flag("--junit", "file to write JUnit XML to", completes="path", metavar="FILE"),
             Flag("--assert-ok", "fail when an answer is wrong or missing", "switch"),
