@@ -21,6 +21,7 @@ _SHOWN_FAILURES = 50
 _LONGEST = 120
 _TILE = "flex:0 0 auto;min-width:5.5em;padding:4px 10px 4px 0"
 _COLORS = {"passed": "#1a7f37", "failed": "#c62828", "errored": "#9a6700"}
+_GRID = "display:grid;grid-template-columns:repeat(auto-fit,minmax(280px,1fr));gap:8px 20px;margin:6px 0"
 _ROW = "display:flex;flex-wrap:wrap;gap:4px 16px;margin:6px 0"
 
 
@@ -107,7 +108,7 @@ def charts(tally: Tally) -> str:
     ]
     if any(one.wrong for one in slices):
         parts.append(chart("Not right", "per second", [Series("", [one.wrong / width for one in slices])], span))
-    return f'<div style="{_ROW}">{"".join(parts)}</div>'
+    return f'<div style="{_GRID}">{"".join(parts)}</div>'
 
 
 def _histogram(bars: Sequence[tuple[float, float, int]]) -> str:
@@ -134,29 +135,30 @@ def _histogram(bars: Sequence[tuple[float, float, int]]) -> str:
 
 
 def failures(tally: Tally) -> str:
-    """The first requests whose answer was wrong or missing, as a table; nothing when there is none."""
-    found = tally.failures(_SHOWN_FAILURES)
+    """What is not right, as a table with a row for each different outcome; nothing when all is right."""
+    found = tally.wrong(_SHOWN_FAILURES)
     if not found:
         return ""
-    wrong = tally.numbers.failed + tally.numbers.errored
+    count = tally.numbers.failed + tally.numbers.errored
     head = "".join(
         f'<th scope="col" style="text-align:left">{title}</th>'
-        for title in ("case", "state", "expected", "answer", "why", "ms", "request")
+        for title in ("case", "state", "times", "expected", "answer", "why", "ms", "first request")
     )
-    rows = "".join(_failure(result) for result in found)
-    shown = f" (the first {len(found)})" if wrong > len(found) else ""
+    rows = "".join(_failure(*one) for one in found)
+    more = f" (the first {len(found)} different ones)" if sum(times for _, times in found) < count else ""
     return (
-        f'<div style="margin-top:6px"><b>{wrong:,} not right</b>{shown}</div>'
+        f'<div style="margin-top:6px"><b>{count:,} not right</b>{more}</div>'
         '<div style="max-height:24em;overflow:auto" tabindex="0" role="region" aria-label="what is not right">'
         f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
 
-def _failure(result: Result) -> str:
+def _failure(result: Result, times: int) -> str:
     state = "failed" if result.passed is False else "errored"
     values = ["" if value is None else _json(value) for value in (result.expected, result.answer)]
-    cells = [str(result.case), state, *values, result.error, f"{1000 * result.seconds:.1f}", result.request_id]
-    return f"<tr>{''.join(f'<td style=text-align:left>{html.escape(_short(cell))}</td>' for cell in cells)}</tr>"
+    cells = [str(result.case), state, f"{times:,}", *values, result.error, f"{1000 * result.seconds:.1f}"]
+    shown = "".join(f'<td style="text-align:left">{html.escape(_short(cell))}</td>' for cell in cells)
+    return f'<tr>{shown}<td style="text-align:left;white-space:nowrap">{html.escape(result.request_id)}</td></tr>'
 
 
 def _json(value: Any) -> str:

@@ -92,12 +92,14 @@ class Tally:
         self._judge = judge
         self._lock = threading.Lock()
         self._judged: list[Judged] = []
+        self._known: dict[Outcome, int] = {}
         self._places: dict[int, list[int]] = {}
         self._cpu: dict[int, float] = {}
         self._kept_bytes = 0
         self._at, self._seconds, self._outcomes = array("d"), array("d"), array("q")
         self._ids: list[str] = []
         self._failures: list[int] = []
+        self._wrong: dict[int, list[int]] = {}
         self._timeline = Timeline()
         self.numbers = Numbers()
         self.latencies, self.others = Histogram(), Histogram()
@@ -105,21 +107,28 @@ class Tally:
     def add(self, process: int, batch: Batch) -> None:
         """Takes a batch of one of the processes."""
         # Outside the lock: a user's check may take its time.
-        judged = [self._shortened(outcome, self._judge(outcome)) for outcome in batch.new]
+        new = [self._place(outcome) for outcome in batch.new]
         with self._lock:
             places = self._places.setdefault(process, [])
-            places.extend(range(len(self._judged), len(self._judged) + len(judged)))
-            self._judged.extend(judged)
+            places.extend(new)
             self._cpu[process] = batch.cpu
             self._count(places, batch)
             for seconds in _doubles(batch.other_seconds):
                 self.others.add(seconds)
 
-    def _shortened(self, outcome: Outcome, judged: Judged) -> Judged:
+    def _place(self, outcome: Outcome) -> int:
+        """The place of an outcome among the judged ones; another process may have had it, too."""
+        place = self._known.get(outcome)
+        if place is not None:
+            return place
+        judged, place = self._judge(outcome), len(self._judged)
         self._kept_bytes += len(outcome.content) + len(outcome.other_content)
         if self._kept_bytes <= _KEPT_BYTES:
-            return judged
-        return judged._replace(answer=_beginning(judged.answer), expected=_beginning(judged.expected))
+            self._known[outcome] = place
+        else:
+            judged = judged._replace(answer=_beginning(judged.answer), expected=_beginning(judged.expected))
+        self._judged.append(judged)
+        return place
 
     def _count(self, places: list[int], batch: Batch) -> None:
         outcomes = array("q")
@@ -129,8 +138,8 @@ class Tally:
         for due, took, place in zip(at, seconds, outcomes, strict=True):
             judged = self._judged[places[place]]
             wrong = judged.passed is False or bool(judged.error)
-            if wrong and len(self._failures) < _KEPT_FAILURES:
-                self._failures.append(len(self._outcomes))
+            if wrong:
+                self._note_wrong(places[place])
             answered += judged.status == 200
             passed += judged.passed is True
             failed += judged.passed is False
@@ -152,6 +161,16 @@ class Tally:
             sum(self._cpu.values()),
             max(known.late, batch.late),
         )
+
+    def _note_wrong(self, place: int) -> None:
+        """Notes that the next request has this outcome, which is none that is right."""
+        row = len(self._outcomes)
+        if len(self._failures) < _KEPT_FAILURES:
+            self._failures.append(row)
+        if place in self._wrong:
+            self._wrong[place][1] += 1
+        elif len(self._wrong) < _KEPT_FAILURES:
+            self._wrong[place] = [row, 1]
 
     def slices(self) -> tuple[float, list[Slice]]:
         """The seconds of a slice of time, and what was answered in each."""
@@ -178,10 +197,10 @@ class Tally:
         with self._lock:
             return [self._result(place) for place in islice(self._failures, most)]
 
-    def case_numbers(self) -> list[int]:
-        """The case of each request."""
+    def wrong(self, most: int) -> list[tuple[Result, int]]:
+        """The first different outcomes that are not right: the first request that had it, and how many had it."""
         with self._lock:
-            return [self._judged[place].case for place in self._outcomes]
+            return [(self._result(row), count) for row, count in islice(self._wrong.values(), most)]
 
     def results(self) -> list[Result]:
         """Every request, in the order of the answers."""

@@ -6,6 +6,7 @@ is not judged again: a check is a function of input and answer.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import threading
@@ -84,6 +85,8 @@ class ScoringTest:
     Attributes:
         tally: what is known so far. May be read from any thread.
         goal: what is to be sent.
+        processes: how many send it.
+        failure: why it could not be run, if so.
 
     Raises:
         UsageError: the arguments do not go together.
@@ -108,7 +111,7 @@ class ScoringTest:
             requests = len(cases)
         concurrency = options.get("concurrency", 1)
         self._connections = min(concurrency, requests or concurrency)
-        self._processes = min(options.get("processes") or _processes(self._connections), self._connections)
+        self.processes = min(options.get("processes") or _processes(self._connections), self._connections)
         self._rate, self._timeout = options.get("rate"), options.get("timeout", 60.0)
         self._scorer, self._against, self._cases = scorer, against, cases
         self.name = name
@@ -117,7 +120,8 @@ class ScoringTest:
         self._stopped = threading.Event()
         self._ended = threading.Event()
         self._is_partial = False
-        self._failure: MlmgmtError | None = None
+        self._callbacks: list[Callable[[], None]] = []
+        self.failure: MlmgmtError | None = None
 
     # azure-core's verbs, for who has it run in a thread
 
@@ -126,12 +130,8 @@ class ScoringTest:
         threading.Thread(target=self._run_apart, name="scoring-test", daemon=True).start()
 
     def _run_apart(self) -> None:
-        try:
+        with contextlib.suppress(MlmgmtError):  # which `result` raises
             self.run()
-        except MlmgmtError as error:
-            self._failure = error
-        finally:
-            self._ended.set()
 
     def done(self) -> bool:
         """Whether it has ended."""
@@ -149,9 +149,25 @@ class ScoringTest:
         """
         if not self.wait(timeout):
             raise MlmgmtError("the scoring test still runs", fix="`stop()` ends it, `report()` tells what is known.")
-        if self._failure is not None:
-            raise self._failure
+        if self.failure is not None:
+            raise self.failure
         return self.report()
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it was told to stop before its end."""
+        return self._stopped.is_set()
+
+    def add_change_callback(self, callback: Callable[[], None]) -> None:
+        """Has a callback called about ten times a second while the test runs, and when it has ended.
+
+        It is called in the thread that runs the test and must be short.
+        """
+        self._callbacks.append(callback)
+
+    def _tell(self) -> None:
+        for callback in self._callbacks:
+            callback()
 
     def stop(self) -> None:
         """Sends no more requests; `run` returns what there is. May be called from any thread."""
@@ -160,7 +176,7 @@ class ScoringTest:
     def report(self) -> ScoringReport:
         """What is known: all of it once the test has ended."""
         is_partial = self._is_partial or not self._ended.is_set()
-        return ScoringReport(self.tally, name=self.name, processes=self._processes, partial=is_partial)
+        return ScoringReport(self.tally, name=self.name, processes=self.processes, partial=is_partial)
 
     def run(self, on_progress: Callable[[ScoringReport], None] | None = None) -> ScoringReport:
         """Sends the requests and judges the answers. An interrupt ends it early and keeps what there is.
@@ -178,10 +194,26 @@ class ScoringTest:
                 except KeyboardInterrupt:
                     self.stop()
                     self._finish(load)
+        except MlmgmtError as error:
+            self.failure = error
+            raise
         finally:
             self._is_partial = self._stopped.is_set()
             self._ended.set()
+            self._tell()
         return self.report()
+
+    def __str__(self) -> str:
+        known, goal = self.tally.numbers, self.goal
+        of = f" of {goal.requests:,}" if goal.requests else ""
+        rate = known.requests / known.seconds if known.seconds else 0.0
+        counts = f"{known.passed:,} passed, {known.failed:,} failed, {known.errored:,} errored"
+        speed = f"{rate:,.0f} a second, p95 {1000 * self.tally.percentile(95):.3g} ms"
+        state = "ended" if self.done() else "running"
+        return f"scoring test of {self.name}, {state}: {known.requests:,}{of} requests, {counts}, {speed}"
+
+    def __repr__(self) -> str:
+        return f"<{self}>"
 
     def _follow(self, load: Load, on_progress: Callable[[ScoringReport], None] | None) -> None:
         shown = time.perf_counter()
@@ -197,6 +229,7 @@ class ScoringTest:
     def _take(self, load: Load, timeout: float) -> None:
         if (arrived := load.next(timeout)) is not None:
             self.tally.add(*arrived)
+            self._tell()
 
     def _finish(self, load: Load) -> None:
         """Takes what is on its way."""
@@ -206,7 +239,7 @@ class ScoringTest:
             self._take(load, left)
 
     def _plans(self) -> list[Plan]:
-        step = self._processes
+        step = self.processes
         return [
             Plan(
                 Target(self._scorer.scoring_uri, self._scorer.key),
