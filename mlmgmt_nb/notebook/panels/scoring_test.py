@@ -15,6 +15,9 @@ from mlmgmt_nb.notebook.panels.panel import Panel
 
 __all__ = ["Course", "ScoringTestPanel", "is_shown_here"]
 
+_QUIET_SECONDS = 0.4
+"""What takes no longer needs no panel."""
+
 _shown: tuple[int, ScoringReport] | None = None
 
 
@@ -136,9 +139,10 @@ class ScoringTestPanel(Panel):
         """
         global _shown
         self._is_started = self.course.is_waited_for = True
+        begun = self._clock()
 
         def on_progress(_: ScoringReport) -> None:
-            if not self._is_displayed and not self.test.done():
+            if not self._is_displayed and self.course.part() < 1 and self._clock() - begun > _QUIET_SECONDS:
                 self.show()
 
         self.test.add_change_callback(self._changed)
