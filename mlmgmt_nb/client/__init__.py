@@ -6,7 +6,7 @@ from mlmgmt_nb.client.logs import LogPart
 from mlmgmt_nb.client.paging import Page, Pager
 from mlmgmt_nb.client.polling import Poller
 from mlmgmt_nb.client.report import ScoringReport
-from mlmgmt_nb.client.testing import LoadOptions
+from mlmgmt_nb.client.testing import LoadOptions, ScoringTest
 from mlmgmt_nb.client.workspace import Workspace, connect
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Pager",
     "Poller",
     "ScoringReport",
+    "ScoringTest",
     "ServiceSettings",
     "Workspace",
     "connect",

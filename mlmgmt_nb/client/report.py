@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import html
-import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
+from mlmgmt_nb.client.latencies import percentile
+from mlmgmt_nb.client.picture import CLIENT_BOUND, is_client_bound, picture
+from mlmgmt_nb.client.tally import Result, Tally
 from mlmgmt_nb.errors import ScoringTestFailed
 
 if TYPE_CHECKING:
@@ -19,45 +20,20 @@ _SHOWN_FAILURES = 10
 _PERCENTILES = (50, 90, 95, 99)
 
 
-class Result(NamedTuple):
-    """One request of a scoring test.
-
-    Attributes:
-        case: number of the case, from 0.
-        at: seconds after the start when it was due.
-        seconds: from when it was due until its answer was there.
-        status: HTTP status, 0 for no answer.
-        passed: whether the answer was right; None where nothing was expected or there was no answer to judge.
-        expected, answer: the two values.
-        error: why there is no right answer, where that is known.
-        request_id: finds the request in the service's log.
-    """
-
-    case: int
-    at: float
-    seconds: float
-    status: int
-    passed: bool | None
-    expected: Any
-    answer: Any
-    error: str
-    request_id: str
-
-
 class ScoringReport:
     """The results of a scoring test.
 
     Args:
-        results: what became of the requests.
-        seconds: how long it took.
-        client_seconds: CPU time that the client itself took in this time.
-        partial: whether it was stopped before its end.
+        tally: what became of the requests.
+        name: of the service.
+        processes: how many sent the requests.
+        partial: whether it was stopped before its end, or still runs.
     """
 
-    def __init__(self, results: Sequence[Result], seconds: float, *, client_seconds: float, partial: bool) -> None:
-        self._results = results
-        self._seconds = seconds
-        self._client_seconds = client_seconds
+    def __init__(self, tally: Tally, *, name: str = "", processes: int = 1, partial: bool = False) -> None:
+        self._tally = tally
+        self._processes = processes
+        self.name = name
         self.partial = partial
 
     @property
@@ -65,32 +41,37 @@ class ScoringReport:
         """A row for each request; the columns are the attributes of `Result`."""
         import pandas as pd
 
-        return pd.DataFrame(self._results, columns=list(Result._fields)).astype({"passed": "boolean"})
+        return pd.DataFrame(self._tally.columns(), columns=list(Result._fields)).astype({"passed": "boolean"})
 
     @property
     def failures(self) -> list[Result]:
-        """The requests whose answer was wrong or missing."""
-        return [result for result in self._results if result.passed is False or result.error]
+        """The first 1,000 requests whose answer was wrong or missing; `results` has all."""
+        return self._tally.failures()
 
     @property
     def summary(self) -> Mapping[str, Any]:
-        """Counts, requests per second, latencies in milliseconds, and the client's own share of the time."""
-        results = self._results
-        count = len(results)
-        errored = sum(1 for result in results if result.passed is None and result.error)
-        latencies = sorted(result.seconds * 1000 for result in results)
+        """Counts, requests per second, latencies in milliseconds, and the client's own share.
+
+        `client_share` is the part of the time that each process that sends the requests was at work; `client_late_ms`
+        is by how much it was late to send one. Near 1, it is the client's limit that was measured.
+        """
+        numbers, latencies = self._tally.numbers, sorted(self._tally.durations())
+        count, seconds = numbers.requests, numbers.seconds
+        others = self._tally.others
         return {
             "requests": count,
-            "answered": sum(1 for result in results if result.status == 200),
-            "passed": sum(1 for result in results if result.passed),
-            "failed": sum(1 for result in results if result.passed is False),
-            "errored": errored,
-            "seconds": round(self._seconds, 3),
-            "requests_per_second": round(count / self._seconds, 1) if self._seconds else 0.0,
-            **{f"p{percent}_ms": round(percentile(latencies, percent), 3) for percent in _PERCENTILES},
-            "max_ms": round(latencies[-1], 3) if latencies else 0.0,
-            "client_ms_per_request": round(1000 * self._client_seconds / count, 3) if count else 0.0,
-            "client_share": round(self._client_seconds / self._seconds, 3) if self._seconds else 0.0,
+            "answered": numbers.answered,
+            "passed": numbers.passed,
+            "failed": numbers.failed,
+            "errored": numbers.errored,
+            "seconds": round(seconds, 3),
+            "requests_per_second": round(count / seconds, 1) if seconds else 0.0,
+            **{f"p{percent}_ms": round(1000 * percentile(latencies, percent), 3) for percent in _PERCENTILES},
+            "max_ms": round(1000 * latencies[-1], 3) if latencies else 0.0,
+            **{f"against_p{p}_ms": round(1000 * others.percentile(p), 3) for p in _PERCENTILES if others.count},
+            "client_ms_per_request": round(1000 * numbers.client_seconds / count, 3) if count else 0.0,
+            "client_share": round(numbers.client_seconds / seconds / self._processes, 3) if seconds else 0.0,
+            "client_late_ms": round(1000 * numbers.late, 3),
             "partial": self.partial,
         }
 
@@ -103,13 +84,14 @@ class ScoringReport:
         Raises:
             ScoringTestFailed: an answer was wrong or missing, there was none at all, or they took too long.
         """
-        summary, failures = self.summary, self.failures
+        summary, failures = self.summary, self._tally.failures(_SHOWN_FAILURES)
         if not summary["requests"]:
             raise ScoringTestFailed("the scoring test sent no request", self)
         if failures:
-            lines = [_line(result) for result in failures[:_SHOWN_FAILURES]]
-            more = [f"... and {len(failures) - len(lines)} more"] if len(failures) > len(lines) else []
-            first = f"{len(failures)} of {summary['requests']} requests have a wrong answer or none:"
+            wrong = summary["failed"] + summary["errored"]
+            lines = [_line(result) for result in failures]
+            more = [f"... and {wrong - len(lines)} more"] if wrong > len(lines) else []
+            first = f"{wrong} of {summary['requests']} requests have a wrong answer or none:"
             raise ScoringTestFailed("\n  ".join([first, *lines, *more]), self)
         if p95_ms is not None and summary["p95_ms"] > p95_ms:
             raise ScoringTestFailed(
@@ -118,47 +100,44 @@ class ScoringReport:
 
     def to_junit(self) -> str:
         """JUnit XML: a test for each case, failed when any of its requests did not get the right answer."""
-        by_case: dict[int, list[Result]] = {}
-        for result in self._results:
-            by_case.setdefault(result.case, []).append(result)
-        suite = ElementTree.Element("testsuite", name="scoring", tests=str(len(by_case)), time=f"{self._seconds:.3f}")
-        failed = errored = 0
-        for case, results in sorted(by_case.items()):
-            seconds = sum(result.seconds for result in results)
+        seconds: dict[int, float] = {}
+        wrong: dict[int, Result] = {}
+        for result in self._tally.results():
+            seconds[result.case] = seconds.get(result.case, 0.0) + result.seconds
+            if (result.passed is False or result.error) and result.case not in wrong:
+                wrong[result.case] = result
+        failed = sum(1 for result in wrong.values() if result.passed is False)
+        suite = ElementTree.Element(
+            "testsuite",
+            name=f"scoring {self.name}".strip(),
+            tests=str(len(seconds)),
+            failures=str(failed),
+            errors=str(len(wrong) - failed),
+            time=f"{self._tally.numbers.seconds:.3f}",
+        )
+        for case in sorted(seconds):
             test = ElementTree.SubElement(
-                suite, "testcase", name=f"case {case}", classname="scoring", time=f"{seconds:.6f}"
+                suite, "testcase", name=f"case {case}", classname="scoring", time=f"{seconds[case]:.6f}"
             )
-            wrong = [result for result in results if result.passed is False]
-            missing = [result for result in results if result.passed is None and result.error]
-            failed, errored = failed + bool(wrong), errored + bool(missing and not wrong)
-            if wrong or missing:
-                kind = "failure" if wrong else "error"
-                ElementTree.SubElement(test, kind, message=_xml(_line((wrong or missing)[0])))
-        suite.set("failures", str(failed))
-        suite.set("errors", str(errored))
+            if case in wrong:
+                kind = "failure" if wrong[case].passed is False else "error"
+                ElementTree.SubElement(test, kind, message=_xml(_line(wrong[case])))
         return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True)
 
     def to_html(self) -> str:
-        """The summary and the first failures as HTML."""
-        rows = "".join(
-            f"<tr><th>{html.escape(k)}</th><td>{html.escape(str(v))}</td></tr>" for k, v in self.summary.items()
-        )
-        failures = "".join(f"<li>{html.escape(_line(result))}</li>" for result in self.failures[:_SHOWN_FAILURES])
-        return f"<table>{rows}</table>" + (f"<p>Not right:</p><ol>{failures}</ol>" if failures else "")
+        """The numbers, the latencies and the first failures as HTML that needs no script and no other file."""
+        return picture(self._tally, self.name, self.summary)
 
     def _repr_html_(self) -> str:
         return self.to_html()
 
     def __str__(self) -> str:
         lines = [f"{name:<22} {value}" for name, value in self.summary.items()]
-        return "\n".join([*lines, *(f"  {_line(result)}" for result in self.failures[:_SHOWN_FAILURES])])
+        if is_client_bound(self.summary):
+            lines.append(CLIENT_BOUND)
+        return "\n".join([*lines, *(f"  {_line(result)}" for result in self._tally.failures(_SHOWN_FAILURES))])
 
     __repr__ = __str__
-
-
-def percentile(ordered: Sequence[float], percent: float) -> float:
-    """The smallest value that at least so many percent are not above; 0 for no values."""
-    return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)] if ordered else 0.0
 
 
 def _line(result: Result) -> str:

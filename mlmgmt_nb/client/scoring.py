@@ -13,7 +13,7 @@ from mlmgmt_nb.client.answers import REQUEST_ID, error_body
 from mlmgmt_nb.client.transport import Timeout, Transport
 from mlmgmt_nb.errors import ApiError, DriverError, ScoringError, UsageError
 
-__all__ = ["Scorer", "encode_input", "swagger_arguments"]
+__all__ = ["Scorer", "as_json", "encode_input", "swagger_arguments"]
 
 _CONNECT_SECONDS = 3.05
 _ANSWERS = frozenset(range(400, 600)) - {429, 503}  # those two may be repeated: the service did not act
@@ -110,6 +110,19 @@ def encode_input(data: Any, arguments: Sequence[str] | None) -> bytes:
                 fix=f"Give a dict, such as {{{arguments[0]!r}: data}}.",
             )
         data = {arguments[0]: data}
+    return _encoded(data)
+
+
+def as_json(value: Any) -> Any:
+    """A value as it looks when it has gone through JSON: arrays are lists, times are text.
+
+    Raises:
+        UsageError: it cannot be written as JSON.
+    """
+    return msgspec.json.decode(_encoded(value))
+
+
+def _encoded(data: Any) -> bytes:
     try:
         return msgspec.json.encode(data, enc_hook=_plain)
     except (TypeError, ValueError) as error:

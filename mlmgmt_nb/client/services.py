@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
 
 from mlmgmt_nb.client.answers import decode
 from mlmgmt_nb.client.bodies import ServiceSettings, checked, is_uuid, not_found, settings_fields
+from mlmgmt_nb.client.cases import cases_of
 from mlmgmt_nb.client.collected import read_collected
 from mlmgmt_nb.client.logs import LogPart, read_log
 from mlmgmt_nb.client.metrics import ServiceMetrics, parse_metrics
@@ -15,7 +16,7 @@ from mlmgmt_nb.client.paging import PAGE_SIZE, Pager
 from mlmgmt_nb.client.polling import Poller
 from mlmgmt_nb.client.report import ScoringReport
 from mlmgmt_nb.client.scoring import Scorer, encode_input, needs_argument, swagger_arguments
-from mlmgmt_nb.client.testing import Check, LoadOptions, ScoringTest, cases_of, described
+from mlmgmt_nb.client.testing import Check, LoadOptions, ScoringTest, described
 from mlmgmt_nb.client.transport import Transport
 from mlmgmt_nb.contract import (
     OPERATIONS,
@@ -255,17 +256,34 @@ class Services:
         Raises:
             UsageError: the cases or options are wrong. Nothing was sent.
         """
-        scorer = self._scorer(self.id_of(service))
+        return self.scoring_test(service, cases, expect=expect, against=against, **options).run(on_progress)
+
+    def scoring_test(
+        self,
+        service: ServiceResponse | str,
+        cases: pd.DataFrame | Sequence[Any],
+        *,
+        expect: str | Check | None = None,
+        against: ServiceResponse | str | None = None,
+        **options: Unpack[LoadOptions],
+    ) -> ScoringTest:
+        """What `test` runs, for who wants to start, watch and stop it; the arguments are the same.
+
+        Raises:
+            UsageError: the cases or options are wrong. Nothing was sent.
+        """
+        found = self.get(service.id or "" if isinstance(service, ServiceResponse) else service)
+        scorer = self._scorer(found)
         column = expect if isinstance(expect, str) else None
-        test = ScoringTest(
+        return ScoringTest(
             scorer,
             cases_of(cases, described(scorer), column),
+            name=found.name or "",
             check=None if isinstance(expect, str) else expect,
-            against=None if against is None else self._scorer(self.id_of(against)),
+            against=None if against is None else self._scorer(self.get(self.id_of(against))),
             expect=column,
             **options,
         )
-        return test.run(on_progress)
 
     def id_of(self, service: ServiceResponse | str) -> str:
         """The id of a service that is given as such, by its id or by its name."""
@@ -293,11 +311,10 @@ class Services:
             except ScoringError as error:
                 if error.status_code not in {401, 404}:
                     raise
-        self._scorers[name] = self._scorer(name)
+        self._scorers[name] = self._scorer(self.get(name))
         return call(self._scorers[name])
 
-    def _scorer(self, id_or_name: str) -> Scorer:
-        found = self.get(id_or_name)
+    def _scorer(self, found: ServiceResponse) -> Scorer:
         if not found.scoring_uri:
             raise UsageError(
                 f"service {found.name!r} has no scoring URL: it is {found.state}",

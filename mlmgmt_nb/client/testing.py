@@ -1,83 +1,37 @@
 """Scoring tests: cases against a live service, under load if wanted, and a report that a notebook or CI can gate on.
 
-The load is made by threads with one kept connection each and bodies that are encoded beforehand, so that the client
-costs little; the report says how much. With a `rate`, requests are due at fixed times and a late one is measured from
-when it was due: a slow answer is not hidden by the requests that it kept from being sent (coordinated omission).
-Without one, each thread sends its next request when it has its answer, and latencies are those of such callers.
+The requests are sent by processes of their own (see `generator`), and judged here. An answer that a case has had before
+is not judged again: a check is a function of input and answer.
 """
 
 from __future__ import annotations
 
-import http.client
-import itertools
+import contextlib
 import math
+import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack
-from urllib.parse import urlsplit
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 import msgspec
 
-from mlmgmt_nb.client.report import Result, ScoringReport
-from mlmgmt_nb.client.scoring import Scorer, encode_input, swagger_arguments
-from mlmgmt_nb.errors import ScoringError, UsageError
+from mlmgmt_nb.client.cases import Cases
+from mlmgmt_nb.client.generator import Outcome, Plan, Target
+from mlmgmt_nb.client.load import Load
+from mlmgmt_nb.client.report import ScoringReport
+from mlmgmt_nb.client.scoring import Scorer
+from mlmgmt_nb.client.tally import Judged, Tally
+from mlmgmt_nb.errors import MlmgmtError, ScoringError, UsageError
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-__all__ = ["Case", "Check", "LoadOptions", "ScoringTest", "cases_of", "described"]
+__all__ = ["Check", "Goal", "LoadOptions", "ScoringTest", "described"]
 
 Check = Callable[[Any, Any], bool | None]
 """Given the input and the answer: whether the answer is right. May raise AssertionError to say why it is not."""
 
 _PROGRESS_SECONDS = 0.25
-
-
-class Case(NamedTuple):
-    """One input, the body of its request, and what its answer should be (None where nothing is expected)."""
-
-    given: Any
-    body: bytes
-    expected: Any = None
-
-
-def cases_of(data: pd.DataFrame | Sequence[Any], swagger: Mapping[str, Any], expect: str | None) -> list[Case]:
-    """The cases in a DataFrame, a row each, or in a list of inputs as `services.run` takes them.
-
-    Args:
-        data: the inputs.
-        swagger: the service's own description; names the argument that a row is for.
-        expect: the column, or the key of each input, that holds the expected answer and is not sent.
-
-    Raises:
-        UsageError: there is no case, or no such column, or an input cannot be written as JSON.
-    """
-    arguments = swagger_arguments(swagger)
-    rows = _rows(data, expect)
-    if not rows:
-        raise UsageError("there are no cases", field="cases", fix="Give a DataFrame with a row for each case.")
-    return [Case(given, encode_input(given, arguments), expected) for given, expected in rows]
-
-
-def _rows(data: Any, expect: str | None) -> list[tuple[Any, Any]]:
-    if hasattr(data, "iloc"):
-        if expect is not None and expect not in data.columns:
-            known = ", ".join(map(str, data.columns))
-            raise UsageError(f"the cases have no column {expect!r}", field="expect", fix=f"They have: {known}.")
-        expected = [None] * len(data) if expect is None else data[expect].tolist()
-        inputs = data if expect is None else data.drop(columns=[expect])
-        return [(inputs.iloc[[number]], expected[number]) for number in range(len(data))]
-    if expect is None:
-        return [(given, None) for given in data]
-    rows = []
-    for number, given in enumerate(data):
-        if not isinstance(given, dict) or expect not in given:
-            raise UsageError(
-                f"case {number} has no {expect!r}", field="expect", fix="Each case must have what is expected."
-            )
-        rows.append(({name: value for name, value in given.items() if name != expect}, given[expect]))
-    return rows
+_STOP_SECONDS = 3.0
+_CALLERS_PER_PROCESS = 16
 
 
 class LoadOptions(TypedDict, total=False):
@@ -86,11 +40,13 @@ class LoadOptions(TypedDict, total=False):
     Attributes:
         requests: how many to send, from the first case again after the last; every case once when not given, unless
             there is a `duration`.
-        concurrency: threads that send them; 1 when not given.
+        concurrency: how many are under way at the same time; 1 when not given.
         duration: seconds after which no more are sent.
         rate: requests due in a second; as many as the service answers when not given.
         tolerance: numbers that differ by no more than this, relatively or absolutely, are the same.
         timeout: seconds until an answer counts as missing; 60 when not given.
+        processes: how many send them; one for every 16 under way at the same time, and for no more than half of the
+            processors, when not given.
     """
 
     requests: int | None
@@ -99,6 +55,19 @@ class LoadOptions(TypedDict, total=False):
     rate: float | None
     tolerance: float
     timeout: float
+    processes: int | None
+
+
+class Goal(NamedTuple):
+    """What a test sends: so many requests, for so many seconds, or what comes first of both."""
+
+    requests: int | None
+    duration: float | None
+
+    def part(self, count: int, seconds: float) -> float:
+        """How much of it is done, from 0 to 1."""
+        parts = [count / self.requests if self.requests else 0.0, seconds / self.duration if self.duration else 0.0]
+        return min(1.0, max(parts))
 
 
 class ScoringTest:
@@ -107,10 +76,17 @@ class ScoringTest:
     Args:
         scorer: the service's scoring URL and key.
         cases: what to send, in this order, again from the start when there are more requests than cases.
+        name: of the service, for displays.
         check: tells right answers from wrong ones; by default an answer is compared with what the case expects.
-        against: another service whose answers are what is expected.
+        against: another service whose answers are what is expected. It is asked after each answer.
         expect: name under which an answer that is an object has what is compared.
         **options: see `LoadOptions`.
+
+    Attributes:
+        tally: what is known so far. May be read from any thread.
+        goal: what is to be sent.
+        processes: how many send it.
+        failure: why it could not be run, if so.
 
     Raises:
         UsageError: the arguments do not go together.
@@ -119,133 +95,215 @@ class ScoringTest:
     def __init__(
         self,
         scorer: Scorer,
-        cases: Sequence[Case],
+        cases: Cases,
         *,
+        name: str = "",
         check: Check | None = None,
         against: Scorer | None = None,
         expect: str | None = None,
         **options: Unpack[LoadOptions],
     ) -> None:
-        for name in ("requests", "concurrency", "duration", "rate", "timeout"):
-            value: Any = options.get(name)
-            if value is not None and value <= 0:
-                raise UsageError(f"{name} is {value}", field=name, fix="Give a number above 0.")
+        _check_options(options)
         if check is not None and against is not None:
             raise UsageError("check and against exclude each other", field="against", fix="Give one of them.")
-        self._tolerance = options.get("tolerance", 0.0)
-        if self._tolerance < 0:
-            raise UsageError("tolerance is negative", field="tolerance", fix="Give 0 or a small number such as 1e-6.")
-        requests, self._duration, self._rate = options.get("requests"), options.get("duration"), options.get("rate")
-        concurrency, self._timeout = options.get("concurrency", 1), options.get("timeout", 60.0)
-        self._scorer, self._cases, self._check, self._against = scorer, cases, check, against
-        self._expect = expect
-        self._requests = requests if requests is not None or self._duration is not None else len(cases)
-        self._concurrency = min(concurrency, self._requests or concurrency)
-        self._results: list[Result] = []
-        self._numbers = itertools.count()
+        requests, duration = options.get("requests"), options.get("duration")
+        if requests is None and duration is None:
+            requests = len(cases)
+        concurrency = options.get("concurrency", 1)
+        self._connections = min(concurrency, requests or concurrency)
+        self.processes = min(options.get("processes") or _processes(self._connections), self._connections)
+        self._rate, self._timeout = options.get("rate"), options.get("timeout", 60.0)
+        self._scorer, self._against, self._cases = scorer, against, cases
+        self.name = name
+        self.goal = Goal(requests, duration)
+        self.tally = Tally(_Judge(cases, check, expect, options.get("tolerance", 0.0), is_compared=against is not None))
         self._stopped = threading.Event()
-        self._client_seconds = 0.0
-        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._is_partial = False
+        self._callbacks: list[Callable[[], None]] = []
+        self.failure: MlmgmtError | None = None
+
+    # azure-core's verbs, for who has it run in a thread
+
+    def start(self) -> None:
+        """Runs it in a thread of its own; see `result`."""
+        threading.Thread(target=self._run_apart, name="scoring-test", daemon=True).start()
+
+    def _run_apart(self) -> None:
+        with contextlib.suppress(MlmgmtError):  # which `result` raises
+            self.run()
+
+    def done(self) -> bool:
+        """Whether it has ended."""
+        return self._ended.is_set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Waits until it has ended, or for so many seconds; tells whether it has ended."""
+        return self._ended.wait(timeout)
+
+    def result(self, timeout: float | None = None) -> ScoringReport:
+        """Waits until it has ended and returns the report.
+
+        Raises:
+            MlmgmtError: it could not be run, or has not ended after so many seconds.
+        """
+        if not self.wait(timeout):
+            raise MlmgmtError("the scoring test still runs", fix="`stop()` ends it, `report()` tells what is known.")
+        if self.failure is not None:
+            raise self.failure
+        return self.report()
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it was told to stop before its end."""
+        return self._stopped.is_set()
+
+    def add_change_callback(self, callback: Callable[[], None]) -> None:
+        """Has a callback called about ten times a second while the test runs, and when it has ended.
+
+        It is called in the thread that runs the test and must be short.
+        """
+        self._callbacks.append(callback)
+
+    def _tell(self) -> None:
+        for callback in self._callbacks:
+            callback()
 
     def stop(self) -> None:
         """Sends no more requests; `run` returns what there is. May be called from any thread."""
         self._stopped.set()
 
+    def report(self) -> ScoringReport:
+        """What is known: all of it once the test has ended."""
+        is_partial = self._is_partial or not self._ended.is_set()
+        return ScoringReport(self.tally, name=self.name, processes=self.processes, partial=is_partial)
+
     def run(self, on_progress: Callable[[ScoringReport], None] | None = None) -> ScoringReport:
         """Sends the requests and judges the answers. An interrupt ends it early and keeps what there is.
 
         Args:
-            on_progress: called a few times a second with the report so far, in this thread.
+            on_progress: called a few times a second with the report so far, in this thread. Its numbers move on.
+
+        Raises:
+            MlmgmtError: the requests could not be sent at all.
         """
-        begun = time.perf_counter()
-        threads = [
-            threading.Thread(target=self._work, args=(begun,), name=f"scoring-test-{number}", daemon=True)
-            for number in range(self._concurrency)
-        ]
-        for thread in threads:
-            thread.start()
-        interrupted = False
         try:
-            while any(thread.is_alive() for thread in threads):
-                self._wait(threads)
-                if on_progress is not None:
-                    on_progress(self._report(begun, partial=True))
-        except KeyboardInterrupt:
-            interrupted = True
-            self.stop()
-            for thread in threads:
-                thread.join(self._timeout)
-        return self._report(begun, partial=interrupted or self._stopped.is_set())
-
-    def _wait(self, threads: Sequence[threading.Thread]) -> None:
-        deadline = time.perf_counter() + _PROGRESS_SECONDS
-        for thread in threads:
-            thread.join(max(0.0, deadline - time.perf_counter()))
-
-    def _report(self, begun: float, *, partial: bool) -> ScoringReport:
-        with self._lock:
-            results, client_seconds = list(self._results), self._client_seconds
-        return ScoringReport(results, time.perf_counter() - begun, client_seconds=client_seconds, partial=partial)
-
-    # in the threads
-
-    def _work(self, begun: float) -> None:
-        wire = _Wire(self._scorer, self._timeout)
-        other = _Wire(self._against, self._timeout) if self._against else None
-        cpu = time.thread_time()
-        try:
-            while (number := self._next(begun)) is not None:
-                due = begun + number / self._rate if self._rate else time.perf_counter()
-                case = number % len(self._cases)
-                result = self._judged(case, wire.post(self._cases[case].body, due), other, due - begun)
-                with self._lock:
-                    self._results.append(result)
+            with Load(self._plans()) as load:
+                try:
+                    self._follow(load, on_progress)
+                except KeyboardInterrupt:
+                    self.stop()
+                    self._finish(load)
+        except MlmgmtError as error:
+            self.failure = error
+            raise
         finally:
-            with self._lock:
-                self._client_seconds += time.thread_time() - cpu
-            wire.close()
-            if other is not None:
-                other.close()
+            self._is_partial = self._stopped.is_set()
+            self._ended.set()
+            self._tell()
+        return self.report()
 
-    def _next(self, begun: float) -> int | None:
-        """The number of the next request, once it is due; None when there is none."""
-        number = next(self._numbers)
-        if self._requests is not None and number >= self._requests:
-            return None
-        due = begun + number / self._rate if self._rate else time.perf_counter()
-        if self._duration is not None and due - begun >= self._duration:
-            return None
-        if self._stopped.wait(max(0.0, due - time.perf_counter())):
-            return None
-        return number
+    def __str__(self) -> str:
+        known, goal = self.tally.numbers, self.goal
+        of = f" of {goal.requests:,}" if goal.requests else ""
+        rate = known.requests / known.seconds if known.seconds else 0.0
+        counts = f"{known.passed:,} passed, {known.failed:,} failed, {known.errored:,} errored"
+        speed = f"{rate:,.0f} a second, p95 {1000 * self.tally.percentile(95):.3g} ms"
+        state = "ended" if self.done() else "running"
+        return f"scoring test of {self.name}, {state}: {known.requests:,}{of} requests, {counts}, {speed}"
 
-    def _judged(self, number: int, answered: _Answered, other: _Wire | None, at: float) -> Result:
-        case, expected, passed, error = self._cases[number], self._cases[number].expected, None, answered.error
-        if not error and other is not None:
-            reference = other.post(case.body, time.perf_counter())
-            expected, error = reference.value, reference.error and f"the other service: {reference.error}"
+    def __repr__(self) -> str:
+        return f"<{self}>"
+
+    def _follow(self, load: Load, on_progress: Callable[[ScoringReport], None] | None) -> None:
+        shown = time.perf_counter()
+        while not load.is_over:
+            self._take(load, 0.1)
+            if self._stopped.is_set():
+                self._finish(load)
+                return
+            if on_progress is not None and (load.is_over or time.perf_counter() - shown >= _PROGRESS_SECONDS):
+                shown = time.perf_counter()
+                on_progress(self.report())
+
+    def _take(self, load: Load, timeout: float) -> None:
+        if (arrived := load.next(timeout)) is not None:
+            self.tally.add(*arrived)
+            self._tell()
+
+    def _finish(self, load: Load) -> None:
+        """Takes what is on its way."""
+        load.stop()
+        deadline = time.perf_counter() + _STOP_SECONDS
+        while not load.is_over and (left := deadline - time.perf_counter()) > 0:
+            self._take(load, left)
+
+    def _plans(self) -> list[Plan]:
+        step = self.processes
+        return [
+            Plan(
+                Target(self._scorer.scoring_uri, self._scorer.key),
+                list(self._cases.bodies),
+                Target(self._against.scoring_uri, self._against.key) if self._against else None,
+                first,
+                step,
+                self.goal.requests,
+                len(range(first, self._connections, step)),
+                self.goal.duration,
+                self._rate,
+                self._timeout,
+            )
+            for first in range(step)
+        ]
+
+
+def _check_options(options: LoadOptions) -> None:
+    for name in ("requests", "concurrency", "duration", "rate", "timeout", "processes"):
+        value: Any = options.get(name)
+        if value is not None and value <= 0:
+            raise UsageError(f"{name} is {value}", field=name, fix="Give a number above 0.")
+    if options.get("tolerance", 0.0) < 0:
+        raise UsageError("tolerance is negative", field="tolerance", fix="Give 0 or a small number such as 1e-6.")
+
+
+def _processes(callers: int) -> int:
+    return max(1, min(callers // _CALLERS_PER_PROCESS, (os.cpu_count() or 1) // 2))
+
+
+class _Judge:
+    """Tells what an outcome is worth."""
+
+    def __init__(
+        self, cases: Cases, check: Check | None, expect: str | None, tolerance: float, *, is_compared: bool
+    ) -> None:
+        self._cases, self._check, self._expect = cases, check, expect
+        self._tolerance, self._is_compared = tolerance, is_compared
+
+    def __call__(self, outcome: Outcome) -> Judged:
+        expected, passed = self._cases.expected[outcome.case], None
+        answer, error = _answer(outcome.status, outcome.content)
+        if not error and self._is_compared:
+            expected, error = _reference(outcome)
         if not error:
             try:
-                passed = self._right(case, expected, answered.value)
+                passed = self._right(outcome.case, expected, answer)
             except AssertionError as wrong:
-                passed, error = False, str(wrong)
+                passed, error = False, str(wrong) or "the check says so"
             except Exception as mistake:  # noqa: BLE001 - the user's own check
                 error = f"the check raised {type(mistake).__name__}: {mistake}"
-        return Result(
-            number, at, answered.seconds, answered.status, passed, expected, answered.value, error or "", answered.id
-        )
+        return Judged(outcome.case, outcome.status, passed, expected, answer, error)
 
-    def _right(self, case: Case, expected: Any, answer: Any) -> bool | None:
+    def _right(self, case: int, expected: Any, answer: Any) -> bool | None:
         if self._check is not None:
-            verdict = self._check(case.given, answer)
+            verdict = self._check(self._cases.given(case), answer)
             return None if verdict is None else bool(verdict)
-        if expected is None and self._against is None:
+        if expected is None and not self._is_compared:
             return None
         return same(expected, self._part(answer, expected), self._tolerance)
 
     def _part(self, answer: Any, expected: Any) -> Any:
         """What of an answer is compared: of a list of one its item, of an object what the expected column names."""
-        if self._against is not None:
+        if self._is_compared:
             return answer
         if isinstance(answer, list) and len(answer) == 1 and not isinstance(expected, list):
             answer = answer[0]
@@ -268,54 +326,23 @@ def same(expected: Any, answer: Any, tolerance: float) -> bool:
     return bool(expected == answer)
 
 
-class _Answered(NamedTuple):
-    """What became of a request. `seconds` count from when it was due."""
+def _answer(status: int, content: bytes) -> tuple[Any, str]:
+    """The answer, and what is wrong when it is none."""
+    if status == 0:
+        return None, content.decode(errors="replace")
+    value = _decoded(content)
+    if status == 200:
+        return value, ""
+    message = value.get("message", "") if isinstance(value, dict) else str(value)
+    return None, f"{status}: {message}"[:500]
 
-    status: int
-    seconds: float
-    value: Any = None
-    error: str = ""
-    id: str = ""
 
-
-class _Wire:
-    """One kept connection to a scoring URL."""
-
-    def __init__(self, scorer: Scorer, timeout: float) -> None:
-        parts = urlsplit(scorer.scoring_uri)
-        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        self._connection = kind(parts.hostname or "", parts.port, timeout=timeout)
-        self._path = parts.path
-        self._headers = {"Content-Type": "application/json"}
-        if scorer.key:
-            self._headers["Authorization"] = f"Bearer {scorer.key}"
-
-    def post(self, body: bytes, due: float) -> _Answered:
-        try:
-            try:
-                answer, content = self._ask(body)
-            except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
-                # The service closed the kept connection, as it may between two requests.
-                self._connection.close()
-                answer, content = self._ask(body)
-        except (OSError, http.client.HTTPException) as error:
-            self._connection.close()
-            return _Answered(0, time.perf_counter() - due, error=f"no answer: {error or type(error).__name__}")
-        seconds = time.perf_counter() - due
-        request_id = answer.headers.get("x-ms-request-id", "")
-        value = _decoded(content)
-        if answer.status == 200:
-            return _Answered(200, seconds, value, id=request_id)
-        message = value.get("message", "") if isinstance(value, dict) else str(value)
-        return _Answered(answer.status, seconds, None, f"{answer.status}: {message}"[:500], request_id)
-
-    def _ask(self, body: bytes) -> tuple[http.client.HTTPResponse, bytes]:
-        self._connection.request("POST", self._path, body, self._headers)
-        answer = self._connection.getresponse()
-        return answer, answer.read()
-
-    def close(self) -> None:
-        self._connection.close()
+def _reference(outcome: Outcome) -> tuple[Any, str]:
+    """What the other service answered, and what is wrong when it did not."""
+    if outcome.other_status < 0:
+        return None, "the test was stopped before the other service was asked"
+    expected, error = _answer(outcome.other_status, outcome.other_content)
+    return expected, error and f"the other service: {error}"
 
 
 def _decoded(content: bytes) -> Any:

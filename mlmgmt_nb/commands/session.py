@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from mlmgmt_nb import local
-from mlmgmt_nb.client import Workspace, connect
+from mlmgmt_nb.client import ScoringReport, ScoringTest, Workspace, connect
 from mlmgmt_nb.commands.advice import advice
 from mlmgmt_nb.commands.config import Config, Setting
 from mlmgmt_nb.commands.grammar import Command, Flag, Help, Token, nearest, parse_flags
@@ -50,6 +50,11 @@ def _unshown(_: str) -> None:
     """Uploads without a meter."""
 
 
+def _unseen(test: ScoringTest) -> ScoringReport:
+    """Scoring tests that nobody watches."""
+    return test.run()
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a command gave, and how it was called. `command` is None for help."""
@@ -68,6 +73,8 @@ class Session:
         prog: what stands before a command when the user calls it, for messages: `mlmgmt` or `%mlmgmt`.
         report: called with the name and seconds of each step of a command that takes several.
         uploading: makes what shows how far the upload of a file is, from its path.
+        testing: runs a scoring test, and shows how far it is.
+        stays: whether the process stays after a command, so that something may go on in it.
 
     Attributes:
         body: the body of the cell that the command is called in, or None.
@@ -82,12 +89,16 @@ class Session:
         prog: str = "mlmgmt",
         report: Callable[[str, float], None] | None = None,
         uploading: Callable[[str], Meter | None] = _unshown,
+        testing: Callable[[ScoringTest], ScoringReport] = _unseen,
+        stays: bool = False,
     ) -> None:
         self.commands = {command.words: command for command in commands}
         self.config = config or Config()
         self.prog = prog
         self.report = report
         self.uploading = uploading
+        self.testing = testing
+        self.stays = stays
         self.settings: dict[str, Setting] = {}
         self.last_error: BaseException | None = None
         self.body: str | None = None

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
-from mlmgmt_nb.client import Poller
+from mlmgmt_nb.client import Poller, ScoringReport, ScoringTest
 from mlmgmt_nb.commands.advice import advice
 from mlmgmt_nb.commands.config import Config
 from mlmgmt_nb.commands.grammar import Help
@@ -45,7 +45,15 @@ def main(argv: Sequence[str], stdout: TextIO | None = None, stderr: TextIO | Non
 
         return Meter(Path(path).name, show) if err.isatty() else None
 
-    session = Session(COMMANDS, config=Config(), report=report, uploading=uploading)
+    def testing(test: ScoringTest) -> ScoringReport:
+        if not err.isatty():
+            return test.run()
+        try:
+            return test.run(lambda _: _rewrite(err, str(test)))
+        finally:
+            _rewrite(err, f"{test}\n")
+
+    session = Session(COMMANDS, config=Config(), report=report, uploading=uploading, testing=testing)
     try:
         outcome = session.execute(argv)
         _write(session, outcome, out, err)
@@ -63,6 +71,12 @@ def main(argv: Sequence[str], stdout: TextIO | None = None, stderr: TextIO | Non
     finally:
         session.close()
     return 0
+
+
+def _rewrite(out: TextIO, text: str) -> None:
+    """Puts a text in the place of the line that is there."""
+    out.write(f"\r\033[K{text}")
+    out.flush()
 
 
 def _write(session: Session, outcome: Outcome, out: TextIO, err: TextIO) -> None:

@@ -18,14 +18,29 @@ def _test(session: Session, arguments: Any) -> Any:
     junit = Path(arguments.junit).expanduser() if arguments.junit else None
     if junit is not None and not junit.parent.is_dir():
         raise UsageError(f"--junit: there is no folder {junit.parent}", field="junit", fix="Make it, or give another.")
-    options = {name: getattr(arguments, name) for name in ("requests", "concurrency", "duration", "rate", "tolerance")}
-    report = session.workspace.services.test(
+    if arguments.no_wait and not session.stays:
+        raise UsageError("--no-wait is for notebooks: the test would end with the command", field="no_wait")
+    if arguments.no_wait and (junit is not None or arguments.assert_ok):
+        raise UsageError(
+            "--no-wait does not go with --junit and --assert-ok",
+            field="no_wait",
+            fix="Call `.result().to_junit()` and `.result().assert_ok()` of what it returns.",
+        )
+    options = {
+        name: getattr(arguments, name)
+        for name in ("requests", "concurrency", "duration", "rate", "tolerance", "processes")
+    }
+    test = session.workspace.services.scoring_test(
         arguments.service,
         _cases(session, arguments),
         expect=arguments.expect,
         against=arguments.against,
         **{name: value for name, value in options.items() if value is not None},
     )
+    if arguments.no_wait:
+        test.start()
+        return test
+    report = session.testing(test)
     if junit is not None:
         junit.write_text(report.to_junit(), encoding="utf-8")
     if arguments.assert_ok:
@@ -90,7 +105,9 @@ COMMANDS = (
             Flag("--concurrency", "how many at the same time", "integer", metavar="N"),
             Flag("--duration", "seconds after which no more are sent", "number", metavar="SECONDS"),
             Flag("--rate", "requests due in a second; as many as are answered without", "number", metavar="N"),
+            Flag("--processes", "how many processes send them; by the concurrency without", "integer", metavar="N"),
             Flag("--tolerance", "numbers that differ by no more are the same", "number", metavar="T"),
+            Flag("--no-wait", "in a notebook: go on in the background; `.result()` of the value waits", "switch"),
             Flag("--junit", "file to write JUnit XML to", completes="path", metavar="FILE"),
             Flag("--assert-ok", "fail when an answer is wrong or missing", "switch"),
         ),

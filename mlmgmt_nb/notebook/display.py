@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import html
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 __all__ = ["Card", "badge", "bundle", "register", "unregister"]
 
@@ -17,6 +17,19 @@ _COLORS = {
     "NotStarted": "#6e7781",
 }
 _RESOURCES, _VALUES = "mlmgmt_nb.contract.resources", "mlmgmt_nb.commands.values"
+
+
+_REPORT_USES = "ScoringReport: .summary, .results, .failures, .assert_ok(), .to_html(), .to_junit()"
+
+
+class Shown(Protocol):
+    """What can be displayed in both forms."""
+
+    def text(self) -> str:
+        """For a terminal."""
+
+    def html(self) -> str:
+        """For a notebook."""
 
 
 class Card(NamedTuple):
@@ -76,11 +89,11 @@ def unregister(shell: Any) -> None:
                 formatter.pop(known)
 
 
-def _text(shown: Card | str) -> str:
+def _text(shown: Shown | str) -> str:
     return shown if isinstance(shown, str) else shown.text()
 
 
-def _markup(shown: Card | str) -> str:
+def _markup(shown: Shown | str) -> str:
     return f"<pre>{html.escape(shown)}</pre>" if isinstance(shown, str) else shown.html()
 
 
@@ -91,7 +104,7 @@ def _cell(value: str) -> str:
     return f"<code>{escaped}</code>" if len(value) == 36 and value.count("-") == 4 else escaped
 
 
-def _cards() -> Iterator[tuple[str, str, Callable[[Any], Card | str]]]:
+def _cards() -> Iterator[tuple[str, str, Callable[[Any], Shown | str]]]:
     resources: Mapping[str, Callable[[Any], Card]] = {
         "Model": _model,
         "Manifest": _manifest,
@@ -107,6 +120,25 @@ def _cards() -> Iterator[tuple[str, str, Callable[[Any], Card | str]]]:
     yield _VALUES, "Settings", _settings
     yield _VALUES, "Keys", _keys
     yield "mlmgmt_nb.commands.drivers", "Checked", str
+    yield "mlmgmt_nb.client.report", "ScoringReport", _Report
+
+
+class _Report:
+    """A scoring report; in a cell whose panel shows it already, only what one can do with it."""
+
+    def __init__(self, report: Any) -> None:
+        from mlmgmt_nb.notebook.panels.scoring_test import is_shown_here
+
+        self._report = report
+        self._is_shown = is_shown_here(report)
+
+    def text(self) -> str:
+        """For a terminal."""
+        return _REPORT_USES if self._is_shown else str(self._report)
+
+    def html(self) -> str:
+        """For a notebook."""
+        return f"<code>{_REPORT_USES}</code>" if self._is_shown else self._report.to_html()
 
 
 def _rows(*rows: tuple[str, Any]) -> list[tuple[str, str]]:

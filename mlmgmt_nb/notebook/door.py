@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from mlmgmt_nb.client import Pager, Poller
+from mlmgmt_nb.client import Pager, Poller, ScoringReport, ScoringTest
 from mlmgmt_nb.commands import COMMANDS, Command, Help, Outcome, Session
 from mlmgmt_nb.commands.advice import advice
 from mlmgmt_nb.commands.completion import Completer
 from mlmgmt_nb.commands.output import formatted, queried
 from mlmgmt_nb.commands.values import Keys, LogStream, Text
 from mlmgmt_nb.errors import MlmgmtError, UsageError
-from mlmgmt_nb.notebook.panels import OperationPanel
-from mlmgmt_nb.notebook.progress import upload_meter, wait_in_terminal
+from mlmgmt_nb.notebook.panels import OperationPanel, ScoringTestPanel
+from mlmgmt_nb.notebook.progress import run_in_terminal, upload_meter, wait_in_terminal
 from mlmgmt_nb.notebook.tokens import read_line
 
 __all__ = ["Door"]
@@ -30,6 +31,7 @@ _TAKE_VARIABLES: dict[tuple[str, ...], tuple[str, ...]] = {
     ("service", "run"): ("-d", "--data"),
     ("service", "test"): ("--cases",),
 }
+_TAKE_FUNCTIONS: dict[tuple[str, ...], tuple[str, ...]] = {("service", "test"): ("--expect",)}
 _WARNING = "These keys open the service, and they are saved with this notebook's output: clear it before you share it."
 
 
@@ -43,7 +45,12 @@ class Door:
     def __init__(self, shell: Any) -> None:
         self._shell = shell
         self.session = Session(
-            COMMANDS, prog="%mlmgmt", report=_report, uploading=lambda path: upload_meter(shell, path)
+            COMMANDS,
+            prog="%mlmgmt",
+            report=_report,
+            uploading=lambda path: upload_meter(shell, path),
+            testing=self._tested,
+            stays=True,
         )
         self._completer = Completer(self.session)
 
@@ -84,14 +91,21 @@ class Door:
         self.session.close()
 
     def _with_variables(self, tokens: Sequence[Any]) -> list[Any]:
-        """The tokens, with the value of a variable in the place of its bare name where data is due, as in `-d df`."""
+        """The tokens, with the value of a variable in the place of its bare name where data is due, as in `-d df`.
+
+        Where a name or a function is due, as in `--expect is_right`, only a function is put in the place of its name.
+        """
         command, _ = self.session.find(tokens)
-        flags = _TAKE_VARIABLES.get(command.words, ()) if command else ()
+        words = command.words if command else ()
         found = list(tokens)
-        for place, token in enumerate(tokens[1:], start=1):
-            before = tokens[place - 1]
-            if isinstance(before, str) and before in flags and isinstance(token, str):
-                found[place] = self._shell.user_ns.get(token, token)
+        for place, (before, token) in enumerate(itertools.pairwise(tokens), start=1):
+            if not isinstance(before, str) or not isinstance(token, str):
+                continue
+            value = self._shell.user_ns.get(token, token)
+            if before in _TAKE_VARIABLES.get(words, ()) or (
+                before in _TAKE_FUNCTIONS.get(words, ()) and callable(value)
+            ):
+                found[place] = value
         return found
 
     def _with_body(self, tokens: Sequence[Any], body: str) -> list[Any]:
@@ -114,6 +128,10 @@ class Door:
             return None
         if isinstance(value, LogStream):
             return _follow(value)
+        if isinstance(value, ScoringTest):
+            if self._is_notebook:
+                ScoringTestPanel(value).show()
+            return value
         if isinstance(value, Poller):
             self._completer.remember(value.operation_id)
             self._show_operation(value, arguments)
@@ -126,16 +144,23 @@ class Door:
             sys.stdout.write(f"{formatted(value, 'table')}\n{_WARNING}\n")
         return _frame(value) if isinstance(value, Pager) else value
 
+    @property
+    def _is_notebook(self) -> bool:
+        return hasattr(self._shell, "kernel")
+
+    def _tested(self, test: ScoringTest) -> ScoringReport:
+        """Runs a scoring test and shows it."""
+        return ScoringTestPanel(test).run() if self._is_notebook else run_in_terminal(test)
+
     def _show_operation(self, poller: Poller[Any], arguments: Any) -> None:
         """Waits for an operation, or lets it move by itself."""
-        is_notebook = hasattr(self._shell, "kernel")
         if not arguments.no_wait:
             with advice(self.session.prog, arguments):
-                if is_notebook:
+                if self._is_notebook:
                     OperationPanel(poller).wait(arguments.timeout)
                 else:
                     wait_in_terminal(poller, arguments.timeout)
-        elif is_notebook and not arguments.output:
+        elif self._is_notebook and not arguments.output:
             OperationPanel(poller).show()
 
 

@@ -8,13 +8,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from mlmgmt_nb.client import Poller
+from mlmgmt_nb.client import Poller, ScoringReport, ScoringTest
 from mlmgmt_nb.commands.uploads import Meter
 from mlmgmt_nb.errors import OperationTimeout
 from mlmgmt_nb.notebook.display import bundle
 from mlmgmt_nb.notebook.panels.live import Live
 
-__all__ = ["upload_meter", "wait_in_terminal"]
+__all__ = ["run_in_terminal", "upload_meter", "wait_in_terminal"]
 
 _TICK_SECONDS = 0.25
 
@@ -43,6 +43,21 @@ class _Upload(Live):
         """Shows how much is done, as text and, until it is all, as a bar."""
         bar = f' <progress value="{part:.3f}" max="1" aria-label="uploaded"></progress>' if part < 1 else ""
         self.show(bundle(text, f'<div role="status">{html.escape(text)}{bar}</div>'))
+
+
+def run_in_terminal(test: ScoringTest) -> ScoringReport:
+    """Runs a scoring test, with a line that moves, except in a pipe."""
+    if not sys.stdout.isatty():
+        return test.run()
+
+    def show(end: str = "") -> None:
+        sys.stdout.write(f"\r\033[K{test}{end}")
+        sys.stdout.flush()
+
+    try:
+        return test.run(lambda _: show())
+    finally:
+        show("\n")
 
 
 def wait_in_terminal(poller: Poller[Any], timeout: float | None = None) -> None:

@@ -1,5 +1,6 @@
 """What moves in a notebook while one watches, and is a readable picture afterwards."""
 
 from mlmgmt_nb.notebook.panels.operation import OperationPanel
+from mlmgmt_nb.notebook.panels.scoring_test import ScoringTestPanel
 
-__all__ = ["OperationPanel"]
+__all__ = ["OperationPanel", "ScoringTestPanel"]

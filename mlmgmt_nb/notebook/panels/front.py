@@ -13,7 +13,7 @@ _ASSETS = Path(__file__).parent / "assets"
 
 
 def front(name: str, shown: dict[str, Any], on_message: Callable[[dict[str, Any]], None]) -> Any:
-    """Makes a widget whose front end is `assets/NAME.js` (and `assets/NAME.css`).
+    """Makes a widget whose front end is `assets/NAME.js` and `assets/NAME.css`, each after what all have in common.
 
     The front end draws `model.get("shown")` and tells what the user does by `model.send({...})`, which comes to
     `on_message`. `shown` lands in the saved notebook. Secrets go by `widget.send({...})` to
@@ -34,13 +34,16 @@ def _kind(name: str) -> Any:
     import anywidget
     import traitlets
 
-    style = _ASSETS / f"{name}.css"
     members = {
-        "_esm": (_ASSETS / f"{name}.js").read_text(encoding="utf-8"),
-        "_css": style.read_text(encoding="utf-8") if style.exists() else "",
+        "_esm": _asset("common.js") + _asset(f"{name}.js"),
+        "_css": _asset("common.css") + _asset(f"{name}.css"),
         "shown": traitlets.Dict().tag(sync=True),
         "_repr_mimebundle_": lambda _, **__: None,  # the default names what it shows
         "__repr__": lambda _: f"<{name}>",
         "__module__": __name__,
     }
     return type(name.title(), (anywidget.AnyWidget,), members)
+
+
+def _asset(name: str) -> str:
+    return (_ASSETS / name).read_text(encoding="utf-8")

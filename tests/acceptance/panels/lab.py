@@ -147,7 +147,7 @@ class Lab:
         notebook.open(kernel=kernel)
         if theme == "dark":
             page.evaluate("window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
-            page.wait_for_selector("body[data-jp-theme-light='false']")
+            page.wait_for_selector("body[data-jp-theme-light='false']", state="attached")
         return notebook
 
     def stop(self) -> None:

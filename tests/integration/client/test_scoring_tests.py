@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from mlmgmt_nb.client import Workspace
-from mlmgmt_nb.client.report import ScoringReport, percentile
+from mlmgmt_nb.client.latencies import percentile
+from mlmgmt_nb.client.report import ScoringReport
 from mlmgmt_nb.client.testing import same
 from mlmgmt_nb.contract import ServiceResponse
 from mlmgmt_nb.errors import ScoringTestFailed, UsageError

@@ -279,6 +279,7 @@ def test_scoring_tests(shell: Shell, tmp_path: Path) -> None:
     assert "case 0: expected 1, got" in failed.err
     assert 'failures="1"' in (tmp_path / "j.xml").read_text()
     assert shell("service", "test", "-n", "tested", "--cases", "[1]", "--duration", "0.2", "--rate", "50").code == 0
+    assert "is for notebooks" in shell("service", "test", "-n", "tested", "--cases", "[1]", "--no-wait").err
     for wrong in (["--cases", "{"], ["--cases", "@none.csv"], ["--cases", "{}"], ["--junit", "no/such/j.xml"]):
         refused = shell("service", "test", "-n", "tested", *wrong)
         assert (refused.code, refused.out) == (2, "")

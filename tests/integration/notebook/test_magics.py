@@ -277,4 +277,19 @@ def test_scoring_test_of_a_frame_and_a_function(echo: Notebook) -> None:
     echo.run("def right(given, answer): return True")
     assert echo.run("report = %mlmgmt service test -n echo --cases {cases} --expect {right} --requests 4").error is None
     assert echo.run("report.summary['passed']").result == 4
-    assert "<table>" in echo.run("report.to_html()").result
+    assert "Passed" in echo.run("report.to_html()").result
+    # A function may be named without braces; a column is named even where a variable has its name.
+    assert echo.run("%mlmgmt service test -n echo --cases cases --expect right").result.summary["passed"] == 2
+    echo.run("a = lambda given, answer: False\na = cases['a']")
+    assert echo.run("%mlmgmt service test -n echo --cases cases --expect a").result.summary["requests"] == 2
+    assert "p95_ms" in echo.shown(echo.run("report").result)
+    assert "Passed" in echo.shown(echo.run("report").result, "text/html")
+
+
+def test_scoring_test_in_the_background(echo: Notebook) -> None:
+    started = echo.run("%mlmgmt service test -n echo --cases {[[1]]} --duration 60 --rate 50 --no-wait").result
+    assert not started.done()
+    started.stop()
+    assert started.result(30).partial
+    refused = echo.attempt("%mlmgmt service test -n echo --cases {[[1]]} --no-wait --assert-ok")
+    assert "result().assert_ok()" in refused.out

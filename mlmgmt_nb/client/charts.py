@@ -1,0 +1,89 @@
+"""Small charts of numbers over time, as HTML and SVG that need no script: alike in a live panel and in a saved one."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from typing import NamedTuple
+
+__all__ = ["Series", "chart", "short"]
+
+_WIDTH, _HEIGHT = 300, 64
+_STROKES = (("#3b82f6", ""), ("#d97706", "5 3"), ("#db2777", "1.5 2.5"))
+"""Color and dashes of each series: they can be told apart without the color, and seen on light and dark."""
+_DOT = "display:inline-block;width:18px;height:0;vertical-align:middle;border-top:2px {style} {color};margin-right:4px"
+_STYLES = ("solid", "dashed", "dotted")
+
+
+class Series(NamedTuple):
+    """Numbers over time, oldest first, None where there is none; at most three series go into a chart."""
+
+    name: str
+    values: Sequence[float | None]
+
+
+def chart(title: str, unit: str, series: Sequence[Series], span: str) -> str:
+    """A chart with its numbers in words: the last of each series and the highest of all.
+
+    Args:
+        title: what is shown.
+        unit: of the numbers, such as `ms`; may be empty.
+        series: what to draw.
+        span: the time that it covers, in words.
+    """
+    highest = max((value for one in series for value in one.values if value is not None), default=0.0)
+    tail = f" {unit}" if unit else ""
+    now = ", ".join(f"{one.name} {_last(one)}{tail}" if one.name else f"{_last(one)}{tail}" for one in series)
+    label = html.escape(f"{title}: {now}; highest {short(highest)}{tail} in the {span}")
+    lines = "".join(_line(one, highest or 1.0, place) for place, one in enumerate(series))
+    return (
+        f'<figure role="img" aria-label="{label}" style="margin:0;flex:1 1 220px;min-width:200px">'
+        f'<figcaption style="display:flex;gap:.8em;flex-wrap:wrap;align-items:baseline"><b>{html.escape(title)}</b>'
+        f"{''.join(_legend(one, tail, place) for place, one in enumerate(series))}</figcaption>"
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" preserveAspectRatio="none" aria-hidden="true"'
+        ' style="display:block;width:100%;height:72px;border-bottom:1px solid rgba(128,128,128,.5);'
+        'background:rgba(128,128,128,.07)">'
+        f"{lines}</svg>"
+        '<div style="display:flex;justify-content:space-between;opacity:.75;font-size:.85em">'
+        f"<span>{html.escape(span)}</span><span>highest {short(highest)}{html.escape(tail)}</span></div></figure>"
+    )
+
+
+def short(number: float) -> str:
+    """A number in few characters: `0`, `0.25`, `3.1`, `128`, `12.5k`."""
+    if number >= 1000:
+        return f"{number / 1000:.3g}k"
+    return f"{number:.0f}" if number >= 100 or number == 0 else f"{number:.2g}" if number < 10 else f"{number:.3g}"
+
+
+def _last(one: Series) -> str:
+    value = one.values[-1] if one.values else None
+    return "none" if value is None else short(value)
+
+
+def _legend(one: Series, tail: str, place: int) -> str:
+    color, _ = _STROKES[place]
+    dot = f'<span style="{_DOT.format(style=_STYLES[place], color=color)}"></span>' if one.name else ""
+    return f"<span>{dot}{html.escape(one.name)} {_last(one)}{html.escape(tail)}</span>"
+
+
+def _line(one: Series, highest: float, place: int) -> str:
+    """The line; it is broken where there is no number."""
+    step = _WIDTH / max(1, len(one.values) - 1)
+    parts, pen_is_down = [], False
+    for number, value in enumerate(one.values):
+        if value is None:
+            pen_is_down = False
+            continue
+        parts.append(
+            f"{'L' if pen_is_down else 'M'}{number * step:.0f} {(_HEIGHT - 2) * (1 - value / highest) + 1:.1f}"
+        )
+        if not pen_is_down:
+            parts.append("h1")  # one number by itself is seen, too
+        pen_is_down = True
+    color, dashes = _STROKES[place]
+    dashed = f' stroke-dasharray="{dashes}"' if dashes else ""
+    return (
+        f'<path d="{"".join(parts)}" fill="none" stroke="{color}" stroke-width="1.8"{dashed}'
+        ' vector-effect="non-scaling-stroke"/>'
+    )

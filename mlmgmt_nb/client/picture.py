@@ -1,0 +1,169 @@
+"""A scoring test as HTML: numbers, latencies, failures. The same while it runs and in a report, light and dark."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mlmgmt_nb.client.charts import Series, chart, short
+from mlmgmt_nb.client.tally import Numbers, Result, Tally
+
+__all__ = ["CLIENT_BOUND", "charts", "failures", "is_client_bound", "numbers", "picture", "verdict"]
+
+CLIENT_BOUND = (
+    "The client was at work nearly all the time: this may be its limit and not the service's. Give it more `processes`."
+)
+_BUSY_SHARE = 0.85
+_BARS = 40
+_SHOWN_FAILURES = 50
+_LONGEST = 120
+_TILE = "flex:0 0 auto;min-width:5.5em;padding:4px 10px 4px 0"
+_COLORS = {"passed": "#1a7f37", "failed": "#c62828", "errored": "#9a6700"}
+_GRID = "display:grid;grid-template-columns:repeat(auto-fit,minmax(280px,1fr));gap:8px 20px;margin:6px 0"
+_ROW = "display:flex;flex-wrap:wrap;gap:4px 16px;margin:6px 0"
+
+
+def picture(tally: Tally, name: str, summary: Mapping[str, Any]) -> str:
+    """All of a test. Whatever comes from a service is escaped.
+
+    Args:
+        tally: what is known of it.
+        name: of the service.
+        summary: of its report.
+    """
+    head = html.escape(f"Scoring test of {name}" if name else "Scoring test")
+    note = f"<p>{html.escape(CLIENT_BOUND)}</p>" if is_client_bound(summary) else ""
+    return (
+        f"<div><div><b>{head}</b> {verdict(tally.numbers, partial=summary['partial'])}</div>"
+        f"{numbers(tally, summary['client_share'])}{_others(summary)}{note}{charts(tally)}{failures(tally)}</div>"
+    )
+
+
+def is_client_bound(summary: Mapping[str, Any]) -> bool:
+    """Whether the client may have been what limited the requests."""
+    return bool(summary["client_share"] > _BUSY_SHARE)
+
+
+def verdict(known: Numbers, *, partial: bool) -> str:
+    """One word for it all, as HTML, and whether it is not all."""
+    wrong = known.failed + known.errored
+    word, color = ("Failed", _COLORS["failed"]) if wrong else ("Passed", _COLORS["passed"])
+    if not wrong and not known.passed:
+        word, color = ("Answered", "#6e7781") if known.requests else ("Nothing sent", "#6e7781")
+    badge = f'<span style="color:#fff;background:{color};border-radius:.6em;padding:0 .6em">{word}</span>'
+    return badge + (" stopped before its end" if partial else "")
+
+
+def numbers(tally: Tally, client_share: float) -> str:
+    """The counts, the rate and the latencies, a tile each."""
+    known = tally.numbers
+    rate = known.requests / known.seconds if known.seconds else 0.0
+    tiles = [
+        *((word, f"{getattr(known, word):,}", _COLORS[word] if getattr(known, word) else "") for word in _COLORS),
+        ("requests", f"{known.requests:,}", ""),
+        ("seconds", f"{known.seconds:.1f}", ""),
+        ("per second", short(rate), ""),
+        *((f"p{percent}", f"{short(1000 * tally.percentile(percent))} ms", "") for percent in (50, 95, 99)),
+        ("longest", f"{short(1000 * tally.latencies.longest)} ms", ""),
+        ("client's share", f"{client_share:.0%}", ""),
+    ]
+    return f'<div style="{_ROW}">{"".join(_tile(*tile) for tile in tiles)}</div>'
+
+
+def _tile(label: str, value: str, color: str) -> str:
+    mark = f"border-left:3px solid {color};padding-left:7px" if color else ""
+    return (
+        f'<div style="{_TILE};{mark}"><div style="font-size:1.35em;line-height:1.2;font-variant-numeric:tabular-nums">'
+        f'{value}</div><div style="opacity:.75;font-size:.9em">{html.escape(label)}</div></div>'
+    )
+
+
+def _others(summary: Mapping[str, Any]) -> str:
+    if "against_p50_ms" not in summary:
+        return ""
+    pairs = ", ".join(f"p{p} {short(summary[f'against_p{p}_ms'])} ms" for p in (50, 95, 99))
+    return f"<div>The other service: {html.escape(pairs)}</div>"
+
+
+def charts(tally: Tally) -> str:
+    """The latencies as a histogram, and requests and latencies over time."""
+    width, slices = tally.slices()
+    if not slices:
+        return ""
+    span = f"{len(slices) * width:g} s"
+    # The last slice is not full yet, unless it is the only one.
+    rates = [one.answers / width for one in slices]
+    if len(rates) > 1:
+        rates = rates[:-1]
+    over = {
+        f"p{percent}": [1000 * one.latencies.percentile(percent) if one.answers else None for one in slices]
+        for percent in (50, 95, 99)
+    }
+    parts = [
+        _histogram(tally.bars(_BARS)),
+        chart("Requests per second", "", [Series("", rates)], span),
+        chart("Latency", "ms", [Series(name, values) for name, values in over.items()], span),
+    ]
+    if any(one.wrong for one in slices):
+        parts.append(chart("Not right", "per second", [Series("", [one.wrong / width for one in slices])], span))
+    return f'<div style="{_GRID}">{"".join(parts)}</div>'
+
+
+def _histogram(bars: Sequence[tuple[float, float, int]]) -> str:
+    highest = max(count for _, _, count in bars)
+    most = max(bars, key=lambda bar: bar[2])
+    first, last = f"{short(1000 * bars[0][0])} ms", f"{short(1000 * bars[-1][1])} ms"
+    label = f"Latencies from {first} to {last}; most between {short(1000 * most[0])} and {short(1000 * most[1])} ms"
+    width = 300 / len(bars)
+    drawn = "".join(
+        f'<rect x="{place * width:.1f}" y="{64 * (1 - count / highest):.1f}" width="{width * 0.9:.1f}"'
+        f' height="{64 * count / highest:.1f}" fill="#3b82f6"/>'
+        for place, (_, _, count) in enumerate(bars)
+        if count
+    )
+    return (
+        f'<figure role="img" aria-label="{html.escape(label)}" style="margin:0;flex:1 1 220px;min-width:200px">'
+        "<figcaption><b>How long</b> (logarithmic)</figcaption>"
+        '<svg viewBox="0 0 300 64" preserveAspectRatio="none" aria-hidden="true"'
+        ' style="display:block;width:100%;height:72px;border-bottom:1px solid rgba(128,128,128,.5);'
+        f'background:rgba(128,128,128,.07)">{drawn}</svg>'
+        '<div style="display:flex;justify-content:space-between;opacity:.75;font-size:.85em">'
+        f"<span>{first}</span><span>{last}</span></div></figure>"
+    )
+
+
+def failures(tally: Tally) -> str:
+    """What is not right, as a table with a row for each different outcome; nothing when all is right."""
+    found = tally.wrong(_SHOWN_FAILURES)
+    if not found:
+        return ""
+    count = tally.numbers.failed + tally.numbers.errored
+    head = "".join(
+        f'<th scope="col" style="text-align:left">{title}</th>'
+        for title in ("case", "state", "times", "expected", "answer", "why", "ms", "first request")
+    )
+    rows = "".join(_failure(*one) for one in found)
+    more = f" (the first {len(found)} different ones)" if sum(times for _, times in found) < count else ""
+    return (
+        f'<div style="margin-top:6px"><b>{count:,} not right</b>{more}</div>'
+        '<div style="max-height:24em;overflow:auto" tabindex="0" role="region" aria-label="what is not right">'
+        f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _failure(result: Result, times: int) -> str:
+    state = "failed" if result.passed is False else "errored"
+    values = ["" if value is None else _json(value) for value in (result.expected, result.answer)]
+    cells = [str(result.case), state, f"{times:,}", *values, result.error, f"{1000 * result.seconds:.1f}"]
+    shown = "".join(f'<td style="text-align:left">{html.escape(_short(cell))}</td>' for cell in cells)
+    return f'<tr>{shown}<td style="text-align:left;white-space:nowrap">{html.escape(result.request_id)}</td></tr>'
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"

@@ -1,0 +1,128 @@
+// What the front ends of panels share. It stands before each of them: a front end is one module.
+
+/** Makes an element. Strings among the children become text, never markup. */
+function h(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name === "value" || name === "checked" || name === "disabled") element[name] = value;
+    else if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+/** Sets a text only where it is another one, so that a selection in it stays. */
+function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+/** Sets markup that Python made (and escaped) only where it is another one. */
+function setMarkup(element, markup) {
+  if (element.shownMarkup !== markup) element.innerHTML = element.shownMarkup = markup;
+}
+
+/** Puts rows into a table's body or a list; `make` makes an element from a row. Rows that are the same stay. */
+function setRows(body, rows, make) {
+  const shown = JSON.stringify(rows);
+  if (body.shownRows !== shown) {
+    body.shownRows = shown;
+    body.replaceChildren(...rows.map(make));
+  }
+}
+
+let lastId = 0;
+/** An id that no other element of the page has. */
+function freshId() {
+  return `mlmgmt-${Math.random().toString(36).slice(2)}-${lastId++}`;
+}
+
+/** Copies a text; gives whether that was possible. */
+async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    const area = h("textarea", { value: text, style: "position:fixed;opacity:0" });
+    document.body.append(area);
+    area.select();
+    const done = document.execCommand("copy");
+    area.remove();
+    return done;
+  }
+}
+
+/** A button that shows for a moment what came of it. */
+function copyButton(label, text) {
+  const button = h("button", { type: "button" }, label);
+  button.addEventListener("click", async () => {
+    const done = await copy(await text());
+    button.textContent = done ? "Copied" : "Select and copy it yourself";
+    setTimeout(() => (button.textContent = label), 2000);
+  });
+  return button;
+}
+
+/** Tabs, by mouse and by arrow keys. `pages` are pairs of a title and an element; `chosen(title)` is told. */
+function tabs(label, pages, chosen) {
+  const panes = new Map();
+  const list = h("div", { role: "tablist", "aria-label": label, class: "mlmgmt-tabs" });
+  const select = (title, focus) => {
+    for (const [name, { tab, pane }] of panes) {
+      const on = name === title;
+      tab.setAttribute("aria-selected", on);
+      tab.tabIndex = on ? 0 : -1;
+      pane.hidden = !on;
+      if (on && focus) tab.focus();
+    }
+  };
+  const titles = pages.map(([title]) => title);
+  pages.forEach(([title, content], place) => {
+    const id = freshId();
+    const tab = h("button", { type: "button", role: "tab", id: `${id}-tab`, "aria-controls": id }, title);
+    const pane = h("div", { role: "tabpanel", id, "aria-labelledby": `${id}-tab`, class: "mlmgmt-pane" }, content);
+    panes.set(title, { tab, pane });
+    const go = (to) => {
+      select(to, true);
+      chosen(to);
+    };
+    tab.addEventListener("click", () => go(title));
+    tab.addEventListener("keydown", (event) => {
+      const step = { ArrowRight: 1, ArrowLeft: -1, Home: -place, End: titles.length - 1 - place }[event.key];
+      if (step === undefined) return;
+      event.preventDefault();
+      event.stopPropagation();
+      go(titles[(place + step + titles.length) % titles.length]);
+    });
+    list.append(tab);
+  });
+  select(titles[0]);
+  return { element: h("div", {}, list, ...[...panes.values()].map(({ pane }) => pane)), select };
+}
+
+/** A button that asks once more, in its own place. */
+function confirmed(label, question, yes, no, act) {
+  const place = h("span", { class: "mlmgmt-confirm" });
+  const button = h("button", { type: "button" }, label);
+  const ask = () => {
+    const keep = h("button", { type: "button", onclick: back }, no);
+    const go = h("button", { type: "button", class: "mlmgmt-danger", onclick: () => (act(), back()) }, yes);
+    const group = h("span", { role: "group", "aria-label": question }, h("span", {}, question), " ", go, " ", keep);
+    group.addEventListener("keydown", (event) => event.key === "Escape" && (event.stopPropagation(), back()));
+    place.replaceChildren(group);
+    keep.focus();
+  };
+  const back = () => {
+    place.replaceChildren(button);
+    button.focus();
+  };
+  button.addEventListener("click", ask);
+  place.append(button);
+  return place;
+}
+
+/** Keeps what is typed from the notebook, whose shortcuts would take it. */
+function keepKeys(element) {
+  element.setAttribute("data-lm-suppress-shortcuts", "true");
+  element.setAttribute("data-jp-suppress-context-menu", "true");
+}

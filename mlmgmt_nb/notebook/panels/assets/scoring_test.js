@@ -1,0 +1,46 @@
+// A scoring test while it runs: how far it is, what came of it, and a button that ends it.
+
+function render({ model, el }) {
+  const title = h("b", { class: "mlmgmt-title" });
+  const state = h("span", { role: "status" });
+  const far = h("span", { class: "mlmgmt-faint mlmgmt-test-far" });
+  const stop = h("button", { type: "button", title: "Sends no more requests, and keeps what there is" }, "Stop");
+  const filled = h("div", {});
+  const bar = h(
+    "div",
+    { role: "progressbar", "aria-label": "requests sent", "aria-valuemin": 0, "aria-valuemax": 100, class: "mlmgmt-test-bar" },
+    filled,
+  );
+  const body = h("div", {});
+  const failures = h("div", {});
+  const root = h("div", {}, h("div", { class: "mlmgmt-row" }, title, state, far, stop), bar, body, failures);
+  keepKeys(root);
+  el.append(root);
+
+  stop.addEventListener("click", () => {
+    stop.disabled = true;
+    model.send({ do: "stop" });
+    // A kernel that waits in the cell reads no message before the cell ends; an interrupt ends the test as well. It is
+    // sent only where the cell waits for this very test: another cell's work is not ours to stop.
+    if (model.get("shown").waiting) model.widget_manager?.kernel?.interrupt?.();
+  });
+
+  const draw = () => {
+    const shown = model.get("shown");
+    setText(title, shown.title);
+    setMarkup(state, shown.state);
+    setText(far, shown.far);
+    stop.hidden = bar.hidden = !shown.running;
+    const percent = Math.round(shown.part * 100);
+    bar.setAttribute("aria-valuenow", percent);
+    bar.setAttribute("aria-valuetext", shown.far);
+    filled.style.width = `${percent}%`;
+    setMarkup(body, shown.body);
+    setMarkup(failures, shown.failures);
+  };
+  model.on("change:shown", draw);
+  draw();
+  return () => model.off("change:shown", draw);
+}
+
+export default { render };

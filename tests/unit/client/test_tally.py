@@ -1,0 +1,86 @@
+"""What is known of a scoring test: counts, failures, and the pictures that are made of them."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from xml.etree import ElementTree
+
+from mlmgmt_nb.client.generator import Batch, Outcome
+from mlmgmt_nb.client.report import ScoringReport
+from mlmgmt_nb.client.tally import Judged, Tally
+
+
+def judge(outcome: Outcome) -> Judged:
+    """Case 0 is right, case 1 is wrong, and the others have no answer."""
+    error = "500: <i>no</i>" if outcome.case > 1 else ""
+    return Judged(outcome.case, outcome.status, outcome.case == 0 if not error else None, 1, outcome.content, error)
+
+
+def batch(cases: Sequence[int], new: Sequence[int], at: float = 0.0, cpu: float = 0.5, ended: bool = False) -> Batch:
+    """Requests of some cases, whose outcomes have the cases' numbers as their places."""
+    times = array("d", [at] * len(cases)).tobytes()
+    seconds = array("d", [0.01 * (case + 1) for case in cases]).tobytes()
+    places = array("q", cases).tobytes()
+    outcomes = [Outcome(case, 500 if case > 1 else 200, b"<b>") for case in new]
+    ids = "\n".join(f"id-{case}" for case in cases)
+    return Batch(times, seconds, places, ids, b"", outcomes, cpu, at + 1.0, 0.002, ended)
+
+
+def filled() -> Tally:
+    tally = Tally(judge)
+    tally.add(0, batch([0, 1, 0], [0, 1]))
+    tally.add(1, batch([0, 1, 2, 2], [0, 1, 2], at=1.0))
+    tally.add(0, batch([1], [], at=2.0, cpu=0.75, ended=True))
+    return tally
+
+
+def test_counts_of_all_processes() -> None:
+    assert filled().numbers == (8, 6, 3, 3, 2, 3.0, 1.25, 0.002)
+
+
+def test_columns_and_results_are_the_same() -> None:
+    tally = filled()
+    rows = list(zip(*tally.columns().values(), strict=True))
+    assert rows == [tuple(result) for result in tally.results()]
+    assert rows[5] == (2, 1.0, 0.03, 500, None, 1, b"<b>", "500: <i>no</i>", "id-2")
+
+
+def test_failures_one_by_one_and_by_kind() -> None:
+    tally = filled()
+    assert [result.case for result in tally.failures()] == [1, 1, 2, 2, 1]
+    assert [result.case for result in tally.failures(2)] == [1, 1]
+    assert [(result.case, times) for result, times in tally.wrong(10)] == [(1, 3), (2, 2)]
+
+
+def test_many_failures_are_counted_and_not_all_kept() -> None:
+    tally = Tally(judge)
+    for _ in range(5):
+        tally.add(0, batch([1] * 1000, [1, 1] if not tally.numbers.requests else []))
+    assert tally.numbers.failed == 5000
+    assert len(tally.failures()) == 1000
+    assert [times for _, times in tally.wrong(10)] == [5000]
+
+
+def test_the_picture_escapes_what_comes_from_services() -> None:
+    shown = ScoringReport(filled(), name="<iris>").to_html()
+    assert "<iris>" not in shown
+    assert "<i>no</i>" not in shown
+    assert "500: &lt;i&gt;no&lt;/i&gt;" in shown
+    assert "Failed" in shown
+    ElementTree.fromstring(shown)  # it is well-formed
+
+
+def test_the_picture_of_a_test_that_sent_nothing() -> None:
+    shown = ScoringReport(Tally(judge), name="iris", partial=True).to_html()
+    assert "Nothing sent" in shown
+    assert "stopped before its end" in shown
+    ElementTree.fromstring(shown)
+
+
+def test_a_client_that_was_busy_all_the_time_says_so() -> None:
+    tally = Tally(judge)
+    tally.add(0, batch([0], [0], cpu=0.95))
+    assert "may be its limit" in ScoringReport(tally).to_html()
+    assert "may be its limit" in str(ScoringReport(tally))
+    assert "may be its limit" not in str(ScoringReport(tally, processes=2))
