@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 
 from mlmgmt_nb.service import schema
-from mlmgmt_nb.service.compute.base import Compute
+from mlmgmt_nb.service.compute.computes import Computes
 from mlmgmt_nb.service.reconciler import ReplicaState
 from mlmgmt_nb.service.store import Store
 
@@ -19,19 +19,19 @@ __all__ = ["render"]
 _SERVICE = ("account", "service")
 
 
-def render(store: Store, compute: Compute) -> bytes:
+def render(store: Store, computes: Computes) -> bytes:
     """All metrics of this moment. Counters begin again when the service process does, as Prometheus expects."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collector(store, compute))
+    registry.register(_Collector(store, computes))
     return generate_latest(registry)
 
 
 class _Collector(Collector):
-    """Reads the metrics off the store and the compute; nothing is counted twice."""
+    """Reads the metrics off the store and the computes; nothing is counted twice."""
 
-    def __init__(self, store: Store, compute: Compute) -> None:
+    def __init__(self, store: Store, computes: Computes) -> None:
         self._store = store
-        self._compute = compute
+        self._computes = computes
 
     def collect(self) -> Iterator[Metric]:
         services, operations = schema.services, schema.operations
@@ -43,14 +43,14 @@ class _Collector(Collector):
                 )
             ).all()
         names = {row.id: (row.account, row.name) for row in rows}
-        yield from self._counters(names)
+        yield from self._counters(names, {row.id: row.compute_id for row in rows})
         yield self._replicas(names)
         count = GaugeMetricFamily("mlmgmt_operations", "Operations by kind and state.", labels=("kind", "state"))
         for kind, state, number in states:
             count.add_metric((kind, state), number)
         yield count
 
-    def _counters(self, names: dict[str, tuple[str, str]]) -> Iterator[Metric]:
+    def _counters(self, names: dict[str, tuple[str, str]], places: dict[str, str]) -> Iterator[Metric]:
         requests = CounterMetricFamily("mlmgmt_requests", "Scoring requests taken.", labels=_SERVICE)
         failures = CounterMetricFamily("mlmgmt_request_failures", "Requests that the driver failed.", labels=_SERVICE)
         rejected = CounterMetricFamily("mlmgmt_requests_rejected", "Requests beyond the limit.", labels=_SERVICE)
@@ -58,7 +58,8 @@ class _Collector(Collector):
         busy = GaugeMetricFamily("mlmgmt_slots_busy", "Requests being worked on or waiting.", labels=_SERVICE)
         slots = GaugeMetricFamily("mlmgmt_slots", "Requests that the ready replicas accept at once.", labels=_SERVICE)
         for service_id, labels in names.items():
-            counted, load = self._compute.counters(service_id), self._compute.load(service_id)
+            compute = self._computes[places[service_id]]
+            counted, load = compute.counters(service_id), compute.load(service_id)
             requests.add_metric(labels, counted.requests)
             failures.add_metric(labels, counted.failures)
             rejected.add_metric(labels, counted.rejected)
@@ -69,7 +70,7 @@ class _Collector(Collector):
 
     def _replicas(self, names: dict[str, tuple[str, str]]) -> Metric:
         metric = GaugeMetricFamily("mlmgmt_replicas", "Replicas by state.", labels=(*_SERVICE, "state"))
-        living = self._compute.replicas()
+        living = self._computes.replicas()
         for service_id, labels in names.items():
             for state in ReplicaState:
                 number = sum(r.service_id == service_id and r.state is state for r in living)
