@@ -15,7 +15,8 @@ from mlmgmt_nb.service.artifacts import ArtifactStore
 from mlmgmt_nb.service.building.builder import Builder, build_log
 from mlmgmt_nb.service.building.environments import Environments
 from mlmgmt_nb.service.building.fetch import Fetcher
-from mlmgmt_nb.service.compute.base import Compute
+from mlmgmt_nb.service.compute.computes import LOCAL, Computes
+from mlmgmt_nb.service.compute.listeners import Listeners
 from mlmgmt_nb.service.compute.local import LocalCompute, end_process
 from mlmgmt_nb.service.home import Home
 from mlmgmt_nb.service.logs import Log
@@ -28,9 +29,6 @@ from mlmgmt_nb.service.supervisor import Supervisor, service_log
 __all__ = ["Backend"]
 
 log = logging.getLogger(__name__)
-
-LOCAL = "local"
-"""Id of the compute that every service has."""
 
 
 class Backend:
@@ -48,10 +46,11 @@ class Backend:
         fetcher = Fetcher(self.artifacts, settings.readable_schemes, settings.url_hosts)
         self._builder = Builder(self.store, home, fetcher, Environments(home.environments))
         self._register = _Register(self.store)
-        self._supervisor = Supervisor(self.store, home, settings, self._compute)
+        self._supervisor = Supervisor(self.store, home, settings, self._computes)
 
-    def _compute(self, on_change: Callable[[], None]) -> Compute:
-        return LocalCompute(self.settings.host, self.settings.service_ports, self._register, on_change)
+    def _computes(self, on_change: Callable[[], None]) -> Computes:
+        listeners = Listeners(self.settings.host, self.settings.service_ports)
+        return Computes({LOCAL: LocalCompute(listeners, self._register, on_change)})
 
     def start(self) -> None:
         """Ends what a crash left behind, then goes on where the last service stopped."""
@@ -73,7 +72,7 @@ class Backend:
         # Loaded when first asked for, which most services never are.
         from mlmgmt_nb.service.metrics import render
 
-        return render(self.store, self._supervisor.compute, service_id)
+        return render(self.store, self._supervisor.computes, service_id)
 
     def images_changed(self) -> None:
         self._builder.wake()
@@ -115,7 +114,7 @@ class Backend:
             .join(services, services.c.deployment_id == deployments.c.id)
             .where(services.c.compute_id == compute_id, services.c.id != service_id, ~services.c.deleting)
         ).all()
-        capacity = self._supervisor.compute.capacity()
+        capacity = self._supervisor.computes[compute_id].capacity()
         for path, unit, reserved, there in (
             ("$.containerResourceReservation.cpu", "CPUs", cpus, capacity.cpus),
             ("$.containerResourceReservation.memory", "bytes", memory_bytes, float(capacity.memory_bytes)),

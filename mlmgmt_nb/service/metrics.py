@@ -11,7 +11,8 @@ from prometheus_client.registry import Collector
 from sqlalchemy import Row, func, select
 
 from mlmgmt_nb.service import schema
-from mlmgmt_nb.service.compute.base import Compute, Counters
+from mlmgmt_nb.service.compute.base import Counters
+from mlmgmt_nb.service.compute.computes import Computes
 from mlmgmt_nb.service.reconciler import ReplicaState
 from mlmgmt_nb.service.specs import replica_count
 from mlmgmt_nb.service.store import Store
@@ -21,21 +22,21 @@ __all__ = ["render"]
 _SERVICE = ("account", "service")
 
 
-def render(store: Store, compute: Compute, service_id: str | None = None) -> bytes:
+def render(store: Store, computes: Computes, service_id: str | None = None) -> bytes:
     """All metrics of this moment, or those of one service. Counters begin again when the service process does, as
     Prometheus expects.
     """
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collector(store, compute, service_id))
+    registry.register(_Collector(store, computes, service_id))
     return generate_latest(registry)
 
 
 class _Collector(Collector):
-    """Reads the metrics off the store and the compute; nothing is counted twice."""
+    """Reads the metrics off the store and the computes; nothing is counted twice."""
 
-    def __init__(self, store: Store, compute: Compute, service_id: str | None) -> None:
+    def __init__(self, store: Store, computes: Computes, service_id: str | None) -> None:
         self._store = store
-        self._compute = compute
+        self._computes = computes
         self._service_id = service_id
 
     def collect(self) -> Iterator[Metric]:
@@ -49,7 +50,7 @@ class _Collector(Collector):
         with self._store.reading() as db:
             rows = db.execute(query).all()
         names = {row.id: (row.account, row.name) for row in rows}
-        yield from self._counters(names)
+        yield from self._counters(names, {row.id: row.compute_id for row in rows})
         yield self._replicas(names)
         yield _wanted(rows)
         if self._service_id is None:
@@ -68,7 +69,7 @@ class _Collector(Collector):
             count.add_metric((kind, state), number)
         return count
 
-    def _counters(self, names: dict[str, tuple[str, str]]) -> Iterator[Metric]:
+    def _counters(self, names: dict[str, tuple[str, str]], places: dict[str, str]) -> Iterator[Metric]:
         requests = CounterMetricFamily("mlmgmt_requests", "Scoring requests taken.", labels=_SERVICE)
         failures = CounterMetricFamily("mlmgmt_request_failures", "Requests that the driver failed.", labels=_SERVICE)
         rejected = CounterMetricFamily("mlmgmt_requests_rejected", "Requests beyond the limit.", labels=_SERVICE)
@@ -79,7 +80,8 @@ class _Collector(Collector):
             "mlmgmt_request_seconds", "Time from a request's headers to its answer.", labels=_SERVICE
         )
         for service_id, labels in names.items():
-            counted, load = self._compute.counters(service_id), self._compute.load(service_id)
+            compute = self._computes[places[service_id]]
+            counted, load = compute.counters(service_id), compute.load(service_id)
             requests.add_metric(labels, counted.requests)
             failures.add_metric(labels, counted.failures)
             rejected.add_metric(labels, counted.rejected)
@@ -92,7 +94,7 @@ class _Collector(Collector):
 
     def _replicas(self, names: dict[str, tuple[str, str]]) -> Metric:
         metric = GaugeMetricFamily("mlmgmt_replicas", "Replicas by state.", labels=(*_SERVICE, "state"))
-        living = self._compute.replicas()
+        living = self._computes.replicas()
         for service_id, labels in names.items():
             for state in ReplicaState:
                 number = sum(r.service_id == service_id and r.state is state for r in living)

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -22,12 +20,13 @@ from mlmgmt_nb.contract import ErrorResponse, ServiceCreateRequest
 from mlmgmt_nb.service import reconciler as r
 from mlmgmt_nb.service import schema
 from mlmgmt_nb.service.autoscaler import ScaleState, decide
-from mlmgmt_nb.service.compute.base import Compute, Exit, Launch
+from mlmgmt_nb.service.compute.base import Exit, Launch
+from mlmgmt_nb.service.compute.computes import Computes
 from mlmgmt_nb.service.home import Home
 from mlmgmt_nb.service.logs import Log
 from mlmgmt_nb.service.outcomes import rollout_failed, rollout_succeeded
 from mlmgmt_nb.service.settings import Settings
-from mlmgmt_nb.service.specs import cpus, replica_count, scaling, slots
+from mlmgmt_nb.service.specs import cpus, memory_bytes, replica_count, scaling, slots
 from mlmgmt_nb.service.store import Store
 
 __all__ = ["Supervisor", "service_log"]
@@ -55,7 +54,7 @@ class Supervisor:
         store: Store,
         home: Home,
         settings: Settings,
-        make_compute: Callable[[Callable[[], None]], Compute],
+        make_computes: Callable[[Callable[[], None]], Computes],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
@@ -64,7 +63,7 @@ class Supervisor:
         self._clock = clock
         self._wake = threading.Event()
         self._stopping = False
-        self.compute = make_compute(self._wake.set)
+        self.computes = make_computes(self._wake.set)
         self._crashes: dict[str, r.Crashes] = {}
         self._scales: dict[str, ScaleState] = {}
         self._logs: dict[str, Log] = {}
@@ -90,7 +89,7 @@ class Supervisor:
         services = schema.services
         with self._store.reading() as db:
             row = db.execute(select(services).where(services.c.id == service_id)).one_or_none()
-        if row is not None and not self.compute.set_keys(service_id, _digests(row), _KEYS_SECONDS):
+        if row is not None and not self.computes[row.compute_id].set_keys(service_id, _digests(row), _KEYS_SECONDS):
             self._log(service_id).line("[mlmgmt] a replica has not confirmed its new keys yet")
 
     def _run(self) -> None:
@@ -103,19 +102,19 @@ class Supervisor:
                 log.exception("a round of the supervisor failed")
                 pause = 1.0
             self._wake.wait(pause)
-        self.compute.stop(self._settings.drain_timeout)
+        self.computes.stop(self._settings.drain_timeout)
 
     def _round(self) -> float:
         """Looks, decides and acts; tells how long to wait for the next round when nothing changes."""
         moment = self._clock()
         rows = self._services()
-        for ended in self.compute.exits():
+        for ended in self.computes.exits():
             self._note_crash(ended, rows, moment)
         for row in rows.values():
             self._begin(row)
             self._autoscale(row, moment)
         desired = [self._desired(row) for row in rows.values()]
-        replicas = self.compute.replicas()
+        replicas = self.computes.replicas()
         self._tell_rollouts(desired, replicas)
         actions = r.step(desired, replicas, self._crashes, moment)
         for action in actions:
@@ -154,7 +153,7 @@ class Supervisor:
             target_replicas=replica_count(row.target_spec, row.scale) if row.target_spec else 0,
             start_timeout=self._settings.start_timeout,
             drain_timeout=self._settings.drain_timeout,
-            is_open=self.compute.is_open(row.id),
+            is_open=self.computes[row.compute_id].is_open(row.id),
             sleeps=scaling(row.serving_spec) is not None,
             deleting=row.deleting,
         )
@@ -172,21 +171,26 @@ class Supervisor:
 
     def _autoscale(self, row: Row[Any], moment: float) -> None:
         auto = scaling(row.serving_spec)
-        if auto is None or row.target_id is not None or row.deleting or not self.compute.is_open(row.id):
+        if (
+            auto is None
+            or row.target_id is not None
+            or row.deleting
+            or not self.computes[row.compute_id].is_open(row.id)
+        ):
             self._scales.pop(row.id, None)
             return
         # The most that was asked for may be more than the compute can bear.
-        most = max(auto.minimum, min(auto.maximum, self.compute.capacity().replicas))
+        most = max(auto.minimum, min(auto.maximum, self.computes[row.compute_id].capacity().replicas))
         auto = msgspec.structs.replace(auto, maximum=most)
         state = self._scales.get(row.id) or ScaleState(replicas=row.scale or 0, decided=moment)
         asleep = state.replicas == 0
         after = decide(
             state,
             auto,
-            self.compute.load(row.id),
+            self.computes[row.compute_id].load(row.id),
             slots(row.serving_spec),
             moment,
-            knocked=asleep and self.compute.knocked(row.id),
+            knocked=asleep and self.computes[row.compute_id].knocked(row.id),
         )
         self._scales[row.id] = after
         if after.replicas != row.scale:
@@ -235,15 +239,15 @@ class Supervisor:
     def _act(self, action: r.Action, row: Row[Any] | None) -> None:
         match action:
             case r.Kill():
-                self.compute.kill(action.replica_id, hung=action.hung)
+                self.computes.kill(action.replica_id, hung=action.hung)
             case r.Drain():
-                self.compute.drain(action.replica_id, self._settings.drain_timeout)
+                self.computes.drain(action.replica_id, self._settings.drain_timeout)
             case r.Open() if row is not None:
                 self._open(row)
             case r.Start() if row is not None:
                 self._start(row, action.deployment_id)
-            case r.Refuse():
-                self.compute.refuse(action.service_id, action.message)
+            case r.Refuse() if row is not None:
+                self.computes[row.compute_id].refuse(action.service_id, action.message)
             case r.Succeed() if row is not None:
                 self._succeed(row)
             case r.Fail() if row is not None:
@@ -253,7 +257,7 @@ class Supervisor:
 
     def _open(self, row: Row[Any]) -> None:
         try:
-            port = self.compute.open(row.id, row.port)
+            port = self.computes[row.compute_id].open(row.id, row.port)
         except OSError as error:
             message = f"Port {row.port} of the service cannot be had: {error}. It is tried again."
             if row.target_id is not None and row.port is None:
@@ -267,7 +271,7 @@ class Supervisor:
     def _start(self, row: Row[Any], deployment_id: str) -> None:
         launch = self._launch(row, deployment_id)
         try:
-            self.compute.start(launch)
+            self.computes[row.compute_id].start(launch)
         except OSError as error:
             # Its files are gone, perhaps, or the machine can bear no more processes. The other services go on.
             message = f"A replica cannot be started: {error}"
@@ -291,8 +295,11 @@ class Supervisor:
             context=context,
             interpreter=image.interpreter,
             key_digests=_digests(row),
-            environment=_environment(spec, context, image.version, self._home),
+            environment=_environment(spec, image.version),
+            data=self._home.data,
             slots=slots(spec),
+            cpus=cpus(spec),
+            memory_bytes=memory_bytes(spec),
             log=self._log(row.id),
         )
 
@@ -314,7 +321,7 @@ class Supervisor:
 
     def _forget(self, service_id: str) -> None:
         services = schema.services
-        self.compute.close(service_id)
+        self.computes.close(service_id)
         with self._store.writing() as db:
             db.execute(delete(services).where(services.c.id == service_id, services.c.deleting))
         self._logs.pop(service_id, None)
@@ -334,7 +341,9 @@ class Supervisor:
                 if row.error != error:
                     self._set(row.id, error=error)
             elif (
-                row.error is not None and row.error.code in {"CrashLoop", "PortTaken"} and self.compute.is_open(row.id)
+                row.error is not None
+                and row.error.code in {"CrashLoop", "PortTaken"}
+                and self.computes[row.compute_id].is_open(row.id)
             ):
                 self._set(row.id, error=None)
 
@@ -351,21 +360,17 @@ def _digests(row: Row[Any]) -> list[str]:
     return [hashlib.sha256(key.encode()).hexdigest() for key in (row.primary_key, row.secondary_key)]
 
 
-def _environment(spec: ServiceCreateRequest, context: Path, version: int, home: Home) -> dict[str, str]:
-    """The variables of a replica: the user's, without our own secrets, and those that drivers of 2017 know."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("MLMGMT_")}
-    python_path = [str(context / "runtime"), *filter(None, [inherited.get("PYTHONPATH")])]
+def _environment(spec: ServiceCreateRequest, version: int) -> dict[str, str]:
+    """The variables of a replica that drivers of 2017 know."""
     collects = bool(spec.data_collection and spec.data_collection.storage_enabled)
     known = {
-        "PYTHONPATH": os.pathsep.join(python_path),
         "SERVICE_NAME": spec.name,
         "SERVICE_PATH_PREFIX": f"/api/v1/service/{spec.name}",
         "SERVICE_VERSION": str(version),
         "AML_APP_INSIGHTS_ENABLED": str(bool(spec.app_insights_enabled)).lower(),
         "AML_MODEL_DC_STORAGE_ENABLED": str(collects).lower(),
-        "AML_MODEL_DC_STORAGE": str(home.data),
     }
     reserved = cpus(spec)
     # Numeric libraries take all cores unless told: a replica with a reservation takes its share.
     threads = {"OMP_NUM_THREADS": str(max(1, round(reserved)))} if reserved is not None else {}
-    return inherited | known | threads
+    return known | threads

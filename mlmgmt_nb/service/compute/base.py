@@ -22,7 +22,10 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
         interpreter: the Python that the image was realised with, where the compute runs it directly.
         key_digests: SHA-256 of the keys, in hexadecimal.
         environment: variables for the driver.
+        data: folder for the data that the driver collects.
         slots: requests that it accepts at once.
+        cpus: CPUs reserved for it, if any.
+        memory_bytes: memory reserved for it, if any.
     """
 
     service_id: str
@@ -32,7 +35,10 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     interpreter: str | None
     key_digests: Sequence[str]
     environment: Mapping[str, str]
+    data: Path
     slots: int
+    cpus: float | None
+    memory_bytes: int | None
     log: Log
 
 

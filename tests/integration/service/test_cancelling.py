@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,12 @@ def ask_for_image(api: ServiceProcess, folder: Path, **properties: str) -> reque
 
 
 def running(word: str, below: ServiceProcess) -> list[psutil.Process]:
-    return [child for child in below.children() if word in " ".join(child.cmdline())]
+    found = []
+    for child in below.children():
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended since it was listed
+            if word in " ".join(child.cmdline()):
+                found.append(child)
+    return found
 
 
 def test_a_build_stops_with_its_processes(

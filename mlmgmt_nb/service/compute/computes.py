@@ -1,0 +1,60 @@
+"""All computes of a service, side by side, so that one supervisor looks after them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+
+from mlmgmt_nb.service.compute.base import Compute, Exit
+from mlmgmt_nb.service.reconciler import Replica
+
+__all__ = ["DOCKER", "LOCAL", "Computes"]
+
+LOCAL = "local"
+"""Id of the compute that every service has."""
+DOCKER = "docker"
+"""Id of the compute of the Docker engine."""
+
+
+class Computes:
+    """The computes, by id. A service stays on the compute that it was made for."""
+
+    def __init__(self, computes: Mapping[str, Compute]) -> None:
+        self._computes = dict(computes)
+
+    def __contains__(self, compute_id: str) -> bool:
+        return compute_id in self._computes
+
+    def __getitem__(self, compute_id: str) -> Compute:
+        return self._computes[compute_id]
+
+    @property
+    def ids(self) -> list[str]:
+        return list(self._computes)
+
+    def replicas(self) -> list[Replica]:
+        return [replica for compute in self._computes.values() for replica in compute.replicas()]
+
+    def exits(self) -> list[Exit]:
+        return [ended for compute in self._computes.values() for ended in compute.exits()]
+
+    def drain(self, replica_id: str, seconds: float) -> None:
+        # Ids of replicas are unique over all computes; those that do not have it do nothing.
+        for compute in self._computes.values():
+            compute.drain(replica_id, seconds)
+
+    def kill(self, replica_id: str, *, hung: bool) -> None:
+        for compute in self._computes.values():
+            compute.kill(replica_id, hung=hung)
+
+    def close(self, service_id: str) -> None:
+        for compute in self._computes.values():
+            compute.close(service_id)
+
+    def stop(self, seconds: float) -> None:
+        """Ends everything on all computes, at the same time."""
+        threads = [threading.Thread(target=compute.stop, args=(seconds,)) for compute in self._computes.values()]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()

@@ -1,0 +1,91 @@
+"""The listening sockets of services: bound once, shared by their replicas, kept while no replica lives."""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import threading
+import zlib
+
+from mlmgmt_nb.service.compute.refusal import refuse
+
+__all__ = ["Listeners"]
+
+_BACKLOG = 1024
+
+
+class Listeners:
+    """The sockets, by service id.
+
+    Args:
+        host: the address that scoring services listen on.
+        ports: first and last port to choose from.
+    """
+
+    def __init__(self, host: str, ports: tuple[int, int]) -> None:
+        self._host = host
+        self._ports = ports
+        self._sockets: dict[str, socket.socket] = {}
+
+    def __contains__(self, service_id: str) -> bool:
+        return service_id in self._sockets
+
+    def __getitem__(self, service_id: str) -> socket.socket:
+        return self._sockets[service_id]
+
+    def open(self, service_id: str, port: int | None) -> int:
+        """Binds the given port, or a free one, and tells which; connections wait there from now on.
+
+        Raises:
+            OSError: the given port is taken, or none is free.
+        """
+        bound = _bind(self._host, port) if port is not None else self._bind_any(service_id)
+        bound.listen(_BACKLOG)
+        self._sockets[service_id] = bound
+        return int(bound.getsockname()[1])
+
+    def _bind_any(self, service_id: str) -> socket.socket:
+        # Begins somewhere else for each service: a port that one gave up for a while should not go to the next.
+        first, last = self._ports
+        count = last - first + 1
+        offset = zlib.crc32(service_id.encode())
+        for step in range(count):
+            try:
+                return _bind(self._host, first + (offset + step) % count)
+            except OSError:
+                continue
+        raise OSError(f"no port from {first} to {last} is free")
+
+    def knocked(self, service_id: str) -> bool:
+        """Whether a connection waits."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._sockets[service_id], selectors.EVENT_READ)
+            return bool(selector.select(timeout=0))
+
+    def refuse(self, service_id: str, message: str) -> None:
+        """Answers 503 to the requests that wait."""
+        while self.knocked(service_id):
+            connection, _ = self._sockets[service_id].accept()
+            threading.Thread(target=refuse, args=(connection, message), name="refusal", daemon=True).start()
+
+    def close(self, service_id: str) -> None:
+        listener = self._sockets.pop(service_id, None)
+        if listener is not None:
+            listener.close()
+
+    def close_all(self) -> None:
+        for service_id in list(self._sockets):
+            self.close(service_id)
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        # After a crash, old connections must not keep the port from being used again.
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host, port))
+    except OSError:
+        bound.close()
+        raise
+    return bound

@@ -1,0 +1,141 @@
+"""What computes have in common whose replicas share their service's listening socket.
+
+The socket belongs to the service and is bound here once; replicas are given it. So a replica can die, be replaced or be
+updated and no connection is refused: while none lives, connections wait at the socket.
+"""
+
+from __future__ import annotations
+
+import itertools
+import socket
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+from mlmgmt_nb.service.compute.base import Capacity, Counters, Exit, Launch, Load
+from mlmgmt_nb.service.compute.listeners import Listeners
+from mlmgmt_nb.service.compute.supervised import SupervisedReplica
+from mlmgmt_nb.service.reconciler import Replica, ReplicaState
+
+__all__ = ["SharingCompute"]
+
+R = TypeVar("R", bound=SupervisedReplica)
+
+
+class SharingCompute(ABC, Generic[R]):
+    """A compute (see `base.Compute`), but for how its replicas are made.
+
+    Args:
+        prefix: begins the ids of its replicas.
+        listeners: the sockets of its services.
+        on_change: called from any thread when there is something new to observe.
+    """
+
+    def __init__(self, prefix: str, listeners: Listeners, on_change: Callable[[], None]) -> None:
+        self._prefix = prefix
+        self._listeners = listeners
+        self._on_change = on_change
+        self._lock = threading.Lock()
+        self._replicas: dict[str, R] = {}
+        self._exits: list[Exit] = []
+        self._counted: dict[str, Counters] = {}
+        self._numbers = itertools.count(1)
+
+    @abstractmethod
+    def capacity(self) -> Capacity: ...
+
+    @abstractmethod
+    def _make(self, replica_id: str, launch: Launch, listener: socket.socket) -> R:
+        """Starts a replica.
+
+        Raises:
+            OSError: it cannot be started.
+        """
+
+    def _forget(self, replica: SupervisedReplica) -> None:
+        """Called when a replica has ended."""
+
+    def open(self, service_id: str, port: int | None) -> int:
+        return self._listeners.open(service_id, port)
+
+    def is_open(self, service_id: str) -> bool:
+        return service_id in self._listeners
+
+    def start(self, launch: Launch) -> None:
+        replica_id = f"{self._prefix}{next(self._numbers)}"
+        launch.log.line(f"[mlmgmt] replica {replica_id} starts")
+        replica = self._make(replica_id, launch, self._listeners[launch.service_id])
+        with self._lock:
+            self._replicas[replica_id] = replica
+        replica.watch()
+
+    def _changed(self, replica: SupervisedReplica) -> None:
+        if replica.ended:
+            with self._lock:
+                del self._replicas[replica.id]
+                service_id = replica.launch.service_id
+                self._counted[service_id] = self._counted.get(service_id, Counters()) + replica.counters
+                if replica.exit is not None:
+                    self._exits.append(replica.exit)
+            self._forget(replica)
+        self._on_change()
+
+    def drain(self, replica_id: str, seconds: float) -> None:
+        if replica := self._replicas.get(replica_id):
+            replica.drain(seconds)
+
+    def kill(self, replica_id: str, *, hung: bool) -> None:
+        if replica := self._replicas.get(replica_id):
+            replica.kill(hung=hung)
+
+    def set_keys(self, service_id: str, digests: Sequence[str], timeout: float) -> bool:
+        deadline = time.monotonic() + timeout
+        confirmations = [replica.set_keys(digests) for replica in self._of(service_id)]
+        return all(event.wait(max(0.0, deadline - time.monotonic())) for event in confirmations)
+
+    def replicas(self) -> list[Replica]:
+        with self._lock:
+            return [replica.view() for replica in self._replicas.values()]
+
+    def exits(self) -> list[Exit]:
+        with self._lock:
+            exits, self._exits = self._exits, []
+        return exits
+
+    def load(self, service_id: str) -> Load:
+        ready = [replica for replica in self._of(service_id) if replica.state is ReplicaState.READY]
+        return Load(sum(r.busy for r in ready), sum(r.launch.slots for r in ready))
+
+    def counters(self, service_id: str) -> Counters:
+        living = [replica.counters for replica in self._of(service_id)]
+        with self._lock:
+            return sum(living, self._counted.get(service_id, Counters()))
+
+    def knocked(self, service_id: str) -> bool:
+        return self._listeners.knocked(service_id)
+
+    def refuse(self, service_id: str, message: str) -> None:
+        self._listeners.refuse(service_id, message)
+
+    def close(self, service_id: str) -> None:
+        self._listeners.close(service_id)
+        with self._lock:
+            self._counted.pop(service_id, None)
+
+    def stop(self, seconds: float) -> None:
+        self._listeners.close_all()
+        with self._lock:
+            replicas = list(self._replicas.values())
+        for replica in replicas:
+            replica.drain(seconds)
+        deadline = time.monotonic() + seconds + 1
+        for replica in replicas:
+            if not replica.join(max(0.0, deadline - time.monotonic())):
+                replica.kill()
+                replica.join(5)
+
+    def _of(self, service_id: str) -> list[R]:
+        with self._lock:
+            return [replica for replica in self._replicas.values() if replica.launch.service_id == service_id]

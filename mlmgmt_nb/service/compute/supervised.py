@@ -1,0 +1,164 @@
+"""A replica as its compute knows it: the conversation with its scoring runtime, whatever carries it.
+
+Lines of JSON go both ways (`mlmgmt_nb.scoring.control`): `start`, `keys` and `drain` to the replica; `ready`, `failed`,
+`stats` and a receipt for the keys from it.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from mlmgmt_nb.service.compute.base import Counters, Exit, Launch
+from mlmgmt_nb.service.reconciler import Replica, ReplicaState
+
+__all__ = ["SupervisedReplica"]
+
+LOAD_FAILED = 3
+"""Exit code of a replica whose driver does not load (`mlmgmt_nb.scoring`)."""
+
+
+class SupervisedReplica(ABC):
+    """A replica. A thread of its own (`_watch`) hears its messages and pumps its output into the log, until it ends.
+
+    Args:
+        launch: what was started.
+        on_change: called, in that thread, whenever its state changes, and once after it has ended.
+    """
+
+    def __init__(self, replica_id: str, launch: Launch, on_change: Callable[[SupervisedReplica], None]) -> None:
+        self.id = replica_id
+        self.launch = launch
+        self.state = ReplicaState.STARTING
+        self.since = time.monotonic()
+        self.busy = 0
+        self.counters = Counters()
+        self.ended = False
+        self.exit: Exit | None = None
+        self._on_change = on_change
+        self._failure: tuple[str, str] | None = None
+        self._hung = False
+        self._keys_confirmed = threading.Event()
+        self._unfinished = b""
+        self._thread = threading.Thread(target=self._watch, name=f"replica-{replica_id}", daemon=True)
+
+    def watch(self) -> None:
+        self._thread.start()
+
+    def view(self) -> Replica:
+        """The replica as the reconciler sees it."""
+        return Replica(
+            id=self.id,
+            service_id=self.launch.service_id,
+            deployment_id=self.launch.deployment_id,
+            state=self.state,
+            since=self.since,
+            busy=self.busy,
+        )
+
+    @abstractmethod
+    def _watch(self) -> None:
+        """Hears the replica until it ends."""
+
+    @abstractmethod
+    def _transmit(self, line: bytes) -> None:
+        """Sends a line; to a replica that has just ended it is sent in vain, which its exit will tell."""
+
+    @abstractmethod
+    def _end(self) -> None:
+        """Ends it at once."""
+
+    def send(self, **message: Any) -> None:
+        self._transmit(msgspec.json.encode(message) + b"\n")
+
+    def send_start(self) -> None:
+        launch = self.launch
+        self.send(type="start", name=launch.name, keys=list(launch.key_digests), concurrency=launch.slots)
+
+    def drain(self, seconds: float) -> None:
+        self._enter(ReplicaState.DRAINING)
+        self.send(type="drain", seconds=seconds)
+
+    def kill(self, *, hung: bool = False) -> None:
+        self._hung = hung
+        if not hung:
+            self._enter(ReplicaState.DRAINING)
+        self._end()
+
+    def set_keys(self, digests: Sequence[str]) -> threading.Event:
+        """Sends new keys; the event is set when they are in force."""
+        self._keys_confirmed.clear()
+        self.send(type="keys", digests=list(digests))
+        return self._keys_confirmed
+
+    def join(self, timeout: float) -> bool:
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _enter(self, state: ReplicaState) -> None:
+        self.state = state
+        self.since = time.monotonic()
+
+    def _hear(self, data: bytes) -> None:
+        """Takes what has come from the replica."""
+        *lines, self._unfinished = (self._unfinished + data).split(b"\n")
+        for line in lines:
+            self._obey(line)
+
+    def _obey(self, line: bytes) -> None:
+        message = msgspec.json.decode(line, type=dict[str, Any])
+        match message["type"]:
+            case "ready":
+                if self.state is ReplicaState.STARTING:
+                    self._enter(ReplicaState.READY)
+                    self.launch.log.line(f"[mlmgmt] replica {self.id} is ready ({message['loadSeconds']:.2f} s)")
+            case "failed":
+                self._failure = (message["code"], message["message"])
+            case "stats":
+                self.busy = message["busy"] + message["waiting"]
+                self.counters = msgspec.convert(message, Counters)
+            case "keys":
+                self._keys_confirmed.set()
+                return
+        self._on_change(self)
+
+    def _hung_up(self) -> None:
+        """Notes that it says nothing more: one that has been drained does so some time before its process has ended."""
+        if self.state is ReplicaState.DRAINING:
+            self.state = ReplicaState.ENDING
+            self._on_change(self)
+
+    def _ended(self, exit_: Exit | None) -> None:
+        """Notes that it has ended. `exit_` is why, when it was not asked to."""
+        self.exit = exit_
+        self.launch.log.line(f"[mlmgmt] replica {self.id} ended{f': {exit_.message}' if exit_ else ''}")
+        self.ended = True
+        self._on_change(self)
+
+    def _explain(self, code: int) -> Exit | None:
+        """Why it ended: by its exit code, or the number of a signal below zero; None when it was asked to."""
+        if self.state in {ReplicaState.DRAINING, ReplicaState.ENDING}:
+            return None
+        if self._failure is not None:
+            return self._exit(*self._failure, permanent=code == LOAD_FAILED)
+        if self._hung:
+            return self._exit("StartTimeout", "init() did not return in time.", permanent=True)
+        if code < 0:
+            hint = " (out of memory, perhaps)" if -code == signal.SIGKILL else ""
+            return self._exit("ReplicaKilled", f"The replica was ended by {signal.Signals(-code).name}{hint}.")
+        return self._exit("ReplicaExited", f"The replica ended by itself with exit code {code}.")
+
+    def _exit(self, code: str, message: str, *, permanent: bool = False) -> Exit:
+        return Exit(
+            service_id=self.launch.service_id,
+            deployment_id=self.launch.deployment_id,
+            code=code,
+            message=message,
+            permanent=permanent,
+        )
