@@ -8,6 +8,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from mlmgmt_nb import __version__, local
 from mlmgmt_nb.errors import MlmgmtError
@@ -51,7 +52,10 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--port", type=int, help="port of the API (default: the last one, or any free one)")
     serve.add_argument("--account", default="default", help="account that the base URL names (default: %(default)s)")
     serve.add_argument(
-        "--public-url", metavar="URL", help="origin under which clients reach the service, if not this one"
+        "--public-url",
+        type=_origin,
+        metavar="URL",
+        help="origin under which clients reach the service, if not this one; scoring URLs lead there too",
     )
     serve.add_argument(
         "--url-scheme",
@@ -83,6 +87,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_home(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--home", type=Path, help="state folder (default: MLMGMT_HOME, or the user's data folder)")
+
+
+def _origin(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise argparse.ArgumentTypeError(f"{text!r} is no origin; give one such as https://ml.example.org")
+    return text.rstrip("/")
 
 
 def _serve(arguments: argparse.Namespace) -> int:

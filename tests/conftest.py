@@ -129,10 +129,20 @@ class ServiceProcess:
         assert ended["state"] == "Succeeded", (ended, self.log(ended["resourceLocation"] + "/logs"))
         return self.get("/services/" + ended["resourceLocation"].rpartition("/")[2])
 
-    def score(self, service: Any, body: str, key: str | None = None, **options: Any) -> requests.Response:
+    def score(
+        self,
+        service: Any,
+        body: str,
+        key: str | None = None,
+        *,
+        session: requests.Session | None = None,
+        **options: Any,
+    ) -> requests.Response:
+        """An answer to data, on a connection of its own unless a session is given."""
         key = key or self.get(f"/services/{service['id']}/keys")["primaryKey"]
         headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
-        return requests.post(service["scoringUri"], data=body, headers=headers, timeout=30, **options)
+        post = session.post if session else requests.post
+        return post(service["scoringUri"], data=body, headers=headers, timeout=30, **options)
 
     def log(self, url: str) -> str:
         return self.request("GET", url).text

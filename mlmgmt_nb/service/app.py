@@ -23,6 +23,7 @@ from sqlalchemy.exc import OperationalError
 from mlmgmt_nb.contract import OPERATIONS, Operation
 from mlmgmt_nb.contract.operations import API_VERSION_PARAMETER
 from mlmgmt_nb.service.backend import Backend
+from mlmgmt_nb.service.front_door import PREFIX, FrontDoor
 from mlmgmt_nb.service.http import Receive, Reply, Request, Scope, Send
 from mlmgmt_nb.service.problems import Problem, bad_field, invalid
 
@@ -91,6 +92,7 @@ class App:
         for pattern, methods in extensions.items():
             self._routes.setdefault(pattern, {}).update({method: (None, h) for method, h in methods.items()})
         self._token = token.encode()
+        self._front_door = FrontDoor(backend.store, backend.settings.host)
         self._threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="request")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -98,6 +100,11 @@ class App:
             return
         request = Request(scope, receive)
         try:
+            self._check_host(request)
+            if request.segments[:-1][:3] == PREFIX:
+                # Scoring requests: their keys are the replicas' business.
+                await self._front_door(request.segments[3], scope, receive, send)
+                return
             reply = await self._answer(request)
         except Problem as problem:
             reply = Reply.of(problem)
@@ -113,7 +120,7 @@ class App:
         await reply.send(send, head=request.method == "HEAD")
 
     async def _answer(self, request: Request) -> Reply:
-        self._admit(request)
+        self._check_token(request)
         if request.segments in _ROOT:
             return _root(request, self._backend)
         account, segments = _account(request)
@@ -141,14 +148,17 @@ class App:
             return cast("Reply", await handler(call))
         return await asyncio.get_running_loop().run_in_executor(self._threads, handler, call)
 
-    def _admit(self, request: Request) -> None:
-        """Refuses foreign hosts and origins, and whoever has not the token."""
+    def _check_host(self, request: Request) -> None:
+        """Refuses foreign hosts and origins."""
         if "host" not in request.headers:
             raise bad_field("Host", "this header is missing.", "Missing")
         for header in ("host", "origin"):
             value = request.headers.get(header)
             if value is not None and not self._backend.settings.answers_to(_host_name(value)):
                 raise Problem(403, "ForeignHost", f"Requests with the {header} {value!r} are not answered here.")
+
+    def _check_token(self, request: Request) -> None:
+        """Refuses whoever has not the token."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         # Both are compared in full, so that the time taken tells nothing about the token.
         if scheme.lower() != "bearer" or not hmac.compare_digest(token.strip().encode("latin-1"), self._token):

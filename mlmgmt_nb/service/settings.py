@@ -24,7 +24,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         port: the port of the API; None for the last one, or any free one.
         account: name of the account that `baseUrl` of `mlmgmt status` shows; others can be used beside it.
         public_url: origin under which clients reach the service, when it is not the one that they name in `Host`.
-            A service beyond loopback answers to the name in it, to IP addresses and to the machine's own name.
+            Scoring URLs then lead there too. A service answers to the name in it; one beyond loopback also to IP
+            addresses and to the machine's own name.
         url_schemes: schemes of URLs from which models and assets are read when an image is built; None for the usual
             ones, of which `file` is one only for a service that listens on loopback.
         url_hosts: hosts that such URLs may name; None for any.
@@ -56,12 +57,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
         A page in the user's browser can make a name of its own point here, but not an address: addresses are safe.
         """
-        if host in LOOPBACK or host == self.host:
+        if host in LOOPBACK or host in {self.host, urlsplit(self.public_url or "").hostname}:
             return True
         if self.host in LOOPBACK:
             return False
-        names = {socket.gethostname().lower(), socket.getfqdn().lower(), urlsplit(self.public_url or "").hostname}
-        return host in names or _is_address(host)
+        return host in {socket.gethostname().lower(), socket.getfqdn().lower()} or _is_address(host)
 
 
 def _is_address(host: str) -> bool:

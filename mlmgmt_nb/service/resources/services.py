@@ -23,6 +23,7 @@ from mlmgmt_nb.contract import (
 from mlmgmt_nb.service import schema
 from mlmgmt_nb.service.app import METRICS, Call
 from mlmgmt_nb.service.clock import now
+from mlmgmt_nb.service.front_door import first_of_names
 from mlmgmt_nb.service.http import Reply
 from mlmgmt_nb.service.logs import log_reply
 from mlmgmt_nb.service.pages import Page, page
@@ -197,12 +198,12 @@ def list_(call: Call) -> Reply:
         query = query.where(schema.manifests.c.id.in_(with_model.where(models.c.name == model_name)))
     with call.backend.store.reading() as db:
         rows, next_link = page(db, query, schema.services, call.query, f"{call.base_url}/services")
-        return Reply(200, Page(_responses(db, rows, call.base_url), next_link))
+        return Reply(200, Page(_responses(db, rows, call), next_link))
 
 
 def get(call: Call) -> Reply:
     with call.backend.store.reading() as db:
-        return Reply(200, _responses(db, [_row(db, call)], call.base_url)[0])
+        return Reply(200, _responses(db, [_row(db, call)], call)[0])
 
 
 def logs(call: Call) -> Reply:
@@ -234,10 +235,20 @@ def _row(db: Connection, call: Call) -> Row[Any]:
     return row_of(db, call, schema.services, _selected())
 
 
-def _responses(db: Connection, rows: Iterable[Row[Any]], base_url: str) -> list[ServiceResponse]:
+def _responses(db: Connection, rows: Iterable[Row[Any]], call: Call) -> list[ServiceResponse]:
     rows = list(rows)
     models = _models(db, {row.image_manifest_id for row in rows})
-    return [_response(row, models.get(row.image_manifest_id, []), base_url) for row in rows]
+    front = call.backend.settings.public_url
+    first = first_of_names(db, [row.name for row in rows]) if front else {}
+    return [
+        _response(
+            row,
+            models.get(row.image_manifest_id, []),
+            call.base_url,
+            _scoring_uri(row, call.base_url, front if first.get(row.name) == row.seq else None),
+        )
+        for row in rows
+    ]
 
 
 def _models(db: Connection, manifest_ids: set[str]) -> dict[str, list[Model]]:
@@ -254,7 +265,7 @@ def _models(db: Connection, manifest_ids: set[str]) -> dict[str, list[Model]]:
     return found
 
 
-def _response(row: Row[Any], models: list[Model], base_url: str) -> ServiceResponse:
+def _response(row: Row[Any], models: list[Model], base_url: str, scoring_uri: str | None) -> ServiceResponse:
     spec: ServiceCreateRequest = row.spec
     image_columns = {
         name.removeprefix("image_"): value for name, value in row._asdict().items() if name.startswith("image_")
@@ -267,7 +278,7 @@ def _response(row: Row[Any], models: list[Model], base_url: str) -> ServiceRespo
         state=row.state,
         created_at=row.created_at,
         updated_at=row.updated_at,
-        scoring_uri=_scoring_uri(row, base_url),
+        scoring_uri=scoring_uri,
         image=image,
         manifest=image.manifest,
         models=models,
@@ -281,9 +292,11 @@ def _response(row: Row[Any], models: list[Model], base_url: str) -> ServiceRespo
     )
 
 
-def _scoring_uri(row: Row[Any], base_url: str) -> str | None:
-    """The service's own port on the host that the client reached us by."""
+def _scoring_uri(row: Row[Any], base_url: str, front: str | None) -> str | None:
+    """Where to send data: at the front door, given its origin, or at the service's own port on the host that the client
+    reached us by."""
     if row.port is None:
         return None
     host = urlsplit(base_url).hostname or ""
-    return f"http://{f'[{host}]' if ':' in host else host}:{row.port}/api/v1/service/{row.name}/score"
+    origin = front or f"http://{f'[{host}]' if ':' in host else host}:{row.port}"
+    return f"{origin}/api/v1/service/{row.name}/score"

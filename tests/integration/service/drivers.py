@@ -22,6 +22,12 @@ def replicas(api: ServiceProcess, service: Any) -> list[psutil.Process]:
     return [process for process in api.children() if context in _command(process)]
 
 
+def at_front_door(api: ServiceProcess, service: Any) -> Any:
+    """The service, with its scoring URL at the front door."""
+    origin = api.base_url.partition("/api/")[0]
+    return {**service, "scoringUri": f"{origin}/api/v1/service/{service['name']}/score"}
+
+
 def _command(process: psutil.Process) -> str:
     try:
         return " ".join(process.cmdline())
@@ -30,17 +36,18 @@ def _command(process: psutil.Process) -> str:
 
 
 @contextmanager
-def under_load(api: ServiceProcess, service: Any, threads: int = 3) -> Iterator[list[str]]:
-    """Scores all the time, each request on a connection of its own; gives what went wrong."""
+def under_load(api: ServiceProcess, service: Any, threads: int = 3, *, keep: bool = False) -> Iterator[list[str]]:
+    """Scores all the time, each request on a connection of its own, or on one that is kept; gives what went wrong."""
     key = api.get(f"/services/{service['id']}/keys")["secondaryKey"]
     wrong: list[str] = []
     done, asked = threading.Event(), []
 
     def ask() -> None:
+        session = requests.Session() if keep else None
         while not done.is_set():
             asked.append(1)
             try:
-                answer = api.score(service, "1", key)
+                answer = api.score(service, "1", key, session=session)
                 if answer.status_code != 200:
                     wrong.append(answer.text)
             except requests.RequestException as error:

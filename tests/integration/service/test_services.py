@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import requests
 
 from tests.conftest import eventually
-from tests.integration.service.drivers import ECHO, SAYS, replicas, under_load
+from tests.integration.service.drivers import ECHO, SAYS, at_front_door, replicas, under_load
 
 
 class TestLifecycle:
@@ -189,7 +191,13 @@ class TestUpdate:
         assert api.operation(api.request("PUT", url, json=asleep))["state"] == "Succeeded"
         eventually(lambda: api.get(url)["numReplicas"] == 0, timeout=90, what="falling asleep")
         eventually(lambda: not replicas(api, service), what="the end of the replica")
-        assert api.score(service, "1").status_code == 200
+        # Whoever wakes it is answered, at its own port and at the front door.
+        key = api.get(f"{url}/keys")["primaryKey"]
+        asked = [service, at_front_door(api, service)] * 2
+        bodies = ["1", "2", json.dumps("x" * 2**20), json.dumps("y" * 2**20)]
+        with ThreadPoolExecutor(4) as threads:
+            answers = list(threads.map(lambda one, body: api.score(one, body, key), asked, bodies))
+        assert [answer.text for answer in answers] == bodies
         assert api.get(url)["numReplicas"] == 1
 
 
