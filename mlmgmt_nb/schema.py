@@ -3,8 +3,12 @@
 from mlmgmt_nb.schema import DataTypes, SampleDefinition, generate_schema
 
 generate_schema(run, {"input_df": SampleDefinition(DataTypes.PANDAS, frame)}, filepath="service_schema.json")
+
+`install_azureml_imports()` makes `azureml.api.schema` and the other imports of 2017 work in this process, as they do in
+a driver, for notebooks that were written then; packages that are really installed are used instead.
 """
 
+from mlmgmt_nb.scoring.compat import install as install_azureml_imports
 from mlmgmt_nb.scoring.schema import (
     DataTypes,
     SampleDefinition,
@@ -14,4 +18,12 @@ from mlmgmt_nb.scoring.schema import (
     save_schema,
 )
 
-__all__ = ["DataTypes", "SampleDefinition", "ServiceSchema", "generate_schema", "load_schema", "save_schema"]
+__all__ = [
+    "DataTypes",
+    "SampleDefinition",
+    "ServiceSchema",
+    "generate_schema",
+    "install_azureml_imports",
+    "load_schema",
+    "save_schema",
+]

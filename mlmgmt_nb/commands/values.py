@@ -15,7 +15,7 @@ from mlmgmt_nb.client import LogPart
 __all__ = ["Keys", "LinesAbout", "LogStream", "Settings", "Text", "Usage"]
 
 _FOLLOW_SECONDS = 0.5
-_STARTS = ("request ", "{", "[mlmgmt]")  # of an entry of a service's log; the lines of a traceback start otherwise
+_STARTS = ("request ", "{", "[")  # of an entry of a service's log; the lines of a traceback start otherwise
 
 
 class Text(str):
@@ -70,8 +70,8 @@ class LinesAbout:
     def __call__(self, line: str) -> bool:
         """Whether the next line is about it."""
         if line.startswith(_STARTS):
-            # A line of JSON is an entry by itself.
-            self._is_within = self._request_id in line and not line.startswith("{")
+            # A line of JSON, or one that was printed for a request, is an entry by itself.
+            self._is_within = self._request_id in line and not line.startswith(("{", "["))
         return self._is_within or self._request_id in line
 
 

@@ -10,6 +10,7 @@ them.
     control       the control channel's messages
     workers       by hand with several processes
     server        uvicorn on a socket of ours, with a drain that loses no request
+    connection    uvicorn's connection, which notices callers that have gone or are too slow
     app           HTTP: paths, keys, limits, answers (bare ASGI)
     engine        the driver's thread, its queue and its counters
     batching      several requests in one call of `run`
@@ -19,6 +20,7 @@ them.
     results       what `run` returned, as JSON
     schema        types of `run`'s arguments; reads and writes the schema files of 2017
     swagger       the service's own description
+    output        what drivers print and log, with the request's id
     request_log   one line of JSON a request
     collector     data collection (`collecting`: its buffer and storages)
     compat        imports of 2017: `azureml.api`, `azureml.datacollector`, `inference_schema`, raw HTTP

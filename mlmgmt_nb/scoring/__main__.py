@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from mlmgmt_nb.scoring.control import Start
+from mlmgmt_nb.scoring.output import capture
 from mlmgmt_nb.scoring.replica import end_process, run_supervised
 from mlmgmt_nb.scoring.workers import run_by_hand
 
@@ -19,9 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if (options.fd is None) != (options.control_fd is None):
         parser.error("--fd and --control-fd go together")
-    for stream in (sys.stdout, sys.stderr):
-        # what a driver prints is seen when it is printed, not when a buffer is full
-        stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
+    capture()
     if options.fd is not None:
         return run_supervised(options.app, options.driver, options.schema, options.fd, options.control_fd)
     start = Start(
@@ -29,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         concurrency=options.concurrency,
         max_body_bytes=options.max_body_bytes,
         request_timeout_seconds=options.timeout,
+        client_timeout_seconds=options.client_timeout,
         request_log=options.request_log,
     )
     return run_by_hand(options.app, options.driver, options.schema, options.host, options.port, options.workers, start)
@@ -59,6 +58,13 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         default=defaults.request_timeout_seconds,
         help="seconds after which a request gets 504 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--client-timeout",
+        type=float,
+        default=defaults.client_timeout_seconds,
+        help="seconds that a caller may take to send the head of a request, or to take a part of an answer "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--max-body-bytes",

@@ -13,13 +13,15 @@ from hashlib import sha256
 from itertools import count
 from time import monotonic, perf_counter
 from typing import Any
+from urllib.parse import parse_qsl
 
 import msgspec
 
 from mlmgmt_nb.scoring.compat.raw_http import AMLRequest
 from mlmgmt_nb.scoring.engine import Call, Engine
-from mlmgmt_nb.scoring.errors import RequestError
+from mlmgmt_nb.scoring.errors import CallerGone, RequestError
 from mlmgmt_nb.scoring.request_log import RequestLog
+from mlmgmt_nb.scoring.swagger import as_openapi
 
 __all__ = ["ScoringApp"]
 
@@ -34,12 +36,10 @@ _OURS = frozenset({"content-length", "x-ms-request-id", "connection", "transfer-
 _RAW_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _ID_CHARACTERS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:")
 _SMALL_BODY = 65536
+_CALL = "mlmgmt.call"
+"""Where a request's scope holds its call."""
 _LINGER_SECONDS = 10.0
 """How long the rest of a refused body is read and thrown away, so that a client still sending sees the answer."""
-
-
-class _Disconnect(Exception):  # noqa: N818 - not an error: nobody is left to be answered
-    """The caller has gone."""
 
 
 class _Request:
@@ -79,19 +79,22 @@ class ScoringApp:
         name: the service's name, part of its paths.
         engine: runs the driver.
         max_body_bytes: larger bodies are refused.
-        swagger: the service's description as JSON.
+        swagger: the service's description, as Swagger 2.0.
         request_log: gets a line for each request, health checks apart.
 
     Attributes:
         draining: answers close their connection, so that callers move on to other replicas.
     """
 
-    def __init__(self, name: str, engine: Engine, max_body_bytes: int, swagger: bytes, request_log: RequestLog) -> None:
+    def __init__(
+        self, name: str, engine: Engine, max_body_bytes: int, swagger: dict[str, Any], request_log: RequestLog
+    ) -> None:
         self.name = name
         self.draining = False
         self._engine = engine
         self._max_body_bytes = max_body_bytes
-        self._swagger = swagger
+        described = [msgspec.json.encode(document) for document in (swagger, as_openapi(swagger))]
+        self._descriptions = dict(zip(("2", "3"), described, strict=True))
         self._log = request_log
         self._digests: list[str] = []
         self._wants_request = engine.driver is not None and engine.driver.wants_request
@@ -121,6 +124,12 @@ class ScoringApp:
         """Answers all calls that have no answer yet that the replica ends; their number."""
         return self._engine.abandon()
 
+    def hung_up(self, scope: Scope) -> None:
+        """The connection of a request is lost before there was an answer."""
+        call: Call | None = scope.get(_CALL)
+        if call is not None:
+            self._engine.hang_up(call)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise RuntimeError(f"{scope['type']} is not served here")
@@ -130,8 +139,8 @@ class ScoringApp:
             await self._endpoint(request)(request, receive, send)
         except RequestError as error:
             await self._refuse(error, request, receive, send)
-        except _Disconnect:
-            self._log_request(request, 499, 0, "Disconnected", "the caller has gone")
+        except CallerGone:
+            self._log_request(request, 499, 0, "CallerGone", "the caller hung up")
 
     def _endpoint(self, request: _Request) -> _Endpoint:
         path, method = request.scope["path"], request.scope["method"]
@@ -178,8 +187,14 @@ class ScoringApp:
 
     async def _describe(self, request: _Request, _receive: Receive, send: Send) -> None:
         self._check_key(request.authorization)
-        await self._answer(200, self._swagger, request, send)
-        self._log_request(request, 200, len(self._swagger))
+        version = dict(parse_qsl(request.scope["query_string"].decode("latin1"))).get("version", "2")
+        description = self._descriptions.get(version.partition(".")[0])
+        if description is None:
+            raise RequestError(
+                400, "BadInput", f"version: there is no {version[:20]!r}: 2 is Swagger 2.0 and 3 is OpenAPI 3.0"
+            )
+        await self._answer(200, description, request, send)
+        self._log_request(request, 200, len(description))
 
     async def _score(self, request: _Request, receive: Receive, send: Send) -> None:
         self._check_key(request.authorization)
@@ -194,6 +209,7 @@ class ScoringApp:
             raise
         request.has_body = False
         request.bytes_in = len(body)
+        request.scope[_CALL] = call
         payload = _raw_request(request.scope, body) if self._wants_request else body
         answer = await self._engine.submit(call, payload)
         if isinstance(answer, bytes):
@@ -211,7 +227,7 @@ class ScoringApp:
             while True:
                 message = await receive()
                 if message["type"] == "http.disconnect":
-                    raise _Disconnect
+                    raise CallerGone
                 chunk: bytes = message["body"]
                 size += len(chunk)
                 if size > self._max_body_bytes:

@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from mlmgmt_nb.scoring.arguments import decode_object
+from mlmgmt_nb.scoring.context import request_id
 from mlmgmt_nb.scoring.errors import RequestError
 from mlmgmt_nb.scoring.results import encode_result
 from mlmgmt_nb.scoring.schema.file import ServiceSchema
@@ -120,19 +121,25 @@ class Batcher:
         self._expected = len(gathered)
         return gathered
 
-    def answer(self, bodies: Sequence[bytes]) -> list[Any]:
-        """The answers (or `RequestError`s) to some requests, by one call of `run` where that is possible."""
-        if len(bodies) > 1:
+    def answer(self, requests: Sequence[tuple[str, bytes]]) -> list[Any]:
+        """The answers (or `RequestError`s) to some requests, by one call of `run` where that is possible.
+
+        Args:
+            requests: the id and the body of each.
+        """
+        if len(requests) > 1:
+            request_id.set("")  # what is printed and collected then belongs to all of them
             # whatever goes wrong: perhaps one request is at fault, so each gets what it deserves
             with suppress(Exception):
-                return self._together(bodies)
-        return [self._by_itself(body) for body in bodies]
+                return self._together([body for _, body in requests])
+        return [self._by_itself(identity, body) for identity, body in requests]
 
-    def _by_itself(self, body: bytes) -> Any:
+    def _by_itself(self, identity: str, body: bytes) -> Any:
+        request_id.set(identity)
         try:
             return self._alone(body)
         except RequestError as error:
-            return error
+            return error.with_traceback(None)
 
     def _together(self, bodies: Sequence[bytes]) -> list[Any]:
         rows: list[Any] = []

@@ -28,6 +28,7 @@ class Start(msgspec.Struct, rename="camel", tag="start"):
         concurrency: how many calls may run and wait together.
         max_body_bytes: larger bodies are refused.
         request_timeout_seconds: callers are answered 504 after this time.
+        client_timeout_seconds: how long a caller may take for the head of a request, and to take a part of an answer.
         request_log: write a line of JSON for each request to stderr; failing requests are always written.
     """
 
@@ -36,6 +37,7 @@ class Start(msgspec.Struct, rename="camel", tag="start"):
     concurrency: int = 10
     max_body_bytes: int = 32 * 1024 * 1024
     request_timeout_seconds: float = 60.0
+    client_timeout_seconds: float = 10.0
     request_log: bool = True
 
 

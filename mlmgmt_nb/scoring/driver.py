@@ -77,9 +77,11 @@ class Driver:
         positional, named = self._prepare(payload)
         try:
             result = self.run(*positional, **named)
-        except BaseException as error:
-            raise self._failure(error) from error
-        return finish(result)
+        except BaseException as error:  # noqa: BLE001 - whatever the user's code raises
+            failure = self._failure(error)
+        else:
+            return finish(result)
+        raise failure  # where the user's exception is no longer at hand, to be kept with all that its frames hold
 
     async def answer_async(self, payload: Payload) -> Outcome:
         """As `answer`, for a coroutine function."""
@@ -88,9 +90,11 @@ class Driver:
             result = await self.run(*positional, **named)
         except asyncio.CancelledError:
             raise
-        except BaseException as error:
-            raise self._failure(error) from error
-        return finish(result)
+        except BaseException as error:  # noqa: BLE001 - whatever the user's code raises
+            failure = self._failure(error)
+        else:
+            return finish(result)
+        raise failure
 
     def _failure(self, error: BaseException) -> RequestError:
         if self._converts and isinstance(error, Exception) and _raised_in_package(error, "inference_schema"):

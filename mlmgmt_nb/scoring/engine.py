@@ -14,6 +14,7 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextvars import copy_context
 from queue import SimpleQueue
 from time import monotonic
 from typing import Any
@@ -23,8 +24,9 @@ import msgspec
 from mlmgmt_nb.scoring.batching import Batcher
 from mlmgmt_nb.scoring.context import request_id
 from mlmgmt_nb.scoring.driver import Driver, Outcome, Payload
-from mlmgmt_nb.scoring.errors import LoadError, RequestError
+from mlmgmt_nb.scoring.errors import CallerGone, LoadError, RequestError, RuntimeFailure
 from mlmgmt_nb.scoring.latency import Latencies
+from mlmgmt_nb.scoring.output import end_lines
 
 __all__ = ["Call", "Engine", "Stats", "log"]
 
@@ -64,9 +66,15 @@ class Stats(msgspec.Struct, rename="camel", tag="stats"):
 
 
 class Call:
-    """One request on its way through the engine. `reader` is the task that reads its body, until it is read."""
+    """One request on its way through the engine.
 
-    __slots__ = ("answered", "deadline", "future", "payload", "reader", "request_id")
+    Attributes:
+        reader: the task that reads its body, until it is read.
+        begun: `run` has been called for it.
+        answered: its caller has an answer already, or has gone: what `run` returns goes nowhere.
+    """
+
+    __slots__ = ("answered", "begun", "deadline", "future", "payload", "reader", "request_id")
 
     def __init__(
         self, request_id: str, deadline: float, future: asyncio.Future[Any], reader: asyncio.Task[Any] | None
@@ -76,6 +84,7 @@ class Call:
         self.future = future
         self.reader = reader
         self.payload: Payload = b""
+        self.begun = False
         self.answered = False
 
 
@@ -84,8 +93,8 @@ class Engine:
 
     Args:
         concurrency: how many calls may run and wait together.
-        timeout: seconds that a call may take before its caller is answered 504; its place stays taken until `run`
-        returns.
+        timeout: seconds that a call may take before its caller is answered 504; once begun, it keeps its place until
+            `run` returns.
 
     Attributes:
         latencies: how long calls took, counted by whoever answers them.
@@ -97,6 +106,7 @@ class Engine:
         self.driver: Driver | None = None
         self.latencies = Latencies()
         self._loop = asyncio.get_running_loop()
+        self._context = copy_context()  # of no request
         self._queue: SimpleQueue[Call | None] = SimpleQueue()
         self._done: deque[tuple[Call, Outcome | RequestError]] = deque()
         self._waking = False
@@ -188,6 +198,19 @@ class Engine:
         """Gives a place back that was never submitted."""
         self._calls.pop(call, None)
 
+    def hang_up(self, call: Call) -> None:
+        """The caller of a submitted call has gone."""
+        if not call.answered:
+            self._settle(call, CallerGone("the caller hung up"))
+
+    def _settle(self, call: Call, failure: RuntimeFailure) -> None:
+        """Answers a call before `run` has. If it only waits, its place is free at once, and it will never run."""
+        call.answered = True
+        if not call.begun:
+            self._calls.pop(call, None)
+        if not call.future.done():
+            call.future.set_exception(failure)
+
     def stats(self) -> Stats:
         """The counters now."""
         running, since = self._running, self._running_since
@@ -234,10 +257,13 @@ class Engine:
     def _work_batches(self, batcher: Batcher) -> None:
         while (first := self._queue.get()) is not None:
             calls = [call for call in batcher.gather(first, self._queue, self._count) if not call.answered]
+            for call in calls:
+                call.begun = True
             self._enter(len(calls))
-            outcomes = batcher.answer([bytes(call.payload) for call in calls])  # type: ignore[arg-type]
+            outcomes = batcher.answer([(call.request_id, bytes(call.payload)) for call in calls])  # type: ignore[arg-type]
             self._leave(len(calls))
             for call, outcome in zip(calls, outcomes, strict=True):
+                end_lines(call.request_id)
                 self._hand_back(call, outcome)
 
     def _work_async(self, driver: Driver, loaded: asyncio.Future[Driver]) -> None:
@@ -255,29 +281,33 @@ class Engine:
         task.add_done_callback(self._tasks.discard)
 
     async def _run_async(self, call: Call) -> None:
+        call.begun = True
         request_id.set(call.request_id)
         self._enter(1)
         try:
             outcome: Outcome | RequestError = await self._answer_async(call.payload)
         except RequestError as error:
-            outcome = error
+            outcome = error.with_traceback(None)
         self._leave(1)
+        end_lines(call.request_id)
         self._hand_back(call, outcome)
 
     def _run(self, answer: Callable[[Payload], Outcome], call: Call) -> Outcome | RequestError:
-        if call.answered:  # its caller was told 504 while it waited
+        if call.answered:  # while it waited
             return RequestError(504, "Timeout", "")
+        call.begun = True
         request_id.set(call.request_id)
         self._enter(1)
         try:
             return answer(call.payload)
         except RequestError as error:
-            return error
+            return error.with_traceback(None)
         except BaseException as error:  # noqa: BLE001 - whatever happens, the thread lives on
             traceback.print_exc()
             return RequestError(500, "RuntimeError", f"{type(error).__name__}: {error}")
         finally:
             self._leave(1)
+            end_lines(call.request_id)
 
     def _enter(self, calls: int) -> None:
         if not self._running:
@@ -293,7 +323,7 @@ class Engine:
         self._done.append((call, outcome))
         if not self._waking:
             self._waking = True
-            self._loop.call_soon_threadsafe(self._deliver)
+            self._loop.call_soon_threadsafe(self._deliver, context=self._context)
 
     # in the event loop
 
@@ -315,9 +345,8 @@ class Engine:
         if error.status < 500 or not error.message:
             return
         self._failures += 0 if call.answered else 1
-        if error.__cause__ is not None:
-            shown = "".join(traceback.format_exception(error.__cause__)).rstrip()
-            log(f"request {call.request_id}: run() failed\n{shown}")
+        if error.trace:
+            log(f"request {call.request_id}: run() failed\n{error.trace}")
 
     def _sweep(self) -> None:
         """Answers calls that take too long. A few calls a few times a second: cheaper than a timer for each."""
@@ -325,13 +354,10 @@ class Engine:
         for call in list(self._calls):
             if now < call.deadline or call.answered:
                 continue
-            call.answered = True
             if call.reader is not None:
+                call.answered = True
                 call.reader.cancel()
                 continue
             self._failures += 1
-            if not call.future.done():
-                call.future.set_exception(
-                    RequestError(504, "Timeout", f"run() did not finish within {self.timeout:g} seconds")
-                )
+            self._settle(call, RequestError(504, "Timeout", f"run() did not finish within {self.timeout:g} seconds"))
         self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep)

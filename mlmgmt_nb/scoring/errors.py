@@ -3,10 +3,11 @@
 ::
 
     RuntimeFailure
-    ├── LoadError       the application cannot be served: bad driver, schema or folder; the process ends with exit code
-    3 └── RequestError    one request cannot be answered as asked; becomes an HTTP answer
+    ├── LoadError       the application cannot be served: bad driver, schema or folder; the process ends with code 3
+    ├── RequestError    one request cannot be answered as asked; becomes an HTTP answer
+    └── CallerGone      nobody is left to be answered
 
-A failure in the user's own `run` is a `RequestError` with the code `DriverError`; its cause is the user's exception.
+A failure in the user's own `run` is a `RequestError` with the code `DriverError`, which has the traceback as text.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import os
 import traceback
 from collections.abc import Mapping, Sequence
 
-__all__ = ["LoadError", "RequestError", "RuntimeFailure", "driver_failure", "last_line"]
+__all__ = ["CallerGone", "LoadError", "RequestError", "RuntimeFailure", "driver_failure", "last_line"]
 
 
 _CHOSEN = ("azureml.api.exceptions", "mlmgmt_nb.scoring.compat.exceptions")
@@ -49,7 +50,12 @@ class RequestError(RuntimeFailure):
         message: one sentence that says what is wrong.
         details: pairs of code and message, one for each fault found.
         headers: further headers of the answer.
+
+    Attributes:
+        trace: the traceback in the user's code, as text: the exception itself would keep alive what `run` held.
     """
+
+    trace = ""
 
     def __init__(
         self,
@@ -68,6 +74,10 @@ class RequestError(RuntimeFailure):
         self.headers = dict(headers or {})
 
 
+class CallerGone(RuntimeFailure):
+    """The caller hung up before there was an answer."""
+
+
 def driver_failure(error: BaseException) -> RequestError:
     """The answer for an exception that the user's `run` raised: 500 with the exception's type and text."""
     status = getattr(error, "status_code", None)
@@ -80,7 +90,7 @@ def driver_failure(error: BaseException) -> RequestError:
     else:
         message = "".join(traceback.format_exception_only(error)).strip()
     failure = RequestError(500, "DriverError", message)
-    failure.__cause__ = error
+    failure.trace = "".join(traceback.format_exception(error)).rstrip()
     return failure
 
 

@@ -122,10 +122,10 @@ class Replica:
 
     def _make_server(self, engine: Engine, driver: Driver) -> ReplicaServer:
         start = self._start
-        swagger = msgspec.json.encode(service_swagger(start.name, driver.swagger_schema, driver.optional))
+        swagger = service_swagger(start.name, driver.swagger_schema, driver.optional)
         self._app = ScoringApp(start.name, engine, start.max_body_bytes, swagger, self._log)
         self._app.set_keys(start.keys)
-        self._server = ReplicaServer(self._app, self._listener)
+        self._server = ReplicaServer(self._app, self._listener, start.client_timeout_seconds)
         return self._server
 
     def _catch_signals(self) -> None:

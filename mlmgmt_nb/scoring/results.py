@@ -9,6 +9,7 @@ import base64
 import json
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -165,6 +166,9 @@ def _plain_numpy(value: Any) -> Any:
         if value.dtype.names:
             names = value.dtype.names
             return [dict(zip(names, row, strict=True)) for row in value.ravel().tolist()]
+        if value.dtype.kind == "S":
+            with suppress(UnicodeDecodeError):
+                return np.char.decode(value, "utf-8").tolist()
         return _dates(value).tolist() if value.dtype.kind in "mM" else value.tolist()
     if isinstance(value, np.generic):
         return _plain_scalar(value)

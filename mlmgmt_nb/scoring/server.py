@@ -10,13 +10,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from collections import Counter
 from collections.abc import Iterator
 from time import monotonic
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from mlmgmt_nb.scoring.app import ScoringApp
+from mlmgmt_nb.scoring.connection import Connection
+from mlmgmt_nb.scoring.engine import log
 
 __all__ = ["ReplicaServer"]
 
@@ -24,6 +26,7 @@ _IDLE_SECONDS = 2.0
 """How long a drain leaves an idle connection open: its next request may be on the way."""
 _TICK_SECONDS = 0.02
 _LAST_TICKS = 10
+_CHECK_SECONDS = 0.5
 
 
 class ReplicaServer(uvicorn.Server):
@@ -32,12 +35,15 @@ class ReplicaServer(uvicorn.Server):
     Args:
         app: the application.
         listener: a bound and listening TCP socket; it is closed by the drain.
+        patience: seconds that a caller may take for the head of a request, and for a part of an answer.
         keep_alive: seconds after which an idle connection is closed.
     """
 
-    def __init__(self, app: ScoringApp, listener: socket.socket, keep_alive: int = 75) -> None:
+    def __init__(self, app: ScoringApp, listener: socket.socket, patience: float, keep_alive: int = 75) -> None:
         self._app = app
         self._listener = listener
+        self._patience = patience
+        self._checked = monotonic()
         self._accepting = asyncio.Event()
         self._drain_seconds = 30.0
         self._idle_seconds = _IDLE_SECONDS
@@ -46,7 +52,7 @@ class ReplicaServer(uvicorn.Server):
         config = uvicorn.Config(
             app,
             interface="asgi3",
-            http="httptools",
+            http=Connection,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -94,6 +100,22 @@ class ReplicaServer(uvicorn.Server):
         await super().startup(sockets=sockets)
         self._accepting.set()
 
+    async def on_tick(self, counter: int) -> bool:
+        if monotonic() - self._checked >= _CHECK_SECONDS:
+            self._check_connections()
+        return await super().on_tick(counter)
+
+    def _check_connections(self) -> None:
+        """Ends the connections of callers that are too slow, and says how many those are."""
+        self._checked = monotonic()
+        faults: Counter[str] = Counter()
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, Connection):
+                faults[connection.check(self._checked, self._patience)] += 1
+        for fault, count in faults.items():
+            if fault:
+                log(f"slow callers: {fault} within {self._patience:g} seconds: {count} connection(s) closed")
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for listener in sockets or []:
             listener.close()
@@ -104,6 +126,7 @@ class ReplicaServer(uvicorn.Server):
                 break
             if elapsed >= self._idle_seconds:
                 self._close_idle()
+            self._check_connections()
             await asyncio.sleep(_TICK_SECONDS)
         self._close_idle()
         for _ in range(_LAST_TICKS):  # the last answers, good or bad, get out
@@ -112,5 +135,5 @@ class ReplicaServer(uvicorn.Server):
 
     def _close_idle(self) -> None:
         for connection in list(self.server_state.connections):
-            if isinstance(connection, HttpToolsProtocol):
+            if isinstance(connection, Connection):
                 connection.shutdown()  # closes it when idle, else after the answer

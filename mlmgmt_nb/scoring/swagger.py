@@ -1,4 +1,4 @@
-"""The service's own description: Swagger 2.0, as the clients of 2017 read it."""
+"""The service's own description: Swagger 2.0, as the clients of 2017 read it, and OpenAPI 3 for those of today."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from mlmgmt_nb.scoring.schema.file import ServiceSchema
 from mlmgmt_nb.scoring.schema.types import ArgumentType
 
-__all__ = ["service_swagger"]
+__all__ = ["as_openapi", "service_swagger"]
 
 _ERROR = {
     "type": "object",
@@ -67,6 +67,50 @@ def service_swagger(name: str, schema: ServiceSchema | None, optional: frozenset
             "ErrorResponse": _ERROR,
         },
     }
+
+
+def as_openapi(swagger: dict[str, Any]) -> dict[str, Any]:
+    """The same description as an OpenAPI 3.0 document.
+
+    Args:
+        swagger: what `service_swagger` returned.
+    """
+    paths: dict[str, Any] = {}
+    for path, item in swagger["paths"].items():
+        paths[path] = {method: _as_operation(operation) for method, operation in item.items()}
+    return {
+        "openapi": "3.0.3",
+        "info": swagger["info"],
+        "servers": [{"url": swagger.get("basePath", "/")}],
+        "security": swagger["security"],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {
+                "Bearer": {"type": "http", "scheme": "bearer", "description": "A key of the service"},
+            },
+            "schemas": swagger["definitions"],
+        },
+    }
+
+
+def _as_operation(operation: dict[str, Any]) -> dict[str, Any]:
+    """An operation with its body and its answers as OpenAPI 3 has them."""
+    made = {name: value for name, value in operation.items() if name not in ("parameters", "responses")}
+    for parameter in operation.get("parameters", []):
+        made["requestBody"] = {"required": parameter["required"], "content": _content(parameter["schema"])}
+    made["responses"] = {
+        status: {
+            "description": answer["description"],
+            **({"content": _content(answer["schema"])} if "schema" in answer else {}),
+        }
+        for status, answer in operation["responses"].items()
+    }
+    return made
+
+
+def _content(schema: dict[str, Any]) -> dict[str, Any]:
+    reference = schema["$ref"].replace("#/definitions/", "#/components/schemas/")
+    return {"application/json": {"schema": {"$ref": reference}}}
 
 
 def _score_operation() -> dict[str, Any]:

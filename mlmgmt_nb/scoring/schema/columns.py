@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import Any
 
 from mlmgmt_nb.scoring.schema.types import MAX_PROBLEMS, InputError, SchemaError, describe
@@ -157,7 +158,16 @@ class Column:
             import pandas as pd
 
             return pd.array(list(values), dtype=self.dtype)
+        if self.kind in "SU":
+            return self._texts(values)
         return np.array(values, dtype=self.dtype)
+
+    def _texts(self, values: Sequence[Any]) -> Any:
+        """Text of a fixed width, which grows with what comes: NumPy would cut it off."""
+        import numpy as np
+
+        array = np.array([v.encode() for v in values] if self.kind == "S" else values, dtype=self.kind)
+        return array if array.dtype.itemsize > self.dtype.itemsize else array.astype(self.dtype)
 
     def _dates(self, values: Sequence[Any]) -> Any:
         import pandas as pd
@@ -173,20 +183,29 @@ class Column:
             stamps = pd.to_datetime([values[place] for place in numbers], unit="ms", utc=True)
             dates.iloc[numbers] = stamps
         zone = getattr(self.dtype, "tz", None)
-        dates = dates.dt.tz_convert(zone) if zone is not None else dates.dt.tz_localize(None)
-        dates = dates.astype(self.dtype)
-        return dates.array if zone is not None else dates.to_numpy()
+        if zone is None:
+            return dates.dt.tz_localize(None).to_numpy().astype(self.dtype)
+        return dates.dt.tz_convert(zone).astype(self.dtype).array
 
     def _spans(self, values: Sequence[Any]) -> Any:
         import pandas as pd
 
         spans: list[Any] = [
-            None if v is None else pd.Timedelta(v) if isinstance(v, str) else pd.Timedelta(v, "s") for v in values
+            None if v is None else pd.Timedelta(v) if isinstance(v, str) else pd.Timedelta(_nanoseconds(v), "ns")
+            for v in values
         ]
-        return pd.Series(pd.to_timedelta(spans)).astype(self.dtype).to_numpy()
+        return pd.to_timedelta(spans).to_numpy().astype(self.dtype)
+
+
+def _nanoseconds(seconds: float) -> int:
+    """Those of the decimal number that was written: its binary form lies a little beside it."""
+    return int(Decimal(repr(seconds)).scaleb(9))
 
 
 def check_dtype(dtype: Any, name: str) -> None:
     """Raises `SchemaError` for data types that no JSON can fill."""
-    if getattr(dtype, "kind", "O") == "V":
+    categories = getattr(dtype, "categories", None)
+    if getattr(dtype, "kind", "O") == "V" or str(dtype).startswith("interval"):
         raise SchemaError(f"{name}: data type {dtype} has no JSON form")
+    if categories is not None and _kind(categories.dtype) not in "OTUiufb":
+        raise SchemaError(f"{name}: categories of {categories.dtype} have no JSON form: make them text")

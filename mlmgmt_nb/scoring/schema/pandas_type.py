@@ -7,7 +7,7 @@ from functools import partial
 from operator import itemgetter
 from typing import Any
 
-from mlmgmt_nb.scoring.schema.columns import Column, swagger_of_dtype
+from mlmgmt_nb.scoring.schema.columns import Column, check_dtype, swagger_of_dtype
 from mlmgmt_nb.scoring.schema.plain import plain_json
 from mlmgmt_nb.scoring.schema.types import MAX_PROBLEMS, ArgumentType, DataTypes, InputError, SchemaError, describe
 
@@ -63,6 +63,8 @@ class PandasType(ArgumentType):
             raise SchemaError(f"a PANDAS sample must be a DataFrame, not {type(sample).__name__}")
         if sample.columns.nlevels > 1:
             raise SchemaError("a DataFrame with several levels of column names has no JSON form: flatten its columns")
+        for label, dtype in sample.dtypes.items():
+            check_dtype(dtype, str(label))
         return cls(list(sample.dtypes.items()), plain_json(sample.head(_EXAMPLE_ROWS)), len(sample))
 
     @classmethod
@@ -116,7 +118,7 @@ class PandasType(ArgumentType):
             try:
                 array = column.convert(values, partial(_cell_path, name, column.key))
                 # pandas 3 would take an object array of text for its own text type
-                arrays.append(pd.Series(array, dtype=object) if column.kind == "O" else array)
+                arrays.append(pd.Series(array, dtype=object) if column.dtype == object else array)
             except InputError as error:
                 problems += error.problems
         if problems:

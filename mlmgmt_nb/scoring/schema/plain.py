@@ -68,6 +68,8 @@ class PlainType(ArgumentType):
 
     def parse(self, value: Any, name: str) -> Any:
         _, _, accepted, words = _TYPES[self.type_name]
+        if self.type_name == "int" and type(value) is float and value.is_integer():
+            return int(value)  # JSON has one kind of number: 1.0 is an integer
         # true and false are integers to Python, not to JSON
         if not isinstance(value, accepted) or (isinstance(value, bool) and self.type_name in ("int", "float")):
             raise InputError([f"{name}: expected {words}, got {describe(value)}"])

@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 DRIVERS = Path(__file__).parents[2] / "drivers"
 CASES = sorted(path.parent.name for path in DRIVERS.glob("*/expected.json"))
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_driver(case: str, spawn: Callable[..., Any]) -> None:
+def test_driver(case: str, spawn: Callable[..., Any], until: Any) -> None:
     expected = json.loads((DRIVERS / case / "expected.json").read_text())
-    replica = spawn(DRIVERS / case)
+    replica = spawn(DRIVERS / case, **expected.get("start", {}))
     if "failed" in expected:
         report = replica.report("ready", "failed")
         assert report == {"type": "failed", **expected["failed"]}
@@ -25,19 +26,33 @@ def test_driver(case: str, spawn: Callable[..., Any]) -> None:
         return
     replica.ready()
     for request in expected["requests"]:
-        body = request["text"] if "text" in request else json.dumps(request["body"])
-        response = replica.score(body.encode(), headers=request.get("headers"))
-        assert response.headers["content-type"] == "application/json"
-        answer = response.json()
-        if "status" not in request:
-            assert (response.status_code, answer) == (200, request["answer"]), body
-            continue
-        assert (response.status_code, answer["statusCode"]) == (request["status"], request["status"]), answer
-        assert answer["message"] == request["message"]
-        assert answer["code"] == request.get("code", "BadInput")
-        assert answer["requestId"] == response.headers["x-ms-request-id"]
-        if "details" in request:
-            assert [detail["message"] for detail in answer["details"]] == request["details"]
+        check_answer(replica, request)
+    if "log" in expected:
+        until(lambda: set(expected["log"]) <= set(replica.log.splitlines()))
+    if "drains" in expected:
+        replica.send({"type": "drain", "seconds": 30})
+        assert replica.process.wait(30) == expected["drains"]
+
+
+def check_answer(replica: Any, request: dict[str, Any]) -> None:
+    body = request["text"] if "text" in request else json.dumps(request["body"])
+    if "exits" in request:
+        with pytest.raises(requests.ConnectionError):
+            replica.score(body.encode())
+        assert replica.process.wait(30) == request["exits"]
+        return
+    response = replica.score(body.encode(), headers=request.get("headers"))
+    assert response.headers["content-type"] == "application/json"
+    answer = response.json()
+    if "status" not in request:
+        assert (response.status_code, answer) == (200, request["answer"]), body
+        return
+    assert (response.status_code, answer["statusCode"]) == (request["status"], request["status"]), answer
+    assert answer["message"] == request["message"]
+    assert answer["code"] == request.get("code", "BadInput")
+    assert answer["requestId"] == response.headers["x-ms-request-id"]
+    if "details" in request:
+        assert [detail["message"] for detail in answer["details"]] == request["details"]
 
 
 def test_a_schema_runs_no_code() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import socket
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 import requests
+from openapi_spec_validator import validate
 
 ECHO = "def run(body):\n    return body\n"
 # waits until the file that the body names exists
@@ -233,8 +235,78 @@ def test_printing_a_lot(folder: Callable[..., Path], spawn: Callable[..., Any]) 
     assert requests.get(replica.url, timeout=10).status_code == 200
 
 
-def test_a_driver_that_ends_the_process(folder: Callable[..., Path], spawn: Callable[..., Any]) -> None:
-    replica = spawn(folder("import os\ndef run(body):\n    os._exit(7)\n")).ready()
-    with pytest.raises(requests.ConnectionError):
-        replica.score("")
-    assert replica.process.wait(30) == 7
+def connect(replica: Any) -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", urlsplit(replica.url).port))
+    connection.settimeout(30)
+    return connection
+
+
+def test_a_caller_who_hangs_up_while_waiting(
+    folder: Callable[..., Path], spawn: Callable[..., Any], until: Any, tmp_path: Path
+) -> None:
+    """Its place is free at once, and `run` is never called for it."""
+    source = GATED.replace("    return", "    print('ran for', body)\n    return")
+    replica = spawn(folder(source), concurrency=2).ready()
+    gate, other = tmp_path / "gate", tmp_path / "other"
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(requests.post, f"{replica.url}/score", str(gate), timeout=30)
+        until(lambda: requests.get(replica.url, timeout=10).json()["calls"] == 1)
+        with connect(replica) as connection:
+            body = str(other).encode()
+            connection.sendall(b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+            until(lambda: requests.get(replica.url, timeout=10).json()["calls"] == 2)
+            check_error(replica.score("x"), 503, "TooManyRequests")
+        until(lambda: requests.get(replica.url, timeout=10).json()["calls"] == 1)
+        other.touch()
+        gate.touch()
+        assert first.result().json() == "done"
+    assert replica.score(str(gate)).json() == "done"
+    lines = until(lambda: (found := replica.log).count('"status":200') == 2 and found)
+    assert '"status":499' in lines
+    assert '"code":"CallerGone"' in lines
+    assert "ran for" in lines
+    assert f"ran for {other}" not in lines
+
+
+def test_slow_callers(folder: Callable[..., Path], spawn: Callable[..., Any], until: Any) -> None:
+    """One that never ends the head of its request, one with a head without end, and one that takes no answer."""
+    source = "def run(body):\n    return 'x' * 50_000_000\n"
+    replica = spawn(folder(source), clientTimeoutSeconds=0.5).ready()
+    with connect(replica) as slow, connect(replica) as endless, connect(replica) as greedy:
+        greedy.sendall(b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+        slow.sendall(b"POST /score HTTP/1.1\r\nHost: x\r\nX-A")
+        endless.sendall(b"POST /score HTTP/1.1\r\nHost: x\r\n")
+        with contextlib.suppress(ConnectionError):
+            for _ in range(100):
+                endless.sendall(b"X-More: 1\r\n" * 1000)
+        assert slow.recv(1000).startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+        assert slow.recv(1000) == b""
+        with contextlib.suppress(ConnectionError):
+            assert endless.recv(1000).startswith(b"HTTP/1.1 431 ")
+        until(lambda: "slow callers: an answer was not taken within 0.5 seconds: 1 connection(s) closed" in replica.log)
+        received = 0
+        with contextlib.suppress(ConnectionError):
+            while chunk := greedy.recv(1_000_000):
+                received += len(chunk)
+        assert received < 50_000_000
+    assert "slow callers: the head of a request did not arrive within 0.5 seconds: 1 connection(s)" in replica.log
+    # one that takes its answer in time, and comes back on the same connection after a pause
+    assert len(replica.score("").content) == 50_000_002
+    process = psutil.Process(replica.process.pid)
+    until(lambda: len(process.net_connections()) == 2)  # the listening socket, and this connection
+    assert len(replica.score("").content) == 50_000_002
+
+
+def test_descriptions(drivers: Path, spawn: Callable[..., Any]) -> None:
+    replica = spawn(drivers / "iris_tutorial", name="iris").ready()
+    url = f"{replica.url}/api/v1/service/iris/swagger.json"
+    old = replica.session.get(url).json()
+    assert old["swagger"] == "2.0"
+    assert replica.session.get(url, params={"version": "2.0"}).json() == old
+    new = replica.session.get(url, params={"version": "3"}).json()
+    validate(new)
+    assert new["components"]["schemas"]["ServiceInput"] == old["definitions"]["ServiceInput"]
+    operation = new["paths"]["/api/v1/service/iris/score"]["post"]
+    assert operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].endswith("/ServiceInput")
+    answer = check_error(replica.session.get(url, params={"version": "4"}), 400, "BadInput")
+    assert answer["message"] == "version: there is no '4': 2 is Swagger 2.0 and 3 is OpenAPI 3.0"

@@ -151,15 +151,6 @@ time.sleep(60)
     thread.join()
 
 
-def test_threads_of_the_driver_do_not_hold_the_process(folder: Callable[..., Path], spawn: Callable[..., Any]) -> None:
-    source = (
-        "import threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()\ndef run(body): return 1\n"
-    )
-    replica = spawn(folder(source)).ready()
-    replica.send({"type": "drain", "seconds": 5})
-    assert replica.process.wait(10) == 0
-
-
 def test_a_name_that_clashes(tmp_path: Path, spawn: Callable[..., Any]) -> None:
     folder = tmp_path / "app"
     folder.mkdir()

@@ -13,15 +13,16 @@ ValueError: bad
 request two-2: run() failed
 Traceback (most recent call last):
 KeyError: 'x'
+[one-1] printed for one
 {"request":"two-2","status":500}
 what the driver printed about one-1
 """
 
 
 def test_the_traceback_of_a_request_is_about_it() -> None:
-    assert chosen_lines(LOG, LinesAbout("two-2")).splitlines() == LOG.splitlines()[6:10]
+    assert chosen_lines(LOG, LinesAbout("two-2")).splitlines() == [*LOG.splitlines()[6:9], LOG.splitlines()[10]]
     about_one = chosen_lines(LOG, LinesAbout("one-1")).splitlines()
-    assert about_one == [*LOG.splitlines()[1:6], "what the driver printed about one-1"]
+    assert about_one == [*LOG.splitlines()[1:6], "[one-1] printed for one", "what the driver printed about one-1"]
     assert chosen_lines(LOG, LinesAbout("three")) == ""
 
 

@@ -6,9 +6,12 @@ import base64
 import json
 import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,6 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from hypothesis.extra import pandas as hpd
 
+from mlmgmt_nb.scoring.arguments import read_arguments
 from mlmgmt_nb.scoring.results import encode_value
 from mlmgmt_nb.scoring.schema import (
     DataTypes,
@@ -27,6 +31,7 @@ from mlmgmt_nb.scoring.schema import (
     load_schema,
 )
 from mlmgmt_nb.scoring.schema.pickled import read_internal, write_internal
+from mlmgmt_nb.scoring.swagger import service_swagger
 
 
 def run(df: Any) -> Any:
@@ -34,24 +39,28 @@ def run(df: Any) -> Any:
 
 
 def round_trip(sample: Any, kind: DataTypes, path: Path) -> Any:
-    """Sample -> schema file -> read again -> the sample as a request -> parsed."""
+    """Sample -> schema file -> read again -> the service's swagger -> its sample data as a request -> parsed."""
     generate_schema(run, {"df": SampleDefinition(kind, sample)}, filepath=path)
-    argument = load_schema(path).input["df"]
-    return argument.parse(json.loads(encode_value(sample)), "df")
+    schema = load_schema(path)
+    described = json.loads(msgspec.json.encode(service_swagger("iris", schema)))
+    request = json.dumps(described["definitions"]["ServiceInput"]["example"]).encode()
+    return read_arguments(request, schema.input, frozenset())["df"]
 
 
+UNITS = ("s", "ms", "us", "ns")
 dates = st.datetimes(min_value=pd.Timestamp(1900, 1, 1), max_value=pd.Timestamp(2200, 1, 1))
+spans = st.timedeltas(min_value=pd.Timedelta(days=-9999), max_value=pd.Timedelta(days=9999))
+INTEGERS = [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
+DATES = [f"{kind}64[{unit}]" for kind in ("datetime", "timedelta") for unit in ("D", *UNITS)]
+FLOATS = {f"float{bits}": st.floats(width=bits, allow_infinity=False) for bits in (16, 32, 64)}
 COLUMNS = {
-    "int64": hpd.column("int64", dtype="int64"),
-    "int8": hpd.column("int8", dtype="int8"),
-    "uint16": hpd.column("uint16", dtype="uint16"),
-    "uint64": hpd.column("uint64", dtype="uint64"),
-    "float64": hpd.column("float64", elements=st.floats(allow_infinity=False)),
-    "float32": hpd.column("float32", elements=st.floats(width=32, allow_infinity=False), dtype="float32"),
+    **{name: hpd.column(name, dtype=name) for name in INTEGERS},
+    **{name: hpd.column(name, elements=floats, dtype=name) for name, floats in FLOATS.items()},
     "bool": hpd.column("bool", dtype="bool"),
     "text": hpd.column("text", elements=st.text(st.characters(codec="utf-8")), dtype=object),
     "mixed": hpd.column("mixed", elements=st.none() | st.integers() | st.lists(st.integers()), dtype=object),
-    "date": hpd.column("date", elements=dates, dtype="datetime64[us]"),
+    **{f"date {unit}": hpd.column(f"date {unit}", elements=dates, dtype=f"datetime64[{unit}]") for unit in UNITS},
+    **{f"span {unit}": hpd.column(f"span {unit}", elements=spans, dtype=f"timedelta64[{unit}]") for unit in UNITS},
 }
 
 
@@ -67,6 +76,17 @@ def test_frames_come_back(data: st.DataObject, names: list[str], tmp_path: Path)
 @pytest.mark.parametrize(
     "series",
     [
+        *[pd.Series([1, None], dtype=f"{sign}Int{bits}") for sign in ("", "U") for bits in (8, 16, 32)],
+        pd.Series([1.5, None], dtype="Float32"),
+        pd.Series(pd.Categorical([1.5, None])),
+        pd.Series(pd.Categorical([True, False])),
+        pd.Series(pd.period_range("2017-10", periods=2, freq="M")),
+        pd.Series(pd.arrays.SparseArray([0, 0, 1])),
+        pd.Series([1.5, 2.5], dtype="longdouble"),
+        pd.Series([2**53 + 1, -(2**63)]),
+        pd.Series([None, {"a": [1]}], dtype=object),
+        pd.to_datetime(pd.Series(["2017-10-01", None]), utc=True).dt.as_unit("ms"),
+        pd.Series(pd.to_timedelta(["0 days 00:00:00.000000001"])),
         pd.Series(["a", None, "ü"], dtype="str"),
         pd.Series(["a", None], dtype="string"),
         pd.Series([1, None], dtype="Int64"),
@@ -91,17 +111,20 @@ def test_columns_of_pandas_come_back(series: pd.Series[Any], tmp_path: Path) -> 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     data=st.data(),
-    dtype=st.sampled_from(["int64", "int16", "uint8", "uint64", "float64", "float32", "bool", "U5", "datetime64[s]"]),
+    dtype=st.sampled_from([*INTEGERS, ">i4", *FLOATS, "longdouble", "bool", "U5", "S5", *DATES]),
     shape=hnp.array_shapes(min_dims=0, max_dims=3, max_side=4),
 )
 def test_arrays_come_back(data: st.DataObject, dtype: str, shape: tuple[int, ...], tmp_path: Path) -> None:
     elements: Any = None
-    if dtype.startswith("float"):
-        elements = st.floats(width=64 if dtype == "float64" else 32, allow_infinity=False)
-    elif dtype == "U5":
-        elements = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=5)
-    elif dtype.startswith("datetime"):
-        elements = st.integers(-2_000_000_000, 5_000_000_000).map(lambda n: np.datetime64(n, "s"))
+    if dtype in FLOATS or dtype == "longdouble":
+        elements = FLOATS.get(dtype, FLOATS["float64"])
+    elif dtype in ("U5", "S5"):
+        elements = st.text(
+            st.characters(codec="utf-8" if dtype == "U5" else "ascii", exclude_characters="\0"), max_size=5
+        )
+        elements = elements.map(str.encode) if dtype == "S5" else elements
+    elif dtype in DATES:
+        elements = st.integers(-(10**4), 10**4).map(lambda n: np.array(n, dtype))
     array = data.draw(hnp.arrays(dtype, shape, elements=elements))
     parsed = round_trip(array, DataTypes.NUMPY, tmp_path / "schema.json")
     np.testing.assert_array_equal(parsed, array)
@@ -192,6 +215,8 @@ def test_inputs_that_run_does_not_take(inputs: dict[str, Any], message: str) -> 
         (DataTypes.PANDAS, pd.DataFrame([[1, 2]], columns=["a", "a"]), "two columns"),
         (DataTypes.PANDAS, pd.DataFrame([[1]], columns=pd.MultiIndex.from_tuples([("a", "b")])), "several levels"),
         (DataTypes.NUMPY, np.array([1j]), "no JSON form"),
+        (DataTypes.PANDAS, pd.DataFrame({"a": pd.interval_range(0, 2)}), "a: data type interval.* no JSON form"),
+        (DataTypes.PANDAS, pd.DataFrame({"a": pd.Categorical(pd.to_datetime(["2017-10-01"]))}), "a: categories of"),
         (DataTypes.NUMPY, np.zeros(1, dtype=[("a", int)]), "no JSON form"),
     ],
 )
@@ -214,6 +239,25 @@ def test_files_that_are_no_schema(content: str, message: str, tmp_path: Path) ->
     path.write_text(content)
     with pytest.raises(SchemaError, match=message):
         load_schema(path)
+
+
+def test_text_that_is_longer_than_the_sample() -> None:
+    for sample in (np.array(["ab"]), np.array([b"ab"])):
+        argument = SampleDefinition(DataTypes.NUMPY, sample).schema
+        assert argument.parse(["abcdef", "g"], "x").tolist() == np.array(["abcdef", "g"], sample.dtype.kind).tolist()
+
+
+def test_imports_of_2017_in_a_notebook() -> None:
+    program = (
+        "from mlmgmt_nb.schema import install_azureml_imports, generate_schema as ours\n"
+        "install_azureml_imports()\n"
+        "from azureml.api.realtime.services import generate_schema\n"
+        "from azureml.api.schema.dataTypes import DataTypes\n"
+        "from azureml.api.schema.sampleDefinition import SampleDefinition\n"
+        "assert generate_schema is ours and DataTypes.PANDAS == 3 and SampleDefinition(0, 'x')\n"
+        "from azureml.datacollector import ModelDataCollector\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 
 def test_many_faults_are_cut_short() -> None:

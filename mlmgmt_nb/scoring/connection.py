@@ -1,0 +1,86 @@
+"""One connection: uvicorn's, which also notices callers that have gone and ends those that are too slow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+if TYPE_CHECKING:
+    from mlmgmt_nb.scoring.app import Scope, ScoringApp
+
+__all__ = ["Connection"]
+
+_LARGEST_HEAD = 65536
+_LEAST_TAKEN = 32768
+"""Bytes of an answer that a caller takes in each `patience`, or the rest of it."""
+_SILENT_SECONDS = 75.0
+"""How long a new connection may send nothing: browsers open some in advance."""
+
+
+class Connection(HttpToolsProtocol):
+    """A connection.
+
+    Bodies that do not arrive are the engine's business: each holds a place, and all have the time of a request.
+    """
+
+    app: ScoringApp
+    _head_bytes = 0
+    _slow: tuple[str, object] | None = None
+    _slow_since = 0.0
+    _unsent = 0
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        cycle = self.cycle
+        super().connection_lost(exc)
+        if cycle is not None and not cycle.response_complete:
+            self.app.hung_up(cast("Scope", cycle.scope))
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if not self._in_head():
+            self._head_bytes = 0
+            return
+        self._head_bytes += len(data)
+        if self._head_bytes > _LARGEST_HEAD and not self.transport.is_closing():
+            self._refuse(b"431 Request Header Fields Too Large")
+
+    def check(self, now: float, patience: float) -> str:
+        """Ends the connection when its caller is too slow; looks at it about once a second, so requests pay nothing.
+
+        Args:
+            now: the time, of a clock that only goes forward.
+            patience: seconds that the head of a request may take, and a part of an answer.
+
+        Returns:
+            What was wrong with it, if it was ended.
+        """
+        state, unsent = self._state(), self.transport.get_write_buffer_size()
+        if state != self._slow or self._unsent - unsent >= _LEAST_TAKEN:  # it got on
+            self._slow, self._slow_since, self._unsent = state, now, unsent
+        if state is None or now - self._slow_since < (_SILENT_SECONDS if state[0] == "silence" else patience):
+            return ""
+        if state[0] == "answer":
+            self.transport.abort()
+            return "an answer was not taken"
+        if state[0] == "head":
+            self._refuse(b"408 Request Timeout")
+            return "the head of a request did not arrive"
+        self.transport.close()
+        return ""
+
+    def _state(self) -> tuple[str, object] | None:
+        """What the connection waits for its caller to do, and for which request; None when it is not."""
+        if self.transport.get_write_buffer_size():
+            return "answer", self.cycle
+        if self._in_head():
+            return "head", self.scope
+        return ("silence", None) if self.cycle is None else None
+
+    def _in_head(self) -> bool:
+        """Whether a request has begun whose head is not complete."""
+        return self.scope is not None and (self.cycle is None or self.cycle.scope is not self.scope)
+
+    def _refuse(self, status: bytes) -> None:
+        self.transport.write(b"HTTP/1.1 " + status + b"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        self.transport.close()

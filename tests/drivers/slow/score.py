@@ -1,0 +1,6 @@
+import time
+
+
+def run(body):
+    time.sleep(float(body))
+    return "done"
