@@ -3,6 +3,7 @@
 from mlmgmt_nb.client.application import Application
 from mlmgmt_nb.client.bodies import ServiceSettings
 from mlmgmt_nb.client.logs import LogPart
+from mlmgmt_nb.client.metrics import ServiceMetrics
 from mlmgmt_nb.client.paging import Page, Pager
 from mlmgmt_nb.client.polling import Poller
 from mlmgmt_nb.client.report import ScoringReport
@@ -18,6 +19,7 @@ __all__ = [
     "Poller",
     "ScoringReport",
     "ScoringTest",
+    "ServiceMetrics",
     "ServiceSettings",
     "Workspace",
     "connect",

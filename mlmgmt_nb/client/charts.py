@@ -37,15 +37,17 @@ def chart(title: str, unit: str, series: Sequence[Series], span: str) -> str:
     label = html.escape(f"{title}: {now}; highest {short(highest)}{tail} in the {span}")
     lines = "".join(_line(one, highest or 1.0, place) for place, one in enumerate(series))
     return (
-        f'<figure role="img" aria-label="{label}" style="margin:0;flex:1 1 220px;min-width:200px">'
-        f'<figcaption style="display:flex;gap:.8em;flex-wrap:wrap;align-items:baseline"><b>{html.escape(title)}</b>'
-        f"{''.join(_legend(one, tail, place) for place, one in enumerate(series))}</figcaption>"
+        f'<figure role="img" aria-label="{label}" style="margin:0;flex:1 1 200px;min-width:0">'
+        '<figcaption style="display:flex;justify-content:space-between;align-items:baseline">'
+        f'<b>{html.escape(title)}</b><span style="opacity:.75;font-size:.85em">highest {short(highest)}'
+        f"{html.escape(tail)}</span></figcaption>"
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" preserveAspectRatio="none" aria-hidden="true"'
         ' style="display:block;width:100%;height:72px;border-bottom:1px solid rgba(128,128,128,.5);'
         'background:rgba(128,128,128,.07)">'
         f"{lines}</svg>"
-        '<div style="display:flex;justify-content:space-between;opacity:.75;font-size:.85em">'
-        f"<span>{html.escape(span)}</span><span>highest {short(highest)}{html.escape(tail)}</span></div></figure>"
+        '<div style="display:flex;flex-wrap:wrap;gap:0 .9em;margin-top:2px">'
+        f"{''.join(_legend(one, tail, place) for place, one in enumerate(series))}"
+        f'<span style="opacity:.75;margin-left:auto">{html.escape(span)}</span></div></figure>'
     )
 
 
@@ -64,7 +66,7 @@ def _last(one: Series) -> str:
 def _legend(one: Series, tail: str, place: int) -> str:
     color, _ = _STROKES[place]
     dot = f'<span style="{_DOT.format(style=_STYLES[place], color=color)}"></span>' if one.name else ""
-    return f"<span>{dot}{html.escape(one.name)} {_last(one)}{html.escape(tail)}</span>"
+    return f"<span>{dot}{html.escape(one.name)} <b>{_last(one)}</b>{html.escape(tail)}</span>"
 
 
 def _line(one: Series, highest: float, place: int) -> str:

@@ -10,7 +10,7 @@ from mlmgmt_nb.commands.grammar import Command, Flag
 from mlmgmt_nb.commands.images import build
 from mlmgmt_nb.commands.manifests import APPLICATION, step
 from mlmgmt_nb.commands.session import Session
-from mlmgmt_nb.commands.values import Keys, LinesAbout, LogStream, Text, Usage, chosen_lines
+from mlmgmt_nb.commands.values import Keys, LinesAbout, LogStream, ServiceConsole, Text, Usage, chosen_lines
 from mlmgmt_nb.contract import Image, ServiceResponse
 from mlmgmt_nb.errors import ConflictError, UsageError
 
@@ -97,6 +97,14 @@ def _update(session: Session, arguments: Any) -> Any:
 
 def _show(session: Session, arguments: Any) -> Any:
     return session.workspace.services.get(arguments.service)
+
+
+def _panel(session: Session, arguments: Any) -> ServiceConsole:
+    if not session.prog.startswith("%"):
+        raise UsageError(
+            "panels are for notebooks", field="panel", fix=f"`{session.prog} service show -n {arguments.service}`"
+        )
+    return ServiceConsole(session.workspace, session.workspace.services.get(arguments.service))
 
 
 def _list(session: Session, arguments: Any) -> Any:
@@ -226,6 +234,13 @@ COMMANDS = (
     ),
     Command(
         ("service", "show"), "Show a service", "mlmgmt service show -n iris", _show, (_SERVICE,), ("services_get",)
+    ),
+    Command(
+        ("service", "panel"),
+        "Open the panel of a service: traffic, log, scale, deployments, keys",
+        "%mlmgmt service panel -n iris",
+        _panel,
+        (_SERVICE,),
     ),
     Command(
         ("service", "delete"),

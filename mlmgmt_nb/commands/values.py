@@ -10,9 +10,10 @@ from typing import Any
 
 import msgspec
 
-from mlmgmt_nb.client import LogPart
+from mlmgmt_nb.client import LogPart, Workspace
+from mlmgmt_nb.contract import ServiceResponse
 
-__all__ = ["Keys", "LinesAbout", "LogStream", "Settings", "Text", "Usage"]
+__all__ = ["Keys", "LinesAbout", "LogStream", "ServiceConsole", "Settings", "Text", "Usage"]
 
 _FOLLOW_SECONDS = 0.5
 _STARTS = ("request ", "{", "[")  # of an entry of a service's log; the lines of a traceback start otherwise
@@ -109,6 +110,14 @@ class Settings:
     """The settings with their sources, one a row."""
 
     rows: tuple[Mapping[str, str | None], ...]
+
+
+@dataclass(frozen=True)
+class ServiceConsole:
+    """A service whose panel is asked for; the notebook makes the panel."""
+
+    workspace: Workspace
+    service: ServiceResponse
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-__all__ = ["API_VERSION", "Count", "Cpu", "Memory", "Name", "NonEmpty", "explain", "matching"]
+__all__ = ["API_VERSION", "Count", "Cpu", "Memory", "Name", "NonEmpty", "explain", "explained", "matching"]
 
 API_VERSION = "2017-09-01-preview"
 """The version of the API that this contract describes; sent as `api-version`."""
@@ -39,6 +39,11 @@ _EXPLANATIONS = {
     matching(r"([0-9]+m|[0-9]+(\.[0-9]{1,3})?)"): "CPUs in Kubernetes notation, such as '500m' or '0.5'",
     matching(r"[0-9]+(\.[0-9]+)?(k|Ki|[MGTPE]i?)?"): "bytes in Kubernetes notation, such as '300Mi' or '1G'",
 }
+
+
+def explained(pattern: str) -> str:
+    """What a pattern of the contract asks for, for people."""
+    return _EXPLANATIONS[pattern]
 
 
 def explain(error: msgspec.ValidationError) -> tuple[str, str]:

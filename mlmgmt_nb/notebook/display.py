@@ -7,7 +7,7 @@ import html
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
-__all__ = ["Card", "badge", "bundle", "register", "unregister"]
+__all__ = ["Card", "badge", "bundle", "register", "service_card", "unregister"]
 
 _COLORS = {
     "Succeeded": "#1a7f37",
@@ -101,7 +101,8 @@ def _cell(value: str) -> str:
     escaped = html.escape(value)
     if value.startswith(("http://", "https://")):
         return f'<a href="{escaped}" target="_blank" rel="noopener">{escaped}</a>'
-    return f"<code>{escaped}</code>" if len(value) == 36 and value.count("-") == 4 else escaped
+    is_code = value.startswith("%mlmgmt ") or (len(value) == 36 and value.count("-") == 4)
+    return f"<code>{escaped}</code>" if is_code else escaped
 
 
 def _cards() -> Iterator[tuple[str, str, Callable[[Any], Shown | str]]]:
@@ -212,7 +213,8 @@ def _image(image: Any) -> Card:
     return Card("image", _versioned(image), image.creation_state, rows)
 
 
-def _service(service: Any) -> Card:
+def service_card(service: Any) -> Card:
+    """A service."""
     rows = _rows(
         ("id", service.id),
         ("scoring URL", service.scoring_uri),
@@ -226,6 +228,12 @@ def _service(service: Any) -> Card:
         ("error", _message(service.error)),
     )
     return Card("service", service.name or "", service.state, rows)
+
+
+def _service(service: Any) -> Card:
+    """A service, and how to get at its panel."""
+    card = service_card(service)
+    return card._replace(rows=[*card.rows, ("panel", f"%mlmgmt service panel -n {service.name}")])
 
 
 def _replicas(service: Any) -> str | None:

@@ -15,9 +15,9 @@ from mlmgmt_nb.commands import COMMANDS, Command, Help, Outcome, Session
 from mlmgmt_nb.commands.advice import advice
 from mlmgmt_nb.commands.completion import Completer
 from mlmgmt_nb.commands.output import formatted, queried
-from mlmgmt_nb.commands.values import Keys, LogStream, Text
+from mlmgmt_nb.commands.values import Keys, LogStream, ServiceConsole, Text
 from mlmgmt_nb.errors import MlmgmtError, UsageError
-from mlmgmt_nb.notebook.panels import OperationPanel, ScoringTestPanel
+from mlmgmt_nb.notebook.panels import OperationPanel, ScoringTestPanel, ServicePanel
 from mlmgmt_nb.notebook.progress import run_in_terminal, upload_meter, wait_in_terminal
 from mlmgmt_nb.notebook.tokens import read_line
 
@@ -132,6 +132,8 @@ class Door:
             if self._is_notebook:
                 ScoringTestPanel(value).show()
             return value
+        if isinstance(value, ServiceConsole):
+            return ServicePanel(value.workspace, value.service)
         if isinstance(value, Poller):
             self._completer.remember(value.operation_id)
             self._show_operation(value, arguments)

@@ -2,5 +2,6 @@
 
 from mlmgmt_nb.notebook.panels.operation import OperationPanel
 from mlmgmt_nb.notebook.panels.scoring_test import ScoringTestPanel
+from mlmgmt_nb.notebook.panels.service import ServicePanel
 
-__all__ = ["OperationPanel", "ScoringTestPanel"]
+__all__ = ["OperationPanel", "ScoringTestPanel", "ServicePanel"]

@@ -146,6 +146,11 @@ class Panel(ABC):
             self._stale_view = self._stale_picture = True
         self._drawing.follow(self._redraw)
 
+    def look_now(self) -> None:
+        """Has `look` called soon, and not only when it is due."""
+        if self._is_displayed and not self._is_closed:
+            self._looking.follow(self._look)
+
     def do(self, work: Callable[[], None]) -> None:
         """Has work done in the panel's own thread, after what was given before; an error of it appears in the panel.
 

@@ -63,8 +63,8 @@ function copyButton(label, text) {
   return button;
 }
 
-/** Tabs, by mouse and by arrow keys. `pages` are pairs of a title and an element; `chosen(title)` is told. */
-function tabs(label, pages, chosen) {
+/** Tabs, by mouse and by arrow keys. `pages` are pairs of a title and an element. */
+function tabs(label, pages) {
   const panes = new Map();
   const list = h("div", { role: "tablist", "aria-label": label, class: "mlmgmt-tabs" });
   const select = (title, focus) => {
@@ -82,22 +82,18 @@ function tabs(label, pages, chosen) {
     const tab = h("button", { type: "button", role: "tab", id: `${id}-tab`, "aria-controls": id }, title);
     const pane = h("div", { role: "tabpanel", id, "aria-labelledby": `${id}-tab`, class: "mlmgmt-pane" }, content);
     panes.set(title, { tab, pane });
-    const go = (to) => {
-      select(to, true);
-      chosen(to);
-    };
-    tab.addEventListener("click", () => go(title));
+    tab.addEventListener("click", () => select(title, true));
     tab.addEventListener("keydown", (event) => {
       const step = { ArrowRight: 1, ArrowLeft: -1, Home: -place, End: titles.length - 1 - place }[event.key];
       if (step === undefined) return;
       event.preventDefault();
       event.stopPropagation();
-      go(titles[(place + step + titles.length) % titles.length]);
+      select(titles[(place + step + titles.length) % titles.length], true);
     });
     list.append(tab);
   });
   select(titles[0]);
-  return { element: h("div", {}, list, ...[...panes.values()].map(({ pane }) => pane)), select };
+  return h("div", {}, list, ...[...panes.values()].map(({ pane }) => pane));
 }
 
 /** A button that asks once more, in its own place. */
@@ -121,8 +117,14 @@ function confirmed(label, question, yes, no, act) {
   return place;
 }
 
-/** Keeps what is typed from the notebook, whose shortcuts would take it. */
+/** Keeps what is typed from the notebook: its shortcuts would take it, and JupyterLab does not let Enter send a form. */
 function keepKeys(element) {
   element.setAttribute("data-lm-suppress-shortcuts", "true");
-  element.setAttribute("data-jp-suppress-context-menu", "true");
+  element.addEventListener("keydown", (event) => {
+    const { form, tagName } = event.target;
+    if (event.key !== "Enter" || event.isComposing || tagName !== "INPUT" || !form) return;
+    event.preventDefault();
+    const button = form.querySelector("button:not([type=button])");
+    if (button && !button.disabled) form.requestSubmit(button);
+  });
 }

@@ -1,0 +1,248 @@
+const SECONDS_SHOWN = 30;
+
+function render({ model, el }) {
+  const view = freshId();
+  const send = (act, more = {}) => model.send({ act, view, ...more });
+  const head = header(send);
+  const parts = {
+    Traffic: traffic(),
+    Log: log(send),
+    Scale: scale(send),
+    Deployments: deployments(send),
+    Keys: keys(send),
+    Delete: deletion(send),
+  };
+  const pages = Object.entries(parts).map(([title, part]) => [title, part.element]);
+  const sections = tabs("Parts of the service", pages);
+  const note = h("div", { role: "status", class: "mlmgmt-note" });
+  const root = h("div", { class: "mlmgmt-service" }, head.element, note, sections);
+  keepKeys(root);
+  el.append(root);
+
+  const draw = () => {
+    const shown = model.get("shown");
+    head.draw(shown);
+    setText(note, shown.note);
+    root.toggleAttribute("data-gone", shown.gone);
+    root.setAttribute("aria-busy", shown.working);
+    sections.hidden = shown.gone;
+    for (const part of Object.values(parts)) part.draw(shown);
+  };
+  const heard = (message) => message.view === view && parts.Keys.heard(message);
+  model.on("change:shown", draw);
+  model.on("msg:custom", heard);
+  draw();
+  return () => {
+    model.off("change:shown", draw);
+    model.off("msg:custom", heard);
+    parts.Keys.forget();
+  };
+}
+
+function header(send) {
+  const title = h("b", { class: "mlmgmt-title" });
+  const state = h("span", { role: "status" });
+  const replicas = h("span", { "aria-label": "replicas", role: "status" });
+  const image = h("span", {});
+  const url = h("code", { class: "mlmgmt-url" });
+  const link = h("div", { class: "mlmgmt-row" }, url, copyButton("Copy URL", () => url.textContent));
+  const error = h("div", { role: "alert", class: "mlmgmt-alert" });
+  const progress = h("div", {});
+  const cancel = h("button", { type: "button", onclick: () => send("cancel") }, "Cancel this operation");
+  const element = h("div", {}, h("div", { class: "mlmgmt-row" }, title, state, replicas, image), link, error, progress, cancel);
+  const draw = (shown) => {
+    setText(title, shown.name);
+    setMarkup(state, shown.state);
+    setText(replicas, shown.replicas);
+    setText(image, shown.image);
+    setText(url, shown.uri);
+    link.hidden = !shown.uri || shown.gone;
+    setText(error, shown.error);
+    error.hidden = !shown.error;
+    setMarkup(progress, shown.progress);
+    cancel.hidden = !shown.open;
+  };
+  return { element, draw };
+}
+
+function traffic() {
+  const charts = h("div", {});
+  const totals = h("p", { class: "mlmgmt-faint" });
+  const none = h("p", {}, "This server has no metrics of services.");
+  const element = h("div", {}, none, charts, totals);
+  const draw = (shown) => {
+    none.hidden = shown.hasMetrics;
+    setMarkup(charts, shown.charts);
+    setText(totals, shown.totals);
+  };
+  return { element, draw };
+}
+
+function log(send) {
+  const id = freshId();
+  const input = h("input", { id, type: "search", placeholder: "all requests", spellcheck: "false", size: 38 });
+  const search = h("form", { class: "mlmgmt-row" }, h("label", { for: id }, "Only request"), input, h("button", {}, "Search"));
+  search.addEventListener("submit", (event) => (event.preventDefault(), send("search", { request: input.value })));
+  input.addEventListener("search", () => input.value === "" && send("search", { request: "" }));
+  const lines = h("pre", { class: "mlmgmt-log", tabindex: 0, role: "log", "aria-label": "Log of the service" });
+  const draw = (shown) => {
+    const atEnd = lines.scrollHeight - lines.scrollTop - lines.clientHeight < 30;
+    setText(lines, shown.log || (shown.request ? "There is nothing about this request." : "Nothing yet."));
+    if (atEnd) lines.scrollTop = lines.scrollHeight;
+  };
+  return { element: h("div", {}, search, lines), draw };
+}
+
+function scale(send) {
+  const name = freshId();
+  const radio = (value) => h("input", { type: "radio", name, value });
+  const [fixed, auto] = [radio("fixed"), radio("auto")];
+  const inputs = {};
+  const field = (key, label) => {
+    const input = (inputs[key] = h("input", { type: "number", size: 6 }));
+    return h("label", { class: "mlmgmt-field" }, h("span", {}, label), input);
+  };
+  const first = h("div", { class: "mlmgmt-row" }, field("num_replicas", "Replicas"));
+  const second = h(
+    "div",
+    { class: "mlmgmt-row" },
+    field("min_replicas", "Fewest"),
+    field("max_replicas", "Most"),
+    field("target_utilization", "Target use, %"),
+    field("refresh_period_in_seconds", "Seconds between decisions"),
+  );
+  const button = h("button", { class: "mlmgmt-primary" }, "Apply");
+  const choice = (input, text) => h("label", { class: "mlmgmt-choice" }, input, text);
+  const element = h(
+    "form",
+    {},
+    h("fieldset", {}, h("legend", {}, "Number of replicas"), choice(fixed, "fixed"), choice(auto, "by load"), first, second),
+    button,
+  );
+  const arrange = () => {
+    first.hidden = auto.checked;
+    second.hidden = !auto.checked;
+  };
+  let dirty = false;
+  element.addEventListener("input", () => {
+    dirty = true;
+    arrange();
+  });
+  element.noValidate = true;
+  element.addEventListener("submit", (event) => {
+    event.preventDefault();
+    dirty = false;
+    const values = Object.fromEntries(Object.entries(inputs).map(([key, input]) => [key, input.value]));
+    send("scale", { auto: auto.checked, values });
+  });
+  let before = "";
+  const draw = (shown) => {
+    button.disabled = shown.open;
+    const now = JSON.stringify(shown.scale);
+    if (dirty || now === before) return;
+    before = now;
+    (shown.scale.auto ? auto : fixed).checked = true;
+    for (const [key, input] of Object.entries(inputs)) {
+      Object.assign(input, shown.limits[key]);
+      input.value = shown.scale.values[key] ?? "";
+    }
+    arrange();
+  };
+  return { element, draw };
+}
+
+function deployments(send) {
+  const id = freshId();
+  const images = h("select", { id });
+  const update = h("button", { class: "mlmgmt-primary" }, "Update");
+  const form = h("form", { class: "mlmgmt-row" }, h("label", { for: id }, "Run another image"), images, update);
+  form.addEventListener("submit", (event) => (event.preventDefault(), send("update", { image: images.value })));
+  const body = h("tbody", {});
+  const titles = ["Image", "Status", "From", "Until", ""].map((title) => h("th", { scope: "col" }, title));
+  const table = h("table", { "aria-label": "What ran under this name, newest first" }, h("thead", {}, h("tr", {}, ...titles)), body);
+  const draw = (shown) => {
+    const chosen = images.value;
+    setRows(images, shown.images, ([value, text]) => h("option", { value }, text));
+    if (shown.images.some(([value]) => value === chosen)) images.value = chosen;
+    update.disabled = shown.open || !images.value;
+    setRows(body, shown.deployments, (row) => {
+      const back = h("button", { type: "button", onclick: () => send("rollback", { deployment: row.id }) }, "Roll back to it");
+      back.setAttribute("aria-label", `Roll back to ${row.image}`);
+      const cells = [row.image, row.status, row.from, row.until].map((text) => h("td", {}, text));
+      return h("tr", {}, ...cells, h("td", {}, row.back ? back : row.current ? "serves now" : ""));
+    });
+    for (const button of body.querySelectorAll("button")) button.disabled = shown.open;
+  };
+  return { element: h("div", {}, form, table), draw };
+}
+
+function keys(send) {
+  const rows = {};
+  const hide = (row) => {
+    clearTimeout(row.timer);
+    row.text.textContent = "\u2022".repeat(16);
+    row.text.setAttribute("aria-label", "hidden");
+    row.reveal.textContent = "Reveal";
+    row.isShown = false;
+  };
+  const show = (row, key) => {
+    hide(row);
+    row.text.textContent = key;
+    row.text.removeAttribute("aria-label");
+    row.reveal.textContent = "Hide";
+    row.isShown = true;
+    row.timer = setTimeout(() => hide(row), SECONDS_SHOWN * 1000);
+  };
+  const make = (which) => {
+    const label = `${which} key`;
+    const row = { waiting: null };
+    row.text = h("code", { class: "mlmgmt-key" });
+    row.reveal = h("button", { type: "button" }, "Reveal");
+    row.reveal.addEventListener("click", () => (row.isShown ? hide(row) : send("key", { which, use: "reveal" })));
+    const asked = () => new Promise((resolve) => ((row.waiting = resolve), send("key", { which, use: "copy" })));
+    const again = confirmed(
+      "Regenerate",
+      `Callers with the ${which.toLowerCase()} key of now will be refused.`,
+      "Make a new key",
+      "Keep it",
+      () => (hide(row), send("regenerate", { which })),
+    );
+    const copying = copyButton("Copy", asked);
+    copying.setAttribute("aria-label", `Copy the ${label.toLowerCase()}`);
+    hide(row);
+    rows[which] = row;
+    return h("div", { class: "mlmgmt-row", role: "group", "aria-label": label }, h("span", { class: "mlmgmt-label" }, label), row.text, row.reveal, copying, again);
+  };
+  const about = `Either key opens the scoring URL. A key that is shown is hidden again after ${SECONDS_SHOWN} seconds, and is never saved with the notebook.`;
+  const element = h("div", {}, make("Primary"), make("Secondary"), h("p", { class: "mlmgmt-faint" }, about));
+  const heard = (message) => {
+    const row = rows[message.which];
+    if (message.use === "reveal") show(row, message.key);
+    else if (row.waiting) row.waiting(message.key);
+    row.waiting = null;
+  };
+  return { element, draw: () => {}, heard, forget: () => Object.values(rows).forEach(hide) };
+}
+
+function deletion(send) {
+  const id = freshId();
+  const name = h("code", {});
+  const input = h("input", { id, type: "text", autocomplete: "off", spellcheck: "false" });
+  const button = h("button", { class: "mlmgmt-danger", disabled: true }, "Delete the service");
+  const label = h("label", { for: id }, "Type ", name, " to confirm");
+  const form = h("form", { class: "mlmgmt-row" }, label, input, button);
+  const arrange = () => (button.disabled = input.value !== name.textContent);
+  input.addEventListener("input", arrange);
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    if (!button.disabled) send("delete", { name: input.value });
+  });
+  const about = "Its URL answers no more, and its keys are gone. Images and models stay.";
+  const draw = (shown) => {
+    setText(name, shown.name);
+    arrange();
+  };
+  return { element: h("div", {}, h("p", {}, about), form), draw };
+}
+
+export default { render };

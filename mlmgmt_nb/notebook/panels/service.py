@@ -1,0 +1,194 @@
+"""`ServicePanel`: the console of a service."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from mlmgmt_nb.client import Workspace
+from mlmgmt_nb.contract import Deployment, ServiceResponse, ServiceUpdateRequest
+from mlmgmt_nb.errors import UsageError
+from mlmgmt_nb.notebook.display import Card, badge, service_card
+from mlmgmt_nb.notebook.panels import limits
+from mlmgmt_nb.notebook.panels.front import front
+from mlmgmt_nb.notebook.panels.markup import escape, log_lines, table
+from mlmgmt_nb.notebook.panels.panel import Panel
+from mlmgmt_nb.notebook.panels.service_state import AUTOSCALER, ServiceState, Which, readable
+
+__all__ = ["ServicePanel"]
+
+_SHOWN_LINES, _SAVED_LINES = 100, 15
+_NUMBERS = {"num_replicas": "num_replicas", **{name: f"auto_scaler.{name}" for name in AUTOSCALER}}
+
+
+class ServicePanel(Panel):
+    """A service while it runs: its replicas, traffic, log, scale, deployments and keys; and what can be done with it.
+
+    Display it at the end of a cell. Keys are shown when asked for, by a message that is saved nowhere.
+
+    Args:
+        workspace: the account.
+        service: the service, its id or its name.
+
+    Attributes:
+        state: what it shows, and does.
+
+    Raises:
+        NotFoundError: there is no such service.
+    """
+
+    def __init__(self, workspace: Workspace, service: ServiceResponse | str, **options: Any) -> None:
+        super().__init__(**options)
+        self.state = ServiceState(workspace, service, on_change=self.look_now, clock=self._clock)
+        self._front: Any = None
+
+    def text(self) -> str:
+        """For a terminal: the service, and what its metrics are."""
+        state = self.state
+        parts = [self._card().text(), state.progress.text() if state.progress else "", state.note]
+        return "\n".join(part for part in parts if part)
+
+    def html(self) -> str:
+        state = self.state
+        note = f'<div role="status">{escape(state.note)}</div>' if state.note else ""
+        progress = state.progress.html() if state.progress else ""
+        history = table(
+            ("image", "status", "from", "until"),
+            [(row["image"], row["status"], row["from"], row["until"]) for row in self._deployments()],
+            label="deployments",
+        )
+        history = f"<details><summary>deployments</summary>{history}</details>"
+        lines = state.log.lines[-_SAVED_LINES:]
+        log = (
+            f"<details><summary>log</summary>{log_lines([readable(line) for line in lines])}</details>" if lines else ""
+        )
+        return f"{self._card().html()}{note}{progress}{state.traffic.html()}{history}{log}"
+
+    def _card(self) -> Card:
+        card, state = service_card(self.state.service), self.state
+        rows = [("ready", state.replicas()), *state.traffic.rows()]
+        return card._replace(rows=card.rows + [row for row in rows if row[1]])
+
+    def build(self) -> Any:
+        self._front = front("service", self.shown(), self._heard)
+        return self._front
+
+    def draw(self) -> None:
+        self._front.shown = self.shown()
+
+    def look(self) -> float | None:
+        pause = self.state.look()
+        self.changed()
+        if self.state.is_gone:
+            self.close()
+        return pause
+
+    def shown(self) -> dict[str, Any]:
+        """What the front end draws. The keys are not in it.
+
+        All tabs are, since the kernel may hear of no click while a cell runs.
+        """
+        state, service = self.state, self.state.service
+        return {
+            "name": state.name,
+            "state": badge(service.state or "unknown"),
+            "replicas": state.replicas(),
+            "image": state.image_name(service.image.id) if service.image else "",
+            "uri": service.scoring_uri or "",
+            "error": service.error.message if service.error else "",
+            "progress": state.progress.html() if state.progress else "",
+            "note": state.note,
+            "open": state.is_open,
+            "working": self.is_working,
+            "gone": state.is_gone,
+            "hasMetrics": state.has_metrics,
+            "scale": {"auto": state.is_autoscaled, "values": self._scale()},
+            "limits": {name: limits.attributes(ServiceUpdateRequest, path) for name, path in _NUMBERS.items()},
+            "charts": state.traffic.html(),
+            "totals": state.traffic.totals(),
+            "request": state.log.request_id,
+            "log": "\n".join(map(readable, state.log.lines[-_SHOWN_LINES:])),
+            "deployments": self._deployments(),
+            "images": [[image.id, state.image_name(image.id)] for image in state.images],
+        }
+
+    def _scale(self) -> dict[str, int | None]:
+        scaler = self.state.service.auto_scaler
+        values = {name: getattr(scaler, name) if scaler else None for name in AUTOSCALER}
+        return {"num_replicas": self.state.service.num_replicas, **values}
+
+    def _deployments(self) -> list[dict[str, Any]]:
+        state = self.state
+        serving = state.service.image.id if state.service.image else None
+        newest = next((one.id for one in state.deployments if one.status == "Active"), None)
+        return [
+            {
+                "id": one.id,
+                "image": state.image_name(one.image_id),
+                "status": one.status or "",
+                "from": _time(one.created_at),
+                "until": _time(one.expired_at),
+                "current": one.id == newest,
+                "back": _can_come_back(one) and one.image_id != serving,
+            }
+            for one in state.deployments
+        ]
+
+    def _heard(self, message: dict[str, Any]) -> None:
+        """What the user does; a callback, so it hands the work over."""
+        self.do(lambda: self._obey(message))
+
+    def _obey(self, message: dict[str, Any]) -> None:
+        """In the worker's thread."""
+        state, act = self.state, message.get("act")
+        if act == "key":
+            self._tell_key(message)
+            return
+        if act == "search":
+            state.log.search(str(message["request"]))
+        elif act == "scale":
+            values = {name: _number(message["values"].get(name), name) for name in _NUMBERS}
+            replicas = values.pop("num_replicas")
+            state.autoscale(**values) if message["auto"] else state.scale(replicas)
+        elif act == "update":
+            state.update(str(message["image"]))
+        elif act == "rollback":
+            state.roll_back(str(message["deployment"]))
+        elif act == "cancel":
+            state.cancel()
+        elif act == "regenerate":
+            state.regenerate(_which(message))
+        elif act == "delete":
+            state.delete(str(message["name"]))
+        self.look_now()
+
+    def _tell_key(self, message: dict[str, Any]) -> None:
+        which = _which(message)
+        told = {"which": which, "use": str(message["use"]), "view": message["view"]}
+        self._front.send({**told, "key": self.state.key(which)})
+
+
+def _can_come_back(deployment: Deployment) -> bool:
+    """Whether it ran once: one that failed to start would fail again."""
+    return bool(deployment.image_id) and deployment.status in {"Active", "Expired"}
+
+
+def _which(message: dict[str, Any]) -> Which:
+    return "Secondary" if message.get("which") == "Secondary" else "Primary"
+
+
+def _number(text: Any, name: str) -> int | None:
+    """A number that was typed, or None for none."""
+    text = str("" if text is None else text).strip()
+    if not text:
+        return None
+    try:
+        return int(text)
+    except ValueError as error:
+        wanted = limits.words(ServiceUpdateRequest, _NUMBERS[name])
+        label = name.replace("_", " ")
+        raise UsageError(f"{label} is {text!r}, which is no whole number", field=name, fix=f"Give {wanted}.") from error
+
+
+def _time(moment: dt.datetime | None) -> str:
+    return "" if moment is None else f"{moment:%Y-%m-%d %H:%M:%S} UTC"

@@ -1,0 +1,177 @@
+"""What a service panel knows and does, against a real service; and its words in IPython."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from mlmgmt_nb.client import Workspace, connect
+from mlmgmt_nb.errors import ConflictError, NotFoundError, ScoringError, UsageError
+from mlmgmt_nb.notebook.panels.service import ServicePanel
+from mlmgmt_nb.notebook.panels.service_state import ServiceState
+from tests.conftest import eventually
+from tests.integration.notebook.conftest import Notebook
+
+NAME = "console"
+DRIVER = "def run(body):\n    return {version} // int(body)\n"
+
+
+@pytest.fixture(scope="module")
+def ws(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
+    """A workspace with a service that has been deployed twice: it divides 2 by what it gets, once it was 1."""
+    folder = tmp_path_factory.mktemp("console")
+    with connect(home=home) as ws:
+        for version in (1, 2):
+            (folder / "score.py").write_text(DRIVER.format(version=version))
+            ws.deploy(NAME, driver=folder / "score.py", num_replicas=1)
+        yield ws
+        ws.services.delete(NAME)
+
+
+@pytest.fixture
+def state(ws: Workspace) -> ServiceState:
+    return ServiceState(ws, NAME)
+
+
+def until_done(state: ServiceState) -> None:
+    """Looks until the operation has ended well."""
+    eventually(lambda: state.look() is None or not state.is_open, 60.0, "the end of the operation")
+    assert state.progress is not None
+    assert state.progress.state == "Succeeded", state.progress.text()
+
+
+def test_traffic_errors_and_latency(ws: Workspace, state: ServiceState) -> None:
+    state.look()
+    before = state.traffic.latest
+    assert before is not None
+    for body in (1, 2):
+        ws.services.run(NAME, body)
+    with pytest.raises(ScoringError):
+        ws.services.run(NAME, 0)
+
+    def counted() -> bool:
+        state.look()
+        now = state.traffic.latest
+        assert now is not None
+        between = now.since(before)
+        return (between.requests, between.failures, sum(count for _, count in between.latency)) == (3, 1, 3)
+
+    eventually(counted, what="the counts")
+    assert state.replicas() == "1 of 1 ready"
+    assert state.has_metrics
+
+
+def test_the_log_and_one_request_of_it(ws: Workspace, state: ServiceState) -> None:
+    with pytest.raises(ScoringError) as caught:
+        ws.services.run(NAME, 0)
+    state.log.search(caught.value.request_id)
+
+    def found() -> bool:
+        state.look()
+        return any("ZeroDivisionError" in line for line in state.log.lines)
+
+    eventually(found, what="the traceback in the log")
+    assert all("[mlmgmt]" not in line for line in state.log.lines)
+
+
+def test_update_and_roll_back(ws: Workspace, state: ServiceState) -> None:
+    changes: list[threading.Thread] = []
+    state = ServiceState(ws, NAME, on_change=lambda: changes.append(threading.current_thread()))
+    state.refresh()
+    active, expired = state.deployments[:2]
+    assert (active.status, expired.status) == ("Active", "Expired")
+    assert state.image_name(active.image_id) == f"{NAME} version 2"
+    assert state.image_name(expired.image_id) == f"{NAME} version 1"
+    assert {active.image_id, expired.image_id} <= {image.id for image in state.images}
+    state.roll_back(expired.id or "")
+    assert state.is_open
+    assert state.note == f"{NAME}: {NAME} version 1"
+    with pytest.raises(ConflictError):
+        state.scale(1)
+    until_done(state)
+    assert changes, "who shows it is told of the end at once"
+    assert ws.services.run(NAME, 1) == 1
+    assert len(state.deployments) == 3, "what was deployed meanwhile is there"
+    state.update(active.image_id or "")
+    until_done(state)
+    assert ws.services.run(NAME, 1) == 2
+    with pytest.raises(UsageError, match="not known"):
+        state.roll_back("another")
+    with pytest.raises(UsageError, match="no image"):
+        state.update(" ")
+
+
+def test_scale_and_autoscale(ws: Workspace, state: ServiceState) -> None:
+    state.scale(2)
+    until_done(state)
+    eventually(lambda: state.look() and state.replicas() == "2 of 2 ready", what="the second replica")
+    state.autoscale(min_replicas=1, max_replicas=3, target_utilization=None, refresh_period_in_seconds=5)
+    until_done(state)
+    assert state.is_autoscaled
+    scaler = ws.services.get(NAME).auto_scaler
+    assert scaler is not None
+    assert (scaler.min_replicas, scaler.max_replicas, scaler.refresh_period_in_seconds) == (1, 3, 5)
+    state.scale(1)  # switches the autoscaler off
+    until_done(state)
+    assert not state.is_autoscaled
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "fix"),
+    [
+        (lambda state: state.scale(-1), "num_replicas", "Give a whole number of at least 0."),
+        (lambda state: state.scale(None), "num_replicas", "Give a whole number of at least 0."),
+        (lambda state: state.autoscale(target_utilization=101), "target_utilization", "from 0 to 100"),
+        (lambda state: state.autoscale(min_replicas=3, max_replicas=2), "max_replicas", "Give at least 3."),
+    ],
+)
+def test_limits_of_the_scale(state: ServiceState, change: Callable[[ServiceState], None], field: str, fix: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        change(state)
+    assert caught.value.field == field
+    assert fix in (caught.value.fix or "")
+    assert state.progress is None, "nothing was sent"
+
+
+def test_keys_are_told_and_not_kept(ws: Workspace, state: ServiceState) -> None:
+    key, other = state.key("Primary"), state.key("Secondary")
+    assert (key, other) == (ws.services.keys(NAME).primary_key, ws.services.keys(NAME).secondary_key)
+    state.regenerate("Secondary")
+    assert state.key("Primary") == key
+    assert state.key("Secondary") != other
+    assert state.note == "The secondary key is new; the old one is refused."
+    state.look()
+    panel = ServicePanel(ws, NAME)
+    panel.state.look()
+    shown = [panel.text(), panel.html(), repr(panel.shown()), repr(vars(state)), repr(vars(panel))]
+    for secret in (key, other, state.key("Secondary")):
+        assert not [text for text in shown if secret in text]
+
+
+def test_delete_asks_for_the_name(ws: Workspace, environment: Path) -> None:
+    ws.deploy("console-2", driver=environment / "score.py")
+    state, elsewhere = ServiceState(ws, "console-2"), ServiceState(ws, "console-2")
+    with pytest.raises(UsageError, match="is not the name"):
+        state.delete("console")
+    assert not state.is_gone
+    state.delete("console-2")
+    assert state.is_gone
+    assert state.look() is None
+    assert ws.services.find("console-2") is None
+    # Who looks at it from elsewhere is told.
+    eventually(lambda: elsewhere.look() is None, what="the end of the other panel")
+    assert elsewhere.is_gone
+    assert elsewhere.note == "There is no service console-2 any more."
+
+
+def test_the_words_in_ipython(ws: Workspace, notebook: Notebook) -> None:
+    shown = notebook.run(f"%mlmgmt service panel -n {NAME}")
+    assert isinstance(shown.result, ServicePanel)
+    assert f"service {NAME} [Succeeded]" in shown.out
+    assert "scoring URL" in shown.out
+    assert f"%mlmgmt service panel -n {NAME}" in notebook.shown(ws.services.get(NAME))
+    missing = notebook.attempt("%mlmgmt service panel -n nobody").error
+    assert isinstance(missing, NotFoundError)
