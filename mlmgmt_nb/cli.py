@@ -67,6 +67,13 @@ def _parser() -> argparse.ArgumentParser:
         "--url-host", action="append", metavar="HOST", help="read models from this host only; may be given again"
     )
     serve.add_argument("--start-timeout", type=float, default=300.0, metavar="SECONDS", help="longest time for init()")
+    serve.add_argument(
+        "--hang-timeout",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="replace a replica that does not react at all for so long (default: %(default)s)",
+    )
     serve.add_argument("--detached", action="store_true", help=argparse.SUPPRESS)
     serve.set_defaults(run=_serve)
 
@@ -109,6 +116,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         account=arguments.account,
         public_url=arguments.public_url,
         start_timeout=arguments.start_timeout,
+        hang_timeout=arguments.hang_timeout,
         url_schemes=None if arguments.url_scheme is None else frozenset(arguments.url_scheme),
         url_hosts=None if arguments.url_host is None else frozenset(arguments.url_host),
     )

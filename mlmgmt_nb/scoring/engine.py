@@ -52,6 +52,7 @@ class Stats(msgspec.Struct, rename="camel", tag="stats"):
         busy_seconds: time spent in the driver, the present call included.
         latency: answered calls by how long that took, see `Latencies.counts`.
         latency_seconds: how long that took together.
+        occupied: mean number of calls that ran and waited since the last report.
     """
 
     requests: int
@@ -63,6 +64,7 @@ class Stats(msgspec.Struct, rename="camel", tag="stats"):
     busy_seconds: float
     latency: dict[str, int]
     latency_seconds: float
+    occupied: float
 
 
 class Call:
@@ -116,6 +118,7 @@ class Engine:
         self._running_since = 0.0
         self._busy_seconds = 0.0
         self._requests = self._failures = self._rejected = 0
+        self._seen = self._looks = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._answer_async: Callable[[Payload], Awaitable[Outcome]]
         self._thread: threading.Thread | None = None
@@ -215,6 +218,8 @@ class Engine:
         """The counters now."""
         running, since = self._running, self._running_since
         busy_seconds = self._busy_seconds + (monotonic() - since if running and since else 0.0)
+        occupied = self._seen / self._looks if self._looks else float(len(self._calls))
+        self._seen = self._looks = 0
         return Stats(
             requests=self._requests,
             failures=self._failures,
@@ -225,6 +230,7 @@ class Engine:
             busy_seconds=round(busy_seconds, 3),
             latency=self.latencies.counts(),
             latency_seconds=round(self.latencies.seconds, 6),
+            occupied=round(occupied, 2),
         )
 
     # in the driver's thread
@@ -351,6 +357,8 @@ class Engine:
     def _sweep(self) -> None:
         """Answers calls that take too long. A few calls a few times a second: cheaper than a timer for each."""
         now = monotonic()
+        self._seen += len(self._calls)
+        self._looks += 1
         for call in list(self._calls):
             if now < call.deadline or call.answered:
                 continue

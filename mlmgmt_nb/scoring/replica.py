@@ -19,7 +19,7 @@ from mlmgmt_nb.scoring.app import ScoringApp
 from mlmgmt_nb.scoring.application import Application, find_application
 from mlmgmt_nb.scoring.control import Channel, Command, Drain, Failed, Keys, KeysSet, Ready, Start
 from mlmgmt_nb.scoring.driver import Driver, load_driver
-from mlmgmt_nb.scoring.engine import Engine, Stats, log
+from mlmgmt_nb.scoring.engine import Engine, log
 from mlmgmt_nb.scoring.errors import LoadError
 from mlmgmt_nb.scoring.request_log import RequestLog
 from mlmgmt_nb.scoring.server import ReplicaServer
@@ -156,12 +156,8 @@ class Replica:
             self._log.flush()
 
     async def _report_stats(self, channel: Channel, engine: Engine) -> None:
-        sent: Stats | None = None
-        while True:
-            stats = engine.stats()
-            if stats != sent:
-                channel.send(stats)
-                sent = stats
+        while True:  # also when nothing has changed: the supervisor hears that this replica reacts
+            channel.send(engine.stats())
             await asyncio.sleep(_STATS_SECONDS)
 
 

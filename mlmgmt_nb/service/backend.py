@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Callable
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, func, insert, select
 
 from mlmgmt_nb import __version__
 from mlmgmt_nb.contract import ServiceCreateRequest
@@ -15,14 +15,15 @@ from mlmgmt_nb.service.artifacts import ArtifactStore
 from mlmgmt_nb.service.building.builder import Builder, build_log
 from mlmgmt_nb.service.building.environments import Environments
 from mlmgmt_nb.service.building.fetch import Fetcher
+from mlmgmt_nb.service.capacity import check_capacity
 from mlmgmt_nb.service.compute.computes import LOCAL, Computes
 from mlmgmt_nb.service.compute.listeners import Listeners
 from mlmgmt_nb.service.compute.local import LocalCompute, end_process
 from mlmgmt_nb.service.home import Home
 from mlmgmt_nb.service.logs import Log
-from mlmgmt_nb.service.problems import conflict, not_found
+from mlmgmt_nb.service.problems import not_found
 from mlmgmt_nb.service.settings import Settings
-from mlmgmt_nb.service.specs import cpus, memory_bytes, replica_bounds, scaling
+from mlmgmt_nb.service.specs import replica_bounds
 from mlmgmt_nb.service.store import Store
 from mlmgmt_nb.service.supervisor import Supervisor, service_log
 
@@ -111,32 +112,11 @@ class Backend:
         services, deployments = schema.services, schema.deployments
         others = db.scalars(
             select(deployments.c.spec)
-            .join(services, services.c.deployment_id == deployments.c.id)
+            .join(services, func.coalesce(services.c.target_id, services.c.deployment_id) == deployments.c.id)
             .where(services.c.compute_id == compute_id, services.c.id != service_id, ~services.c.deleting)
         ).all()
-        capacity = self._supervisor.computes[compute_id].capacity()
-        for path, unit, reserved, there in (
-            ("$.containerResourceReservation.cpu", "CPUs", cpus, capacity.cpus),
-            ("$.containerResourceReservation.memory", "bytes", memory_bytes, float(capacity.memory_bytes)),
-            ("$.autoScaler.minReplicas" if scaling(spec) else "$.numReplicas", "replicas", _one, capacity.replicas),
-        ):
-            wanted = _total(spec, reserved(spec))
-            taken = sum(_total(other, reserved(other)) for other in others)
-            if wanted and wanted + taken > there:
-                raise conflict(
-                    "CapacityExceeded",
-                    f"{path}: {wanted:,g} {unit} cannot be had: this compute has {there:,g} in all, "
-                    f"of which {taken:,g} are reserved by other services.",
-                )
-
-
-def _one(_: ServiceCreateRequest) -> float:
-    return 1.0
-
-
-def _total(spec: ServiceCreateRequest, each: float | None) -> float:
-    """What the replicas that a service always has take together."""
-    return (each or 0.0) * max(1, replica_bounds(spec)[0])
+        kept = [(other, max(1, replica_bounds(other)[0])) for other in others]
+        check_capacity(spec, kept, self._supervisor.computes[compute_id].capacity())
 
 
 class _Register:

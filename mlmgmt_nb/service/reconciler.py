@@ -5,7 +5,7 @@ and touches nothing. Rules:
 
 - a rolling replacement has the new replica ready before an old one is retired, and at most one more than wanted;
 - a deployment that is being rolled out and does not load is given up: what served before goes on serving;
-- a replica that dies is replaced, later and later when it keeps dying;
+- a replica that dies is replaced, later and later when it keeps dying; one that does not react any more is ended;
 - whoever asks a service that has no replica is told so, unless one is about to be there;
 - a service that is to go is drained, then closed.
 """
@@ -57,7 +57,10 @@ _LIVE = frozenset({ReplicaState.STARTING, ReplicaState.READY})
 
 
 class Replica(msgspec.Struct, frozen=True, kw_only=True):
-    """A replica that lives. `since` is when it came into its state; times are seconds of one monotonic clock."""
+    """A replica that lives. `since` is when it came into its state; times are seconds of one monotonic clock.
+
+    `silence`: for how many seconds nothing has been heard of it.
+    """
 
     id: str
     service_id: str
@@ -65,6 +68,7 @@ class Replica(msgspec.Struct, frozen=True, kw_only=True):
     state: ReplicaState
     since: float
     busy: int = 0
+    silence: float = 0.0
 
 
 class Desired(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +78,7 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
         serving: the deployment that serves, or None.
         target: the deployment that is being rolled out, or None.
         replicas: how many replicas there should be of the serving deployment, and `target_replicas` of the other.
+        hang_timeout: seconds that a replica may not react at all.
         is_open: whether it has its socket.
         sleeps: whether a request wakes it when it has no replicas.
     """
@@ -85,6 +90,7 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
     target_replicas: int = 0
     start_timeout: float = 300.0
     drain_timeout: float = 30.0
+    hang_timeout: float = 60.0
     is_open: bool = True
     sleeps: bool = False
     deleting: bool = False
@@ -191,7 +197,7 @@ def _service(
     service: Desired, replicas: Sequence[Replica], crashes: Mapping[str, Crashes], now: float
 ) -> Iterator[Action]:
     overdue = [replica for replica in replicas if _overdue(replica, service, now)]
-    yield from (Kill(service.service_id, r.id, hung=r.state is ReplicaState.STARTING) for r in overdue)
+    yield from (Kill(service.service_id, r.id, hung=r.state in _LIVE) for r in overdue)
     live = [r for r in replicas if r.state in _LIVE and r not in overdue]
     wanted = service.target or service.serving
 
@@ -227,8 +233,10 @@ def _overdue(replica: Replica, service: Desired, now: float) -> bool:
     age = now - replica.since
     if replica.state is ReplicaState.STARTING:
         return age > service.start_timeout
+    if replica.state is ReplicaState.READY:
+        return replica.silence > service.hang_timeout
     # A second more than it was given, so that its own, more exact clock comes first.
-    return replica.state not in _LIVE and age > service.drain_timeout + 1
+    return age > service.drain_timeout + 1
 
 
 def _keep(

@@ -32,6 +32,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         service_ports: ports for scoring services, first and last.
         start_timeout: seconds that a driver's `init()` may take.
         drain_timeout: seconds that a replica may take to finish its requests when it is retired.
+        hang_timeout: seconds without a sign of life before a replica is replaced; a driver may be slow meanwhile.
     """
 
     home: Path
@@ -44,6 +45,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     service_ports: tuple[int, int] = (20000, 29999)
     start_timeout: float = 300.0
     drain_timeout: float = 30.0
+    hang_timeout: float = 60.0
 
     @property
     def readable_schemes(self) -> frozenset[str]:

@@ -20,6 +20,7 @@ from mlmgmt_nb.contract import ErrorResponse, ServiceCreateRequest
 from mlmgmt_nb.service import reconciler as r
 from mlmgmt_nb.service import schema
 from mlmgmt_nb.service.autoscaler import ScaleState, decide
+from mlmgmt_nb.service.capacity import replicas_that_fit
 from mlmgmt_nb.service.compute.base import Exit, Launch
 from mlmgmt_nb.service.compute.computes import Computes
 from mlmgmt_nb.service.home import Home
@@ -110,11 +111,12 @@ class Supervisor:
         rows = self._services()
         for ended in self.computes.exits():
             self._note_crash(ended, rows, moment)
+        replicas = self.computes.replicas()
+        starting = {replica.service_id for replica in replicas if replica.state is r.ReplicaState.STARTING}
         for row in rows.values():
             self._begin(row)
-            self._autoscale(row, moment)
+            self._autoscale(row, rows, starting, moment)
         desired = [self._desired(row) for row in rows.values()]
-        replicas = self.computes.replicas()
         self._tell_rollouts(desired, replicas)
         actions = r.step(desired, replicas, self._crashes, moment)
         for action in actions:
@@ -153,6 +155,7 @@ class Supervisor:
             target_replicas=replica_count(row.target_spec, row.scale) if row.target_spec else 0,
             start_timeout=self._settings.start_timeout,
             drain_timeout=self._settings.drain_timeout,
+            hang_timeout=self._settings.hang_timeout,
             is_open=self.computes[row.compute_id].is_open(row.id),
             sleeps=scaling(row.serving_spec) is not None,
             deleting=row.deleting,
@@ -169,7 +172,7 @@ class Supervisor:
                 f"[mlmgmt] {count + 1} crashes in a row; the next start is in {pause:.0f} s"
             )
 
-    def _autoscale(self, row: Row[Any], moment: float) -> None:
+    def _autoscale(self, row: Row[Any], rows: dict[str, Row[Any]], starting: set[str], moment: float) -> None:
         auto = scaling(row.serving_spec)
         if (
             auto is None
@@ -179,10 +182,15 @@ class Supervisor:
         ):
             self._scales.pop(row.id, None)
             return
-        # The most that was asked for may be more than the compute can bear.
-        most = max(auto.minimum, min(auto.maximum, self.computes[row.compute_id].capacity().replicas))
-        auto = msgspec.structs.replace(auto, maximum=most)
-        state = self._scales.get(row.id) or ScaleState(replicas=row.scale or 0, decided=moment)
+        # The most that was asked for may be more than there is room for.
+        others = [
+            (other.serving_spec, replica_count(other.serving_spec, other.scale))
+            for other in rows.values()
+            if other.compute_id == row.compute_id and other.id != row.id and not other.deleting
+        ]
+        room = replicas_that_fit(row.serving_spec, others, self.computes[row.compute_id].capacity())
+        auto = msgspec.structs.replace(auto, maximum=max(auto.minimum, 1, min(auto.maximum, room)))
+        state = self._scales.get(row.id) or ScaleState(replicas=row.scale or 0, decided=moment, looked=moment)
         asleep = state.replicas == 0
         after = decide(
             state,
@@ -191,6 +199,7 @@ class Supervisor:
             slots(row.serving_spec),
             moment,
             knocked=asleep and self.computes[row.compute_id].knocked(row.id),
+            starting=row.id in starting,
         )
         self._scales[row.id] = after
         if after.replicas != row.scale:

@@ -53,10 +53,12 @@ class Exit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Load(msgspec.Struct, frozen=True):
-    """How busy the ready replicas of a service are: requests accepted, and how many they could accept."""
+    """How busy the ready replicas of a service are: requests accepted, how many they could accept, and how many they
+    had accepted on average in the last second or so."""
 
     busy: int
     slots: int
+    occupied: float
 
 
 class Counters(msgspec.Struct, frozen=True, rename="camel"):

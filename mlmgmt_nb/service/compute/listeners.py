@@ -12,6 +12,8 @@ from mlmgmt_nb.service.compute.refusal import refuse
 __all__ = ["Listeners"]
 
 _BACKLOG = 1024
+_REFUSED_AT_ONCE = 64
+"""Connections that are told at the same time that there is no replica; further ones wait for their turn."""
 
 
 class Listeners:
@@ -26,6 +28,7 @@ class Listeners:
         self._host = host
         self._ports = ports
         self._sockets: dict[str, socket.socket] = {}
+        self._refusing = threading.BoundedSemaphore(_REFUSED_AT_ONCE)
 
     def __contains__(self, service_id: str) -> bool:
         return service_id in self._sockets
@@ -63,10 +66,16 @@ class Listeners:
             return bool(selector.select(timeout=0))
 
     def refuse(self, service_id: str, message: str) -> None:
-        """Answers 503 to the requests that wait."""
-        while self.knocked(service_id):
+        """Answers 503 to the requests that wait, as many as can be answered at once."""
+        while self.knocked(service_id) and self._refusing.acquire(blocking=False):
             connection, _ = self._sockets[service_id].accept()
-            threading.Thread(target=refuse, args=(connection, message), name="refusal", daemon=True).start()
+            threading.Thread(target=self._refuse, args=(connection, message), name="refusal", daemon=True).start()
+
+    def _refuse(self, connection: socket.socket, message: str) -> None:
+        try:
+            refuse(connection, message)
+        finally:
+            self._refusing.release()
 
     def close(self, service_id: str) -> None:
         listener = self._sockets.pop(service_id, None)
@@ -84,6 +93,8 @@ def _bind(host: str, port: int) -> socket.socket:
     try:
         # After a crash, old connections must not keep the port from being used again.
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Clients that have vanished without a word are noticed; accepted connections inherit it.
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         bound.bind((host, port))
     except OSError:
         bound.close()

@@ -10,6 +10,7 @@ from typing import Protocol
 import psutil
 
 from mlmgmt_nb.service.compute.base import Capacity, Launch
+from mlmgmt_nb.service.compute.cgroups import find_groups
 from mlmgmt_nb.service.compute.listeners import Listeners
 from mlmgmt_nb.service.compute.replica import ReplicaProcess
 from mlmgmt_nb.service.compute.sharing import SharingCompute
@@ -40,19 +41,24 @@ class LocalCompute(SharingCompute[ReplicaProcess]):
     def __init__(self, listeners: Listeners, register: ProcessRegister, on_change: Callable[[], None]) -> None:
         super().__init__("", listeners, on_change)
         self._register = register
+        self._groups = find_groups()
 
     def capacity(self) -> Capacity:
         memory = psutil.virtual_memory().total
         return Capacity(cpus=float(os.cpu_count() or 1), memory_bytes=memory, replicas=replicas_for(memory))
 
     def _make(self, replica_id: str, launch: Launch, listener: socket.socket) -> ReplicaProcess:
-        replica = ReplicaProcess(replica_id, launch, listener, self._changed)
+        replica = ReplicaProcess(replica_id, launch, listener, self._changed, self._groups)
         self._register.add(replica.pid, _started(replica.pid), launch.service_id)
         return replica
 
     def _forget(self, replica: SupervisedReplica) -> None:
         assert isinstance(replica, ReplicaProcess)
         self._register.remove(replica.pid)
+
+    def stop(self, seconds: float) -> None:
+        super().stop(seconds)
+        self._groups.close()
 
 
 def replicas_for(memory_bytes: int) -> int:

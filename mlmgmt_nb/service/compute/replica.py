@@ -11,13 +11,16 @@ import subprocess
 import time
 from collections.abc import Callable
 
-from mlmgmt_nb.service.compute.base import Launch
+from mlmgmt_nb.service.compute.base import Exit, Launch
+from mlmgmt_nb.service.compute.cgroups import ControlGroups
 from mlmgmt_nb.service.compute.supervised import SupervisedReplica
 
 __all__ = ["ReplicaProcess"]
 
 _READ_BYTES = 2**16
 _LAST_OUTPUT_SECONDS = 0.5
+_LONGEST_LOOK = 1.5
+"""Seconds of silence that one look at a replica can show: this process may have been stopped itself meanwhile."""
 
 
 class ReplicaProcess(SupervisedReplica):
@@ -27,14 +30,24 @@ class ReplicaProcess(SupervisedReplica):
         launch: what to start.
         listener: the service's listening socket, which the process inherits.
         on_change: see `SupervisedReplica`.
+        groups: where its reservation is enforced.
     """
 
     def __init__(
-        self, replica_id: str, launch: Launch, listener: socket.socket, on_change: Callable[[SupervisedReplica], None]
+        self,
+        replica_id: str,
+        launch: Launch,
+        listener: socket.socket,
+        on_change: Callable[[SupervisedReplica], None],
+        groups: ControlGroups,
     ) -> None:
         super().__init__(replica_id, launch, on_change)
         self._process, self._control = _spawn(launch, listener)
         self.pid = self._process.pid
+        # It loads nothing before it is told to start: all that the driver takes is counted.
+        self._group = groups.add(replica_id, self.pid, launch.cpus, launch.memory_bytes)
+        if launch.memory_bytes is not None and self._group.memory is None:
+            launch.log.line("[mlmgmt] the reserved memory is set aside, but not enforced: no control groups here")
         self.send_start()
 
     def _transmit(self, line: bytes) -> None:
@@ -51,11 +64,22 @@ class ReplicaProcess(SupervisedReplica):
             selector.register(output, selectors.EVENT_READ)
             selector.register(self._control, selectors.EVENT_READ)
             self._pump(selector, output.fileno())
-        self._ended(self._explain(self._process.wait()))
+        code = self._process.wait()
+        explained = self._explain(code)
+        self._group.remove()
+        self._ended(explained)
+
+    def _explain(self, code: int) -> Exit | None:
+        explained = super()._explain(code)
+        if explained is not None and code == -signal.SIGKILL and self._group.out_of_memory():
+            limit = f"{self.launch.memory_bytes or 0:,}"
+            return self._exit("OutOfMemory", f"The replica took more than the {limit} bytes of memory reserved for it.")
+        return explained
 
     def _pump(self, selector: selectors.BaseSelector, output: int) -> None:
         """Reads output and messages until the process has ended and all that it wrote is read."""
         deadline: float | None = None
+        looked = time.monotonic()
         while selector.get_map():
             for key, _ in selector.select(timeout=0.2 if deadline else 1.0):
                 data = _read(key.fd)
@@ -67,6 +91,8 @@ class ReplicaProcess(SupervisedReplica):
                     self.launch.log.append(data)
                 else:
                     self._hear(data)
+            before, looked = looked, time.monotonic()
+            self.silence += min(looked - before, _LONGEST_LOOK)
             if deadline is None and self._process.poll() is not None:
                 # What the driver started may hold the pipe open for ever.
                 deadline = time.monotonic() + _LAST_OUTPUT_SECONDS

@@ -106,7 +106,7 @@ class SharingCompute(ABC, Generic[R]):
 
     def load(self, service_id: str) -> Load:
         ready = [replica for replica in self._of(service_id) if replica.state is ReplicaState.READY]
-        return Load(sum(r.busy for r in ready), sum(r.launch.slots for r in ready))
+        return Load(sum(r.busy for r in ready), sum(r.launch.slots for r in ready), sum(r.occupied for r in ready))
 
     def counters(self, service_id: str) -> Counters:
         living = [replica.counters for replica in self._of(service_id)]

@@ -30,6 +30,9 @@ class SupervisedReplica(ABC):
     Args:
         launch: what was started.
         on_change: called, in that thread, whenever its state changes, and once after it has ended.
+
+    Attributes:
+        silence: seconds that `_watch` has been listening in vain.
     """
 
     def __init__(self, replica_id: str, launch: Launch, on_change: Callable[[SupervisedReplica], None]) -> None:
@@ -38,6 +41,8 @@ class SupervisedReplica(ABC):
         self.state = ReplicaState.STARTING
         self.since = time.monotonic()
         self.busy = 0
+        self.occupied = 0.0
+        self.silence = 0.0
         self.counters = Counters()
         self.ended = False
         self.exit: Exit | None = None
@@ -60,6 +65,7 @@ class SupervisedReplica(ABC):
             state=self.state,
             since=self.since,
             busy=self.busy,
+            silence=self.silence,
         )
 
     @abstractmethod
@@ -107,6 +113,7 @@ class SupervisedReplica(ABC):
 
     def _hear(self, data: bytes) -> None:
         """Takes what has come from the replica."""
+        self.silence = 0.0
         *lines, self._unfinished = (self._unfinished + data).split(b"\n")
         for line in lines:
             self._obey(line)
@@ -121,8 +128,11 @@ class SupervisedReplica(ABC):
             case "failed":
                 self._failure = (message["code"], message["message"])
             case "stats":
-                self.busy = message["busy"] + message["waiting"]
+                before = (self.busy, self.occupied, self.counters)
+                self.busy, self.occupied = message["busy"] + message["waiting"], message["occupied"]
                 self.counters = msgspec.convert(message, Counters)
+                if before == (self.busy, self.occupied, self.counters):
+                    return
             case "keys":
                 self._keys_confirmed.set()
                 return
@@ -147,8 +157,10 @@ class SupervisedReplica(ABC):
             return None
         if self._failure is not None:
             return self._exit(*self._failure, permanent=code == LOAD_FAILED)
-        if self._hung:
+        if self._hung and self.state is ReplicaState.STARTING:
             return self._exit("StartTimeout", "init() did not return in time.", permanent=True)
+        if self._hung:
+            return self._exit("Unresponsive", f"The replica did not react for {self.silence:.0f} s and was ended.")
         if code < 0:
             hint = " (out of memory, perhaps)" if -code == signal.SIGKILL else ""
             return self._exit("ReplicaKilled", f"The replica was ended by {signal.Signals(-code).name}{hint}.")

@@ -36,7 +36,9 @@ def _command(process: psutil.Process) -> str:
 
 
 @contextmanager
-def under_load(api: ServiceProcess, service: Any, threads: int = 3, *, keep: bool = False) -> Iterator[list[str]]:
+def under_load(
+    api: ServiceProcess, service: Any, threads: int = 3, *, keep: bool = False, body: str = "1"
+) -> Iterator[list[str]]:
     """Scores all the time, each request on a connection of its own, or on one that is kept; gives what went wrong."""
     key = api.get(f"/services/{service['id']}/keys")["secondaryKey"]
     wrong: list[str] = []
@@ -47,7 +49,7 @@ def under_load(api: ServiceProcess, service: Any, threads: int = 3, *, keep: boo
         while not done.is_set():
             asked.append(1)
             try:
-                answer = api.score(service, "1", key, session=session)
+                answer = api.score(service, body, key, session=session)
                 if answer.status_code != 200:
                     wrong.append(answer.text)
             except requests.RequestException as error:

@@ -18,6 +18,14 @@ def spec(**settings: object) -> ServiceCreateRequest:
     return ServiceCreateRequest(name="iris", image_id="i", compute_resource=ComputeResource(), auto_scaler=auto)
 
 
+def state(replicas: int) -> ScaleState:
+    return ScaleState(replicas=replicas, decided=0.0, looked=0.0)
+
+
+def load(occupied: float) -> Load:
+    return Load(busy=0, slots=10, occupied=occupied)
+
+
 def test_the_defaults_are_those_of_the_api() -> None:
     assert scaling(spec()) == AUTO
     assert scaling(spec(min_replicas=5, max_replicas=2)) == Scaling(5, 5, 1.0, 0.7)
@@ -31,30 +39,47 @@ def test_the_scale_counts_only_while_the_autoscaler_is_on() -> None:
 
 
 def test_up_at_once_to_what_the_load_needs() -> None:
-    after = decide(ScaleState(replicas=1), AUTO, Load(busy=20, slots=10), 10, 0, knocked=False)
+    after = decide(state(1), AUTO, load(20), 10, 1, knocked=False)
     assert after.replicas == 3  # 20 busy slots at 70 % of 10 each
 
 
 def test_not_before_the_refresh_period() -> None:
-    state = ScaleState(replicas=1, decided=10.0)
-    assert decide(state, AUTO, Load(20, 10), 10, 10.9, knocked=False) is state
-    assert decide(state, AUTO, Load(20, 10), 10, 11.0, knocked=False).replicas == 3
+    before = decide(state(1), AUTO, load(20), 10, 0.9, knocked=False)
+    assert before.replicas == 1
+    assert decide(before, AUTO, load(20), 10, 1.0, knocked=False).replicas == 3
+
+
+def test_what_counts_is_the_mean_of_the_period() -> None:
+    auto = Scaling(minimum=1, maximum=10, refresh_seconds=10.0, target=0.7)
+    for peak, replicas in ((20, 1), (150, 3)):  # for one second of ten, then nothing
+        now = decide(state(1), auto, load(peak), 10, 1.0, knocked=False)
+        assert now.replicas == 1
+        for second in range(2, 11):
+            now = decide(now, auto, load(0), 10, float(second), knocked=False)
+        assert now.replicas == replicas
 
 
 def test_down_one_by_one_after_a_calm_time() -> None:
-    state, seen = ScaleState(replicas=3), []
-    for second in range(int(3 * CALM_SECONDS) + 10):
-        state = decide(state, AUTO, Load(0, 30), 10, float(second), knocked=False)
-        seen.append(state.replicas)
+    now, seen = state(3), []
+    for second in range(1, int(3 * CALM_SECONDS) + 10):
+        now = decide(now, AUTO, load(0), 10, float(second), knocked=False)
+        seen.append(now.replicas)
     assert seen.index(2) == CALM_SECONDS
     assert seen[-1] == 1
 
 
 def test_a_request_wakes_a_service_that_sleeps() -> None:
-    asleep = ScaleState(replicas=0, decided=5.0)
     auto = Scaling(0, 3, 1.0, 0.7)
-    assert decide(asleep, auto, Load(0, 0), 10, 5.0, knocked=True).replicas == 1
-    assert decide(asleep, auto, Load(0, 0), 10, 7.0, knocked=False).replicas == 0
+    assert decide(state(0), auto, load(0), 10, 0.1, knocked=True).replicas == 1
+    assert decide(state(0), auto, load(0), 10, 2.0, knocked=False).replicas == 0
+
+
+def test_it_does_not_fall_asleep_again_before_it_is_awake() -> None:
+    auto = Scaling(0, 3, 1.0, 0.7)
+    now = decide(state(0), auto, load(0), 10, 0.1, knocked=True)
+    for second in range(1, 200):
+        now = decide(now, auto, load(0), 10, float(second), knocked=False, starting=True)
+        assert now.replicas == 1
 
 
 @given(
@@ -65,7 +90,7 @@ def test_a_request_wakes_a_service_that_sleeps() -> None:
 )
 def test_never_past_the_bounds(minimum: int, more: int, target: float, loads: list[int]) -> None:
     auto = Scaling(minimum, max(1, minimum + more), 1.0, target)
-    state = ScaleState(replicas=minimum)
-    for second, busy in enumerate(loads):
-        state = decide(state, auto, Load(busy, 10), 10, float(second), knocked=False)
-        assert auto.minimum <= state.replicas <= auto.maximum
+    now = state(minimum)
+    for second, busy in enumerate(loads, 1):
+        now = decide(now, auto, load(busy), 10, float(second), knocked=False)
+        assert auto.minimum <= now.replicas <= auto.maximum

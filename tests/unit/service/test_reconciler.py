@@ -68,6 +68,13 @@ def test_it_waits_for_those_it_retired_but_not_for_ever() -> None:
     assert step([desired], living, {}, 10 + LINGER_SECONDS) == [Succeed("s")]
 
 
+def test_a_replica_that_does_not_react_any_more_is_ended_and_replaced() -> None:
+    desired = Desired(service_id="s", serving="old", replicas=1, hang_timeout=60)
+    silent = msgspec.structs.replace(replica(1, "old"), silence=61)
+    assert step([desired], [msgspec.structs.replace(silent, silence=59)], {}, 100) == []
+    assert step([desired], [silent], {}, 100) == [Kill("s", "1", hung=True), Start("s", "old")]
+
+
 def test_none_wanted_is_ready_at_once() -> None:
     assert step([Desired(service_id="s", target="new", target_replicas=0)], [], {}, 0) == [Succeed("s")]
 

@@ -1,0 +1,220 @@
+"""Reservations held by the kernel: a control group for each replica, where this process may make groups (Linux).
+
+What is reserved of the CPUs is a share that counts when cores are short; who has reserved nothing gets what is left.
+What is reserved of memory is also the most that the replica gets: one that takes more is ended, and the others live.
+All are in one group below that of this process: no limit that holds for it is evaded, and replicas together count for
+as much as the cores that there are, beside the other processes there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+__all__ = ["ControlGroups", "Group", "find_groups"]
+
+_PREFIX = "mlmgmt-"
+_LEFT_OVER = 0.1
+"""CPUs that a replica without a reservation counts for, beside those that have one."""
+_REMOVE_SECONDS = 2.0
+
+
+class Group(msgspec.Struct, frozen=True):
+    """The control groups of one replica: a folder, or with cgroup v1 one for each controller.
+
+    Attributes:
+        memory: the folder in which memory is counted; None where that cannot be had.
+    """
+
+    folders: Sequence[Path]
+    memory: Path | None
+
+    def out_of_memory(self) -> bool:
+        """Whether a process of it was ended because it took more memory than there is for it."""
+        for name in ("memory.events", "memory.oom_control"):
+            if self.memory is not None and (self.memory / name).exists():
+                counted = dict(line.split() for line in (self.memory / name).read_text().splitlines())
+                return int(counted.get("oom_kill", 0)) > 0
+        return False
+
+    def remove(self) -> None:
+        """Gives it up. A process that has just been killed may need a moment to leave it."""
+        deadline = time.monotonic() + _REMOVE_SECONDS
+        for folder in self.folders:
+            while not _removed(folder) and time.monotonic() < deadline:
+                time.sleep(0.02)
+
+
+class ControlGroups:
+    """Where groups can be made.
+
+    Args:
+        cpu: group below which replicas share the CPUs; None where that cannot be had.
+        memory: the same for memory; with cgroup v2 it is the same folder.
+        unified: whether this is cgroup v2.
+    """
+
+    def __init__(self, cpu: Path | None, memory: Path | None, *, unified: bool) -> None:
+        self._cpu = cpu
+        self._memory = memory
+        self._unified = unified
+
+    @property
+    def shares_cpus(self) -> bool:
+        """Whether reserved CPUs are enforced."""
+        return self._cpu is not None
+
+    @property
+    def limits_memory(self) -> bool:
+        """Whether reserved memory is enforced."""
+        return self._memory is not None
+
+    def prepared(self) -> bool:
+        """Whether groups of replicas can be made now; with cgroup v2 they get their controllers here."""
+        try:
+            if self._unified and self._cpu is not None:
+                (self._cpu / "cgroup.subtree_control").write_text("+cpu +memory")
+            if self._cpu is not None:
+                _share_cpu(self._cpu, float(os.cpu_count() or 1), unified=self._unified)
+        except OSError:
+            return False
+        return True
+
+    def add(self, replica_id: str, pid: int, cpus: float | None, memory_bytes: int | None) -> Group:
+        """Puts a process into a group of its own. What cannot be had is left out.
+
+        Args:
+            replica_id: names the group.
+            cpus: what is reserved for it, if anything; so too `memory_bytes`.
+        """
+        folders: list[Path] = []
+        memory = None
+        for controller in ("cpu", "memory") if memory_bytes is not None else ("cpu",):
+            base = self._cpu if controller == "cpu" else self._memory
+            if base is None:
+                continue
+            folder = base / replica_id
+            try:
+                folder.mkdir(exist_ok=True)
+                folders += [folder] if folder not in folders else []
+                if controller == "cpu":
+                    _share_cpu(folder, cpus if cpus is not None else _LEFT_OVER, unified=self._unified)
+                elif memory_bytes is not None:
+                    self._limit_memory(folder, memory_bytes)
+                (folder / "cgroup.procs").write_text(str(pid))
+            except OSError:
+                continue
+            memory = folder if controller == "memory" else memory
+        return Group(folders, memory)
+
+    def close(self) -> None:
+        """Gives up what all groups are in. None may be left."""
+        for folder in {self._cpu, self._memory}:
+            if folder is not None:
+                _removed(folder)
+
+    def _limit_memory(self, folder: Path, memory_bytes: int) -> None:
+        limit, swap, most = (
+            ("memory.max", "memory.swap.max", 0)
+            if self._unified
+            else ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes", memory_bytes)
+        )
+        (folder / limit).write_text(str(memory_bytes))
+        with contextlib.suppress(OSError):  # there is no such file where swapping is not counted
+            (folder / swap).write_text(str(most))
+
+
+def find_groups(proc: Path = Path("/proc/self")) -> ControlGroups:
+    """Where this process may make groups; removes those that a crash has left behind.
+
+    Args:
+        proc: folder that describes this process.
+    """
+    try:
+        mounts = [line.split() for line in (proc / "mountinfo").read_text().splitlines()]
+        own = [line.split(":", 2) for line in (proc / "cgroup").read_text().splitlines()]
+    except OSError:  # no Linux
+        return ControlGroups(None, None, unified=False)
+    found: dict[str, Path | None] = {"cpu": None, "memory": None}
+    unified = None
+    for mount in mounts:
+        kind, options = mount[mount.index("-") + 1], mount[-1].split(",")
+        if kind == "cgroup":
+            for controller in set(found) & set(options):
+                path = next((path for _, names, path in own if controller in names.split(",")), "/")
+                found[controller] = _parent(_below(Path(mount[4]), mount[3], path))
+        elif kind == "cgroup2":
+            path = next((path for number, _, path in own if number == "0"), "/")
+            unified = _below(Path(mount[4]), mount[3], path)
+    is_unified = not any(found.values()) and unified is not None and _delegated(unified)
+    if is_unified and unified is not None:
+        found = dict.fromkeys(found, _parent(unified))
+    groups = ControlGroups(found["cpu"], found["memory"], unified=is_unified)
+    return groups if groups.prepared() else ControlGroups(None, None, unified=False)
+
+
+def _below(mount: Path, root: str, path: str) -> Path:
+    """The folder of a group, where the mount shows only what is below `root`."""
+    inside = path.removeprefix(root) if root != "/" else path
+    return mount / inside.strip("/")
+
+
+def _parent(folder: Path) -> Path | None:
+    """A group for the replicas of this process, if one can be made; what crashes have left there is removed."""
+    if not folder.is_dir():
+        return None
+    for left in folder.glob(f"{_PREFIX}*"):
+        owner = left.name.removeprefix(_PREFIX).partition("-")[0]
+        if not (owner.isdigit() and Path(f"/proc/{owner}").exists()):
+            for group in [*left.glob("*/"), left]:
+                _removed(group)
+    parent = folder / f"{_PREFIX}{os.getpid()}"
+    try:
+        parent.mkdir(exist_ok=True)
+    except OSError:
+        return None
+    return parent
+
+
+def _share_cpu(folder: Path, cpus: float, *, unified: bool) -> None:
+    shares = min(max(2, round(cpus * 1024)), 262144)
+    if unified:
+        (folder / "cpu.weight").write_text(str(1 + (shares - 2) * 9999 // 262142))
+    else:
+        (folder / "cpu.shares").write_text(str(shares))
+
+
+def _delegated(folder: Path) -> bool:
+    """Whether groups in a folder of cgroup v2 get controllers. A group that has any must have no processes itself, so
+    that this process moves into a group of its own; where others stay in it, the kernel refuses."""
+    control = folder / "cgroup.subtree_control"
+    try:
+        if {"cpu", "memory"} <= set(control.read_text().split()):
+            return True
+        try:
+            control.write_text("+cpu +memory")
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            (folder / f"{_PREFIX}{os.getpid()}-service").mkdir(exist_ok=True)
+            (folder / f"{_PREFIX}{os.getpid()}-service" / "cgroup.procs").write_text(str(os.getpid()))
+            control.write_text("+cpu +memory")
+    except OSError:
+        return False
+    return True
+
+
+def _removed(folder: Path) -> bool:
+    try:
+        folder.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True

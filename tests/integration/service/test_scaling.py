@@ -1,0 +1,87 @@
+"""Reservations and competition: what is reserved is there, and who takes too much harms nobody else."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from mlmgmt_nb.service.compute.cgroups import ControlGroups, find_groups
+from tests.conftest import eventually
+from tests.integration.service.drivers import ECHO, replicas
+
+BURNS = (
+    "import os, time\ndef init():\n    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+    "def run(body):\n    end = time.monotonic() + float(body)\n    while time.monotonic() < end:\n        pass\n"
+    "    return time.process_time()\n"
+)
+EATS = "held = []\ndef init():\n    pass\ndef run(body):\n    held.append(b'x' * int(body))\n    return len(held)\n"
+
+
+@pytest.fixture
+def groups() -> Iterator[ControlGroups]:
+    """What this process can make, as the service can that it starts."""
+    found = find_groups()
+    yield found
+    found.close()
+
+
+def test_two_services_that_want_the_same_core_get_what_they_reserved(
+    api: Any, write_driver: Callable[..., Path], name: str, groups: ControlGroups
+) -> None:
+    image = api.image(write_driver(BURNS))
+    services = [
+        api.service(image["id"], f"{name}{letter}", containerResourceReservation={"cpu": cpu})
+        for letter, cpu in (("a", "800m"), ("b", "200m"))
+    ]
+    used: dict[str, float] = {}
+
+    def ask(service: Any) -> None:
+        before = api.score(service, "0").json()
+        used[service["id"]] = api.score(service, "2").json() - before
+
+    threads = [threading.Thread(target=ask, args=(service,)) for service in services]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    much, little = (used[service["id"]] for service in services)
+    assert little > 0.05  # nobody starves
+    if groups.shares_cpus:
+        assert much > 2 * little
+    for service in services:
+        assert api.request("DELETE", f"/services/{service['id']}").status_code == 200
+
+
+def test_a_replica_that_takes_more_memory_than_reserved_is_ended_alone(
+    api: Any, write_driver: Callable[..., Path], name: str, groups: ControlGroups
+) -> None:
+    reservation = {"containerResourceReservation": {"memory": "160Mi"}}
+    greedy = api.service(api.image(write_driver(EATS))["id"], f"{name}a", **reservation)
+    modest = api.service(api.image(write_driver(ECHO, "modest"))["id"], f"{name}b", **reservation)
+    log = f"/services/{greedy['id']}/logs"
+    if not groups.limits_memory:
+        assert "not enforced" in api.log(log)
+        return
+    pids = [process.pid for process in replicas(api, modest)]
+    with pytest.raises(requests.RequestException):
+        api.score(greedy, str(2**29))
+    eventually(lambda: "took more than the 167,772,160 bytes" in api.log(log), what="the reason in the log")
+    assert api.score(greedy, "1").json() == 1
+    assert api.score(modest, "1").text == "1"
+    assert [process.pid for process in replicas(api, modest)] == pids
+
+
+def test_a_reservation_that_is_too_small_ends_the_rollout_with_the_reason(
+    api: Any, write_driver: Callable[..., Path], name: str, groups: ControlGroups
+) -> None:
+    if not groups.limits_memory:
+        pytest.skip("no control group can be made here")
+    image = api.image(write_driver("def init():\n    global x\n    x = b'x' * 2**28\n\ndef run(body):\n    return 1\n"))
+    ended = api.operation(api.create(image["id"], name, containerResourceReservation={"memory": "100Mi"}))
+    assert (ended["state"], ended["error"]["code"]) == ("Failed", "OutOfMemory")
+    assert "104,857,600 bytes" in ended["error"]["message"]
