@@ -19,6 +19,7 @@ from mlmgmt_nb.service.compute.computes import LOCAL, Computes
 from mlmgmt_nb.service.compute.listeners import Listeners
 from mlmgmt_nb.service.compute.local import LocalCompute, end_process
 from mlmgmt_nb.service.home import Home
+from mlmgmt_nb.service.installation import bind
 from mlmgmt_nb.service.logs import Log
 from mlmgmt_nb.service.problems import conflict, not_found
 from mlmgmt_nb.service.settings import Settings
@@ -41,7 +42,8 @@ class Backend:
     def __init__(self, settings: Settings, home: Home) -> None:
         self.settings = settings
         self.home = home
-        self.store = Store(home.database)
+        self.store = Store(settings.database or home.database, may_migrate=home.is_alone())
+        bind(home, self.store)
         self.artifacts = ArtifactStore(home.artifacts)
         fetcher = Fetcher(self.artifacts, settings.readable_schemes, settings.url_hosts)
         self._builder = Builder(self.store, home, fetcher, Environments(home.environments))
