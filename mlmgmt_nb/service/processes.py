@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 
-__all__ = ["machine", "started"]
+__all__ = ["end_group", "machine", "started"]
 
 
 def started(pid: int) -> str:
@@ -30,6 +32,40 @@ def machine() -> str:
     except OSError:
         namespace = ""
     return " ".join(filter(None, [socket.gethostname(), _boot(), namespace]))
+
+
+def end_group(pid: int, started_then: str, mark: str) -> bool:
+    """Ends a process that led a group, and what is left of the group when it has gone itself.
+
+    Args:
+        started_then: when it started, as `started` told then: a later process with its pid is let be.
+        mark: a text in the command line or the environment of each process of the group. It tells the group from one
+            that got the same number later, or that belongs to a copy of the state folder.
+
+    Returns:
+        Whether anything was there to end.
+    """
+    if started(pid) not in {"", started_then}:
+        return False
+    ended = [process for process in _group(pid) if _has(process, mark)]
+    for process in ended:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(ended, timeout=5)
+    return bool(ended)
+
+
+def _group(pid: int) -> Iterator[psutil.Process]:
+    for process in psutil.process_iter():
+        with contextlib.suppress(OSError, psutil.Error):
+            if os.getpgid(process.pid) == pid:
+                yield process
+
+
+def _has(process: psutil.Process, mark: str) -> bool:
+    with contextlib.suppress(OSError, psutil.Error):
+        return any(mark in part for part in (*process.cmdline(), *process.environ().values()))
+    return False
 
 
 def _boot() -> str:
