@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -58,6 +59,12 @@ def _parser() -> argparse.ArgumentParser:
         help="origin under which clients reach the service, if not this one; scoring URLs lead there too",
     )
     serve.add_argument(
+        "--database",
+        metavar="URL",
+        help="PostgreSQL database, postgresql+psycopg://USER@HOST/NAME, which several processes may share; "
+        "its password is in PGPASSWORD or ~/.pgpass (default: MLMGMT_DATABASE, or that of the folder: SQLite at first)",
+    )
+    serve.add_argument(
         "--url-scheme",
         action="append",
         metavar="SCHEME",
@@ -105,12 +112,15 @@ def _origin(text: str) -> str:
 
 def _serve(arguments: argparse.Namespace) -> int:
     # Loaded here: the other commands need no service.
+    from mlmgmt_nb.service.installation import database_of
     from mlmgmt_nb.service.server import serve
     from mlmgmt_nb.service.settings import Settings
 
+    home = local.state_folder(arguments.home)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     settings = Settings(
-        home=local.state_folder(arguments.home),
+        home=home,
+        database=database_of(home, arguments.database or os.environ.get("MLMGMT_DATABASE")),
         host=arguments.host,
         port=arguments.port,
         account=arguments.account,

@@ -18,6 +18,8 @@ import pytest
 import requests
 from hypothesis import settings
 
+from tests import postgresql
+
 # Machines are shared: an example that takes long proves nothing. CI draws the same examples each time.
 settings.register_profile("tests", deadline=None, derandomize=os.environ.get("CI") == "true")
 settings.load_profile("tests")
@@ -38,12 +40,28 @@ def eventually(look: Callable[[], T | None], timeout: float = 30.0, what: str = 
         time.sleep(0.02)
 
 
+def database_arguments(home: Path) -> tuple[str, ...]:
+    """What has a service on a state folder use the database that `MLMGMT_TEST_DATABASE` asks for.
+
+    It is `sqlite`, the default, or `postgresql`: a server of the session, with a database for each folder.
+    """
+    match os.environ.get("MLMGMT_TEST_DATABASE", "sqlite"):
+        case "sqlite":
+            return ()
+        case "postgresql":
+            return ("--database", postgresql.server().database_of(home))
+    pytest.fail("MLMGMT_TEST_DATABASE is neither sqlite nor postgresql")
+
+
 class ServiceProcess:
     """`mlmgmt serve` on a state folder, and plain HTTP requests to it."""
 
-    def __init__(self, home: Path, *arguments: str, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, home: Path, *arguments: str, environment: dict[str, str] | None = None, sqlite: bool = False
+    ) -> None:
         self.home = home
-        self._arguments = arguments
+        chosen = () if sqlite or "--database" in arguments else database_arguments(home)
+        self._arguments = (*arguments, *chosen)
         self._environment = environment or {}
         self._session = requests.Session()
         self._session.trust_env = False

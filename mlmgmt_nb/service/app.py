@@ -10,7 +10,6 @@ import asyncio
 import hmac
 import logging
 import re
-import sqlite3
 import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +17,6 @@ from typing import Any, cast
 from urllib.parse import quote
 
 import msgspec
-from sqlalchemy.exc import OperationalError
 
 from mlmgmt_nb.contract import OPERATIONS, Operation
 from mlmgmt_nb.contract.operations import API_VERSION_PARAMETER
@@ -26,6 +24,7 @@ from mlmgmt_nb.service.backend import Backend
 from mlmgmt_nb.service.front_door import PREFIX, FrontDoor
 from mlmgmt_nb.service.http import Receive, Reply, Request, Scope, Send
 from mlmgmt_nb.service.problems import Problem, bad_field, invalid
+from mlmgmt_nb.service.store_problems import store_problem
 
 __all__ = ["METRICS", "App", "Call", "Handler"]
 
@@ -110,10 +109,8 @@ class App:
             reply = Reply.of(problem)
         except ConnectionResetError:
             return
-        except OperationalError as error:
-            reply = Reply.of(_storage_problem(error))
         except Exception as error:  # noqa: BLE001 - the last resort: logged whole, answered without inner details
-            reply = Reply.of(_unexpected(error))
+            reply = Reply.of(store_problem(error) or _unexpected(error))
         reply.headers.setdefault("x-ms-request-id", str(uuid.uuid4()))
         if given := request.headers.get("x-ms-client-request-id"):
             reply.headers["x-ms-client-request-id"] = given
@@ -241,19 +238,6 @@ async def _body(request: Request, operation: Operation) -> Any:
         raise invalid(error) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise bad_field("$", f"not JSON: {error}.", "InvalidJson") from None
-
-
-def _storage_problem(error: OperationalError) -> Problem:
-    code = getattr(error.orig, "sqlite_errorcode", None)
-    if code == sqlite3.SQLITE_FULL:
-        return Problem(
-            507, "DiskFull", "The disk of the service is full; nothing was changed. Free some space and try again."
-        )
-    if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-        return Problem(
-            503, "StoreBusy", "The store is busy; nothing was changed. Try again.", headers={"retry-after": "1"}
-        )
-    return _unexpected(error)
 
 
 def _unexpected(error: Exception) -> Problem:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 
 from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy.exc import DBAPIError
 
 from mlmgmt_nb import __version__
 from mlmgmt_nb.contract import ServiceCreateRequest
@@ -18,13 +19,15 @@ from mlmgmt_nb.service.building.fetch import Fetcher
 from mlmgmt_nb.service.capacity import check_capacity
 from mlmgmt_nb.service.compute.computes import LOCAL, Computes
 from mlmgmt_nb.service.compute.listeners import Listeners
-from mlmgmt_nb.service.compute.local import LocalCompute, end_process
+from mlmgmt_nb.service.compute.local import LocalCompute
 from mlmgmt_nb.service.home import Home
+from mlmgmt_nb.service.installation import bind
 from mlmgmt_nb.service.logs import Log
 from mlmgmt_nb.service.problems import not_found
+from mlmgmt_nb.service.processes import end_group, started
 from mlmgmt_nb.service.settings import Settings
 from mlmgmt_nb.service.specs import replica_bounds
-from mlmgmt_nb.service.store import Store
+from mlmgmt_nb.service.store import OutcomeUnknown, Store
 from mlmgmt_nb.service.supervisor import Supervisor, service_log
 
 __all__ = ["Backend"]
@@ -42,11 +45,12 @@ class Backend:
     def __init__(self, settings: Settings, home: Home) -> None:
         self.settings = settings
         self.home = home
-        self.store = Store(home.database)
+        self.store = Store(settings.database or home.database, may_migrate=home.is_alone())
+        bind(home, self.store)
         self.artifacts = ArtifactStore(home.artifacts)
         fetcher = Fetcher(self.artifacts, settings.readable_schemes, settings.url_hosts)
         self._builder = Builder(self.store, home, fetcher, Environments(home.environments))
-        self._register = _Register(self.store)
+        self._register = _Register(self.store, home)
         self._supervisor = Supervisor(self.store, home, settings, self._computes)
 
     def _computes(self, on_change: Callable[[], None]) -> Computes:
@@ -122,18 +126,26 @@ class Backend:
 class _Register:
     """The processes of replicas, in the store."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, home: Home) -> None:
         self._store = store
+        self._home = home
 
-    def add(self, pid: int, started: str, service_id: str) -> None:
+    def add(self, pid: int, service_id: str) -> None:
         replicas = schema.replicas
-        with self._store.writing() as db:
-            db.execute(delete(replicas).where(replicas.c.pid == pid))
-            db.execute(insert(replicas).values(pid=pid, started=started, service_id=service_id))
+        try:
+            with self._store.writing() as db:
+                db.execute(delete(replicas).where(replicas.c.pid == pid))
+                db.execute(insert(replicas).values(pid=pid, started=started(pid), service_id=service_id))
+        except (DBAPIError, OutcomeUnknown):
+            # A replica ends with its service in any case; what it has started itself may be left after a crash.
+            log.warning("replica %s cannot be noted in the store", pid)
 
     def remove(self, pid: int) -> None:
-        with self._store.writing() as db:
-            db.execute(delete(schema.replicas).where(schema.replicas.c.pid == pid))
+        try:
+            with self._store.writing() as db:
+                db.execute(delete(schema.replicas).where(schema.replicas.c.pid == pid))
+        except (DBAPIError, OutcomeUnknown):
+            log.warning("the end of replica %s cannot be noted in the store", pid)
 
     def sweep(self) -> None:
         """Ends the replicas that outlived the service that started them."""
@@ -141,6 +153,6 @@ class _Register:
         with self._store.reading() as db:
             rows = db.execute(select(replicas)).all()
         for row in rows:
-            if end_process(row.pid, row.started):
+            if end_group(row.pid, row.started, f"{self._home.path}{os.sep}"):
                 log.warning("ended replica %s of service %s, which a crash had left behind", row.pid, row.service_id)
             self.remove(row.pid)

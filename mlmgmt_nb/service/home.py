@@ -14,6 +14,9 @@ from mlmgmt_nb.errors import LocalServiceError
 
 __all__ = ["Home", "write_atomically"]
 
+_PLACES = 64
+"""Processes that may share a folder."""
+
 
 def write_atomically(path: Path, content: bytes, mode: int = 0o600) -> None:
     """Writes a file so that it is there whole or not at all, also after a power cut."""
@@ -27,28 +30,41 @@ def write_atomically(path: Path, content: bytes, mode: int = 0o600) -> None:
 
 
 class Home:
-    """A state folder. `open()` makes it and takes its lock; one service at a time may hold it.
+    """A state folder. `open()` makes it and takes a place in it.
+
+    There is one place where the database is SQLite. Processes that share a PostgreSQL database share the folder too,
+    and each takes the first place that is free: `service.lock`, `service-2.lock`, and so on, with files of the same
+    names that say where it listens.
 
     Args:
         path: the folder; made with mode 0700 when it is not there.
 
     Raises:
-        LocalServiceError: from `open()`, when the folder cannot be used or another service holds it.
+        LocalServiceError: from `open()`, when the folder cannot be used or its only place is taken.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
         self.token_file = self.path / "token"
-        self.service_file = self.path / "service.json"
         self.database = self.path / "mlmgmt.db"
         self.artifacts = self.path / "artifacts"
         self.images = self.path / "images"
         self.environments = self.path / "environments"
         self.logs = self.path / "logs"
         self.data = self.path / "data"
-        self._lock = FileLock(self.path / "service.lock", mode=0o600)
+        self._take(1)
 
-    def open(self) -> None:
+    def _take(self, number: int) -> None:
+        suffix = "" if number == 1 else f"-{number}"
+        self.place = number
+        self.service_file = self.path / f"service{suffix}.json"
+        self._port_file = self.path / f"port{suffix}"
+        self._lock = self._lock_of(number)
+
+    def _lock_of(self, place: int) -> FileLock:
+        return FileLock(self.path / f"service{'' if place == 1 else f'-{place}'}.lock", timeout=0, mode=0o600)
+
+    def open(self, *, shared: bool = False) -> None:
         # Everything that the service and its children write is for its user alone.
         os.umask(0o077)
         try:
@@ -63,7 +79,7 @@ class Home:
                 self.path.chmod(0o700)
             for folder in (self.artifacts, self.images, self.environments, self.logs):
                 folder.mkdir(exist_ok=True)
-            self._lock.acquire(timeout=0)
+            self._acquire(_PLACES if shared else 1)
         except Timeout:
             raise LocalServiceError(
                 f"A service already runs on the state folder {self.path}{self._who()}.",
@@ -74,6 +90,30 @@ class Home:
                 f"The state folder {self.path} cannot be used: {error.strerror}.",
                 fix="Make it writable, or choose another one with --home or MLMGMT_HOME.",
             ) from error
+
+    def _acquire(self, places: int) -> None:
+        for number in range(1, places + 1):
+            self._take(number)
+            try:
+                self._lock.acquire()
+                return
+            except Timeout:
+                if number == places:
+                    raise
+
+    def is_taken(self, place: int) -> bool:
+        """Whether another process has a place."""
+        if place == self.place:
+            return False
+        try:
+            with self._lock_of(place):
+                return False
+        except Timeout:
+            return True
+
+    def is_alone(self) -> bool:
+        """Whether no other process has a place in the folder."""
+        return not any(self.is_taken(place) for place in range(1, _PLACES + 1))
 
     def _who(self) -> str:
         try:
@@ -92,15 +132,15 @@ class Home:
             return token
 
     def last_port(self) -> int | None:
-        """The port that a service on this folder listened on last."""
+        """The port that a service at this place listened on last."""
         try:
-            return int((self.path / "port").read_text())
+            return int(self._port_file.read_text())
         except (OSError, ValueError):
             return None
 
     def announce(self, description: dict[str, object], port: int) -> None:
         """Says where the service listens, for those who look for it."""
-        write_atomically(self.path / "port", str(port).encode())
+        write_atomically(self._port_file, str(port).encode())
         write_atomically(self.service_file, msgspec.json.encode(description))
 
     def close(self) -> None:

@@ -2,6 +2,8 @@
 
 Lists go down from the highest `seq`, and new rows come above it: a page token is a `seq`, so pages stay right while
 rows are added.
+
+Whoever changes a table raises VERSION and adds the step from the version before to `migrations.py`.
 """
 
 from __future__ import annotations
@@ -34,19 +36,21 @@ __all__ = [
     "VERSION",
     "deployments",
     "images",
+    "installation",
     "manifest_models",
     "manifests",
     "metadata",
     "model_tags",
     "models",
     "operations",
+    "processes",
     "replicas",
     "schema_version",
     "services",
 ]
 
-VERSION = 1
-"""Version of this schema; a state folder of a later one is refused."""
+VERSION = 2
+"""Version of this schema; an earlier one is brought up to it (`migrations.py`), a later one is refused."""
 
 
 class StructText(TypeDecorator[Any]):
@@ -87,6 +91,30 @@ def _where(sqlite: str, postgresql: str) -> dict[str, Any]:
 metadata = MetaData()
 
 schema_version = Table("schema_version", metadata, Column("version", Integer, nullable=False))
+
+# One row: the state folder that belongs to this database. `id` is in the folder too; `path` is where it was last.
+installation = Table(
+    "installation",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("path", Text, nullable=False),
+)
+
+# The service processes at work on this database: one, or several on PostgreSQL. `place` is the one that it holds in the
+# state folder; it counts up its `beats` while it lives; one of them leads: it runs the replicas of all services.
+# `started` tells a process from a later one with the same pid.
+processes = Table(
+    "processes",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("place", Integer, nullable=False),
+    Column("machine", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("started", Text, nullable=False),
+    Column("beats", Integer, nullable=False, default=0),
+    Column("leads", Boolean, nullable=False, default=False),
+    Index("processes_one_leader", "leads", unique=True, **_where("leads", "leads")),
+)
 
 
 def _resource(name: str, *columns: Any) -> Table:
@@ -146,6 +174,8 @@ images = _versioned(
     # The Python that runs its driver on local compute.
     Column("interpreter", Text),
     Column("created_at", UtcTime, nullable=False),
+    # When its files were removed because nothing used them; it cannot be deployed any more.
+    Column("collected_at", UtcTime),
 )
 
 # A service serves `deployment_id`. While an operation is at work on it, `target_id` is the deployment that it is to
@@ -185,8 +215,8 @@ deployments = _resource(
     Column("expired_at", UtcTime),
 )
 
-# state: NotStarted -> Running -> Succeeded | Failed | Cancelled. A worker claims a row by moving it to Running; rows
-# that a dead service left Running are taken up again at the next start, a bounded number of `attempts`.
+# state: NotStarted -> Running -> Succeeded | Failed | Cancelled. A worker claims a row by moving it to Running, in the
+# name of its process; rows that a dead process left Running are taken up again, a bounded number of `attempts`.
 operations = _resource(
     "operations",
     Column("kind", Text, nullable=False),
@@ -195,12 +225,13 @@ operations = _resource(
     Column("error", StructText(ErrorResponse)),
     Column("attempts", Integer, nullable=False, default=0),
     Column("created_at", UtcTime, nullable=False),
-    Column("end_time", UtcTime),
+    Column("end_time", UtcTime, index=True),
+    # The process that works on it.
+    Column("claimed_by", String(36)),
     Index("operations_open", "kind", "state", "seq"),
 )
 
-# Processes of replicas, so that the next service can end those that outlived a crash. `started` tells a process from a
-# later one with the same pid.
+# Processes of replicas, so that the next service can end those that outlived a crash. `started` as above.
 replicas = Table(
     "replicas",
     metadata,

@@ -26,6 +26,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         public_url: origin under which clients reach the service, when it is not the one that they name in `Host`.
             Scoring URLs then lead there too. A service answers to the name in it; one beyond loopback also to IP
             addresses and to the machine's own name.
+        database: URL of the PostgreSQL database that several processes share; None for SQLite in the state folder.
         url_schemes: schemes of URLs from which models and assets are read when an image is built; None for the usual
             ones, of which `file` is one only for a service that listens on loopback.
         url_hosts: hosts that such URLs may name; None for any.
@@ -40,6 +41,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     port: int | None = None
     account: str = "default"
     public_url: str | None = None
+    database: str | None = None
     url_schemes: frozenset[str] | None = None
     url_hosts: frozenset[str] | None = None
     service_ports: tuple[int, int] = (20000, 29999)

@@ -16,16 +16,16 @@ from mlmgmt_nb.service.compute.replica import ReplicaProcess
 from mlmgmt_nb.service.compute.sharing import SharingCompute
 from mlmgmt_nb.service.compute.supervised import SupervisedReplica
 
-__all__ = ["LocalCompute", "ProcessRegister", "end_process", "replicas_for"]
+__all__ = ["LocalCompute", "ProcessRegister", "replicas_for"]
 
 _BYTES_OF_A_REPLICA = 256 * 2**20
 """What a replica is reckoned to take at least: the runtime, and a driver that has imported its libraries."""
 
 
 class ProcessRegister(Protocol):
-    """Remembers processes across a crash of the service."""
+    """Remembers processes across a crash of the service. What it cannot remember, it lets go; it never raises."""
 
-    def add(self, pid: int, started: str, service_id: str) -> None: ...
+    def add(self, pid: int, service_id: str) -> None: ...
 
     def remove(self, pid: int) -> None: ...
 
@@ -49,7 +49,7 @@ class LocalCompute(SharingCompute[ReplicaProcess]):
 
     def _make(self, replica_id: str, launch: Launch, listener: socket.socket) -> ReplicaProcess:
         replica = ReplicaProcess(replica_id, launch, listener, self._changed, self._groups)
-        self._register.add(replica.pid, _started(replica.pid), launch.service_id)
+        self._register.add(replica.pid, launch.service_id)
         return replica
 
     def _forget(self, replica: SupervisedReplica) -> None:
@@ -64,25 +64,3 @@ class LocalCompute(SharingCompute[ReplicaProcess]):
 def replicas_for(memory_bytes: int) -> int:
     """How many replicas a machine with so much memory can bear."""
     return max(4, memory_bytes // _BYTES_OF_A_REPLICA)
-
-
-def _started(pid: int) -> str:
-    """When a process started: with its pid, that names it for good."""
-    try:
-        return str(psutil.Process(pid).create_time())
-    except psutil.NoSuchProcess:
-        return ""
-
-
-def end_process(pid: int, started: str) -> bool:
-    """Ends a replica that an earlier service left behind, with all that it started; True if it was still there."""
-    now_started = _started(pid)
-    # The system's clock may have been set meanwhile, by a little.
-    if not started or not now_started or abs(float(now_started) - float(started)) > 2:
-        return False
-    try:
-        os.killpg(pid, 9)
-        psutil.Process(pid).wait(5)
-    except (ProcessLookupError, psutil.NoSuchProcess):
-        return False
-    return True

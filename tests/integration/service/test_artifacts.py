@@ -124,7 +124,7 @@ def test_a_full_disk_loses_nothing(start_service: Callable[..., ServiceProcess],
     kept = int(full.headers["upload-offset"])
     assert kept == offset(api, digest) > 0
     # Registering may fail now, but says why; what was registered is there.
-    another = api.request("POST", "/models", json={"name": "n" * 10**6, "url": "file:///m", "mimeType": "a/b"})
+    another = api.request("POST", "/models", json={"name": "n", "url": "file:///m" + "m" * 10**6, "mimeType": "a/b"})
     assert another.status_code in {200, 507}
     assert api.get(f"/models/{known['id']}") == known
     (api.home / "artifacts" / "partial" / digest).unlink()
