@@ -22,6 +22,7 @@ them.
     swagger       the service's own description
     output        what drivers print and log, with the request's id
     request_log   one line of JSON a request
+    telemetry     traces and logs for Application Insights
     collector     data collection (`collecting`: its buffer and storages)
     compat        imports of 2017: `azureml.api`, `azureml.datacollector`, `inference_schema`, raw HTTP
     errors        what can go wrong, and the HTTP answer for it
