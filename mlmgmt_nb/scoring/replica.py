@@ -17,6 +17,7 @@ import msgspec
 
 from mlmgmt_nb.scoring.app import ScoringApp
 from mlmgmt_nb.scoring.application import Application, find_application
+from mlmgmt_nb.scoring.collecting import flush_writers
 from mlmgmt_nb.scoring.control import Channel, Command, Drain, Failed, Keys, KeysSet, Ready, Start
 from mlmgmt_nb.scoring.driver import Driver, load_driver
 from mlmgmt_nb.scoring.engine import Engine, log
@@ -35,6 +36,8 @@ _ORPHAN_SECONDS = 2.0
 _STATS_SECONDS = 1.0
 _LOG_SECONDS = 0.2
 _EXIT_SECONDS = 2.0
+_SEND_SECONDS = 5.0
+"""How long collected data may take to be written at the end."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -71,6 +74,7 @@ class Replica:
                 task.cancel()
             if self._channel:
                 await self._channel.close()
+            flush_writers(_SEND_SECONDS)
             if self._telemetry:
                 self._telemetry.stop()
 
