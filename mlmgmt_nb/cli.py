@@ -127,6 +127,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         public_url=arguments.public_url,
         start_timeout=arguments.start_timeout,
         hang_timeout=arguments.hang_timeout,
+        data_storage=os.environ.get("MLMGMT_DATA_STORAGE") or None,  # no argument: others see those of a process
         url_schemes=None if arguments.url_scheme is None else frozenset(arguments.url_scheme),
         url_hosts=None if arguments.url_host is None else frozenset(arguments.url_host),
     )

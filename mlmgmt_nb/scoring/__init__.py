@@ -22,7 +22,8 @@ them.
     swagger       the service's own description
     output        what drivers print and log, with the request's id
     request_log   one line of JSON a request
-    collector     data collection (`collecting`: its buffer and storages)
+    telemetry     traces and logs for Application Insights
+    collector     data collection (`collecting`: its buffer; `storages`: where it goes)
     compat        imports of 2017: `azureml.api`, `azureml.datacollector`, `inference_schema`, raw HTTP
     errors        what can go wrong, and the HTTP answer for it
 """

@@ -45,7 +45,18 @@ _LINGER_SECONDS = 10.0
 class _Request:
     """What matters of a request's headers, when it came, and whether the engine took it."""
 
-    __slots__ = ("authorization", "began", "bytes_in", "has_body", "id", "id_given", "length", "scope", "taken")
+    __slots__ = (
+        "authorization",
+        "began",
+        "bytes_in",
+        "has_body",
+        "id",
+        "id_given",
+        "length",
+        "scope",
+        "taken",
+        "traceparent",
+    )
 
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
@@ -53,6 +64,7 @@ class _Request:
         self.id = ""
         self.authorization = b""
         self.id_given = b""
+        self.traceparent = b""
         self.length = -1
         self.has_body = False
         self.bytes_in = 0
@@ -65,6 +77,8 @@ class _Request:
                 self.has_body = self.length > 0
             elif name == b"transfer-encoding":
                 self.has_body = True
+            elif name == b"traceparent":
+                self.traceparent = value
             elif name == b"x-ms-request-id" or (name == b"x-ms-client-request-id" and not self.id_given):
                 self.id_given = value
 
@@ -84,6 +98,7 @@ class ScoringApp:
 
     Attributes:
         draining: answers close their connection, so that callers move on to other replicas.
+        on_trace: is told the id of each request that is part of a caller's trace, and its `traceparent`.
     """
 
     def __init__(
@@ -96,6 +111,7 @@ class ScoringApp:
         described = [msgspec.json.encode(document) for document in (swagger, as_openapi(swagger))]
         self._descriptions = dict(zip(("2", "3"), described, strict=True))
         self._log = request_log
+        self.on_trace: Callable[[str, bytes], None] | None = None
         self._digests: list[str] = []
         self._wants_request = engine.driver is not None and engine.driver.wants_request
         score: dict[str, _Endpoint] = {"POST": self._score}
@@ -135,6 +151,8 @@ class ScoringApp:
             raise RuntimeError(f"{scope['type']} is not served here")
         request = _Request(scope)
         request.id = self._request_id(request.id_given)
+        if request.traceparent and self.on_trace:
+            self.on_trace(request.id, request.traceparent)
         try:
             await self._endpoint(request)(request, receive, send)
         except RequestError as error:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mlmgmt_nb.scoring.collecting import Record, Storage, shared_writer
+from mlmgmt_nb.scoring.collecting import Record, shared_writer
 from mlmgmt_nb.scoring.context import request_id
 
 __all__ = ["ModelDataCollector"]
@@ -67,10 +67,10 @@ class ModelDataCollector:
             warnings.warn("data collection is on, but AML_MODEL_DC_STORAGE does not say where to", stacklevel=2)
             self._enabled = False
             return
-        self._writer = shared_writer(Storage(storage))
+        self._writer = shared_writer(storage)
 
     def collect(self, input_data: Any, user_correlation_id: str = "") -> None:
-        """Notes rows; they are written within a second, in another thread.
+        """Notes rows; they are written within seconds, in another thread.
 
         Args:
             input_data: a DataFrame, an array of one or two dimensions, or a list (one row). It is not changed.

@@ -100,6 +100,7 @@ class Engine:
 
     Attributes:
         latencies: how long calls took, counted by whoever answers them.
+        on_failure: is told each exception that `run` raised, and the id of its request.
     """
 
     def __init__(self, concurrency: int, timeout: float) -> None:
@@ -107,6 +108,7 @@ class Engine:
         self.timeout = timeout
         self.driver: Driver | None = None
         self.latencies = Latencies()
+        self.on_failure: Callable[[RequestError, str], None] | None = None
         self._loop = asyncio.get_running_loop()
         self._context = copy_context()  # of no request
         self._queue: SimpleQueue[Call | None] = SimpleQueue()
@@ -353,6 +355,8 @@ class Engine:
         self._failures += 0 if call.answered else 1
         if error.trace:
             log(f"request {call.request_id}: run() failed\n{error.trace}")
+            if self.on_failure:
+                self.on_failure(error, call.request_id)
 
     def _sweep(self) -> None:
         """Answers calls that take too long. A few calls a few times a second: cheaper than a timer for each."""

@@ -12,7 +12,7 @@ from mlmgmt_nb.scoring.context import request_id
 __all__ = ["Output", "capture", "end_lines"]
 
 Listener = Callable[[str, str], None]
-"""Gets each whole line and the request's id."""
+"""Gets each whole line and the request's id, which is empty outside of one."""
 
 
 class Output(io.TextIOWrapper):
@@ -23,6 +23,9 @@ class Output(io.TextIOWrapper):
 
     Args:
         stream: what is replaced.
+
+    Attributes:
+        listener: is told each line.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -34,12 +37,14 @@ class Output(io.TextIOWrapper):
     def write(self, text: str) -> int:
         identity = request_id.get()
         if not identity:
-            return super().write(text)
+            super().write(text)
+            if self.listener is None:
+                return len(text)
         *lines, rest = (self._begun.pop(identity, "") + text).split("\n")
         if rest:
             self._begun[identity] = rest
         if lines:
-            self._write_lines(identity, lines)
+            self._take_lines(identity, lines)
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:  # type: ignore[override]
@@ -48,11 +53,11 @@ class Output(io.TextIOWrapper):
     def end_line(self, identity: str) -> None:
         """Writes what a request has left of a line."""
         if self._begun and (begun := self._begun.pop(identity, "")):
-            self._write_lines(identity, [begun])
+            self._take_lines(identity, [begun])
 
-    def _write_lines(self, identity: str, lines: list[str]) -> None:
-        # one call, so that lines of other threads do not come between
-        super().write("".join(f"[{identity}] {line}\n" for line in lines))
+    def _take_lines(self, identity: str, lines: list[str]) -> None:
+        if identity:  # one call, so that lines of other threads do not come between
+            super().write("".join(f"[{identity}] {line}\n" for line in lines))
         if self.listener is not None:
             for line in lines:
                 self.listener(line, identity)

@@ -17,6 +17,7 @@ import msgspec
 
 from mlmgmt_nb.scoring.app import ScoringApp
 from mlmgmt_nb.scoring.application import Application, find_application
+from mlmgmt_nb.scoring.collecting import flush_writers
 from mlmgmt_nb.scoring.control import Channel, Command, Drain, Failed, Keys, KeysSet, Ready, Start
 from mlmgmt_nb.scoring.driver import Driver, load_driver
 from mlmgmt_nb.scoring.engine import Engine, log
@@ -24,6 +25,7 @@ from mlmgmt_nb.scoring.errors import LoadError
 from mlmgmt_nb.scoring.request_log import RequestLog
 from mlmgmt_nb.scoring.server import ReplicaServer
 from mlmgmt_nb.scoring.swagger import service_swagger
+from mlmgmt_nb.scoring.telemetry import start_telemetry
 
 __all__ = ["EXIT_LOAD_FAILED", "EXIT_NOT_DRAINED", "Replica", "end_process", "run_supervised"]
 
@@ -34,6 +36,8 @@ _ORPHAN_SECONDS = 2.0
 _STATS_SECONDS = 1.0
 _LOG_SECONDS = 0.2
 _EXIT_SECONDS = 2.0
+_SEND_SECONDS = 5.0
+"""How long collected data may take to be written at the end."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -58,6 +62,7 @@ class Replica:
         self._app: ScoringApp | None = None
         self._gave_up = asyncio.Event()
         self._log = RequestLog(enabled=start.request_log)
+        self._telemetry = start_telemetry(os.environ)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def serve(self) -> int:
@@ -69,11 +74,15 @@ class Replica:
                 task.cancel()
             if self._channel:
                 await self._channel.close()
+            flush_writers(_SEND_SECONDS)
+            if self._telemetry:
+                self._telemetry.stop()
 
     async def _serve(self) -> int:
         began = monotonic()
         self._catch_signals()
         engine = Engine(self._start.concurrency, self._start.request_timeout_seconds)
+        self._observe(engine)
         if self._channel:
             self._start_task(self._listen(self._channel))
         loading = asyncio.create_task(engine.start(lambda: load_driver(self._application)))
@@ -108,6 +117,11 @@ class Replica:
             log(f"drain: {engine.calls} call(s) did not end in time and were answered 503")
         return 0 if in_time else EXIT_NOT_DRAINED
 
+    def _observe(self, engine: Engine) -> None:
+        if self._telemetry:
+            engine.on_failure = self._telemetry.raised
+            self._log.listener = self._telemetry.request
+
     def drain(self, seconds: float, *, idle_seconds: float | None = None) -> None:
         """Stops accepting and ends when the calls in flight are done, or after so many seconds."""
         if self._server is None:
@@ -125,6 +139,8 @@ class Replica:
         swagger = service_swagger(start.name, driver.swagger_schema, driver.optional)
         self._app = ScoringApp(start.name, engine, start.max_body_bytes, swagger, self._log)
         self._app.set_keys(start.keys)
+        if self._telemetry:
+            self._app.on_trace = self._telemetry.expect
         self._server = ReplicaServer(self._app, self._listener, start.client_timeout_seconds)
         return self._server
 

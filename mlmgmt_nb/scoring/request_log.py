@@ -8,6 +8,7 @@ second, since a system call for each would cost as much as the request.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from functools import lru_cache
 from time import gmtime, perf_counter, strftime, time
 
@@ -26,15 +27,19 @@ class RequestLog:
 
     Args:
         enabled: False drops those of requests that went well.
+        listener: is told all of them.
     """
 
-    def __init__(self, *, enabled: bool = True) -> None:
+    def __init__(self, *, enabled: bool = True, listener: Callable[[Note], None] | None = None) -> None:
         self.enabled = enabled
+        self.listener = listener
         self._notes: list[Note] = []
 
     def add(self, note: Note) -> None:
         """Notes a request; errors are written at once, so that they stand beside their traceback."""
         failed = note[-1]
+        if self.listener is not None:
+            self.listener(note)
         if not self.enabled and not failed:
             return
         self._notes.append(note)

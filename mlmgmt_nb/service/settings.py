@@ -30,6 +30,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         url_schemes: schemes of URLs from which models and assets are read when an image is built; None for the usual
             ones, of which `file` is one only for a service that listens on loopback.
         url_hosts: hosts that such URLs may name; None for any.
+        data_storage: where drivers' collected data goes: a folder, an fsspec URL, or the connection string of an Azure
+            storage account, which is a secret; None for the state folder.
         service_ports: ports for scoring services, first and last.
         start_timeout: seconds that a driver's `init()` may take.
         drain_timeout: seconds that a replica may take to finish its requests when it is retired.
@@ -44,6 +46,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     database: str | None = None
     url_schemes: frozenset[str] | None = None
     url_hosts: frozenset[str] | None = None
+    data_storage: str | None = None
     service_ports: tuple[int, int] = (20000, 29999)
     start_timeout: float = 300.0
     drain_timeout: float = 30.0

@@ -304,7 +304,7 @@ class Supervisor:
             context=context,
             interpreter=image.interpreter,
             key_digests=_digests(row),
-            environment=_environment(spec, image.version),
+            environment=_environment(spec, image.version, self._settings.data_storage),
             data=self._home.data,
             slots=slots(spec),
             cpus=cpus(spec),
@@ -369,7 +369,7 @@ def _digests(row: Row[Any]) -> list[str]:
     return [hashlib.sha256(key.encode()).hexdigest() for key in (row.primary_key, row.secondary_key)]
 
 
-def _environment(spec: ServiceCreateRequest, version: int) -> dict[str, str]:
+def _environment(spec: ServiceCreateRequest, version: int, data_storage: str | None) -> dict[str, str]:
     """The variables of a replica that drivers of 2017 know."""
     collects = bool(spec.data_collection and spec.data_collection.storage_enabled)
     known = {
@@ -379,6 +379,8 @@ def _environment(spec: ServiceCreateRequest, version: int) -> dict[str, str]:
         "AML_APP_INSIGHTS_ENABLED": str(bool(spec.app_insights_enabled)).lower(),
         "AML_MODEL_DC_STORAGE_ENABLED": str(collects).lower(),
     }
+    if data_storage is not None:
+        known["AML_MODEL_DC_STORAGE"] = data_storage
     reserved = cpus(spec)
     # Numeric libraries take all cores unless told: a replica with a reservation takes its share.
     threads = {"OMP_NUM_THREADS": str(max(1, round(reserved)))} if reserved is not None else {}

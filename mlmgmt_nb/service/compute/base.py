@@ -22,7 +22,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
         interpreter: the Python that the image was realised with, where the compute runs it directly.
         key_digests: SHA-256 of the keys, in hexadecimal.
         environment: variables for the driver.
-        data: folder for the data that the driver collects.
+        data: folder for the data that the driver collects, unless `AML_MODEL_DC_STORAGE` in `environment` says where.
         slots: requests that it accepts at once.
         cpus: CPUs reserved for it, if any.
         memory_bytes: memory reserved for it, if any.

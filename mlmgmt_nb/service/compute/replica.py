@@ -130,8 +130,8 @@ def _environment(launch: Launch) -> dict[str, str]:
     """The user's own variables, without our secrets, and those of the launch."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("MLMGMT_")}
     python_path = [str(launch.context / "runtime"), *filter(None, [inherited.get("PYTHONPATH")])]
-    storage = {"AML_MODEL_DC_STORAGE": str(launch.data), "PYTHONPATH": os.pathsep.join(python_path)}
-    return inherited | dict(launch.environment) | storage
+    inherited["AML_MODEL_DC_STORAGE"] = str(launch.data)
+    return inherited | dict(launch.environment) | {"PYTHONPATH": os.pathsep.join(python_path)}
 
 
 def _read(descriptor: int) -> bytes:

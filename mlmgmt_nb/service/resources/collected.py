@@ -5,39 +5,46 @@ An extension of ours: `services/ID/data` lists the files, and `services/ID/data?
 
 from __future__ import annotations
 
-from pathlib import Path
+import logging
+from pathlib import PurePosixPath
 
 from mlmgmt_nb.service import schema
 from mlmgmt_nb.service.app import Call
+from mlmgmt_nb.service.collection import Collection
 from mlmgmt_nb.service.http import Reply
 from mlmgmt_nb.service.problems import Problem
 from mlmgmt_nb.service.resources.lookup import row_of
 
 __all__ = ["read"]
 
+log = logging.getLogger(__name__)
+
 
 def read(call: Call) -> Reply:
     with call.backend.store.reading() as db:
         service = row_of(db, call, schema.services)
     # Where the runtime's collector puts it: the account, then the service.
-    folder = call.backend.home.data / "modeldata" / call.account / service.name
-    files = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*.csv"))}
-    wanted = call.query.get("path")
+    collection = Collection(call.backend.settings.data_storage or str(call.backend.home.data))
+    try:
+        return _answer(collection, f"modeldata/{call.account}/{service.name}", call.query.get("path"))
+    except Problem:
+        raise
+    except Exception as error:  # of whichever storage
+        log.warning("the collected data of %s cannot be read", service.name, exc_info=error)
+        raise Problem(502, "DataUnreachable", f"The data's storage cannot be read: {type(error).__name__}.") from error
+
+
+def _answer(collection: Collection, folder: str, wanted: str | None) -> Reply:
+    files = collection.files(folder)
     if wanted is None:
-        return Reply(200, {"value": [_described(name, path) for name, path in files.items()]})
+        return Reply(200, {"value": [_described(name, size) for name, size in files.items()]})
     # Only what was listed can be read, so no path leads out of the folder.
     if wanted not in files:
         raise Problem(404, "DataNotFound", f"This service has collected no {wanted!r}.")
-    return Reply(200, files[wanted].read_bytes(), media_type="text/csv; charset=utf-8")
+    return Reply(200, collection.read(folder, wanted), media_type="text/csv; charset=utf-8")
 
 
-def _described(name: str, path: Path) -> dict[str, object]:
+def _described(name: str, size: int) -> dict[str, object]:
     """A file by what its path says: `MODEL-NAME-VERSION/IDENTIFIER/YYYY/MM/DD/data.csv`."""
-    model, identifier, *date = Path(name).parts[:-1]
-    return {
-        "path": name,
-        "model": model,
-        "identifier": identifier,
-        "date": "-".join(date),
-        "bytes": path.stat().st_size,
-    }
+    model, identifier, *date = PurePosixPath(name).parts[:-1]
+    return {"path": name, "model": model, "identifier": identifier, "date": "-".join(date), "bytes": size}

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from mlmgmt_nb.client import Workspace
-from tests.conftest import eventually
+from azure.storage.blob import BlobServiceClient
+
+from mlmgmt_nb.client import Workspace, connect
+from tests.azurite import azurite
+from tests.conftest import ServiceProcess, eventually
 
 DRIVER = """\
 import json
@@ -26,10 +31,34 @@ def run(body):
 
 
 def test_what_was_collected_comes_back(ws: Workspace, tmp_path: Path) -> None:
+    check_collection(ws, tmp_path)
+    ws.services.delete("collects")
+
+
+def test_it_can_be_kept_in_azure(start_service: Callable[..., ServiceProcess], tmp_path: Path) -> None:
+    """Two replicas append to the same blob; the connection string is a secret."""
+    (tmp_path / "blobs").mkdir()
+    with azurite(tmp_path / "blobs") as account:
+        service = start_service(environment={"MLMGMT_DATA_STORAGE": account})
+        with connect(home=service.home) as ws:
+            check_collection(ws, tmp_path, num_replicas=2)
+            files = service.get(f"/services/{ws.services.get('collects').id}/data")["value"]
+            assert sorted(file["identifier"] for file in files) == ["answers", "inputs"]
+            log = ws.services.logs("collects").text
+        service.stop()
+        blobs = BlobServiceClient.from_connection_string(account).get_container_client("modeldata")
+        assert {blob.blob_type for blob in blobs.list_blobs()} == {"AppendBlob"}
+    secret = account.partition("AccountKey=")[2].partition(";")[0]
+    assert secret not in log
+    kept = [path for path in (tmp_path / "home").rglob("*") if path.is_file()]
+    assert not any(secret.encode() in path.read_bytes() for path in kept)
+
+
+def check_collection(ws: Workspace, tmp_path: Path, **more: Any) -> None:
     (tmp_path / "score.py").write_text(DRIVER)
     (tmp_path / "weights.bin").write_text("w")
     options = {"model": tmp_path / "weights.bin", "driver": tmp_path / "score.py"}
-    service = ws.deploy("collects", collect_model_data=True, **options)  # type: ignore[arg-type]
+    service = ws.deploy("collects", collect_model_data=True, **options, **more)  # type: ignore[arg-type]
     assert ws.services.data(service).empty
     for value in (1, 2):
         ws.services.run(service, [{"a": value, "b": 0.5}])
@@ -45,4 +74,3 @@ def test_what_was_collected_comes_back(ws: Workspace, tmp_path: Path) -> None:
     assert answers["sum"].tolist() == [1.5, 2.5]
     assert answers["$RequestId"].tolist() == inputs["$RequestId"].tolist()
     assert ws.services.data("collects", model="other").empty
-    ws.services.delete(service)
