@@ -7,13 +7,15 @@ import html
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
-__all__ = ["Card", "badge", "bundle", "register", "service_card", "unregister"]
+__all__ = ["Card", "badge", "bundle", "card_of", "register", "service_card", "unregister"]
 
 _COLORS = {
     "Succeeded": "#1a7f37",
+    "Active": "#1a7f37",
     "Failed": "#c62828",
     "Cancelled": "#6e7781",
     "Running": "#0969da",
+    "Deploying": "#0969da",
     "NotStarted": "#6e7781",
 }
 _RESOURCES, _VALUES = "mlmgmt_nb.contract.resources", "mlmgmt_nb.commands.values"
@@ -33,25 +35,31 @@ class Shown(Protocol):
 
 
 class Card(NamedTuple):
-    """What is shown of a resource: its kind, name and state, and rows of label and value. Values are plain text."""
+    """What is shown of a resource: its kind, name and state, and rows of label and value: plain text, or a time."""
 
     kind: str
     name: str
     state: str | None
-    rows: list[tuple[str, str]]
+    rows: list[tuple[str, str | dt.datetime]]
 
-    def text(self) -> str:
+    def lines(self, *, ages: bool = True) -> list[tuple[str, str]]:
+        """The rows as text; times with their ages if asked for."""
+        return [
+            (label, _time(value, age=ages) if isinstance(value, dt.datetime) else value) for label, value in self.rows
+        ]
+
+    def text(self, *, ages: bool = True) -> str:
         """For a terminal."""
         head = " ".join(part for part in (self.kind, self.name, f"[{self.state}]" if self.state else "") if part)
         width = max((len(label) for label, _ in self.rows), default=0)
-        return "\n".join([head, *(f"  {label:<{width}}  {value}" for label, value in self.rows)])
+        return "\n".join([head, *(f"  {label:<{width}}  {value}" for label, value in self.lines(ages=ages))])
 
-    def html(self) -> str:
+    def html(self, *, ages: bool = True) -> str:
         """For a notebook."""
         head = f"<b>{html.escape(self.kind)} {html.escape(self.name)}</b> {badge(self.state) if self.state else ''}"
         rows = "".join(
             f"<tr><th style='text-align:left'>{html.escape(a)}</th><td style='text-align:left'>{_cell(b)}</td></tr>"
-            for a, b in self.rows
+            for a, b in self.lines(ages=ages)
         )
         return f"<div>{head}<table>{rows}</table></div>"
 
@@ -66,6 +74,14 @@ def badge(state: str) -> str:
 def bundle(text: str, markup: str) -> dict[str, str]:
     """A display in both forms."""
     return {"text/plain": text, "text/html": markup}
+
+
+def card_of(resource: Any) -> Card:
+    """What is shown of one of the API's resources."""
+    cards = {name: card for module, name, card in _cards() if module == _RESOURCES}
+    shown = cards[type(resource).__name__](resource)
+    assert isinstance(shown, Card)
+    return shown
 
 
 def register(shell: Any) -> None:
@@ -142,20 +158,22 @@ class _Report:
         return f"<code>{_REPORT_USES}</code>" if self._is_shown else self._report.to_html()
 
 
-def _rows(*rows: tuple[str, Any]) -> list[tuple[str, str]]:
-    """The rows that have a value, as text."""
+def _rows(*rows: tuple[str, Any]) -> list[tuple[str, str | dt.datetime]]:
+    """The rows that have a value, as text but for times."""
     return [(label, _shown(value)) for label, value in rows if value is not None and value != []]
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Any) -> str | dt.datetime:
     if isinstance(value, dt.datetime):
-        return _time(value)
+        return value
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _time(value: dt.datetime) -> str:
+def _time(value: dt.datetime, *, age: bool) -> str:
     """A time, and its age when it is shown."""
     value = value if value.tzinfo else value.replace(tzinfo=dt.UTC)
+    if not age:
+        return f"{value.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S} UTC"
     seconds = max(0, int((dt.datetime.now(dt.UTC) - value).total_seconds()))
     units = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
     size, unit = next((pair for pair in units if seconds >= pair[0]), units[-1])

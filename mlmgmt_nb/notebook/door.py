@@ -17,7 +17,7 @@ from mlmgmt_nb.commands.completion import Completer
 from mlmgmt_nb.commands.output import formatted, queried
 from mlmgmt_nb.commands.values import Keys, LogStream, ServiceConsole, Text
 from mlmgmt_nb.errors import MlmgmtError, UsageError
-from mlmgmt_nb.notebook.panels import OperationPanel, ScoringTestPanel, ServicePanel
+from mlmgmt_nb.notebook.panels import OperationPanel, ScoringTestPanel, ServicePanel, WorkspacePanel
 from mlmgmt_nb.notebook.progress import run_in_terminal, upload_meter, wait_in_terminal
 from mlmgmt_nb.notebook.tokens import read_line
 
@@ -64,7 +64,7 @@ class Door:
             read = read_line(line, self._shell.ev)
             self.session.body = None
             tokens = self._with_variables(read.tokens if body is None else self._with_body(read.tokens, body))
-            value = self._presented(self.session.execute(tokens))
+            value = self._presented(self.session.execute(tokens)) if tokens or body else self._overview()
         except MlmgmtError as error:
             self.session.last_error = error
             if "--debug" not in line.split():
@@ -119,6 +119,18 @@ class Door:
         if command.words == ("service", "run"):
             return [*tokens, "--data", _data(body)]
         return [*tokens, *_flags(command, body)]
+
+    def _overview(self) -> WorkspacePanel | None:
+        """What there is: to browse in a notebook; in a terminal the commands, and the models if the service runs."""
+        self.session.settings = self.session.config.settings({})  # not those of the flags of an earlier line
+        if hasattr(self._shell, "kernel"):
+            return WorkspacePanel(self.session.workspace)
+        sys.stdout.write(self.session.help([]).rstrip() + "\n")
+        workspace = self.session.reachable()
+        if workspace is not None:
+            sys.stdout.write("\n")
+            WorkspacePanel(workspace).show()
+        return None
 
     def _presented(self, outcome: Outcome) -> Any:
         """The value that the magic returns, once it is shown what has to be shown."""

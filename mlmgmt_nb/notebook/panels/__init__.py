@@ -3,5 +3,6 @@
 from mlmgmt_nb.notebook.panels.operation import OperationPanel
 from mlmgmt_nb.notebook.panels.scoring_test import ScoringTestPanel
 from mlmgmt_nb.notebook.panels.service import ServicePanel
+from mlmgmt_nb.notebook.panels.workspace import WorkspacePanel
 
-__all__ = ["OperationPanel", "ScoringTestPanel", "ServicePanel"]
+__all__ = ["OperationPanel", "ScoringTestPanel", "ServicePanel", "WorkspacePanel"]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import NamedTuple
 
 from mlmgmt_nb.errors import MlmgmtError
+from mlmgmt_nb.notebook.display import badge
 
 __all__ = ["CSS", "Trouble", "alert", "escape", "link", "log_lines", "progress_bar", "table"]
 
@@ -28,8 +29,11 @@ CSS = """\
 }
 .mlmgmt-alert { border-left: 3px solid var(--mlmgmt-wrong); padding: 0 .7em; margin: 4px 0; }
 .mlmgmt-alert b { color: var(--mlmgmt-wrong); }
-.mlmgmt table { border-collapse: collapse; }
-.mlmgmt th, .mlmgmt td { text-align: left; padding: 2px 1em 2px 0; border-bottom: 1px solid var(--mlmgmt-line); }
+.mlmgmt a { color: var(--mlmgmt-accent); }
+.mlmgmt.mlmgmt table { border-collapse: collapse; margin: 4px 0; }
+.mlmgmt.mlmgmt th, .mlmgmt.mlmgmt td {
+  text-align: left; padding: 2px 1em 2px 0; border: 0; border-bottom: 1px solid var(--mlmgmt-line); max-width: none;
+}
 """
 """Colors and fonts of JupyterLab's theme, VS Code's or Colab's, light or dark; for whatever has the class `mlmgmt`."""
 
@@ -89,14 +93,23 @@ def link(url: str, text: str | None = None) -> str:
     return f'<a href="{escape(url)}" target="_blank" rel="noopener">{shown}</a>'
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, label: str) -> str:
+def table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], *, label: str, states: Container[int] = frozenset()
+) -> str:
     """A table of plain text.
 
     Args:
         head: the titles of its columns.
         rows: the texts of each row.
         label: what it has, for screen readers.
+        states: numbers of the columns that have states.
     """
     titles = "".join(f'<th scope="col">{escape(title)}</th>' for title in head)
-    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    body = "".join(
+        f"<tr>{''.join(_cell(cell, place in states) for place, cell in enumerate(row))}</tr>" for row in rows
+    )
     return f'<table aria-label="{escape(label)}"><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table>'
+
+
+def _cell(text: str, is_state: bool) -> str:
+    return f"<td>{badge(text) if is_state and text else escape(text)}</td>"

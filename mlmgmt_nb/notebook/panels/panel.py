@@ -88,6 +88,14 @@ class Panel(ABC):
     def draw(self) -> None:
         """Brings the widget up to date."""
 
+    def prepare(self, *, is_live: bool) -> None:  # noqa: ARG002 - for those that derive
+        """Called by the cell before the panel is displayed.
+
+        Args:
+            is_live: whether it goes on changing once it is displayed; in a terminal it is text.
+        """
+        return
+
     def look(self) -> float | None:
         """Asks the server what is new; gives the seconds until it is due again, None for never.
 
@@ -109,8 +117,11 @@ class Panel(ABC):
     def show(self) -> None:
         """Displays it: in a notebook as a panel, elsewhere as text."""
         shell = get_ipython()
-        if shell is None or not hasattr(shell, "kernel"):
-            print(self.text())  # noqa: T201 - a terminal
+        is_live = shell is not None and hasattr(shell, "kernel")
+        if not self._is_closed:
+            self.prepare(is_live=is_live)
+        if not is_live:
+            print("\n".join([self.text(), *(self.trouble or ())]))  # noqa: T201 - a terminal
             return
         with self.lock:
             if self._is_closed:
