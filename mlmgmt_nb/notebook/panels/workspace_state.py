@@ -195,7 +195,7 @@ class Browsing:
         """How much is there, in words."""
         there = self._list
         if there.part is None:
-            return "loading"
+            return "not loaded yet"
         count, page = len(there.part.items), len(there.starts)
         words = f"page {page}: {count} {self.kind.id if count != 1 else self.kind.id[:-1]}"
         if there.search:

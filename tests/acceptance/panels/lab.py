@@ -145,9 +145,7 @@ class Lab:
         page = browser.new_context(viewport={"width": 1100, "height": 900}).new_page()
         notebook = Notebook(self, page, path)
         notebook.open(kernel=kernel)
-        if theme == "dark":
-            page.evaluate("window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
-            page.wait_for_selector("body[data-jp-theme-light='false']", state="attached")
+        notebook.set_theme(theme)
         return notebook
 
     def stop(self) -> None:
@@ -174,6 +172,16 @@ class Notebook:
         self.page.goto(address.replace(f"/tree/{self.path.name}", ""))
         self.page.wait_for_function("async () => { await window.jupyterapp?.restored; return !!window.jupyterapp }")
         self.page.evaluate(_OPEN_WITHOUT_KERNEL, self.path.name)
+
+    def set_theme(self, theme: str) -> None:
+        """Changes the theme, which JupyterLab keeps: for notebooks that are opened later, too."""
+        is_set = f"body[data-jp-theme-light='{'true' if theme == 'light' else 'false'}']"
+        if not self.page.locator(is_set).count():
+            name = f"JupyterLab {theme.capitalize()}"
+            self.page.evaluate(
+                "theme => { window.jupyterapp.commands.execute('apputils:change-theme', {theme}) }", name
+            )
+            self.page.wait_for_selector(is_set, state="attached")
 
     def wait_until_idle(self) -> None:
         """Waits until the kernel has done all it was asked for."""
