@@ -98,15 +98,14 @@ def test_every_filter_of_every_list_is_one_that_the_service_takes(ws: Workspace,
             assert not read(ws, state.request()).items
 
 
-def test_in_a_terminal_it_is_the_commands_and_the_list(
-    notebook: Notebook, made: dict[str, Any], environment: Path
-) -> None:
+def test_in_a_terminal_it_is_the_commands_and_the_list(notebook: Notebook) -> None:
+    notebook.run("%mlmgmt model register -m model.bin -n newest-of-all")
     shown = notebook.run("%mlmgmt")
     assert shown.result is None
     assert "usage: %mlmgmt COMMAND ..." in shown.out
-    assert "ancestor  2" in shown.out
+    assert "newest-of-all  1" in shown.out
     panel = notebook.run("from mlmgmt_nb.notebook.panels import WorkspacePanel\npanel = WorkspacePanel()\npanel.show()")
-    assert "ancestor  2" in panel.out
+    assert "newest-of-all  1" in panel.out
     assert notebook.run("panel.selected").result is None
 
 
