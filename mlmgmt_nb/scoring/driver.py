@@ -150,6 +150,7 @@ def load_driver(application: Application) -> Driver:
         raise LoadError("DriverNoRun", f"{application.driver.name} defines no function run()")
     driver = _bind(run, application)
     _call_init(getattr(module, "init", None), folder)
+    _prepare_types(driver.schema)
     return driver
 
 
@@ -160,6 +161,14 @@ def _call_init(init: Any, folder: str) -> None:
         init()
     except BaseException as error:
         raise LoadError("DriverInitError", last_line(error, folder)) from error
+
+
+def _prepare_types(schema: ServiceSchema | None) -> None:
+    for name, argument in (schema.input if schema else {}).items():
+        try:
+            argument.prepare()
+        except Exception as error:
+            raise LoadError("SchemaError", f"{name}: its type cannot be used here: {error}") from error
 
 
 def _import_driver(path: Path, folder: str) -> ModuleType:

@@ -30,8 +30,8 @@ def encode_result(result: Any) -> bytes:
     """A result as JSON.
 
     Text (and UTF-8 bytes) that is JSON already goes out as it is, other text as a JSON string. NaN and infinity become
-    null. DataFrames become a list of records (the index is left out), Series and arrays lists, dates ISO 8601, other
-    bytes Base64.
+    null. DataFrames, also those of Spark, become a list of records (the index is left out), Series, arrays and vectors
+    lists, dates ISO 8601, other bytes Base64.
 
     Raises:
         RequestError: 500 `ResultError`, when the result cannot be written as JSON; names the type.
@@ -61,7 +61,7 @@ def _to_plain(value: Any) -> Any:
     Raises:
         _NoJsonFormError: the type has none; perhaps it is a key, then `_encode_slowly` finds a way.
     """
-    for module, convert in (("pandas", _plain_pandas), ("numpy", _plain_numpy)):
+    for module, convert in (("pandas", _plain_pandas), ("numpy", _plain_numpy), ("pyspark", _plain_spark)):
         if module in sys.modules:
             plain = convert(value)
             if plain is not NotImplemented:
@@ -202,6 +202,14 @@ def _dates(array: Any) -> Any:
     text = np.asarray(text, dtype=object)
     text[np.isnat(array)] = None
     return text
+
+
+def _plain_spark(value: Any) -> Any:
+    if not type(value).__module__.startswith("pyspark."):
+        return NotImplemented
+    if hasattr(value, "collect") and hasattr(value, "schema"):
+        return [row.asDict(recursive=True) for row in value.collect()]
+    return value.toArray().tolist() if hasattr(value, "toArray") else NotImplemented  # a vector of pyspark.ml
 
 
 def _plain_pandas(value: Any) -> Any:

@@ -87,7 +87,9 @@ def type_of_sample(data_type: DataTypes | int, sample: Any) -> ArgumentType:
 
         return NumpyType.from_sample(sample)
     if kind is DataTypes.SPARK:
-        raise SchemaError("Spark data frames are not supported: use DataTypes.PANDAS and convert in run()")
+        from mlmgmt_nb.scoring.schema.spark_type import SparkType
+
+        return SparkType.from_sample(sample)
     return PlainType.from_sample(sample)
 
 
@@ -128,6 +130,10 @@ def _from_internal(entry: _Entry) -> ArgumentType:
         return NumpyType.from_state(state, example)
     if kind == "PythonSchema":
         return PlainType(getattr(state.get("data_type"), "__name__", "any"), example)
+    if kind == "SparkSchema":
+        from mlmgmt_nb.scoring.schema.spark_type import SparkType
+
+        return SparkType.from_state(state, example)
     raise SchemaError(f"{kind} is not supported: use DataTypes.PANDAS and convert in run()")
 
 
@@ -142,4 +148,9 @@ def _from_swagger(entry: _Entry) -> ArgumentType:
         return NumpyType.from_swagger(entry.swagger)
     if entry.type == DataTypes.STANDARD:
         return PlainType.from_swagger(entry.swagger)
-    raise SchemaError(f"type {entry.type} is not supported: 0 (plain JSON), 1 (NumPy) and 3 (pandas) are")
+    if entry.type == DataTypes.SPARK:
+        from mlmgmt_nb.scoring.schema.spark_type import SparkType
+
+        return SparkType.from_swagger(entry.swagger)
+    kinds = ", ".join(f"{kind.value} ({kind.name})" for kind in DataTypes)
+    raise SchemaError(f"type {entry.type} is not known: there are {kinds}")

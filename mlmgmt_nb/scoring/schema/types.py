@@ -49,6 +49,9 @@ class ArgumentType(ABC):
     data_type: ClassVar[DataTypes]
     example: Any
 
+    def prepare(self) -> None:  # noqa: B027 - most have nothing to prepare
+        """Does once, before the first request, what would make that one slow."""
+
     @abstractmethod
     def parse(self, value: Any, name: str) -> Any:
         """The argument from the JSON value of a request.

@@ -210,7 +210,7 @@ def test_inputs_that_run_does_not_take(inputs: dict[str, Any], message: str) -> 
     [
         (DataTypes.PANDAS, [1], "must be a DataFrame, not list"),
         (DataTypes.NUMPY, [1], "must be an array, not list"),
-        (DataTypes.SPARK, None, "Spark data frames are not supported"),
+        (DataTypes.SPARK, None, "must be a Spark DataFrame, not NoneType"),
         (DataTypes.STANDARD, object(), "no JSON form"),
         (DataTypes.PANDAS, pd.DataFrame([[1, 2]], columns=["a", "a"]), "two columns"),
         (DataTypes.PANDAS, pd.DataFrame([[1]], columns=pd.MultiIndex.from_tuples([("a", "b")])), "several levels"),
@@ -230,7 +230,7 @@ def test_samples_of_another_kind(kind: DataTypes, sample: Any, message: str) -> 
     [
         ("{", "schema.json: "),
         ('{"input": {"df": {"type": 2}}}', "input df: there is no internal part"),
-        ('{"input": {"df": {"type": 2, "swagger": {"type": "array"}}}}', "input df: type 2 is not supported"),
+        ('{"input": {"df": {"type": 4, "swagger": {"type": "array"}}}}', "input df: type 4 is not known: there are 0"),
         ('{"input": {"df": {}}}', "missing required field `type`"),
     ],
 )
