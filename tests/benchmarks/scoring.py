@@ -1,9 +1,10 @@
 """Compares the scoring runtime with its peers.
 
-    python -m tests.benchmarks.scoring [--seconds 3] [--only NAME ...]
+    python -m tests.benchmarks.scoring [--seconds 2] [--rounds 2] [--only NAME ...]
 
-Peers are installed with uv into environments of their own, which are thrown away. The figures that hold on a noisy
-machine are CPU seconds of the server's whole process tree for 1,000 requests, and their ratios.
+Peers are installed with uv into environments of their own, which are thrown away; with all of them it takes about a
+quarter of an hour and 3 GB. Servers are measured one after the other, and that again in each round. The figures that
+hold on a noisy machine are CPU seconds of the server's whole process tree for 1,000 requests, and their ratios.
 """
 
 from __future__ import annotations
@@ -18,17 +19,20 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from socket import create_server
+from statistics import median
 
-from tests.benchmarks.scoring_load import Load, run_load, tree_memory
+from tests.benchmarks.scoring_load import Load, Pace, run_load, run_paced, tree_memory
 from tests.benchmarks.scoring_peers import KEY, PEERS, REPO, Peer, body_of, prepare
 from tests.benchmarks.table import show
 
 START_SECONDS = 60.0
 HEADERS = f"Authorization: Bearer {KEY}\r\n"
+NO_REPORTS = {"MLFLOW_DISABLE_TELEMETRY": "true", "BENTOML_DO_NOT_TRACK": "true", "DO_NOT_TRACK": "1"}
 TASKS = [("echo", 1), ("predict", 1), ("predict", 100)]
 
 
@@ -43,6 +47,9 @@ def environment(peer: Peer, folder: Path) -> Path:
             ["pip", "install", "--compile-bytecode", "--python", str(python), *packages],
         ):
             subprocess.run(["uv", *command], check=True, capture_output=True)
+        if peer.setup:
+            command = [part.format(python=python) for part in peer.setup]
+            subprocess.run(command, cwd=folder / f"peer-{PEERS.index(peer)}", check=True, capture_output=True)
     return python
 
 
@@ -51,13 +58,18 @@ def serving(peer: Peer, number: int, kind: str, folder: Path) -> Iterator[tuple[
     """Starts a peer; its pid, its port and the seconds until its first answer."""
     with create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    values = {"python": str(environment(peer, folder)), "folder": str(folder), "kind": kind, "port": str(port)}
+    python = environment(peer, folder)
+    paths = {
+        "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(REPO) if peer.name.startswith("mlmgmt") else "",
+    }
+    values = {"python": str(python), "folder": str(folder), "kind": kind, "port": str(port)}
     command = [part.format(**values) for part in peer.command]
     began = time.perf_counter()
     process = subprocess.Popen(
         command,
         cwd=folder / f"peer-{number}",
-        env={**os.environ, "PYTHONPATH": str(REPO) if peer.name.startswith("mlmgmt") else ""},
+        env={**os.environ, **NO_REPORTS, **paths},
         stdout=subprocess.DEVNULL,
         stderr=(folder / "errors.txt").open("wb"),
         start_new_session=True,
@@ -66,7 +78,8 @@ def serving(peer: Peer, number: int, kind: str, folder: Path) -> Iterator[tuple[
         wait_for_answer(peer, kind, port, process, folder)
         yield process.pid, port, time.perf_counter() - began
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
@@ -85,66 +98,96 @@ def wait_for_answer(peer: Peer, kind: str, port: int, process: subprocess.Popen[
     raise RuntimeError(f"{peer.name} does not answer:\n{(folder / 'errors.txt').read_text()[-2000:]}")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Result:
-    """Figures of one peer: loads by task, MiB and seconds to the first answer by kind of driver."""
+    """Figures of one peer, from all rounds: loads and paces by task, MiB and seconds to the first answer by kind."""
 
-    loads: dict[tuple[str, int], Load]
-    memory: dict[str, float]
-    starts: dict[str, float]
+    loads: dict[tuple[str, int], list[Load]] = field(default_factory=lambda: defaultdict(list))
+    paces: dict[bool, list[Pace]] = field(default_factory=lambda: defaultdict(list))
+    memory: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    starts: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
 
-def measure(peer: Peer, number: int, folder: Path, seconds: float) -> Result:
-    result = Result({}, {}, {})
+def measure(peer: Peer, number: int, folder: Path, seconds: float, result: Result) -> None:
+    """One round of a peer."""
     for kind in peer.kinds:
         with serving(peer, number, kind, folder) as (pid, port, start):
-            result.starts[kind] = start
+            result.starts[kind].append(start)
             for task in TASKS:
                 if task[0] == kind:
-                    body = body_of(peer, *task)
-                    load = run_load(pid, port, peer.path, body, seconds=seconds, headers=HEADERS)
-                    if load.failures:
-                        raise RuntimeError(f"{peer.name}, {kind}: {load.failures} of {load.requests} requests failed")
-                    result.loads[task] = load
-            result.memory[kind] = tree_memory(pid)
-    return result
+                    load = run_load(pid, port, peer.path, body_of(peer, *task), seconds=seconds, headers=HEADERS)
+                    check_all_answered(peer, load.failures, load.requests)
+                    result.loads[task].append(load)
+            result.memory[kind].append(tree_memory(pid))
+            if kind == "predict":
+                measure_paces(peer, port, seconds, result)
+
+
+def measure_paces(peer: Peer, port: int, seconds: float, result: Result) -> None:
+    """At half of the highest rate that was seen, without and with one slow request."""
+    rate = max(load.rate for load in result.loads["predict", 1]) / 2
+    for slow in (False, True):
+        extra = body_of(peer, "predict", 1, slow=True) if slow else None
+        body = body_of(peer, "predict", 1)
+        pace = run_paced(port, peer.path, body, rate=rate, seconds=2 * seconds, slow=extra, headers=HEADERS)
+        check_all_answered(peer, pace.failures, 0)
+        result.paces[slow].append(pace)
+
+
+def check_all_answered(peer: Peer, failures: int, requests: int) -> None:
+    if failures:
+        raise RuntimeError(f"{peer.name}: {failures} requests failed of {requests}")
+
+
+COLUMNS = ["task and server", "CPU s/1000", "ratio", "requests/s", "ratio", "p50 ms", "p99 ms", "p99/p50"]
+COLUMNS += ["health ms", "MiB", "first answer s"]
 
 
 def report(results: dict[str, Result]) -> None:
-    """A table for each task; ratios are to the first server of it."""
-    columns = ["server", "CPU s/1000", "ratio", "requests/s", "ratio", "p50 ms", "p99 ms"]
+    """One table; ratios are to the first server of each task, which is ours."""
+    rows: list[tuple[object, ...]] = []
     for task in TASKS:
-        loads = {name: result.loads[task] for name, result in results.items() if task in result.loads}
-        if not loads:
+        rows += load_rows(task, results)
+    for slow, title in ((False, "half the peak rate"), (True, "half the peak rate, one request of 0.1 s")):
+        rows.append((f"{title}:", *[""] * (len(COLUMNS) - 1)))
+        for name, result in results.items():
+            if paces := result.paces.get(slow):
+                rate, p50, p99 = (median(getattr(p, key) for p in paces) for key in ("rate", "p50_ms", "p99_ms"))
+                health = max(pace.worst_health_ms for pace in paces)
+                rows.append((f"  {name}", "", "", rate, "", p50, p99, p99 / p50, health, "", ""))
+    show("scoring servers, 8 connections", COLUMNS, rows)
+
+
+def load_rows(task: tuple[str, int], results: dict[str, Result]) -> list[tuple[object, ...]]:
+    kind, count = task
+    rows: list[tuple[object, ...]] = [(f"{kind}, {count} row{'s' if count > 1 else ''}:", *[""] * (len(COLUMNS) - 1))]
+    first: tuple[float, float] | None = None
+    for name, result in results.items():
+        if not (loads := result.loads.get(task)):
             continue
-        first = next(iter(loads.values()))
-        rows = [
-            (name, load.cpu_per_1000, load.cpu_per_1000 / first.cpu_per_1000, load.rate, load.rate / first.rate,
-             load.p50_ms, load.p99_ms)
-            for name, load in loads.items()
-        ]  # fmt: skip
-        show(f"{task[0]}, {task[1]} row{'s' if task[1] > 1 else ''}, 8 connections", columns, rows)
-    kinds = ("echo", "predict")
-    rows_of_starts = [
-        (name, *[figures.get(kind, "") for figures in (result.memory, result.starts) for kind in kinds])
-        for name, result in results.items()
-    ]
-    columns = ["server", "MiB, echo", "MiB, predict", "first answer s, echo", "first answer s, predict"]
-    show("memory and cold start", columns, rows_of_starts)
+        cpu = sum(load.cpu_seconds for load in loads) / sum(load.requests for load in loads) * 1000
+        rate, p50, p99 = (median(getattr(load, key) for load in loads) for key in ("rate", "p50_ms", "p99_ms"))
+        first = first or (cpu, rate)
+        memory, start = (median(figures[kind]) if count == 1 else "" for figures in (result.memory, result.starts))
+        rows.append((f"  {name}", cpu, cpu / first[0], rate, rate / first[1], p50, p99, p99 / p50, "", memory, start))
+    return rows
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=3.0, help="of load for each figure")
-    parser.add_argument("--only", nargs="*", help="names of peers")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of load for each figure of a round")
+    parser.add_argument("--rounds", type=int, default=2, help="how often each server is measured, one after the other")
+    parser.add_argument("--only", nargs="*", help="names of servers")
     options = parser.parse_args()
-    results = {}
+    peers = [(number, peer) for number, peer in enumerate(PEERS) if not options.only or peer.name in options.only]
+    results = {peer.name: Result() for _, peer in peers}
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         prepare(folder)
-        for number, peer in enumerate(PEERS):
-            if not options.only or peer.name in options.only:
-                results[peer.name] = measure(peer, number, folder, options.seconds)
+        for _ in range(options.rounds):
+            for number, peer in peers:
+                print(f"{peer.name} ...", file=sys.stderr)
+                measure(peer, number, folder, options.seconds, results[peer.name])
     report(results)
 
 

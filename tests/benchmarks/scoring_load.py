@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import psutil
 
 WARM_UP_SECONDS = 0.5
+_PACED_CONNECTIONS = 8
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,96 @@ def run_load(
     count = len(latencies)
     p50, p99 = (latencies[int(count * share)] * 1000 for share in (0.5, 0.99))
     return Load(count, failures, elapsed, cpu, p50, p99)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Latencies in milliseconds at a steady rate, from when a request was due, and of health checks meanwhile."""
+
+    rate: float
+    p50_ms: float
+    p99_ms: float
+    worst_health_ms: float
+    failures: int
+
+
+def run_paced(
+    port: int, path: str, body: bytes, *, rate: float, seconds: float, slow: bytes | None = None, headers: str = ""
+) -> Pace:
+    """Sends requests at a steady rate, whether or not the ones before are answered.
+
+    Args:
+        slow: body of one further request, a third into the time.
+    """
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n{headers}"
+    requests = [f"{head}Content-Length: {len(one)}\r\n\r\n".encode() + one for one in (body, slow or b"")]
+    return asyncio.run(_pace(port, requests[0], requests[1] if slow else None, rate, seconds))
+
+
+async def _pace(port: int, request: bytes, slow: bytes | None, rate: float, seconds: float) -> Pace:
+    due: asyncio.Queue[tuple[float, bytes] | None] = asyncio.Queue()
+    latencies: list[float] = []
+    failures: list[bytes] = []
+    callers = [asyncio.create_task(_call_when_due(port, due, latencies, failures)) for _ in range(_PACED_CONNECTIONS)]
+    health: list[float] = []
+    watch = asyncio.create_task(_watch_health(port, health))
+    began, sent = time.perf_counter(), 0
+    while (elapsed := time.perf_counter() - began) < seconds:
+        if slow is not None and elapsed > seconds / 3:
+            due.put_nowait((0.0, slow))
+            slow = None
+        while sent < elapsed * rate:
+            due.put_nowait((began + sent / rate, request))
+            sent += 1
+        await asyncio.sleep(0.001)
+    for _ in callers:
+        due.put_nowait(None)
+    await asyncio.gather(*callers)
+    watch.cancel()
+    latencies.sort()
+    p50, p99 = (latencies[int(len(latencies) * share)] * 1000 for share in (0.5, 0.99))
+    return Pace(rate, p50, p99, max(health) * 1000, len(failures))
+
+
+async def _call_when_due(
+    port: int, due: asyncio.Queue[tuple[float, bytes] | None], latencies: list[float], failures: list[bytes]
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    while (item := await due.get()) is not None:
+        moment, request = item
+        writer.write(request)
+        head = await _read_answer(reader)
+        if moment:  # the slow one is none of those that are measured
+            latencies.append(time.perf_counter() - moment)
+        if head[9:12] != b"200":
+            failures.append(head)
+        if b"connection: close" in head.lower():
+            writer.close()
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.close()
+
+
+async def _watch_health(port: int, latencies: list[float]) -> None:
+    """Asks for `/` all the time, on a connection of its own; any answer shows that the server is alive."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    while True:
+        began = time.perf_counter()
+        writer.write(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        head = await _read_answer(reader)
+        latencies.append(time.perf_counter() - began)
+        if b"connection: close" in head.lower():
+            writer.close()
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.sleep(0.02)
+
+
+async def _read_answer(reader: asyncio.StreamReader) -> bytes:
+    """The head of an answer, whose body is read too."""
+    answer = await reader.readuntil(b"\r\n\r\n")
+    head, rest = answer[:-4], b""
+    while not _is_complete(head, rest):
+        rest += await reader.read(65536)
+    return head
 
 
 async def _drive(port: int, request: bytes, seconds: float, connections: int) -> tuple[list[float], int]:

@@ -1,7 +1,7 @@
 """The servers that are compared: what each installs, the files it serves and how it is started.
 
 All predict with the same model, a logistic regression on iris, from a DataFrame of the same columns; `echo` gives back
-what it got.
+what it got. A row whose first value is negative is a slow request: it is computed for a tenth of a second.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ class Peer:
         name: its row in the table.
         packages: what is installed into its environment, beside scikit-learn and pandas.
         files: what lies in its folder, by name; `{kind}` in a command is `echo` or `predict`.
+        setup: a command that makes more of them, once.
+        argument: the key under which a request has its rows, if it does not consist of them; for the kinds given.
         command: its start; `{port}` and `{folder}` are filled in.
         path: where it takes requests.
         kinds: what it can do.
@@ -38,27 +40,42 @@ class Peer:
     command: list[str]
     packages: list[str] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)
+    setup: list[str] = field(default_factory=list)
+    argument: dict[str, str] = field(default_factory=dict)
     path: str = "/score"
     kinds: tuple[str, ...] = ("echo", "predict")
 
 
-_LOAD = """
-import json, pickle
+_COMPUTE = """
+import pickle, time
 import pandas as pd
+def compute(df):
+    end = time.perf_counter() + 0.1 * bool(df.iat[0, 0] < 0)
+    while time.perf_counter() < end:
+        pass
+    return model.predict(df).tolist()
+"""
+_LOAD = (
+    _COMPUTE
+    + """
+import json
 with open("model.pkl", "rb") as file:
     model = pickle.load(file)
 def predict(rows):
-    return model.predict(pd.DataFrame(rows)).tolist()
+    return compute(pd.DataFrame(rows))
 """
-_OURS_PREDICT = """
-import pickle
+)
+_OURS_PREDICT = (
+    _COMPUTE
+    + """
 def init():
     global model
     with open("model.pkl", "rb") as file:
         model = pickle.load(file)
 def run(df):
-    return model.predict(df).tolist()
+    return compute(df)
 """
+)
 _BARE = """
 import sys, uvicorn
 {load}
@@ -106,11 +123,58 @@ def init():
 def run(body):
     return {work}
 """
+_MLFLOW_SAVE = (
+    _COMPUTE
+    + """
+import mlflow.pyfunc
+class Echo(mlflow.pyfunc.PythonModel):
+    def predict(self, context, model_input, params=None):
+        return model_input
+class Predict(mlflow.pyfunc.PythonModel):
+    def load_context(self, context):
+        global model
+        with open(context.artifacts["model"], "rb") as file:
+            model = pickle.load(file)
+    def predict(self, context, model_input, params=None):
+        return compute(model_input)
+needs = ["scikit-learn", "pandas"]
+mlflow.pyfunc.save_model("echo", python_model=Echo(), pip_requirements=needs)
+mlflow.pyfunc.save_model("predict", python_model=Predict(), artifacts={"model": "model.pkl"}, pip_requirements=needs)
+"""
+)
+_BENTOML = """
+import bentoml
+{load}
+@bentoml.service(workers=1)
+class Scorer:
+    @bentoml.api(route="/score")
+    def score(self, rows: list) -> list:
+        return {work}
+"""
+_LITSERVE = """
+import sys
+import litserve
+{load}
+class Scorer(litserve.LitAPI):
+    def setup(self, device):
+        pass
+    def predict(self, rows):
+        return {work}
+if __name__ == "__main__":
+    server = litserve.LitServer(Scorer(api_path="/score"), accelerator="cpu", workers_per_device=1)
+    server.run(host="127.0.0.1", port=int(sys.argv[1]), generate_client_file=False, log_level="warning")
+"""
 
 _SERVER = ["uvicorn", "httptools", "uvloop", "msgspec"]
 PEERS = [
-    Peer("mlmgmt-nb", ["{python}", __file__, "{folder}/{kind}", "{port}"], _SERVER),
-    Peer("mlmgmt-nb, batched", ["{python}", __file__, "{folder}/batched", "{port}"], _SERVER, kinds=("predict",)),
+    Peer("mlmgmt-nb", ["{python}", __file__, "{folder}/{kind}", "{port}"], _SERVER, argument={"predict": "df"}),
+    Peer(
+        "mlmgmt-nb, batched",
+        ["{python}", __file__, "{folder}/batched", "{port}"],
+        _SERVER,
+        argument={"predict": "df"},
+        kinds=("predict",),
+    ),
     Peer("constant answer", ["{python}", "limit.py", "{port}"], _SERVER, {"limit.py": _LIMIT}, kinds=("echo",)),
     Peer(
         "uvicorn, driver on the loop",
@@ -147,6 +211,37 @@ PEERS = [
             "predict.py": _AZUREML.format(load=_LOAD, work="predict(json.loads(body))"),
         },
     ),
+    Peer(
+        "LitServe",
+        ["{python}", "{kind}.py", "{port}"],
+        ["litserve"],
+        {
+            "echo.py": _LITSERVE.format(load="", work="rows"),
+            "predict.py": _LITSERVE.format(load=_LOAD, work="predict(rows)"),
+        },
+    ),
+    Peer(
+        "BentoML",
+        ["{python}", "-m", "bentoml", "serve", "{kind}:Scorer", "--host", "127.0.0.1", "--port", "{port}"],
+        ["bentoml"],
+        {
+            "echo.py": _BENTOML.format(load="", work="rows"),
+            "predict.py": _BENTOML.format(load=_LOAD, work="predict(rows)"),
+        },
+        argument={"echo": "rows", "predict": "rows"},
+    ),
+    Peer(
+        "mlflow models serve",
+        [
+            *("{python}", "-m", "mlflow", "models", "serve", "-m", "{kind}", "--env-manager", "local"),
+            *("--workers", "1", "--host", "127.0.0.1", "--port", "{port}"),
+        ],
+        ["mlflow"],
+        {"save.py": _MLFLOW_SAVE},
+        setup=["{python}", "save.py"],
+        argument={"echo": "dataframe_records", "predict": "dataframe_records"},
+        path="/invocations",
+    ),
 ]
 
 
@@ -180,10 +275,10 @@ def prepare(folder: Path) -> None:
             (own / name).write_text(text)
 
 
-def body_of(peer: Peer, kind: str, rows: int) -> bytes:
-    """The request's body: our schema wants the argument's name."""
-    records = [ROW] * rows
-    return json.dumps({"df": records} if peer.name.startswith("mlmgmt") and kind == "predict" else records).encode()
+def body_of(peer: Peer, kind: str, rows: int, *, slow: bool = False) -> bytes:
+    """The request's body."""
+    records = [{**ROW, COLUMNS[0]: -1.0} if slow else ROW] * rows
+    return json.dumps({peer.argument[kind]: records} if kind in peer.argument else records).encode()
 
 
 def supervise(app: str, port: int) -> None:
