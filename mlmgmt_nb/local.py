@@ -2,7 +2,8 @@
 
 The service writes `service.json` into its state folder once it listens, and holds a lock on `service.lock` while it
 lives. What `service.json` says is believed only when the server there answers, under the folder's token, with the same
-process id.
+process id and folder: what a copy of a folder says about the original is not. Processes that share a folder and a
+database have `service-2.json`, `service-2.lock` and so on; any of them is as good as the other.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ class Endpoint:
         pid: its process.
         home: its state folder.
         version: of mlmgmt-nb that it runs.
+        lock: the file that it holds a lock on.
     """
 
     base_url: str
@@ -54,6 +56,7 @@ class Endpoint:
     pid: int
     home: Path
     version: str
+    lock: Path
 
 
 def state_folder(home: str | os.PathLike[str] | None = None) -> Path:
@@ -64,9 +67,7 @@ def state_folder(home: str | os.PathLike[str] | None = None) -> Path:
 
 def find(home: str | os.PathLike[str] | None = None) -> Endpoint | None:
     """The embedded service of a state folder, or None when none answers there."""
-    folder = state_folder(home)
-    endpoint = _recorded(folder)
-    return endpoint if endpoint is not None and _answers(endpoint) else None
+    return next(_living(state_folder(home)), None)
 
 
 def ensure(home: str | os.PathLike[str] | None = None, timeout: float = 30.0) -> Endpoint:
@@ -101,24 +102,26 @@ def ensure(home: str | os.PathLike[str] | None = None, timeout: float = 30.0) ->
 
 
 def stop(home: str | os.PathLike[str] | None = None, timeout: float = _STOP_SECONDS) -> bool:
-    """Stops the embedded service of a state folder. Returns False when none was running.
+    """Stops the embedded service of a state folder, with all its processes. Returns False when none was running.
 
     Raises:
         LocalServiceError: it has not ended in time.
     """
-    endpoint = find(home)
-    if endpoint is None:
-        return False
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(endpoint.pid, signal.SIGTERM)
-    try:
-        with filelock.FileLock(endpoint.home / "service.lock", timeout=timeout, mode=0o600):
-            return True
-    except filelock.Timeout as error:
-        raise LocalServiceError(
-            f"the service (process {endpoint.pid}) has not ended after {timeout:g} s",
-            fix=f"See {_log_file(endpoint.home)}; end it with: kill -9 {endpoint.pid}",
-        ) from error
+    endpoints = list(_living(state_folder(home)))
+    for endpoint in endpoints:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(endpoint.pid, signal.SIGTERM)
+    deadline = time.monotonic() + timeout
+    for endpoint in endpoints:
+        try:
+            with filelock.FileLock(endpoint.lock, timeout=max(0.0, deadline - time.monotonic()), mode=0o600):
+                pass
+        except filelock.Timeout as error:
+            raise LocalServiceError(
+                f"the service (process {endpoint.pid}) has not ended after {timeout:g} s",
+                fix=f"See {_log_file(endpoint.home)}; end it with: kill -9 {endpoint.pid}",
+            ) from error
+    return bool(endpoints)
 
 
 def _start(folder: Path, deadline: float) -> Endpoint:
@@ -161,30 +164,40 @@ def _await(folder: Path, process: subprocess.Popen[bytes], deadline: float) -> E
     )
 
 
-def _recorded(folder: Path) -> Endpoint | None:
+def _living(folder: Path) -> Iterator[Endpoint]:
+    """The processes of the service of a folder that answer, the one that came first before the others."""
+    further = sorted(folder.glob("service-*.json"))
+    for path in (folder / "service.json", *further):
+        endpoint = _recorded(path)
+        if endpoint is not None and _answers(endpoint):
+            yield endpoint
+
+
+def _recorded(path: Path) -> Endpoint | None:
     try:
-        record = json.loads((folder / "service.json").read_bytes())
-        return Endpoint(record["baseUrl"], Path(record["tokenFile"]), int(record["pid"]), folder, record["version"])
+        record = json.loads(path.read_bytes())
+        base_url, token_file, pid = record["baseUrl"], Path(record["tokenFile"]), int(record["pid"])
+        return Endpoint(base_url, token_file, pid, path.parent, record["version"], path.with_suffix(".lock"))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise LocalServiceError(
-            f"{folder / 'service.json'} cannot be read: {error!r}",
+            f"{path} cannot be read: {error!r}",
             fix="Remove that file; the service writes it again when it starts.",
         ) from error
 
 
 def _answers(endpoint: Endpoint) -> bool:
-    """Whether the server at the endpoint is the process that the record names.
+    """Whether the server at the endpoint is the process that the record names, on this very folder.
 
     Only a process that lives is asked: whoever took the port of one that is gone must not be given the token.
     """
     try:
         os.kill(endpoint.pid, 0)
         answer = _ping(endpoint)
+        return answer.get("pid") == endpoint.pid and os.path.samefile(str(answer.get("home")), endpoint.home)
     except (OSError, http.client.HTTPException, ValueError):
         return False
-    return answer.get("pid") == endpoint.pid
 
 
 def _ping(endpoint: Endpoint) -> Mapping[str, Any]:

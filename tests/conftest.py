@@ -81,13 +81,16 @@ class ServiceProcess:
     def _listens(self) -> bool:
         if self.process.poll() is not None:
             pytest.fail(f"the service ended at its start: {self._output.read_text()}")
-        with contextlib.suppress(OSError, msgspec.DecodeError):
-            return bool(self.described()["pid"] == self.process.pid)
-        return False
+        return bool(self.described())
 
     def described(self) -> dict[str, Any]:
-        described: dict[str, Any] = msgspec.json.decode((self.home / "service.json").read_bytes())
-        return described
+        """What this process says about itself in the state folder; nothing before it listens."""
+        for path in self.home.glob("service*.json"):
+            with contextlib.suppress(OSError, msgspec.DecodeError):
+                described: dict[str, Any] = msgspec.json.decode(path.read_bytes())
+                if described["pid"] == self.process.pid:
+                    return described
+        return {}
 
     def children(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)

@@ -7,13 +7,15 @@ content is in the store when it is whole, has been checked and is safe on disk; 
 from __future__ import annotations
 
 import asyncio
-import errno
+import fcntl
 import hashlib
 import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from mlmgmt_nb.service.home import DISK_FULL
 from mlmgmt_nb.service.problems import Problem, bad_field
 
 __all__ = ["ArtifactStore", "digest_in"]
@@ -35,7 +37,6 @@ class ArtifactStore:
         self._folder = folder
         self._partial = folder / "partial"
         self._partial.mkdir(parents=True, exist_ok=True)
-        self._busy: set[str] = set()
 
     def path(self, digest: str) -> Path | None:
         """The file with this content, or None."""
@@ -57,23 +58,19 @@ class ArtifactStore:
                 when the whole has another digest; 507 when the disk is full. What arrived is kept, but for 422.
             ConnectionResetError: when the client goes away.
         """
-        if digest in self._busy:
-            raise Problem(
-                409, "UploadUnderWay", "Another upload of these bytes is under way.", headers={"retry-after": "1"}
-            )
-        self._busy.add(digest)
         try:
-            here = self.offset(digest)
-            if offset != here:
-                raise Problem(
-                    409, "WrongOffset", f"The upload stands at byte {here}.", headers={"upload-offset": str(here)}
-                )
-            arrived = await self._write(self._partial / digest, here, total, chunks)
-            if arrived == total:
-                await asyncio.to_thread(self._complete, digest)
-            return arrived
+            with self._alone(digest):
+                here = self.offset(digest)
+                if offset != here:
+                    raise Problem(
+                        409, "WrongOffset", f"The upload stands at byte {here}.", headers={"upload-offset": str(here)}
+                    )
+                arrived = await self._write(self._partial / digest, here, total, chunks)
+                if arrived == total:
+                    await asyncio.to_thread(self._complete, digest)
+                return arrived
         except OSError as error:
-            if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+            if error.errno not in DISK_FULL:
                 raise
             raise Problem(
                 507,
@@ -81,8 +78,24 @@ class ArtifactStore:
                 "The disk of the service is full. What has arrived is kept: free some space, and the upload goes on.",
                 headers={"upload-offset": str(self.offset(digest))},
             ) from error
+
+    @contextmanager
+    def _alone(self, digest: str) -> Iterator[None]:
+        """Nobody else writes these bytes meanwhile; neither do other processes that share the folder."""
+        partial = self._partial / digest
+        descriptor = os.open(partial, os.O_RDONLY | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # What has just been completed has this name no longer.
+            if not partial.exists() or not os.path.samestat(os.fstat(descriptor), partial.stat()):
+                raise BlockingIOError
+            yield
+        except BlockingIOError:
+            raise Problem(
+                409, "UploadUnderWay", "Another upload of these bytes is under way.", headers={"retry-after": "1"}
+            ) from None
         finally:
-            self._busy.discard(digest)
+            os.close(descriptor)
 
     async def _write(self, path: Path, size: int, total: int, chunks: AsyncIterator[bytes]) -> int:
         with path.open("ab", buffering=0) as file:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Callable
 
 from sqlalchemy import Connection, delete, func, insert, select
@@ -13,7 +14,7 @@ from mlmgmt_nb import __version__
 from mlmgmt_nb.contract import ServiceCreateRequest
 from mlmgmt_nb.service import schema
 from mlmgmt_nb.service.artifacts import ArtifactStore
-from mlmgmt_nb.service.building.builder import Builder, build_log
+from mlmgmt_nb.service.building.builder import Builder, build_log, release_builds
 from mlmgmt_nb.service.building.environments import Environments
 from mlmgmt_nb.service.building.fetch import Fetcher
 from mlmgmt_nb.service.capacity import check_capacity
@@ -23,6 +24,8 @@ from mlmgmt_nb.service.compute.local import LocalCompute
 from mlmgmt_nb.service.home import Home
 from mlmgmt_nb.service.installation import bind
 from mlmgmt_nb.service.logs import Log
+from mlmgmt_nb.service.membership import Membership
+from mlmgmt_nb.service.notices import Notices
 from mlmgmt_nb.service.problems import not_found
 from mlmgmt_nb.service.processes import end_group, started
 from mlmgmt_nb.service.settings import Settings
@@ -33,6 +36,9 @@ from mlmgmt_nb.service.supervisor import Supervisor, service_log
 __all__ = ["Backend"]
 
 log = logging.getLogger(__name__)
+
+_KEYS_SECONDS = 2.0
+"""How long a process that does not lead waits for the one that does to give the replicas their new keys."""
 
 
 class Backend:
@@ -49,24 +55,61 @@ class Backend:
         bind(home, self.store)
         self.artifacts = ArtifactStore(home.artifacts)
         fetcher = Fetcher(self.artifacts, settings.readable_schemes, settings.url_hosts)
-        self._builder = Builder(self.store, home, fetcher, Environments(home.environments))
+        self._membership = Membership(self.store, home, release_builds, self._leader_changed)
+        self._builder = Builder(
+            self.store, home, fetcher, Environments(home.environments), process_id=lambda: self._membership.id
+        )
         self._register = _Register(self.store, home)
-        self._supervisor = Supervisor(self.store, home, settings, self._computes)
+        self._supervisor = Supervisor(
+            self.store,
+            home,
+            settings,
+            self._computes,
+            leads=lambda: self._membership.leads,
+            take_over=self._register.sweep,
+        )
+        self._notices = Notices(self.store, self._hear)
+        self._receipts: dict[str, threading.Event] = {}
 
     def _computes(self, on_change: Callable[[], None]) -> Computes:
         listeners = Listeners(self.settings.host, self.settings.service_ports)
         return Computes({LOCAL: LocalCompute(listeners, self._register, on_change)})
 
     def start(self) -> None:
-        """Ends what a crash left behind, then goes on where the last service stopped."""
-        self._register.sweep()
+        """Goes on where the last service stopped."""
+        self._membership.join()
+        self._notices.start()
         self._builder.start()
         self._supervisor.start()
 
     def stop(self) -> None:
         self._builder.stop()
         self._supervisor.stop()
+        self._membership.leave()
+        self._notices.send("left")
+        self._notices.stop()
         self.store.close()
+
+    def _leader_changed(self) -> None:
+        self._supervisor.wake()
+
+    def _hear(self, topic: str, subject: str) -> None:
+        """Takes a notice of another process."""
+        match topic:
+            case "images":
+                self._builder.wake()
+            case "cancelled":
+                self._builder.cancel(subject)
+            case "services":
+                self._supervisor.wake()
+            case "keys" if self._membership.leads:
+                self._supervisor.push_keys(subject)
+                self._notices.send("keys-known", subject)
+            case "keys-known":
+                if event := self._receipts.get(subject):
+                    event.set()
+            case "left":
+                self._membership.look()
 
     def about(self) -> dict[str, object]:
         """Which service this is."""
@@ -81,15 +124,25 @@ class Backend:
 
     def images_changed(self) -> None:
         self._builder.wake()
+        self._notices.send("images")
 
     def cancel_build(self, image_id: str) -> None:
         self._builder.cancel(image_id)
+        self._notices.send("cancelled", image_id)
 
     def services_changed(self) -> None:
         self._supervisor.wake()
+        self._notices.send("services")
 
     def keys_changed(self, service_id: str) -> None:
-        self._supervisor.push_keys(service_id)
+        """Has the replicas of a service know its keys that are in the store now; waits a moment until they do."""
+        if self._membership.leads:
+            self._supervisor.push_keys(service_id)
+            return
+        known = self._receipts[service_id] = threading.Event()
+        self._notices.send("keys", service_id)
+        known.wait(_KEYS_SECONDS)
+        self._receipts.pop(service_id, None)
 
     def build_log(self, image_id: str) -> Log:
         return build_log(self.home, image_id)

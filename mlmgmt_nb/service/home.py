@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import stat
@@ -12,7 +13,10 @@ from filelock import FileLock, Timeout
 
 from mlmgmt_nb.errors import LocalServiceError
 
-__all__ = ["Home", "write_atomically"]
+__all__ = ["DISK_FULL", "Home", "write_atomically"]
+
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""What the system says when there is no room for a file."""
 
 _PLACES = 64
 """Processes that may share a folder."""

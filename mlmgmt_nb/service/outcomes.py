@@ -17,7 +17,13 @@ __all__ = ["image_ended", "rollout_failed", "rollout_succeeded"]
 
 
 def image_ended(
-    db: Connection, image_id: str, state: str, error: ErrorResponse | None = None, **made: str | None
+    db: Connection,
+    image_id: str,
+    state: str,
+    error: ErrorResponse | None = None,
+    *,
+    claimed_by: str | None = None,
+    **made: str | None,
 ) -> bool:
     """Ends the build of an image; tells whether it was still open.
 
@@ -25,10 +31,11 @@ def image_ended(
         db: the write that it is part of.
         state: `Succeeded`, `Failed` or `Cancelled`.
         error: why it did not succeed.
+        claimed_by: the process that built it, if that is who ends it: another one may be at work on it by now.
         **made: what the build has made, as columns of the image.
     """
     images = schema.images
-    if not _end_operation(db, image_id, state, error):
+    if not _end_operation(db, image_id, state, error, claimed_by):
         return False
     db.execute(update(images).where(images.c.id == image_id).values(state=state, error=error, **made))
     return True
@@ -82,11 +89,12 @@ def _end_rollout(db: Connection, service_id: str, state: str, error: ErrorRespon
     _end_operation(db, service_id, state, error)
 
 
-def _end_operation(db: Connection, resource_id: str, state: str, error: ErrorResponse | None) -> bool:
+def _end_operation(
+    db: Connection, resource_id: str, state: str, error: ErrorResponse | None, claimed_by: str | None = None
+) -> bool:
     operations = schema.operations
-    ended = db.execute(
-        update(operations)
-        .where(operations.c.resource_id == resource_id, operations.c.end_time.is_(None))
-        .values(state=state, error=error, end_time=now())
-    )
+    is_open = [operations.c.resource_id == resource_id, operations.c.end_time.is_(None)]
+    if claimed_by is not None:
+        is_open.append(operations.c.claimed_by == claimed_by)
+    ended = db.execute(update(operations).where(*is_open).values(state=state, error=error, end_time=now()))
     return bool(ended.rowcount)

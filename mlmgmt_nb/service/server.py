@@ -35,7 +35,7 @@ def serve(settings: Settings, on_ready: Callable[[str], None] = lambda _: None) 
         LocalServiceError: the state folder or the port cannot be had.
     """
     home = Home(settings.home)
-    home.open()
+    home.open(shared=settings.database is not None)
     try:
         listener = _listen(settings, home)
         host, port = listener.getsockname()[:2]

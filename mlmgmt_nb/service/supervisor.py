@@ -2,6 +2,7 @@
 
 Each round reads the services from the store, looks at the compute, lets the reconciler decide, and acts. It runs when
 something has changed, and at least once a second. Nothing is lost when it ends: all that it needs is in the store.
+Where several processes share the store, one of them leads, and only its loop does anything.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ class Supervisor:
     """The loop, in a thread of its own.
 
     Args:
+        leads: whether this process runs the replicas.
+        take_over: called before it begins to; ends what the process before has left behind.
         clock: seconds, monotonic.
     """
 
@@ -56,11 +59,17 @@ class Supervisor:
         home: Home,
         settings: Settings,
         make_computes: Callable[[Callable[[], None]], Computes],
+        *,
+        leads: Callable[[], bool],
+        take_over: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._home = home
         self._settings = settings
+        self._leads = leads
+        self._take_over = take_over
+        self._is_leading = False
         self._clock = clock
         self._wake = threading.Event()
         self._stopping = False
@@ -68,6 +77,7 @@ class Supervisor:
         self._crashes: dict[str, r.Crashes] = {}
         self._scales: dict[str, ScaleState] = {}
         self._logs: dict[str, Log] = {}
+        self._keys: dict[str, list[str]] = {}
         self._told: dict[str, tuple[str, int]] = {}
         # Replicas are children of this thread: the kernel ends them when it ends (and with it the process).
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
@@ -97,13 +107,26 @@ class Supervisor:
         while not self._stopping:
             self._wake.clear()
             try:
-                pause = self._round()
+                self._lead_or_not()
+                pause = self._round() if self._is_leading else 1.0
             except Exception:
                 # The loop must outlive what goes wrong in one round; the next one sees the same state again.
                 log.exception("a round of the supervisor failed")
                 pause = 1.0
             self._wake.wait(pause)
         self.computes.stop(self._settings.drain_timeout)
+
+    def _lead_or_not(self) -> None:
+        """Begins to run the replicas, or ceases to, as this process leads or not."""
+        if self._leads() and not self._is_leading:
+            self._take_over()
+            self._is_leading = True
+        elif self._is_leading and not self._leads():
+            # Another process is about to open the same ports.
+            self.computes.stop(self._settings.drain_timeout)
+            for known in (self._crashes, self._scales, self._logs, self._keys):
+                known.clear()
+            self._is_leading = False
 
     def _round(self) -> float:
         """Looks, decides and acts; tells how long to wait for the next round when nothing changes."""
@@ -116,6 +139,7 @@ class Supervisor:
         for row in rows.values():
             self._begin(row)
             self._autoscale(row, rows, starting, moment)
+            self._renew_keys(row)
         desired = [self._desired(row) for row in rows.values()]
         self._tell_rollouts(desired, replicas)
         actions = r.step(desired, replicas, self._crashes, moment)
@@ -208,6 +232,13 @@ class Supervisor:
                 db.execute(update(services).where(services.c.id == row.id).values(scale=after.replicas))
             self._log(row.id).line(f"[mlmgmt] autoscaler: {row.scale} -> {after.replicas} replicas")
             self._wake.set()
+
+    def _renew_keys(self, row: Row[Any]) -> None:
+        """Gives replicas the keys that have changed since the last round, those too that were just being started."""
+        digests = _digests(row)
+        if self._keys.setdefault(row.id, digests) != digests:
+            self.computes[row.compute_id].set_keys(row.id, digests, timeout=0)
+            self._keys[row.id] = digests
 
     def _begin(self, row: Row[Any]) -> None:
         """Says that the work on a service has begun."""
@@ -334,6 +365,7 @@ class Supervisor:
         with self._store.writing() as db:
             db.execute(delete(services).where(services.c.id == service_id, services.c.deleting))
         self._logs.pop(service_id, None)
+        self._keys.pop(service_id, None)
         service_log(self._home, service_id).remove()
 
     def _report(self, rows: dict[str, Row[Any]], moment: float) -> None:

@@ -7,11 +7,12 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, select, update
+from sqlalchemy import Connection, Row, select, update
+from sqlalchemy.exc import DBAPIError
 
 from mlmgmt_nb.contract import ErrorResponse, Manifest, Model
 from mlmgmt_nb.service import schema
@@ -27,40 +28,75 @@ from mlmgmt_nb.service.building.environments import (
 )
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.fetch import Fetcher
-from mlmgmt_nb.service.home import Home
+from mlmgmt_nb.service.home import DISK_FULL, Home
 from mlmgmt_nb.service.logs import Log
 from mlmgmt_nb.service.outcomes import image_ended
-from mlmgmt_nb.service.store import Store
+from mlmgmt_nb.service.store import OutcomeUnknown, Store
 
-__all__ = ["Builder", "build_log"]
+__all__ = ["Builder", "build_log", "release_builds"]
 
 log = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 3
 """Builds that a crash of the service interrupted begin again, so often at most."""
 WORKERS = 2
+_STORE_SECONDS = 1.0
+"""Pause before what could not be stored is tried again."""
 
 
 def build_log(home: Home, image_id: str) -> Log:
     return Log(home.logs / "builds" / image_id)
 
 
-class Builder:
-    """The workers, as threads."""
+def release_builds(db: Connection) -> None:
+    """Has the builds begin again that processes had claimed which are there no longer; those that failed too often end.
 
-    def __init__(self, store: Store, home: Home, fetcher: Fetcher, environments: Environments) -> None:
+    Args:
+        db: the write that it is part of.
+    """
+    operations, processes = schema.operations, schema.processes
+    left = (
+        operations.c.kind == "Image",
+        operations.c.state == "Running",
+        operations.c.claimed_by.is_(None) | operations.c.claimed_by.not_in(select(processes.c.id)),
+    )
+    error = ErrorResponse(
+        code="Interrupted",
+        message=f"The service ended {MAX_ATTEMPTS} times while it built this image; it is not tried again.",
+    )
+    for image_id in db.scalars(select(operations.c.resource_id).where(*left, operations.c.attempts >= MAX_ATTEMPTS)):
+        image_ended(db, image_id, "Failed", error)
+    db.execute(update(operations).where(*left).values(state="NotStarted", claimed_by=None))
+
+
+class Builder:
+    """The workers, as threads.
+
+    Args:
+        process_id: the id of this process, in whose name operations are claimed.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        home: Home,
+        fetcher: Fetcher,
+        environments: Environments,
+        process_id: Callable[[], str],
+    ) -> None:
         self._store = store
         self._home = home
         self._fetcher = fetcher
         self._environments = environments
+        self._process_id = process_id
         self._wake = threading.Condition()
         self._stopping = False
         self._under_way: dict[str, Cancellation] = {}
+        self._claiming = threading.Lock()
+        self._is_unsure = False
         self._threads = [threading.Thread(target=self._work, name=f"builder-{n}", daemon=True) for n in range(WORKERS)]
 
     def start(self) -> None:
-        """Takes up what an earlier service left, then works."""
-        self._take_up()
         for thread in self._threads:
             thread.start()
 
@@ -79,24 +115,16 @@ class Builder:
         self._stopping = True
         self.wake()
 
-    def _take_up(self) -> None:
-        operations = schema.operations
-        left = (operations.c.kind == "Image", operations.c.state == "Running")
-        error = ErrorResponse(
-            code="Interrupted",
-            message=f"The service ended {MAX_ATTEMPTS} times while it built this image; it is not tried again.",
-        )
-        with self._store.writing() as db:
-            rows = db.execute(select(operations).where(*left, operations.c.attempts >= MAX_ATTEMPTS)).all()
-            for row in rows:
-                image_ended(db, row.resource_id, "Failed", error)
-            db.execute(update(operations).where(*left).values(state="NotStarted"))
-
     def _work(self) -> None:
         # Now rather than in the first build, which somebody waits for.
         compile_runtime()
         while not self._stopping:
-            row = self._claim()
+            try:
+                row = self._claim()
+            except (DBAPIError, OutcomeUnknown) as error:
+                log.warning("no build can be claimed at present: %s", error)
+                self._is_unsure = True
+                row = None
             if row is not None:
                 self._build(row)
                 continue
@@ -106,6 +134,7 @@ class Builder:
     def _claim(self) -> Row[Any] | None:
         """Moves the oldest waiting operation to Running."""
         operations, images = schema.operations, schema.images
+        process_id = self._process_id()
         waiting = (
             select(operations)
             .where(operations.c.kind == "Image", operations.c.state == "NotStarted")
@@ -113,39 +142,53 @@ class Builder:
             .limit(1)
         )
         with self._store.reading() as db:
-            if db.execute(waiting).one_or_none() is None:
+            if db.execute(waiting).one_or_none() is None and not self._is_unsure:
                 return None
-        with self._store.writing() as db:
+        with self._claiming, self._store.writing() as db:
+            if self._is_unsure:
+                # A claim may have been stored, though that was not heard.
+                mine = (operations.c.claimed_by == process_id, operations.c.resource_id.not_in(list(self._under_way)))
+                db.execute(update(operations).where(*mine, operations.c.state == "Running").values(state="NotStarted"))
+                self._is_unsure = False
             row = db.execute(waiting).one_or_none()
-            if row is not None:
-                db.execute(
-                    update(operations)
-                    .where(operations.c.id == row.id)
-                    .values(state="Running", attempts=operations.c.attempts + 1)
-                )
-                db.execute(update(images).where(images.c.id == row.resource_id).values(state="Running"))
-        return row
+            if row is None:
+                return None
+            db.execute(
+                update(operations)
+                .where(operations.c.id == row.id)
+                .values(state="Running", attempts=operations.c.attempts + 1, claimed_by=process_id)
+            )
+            db.execute(update(images).where(images.c.id == row.resource_id).values(state="Running"))
+            self._under_way[row.resource_id] = Cancellation()
+            return db.execute(select(operations).where(operations.c.id == row.id)).one()
 
     def _build(self, operation: Row[Any]) -> None:
         image_id = operation.resource_id
         output = build_log(self._home, image_id)
         started = time.monotonic()
-        cancellation = self._under_way[image_id] = Cancellation()
+        cancellation = self._under_way[image_id]
         try:
             self._check_open(operation.id, cancellation)
-            interpreter = self._build_context(image_id, operation.account, output, cancellation)
+            interpreter = self._build_context(operation, output, cancellation)
         except BuildError as error:
             output.line(f"the build failed: {error.message}")
-            self._finish(image_id, "Failed", ErrorResponse(code=error.code, message=error.message))
+            self._finish(operation, "Failed", ErrorResponse(code=error.code, message=error.message))
         except Exception as error:
-            log.exception("the build of image %s failed", image_id)
             message = f"The service failed while building: {type(error).__name__}: {error}"
+            code = "InternalError"
+            if isinstance(error, OSError) and error.errno in DISK_FULL:
+                message, code = (
+                    "The disk of the service is full. Free some space, then create the image again.",
+                    "DiskFull",
+                )
+            else:
+                log.exception("the build of image %s failed", image_id)
             output.line(message)
-            self._finish(image_id, "Failed", ErrorResponse(code="InternalError", message=message))
+            self._finish(operation, "Failed", ErrorResponse(code=code, message=message))
         else:
             output.line(f"built in {time.monotonic() - started:.2f} s")
             location = (self._home.images / image_id).as_uri()
-            self._finish(image_id, "Succeeded", interpreter=interpreter, location=location)
+            self._finish(operation, "Succeeded", interpreter=interpreter, location=location)
         finally:
             del self._under_way[image_id]
 
@@ -156,11 +199,13 @@ class Builder:
             if db.scalar(select(operations.c.end_time).where(operations.c.id == operation_id)) is not None:
                 cancellation.cancel()
 
-    def _build_context(self, image_id: str, account: str, output: Log, cancellation: Cancellation) -> str:
+    def _build_context(self, operation: Row[Any], output: Log, cancellation: Cancellation) -> str:
         """Fills the build context and realises it for local compute; gives the interpreter."""
+        image_id = operation.resource_id
         manifest, models = self._inputs(image_id)
         final = self._home.images / image_id
-        partial = final.with_suffix(".partial")
+        # Another process may still be at work on it, of which this one's believes that it is dead.
+        partial = final.with_suffix(f".{operation.claimed_by}.partial")
         for leftover in (partial, final):
             shutil.rmtree(leftover, ignore_errors=True)
         try:
@@ -169,7 +214,7 @@ class Builder:
             context.add_models(models)
             output.line("[2/4] driver and assets")
             context.add_assets(manifest)
-            context.describe(account, models)
+            context.describe(operation.account, models)
             output.line("[3/4] requirements")
             interpreter, requirements = self._realise(context, manifest, output, cancellation)
             output.line("[4/4] build context")
@@ -224,11 +269,20 @@ class Builder:
         wanted.unlink()
         return str(environment.interpreter), environment.lock.read_text()
 
-    def _finish(self, image_id: str, state: str, error: ErrorResponse | None = None, **made: str) -> None:
-        with self._store.writing() as db:
-            was_open = image_ended(db, image_id, state, error, **made)
-        if state == "Succeeded" and not was_open:  # cancelled in the last moment
-            shutil.rmtree(self._home.images / image_id, ignore_errors=True)
+    def _finish(self, operation: Row[Any], state: str, error: ErrorResponse | None = None, **made: str) -> None:
+        image_id = operation.resource_id
+        while not self._stopping:
+            try:
+                with self._store.writing() as db:
+                    ended = image_ended(db, image_id, state, error, claimed_by=operation.claimed_by, **made)
+                    final = db.scalar(select(schema.images.c.state).where(schema.images.c.id == image_id))
+            except (DBAPIError, OutcomeUnknown) as problem:
+                log.warning("the end of the build of image %s cannot be stored at present: %s", image_id, problem)
+                time.sleep(_STORE_SECONDS)
+                continue
+            if not ended and final == "Cancelled":  # in the last moment
+                shutil.rmtree(self._home.images / image_id, ignore_errors=True)
+            return
 
 
 def _check_interpreter(interpreter: str) -> None:

@@ -9,10 +9,12 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import yaml
+from filelock import FileLock, Timeout
 
 from mlmgmt_nb.service.building.cancellation import Cancellation
 from mlmgmt_nb.service.building.errors import BuildError
@@ -29,6 +31,7 @@ __all__ = [
 ]
 
 _TIMEOUT_SECONDS = 1800.0
+_LOCK_SECONDS = 0.5
 
 
 def runtime_requirements() -> list[str]:
@@ -121,8 +124,6 @@ class Environments:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._guard = threading.Lock()
-        self._locks: dict[str, threading.Lock] = {}
 
     def ensure(self, requirements: Path, log: Log, cancellation: Cancellation) -> Environment:
         """The environment for a requirements file; made now unless there is one for the same requirements.
@@ -135,8 +136,7 @@ class Environments:
         name = hashlib.sha256(wanted.encode()).hexdigest()[:32]
         folder = self._folder / name
         complete = folder / "complete"
-        with self._lock_of(name):
-            cancellation.check()
+        with self._lock(name, cancellation):
             if complete.exists():
                 log.line("using the environment that was made for the same requirements before")
             else:
@@ -156,9 +156,19 @@ class Environments:
         _uv(["pip", "compile", *compiled], log, cancellation)
         _uv(["pip", "sync", "--compile-bytecode", *python, str(environment.lock)], log, cancellation)
 
-    def _lock_of(self, name: str) -> threading.Lock:
-        with self._guard:
-            return self._locks.setdefault(name, threading.Lock())
+    @contextmanager
+    def _lock(self, name: str, cancellation: Cancellation) -> Iterator[None]:
+        """Nobody else makes, or removes, this environment meanwhile; neither do other processes."""
+        lock = FileLock(self._folder / f"{name}.lock", mode=0o600)
+        while True:
+            cancellation.check()
+            with suppress(Timeout):
+                lock.acquire(timeout=_LOCK_SECONDS)
+                break
+        try:
+            yield
+        finally:
+            lock.release()
 
 
 def _uv(arguments: Sequence[str], log: Log, cancellation: Cancellation) -> None:

@@ -150,5 +150,5 @@ class Compute(Protocol):
     def close(self, service_id: str) -> None: ...
 
     def stop(self, seconds: float) -> None:
-        """Ends everything, giving replicas so long to finish their requests."""
+        """Ends everything, giving replicas so long to finish their requests. It may be used again afterwards."""
         ...

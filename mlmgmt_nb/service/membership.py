@@ -1,0 +1,175 @@
+"""Which service processes are at work on a database, and which one of them leads.
+
+The one that leads runs the replicas of all services; all answer requests and build images. With SQLite there is one
+process, which leads. With PostgreSQL, each process counts up its beats in its row about once a second, and looks at
+those of the others. One is dead when its place in the state folder is free, which the end of a process brings about at
+once, or when it has been silent for many looks on end. Whoever finds one dead removes its row and gives back what it
+had claimed; if it led, another leads. No clock is read for it, so none can be wrong, and while the database is away
+nobody is found dead.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy.exc import DBAPIError
+
+from mlmgmt_nb.errors import LocalServiceError
+from mlmgmt_nb.service import schema
+from mlmgmt_nb.service.home import Home
+from mlmgmt_nb.service.processes import machine, started
+from mlmgmt_nb.service.store import OutcomeUnknown, Store
+
+__all__ = ["Membership"]
+
+log = logging.getLogger(__name__)
+
+_BEAT_SECONDS = 1.0
+SILENT_LOOKS = 15
+"""Looks in which a process that lives, but stands still, has not beaten: then the others go on without it."""
+
+_processes = schema.processes
+
+
+class Membership:
+    """This process among those that share the database.
+
+    Args:
+        release: called, in a write, to give back what processes have claimed that are there no longer.
+        on_change: called when this process has begun or ceased to lead.
+    """
+
+    def __init__(
+        self, store: Store, home: Home, release: Callable[[Connection], None], on_change: Callable[[], None]
+    ) -> None:
+        self.id = str(uuid.uuid4())
+        self.leads = False
+        self._store = store
+        self._home = home
+        self._release = release
+        self._on_change = on_change
+        self._machine = machine()
+        self._silent: dict[str, tuple[int, int]] = {}
+        self._wake = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="membership", daemon=True)
+
+    def join(self) -> None:
+        """Takes part from now on.
+
+        Raises:
+            LocalServiceError: processes on another machine are at work on this database.
+        """
+        with self._store.writing() as db:
+            others = self._living(db)
+            if far := next((row for row in others if row.machine != self._machine), None):
+                raise LocalServiceError(
+                    f"The database {self._store} is in use by processes on another machine ({far.machine.split()[0]}).",
+                    fix="Run all processes that share a database on one machine, or stop those first (mlmgmt stop).",
+                )
+            self._enter(db)
+            self._release(db)
+            self.leads = self._lead(db, others)
+        if self._store.is_shared:
+            self._thread.start()
+
+    def look(self) -> None:
+        """Beat and look at the others now."""
+        self._wake.set()
+
+    def leave(self) -> None:
+        """Takes part no longer; another process may lead from now on."""
+        self._stopping = True
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        try:
+            with self._store.writing() as db:
+                db.execute(delete(_processes).where(_processes.c.id == self.id))
+                self._release(db)
+        except (DBAPIError, OutcomeUnknown):
+            log.warning("the store is away; the other processes will notice that this one has ended")
+
+    def _run(self) -> None:
+        is_away = False
+        while not self._stopping:
+            self._wake.wait(_BEAT_SECONDS)
+            self._wake.clear()
+            if self._stopping:
+                return
+            try:
+                self._beat()
+                is_away = False
+            except (DBAPIError, OutcomeUnknown) as error:
+                if not is_away:
+                    log.warning("the store is away: %s", error)
+                is_away = True
+
+    def _beat(self) -> None:
+        led = self.leads
+        with self._store.writing() as db:
+            beaten = db.execute(
+                update(_processes).where(_processes.c.id == self.id).values(beats=_processes.c.beats + 1)
+            )
+            others = self._living(db)
+            if beaten.rowcount == 0:
+                # The others went on without this process. What it had claimed is theirs: it begins anew.
+                log.warning("this process stood still for so long that the others went on without it")
+                self.id = str(uuid.uuid4())
+                self._enter(db)
+            leads = self._lead(db, others)
+        self.leads = leads
+        if leads != led:
+            log.info("this process %s", "leads now" if leads else "does not lead any more")
+            self._on_change()
+
+    def _enter(self, db: Connection) -> None:
+        row = {
+            "id": self.id,
+            "place": self._home.place,
+            "machine": self._machine,
+            "pid": os.getpid(),
+            "started": started(os.getpid()),
+            "beats": 0,
+            "leads": False,
+        }
+        db.execute(insert(_processes), row)
+
+    def _lead(self, db: Connection, others: list[Row[Any]]) -> bool:
+        if any(row.leads for row in others):
+            return False
+        db.execute(update(_processes).where(_processes.c.id == self.id).values(leads=True))
+        return True
+
+    def _living(self, db: Connection) -> list[Row[Any]]:
+        """The other processes that live. Those that do not are removed."""
+        rows = db.execute(select(_processes).where(_processes.c.id != self.id)).all()
+        living = [row for row in rows if self._home.is_taken(row.place) and not self._is_silent(row)]
+        dead = [row for row in rows if row not in living]
+        for row in dead:
+            log.warning("process %s has ended or stands still; the others take over its work", row.pid)
+            self._end(row)
+            db.execute(delete(_processes).where(_processes.c.id == row.id))
+        if dead:
+            self._release(db)
+        self._silent = {row.id: self._silent[row.id] for row in living}
+        return living
+
+    def _is_silent(self, row: Row[Any]) -> bool:
+        beats, looks = self._silent.get(row.id, (row.beats, 0))
+        looks = looks + 1 if beats == row.beats else 0
+        self._silent[row.id] = (row.beats, looks)
+        return looks >= SILENT_LOOKS
+
+    def _end(self, row: Row[Any]) -> None:
+        """Ends a process that led and stands still: its replicas have the ports of all services."""
+        if row.leads and row.machine == self._machine and started(row.pid) == row.started:
+            log.warning("process %s led and stands still; it is ended", row.pid)
+            os.kill(row.pid, signal.SIGKILL)

@@ -1,0 +1,231 @@
+"""Several service processes on one PostgreSQL database: any of them answers, one leads, and none is missed."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import requests
+
+from mlmgmt_nb import local
+from mlmgmt_nb.errors import LocalServiceError
+from mlmgmt_nb.service.installation import database_of
+from mlmgmt_nb.service.store import Store
+from tests import postgresql
+from tests.conftest import API_VERSION, ServiceProcess, eventually
+
+DRIVER = "def init():\n    pass\n\ndef run(body):\n    return {says!r}\n"
+NEVER_READY = "import time\ndef init(): time.sleep(600)\ndef run(body): return 2\n"
+ENDED = {"Succeeded", "Failed", "Cancelled"}
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[[], ServiceProcess]]:
+    """Starts processes that share the database and the state folder of the test."""
+    home = tmp_path / "home"
+    database = ("--database", postgresql.server().database_of(home))
+    started: list[ServiceProcess] = []
+
+    def one() -> ServiceProcess:
+        started.append(ServiceProcess(home, *database))
+        return started[-1]
+
+    yield one
+    for service in started:
+        service.stop()
+
+
+@pytest.fixture
+def pair(start: Callable[[], ServiceProcess]) -> list[ServiceProcess]:
+    """Two processes; the first one leads."""
+    return [start(), start()]
+
+
+def rows(home: Path, query: str) -> list[tuple[Any, ...]]:
+    url = postgresql.server().database_of(home).replace("+psycopg", "")
+    with psycopg.connect(url) as db:
+        return db.execute(query).fetchall()
+
+
+def leader(home: Path) -> int | None:
+    """The pid of the process that leads."""
+    return next((pid for (pid,) in rows(home, "SELECT pid FROM processes WHERE leads")), None)
+
+
+def ask_for_image(api: ServiceProcess, folder: Path) -> str:
+    manifest = api.manifest(folder)
+    request = {"name": "iris", "manifestId": manifest["id"], "imageType": "Docker", "computeResourceId": "local"}
+    return operation_of(api.request("POST", "/images", json=request))
+
+
+def operation_of(accepted: requests.Response) -> str:
+    assert accepted.status_code == 202, accepted.text
+    return "/operations/" + accepted.headers["Operation-Location"].rpartition("/")[2]
+
+
+def ended(api: ServiceProcess, operation: str) -> dict[str, Any]:
+    def look() -> dict[str, Any] | None:
+        answer: dict[str, Any] = api.get(operation)
+        return answer if answer["state"] in ENDED else None
+
+    return eventually(look, timeout=60, what="the end of the operation")
+
+
+def answers(api: ServiceProcess, service: Any, key: str, says: str) -> bool:
+    try:
+        answer = api.score(service, "1", key)
+    except requests.RequestException:
+        return False
+    assert answer.status_code in {200, 503}, answer.text
+    return answer.status_code == 200 and answer.json() == says
+
+
+def _has(operations: list[str], enough: int) -> bool:
+    return len(operations) >= enough
+
+
+def test_all_answer_and_each_operation_is_claimed_once(
+    pair: list[ServiceProcess], write_driver: Callable[..., Path]
+) -> None:
+    first, second = pair
+    assert first.token == second.token
+    assert [leader(first.home)] == [first.process.pid]
+    found = local.find(first.home)
+    assert found is not None
+    assert found.pid == first.process.pid
+
+    # Versions count up without a gap, whoever is asked.
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda api: api.model("shared"), pair * 20))
+    versions = [model["version"] for model in second.get("/models", name="shared")["value"]]
+    assert versions == list(range(40, 0, -1))
+
+    folder = write_driver(DRIVER.format(says="one"))
+    operations = [ask_for_image(api, folder) for api in pair * 4]
+    for operation, api in zip(operations, pair[::-1] * 4, strict=True):
+        assert ended(api, operation)["state"] == "Succeeded"
+    assert rows(first.home, "SELECT DISTINCT attempts FROM operations") == [(1,)]
+    for image in first.get("/images")["value"]:
+        assert first.log(image["imageBuildLogUri"]).count("built in") == 1
+
+    # A service that one is asked for runs at the other; its keys change for both, and at once.
+    image = second.get("/images")["value"][0]
+    service = second.service(image["id"])
+    assert second.score(service, "1").json() == "one"
+    before = second.get(f"/services/{service['id']}/keys")
+    after = second.post(f"/services/{service['id']}/regenerateKeys", {"keyType": "Primary"})
+    assert first.score(service, "1", before["primaryKey"]).status_code == 401
+    assert first.score(service, "1", after["primaryKey"]).status_code == 200
+
+    # What one builds or rolls out, the other can cancel.
+    slow = first.image(write_driver(NEVER_READY, "slow"))
+    update = operation_of(first.request("PUT", f"/services/{service['id']}", json={"imageId": slow["id"]}))
+    assert second.request("POST", f"{update}/cancel").json()["state"] == "Cancelled"
+    assert second.score(service, "1", after["primaryKey"]).json() == "one"
+
+    # `mlmgmt stop` stops them all.
+    assert local.stop(first.home)
+    assert [process.process.wait(60) for process in pair] == [0, 0]
+    assert rows(first.home, "SELECT * FROM processes") == []
+
+
+def test_killing_any_of_them_loses_nothing(
+    start: Callable[[], ServiceProcess], write_driver: Callable[..., Path]
+) -> None:
+    living = [start(), start()]
+    folders = [write_driver(DRIVER.format(says=says), says) for says in ("one", "two")]
+    service = living[0].service(living[1].image(folders[0])["id"])
+    keys = living[0].get(f"/services/{service['id']}/keys")
+    images = [living[0].image(folder)["id"] for folder in folders]
+    models: dict[str, Any] = {}
+    operations: list[str] = []
+    for turn in range(3):
+        leads = leader(living[0].home)
+        victim = next(api for api in living if (api.process.pid == leads) == (turn != 1))
+        other = next(api for api in living if api is not victim)
+        stop = threading.Event()
+
+        def work(api: ServiceProcess = victim, stop: threading.Event = stop) -> None:
+            for number in itertools.count():
+                try:
+                    model = api.model(f"m{number % 2}")
+                    models[model["id"]] = model
+                    operations.append(ask_for_image(api, folders[number % 2]))
+                except requests.RequestException:
+                    return
+                if stop.is_set():
+                    return
+
+        worker = threading.Thread(target=work)
+        worker.start()
+        update = operation_of(other.request("PUT", f"/services/{service['id']}", json={"imageId": images[turn % 2]}))
+        enough = len(operations) + 3
+        eventually(partial(_has, operations, enough), what="some work")
+        victim.kill()
+        stop.set()
+        worker.join()
+        assert ended(other, update)["state"] == "Succeeded"
+        says = ("one", "two")[turn % 2]
+        eventually(partial(answers, other, service, keys["secondaryKey"], says), what="the answer of the service")
+        assert leader(other.home) == other.process.pid or turn == 1
+        living = [other, start()]
+        for model in models.values():
+            assert living[1].get(f"/models/{model['id']}") == model
+    for operation in operations:
+        assert ended(living[0], operation)["state"] == "Succeeded"
+    assert living[0].get(f"/services/{service['id']}")["scoringUri"] == service["scoringUri"]
+    assert rows(living[0].home, "SELECT max(attempts) FROM operations WHERE kind = 'Image'")[0][0] <= 3
+    assert len(rows(living[0].home, "SELECT * FROM processes")) == 2
+
+
+def test_a_leader_that_stops_hands_over(pair: list[ServiceProcess], write_driver: Callable[..., Path]) -> None:
+    first, second = pair
+    service = first.service(first.image(write_driver(DRIVER.format(says="one")))["id"])
+    key = first.get(f"/services/{service['id']}/keys")["primaryKey"]
+    first.stop()
+    eventually(lambda: answers(second, service, key, "one"), what="the answer of the service")
+    assert leader(second.home) == second.process.pid
+
+
+def test_another_folder_is_refused(start: Callable[[], ServiceProcess], tmp_path: Path) -> None:
+    api = start()
+    with pytest.raises(pytest.fail.Exception, match="share its state folder"):
+        ServiceProcess(tmp_path / "other", "--database", postgresql.server().database_of(api.home))
+    with pytest.raises(pytest.fail.Exception, match="is a new one"):
+        ServiceProcess(api.home, "--database", postgresql.server().database("another"))
+    # The folder knows its database: nobody has to give it again.
+    model = api.model()
+    api.stop()
+    assert local.ensure(api.home).pid != api.process.pid
+    found = local.find(api.home)
+    assert found is not None
+    headers = {"authorization": f"Bearer {api.token}"}
+    listed = requests.get(f"{found.base_url}/models", params=API_VERSION, headers=headers, timeout=30)
+    assert listed.json()["value"] == [model]
+    assert local.stop(api.home)
+
+
+def test_a_database_that_is_not_there(tmp_path: Path) -> None:
+    for url, said in (
+        ("postgresql+psycopg://nobody:canary@127.0.0.1:9/none", "cannot be used"),
+        ("mysql://localhost/x", "not the URL of a PostgreSQL database"),
+        ("nonsense", "not the URL of a PostgreSQL database"),
+    ):
+        with pytest.raises(pytest.fail.Exception, match=said) as refused:
+            ServiceProcess(tmp_path / "home", "--database", url)
+        assert "canary" not in str(refused.value)
+        assert "Traceback" not in str(refused.value)
+
+
+def test_a_folder_with_data_in_sqlite(tmp_path: Path) -> None:
+    (tmp_path / "sqlite").mkdir()
+    Store(tmp_path / "sqlite" / "mlmgmt.db").close()
+    with pytest.raises(LocalServiceError, match="has its data in SQLite"):
+        database_of(tmp_path / "sqlite", "postgresql://localhost/x")
