@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import filelock
@@ -27,7 +27,10 @@ import platformdirs
 
 from mlmgmt_nb.errors import LocalServiceError
 
-__all__ = ["Endpoint", "ensure", "find", "state_folder", "stop"]
+if TYPE_CHECKING:
+    import ssl
+
+__all__ = ["Endpoint", "ensure", "find", "pinned", "state_folder", "stop"]
 
 _TICK_SECONDS = 0.01
 _PING_SECONDS = 5.0
@@ -49,6 +52,8 @@ class Endpoint:
         home: its state folder.
         version: of mlmgmt-nb that it runs.
         lock: the file that it holds a lock on.
+        certificate: file of the certificate that it answers with, if it speaks TLS. Programs of this machine believe
+            it whoever signed it and whatever name it is for: the folder that names it is private.
     """
 
     base_url: str
@@ -57,6 +62,7 @@ class Endpoint:
     home: Path
     version: str
     lock: Path
+    certificate: Path | None = None
 
 
 def state_folder(home: str | os.PathLike[str] | None = None) -> Path:
@@ -176,8 +182,15 @@ def _living(folder: Path) -> Iterator[Endpoint]:
 def _recorded(path: Path) -> Endpoint | None:
     try:
         record = json.loads(path.read_bytes())
-        base_url, token_file, pid = record["baseUrl"], Path(record["tokenFile"]), int(record["pid"])
-        return Endpoint(base_url, token_file, pid, path.parent, record["version"], path.with_suffix(".lock"))
+        return Endpoint(
+            base_url=record["baseUrl"],
+            token_file=Path(record["tokenFile"]),
+            pid=int(record["pid"]),
+            home=path.parent,
+            version=record["version"],
+            lock=path.with_suffix(".lock"),
+            certificate=Path(record["certificate"]) if "certificate" in record else None,
+        )
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -203,11 +216,26 @@ def _answers(endpoint: Endpoint) -> bool:
 def _ping(endpoint: Endpoint) -> Mapping[str, Any]:
     parts = urlsplit(endpoint.base_url)
     token = endpoint.token_file.read_text(encoding="ascii").strip()
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_PING_SECONDS)
+    host, port = parts.hostname or "", parts.port
+    connection = (
+        http.client.HTTPConnection(host, port, timeout=_PING_SECONDS)
+        if endpoint.certificate is None
+        else http.client.HTTPSConnection(host, port, timeout=_PING_SECONDS, context=pinned(endpoint.certificate))
+    )
     with contextlib.closing(connection):
         connection.request("GET", "/", headers={"Authorization": f"Bearer {token}"})
         answer = json.loads(connection.getresponse().read())
     return answer if isinstance(answer, dict) else {}
+
+
+def pinned(certificate: Path) -> ssl.SSLContext:
+    """Believes one certificate and no other, for any name."""
+    import ssl  # few services have one
+
+    context = ssl.create_default_context(cafile=str(certificate))
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return context
 
 
 def _is_held(folder: Path) -> bool:

@@ -83,6 +83,10 @@ class ServiceProcess:
             pytest.fail(f"the service ended at its start: {self._output.read_text()}")
         return bool(self.described())
 
+    def trust(self, ca_file: Path) -> None:
+        """Believes certificates that this one signed."""
+        self._session.verify = str(ca_file)
+
     def described(self) -> dict[str, Any]:
         """What this process says about itself in the state folder; nothing before it listens."""
         for path in self.home.glob("service*.json"):

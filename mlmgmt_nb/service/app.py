@@ -7,7 +7,6 @@ and run in threads; only those that stream (artifact uploads) are coroutines.
 from __future__ import annotations
 
 import asyncio
-import hmac
 import logging
 import re
 import uuid
@@ -20,6 +19,9 @@ import msgspec
 
 from mlmgmt_nb.contract import OPERATIONS, Operation
 from mlmgmt_nb.contract.operations import API_VERSION_PARAMETER
+from mlmgmt_nb.service.access.guard import Guard
+from mlmgmt_nb.service.access.principals import EVERY_ACCOUNT, Principal
+from mlmgmt_nb.service.access.trail import Trail
 from mlmgmt_nb.service.backend import Backend
 from mlmgmt_nb.service.front_door import PREFIX, FrontDoor
 from mlmgmt_nb.service.http import Receive, Reply, Request, Scope, Send
@@ -36,6 +38,7 @@ class Call(msgspec.Struct):
 
     Attributes:
         backend: the parts of the service.
+        principal: who asks.
         account: the account, as one word; rows of different accounts never meet.
         base_url: absolute URL of the account, ending in `/accounts/NAME`.
         id: the `{id}` of the path, or "".
@@ -46,6 +49,7 @@ class Call(msgspec.Struct):
     """
 
     backend: Backend
+    principal: Principal
     account: str
     base_url: str
     id: str
@@ -76,7 +80,7 @@ class App:
         handlers: a handler for each operation of the contract, by id.
         extensions: further handlers, by path pattern after the account and method; `{id}` stands for a resource, a
             final `*` for any number of segments.
-        token: the bearer token that every request must carry.
+        guard: admits requests.
     """
 
     def __init__(
@@ -84,27 +88,28 @@ class App:
         backend: Backend,
         handlers: Mapping[str, Handler],
         extensions: Mapping[tuple[str, ...], Mapping[str, Handler]],
-        token: str,
+        guard: Guard,
     ) -> None:
         self._backend = backend
+        self._guard = guard
         self._routes = _routes(handlers)
         for pattern, methods in extensions.items():
             self._routes.setdefault(pattern, {}).update({method: (None, h) for method, h in methods.items()})
-        self._token = token.encode()
-        self._front_door = FrontDoor(backend.store, backend.settings.host)
+        self._front_door = FrontDoor(backend.store, backend.settings.service_host)
         self._threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="request")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         request = Request(scope, receive)
+        trail = Trail(request)
         try:
             self._check_host(request)
             if request.segments[:-1][:3] == PREFIX:
                 # Scoring requests: their keys are the replicas' business.
                 await self._front_door(request.segments[3], scope, receive, send)
                 return
-            reply = await self._answer(request)
+            reply = await self._answer(request, trail)
         except Problem as problem:
             reply = Reply.of(problem)
         except ConnectionResetError:
@@ -114,13 +119,18 @@ class App:
         reply.headers.setdefault("x-ms-request-id", str(uuid.uuid4()))
         if given := request.headers.get("x-ms-client-request-id"):
             reply.headers["x-ms-client-request-id"] = given
+        trail.record(self._backend.audit, reply)
         await reply.send(send, head=request.method == "HEAD")
 
-    async def _answer(self, request: Request) -> Reply:
-        self._check_token(request)
-        if request.segments in _ROOT:
-            return _root(request, self._backend)
+    async def _answer(self, request: Request, trail: Trail) -> Reply:
+        trail.principal = principal = await self._guard.principal(request, self._threads)
+        if request.segments == ("",):
+            return _of_get(request, 200, self._backend.about())
+        if request.segments == ("metrics",):
+            self._guard.authorize(principal, request.method, EVERY_ACCOUNT)
+            return _of_get(request, 200, self._backend.metrics(), media_type=METRICS)
         account, segments = _account(request)
+        trail.account = account
         pattern, resource_id, rest = _match(segments, self._routes)
         methods = self._routes[pattern]
         if request.method not in methods:
@@ -131,8 +141,12 @@ class App:
                 headers={"allow": ", ".join(sorted(methods))},
             )
         operation, handler = methods[request.method]
+        trail.action = operation.id if operation else f"{request.method} /{'/'.join(pattern)}"
+        trail.resource_id = resource_id
+        self._guard.authorize(principal, request.method, account)
         call = Call(
             backend=self._backend,
+            principal=principal,
             account=account,
             base_url=self._base_url(request),
             id=resource_id,
@@ -154,35 +168,20 @@ class App:
             if value is not None and not self._backend.settings.answers_to(_host_name(value)):
                 raise Problem(403, "ForeignHost", f"Requests with the {header} {value!r} are not answered here.")
 
-    def _check_token(self, request: Request) -> None:
-        """Refuses whoever has not the token."""
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        # Both are compared in full, so that the time taken tells nothing about the token.
-        if scheme.lower() != "bearer" or not hmac.compare_digest(token.strip().encode("latin-1"), self._token):
-            raise Problem(
-                401,
-                "Unauthorized",
-                "The bearer token is missing or wrong; it is in the file 'token' of the service's state folder.",
-                headers={"www-authenticate": "Bearer"},
-            )
-
     def _base_url(self, request: Request) -> str:
-        origin = self._backend.settings.public_url or f"http://{request.headers['host']}"
+        origin = self._backend.settings.public_url or f"{self._backend.settings.scheme}://{request.headers['host']}"
         return origin + "/" + "/".join(quote(segment, safe="") for segment in request.segments[:7])
 
 
-_ROOT = frozenset({("",), ("metrics",)})
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
 """Media type of metrics."""
 
 
-def _root(request: Request, backend: Backend) -> Reply:
-    """What is beside the accounts: `/` tells which service this is, `/metrics` what it does."""
+def _of_get(request: Request, *reply: Any, **options: Any) -> Reply:
+    """The reply of what is beside the accounts, where there is only GET."""
     if request.method != "GET":
         raise Problem(405, "MethodNotAllowed", "There is only GET here.", headers={"allow": "GET"})
-    if request.segments == ("",):
-        return Reply(200, backend.about())
-    return Reply(200, backend.metrics(), media_type=METRICS)
+    return Reply(*reply, **options)
 
 
 def _host_name(value: str) -> str:

@@ -14,6 +14,7 @@ from mlmgmt_nb import __version__
 from mlmgmt_nb.contract import ServiceCreateRequest
 from mlmgmt_nb.service import schema
 from mlmgmt_nb.service.artifacts import ArtifactStore
+from mlmgmt_nb.service.audit import AuditLog
 from mlmgmt_nb.service.building.builder import Builder, build_log, release_builds
 from mlmgmt_nb.service.building.environments import Environments
 from mlmgmt_nb.service.building.fetch import Fetcher
@@ -53,6 +54,7 @@ class Backend:
         self.home = home
         self.store = Store(settings.database or home.database, may_migrate=home.is_alone())
         bind(home, self.store)
+        self.audit = AuditLog(home.logs / "audit")
         self.artifacts = ArtifactStore(home.artifacts)
         fetcher = Fetcher(self.artifacts, settings.readable_schemes, settings.url_hosts)
         self._membership = Membership(self.store, home, release_builds, self._leader_changed)
@@ -72,7 +74,7 @@ class Backend:
         self._receipts: dict[str, threading.Event] = {}
 
     def _computes(self, on_change: Callable[[], None]) -> Computes:
-        listeners = Listeners(self.settings.host, self.settings.service_ports)
+        listeners = Listeners(self.settings.service_host, self.settings.service_ports)
         return Computes({LOCAL: LocalCompute(listeners, self._register, on_change)})
 
     def start(self) -> None:

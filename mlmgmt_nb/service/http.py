@@ -22,7 +22,9 @@ MAX_BODY_BYTES = 16 * 2**20
 
 
 class Request:
-    """A request: `method`, `segments` of the path (decoded), `query`, and headers by lower-case name."""
+    """A request: `method`, `segments` of the path (decoded), `query`, headers by lower-case name, the client's
+    `address`.
+    """
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.method: str = scope["method"]
@@ -30,6 +32,8 @@ class Request:
         # The raw path: an encoded slash belongs to its segment.
         raw: bytes = scope["raw_path"].partition(b"?")[0]
         self.segments = tuple(unquote(part) for part in raw.decode("latin-1").strip("/").split("/"))
+        client = scope.get("client")
+        self.address: str = client[0] if client else ""
         self._query_string: bytes = scope["query_string"]
         self._receive = receive
 
@@ -90,6 +94,7 @@ class Reply:
         media_type: str = "application/json",
     ) -> None:
         self.status = status
+        self.code = ""  # of the error, if it is one
         self.headers = dict(headers or {})
         self._chunks: Iterator[bytes] | None = None
         self._body = b""
@@ -104,7 +109,14 @@ class Reply:
 
     @classmethod
     def of(cls, problem: Problem) -> Reply:
-        return cls(problem.status, problem.response, problem.headers)
+        reply = cls(problem.status, problem.response, problem.headers)
+        reply.code = problem.response.code or ""
+        return reply
+
+    @property
+    def body(self) -> bytes:
+        """Its body; empty where it has none, or where it is streamed."""
+        return self._body
 
     async def send(self, send: Send, *, head: bool = False) -> None:
         """Sends it; only its headers when the request was a HEAD."""

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, Select, Table
 
 from mlmgmt_nb.service.problems import bad_field
 
-__all__ = ["DEFAULT_COUNT", "MAX_COUNT", "Page", "page"]
+__all__ = ["DEFAULT_COUNT", "MAX_COUNT", "Page", "page", "page_size"]
 
 DEFAULT_COUNT = 100
 MAX_COUNT = 1000
@@ -43,7 +43,7 @@ def page(
     scope = url.partition("/api/")[2] + urlencode(sorted(filters.items()))
     if token := parameters.get("$skipToken"):
         query = query.where(table.c.seq < _decode(token, scope))
-    size = _size(parameters.get("count"))
+    size = page_size(parameters.get("count"))
     rows = db.execute(query.order_by(table.c.seq.desc()).limit(size + 1)).all()
     if len(rows) <= size:
         return rows, msgspec.UNSET
@@ -51,7 +51,7 @@ def page(
     return rows[:size], f"{url}?{urlencode(onward)}"
 
 
-def _size(count: str | None) -> int:
+def page_size(count: str | None) -> int:
     # The digits are checked before they become a number: thousands of them would be refused by int().
     if count is None:
         return DEFAULT_COUNT

@@ -14,6 +14,7 @@ import uvicorn
 
 from mlmgmt_nb import __version__
 from mlmgmt_nb.errors import LocalServiceError
+from mlmgmt_nb.service.access.guard import Guard
 from mlmgmt_nb.service.app import App
 from mlmgmt_nb.service.backend import Backend
 from mlmgmt_nb.service.home import Home
@@ -39,23 +40,55 @@ def serve(settings: Settings, on_ready: Callable[[str], None] = lambda _: None) 
     try:
         listener = _listen(settings, home)
         host, port = listener.getsockname()[:2]
-        origin = settings.public_url or f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        origin = settings.public_url or f"{settings.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
         base_url = f"{origin}/api/subscriptions/local/resourceGroups/local/accounts/{quote(settings.account, safe='')}"
         backend = Backend(settings, home)
-        app = App(backend, HANDLERS, EXTENSIONS, home.token())
+        guard = Guard(home.token(), settings.issuer, settings.grants)
+        guard.warm()
+        app = App(backend, HANDLERS, EXTENSIONS, guard)
         backend.start()
         # uvicorn raises the signals that ended it again, for these handlers: there is still something to tidy up.
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, lambda *_: None)
         try:
-            config = uvicorn.Config(
-                app, http="httptools", ws="none", lifespan="off", log_config=None, access_log=False, server_header=False
-            )
-            _Server(config, lambda: _announce(home, base_url, port, on_ready)).run(sockets=[listener])
+            config = _configured(app, settings)
+            _Server(config, lambda: _announce(home, base_url, port, settings, on_ready)).run(sockets=[listener])
         finally:
             backend.stop()
     finally:
         home.close()
+
+
+def _configured(app: App, settings: Settings) -> uvicorn.Config:
+    """The configuration of the HTTP server.
+
+    Raises:
+        LocalServiceError: the certificate or its key cannot be used.
+    """
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        # Over TLS, clients that keep their connections idle would be waited for half a minute at the end.
+        timeout_graceful_shutdown=3 if settings.tls else None,
+        ssl_certfile=settings.tls.certificate if settings.tls else None,
+        ssl_keyfile=settings.tls.key if settings.tls else None,
+        # A key with a password would have the terminal asked for it.
+        ssl_keyfile_password="" if settings.tls else None,
+    )
+    try:
+        config.load()
+    except OSError as error:  # ssl.SSLError is one
+        files = settings.tls and f"{settings.tls.certificate} and {settings.tls.key}"
+        raise LocalServiceError(
+            f"The certificate cannot be used ({files}): {error.strerror or error}.",
+            fix="Give PEM files that belong together with --tls-cert and --tls-key; the key without a password.",
+        ) from error
+    return config
 
 
 class _Server(uvicorn.Server):
@@ -70,7 +103,7 @@ class _Server(uvicorn.Server):
         self._on_started()
 
 
-def _announce(home: Home, base_url: str, port: int, on_ready: Callable[[str], None]) -> None:
+def _announce(home: Home, base_url: str, port: int, settings: Settings, on_ready: Callable[[str], None]) -> None:
     description: dict[str, object] = {
         "baseUrl": base_url,
         "pid": os.getpid(),
@@ -79,6 +112,9 @@ def _announce(home: Home, base_url: str, port: int, on_ready: Callable[[str], No
         "version": __version__,
         "startedAt": dt.datetime.now(dt.UTC).isoformat(),
     }
+    if settings.tls is not None:
+        # Programs of this machine believe this certificate here, whoever signed it and whatever name it is for.
+        description["certificate"] = str(settings.tls.certificate.absolute())
     home.announce(description, port)
     log.info("listening at %s", base_url)
     on_ready(base_url)

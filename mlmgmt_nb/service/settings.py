@@ -9,10 +9,51 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-__all__ = ["LOOPBACK", "Settings"]
+from mlmgmt_nb.service.access.principals import Grant
+
+__all__ = ["AZURE_AUTHORITY", "LOOPBACK", "IssuerSettings", "Settings", "TlsSettings"]
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 REMOTE_SCHEMES = frozenset({"http", "https", "s3", "abfs", "abfss", "gs"})
+
+
+AZURE_AUTHORITY = "https://login.microsoftonline.com"
+
+
+class IssuerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Which tokens are accepted.
+
+    Attributes:
+        audience: what their `aud` must be; any of these.
+        tenant: the tenant that issued them; their `tid` where they have one.
+        authority: URL of the authority, for a tenant of Azure AD (a sovereign cloud has one of its own).
+        issuer: URL of another OpenID Connect provider, instead of a tenant at an authority.
+        pause: fewest seconds between two requests for the provider's keys.
+    """
+
+    audience: tuple[str, ...]
+    tenant: str | None = None
+    authority: str = AZURE_AUTHORITY
+    issuer: str | None = None
+    pause: float = 60.0
+
+    @property
+    def metadata_url(self) -> str:
+        """Where the provider describes itself."""
+        base = self.issuer or f"{self.authority.rstrip('/')}/{self.tenant}/v2.0"
+        return f"{base.rstrip('/')}/.well-known/openid-configuration"
+
+    @property
+    def authorization_uri(self) -> str:
+        """Where a client is sent that has no token."""
+        return self.issuer or f"{self.authority.rstrip('/')}/{self.tenant}"
+
+
+class TlsSettings(msgspec.Struct, frozen=True):
+    """Files of the certificate (with the chain behind it) and of its key, both PEM, the key without a password."""
+
+    certificate: Path
+    key: Path
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +74,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         data_storage: where drivers' collected data goes: a folder, an fsspec URL, or the connection string of an Azure
             storage account, which is a secret; None for the state folder.
         service_ports: ports for scoring services, first and last.
+        issuer: identity provider whose tokens are accepted besides that of the state folder, or None.
+        grants: what such tokens allow; see `mlmgmt_nb.service.access.principals`.
+        tls: certificate of the API's port, which then also answers for all services: theirs listen on loopback only.
         start_timeout: seconds that a driver's `init()` may take.
         drain_timeout: seconds that a replica may take to finish its requests when it is retired.
         hang_timeout: seconds without a sign of life before a replica is replaced; a driver may be slow meanwhile.
@@ -48,9 +92,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     url_hosts: frozenset[str] | None = None
     data_storage: str | None = None
     service_ports: tuple[int, int] = (20000, 29999)
+    issuer: IssuerSettings | None = None
+    grants: tuple[Grant, ...] = ()
+    tls: TlsSettings | None = None
     start_timeout: float = 300.0
     drain_timeout: float = 30.0
     hang_timeout: float = 60.0
+
+    @property
+    def scheme(self) -> str:
+        """Of the API's URLs."""
+        return "http" if self.tls is None else "https"
+
+    @property
+    def service_host(self) -> str:
+        """The address that scoring services listen on."""
+        return self.host if self.tls is None else "127.0.0.1"
 
     @property
     def readable_schemes(self) -> frozenset[str]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from mlmgmt_nb.service.app import Handler
 from mlmgmt_nb.service.resources import (
     artifacts,
+    audit,
     collected,
     deployments,
     description,
@@ -51,8 +52,10 @@ EXTENSIONS: Mapping[tuple[str, ...], Mapping[str, Handler]] = {
     ("services", "{id}", "logs"): {"GET": services.logs},
     ("services", "{id}", "metrics"): {"GET": services.metrics},
     ("services", "{id}", "data"): {"GET": collected.read},
+    ("audit",): {"GET": audit.list_},
+    ("whoami",): {"GET": audit.whoami},
     ("artifacts", "*"): {"GET": artifacts.download, "HEAD": artifacts.head, "PATCH": artifacts.append},
 }
 """What the API page does not have: its own description, logs, metrics, the list of operations and their cancelling,
-collected data, and the store for uploads.
+collected data, the audit log, who asks, and the store for uploads.
 """

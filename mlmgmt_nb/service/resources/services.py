@@ -238,7 +238,9 @@ def _row(db: Connection, call: Call) -> Row[Any]:
 def _responses(db: Connection, rows: Iterable[Row[Any]], call: Call) -> list[ServiceResponse]:
     rows = list(rows)
     models = _models(db, {row.image_manifest_id for row in rows})
-    front = call.backend.settings.public_url
+    settings = call.backend.settings
+    # With a certificate, services listen on loopback and are reached by the port that has it.
+    front = settings.public_url or (call.base_url.partition("/api/")[0] if settings.tls else None)
     first = first_of_names(db, [row.name for row in rows]) if front else {}
     return [
         _response(

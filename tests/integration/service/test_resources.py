@@ -162,7 +162,7 @@ class TestWhoMayAsk:
         for header in ("", "Bearer x", api.token, "Basic x"):
             answer = api.request("GET", "/models", headers={"authorization": header})
             error_of(answer, 401)
-            assert answer.headers["www-authenticate"] == "Bearer"
+            assert answer.headers["www-authenticate"].startswith("Bearer")
 
     @pytest.mark.parametrize("header", ["host", "origin"])
     def test_foreign_pages(self, api: Any, header: str) -> None:

@@ -1,0 +1,112 @@
+"""The guard: finds out who asks, and whether that one may."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from collections.abc import Sequence
+from concurrent.futures import Executor
+
+from mlmgmt_nb.service.access.issuer import Issuer, NoKeysError, TokenError
+from mlmgmt_nb.service.access.principals import (
+    DEFAULT_GRANTS,
+    EVERY_ACCOUNT,
+    OWNER,
+    Grant,
+    Principal,
+    Role,
+    principal_of,
+)
+from mlmgmt_nb.service.http import Request
+from mlmgmt_nb.service.problems import Problem
+from mlmgmt_nb.service.settings import IssuerSettings
+
+__all__ = ["Guard"]
+
+
+class Guard:
+    """Admits requests.
+
+    Args:
+        token: the token of the state folder; whoever has it may do everything.
+        accepted: tokens of an identity provider that are accepted besides, or None.
+        grants: what they allow; the usual names of roles and scopes when there are none.
+    """
+
+    def __init__(self, token: str, accepted: IssuerSettings | None = None, grants: Sequence[Grant] = ()) -> None:
+        self._token = token.encode()
+        self._accepted = accepted
+        self._issuer = None if accepted is None else Issuer(accepted)
+        self._grants = tuple(grants) or DEFAULT_GRANTS
+
+    def warm(self) -> None:
+        """Gets what the first request would wait for."""
+        if self._issuer is not None:
+            self._issuer.warm()
+
+    async def principal(self, request: Request, threads: Executor) -> Principal:
+        """Who asks.
+
+        Args:
+            threads: where the identity provider is waited for.
+
+        Raises:
+            Problem: 401 without a token that is accepted; 503 when the provider's keys cannot be had.
+        """
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        token = token.strip()
+        # Both are compared in full, so that the time taken tells nothing about the token.
+        if scheme.lower() == "bearer" and hmac.compare_digest(token.encode("latin-1"), self._token):
+            return OWNER
+        if self._issuer is None:
+            raise self._unauthorized(
+                "The bearer token is missing or wrong; it is in the file 'token' of the service's state folder."
+            )
+        if scheme.lower() != "bearer" or not token:
+            raise self._unauthorized("The bearer token is missing; sign in with Azure AD (`mlmgmt login`).")
+        loop = asyncio.get_running_loop()
+        try:
+            claims = await loop.run_in_executor(threads, self._issuer.check, token)
+        except TokenError as error:
+            raise self._unauthorized(f"The bearer token is not accepted: {error}.", str(error)) from None
+        except NoKeysError as error:
+            raise Problem(
+                503,
+                "IdentityProviderUnreachable",
+                f"Tokens cannot be checked now: {error}. Try again.",
+                headers={"retry-after": "5"},
+            ) from None
+        return principal_of(claims, self._grants)
+
+    def authorize(self, principal: Principal, method: str, account: str) -> None:
+        """Lets a principal do what it may.
+
+        Args:
+            account: `SUBSCRIPTION/RESOURCEGROUP/NAME`, or `*` for what is about every account.
+
+        Raises:
+            Problem: 403.
+        """
+        needed = Role.needed(method)
+        role = principal.role(account)
+        if role is not None and role >= needed:
+            return
+        where = "every account" if account == EVERY_ACCOUNT else f"the account {account.rpartition('/')[2]!r}"
+        has = "no role" if role is None else f"the role {role.name.capitalize()}"
+        raise Problem(
+            403,
+            "Forbidden",
+            f"{principal.name} has {has} for {where}; this needs {needed.name.capitalize()}. "
+            "The service's operator grants it (`mlmgmt serve --grant`, or an app role of the tenant).",
+            headers={"www-authenticate": self._challenge("insufficient_scope", scope=needed.name.capitalize())},
+        )
+
+    def _unauthorized(self, message: str, reason: str = "") -> Problem:
+        challenge = self._challenge("invalid_token", error_description=reason) if reason else self._challenge()
+        return Problem(401, "Unauthorized", message, headers={"www-authenticate": challenge})
+
+    def _challenge(self, error: str = "", **more: str) -> str:
+        """What a client is told of how to come back (RFC 6750, section 3)."""
+        parts = {"authorization_uri": self._accepted.authorization_uri} if self._accepted else {}
+        parts |= {"error": error, **more} if error else {}
+        return ", ".join(['Bearer realm="mlmgmt"', *(f'{name}="{value}"' for name, value in parts.items())])

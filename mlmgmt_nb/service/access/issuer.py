@@ -1,0 +1,185 @@
+"""Tokens that an identity provider has issued for this service: checked as a resource server should check them.
+
+The provider's keys are found by OpenID Connect discovery, kept, and read again when they are a day old or when a token
+names one that is not known (at most once a minute: whoever makes up key ids must not make us ask all the time).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import jwt
+import msgspec
+import requests
+
+from mlmgmt_nb.service.settings import AZURE_AUTHORITY, LOOPBACK, IssuerSettings
+
+__all__ = ["Issuer", "NoKeysError", "TokenError"]
+
+log = logging.getLogger(__name__)
+
+_ALGORITHMS = frozenset(
+    f"{kind}{bits}" for kind in ("RS", "PS", "ES") for bits in (256, 384, 512)
+)  # none of them has a secret that both sides know
+_SKEW_SECONDS = 60
+_KEYS_SECONDS = 24 * 3600.0
+_MOST_TOKEN_BYTES = 16 * 1024
+_MOST_ANSWER_BYTES = 2**20
+_TIMEOUT = (3.05, 10.0)
+
+
+class TokenError(Exception):
+    """A token is not accepted. Its text says why and repeats nothing of the token's."""
+
+
+class NoKeysError(Exception):
+    """The provider's keys cannot be had."""
+
+
+class _Known(msgspec.Struct, frozen=True):
+    """What the provider said when it was asked last."""
+
+    issuers: tuple[str, ...]
+    keys: Mapping[str | None, jwt.PyJWK]
+    read_at: float
+
+
+class Issuer:
+    """Checks the tokens of one provider. Thread-safe; `check` may block while the provider is asked for its keys.
+
+    Args:
+        settings: which tokens are accepted.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, settings: IssuerSettings, clock: Callable[[], float] = time.monotonic) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._reading = threading.Lock()
+        self._asked_at = float("-inf")
+        self._known: _Known | None = None
+
+    def check(self, token: str) -> dict[str, Any]:
+        """The claims of a token.
+
+        Raises:
+            TokenError: it is not accepted.
+            NoKeysError: there are no keys to check it with.
+        """
+        if len(token) > _MOST_TOKEN_BYTES:
+            raise TokenError("the token is too long")
+        try:
+            header = jwt.get_unverified_header(token)
+        except (jwt.PyJWTError, ValueError, TypeError):
+            raise TokenError("this is no signed token") from None
+        algorithm = header.get("alg")
+        if algorithm not in _ALGORITHMS:
+            raise TokenError("the token is not signed by an algorithm that is accepted")
+        key, known = self._key(header.get("kid"))
+        try:
+            claims: dict[str, Any] = jwt.decode(
+                token,
+                key.key,
+                algorithms=[algorithm],
+                audience=list(self._settings.audience),
+                issuer=list(known.issuers),
+                leeway=_SKEW_SECONDS,
+                options={"require": ["exp", "iss", "aud"]},
+            )
+        except jwt.PyJWTError as error:
+            raise TokenError(_REASONS.get(type(error), "the signature is wrong")) from None
+        except (ValueError, TypeError):
+            raise TokenError("the token is malformed") from None
+        if self._settings.issuer is None and claims.get("tid") != self._settings.tenant:
+            raise TokenError("the token is of another tenant")
+        return claims
+
+    def warm(self) -> None:
+        """Reads the keys now, so that the first request need not wait for them; a failure is only logged."""
+        try:
+            self._read(self._clock())
+        except NoKeysError as error:
+            log.warning("%s; they are read when the first token comes", error)
+
+    def _key(self, key_id: str | None) -> tuple[jwt.PyJWK, _Known]:
+        known, now = self._known, self._clock()
+        if known is None or now - known.read_at > _KEYS_SECONDS or _chosen(known, key_id) is None:
+            known = self._read(now)
+        key = _chosen(known, key_id)
+        if key is None:
+            raise TokenError("the token is signed by a key that its issuer does not have")
+        return key, known
+
+    def _read(self, now: float) -> _Known:
+        """The provider's keys: asked for now, unless that was done a moment ago."""
+        with self._reading:
+            if self._clock() - self._asked_at < self._settings.pause or (self._known and self._known.read_at > now):
+                if self._known is not None:
+                    return self._known
+                raise NoKeysError("the keys of the identity provider could not be read a moment ago")
+            self._asked_at = self._clock()
+            try:
+                self._known = self._fetched()
+            except (requests.RequestException, ValueError, KeyError, TypeError, jwt.PyJWTError) as error:
+                if self._known is None:
+                    raise NoKeysError(
+                        f"the keys of {self._settings.metadata_url} cannot be read ({type(error).__name__})"
+                    ) from error
+                log.warning("the keys of %s cannot be read again (%s)", self._settings.metadata_url, error)
+            return self._known
+
+    def _fetched(self) -> _Known:
+        metadata = _get(self._settings.metadata_url)
+        issuer = str(metadata["issuer"])
+        keys: dict[str | None, jwt.PyJWK] = {}
+        for document in _get(str(metadata["jwks_uri"]))["keys"]:
+            # Symmetric keys have no business in a public document, nor have those for encryption.
+            if document.get("kty") in {"RSA", "EC"} and document.get("use", "sig") == "sig":
+                try:
+                    keys[document.get("kid")] = jwt.PyJWK(document)
+                except jwt.PyJWTError:
+                    continue  # of a kind that is not accepted anyhow
+        if not keys:
+            raise ValueError("there are no keys for signatures")
+        return _Known((issuer, *self._older_issuer(issuer)), keys, self._clock())
+
+    def _older_issuer(self, issuer: str) -> tuple[str, ...]:
+        """Azure AD names another issuer in tokens of its version 1, which many applications still get."""
+        is_azure = self._settings.issuer is None and urlsplit(issuer).hostname == urlsplit(AZURE_AUTHORITY).hostname
+        return (f"https://sts.windows.net/{self._settings.tenant}/",) if is_azure else ()
+
+
+_REASONS: Mapping[type[Exception], str] = {
+    jwt.ExpiredSignatureError: "the token has expired",
+    jwt.ImmatureSignatureError: "the token is not valid yet",
+    jwt.InvalidAudienceError: "the token is for another audience",
+    jwt.InvalidIssuerError: "the token is of another issuer",
+    jwt.MissingRequiredClaimError: "the token lacks one of the claims exp, iss and aud",
+}
+
+
+def _chosen(known: _Known, key_id: str | None) -> jwt.PyJWK | None:
+    """The key that a token names; the only one, for a token that names none."""
+    if key_id is None and len(known.keys) == 1:
+        return next(iter(known.keys.values()))
+    return known.keys.get(key_id) if isinstance(key_id, str) else None
+
+
+def _get(url: str) -> dict[str, Any]:
+    parts = urlsplit(url)
+    if parts.scheme != "https" and parts.hostname not in LOOPBACK:
+        raise ValueError(f"{url} is not an https URL")
+    with requests.get(url, timeout=_TIMEOUT, allow_redirects=False, stream=True) as response:
+        response.raise_for_status()
+        if response.is_redirect:
+            raise ValueError(f"{url} redirects")
+        body = response.raw.read(_MOST_ANSWER_BYTES, decode_content=True)
+    answer = msgspec.json.decode(body)
+    if not isinstance(answer, dict):
+        raise TypeError(f"{url} gave no JSON object")
+    return answer

@@ -1,0 +1,109 @@
+"""Principals, roles and grants: who may do what in which account."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import IntEnum
+from typing import Any
+
+import msgspec
+
+__all__ = ["DEFAULT_GRANTS", "EVERY_ACCOUNT", "OWNER", "Grant", "Principal", "Role", "parse_grant", "principal_of"]
+
+EVERY_ACCOUNT = "*"
+
+
+class Role(IntEnum):
+    """What one may do: a reader may GET, a contributor everything."""
+
+    READER = 1
+    CONTRIBUTOR = 2
+
+    @classmethod
+    def needed(cls, method: str) -> Role:
+        """The role that a request needs."""
+        return cls.READER if method in {"GET", "HEAD"} else cls.CONTRIBUTOR
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """A role for whoever has `who` in the token.
+
+    Attributes:
+        role: the role.
+        who: an object id, the id of an application or a group, an app role, or a scope.
+        account: the account that it is for, as `NAME` or `SUBSCRIPTION/RESOURCEGROUP/NAME`; `*` for every one.
+    """
+
+    role: Role
+    who: str
+    account: str = EVERY_ACCOUNT
+
+    def covers(self, account: str) -> bool:
+        """Whether it is for an account, given as `SUBSCRIPTION/RESOURCEGROUP/NAME`."""
+        return self.account in {EVERY_ACCOUNT, account, account.rpartition("/")[2]}
+
+
+DEFAULT_GRANTS = (
+    Grant(Role.READER, "Reader"),
+    Grant(Role.CONTRIBUTOR, "Contributor"),
+    Grant(Role.READER, "ModelManagement.Read"),
+    Grant(Role.CONTRIBUTOR, "ModelManagement.ReadWrite"),
+)
+"""What counts while no grant is given: app roles with the names of Azure's roles, and scopes of the usual kind."""
+
+
+_NAMES = ("preferred_username", "upn", "name", "azp", "appid")
+"""Claims that name somebody for people to read, the best first."""
+
+
+class Principal(msgspec.Struct, frozen=True, kw_only=True):
+    """Who asks.
+
+    Attributes:
+        id: names it for good: `local`, or the object id of a user or application.
+        name: for people to read.
+        grants: what it has been granted.
+    """
+
+    id: str
+    name: str
+    grants: tuple[Grant, ...]
+
+    def role(self, account: str) -> Role | None:
+        """Its role in an account, or None."""
+        return max((grant.role for grant in self.grants if grant.covers(account)), default=None)
+
+
+OWNER = Principal(id="local", name="owner of the state folder", grants=(Grant(Role.CONTRIBUTOR, "local"),))
+"""Whoever can read the token in the state folder."""
+
+
+def parse_grant(text: str) -> Grant:
+    """A grant from `ROLE=WHO` or `ROLE=WHO@ACCOUNT`.
+
+    Raises:
+        ValueError: it has another form.
+    """
+    role, _, rest = text.partition("=")
+    who, _, account = rest.partition("@")
+    names = {known.name.lower(): known for known in Role}
+    if role.strip().lower() not in names or not who.strip():
+        raise ValueError(
+            f"{text!r} is no grant; give reader=WHO or contributor=WHO, with @ACCOUNT behind it for one account only, "
+            "where WHO is an object id, application id, group id, app role or scope"
+        )
+    return Grant(names[role.strip().lower()], who.strip(), account.strip() or EVERY_ACCOUNT)
+
+
+def principal_of(claims: Mapping[str, Any], grants: Iterable[Grant]) -> Principal:
+    """The principal that a token's claims describe, with those of the grants that are for it.
+
+    Names that can be given away again, such as mail addresses, are shown but grant nothing.
+    """
+    has = {str(claims[name]) for name in ("oid", "sub", "appid", "azp") if claims.get(name)}
+    for name in ("roles", "groups"):
+        has.update(str(item) for item in claims.get(name) or () if isinstance(claims.get(name), list))
+    has.update(str(claims.get("scp") or claims.get("scope") or "").split())
+    shown = next((str(claims[name]) for name in _NAMES if claims.get(name)), "")
+    identity = str(claims.get("oid") or claims.get("sub") or "")
+    return Principal(id=identity, name=shown or identity, grants=tuple(grant for grant in grants if grant.who in has))

@@ -1,0 +1,368 @@
+"""Tokens of an identity provider, roles, TLS and the audit log, at a real service."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+import requests
+
+from mlmgmt_nb import local
+from mlmgmt_nb.service.access.issuer import Issuer, TokenError
+from mlmgmt_nb.service.settings import IssuerSettings
+from tests.conftest import API_VERSION, ServiceProcess, eventually
+from tests.oidc import AUDIENCE, TENANT, IdentityProvider, Key, running
+
+TEAM = "/api/subscriptions/s/resourceGroups/g/accounts/team"
+OTHER = "/api/subscriptions/s/resourceGroups/g/accounts/other"
+MODEL = {"name": "iris", "url": "file:///nowhere/model.pkl", "mimeType": "application/json"}
+
+
+@pytest.fixture(scope="module")
+def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IdentityProvider]:
+    with running(tmp_path_factory.mktemp("provider")) as provider:
+        yield provider
+
+
+def arguments(provider: IdentityProvider, *more: str) -> list[str]:
+    return ["--auth", "aad", "--tenant", TENANT, "--authority", provider.url, "--audience", AUDIENCE, *more]
+
+
+@pytest.fixture(scope="module")
+def service(provider: IdentityProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
+    service = ServiceProcess(
+        tmp_path_factory.mktemp("access") / "home",
+        *arguments(provider),
+        "--grant",
+        "reader=Reader",
+        "--grant",
+        "contributor=Contributor",
+        "--grant",
+        "contributor=team-group@team",
+        environment={"REQUESTS_CA_BUNDLE": str(provider.ca_file)},
+    )
+    yield service
+    service.stop()
+
+
+def ask(
+    service: ServiceProcess, token: str | None, method: str = "GET", path: str = f"{TEAM}/models", **more: Any
+) -> Any:
+    origin = service.base_url.partition("/api/")[0]
+    headers = {} if token is None else {"authorization": f"Bearer {token}"}
+    with requests.Session() as session:
+        session.trust_env = False
+        return session.request(method, origin + path, headers=headers, params=API_VERSION, timeout=30, **more)
+
+
+class TestTokens:
+    def test_a_good_one(self, service: ServiceProcess, provider: IdentityProvider) -> None:
+        for key in provider.keys:
+            assert ask(service, provider.token(key)).status_code == 200
+        who = ask(service, provider.token(), path=f"{TEAM}/whoami").json()
+        assert (who["name"], who["role"]) == ("ada@example.org", "Contributor")
+
+    def test_none_at_all(self, service: ServiceProcess, provider: IdentityProvider) -> None:
+        answer = ask(service, None)
+        assert answer.status_code == 401
+        challenge = answer.headers["www-authenticate"]
+        assert challenge == f'Bearer realm="mlmgmt", authorization_uri="{provider.url}/{TENANT}"'
+        assert answer.json()["code"] == "Unauthorized"
+
+    @pytest.mark.parametrize(
+        ("changes", "reason"),
+        [
+            ({"exp": 1}, "the token has expired"),
+            ({"exp": None}, "the token lacks one of the claims exp, iss and aud"),
+            ({"nbf": 2**33}, "the token is not valid yet"),
+            ({"aud": "api://else"}, "the token is for another audience"),
+            ({"aud": None}, "the token lacks one of the claims exp, iss and aud"),
+            ({"iss": "https://evil.example/v2.0"}, "the token is of another issuer"),
+            ({"iss": None}, "the token lacks one of the claims exp, iss and aud"),
+            ({"tid": "99999999-2222-3333-4444-555555555555"}, "the token is of another tenant"),
+            ({"tid": None}, "the token is of another tenant"),
+        ],
+    )
+    def test_of_others_or_of_another_time(
+        self, service: ServiceProcess, provider: IdentityProvider, changes: dict[str, Any], reason: str
+    ) -> None:
+        answer = ask(service, provider.token(**changes))
+        assert answer.status_code == 401
+        assert f'error="invalid_token", error_description="{reason}"' in answer.headers["www-authenticate"]
+        assert reason in answer.json()["message"]
+
+    def test_within_the_skew(self, service: ServiceProcess, provider: IdentityProvider) -> None:
+        now = provider.claims()["iat"]
+        assert ask(service, provider.token(exp=now - 20)).status_code == 200
+        assert ask(service, provider.token(exp=now - 120)).status_code == 401
+
+    def test_tampered(self, service: ServiceProcess, provider: IdentityProvider) -> None:
+        head, body, signature = provider.token(roles=["Reader"]).split(".")
+        claims = json.loads(base64.urlsafe_b64decode(body + "=="))
+        claims["roles"] = ["Contributor"]
+        forged = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
+        assert ask(service, f"{head}.{forged}.{signature}").status_code == 401
+        assert ask(service, f"{head}.{body}.{signature[:-6]}AAAAAA").status_code == 401
+        assert ask(service, f"{head}.{body}.").status_code == 401
+
+    def test_unsigned_and_of_the_wrong_algorithm(self, service: ServiceProcess, provider: IdentityProvider) -> None:
+        key, claims = provider.keys[0], provider.claims()
+        tokens = [jwt.encode(claims, "", algorithm="none", headers={"kid": key.id})]
+        # The public key is no secret: it must not do as the secret of an HMAC.
+        hashing = jwt.algorithms.HMACAlgorithm(jwt.algorithms.HMACAlgorithm.SHA256)
+        head = {"alg": "HS256", "typ": "JWT", "kid": key.id}
+        parts = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in (head, claims)]
+        signed = b".".join(parts)
+        signature = base64.urlsafe_b64encode(hashing.sign(signed, key.public_pem())).rstrip(b"=")
+        tokens.append(b".".join([signed, signature]).decode())
+        # A key of the attacker's own, that only the token itself knows.
+        own = Key()
+        tokens.append(provider.token(own, headers={"jwk": own.public()}))
+        tokens.append(provider.token(own, headers={"kid": key.id}))
+        tokens.append(provider.token(own, headers={"kid": key.id, "jku": "https://evil.example/keys"}))
+        # An elliptic curve's signature under the id of the RSA key.
+        tokens.append(provider.token(provider.keys[1], headers={"kid": key.id}))
+        assert [ask(service, token).status_code for token in tokens] == [401] * len(tokens)
+
+    def test_random_ones(
+        self, service: ServiceProcess, provider: IdentityProvider, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(provider.ca_file))
+        settings = IssuerSettings(audience=(AUDIENCE,), tenant=TENANT, authority=provider.url)
+        issuer = Issuer(settings)
+        assert issuer.check(provider.token())["roles"] == ["Contributor"]
+        asked = 0
+        for number, token in enumerate(_random_tokens(provider.token(), 10_000)):
+            with pytest.raises(TokenError):
+                issuer.check(token)
+            if number % 40 == 0:
+                assert ask(service, token).status_code in {400, 401}, token
+                asked += 1
+        assert asked >= 200
+
+    def test_a_token_of_the_state_folder_still_does(self, service: ServiceProcess) -> None:
+        assert ask(service, service.token, "POST", json=MODEL).status_code == 200
+
+
+def _random_tokens(good: str, count: int) -> Iterator[str]:
+    """Texts of any kind, and a good token with a letter changed; the same ones each time."""
+    chance = random.Random(7)
+    letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.=+/ ~"
+    made = 0
+    while made < count:
+        if made % 2:
+            token = "x" + "".join(chance.choices(letters, k=chance.randrange(200)))
+        else:
+            place = chance.randrange(len(good))
+            token = good[:place] + chance.choice(letters[:64]) + good[place + 1 :]
+            if _same_token(token, good):
+                continue
+        made += 1
+        yield token.strip()
+
+
+def _same_token(one: str, other: str) -> bool:
+    """Whether two texts are the same token: the last letter of a part may have bits that mean nothing."""
+    try:
+        return [base64.urlsafe_b64decode(part + "==") for part in one.split(".")] == [
+            base64.urlsafe_b64decode(part + "==") for part in other.split(".")
+        ]
+    except ValueError:
+        return False
+
+
+class TestRoles:
+    def test_a_reader_reads(self, service: ServiceProcess, provider: IdentityProvider) -> None:
+        token = provider.token(roles=["Reader"])
+        assert ask(service, token).status_code == 200
+        answer = ask(service, token, "POST", json=MODEL)
+        assert answer.status_code == 403
+        assert 'error="insufficient_scope", scope="Contributor"' in answer.headers["www-authenticate"]
+        assert "has the role Reader" in answer.json()["message"]
+        assert ask(service, token, "GET", "/metrics").status_code == 200
+
+    def test_nobody_without_a_role(self, service: ServiceProcess, provider: IdentityProvider) -> None:
+        changes: list[dict[str, Any]] = [
+            {"roles": []},
+            {"roles": None},
+            {"roles": "Contributor"},
+            {"roles": ["contributor "]},
+        ]
+        for claims in changes:
+            answer = ask(service, provider.token(**claims))
+            assert answer.status_code == 403
+            assert "no role for the account 'team'" in answer.json()["message"]
+
+    def test_a_role_for_one_account(self, service: ServiceProcess, provider: IdentityProvider) -> None:
+        token = provider.token(roles=None, groups=["team-group"])
+        assert ask(service, token, "POST", json=MODEL).status_code == 200
+        assert ask(service, token, "GET", f"{OTHER}/models").status_code == 403
+        assert ask(service, token, "GET", "/metrics").status_code == 403
+
+
+def test_keys_rotate(provider: IdentityProvider, start_service: Callable[..., ServiceProcess]) -> None:
+    service = start_service(
+        *arguments(provider, "--keys-pause", "0"), environment={"REQUESTS_CA_BUNDLE": str(provider.ca_file)}
+    )
+    before = provider.token()
+    assert ask(service, before).status_code == 200
+    kept = provider.keys
+    try:
+        provider.rotate()
+        assert ask(service, provider.token()).status_code == 200
+        assert ask(service, before).status_code == 401  # its key is withdrawn
+        # While the provider cannot be asked, what is known goes on counting.
+        provider.is_down = True
+        assert ask(service, provider.token()).status_code == 200
+    finally:
+        provider.is_down, provider.keys = False, kept
+
+
+def test_made_up_key_ids_do_not_have_the_provider_asked(service: ServiceProcess, provider: IdentityProvider) -> None:
+    before = len(provider.requests)
+    for number in range(20):
+        assert ask(service, provider.token(headers={"kid": f"made-up-{number}"})).status_code == 401
+    assert len(provider.requests) - before <= 2
+
+
+def test_without_the_provider_nobody_gets_in(
+    provider: IdentityProvider, start_service: Callable[..., ServiceProcess]
+) -> None:
+    provider.is_down = True
+    try:
+        service = start_service(
+            *arguments(provider, "--keys-pause", "0"), environment={"REQUESTS_CA_BUNDLE": str(provider.ca_file)}
+        )
+        answer = ask(service, provider.token())
+        assert (answer.status_code, answer.json()["code"]) == (503, "IdentityProviderUnreachable")
+        assert answer.headers["retry-after"]
+    finally:
+        provider.is_down = False
+    assert ask(service, provider.token()).status_code == 200
+
+
+def test_another_provider(provider: IdentityProvider, start_service: Callable[..., ServiceProcess]) -> None:
+    service = start_service(
+        *("--auth", "oidc", "--issuer", provider.issuer, "--audience", "x", "--audience", AUDIENCE),
+        environment={"REQUESTS_CA_BUNDLE": str(provider.ca_file)},
+    )
+    assert ask(service, provider.token(tid=None, scp="ModelManagement.Read", roles=None)).status_code == 200
+    assert ask(service, provider.token(aud="y")).status_code == 401
+
+
+class TestTheNetwork:
+    @pytest.mark.parametrize(
+        ("arguments", "field"),
+        [
+            (["--host", "0.0.0.0"], "--allow-shared-token"),
+            (["--host", "0.0.0.0", "--allow-shared-token"], "--allow-plain-http"),
+            (["--host", "0.0.0.0", "--auth", "aad", "--tenant", "t", "--audience", "a"], "--allow-plain-http"),
+            (["--auth", "aad", "--tenant", "t"], "--audience"),
+            (["--auth", "oidc", "--audience", "t"], "--issuer"),
+            (["--tenant", "t"], "--auth"),
+            (["--tls-cert", "x"], "--tls-key"),
+            (["--grant", "owner=me"], "--grant"),
+            (["--auth", "aad", "--tenant", "t", "--audience", "a", "--grant", "owner=me"], "contributor=WHO"),
+            (["--tls-cert", "/nowhere/c.pem", "--tls-key", "/nowhere/k.pem"], "The certificate cannot be used"),
+        ],
+    )
+    def test_what_is_refused(self, arguments: list[str], field: str, tmp_path: Path) -> None:
+        done = subprocess.run(
+            [sys.executable, "-m", "mlmgmt_nb.cli", "serve", "--home", str(tmp_path / "home"), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 1
+        assert field in done.stderr
+        assert "Traceback" not in done.stderr
+
+    def test_tls(
+        self,
+        provider: IdentityProvider,
+        start_service: Callable[..., ServiceProcess],
+        write_driver: Callable[..., Path],
+        tmp_path: Path,
+    ) -> None:
+        certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+        certificate.write_bytes(b"".join(blob.bytes() for blob in provider.certificate.cert_chain_pems))
+        key.write_bytes(provider.certificate.private_key_pem.bytes())
+        service = start_service("--tls-cert", str(certificate), "--tls-key", str(key))
+        assert service.base_url.startswith("https://127.0.0.1:")
+        service.trust(provider.ca_file)
+        image = service.image(write_driver("import json\ndef run(body):\n    return json.loads(body)\n"))
+        served = service.service(image["id"])
+        # Its own port is for loopback; others come by the port that has the certificate.
+        assert served["scoringUri"] == f"{service.base_url.partition('/api/')[0]}/api/v1/service/iris/score"
+        answer = service.score(served, "[1]", verify=str(provider.ca_file))
+        assert (answer.status_code, answer.json()) == (200, [1])
+        # Programs of this machine find it, whatever name the certificate is for.
+        found = local.find(service.home)
+        assert found is not None
+        assert found.base_url == service.base_url
+
+
+class TestAudit:
+    def test_who_did_what(self, service: ServiceProcess, provider: IdentityProvider) -> None:
+        token = provider.token(oid="0a0a0a0a-0000-0000-0000-00000000000b", preferred_username="grace@example.org")
+        model = ask(service, token, "POST", json=MODEL).json()
+        ask(service, provider.token(roles=["Reader"]), "POST", json=MODEL)
+        ask(service, token, "POST", json={})
+        entries = ask(service, token, path=f"{TEAM}/audit").json()["value"]
+        wrong, refused, made = entries[:3]
+        assert made["principalName"] == "grace@example.org"
+        assert made["principalId"] == "0a0a0a0a-0000-0000-0000-00000000000b"
+        assert (made["action"], made["resourceId"], made["statusCode"]) == ("models_register", model["id"], 200)
+        assert made["address"] == "127.0.0.1"
+        assert (refused["statusCode"], refused["code"]) == (403, "Forbidden")
+        assert (wrong["statusCode"], wrong["code"]) == (400, "BadRequest")
+        assert ask(service, token, path=f"{OTHER}/audit").json()["value"] == []
+
+    def test_pages_and_filters(self, service: ServiceProcess, provider: IdentityProvider) -> None:
+        token = provider.token()
+        made = [ask(service, token, "POST", json=MODEL).json()["id"] for _ in range(5)]
+        origin = service.base_url.partition("/api/")[0]
+        seen: list[str] = []
+        path: str | None = f"{TEAM}/audit?count=2&action=models_register"
+        while path is not None:
+            page = ask(service, token, path=path).json()
+            assert len(page["value"]) <= 2
+            seen += [entry.get("resourceId", "") for entry in page["value"]]
+            path = page["nextLink"].removeprefix(origin) if "nextLink" in page else None
+        assert seen[:5] == made[::-1]
+        found = ask(service, token, path=f"{TEAM}/audit?resourceId={made[2]}").json()["value"]
+        assert [entry["resourceId"] for entry in found] == [made[2]]
+        assert ask(service, token, path=f"{TEAM}/audit?$skipToken=zzz").status_code == 400
+
+    def test_refusals_do_not_fill_the_disk(self, service: ServiceProcess, provider: IdentityProvider) -> None:
+        log = service.home / "logs" / "audit"
+        for _ in range(300):
+            ask(service, "wrong")
+        lines = b"".join(path.read_bytes() for path in log.iterdir()).splitlines()
+        refused = [line for line in lines if json.loads(line)["statusCode"] == 401]
+        assert len(refused) <= 3 * 100
+        assert all(os.stat(path).st_mode & 0o077 == 0 for path in log.iterdir())
+
+    def test_no_token_is_in_any_file(self, service: ServiceProcess, provider: IdentityProvider) -> None:
+        canary = provider.token(roles=["Reader"], canary="canary")
+        for method in ("GET", "POST", "PUT", "DELETE"):
+            ask(service, canary, method, json=MODEL)
+        ask(service, canary[:-4] + "AAAA")
+        output = service.home.with_name(service.home.name + ".output")
+        parts = canary.split(".")
+
+        def files() -> bytes:
+            found = [path for path in service.home.rglob("*") if path.is_file()]
+            return b"".join(path.read_bytes() for path in [*found, output])
+
+        assert eventually(lambda: b"models_register" in files())
+        assert not [part for part in parts[1:] if part.encode() in files()]
