@@ -6,11 +6,12 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from mlmgmt_nb.client.application import Application, Source
 from mlmgmt_nb.client.bodies import ServiceSettings, is_uuid
 from mlmgmt_nb.client.files import check_readable, is_url
+from mlmgmt_nb.client.polling import Poller
 from mlmgmt_nb.contract import Model, ServiceResponse
 from mlmgmt_nb.errors import ConflictError, NotFoundError, UsageError
 
@@ -32,6 +33,7 @@ class Deploy:
         workspace: the account.
         name: of the service, its image and manifest.
         on_step: called with each step's name and seconds when it is done.
+        on_operation: called with the poller of the image's build, and with that of the service's start.
         timeout: most seconds for all of it, or None.
     """
 
@@ -42,12 +44,14 @@ class Deploy:
         *,
         compute_resource_id: str,
         on_step: Callable[[str, float], None] | None,
+        on_operation: Callable[[Poller[Any]], None] | None,
         timeout: float | None,
     ) -> None:
         self._workspace = workspace
         self._name = name
         self._compute_resource_id = compute_resource_id
         self._on_step = on_step
+        self._on_operation = on_operation
         self._deadline = None if timeout is None else time.monotonic() + timeout
 
     def run(
@@ -84,14 +88,14 @@ class Deploy:
         )
         compute = self._compute_resource_id
         building = workspace.images.create(name, manifest, compute_resource_id=compute, description=description)
-        image = self._step("image", lambda: building.result(self._left()))
+        image = self._step("image", lambda: self._result(building))
 
         def served() -> ServiceResponse:
             if existing is None:
                 starting = workspace.services.create(name, image, compute_resource_id=compute, **settings)
             else:
                 starting = workspace.services.update(existing, image=image, **settings)
-            return starting.result(self._left())
+            return self._result(starting)
 
         return self._step("service", served)
 
@@ -128,6 +132,11 @@ class Deploy:
                 fix="Give another name, or `if_exists='update'`.",
             )
         return existing
+
+    def _result(self, poller: Poller[T]) -> T:
+        if self._on_operation:
+            self._on_operation(poller)
+        return poller.result(self._left())
 
     def _step(self, name: str, call: Callable[[], T]) -> T:
         started = time.perf_counter()

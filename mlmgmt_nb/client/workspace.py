@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Literal, Self, Unpack
+from typing import Any, Literal, Self, Unpack
 
 from requests.adapters import BaseAdapter
 
@@ -21,6 +21,7 @@ from mlmgmt_nb.client.images import Images
 from mlmgmt_nb.client.manifests import Manifests
 from mlmgmt_nb.client.models import Models
 from mlmgmt_nb.client.operations import Operations
+from mlmgmt_nb.client.polling import Poller
 from mlmgmt_nb.client.services import Services
 from mlmgmt_nb.client.transport import Location, Timeout, Transport, origin
 from mlmgmt_nb.client.uploads import Uploader
@@ -70,9 +71,10 @@ def connect(
             )
         locate = partial(_embedded, local.state_folder(home))
         transport = Transport(locate(), timeout=timeout, relocate=locate, adapter=adapter)
-        return Workspace(transport, interpreter=sys.executable)
+        given = {} if home is None else {"home": str(home)}
+        return Workspace(transport, interpreter=sys.executable, arguments=given)
     location = Location(_account_url(base_url), _credential(token, credential))
-    return Workspace(Transport(location, timeout=timeout, adapter=adapter))
+    return Workspace(Transport(location, timeout=timeout, adapter=adapter), arguments={"base_url": base_url})
 
 
 class Workspace:
@@ -81,10 +83,14 @@ class Workspace:
     Args:
         transport: sends the requests.
         interpreter: Python that runs drivers which ask for no packages, when the service is on this machine.
+        arguments: those of `connect` that lead to this account, without any secret.
     """
 
-    def __init__(self, transport: Transport, *, interpreter: str | None = None) -> None:
+    def __init__(
+        self, transport: Transport, *, interpreter: str | None = None, arguments: Mapping[str, str] | None = None
+    ) -> None:
         self._transport = transport
+        self._arguments = dict(arguments or {})
         uploader = Uploader(transport)
         self.models = Models(transport, uploader)
         self.manifests = Manifests(transport, uploader, interpreter)
@@ -97,6 +103,11 @@ class Workspace:
     def base_url(self) -> str:
         """The account's URL, which ends in `/accounts/NAME`."""
         return self._transport.base_url
+
+    @property
+    def connect_arguments(self) -> Mapping[str, str]:
+        """The arguments of `connect` that lead to this account, for code that does; secrets are not among them."""
+        return self._arguments
 
     def deploy(
         self,
@@ -116,6 +127,7 @@ class Workspace:
         if_exists: Literal["update", "fail"] = "update",
         timeout: float | None = None,
         on_step: Callable[[str, float], None] | None = None,
+        on_operation: Callable[[Poller[Any]], None] | None = None,
         **settings: Unpack[ServiceSettings],
     ) -> ServiceResponse:
         """Registers models and a manifest, builds the image and runs it as a service; returns when the service runs.
@@ -139,6 +151,8 @@ class Workspace:
             if_exists: `update` an existing service of this name, or `fail`.
             timeout: most seconds to wait, or None.
             on_step: called with `model`, `manifest`, `image`, `service` and its seconds when each is done.
+            on_operation: called with the poller of the image's build, and with that of the service's start, which can
+                be watched and cancelled.
             **settings: see `ServiceSettings`.
 
         Raises:
@@ -160,7 +174,14 @@ class Workspace:
             dependencies=dependencies,
             runtime=runtime,
         )
-        deploy = Deploy(self, name, compute_resource_id=compute_resource_id, on_step=on_step, timeout=timeout)
+        deploy = Deploy(
+            self,
+            name,
+            compute_resource_id=compute_resource_id,
+            on_step=on_step,
+            on_operation=on_operation,
+            timeout=timeout,
+        )
         return deploy.run(
             models,
             application,

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,9 +21,9 @@ from mlmgmt_nb.commands.grammar import Command, Flag
 from mlmgmt_nb.commands.session import Session
 from mlmgmt_nb.errors import UsageError
 
-__all__ = ["COMMANDS", "Checked"]
+__all__ = ["COMMANDS", "Checked", "check_driver"]
 
-_LOAD_SECONDS = 60.0
+_LOAD_SECONDS, _SAMPLE_SECONDS = 60.0, 60.0
 _URL = re.compile(r"http://\S+/score\s*$", re.MULTILINE)
 
 
@@ -35,7 +36,7 @@ class Checked(msgspec.Struct, frozen=True, rename="camel"):
         has_init: whether it has `init`.
         sample: the sample that it ran on, as JSON, or None.
         result: what `run` gave for it.
-        seconds: how long loading it and the run took.
+        seconds: how long loading it and the run took; 0 when it was not loaded.
     """
 
     driver: str
@@ -47,7 +48,7 @@ class Checked(msgspec.Struct, frozen=True, rename="camel"):
 
     def __str__(self) -> str:
         lines = [f"{self.driver}: run({', '.join(self.arguments)}), {'' if self.has_init else 'no '}init"]
-        lines.append(f"loaded and checked in {self.seconds:.2f} s")
+        lines.append(f"loaded and checked in {self.seconds:.2f} s" if self.seconds else "compiled, not loaded")
         if self.sample is not None:
             lines.append(f"run on {json.dumps(self.sample)[:200]}")
             lines.append(f"gave   {json.dumps(self.result)[:200]}")
@@ -58,15 +59,49 @@ def _driver(session: Session, arguments: Any) -> Checked:
     path = Path(arguments.file).expanduser()
     written = session.body is not None
     source = session.body if session.body is not None else _read(path, "file")
-    functions = _functions(source, path, written=written)
+    compiled = _compiled(source, path, written=written)
     if written:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(source, encoding="utf-8")
     sample = None if arguments.check is None else _sample(arguments.check)
+    return _tried(compiled, path, arguments.schema, sample, float(arguments.timeout), written=written)
+
+
+def check_driver(driver: Path, beside: Sequence[Path] | None, schema: Path | None = None) -> Checked:
+    """Checks a driver before it is deployed: that it compiles and has `run`, that it loads, and that it answers for the
+    sample of its schema.
+
+    Args:
+        driver: the driver.
+        beside: files and folders that lie beside it when it runs; None when they cannot be had here, in which case it
+            is not loaded.
+        schema: its schema file.
+
+    Raises:
+        UsageError: what is wrong, with the line of the driver.
+    """
+    compiled = _compiled(_read(driver, "driver"), driver, written=False)
+    if beside is None:
+        return compiled
+    with tempfile.TemporaryDirectory(prefix="mlmgmt-check-") as folder:
+        for path in (driver, *beside):
+            (Path(folder) / path.name).symlink_to(path.absolute())
+        tried = _tried(compiled, Path(folder) / driver.name, schema, None, _SAMPLE_SECONDS, written=False)
+    return msgspec.structs.replace(tried, driver=str(driver))
+
+
+def _compiled(source: str, path: Path, *, written: bool) -> Checked:
+    functions = _functions(source, path, written=written)
+    return Checked(str(path), functions["run"], "init" in functions)
+
+
+def _tried(
+    compiled: Checked, path: Path, schema: Path | str | None, sample: Any, timeout: float, *, written: bool
+) -> Checked:
     started = time.perf_counter()
-    sample, result = _try(path, arguments.schema, sample, float(arguments.timeout), written=written)
+    sample, result = _try(path, schema, sample, timeout, written=written)
     seconds = time.perf_counter() - started
-    return Checked(str(path), functions["run"], "init" in functions, sample, result, seconds)
+    return msgspec.structs.replace(compiled, sample=sample, result=result, seconds=seconds)
 
 
 def _read(path: Path, field: str) -> str:
@@ -120,7 +155,7 @@ def _line(source: str, number: int, path: Path, *, written: bool) -> str:
     return f"{path.name}, line {number}{cell}: `{text}`"
 
 
-def _try(path: Path, schema: str | None, sample: Any, timeout: float, *, written: bool) -> tuple[Any, Any]:
+def _try(path: Path, schema: Path | str | None, sample: Any, timeout: float, *, written: bool) -> tuple[Any, Any]:
     """Loads the driver in a process of its own, as a service would, and scores the sample, or its schema's own."""
     command = [sys.executable, "-m", "mlmgmt_nb.scoring", "--app", str(path.parent.absolute()), "--driver", path.name]
     command += ["--schema", str(Path(schema).absolute())] if schema else []
@@ -221,7 +256,9 @@ COMMANDS = (
             Flag(
                 "-s --schema", "schema file (default: service_schema.json beside it)", completes="path", metavar="FILE"
             ),
-            Flag("--timeout", "most seconds for the sample", "integer", default=60, metavar="SECONDS"),
+            Flag(
+                "--timeout", "most seconds for the sample", "integer", default=int(_SAMPLE_SECONDS), metavar="SECONDS"
+            ),
         ),
     ),
 )

@@ -10,7 +10,7 @@ from mlmgmt_nb.commands.grammar import Command, Flag
 from mlmgmt_nb.commands.images import build
 from mlmgmt_nb.commands.manifests import APPLICATION, step
 from mlmgmt_nb.commands.session import Session
-from mlmgmt_nb.commands.values import Keys, LinesAbout, LogStream, ServiceConsole, Text, Usage, chosen_lines
+from mlmgmt_nb.commands.values import DeployForm, Keys, LinesAbout, LogStream, ServiceConsole, Text, Usage, chosen_lines
 from mlmgmt_nb.contract import Image, ServiceResponse
 from mlmgmt_nb.errors import ConflictError, UsageError
 
@@ -99,11 +99,29 @@ def _show(session: Session, arguments: Any) -> Any:
     return session.workspace.services.get(arguments.service)
 
 
-def _panel(session: Session, arguments: Any) -> ServiceConsole:
+def _in_notebook(session: Session, instead: str) -> None:
     if not session.prog.startswith("%"):
-        raise UsageError(
-            "panels are for notebooks", field="panel", fix=f"`{session.prog} service show -n {arguments.service}`"
-        )
+        raise UsageError("panels are for notebooks", field="panel", fix=f"`{session.prog} {instead}` is for the shell.")
+
+
+def _form(session: Session, arguments: Any) -> DeployForm:
+    _in_notebook(session, "service create -h")
+    fields = {
+        "name": arguments.service_name,
+        "driver": arguments.driver,
+        "schema": arguments.schema_file,
+        "requirements": arguments.requirements,
+        "conda": arguments.conda_file,
+        "dependencies": arguments.dependency,
+        "runtime": arguments.runtime,
+        "compute_resource_id": session.setting("compute"),
+    }
+    models = [*(arguments.model_file or ()), *(arguments.model_id or ())]
+    return DeployForm(session.workspace, models, {name: value for name, value in fields.items() if value is not None})
+
+
+def _panel(session: Session, arguments: Any) -> ServiceConsole:
+    _in_notebook(session, f"service show -n {arguments.service}")
     return ServiceConsole(session.workspace, session.workspace.services.get(arguments.service))
 
 
@@ -241,6 +259,13 @@ COMMANDS = (
         "%mlmgmt service panel -n iris",
         _panel,
         (_SERVICE,),
+    ),
+    Command(
+        ("service", "form"),
+        "Open a form that leads from models to a running service, and writes the code that does the same",
+        "%mlmgmt service form -n iris -m model.pkl -f score.py",
+        _form,
+        (Flag("-n --name --service-name", "name of the service"), *APPLICATION),
     ),
     Command(
         ("service", "delete"),

@@ -13,7 +13,7 @@ import msgspec
 from mlmgmt_nb.client import LogPart, Workspace
 from mlmgmt_nb.contract import ServiceResponse
 
-__all__ = ["Keys", "LinesAbout", "LogStream", "ServiceConsole", "Settings", "Text", "Usage"]
+__all__ = ["DeployForm", "Keys", "LinesAbout", "LogStream", "ServiceConsole", "Settings", "Text", "Usage"]
 
 _FOLLOW_SECONDS = 0.5
 _STARTS = ("request ", "{", "[")  # of an entry of a service's log; the lines of a traceback start otherwise
@@ -118,6 +118,15 @@ class ServiceConsole:
 
     workspace: Workspace
     service: ServiceResponse
+
+
+@dataclass(frozen=True)
+class DeployForm:
+    """A form for a deployment that is asked for; the notebook makes the panel. `fields` is what it begins with."""
+
+    workspace: Workspace
+    models: list[str]
+    fields: Mapping[str, Any]
 
 
 @dataclass(frozen=True)

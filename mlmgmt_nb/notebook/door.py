@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import itertools
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -15,9 +15,9 @@ from mlmgmt_nb.commands import COMMANDS, Command, Help, Outcome, Session
 from mlmgmt_nb.commands.advice import advice
 from mlmgmt_nb.commands.completion import Completer
 from mlmgmt_nb.commands.output import formatted, queried
-from mlmgmt_nb.commands.values import Keys, LogStream, ServiceConsole, Text
+from mlmgmt_nb.commands.values import DeployForm, Keys, LogStream, ServiceConsole, Text
 from mlmgmt_nb.errors import MlmgmtError, UsageError
-from mlmgmt_nb.notebook.panels import OperationPanel, ScoringTestPanel, ServicePanel, WorkspacePanel
+from mlmgmt_nb.notebook.panels import DeployPanel, OperationPanel, ScoringTestPanel, ServicePanel, WorkspacePanel
 from mlmgmt_nb.notebook.progress import run_in_terminal, upload_meter, wait_in_terminal
 from mlmgmt_nb.notebook.tokens import read_line
 
@@ -33,6 +33,11 @@ _TAKE_VARIABLES: dict[tuple[str, ...], tuple[str, ...]] = {
 }
 _TAKE_FUNCTIONS: dict[tuple[str, ...], tuple[str, ...]] = {("service", "test"): ("--expect",)}
 _WARNING = "These keys open the service, and they are saved with this notebook's output: clear it before you share it."
+_PANELS: dict[type, Callable[[Any], Any]] = {
+    ServiceConsole: lambda asked: ServicePanel(asked.workspace, asked.service),
+    DeployForm: lambda asked: DeployPanel(asked.workspace, asked.models, **asked.fields),
+}
+"""The panels that commands ask for."""
 
 
 class Door:
@@ -144,8 +149,8 @@ class Door:
             if self._is_notebook:
                 ScoringTestPanel(value).show()
             return value
-        if isinstance(value, ServiceConsole):
-            return ServicePanel(value.workspace, value.service)
+        if type(value) in _PANELS:
+            return _PANELS[type(value)](value)
         if isinstance(value, Poller):
             self._completer.remember(value.operation_id)
             self._show_operation(value, arguments)

@@ -10,7 +10,7 @@ from msgspec import inspect
 
 from mlmgmt_nb.contract import limits
 
-__all__ = ["attributes", "check", "words"]
+__all__ = ["attributes", "check", "pattern", "words"]
 
 
 def check(type_: type[msgspec.Struct], path: str, value: Any) -> str | None:
@@ -51,6 +51,14 @@ def attributes(type_: type[msgspec.Struct], path: str) -> dict[str, Any]:
     elif isinstance(found, inspect.StrType):
         about |= {"type": "text", "maxLength": found.max_length}
     return {name: value for name, value in about.items() if value is not None}
+
+
+def pattern(type_: type[msgspec.Struct], path: str) -> str | None:
+    """The pattern of a property that is text, as regular expressions of JavaScript have it, without its anchors."""
+    found = _found(type_, path)
+    if not isinstance(found, inspect.StrType) or found.pattern is None:
+        return None
+    return found.pattern.removeprefix("^").removesuffix(r"\Z")
 
 
 @cache

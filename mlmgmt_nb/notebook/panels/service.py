@@ -69,6 +69,9 @@ class ServicePanel(Panel):
         rows = [("ready", state.replicas()), *state.traffic.rows()]
         return card._replace(rows=card.rows + [row for row in rows if row[1]])
 
+    def prepare(self, *, is_live: bool) -> None:  # noqa: ARG002 - a terminal needs it, and the first picture too
+        self.state.look()
+
     def build(self) -> Any:
         self._front = front("service", self.shown(), self._heard)
         return self._front

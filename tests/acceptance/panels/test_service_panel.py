@@ -201,7 +201,7 @@ def test_keys_are_shown_and_never_saved(
 def test_a_service_under_voila(lab: Lab, voila: Voila, browser: Browser, deploy: Callable[[str], str]) -> None:
     name = deploy("panel-voila")
     page = voila.open(browser, lab.write("service-in-voila", [OPEN.format(name=name)]))
-    page.get_by_text("1 of 1 ready").wait_for()
+    page.locator(".mlmgmt-service").get_by_text("1 of 1 ready").wait_for()
     page.get_by_role("tab", name="Deployments").click()
     page.get_by_role("button", name=f"Roll back to {name} version 1").wait_for()
     page.context.close()

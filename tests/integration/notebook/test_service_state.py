@@ -172,6 +172,8 @@ def test_the_words_in_ipython(ws: Workspace, notebook: Notebook) -> None:
     assert isinstance(shown.result, ServicePanel)
     assert f"service {NAME} [Succeeded]" in shown.out
     assert "scoring URL" in shown.out
+    assert "1 of 1 ready" in shown.out
+    assert "requests, of which" in shown.out
     assert f"%mlmgmt service panel -n {NAME}" in notebook.shown(ws.services.get(NAME))
     missing = notebook.attempt("%mlmgmt service panel -n nobody").error
     assert isinstance(missing, NotFoundError)

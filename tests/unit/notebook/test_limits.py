@@ -42,6 +42,8 @@ def test_attributes_of_inputs() -> None:
         "max": 100,
     }
     assert limits.attributes(ServiceCreateRequest, "name")["maxLength"] == 32
+    assert limits.pattern(ServiceCreateRequest, "name") == "[a-z0-9][a-z0-9.-]*[a-z0-9]"
+    assert limits.pattern(ServiceCreateRequest, "num_replicas") is None
 
 
 def test_another_limit_of_the_contract_is_another_limit_of_the_form() -> None:

@@ -132,7 +132,7 @@ function scale(send) {
   element.addEventListener("submit", (event) => {
     event.preventDefault();
     dirty = false;
-    const values = Object.fromEntries(Object.entries(inputs).map(([key, input]) => [key, input.value]));
+    const values = Object.fromEntries(Object.entries(inputs).map(([key, input]) => [key, input.validity.badInput ? "?" : input.value]));
     send("scale", { auto: auto.checked, values });
   });
   let before = "";

@@ -1,0 +1,223 @@
+"""What a deploy form does, against a real service; and that the code it writes does the same."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlmgmt_nb.client import Workspace, connect
+from mlmgmt_nb.contract import ServiceResponse
+from mlmgmt_nb.errors import ConflictError, UsageError
+from mlmgmt_nb.notebook.panels.deploy import DeployPanel
+from mlmgmt_nb.notebook.panels.deploy_state import STEPS, DeployState
+from tests.conftest import eventually
+from tests.integration.client.conftest import ECHO
+from tests.integration.notebook.conftest import Notebook
+
+
+@pytest.fixture(scope="module")
+def ws(home: Path) -> Iterator[Workspace]:
+    with connect(home=home) as ws:
+        yield ws
+
+
+@pytest.fixture(autouse=True)
+def folder(environment: Path) -> Path:
+    """A working folder whose driver opens its model when it is loaded."""
+    (environment / "score.py").write_text(ECHO)
+    return environment
+
+
+def settings_of(service: ServiceResponse) -> dict[str, Any]:
+    """What a service is like, whatever it is called and whenever it was made."""
+    image, manifest = service.image, service.manifest
+    assert image is not None
+    assert manifest is not None
+    return {
+        "replicas": service.num_replicas,
+        "autoscaler": service.auto_scaler,
+        "reserved": service.container_resource_reservation,
+        "concurrency": service.max_concurrent_requests_per_container,
+        "collection": service.data_collection,
+        "models": [(model.name, model.unpack) for model in service.models or ()],
+        "assets": [(asset.id, asset.unpack) for asset in manifest.assets],
+        "runtime": manifest.target_runtime.runtime_type,
+        "names": (image.name == service.name, manifest.name == service.name),
+    }
+
+
+def test_the_form_and_its_code_do_the_same(ws: Workspace, notebook: Notebook, folder: Path) -> None:
+    (folder / "helper.py").write_text("x = 1\n")
+    (folder / "extra.bin").write_text("another")
+    ws.models.register("extra.bin", "form-extra")
+    state = DeployState(
+        ws,
+        ["model.bin", "form-extra"],
+        name="form-1",
+        driver="score.py",
+        dependencies=["helper.py"],
+        cpu="100m",
+        max_concurrent_requests=3,
+        collect_model_data=True,
+        num_replicas=2,
+    )
+    assert state.unknown_models() == ["form-extra"]
+    state.look_up_models()
+    assert state.problems == {}
+    seen: list[list[str]] = []
+    state = _watched(state, seen)
+    state.begin()
+    state.deploy()
+    assert state.failure is None
+    assert [step.state for step in state.steps] == ["done"] * 4
+    assert ["done", "done", "goes on", "waits"] in seen
+    progress = state.steps[2].progress
+    assert progress is not None
+    assert progress.state == "Succeeded"
+    assert any("built in" in line for line in progress.lines)
+    made = state.service
+    assert made is not None
+    assert ws.services.run("form-1", [1]) == {"model": "m", "got": [1]}
+
+    # The line of the magic, as it is shown, but for the name.
+    state.set("name", "form-2")
+    notebook.run(state.line())
+    assert settings_of(ws.services.get("form-2")) == settings_of(made)
+    state.set("name", "form-3")
+    service = notebook.run(state.code()).result
+    assert settings_of(service) == settings_of(made)
+    for name in ("form-1", "form-2", "form-3"):
+        ws.services.delete(name)
+
+
+def test_autoscaling_from_the_form_and_from_its_line(ws: Workspace, notebook: Notebook) -> None:
+    scaling: dict[str, Any] = {"autoscale": True, "min_replicas": 1, "max_replicas": 2, "target_utilization": 50}
+    state = DeployState(ws, "model.bin", name="form-auto", driver="score.py", **scaling)
+    state.begin()
+    state.deploy()
+    made = state.service
+    assert made is not None, state.failure
+    notebook.run(state.line())  # updates it
+    service = ws.services.get("form-auto")
+    assert service.image != made.image
+    assert service.auto_scaler == made.auto_scaler
+    assert service.auto_scaler is not None
+    assert service.auto_scaler.target_utilization == 50
+    state.set("if_exists", "fail")
+    state.begin()
+    state.deploy()
+    assert state.failure is not None
+    assert state.failure.what == "there is a service 'form-auto' already"
+    with pytest.raises(ConflictError):
+        raise notebook.attempt(state.line()).error or AssertionError
+    ws.services.delete("form-auto")
+
+
+def _watched(state: DeployState, seen: list[list[str]]) -> DeployState:
+    state._on_change = lambda: seen.append([step.state for step in state.steps])
+    return state
+
+
+def test_what_is_wrong_is_not_sent(ws: Workspace) -> None:
+    state = DeployState(ws, "no-such-model", name="form-bad", driver="score.py")
+    assert state.problems == {}
+    state.look_up_models()
+    assert "no registered model" in state.problems["models"]
+    with pytest.raises(UsageError, match="models: the form is not right"):
+        state.begin()
+    assert state.steps == ()
+    state.set("models", "model.bin")
+    assert state.problems == {}
+    state.set("no-such-field", "x")
+    assert "no-such-field" not in state.values
+    with pytest.raises(UsageError, match="has no field 'replicas'"):
+        DeployState(ws, replicas=1)
+    with pytest.raises(UsageError, match="takes a file"):
+        DeployState(ws, requirements=["scikit-learn"])
+
+
+def test_a_failure_is_told_at_its_step(ws: Workspace, folder: Path) -> None:
+    (folder / "score.py").write_text("def run(body:\n    return 1\n")
+    state = DeployState(ws, name="form-fails", driver="score.py")
+    state.begin()
+    state.deploy()
+    assert state.failure is not None
+    assert "SyntaxError" in f"{state.failure.what} {state.failure.fix}"
+    assert "failed" in [step.state for step in state.steps]
+    assert not state.is_deploying
+    panel = DeployPanel(ws, name="form-fails", driver="score.py")
+    panel.state.steps, panel.state.failure = state.steps, state.failure
+    assert "SyntaxError" in panel.text()
+    assert 'role="alert"' in panel.html()
+    ws.services.delete("form-fails")
+
+
+def test_a_deployment_is_cancelled(ws: Workspace, folder: Path) -> None:
+    (folder / "score.py").write_text("import time\ndef init():\n    time.sleep(600)\ndef run(body):\n    return 1\n")
+    state = DeployState(ws, name="form-slow", driver="score.py")
+    with pytest.raises(UsageError, match="nothing to cancel"):
+        state.cancel()
+    state.begin()
+    with pytest.raises(UsageError, match="already"):
+        state.begin()
+    thread = threading.Thread(target=state.deploy)
+    thread.start()
+    eventually(lambda: state.steps[3].progress is not None, 60.0, "the start of the service")
+    state.look()
+    state.cancel()
+    thread.join(60)
+    assert not thread.is_alive()
+    assert state.failure is not None
+    assert "Cancelled" in state.failure.what
+    assert [step.state for step in state.steps] == ["done", "done", "done", "failed"]
+    ws.services.delete("form-slow")
+
+
+def test_the_driver_is_checked_as_it_would_be_served(ws: Workspace, folder: Path) -> None:
+    (folder / "models").mkdir()
+    (folder / "model.bin").rename(folder / "models" / "model.bin")
+    state = DeployState(ws, "models/model.bin", name="form-check", driver="score.py")
+    state.check_driver()  # which opens its model beside it
+    assert state.checked.startswith("score.py: run(body), init\nloaded and checked in")
+    state.set("models", "registered-elsewhere")
+    state.check_driver()
+    assert state.checked.splitlines()[1:] == [
+        "compiled, not loaded",
+        "only the service can load it: not all that it needs is here",
+    ]
+    state.set("models", "")
+    with pytest.raises(UsageError, match=r"score\.py, line 5: `with open\(.*FileNotFoundError") as caught:
+        state.check_driver()
+    assert caught.value.fix == "Correct that line."
+    assert state.checked == ""
+    state.set("driver", "https://host/score.py")
+    with pytest.raises(UsageError, match="cannot be checked here"):
+        state.check_driver()
+
+
+def test_a_schema_is_part_of_the_check(ws: Workspace, folder: Path) -> None:
+    from mlmgmt_nb.schema import DataTypes, SampleDefinition, generate_schema
+
+    (folder / "score.py").write_text("def run(number):\n    return number * 2\n")
+    inputs = {"number": SampleDefinition(DataTypes.STANDARD, 21)}
+    generate_schema(lambda number: number, inputs, filepath=folder / "in.json")
+    state = DeployState(ws, name="form-schema", driver="score.py", schema="in.json")
+    checked = state.check_driver()
+    assert (checked.sample, checked.result) == ({"number": 21}, 42)
+
+
+def test_the_words_in_ipython(notebook: Notebook, ws: Workspace) -> None:
+    opened = notebook.run("%mlmgmt service form -n form-words -m model.bin -f score.py")
+    assert isinstance(opened.result, DeployPanel)
+    assert "name                    form-words" in opened.out
+    assert "%mlmgmt service create -n form-words -m model.bin -f score.py -z 1" in opened.out
+    unknown = notebook.run("%mlmgmt service form -i nobody-registered-it")
+    assert "models: There is no file 'nobody-registered-it', and no registered model has" in unknown.out
+    empty = notebook.run("%mlmgmt service form")
+    assert "not right yet:" in empty.out
+    assert "driver: Give the driver, such as score.py." in empty.out
+    assert STEPS[0] not in [step.name for step in opened.result.state.steps]

@@ -1,0 +1,178 @@
+"""The form of a deployment: what is wrong with it, and the code that it stands for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlmgmt_nb.commands import COMMANDS
+from mlmgmt_nb.commands.grammar import Flag, parse_flags
+from mlmgmt_nb.notebook.panels.deploy_form import DEFAULTS, arguments, problems, suggestions
+from mlmgmt_nb.notebook.panels.written import magic_line, python_code
+from mlmgmt_nb.notebook.tokens import read_line
+
+(CREATE,) = [command for command in COMMANDS if command.words == ("service", "create")]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with the files that a form names."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("score.py", "iris.pkl", "my model.pkl", "schema.json", "requirements.txt", "conda.yml", "helper.py"):
+        (tmp_path / name).write_text("x")
+    (tmp_path / "empty.py").touch()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "file").write_text("x")
+    return tmp_path
+
+
+def filled(**values: Any) -> dict[str, Any]:
+    return {**DEFAULTS, "name": "iris", "driver": "score.py", **values}
+
+
+def wrong(**values: Any) -> dict[str, str]:
+    return problems(filled(**values), {"known": True, "unknown": False}.get)
+
+
+def test_a_form_that_is_right() -> None:
+    assert wrong() == {}
+    assert wrong(models="iris.pkl\nfolder\nhttps://host/a.pkl\nknown\nnot-asked-yet", dependencies="helper.py") == {}
+    # What is not used is not judged.
+    assert wrong(num_replicas="many", autoscale=True) == {}
+    assert wrong(target_utilization="many") == {}
+
+
+def test_an_empty_form_names_what_is_needed() -> None:
+    assert problems(DEFAULTS, lambda _: None) == {
+        "name": "Give a name of 3 to 32 characters: a-z, 0-9, '-' and '.', with a letter or digit at both ends.",
+        "driver": "Give the driver, such as score.py.",
+    }
+
+
+@pytest.mark.parametrize(
+    ("values", "field", "problem"),
+    [
+        ({"name": "Iris"}, "name", "Give a name of 3 to 32 characters"),
+        ({"driver": "scorer.py"}, "driver", "There is no file scorer.py. Check the path"),
+        ({"driver": "folder"}, "driver", "folder is a folder: give a file."),
+        ({"driver": "empty.py"}, "driver", "The file empty.py is empty."),
+        ({"schema": "no.json"}, "schema", "There is no file no.json."),
+        ({"requirements": "no.txt"}, "requirements", "There is no file"),
+        ({"conda": "no.yml"}, "conda", "There is no file"),
+        ({"dependencies": "helper.py\nno.py"}, "dependencies", "There is no file no.py."),
+        ({"dependencies": "folder/../helper.py\nhelper.py"}, "dependencies", "'helper.py' is there twice"),
+        ({"models": "iris.pkl\nunknown"}, "models", "There is no file 'unknown', and no registered model has"),
+        ({"num_replicas": "two"}, "num_replicas", "Give a whole number of at least 0."),
+        ({"num_replicas": "-1"}, "num_replicas", "Give a whole number of at least 0."),
+        ({"autoscale": True, "max_replicas": "0"}, "max_replicas", "Give a whole number of at least 1."),
+        ({"autoscale": True, "min_replicas": "3", "max_replicas": "2"}, "max_replicas", "Give at least 3"),
+        ({"autoscale": True, "target_utilization": "101"}, "target_utilization", "from 0 to 100"),
+        ({"cpu": "half"}, "cpu", "Give CPUs in Kubernetes notation"),
+        ({"memory": "1 GB"}, "memory", "Give bytes in Kubernetes notation"),
+        ({"max_concurrent_requests": "0"}, "max_concurrent_requests", "Give a whole number of at least 1."),
+    ],
+)
+def test_what_is_wrong_is_told_at_its_field(values: dict[str, Any], field: str, problem: str) -> None:
+    found = wrong(**values)
+    assert list(found) == [field]
+    assert problem in found[field]
+
+
+FORMS = [
+    filled(models="iris.pkl"),
+    filled(models="my model.pkl\nregistered-one\nhttps://host/a.pkl?sig={x}&y='z\"", dependencies="helper.py\nfolder"),
+    filled(schema="schema.json", requirements="requirements.txt", runtime="spark-py", if_exists="fail"),
+    filled(
+        autoscale=True,
+        min_replicas="0",
+        max_replicas="3",
+        target_utilization="50",
+        refresh_period_in_seconds="2",
+        cpu="500m",
+        memory="300Mi",
+        max_concurrent_requests="5",
+        collect_model_data=True,
+        compute_resource_id="docker",
+        conda="conda.yml",
+    ),
+]
+
+
+def test_the_arguments_of_deploy() -> None:
+    assert arguments(FORMS[0]) == {"name": "iris", "model": "iris.pkl", "driver": "score.py", "num_replicas": 1}
+    given = arguments(FORMS[3])
+    assert "num_replicas" not in given
+    assert given["autoscaler"] == {
+        "autoscale_enabled": True,
+        "min_replicas": 0,
+        "max_replicas": 3,
+        "target_utilization": 50,
+        "refresh_period_in_seconds": 2,
+    }
+    assert (given["cpu"], given["max_concurrent_requests"], given["collect_model_data"]) == ("500m", 5, True)
+    assert "model" not in given
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_line_is_read_as_what_the_form_says(form: dict[str, Any]) -> None:
+    given = arguments(form)
+    line = magic_line(given, frozenset({"registered-one"}), {"home": "/a b/c"})
+    tokens = read_line(line.removeprefix("%mlmgmt"), eval).tokens
+    read: Any = parse_flags(CREATE, tokens[2:], [Flag("--home", "its folder")], "%mlmgmt service create")
+    scaler = given.get("autoscaler", {})
+    assert vars(read) == {
+        "service_name": "iris",
+        "image_id": None,
+        "driver": "score.py",
+        "runtime": given.get("runtime", "python"),
+        "model_id": ["registered-one"] if "registered-one" in form["models"] else None,
+        "model_file": [line for line in form["models"].splitlines() if line != "registered-one"] or None,
+        "schema_file": given.get("schema"),
+        "conda_file": given.get("conda"),
+        "requirements": given.get("requirements"),
+        "dependency": given.get("dependencies"),
+        "replicas": given.get("num_replicas"),
+        "autoscale_enabled": scaler.get("autoscale_enabled"),
+        "autoscale_min_replicas": scaler.get("min_replicas"),
+        "autoscale_max_replicas": scaler.get("max_replicas"),
+        "autoscale_target_utilization": scaler.get("target_utilization"),
+        "autoscale_refresh_period_seconds": scaler.get("refresh_period_in_seconds"),
+        "cpu": given.get("cpu"),
+        "memory": given.get("memory"),
+        "replica_max_concurrent_requests": given.get("max_concurrent_requests"),
+        "collect_model_data": given.get("collect_model_data"),
+        "enable_app_insights": None,
+        "compute_resource_id": given.get("compute_resource_id"),
+        "if_exists": given.get("if_exists", "update"),
+        "home": "/a b/c",
+    }
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_python_calls_deploy_with_what_the_form_says(form: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[Any] = []
+
+    class Recorder:
+        def deploy(self, name: str, **given: Any) -> str:
+            called.append({"name": name, **given})
+            return "made"
+
+    def connect(**given: str) -> Recorder:
+        called.append(given)
+        return Recorder()
+
+    monkeypatch.setattr("mlmgmt_nb.client.connect", connect)
+    scope: dict[str, Any] = {}
+    exec(python_code(arguments(form), {"base_url": "https://host/accounts/a"}), scope)
+    assert called == [{"base_url": "https://host/accounts/a"}, arguments(form)]
+    assert scope["service"] == "made"
+
+
+def test_suggestions_are_files_of_the_folder(folder: Path) -> None:
+    found = suggestions(folder)
+    assert found["driver"] == ["empty.py", "helper.py", "score.py"]
+    assert found["models"] == ["iris.pkl", "my model.pkl"]
+    assert (found["conda"], found["schema"]) == (["conda.yml"], ["schema.json"])
+    assert suggestions(folder / "nowhere") == {}
