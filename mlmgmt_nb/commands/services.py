@@ -10,7 +10,16 @@ from mlmgmt_nb.commands.grammar import Command, Flag
 from mlmgmt_nb.commands.images import build
 from mlmgmt_nb.commands.manifests import APPLICATION, step
 from mlmgmt_nb.commands.session import Session
-from mlmgmt_nb.commands.values import Keys, LinesAbout, LogStream, ServiceConsole, Text, Usage, chosen_lines
+from mlmgmt_nb.commands.values import (
+    Keys,
+    LinesAbout,
+    LogStream,
+    ServiceConsole,
+    ServiceTrial,
+    Text,
+    Usage,
+    chosen_lines,
+)
 from mlmgmt_nb.contract import Image, ServiceResponse
 from mlmgmt_nb.errors import ConflictError, UsageError
 
@@ -100,7 +109,7 @@ def _show(session: Session, arguments: Any) -> Any:
 
 
 def _panel(session: Session, arguments: Any) -> ServiceConsole:
-    if not session.prog.startswith("%"):
+    if not session.stays:
         raise UsageError(
             "panels are for notebooks", field="panel", fix=f"`{session.prog} service show -n {arguments.service}`"
         )
@@ -142,6 +151,15 @@ def _run(session: Session, arguments: Any) -> Any:
         if not data:
             raise UsageError(f"service {arguments.service!r} has no sample", field="data", fix="Give data with -d.")
     return services.run(arguments.service, data, timeout=float(arguments.timeout or 60))
+
+
+def _try(session: Session, arguments: Any) -> Any:
+    service = session.workspace.services.get(arguments.service)
+    if not session.stays:
+        raise UsageError(
+            "a service is tried out in a notebook", field="service", fix="`service run` scores data from here."
+        )
+    return ServiceTrial(session.workspace, service)
 
 
 def _data(given: Any) -> Any:
@@ -273,6 +291,13 @@ COMMANDS = (
             Flag("-d --data", "JSON, @FILE, or a Python value in the notebook", "value", completes="path"),
             Flag("--timeout", "most seconds until the answer comes", "integer", metavar="SECONDS"),
         ),
+    ),
+    Command(
+        ("service", "try"),
+        "Try a service out in a notebook: a form for its input, and its answers",
+        "mlmgmt service try -n iris",
+        _try,
+        (_SERVICE,),
     ),
     Command(
         ("service", "usage"),

@@ -15,9 +15,15 @@ from mlmgmt_nb.commands import COMMANDS, Command, Help, Outcome, Session
 from mlmgmt_nb.commands.advice import advice
 from mlmgmt_nb.commands.completion import Completer
 from mlmgmt_nb.commands.output import formatted, queried
-from mlmgmt_nb.commands.values import Keys, LogStream, ServiceConsole, Text
+from mlmgmt_nb.commands.values import Keys, LogStream, ServiceConsole, ServiceTrial, Text
 from mlmgmt_nb.errors import MlmgmtError, UsageError
-from mlmgmt_nb.notebook.panels import OperationPanel, ScoringTestPanel, ServicePanel, WorkspacePanel
+from mlmgmt_nb.notebook.panels import (
+    OperationPanel,
+    ScoringPanel,
+    ScoringTestPanel,
+    ServicePanel,
+    WorkspacePanel,
+)
 from mlmgmt_nb.notebook.progress import run_in_terminal, upload_meter, wait_in_terminal
 from mlmgmt_nb.notebook.tokens import read_line
 
@@ -140,6 +146,8 @@ class Door:
             return None
         if isinstance(value, LogStream):
             return _follow(value)
+        if isinstance(value, ServiceTrial):
+            return ScoringPanel(value.workspace, value.service)
         if isinstance(value, ScoringTest):
             if self._is_notebook:
                 ScoringTestPanel(value).show()

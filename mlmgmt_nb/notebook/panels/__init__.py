@@ -1,8 +1,9 @@
 """What moves in a notebook while one watches, and is a readable picture afterwards."""
 
 from mlmgmt_nb.notebook.panels.operation import OperationPanel
+from mlmgmt_nb.notebook.panels.scoring import ScoringPanel
 from mlmgmt_nb.notebook.panels.scoring_test import ScoringTestPanel
 from mlmgmt_nb.notebook.panels.service import ServicePanel
 from mlmgmt_nb.notebook.panels.workspace import WorkspacePanel
 
-__all__ = ["OperationPanel", "ScoringTestPanel", "ServicePanel", "WorkspacePanel"]
+__all__ = ["OperationPanel", "ScoringPanel", "ScoringTestPanel", "ServicePanel", "WorkspacePanel"]
