@@ -146,14 +146,13 @@ class Door:
             return None
         if isinstance(value, LogStream):
             return _follow(value)
-        if isinstance(value, ServiceTrial):
-            return ScoringPanel(value.workspace, value.service)
         if isinstance(value, ScoringTest):
             if self._is_notebook:
                 ScoringTestPanel(value).show()
             return value
         if isinstance(value, ServiceConsole):
-            return ServicePanel(value.workspace, value.service)
+            kind = ScoringPanel if isinstance(value, ServiceTrial) else ServicePanel
+            return kind(value.workspace, value.service)
         if isinstance(value, Poller):
             self._completer.remember(value.operation_id)
             self._show_operation(value, arguments)

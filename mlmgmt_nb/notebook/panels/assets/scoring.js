@@ -32,12 +32,12 @@ function render({ model, el }) {
   const pages = [["JSON", editor.element], ["Code", code.element]];
   if (hasForm) pages.unshift(["Form", form.element]);
   else pages[0][0] = "Body";
-  const input = tabs("Input", pages, () => {});
+  const input = tabs("Input", pages);
   const button = h("button", { type: "button", class: "mlmgmt-primary", title: "Ctrl+Enter", onclick: () => send({ do: "send" }) }, "Send");
   const sending = h("span", { class: "mlmgmt-faint", role: "status" });
   const answer = answerView();
   const history = historyView((number) => send({ do: "choose", row: number }));
-  const left = h("div", { class: "mlmgmt-scoring-input" }, input.element, h("div", { class: "mlmgmt-row" }, button, sending));
+  const left = h("div", { class: "mlmgmt-scoring-input" }, input, h("div", { class: "mlmgmt-row" }, button, sending));
   const right = h("div", { class: "mlmgmt-scoring-answer" }, answer.element, history.element);
   const root = h("div", {}, h("div", { class: "mlmgmt-row" }, title, uri), h("div", { class: "mlmgmt-scoring" }, left, right));
   root.addEventListener("keydown", (event) => {
