@@ -7,6 +7,7 @@ from mlmgmt_nb.client.metrics import ServiceMetrics
 from mlmgmt_nb.client.paging import Page, Pager
 from mlmgmt_nb.client.polling import Poller
 from mlmgmt_nb.client.report import ScoringReport
+from mlmgmt_nb.client.scoring import Scored
 from mlmgmt_nb.client.testing import LoadOptions, ScoringTest
 from mlmgmt_nb.client.workspace import Workspace, connect
 
@@ -17,6 +18,7 @@ __all__ = [
     "Page",
     "Pager",
     "Poller",
+    "Scored",
     "ScoringReport",
     "ScoringTest",
     "ServiceMetrics",

@@ -19,10 +19,11 @@ _BUSY_SHARE = 0.85
 _BARS = 40
 _SHOWN_FAILURES = 50
 _LONGEST = 120
-_TILE = "flex:0 0 auto;min-width:5.5em;padding:4px 10px 4px 0"
+_TILE = "padding:4px 0;min-width:0"
 _COLORS = {"passed": "#1a7f37", "failed": "#c62828", "errored": "#9a6700"}
-_GRID = "display:grid;grid-template-columns:repeat(auto-fit,minmax(280px,1fr));gap:8px 20px;margin:6px 0"
-_ROW = "display:flex;flex-wrap:wrap;gap:4px 16px;margin:6px 0"
+_TITLES = ("case", "state", "times", "expected", "answer", "why", "ms", "first request")
+_TILES = "display:grid;grid-template-columns:repeat(auto-fit,minmax(5.6em,1fr));gap:4px 8px;margin:6px 0"
+_GRID = "display:grid;grid-template-columns:repeat(auto-fit,minmax(240px,1fr));gap:8px 20px;margin:6px 0"
 
 
 def picture(tally: Tally, name: str, summary: Mapping[str, Any]) -> str:
@@ -69,7 +70,7 @@ def numbers(tally: Tally, client_share: float) -> str:
         ("longest", f"{short(1000 * tally.latencies.longest)} ms", ""),
         ("client's share", f"{client_share:.0%}", ""),
     ]
-    return f'<div style="{_ROW}">{"".join(_tile(*tile) for tile in tiles)}</div>'
+    return f'<div style="{_TILES}">{"".join(_tile(*tile) for tile in tiles)}</div>'
 
 
 def _tile(label: str, value: str, color: str) -> str:
@@ -140,11 +141,10 @@ def failures(tally: Tally) -> str:
     if not found:
         return ""
     count = tally.numbers.failed + tally.numbers.errored
-    head = "".join(
-        f'<th scope="col" style="text-align:left">{title}</th>'
-        for title in ("case", "state", "times", "expected", "answer", "why", "ms", "first request")
-    )
-    rows = "".join(_failure(*one) for one in found)
+    cells = [_failure(*one) for one in found]
+    filled = [place for place in range(len(_TITLES)) if any(row[place] for row in cells)]
+    head = "".join(f'<th scope="col" style="text-align:left">{_TITLES[place]}</th>' for place in filled)
+    rows = "".join(f"<tr>{''.join(_cell(row[place]) for place in filled)}</tr>" for row in cells)
     more = f" (the first {len(found)} different ones)" if sum(times for _, times in found) < count else ""
     return (
         f'<div style="margin-top:6px"><b>{count:,} not right</b>{more}</div>'
@@ -153,12 +153,16 @@ def failures(tally: Tally) -> str:
     )
 
 
-def _failure(result: Result, times: int) -> str:
+def _failure(result: Result, times: int) -> list[str]:
     state = "failed" if result.passed is False else "errored"
     values = ["" if value is None else _json(value) for value in (result.expected, result.answer)]
-    cells = [str(result.case), state, f"{times:,}", *values, result.error, f"{1000 * result.seconds:.1f}"]
-    shown = "".join(f'<td style="text-align:left">{html.escape(_short(cell))}</td>' for cell in cells)
-    return f'<tr>{shown}<td style="text-align:left;white-space:nowrap">{html.escape(result.request_id)}</td></tr>'
+    milliseconds = f"{1000 * result.seconds:.1f}"
+    return [str(result.case), state, f"{times:,}", *values, result.error, milliseconds, result.request_id]
+
+
+def _cell(text: str) -> str:
+    keep = ";white-space:nowrap" if " " not in text else ""  # such as an id
+    return f'<td style="text-align:left{keep}">{html.escape(_short(text))}</td>'
 
 
 def _json(value: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,10 +14,26 @@ from mlmgmt_nb.client.answers import REQUEST_ID, error_body
 from mlmgmt_nb.client.transport import Timeout, Transport
 from mlmgmt_nb.errors import ApiError, DriverError, ScoringError, UsageError
 
-__all__ = ["Scorer", "as_json", "encode_input", "swagger_arguments"]
+__all__ = ["Scored", "Scorer", "as_json", "encode_input", "swagger_arguments"]
 
 _CONNECT_SECONDS = 3.05
 _ANSWERS = frozenset(range(400, 600)) - {429, 503}  # those two may be repeated: the service did not act
+
+
+class Scored(NamedTuple):
+    """A service's answer.
+
+    Attributes:
+        value: the decoded answer; text where it is no JSON.
+        status: HTTP status.
+        seconds: from sending the request until the answer was there.
+        request_id: finds the request in the service's log.
+    """
+
+    value: Any
+    status: int
+    seconds: float
+    request_id: str
 
 
 class Scorer(NamedTuple):
@@ -54,19 +71,34 @@ class Scorer(NamedTuple):
             ScoringError: the service answered with another error.
             TransportError: there was no answer.
         """
-        answer = self._send("POST", self.scoring_uri, body, (_CONNECT_SECONDS, timeout))
-        try:
-            return msgspec.json.decode(answer.content)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return answer.content.decode(errors="replace")
+        return _value(self._send("POST", self.scoring_uri, body, (_CONNECT_SECONDS, timeout)))
+
+    def ask(self, body: bytes, timeout: float) -> Scored:
+        """Posts a body once, and tells about the answer besides; raises what `score` raises."""
+        began = time.perf_counter()
+        answer = self._send("POST", self.scoring_uri, body, (_CONNECT_SECONDS, timeout), attempts=1)
+        seconds = time.perf_counter() - began
+        return Scored(_value(answer), answer.status_code, seconds, answer.headers.get("x-ms-request-id", ""))
 
     def _send(
-        self, method: str, url: str, body: bytes | None = None, timeout: Timeout | None = None
+        self,
+        method: str,
+        url: str,
+        body: bytes | None = None,
+        timeout: Timeout | None = None,
+        attempts: int | None = None,
     ) -> requests.Response:
         headers = {"Content-Type": "application/json"} if body is not None else {}
         try:
             answer = self.transport.send(
-                method, url, headers=headers, body=body, key=self.key, timeout=timeout, accept=_ANSWERS
+                method,
+                url,
+                headers=headers,
+                body=body,
+                key=self.key,
+                timeout=timeout,
+                attempts=attempts,
+                accept=_ANSWERS,
             )
         except ApiError as error:
             raise ScoringError(
@@ -79,6 +111,13 @@ class Scorer(NamedTuple):
         if answer.status_code >= 400:
             raise _scoring_error(answer)
         return answer
+
+
+def _value(answer: requests.Response) -> Any:
+    try:
+        return msgspec.json.decode(answer.content)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return answer.content.decode(errors="replace")
 
 
 def swagger_arguments(swagger: Mapping[str, Any]) -> Sequence[str] | None:

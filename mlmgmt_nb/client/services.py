@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
 
 from mlmgmt_nb.client.answers import decode
@@ -15,7 +15,7 @@ from mlmgmt_nb.client.operations import Operations
 from mlmgmt_nb.client.paging import PAGE_SIZE, Pager
 from mlmgmt_nb.client.polling import Poller
 from mlmgmt_nb.client.report import ScoringReport
-from mlmgmt_nb.client.scoring import Scorer, encode_input, needs_argument, swagger_arguments
+from mlmgmt_nb.client.scoring import Scored, Scorer, encode_input, needs_argument, swagger_arguments
 from mlmgmt_nb.client.testing import Check, LoadOptions, ScoringTest, described
 from mlmgmt_nb.client.transport import Transport
 from mlmgmt_nb.contract import (
@@ -231,6 +231,18 @@ class Services:
             TransportError: there was no answer.
         """
         return self._with_scorer(service, lambda scorer: scorer.score(_body(scorer, data), timeout))
+
+    def ask(self, service: ServiceResponse | str, data: Any, *, timeout: float = 60.0) -> Scored:
+        """Scores data as `run` does, but only once, and returns status, seconds and request id with the answer.
+
+        Raises:
+            UsageError, DriverError, ScoringError, TransportError: as `run`.
+        """
+        return self._with_scorer(service, lambda scorer: scorer.ask(_body(scorer, data), timeout))
+
+    def description(self, service: ServiceResponse | str) -> Mapping[str, Any]:
+        """As `swagger`; empty for a service that gives none."""
+        return self._with_scorer(service, described)
 
     def test(
         self,

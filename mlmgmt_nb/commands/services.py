@@ -10,7 +10,17 @@ from mlmgmt_nb.commands.grammar import Command, Flag
 from mlmgmt_nb.commands.images import build
 from mlmgmt_nb.commands.manifests import APPLICATION, step
 from mlmgmt_nb.commands.session import Session
-from mlmgmt_nb.commands.values import DeployForm, Keys, LinesAbout, LogStream, ServiceConsole, Text, Usage, chosen_lines
+from mlmgmt_nb.commands.values import (
+    DeployForm,
+    Keys,
+    LinesAbout,
+    LogStream,
+    ServiceConsole,
+    ServiceTrial,
+    Text,
+    Usage,
+    chosen_lines,
+)
 from mlmgmt_nb.contract import Image, ServiceResponse
 from mlmgmt_nb.errors import ConflictError, UsageError
 
@@ -162,6 +172,11 @@ def _run(session: Session, arguments: Any) -> Any:
     return services.run(arguments.service, data, timeout=float(arguments.timeout or 60))
 
 
+def _try(session: Session, arguments: Any) -> Any:
+    _in_notebook(session, f"service run -n {arguments.service}")
+    return ServiceTrial(session.workspace, session.workspace.services.get(arguments.service))
+
+
 def _data(given: Any) -> Any:
     """The data of `-d`: a Python value, JSON text, or `@` and the file that has it."""
     if isinstance(given, str) and given.startswith("@"):
@@ -298,6 +313,13 @@ COMMANDS = (
             Flag("-d --data", "JSON, @FILE, or a Python value in the notebook", "value", completes="path"),
             Flag("--timeout", "most seconds until the answer comes", "integer", metavar="SECONDS"),
         ),
+    ),
+    Command(
+        ("service", "try"),
+        "Try a service out in a notebook: a form for its input, and its answers",
+        "mlmgmt service try -n iris",
+        _try,
+        (_SERVICE,),
     ),
     Command(
         ("service", "usage"),

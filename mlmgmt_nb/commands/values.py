@@ -13,7 +13,17 @@ import msgspec
 from mlmgmt_nb.client import LogPart, Workspace
 from mlmgmt_nb.contract import ServiceResponse
 
-__all__ = ["DeployForm", "Keys", "LinesAbout", "LogStream", "ServiceConsole", "Settings", "Text", "Usage"]
+__all__ = [
+    "DeployForm",
+    "Keys",
+    "LinesAbout",
+    "LogStream",
+    "ServiceConsole",
+    "ServiceTrial",
+    "Settings",
+    "Text",
+    "Usage",
+]
 
 _FOLLOW_SECONDS = 0.5
 _STARTS = ("request ", "{", "[")  # of an entry of a service's log; the lines of a traceback start otherwise
@@ -120,6 +130,10 @@ class ServiceConsole:
     service: ServiceResponse
 
 
+class ServiceTrial(ServiceConsole):
+    """A service that is to be tried out."""
+
+
 @dataclass(frozen=True)
 class DeployForm:
     """A form for a deployment that is asked for; the notebook makes the panel. `fields` is what it begins with."""
@@ -137,7 +151,7 @@ class Usage:
         name: of the service.
         scoring_uri: where to post data.
         swagger_uri: where the service describes itself.
-        sample: a body that the service takes.
+        sample: a body that the service takes: text as it is sent, or what JSON has.
     """
 
     name: str
@@ -152,13 +166,17 @@ class Usage:
     @property
     def curl(self) -> str:
         """A shell command that scores the sample."""
-        body = json.dumps(self.sample).replace("'", "'\\''")
+        body = (self.sample if isinstance(self.sample, str) else json.dumps(self.sample)).replace("'", "'\\''")
         return (
             f"curl -X POST {self.scoring_uri} \\\n"
             '  -H "Authorization: Bearer $MLMGMT_KEY" \\\n'
             "  -H 'Content-Type: application/json' \\\n"
-            f"  -d '{body}'"
+            f"  --data-raw '{body}'"
         )
+
+    @property
+    def _python_body(self) -> str:
+        return f"{self.sample!r}.encode()" if isinstance(self.sample, str) else repr(self.sample)
 
     @property
     def python(self) -> str:
@@ -167,7 +185,7 @@ class Usage:
             "import os, requests\n\n"
             "answer = requests.post(\n"
             f"    {self.scoring_uri!r},\n"
-            f"    json={self.sample!r},\n"
+            f"    {'data' if isinstance(self.sample, str) else 'json'}={self._python_body},\n"
             '    headers={"Authorization": f"Bearer {os.environ[\'MLMGMT_KEY\']}"},\n'
             "    timeout=60,\n"
             ")\n"

@@ -15,9 +15,16 @@ from mlmgmt_nb.commands import COMMANDS, Command, Help, Outcome, Session
 from mlmgmt_nb.commands.advice import advice
 from mlmgmt_nb.commands.completion import Completer
 from mlmgmt_nb.commands.output import formatted, queried
-from mlmgmt_nb.commands.values import DeployForm, Keys, LogStream, ServiceConsole, Text
+from mlmgmt_nb.commands.values import DeployForm, Keys, LogStream, ServiceConsole, ServiceTrial, Text
 from mlmgmt_nb.errors import MlmgmtError, UsageError
-from mlmgmt_nb.notebook.panels import DeployPanel, OperationPanel, ScoringTestPanel, ServicePanel, WorkspacePanel
+from mlmgmt_nb.notebook.panels import (
+    DeployPanel,
+    OperationPanel,
+    ScoringPanel,
+    ScoringTestPanel,
+    ServicePanel,
+    WorkspacePanel,
+)
 from mlmgmt_nb.notebook.progress import run_in_terminal, upload_meter, wait_in_terminal
 from mlmgmt_nb.notebook.tokens import read_line
 
@@ -35,6 +42,7 @@ _TAKE_FUNCTIONS: dict[tuple[str, ...], tuple[str, ...]] = {("service", "test"): 
 _WARNING = "These keys open the service, and they are saved with this notebook's output: clear it before you share it."
 _PANELS: dict[type, Callable[[Any], Any]] = {
     ServiceConsole: lambda asked: ServicePanel(asked.workspace, asked.service),
+    ServiceTrial: lambda asked: ScoringPanel(asked.workspace, asked.service),
     DeployForm: lambda asked: DeployPanel(asked.workspace, asked.models, **asked.fields),
 }
 """The panels that commands ask for."""

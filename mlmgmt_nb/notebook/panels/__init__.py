@@ -2,8 +2,9 @@
 
 from mlmgmt_nb.notebook.panels.deploy import DeployPanel
 from mlmgmt_nb.notebook.panels.operation import OperationPanel
+from mlmgmt_nb.notebook.panels.scoring import ScoringPanel
 from mlmgmt_nb.notebook.panels.scoring_test import ScoringTestPanel
 from mlmgmt_nb.notebook.panels.service import ServicePanel
 from mlmgmt_nb.notebook.panels.workspace import WorkspacePanel
 
-__all__ = ["DeployPanel", "OperationPanel", "ScoringTestPanel", "ServicePanel", "WorkspacePanel"]
+__all__ = ["DeployPanel", "OperationPanel", "ScoringPanel", "ScoringTestPanel", "ServicePanel", "WorkspacePanel"]

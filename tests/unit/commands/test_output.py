@@ -62,5 +62,5 @@ def test_keys_are_masked_unless_shown() -> None:
 def test_usage_can_be_pasted_and_has_no_key() -> None:
     usage = Usage("iris", "http://h/score", "http://h/swagger.json", {"it's": [1, None]})
     compile(usage.python, "<usage>", "exec")
-    assert """-d '{"it'\\''s": [1, null]}'""" in usage.curl
+    assert """--data-raw '{"it'\\''s": [1, null]}'""" in usage.curl
     assert "$MLMGMT_KEY" in str(usage)

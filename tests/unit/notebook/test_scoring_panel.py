@@ -1,0 +1,282 @@
+"""The input of a service as a form and as JSON, and what came of it; without a notebook."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlmgmt_nb.client import Scored
+from mlmgmt_nb.errors import ConnectError, DriverError, UsageError
+from mlmgmt_nb.notebook.panels.scoring_fields import Column, Field, Kind, as_table, fields_of, pretty
+from mlmgmt_nb.notebook.panels.scoring_state import Input, Trial
+from mlmgmt_nb.scoring.schema import DataTypes, SampleDefinition, generate_schema
+from mlmgmt_nb.scoring.schema.file import load_schema
+from mlmgmt_nb.scoring.swagger import service_swagger
+
+FRAME = pd.DataFrame(
+    {
+        "age": [31, 47],
+        "height": [1.75, None],
+        "name": ["Ann <b>", "Bob"],
+        "is_new": [True, False],
+        "since": pd.to_datetime(["2017-01-31", "2018-02-28"]),
+    }
+)
+
+
+@pytest.fixture
+def swagger(tmp_path: Any) -> dict[str, Any]:
+    """What a service with arguments of every kind tells of itself."""
+
+    def run(
+        frame: Any, matrix: Any, series: Any, count: int, ratio: float, flag: bool, word: str, more: Any
+    ) -> None: ...
+
+    samples = {
+        "frame": SampleDefinition(DataTypes.PANDAS, FRAME),
+        "matrix": SampleDefinition(DataTypes.NUMPY, np.array([[1.5, 2.5], [3.5, 4.5]])),
+        "series": SampleDefinition(DataTypes.NUMPY, np.array([1, 2, 3])),
+        "count": SampleDefinition(DataTypes.STANDARD, 3),
+        "ratio": SampleDefinition(DataTypes.STANDARD, 0.5),
+        "flag": SampleDefinition(DataTypes.STANDARD, True),
+        "word": SampleDefinition(DataTypes.STANDARD, 'a "word"'),
+        "more": SampleDefinition(DataTypes.STANDARD, {"deep": [1, [2]]}),
+    }
+    generate_schema(run, samples, filepath=tmp_path / "schema.json")
+    return service_swagger("iris", load_schema(tmp_path / "schema.json"), frozenset({"count"}))
+
+
+def field(given: Input, name: str) -> Field:
+    return next(one for one in given.fields if one.name == name)
+
+
+def test_the_sample_is_filled_in_and_gives_the_same_json(swagger: dict[str, Any]) -> None:
+    given = Input(swagger)
+    assert [(one.name, one.kind, one.shape) for one in given.fields] == [
+        ("frame", "table", "objects"),
+        ("matrix", "table", "lists"),
+        ("series", "table", "values"),
+        ("count", "integer", "objects"),
+        ("ratio", "number", "objects"),
+        ("flag", "boolean", "objects"),
+        ("word", "text", "objects"),
+        ("more", "json", "objects"),
+    ]
+    kinds: list[Kind] = ["integer", "number", "text", "boolean", "date"]
+    assert field(given, "frame").columns == list(map(Column, FRAME.columns, kinds))
+    assert field(given, "frame").rows[1][:4] == ["47", "", "Bob", "false"]
+    assert json.loads(given.check()) == swagger["definitions"]["ServiceInput"]["example"]
+    assert given.problems == {}
+
+
+def test_edits_in_the_form_are_in_the_json(swagger: dict[str, Any]) -> None:
+    given = Input(swagger)
+    given.edit("frame", lambda one: one.set_cell(0, 0, "32"), is_typed=True)
+    given.edit("ratio", lambda one: setattr(one, "text", " 1e-3 "), is_typed=True)
+    given.edit("flag", lambda one: setattr(one, "text", "false"), is_typed=True)
+    given.edit("word", lambda one: setattr(one, "text", ""), is_typed=True)
+    given.edit("count", lambda one: setattr(one, "text", ""), is_typed=True)
+    given.edit("series", Field.add_row)
+    given.edit("matrix", lambda one: one.remove_row(0))
+    assert given.form_changes == 2
+    body = json.loads(given.check())
+    assert body["frame"][0]["age"] == 32
+    assert (body["ratio"], body["flag"], body["word"]) == (0.001, False, "")
+    assert "count" not in body  # it may be left out
+    assert (body["series"], body["matrix"]) == ([1, 2, 3, 3], [[3.5, 4.5]])
+
+
+def test_edits_in_the_json_are_in_the_form(swagger: dict[str, Any]) -> None:
+    given = Input(swagger)
+    body = json.loads(given.body)
+    body |= {"ratio": 7, "more": None, "matrix": [[1, 2, 3]], "unknown": "kept"}
+    body["frame"] = [{**body["frame"][0], "age": 99, "extra": [1]}]
+    before = given.form_changes
+    given.set_body(json.dumps(body), is_typed=True)
+    assert given.form_changes == before + 1
+    assert field(given, "ratio").text == "7"
+    assert field(given, "matrix").rows == [["1", "2", "3"]]
+    assert field(given, "frame").columns[-1] == Column("extra", "any")
+    assert field(given, "frame").rows[0][0] == "99"
+    assert field(given, "frame").rows[0][-1] == "[1]"
+    # What the form does not know stays when the form is edited after that.
+    given.edit("ratio", lambda one: setattr(one, "text", "8"))
+    assert json.loads(given.body) == {**body, "ratio": 8}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "problem"),
+    [
+        ("count", "3.5", "count: not a whole number"),
+        ("ratio", "much", "ratio: not a number"),
+        ("ratio", "nan", "ratio: not a number"),
+        ("ratio", "", "ratio: a value is missing"),
+        ("more", "{", "more: not JSON"),
+    ],
+)
+def test_what_a_field_does_not_take(swagger: dict[str, Any], name: str, text: str, problem: str) -> None:
+    given = Input(swagger)
+    given.edit(name, lambda one: setattr(one, "text", text), is_typed=True)
+    with pytest.raises(UsageError, match=problem):
+        given.check()
+    assert json.loads(given.body).get(name) in (text, None)
+
+
+def test_what_a_cell_does_not_take_is_named(swagger: dict[str, Any]) -> None:
+    given = Input(swagger)
+    given.edit("frame", lambda one: one.paste(0, 3, "maybe\t31.1.2017\ntrue\t2017-02-01"))
+    assert given.problems == {
+        "frame": {"0,3": "neither true nor false", "0,4": "not a date such as 2017-01-31T12:00:00"}
+    }
+    with pytest.raises(UsageError, match=r"frame\[0\].is_new: neither true nor false"):
+        given.check()
+    assert json.loads(given.body)["frame"][1]["is_new"] is True
+
+
+def test_json_that_is_none_or_fits_no_form_is_told_and_sent_as_it_is(swagger: dict[str, Any]) -> None:
+    given = Input(swagger)
+    given.set_body("{", is_typed=True)
+    assert given.problem.startswith("not JSON: ")
+    assert given.check() == "{"
+    given.set_body("[1]")
+    assert "arguments frame, matrix" in given.problem
+    given.set_body('{"frame": "none", "ratio": "x"}')
+    assert given.problem == ""
+    assert field(given, "frame").is_json
+    assert given.problems["ratio"] == {"": "not a number"}
+    assert given.problems["word"] == {"": "it is missing"}
+    assert "count" not in given.problems
+    assert given.check() == '{"frame": "none", "ratio": "x"}'
+
+
+def test_a_large_table_is_edited_as_json(swagger: dict[str, Any]) -> None:
+    given = Input(swagger)
+    body = {**json.loads(given.body), "series": list(range(101))}
+    given.set_body(json.dumps(body))
+    assert field(given, "series").is_json
+    assert json.loads(field(given, "series").text) == body["series"]
+    given.edit("series", lambda one: setattr(one, "text", "[7]"))
+    assert json.loads(given.body)["series"] == [7]
+
+
+def test_a_driver_without_a_schema_takes_any_text() -> None:
+    given = Input({})
+    assert not given.has_form
+    given.set_body("not <json>", is_typed=True)
+    assert (given.check(), given.problem) == ("not <json>", "")
+
+
+def test_pasting_makes_rows_and_stays_within_bounds() -> None:
+    one = Field("t", "table", columns=[Column("a", "number"), Column("b", "text")], rows=[["1", "x"]])
+    one.paste(0, 1, "y\t9\nz\n" + "w\n" * 500)
+    assert len(one.rows) == 100
+    assert one.rows[:3] == [["1", "y"], ["1", "z"], ["1", "w"]]
+    one.set_cell(1000, 0, "nowhere")
+    one.remove_row(1000)
+    assert len(one.rows) == 100
+
+
+JSON: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(JSON)
+def test_pretty_json_is_the_same_json(value: Any) -> None:
+    assert json.loads(pretty(value)) == value
+
+
+@given(
+    st.lists(st.fixed_dictionaries({"a": JSON, "b": st.text(), "c": st.none() | st.integers()}), min_size=1, max_size=4)
+)
+def test_tables_are_read_back_as_they_were(rows: Any) -> None:
+    columns = [Column("a", "any"), Column("b", "text"), Column("c", "integer")]
+    one = Field("t", "table", columns=columns)
+    one.take(rows)
+    assert one.value() == (rows, {})
+
+
+def test_answers_that_are_tables() -> None:
+    assert as_table([{"a": 1, "b": None}, {"a": [2]}]) == (["a", "b"], [["1", ""], ["[2]", ""]])
+    assert as_table([[1, 2], [3]]) == (["0", "1"], [["1", "2"], ["3", ""]])
+    assert as_table(["setosa", 2]) == (["answer"], [["setosa"], ["2"]])
+    assert as_table({"a": 1.5, "b": "x"}) == (["a", "b"], [["1.5", "x"]])
+    others: list[Any] = [3, "text", [], {}, {"a": []}, [1, [2]], None]
+    for other in others:
+        assert as_table(other) is None
+
+
+class Service:
+    """Answers as it is told to."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.answer: Any = [1]
+
+    def __call__(self, body: str) -> Scored:
+        self.asked.append(body)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return Scored(self.answer, 200, 0.0123, "some-id")
+
+
+def asked(trial: Trial) -> None:
+    trial.remember(trial.ask(trial.input.check()))
+
+
+def test_answers_and_their_history() -> None:
+    service = Service()
+    trial = Trial(service, {}, now=lambda: "12:00:00")
+    for body in ("1", "2"):
+        trial.input.set_body(body)
+        asked(trial)
+    service.answer = DriverError("ValueError: <i>no</i>", status_code=500, request_id="failed-id", fix="See the log.")
+    asked(trial)
+    service.answer = ConnectError("no connection", fix="Start it.")
+    asked(trial)
+    assert service.asked == ["1", "2", "2", "2"]
+    assert [one["words"] for one in trial.past()] == ["no answer", "500 error", "200 OK", "200 OK"]
+    assert trial.answer is not None
+    assert (trial.answer.error, trial.answer.fix) == ("no connection", "Start it.")
+    trial.choose(3)
+    assert trial.answer.shown()["error"] == "ValueError: <i>no</i>"
+    assert trial.answer.shown()["id"] == "failed-id"
+    trial.choose(1)
+    assert trial.input.body == "1"
+    assert [one["chosen"] for one in trial.past()] == [False, False, False, True]
+    shown = trial.answer.shown()
+    assert (shown["columns"], shown["rows"], shown["ms"], shown["text"]) == (["answer"], [["1"]], "12.3 ms", "[1]")
+    trial.choose(99)
+    assert trial.input.body == "1"
+
+
+def test_a_large_answer_is_shown_in_part() -> None:
+    service = Service()
+    service.answer = list(range(10_000))
+    trial = Trial(service, {})
+    asked(trial)
+    assert trial.answer is not None
+    shown = trial.answer.shown()
+    assert (len(shown["rows"]), shown["more"]) == (200, 9800)
+    assert len(shown["text"]) < 20_100
+    assert trial.answer.value == service.answer
+
+
+def test_the_history_is_bounded() -> None:
+    trial = Trial(Service(), {})
+    for _ in range(60):
+        asked(trial)
+    assert [one.number for one in trial.history] == list(range(60, 10, -1))
+
+
+def test_fields_of_nothing() -> None:
+    assert fields_of({}) == []
+    assert fields_of({"definitions": {"ServiceInput": {"description": "any body", "example": {}}}}) == []
