@@ -164,7 +164,7 @@ class Scene:
         return self.api.log(f"/services/{self.steady['id']}/logs")
 
     def is_well(self) -> None:
-        """The steady service is where and what it was: URL, keys, replicas, answers; and nothing runs but what should."""
+        """The steady service is where and what it was: URL, keys, replicas, answers. Nothing runs that should not."""
         found = self.api.get(f"/services/{self.steady['id']}")
         assert found["scoringUri"] == self.steady["scoringUri"]
         assert found["state"] == "Succeeded"
@@ -172,12 +172,13 @@ class Scene:
         eventually(self._answers, what="an answer of the steady service")
         eventually(lambda: len(self.replicas()) == 2, what="both replicas")
         # That two replicas died one soon after the other may still be told; nothing else is wrong.
-        url = f"/services/{self.steady['id']}"
-        eventually(
-            lambda: (self.api.get(url)["error"] or {"code": "CrashLoop"})["code"] == "CrashLoop", what="no error"
-        )
+        eventually(lambda: self._error() in {None, "CrashLoop"}, what="the end of the error")
         living = {process.pid for process in [psutil.Process(self.api.process.pid), *self.api.children()]}
         assert {process.pid for process in processes_of(self.api.home)} <= living
+
+    def _error(self) -> str | None:
+        error = self.api.get(f"/services/{self.steady['id']}")["error"]
+        return error and str(error["code"])
 
     def _answers(self) -> bool:
         try:
