@@ -24,6 +24,7 @@ from mlmgmt_nb.service.connection import ApiConnection
 from mlmgmt_nb.service.home import Home
 from mlmgmt_nb.service.resources import EXTENSIONS, HANDLERS
 from mlmgmt_nb.service.settings import Settings
+from mlmgmt_nb.service.sockets import bind
 
 __all__ = ["serve"]
 
@@ -150,21 +151,16 @@ def _allow_connections() -> None:
 
 def _listen(settings: Settings, home: Home) -> socket.socket:
     """The socket of the API. Without a port given, the last one again if it can be had: URLs stay the same."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     candidates = [settings.port] if settings.port is not None else [home.last_port() or 0, 0]
     for port in candidates:
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Clients that have vanished without a word are noticed; accepted connections inherit it.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         try:
-            listener.bind((settings.host, port))
-            # Connections wait here from now on, until the service is ready.
-            listener.listen(1024)
-            return listener
+            listener = bind(settings.host, port)
         except OSError as error:
-            listener.close()
             reason = error
+            continue
+        # Connections wait here from now on, until the service is ready.
+        listener.listen(1024)
+        return listener
     raise LocalServiceError(
         f"Port {candidates[0]} of {settings.host} cannot be had: {reason.strerror}.",
         fix="Choose another one with --port.",

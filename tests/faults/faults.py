@@ -7,6 +7,8 @@ import os
 import random
 import signal
 import socket
+from collections.abc import Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
 import psutil
@@ -15,7 +17,8 @@ import requests
 
 from mlmgmt_nb.service.compute.cgroups import find_groups
 from tests.conftest import eventually
-from tests.faults.scene import CALLERS, HANG_SECONDS, Fault, Scene, random_moment
+from tests.faults.scene import CALLERS, DRIVER, HANG_SECONDS, Fault, Scene, random_moment
+from tests.integration.service.drivers import replicas
 
 __all__ = ["FAULTS"]
 
@@ -90,6 +93,32 @@ def kill_service_while_it_builds(scene: Scene, moments: random.Random) -> None:
     assert scene.api.request("GET", location).json()["state"] == "Running"
     assert scene.api.request("POST", location + "/cancel").json()["state"] == "Cancelled"
     eventually(lambda: not _of_build(scene), what="its end")
+
+
+def kill_replica_during_update(scene: Scene, moments: random.Random) -> None:
+    """`kill -9` of a replica, old or new, while its service is updated: the update succeeds all the same, and at most
+    the requests that the replica was at work on are lost."""
+    with scene.scoring() as callers, _updated(scene) as accepted:
+        victims = eventually(lambda: _of_service(scene), what="a replica")
+        random_moment(moments, 1.0)
+        victim = moments.choice([process for process in victims if process.is_running()] or _of_service(scene))
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has been retired meanwhile
+            victim.kill()
+        assert scene.api.operation(accepted)["state"] == "Succeeded"
+        assert scene.api.score(scene.steady, "1").json()["says"] == "other"
+    assert len(callers.wrong) <= CALLERS, callers.wrong
+
+
+def kill_service_during_update(scene: Scene, moments: random.Random) -> None:
+    """`kill -9` of the service while it updates one: the next one goes on with the update, and it succeeds."""
+    with _updated(scene) as accepted:
+        random_moment(moments, 1.0)
+        scene.crash()
+        scene.api.start()
+        operation = "/operations/" + accepted.headers["Operation-Location"].rpartition("/")[2]
+        ended = eventually(lambda: _if_ended(scene.api.get(operation)), 60, "the end of the update")
+        assert ended["state"] == "Succeeded", ended
+        assert scene.api.score(scene.steady, "1").json()["says"] == "other"
 
 
 def stop_replica(scene: Scene, moments: random.Random) -> None:
@@ -218,6 +247,27 @@ def _others(scene: Scene, victim: psutil.Process) -> list[psutil.Process]:
     return [process for process in scene.replicas() if process.pid != victim.pid]
 
 
+@contextlib.contextmanager
+def _updated(scene: Scene) -> Iterator[requests.Response]:
+    """An update of the steady service that has begun; afterwards it is rolled back."""
+    url = f"/services/{scene.steady['id']}"
+    other = scene.api.image(scene.driver("other", DRIVER.format(says="other")))
+    yield scene.api.request("PUT", url, json={"imageId": other["id"]})
+    back = scene.api.operation(scene.api.request("PUT", url, json={"imageId": scene.image["id"]}))
+    assert back["state"] == "Succeeded", back
+
+
+def _of_service(scene: Scene) -> list[psutil.Process]:
+    """The replicas of the steady service, whatever their image."""
+    found = scene.api.get(f"/services/{scene.steady['id']}")
+    deployed = scene.api.get("/deployments", serviceId=found["id"])[:2]
+    return [process for one in deployed for process in replicas(scene.api, {"image": {"id": one["imageId"]}})]
+
+
+def _if_ended(operation: Any) -> Any:
+    return operation if operation["state"] not in {"NotStarted", "Running"} else None
+
+
 def _endless_build(scene: Scene) -> requests.Response:
     package = scene.driver(
         "endless",
@@ -291,6 +341,8 @@ FAULTS: dict[str, Fault] = {
     for fault in (
         kill_service,
         kill_replica,
+        kill_replica_during_update,
+        kill_service_during_update,
         kill_build,
         kill_service_while_it_builds,
         stop_replica,
