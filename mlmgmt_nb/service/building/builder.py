@@ -174,6 +174,8 @@ class Builder:
         output = build_log(self._home, image_id)
         started = time.monotonic()
         cancellation = self._under_way[image_id]
+        if self._stopping:
+            cancellation.cancel()
         if operation.attempts > 1 and (count := end_orphans(self._home.path)):
             output.line(f"ended {count} process(es) that the last attempt had left behind")
         try:
