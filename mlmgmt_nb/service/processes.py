@@ -10,7 +10,9 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["end_group", "machine", "started"]
+__all__ = ["end_group", "end_orphans", "machine", "ownership", "started"]
+
+_OWNER = "MLMGMT_OWNER"
 
 
 def started(pid: int) -> str:
@@ -53,6 +55,25 @@ def end_group(pid: int, started_then: str, mark: str) -> bool:
             process.kill()
     psutil.wait_procs(ended, timeout=5)
     return bool(ended)
+
+
+def ownership(folder: Path) -> dict[str, str]:
+    """A variable for the environment of a process, which it hands on to its children: who started it, for what state
+    folder. `end_orphans` goes by it."""
+    return {_OWNER: f"{os.getpid()} {started(os.getpid())} {folder}"}
+
+
+def end_orphans(folder: Path) -> int:
+    """Ends what services of a state folder have started that are there no more; how many processes that were."""
+    orphans = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(OSError, psutil.Error):
+            pid, then, of = (process.environ().get(_OWNER, "") + "  ").split(" ", 2)
+            if of.strip() == str(folder) and started(int(pid)) != then:
+                process.kill()
+                orphans.append(process)
+    psutil.wait_procs(orphans, timeout=5)
+    return len(orphans)
 
 
 def _group(pid: int) -> Iterator[psutil.Process]:

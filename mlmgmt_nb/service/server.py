@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import logging
 import os
+import resource
 import signal
 import socket
+import time
 from collections.abc import Callable
 from urllib.parse import quote
 
@@ -17,13 +20,19 @@ from mlmgmt_nb.errors import LocalServiceError
 from mlmgmt_nb.service.access.guard import Guard
 from mlmgmt_nb.service.app import App
 from mlmgmt_nb.service.backend import Backend
+from mlmgmt_nb.service.connection import ApiConnection
 from mlmgmt_nb.service.home import Home
 from mlmgmt_nb.service.resources import EXTENSIONS, HANDLERS
 from mlmgmt_nb.service.settings import Settings
+from mlmgmt_nb.service.sockets import bind
 
 __all__ = ["serve"]
 
 log = logging.getLogger(__name__)
+
+_CHECK_SECONDS = 1.0
+_OPEN_FILES = 16384
+"""Open files that are asked of the system, for this process and its replicas: each connection is one."""
 
 
 def serve(settings: Settings, on_ready: Callable[[str], None] = lambda _: None) -> None:
@@ -37,6 +46,7 @@ def serve(settings: Settings, on_ready: Callable[[str], None] = lambda _: None) 
     """
     home = Home(settings.home)
     home.open(shared=settings.database is not None)
+    _allow_connections()
     try:
         listener = _listen(settings, home)
         host, port = listener.getsockname()[:2]
@@ -67,7 +77,7 @@ def _configured(app: App, settings: Settings) -> uvicorn.Config:
     """
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=ApiConnection,
         ws="none",
         lifespan="off",
         log_config=None,
@@ -92,15 +102,25 @@ def _configured(app: App, settings: Settings) -> uvicorn.Config:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, saying when it listens."""
+    """uvicorn, saying when it listens, and ending the connections of clients that do not get on."""
 
     def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
         super().__init__(config)
         self._on_started = on_started
+        self._checked = time.monotonic()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._on_started()
+
+    async def on_tick(self, counter: int) -> bool:
+        moment = time.monotonic()
+        if moment - self._checked >= _CHECK_SECONDS:
+            self._checked = moment
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, ApiConnection):
+                    connection.check(moment)
+        return await super().on_tick(counter)
 
 
 def _announce(home: Home, base_url: str, port: int, settings: Settings, on_ready: Callable[[str], None]) -> None:
@@ -120,21 +140,27 @@ def _announce(home: Home, base_url: str, port: int, settings: Settings, on_ready
     on_ready(base_url)
 
 
+def _allow_connections() -> None:
+    """Lifts the usual limit of 1,024 open files as far as the system lets its users."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(ValueError, OSError):  # then the limit stays
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def _listen(settings: Settings, home: Home) -> socket.socket:
     """The socket of the API. Without a port given, the last one again if it can be had: URLs stay the same."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     candidates = [settings.port] if settings.port is not None else [home.last_port() or 0, 0]
     for port in candidates:
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listener.bind((settings.host, port))
-            # Connections wait here from now on, until the service is ready.
-            listener.listen(1024)
-            return listener
+            listener = bind(settings.host, port)
         except OSError as error:
-            listener.close()
             reason = error
+            continue
+        # Connections wait here from now on, until the service is ready.
+        listener.listen(1024)
+        return listener
     raise LocalServiceError(
         f"Port {candidates[0]} of {settings.host} cannot be had: {reason.strerror}.",
         fix="Choose another one with --port.",

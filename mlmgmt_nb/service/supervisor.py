@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 
 _STEADY_SECONDS = 60.0
 """After so long without a crash, earlier ones are forgotten."""
+_LONG_LIFE_SECONDS = 10.0
+"""A replica that was ready for so long and then dies is replaced at once: it is no crash in a row."""
 _KEYS_SECONDS = 1.0
 
 
@@ -187,7 +189,8 @@ class Supervisor:
 
     def _note_crash(self, ended: Exit, rows: dict[str, Row[Any]], moment: float) -> None:
         before = self._crashes.get(ended.deployment_id)
-        count = before.count if before is not None and moment - before.last < _STEADY_SECONDS else 0
+        in_a_row = before is not None and moment - before.last < _STEADY_SECONDS and ended.lived < _LONG_LIFE_SECONDS
+        count = before.count if before is not None and in_a_row else 0
         self._crashes[ended.deployment_id] = r.Crashes(
             count=count + 1, last=moment, code=ended.code, message=ended.message, permanent=ended.permanent
         )

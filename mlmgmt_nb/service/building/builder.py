@@ -31,6 +31,7 @@ from mlmgmt_nb.service.building.fetch import Fetcher
 from mlmgmt_nb.service.home import DISK_FULL, Home
 from mlmgmt_nb.service.logs import Log
 from mlmgmt_nb.service.outcomes import image_ended
+from mlmgmt_nb.service.processes import end_orphans, ownership
 from mlmgmt_nb.service.store import OutcomeUnknown, Store
 
 __all__ = ["Builder", "build_log", "release_builds"]
@@ -42,6 +43,7 @@ MAX_ATTEMPTS = 3
 WORKERS = 2
 _STORE_SECONDS = 1.0
 """Pause before what could not be stored is tried again."""
+_STOP_SECONDS = 5.0
 
 
 def build_log(home: Home, image_id: str) -> Log:
@@ -89,6 +91,7 @@ class Builder:
         self._fetcher = fetcher
         self._environments = environments
         self._process_id = process_id
+        self._ownership = ownership(home.path)
         self._wake = threading.Condition()
         self._stopping = False
         self._under_way: dict[str, Cancellation] = {}
@@ -111,9 +114,13 @@ class Builder:
             cancellation.cancel()
 
     def stop(self) -> None:
-        """Ends the workers. A build under way is left as it is; the next service begins it again."""
+        """Ends the workers, and what a build under way runs; the next service begins that build again."""
         self._stopping = True
+        for cancellation in list(self._under_way.values()):
+            cancellation.cancel()
         self.wake()
+        for thread in self._threads:
+            thread.join(_STOP_SECONDS)
 
     def _work(self) -> None:
         # Now rather than in the first build, which somebody waits for.
@@ -159,7 +166,7 @@ class Builder:
                 .values(state="Running", attempts=operations.c.attempts + 1, claimed_by=process_id)
             )
             db.execute(update(images).where(images.c.id == row.resource_id).values(state="Running"))
-            self._under_way[row.resource_id] = Cancellation()
+            self._under_way[row.resource_id] = Cancellation(self._ownership)
             return db.execute(select(operations).where(operations.c.id == row.id)).one()
 
     def _build(self, operation: Row[Any]) -> None:
@@ -167,10 +174,17 @@ class Builder:
         output = build_log(self._home, image_id)
         started = time.monotonic()
         cancellation = self._under_way[image_id]
+        if self._stopping:
+            cancellation.cancel()
+        if operation.attempts > 1 and (count := end_orphans(self._home.path)):
+            output.line(f"ended {count} process(es) that the last attempt had left behind")
         try:
             self._check_open(operation.id, cancellation)
             interpreter = self._build_context(operation, output, cancellation)
         except BuildError as error:
+            if self._stopping:
+                output.line("the service ends; the next one begins this build again")
+                return
             output.line(f"the build failed: {error.message}")
             self._finish(operation, "Failed", ErrorResponse(code=error.code, message=error.message))
         except Exception as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import psutil
 
@@ -15,9 +15,14 @@ __all__ = ["Cancellation"]
 
 
 class Cancellation:
-    """Whether a build has been cancelled. The build asks now and then; a process that it runs is ended at once."""
+    """Whether a build has been cancelled. The build asks now and then; a process that it runs is ended at once.
 
-    def __init__(self) -> None:
+    Args:
+        environment: variables for the processes of the build, by which they are known after a crash.
+    """
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self.environment = environment
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._cancelled = False

@@ -43,13 +43,19 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Exit(msgspec.Struct, frozen=True, kw_only=True):
-    """A replica that ended without having been asked to. `permanent`: its driver does not load."""
+    """A replica that ended without having been asked to.
+
+    Attributes:
+        permanent: its driver does not load.
+        lived: seconds that it was ready.
+    """
 
     service_id: str
     deployment_id: str
     code: str
     message: str
     permanent: bool
+    lived: float = 0.0
 
 
 class Load(msgspec.Struct, frozen=True):

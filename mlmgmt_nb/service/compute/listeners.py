@@ -8,6 +8,7 @@ import threading
 import zlib
 
 from mlmgmt_nb.service.compute.refusal import refuse
+from mlmgmt_nb.service.sockets import bind
 
 __all__ = ["Listeners"]
 
@@ -42,8 +43,9 @@ class Listeners:
         Raises:
             OSError: the given port is taken, or none is free.
         """
-        bound = _bind(self._host, port) if port is not None else self._bind_any(service_id)
+        bound = bind(self._host, port) if port is not None else self._bind_any(service_id)
         bound.listen(_BACKLOG)
+        bound.setblocking(False)
         self._sockets[service_id] = bound
         return int(bound.getsockname()[1])
 
@@ -54,7 +56,7 @@ class Listeners:
         offset = zlib.crc32(service_id.encode())
         for step in range(count):
             try:
-                return _bind(self._host, first + (offset + step) % count)
+                return bind(self._host, first + (offset + step) % count)
             except OSError:
                 continue
         raise OSError(f"no port from {first} to {last} is free")
@@ -68,7 +70,12 @@ class Listeners:
     def refuse(self, service_id: str, message: str) -> None:
         """Answers 503 to the requests that wait, as many as can be answered at once."""
         while self.knocked(service_id) and self._refusing.acquire(blocking=False):
-            connection, _ = self._sockets[service_id].accept()
+            try:
+                connection, _ = self._sockets[service_id].accept()
+            except OSError:  # it has gone meanwhile
+                self._refusing.release()
+                return
+            connection.setblocking(True)
             threading.Thread(target=self._refuse, args=(connection, message), name="refusal", daemon=True).start()
 
     def _refuse(self, connection: socket.socket, message: str) -> None:
@@ -85,18 +92,3 @@ class Listeners:
     def close_all(self) -> None:
         for service_id in list(self._sockets):
             self.close(service_id)
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        # After a crash, old connections must not keep the port from being used again.
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Clients that have vanished without a word are noticed; accepted connections inherit it.
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        bound.bind((host, port))
-    except OSError:
-        bound.close()
-        raise
-    return bound

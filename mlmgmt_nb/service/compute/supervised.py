@@ -173,4 +173,5 @@ class SupervisedReplica(ABC):
             code=code,
             message=message,
             permanent=permanent,
+            lived=time.monotonic() - self.since if self.state is ReplicaState.READY else 0.0,
         )

@@ -1,0 +1,32 @@
+"""Each fault once, and some seconds of the load: a short share of `python -m tests.faults` and `tests.faults.load`."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from tests.faults.faults import FAULTS
+from tests.faults.load import sustained
+from tests.faults.scene import Scene
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    made = Scene(tmp_path_factory.mktemp("faults"))
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_has_the_outcome_that_is_promised(scene: Scene, name: str) -> None:
+    FAULTS[name](scene, random.Random(name))
+    scene.is_well()
+
+
+def test_nobody_fails_through_two_updates_and_a_new_key(scene: Scene) -> None:
+    callers, _ = sustained(scene, 4.0)
+    assert callers.wrong == []
+    assert callers.right > 100
+    scene.is_well()

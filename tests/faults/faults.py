@@ -1,0 +1,357 @@
+"""The faults: each makes something go wrong at a random moment, and asserts what its docstring promises."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import socket
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
+import requests
+
+from mlmgmt_nb.service.compute.cgroups import find_groups
+from tests.conftest import eventually
+from tests.faults.scene import CALLERS, DRIVER, HANG_SECONDS, Fault, Scene, random_moment
+from tests.integration.service.drivers import replicas
+
+__all__ = ["FAULTS"]
+
+ENDLESS_BUILD = (
+    "import subprocess, sys\n"
+    "def _wait(*args, **more):\n"
+    "    subprocess.run([sys.executable, '-c', 'import time; time.sleep(600)', 'build-of', {home!r}])\n"
+    "get_requires_for_build_wheel = prepare_metadata_for_build_wheel = build_wheel = _wait\n"
+)
+EATS = "held = []\ndef init():\n    pass\ndef run(body):\n    held.append(b'x' * int(body))\n    return len(held)\n"
+FLOODS = (
+    "import subprocess, sys\n"
+    "def init():\n    pass\n"
+    "def run(body):\n"
+    "    flood = 'import time\\nend = time.monotonic() + 120\\nwhile time.monotonic() < end: print(chr(120) * 4000)'\n"
+    "    for _ in range(4):\n"
+    "        subprocess.Popen([sys.executable, '-c', flood])\n"
+    "    return 1\n"
+)
+MOST_LOG_BYTES = 21 * 2**20
+IDLE_CONNECTIONS = 1000
+HALF_OPEN_CONNECTIONS = 50
+
+
+def kill_service(scene: Scene, moments: random.Random) -> None:
+    """`kill -9` of the service while it registers, builds, updates and scores: what was answered is there afterwards,
+    what was begun ends, and the services come back on their URLs with their keys."""
+    with scene.working(), scene.scoring():
+        random_moment(moments, 1.5)
+        scene.crash()
+    scene.api.start()
+    scene.client.check()
+
+
+def kill_replica(scene: Scene, moments: random.Random) -> None:
+    """`kill -9` of a replica: at most the requests that it was at work on are lost, and it is replaced."""
+    victim = moments.choice(scene.replicas())
+    with scene.scoring() as callers:
+        random_moment(moments, 0.5)
+        victim.kill()
+        eventually(lambda: len(_others(scene, victim)) == 2, what="the next replica")
+        random_moment(moments, 0.5)
+    assert len(callers.wrong) <= CALLERS, callers.wrong
+    assert "SIGKILL" in scene.log()
+
+
+def kill_build(scene: Scene, moments: random.Random) -> None:
+    """`kill -9` of what builds an image: the operation ends `Failed` with a reason, and the next build succeeds."""
+    with scene.scoring() as callers:
+        accepted = _endless_build(scene)
+        process = eventually(lambda: _of_build(scene), what="the build")
+        random_moment(moments, 0.5)
+        for one in [process, *process.children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+        ended = scene.api.operation(accepted)
+        assert (ended["state"], bool(ended["error"]["message"])) == ("Failed", True), ended
+        scene.api.image(scene.driver("after", "def run(body):\n    return 1\n"))
+    assert callers.wrong == []
+
+
+def kill_service_while_it_builds(scene: Scene, moments: random.Random) -> None:
+    """`kill -9` of the service while it builds: the next one ends what is left of the build and begins it again, and it
+    can be cancelled."""
+    accepted = _endless_build(scene)
+    eventually(lambda: _of_build(scene), what="the build")
+    random_moment(moments, 0.5)
+    scene.api.kill()
+    scene.api.start()
+    eventually(lambda: _of_build(scene), what="its going on")
+    location = scene.api.base_url + "/operations/" + accepted.headers["Operation-Location"].rpartition("/")[2]
+    assert scene.api.request("GET", location).json()["state"] == "Running"
+    assert scene.api.request("POST", location + "/cancel").json()["state"] == "Cancelled"
+    eventually(lambda: not _of_build(scene), what="its end")
+
+
+def kill_replica_during_update(scene: Scene, moments: random.Random) -> None:
+    """`kill -9` of a replica, old or new, while its service is updated: the update succeeds all the same, and at most
+    the requests that the replica was at work on are lost."""
+    with scene.scoring() as callers, _updated(scene) as accepted:
+        victims = eventually(lambda: _of_service(scene), what="a replica")
+        random_moment(moments, 1.0)
+        victim = moments.choice([process for process in victims if process.is_running()] or _of_service(scene))
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has been retired meanwhile
+            victim.kill()
+        assert scene.api.operation(accepted)["state"] == "Succeeded"
+        assert scene.api.score(scene.steady, "1").json()["says"] == "other"
+    assert len(callers.wrong) <= CALLERS, callers.wrong
+
+
+def kill_service_during_update(scene: Scene, moments: random.Random) -> None:
+    """`kill -9` of the service while it updates one: the next one goes on with the update, and it succeeds."""
+    with _updated(scene) as accepted:
+        random_moment(moments, 1.0)
+        scene.crash()
+        scene.api.start()
+        operation = "/operations/" + accepted.headers["Operation-Location"].rpartition("/")[2]
+        ended = eventually(lambda: _if_ended(scene.api.get(operation)), 60, "the end of the update")
+        assert ended["state"] == "Succeeded", ended
+        assert scene.api.score(scene.steady, "1").json()["says"] == "other"
+
+
+def stop_replica(scene: Scene, moments: random.Random) -> None:
+    """SIGSTOP of a replica: the other one answers, and the one that does not react is replaced in a bounded time."""
+    victim = moments.choice(scene.replicas())
+    with scene.scoring() as callers:
+        random_moment(moments, 0.5)
+        victim.send_signal(signal.SIGSTOP)
+        eventually(lambda: len(_others(scene, victim)) == 2, HANG_SECONDS + 30, "the next replica")
+        random_moment(moments, 0.5)
+    assert not victim.is_running() or victim.status() == psutil.STATUS_ZOMBIE
+    assert len(callers.wrong) <= CALLERS, callers.wrong
+    assert "did not react" in scene.log()
+
+
+def stop_service(scene: Scene, moments: random.Random) -> None:
+    """SIGSTOP of the service for longer than a replica may be silent: scoring goes on at the services' own ports, and
+    afterwards everything is as it was; no replica is taken for hung."""
+    before = {process.pid for process in scene.replicas()}
+    with scene.scoring(through="port") as callers:
+        os.kill(scene.api.process.pid, signal.SIGSTOP)
+        try:
+            answered = callers.right
+            random_moment(moments, 0.1)
+            with socket.create_connection(_address(scene.api.base_url)) as waits:
+                # Longer than HANG_SECONDS: that it passes unharmed is what is tried.
+                waits.settimeout(HANG_SECONDS + 1)
+                waits.sendall(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
+                with pytest.raises(TimeoutError):
+                    waits.recv(1)
+            assert callers.right > answered
+        finally:
+            os.kill(scene.api.process.pid, signal.SIGCONT)
+        scene.api.get("/services")
+        random_moment(moments, 1.0)
+    assert callers.wrong == []
+    assert {process.pid for process in scene.replicas()} == before
+
+
+def port_taken(scene: Scene, moments: random.Random) -> None:
+    """Another program takes a service's port while nothing runs: it says so, and comes back once it is free."""
+    host, port = _address(scene.steady["scoringUri"])
+    scene.crash()
+    # A process that ends is gone from sight a moment before its sockets are.
+    with eventually(lambda: _listener(host, port), what="the end of the old socket"):
+        scene.api.start()
+        url = f"/services/{scene.steady['id']}"
+        error = eventually(lambda: scene.api.get(url)["error"], what="the report")
+        assert error["code"] == "PortTaken"
+        assert str(port) in error["message"]
+        random_moment(moments, 0.5)
+
+
+def out_of_memory(scene: Scene, moments: random.Random) -> None:
+    """A replica takes more memory than its service has reserved: it is ended alone, says why, and is replaced."""
+    groups = find_groups()
+    groups.close()
+    image = scene.api.image(scene.driver("eats", EATS))
+    greedy = scene.api.service(image["id"], "greedy", containerResourceReservation={"memory": "160Mi"})
+    url = f"/services/{greedy['id']}"
+    if not groups.limits_memory:  # then it says so, and all that is left is the reservation
+        assert "not enforced" in scene.api.log(url + "/logs")
+        assert scene.api.request("DELETE", url).status_code == 200
+        return
+    with scene.scoring() as callers:
+        random_moment(moments, 0.3)
+        with pytest.raises(requests.RequestException):
+            scene.api.score(greedy, str(2**29))
+        eventually(lambda: "bytes of memory reserved for it" in scene.api.log(url + "/logs"), what="the reason")
+        assert scene.api.score(greedy, "1").json() == 1
+    assert callers.wrong == []
+    assert scene.api.request("DELETE", url).status_code == 200
+
+
+def flood_the_log(scene: Scene, moments: random.Random) -> None:
+    """A driver starts processes that print without end: its log stays bounded, the others and the API answer, and
+    deleting the service ends it all."""
+    image = scene.api.image(scene.driver("floods", FLOODS))
+    noisy = scene.api.service(image["id"], "noisy")
+    url, folder = f"/services/{noisy['id']}", scene.api.home / "logs" / "services" / noisy["id"]
+    with scene.scoring() as callers:
+        assert scene.api.score(noisy, "1").status_code == 200
+        # It has gone through its segments more than once.
+        eventually(lambda: min((int(f.stem) for f in folder.iterdir()), default=0) > 0, 60, "the log's turning over")
+        kept = sum(_size(path) for path in folder.iterdir())
+        assert kept < MOST_LOG_BYTES
+        assert scene.api.score(noisy, "1").status_code == 200
+        random_moment(moments, 0.3)
+        assert scene.api.request("DELETE", url).status_code == 200
+        eventually(lambda: not folder.exists(), 60, "the end of it")
+    assert callers.wrong == []
+    assert not [child for child in scene.api.children() if "time.monotonic() + 120" in " ".join(child.cmdline())]
+
+
+def half_open(scene: Scene, moments: random.Random) -> None:
+    """Clients that stop in the middle of a request: everybody else is answered, and they are hung up on."""
+    path = urlsplit(scene.steady["scoringUri"]).path.encode()
+    head = b"POST " + path + b" HTTP/1.1\r\nhost: localhost\r\n"
+    key = scene.keys["primaryKey"].encode()
+    started = head + b"authorization: Bearer " + key + b"\r\ncontent-length: 10\r\n\r\n123"
+    with scene.scoring() as callers, contextlib.ExitStack() as stack:
+        heads = []
+        for url in (scene.api.base_url, scene.steady["scoringUri"]):
+            heads += [_sent(stack, url, head) for _ in range(HALF_OPEN_CONNECTIONS)]
+            bodies = [_sent(stack, url, started) for _ in range(10)]
+        random_moment(moments, 0.5)
+        eventually(lambda: all(_hung_up(one) for one in heads), 60, "the end of half heads")
+        assert bodies
+    assert callers.wrong == []
+
+
+def idle_connections(scene: Scene, moments: random.Random) -> None:
+    """1,000 connections that say nothing, at the service's own port and at that of the API: all others are answered."""
+    with scene.scoring() as callers, contextlib.ExitStack() as stack:
+        for url in (scene.api.base_url, scene.steady["scoringUri"]):
+            for _ in range(IDLE_CONNECTIONS):
+                _sent(stack, url, b"")
+        random_moment(moments, 0.5)
+        assert scene.api.get("/services")["value"]
+        answered = callers.right
+        eventually(lambda: callers.right > answered + 20, what="answers meanwhile")
+    assert callers.wrong == []
+
+
+def _others(scene: Scene, victim: psutil.Process) -> list[psutil.Process]:
+    return [process for process in scene.replicas() if process.pid != victim.pid]
+
+
+@contextlib.contextmanager
+def _updated(scene: Scene) -> Iterator[requests.Response]:
+    """An update of the steady service that has begun; afterwards it is rolled back."""
+    url = f"/services/{scene.steady['id']}"
+    other = scene.api.image(scene.driver("other", DRIVER.format(says="other")))
+    yield scene.api.request("PUT", url, json={"imageId": other["id"]})
+    back = scene.api.operation(scene.api.request("PUT", url, json={"imageId": scene.image["id"]}))
+    assert back["state"] == "Succeeded", back
+
+
+def _of_service(scene: Scene) -> list[psutil.Process]:
+    """The replicas of the steady service, whatever their image."""
+    found = scene.api.get(f"/services/{scene.steady['id']}")
+    deployed = scene.api.get("/deployments", serviceId=found["id"])[:2]
+    return [process for one in deployed for process in replicas(scene.api, {"image": {"id": one["imageId"]}})]
+
+
+def _if_ended(operation: Any) -> Any:
+    return operation if operation["state"] not in {"NotStarted", "Running"} else None
+
+
+def _endless_build(scene: Scene) -> requests.Response:
+    package = scene.driver(
+        "endless",
+        "",
+        **{
+            "pyproject.toml": '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+            '[project]\nname = "endless"\nversion = "1"\n',
+            "backend.py": ENDLESS_BUILD.format(home=str(scene.api.home)),
+        },
+    )
+    wanted = {"pip.txt": f"endless @ {package.as_uri()}\n"}
+    folder = scene.driver("needs-endless", "def run(body):\n    return 1\n", **wanted)
+    properties = {"pipRequirements": (folder / "pip.txt").as_uri()}
+    manifest = scene.api.manifest(folder, properties=properties)
+    request = {"name": "iris", "manifestId": manifest["id"], "imageType": "Docker", "computeResourceId": "local"}
+    answer = scene.api.request("POST", "/images", json=request)
+    assert answer.status_code == 202, answer.text
+    return answer
+
+
+def _of_build(scene: Scene) -> psutil.Process | None:
+    """The process of the build that never ends, if it runs."""
+    for child in scene.api.children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "build-of" in child.cmdline():
+                return child
+    return None
+
+
+def _address(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or 0
+
+
+def _listener(host: str, port: int) -> socket.socket | None:
+    try:
+        return socket.create_server((host, port))
+    except OSError:
+        return None
+
+
+def _sent(stack: contextlib.ExitStack, url: str, data: bytes) -> socket.socket:
+    """A connection that has sent something."""
+    connection = stack.enter_context(socket.create_connection(_address(url), timeout=30))
+    connection.sendall(data)
+    return connection
+
+
+def _hung_up(connection: socket.socket) -> bool:
+    """Whether the other side has ended a connection, after whatever it said."""
+    connection.setblocking(False)
+    try:
+        while connection.recv(4096):
+            pass
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        pass
+    return True
+
+
+def _size(path: os.PathLike[str]) -> int:
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:  # it has been turned over meanwhile
+        return 0
+
+
+FAULTS: dict[str, Fault] = {
+    fault.__name__: fault
+    for fault in (
+        kill_service,
+        kill_replica,
+        kill_replica_during_update,
+        kill_service_during_update,
+        kill_build,
+        kill_service_while_it_builds,
+        stop_replica,
+        stop_service,
+        port_taken,
+        out_of_memory,
+        flood_the_log,
+        half_open,
+        idle_connections,
+    )
+}
+"""Every fault, by name."""

@@ -1,0 +1,263 @@
+"""What faults happen to: a service that is worked with and asked for answers all the time, and what must be true of it.
+
+`Client` asks for all kinds of things and remembers what it was told; `Callers` score and remember what went wrong.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+import requests
+
+from tests.conftest import ServiceProcess, eventually
+from tests.integration.service.drivers import at_front_door, replicas
+
+DRIVER = "import os\ndef init():\n    pass\n\ndef run(body):\n    return {{'says': {says!r}, 'pid': os.getpid()}}\n"
+HANG_SECONDS = 3.0
+CALLERS = 4
+PAUSE_SECONDS = 0.005
+"""Between two requests of a caller: enough to meet every moment, and something is left for the others."""
+
+
+class Client:
+    """Registers, builds, creates and updates, one after the other; what was answered is in its attributes.
+
+    Args:
+        folders: drivers for images.
+        not_mine: id of an image whose services are left alone.
+    """
+
+    def __init__(self, service: ServiceProcess, folders: list[Path], not_mine: str = "") -> None:
+        self.service = service
+        self.folders = folders
+        self._not_mine = not_mine
+        self.models: dict[str, dict[str, Any]] = {}
+        self.operations: list[str] = []
+
+    def work(self, stop: threading.Event) -> None:
+        actions = [self.register, self.register, self.build, self.create, self.update]
+        chosen = random.Random(len(self.models))
+        while not stop.is_set():
+            try:
+                chosen.choice(actions)()
+            except requests.RequestException:
+                # The service is dead: what was not answered may or may not have been done.
+                return
+
+    def register(self) -> None:
+        answer = self.service.request("POST", "/models", json={"name": "m", "url": "file:///m", "mimeType": "a/b"})
+        self.models[answer.json()["id"]] = answer.json()
+
+    def build(self) -> None:
+        folder = random.Random(len(self.operations)).choice(self.folders)
+        manifest = self.service.manifest(folder)
+        request = {"name": "iris", "manifestId": manifest["id"], "imageType": "Docker", "computeResourceId": "local"}
+        self._begun(self.service.request("POST", "/images", json=request))
+
+    def create(self) -> None:
+        if (images := self._images()) and len(self._services()) < 2:
+            self._begun(self.service.create(images[0]["id"], f"svc-{len(self.operations)}"))
+
+    def update(self) -> None:
+        images = self._images()
+        for service in self._services()[:1]:
+            self._begun(self.service.request("PUT", f"/services/{service['id']}", json={"imageId": images[0]["id"]}))
+
+    def _images(self) -> list[Any]:
+        images = self.service.get("/images")["value"]
+        return [i for i in images if i["creationState"] == "Succeeded" and i["id"] != self._not_mine]
+
+    def _services(self) -> list[Any]:
+        return [s for s in self.service.get("/services")["value"] if s["image"]["id"] != self._not_mine]
+
+    def _begun(self, answer: requests.Response) -> None:
+        if answer.status_code == 202:
+            self.operations.append(answer.headers["Operation-Location"].rpartition("/")[2])
+        else:
+            assert answer.status_code == 409, answer.text
+
+    def check(self) -> None:
+        """What was answered is there, and what was begun has ended or will."""
+        for model in self.models.values():
+            assert self.service.get(f"/models/{model['id']}") == model
+        for operation in self.operations:
+            ended = eventually(partial(self._ended, f"/operations/{operation}"), 60, "the operation")
+            assert ended["state"] == "Succeeded" or ended["error"]["message"], ended
+            assert self.service.request("GET", ended["resourceLocation"]).status_code == 200
+        versions, link = [], "/models"
+        while link:
+            page = self.service.get(link)
+            versions += [model["version"] for model in page["value"]]
+            link = page.get("nextLink")
+        assert versions == list(range(len(versions), 0, -1))
+
+    def _ended(self, url: str) -> Any:
+        operation = self.service.get(url)
+        return operation if operation["state"] not in {"NotStarted", "Running"} else None
+
+
+class Callers:
+    """What callers of a scoring URL were answered.
+
+    Attributes:
+        seconds: how long each right answer took.
+        wrong: what the others were.
+    """
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self.wrong: list[str] = []
+        self._lock = threading.Lock()
+
+    @property
+    def right(self) -> int:
+        """How many answers were right."""
+        return len(self.seconds)
+
+    def note(self, seconds: float, problem: str | None) -> None:
+        with self._lock:
+            if problem is None:
+                self.seconds.append(seconds)
+            else:
+                self.wrong.append(problem)
+
+
+class Scene:
+    """A service with a steady scoring service of two replicas.
+
+    Args:
+        folder: for everything; its service keeps its state in `home` there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.api = ServiceProcess(folder / "home", "--hang-timeout", str(HANG_SECONDS))
+        self.image = self.api.image(self.driver("steady", DRIVER.format(says="steady")))
+        self.steady = self.api.service(self.image["id"], "steady", numReplicas=2, maxConcurrentRequestsPerContainer=200)
+        self.keys = self.api.get(f"/services/{self.steady['id']}/keys")
+        self.client = Client(
+            self.api,
+            [self.driver(says, DRIVER.format(says=says)) for says in ("client-one", "client-two")],
+            not_mine=self.image["id"],
+        )
+
+    def driver(self, name: str, source: str, **files: str) -> Path:
+        """A folder of that name with a driver, made once."""
+        folder = self.folder / name
+        folder.mkdir(exist_ok=True)
+        for file, content in {"score.py": source, **files}.items():
+            (folder / file).write_text(content)
+        return folder
+
+    def replicas(self) -> list[psutil.Process]:
+        return replicas(self.api, self.steady)
+
+    def log(self) -> str:
+        return self.api.log(f"/services/{self.steady['id']}/logs")
+
+    def is_well(self) -> None:
+        """The steady service is where and what it was: URL, keys, replicas, answers. Nothing runs that should not."""
+        found = self.api.get(f"/services/{self.steady['id']}")
+        assert found["scoringUri"] == self.steady["scoringUri"]
+        assert found["state"] == "Succeeded"
+        assert self.api.get(f"/services/{self.steady['id']}/keys") == self.keys
+        eventually(self._answers, what="an answer of the steady service")
+        eventually(lambda: len(self.replicas()) == 2, what="both replicas")
+        # That two replicas died one soon after the other may still be told; nothing else is wrong.
+        eventually(lambda: self._error() in {None, "CrashLoop"}, what="the end of the error")
+        living = {process.pid for process in [psutil.Process(self.api.process.pid), *self.api.children()]}
+        assert {process.pid for process in processes_of(self.api.home)} <= living
+
+    def _error(self) -> str | None:
+        error = self.api.get(f"/services/{self.steady['id']}")["error"]
+        return error and str(error["code"])
+
+    def _answers(self) -> bool:
+        try:
+            return self.api.score(self.steady, "1", self.keys["secondaryKey"]).status_code == 200
+        except requests.RequestException:
+            return False
+
+    @contextlib.contextmanager
+    def scoring(self, *, through: str = "both") -> Iterator[Callers]:
+        """Scores all the time: at the service's own port and at the front door, on connections that are kept and on
+        new ones.
+
+        Args:
+            through: `port` for the service's own port only.
+        """
+        callers, done = Callers(), threading.Event()
+        doors = [self.steady, self.steady if through == "port" else at_front_door(self.api, self.steady)]
+        threads = [
+            threading.Thread(target=self._call, args=(door, session, callers, done))
+            for door in doors
+            for session in (None, requests.Session())
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            yield callers
+        finally:
+            done.set()
+            for thread in threads:
+                thread.join()
+
+    def _call(self, service: Any, session: requests.Session | None, callers: Callers, done: threading.Event) -> None:
+        while not done.wait(PAUSE_SECONDS):
+            began = time.perf_counter()
+            try:
+                answer = self.api.score(service, "1", self.keys["secondaryKey"], session=session)
+                problem = None if answer.status_code == 200 else f"{answer.status_code}: {answer.text}"
+            except requests.RequestException as error:
+                problem = repr(error)
+            callers.note(time.perf_counter() - began, problem)
+
+    @contextlib.contextmanager
+    def working(self) -> Iterator[None]:
+        """The client works meanwhile."""
+        stop = threading.Event()
+        worker = threading.Thread(target=self.client.work, args=(stop,))
+        worker.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            worker.join()
+
+    def crash(self) -> None:
+        """`kill -9` of the service; its replicas go with it, so that the next one finds its ports free."""
+        self.api.kill()
+        eventually(lambda: not processes_of(self.api.home), what="the end of the replicas")
+
+    def close(self) -> None:
+        self.api.stop()
+        assert processes_of(self.api.home) == []
+
+
+def random_moment(moments: random.Random, most: float) -> None:
+    """Not a wait for something: the moment itself is what is tried."""
+    time.sleep(moments.uniform(0.05, most))
+
+
+def processes_of(home: Path) -> list[psutil.Process]:
+    """All processes that have anything to do with a state folder."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            command = process.cmdline()
+        except (psutil.NoSuchProcess, psutil.ZombieProcess):
+            continue
+        if any(str(home) in part for part in command):
+            found.append(process)
+    return found
+
+
+Fault = Callable[[Scene, random.Random], None]
