@@ -65,6 +65,14 @@ class Application:
                 check_readable(Path(source).expanduser(), field)
                 if field != "dependencies" and Path(source).expanduser().is_dir():
                     raise UsageError(f"{field}: {source} is a folder", field=field, fix="Give a file.")
+        self.check_names()
+
+    def check_names(self) -> None:
+        """Checks that the files can lie in one folder; looks at none of them.
+
+        Raises:
+            UsageError: two of them have the same name.
+        """
         names = Counter(
             _name(source) for field, source in self._sources() if field in {"driver", "schema", "dependencies"}
         )

@@ -132,7 +132,7 @@ class TestDrivers:
         )
         service = ws.deploy("prints", driver=driver(source))
         assert ws.services.run(service, "1") == 1
-        assert "999999 xxx" in ws.services.logs(service, tail=3).text
+        assert "999999 xxx" in ws.services.logs(service, tail=10).text
         ws.services.delete(service)
 
 

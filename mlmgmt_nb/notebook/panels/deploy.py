@@ -98,7 +98,7 @@ class DeployPanel(Panel):
         state = self.state
         is_right = not state.problems
         return {
-            "values": dict(state.values),
+            "values": {field: _shown(value) for field, value in state.values.items()},
             "typedIn": self._typed_in,
             "problems": state.problems,
             "limits": {field: _limit(path) for field, path in deploy_form.LIMITED.items()},
@@ -116,7 +116,7 @@ class DeployPanel(Panel):
     def _filled(self) -> list[tuple[str, str]]:
         """The fields that are not as an untouched form has them, and the name."""
         return [
-            (field, str(value).replace("\n", ", "))
+            (field, str(_shown(value)).replace("\n", ", "))
             for field, value in self.state.values.items()
             if value != deploy_form.DEFAULTS[field]
         ]
@@ -190,6 +190,10 @@ def _limit(path: str) -> dict[str, Any]:
         "words": limits.words(ServiceCreateRequest, path),
         "pattern": limits.pattern(ServiceCreateRequest, path),
     }
+
+
+def _shown(value: Any) -> Any:
+    return deploy_form.masked(value) if isinstance(value, str) else value
 
 
 def _label(field: str) -> str:

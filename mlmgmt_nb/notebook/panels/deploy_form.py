@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -13,7 +14,7 @@ from mlmgmt_nb.contract import ServiceCreateRequest
 from mlmgmt_nb.errors import UsageError
 from mlmgmt_nb.notebook.panels import limits
 
-__all__ = ["DEFAULTS", "LIMITED", "arguments", "is_local", "lines", "problems", "suggestions"]
+__all__ = ["DEFAULTS", "LIMITED", "arguments", "is_local", "lines", "masked", "problems", "suggestions"]
 
 Values = Mapping[str, Any]
 """What the form has, by field: text, and true or false for a box."""
@@ -66,11 +67,18 @@ _SUGGESTED = {
     "models": (".pkl", ".pickle", ".joblib", ".onnx", ".h5", ".keras", ".pt", ".pth", ".bin", ".cbm", ".ubj", ".model"),
 }
 _MOST_SUGGESTIONS = 40
+_QUERY = re.compile(r"(\w+://[^\s?]+)\?[^\s'\"]+")
+_MASK = "***"
 
 
 def lines(text: str) -> list[str]:
     """The lines of a field that takes several."""
     return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def masked(text: str) -> str:
+    """A text without what its URLs have after `?`, which may be a key: for what is shown and saved."""
+    return _QUERY.sub(rf"\1?{_MASK}", text)
 
 
 def is_local(source: str) -> bool:
@@ -88,7 +96,7 @@ def problems(values: Values, is_registered: Callable[[str], bool | None]) -> dic
     found = {field: problem for field, problem in _all(values, is_registered) if problem}
     if not found:
         try:
-            _application(values).check()
+            _application(values).check_names()
         except UsageError as error:
             found[error.field or "driver"] = _sentence(error, error.field or "")
     return found
@@ -145,11 +153,14 @@ def _file(source: str, field: str, *, folders: bool = False) -> str | None:
     if not source or is_url(source):
         return None
     path = Path(source).expanduser()
+    if path.is_dir():
+        # What is in it is looked at when it is sent: whoever types a path passes by large folders.
+        return None if folders else f"{source} is a folder: give a file."
     try:
         check_readable(path, field)
     except UsageError as error:
         return _sentence(error, field)
-    return None if folders or not path.is_dir() else f"{source} is a folder: give a file."
+    return None
 
 
 def _sentence(error: UsageError, field: str) -> str:

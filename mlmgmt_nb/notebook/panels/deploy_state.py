@@ -135,15 +135,16 @@ class DeployState:
         return {**found, "models": [*found.get("models", ()), *self.names]}
 
     def line(self) -> str:
-        """The line of the magic that does the same."""
+        """The line of the magic that does the same; without keys that are part of URLs."""
         given = deploy_form.arguments(self.values)
         models = deploy_form.lines(self.values["models"])
         registered = frozenset(model for model in models if not deploy_form.is_local(model))
-        return magic_line(given, registered, self._workspace.connect_arguments)
+        return deploy_form.masked(magic_line(given, registered, self._workspace.connect_arguments))
 
     def code(self) -> str:
-        """The Python that does the same."""
-        return python_code(deploy_form.arguments(self.values), self._workspace.connect_arguments)
+        """The Python that does the same; without keys that are part of URLs."""
+        written = python_code(deploy_form.arguments(self.values), self._workspace.connect_arguments)
+        return deploy_form.masked(written)
 
     def check_driver(self) -> Checked:
         """Loads the driver as the service would and tries it on the sample of its schema.

@@ -210,6 +210,15 @@ def test_a_schema_is_part_of_the_check(ws: Workspace, folder: Path) -> None:
     assert (checked.sample, checked.result) == ({"number": 21}, 42)
 
 
+def test_a_key_in_a_url_is_sent_and_not_shown(ws: Workspace, folder: Path) -> None:
+    url = f"{(folder / 'model.bin').as_uri()}?sig=CANARY"
+    panel = DeployPanel(ws, url, name="form-sas", driver="score.py")
+    shown = [panel.text(), panel.html(), repr(panel.shown()), panel.state.line(), panel.state.code()]
+    assert not [text for text in shown if "CANARY" in text]
+    assert "model.bin?***" in panel.state.code()
+    assert panel.state.values["models"] == url
+
+
 def test_the_words_in_ipython(notebook: Notebook, ws: Workspace) -> None:
     opened = notebook.run("%mlmgmt service form -n form-words -m model.bin -f score.py")
     assert isinstance(opened.result, DeployPanel)

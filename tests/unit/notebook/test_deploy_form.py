@@ -9,7 +9,7 @@ import pytest
 
 from mlmgmt_nb.commands import COMMANDS
 from mlmgmt_nb.commands.grammar import Flag, parse_flags
-from mlmgmt_nb.notebook.panels.deploy_form import DEFAULTS, arguments, problems, suggestions
+from mlmgmt_nb.notebook.panels.deploy_form import DEFAULTS, arguments, masked, problems, suggestions
 from mlmgmt_nb.notebook.panels.written import magic_line, python_code
 from mlmgmt_nb.notebook.tokens import read_line
 
@@ -168,6 +168,21 @@ def test_the_python_calls_deploy_with_what_the_form_says(form: dict[str, Any], m
     exec(python_code(arguments(form), {"base_url": "https://host/accounts/a"}), scope)
     assert called == [{"base_url": "https://host/accounts/a"}, arguments(form)]
     assert scope["service"] == "made"
+
+
+def test_keys_in_urls_are_not_shown() -> None:
+    sas = "https://host/a.pkl?sv=1&sig=CANARY%3D"
+    assert masked(f"iris.pkl\n{sas}\nhttps://host/b") == "iris.pkl\nhttps://host/a.pkl?***\nhttps://host/b"
+    given = arguments(filled(models=sas))
+    assert given["model"] == sas, "it is sent as it is"
+    for code in (magic_line(given, frozenset(), {}), python_code(given, {})):
+        assert masked(code) == code.replace("sv=1&sig=CANARY%3D", "***")
+    assert masked("is it here? yes") == "is it here? yes"
+
+
+def test_folders_are_not_searched_while_one_types(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "iterdir", lambda _: pytest.fail("it is searched"))
+    assert wrong(models="/\nfolder", dependencies="folder") == {}
 
 
 def test_suggestions_are_files_of_the_folder(folder: Path) -> None:

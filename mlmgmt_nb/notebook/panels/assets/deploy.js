@@ -98,7 +98,7 @@ function render({ model, el }) {
     arrange();
     const first = [...fields.values()].find((field) => field.isWrong());
     if (first) first.focus();
-    else send("deploy", { values: { ...values(), ...flush() } });
+    else send("deploy", { values: flush() }); // the kernel has the others
     draw();
   });
 
@@ -170,7 +170,7 @@ function makeField(name, label, options, limit, typed) {
   const arrange = (values, shown) => {
     element.hidden = options.when ? !options.when(values) : false;
     // What the front end can tell by itself is told at once, even while the kernel is busy.
-    const told = shown.values[name] === value() ? shown.problems[name] || "" : "";
+    const told = shown.values[name] === masked(value()) ? shown.problems[name] || "" : "";
     const found = element.hidden ? "" : limitProblem(limit, input.value) || told;
     isWrong = found !== "";
     setText(problem, isTouched ? found : "");
@@ -210,6 +210,11 @@ function makeInput({ choices, rows, box, placeholder, required }, id, limit) {
   return h("input", { id, type: "text", placeholder, "aria-required": required, maxlength: maxLength, title, inputmode });
 }
 
+/** A value as the kernel shows it: keys in URLs are left out. */
+function masked(value) {
+  return typeof value === "string" ? value.replace(/(\w+:\/\/[^\s?]+)\?[^\s'"]+/g, "$1?***") : value;
+}
+
 function linesOf(text) {
   return text.split("\n").filter((line) => line.trim() !== "");
 }
@@ -233,10 +238,12 @@ function makeCode(id) {
     return { text, element: h("div", {}, h("div", { class: "mlmgmt-row" }, h("b", {}, title), copying), text) };
   };
   const [line, code] = [part("In a cell"), part("In Python")];
-  const element = h("div", { id, hidden: true }, none, line.element, code.element);
+  const left = h("p", { class: "mlmgmt-faint" }, "*** stands for what a URL has after its ?: it may be a key.");
+  const element = h("div", { id, hidden: true }, none, left, line.element, code.element);
   const draw = (shown) => {
     none.hidden = shown.code !== "";
     line.element.hidden = code.element.hidden = !none.hidden;
+    left.hidden = !shown.code.includes("?***");
     setText(line.text, shown.line);
     setText(code.text, shown.code);
   };
