@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mlmgmt_nb.client import Workspace, connect
+from mlmgmt_nb.client import Application, Workspace, connect
 from mlmgmt_nb.errors import ConflictError, NotFoundError, ScoringError, UsageError
 from mlmgmt_nb.notebook.panels.service import ServicePanel
 from mlmgmt_nb.notebook.panels.service_state import ServiceState
@@ -102,6 +102,31 @@ def test_update_and_roll_back(ws: Workspace, state: ServiceState) -> None:
         state.roll_back("another")
     with pytest.raises(UsageError, match="no image"):
         state.update(" ")
+
+
+def test_an_update_that_fails_is_told_and_the_service_goes_on(
+    ws: Workspace, state: ServiceState, tmp_path: Path
+) -> None:
+    (tmp_path / "score.py").write_text("raise ValueError('<script>alert(1)</script>')\ndef run(body):\n    return 1\n")
+    manifest = ws.manifests.create("console-bad", Application(driver=tmp_path / "score.py"))
+    image = ws.images.create("console-bad", manifest).result(60)
+    panel = ServicePanel(ws, NAME)
+    panel.state.refresh()
+    assert image.id in {image.id for image in panel.state.images}
+    panel.state.update(image.id or "")
+    eventually(lambda: panel.state.look() is None or not panel.state.is_open, 60.0, "the end of the operation")
+    assert panel.state.progress is not None
+    assert panel.state.progress.state == "Failed"
+    assert "ValueError" in panel.shown()["error"]
+    failed = next(row for row in panel.shown()["deployments"] if row["image"] == "console-bad version 1")
+    assert (failed["status"], failed["back"], failed["current"]) == ("Failed", False, False)
+    assert "<script>" not in panel.html() + panel.shown()["progress"] + panel.shown()["charts"]
+    assert "&lt;script&gt;" in panel.html()
+    assert ws.services.run(NAME, 1) in {1, 2}
+    # Once something was deployed well again, the error is gone.
+    panel.state.scale(1)
+    until_done(panel.state)
+    assert panel.shown()["error"] == ""
 
 
 def test_scale_and_autoscale(ws: Workspace, state: ServiceState) -> None:
