@@ -170,22 +170,18 @@ if __name__ == "__main__":
 """
 
 _SERVER = ["uvicorn", "httptools", "uvloop", "msgspec"]
+
+
+def _ours(name: str, app: str, *kinds: str) -> Peer:
+    """This runtime with a driver from a folder of this name, supervised as a local compute does it."""
+    command = ["{python}", __file__, f"{{folder}}/{app}", "{port}"]
+    return Peer(name, command, _SERVER, argument={"predict": "df"}, kinds=kinds or ("echo", "predict"))
+
+
 PEERS = [
-    Peer("mlmgmt-nb", ["{python}", __file__, "{folder}/{kind}", "{port}"], _SERVER, argument={"predict": "df"}),
-    Peer(
-        "mlmgmt-nb, batched",
-        ["{python}", __file__, "{folder}/batched", "{port}"],
-        _SERVER,
-        argument={"predict": "df"},
-        kinds=("predict",),
-    ),
-    Peer(
-        "mlmgmt-nb, 4 threads",
-        ["{python}", __file__, "{folder}/threaded", "{port}"],
-        _SERVER,
-        argument={"predict": "df"},
-        kinds=("predict",),
-    ),
+    _ours("mlmgmt-nb", "{kind}"),
+    _ours("mlmgmt-nb, batched", "batched", "predict"),
+    _ours("mlmgmt-nb, 4 threads", "threaded", "predict"),
     Peer("constant answer", ["{python}", "limit.py", "{port}"], _SERVER, {"limit.py": _LIMIT}, kinds=("echo",)),
     Peer(
         "uvicorn, driver on the loop",
