@@ -14,6 +14,7 @@ them.
     app           HTTP: paths, keys, limits, answers (bare ASGI)
     engine        the driver's thread, its queue and its counters
     batching      several requests in one call of `run`
+    threads       several calls of `run` at a time
     application   which files of the folder are the driver and its schema
     driver        loads the driver, binds requests to `run`
     arguments     the arguments of `run` from a body

@@ -24,6 +24,7 @@ from mlmgmt_nb.scoring.schema.file import ServiceSchema, load_schema
 from mlmgmt_nb.scoring.schema.nested import DescribedType
 from mlmgmt_nb.scoring.schema.samples import check_arguments
 from mlmgmt_nb.scoring.schema.types import SchemaError
+from mlmgmt_nb.scoring.threads import THREADS_MARK, check_threads
 
 __all__ = ["Driver", "Outcome", "Payload", "load_driver"]
 
@@ -52,6 +53,7 @@ class Driver:
         wants_headers: `run` has the argument `request_headers`.
         is_async: `run` is a coroutine function: use `answer_async`.
         batch: `run` takes the rows of several requests at once.
+        threads: how many may call `run` at the same time.
         swagger_schema: describes a driver that parses its body itself.
     """
 
@@ -66,6 +68,7 @@ class Driver:
         self.wants_request = self.raw or self.wants_headers
         self.is_async = inspect.iscoroutinefunction(run)
         self.batch: Batch | None = getattr(run, BATCH_MARK, None)
+        self.threads: int = getattr(run, THREADS_MARK, 1)
         self._converts = _is_decorated(run)
 
     def answer(self, payload: Payload) -> Outcome:
@@ -206,7 +209,7 @@ def _module_name(path: Path, folder: str) -> str:
 def _bind(run: Callable[..., Any], application: Application) -> Driver:
     """Looks at `run` once, at load, and at what describes its arguments."""
     if getattr(run, RAW_MARK, False):
-        return Driver(run, None)
+        return _checked(Driver(run, None), application.driver.name)
     try:
         schema = load_schema(application.schema) if application.schema else _schema_of_decorators(run)
     except SchemaError as error:
@@ -233,6 +236,8 @@ def _checked(driver: Driver, file: str) -> Driver:
         check_batch(driver.batch, driver.schema, driver.optional, is_async=driver.is_async)
     except SchemaError as error:
         raise LoadError("DriverSignatureError", f"{file}: {error}") from error
+    if fault := check_threads(driver.threads, is_async=driver.is_async, is_batched=driver.batch is not None):
+        raise LoadError("DriverSignatureError", f"{file}: {fault}")
     return driver
 
 

@@ -1,8 +1,8 @@
 """The driver's thread: a queue of calls, what became of them, and counters.
 
-`init` and `run` are always called in one thread of their own, so that the event loop keeps answering health checks.
-Handing over costs most where little else does, so answers go back in bunches: the thread wakes the loop only when no
-wake-up is pending.
+`init` and `run` are always called in a thread of their own (`run` in several, if the driver says so), so that the event
+loop keeps answering health checks. Handing over costs most where little else does, so answers go back in bunches: the
+thread wakes the loop only when no wake-up is pending.
 """
 
 from __future__ import annotations
@@ -116,6 +116,7 @@ class Engine:
         self._waking = False
         self._calls: dict[Call, None] = {}
         self._driver_loop: asyncio.AbstractEventLoop | None = None
+        self._counting = threading.Lock()
         self._running = 0
         self._running_since = 0.0
         self._busy_seconds = 0.0
@@ -259,8 +260,14 @@ class Engine:
         if driver.batch is not None and driver.schema is not None:
             self._work_batches(Batcher(driver.batch, driver.run, driver.schema.input, driver.answer))
             return
+        for number in range(2, driver.threads + 1):
+            threading.Thread(target=self._work_calls, args=(driver,), name=f"driver-{number}", daemon=True).start()
+        self._work_calls(driver)
+
+    def _work_calls(self, driver: Driver) -> None:
         while (call := self._queue.get()) is not None:
             self._hand_back(call, self._run(driver.answer, call))
+        self._queue.put(None)  # for the next thread
 
     def _work_batches(self, batcher: Batcher) -> None:
         while (first := self._queue.get()) is not None:
@@ -318,14 +325,16 @@ class Engine:
             end_lines(call.request_id)
 
     def _enter(self, calls: int) -> None:
-        if not self._running:
-            self._running_since = monotonic()
-        self._running += calls
+        with self._counting:
+            if not self._running:
+                self._running_since = monotonic()
+            self._running += calls
 
     def _leave(self, calls: int) -> None:
-        self._running -= calls
-        if not self._running:
-            self._busy_seconds += monotonic() - self._running_since
+        with self._counting:
+            self._running -= calls
+            if not self._running:
+                self._busy_seconds += monotonic() - self._running_since
 
     def _hand_back(self, call: Call, outcome: Outcome | RequestError) -> None:
         self._done.append((call, outcome))

@@ -148,7 +148,7 @@ def report(results: dict[str, Result]) -> None:
     rows: list[tuple[object, ...]] = []
     for task in TASKS:
         rows += load_rows(task, results)
-    for slow, title in ((False, "half the peak rate"), (True, "half the peak rate, one request of 0.1 s")):
+    for slow, title in ((False, "half the peak rate"), (True, "half the peak rate, one request waits 0.1 s")):
         rows.append((f"{title}:", *[""] * (len(COLUMNS) - 1)))
         for name, result in results.items():
             if paces := result.paces.get(slow):

@@ -1,7 +1,8 @@
 """The servers that are compared: what each installs, the files it serves and how it is started.
 
 All predict with the same model, a logistic regression on iris, from a DataFrame of the same columns; `echo` gives back
-what it got. A row whose first value is negative is a slow request: it is computed for a tenth of a second.
+what it got. A row whose first value is negative is a slow request: the driver waits for a tenth of a second, as if for
+a database.
 """
 
 from __future__ import annotations
@@ -50,9 +51,8 @@ _COMPUTE = """
 import pickle, time
 import pandas as pd
 def compute(df):
-    end = time.perf_counter() + 0.1 * bool(df.iat[0, 0] < 0)
-    while time.perf_counter() < end:
-        pass
+    if df.iat[0, 0] < 0:
+        time.sleep(0.1)
     return model.predict(df).tolist()
 """
 _LOAD = (
@@ -123,6 +123,10 @@ def init():
 def run(body):
     return {work}
 """
+_OURS_ECHO = """
+def run(body):
+    return body
+"""
 _MLFLOW_SAVE = (
     _COMPUTE
     + """
@@ -166,15 +170,18 @@ if __name__ == "__main__":
 """
 
 _SERVER = ["uvicorn", "httptools", "uvloop", "msgspec"]
+
+
+def _ours(name: str, app: str, *kinds: str) -> Peer:
+    """This runtime with a driver from a folder of this name, supervised as a local compute does it."""
+    command = ["{python}", __file__, f"{{folder}}/{app}", "{port}"]
+    return Peer(name, command, _SERVER, argument={"predict": "df"}, kinds=kinds or ("echo", "predict"))
+
+
 PEERS = [
-    Peer("mlmgmt-nb", ["{python}", __file__, "{folder}/{kind}", "{port}"], _SERVER, argument={"predict": "df"}),
-    Peer(
-        "mlmgmt-nb, batched",
-        ["{python}", __file__, "{folder}/batched", "{port}"],
-        _SERVER,
-        argument={"predict": "df"},
-        kinds=("predict",),
-    ),
+    _ours("mlmgmt-nb", "{kind}"),
+    _ours("mlmgmt-nb, batched", "batched", "predict"),
+    _ours("mlmgmt-nb, 4 threads", "threaded", "predict"),
     Peer("constant answer", ["{python}", "limit.py", "{port}"], _SERVER, {"limit.py": _LIMIT}, kinds=("echo",)),
     Peer(
         "uvicorn, driver on the loop",
@@ -258,7 +265,10 @@ def prepare(folder: Path) -> None:
     batched = "from mlmgmt_nb.scoring.batching import batched\n" + _OURS_PREDICT.replace(
         "def run", "@batched()\ndef run"
     )
-    drivers = {"echo": "def run(body):\n    return body\n", "predict": _OURS_PREDICT, "batched": batched}
+    threaded = "from mlmgmt_nb.scoring.threads import threaded\n" + _OURS_PREDICT.replace(
+        "def run", "@threaded(4)\ndef run"
+    )
+    drivers = {"predict": _OURS_PREDICT, "batched": batched, "threaded": threaded, "echo": _OURS_ECHO}
     for name, driver in drivers.items():
         (folder / name).mkdir()
         (folder / name / "score.py").write_text(driver)

@@ -41,6 +41,18 @@ async def run(body):
         await asyncio.sleep(0.01)
     return started
 """
+THREADED = """
+import threading
+from mlmgmt_nb.scoring.threads import threaded
+ready = threading.Barrier(3)
+
+@threaded(3)
+def run(body):
+    print("waits", end="")
+    ready.wait(20)
+    print(" no more")
+    return int(body)
+"""
 COLLECTS = """
 from azureml.datacollector import ModelDataCollector
 
@@ -79,6 +91,20 @@ def test_coroutines_run_side_by_side(folder: Callable[..., Path], spawn: Callabl
     with ThreadPoolExecutor(3) as pool:
         answers = pool.map(lambda _: requests.post(f"{replica.url}/score", "3", timeout=20).json(), range(3))
         assert list(answers) == [3, 3, 3]
+    replica.send({"type": "drain", "seconds": 5})
+    assert replica.process.wait(20) == 0
+
+
+def test_threads_run_side_by_side(folder: Callable[..., Path], spawn: Callable[..., Any]) -> None:
+    """Each of three calls waits until all three run, and a further one takes its turn."""
+    replica = spawn(folder(THREADED)).ready()
+    with ThreadPoolExecutor(6) as pool:
+        answers = pool.map(lambda n: requests.post(f"{replica.url}/score", str(n), timeout=30).json(), range(6))
+        assert list(answers) == list(range(6))
+    assert replica.log.count("] waits no more\n") == 6
+    stats = replica.report("stats")
+    while stats["requests"] < 6 or stats["busy"]:
+        stats = replica.report("stats")
     replica.send({"type": "drain", "seconds": 5})
     assert replica.process.wait(20) == 0
 
@@ -169,6 +195,26 @@ def test_data_collection(
     assert rows[0][3:] == ["p", "q"]
     assert [row[1] for row in rows[1:4]] == ["mine", "mine", ""]
     assert rows[3][3:] == ["0.5", "text, with comma"]
+
+
+def test_a_crash_loses_only_what_came_last(
+    folder: Callable[..., Path], spawn: Callable[..., Any], until: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was collected a second before is on disk, in whole lines."""
+    source = COLLECTS.replace("df):", "body):\n    import pandas as pd\n    df = pd.DataFrame([[float(body), 2.0]])")
+    monkeypatch.setenv("AML_MODEL_DC_STORAGE_ENABLED", "true")
+    monkeypatch.setenv("AML_MODEL_DC_STORAGE", str(tmp_path / "storage"))
+    replica = spawn(folder(source)).ready()
+    for number in range(20):
+        assert replica.score(str(number)).json() == 2
+    files = until(lambda: sorted((tmp_path / "storage").rglob("inputs/*/*/*/data.csv")))
+    until(lambda: len(pd.read_csv(files[0])) == 20)
+    replica.score("20")
+    replica.process.kill()
+    replica.process.wait(30)
+    text = files[0].read_text()
+    assert text.endswith("\n")
+    assert pd.read_csv(files[0])["0"].tolist()[:20] == [float(number) for number in range(20)]
 
 
 def test_collection_that_is_off(folder: Callable[..., Path], spawn: Callable[..., Any], tmp_path: Path) -> None:
