@@ -76,6 +76,13 @@ def _parser() -> argparse.ArgumentParser:
     _add_access(serve)
     serve.add_argument("--start-timeout", type=float, default=300.0, metavar="SECONDS", help="longest time for init()")
     serve.add_argument(
+        "--calm-seconds",
+        type=float,
+        default=30.0,
+        metavar="SECONDS",
+        help="autoscalers take a replica away when fewer have been enough for so long (default: %(default)s)",
+    )
+    serve.add_argument(
         "--hang-timeout",
         type=float,
         default=60.0,
@@ -165,6 +172,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         **_access(arguments),
         start_timeout=arguments.start_timeout,
         hang_timeout=arguments.hang_timeout,
+        calm_seconds=arguments.calm_seconds,
         data_storage=os.environ.get("MLMGMT_DATA_STORAGE") or None,  # no argument: others see those of a process
         url_schemes=None if arguments.url_scheme is None else frozenset(arguments.url_scheme),
         url_hosts=None if arguments.url_host is None else frozenset(arguments.url_host),

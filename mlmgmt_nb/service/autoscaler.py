@@ -18,8 +18,6 @@ __all__ = ["ScaleState", "decide"]
 
 SMOOTHING = 0.5
 """Weight of the newest sample when the load falls; a rise counts in full."""
-CALM_SECONDS = 30.0
-"""How long a lower number must have been enough before one replica is taken away."""
 
 
 class ScaleState(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,13 +40,22 @@ class ScaleState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def decide(
-    state: ScaleState, scaling: Scaling, load: Load, slots: int, now: float, *, knocked: bool, starting: bool = False
+    state: ScaleState,
+    scaling: Scaling,
+    load: Load,
+    slots: int,
+    now: float,
+    *,
+    calm_seconds: float,
+    knocked: bool = False,
+    starting: bool = False,
 ) -> ScaleState:
     """The state after the sample of this moment.
 
     Args:
         load: of the ready replicas together.
         slots: requests that one replica accepts at once.
+        calm_seconds: how long a lower number must have been enough before one replica is taken away.
         knocked: a request waits, and there is no replica.
         starting: a replica is on its way, for which requests may wait that the load does not show.
         now: seconds on a monotonic clock.
@@ -69,6 +76,6 @@ def decide(
         replicas, calm_since = needed, None
     elif calm_since is None or starting:
         calm_since = now
-    elif now - calm_since >= CALM_SECONDS:
+    elif now - calm_since >= calm_seconds:
         replicas, calm_since = replicas - 1, now
     return ScaleState(replicas=replicas, busy=busy, decided=now, looked=now, calm_since=calm_since)

@@ -79,6 +79,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         tls: certificate of the API's port, which then also answers for all services: theirs listen on loopback only.
         start_timeout: seconds that a driver's `init()` may take.
         drain_timeout: seconds that a replica may take to finish its requests when it is retired.
+        calm_seconds: for how long fewer replicas must have been enough before an autoscaler takes one away.
         hang_timeout: seconds without a sign of life before a replica is replaced; a driver may be slow meanwhile.
     """
 
@@ -98,6 +99,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     start_timeout: float = 300.0
     drain_timeout: float = 30.0
     hang_timeout: float = 60.0
+    calm_seconds: float = 30.0
 
     @property
     def scheme(self) -> str:

@@ -225,6 +225,7 @@ class Supervisor:
             self.computes[row.compute_id].load(row.id),
             slots(row.serving_spec),
             moment,
+            calm_seconds=self._settings.calm_seconds,
             knocked=asleep and self.computes[row.compute_id].knocked(row.id),
             starting=row.id in starting,
         )

@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from tests.conftest import ServiceProcess, eventually
-from tests.integration.service.drivers import ECHO, SAYS, replicas, under_load
+from tests.integration.service.drivers import ECHO, SAYS
 
 BAD_DRIVERS = {
     "syntax": ("def run(body:\n    pass\n", "SyntaxError"),
@@ -109,33 +109,19 @@ def _backed_off(log: str) -> str | None:
     return log if "3 crashes in a row" in log else None
 
 
-class TestAutoscaler:
-    def test_up_under_load_and_awake_on_a_request(self, api: Any, write_driver: Callable[..., Path], name: str) -> None:
-        slow = "import time\ndef init():\n    pass\ndef run(body):\n    time.sleep(0.5)\n    return 1\n"
-        auto = {"autoscaleEnabled": True, "minReplicas": 1, "maxReplicas": 3, "targetUtilization": 50}
-        service = api.service(
-            api.image(write_driver(slow))["id"], name, autoScaler=auto, maxConcurrentRequestsPerContainer=4
-        )
-        url = f"/services/{service['id']}"
-        with under_load(api, service, threads=4) as wrong:
-            eventually(lambda: api.get(url)["numReplicas"] >= 2, what="the second replica")
-            eventually(lambda: len(replicas(api, service)) >= 2, what="its process")
-        assert wrong == []
-        assert "autoscaler: 1 -> 2" in api.log(f"{url}/logs")
-
-    def test_the_concurrency_limit(self, api: Any, write_driver: Callable[..., Path], name: str) -> None:
-        slow = "import time\ndef init():\n    pass\ndef run(body):\n    time.sleep(1)\n    return 1\n"
-        service = api.service(api.image(write_driver(slow))["id"], name, maxConcurrentRequestsPerContainer=2)
-        answers: list[int] = []
-        key = api.get(f"/services/{service['id']}/keys")["primaryKey"]
-        threads = [
-            threading.Thread(target=lambda: answers.append(api.score(service, "1", key).status_code)) for _ in range(6)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert sorted(set(answers)) == [200, 503]
+def test_the_concurrency_limit(api: Any, write_driver: Callable[..., Path], name: str) -> None:
+    slow = "import time\ndef init():\n    pass\ndef run(body):\n    time.sleep(1)\n    return 1\n"
+    service = api.service(api.image(write_driver(slow))["id"], name, maxConcurrentRequestsPerContainer=2)
+    answers: list[int] = []
+    key = api.get(f"/services/{service['id']}/keys")["primaryKey"]
+    threads = [
+        threading.Thread(target=lambda: answers.append(api.score(service, "1", key).status_code)) for _ in range(6)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(set(answers)) == [200, 503]
 
 
 def test_metrics(api: Any, write_driver: Callable[..., Path], name: str) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +13,15 @@ import pytest
 import requests
 
 from mlmgmt_nb.service.compute.cgroups import ControlGroups, find_groups
-from tests.conftest import eventually
-from tests.integration.service.drivers import ECHO, replicas
+from tests.conftest import ServiceProcess, eventually
+from tests.integration.service.drivers import ECHO, at_front_door, replicas, under_load
 
 BURNS = (
     "import os, time\ndef init():\n    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
     "def run(body):\n    end = time.monotonic() + float(body)\n    while time.monotonic() < end:\n        pass\n"
     "    return time.process_time()\n"
 )
+SLEEPS = "import time\ndef init():\n    pass\ndef run(body):\n    time.sleep(float(body))\n    return 1\n"
 EATS = "held = []\ndef init():\n    pass\ndef run(body):\n    held.append(b'x' * int(body))\n    return len(held)\n"
 
 
@@ -28,6 +31,39 @@ def groups() -> Iterator[ControlGroups]:
     found = find_groups()
     yield found
     found.close()
+
+
+def test_up_at_once_down_slowly_to_none_and_awake_again(
+    start_service: Callable[..., ServiceProcess], write_driver: Callable[..., Path]
+) -> None:
+    api = start_service("--calm-seconds", "1")
+    auto = {
+        "autoscaleEnabled": True,
+        "minReplicas": 0,
+        "maxReplicas": 3,
+        "targetUtilization": 30,
+        "refreshPeriodInSeconds": 1,
+    }
+    service = api.service(api.image(write_driver(SLEEPS))["id"], autoScaler=auto, maxConcurrentRequestsPerContainer=6)
+    url = f"/services/{service['id']}"
+    assert api.get(url)["numReplicas"] == 1  # the first one shows that the driver loads
+    with under_load(api, service, threads=6, body="0.3") as wrong:
+        eventually(lambda: api.get(url)["numReplicas"] == 3, what="as many replicas as there may be")
+        eventually(lambda: len(replicas(api, service)) == 3, what="their processes")
+    assert wrong == []
+    eventually(lambda: api.get(url)["numReplicas"] == 0, what="falling asleep")
+    eventually(lambda: not replicas(api, service), what="the end of the last replica")
+    changes = re.findall(r"autoscaler: (\d+) -> (\d+) replicas", api.log(f"{url}/logs"))
+    assert all(int(after) <= 3 for _, after in changes)
+    assert [change for change in changes if change[0] > change[1]] == [("3", "2"), ("2", "1"), ("1", "0")]
+    # Whoever wakes it is answered, at its own port and at the front door, also with a large body.
+    key = api.get(f"{url}/keys")["primaryKey"]
+    asked = [service, at_front_door(api, service)] * 2
+    bodies = ["0", "0", " " * 2**20 + "0", " " * 2**20 + "0"]
+    with ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(lambda one, body: api.score(one, body, key).status_code, asked, bodies))
+    assert answers == [200] * 4
+    assert api.get(url)["numReplicas"] == 1
 
 
 def test_two_services_that_want_the_same_core_get_what_they_reserved(

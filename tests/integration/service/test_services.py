@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import socket
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import requests
 
 from tests.conftest import eventually
-from tests.integration.service.drivers import ECHO, SAYS, at_front_door, replicas, under_load
+from tests.integration.service.drivers import ECHO, SAYS, replicas, under_load
 
 
 class TestLifecycle:
@@ -183,22 +181,6 @@ class TestUpdate:
         refused = api.score(service, "1")
         assert (refused.status_code, refused.json()["code"]) == (503, "NoReplicas")
         assert refused.headers["retry-after"]
-
-    def test_asleep_until_a_request_comes(self, api: Any, write_driver: Callable[..., Path], name: str) -> None:
-        service = api.service(api.image(write_driver(ECHO))["id"], name)
-        asleep = {"autoScaler": {"autoscaleEnabled": True, "minReplicas": 0, "maxReplicas": 2}}
-        url = f"/services/{service['id']}"
-        assert api.operation(api.request("PUT", url, json=asleep))["state"] == "Succeeded"
-        eventually(lambda: api.get(url)["numReplicas"] == 0, timeout=90, what="falling asleep")
-        eventually(lambda: not replicas(api, service), what="the end of the replica")
-        # Whoever wakes it is answered, at its own port and at the front door.
-        key = api.get(f"{url}/keys")["primaryKey"]
-        asked = [service, at_front_door(api, service)] * 2
-        bodies = ["1", "2", json.dumps("x" * 2**20), json.dumps("y" * 2**20)]
-        with ThreadPoolExecutor(4) as threads:
-            answers = list(threads.map(lambda one, body: api.score(one, body, key), asked, bodies))
-        assert [answer.text for answer in answers] == bodies
-        assert api.get(url)["numReplicas"] == 1
 
 
 class TestKeys:

@@ -6,10 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlmgmt_nb.contract import AutoScaler, ComputeResource, ServiceCreateRequest
-from mlmgmt_nb.service.autoscaler import CALM_SECONDS, ScaleState, decide
+from mlmgmt_nb.service.autoscaler import ScaleState, decide
 from mlmgmt_nb.service.compute.base import Load
 from mlmgmt_nb.service.specs import Scaling, replica_bounds, replica_count, scaling
 
+CALM_SECONDS = 30.0
 AUTO = Scaling(minimum=1, maximum=10, refresh_seconds=1.0, target=0.7)
 
 
@@ -39,30 +40,30 @@ def test_the_scale_counts_only_while_the_autoscaler_is_on() -> None:
 
 
 def test_up_at_once_to_what_the_load_needs() -> None:
-    after = decide(state(1), AUTO, load(20), 10, 1, knocked=False)
+    after = decide(state(1), AUTO, load(20), 10, 1, calm_seconds=CALM_SECONDS)
     assert after.replicas == 3  # 20 busy slots at 70 % of 10 each
 
 
 def test_not_before_the_refresh_period() -> None:
-    before = decide(state(1), AUTO, load(20), 10, 0.9, knocked=False)
+    before = decide(state(1), AUTO, load(20), 10, 0.9, calm_seconds=CALM_SECONDS)
     assert before.replicas == 1
-    assert decide(before, AUTO, load(20), 10, 1.0, knocked=False).replicas == 3
+    assert decide(before, AUTO, load(20), 10, 1.0, calm_seconds=CALM_SECONDS).replicas == 3
 
 
 def test_what_counts_is_the_mean_of_the_period() -> None:
     auto = Scaling(minimum=1, maximum=10, refresh_seconds=10.0, target=0.7)
     for peak, replicas in ((20, 1), (150, 3)):  # for one second of ten, then nothing
-        now = decide(state(1), auto, load(peak), 10, 1.0, knocked=False)
+        now = decide(state(1), auto, load(peak), 10, 1.0, calm_seconds=CALM_SECONDS)
         assert now.replicas == 1
         for second in range(2, 11):
-            now = decide(now, auto, load(0), 10, float(second), knocked=False)
+            now = decide(now, auto, load(0), 10, float(second), calm_seconds=CALM_SECONDS)
         assert now.replicas == replicas
 
 
 def test_down_one_by_one_after_a_calm_time() -> None:
     now, seen = state(3), []
     for second in range(1, int(3 * CALM_SECONDS) + 10):
-        now = decide(now, AUTO, load(0), 10, float(second), knocked=False)
+        now = decide(now, AUTO, load(0), 10, float(second), calm_seconds=CALM_SECONDS)
         seen.append(now.replicas)
     assert seen.index(2) == CALM_SECONDS
     assert seen[-1] == 1
@@ -70,15 +71,15 @@ def test_down_one_by_one_after_a_calm_time() -> None:
 
 def test_a_request_wakes_a_service_that_sleeps() -> None:
     auto = Scaling(0, 3, 1.0, 0.7)
-    assert decide(state(0), auto, load(0), 10, 0.1, knocked=True).replicas == 1
-    assert decide(state(0), auto, load(0), 10, 2.0, knocked=False).replicas == 0
+    assert decide(state(0), auto, load(0), 10, 0.1, calm_seconds=CALM_SECONDS, knocked=True).replicas == 1
+    assert decide(state(0), auto, load(0), 10, 2.0, calm_seconds=CALM_SECONDS).replicas == 0
 
 
 def test_it_does_not_fall_asleep_again_before_it_is_awake() -> None:
     auto = Scaling(0, 3, 1.0, 0.7)
-    now = decide(state(0), auto, load(0), 10, 0.1, knocked=True)
+    now = decide(state(0), auto, load(0), 10, 0.1, calm_seconds=CALM_SECONDS, knocked=True)
     for second in range(1, 200):
-        now = decide(now, auto, load(0), 10, float(second), knocked=False, starting=True)
+        now = decide(now, auto, load(0), 10, float(second), calm_seconds=CALM_SECONDS, starting=True)
         assert now.replicas == 1
 
 
@@ -92,5 +93,5 @@ def test_never_past_the_bounds(minimum: int, more: int, target: float, loads: li
     auto = Scaling(minimum, max(1, minimum + more), 1.0, target)
     now = state(minimum)
     for second, busy in enumerate(loads, 1):
-        now = decide(now, auto, load(busy), 10, float(second), knocked=False)
+        now = decide(now, auto, load(busy), 10, float(second), calm_seconds=CALM_SECONDS)
         assert auto.minimum <= now.replicas <= auto.maximum
