@@ -6,6 +6,7 @@ request carry the request, errors of an operation the operation and where its lo
     MlmgmtError
     ├── UsageError               an argument is wrong; nothing was sent (also a ValueError)
     ├── LocalServiceError        the embedded service cannot be found, started or stopped
+    ├── SignInError              no token could be had
     ├── TransportError           no answer was had
     │   ├── ConnectError         no connection: the request was not acted on
     │   └── AnswerTimeoutError   the server did not answer in time: it may have acted
@@ -48,6 +49,7 @@ __all__ = [
     "ScoringError",
     "ScoringTestFailed",
     "ServerError",
+    "SignInError",
     "ThrottledError",
     "TransportError",
     "UnauthorizedError",
@@ -83,6 +85,10 @@ class UsageError(MlmgmtError, ValueError):
 
 class LocalServiceError(MlmgmtError):
     """The embedded service cannot be found, started or stopped."""
+
+
+class SignInError(MlmgmtError):
+    """No token could be had: nobody is signed in, or the sign-in was refused."""
 
 
 class TransportError(MlmgmtError):

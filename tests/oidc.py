@@ -73,13 +73,14 @@ class IdentityProvider:
         is_down: whether every request is answered with 503.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, port: int = 0) -> None:
         self.keys = [Key(), Key("EC")]
         self.secrets: dict[str, str] = {}
         self.certificates: dict[str, bytes] = {}
         self.roles: dict[str, list[str]] = {}
         self.approved: set[str] = set()
-        self.pending: dict[str, str] = {}
+        self.pending: set[str] = set()
+        self.scopes: dict[str, str] = {}
         self.requests: list[str] = []
         self.lifetime = 3600
         self.is_down = False
@@ -87,7 +88,7 @@ class IdentityProvider:
         self.ca_file = folder / "ca.pem"
         ca.cert_pem.write_to_path(self.ca_file)
         self.certificate = ca.issue_cert("localhost", "127.0.0.1")
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.certificate.configure_cert(context)
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
@@ -116,6 +117,7 @@ class IdentityProvider:
             "exp": now + self.lifetime,
             "oid": "0a0a0a0a-0000-0000-0000-000000000001",
             "sub": "someone",
+            "jti": uuid.uuid4().hex,
             "preferred_username": "ada@example.org",
             "roles": ["Contributor"],
             **changes,
@@ -183,7 +185,8 @@ class IdentityProvider:
             return 503, {"error": "temporarily_unavailable"}
         if path.endswith("/devicecode"):
             code = uuid.uuid4().hex
-            self.pending[code] = form["client_id"]
+            self.pending.add(code)
+            self.scopes[code] = form.get("scope", "")
             return 200, {
                 "device_code": code,
                 "user_code": "ABCD1234",
@@ -200,9 +203,9 @@ class IdentityProvider:
         if grant == "urn:ietf:params:oauth:grant-type:device_code":
             if form["device_code"] not in self.approved:
                 return 400, {"error": "authorization_pending", "error_description": "nobody has entered the code yet"}
-            return 200, self._answer(form["client_id"], user=True)
+            return 200, self._answer(form["client_id"], self.scopes[form["device_code"]])
         if grant == "refresh_token":
-            return 200, self._answer(form["client_id"], user=True)
+            return 200, self._answer(form["client_id"], form.get("scope", ""))
         return 400, {"error": "unsupported_grant_type"}
 
     def _application(self, form: Mapping[str, str]) -> tuple[int, Any]:
@@ -219,12 +222,12 @@ class IdentityProvider:
             }
         if not form["scope"].startswith(AUDIENCE):
             return 400, {"error": "invalid_scope", "error_description": f"AADSTS70011: {form['scope']} is not valid."}
-        return 200, self._answer(client, user=False)
+        return 200, self._answer(client, None)
 
-    def _answer(self, client: str, *, user: bool) -> dict[str, Any]:
+    def _answer(self, client: str, users_scope: str | None) -> dict[str, Any]:
         about = (
             {"scp": "ModelManagement.ReadWrite", "roles": None, "azp": client}
-            if user
+            if users_scope is not None
             else {"roles": self.roles.get(client, []), "azp": client, "preferred_username": None, "oid": client}
         )
         answer: dict[str, Any] = {
@@ -233,10 +236,10 @@ class IdentityProvider:
             "ext_expires_in": self.lifetime,
             "access_token": self.token(**about),
         }
-        if user:
+        if users_scope is not None:
             answer |= {
                 "refresh_token": uuid.uuid4().hex,
-                "scope": f"{AUDIENCE}/.default",
+                "scope": " ".join(part for part in users_scope.split() if "/" in part),
                 "id_token": self.token(aud=client),
                 "client_info": "eyJ1aWQiOiJzb21lb25lIiwidXRpZCI6InRlbmFudCJ9",
             }
@@ -244,9 +247,9 @@ class IdentityProvider:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[IdentityProvider]:
+def running(folder: Path, port: int = 0) -> Iterator[IdentityProvider]:
     """A provider that listens."""
-    provider = IdentityProvider(folder)
+    provider = IdentityProvider(folder, port)
     try:
         yield provider
     finally:

@@ -8,6 +8,7 @@ from mlmgmt_nb.client.paging import Page, Pager
 from mlmgmt_nb.client.polling import Poller
 from mlmgmt_nb.client.report import ScoringReport
 from mlmgmt_nb.client.scoring import Scored
+from mlmgmt_nb.client.signin import SignIn
 from mlmgmt_nb.client.testing import LoadOptions, ScoringTest
 from mlmgmt_nb.client.workspace import Workspace, connect
 
@@ -23,6 +24,7 @@ __all__ = [
     "ScoringTest",
     "ServiceMetrics",
     "ServiceSettings",
+    "SignIn",
     "Workspace",
     "connect",
 ]

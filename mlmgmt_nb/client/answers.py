@@ -21,6 +21,7 @@ from mlmgmt_nb.errors import (
     ThrottledError,
     UnauthorizedError,
 )
+from mlmgmt_nb.redaction import redacted
 
 __all__ = ["REQUEST_ID", "ErrorBody", "api_error", "decode", "error_body", "retry_after"]
 
@@ -123,7 +124,7 @@ def _fix(response: requests.Response, wait: float | None, token_source: str) -> 
     status = response.status_code
     if status == 401:
         came = f"The token came from {token_source}. " if token_source else ""
-        return came + "Give the server's token as `token`, in MLMGMT_TOKEN, or pass a `credential`."
+        return f"{came}Sign in with `mlmgmt login`, or give the server's token as `token` or in MLMGMT_TOKEN."
     if status == 403:
         return "Ask the owner of the account for access."
     if status in {429, 503}:
@@ -141,4 +142,4 @@ def _named(response: requests.Response) -> str:
 def _request_of(response: requests.Response) -> dict[str, Any]:
     request = response.request
     request_id = str(request.headers.get(REQUEST_ID, ""))
-    return {"method": request.method or "", "url": str(request.url), "request_id": request_id}
+    return {"method": request.method or "", "url": redacted(str(request.url)), "request_id": request_id}

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
-from mlmgmt_nb.errors import LocalServiceError
+from mlmgmt_nb.errors import LocalServiceError, MlmgmtError, SignInError
+from mlmgmt_nb.redaction import redact_chain
 
 __all__ = ["AZURE_SCOPE", "AzureToken", "Credential", "StaticToken", "TokenCredential", "TokenFile"]
 
@@ -26,6 +28,15 @@ class Credential(Protocol):
 
     def token(self) -> str | None:
         """The token, or None when the request goes without one."""
+        ...
+
+    def renew(self, refused: str | None, claims: str | None) -> bool:
+        """Asked when the server has not accepted a token: whether `token` gives another one now.
+
+        Args:
+            refused: the token.
+            claims: what the server wants the next one to have, if it said so.
+        """
         ...
 
 
@@ -52,6 +63,9 @@ class StaticToken:
     def token(self) -> str | None:
         return self._token
 
+    def renew(self, refused: str | None, claims: str | None) -> bool:  # noqa: ARG002
+        return False
+
 
 class TokenFile:
     """The token in a file, read for each request so that a replaced file works at once.
@@ -73,29 +87,69 @@ class TokenFile:
                 fix="The file belongs to the user who runs the service; connect as that user, or give `token`.",
             ) from error
 
+    def renew(self, refused: str | None, claims: str | None) -> bool:  # noqa: ARG002
+        return self.token() != refused
+
 
 class AzureToken:
     """A token of an azure-core `TokenCredential`, kept until five minutes before it expires. Thread-safe.
 
     Args:
-        credential: an object of azure-identity, or anything with its `get_token`.
+        credential: an object of azure-identity, or anything with its `get_token`; or makes one when first needed.
         scope: what the token is asked for.
+        source: for messages; the credential's type when None.
         clock: seconds since the epoch.
     """
 
     def __init__(
-        self, credential: TokenCredential, scope: str = AZURE_SCOPE, clock: Callable[[], float] = time.time
+        self,
+        credential: TokenCredential | Callable[[], TokenCredential],
+        scope: str = AZURE_SCOPE,
+        source: str | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._credential = credential
         self._scope = scope
         self._clock = clock
         self._lock = threading.Lock()
         self._kept: tuple[str, float] | None = None
-        self.source = f"the credential {type(credential).__name__}"
+        self.source = source or f"the credential {type(credential).__name__}"
 
     def token(self) -> str | None:
         with self._lock:
             if self._kept is None or self._clock() >= self._kept[1] - _SPARE_SECONDS:
-                fresh = self._credential.get_token(self._scope)
-                self._kept = (fresh.token, float(fresh.expires_on))
+                self._kept = self._fresh()
             return self._kept[0]
+
+    @property
+    def expires_on(self) -> float | None:
+        """When the token that is kept expires, in seconds since the epoch."""
+        return self._kept[1] if self._kept else None
+
+    def renew(self, refused: str | None, claims: str | None) -> bool:
+        with self._lock:
+            if self._kept is None or self._kept[0] == refused:  # otherwise another thread has renewed it
+                self._kept = self._fresh({"claims": claims} if claims else {})
+            return self._kept[0] != refused
+
+    def _fresh(self, more: Mapping[str, Any] = MappingProxyType({})) -> tuple[str, float]:
+        """A token of the credential, which may have it in a cache of its own.
+
+        Raises:
+            SignInError: the credential has none.
+        """
+        try:
+            if not hasattr(self._credential, "get_token"):
+                self._credential = self._credential()
+            get_token: Callable[..., Any] = self._credential.get_token
+            found = get_token(self._scope, **more)
+        except MlmgmtError:
+            raise
+        except Exception as error:  # whatever a credential raises, it means that there is no token
+            redact_chain(error)
+            reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            raise SignInError(
+                f"no token could be had from {self.source}: {reason}",
+                fix="Sign in with `mlmgmt login` (or `az login`), or give `token` or `credential`.",
+            ) from error
+        return found.token, float(found.expires_on)

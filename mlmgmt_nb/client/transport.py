@@ -7,13 +7,16 @@ with `Retry-After`).
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import random
+import re
 import threading
 import time
 import uuid
 from collections.abc import Callable, Container, Mapping
 from http.cookiejar import DefaultCookiePolicy
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
@@ -22,10 +25,12 @@ import requests
 import urllib3.exceptions as urllib3
 from requests.adapters import BaseAdapter, HTTPAdapter
 
+from mlmgmt_nb import local
 from mlmgmt_nb.client.answers import REQUEST_ID, api_error, retry_after
 from mlmgmt_nb.client.credentials import Credential
 from mlmgmt_nb.contract import API_VERSION, OPERATIONS
 from mlmgmt_nb.errors import AnswerTimeoutError, ConnectError, MlmgmtError, TransportError, UsageError
+from mlmgmt_nb.redaction import redact_chain, redacted
 
 __all__ = ["Location", "Readable", "Timeout", "Transport", "is_loopback", "origin"]
 
@@ -41,10 +46,11 @@ _NO_PROXIES: Any = {"http": None, "https": None, "all": None}
 
 
 class Location(NamedTuple):
-    """Where the account is, and what opens it."""
+    """Where the account is, and what opens it. `certificate` is believed there and nowhere else, whoever signed it."""
 
     base_url: str
     credential: Credential
+    certificate: Path | None = None
 
 
 class Readable(Protocol):
@@ -65,6 +71,20 @@ class _Bearer(requests.auth.AuthBase):
         if self._token:
             request.headers["Authorization"] = f"Bearer {self._token}"
         return request
+
+
+class _Pinned(HTTPAdapter):
+    """Connections to a server that answers with one certificate, which is believed whatever name it is for."""
+
+    def __init__(self, certificate: Path) -> None:
+        self._certificate = certificate
+        super().__init__(pool_maxsize=_POOL_SIZE)
+
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        options |= {"ssl_context": local.pinned(self._certificate), "assert_hostname": False}
+        super().init_poolmanager(*arguments, **options)
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None: ...
 
 
 def origin(url: str) -> tuple[str, str, int | None]:
@@ -129,11 +149,18 @@ class Transport:
         adapter = adapter or HTTPAdapter(pool_connections=_POOL_SIZE, pool_maxsize=_POOL_SIZE)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
+        if location.certificate is not None:
+            self._session.mount("/".join(location.base_url.split("/")[:3]) + "/", _Pinned(location.certificate))
 
     @property
     def base_url(self) -> str:
         """The account's URL as it is now; an embedded service that came back may have another port."""
         return self._location.base_url
+
+    @property
+    def credential(self) -> Credential:
+        """What opens the account."""
+        return self._location.credential
 
     def close(self) -> None:
         """Closes the connections that are not in use; another request opens a new one."""
@@ -204,7 +231,7 @@ class Transport:
         """
         attempts = attempts or self._attempts
         headers = {REQUEST_ID: str(uuid.uuid4()), **(headers or {})}
-        started, attempt, relocated = self.clock(), 0, False
+        started, attempt, relocated, renewed = self.clock(), 0, False, False
         while True:
             attempt += 1
             location = self._location
@@ -223,6 +250,10 @@ class Transport:
                 status = response.status_code
                 if 200 <= status < 300 or status in accept:
                     return response
+                if status == 401 and url.startswith("/") and not renewed and (body is None or isinstance(body, bytes)):
+                    renewed = True
+                    if location.credential.renew(_token_of(response), _claims(response)):
+                        continue
                 source = location.credential.source if url.startswith("/") else ""
                 failure, wait = api_error(response, token_source=source), retry_after(response.headers)
                 not_acted = status in {429, 503} and wait is not None
@@ -269,7 +300,21 @@ class Transport:
                 proxies=_NO_PROXIES if is_loopback(full_url) else None,
             )
         except requests.RequestException as error:
+            redact_chain(error)
             raise _transport_error(error, method, full_url, headers[REQUEST_ID]) from error
+
+
+def _token_of(response: requests.Response) -> str | None:
+    return response.request.headers.get("Authorization", "").removeprefix("Bearer ") or None
+
+
+def _claims(response: requests.Response) -> str | None:
+    """What the server wants the next token to have, by its challenge."""
+    found = re.search(r'\bclaims="([^"]*)"', response.headers.get("WWW-Authenticate", ""))
+    try:
+        return base64.b64decode(found[1] + "==").decode() if found else None
+    except ValueError:
+        return None
 
 
 def _without_nulls(value: Any) -> Any:
@@ -283,7 +328,7 @@ def _without_nulls(value: Any) -> Any:
 def _transport_error(error: requests.RequestException, method: str, url: str, request_id: str) -> MlmgmtError:
     """The error for a request that got no answer: did it reach the server, and what can the user do?"""
     where = url.partition("?")[0]
-    known = {"method": method, "url": url, "request_id": request_id}
+    known = {"method": method, "url": redacted(url), "request_id": request_id}
     if isinstance(error, requests.exceptions.SSLError):
         return TransportError(
             f"the certificate of {where} is not trusted: {error}",

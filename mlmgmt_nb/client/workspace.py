@@ -7,22 +7,30 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
+<<<<<<< HEAD
 from typing import Any, Literal, Self, Unpack
+=======
+from typing import Literal, NamedTuple, Self, Unpack
+from urllib.parse import quote
+>>>>>>> fd20115 (Sign-in with Azure AD: profiles, login, whoami, the tokens of az; the audit log as a list)
 
 from requests.adapters import BaseAdapter
 
 from mlmgmt_nb import local
 from mlmgmt_nb.client.application import Application, Source
+from mlmgmt_nb.client.audit import Audit
 from mlmgmt_nb.client.bodies import ServiceSettings
-from mlmgmt_nb.client.credentials import AzureToken, Credential, StaticToken, TokenCredential, TokenFile
+from mlmgmt_nb.client.credentials import TokenCredential, TokenFile
 from mlmgmt_nb.client.deploy import Deploy, ModelSource
 from mlmgmt_nb.client.deployments import Deployments
+from mlmgmt_nb.client.identity import Identity, whoami
 from mlmgmt_nb.client.images import Images
 from mlmgmt_nb.client.manifests import Manifests
 from mlmgmt_nb.client.models import Models
 from mlmgmt_nb.client.operations import Operations
 from mlmgmt_nb.client.polling import Poller
 from mlmgmt_nb.client.services import Services
+from mlmgmt_nb.client.signin import SignIn, credential_for
 from mlmgmt_nb.client.transport import Location, Timeout, Transport, origin
 from mlmgmt_nb.client.uploads import Uploader
 from mlmgmt_nb.contract import ServiceResponse
@@ -35,21 +43,34 @@ def connect(
     *,
     home: str | os.PathLike[str] | None = None,
     base_url: str | None = None,
+    subscription: str | None = None,
+    resource_group: str | None = None,
+    account: str | None = None,
     token: str | None = None,
     credential: TokenCredential | None = None,
+    sign_in: SignIn | None = None,
+    scope: str | None = None,
     timeout: float | Timeout = (3.05, 30.0),
     adapter: BaseAdapter | None = None,
 ) -> Workspace:
     """Connects to an account: that of `base_url`, or else the user's embedded service, which is started if need be.
 
-    Arguments win over the environment: MLMGMT_BASE_URL, MLMGMT_TOKEN and MLMGMT_HOME. `home` alone always means the
-    embedded service of that folder. The embedded service has its token in its state folder.
+    Arguments win over the environment: MLMGMT_BASE_URL, MLMGMT_SUBSCRIPTION, MLMGMT_RESOURCE_GROUP, MLMGMT_ACCOUNT,
+    MLMGMT_SCOPE, MLMGMT_TOKEN and MLMGMT_HOME. `home` alone always means the embedded service of that folder, which has
+    its token there. Another server gets the token that is given, else one of Azure AD: of the environment's service
+    principal, the machine's or workload's identity, `az login`, or, if somebody is there to do so, by signing in; that
+    is done when the first request is sent.
 
     Args:
         home: state folder of the embedded service.
-        base_url: URL of an account; ends in `/accounts/NAME`.
+        base_url: URL of an account, which ends in `/accounts/NAME`; or of a server, with the three that follow.
+        subscription, resource_group, account: name the account; at the embedded service, or instead of those in
+            `base_url`.
         token: bearer token for `base_url`.
         credential: gives the token for `base_url` instead: an object of azure-identity, or any with its `get_token`.
+        sign_in: how to sign in with Azure AD instead.
+        scope: what a token of Azure AD is asked for: `api://.../.default` of the server, or the management API of
+            Azure when None.
         timeout: seconds to connect, and to wait for each part of an answer; one number stands for both.
         adapter: carries the requests instead of the client's own pool of connections.
 
@@ -62,19 +83,33 @@ def connect(
         base_url = base_url or os.environ.get("MLMGMT_BASE_URL")
     elif base_url is not None:
         raise UsageError("home and base_url exclude each other", field="home", fix="Give one of them.")
+    named = _Account(
+        subscription or os.environ.get("MLMGMT_SUBSCRIPTION"),
+        resource_group or os.environ.get("MLMGMT_RESOURCE_GROUP"),
+        account or os.environ.get("MLMGMT_ACCOUNT"),
+    )
     if base_url is None:
-        if token is not None or credential is not None:
+        given = {"token": token, "credential": credential, "sign_in": sign_in}
+        if unfit := next((name for name, value in given.items() if value is not None), None):
             raise UsageError(
                 "a token or credential is for a base_url, and there is none",
-                field="token" if token is not None else "credential",
+                field=unfit,
                 fix="Give base_url or set MLMGMT_BASE_URL; the embedded service needs no token from you.",
             )
-        locate = partial(_embedded, local.state_folder(home))
+        locate = partial(_embedded, local.state_folder(home), named)
         transport = Transport(locate(), timeout=timeout, relocate=locate, adapter=adapter)
+<<<<<<< HEAD
         given = {} if home is None else {"home": str(home)}
         return Workspace(transport, interpreter=sys.executable, arguments=given)
     location = Location(_account_url(base_url), _credential(token, credential))
     return Workspace(Transport(location, timeout=timeout, adapter=adapter), arguments={"base_url": base_url})
+=======
+        return Workspace(transport, interpreter=sys.executable)
+    url = named.url(base_url)
+    scope = scope or os.environ.get("MLMGMT_SCOPE")
+    location = Location(url, credential_for(url, token=token, credential=credential, sign_in=sign_in, scope=scope))
+    return Workspace(Transport(location, timeout=timeout, adapter=adapter))
+>>>>>>> fd20115 (Sign-in with Azure AD: profiles, login, whoami, the tokens of az; the audit log as a list)
 
 
 class Workspace:
@@ -98,16 +133,28 @@ class Workspace:
         self.images = Images(transport, self.operations)
         self.services = Services(transport, self.operations)
         self.deployments = Deployments(transport, self.services)
+        self.audit = Audit(transport)
 
     @property
     def base_url(self) -> str:
         """The account's URL, which ends in `/accounts/NAME`."""
         return self._transport.base_url
 
+<<<<<<< HEAD
     @property
     def connect_arguments(self) -> Mapping[str, str]:
         """The arguments of `connect` that lead to this account, for code that does; secrets are not among them."""
         return self._arguments
+=======
+    def whoami(self) -> Identity:
+        """Who is signed in, and with which role.
+
+        Raises:
+            SignInError: nobody is.
+            UnauthorizedError: the server does not accept the token.
+        """
+        return whoami(self._transport)
+>>>>>>> fd20115 (Sign-in with Azure AD: profiles, login, whoami, the tokens of az; the audit log as a list)
 
     def deploy(
         self,
@@ -207,34 +254,54 @@ class Workspace:
         return f"<Workspace {self.base_url}>"
 
 
-def _embedded(home: str | os.PathLike[str]) -> Location:
+class _Account(NamedTuple):
+    """What names an account; None where it is not given."""
+
+    subscription: str | None
+    resource_group: str | None
+    name: str | None
+
+    def arguments(self, **more: str | os.PathLike[str] | None) -> dict[str, str]:
+        """The arguments of `connect` that say the same."""
+        named = {"subscription": self.subscription, "resource_group": self.resource_group, "account": self.name}
+        return {name: str(value) for name, value in {**more, **named}.items() if value is not None}
+
+    def url(self, base_url: str) -> str:
+        """The URL of the account at a server, or instead of the one that the URL names.
+
+        Raises:
+            UsageError: it is no such URL, or it is not said which account.
+        """
+        url = base_url.rstrip("/")
+        try:
+            origin(url)
+        except UsageError as error:
+            raise UsageError(
+                f"base_url: {error.message}", field="base_url", fix="Give http(s)://HOST/.../accounts/NAME."
+            ) from error
+        parts = url.split("/")
+        if not any(self) or "?" in url or "#" in url:
+            if len(parts) < 2 or parts[-2] != "accounts" or "?" in url or "#" in url:
+                raise UsageError(
+                    f"base_url {base_url!r} does not end in /accounts/NAME",
+                    field="base_url",
+                    fix="Give subscription, resource_group and account besides, or the whole URL: `mlmgmt status` "
+                    "prints that of the embedded service.",
+                )
+            return url
+        has_account = len(parts) > 6 and (parts[-6], parts[-4], parts[-2]) == _WORDS
+        known = (parts[-5], parts[-3], parts[-1]) if has_account else (None, None, None)
+        chosen = [quote(mine, safe="") if mine else theirs for mine, theirs in zip(self, known, strict=True)]
+        for name, value in zip(("subscription", "resource_group", "account"), chosen, strict=True):
+            if value is None:
+                raise UsageError(f"{name} is missing", field=name, fix="Give it, or the whole URL as base_url.")
+        server = parts[:-6] if has_account else [*parts, "api"]
+        return "/".join([*server, *(str(part) for pair in zip(_WORDS, chosen, strict=True) for part in pair)])
+
+
+_WORDS = ("subscriptions", "resourceGroups", "accounts")
+
+
+def _embedded(home: str | os.PathLike[str], account: _Account) -> Location:
     endpoint = local.ensure(home)
-    return Location(endpoint.base_url, TokenFile(endpoint.token_file))
-
-
-def _account_url(base_url: str) -> str:
-    url = base_url.rstrip("/")
-    try:
-        origin(url)
-    except UsageError as error:
-        raise UsageError(
-            f"base_url: {error.message}", field="base_url", fix="Give http(s)://HOST/.../accounts/NAME."
-        ) from error
-    if url.rpartition("/")[0].rpartition("/")[2] != "accounts" or "?" in url or "#" in url:
-        raise UsageError(
-            f"base_url {base_url!r} does not end in /accounts/NAME",
-            field="base_url",
-            fix="`mlmgmt status` prints the URL of the embedded service's account.",
-        )
-    return url
-
-
-def _credential(token: str | None, credential: TokenCredential | None) -> Credential:
-    if token is not None and credential is not None:
-        raise UsageError("token and credential exclude each other", field="token", fix="Give one of them.")
-    if credential is not None:
-        return AzureToken(credential)
-    if token is not None:
-        return StaticToken(token, "the argument `token`")
-    found = os.environ.get("MLMGMT_TOKEN")
-    return StaticToken(found, "MLMGMT_TOKEN") if found else StaticToken(None, "nowhere: none was given")
+    return Location(account.url(endpoint.base_url), TokenFile(endpoint.token_file), endpoint.certificate)

@@ -22,7 +22,8 @@ def _create(session: Session, arguments: Any) -> Any:
             field="name",
             fix=f"`account set -n {arguments.name}` uses it; `config set` changes it.",
         )
-    given = {"home": arguments.home, "base_url": arguments.base_url}
+    named = ("subscription", "resource_group", "account")
+    given = {name: getattr(arguments, name) for name in ("home", "base_url", *named)}
     session.config.set(arguments.name, {key: value for key, value in given.items() if value is not None})
     session.config.use(arguments.name)
     return _all_settings(session, {})
@@ -105,7 +106,12 @@ COMMANDS = (
         "Make a profile: an embedded service of its own (--home) or an account elsewhere (--base-url); and use it",
         "mlmgmt account create -n team --base-url https://models.example/api/.../accounts/team",
         _create,
-        (_PROFILE,),
+        (
+            _PROFILE,
+            Flag("-s --subscription", "subscription of the account"),
+            Flag("-g --resource-group", "resource group of the account"),
+            Flag("--account", "name of the account"),
+        ),
     ),
     Command(("account", "list"), "List the profiles", "mlmgmt account list", _list),
     Command(("account", "set"), "Use a profile from now on", "mlmgmt account set -n team", _use, (_PROFILE,)),

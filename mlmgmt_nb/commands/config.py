@@ -19,7 +19,17 @@ __all__ = ["SETTINGS", "Config", "Setting"]
 
 SETTINGS: Mapping[str, str] = {
     "home": "state folder of the embedded service",
-    "base_url": "URL of an account, instead of the embedded service",
+    "base_url": "URL of an account, or of a server, instead of the embedded service",
+    "subscription": "subscription of the account, where the URL does not name it",
+    "resource_group": "resource group of the account",
+    "account": "name of the account",
+    "sign_in": "how to sign in with Azure AD: default, cli, device-code, browser or service-principal",
+    "tenant": "tenant to sign in at",
+    "client_id": "application to sign in as",
+    "certificate": "file with the certificate and key of a service principal",
+    "authority": "authority to sign in at, for a sovereign cloud",
+    "scope": "what tokens of Azure AD are asked for: api://.../.default",
+    "token_cache": "yes to have azure-identity keep its tokens, encrypted, for the next process",
     "compute": "compute that images are built for and services run on",
     "output": "form of the shell's output: table, json, tsv or csv",
 }

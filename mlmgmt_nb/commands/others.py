@@ -8,6 +8,7 @@ from typing import Any
 from mlmgmt_nb.commands.grammar import Command, Flag
 from mlmgmt_nb.commands.session import Session
 from mlmgmt_nb.commands.values import Text
+from mlmgmt_nb.redaction import redacted
 
 __all__ = ["COMMANDS"]
 
@@ -42,7 +43,7 @@ def _last_error(session: Session, _: Any) -> Any:
     if error is None:
         return Text("no command has failed in this session")
     request = [f"{name}: {value}" for name in ("method", "url", "request_id") if (value := getattr(error, name, None))]
-    return Text("\n".join([*request, "".join(traceback.format_exception(error)).rstrip()]))
+    return Text(redacted("\n".join([*request, "".join(traceback.format_exception(error)).rstrip()])))
 
 
 COMMANDS = (

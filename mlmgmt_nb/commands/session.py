@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 from mlmgmt_nb import local
-from mlmgmt_nb.client import ScoringReport, ScoringTest, Workspace, connect
+from mlmgmt_nb.client import ScoringReport, ScoringTest, SignIn, Workspace, connect
+from mlmgmt_nb.client.signin import Method
 from mlmgmt_nb.commands.advice import advice
 from mlmgmt_nb.commands.config import Config, Setting
 from mlmgmt_nb.commands.grammar import Command, Flag, Help, Token, nearest, parse_flags
 from mlmgmt_nb.commands.uploads import Meter
 from mlmgmt_nb.errors import UsageError
 
-__all__ = ["COMMON", "NOISE", "Outcome", "Session"]
+__all__ = ["COMMON", "NOISE", "SIGN_IN", "Outcome", "Session"]
 
 NOISE = frozenset({"realtime", "modelmanagement"})
 """Words of the 2017 command line that may be there or not."""
+
+SIGN_IN = ("sign_in", "tenant", "client_id", "certificate", "authority", "token_cache")
+"""The settings that say how to sign in."""
+PLACE = ("home", "base_url", "subscription", "resource_group", "account", "scope", *SIGN_IN)
+"""The settings that say which account, and how it is opened."""
 
 OUTPUTS = ("table", "json", "tsv", "csv")
 
@@ -102,7 +110,8 @@ class Session:
         self.settings: dict[str, Setting] = {}
         self.last_error: BaseException | None = None
         self.body: str | None = None
-        self._workspaces: dict[tuple[str | None, str | None], Workspace] = {}
+        self._workspaces: dict[tuple[str | None, ...], Workspace] = {}
+        self._credentials: dict[str, Any] = {}
         self._connecting = threading.RLock()
 
     @property
@@ -111,17 +120,58 @@ class Session:
         with self._connecting:  # the completer asks from a thread
             if not self.settings:
                 self.settings = self.config.settings({})
-            base_url, home = self.setting("base_url"), self.setting("home")
-            if (base_url, home) not in self._workspaces:
-                given_home = home if not base_url or self._is_nearer("home", "base_url") else None
-                made = connect(home=given_home) if given_home or not base_url else connect(base_url=base_url)
-                self._workspaces[base_url, home] = made
-            return self._workspaces[base_url, home]
+            key = self._place()
+            if key not in self._workspaces:
+                self._workspaces[key] = self._connected()
+            return self._workspaces[key]
+
+    def _connected(self) -> Workspace:
+        home, base_url = self.setting("home"), self.setting("base_url")
+        connect_to = partial(
+            connect,
+            subscription=self.setting("subscription"),
+            resource_group=self.setting("resource_group"),
+            account=self.setting("account"),
+        )
+        if not base_url or (home and self._is_nearer("home", "base_url")):
+            return connect_to(home=home)
+        connect_to = partial(connect_to, base_url=base_url, scope=self.setting("scope"))
+        if os.environ.get("MLMGMT_TOKEN") or not any(self.setting(name) for name in SIGN_IN):
+            return connect_to()
+        return connect_to(sign_in=self.sign_in()) if self.credential is None else connect_to(credential=self.credential)
+
+    def _place(self) -> tuple[str | None, ...]:
+        """What tells one workspace from another."""
+        return (*(self.setting(name) for name in PLACE), self._signed_in_as)
+
+    @property
+    def credential(self) -> Any:
+        """What `login` has signed in with in this session, for the profile in use; or None."""
+        return self._credentials.get(self.setting("profile") or "")
+
+    def signed_in(self, credential: Any) -> None:
+        """Keeps what `login` signed in with; None forgets it."""
+        profile = self.setting("profile") or ""
+        if credential is None:
+            self._credentials.pop(profile, None)
+        else:
+            self._credentials[profile] = credential
+
+    @property
+    def _signed_in_as(self) -> str | None:
+        return None if self.credential is None else str(id(self.credential))
+
+    def sign_in(self, **given: Any) -> SignIn:
+        """How to sign in, by what is given and the settings."""
+        chosen = {name: given.get(name) or self.setting(name) for name in SIGN_IN}
+        persistent = str(chosen.pop("token_cache") or "no").lower() in {"yes", "true", "1"}
+        method = chosen.pop("sign_in") or "default"
+        return SignIn(method=cast("Method", method), persistent=persistent, **chosen)
 
     def reachable(self) -> Workspace | None:
         """The workspace if it can be had at once: nothing is started. For completion."""
         base_url, home = self.setting("base_url"), self.setting("home")
-        is_there = (base_url, home) in self._workspaces or base_url or local.find(home) is not None
+        is_there = self._place() in self._workspaces or base_url or local.find(home) is not None
         return self.workspace if is_there else None
 
     def setting(self, name: str) -> str | None:

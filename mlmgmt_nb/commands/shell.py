@@ -18,6 +18,7 @@ from mlmgmt_nb.commands.table import COMMANDS
 from mlmgmt_nb.commands.uploads import Meter
 from mlmgmt_nb.commands.values import Keys, LogStream
 from mlmgmt_nb.errors import MlmgmtError, UsageError
+from mlmgmt_nb.redaction import redacted
 
 __all__ = ["main"]
 
@@ -59,7 +60,7 @@ def main(argv: Sequence[str], stdout: TextIO | None = None, stderr: TextIO | Non
         _write(session, outcome, out, err)
     except MlmgmtError as error:
         if "--debug" in argv:
-            traceback.print_exception(error, file=err)
+            err.write(redacted("".join(traceback.format_exception(error))))
         err.write(f"mlmgmt: {error}\n")
         return 2 if isinstance(error, UsageError) else 1
     except BrokenPipeError:  # such as `mlmgmt model list | head`

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from mlmgmt_nb.commands import accounts, collected, drivers, images, manifests, models, others, services, testing
+from mlmgmt_nb.commands import (
+    accounts,
+    collected,
+    drivers,
+    images,
+    manifests,
+    models,
+    others,
+    services,
+    signing,
+    testing,
+)
 from mlmgmt_nb.commands.grammar import Command
 
 __all__ = ["COMMANDS"]
@@ -17,5 +28,6 @@ COMMANDS: tuple[Command, ...] = (
     *others.COMMANDS,
     *drivers.COMMANDS,
     *accounts.COMMANDS,
+    *signing.COMMANDS,
 )
 """All commands, in the order in which help shows them."""

@@ -185,7 +185,7 @@ def test_credential_that_fails_is_told_to_who_waits(server: Server) -> None:
     with connect(base_url=server.base_url, credential=Broken()) as workspace:
         poller = workspace.operations.poller("op-x")
         for _ in range(2):
-            with pytest.raises(ConnectionError, match="no sign-in"):
+            with pytest.raises(errors.SignInError, match="no sign-in"):
                 poller.wait(DEADLINE)
 
 
