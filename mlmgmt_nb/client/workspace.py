@@ -7,12 +7,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-<<<<<<< HEAD
-from typing import Any, Literal, Self, Unpack
-=======
-from typing import Literal, NamedTuple, Self, Unpack
+from typing import Any, Literal, NamedTuple, Self, Unpack
 from urllib.parse import quote
->>>>>>> fd20115 (Sign-in with Azure AD: profiles, login, whoami, the tokens of az; the audit log as a list)
 
 from requests.adapters import BaseAdapter
 
@@ -98,18 +94,13 @@ def connect(
             )
         locate = partial(_embedded, local.state_folder(home), named)
         transport = Transport(locate(), timeout=timeout, relocate=locate, adapter=adapter)
-<<<<<<< HEAD
-        given = {} if home is None else {"home": str(home)}
-        return Workspace(transport, interpreter=sys.executable, arguments=given)
-    location = Location(_account_url(base_url), _credential(token, credential))
-    return Workspace(Transport(location, timeout=timeout, adapter=adapter), arguments={"base_url": base_url})
-=======
-        return Workspace(transport, interpreter=sys.executable)
+        return Workspace(transport, interpreter=sys.executable, arguments=named.arguments(home=home))
     url = named.url(base_url)
     scope = scope or os.environ.get("MLMGMT_SCOPE")
     location = Location(url, credential_for(url, token=token, credential=credential, sign_in=sign_in, scope=scope))
-    return Workspace(Transport(location, timeout=timeout, adapter=adapter))
->>>>>>> fd20115 (Sign-in with Azure AD: profiles, login, whoami, the tokens of az; the audit log as a list)
+    return Workspace(
+        Transport(location, timeout=timeout, adapter=adapter), arguments=named.arguments(base_url=base_url)
+    )
 
 
 class Workspace:
@@ -140,12 +131,11 @@ class Workspace:
         """The account's URL, which ends in `/accounts/NAME`."""
         return self._transport.base_url
 
-<<<<<<< HEAD
     @property
     def connect_arguments(self) -> Mapping[str, str]:
         """The arguments of `connect` that lead to this account, for code that does; secrets are not among them."""
         return self._arguments
-=======
+
     def whoami(self) -> Identity:
         """Who is signed in, and with which role.
 
@@ -154,7 +144,6 @@ class Workspace:
             UnauthorizedError: the server does not accept the token.
         """
         return whoami(self._transport)
->>>>>>> fd20115 (Sign-in with Azure AD: profiles, login, whoami, the tokens of az; the audit log as a list)
 
     def deploy(
         self,

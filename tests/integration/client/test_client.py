@@ -54,6 +54,8 @@ def test_deploy_then_update(ws: Workspace, echo: Path) -> None:
     assert replaced.secondary_key == keys.secondary_key
     assert ws.services.run("echo", {})["model"] == "two"
     assert "[mlmgmt] deployed" in ws.services.logs("echo").text
+    # The lines of requests come a moment after their answers.
+    eventually(lambda: ws.services.logs("echo").text.count('"POST"') == 3)
     part = ws.services.logs("echo", tail=1)
     assert part.text.count("\n") == 1
     assert ws.services.logs("echo", offset=part.next_offset).text == ""
