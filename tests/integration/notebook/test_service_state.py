@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mlmgmt_nb.client import Application, Workspace, connect
+from mlmgmt_nb.contract import Image
 from mlmgmt_nb.errors import ConflictError, NotFoundError, ScoringError, UsageError
 from mlmgmt_nb.notebook.panels.service import ServicePanel
 from mlmgmt_nb.notebook.panels.service_state import ServiceState
@@ -104,12 +105,30 @@ def test_update_and_roll_back(ws: Workspace, state: ServiceState) -> None:
         state.update(" ")
 
 
+def built(ws: Workspace, folder: Path, driver: str) -> Image:
+    """An image of a driver that does not come up."""
+    (folder / "score.py").write_text(driver)
+    manifest = ws.manifests.create("console-bad", Application(driver=folder / "score.py"))
+    return ws.images.create("console-bad", manifest).result(60)
+
+
+def test_an_update_is_cancelled(ws: Workspace, state: ServiceState, tmp_path: Path) -> None:
+    slow = "import time\ndef init():\n    time.sleep(600)\ndef run(body):\n    return 3\n"
+    state.cancel()  # there is nothing to cancel: nothing happens
+    state.update(built(ws, tmp_path, slow).id or "")
+    state.look()
+    assert state.is_open
+    state.cancel()
+    eventually(lambda: state.look() is None or not state.is_open, 60.0, "the end of the operation")
+    assert state.progress is not None
+    assert state.progress.state == "Cancelled"
+    assert ws.services.run(NAME, 1) in {1, 2}
+
+
 def test_an_update_that_fails_is_told_and_the_service_goes_on(
     ws: Workspace, state: ServiceState, tmp_path: Path
 ) -> None:
-    (tmp_path / "score.py").write_text("raise ValueError('<script>alert(1)</script>')\ndef run(body):\n    return 1\n")
-    manifest = ws.manifests.create("console-bad", Application(driver=tmp_path / "score.py"))
-    image = ws.images.create("console-bad", manifest).result(60)
+    image = built(ws, tmp_path, "raise ValueError('<script>alert(1)</script>')\ndef run(body):\n    return 1\n")
     panel = ServicePanel(ws, NAME)
     panel.state.refresh()
     assert image.id in {image.id for image in panel.state.images}
@@ -118,7 +137,7 @@ def test_an_update_that_fails_is_told_and_the_service_goes_on(
     assert panel.state.progress is not None
     assert panel.state.progress.state == "Failed"
     assert "ValueError" in panel.shown()["error"]
-    failed = next(row for row in panel.shown()["deployments"] if row["image"] == "console-bad version 1")
+    failed = next(row for row in panel.shown()["deployments"] if row["image"] == f"console-bad version {image.version}")
     assert (failed["status"], failed["back"], failed["current"]) == ("Failed", False, False)
     assert "<script>" not in panel.html() + panel.shown()["progress"] + panel.shown()["charts"]
     assert "&lt;script&gt;" in panel.html()
