@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
 from mlmgmt_nb.client import Application, Workspace, connect
 from mlmgmt_nb.contract import Image
@@ -221,3 +226,29 @@ def test_the_words_in_ipython(ws: Workspace, notebook: Notebook) -> None:
     assert f"%mlmgmt service panel -n {NAME}" in notebook.shown(ws.services.get(NAME))
     missing = notebook.attempt("%mlmgmt service panel -n nobody").error
     assert isinstance(missing, NotFoundError)
+
+
+def test_keys_are_in_no_notebook_that_nbclient_saves(ws: Workspace, environment: Path) -> None:
+    """nbclient keeps the state of all widgets, also while a key is shown."""
+    cells = [
+        f"from mlmgmt_nb import connect\nfrom mlmgmt_nb.notebook.panels import ServicePanel, DeployPanel\n"
+        f"ws = connect()\nservice = ServicePanel(ws, {NAME!r})\nservice",
+        "ask = {'act': 'key', 'which': 'Primary', 'use': 'reveal', 'view': 'v'}\n"
+        "service._heard(ask)\nimport time\nwhile service.is_working:\n    time.sleep(0.01)\n"
+        "service.trouble or 'the key was told', service.state, vars(service.state)",
+        "DeployPanel(ws, 'https://host/model.pkl?sig=CANARY-OF-A-SAS', name='canary', driver='score.py')",
+    ]
+    v4: Any = nbformat.v4
+    notebook = v4.new_notebook(cells=[v4.new_code_cell(cell) for cell in cells])
+    NotebookClient(notebook, timeout=60, kernel_name="python3", resources={"metadata": {"path": environment}}).execute()
+    del notebook.cells[2]["source"]  # which has what the user wrote
+    saved = json.dumps(notebook)
+    assert "'the key was told'" in saved
+    assert "application/vnd.jupyter.widget-state+json" in saved
+    assert NAME in saved
+    assert "model.pkl?***" in saved
+    keys = ws.services.keys(NAME)
+    token = (Path(os.environ["MLMGMT_HOME"]) / "token").read_text().strip()
+    for secret in (keys.primary_key, keys.secondary_key, token, "CANARY-OF-A-SAS"):
+        assert secret
+        assert secret not in saved
