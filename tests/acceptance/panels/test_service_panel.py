@@ -134,6 +134,11 @@ def test_a_request_is_found_in_the_log_and_the_service_is_deleted(
     eventually(lambda: ids[1] not in log.inner_text() and ids[0] in log.inner_text(), DEADLINE, "the search")
     assert "ZeroDivisionError" in log.inner_text()
     notebook.screenshot("service-log-dark", 0)
+    # Another image is chosen from a list.
+    tab(panel, "Deployments").click()
+    panel.get_by_label("Run another image").select_option(label=f"{name} version 1")
+    panel.get_by_role("button", name="Update").click()
+    eventually(lambda: ws.services.run(name, 1) == 1, DEADLINE, "the update")
     # To delete it takes its name.
     tab(panel, "Delete").click()
     button = panel.get_by_role("button", name="Delete the service")

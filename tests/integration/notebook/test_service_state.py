@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
 from mlmgmt_nb.client import Application, Workspace, connect
+from mlmgmt_nb.contract import Image
 from mlmgmt_nb.errors import ConflictError, NotFoundError, ScoringError, UsageError
 from mlmgmt_nb.notebook.panels.service import ServicePanel
 from mlmgmt_nb.notebook.panels.service_state import ServiceState
@@ -104,12 +110,30 @@ def test_update_and_roll_back(ws: Workspace, state: ServiceState) -> None:
         state.update(" ")
 
 
+def built(ws: Workspace, folder: Path, driver: str) -> Image:
+    """An image of a driver that does not come up."""
+    (folder / "score.py").write_text(driver)
+    manifest = ws.manifests.create("console-bad", Application(driver=folder / "score.py"))
+    return ws.images.create("console-bad", manifest).result(60)
+
+
+def test_an_update_is_cancelled(ws: Workspace, state: ServiceState, tmp_path: Path) -> None:
+    slow = "import time\ndef init():\n    time.sleep(600)\ndef run(body):\n    return 3\n"
+    state.cancel()  # there is nothing to cancel: nothing happens
+    state.update(built(ws, tmp_path, slow).id or "")
+    state.look()
+    assert state.is_open
+    state.cancel()
+    eventually(lambda: state.look() is None or not state.is_open, 60.0, "the end of the operation")
+    assert state.progress is not None
+    assert state.progress.state == "Cancelled"
+    assert ws.services.run(NAME, 1) in {1, 2}
+
+
 def test_an_update_that_fails_is_told_and_the_service_goes_on(
     ws: Workspace, state: ServiceState, tmp_path: Path
 ) -> None:
-    (tmp_path / "score.py").write_text("raise ValueError('<script>alert(1)</script>')\ndef run(body):\n    return 1\n")
-    manifest = ws.manifests.create("console-bad", Application(driver=tmp_path / "score.py"))
-    image = ws.images.create("console-bad", manifest).result(60)
+    image = built(ws, tmp_path, "raise ValueError('<script>alert(1)</script>')\ndef run(body):\n    return 1\n")
     panel = ServicePanel(ws, NAME)
     panel.state.refresh()
     assert image.id in {image.id for image in panel.state.images}
@@ -118,7 +142,7 @@ def test_an_update_that_fails_is_told_and_the_service_goes_on(
     assert panel.state.progress is not None
     assert panel.state.progress.state == "Failed"
     assert "ValueError" in panel.shown()["error"]
-    failed = next(row for row in panel.shown()["deployments"] if row["image"] == "console-bad version 1")
+    failed = next(row for row in panel.shown()["deployments"] if row["image"] == f"console-bad version {image.version}")
     assert (failed["status"], failed["back"], failed["current"]) == ("Failed", False, False)
     assert "<script>" not in panel.html() + panel.shown()["progress"] + panel.shown()["charts"]
     assert "&lt;script&gt;" in panel.html()
@@ -202,3 +226,29 @@ def test_the_words_in_ipython(ws: Workspace, notebook: Notebook) -> None:
     assert f"%mlmgmt service panel -n {NAME}" in notebook.shown(ws.services.get(NAME))
     missing = notebook.attempt("%mlmgmt service panel -n nobody").error
     assert isinstance(missing, NotFoundError)
+
+
+def test_keys_are_in_no_notebook_that_nbclient_saves(ws: Workspace, environment: Path) -> None:
+    """nbclient keeps the state of all widgets, also while a key is shown."""
+    cells = [
+        f"from mlmgmt_nb import connect\nfrom mlmgmt_nb.notebook.panels import ServicePanel, DeployPanel\n"
+        f"ws = connect()\nservice = ServicePanel(ws, {NAME!r})\nservice",
+        "ask = {'act': 'key', 'which': 'Primary', 'use': 'reveal', 'view': 'v'}\n"
+        "service._heard(ask)\nimport time\nwhile service.is_working:\n    time.sleep(0.01)\n"
+        "service.trouble or 'the key was told', service.state, vars(service.state)",
+        "DeployPanel(ws, 'https://host/model.pkl?sig=CANARY-OF-A-SAS', name='canary', driver='score.py')",
+    ]
+    v4: Any = nbformat.v4
+    notebook = v4.new_notebook(cells=[v4.new_code_cell(cell) for cell in cells])
+    NotebookClient(notebook, timeout=60, kernel_name="python3", resources={"metadata": {"path": environment}}).execute()
+    del notebook.cells[2]["source"]  # which has what the user wrote
+    saved = json.dumps(notebook)
+    assert "'the key was told'" in saved
+    assert "application/vnd.jupyter.widget-state+json" in saved
+    assert NAME in saved
+    assert "model.pkl?***" in saved
+    keys = ws.services.keys(NAME)
+    token = (Path(os.environ["MLMGMT_HOME"]) / "token").read_text().strip()
+    for secret in (keys.primary_key, keys.secondary_key, token, "CANARY-OF-A-SAS"):
+        assert secret
+        assert secret not in saved
