@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from playwright.sync_api import Browser, Locator, expect
 
+from tests.acceptance.panels.canaries import found_in
 from tests.acceptance.panels.lab import DEADLINE, Lab, Notebook, Voila
 from tests.conftest import eventually
 
@@ -109,7 +110,10 @@ def test_a_service_is_tried_out(open_notebook: Callable[..., Notebook], kernel_n
     notebook.screenshot(f"scoring-{kernel_name}", 1)
     assert notebook.errors == []
     # Without a kernel its picture stays.
-    eventually(lambda: "Ann" in str(notebook.save(widgets=True)["cells"][1]["outputs"]))
+    eventually(lambda: "Ann" in str(notebook.save()["cells"][1]["outputs"]))
+    saved = notebook.save(widgets=True)
+    assert "MLMGMT_KEY" in json.dumps(saved["metadata"]["widgets"])
+    assert found_in(saved, notebook.lab, "flowers") == []
     notebook.restart_kernel()
     _has_picture(notebook)
     notebook.open(kernel=False)
