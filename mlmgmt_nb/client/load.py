@@ -36,6 +36,7 @@ class Load:
         self._arrived: SimpleQueue[tuple[int, bytes | None]] = SimpleQueue()
         self._decode = msgspec.msgpack.Decoder(Batch).decode
         self._open: set[int] = set()
+        self._readers: list[threading.Thread] = []
 
     def __enter__(self) -> Load:
         self._stderr: Any = tempfile.TemporaryFile()
@@ -60,7 +61,9 @@ class Load:
         place = len(self._processes)
         self._processes.append(process)
         self._open.add(place)
-        threading.Thread(target=self._read, args=(place, process), name=f"scoring-test-{place}", daemon=True).start()
+        name = f"scoring-test-{place}"
+        self._readers.append(threading.Thread(target=self._read, args=(place, process), name=name, daemon=True))
+        self._readers[-1].start()
         message = msgspec.msgpack.encode(plan)
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it has ended already; `next` says why
@@ -119,6 +122,8 @@ class Load:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        for reader, process in zip(self._readers, self._processes, strict=True):
+            reader.join(_END_SECONDS)  # at the end of what the process wrote
             if process.stdout is not None:
                 process.stdout.close()
         self._stderr.close()

@@ -38,7 +38,7 @@ def picture(tally: Tally, name: str, summary: Mapping[str, Any]) -> str:
     note = f"<p>{html.escape(CLIENT_BOUND)}</p>" if is_client_bound(summary) else ""
     return (
         f"<div><div><b>{head}</b> {verdict(tally.numbers, partial=summary['partial'])}</div>"
-        f"{numbers(tally, summary['client_share'])}{_others(summary)}{note}{charts(tally)}{failures(tally)}</div>"
+        f"{numbers(tally, summary['client_share'])}{note}{charts(tally)}{failures(tally)}</div>"
     )
 
 
@@ -70,7 +70,7 @@ def numbers(tally: Tally, client_share: float) -> str:
         ("longest", f"{short(1000 * tally.latencies.longest)} ms", ""),
         ("client's share", f"{client_share:.0%}", ""),
     ]
-    return f'<div style="{_TILES}">{"".join(_tile(*tile) for tile in tiles)}</div>'
+    return f'<div style="{_TILES}">{"".join(_tile(*tile) for tile in tiles)}</div>{_others(tally)}'
 
 
 def _tile(label: str, value: str, color: str) -> str:
@@ -81,11 +81,12 @@ def _tile(label: str, value: str, color: str) -> str:
     )
 
 
-def _others(summary: Mapping[str, Any]) -> str:
-    if "against_p50_ms" not in summary:
+def _others(tally: Tally) -> str:
+    """The latencies of the service that it is compared with."""
+    if not tally.others.count:
         return ""
-    pairs = ", ".join(f"p{p} {short(summary[f'against_p{p}_ms'])} ms" for p in (50, 95, 99))
-    return f"<div>The other service: {html.escape(pairs)}</div>"
+    pairs = ", ".join(f"p{percent} {short(1000 * tally.others.percentile(percent))} ms" for percent in (50, 95, 99))
+    return f"<div>The other service: {pairs}</div>"
 
 
 def charts(tally: Tally) -> str:

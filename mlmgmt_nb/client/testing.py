@@ -6,7 +6,6 @@ is not judged again: a check is a function of input and answer.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import threading
@@ -121,17 +120,25 @@ class ScoringTest:
         self._ended = threading.Event()
         self._is_partial = False
         self._callbacks: list[Callable[[], None]] = []
-        self.failure: MlmgmtError | None = None
+        self.failure: Exception | None = None
 
     # azure-core's verbs, for who has it run in a thread
 
     def start(self) -> None:
         """Runs it in a thread of its own; see `result`."""
-        threading.Thread(target=self._run_apart, name="scoring-test", daemon=True).start()
+        self._thread = threading.Thread(target=self._run_apart, name="scoring-test", daemon=True)
+        self._thread.start()
 
     def _run_apart(self) -> None:
-        with contextlib.suppress(MlmgmtError):  # which `result` raises
-            self.run()
+        """The test. An interrupt, which is for the main thread, finds it in no half-done state."""
+        try:
+            with Load(self._plans()) as load:
+                self._follow(load)
+        except Exception as error:  # noqa: BLE001 - `run` and `result` raise it
+            self.failure = error
+        finally:
+            self._ended.set()
+            self._tell()
 
     def done(self) -> bool:
         """Whether it has ended."""
@@ -155,8 +162,13 @@ class ScoringTest:
 
     @property
     def is_stopped(self) -> bool:
-        """Whether it was told to stop before its end."""
+        """Whether it was told to stop."""
         return self._stopped.is_set()
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether what is known is not all: it was stopped before its end, or has not ended."""
+        return self._is_partial or not self._ended.is_set()
 
     def add_change_callback(self, callback: Callable[[], None]) -> None:
         """Has a callback called about ten times a second while the test runs, and when it has ended.
@@ -175,8 +187,7 @@ class ScoringTest:
 
     def report(self) -> ScoringReport:
         """What is known: all of it once the test has ended."""
-        is_partial = self._is_partial or not self._ended.is_set()
-        return ScoringReport(self.tally, name=self.name, processes=self.processes, partial=is_partial)
+        return ScoringReport(self.tally, name=self.name, processes=self.processes, partial=self.is_partial)
 
     def run(self, on_progress: Callable[[ScoringReport], None] | None = None) -> ScoringReport:
         """Sends the requests and judges the answers. An interrupt ends it early and keeps what there is.
@@ -187,20 +198,19 @@ class ScoringTest:
         Raises:
             MlmgmtError: the requests could not be sent at all.
         """
+        self.start()
         try:
-            with Load(self._plans()) as load:
-                try:
-                    self._follow(load, on_progress)
-                except KeyboardInterrupt:
-                    self.stop()
-                    self._finish(load)
-        except MlmgmtError as error:
-            self.failure = error
-            raise
-        finally:
-            self._is_partial = self._stopped.is_set()
-            self._ended.set()
-            self._tell()
+            while not self._ended.wait(_PROGRESS_SECONDS):
+                if on_progress is not None:
+                    on_progress(self.report())
+            if on_progress is not None:
+                on_progress(self.report())
+        except KeyboardInterrupt:
+            self.stop()
+            self._ended.wait(_STOP_SECONDS + 1)
+        self._thread.join(1.0)
+        if self.failure is not None:
+            raise self.failure
         return self.report()
 
     def __str__(self) -> str:
@@ -215,16 +225,13 @@ class ScoringTest:
     def __repr__(self) -> str:
         return f"<{self}>"
 
-    def _follow(self, load: Load, on_progress: Callable[[ScoringReport], None] | None) -> None:
-        shown = time.perf_counter()
+    def _follow(self, load: Load) -> None:
         while not load.is_over:
             self._take(load, 0.1)
-            if self._stopped.is_set():
+            if self._stopped.is_set() and not load.is_over:
+                self._is_partial = True
                 self._finish(load)
                 return
-            if on_progress is not None and (load.is_over or time.perf_counter() - shown >= _PROGRESS_SECONDS):
-                shown = time.perf_counter()
-                on_progress(self.report())
 
     def _take(self, load: Load, timeout: float) -> None:
         if (arrived := load.next(timeout)) is not None:

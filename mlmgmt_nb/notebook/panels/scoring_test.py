@@ -56,13 +56,13 @@ class Course:
         if not self._test.done():
             return "stopping" if self._test.is_stopped else "running"
         word = "failed" if known.failed + known.errored else "passed" if known.passed else "answered"
-        return f"{word}, stopped before its end" if self._test.is_stopped else word
+        return f"{word}, stopped before its end" if self._test.is_partial else word
 
     def verdict(self) -> str:
         """The state as HTML."""
         if not self._test.done():
             return badge("Running") + (" stopping" if self._test.is_stopped else "")
-        return verdict(self._test.tally.numbers, partial=self._test.is_stopped)
+        return verdict(self._test.tally.numbers, partial=self._test.is_partial)
 
     def far(self) -> str:
         """How far it is."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from playwright.sync_api import Browser, Locator, expect
 
+from tests.acceptance.panels.canaries import found_in
 from tests.acceptance.panels.lab import DEADLINE, Lab, Notebook, Voila
 from tests.conftest import eventually
 
@@ -50,6 +51,7 @@ OPEN = "panel = %mlmgmt service try -n flowers\npanel"
 
 def test_a_service_is_tried_out(open_notebook: Callable[..., Notebook], kernel_name: str) -> None:
     notebook = open_notebook([SETUP, OPEN, "import time\ntime.sleep(3)", "print(panel.answer)"], kernel=kernel_name)
+    notebook.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     notebook.run(0)
     notebook.run(1)
     panel = notebook.outputs(1)
@@ -98,18 +100,29 @@ def test_a_service_is_tried_out(open_notebook: Callable[..., Notebook], kernel_n
     notebook.run(3)
     notebook.wait_to_see(3, "[{'kind': '<i>Bob</i>', 'long': True, 'scaled': True}")
     # The history brings a request back, with its answer.
-    panel.get_by_role("region", name="history").get_by_role("button", name="1. ").click()
+    panel.get_by_role("region", name="history").get_by_role("button").last.click()
     expect(panel.get_by_label("name, row 1")).to_have_value("Ann")
     expect(answer.get_by_role("cell", name="<i>Ann</i>")).to_be_visible()
     panel.get_by_role("tab", name="Code").click()
     expect(panel.get_by_label("curl", exact=True)).to_contain_text('-H "Authorization: Bearer $MLMGMT_KEY"')
     expect(panel.get_by_label("Python", exact=True)).to_contain_text("'name': 'Ann'")
     notebook.screenshot(f"scoring-code-{kernel_name}", 1)
+    panel.get_by_role("button", name="Copy curl").click()
+    expect(panel.get_by_role("button", name="Copied")).to_be_visible()
+    assert "curl -X POST http" in notebook.page.evaluate("navigator.clipboard.readText()")
     panel.get_by_role("tab", name="Form").click()
+    # Cells of a spreadsheet are pasted as cells.
+    notebook.page.evaluate("navigator.clipboard.writeText('7.5\\t1.5\\n8.5\\t2.5\\n9.5\\t3.5')")
+    panel.get_by_label("sepal, row 1").press("Control+V")
+    expect(panel.get_by_label("petal, row 3")).to_have_value("3.5")
+    expect(panel.get_by_label("sepal, row 2")).to_have_value("8.5")
     notebook.screenshot(f"scoring-{kernel_name}", 1)
     assert notebook.errors == []
     # Without a kernel its picture stays.
-    eventually(lambda: "Ann" in str(notebook.save(widgets=True)["cells"][1]["outputs"]))
+    eventually(lambda: "Ann" in str(notebook.save()["cells"][1]["outputs"]))
+    saved = notebook.save(widgets=True)
+    assert "MLMGMT_KEY" in json.dumps(saved["metadata"]["widgets"])
+    assert found_in(saved, notebook.lab, "flowers") == []
     notebook.restart_kernel()
     _has_picture(notebook)
     notebook.open(kernel=False)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Locator
 
+from tests.acceptance.panels.canaries import found_in
 from tests.acceptance.panels.lab import DEADLINE, Lab, Notebook, Voila
 from tests.conftest import eventually
 
@@ -84,6 +85,8 @@ def test_a_test_is_watched_and_stopped(open_notebook: Callable[..., Notebook], k
     notebook.wait_to_see(5, "True True")
     notebook.screenshot(f"scoring-test-ended-{kernel_name}", 3)
     saved = notebook.save(widgets=True)
+    assert "Scoring test of adds" in str(saved["metadata"]["widgets"])
+    assert found_in(saved, notebook.lab, "adds") == []
     assert "<b>thirteen</b>" not in str(saved["cells"][3]["outputs"][0]["data"]["text/html"])
     notebook.restart_kernel()
     _has_pictures(notebook)

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, Unpack
@@ -202,6 +203,23 @@ def test_stopping_does_not_wait_for_an_answer_that_does_not_come() -> None:
         report = test.result(30)
     assert report.summary["requests"] == 0
     assert time.monotonic() - started < 20
+
+
+def test_an_interrupt_does_not_wait_for_a_check_that_takes_its_time() -> None:
+    release = threading.Event()
+
+    def check(given: Any, answer: Any) -> bool:
+        return release.wait(60)
+
+    def interrupt(_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with ScriptedServer(echo) as server:
+        report = loaded(server.url, check=check).run(interrupt)
+    assert report.partial
+    assert report.summary["requests"] == 0
+    release.set()
+    eventually(lambda: not [thread for thread in threading.enumerate() if thread.name.startswith("scoring-test")])
 
 
 ALONE = """

@@ -92,7 +92,10 @@ def test_against_another_service(ws: Workspace, service: ServiceResponse, tmp_pa
     assert report.summary["failed"] == 3
     assert ws.services.test(service, CASES[["a", "b"]], against=service).summary["passed"] == 3
     # Close enough: the two differ by half.
-    assert ws.services.test(service, CASES[["a", "b"]], against=other, tolerance=0.5).summary["passed"] == 3
+    report = ws.services.test(service, CASES[["a", "b"]], against=other, tolerance=0.5, rate=100.0, concurrency=2)
+    assert report.summary["passed"] == 3
+    assert 0 < report.summary["against_p50_ms"] <= report.summary["against_p99_ms"]
+    assert "The other service: p50 " in report.to_html()
     ws.services.delete(other)
 
 
