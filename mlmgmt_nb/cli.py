@@ -74,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
         "--url-host", action="append", metavar="HOST", help="read models from this host only; may be given again"
     )
     _add_access(serve)
+    _add_docker(serve)
     serve.add_argument("--start-timeout", type=float, default=300.0, metavar="SECONDS", help="longest time for init()")
     serve.add_argument(
         "--calm-seconds",
@@ -153,6 +154,19 @@ def _origin(text: str) -> str:
     return text.rstrip("/")
 
 
+def _add_docker(serve: argparse.ArgumentParser) -> None:
+    """What images of compute `docker` are built on, and where they go; for a service that `connect` starts too."""
+    docker = serve.add_argument_group("Docker images")
+    for flag, what in (
+        ("base-image", "base image (default: a slim one with this Python)"),
+        ("base-image-spark", "the same for the runtime spark-py (default: that of the others; Java is added)"),
+        ("registry", "host, with a path if need be, where images are pushed to and pulled from"),
+        ("pip-config", "a pip.conf for the installation of packages in images; no layer gets it"),
+    ):
+        variable = f"MLMGMT_{flag.replace('-', '_').upper()}"
+        docker.add_argument(f"--{flag}", default=os.environ.get(variable), help=f"{what}; also {variable}")
+
+
 def _serve(arguments: argparse.Namespace) -> int:
     # Loaded here: the other commands need no service.
     from mlmgmt_nb.service.access.redaction import configure_logging
@@ -174,6 +188,10 @@ def _serve(arguments: argparse.Namespace) -> int:
         hang_timeout=arguments.hang_timeout,
         calm_seconds=arguments.calm_seconds,
         data_storage=os.environ.get("MLMGMT_DATA_STORAGE") or None,  # no argument: others see those of a process
+        base_image=arguments.base_image,
+        base_image_spark=arguments.base_image_spark,
+        registry=arguments.registry,
+        pip_config=None if arguments.pip_config is None else Path(arguments.pip_config).absolute(),
         url_schemes=None if arguments.url_scheme is None else frozenset(arguments.url_scheme),
         url_hosts=None if arguments.url_host is None else frozenset(arguments.url_host),
     )

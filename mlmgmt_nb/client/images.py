@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import IO
+
+import msgspec
+import requests
+
 from mlmgmt_nb.client.answers import decode
 from mlmgmt_nb.client.bodies import checked, not_found
 from mlmgmt_nb.client.logs import LogPart, build_log_url, read_log
@@ -9,25 +18,55 @@ from mlmgmt_nb.client.operations import Operations
 from mlmgmt_nb.client.paging import PAGE_SIZE, Pager
 from mlmgmt_nb.client.polling import Poller
 from mlmgmt_nb.client.transport import Transport
-from mlmgmt_nb.contract import Image, ImageRequest, Manifest
-from mlmgmt_nb.errors import NotFoundError
+from mlmgmt_nb.contract import OPERATIONS, Image, ImageRequest, Manifest
+from mlmgmt_nb.errors import NotFoundError, TransportError, UsageError
 
-__all__ = ["Images"]
+__all__ = ["DockerImage", "Images"]
+
+_CHUNK_BYTES = 2**20
+_EXPORT_SECONDS = 900.0
+_NEW_PLACE = "Give another place."
+
+
+class DockerImage(msgspec.Struct, frozen=True, rename="camel"):
+    """What was built on a Docker engine.
+
+    Attributes:
+        reference: name and version of the image, with its registry if it was pushed to one.
+        image_id: by which the engine knows it: the digest of its configuration.
+        base: the image that it was built upon.
+        digest: of its manifest in the registry, if it was pushed to one.
+    """
+
+    reference: str
+    image_id: str
+    base: str
+    digest: str | None = None
+
+    @property
+    def exact(self) -> str:
+        """What names this very image: in the registry, or else on the engine."""
+        return f"{self.reference.rpartition(':')[0]}@{self.digest}" if self.digest else self.image_id
 
 
 class Images:
-    """The images of the account."""
+    """The images of the account.
 
-    def __init__(self, transport: Transport, operations: Operations) -> None:
+    Args:
+        compute: compute that they are built for when nothing else is said.
+    """
+
+    def __init__(self, transport: Transport, operations: Operations, compute: str = "local") -> None:
         self._transport = transport
         self._operations = operations
+        self._compute = compute
 
     def create(
         self,
         name: str,
         manifest: Manifest | str,
         *,
-        compute_resource_id: str = "local",
+        compute_resource_id: str | None = None,
         description: str | None = None,
     ) -> Poller[Image]:
         """Starts the build of an image. A name in use gets its next version.
@@ -35,7 +74,7 @@ class Images:
         Args:
             name: its name: 3 to 32 of a-z, 0-9, `-` and `.`.
             manifest: the manifest, or its id.
-            compute_resource_id: compute to build it for.
+            compute_resource_id: compute to build it for; that of the workspace when None.
             description: free text.
 
         Raises:
@@ -45,7 +84,7 @@ class Images:
             ImageRequest,
             name=name,
             manifest_id=manifest.id if isinstance(manifest, Manifest) else manifest,
-            compute_resource_id=compute_resource_id,
+            compute_resource_id=compute_resource_id or self._compute,
             image_type="Docker",
             description=description,
         )
@@ -85,3 +124,82 @@ class Images:
         """
         image = image if isinstance(image, Image) else self.get(image)
         return read_log(self._transport, build_log_url(self._transport.base_url, image), offset=offset, tail=tail)
+
+    def docker(self, image: Image | str) -> DockerImage:
+        """What was built of an image on a Docker engine.
+
+        Raises:
+            ConflictError: it was not built for compute docker.
+        """
+        return decode(self._transport.send("GET", f"{self._path(image)}/docker"), DockerImage)
+
+    def export_context(self, image: Image | str, folder: str | os.PathLike[str]) -> Path:
+        """Writes the build context of an image into a folder, where `docker build` makes the image of it.
+
+        Args:
+            image: the image, or its id.
+            folder: is made; one that is there must be empty.
+
+        Returns:
+            The folder.
+
+        Raises:
+            UsageError: the folder cannot be written to, or is not empty.
+        """
+        target = Path(folder).expanduser()
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            raise UsageError(f"context: {target} is there and not an empty folder", field="context", fix=_NEW_PLACE)
+        with tempfile.TemporaryFile() as file:
+            self._download(f"{self._path(image)}/context", file)
+            file.seek(0)
+            try:
+                target.mkdir(parents=True, exist_ok=True)
+                with tarfile.open(fileobj=file) as archive:
+                    archive.extractall(target, filter="data")
+            except OSError as error:
+                raise UsageError(
+                    f"context: {target} cannot be written: {error}", field="context", fix=_NEW_PLACE
+                ) from error
+        return target
+
+    def export_oci(self, image: Image | str, file: str | os.PathLike[str]) -> Path:
+        """Writes a Docker image as an OCI archive, which `docker load`, `podman load` and others take.
+
+        Args:
+            image: the image, or its id.
+            file: is made; one that is there is not overwritten.
+
+        Returns:
+            The file.
+
+        Raises:
+            UsageError: the file is there already, or cannot be written.
+            ConflictError: it was not built for compute docker, or the engine has it no longer.
+        """
+        target = Path(file).expanduser()
+        if target.exists():
+            raise UsageError(f"oci: {target} is there already", field="oci", fix=_NEW_PLACE)
+        partial = target.with_name(f".{target.name}.partial")
+        try:
+            with partial.open("wb") as sink:
+                self._download(f"{self._path(image)}/oci", sink)
+            partial.replace(target)
+        except OSError as error:
+            raise UsageError(f"oci: {target} cannot be written: {error}", field="oci", fix=_NEW_PLACE) from error
+        finally:
+            partial.unlink(missing_ok=True)
+        return target
+
+    def _path(self, image: Image | str) -> str:
+        return OPERATIONS["images_get"].url("", id=image if isinstance(image, str) else image.id or "")
+
+    def _download(self, url: str, target: IO[bytes]) -> None:
+        """Writes what is at a URL to a file; the service may take long to have it ready."""
+        with self._transport.send("GET", url, timeout=(3.05, _EXPORT_SECONDS), stream=True) as answer:
+            try:
+                for chunk in answer.iter_content(_CHUNK_BYTES):
+                    target.write(chunk)
+            except requests.RequestException as error:
+                raise TransportError(
+                    f"the export broke off: {error}", fix="Try again.", method="GET", url=url
+                ) from error

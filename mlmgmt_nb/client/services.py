@@ -39,29 +39,41 @@ T = TypeVar("T")
 
 
 class Services:
-    """The services of the account. Where a method takes a service, it takes its id, its name or a `ServiceResponse`."""
+    """The services of the account. Where a method takes a service, it takes its id, its name or a `ServiceResponse`.
 
-    def __init__(self, transport: Transport, operations: Operations) -> None:
+    Args:
+        compute: where they run when nothing else is said.
+    """
+
+    def __init__(self, transport: Transport, operations: Operations, compute: str = "local") -> None:
         self._transport = transport
+        self._compute = compute
         self._operations = operations
         self._scorers: dict[str, Scorer] = {}
 
     def create(
-        self, name: str, image: Image | str, *, compute_resource_id: str = "local", **settings: Unpack[ServiceSettings]
+        self,
+        name: str,
+        image: Image | str,
+        *,
+        compute_resource_id: str | None = None,
+        **settings: Unpack[ServiceSettings],
     ) -> Poller[ServiceResponse]:
         """Starts an image as a web service.
 
         Args:
             name: its name, unique in the account: 3 to 32 of a-z, 0-9, `-` and `.`.
             image: the image, or its id.
-            compute_resource_id: where it is to run.
+            compute_resource_id: where it is to run; when None, where the image was built for if an `Image` is given, or
+                the compute of the workspace.
             **settings: see `ServiceSettings`.
 
         Raises:
             UsageError: a property breaks a limit. Nothing was sent.
             ConflictError: another service has the name.
         """
-        body = _create_request(name, _image_id(image), compute_resource_id, settings)
+        of_image = image.compute_resource_id if isinstance(image, Image) else None
+        body = _create_request(name, _image_id(image), compute_resource_id or of_image or self._compute, settings)
         return self._operations.started(self._transport.call("services_create", body=body), self._get)
 
     def check(self, name: str, *, compute_resource_id: str = "local", **settings: Unpack[ServiceSettings]) -> None:

@@ -215,6 +215,7 @@ class Transport:
         timeout: Timeout | None = None,
         attempts: int | None = None,
         accept: Container[int] = (),
+        stream: bool = False,
     ) -> requests.Response:
         """Sends a request, again where that is safe, and returns its answer.
 
@@ -224,6 +225,7 @@ class Transport:
             key: the bearer token for an absolute URL.
             timeout, attempts: instead of the transport's own.
             accept: statuses that are no errors besides 2xx.
+            stream: leave the body of the answer for the caller to read, who closes it.
 
         Raises:
             TransportError: no answer was had.
@@ -237,7 +239,7 @@ class Transport:
             location = self._location
             failure: MlmgmtError
             try:
-                response = self._send_once(location, method, url, query, headers, body, key, timeout)
+                response = self._send_once(location, method, url, query, headers, body, key, timeout, stream=stream)
             except ConnectError as error:
                 if url.startswith("/") and self._relocate and not relocated:
                     self._move(location, self._relocate)
@@ -282,6 +284,8 @@ class Transport:
         body: bytes | Readable | None,
         key: str | None,
         timeout: Timeout | None,
+        *,
+        stream: bool,
     ) -> requests.Response:
         ours = url.startswith("/")
         full_url = location.base_url + url if ours else url
@@ -296,6 +300,7 @@ class Transport:
                 data=body,
                 auth=_Bearer(location.credential.token() if ours else key),
                 timeout=timeout or self._timeout,
+                stream=stream,
                 allow_redirects=False,
                 proxies=_NO_PROXIES if is_loopback(full_url) else None,
             )

@@ -46,16 +46,17 @@ def connect(
     credential: TokenCredential | None = None,
     sign_in: SignIn | None = None,
     scope: str | None = None,
+    compute: str | None = None,
     timeout: float | Timeout = (3.05, 30.0),
     adapter: BaseAdapter | None = None,
 ) -> Workspace:
     """Connects to an account: that of `base_url`, or else the user's embedded service, which is started if need be.
 
     Arguments win over the environment: MLMGMT_BASE_URL, MLMGMT_SUBSCRIPTION, MLMGMT_RESOURCE_GROUP, MLMGMT_ACCOUNT,
-    MLMGMT_SCOPE, MLMGMT_TOKEN and MLMGMT_HOME. `home` alone always means the embedded service of that folder, which has
-    its token there. Another server gets the token that is given, else one of Azure AD: of the environment's service
-    principal, the machine's or workload's identity, `az login`, or, if somebody is there to do so, by signing in; that
-    is done when the first request is sent.
+    MLMGMT_SCOPE, MLMGMT_TOKEN, MLMGMT_COMPUTE and MLMGMT_HOME. `home` alone always means the embedded service of that
+    folder, which has its token there. Another server gets the token that is given, else one of Azure AD: of the
+    environment's service principal, the machine's or workload's identity, `az login`, or, if somebody is there to do
+    so, by signing in; that is done when the first request is sent.
 
     Args:
         home: state folder of the embedded service.
@@ -67,6 +68,8 @@ def connect(
         sign_in: how to sign in with Azure AD instead.
         scope: what a token of Azure AD is asked for: `api://.../.default` of the server, or the management API of
             Azure when None.
+        compute: where images are built for and services run when nothing else is said: `local`, or `docker` for
+            containers of a Docker engine.
         timeout: seconds to connect, and to wait for each part of an answer; one number stands for both.
         adapter: carries the requests instead of the client's own pool of connections.
 
@@ -74,6 +77,7 @@ def connect(
         UsageError: the arguments do not go together, or the URL is none of an account.
         LocalServiceError: the embedded service did not start.
     """
+    used_compute = compute or os.environ.get("MLMGMT_COMPUTE") or "local"
     timeout = timeout if isinstance(timeout, tuple) else (timeout, timeout)
     if home is None:
         base_url = base_url or os.environ.get("MLMGMT_BASE_URL")
@@ -94,13 +98,13 @@ def connect(
             )
         locate = partial(_embedded, local.state_folder(home), named)
         transport = Transport(locate(), timeout=timeout, relocate=locate, adapter=adapter)
-        return Workspace(transport, interpreter=sys.executable, arguments=named.arguments(home=home))
+        arguments = named.arguments(home=home, compute=compute)
+        return Workspace(transport, interpreter=sys.executable, arguments=arguments, compute=used_compute)
     url = named.url(base_url)
     scope = scope or os.environ.get("MLMGMT_SCOPE")
     location = Location(url, credential_for(url, token=token, credential=credential, sign_in=sign_in, scope=scope))
-    return Workspace(
-        Transport(location, timeout=timeout, adapter=adapter), arguments=named.arguments(base_url=base_url)
-    )
+    arguments = named.arguments(base_url=base_url, compute=compute)
+    return Workspace(Transport(location, timeout=timeout, adapter=adapter), arguments=arguments, compute=used_compute)
 
 
 class Workspace:
@@ -110,19 +114,26 @@ class Workspace:
         transport: sends the requests.
         interpreter: Python that runs drivers which ask for no packages, when the service is on this machine.
         arguments: those of `connect` that lead to this account, without any secret.
+        compute: compute that images are built for and services run on when nothing else is said.
     """
 
     def __init__(
-        self, transport: Transport, *, interpreter: str | None = None, arguments: Mapping[str, str] | None = None
+        self,
+        transport: Transport,
+        *,
+        interpreter: str | None = None,
+        arguments: Mapping[str, str] | None = None,
+        compute: str = "local",
     ) -> None:
         self._transport = transport
         self._arguments = dict(arguments or {})
+        self.compute = compute
         uploader = Uploader(transport)
         self.models = Models(transport, uploader)
         self.manifests = Manifests(transport, uploader, interpreter)
         self.operations = Operations(transport)
-        self.images = Images(transport, self.operations)
-        self.services = Services(transport, self.operations)
+        self.images = Images(transport, self.operations, compute)
+        self.services = Services(transport, self.operations, compute)
         self.deployments = Deployments(transport, self.services)
         self.audit = Audit(transport)
 
@@ -159,7 +170,7 @@ class Workspace:
         model_name: str | None = None,
         description: str | None = None,
         tags: Sequence[str] | None = None,
-        compute_resource_id: str = "local",
+        compute_resource_id: str | None = None,
         if_exists: Literal["update", "fail"] = "update",
         timeout: float | None = None,
         on_step: Callable[[str, float], None] | None = None,
@@ -183,7 +194,7 @@ class Workspace:
             model_name: name for the one model that is registered; its file's name without ending when None.
             description: free text for what is made.
             tags: tags for the models that are registered.
-            compute_resource_id: where to build and run.
+            compute_resource_id: where to build and run; the compute of the workspace when None.
             if_exists: `update` an existing service of this name, or `fail`.
             timeout: most seconds to wait, or None.
             on_step: called with `model`, `manifest`, `image`, `service` and its seconds when each is done.
@@ -213,7 +224,7 @@ class Workspace:
         deploy = Deploy(
             self,
             name,
-            compute_resource_id=compute_resource_id,
+            compute_resource_id=compute_resource_id or self.compute,
             on_step=on_step,
             on_operation=on_operation,
             timeout=timeout,
@@ -227,6 +238,15 @@ class Workspace:
             tags=tags,
             if_exists=if_exists,
         )
+
+    def computes(self) -> list[dict[str, str | None]]:
+        """The computes of the service: `id`, `state` (`ready` or `unavailable`) and the `reason` why it is not ready.
+
+        Raises:
+            NotFoundError: the server does not list its computes; that is an extension of ours.
+        """
+        found: list[dict[str, str | None]] = self._transport.send("GET", "/computes").json()["value"]
+        return found
 
     def close(self) -> None:
         """Ends the background thread and the connections. Operations go on; may be called again."""

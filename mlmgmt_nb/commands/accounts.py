@@ -8,7 +8,7 @@ from mlmgmt_nb.commands.config import SETTINGS
 from mlmgmt_nb.commands.grammar import Command, Flag
 from mlmgmt_nb.commands.session import Session
 from mlmgmt_nb.commands.values import Settings, Text
-from mlmgmt_nb.errors import UsageError
+from mlmgmt_nb.errors import NotFoundError, UsageError
 
 __all__ = ["COMMANDS"]
 
@@ -76,25 +76,44 @@ def _config_unset(session: Session, arguments: Any) -> Any:
     return _all_settings(session, {})
 
 
-def _computes(session: Session) -> list[str]:
-    """The computes that are known: the API does not list them, so those in use and the chosen one."""
-    used = {service.compute_resource.id for service in session.workspace.services.list()}
-    return sorted({session.setting("compute") or "local", "local", *(compute for compute in used if compute)})
+def _computes(session: Session) -> dict[str, dict[str, str | None]]:
+    """The computes that are known, by id. The API does not list them; on other servers those in use are taken."""
+    try:
+        known = session.workspace.computes()
+    except NotFoundError:
+        used = {service.compute_resource.id for service in session.workspace.services.list()}
+        known = [{"id": compute} for compute in used if compute]
+    chosen = session.setting("compute") or "local"
+    found: dict[str, dict[str, str | None]] = {chosen: {"id": chosen}}
+    return found | {str(compute["id"]): compute for compute in known}
 
 
 def _env_list(session: Session, _: Any) -> Any:
     chosen = session.setting("compute")
-    return Settings(tuple({"id": c, "inUse": "*" if c == chosen else ""} for c in _computes(session)))
+    rows = [
+        {"id": name, "inUse": "*" if name == chosen else "", "state": found.get("state"), "reason": found.get("reason")}
+        for name, found in sorted(_computes(session).items())
+    ]
+    return Settings(tuple(rows))
 
 
 def _env_show(session: Session, _: Any) -> Any:
     setting = session.settings["compute"]
     services = list(session.workspace.services.list(compute_resource_id=setting.value))
-    row = {"id": setting.value, "source": setting.source, "services": ", ".join(s.name or "" for s in services)}
+    found = _computes(session)[setting.value or "local"]
+    row = {
+        "id": setting.value,
+        "source": setting.source,
+        "state": found.get("state"),
+        "reason": found.get("reason"),
+        "services": ", ".join(s.name or "" for s in services),
+    }
     return Settings((row,))
 
 
 def _env_use(session: Session, compute: str) -> Text:
+    if compute == "docker" and (reason := _computes(session).get(compute, {}).get("reason")):
+        raise UsageError(f"compute 'docker' cannot be used: {reason}", field="compute", fix="`env local` uses `local`.")
     profile, _ = session.config.profile()
     session.config.set(profile, {"compute": compute})
     return Text(f"images are built for and services run on {compute!r} (profile {profile!r})")
@@ -130,6 +149,12 @@ COMMANDS = (
         "Use the compute of this machine from now on",
         "mlmgmt env local",
         lambda session, _: _env_use(session, "local"),
+    ),
+    Command(
+        ("env", "docker"),
+        "Use the Docker engine of the service from now on",
+        "mlmgmt env docker",
+        lambda session, _: _env_use(session, "docker"),
     ),
     Command(
         ("env", "cluster"),

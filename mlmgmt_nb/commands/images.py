@@ -10,9 +10,12 @@ from mlmgmt_nb.commands.manifests import APPLICATION, make_manifest
 from mlmgmt_nb.commands.session import Session
 from mlmgmt_nb.commands.values import Text
 from mlmgmt_nb.contract import Image
+from mlmgmt_nb.errors import ConflictError, NotFoundError, UsageError
 
 __all__ = ["COMMANDS", "build"]
 
+_PORT = 5001
+"""Where the scoring runtime of an image listens."""
 _ID = Flag("-i --image-id", "id of the image", required=True, completes="image")
 
 
@@ -46,7 +49,37 @@ def _usage(session: Session, arguments: Any) -> Any:
         f"location  {image.image_location}",
     ]
     lines.append(f"service   {session.prog} service create -n {image.name} --image-id {image.id}")
-    return Text("\n".join(lines))
+    try:
+        docker = session.workspace.images.docker(image)
+    except (ConflictError, NotFoundError):  # no Docker image, or a server that does not tell
+        lines.append(f"context   {session.prog} image export -i {image.id} --context {image.name}")
+        lines.append(f"build     docker build -t {image.name}:{image.version} {image.name}")
+        return Text("\n".join([*lines, _run_by_hand(f"{image.name}:{image.version}")]))
+    lines.append(f"digest    {docker.digest or docker.image_id}")
+    lines.append(f"archive   {session.prog} image export -i {image.id} --oci {image.name}.tar")
+    if docker.digest:
+        lines.append(f"pull      docker pull {docker.exact}")
+    return Text("\n".join([*lines, _run_by_hand(docker.exact)]))
+
+
+def _run_by_hand(reference: str) -> str:
+    url = f"http://127.0.0.1:{_PORT}/score"
+    return (
+        f"run       docker run --rm -p 127.0.0.1:{_PORT}:{_PORT} {reference}\nscore     POST {url} (it asks for no key)"
+    )
+
+
+def _export(session: Session, arguments: Any) -> Any:
+    images = session.workspace.images
+    if (arguments.context is None) == (arguments.oci is None):
+        raise UsageError(
+            "give one of --context and --oci", field="context", fix="--context is for a folder, --oci for a file."
+        )
+    if arguments.oci is not None:
+        path = images.export_oci(arguments.image_id, arguments.oci)
+        return Text(f"{path} has the image; `docker load -i {path}` takes it.")
+    path = images.export_context(arguments.image_id, arguments.context)
+    return Text(f"{path} has the build context; `docker build {path}` makes the image.")
 
 
 def _log(session: Session, arguments: Any) -> Any:
@@ -88,6 +121,17 @@ COMMANDS = (
             Flag("--manifest-name", "images of manifests of this name", completes="manifest"),
         ),
         ("images_list",),
+    ),
+    Command(
+        ("image", "export"),
+        "Take an image elsewhere: as a build context for `docker build`, or as an OCI archive",
+        "mlmgmt image export -i ID --oci iris.tar",
+        _export,
+        (
+            _ID,
+            Flag("--context", "folder that gets the build context", completes="path"),
+            Flag("--oci", "file that becomes the OCI archive (of an image built for compute docker)", completes="path"),
+        ),
     ),
     Command(("image", "usage"), "Tell what an image is and how to run it", "mlmgmt image usage -i ID", _usage, (_ID,)),
     Command(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import socket
 from collections.abc import Sequence
 
+from mlmgmt_nb.scoring.contained import handed_listener
 from mlmgmt_nb.scoring.control import Start
 from mlmgmt_nb.scoring.output import capture
-from mlmgmt_nb.scoring.replica import end_process, run_supervised
-from mlmgmt_nb.scoring.workers import run_by_hand
+from mlmgmt_nb.scoring.replica import end_process, run_contained, run_supervised
+from mlmgmt_nb.scoring.workers import bind, run_by_hand
 
 __all__ = ["main"]
 
@@ -22,6 +24,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     capture()
     if options.fd is not None:
         return run_supervised(options.app, options.driver, options.schema, options.fd, options.control_fd)
+    if options.control_stdio:
+
+        def listen() -> socket.socket:
+            return handed_listener(options.listener) if options.listener else bind(options.host, options.port)
+
+        return run_contained(options.app, options.driver, options.schema, listen)
     start = Start(
         name=options.name,
         concurrency=options.concurrency,
@@ -80,6 +88,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--fd", type=int, help="supervised: an inherited listening socket")
     parser.add_argument("--control-fd", type=int, help="supervised: one end of the control channel")
+    parser.add_argument(
+        "--control-stdio", action="store_true", help="supervised in a container: standard input and output control it"
+    )
+    parser.add_argument(
+        "--listener", metavar="PATH", help="with --control-stdio: UNIX socket where a listening socket is handed over"
+    )
     return parser
 
 

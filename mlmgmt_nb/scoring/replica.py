@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from time import monotonic
 from typing import Any
 
@@ -18,6 +18,7 @@ import msgspec
 from mlmgmt_nb.scoring.app import ScoringApp
 from mlmgmt_nb.scoring.application import Application, find_application
 from mlmgmt_nb.scoring.collecting import flush_writers
+from mlmgmt_nb.scoring.contained import control_over_stdio
 from mlmgmt_nb.scoring.control import Channel, Command, Drain, Failed, Keys, KeysSet, Ready, Start
 from mlmgmt_nb.scoring.driver import Driver, load_driver
 from mlmgmt_nb.scoring.engine import Engine, log
@@ -27,7 +28,7 @@ from mlmgmt_nb.scoring.server import ReplicaServer
 from mlmgmt_nb.scoring.swagger import service_swagger
 from mlmgmt_nb.scoring.telemetry import start_telemetry
 
-__all__ = ["EXIT_LOAD_FAILED", "EXIT_NOT_DRAINED", "Replica", "end_process", "run_supervised"]
+__all__ = ["EXIT_LOAD_FAILED", "EXIT_NOT_DRAINED", "Replica", "end_process", "run_contained", "run_supervised"]
 
 EXIT_NOT_DRAINED = 1
 EXIT_LOAD_FAILED = 3
@@ -200,7 +201,27 @@ def run_supervised(folder: str, driver: str | None, schema: str | None, listen_f
     """
     if not _die_with_parent():
         return 0
-    channel = Channel(control_fd)
+    return _run(folder, driver, schema, Channel(control_fd), lambda: socket.socket(fileno=listen_fd))
+
+
+def run_contained(folder: str, driver: str | None, schema: str | None, listen: Callable[[], socket.socket]) -> int:
+    """A replica in a container, whose standard input and output are the control channel.
+
+    Args:
+        folder, driver, schema: as for `find_application`.
+        listen: gives a listening TCP socket.
+
+    Returns:
+        The exit code, as that of `run_supervised`.
+    """
+    # What it collects is in a private folder of the supervisor, who reads and removes it as another user.
+    os.umask(0)
+    return _run(folder, driver, schema, Channel(control_over_stdio()), listen)
+
+
+def _run(
+    folder: str, driver: str | None, schema: str | None, channel: Channel, listen: Callable[[], socket.socket]
+) -> int:
     start = channel.read_start()
     if start is None:
         return 0
@@ -210,7 +231,7 @@ def run_supervised(folder: str, driver: str | None, schema: str | None, listen_f
         log(f"{error.code}: {error.message}")
         channel.send(Failed(error.code, error.message))
         return EXIT_LOAD_FAILED
-    listener = socket.socket(fileno=listen_fd)
+    listener = listen()
 
     async def serve() -> int:
         return await Replica(application, listener, start, channel).serve()

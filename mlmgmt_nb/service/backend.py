@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import threading
 from collections.abc import Callable
 
@@ -16,18 +17,22 @@ from mlmgmt_nb.service import schema
 from mlmgmt_nb.service.artifacts import ArtifactStore
 from mlmgmt_nb.service.audit import AuditLog
 from mlmgmt_nb.service.building.builder import Builder, build_log, release_builds
+from mlmgmt_nb.service.building.docker import DockerBuilder
+from mlmgmt_nb.service.building.dockerfile import default_base
 from mlmgmt_nb.service.building.environments import Environments
 from mlmgmt_nb.service.building.fetch import Fetcher
 from mlmgmt_nb.service.capacity import check_capacity
-from mlmgmt_nb.service.compute.computes import LOCAL, Computes
+from mlmgmt_nb.service.compute.computes import DOCKER, LOCAL, Computes
+from mlmgmt_nb.service.compute.docker import DockerCompute
 from mlmgmt_nb.service.compute.listeners import Listeners
 from mlmgmt_nb.service.compute.local import LocalCompute
+from mlmgmt_nb.service.engine import Engine, EngineError
 from mlmgmt_nb.service.home import Home
 from mlmgmt_nb.service.installation import bind
 from mlmgmt_nb.service.logs import Log
 from mlmgmt_nb.service.membership import Membership
 from mlmgmt_nb.service.notices import Notices
-from mlmgmt_nb.service.problems import not_found
+from mlmgmt_nb.service.problems import conflict, not_found
 from mlmgmt_nb.service.processes import end_group, started
 from mlmgmt_nb.service.settings import Settings
 from mlmgmt_nb.service.specs import replica_bounds
@@ -58,8 +63,22 @@ class Backend:
         self.artifacts = ArtifactStore(home.artifacts)
         fetcher = Fetcher(self.artifacts, settings.readable_schemes, settings.url_hosts)
         self._membership = Membership(self.store, home, release_builds, self._leader_changed)
+        self.engine = Engine()
+        self.docker = DockerBuilder(
+            self.engine, f"{home.identity()}-{home.place}", settings.registry, settings.pip_config
+        )
+        bases = {
+            "Python": settings.base_image or default_base(),
+            "SparkPython": settings.base_image_spark or settings.base_image or default_base(),
+        }
         self._builder = Builder(
-            self.store, home, fetcher, Environments(home.environments), process_id=lambda: self._membership.id
+            self.store,
+            home,
+            fetcher,
+            Environments(home.environments),
+            process_id=lambda: self._membership.id,
+            docker=self.docker,
+            bases=bases,
         )
         self._register = _Register(self.store, home)
         self._supervisor = Supervisor(
@@ -68,21 +87,32 @@ class Backend:
             settings,
             self._computes,
             leads=lambda: self._membership.leads,
-            take_over=self._register.sweep,
+            take_over=self._take_over,
         )
         self._notices = Notices(self.store, self._hear)
         self._receipts: dict[str, threading.Event] = {}
 
     def _computes(self, on_change: Callable[[], None]) -> Computes:
         listeners = Listeners(self.settings.service_host, self.settings.service_ports)
-        return Computes({LOCAL: LocalCompute(listeners, self._register, on_change)})
+        self._containers = DockerCompute(
+            listeners, self.engine, self.docker, self.home.containers, self.home.identity(), on_change
+        )
+        return Computes({LOCAL: LocalCompute(listeners, self._register, on_change), DOCKER: self._containers})
 
     def start(self) -> None:
         """Goes on where the last service stopped."""
+        for folder in (self.home.containers, self.home.exports):
+            shutil.rmtree(folder, ignore_errors=True)
         self._membership.join()
         self._notices.start()
         self._builder.start()
         self._supervisor.start()
+
+    def _take_over(self) -> None:
+        """Ends what the process before has left behind."""
+        self._register.sweep()
+        if self._uses_docker():
+            self._containers.sweep()
 
     def stop(self) -> None:
         self._builder.stop()
@@ -156,11 +186,36 @@ class Backend:
         """The compute that a request means; clients of 2017 send the whole resource id of theirs.
 
         Raises:
-            Problem: 404.
+            Problem: 404 for none of those that there are; 409 when it cannot be used now.
         """
-        if given is None or given.rstrip("/").rpartition("/")[2] == LOCAL:
-            return LOCAL
-        raise not_found("compute", given, path)
+        compute_id = LOCAL if given is None else given.rstrip("/").rpartition("/")[2]
+        if compute_id not in self._supervisor.computes:
+            raise not_found("compute", str(given), path)
+        if compute_id == DOCKER:
+            try:
+                self.engine.check()
+            except EngineError as error:
+                raise conflict(error.code, f"{path}: {error.message}") from error
+        return compute_id
+
+    def computes(self) -> list[dict[str, str | None]]:
+        """The computes, with the reason why one cannot be used now."""
+        found = []
+        for compute_id in self._supervisor.computes.ids:
+            try:
+                if compute_id == DOCKER:
+                    self.engine.check()
+                found.append({"id": compute_id, "state": "ready", "reason": None})
+            except EngineError as error:
+                found.append({"id": compute_id, "state": "unavailable", "reason": error.message})
+        return found
+
+    def _uses_docker(self) -> bool:
+        """Whether there can be anything of ours on the Docker engine."""
+        with self.store.reading() as db:
+            return (
+                db.scalar(select(schema.images.c.id).where(schema.images.c.compute_id == DOCKER).limit(1)) is not None
+            )
 
     def check_capacity(self, db: Connection, spec: ServiceCreateRequest, compute_id: str, service_id: str) -> None:
         """Refuses replicas and reservations that cannot be had beside those of the other services.

@@ -64,6 +64,10 @@ class Home:
         self.service_file = self.path / f"service{suffix}.json"
         self._port_file = self.path / f"port{suffix}"
         self._lock = self._lock_of(number)
+        # What is below here is gone when a service starts.
+        scratch = self.path / f"scratch{suffix}"
+        self.containers = scratch / "containers"
+        self.exports = scratch / "exports"
 
     def _lock_of(self, place: int) -> FileLock:
         return FileLock(self.path / f"service{'' if place == 1 else f'-{place}'}.lock", timeout=0, mode=0o600)
@@ -134,6 +138,15 @@ class Home:
             token = secrets.token_urlsafe(32)
             write_atomically(self.token_file, token.encode())
             return token
+
+    def identity(self) -> str:
+        """Names this state folder among others, where things of several are kept together; made at its first use."""
+        path = self.path / "id"
+        try:
+            return path.read_text().strip()
+        except FileNotFoundError:
+            write_atomically(path, secrets.token_hex(8).encode())
+            return self.identity()
 
     def last_port(self) -> int | None:
         """The port that a service at this place listened on last."""

@@ -77,6 +77,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         issuer: identity provider whose tokens are accepted besides that of the state folder, or None.
         grants: what such tokens allow; see `mlmgmt_nb.service.access.principals`.
         tls: certificate of the API's port, which then also answers for all services: theirs listen on loopback only.
+        base_image: base image of Docker images with the runtime `python`; None for a slim one with this Python.
+        base_image_spark: the same for the runtime `spark-py`, to which Java is added if it has none.
+        registry: where Docker images are pushed to and pulled from: a host, with a path if need be. None for nowhere.
+        pip_config: a `pip.conf` for the installation of packages in Docker images.
         start_timeout: seconds that a driver's `init()` may take.
         drain_timeout: seconds that a replica may take to finish its requests when it is retired.
         calm_seconds: for how long fewer replicas must have been enough before an autoscaler takes one away.
@@ -96,6 +100,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     issuer: IssuerSettings | None = None
     grants: tuple[Grant, ...] = ()
     tls: TlsSettings | None = None
+    base_image: str | None = None
+    base_image_spark: str | None = None
+    registry: str | None = None
+    pip_config: Path | None = None
     start_timeout: float = 300.0
     drain_timeout: float = 30.0
     hang_timeout: float = 60.0

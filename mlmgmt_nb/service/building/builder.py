@@ -7,7 +7,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -18,8 +18,11 @@ from mlmgmt_nb.contract import ErrorResponse, Manifest, Model
 from mlmgmt_nb.service import schema
 from mlmgmt_nb.service.building.cancellation import Cancellation
 from mlmgmt_nb.service.building.context import Context, compile_runtime
+from mlmgmt_nb.service.building.docker import DockerBuilder
+from mlmgmt_nb.service.building.dockerfile import Recipe, labels
 from mlmgmt_nb.service.building.environments import (
     Environments,
+    asks_for_conda,
     lacks,
     pip_requirements,
     requirement_lines,
@@ -28,6 +31,7 @@ from mlmgmt_nb.service.building.environments import (
 )
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.fetch import Fetcher
+from mlmgmt_nb.service.compute.computes import DOCKER
 from mlmgmt_nb.service.home import DISK_FULL, Home
 from mlmgmt_nb.service.logs import Log
 from mlmgmt_nb.service.outcomes import image_ended
@@ -76,6 +80,8 @@ class Builder:
 
     Args:
         process_id: the id of this process, in whose name operations are claimed.
+        docker: builds the images of compute `docker`.
+        bases: their base images, by type of runtime.
     """
 
     def __init__(
@@ -85,6 +91,8 @@ class Builder:
         fetcher: Fetcher,
         environments: Environments,
         process_id: Callable[[], str],
+        docker: DockerBuilder,
+        bases: Mapping[str, str],
     ) -> None:
         self._store = store
         self._home = home
@@ -92,6 +100,8 @@ class Builder:
         self._environments = environments
         self._process_id = process_id
         self._ownership = ownership(home.path)
+        self._docker = docker
+        self._bases = bases
         self._wake = threading.Condition()
         self._stopping = False
         self._under_way: dict[str, Cancellation] = {}
@@ -180,7 +190,7 @@ class Builder:
             output.line(f"ended {count} process(es) that the last attempt had left behind")
         try:
             self._check_open(operation.id, cancellation)
-            interpreter = self._build_context(operation, output, cancellation)
+            made = self._make(operation, output, cancellation)
         except BuildError as error:
             if self._stopping:
                 output.line("the service ends; the next one begins this build again")
@@ -201,8 +211,7 @@ class Builder:
             self._finish(operation, "Failed", ErrorResponse(code=code, message=message))
         else:
             output.line(f"built in {time.monotonic() - started:.2f} s")
-            location = (self._home.images / image_id).as_uri()
-            self._finish(operation, "Succeeded", interpreter=interpreter, location=location)
+            self._finish(operation, "Succeeded", None, **made)
         finally:
             del self._under_way[image_id]
 
@@ -213,48 +222,72 @@ class Builder:
             if db.scalar(select(operations.c.end_time).where(operations.c.id == operation_id)) is not None:
                 cancellation.cancel()
 
-    def _build_context(self, operation: Row[Any], output: Log, cancellation: Cancellation) -> str:
-        """Fills the build context and realises it for local compute; gives the interpreter."""
+    def _make(self, operation: Row[Any], output: Log, cancellation: Cancellation) -> dict[str, str]:
+        """Fills the build context and realises it for the image's compute; gives the columns that say how."""
         image_id = operation.resource_id
-        manifest, models = self._inputs(image_id)
+        image, manifest, models = self._inputs(image_id)
+        on_docker = image.compute_id == DOCKER
+        steps = 5 if on_docker else 4
         final = self._home.images / image_id
         # Another process may still be at work on it, of which this one's believes that it is dead.
         partial = final.with_suffix(f".{operation.claimed_by}.partial")
         for leftover in (partial, final):
             shutil.rmtree(leftover, ignore_errors=True)
         try:
-            output.line(f"[1/4] models of manifest {manifest.name!r} version {manifest.version}")
+            output.line(f"[1/{steps}] models of manifest {manifest.name!r} version {manifest.version}")
             context = Context(partial, self._fetcher, output, cancellation)
             context.add_models(models)
-            output.line("[2/4] driver and assets")
+            output.line(f"[2/{steps}] driver and assets")
             context.add_assets(manifest)
             context.describe(operation.account, models)
-            output.line("[3/4] requirements")
-            interpreter, requirements = self._realise(context, manifest, output, cancellation)
-            output.line("[4/4] build context")
+            output.line(f"[3/{steps}] requirements")
+            recipe = Recipe(
+                base=self._bases[manifest.target_runtime.runtime_type],
+                java=manifest.target_runtime.runtime_type == "SparkPython",
+                labels=labels(operation.account, manifest, models),
+            )
+            if on_docker:
+                recipe, requirements = self._lock(context, manifest, recipe, output, cancellation)
+            else:
+                interpreter, requirements = self._realise(context, manifest, output, cancellation)
+            output.line(f"[4/{steps}] build context")
             cancellation.check()
-            context.finish(requirements)
+            context.finish(requirements, recipe)
+            if on_docker:
+                output.line(f"[5/{steps}] Docker image")
+                built = self._docker.build(partial, recipe, image.name, image.version, output, cancellation)
             partial.replace(final)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-        return interpreter
+        if on_docker:
+            return {"location": built.reference}
+        return {"location": final.as_uri(), "interpreter": interpreter}
 
-    def _inputs(self, image_id: str) -> tuple[Manifest, Sequence[Model]]:
+    def _inputs(self, image_id: str) -> tuple[Row[Any], Manifest, Sequence[Model]]:
         images, manifests, links, models = schema.images, schema.manifests, schema.manifest_models, schema.models
         with self._store.reading() as db:
-            doc = db.scalar(
-                select(manifests.c.doc)
-                .join(images, images.c.manifest_id == manifests.c.id)
+            image = db.execute(
+                select(images, manifests.c.doc)
+                .join(manifests, images.c.manifest_id == manifests.c.id)
                 .where(images.c.id == image_id)
-            )
-            manifest = msgspec.json.decode(doc or b"", type=Manifest)
+            ).one()
+            manifest = msgspec.json.decode(image.doc, type=Manifest)
             rows = db.scalars(
                 select(models.c.doc)
                 .join(links, links.c.model_id == models.c.id)
                 .where(links.c.manifest_id == manifest.id)
                 .order_by(links.c.position)
             )
-            return manifest, [msgspec.json.decode(row, type=Model) for row in rows]
+            return image, manifest, [msgspec.json.decode(row, type=Model) for row in rows]
+
+    def _pip_lines(self, context: Context, manifest: Manifest) -> list[str]:
+        """The requirements that a manifest asks pip for."""
+        if not (url := manifest.target_runtime.properties.get("pipRequirements")):
+            return []
+        path = context.add_file(url, "pipRequirements")
+        lines = requirement_lines(path)
+        path.unlink()
+        return lines
 
     def _realise(
         self, context: Context, manifest: Manifest, output: Log, cancellation: Cancellation
@@ -262,11 +295,7 @@ class Builder:
         """The interpreter that runs the driver on this machine, and the requirements of the image."""
         properties = manifest.target_runtime.properties
         interpreter = properties.get("pythonInterpreter") or sys.executable
-        lines: list[str] = []
-        if url := properties.get("pipRequirements"):
-            path = context.add_file(url, "pipRequirements")
-            lines += requirement_lines(path)
-            path.unlink()
+        lines = self._pip_lines(context, manifest)
         if url := properties.get("condaEnvFile"):
             path = context.add_file(url, "condaEnvFile")
             lines += pip_requirements(path)
@@ -282,6 +311,25 @@ class Builder:
         environment = self._environments.ensure(wanted, output, cancellation)
         wanted.unlink()
         return str(environment.interpreter), environment.lock.read_text()
+
+    def _lock(
+        self, context: Context, manifest: Manifest, recipe: Recipe, output: Log, cancellation: Cancellation
+    ) -> tuple[Recipe, str]:
+        """How a Docker image is made, and its requirements: pinned, but where conda has a say in them."""
+        python = self._docker.python_of(recipe.base, output)
+        lines = self._pip_lines(context, manifest)
+        if manifest.target_runtime.runtime_type == "SparkPython":
+            lines = with_spark(lines, is_installed=lambda: False)
+        if url := manifest.target_runtime.properties.get("condaEnvFile"):
+            path = context.add_file(url, "condaEnvFile")
+            if asks_for_conda(path, python.version):
+                path.rename(context.folder / "environment.yml")
+                wanted = "\n".join([*lines, *runtime_requirements()])
+                return msgspec.structs.replace(recipe, conda=True), wanted + "\n"
+            lines += pip_requirements(path, python.version)
+            path.unlink()
+        lock = self._environments.lock([*lines, *runtime_requirements()], python, output, cancellation)
+        return recipe, lock
 
     def _finish(self, operation: Row[Any], state: str, error: ErrorResponse | None = None, **made: str) -> None:
         image_id = operation.resource_id

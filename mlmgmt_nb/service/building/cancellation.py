@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import psutil
 
@@ -24,14 +24,14 @@ class Cancellation:
     def __init__(self, environment: Mapping[str, str]) -> None:
         self.environment = environment
         self._lock = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._stop: Callable[[], None] | None = None
         self._cancelled = False
 
     def cancel(self) -> None:
         with self._lock:
             self._cancelled = True
-            if self._process is not None:
-                _end(self._process)
+            if self._stop is not None:
+                self._stop()
 
     def check(self) -> None:
         """Raises BuildError when the build has been cancelled."""
@@ -39,22 +39,26 @@ class Cancellation:
             raise BuildError("Cancelled", "The build was cancelled.")
 
     @contextlib.contextmanager
-    def ending(self, process: subprocess.Popen[bytes]) -> Iterator[None]:
-        """Ends a process, with its children, when the build is cancelled while this lasts.
+    def calling(self, stop: Callable[[], None]) -> Iterator[None]:
+        """Calls `stop` when the build is cancelled while this lasts.
 
         Raises:
             BuildError: the build was cancelled.
         """
         with self._lock:
-            self._process = process
+            self._stop = stop
             if self._cancelled:
-                _end(process)
+                stop()
         try:
             yield
         finally:
             with self._lock:
-                self._process = None
+                self._stop = None
         self.check()
+
+    def ending(self, process: subprocess.Popen[bytes]) -> contextlib.AbstractContextManager[None]:
+        """Ends a process, with its children, when the build is cancelled while this lasts; see `calling`."""
+        return self.calling(lambda: _end(process))
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

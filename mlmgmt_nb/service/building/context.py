@@ -1,7 +1,8 @@
 """The build context of an image: one folder with all that runs it, the same for every kind of compute.
 
 Dockerfile          for a Docker engine, here or anywhere
-requirements.txt    the exact packages
+requirements.txt    the exact packages, and environment.yml if packages of conda are asked for
+build/              what installs them in an image
 app/                the working directory of the driver: driver, models, assets, schema, model_config_map.json
 runtime/            the scoring runtime, as it was when the image was built
 """
@@ -10,7 +11,6 @@ from __future__ import annotations
 
 import compileall
 import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import msgspec
 
 import mlmgmt_nb
 from mlmgmt_nb.contract import Asset, Manifest, Model
+from mlmgmt_nb.service.building import dockerfile, install
 from mlmgmt_nb.service.building.cancellation import Cancellation
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.fetch import Fetcher, file_name, unpack
@@ -27,24 +28,6 @@ __all__ = ["SCHEMA_ASSET", "Context", "compile_runtime"]
 
 SCHEMA_ASSET = "schema"
 """Id of the asset that is the schema of the driver's inputs."""
-SCORING_PORT = 5001
-
-_DOCKERFILE = """\
-FROM python:{version}-slim
-RUN useradd --create-home --uid 1000 mlmgmt
-WORKDIR /app
-COPY requirements.txt /requirements.txt
-RUN pip install --no-cache-dir -r /requirements.txt
-COPY runtime /runtime
-COPY --chown=mlmgmt app /app
-ENV PYTHONPATH=/runtime PYTHONUNBUFFERED=1
-USER mlmgmt
-EXPOSE {port}
-HEALTHCHECK --start-period=300s CMD \\
-    ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:{port}/', timeout=2)"]
-CMD ["python", "-m", "mlmgmt_nb.scoring", "--app", "/app", "--host", "0.0.0.0", "--port", "{port}"]
-"""
-
 
 _PACKAGE = Path(mlmgmt_nb.__file__).parent
 
@@ -127,11 +110,12 @@ class Context:
         names = {"subscriptionId": subscription, "resourceGroupName": group, "accountName": name}
         self._write_json("model_config_map.json", {"accountContext": names, "models": versions})
 
-    def finish(self, requirements: str) -> None:
+    def finish(self, requirements: str, recipe: dockerfile.Recipe) -> None:
         """Adds the runtime, the requirements and the Dockerfile."""
         (self.folder / "requirements.txt").write_text(requirements)
-        version = f"{sys.version_info.major}.{sys.version_info.minor}"
-        (self.folder / "Dockerfile").write_text(_DOCKERFILE.format(version=version, port=SCORING_PORT))
+        (self.folder / "Dockerfile").write_text(dockerfile.requirements(recipe) + dockerfile.application(recipe))
+        (self.folder / "build").mkdir()
+        shutil.copy2(Path(install.__file__), self.folder / "build")
         runtime = self.folder / "runtime" / _PACKAGE.name
         runtime.mkdir(parents=True)
         shutil.copy2(_PACKAGE / "__init__.py", runtime)

@@ -9,10 +9,12 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Protocol
 
 import yaml
 from filelock import FileLock, Timeout
@@ -24,6 +26,8 @@ from mlmgmt_nb.service.logs import Log
 __all__ = [
     "Environment",
     "Environments",
+    "Platform",
+    "asks_for_conda",
     "lacks",
     "pip_requirements",
     "requirement_lines",
@@ -33,6 +37,16 @@ __all__ = [
 
 _TIMEOUT_SECONDS = 1800.0
 _LOCK_SECONDS = 0.5
+_HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+class Platform(Protocol):
+    """A Python that requirements are resolved for: its version, and its platform in the words of `uv`."""
+
+    @property
+    def version(self) -> str: ...
+    @property
+    def platform(self) -> str: ...
 
 
 def runtime_requirements() -> list[str]:
@@ -74,42 +88,62 @@ def lacks(interpreter: str, modules: Sequence[str]) -> str | None:
     return None if done.returncode == 0 else (done.stderr.strip().splitlines() or ["no reason given"])[-1]
 
 
-def pip_requirements(conda_file: Path) -> list[str]:
-    """The requirements that pip can serve, of a conda environment file.
+def _conda_entries(conda_file: Path) -> tuple[list[str], list[str]]:
+    """What a conda environment file asks conda for, and what it asks pip for.
 
     Raises:
-        BuildError: when the file is no such file, or asks for packages of conda's own.
+        BuildError: it is no such file.
     """
     try:
         content = yaml.safe_load(conda_file.read_text())
         entries = content.get("dependencies") or []
-        pip = [line for entry in entries if isinstance(entry, dict) for line in entry.get("pip") or []]
+        pip = [str(line) for entry in entries if isinstance(entry, dict) for line in entry.get("pip") or []]
     except (yaml.YAMLError, UnicodeDecodeError, AttributeError) as error:
         raise BuildError("BadCondaFile", f"condaEnvFile: not a conda environment file: {error}") from error
-    conda = [entry for entry in entries if isinstance(entry, str)]
-    foreign = [
-        entry for entry in conda if entry.split("=")[0].split("<")[0].split(">")[0].strip() not in {"python", "pip"}
-    ]
-    if foreign:
+    return [entry for entry in entries if isinstance(entry, str)], pip
+
+
+def _foreign(conda: Sequence[str]) -> list[str]:
+    """The packages of conda's own."""
+    return [entry for entry in conda if re.split(r"[=<>!~ ]", entry)[0].strip() not in {"python", "pip"}]
+
+
+def asks_for_conda(conda_file: Path, python: str) -> bool:
+    """Whether a conda environment file asks for more than pip can serve on a Python of this version.
+
+    Raises:
+        BuildError: it is no such file.
+    """
+    conda, _ = _conda_entries(conda_file)
+    return bool(_foreign(conda)) or not all(_is_python(entry, python) for entry in conda)
+
+
+def pip_requirements(conda_file: Path, python: str = _HERE) -> list[str]:
+    """The requirements that pip can serve, of a conda environment file.
+
+    Raises:
+        BuildError: when the file is no such file, or asks for packages of conda's own or another Python.
+    """
+    conda, pip = _conda_entries(conda_file)
+    if foreign := _foreign(conda):
         raise BuildError(
             "CondaPackages",
             f"condaEnvFile: local compute installs with pip only, and cannot install {', '.join(foreign)} from conda; "
-            "list the packages under 'pip:', or in a requirements file.",
+            "list the packages under 'pip:' or in a requirements file, or use compute `docker`.",
         )
-    _check_python(conda)
-    return [str(line) for line in pip]
-
-
-def _check_python(conda: Sequence[str]) -> None:
-    here = f"{sys.version_info.major}.{sys.version_info.minor}"
     for entry in conda:
-        name, _, version = entry.replace("==", "=").partition("=")
-        if name.strip() == "python" and version and not (version.strip() + ".").startswith(f"{here}."):
-            if version.strip() == str(sys.version_info.major):
-                continue
+        if not _is_python(entry, python):
             raise BuildError(
-                "PythonVersion", f"condaEnvFile: asks for Python {version}; local compute has Python {here} only."
+                "PythonVersion", f"condaEnvFile: asks for {entry!r}; local compute has Python {python} only."
             )
+    return pip
+
+
+def _is_python(entry: str, python: str) -> bool:
+    """Whether an entry of a conda environment file does not ask for another Python than this version."""
+    name, _, version = entry.replace("==", "=").partition("=")
+    wanted = version.strip().removesuffix(".*")
+    return name.strip() != "python" or not wanted or f"{wanted}.".startswith(f"{python}.") or wanted == python[0]
 
 
 class Environment:
@@ -145,6 +179,28 @@ class Environments:
                 self._make(folder, requirements, log, cancellation)
                 complete.touch()
         return Environment(folder)
+
+    def lock(self, lines: Sequence[str], target: Platform, log: Log, cancellation: Cancellation) -> str:
+        """The exact versions of all packages that requirements come to on a Python elsewhere; the same each time.
+
+        Raises:
+            BuildError: when they cannot be resolved, or the build is cancelled.
+        """
+        wanted = "\n".join([target.version, target.platform, *lines])
+        name = hashlib.sha256(wanted.encode()).hexdigest()[:32]
+        kept = self._folder / f"{name}.pinned"
+        with self._lock(name, cancellation):
+            if kept.exists():
+                log.line("using the versions that the same requirements came to before")
+            else:
+                with tempfile.TemporaryDirectory(dir=self._folder) as folder:
+                    asked, found = Path(folder, "requirements.in"), Path(folder, "requirements.lock")
+                    asked.write_text("\n".join(lines) + "\n")
+                    python = ["--python", sys.executable, "--python-version", target.version]
+                    options = ["--no-header", "--no-annotate", "--python-platform", target.platform]
+                    _uv(["pip", "compile", *options, *python, "-o", str(found), str(asked)], log, cancellation)
+                    found.replace(kept)
+        return kept.read_text()
 
     def _make(self, folder: Path, requirements: Path, log: Log, cancellation: Cancellation) -> None:
         environment = Environment(folder)

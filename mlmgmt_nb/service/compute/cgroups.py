@@ -17,10 +17,10 @@ from pathlib import Path
 
 import msgspec
 
-__all__ = ["ControlGroups", "Group", "find_groups"]
+__all__ = ["LEFT_OVER", "ControlGroups", "Group", "find_groups"]
 
 _PREFIX = "mlmgmt-"
-_LEFT_OVER = 0.1
+LEFT_OVER = 0.1
 """CPUs that a replica without a reservation counts for, beside those that have one."""
 _REMOVE_SECONDS = 2.0
 
@@ -104,7 +104,7 @@ class ControlGroups:
                 folder.mkdir(exist_ok=True)
                 folders += [folder] if folder not in folders else []
                 if controller == "cpu":
-                    _share_cpu(folder, cpus if cpus is not None else _LEFT_OVER, unified=self._unified)
+                    _share_cpu(folder, cpus if cpus is not None else LEFT_OVER, unified=self._unified)
                 elif memory_bytes is not None:
                     self._limit_memory(folder, memory_bytes)
                 (folder / "cgroup.procs").write_text(str(pid))

@@ -13,14 +13,12 @@ from collections.abc import Callable
 
 from mlmgmt_nb.service.compute.base import Exit, Launch
 from mlmgmt_nb.service.compute.cgroups import ControlGroups
-from mlmgmt_nb.service.compute.supervised import SupervisedReplica
+from mlmgmt_nb.service.compute.supervised import LONGEST_LOOK, SupervisedReplica
 
 __all__ = ["ReplicaProcess"]
 
 _READ_BYTES = 2**16
 _LAST_OUTPUT_SECONDS = 0.5
-_LONGEST_LOOK = 1.5
-"""Seconds of silence that one look at a replica can show: this process may have been stopped itself meanwhile."""
 
 
 class ReplicaProcess(SupervisedReplica):
@@ -72,8 +70,7 @@ class ReplicaProcess(SupervisedReplica):
     def _explain(self, code: int) -> Exit | None:
         explained = super()._explain(code)
         if explained is not None and code == -signal.SIGKILL and self._group.out_of_memory():
-            limit = f"{self.launch.memory_bytes or 0:,}"
-            return self._exit("OutOfMemory", f"The replica took more than the {limit} bytes of memory reserved for it.")
+            return self._out_of_memory()
         return explained
 
     def _pump(self, selector: selectors.BaseSelector, output: int) -> None:
@@ -92,7 +89,7 @@ class ReplicaProcess(SupervisedReplica):
                 else:
                     self._hear(data)
             before, looked = looked, time.monotonic()
-            self.silence += min(looked - before, _LONGEST_LOOK)
+            self.silence += min(looked - before, LONGEST_LOOK)
             if deadline is None and self._process.poll() is not None:
                 # What the driver started may hold the pipe open for ever.
                 deadline = time.monotonic() + _LAST_OUTPUT_SECONDS

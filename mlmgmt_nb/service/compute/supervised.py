@@ -18,8 +18,10 @@ import msgspec
 from mlmgmt_nb.service.compute.base import Counters, Exit, Launch
 from mlmgmt_nb.service.reconciler import Replica, ReplicaState
 
-__all__ = ["SupervisedReplica"]
+__all__ = ["LONGEST_LOOK", "SupervisedReplica"]
 
+LONGEST_LOOK = 1.5
+"""Seconds of silence that one look at a replica can show: this process may have been stopped itself meanwhile."""
 LOAD_FAILED = 3
 """Exit code of a replica whose driver does not load (`mlmgmt_nb.scoring`)."""
 
@@ -165,6 +167,10 @@ class SupervisedReplica(ABC):
             hint = " (out of memory, perhaps)" if -code == signal.SIGKILL else ""
             return self._exit("ReplicaKilled", f"The replica was ended by {signal.Signals(-code).name}{hint}.")
         return self._exit("ReplicaExited", f"The replica ended by itself with exit code {code}.")
+
+    def _out_of_memory(self) -> Exit:
+        limit = f"{self.launch.memory_bytes or 0:,}"
+        return self._exit("OutOfMemory", f"The replica took more than the {limit} bytes of memory reserved for it.")
 
     def _exit(self, code: str, message: str, *, permanent: bool = False) -> Exit:
         return Exit(

@@ -9,8 +9,10 @@ from mlmgmt_nb.service.resources import (
     artifacts,
     audit,
     collected,
+    computes,
     deployments,
     description,
+    exports,
     images,
     manifests,
     models,
@@ -46,7 +48,11 @@ HANDLERS: Mapping[str, Handler] = {
 
 EXTENSIONS: Mapping[tuple[str, ...], Mapping[str, Handler]] = {
     ("swagger.json",): {"GET": description.swagger},
+    ("computes",): {"GET": computes.list_},
     ("images", "{id}", "buildLog"): {"GET": images.build_log},
+    ("images", "{id}", "docker"): {"GET": exports.built},
+    ("images", "{id}", "context"): {"GET": exports.context},
+    ("images", "{id}", "oci"): {"GET": exports.oci},
     ("operations",): {"GET": operations.list_},
     ("operations", "{id}", "cancel"): {"POST": operations.cancel},
     ("services", "{id}", "logs"): {"GET": services.logs},
@@ -57,5 +63,5 @@ EXTENSIONS: Mapping[tuple[str, ...], Mapping[str, Handler]] = {
     ("artifacts", "*"): {"GET": artifacts.download, "HEAD": artifacts.head, "PATCH": artifacts.append},
 }
 """What the API page does not have: its own description, logs, metrics, the list of operations and their cancelling,
-collected data, the audit log, who asks, and the store for uploads.
+the list of computes, images taken elsewhere, collected data, the audit log, who asks, and the store for uploads.
 """

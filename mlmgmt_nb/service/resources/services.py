@@ -40,8 +40,8 @@ def create(call: Call) -> Reply:
     spec: ServiceCreateRequest = call.body
     services = schema.services
     with call.backend.store.writing() as db:
-        _check_image(db, call.account, spec.image_id)
         compute_id = call.backend.compute_id(spec.compute_resource.id, "$.computeResource.id")
+        _check_image(db, call.account, spec.image_id, compute_id)
         check_supported(spec)
         taken = select(services.c.id).where(
             services.c.account == call.account, services.c.name == spec.name, ~services.c.deleting
@@ -83,7 +83,7 @@ def update_(call: Call) -> Reply:
     with call.backend.store.writing() as db:
         row = _row(db, call)
         spec = changed(row.spec, request)
-        _check_image(db, call.account, spec.image_id)
+        _check_image(db, call.account, spec.image_id, row.compute_id)
         check_supported(spec)
         if row.target_id is not None:
             raise conflict("OperationUnderWay", "An operation is at work on this service; wait until it has ended.")
@@ -105,13 +105,19 @@ def update_(call: Call) -> Reply:
     return operations.accepted(call, operation_id)
 
 
-def _check_image(db: Connection, account: str, image_id: str) -> None:
+def _check_image(db: Connection, account: str, image_id: str, compute_id: str) -> None:
     images = schema.images
-    state = db.scalar(select(images.c.state).where(images.c.account == account, images.c.id == image_id))
-    if state is None:
+    image = db.execute(select(images).where(images.c.account == account, images.c.id == image_id)).one_or_none()
+    if image is None:
         raise not_found("image", image_id, "$.imageId")
-    if state != "Succeeded":
-        raise conflict("ImageNotReady", f"$.imageId: the build of this image is in state {state}, not Succeeded.")
+    if image.state != "Succeeded":
+        raise conflict("ImageNotReady", f"$.imageId: the build of this image is in state {image.state}, not Succeeded.")
+    if image.compute_id != compute_id:
+        raise conflict(
+            "ImageOfOtherCompute",
+            f"$.imageId: this image was built for compute {image.compute_id!r} and cannot run on {compute_id!r}; "
+            f"build it for that one (computeResourceId {compute_id!r}).",
+        )
 
 
 def _add_deployment(db: Connection, account: str, service_id: str, spec: ServiceCreateRequest) -> str:

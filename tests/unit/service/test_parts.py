@@ -185,7 +185,7 @@ class TestConda:
         ("text", "reason"),
         [
             ("dependencies:\n- numpy=1.13\n", "numpy=1.13"),
-            ("dependencies:\n- python=2.7\n", "Python 2.7"),
+            ("dependencies:\n- python=2.7\n", "python=2.7"),
             ("[", "not a conda environment file"),
             ("- a\n", "not a conda environment file"),
         ],

@@ -1,0 +1,152 @@
+"""Tar archives of build contexts, the same bytes for the same files; and images as OCI archives."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from mlmgmt_nb.service.building.install import EPOCH
+
+__all__ = ["add_bytes", "add_tree", "oci_archive"]
+
+_OCI = "application/vnd.oci.image"
+_CHUNK = 2**20
+
+
+def add_bytes(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+    """Adds a file."""
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.mtime, entry.mode = len(content), EPOCH, 0o644
+    archive.addfile(entry, io.BytesIO(content))
+
+
+def add_tree(archive: tarfile.TarFile, path: Path, name: str, owner: int = 0) -> None:
+    """Adds a file, or a folder with all that is in it, readable for everybody and without a trace of when and whose."""
+    entry = archive.gettarinfo(path, name)
+    entry.uid = entry.gid = owner
+    entry.uname = entry.gname = ""
+    entry.mtime = EPOCH
+    entry.mode = 0o755 if entry.isdir() or entry.mode & 0o100 else 0o644
+    if entry.islnk():  # a second name of a file that has been added
+        entry = archive.tarinfo(name)
+        entry.size, entry.mtime, entry.mode = path.stat().st_size, EPOCH, 0o644
+        entry.uid = entry.gid = owner
+    if entry.isreg():
+        with path.open("rb") as file:
+            archive.addfile(entry, file)
+        return
+    archive.addfile(entry)
+    if entry.isdir():
+        for child in sorted(path.iterdir()):
+            if child.name != "__pycache__":
+                add_tree(archive, child, f"{name}/{child.name}", owner)
+
+
+class _Layout:
+    """An OCI image layout that is being written as a tar archive."""
+
+    def __init__(self, target: BinaryIO) -> None:
+        self._archive = tarfile.open(fileobj=target, mode="w|")  # noqa: SIM115 - closed by `close`
+        self._known: set[str] = set()
+        self.add("oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
+
+    def add(self, name: str, content: bytes) -> None:
+        add_bytes(self._archive, name, content)
+
+    def blob(self, content: bytes, media_type: str) -> dict[str, Any]:
+        """Adds a blob and gives its descriptor."""
+        digest = hashlib.sha256(content).hexdigest()
+        self._once(digest, lambda: self.add(f"blobs/sha256/{digest}", content))
+        return {"mediaType": f"{_OCI}.{media_type}", "digest": f"sha256:{digest}", "size": len(content)}
+
+    def layer(self, source: Path) -> dict[str, Any]:
+        """Adds a layer, a tar archive, and gives its descriptor."""
+        with source.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        entry = tarfile.TarInfo(f"blobs/sha256/{digest}")
+        entry.size, entry.mtime = source.stat().st_size, EPOCH
+
+        def write() -> None:
+            with source.open("rb") as file:
+                self._archive.addfile(entry, file)
+
+        self._once(digest, write)
+        return {"mediaType": f"{_OCI}.layer.v1.tar", "digest": f"sha256:{digest}", "size": entry.size}
+
+    def _once(self, digest: str, write: Any) -> None:
+        if digest not in self._known:
+            self._known.add(digest)
+            write()
+
+    def close(self) -> None:
+        self._archive.close()
+
+
+def oci_archive(saved: Iterable[bytes], target: BinaryIO, folder: Path, reference: str) -> str:
+    """Turns what an engine saves of one image into an OCI archive, and gives the digest of its manifest.
+
+    The archive has a `manifest.json` too, so that `docker load` of every age takes it.
+
+    Args:
+        saved: the archive that the engine gives.
+        folder: an empty folder for what is unpacked meanwhile.
+        reference: name and version of the image.
+    """
+    with tarfile.open(fileobj=_Reader(saved), mode="r|*") as archive:
+        archive.extractall(folder, filter="data")
+    described = json.loads((folder / "manifest.json").read_bytes())[0]
+    layout = _Layout(target)
+    config = layout.blob((folder / described["Config"]).read_bytes(), "config.v1+json")
+    layers = [layout.layer(_plain(folder / name)) for name in described["Layers"]]
+    manifest = {"schemaVersion": 2, "mediaType": f"{_OCI}.manifest.v1+json", "config": config, "layers": layers}
+    entry = layout.blob(json.dumps(manifest, sort_keys=True).encode(), "manifest.v1+json")
+    annotations = {"org.opencontainers.image.ref.name": reference, "io.containerd.image.name": reference}
+    index = {
+        "schemaVersion": 2,
+        "mediaType": f"{_OCI}.index.v1+json",
+        "manifests": [{**entry, "annotations": annotations}],
+    }
+    layout.add("index.json", json.dumps(index, sort_keys=True).encode())
+    paths = [f"blobs/sha256/{layer['digest'].partition(':')[2]}" for layer in layers]
+    old = [{"Config": f"blobs/sha256/{config['digest'].partition(':')[2]}", "RepoTags": [reference], "Layers": paths}]
+    layout.add("manifest.json", json.dumps(old).encode())
+    layout.close()
+    return str(entry["digest"])
+
+
+def _plain(layer: Path) -> Path:
+    """A layer uncompressed, as the configuration of the image names its digest."""
+    if layer.is_symlink():
+        layer = layer.resolve()
+    with layer.open("rb") as file:
+        if file.read(2) != b"\x1f\x8b":
+            return layer
+    plain = layer.with_name(layer.name + ".plain")
+    with gzip.open(layer) as packed, plain.open("wb") as file:
+        while chunk := packed.read(_CHUNK):
+            file.write(chunk)
+    return plain
+
+
+class _Reader(io.RawIOBase):
+    """Chunks as a file to read from."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks: Iterator[bytes] = iter(chunks)
+        self._rest = b""
+
+    def read(self, size: int = -1) -> bytes:
+        while size < 0 or len(self._rest) < size:
+            chunk = next(self._chunks, b"")
+            if not chunk:
+                break
+            self._rest += chunk
+        size = len(self._rest) if size < 0 else size
+        data, self._rest = self._rest[:size], self._rest[size:]
+        return data

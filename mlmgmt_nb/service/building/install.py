@@ -1,0 +1,153 @@
+"""Runs in an image that is being built, not in the service: installs what its driver needs; leaves no trace of when.
+
+Lies in `/mlmgmt/build/` beside `requirements.txt` and, for packages of conda, `environment.yml`. Standard output is the
+log of the build.
+
+--pip-config    the standard input is a `pip.conf`, which may have passwords of package indexes: it is kept in memory
+                only, so that no layer has it
+--java          installs a Java runtime, if there is none
+--compile       installs nothing, but makes byte code of the scoring runtime
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ENVIRONMENT = os.path.join(HERE, "environment.yml")
+CONDA = "/opt/conda"
+USER = "mlmgmt:x:1000:1000:mlmgmt:/home/mlmgmt:/usr/sbin/nologin\n"
+RUNTIME = "/mlmgmt/runtime"
+EPOCH = 315532800
+"""1980-01-01, the earliest time that every archive format can hold: what is installed is dated so."""
+
+
+def main() -> None:
+    began = time.time()
+    time.sleep(0.05)  # the clock of the file system is coarser than ours
+    os.environ.update(
+        PYTHONDONTWRITEBYTECODE="1", PIP_BREAK_SYSTEM_PACKAGES="1", DEBIAN_FRONTEND="noninteractive", PYTHONHASHSEED="0"
+    )
+    if "--compile" in sys.argv:
+        settle(began, sys.executable, RUNTIME)
+    else:
+        settle(began, install())
+
+
+def install() -> str:
+    """Installs everything; gives the Python that will run the driver."""
+    step("user", add_user)
+    if "--java" in sys.argv and shutil.which("java") is None:
+        step("java", add_java)
+    python = sys.executable
+    if os.path.exists(ENVIRONMENT):
+        step("conda packages", add_conda)
+        python = CONDA + "/bin/python"
+    step("pip packages", lambda: add_requirements(python))
+    return python
+
+
+def step(name: str, act: Callable[[], None]) -> None:
+    """Does a step; a failing one ends the build, and its name is the last line but one."""
+    print("--> " + name, flush=True)
+    try:
+        act()
+    except (OSError, subprocess.CalledProcessError) as error:
+        code = getattr(error, "returncode", None)
+        print("step failed: " + name + ("" if code else ": " + str(error)), flush=True)
+        sys.exit(1)
+
+
+def run(*command: str, environment: dict[str, str] | None = None, inherited: tuple[int, ...] = ()) -> None:
+    subprocess.run(
+        command,
+        check=True,
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, **(environment or {})},
+        pass_fds=inherited,
+    )
+
+
+def add_user() -> None:
+    """The user that drivers run as; none is added where the image has one with its number."""
+    with open("/etc/passwd", "a+") as file:
+        file.seek(0)
+        if not any(line.split(":")[2:3] == ["1000"] for line in file):
+            file.write(USER)
+    with open("/etc/group", "a+") as file:
+        file.seek(0)
+        if not any(line.split(":")[2:3] == ["1000"] for line in file):
+            file.write("mlmgmt:x:1000:\n")
+    for folder, owner in (("/home/mlmgmt", 1000), ("/app", 1000), ("/mlmgmt", 0)):
+        os.makedirs(folder, exist_ok=True)
+        os.chown(folder, owner, owner)
+
+
+def add_conda() -> None:
+    packages = "/var/tmp/mamba"
+    create = ("micromamba", "create", "--yes", "--prefix", CONDA, "--file", ENVIRONMENT)
+    run(*create, environment={"MAMBA_ROOT_PREFIX": packages})
+    shutil.rmtree(packages, ignore_errors=True)
+
+
+def add_java() -> None:
+    if shutil.which("apt-get") is None:
+        raise OSError("the base image has neither java nor apt-get; name one that has java")
+    run("apt-get", "update", "-qq")
+    run("apt-get", "install", "-qq", "-y", "--no-install-recommends", "default-jre-headless")
+    shutil.rmtree("/var/lib/apt/lists", ignore_errors=True)
+
+
+def add_requirements(python: str) -> None:
+    environment: dict[str, str] = {}
+    inherited: tuple[int, ...] = ()
+    if "--pip-config" in sys.argv:
+        descriptor = os.memfd_create("pip.conf", 0)
+        os.write(descriptor, sys.stdin.buffer.read())
+        environment, inherited = {"PIP_CONFIG_FILE": f"/dev/fd/{descriptor}"}, (descriptor,)
+    if subprocess.run([python, "-m", "pip", "--version"], check=False, capture_output=True).returncode:
+        run(python, "-m", "ensurepip")
+    flags = ("--no-cache-dir", "--no-compile", "--disable-pip-version-check", "--root-user-action=ignore")
+    install = (python, "-m", "pip", "install", *flags, "--progress-bar=off", "-r", HERE + "/requirements.txt")
+    run(*install, environment=environment, inherited=inherited)
+
+
+def settle(began: float, python: str, also: str | None = None) -> None:
+    """Compiles what is new, and gives every file of this step the same time: the same input, the same layer.
+
+    Args:
+        python: compiles the modules.
+        also: a folder whose modules are compiled though they are not new.
+    """
+    paths = [*changed(began), *(walk(also) if also else [])]
+    modules = "\n".join(path for path in paths if path.endswith(".py"))
+    compiler = [python, "-B", "-m", "compileall", "-qq", "--invalidation-mode", "unchecked-hash", "-i", "-"]
+    # Some packages have modules of other versions of Python, which do not compile.
+    subprocess.run(compiler, input=modules, text=True, check=False)
+    for path in list(changed(began)):
+        os.utime(path, (EPOCH, EPOCH), follow_symlinks=False)
+
+
+def changed(since: float) -> Iterator[str]:
+    return (path for path in walk("/") if os.lstat(path).st_ctime >= since)
+
+
+def walk(top: str) -> Iterator[str]:
+    """Every file and folder of the image itself, folders after what is in them."""
+    device = os.lstat(top).st_dev
+    for folder, folders, files in os.walk(top, topdown=True):
+        folders[:] = [name for name in folders if os.lstat(os.path.join(folder, name)).st_dev == device]
+        for name in [*files, *folders]:
+            path = os.path.join(folder, name)
+            if os.lstat(path).st_dev == device:
+                yield path
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,280 @@
+"""One replica as a container: created, started, talked to over its standard input and output, and removed.
+
+On an engine of this machine the replica is handed the service's listening socket through a UNIX socket in a folder that
+only its container has; no proxy is between it and its callers. When the service dies, the standard input ends, and with
+it the replica.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mlmgmt_nb.service.building.docker import BuiltImage, DockerBuilder
+from mlmgmt_nb.service.building.dockerfile import COMMAND, SCORING_PORT
+from mlmgmt_nb.service.building.errors import BuildError
+from mlmgmt_nb.service.compute.base import Exit, Launch
+from mlmgmt_nb.service.compute.cgroups import LEFT_OVER
+from mlmgmt_nb.service.compute.forwarder import Forwarder
+from mlmgmt_nb.service.compute.supervised import LONGEST_LOOK, SupervisedReplica
+from mlmgmt_nb.service.engine import Attached, Engine, EngineError
+from mlmgmt_nb.service.reconciler import ReplicaState
+
+__all__ = ["ReplicaContainer"]
+
+_RUN = "/run/mlmgmt"
+_DATA = "/mlmgmt/data"
+_SOCKET = "listener.sock"
+_TICK_SECONDS = 0.5
+_TELEMETRY = ("APPLICATIONINSIGHTS_CONNECTION_STRING", "AML_APP_INSIGHTS_KEY")
+"""What of the service's own environment says where telemetry goes."""
+
+
+class ReplicaContainer(SupervisedReplica):
+    """A replica.
+
+    Args:
+        launch: what to start.
+        listener: the service's listening socket.
+        on_change: see `SupervisedReplica`.
+        engine: where it runs.
+        images: fetches its image if that is not there.
+        folder: a folder of its own, which is made and removed.
+        labels: of the container.
+    """
+
+    def __init__(
+        self,
+        replica_id: str,
+        launch: Launch,
+        listener: socket.socket,
+        on_change: Callable[[SupervisedReplica], None],
+        engine: Engine,
+        images: DockerBuilder,
+        folder: Path,
+        labels: Mapping[str, str],
+    ) -> None:
+        super().__init__(replica_id, launch, on_change)
+        # Its own, so that it stays valid while this replica starts, whatever happens to the service.
+        self._listener = listener.dup()
+        self._engine = engine
+        self._images = images
+        self._folder = folder
+        self._labels = labels
+        self._container_id: str | None = None
+        self._attached: Attached | None = None
+        self._forwarder: Forwarder | None = None
+        self._pending = b""
+        self._ending = False
+        self._lock = threading.Lock()
+        self.send_start()
+
+    def _transmit(self, line: bytes) -> None:
+        with self._lock:
+            if self._attached is None:
+                self._pending += line
+            else:
+                self._attached.send(line)
+
+    def _end(self) -> None:
+        with self._lock:
+            self._ending = True
+            container_id = self._container_id
+        if container_id is not None:
+            # The engine may take its time, which the caller has not.
+            threading.Thread(target=self._kill, args=(container_id,), name="container-kill", daemon=True).start()
+
+    def _kill(self, container_id: str) -> None:
+        with contextlib.suppress(EngineError), self._engine.asking():
+            self._engine.api.kill(container_id)
+
+    def _watch(self) -> None:
+        try:
+            ended = self._run()
+        except BuildError as error:
+            ended = self._exit(error.code, error.message)
+        except OSError as error:
+            ended = self._exit(getattr(error, "code", "StartFailed"), f"The container cannot be run: {error}")
+        if self.state in {ReplicaState.DRAINING, ReplicaState.ENDING}:
+            ended = None
+        self._clean()
+        self._ended(ended)
+
+    def _run(self) -> Exit | None:
+        """Runs the container until it ends."""
+        built = BuiltImage.of(self.launch.context)
+        if built is None:
+            raise BuildError("NoDockerImage", "The image was not built for compute docker; build it anew for it.")
+        image_id = self._images.ensure(built, self.launch.log)
+        with self._engine.asking():
+            shared = self._engine.is_here()
+            self._folder.mkdir(parents=True)
+            container_id = self._create(image_id, shared=shared)
+            attached = self._engine.attach(container_id)
+            with contextlib.closing(attached):
+                with self._lock:
+                    if self._ending:
+                        return self._explain(0)
+                    self._container_id = container_id
+                with contextlib.ExitStack() as stack:
+                    if shared:
+                        stack.enter_context(_HandOver(self._folder / _SOCKET, self._listener))
+                    self._engine.api.start(container_id)
+                    self._begin(attached)
+                    if not shared:
+                        self._forwarder = stack.enter_context(contextlib.closing(self._make_forwarder(container_id)))
+                        self._steer()
+                    self._pump(attached)
+            self._hung_up()
+            return self._outcome(container_id)
+
+    def _begin(self, attached: Attached) -> None:
+        with self._lock:
+            attached.send(self._pending)
+            self._attached = attached
+
+    def _pump(self, attached: Attached) -> None:
+        looked = time.monotonic()
+        for is_message, data in attached.frames():
+            if is_message:
+                self._hear(data)
+            elif data:
+                self.launch.log.append(data)
+            before, looked = looked, time.monotonic()
+            self.silence += min(looked - before, LONGEST_LOOK)
+
+    def _outcome(self, container_id: str) -> Exit | None:
+        """Why it ended."""
+        state = self._engine.api.wait(container_id) and self._engine.api.inspect_container(container_id)["State"]
+        code = int(state["ExitCode"])
+        if state.get("OOMKilled") and self._explain(0) is not None:
+            return self._out_of_memory()
+        # A process that a signal ends has 128 and its number as exit code.
+        return self._explain(128 - code if code > 128 else code)
+
+    def _create(self, image_id: str, *, shared: bool) -> str:
+        launch = self.launch
+        api = self._engine.api
+        command = [*COMMAND, "--control-stdio"]
+        environment = {name: os.environ[name] for name in _TELEMETRY if name in os.environ} | dict(launch.environment)
+        binds: dict[str, dict[str, str]] = {}
+        if shared:
+            command += ["--listener", f"{_RUN}/{_SOCKET}"]
+            binds[str(self._folder)] = {"bind": _RUN, "mode": "ro"}
+            storage = environment.get("AML_MODEL_DC_STORAGE", str(launch.data))
+            if environment.get("AML_MODEL_DC_STORAGE_ENABLED") == "true" and storage.startswith("/"):
+                _open_to_all(Path(storage))
+                environment["AML_MODEL_DC_STORAGE"] = _DATA
+                binds[storage] = {"bind": _DATA, "mode": "rw"}
+        else:
+            command += ["--host", "0.0.0.0", "--port", str(SCORING_PORT)]  # noqa: S104 - inside of a container
+        host = api.create_host_config(
+            binds=binds,
+            port_bindings={} if shared else {SCORING_PORT: (self._engine.publish_address, None)},
+            # The reconciler starts what ended again, later and later; an engine that did so too would only disturb it.
+            restart_policy={"Name": "no"},
+            # As on local compute: a share that counts when cores are short, and memory that is also the most there is.
+            cpu_shares=max(2, round(LEFT_OVER * 1024 if launch.cpus is None else launch.cpus * 1024)),
+            mem_limit=launch.memory_bytes,
+            memswap_limit=launch.memory_bytes,
+            cap_drop=["ALL"],
+            security_opt=self._security(),
+            log_config={"Type": "json-file", "Config": {"max-size": "4m", "max-file": "2"}},
+        )
+        container = api.create_container(
+            image_id,
+            command,
+            entrypoint=[],
+            name=f"mlmgmt-{launch.name}-{self._folder.name}",
+            environment=environment,
+            stdin_open=True,
+            ports=[] if shared else [SCORING_PORT],
+            host_config=host,
+            labels={**self._labels, "mlmgmt-nb.service": launch.name, "mlmgmt-nb.deployment": launch.deployment_id},
+            # It says itself when it is ready, and where it listens there is nothing to be asked.
+            healthcheck={"test": ["NONE"]},
+        )
+        return str(container["Id"])
+
+    def _security(self) -> list[str]:
+        options = ["no-new-privileges"]
+        if any("selinux" in option for option in self._engine.api.info().get("SecurityOptions") or ()):
+            # It would keep the container from the socket of a process outside.
+            options.append("label=disable")
+        return options
+
+    def _enter(self, state: ReplicaState) -> None:
+        super()._enter(state)
+        self._steer()
+
+    def _steer(self) -> None:
+        """Lets connections through while it is ready."""
+        if self._forwarder is not None and self.state is ReplicaState.READY:
+            self._forwarder.open()
+        elif self._forwarder is not None:
+            self._forwarder.shut()
+
+    def _make_forwarder(self, container_id: str) -> Forwarder:
+        """What takes the connections of a replica that cannot be handed the socket."""
+        ports: Any = self._engine.api.inspect_container(container_id)["NetworkSettings"]["Ports"]
+        published = (ports.get(f"{SCORING_PORT}/tcp") or [{}])[0]
+        if "HostPort" not in published:
+            raise EngineError("NotPublished", "The engine has not published the port of the replica.")
+        return Forwarder(self._listener, (self._engine.host, int(published["HostPort"])))
+
+    def _clean(self) -> None:
+        self._listener.close()
+        if self._container_id is not None:
+            with contextlib.suppress(EngineError):
+                self._engine.remove(self._container_id)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class _HandOver:
+    """Gives an open socket to the one process that connects to a UNIX socket."""
+
+    def __init__(self, path: Path, given: socket.socket) -> None:
+        self._given = given
+        self._over = False
+        self._door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        # By the open folder: the path of the state folder may be longer than the path of a socket may be.
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            self._door.bind(f"/proc/self/fd/{folder}/{path.name}")
+        finally:
+            os.close(folder)
+        # The user of the container is another one. Nobody else gets here: the state folder is private.
+        path.parent.chmod(0o755)
+        path.chmod(0o666)
+        self._door.listen(1)
+        self._door.settimeout(_TICK_SECONDS)
+        self._thread = threading.Thread(target=self._give, name="hand-over", daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def _give(self) -> None:
+        with self._door:
+            while not self._over:
+                with contextlib.suppress(TimeoutError):
+                    taker, _ = self._door.accept()
+                    with taker, contextlib.suppress(OSError):
+                        socket.send_fds(taker, [b"\0"], [self._given.fileno()])
+                    return
+
+    def __exit__(self, *_: object) -> None:
+        self._over = True
+        self._thread.join()
+
+
+def _open_to_all(folder: Path) -> None:
+    """Lets the user of a container write here. The state folder that it lies in is private."""
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o777)

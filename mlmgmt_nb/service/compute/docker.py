@@ -1,0 +1,106 @@
+"""Compute `docker`: replicas are containers of a Docker engine, which share their service's listening socket."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from mlmgmt_nb.service.building.docker import DockerBuilder
+from mlmgmt_nb.service.compute.base import Capacity, Launch
+from mlmgmt_nb.service.compute.computes import DOCKER
+from mlmgmt_nb.service.compute.container import ReplicaContainer
+from mlmgmt_nb.service.compute.listeners import Listeners
+from mlmgmt_nb.service.compute.local import replicas_for
+from mlmgmt_nb.service.compute.sharing import SharingCompute
+from mlmgmt_nb.service.compute.supervised import SupervisedReplica
+from mlmgmt_nb.service.engine import HOME_LABEL, Engine, EngineError
+
+__all__ = ["DockerCompute"]
+
+_SESSION_LABEL = "mlmgmt-nb.session"
+_REPLICA_LABEL = "mlmgmt-nb.replica"
+_SWEEP_SECONDS = 5.0
+
+
+class DockerCompute(SharingCompute[ReplicaContainer]):
+    """Replicas as containers.
+
+    Containers that were lost sight of, in a crash of the service or while the engine was away, end by themselves, since
+    their standard input has ended; what is left of them is removed as soon as the engine answers.
+
+    Args:
+        listeners, on_change: see `SharingCompute`.
+        images: fetches images that are not there.
+        folder: for the folders of replicas.
+        folder_id: names the state folder among others that use the same engine.
+    """
+
+    def __init__(
+        self,
+        listeners: Listeners,
+        engine: Engine,
+        images: DockerBuilder,
+        folder: Path,
+        folder_id: str,
+        on_change: Callable[[], None],
+    ) -> None:
+        super().__init__(f"{DOCKER}-", listeners, on_change)
+        self._engine = engine
+        self._images = images
+        self._folder = folder
+        self._folder_id = folder_id
+        self._session = uuid.uuid4().hex[:8]
+        self._sweeping = threading.Lock()
+
+    def capacity(self) -> Capacity:
+        try:
+            with self._engine.asking():
+                info = self._engine.api.info()
+            cpus, memory = float(info["NCPU"]), int(info["MemTotal"])
+        except EngineError:
+            # Whoever asks for a service is told so; here those that run already are only counted.
+            cpus, memory = float(os.cpu_count() or 1), psutil.virtual_memory().total
+        return Capacity(cpus=cpus, memory_bytes=memory, replicas=replicas_for(memory))
+
+    def _make(self, replica_id: str, launch: Launch, listener: socket.socket) -> ReplicaContainer:
+        labels = {HOME_LABEL: self._folder_id, _SESSION_LABEL: self._session, _REPLICA_LABEL: replica_id}
+        folder = self._folder / f"{self._session}-{replica_id}"
+        return ReplicaContainer(replica_id, launch, listener, self._changed, self._engine, self._images, folder, labels)
+
+    def _forget(self, replica: SupervisedReplica) -> None:
+        if replica.exit is not None:
+            # Its container may be left, if the engine went away.
+            self.sweep()
+
+    def sweep(self) -> None:
+        """Removes containers that nobody looks after any more, in the background, as soon as the engine answers."""
+        threading.Thread(target=self._sweep, name="container-sweep", daemon=True).start()
+
+    def _sweep(self) -> None:
+        if not self._sweeping.acquire(blocking=False):
+            return
+        try:
+            while True:
+                with contextlib.suppress(EngineError):
+                    self._remove_strays()
+                    return
+                time.sleep(_SWEEP_SECONDS)
+        finally:
+            self._sweeping.release()
+
+    def _remove_strays(self) -> None:
+        with self._engine.asking():
+            mine = self._engine.api.containers(all=True, filters={"label": f"{HOME_LABEL}={self._folder_id}"})
+        for container in mine:
+            labels = container["Labels"]
+            if labels.get(_SESSION_LABEL) != self._session or labels.get(_REPLICA_LABEL) not in self._replicas:
+                self._engine.remove(container["Id"])
+        self._images.sweep()

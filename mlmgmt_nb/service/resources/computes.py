@@ -1,0 +1,12 @@
+"""The computes of this service, and whether they can be used now. An extension of ours."""
+
+from __future__ import annotations
+
+from mlmgmt_nb.service.app import Call
+from mlmgmt_nb.service.http import Reply
+
+__all__ = ["list_"]
+
+
+def list_(call: Call) -> Reply:
+    return Reply(200, {"value": call.backend.computes()})

@@ -1,0 +1,51 @@
+"""What tests of compute `docker` ask of a service and its engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from tests.conftest import ServiceProcess
+
+SAYS = "import os\n\ndef init():\n    print('hello from init')\n\ndef run(body):\n    return [{word!r}, os.getuid()]\n"
+
+
+def ask_for_image(api: ServiceProcess, manifest_id: str, name: str) -> requests.Response:
+    request = {"name": name, "manifestId": manifest_id, "imageType": "Docker", "computeResourceId": "docker"}
+    return api.request("POST", "/images", json=request)
+
+
+def build(api: ServiceProcess, folder: Path, name: str, *models: str, **properties: str) -> Any:
+    """An image of a folder."""
+    manifest = api.manifest(folder, *models, name=name, properties=properties)
+    ended = api.operation(ask_for_image(api, manifest["id"], name), timeout=170)
+    assert ended["state"] == "Succeeded", (ended, api.log(ended["resourceLocation"] + "/buildLog"))
+    return api.get("/images/" + ended["resourceLocation"].rpartition("/")[2])
+
+
+def serve(api: ServiceProcess, image: Any, name: str, **more: Any) -> Any:
+    return api.service(image["id"], name, computeResource={"id": "docker", "type": "Cluster"}, **more)
+
+
+def containers(engine: Any, api: ServiceProcess, *, ended: bool = True) -> list[Any]:
+    home = (api.home / "id").read_text()
+    found: list[Any] = engine.containers(all=ended, filters={"label": f"mlmgmt-nb.home={home}"})
+    return found
+
+
+def build_log(api: ServiceProcess, image: Any) -> str:
+    return api.log(f"/images/{image['id']}/buildLog")
+
+
+def score(api: ServiceProcess, service: Any) -> Any:
+    answer = api.score(service, "1")
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def remove_image(engine: Any, built: Any) -> None:
+    """Removes an image from the engine under all its names."""
+    for tag in engine.inspect_image(built["imageId"])["RepoTags"]:
+        engine.remove_image(tag, force=True)
