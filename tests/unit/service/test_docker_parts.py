@@ -1,0 +1,96 @@
+"""Parts of compute `docker` that need no engine: Dockerfiles, archives, names, and where an engine is looked for."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from mlmgmt_nb.service.building import dockerfile
+from mlmgmt_nb.service.building.docker import BuiltImage, Python, context_archive
+from mlmgmt_nb.service.building.environments import asks_for_conda
+from mlmgmt_nb.service.engine import Engine, EngineError
+
+
+class TestDockerfile:
+    def test_requirements_come_before_what_changes_often(self) -> None:
+        recipe = dockerfile.Recipe(base="base:1", labels={"mlmgmt.models": 'a "b"'})
+        lines = (dockerfile.requirements(recipe) + dockerfile.application(recipe)).splitlines()
+        order = [
+            next(n for n, line in enumerate(lines) if line.startswith(start))
+            for start in (
+                "FROM base:1",
+                "COPY build/install.py",
+                "RUN",
+                "COPY runtime",
+                "COPY --chown=1000:1000 app",
+                "LABEL",
+            )
+        ]
+        assert order == sorted(order)
+        assert r'mlmgmt.models="a \"b\""' in lines[order[-1]]
+        assert not any("micromamba" in line or "--java" in line for line in lines)
+
+    def test_conda_and_java(self) -> None:
+        recipe = dockerfile.Recipe(base="base:1", conda=True, java=True)
+        text = dockerfile.requirements(recipe)
+        assert "COPY --from=mambaorg/micromamba" in text
+        assert "environment.yml" in text
+        assert '"--java"' in text
+        assert "/opt/conda/bin" in dockerfile.application(recipe)
+
+    @pytest.mark.parametrize(
+        ("text", "conda"),
+        [
+            ("dependencies: [python=3.11, pip, {pip: [six]}]", False),
+            ("dependencies: [python=3.10]", True),
+            ("dependencies: ['numpy>=2', {pip: [six]}]", True),
+            ("dependencies: ['python']", False),
+        ],
+    )
+    def test_when_conda_is_needed(self, tmp_path: Path, text: str, conda: bool) -> None:
+        path = tmp_path / "environment.yml"
+        path.write_text(text)
+        assert asks_for_conda(path, "3.11") is conda
+
+
+def test_an_archive_is_the_same_whenever_it_is_made(tmp_path: Path) -> None:
+    made = []
+    for number in range(2):
+        folder = tmp_path / str(number)
+        (folder / "app" / "__pycache__").mkdir(parents=True)
+        (folder / "app" / "__pycache__" / "x.pyc").write_bytes(b"x")
+        (folder / "app" / "score.py").write_text("x")
+        (folder / "app" / "score.py").chmod(0o600 if number else 0o666)
+        BuiltImage("a/b:1", "sha256:x", "base").note(folder)
+        buffer = io.BytesIO()
+        context_archive(folder, buffer)
+        made.append(buffer.getvalue())
+    assert made[0] == made[1]
+    with tarfile.open(fileobj=io.BytesIO(made[0])) as archive:
+        assert archive.getnames() == ["app", "app/score.py"]
+        assert archive.getmember("app/score.py").mode == 0o644
+
+
+def test_what_an_image_is_pulled_by() -> None:
+    pushed = BuiltImage("localhost:5000/team/iris:3", "sha256:i", "base", "sha256:d")
+    assert pushed.pull_reference == "localhost:5000/team/iris@sha256:d"
+    assert BuiltImage("mlmgmt/iris:3", "sha256:i", "base").pull_reference is None
+
+
+@pytest.mark.parametrize(
+    ("python", "platform"),
+    [
+        (Python("3.12", "arm64", "glibc"), "aarch64-unknown-linux-gnu"),
+        (Python("3.11", "x86_64", ""), "x86_64-unknown-linux-musl"),
+    ],
+)
+def test_the_platform_of_a_base_image(python: Python, platform: str) -> None:
+    assert python.platform == platform
+
+
+def test_an_engine_that_is_named_is_the_only_one_that_is_tried(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match=r"tcp://127\.0\.0\.1:9: Connection refused.*apt-get install docker\.io"):
+        Engine({"DOCKER_HOST": "tcp://127.0.0.1:9"}).check()
