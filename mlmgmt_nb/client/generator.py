@@ -291,7 +291,13 @@ class _Caller:
 
 
 def _tls() -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=os.environ.get("REQUESTS_CA_BUNDLE"))
+    """Believes whom requests does, which sends all the other requests of the client."""
+    import certifi
+
+    bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or certifi.where()
+    if os.path.isdir(bundle):
+        return ssl.create_default_context(capath=bundle)
+    return ssl.create_default_context(cafile=bundle)
 
 
 class _Results:

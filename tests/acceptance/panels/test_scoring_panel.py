@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from playwright.sync_api import Browser, Locator, expect
 
@@ -182,6 +183,31 @@ def test_under_voila(lab: Lab, voila: Voila, browser: Browser) -> None:
     page.get_by_role("button", name="Send").click()
     expect(page.get_by_role("cell", name="<i>Ann</i>")).to_be_visible()
     page.context.close()
+
+
+SENT = """\
+import time
+from mlmgmt_nb.notebook.panels import ScoringTestPanel
+panel.send()
+ended = ScoringTestPanel(ws.services.scoring_test("flowers", [frame.to_dict("list")], requests=20))
+ended.show()
+assert ended.test.result(60).summary["requests"] == 20
+deadline = time.monotonic() + 60
+while "200 OK" not in panel._shown["text/html"] and time.monotonic() < deadline:  # its picture is drawn once a second
+    time.sleep(0.05)
+"""
+
+
+def test_a_notebook_that_nbclient_runs_keeps_no_secret(lab: Lab, tmp_path: Path) -> None:
+    notebook = lab.write("scoring-by-nbclient", [SETUP, OPEN, SENT])
+    command = [sys.executable, "-m", "nbconvert", "--execute", "--to", "notebook", "--output-dir", str(tmp_path)]
+    subprocess.run([*command, str(notebook)], check=True, env=lab.environment, capture_output=True, timeout=120)
+    saved = json.loads((tmp_path / notebook.name).read_text())
+    state = json.dumps(saved["metadata"]["widgets"])
+    assert "MLMGMT_KEY" in state
+    assert "Scoring test of flowers" in state
+    assert "200 OK" in json.dumps(saved["cells"][1]["outputs"])
+    assert found_in(saved, lab, "flowers") == []
 
 
 def test_in_a_terminal(lab: Lab) -> None:

@@ -6,15 +6,18 @@ import asyncio
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Unpack
 
 import psutil
 import pytest
+import trustme
 
 from mlmgmt_nb.client.cases import cases_of
 from mlmgmt_nb.client.generator import Target
@@ -70,6 +73,22 @@ def test_other_ways_to_answer(unkind: Callable[[bytes], bytes]) -> None:
         report = loaded(server.url, requests=20, concurrency=2).run()
     assert report.failures == []
     assert sorted(report.results["answer"].tolist()) == sorted(NUMBERS * 2)
+
+
+def test_tls_believes_whom_requests_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ca = trustme.CA()
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert("127.0.0.1").configure_cert(tls)
+    ca.cert_pem.write_to_path(tmp_path / "ca.pem")
+    with ScriptedServer(echo, tls) as server:
+        monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+        refused = loaded(server.url).run()
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+        report = loaded(server.url, requests=50, concurrency=2).run()
+    assert refused.summary["errored"] == 10
+    assert "certificate verify failed" in refused.failures[0].error
+    assert report.summary["answered"] == 50
+    assert report.failures == []
 
 
 def test_a_kept_connection_that_was_closed_is_opened_again() -> None:
