@@ -2,14 +2,15 @@
 
 A request for `/api/v1/service/NAME/...` is streamed to the service's own port, and the answer back, without either
 being held whole. Keys are checked by the replica, as at its own port. What a client waits for there it waits for here:
-a service that sleeps is woken, and nothing is lost when a service is updated.
+a service that sleeps is woken, and nothing is lost when a service is updated. Accounts may use the same name: the
+oldest service has it here, and any service can be named by its id instead.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, func, select
 
@@ -53,6 +54,13 @@ def first_of_names(db: Connection, names: Sequence[str]) -> dict[str, int]:
     return {row[0]: row[1] for row in db.execute(query)}
 
 
+class _Place(NamedTuple):
+    """The name of a service, which the paths of its replicas have, and its port."""
+
+    name: str
+    port: int
+
+
 class FrontDoor:
     """Passes requests on.
 
@@ -63,17 +71,21 @@ class FrontDoor:
     def __init__(self, store: Store, host: str) -> None:
         self._store = store
         self._host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - to connect, not to bind
-        self._known: dict[str, tuple[int, float]] = {}
+        self._known: dict[str, tuple[_Place, float]] = {}
         self._idle: dict[int, list[Upstream]] = {}
 
     async def __call__(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request for a service.
 
+        Args:
+            name: its name or id, as the path has it.
+
         Raises:
             Problem: when it could not be passed on, and nothing has been answered yet.
         """
-        upstream, port = await self._connected(name)
-        exchange = _Exchange(upstream, scope, receive, send)
+        place = await self._place(name)
+        upstream = await self._connected(name, place.port)
+        exchange = _Exchange(upstream, place.name, scope, receive, send)
         try:
             await exchange.run()
         except LostError:
@@ -83,14 +95,13 @@ class FrontDoor:
                 ) from None
             # The answer has begun: all that can be told the client is that it is not whole.
         finally:
-            self._put_back(upstream, port, reusable=exchange.clean)
+            self._put_back(upstream, place.port, reusable=exchange.clean)
 
-    async def _connected(self, name: str) -> tuple[Upstream, int]:
+    async def _connected(self, name: str, port: int) -> Upstream:
         loop = asyncio.get_running_loop()
-        port = await self._port(name)
         for upstream in _taken(self._idle.get(port, [])):
             if not upstream.ended and loop.time() - upstream.opened < _CONNECTION_SECONDS:
-                return upstream, port
+                return upstream
             upstream.close()
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
@@ -101,32 +112,35 @@ class FrontDoor:
             self._known.pop(name, None)
             raise _unreachable(name) from None
         loop.call_later(_CONNECTION_SECONDS, self._expire, upstream, port)
-        return upstream, port
+        return upstream
 
-    async def _port(self, name: str) -> int:
-        """The port of a service.
+    async def _place(self, name: str) -> _Place:
+        """Where a service is.
 
         Raises:
             Problem: 404 when there is no such service, 503 when it has no port yet.
         """
         loop = asyncio.get_running_loop()
-        port, looked = self._known.get(name, (0, float("-inf")))
-        if loop.time() - looked < _KNOWN_SECONDS:
-            return port
-        self._known.pop(name, None)
+        known = self._known.pop(name, None)
+        if known and loop.time() - known[1] < _KNOWN_SECONDS:
+            self._known[name] = known
+            return known[0]
         found = await loop.run_in_executor(None, self._look_up, name)
         if found is None:
             raise _unreachable(name)
         self._known[name] = (found, loop.time())
         return found
 
-    def _look_up(self, name: str) -> int | None:
+    def _look_up(self, name: str) -> _Place | None:
         services = schema.services
+        query = select(services.c.name, services.c.port).where(~services.c.deleting)
         with self._store.reading() as db:
+            # No name is as long as an id.
             seq = first_of_names(db, [name]).get(name)
-            if seq is None:
-                raise Problem(404, "ServiceNotFound", f"There is no service with the name {name!r} here.")
-            return db.scalar(select(services.c.port).where(services.c.seq == seq))
+            row = db.execute(query.where(services.c.seq == seq if seq else services.c.id == name)).one_or_none()
+        if row is None:
+            raise Problem(404, "ServiceNotFound", f"There is no service with the name {name!r} here.")
+        return None if row.port is None else _Place(row.name, row.port)
 
     def _put_back(self, upstream: Upstream, port: int, *, reusable: bool) -> None:
         young = asyncio.get_running_loop().time() - upstream.opened < _CONNECTION_SECONDS
@@ -166,8 +180,9 @@ class _Exchange:
         clean: whether both came to their end.
     """
 
-    def __init__(self, upstream: Upstream, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, upstream: Upstream, name: str, scope: Scope, receive: Receive, send: Send) -> None:
         self._upstream = upstream
+        self._name = name
         self._scope = scope
         self._receive = receive
         self._send = send
@@ -189,7 +204,7 @@ class _Exchange:
             raise LostError
         if not first.get("more_body", False):
             self._sent.set()
-        await self._upstream.write(_request_head(self._scope, chunked=self._chunked) + self._framed(first))
+        await self._upstream.write(_request_head(self._scope, self._name, chunked=self._chunked) + self._framed(first))
         # Most answers come at once: watching the client any earlier would only cost.
         delay = 0.0 if first.get("more_body", False) else _WATCH_SECONDS
         watching = asyncio.get_running_loop().call_later(delay, self._start_feeding, first)
@@ -246,11 +261,11 @@ class _Exchange:
         await self._send({"type": "http.response.body", "body": b""})
 
 
-def _request_head(scope: Scope, *, chunked: bool) -> bytes:
+def _request_head(scope: Scope, name: str, *, chunked: bool) -> bytes:
     """The request line and headers for the replica. The name of the service alone means its health, as `/` there."""
-    path: bytes = scope["raw_path"].partition(b"?")[0]
-    if len(path.strip(b"/").split(b"/")) == len(PREFIX) + 1:
-        path = b"/"
+    asked: bytes = scope["raw_path"].partition(b"?")[0]
+    rest = asked.lstrip(b"/").split(b"/", len(PREFIX) + 1)[len(PREFIX) + 1 :]
+    path = b"/%b/%b/%b" % ("/".join(PREFIX).encode(), name.encode(), rest[0]) if rest and rest[0] else b"/"
     if scope["query_string"]:
         path += b"?" + scope["query_string"]
     lines = [b"%b %b HTTP/1.1" % (scope["method"].encode(), path)]

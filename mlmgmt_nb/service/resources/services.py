@@ -253,7 +253,7 @@ def _responses(db: Connection, rows: Iterable[Row[Any]], call: Call) -> list[Ser
             row,
             models.get(row.image_manifest_id, []),
             call.base_url,
-            _scoring_uri(row, call.base_url, front if first.get(row.name) == row.seq else None),
+            _scoring_uri(row, call.base_url, front, is_first=first.get(row.name) == row.seq),
         )
         for row in rows
     ]
@@ -300,11 +300,12 @@ def _response(row: Row[Any], models: list[Model], base_url: str, scoring_uri: st
     )
 
 
-def _scoring_uri(row: Row[Any], base_url: str, front: str | None) -> str | None:
+def _scoring_uri(row: Row[Any], base_url: str, front: str | None, *, is_first: bool) -> str | None:
     """Where to send data: at the front door, given its origin, or at the service's own port on the host that the client
-    reached us by."""
+    reached us by. At the front door only the first service of a name is known by it, others by their id."""
     if row.port is None:
         return None
+    if front is not None:
+        return f"{front}/api/v1/service/{row.name if is_first else row.id}/score"
     host = urlsplit(base_url).hostname or ""
-    origin = front or f"http://{f'[{host}]' if ':' in host else host}:{row.port}"
-    return f"{origin}/api/v1/service/{row.name}/score"
+    return f"http://{f'[{host}]' if ':' in host else host}:{row.port}/api/v1/service/{row.name}/score"

@@ -203,13 +203,17 @@ def test_a_public_url_is_where_scoring_urls_lead(
     service = api.service(api.image(write_driver(ECHO))["id"])
     assert service["scoringUri"] == f"{public}/api/v1/service/iris/score"
     assert api.score(service, '{"a": 1}').json() == {"a": 1}
-    # Another account may use the name too; its service has the URL of its own port.
+    # Another account may use the name too; its service is known by its id.
     other_url = api.base_url.replace("/accounts/default", "/accounts/other")
     image = _image_in(api, other_url, write_driver(ECHO, "other"))
     given = {"name": "iris", "imageId": image, "computeResource": {"id": "local", "type": "Cluster"}}
     ended = api.operation(api.request("POST", f"{other_url}/services", json=given))
     other = api.request("GET", ended["resourceLocation"]).json()
-    assert urlsplit(other["scoringUri"]).port != port
+    assert other["scoringUri"] == f"{public}/api/v1/service/{other['id']}/score"
+    key = api.request("GET", f"{other_url}/services/{other['id']}/keys").json()["primaryKey"]
+    assert api.score(other, "2", key).text == "2"
+    assert api.score(service, "2", key).status_code == 401
+    assert requests.get(other["scoringUri"].removesuffix("/score"), timeout=30).json()["status"] == "healthy"
     assert api.get(f"/services/{service['id']}")["scoringUri"] == service["scoringUri"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -37,14 +38,17 @@ def test_up_at_once_down_slowly_to_none_and_awake_again(
     start_service: Callable[..., ServiceProcess], write_driver: Callable[..., Path]
 ) -> None:
     api = start_service("--calm-seconds", "1")
+    # There is room for three, though more may be asked for.
+    reservation = {"cpu": f"{(os.cpu_count() or 1) * 1000 // 3}m"}
     auto = {
         "autoscaleEnabled": True,
         "minReplicas": 0,
-        "maxReplicas": 3,
+        "maxReplicas": 5,
         "targetUtilization": 30,
         "refreshPeriodInSeconds": 1,
     }
-    service = api.service(api.image(write_driver(SLEEPS))["id"], autoScaler=auto, maxConcurrentRequestsPerContainer=6)
+    settings: dict[str, Any] = {"autoScaler": auto, "containerResourceReservation": reservation}
+    service = api.service(api.image(write_driver(SLEEPS))["id"], **settings, maxConcurrentRequestsPerContainer=6)
     url = f"/services/{service['id']}"
     assert api.get(url)["numReplicas"] == 1  # the first one shows that the driver loads
     with under_load(api, service, threads=6, body="0.3") as wrong:
