@@ -44,7 +44,7 @@ def main() -> None:
             rows = []
             for size in SIZES:
                 base_url = f"{endpoint.base_url.rpartition('/')[0]}/of-{size}"
-                _fill(Path(folder), base_url, size)
+                fill(Path(folder), base_url, size)
                 rows.append(_measured(base_url, endpoint.token_file, size))
         finally:
             local.stop(folder)
@@ -69,7 +69,7 @@ def main() -> None:
     )
 
 
-def _fill(home: Path, base_url: str, size: int) -> None:
+def fill(home: Path, base_url: str, size: int) -> None:
     """Registers models past the API, which would take minutes: the rows are those that it would have written."""
     from mlmgmt_nb.service import schema
     from mlmgmt_nb.service.home import Home

@@ -16,7 +16,7 @@ from statistics import median
 from typing import Any
 
 from mlmgmt_nb import local
-from tests.benchmarks.listing import _fill
+from tests.benchmarks.listing import fill
 from tests.benchmarks.table import show
 
 ROUNDS = 5
@@ -62,7 +62,7 @@ def main() -> None:
         endpoint = local.ensure(folder)
         try:
             base_url = f"{endpoint.base_url.rpartition('/')[0]}/magics"
-            _fill(Path(folder), base_url, MODELS)
+            fill(Path(folder), base_url, MODELS)
             environment = {
                 **os.environ,
                 "MLMGMT_BASE_URL": base_url,

@@ -17,7 +17,6 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -31,6 +30,7 @@ from mlmgmt_nb.client import connect
 from mlmgmt_nb.client.cases import cases_of
 from mlmgmt_nb.client.scoring import Scorer
 from mlmgmt_nb.client.testing import ScoringTest
+from tests.benchmarks.kernel import cpu_seconds, run_cell
 from tests.benchmarks.scoring_load import run_load
 from tests.benchmarks.table import show
 
@@ -148,11 +148,11 @@ def _in_a_kernel(folder: Path, requests: int) -> None:
     client.start_channels()
     try:
         client.wait_for_ready(timeout=60)
-        _run(client, f"%load_ext mlmgmt_nb\ncases = {CASES!r}\nimport pandas\n%mlmgmt service list")
+        run_cell(client, f"%load_ext mlmgmt_nb\ncases = {CASES!r}\nimport pandas\n%mlmgmt service list")
         kernel = psutil.Process(manager.provisioner.pid)  # type: ignore[union-attr]
-        cpu, memory, began = _cpu(kernel), kernel.memory_info().rss, time.perf_counter()
-        sent, size = _run(client, CELL.format(requests, CONNECTIONS))
-        seconds, cpu = time.perf_counter() - began, _cpu(kernel) - cpu
+        cpu, memory, began = cpu_seconds(kernel), kernel.memory_info().rss, time.perf_counter()
+        sent, size = run_cell(client, CELL.format(requests, CONNECTIONS))
+        seconds, cpu = time.perf_counter() - began, cpu_seconds(kernel) - cpu
         grown = (kernel.memory_info().rss - memory) / 2**20
         rate = float(_value(client, "report.summary['requests_per_second']"))
         share = float(_value(client, "report.summary['client_share']"))
@@ -178,25 +178,6 @@ def _in_a_kernel(folder: Path, requests: int) -> None:
             *[[f"  {kind}", count] for kind, count in sorted(sent.items())],
         ],
     )
-
-
-def _cpu(process: psutil.Process) -> float:
-    return sum(process.cpu_times()[:2])
-
-
-def _run(client: BlockingKernelClient, code: str) -> tuple[Counter[str], int]:
-    """The kinds of messages that a cell had sent to the browser, and the characters in them."""
-    sent: Counter[str] = Counter()
-    size = 0
-
-    def hook(message: dict[str, Any]) -> None:
-        nonlocal size
-        sent[message["header"]["msg_type"]] += 1
-        size += len(str(message["content"]))
-
-    reply = client.execute_interactive(code, output_hook=hook, timeout=600)
-    assert reply["content"]["status"] == "ok", reply["content"]
-    return sent, size
 
 
 def _value(client: BlockingKernelClient, expression: str) -> str:
