@@ -31,6 +31,8 @@ from mlmgmt_nb.scoring.output import end_lines
 __all__ = ["Call", "Engine", "Stats", "log"]
 
 _SWEEP_SECONDS = 0.1
+_SWITCH_SECONDS = 0.001
+"""How long a thread keeps the interpreter when several run the driver: at Python's 5 ms they wait for each other."""
 
 
 def log(text: str) -> None:
@@ -260,6 +262,8 @@ class Engine:
         if driver.batch is not None and driver.schema is not None:
             self._work_batches(Batcher(driver.batch, driver.run, driver.schema.input, driver.answer))
             return
+        if driver.threads > 1:
+            sys.setswitchinterval(_SWITCH_SECONDS)
         for number in range(2, driver.threads + 1):
             threading.Thread(target=self._work_calls, args=(driver,), name=f"driver-{number}", daemon=True).start()
         self._work_calls(driver)

@@ -26,6 +26,8 @@ from pathlib import Path
 from socket import create_server
 from statistics import median
 
+import psutil
+
 from tests.benchmarks.scoring_load import Load, Pace, run_load, run_paced, tree_memory
 from tests.benchmarks.scoring_peers import KEY, PEERS, REPO, Peer, body_of, prepare
 from tests.benchmarks.table import show
@@ -78,9 +80,18 @@ def serving(peer: Peer, number: int, kind: str, folder: Path) -> Iterator[tuple[
         wait_for_answer(peer, kind, port, process, folder)
         yield process.pid, port, time.perf_counter() - began
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        end_tree(process)
+
+
+def end_tree(process: subprocess.Popen[bytes]) -> None:
+    """Ends a server with all that it started: workers may have left its group."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for child in psutil.Process(process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def wait_for_answer(peer: Peer, kind: str, port: int, process: subprocess.Popen[bytes], folder: Path) -> None:

@@ -6,7 +6,6 @@ import contextlib
 import http.client
 import json
 import socket
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
@@ -184,18 +183,21 @@ def test_callers_that_hang_up(drivers: Path, spawn: Callable[..., Any], until: A
 
 
 def test_health_while_the_driver_works(folder: Callable[..., Path], spawn: Callable[..., Any], tmp_path: Path) -> None:
-    source = "def run(body):\n    total = 0\n    for n in range(int(body)):\n        total += n\n    return total\n"
+    """The driver computes until health checks have been answered."""
+    source = "import os\ndef run(body):\n    while not os.path.exists(body):\n        sum(range(1000))\n    return 1\n"
     replica = spawn(folder(source)).ready()
-    worker = threading.Thread(target=replica.score, args=("20000000",))
-    worker.start()
-    slowest = 0.0
-    with requests.Session() as session:
-        while worker.is_alive():
-            response = session.get(replica.url, timeout=10)
-            assert response.json()["status"] == "healthy"
-            slowest = max(slowest, response.elapsed.total_seconds())
-    worker.join()
-    assert slowest < 0.25
+    gate = tmp_path / "gate"
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(requests.post, f"{replica.url}/score", str(gate), timeout=30)
+        with requests.Session() as session:
+            answered = 0
+            while answered < 20 and not call.done():
+                health = session.get(replica.url, timeout=10).json()
+                assert health["status"] == "healthy"
+                answered += health["calls"] == 1
+        gate.touch()
+        assert call.result().json() == 1
+    assert answered == 20
 
 
 def test_text_that_is_not_utf8(drivers: Path, spawn: Callable[..., Any]) -> None:
