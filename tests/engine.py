@@ -83,9 +83,13 @@ class EngineProcess:
 
 
 class Registry:
-    """A registry on loopback."""
+    """A registry on loopback.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        users: an htpasswd file of those whom it lets in; everybody when None.
+    """
+
+    def __init__(self, folder: Path, users: Path | None = None) -> None:
         self._binary = shutil.which("docker-registry") or missing("docker-registry", "apt-get install docker-registry")
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -95,6 +99,7 @@ class Registry:
             "version: 0.1\nlog: {level: error}\n"
             f"storage: {{filesystem: {{rootdirectory: {folder / 'registry'}}}, delete: {{enabled: true}}}}\n"
             f"http: {{addr: {self.host.replace('localhost', '127.0.0.1')}}}\n"
+            + ("" if users is None else f"auth: {{htpasswd: {{realm: test, path: {users}}}}}\n")
         )
         self._log = folder / "registry.log"
 
@@ -106,7 +111,7 @@ class Registry:
 
     def _listens(self) -> bool:
         with contextlib.suppress(requests.ConnectionError):
-            return requests.get(f"http://{self.host}/v2/", timeout=5).ok
+            return requests.get(f"http://{self.host}/v2/", timeout=5).status_code in {200, 401}
         return False
 
     def __exit__(self, *_: object) -> None:

@@ -73,6 +73,8 @@ class Forwarder:
         task = asyncio.current_task()
         assert task is not None
         self._relays.add(task)
+        # asyncio does it only for sockets whose protocol is named; without it, an answer in two parts takes 40 ms more.
+        writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             await self._relay(reader, writer)
         except asyncio.CancelledError:  # by `close`, and all that there is to do for it is below

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import tarfile
 from collections.abc import Callable
@@ -156,6 +157,38 @@ class TestBuild:
         ended = api.operation(ask_for_image(api, manifest["id"], name))
         assert ended["error"]["code"] == "BadBaseImage"
         assert "mlmgmt-test/empty:1" in ended["error"]["message"]
+
+    def test_a_registry_that_asks_who_it_is(
+        self,
+        engine: Any,
+        start_service: Callable[..., ServiceProcess],
+        write_driver: Callable[..., Path],
+        tmp_path: Path,
+        name: str,
+    ) -> None:
+        """Pushed and pulled with what a credential helper of Docker's configuration knows; refused without."""
+        users, configuration = tmp_path / "htpasswd", tmp_path / "config"
+        # The secret's bcrypt hash.
+        users.write_text("ann:$2b$04$1AAttAHEgDdZbbOZt1L.qu34toLEG0VtdkKB98bP0PP.q3YKUnYzS\n")
+        configuration.mkdir()
+        helper = tmp_path / "docker-credential-canary"
+        helper.write_text('#!/bin/sh\necho \'{"ServerURL": "", "Username": "ann", "Secret": "canary-secret"}\'\n')
+        helper.chmod(0o755)
+        environment = {"DOCKER_CONFIG": str(configuration), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+        (tmp_path / "closed").mkdir()
+        with Registry(tmp_path / "closed", users) as closed:
+            api = start_service("--base-image", BASE, "--registry", closed.host, environment=environment)
+            manifest = api.manifest(write_driver(SAYS.format(word="known")), name=name)
+            ended = api.operation(ask_for_image(api, manifest["id"], name), timeout=120)
+            assert ended["error"]["code"] == "PushFailed"
+            (configuration / "config.json").write_text(json.dumps({"credHelpers": {closed.host: "canary"}}))
+            image = build(api, tmp_path / "driver", name)
+            built = api.get(f"/images/{image['id']}/docker")
+            remove_image(engine, built)
+            made = serve(api, image, name)
+            assert score(api, made) == ["known", 1000]
+            assert "pulling" in api.log(f"/services/{made['id']}/logs")
+            assert "canary-secret" not in build_log(api, image)
 
 
 class TestService:

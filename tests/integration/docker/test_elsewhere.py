@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import subprocess
+import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from mlmgmt_nb.errors import ConflictError
 from tests.components import missing
 from tests.conftest import ServiceProcess, eventually
 from tests.engine import BASE, EngineProcess
-from tests.integration.docker.helpers import SAYS, build, containers, remove_image, score, serve
+from tests.integration.docker.helpers import SAYS, build, build_log, containers, remove_image, score, serve
 from tests.integration.service.drivers import under_load
 
 
@@ -219,6 +221,42 @@ def test_without_an_engine(
         environment.setenv("MLMGMT_CONFIG", str(tmp_path / "config.toml"))
         assert main(["env", "set", "-i", "docker", "--home", str(api.home)]) == 2
     assert not (tmp_path / "config.toml").exists()
+
+
+MICROMAMBA = """\
+#!/usr/local/bin/python3
+import subprocess, sys
+assert sys.argv[1] == "create" and "nothing-for-pip" in open(sys.argv[sys.argv.index("--file") + 1]).read()
+prefix = sys.argv[sys.argv.index("--prefix") + 1]
+subprocess.run([sys.executable, "-m", "venv", "--copies", prefix], check=True)
+"""
+"""Makes an environment as the real one does; what conda's channels have cannot be had here."""
+
+
+def test_packages_of_conda(
+    engine_process: EngineProcess,
+    service: ServiceProcess,
+    engine: Any,
+    write_driver: Callable[..., Path],
+    tmp_path: Path,
+    name: str,
+) -> None:
+    if engine_process.process is None:
+        missing("an engine of the tests' own", "stop the one that runs")
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        entry = tarfile.TarInfo("bin/micromamba")
+        entry.size, entry.mode = len(MICROMAMBA), 0o755
+        tar.addfile(entry, io.BytesIO(MICROMAMBA.encode()))
+    engine.import_image_from_data(archive.getvalue(), repository="mambaorg/micromamba", tag="2")
+    wanted = tmp_path / "environment.yml"
+    wanted.write_text("dependencies: [nothing-for-pip]\n")
+    driver = write_driver("import sys\ndef init(): pass\ndef run(body): return sys.prefix\n")
+    image = build(service, driver, name, condaEnvFile=wanted.as_uri())
+    assert "--> conda packages" in build_log(service, image)
+    made = serve(service, image, name)
+    assert score(service, made) == "/opt/conda"
+    service.request("DELETE", f"/services/{made['id']}")
 
 
 def test_the_engine_restarts_and_an_image_is_gone(
