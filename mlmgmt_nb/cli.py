@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import json
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from mlmgmt_nb import __version__, local
 from mlmgmt_nb.errors import MlmgmtError, UsageError
 
+if TYPE_CHECKING:
+    from mlmgmt_nb.service.home import Home
+    from mlmgmt_nb.service.store import Store
+
 __all__ = ["main"]
 
 
-_OWN = frozenset({"serve", "status", "stop", "demo", "--version"})
+_OWN = frozenset({"serve", "status", "stop", "demo", "gc", "backup", "restore", "--version"})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,6 +62,13 @@ def _parser() -> argparse.ArgumentParser:
         type=_origin,
         metavar="URL",
         help="origin under which clients reach the service, if not this one; scoring URLs lead there too",
+    )
+    serve.add_argument(
+        "--keep-operations",
+        type=_days,
+        default=30.0,
+        metavar="DAYS",
+        help="how long operations are kept after their end (default: 30)",
     )
     serve.add_argument(
         "--database",
@@ -102,6 +114,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_home(stop)
     stop.set_defaults(run=_stop)
 
+    _add_housekeeping(commands)
+
     demo = commands.add_parser("demo", help="train a model, register it, serve it and score it")
     _add_home(demo)
     demo.set_defaults(run=_demo)
@@ -143,6 +157,48 @@ def _add_access(serve: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_housekeeping(commands: Any) -> None:
+    gc = commands.add_parser("gc", help="show what the state folder has that nothing uses; remove it with --delete")
+    _add_home(gc)
+    _add_database(gc)
+    gc.add_argument("--older-than", type=_days, default=7.0, metavar="DAYS", help="and that is older (default: 7)")
+    gc.add_argument("--delete", action="store_true", help="remove it, rather than show it only")
+    gc.add_argument("-o", "--output", choices=("text", "json"), default="text", help="form of the output")
+    gc.set_defaults(run=_gc)
+
+    backup = commands.add_parser("backup", help="write a state folder and its database into one file; services may run")
+    backup.add_argument("file", type=Path, metavar="FILE", help="the file; compressed when it ends in .gz")
+    _add_home(backup)
+    _add_database(backup)
+    backup.set_defaults(run=_backup)
+
+    restore = commands.add_parser("restore", help="make a new state folder of a backup")
+    restore.add_argument("file", type=Path, metavar="FILE", help="a file of mlmgmt backup")
+    _add_home(restore)
+    _add_database(restore)
+    restore.set_defaults(run=_restore)
+
+
+def _days(text: str) -> float:
+    try:
+        days = float(text)
+    except ValueError:
+        days = -1.0
+    if not 0 <= days < 36_500:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of days")
+    return days
+
+
+def _add_database(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--database", metavar="URL", help="PostgreSQL database (default: that of the folder)")
+
+
+def _database(arguments: argparse.Namespace, home: Path) -> str | None:
+    from mlmgmt_nb.service.installation import database_of
+
+    return database_of(home, arguments.database or os.environ.get("MLMGMT_DATABASE"))
+
+
 def _add_home(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--home", type=Path, help="state folder (default: MLMGMT_HOME, or the user's data folder)")
 
@@ -169,16 +225,16 @@ def _add_docker(serve: argparse.ArgumentParser) -> None:
 
 def _serve(arguments: argparse.Namespace) -> int:
     # Loaded here: the other commands need no service.
-    from mlmgmt_nb.service.access.redaction import configure_logging
-    from mlmgmt_nb.service.installation import database_of
+    from mlmgmt_nb.service.log_file import log_to
     from mlmgmt_nb.service.server import serve
     from mlmgmt_nb.service.settings import Settings
 
     home = local.state_folder(arguments.home)
-    configure_logging()
+    log_to(home / "logs" / "service.log" if arguments.detached else None)
     settings = Settings(
         home=home,
-        database=database_of(home, arguments.database or os.environ.get("MLMGMT_DATABASE")),
+        database=_database(arguments, home),
+        operation_days=arguments.keep_operations,
         host=arguments.host,
         port=arguments.port,
         account=arguments.account,
@@ -279,6 +335,67 @@ def _stop(arguments: argparse.Namespace) -> int:
     endpoint = local.find(arguments.home)
     local.stop(arguments.home)
     print("No service was running." if endpoint is None else f"Stopped the service (process {endpoint.pid}).")
+    return 0
+
+
+def _opened(arguments: argparse.Namespace) -> tuple[Store, Home]:
+    """The database and the folder of a service, which may run meanwhile."""
+    from mlmgmt_nb.service.home import Home
+    from mlmgmt_nb.service.store import Store
+
+    home = Home(local.state_folder(arguments.home))
+    if not (home.path / "installation").exists() and not home.database.exists():
+        raise MlmgmtError(f"{home.path} is no state folder.", fix="Give one with --home or MLMGMT_HOME.")
+    database = _database(arguments, home.path)
+    return Store(database or home.database, may_migrate=home.is_alone()), home
+
+
+def _gc(arguments: argparse.Namespace) -> int:
+    from mlmgmt_nb.service.housekeeping import garbage
+
+    store, home = _opened(arguments)
+    found = garbage.find(store, home, dt.timedelta(days=arguments.older_than))
+    if arguments.delete:
+        found = garbage.remove(store, home, found)
+    store.close()
+    total = sum(item.bytes for item in found)
+    if arguments.output == "json":
+        items = [{"kind": i.kind, "name": i.name, "path": i.path, "bytes": i.bytes} for i in found]
+        print(json.dumps({"removed": arguments.delete, "bytes": total, "items": items}, indent=2))
+        return 0
+    for item in found:
+        print(f"{item.kind:<12} {_size(item.bytes):>10}  {item.name}")
+    what = f"{len(found)} things that nothing uses, {_size(total)}"
+    print(f"Removed {what}." if arguments.delete else f"{what}. Nothing was removed: --delete does that.")
+    return 0
+
+
+def _size(count: float) -> str:
+    for unit in ("bytes", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.4g} {unit}"
+        count /= 1024
+    return f"{count:,.4g} GiB"
+
+
+def _backup(arguments: argparse.Namespace) -> int:
+    from mlmgmt_nb.service.housekeeping.backup import backup
+
+    store, home = _opened(arguments)
+    size = backup(store, home, arguments.file.absolute())
+    store.close()
+    print(f"{arguments.file}: {_size(size)}. It has the keys of the services and the token: keep it safe.")
+    return 0
+
+
+def _restore(arguments: argparse.Namespace) -> int:
+    from mlmgmt_nb.service.housekeeping.backup import restore
+
+    home = local.state_folder(arguments.home)
+    lacking = restore(arguments.file, home, arguments.database or os.environ.get("MLMGMT_DATABASE"))
+    print(f"The state folder {home} is ready: mlmgmt serve --home {home}")
+    for what in lacking:
+        print(f"note: {what}; create the image again", file=sys.stderr)
     return 0
 
 

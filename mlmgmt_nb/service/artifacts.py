@@ -12,7 +12,7 @@ import hashlib
 import os
 import re
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mlmgmt_nb.service.home import DISK_FULL
@@ -42,6 +42,11 @@ class ArtifactStore:
         """The file with this content, or None."""
         path = self._whole(digest)
         return path if path.exists() else None
+
+    def touch(self, digest: str) -> None:
+        """Notes that somebody has seen that a content is there, and may be about to name it."""
+        with suppress(FileNotFoundError):
+            os.utime(self._whole(digest))
 
     def offset(self, digest: str) -> int:
         """How many bytes of an upload have arrived."""

@@ -28,6 +28,7 @@ from mlmgmt_nb.service.compute.listeners import Listeners
 from mlmgmt_nb.service.compute.local import LocalCompute
 from mlmgmt_nb.service.engine import Engine, EngineError
 from mlmgmt_nb.service.home import Home
+from mlmgmt_nb.service.housekeeping.pruning import Pruner
 from mlmgmt_nb.service.installation import bind
 from mlmgmt_nb.service.logs import Log
 from mlmgmt_nb.service.membership import Membership
@@ -89,6 +90,7 @@ class Backend:
             leads=lambda: self._membership.leads,
             take_over=self._take_over,
         )
+        self._pruner = Pruner(self.store, settings.operation_days, leads=lambda: self._membership.leads)
         self._notices = Notices(self.store, self._hear)
         self._receipts: dict[str, threading.Event] = {}
 
@@ -107,6 +109,7 @@ class Backend:
         self._notices.start()
         self._builder.start()
         self._supervisor.start()
+        self._pruner.start()
 
     def _take_over(self) -> None:
         """Ends what the process before has left behind."""
@@ -116,6 +119,7 @@ class Backend:
 
     def stop(self) -> None:
         self._builder.stop()
+        self._pruner.stop()
         self._supervisor.stop()
         self._membership.leave()
         self._notices.send("left")

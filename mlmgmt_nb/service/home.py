@@ -6,6 +6,8 @@ import errno
 import os
 import secrets
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -57,6 +59,7 @@ class Home:
         self.logs = self.path / "logs"
         self.data = self.path / "data"
         self._take(1)
+        self.place = 0  # none yet
 
     def _take(self, number: int) -> None:
         suffix = "" if number == 1 else f"-{number}"
@@ -108,6 +111,12 @@ class Home:
             except Timeout:
                 if number == places:
                     raise
+
+    @contextmanager
+    def maintenance(self) -> Iterator[None]:
+        """Keeps what removes files and what copies them apart, also across processes; waits until it is free."""
+        with FileLock(self.path / "maintenance.lock", mode=0o600):
+            yield
 
     def is_taken(self, place: int) -> bool:
         """Whether another process has a place."""

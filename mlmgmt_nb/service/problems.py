@@ -53,10 +53,10 @@ def invalid(error: msgspec.ValidationError, within: str | None = None) -> Proble
     return bad_field(within or path, message)
 
 
-def not_found(kind: str, resource_id: str, path: str | None = None) -> Problem:
-    """404. `path` is the JSON path of the field that named the resource, if a body did."""
+def not_found(kind: str, resource_id: str, path: str | None = None, hint: str = "") -> Problem:
+    """404. `path` is the JSON path of the field that named the resource, if a body did; `hint` says more."""
     where = f"{path}: " if path else ""
-    message = f"{where}There is no {kind} with the id {resource_id!r} in this account."
+    message = " ".join(filter(None, [f"{where}There is no {kind} with the id {resource_id!r} in this account.", hint]))
     return Problem(404, f"{kind.capitalize()}NotFound", message, [("NotFound", message)] if path else None)
 
 

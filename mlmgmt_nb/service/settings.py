@@ -81,6 +81,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         base_image_spark: the same for the runtime `spark-py`, to which Java is added if it has none.
         registry: where Docker images are pushed to and pulled from: a host, with a path if need be. None for nowhere.
         pip_config: a `pip.conf` for the installation of packages in Docker images.
+        operation_days: how long operations are kept after their end.
         start_timeout: seconds that a driver's `init()` may take.
         drain_timeout: seconds that a replica may take to finish its requests when it is retired.
         calm_seconds: for how long fewer replicas must have been enough before an autoscaler takes one away.
@@ -104,6 +105,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     base_image_spark: str | None = None
     registry: str | None = None
     pip_config: Path | None = None
+    operation_days: float = 30.0
     start_timeout: float = 300.0
     drain_timeout: float = 30.0
     hang_timeout: float = 60.0

@@ -174,6 +174,7 @@ class Environments:
         with self._lock(name, cancellation):
             if complete.exists():
                 log.line("using the environment that was made for the same requirements before")
+                complete.touch()  # it is in use again, though no image says so yet
             else:
                 shutil.rmtree(folder, ignore_errors=True)
                 self._make(folder, requirements, log, cancellation)

@@ -22,6 +22,7 @@ _CHUNK_BYTES = 2**18
 def head(call: Call) -> Reply:
     digest = _digest(call)
     if path := call.backend.artifacts.path(digest):
+        call.backend.artifacts.touch(digest)
         return Reply(200, headers={"content-location": _url(call, digest), "x-content-size": str(path.stat().st_size)})
     return Reply(404, headers={"upload-offset": str(call.backend.artifacts.offset(digest))})
 
@@ -42,6 +43,7 @@ async def append(call: Call) -> Reply:
         arrived = await store.append(digest, offset, total, call.request.chunks())
         if arrived < total:
             return Reply(204, headers={"upload-offset": str(arrived)})
+    store.touch(digest)
     return Reply(201, headers={"content-location": _url(call, digest), "upload-offset": str(total)})
 
 

@@ -16,11 +16,12 @@ from mlmgmt_nb.service.problems import not_found
 __all__ = ["document", "documents", "next_version", "row_of"]
 
 
-def row_of(db: Connection, call: Call, table: Table, query: Select[Any] | None = None) -> Row[Any]:
+def row_of(db: Connection, call: Call, table: Table, query: Select[Any] | None = None, hint: str = "") -> Row[Any]:
     """The row that the path of a request names.
 
     Args:
         query: gives it with what belongs to it; the row of the table alone when None.
+        hint: added to the error when it is not there.
 
     Raises:
         Problem: 404.
@@ -28,7 +29,7 @@ def row_of(db: Connection, call: Call, table: Table, query: Select[Any] | None =
     query = select(table) if query is None else query
     row = db.execute(query.where(table.c.account == call.account, table.c.id == call.id)).one_or_none()
     if row is None:
-        raise not_found(table.name.removesuffix("s"), call.id)
+        raise not_found(table.name.removesuffix("s"), call.id, hint=hint)
     return row
 
 

@@ -49,7 +49,12 @@ def accepted(call: Call, operation_id: str) -> Reply:
 
 def get(call: Call) -> Reply:
     with call.backend.store.reading() as db:
-        return Reply(200, _status(row_of(db, call, schema.operations), call.base_url))
+        return Reply(200, _status(_row(db, call), call.base_url))
+
+
+def _row(db: Connection, call: Call) -> Row[Any]:
+    days = call.backend.settings.operation_days
+    return row_of(db, call, schema.operations, hint=f"Operations are kept for {days:g} days after their end.")
 
 
 def list_(call: Call) -> Reply:
@@ -71,14 +76,14 @@ def cancel(call: Call) -> Reply:
     """Ends an operation that goes on. An image is not built; a service goes on with what it served before."""
     error = ErrorResponse(code="Cancelled", message="The operation was cancelled by a request.")
     with call.backend.store.writing() as db:
-        row = row_of(db, call, schema.operations)
+        row = _row(db, call)
         if row.kind == "Image":
             cancelled = image_ended(db, row.resource_id, "Cancelled", error)
         else:
             cancelled = row.end_time is None and _roll_back(db, row.resource_id, error)
         if not cancelled and row.state != "Cancelled":
             raise conflict("OperationEnded", f"The operation has ended already: {row.state}.")
-        row = row_of(db, call, schema.operations)
+        row = _row(db, call)
     if row.kind == "Image":
         call.backend.cancel_build(row.resource_id)
     elif cancelled:

@@ -118,6 +118,12 @@ def _check_image(db: Connection, account: str, image_id: str, compute_id: str) -
             f"$.imageId: this image was built for compute {image.compute_id!r} and cannot run on {compute_id!r}; "
             f"build it for that one (computeResourceId {compute_id!r}).",
         )
+    if image.collected_at is not None:
+        raise conflict(
+            "ImageCollected",
+            "$.imageId: the files of this image were removed by mlmgmt gc, since no service used it; "
+            "create an image of its manifest again.",
+        )
 
 
 def _add_deployment(db: Connection, account: str, service_id: str, spec: ServiceCreateRequest) -> str:

@@ -1,0 +1,240 @@
+"""Backups: one file with all that a state folder and its database have, made while services run.
+
+It is a tar archive. Its `mlmgmt.db` has the rows of one moment, in SQLite whatever the database is, so that a backup
+can be restored into either; the files are those that these rows speak of, which never change once they are there. It
+has the keys of the services and the token: keep it as you keep those.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, insert, select, text
+from sqlalchemy.exc import DataError
+
+from mlmgmt_nb import __version__
+from mlmgmt_nb.errors import LocalServiceError
+from mlmgmt_nb.service import schema
+from mlmgmt_nb.service.clock import now
+from mlmgmt_nb.service.engines import postgresql_url
+from mlmgmt_nb.service.home import Home, write_atomically
+from mlmgmt_nb.service.store import Store
+
+__all__ = ["backup", "restore"]
+
+log = logging.getLogger(__name__)
+
+_FORMAT = 1
+_ABOUT = "backup.json"
+_FILES = ("token", "installation", "port", "artifacts", "images", "environments", "logs", "data")
+_NOT_COPIED = frozenset({"schema_version", "processes", "replicas"})
+"""Tables of what is only true of the processes that run."""
+_ROWS = 1000
+
+
+class About(msgspec.Struct, frozen=True, rename="camel"):
+    """What a backup says about itself."""
+
+    format: int
+    version: str
+    schema_version: int
+    created_at: str
+
+
+def backup(store: Store, home: Home, target: Path) -> int:
+    """Writes a backup; gives its size in bytes.
+
+    Args:
+        target: the file, compressed when its name ends in `.gz` or `.tgz`.
+
+    Raises:
+        LocalServiceError: it cannot be written.
+    """
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        # Nothing is removed meanwhile.
+        with home.maintenance(), tempfile.TemporaryDirectory(dir=target.parent, prefix=".mlmgmt-") as folder:
+            database = Path(folder) / "mlmgmt.db"
+            _copy_out(store, database)
+            compressed = target.suffix in {".gz", ".tgz"}
+            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with open(descriptor, "wb") as file:
+                with tarfile.open(fileobj=file, mode="w:gz" if compressed else "w") as tar:
+                    _fill(tar, home, database, Path(folder))
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(target)
+    except OSError as error:
+        raise LocalServiceError(
+            f"The backup {target} cannot be written: {error.strerror or error}.", fix="Choose another file or disk."
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return target.stat().st_size
+
+
+def _fill(tar: tarfile.TarFile, home: Home, database: Path, scratch: Path) -> None:
+    about = About(_FORMAT, __version__, schema.VERSION, now().isoformat())
+    (scratch / _ABOUT).write_bytes(msgspec.json.encode(about))
+    tar.add(scratch / _ABOUT, _ABOUT)
+    tar.add(database, home.database.name)
+    for name in _FILES:
+        for path in _files(home.path / name):
+            try:
+                tar.add(path, str(path.relative_to(home.path)), recursive=False)
+            except FileNotFoundError:
+                log.info("%s went away while it was to be copied", path)  # a log that was cut, a build that failed
+
+
+def _files(path: Path) -> Iterator[Path]:
+    """A file, or a folder with all that is to be kept of it."""
+    if path.name.endswith((".partial", ".lock")) or (path.name == "partial" and path.parent.name == "artifacts"):
+        return
+    if path.is_symlink() or path.is_file():
+        yield path
+    elif path.is_dir():
+        yield path
+        for inner in sorted(path.iterdir()):
+            yield from _files(inner)
+
+
+def _copy_out(store: Store, path: Path) -> None:
+    copy = Store(path)
+    try:
+        with store.reading() as source, copy.writing() as target:
+            _copy(source, target)
+        # One file, without the one of WAL beside it.
+        with copy.engine.connect() as db:
+            db.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    finally:
+        copy.close()
+
+
+def _copy(source: Connection, target: Connection) -> None:
+    """Copies all rows. The target has none."""
+    for table in schema.metadata.sorted_tables:
+        if table.name in _NOT_COPIED:
+            continue
+        found = source.execution_options(yield_per=_ROWS).execute(select(table))
+        for rows in found.mappings().partitions(_ROWS):
+            target.execute(insert(table), [dict(row) for row in rows])
+        if target.dialect.name == "postgresql" and "seq" in table.c:
+            sequence = f"pg_get_serial_sequence('{table.name}', 'seq')"
+            # The names are those of our own tables.
+            highest = f"(SELECT max(seq) FROM {table.name})"  # noqa: S608
+            target.execute(text(f"SELECT setval({sequence}, {highest}) WHERE {highest} IS NOT NULL"))
+
+
+def restore(source: Path, folder: Path, database: str | None) -> list[str]:
+    """Makes a state folder of a backup; it is whole, or not there.
+
+    Args:
+        folder: a folder that is empty or not there.
+        database: URL of an empty PostgreSQL database to fill; None for SQLite.
+
+    Returns:
+        What the images need that is not on this machine, for people.
+
+    Raises:
+        LocalServiceError: the backup is none, or the folder or database has something in it.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise LocalServiceError(f"The folder {folder} is not empty.", fix="Give a new one with --home.")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".mlmgmt-"))
+    try:
+        _extract(source, scratch)
+        # Also brings it up to the schema of this version.
+        store = Store(scratch / "mlmgmt.db")
+        try:
+            lacking = _lacking(store, scratch)
+            if database is not None:
+                _copy_in(store, database)
+        finally:
+            store.close()
+        if database is not None:
+            for path in scratch.glob("mlmgmt.*"):
+                path.unlink()
+            url = postgresql_url(database).set(password=None)
+            write_atomically(scratch / "database", url.render_as_string().encode())
+        if folder.exists():
+            folder.rmdir()
+        scratch.rename(folder)
+    except OSError as error:
+        raise LocalServiceError(
+            f"The backup cannot be restored to {folder}: {error.strerror or error}.", fix="Choose another folder."
+        ) from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return lacking
+
+
+def _extract(source: Path, folder: Path) -> None:
+    try:
+        with tarfile.open(source) as tar:
+            first = tar.next()
+            content = tar.extractfile(first) if first is not None and first.name == _ABOUT else None
+            if content is None:
+                raise LocalServiceError(f"{source} is no backup of mlmgmt-nb.", fix="Give a file of mlmgmt backup.")
+            about = msgspec.json.decode(content.read(), type=About)
+            if about.format > _FORMAT or about.schema_version > schema.VERSION:
+                raise LocalServiceError(
+                    f"{source} was made by mlmgmt-nb {about.version}, which is newer.",
+                    fix="Restore it with that version.",
+                )
+            tar.extractall(folder, filter=_filter)  # noqa: S202 - checked by the filter
+        (folder / _ABOUT).unlink()
+    except FileNotFoundError:
+        raise LocalServiceError(f"There is no file {source}.", fix="Give a file of mlmgmt backup.") from None
+    except (tarfile.TarError, EOFError, msgspec.MsgspecError) as error:
+        raise LocalServiceError(
+            f"{source} cannot be read as a backup: {error}.", fix="Give a whole file of mlmgmt backup."
+        ) from error
+
+
+def _filter(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:
+    """Refuses what would land outside. An environment's link to its Python leads out of the folder, as it must."""
+    if member.issym() and member.name.startswith("environments/"):
+        return tarfile.tar_filter(member, folder)
+    checked = tarfile.data_filter(member, folder)
+    # Contents and keys are for their user alone.
+    return checked.replace(mode=(member.mode & 0o700) | 0o400, deep=False) if not member.issym() else checked
+
+
+def _copy_in(store: Store, database: str) -> None:
+    target = Store(database)
+    try:
+        with store.reading() as source, target.writing() as db:
+            if db.execute(select(schema.installation)).first() is not None:
+                raise LocalServiceError(f"The database {target} is in use already.", fix="Give an empty one.")
+            _copy(source, db)
+    except DataError as error:
+        raise LocalServiceError(
+            f"A value of the backup cannot be stored in PostgreSQL: {error.orig}", fix="Restore it without --database."
+        ) from error
+    finally:
+        target.close()
+
+
+def _lacking(store: Store, folder: Path) -> list[str]:
+    """The interpreters of images that are not here."""
+    images, installation = schema.images, schema.installation
+    with store.reading() as db:
+        before = db.scalar(select(installation.c.path)) or ""
+        query = select(images.c.interpreter, images.c.name).where(images.c.interpreter.is_not(None)).distinct()
+        rows: list[Any] = list(db.execute(query.where(images.c.collected_at.is_(None))))
+    lacking = set()
+    for row in rows:
+        inside = row.interpreter.startswith(f"{before}/")
+        path = folder / row.interpreter[len(before) + 1 :] if inside else Path(row.interpreter)
+        if not path.exists():
+            lacking.add(f"image {row.name!r} needs the Python {row.interpreter}, which is not here")
+    return sorted(lacking)

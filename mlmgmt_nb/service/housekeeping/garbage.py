@@ -1,0 +1,207 @@
+"""What a state folder has that nothing uses: found first, removed when that is asked for.
+
+- Images that no service runs or could go back to: their files go, and they cannot be deployed any more. What was built
+  and what ran where stays on record.
+- Environments of Python that no image uses.
+- Uploaded contents that no model and no manifest names, and uploads that were never finished.
+- What crashes left behind: half-made images, logs of what is gone.
+
+Models and manifests are never garbage, nor is data that services have collected. What is young is left alone: somebody
+may be about to use it. All this may go on while services run.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+from filelock import FileLock, Timeout
+from sqlalchemy import Connection, select, update
+
+from mlmgmt_nb.service import schema
+from mlmgmt_nb.service.clock import now
+from mlmgmt_nb.service.compute.computes import LOCAL
+from mlmgmt_nb.service.home import Home
+from mlmgmt_nb.service.store import Store
+
+__all__ = ["Garbage", "find", "remove"]
+
+_UPLOAD_GRACE = dt.timedelta(hours=1)
+"""Contents are registered some time after they were uploaded: so long they are never garbage."""
+_DIGEST = re.compile(rb"/artifacts/sha256/([0-9a-f]{64})")
+
+
+class Garbage(msgspec.Struct, frozen=True, rename="camel"):
+    """Something that nothing uses.
+
+    Attributes:
+        kind: `image`, `environment`, `artifact`, `upload`, `log` or `remains` of a crash.
+        name: what it is called, for people.
+        path: where its files are.
+        bytes: how much room they take.
+    """
+
+    kind: str
+    name: str
+    path: str
+    bytes: int
+
+
+def find(store: Store, home: Home, older_than: dt.timedelta) -> list[Garbage]:
+    """What nothing uses, and has been there for that long."""
+    before = now() - older_than
+    with store.reading() as db:
+        images = dict(_unused_images(db, before))
+        known = {row.id: row for row in db.execute(select(schema.images))}
+        services = set(db.scalars(select(schema.services.c.id)))
+        used = {row.interpreter for row in known.values() if row.collected_at is None and row.id not in images}
+        environments = [] if _builds(db) else list(_unused_environments(home, used, before))
+        contents = list(_unused_contents(db, home, before))
+    kept = {image_id for image_id, row in known.items() if row.collected_at is None and image_id not in images}
+    found = [_garbage("image", name, home.images / image_id) for image_id, name in images.items()]
+    found += [
+        _garbage("remains", path.name, path)
+        for path in _folders(home.images)
+        if path.name not in kept | images.keys() and (path.name in known or _is_old(path, before))
+    ]
+    found += [_garbage("environment", path.name, path) for path in environments]
+    found += contents
+    for kind, living in (("builds", kept), ("services", services)):
+        logs = [path for path in _folders(home.logs / kind) if path.name not in living and _is_old(path, before)]
+        found += [_garbage("log", f"{kind}/{path.name}", path) for path in logs]
+    return found
+
+
+def remove(store: Store, home: Home, garbage: Iterable[Garbage]) -> list[Garbage]:
+    """Removes what was found, but for what has come into use since; gives what is gone."""
+    # Nothing is removed while it is copied into a backup.
+    with home.maintenance():
+        return [item for item in garbage if _remove(store, item)]
+
+
+def _remove(store: Store, item: Garbage) -> bool:
+    path = Path(item.path)
+    match item.kind:
+        case "image":
+            # Whoever deploys it looks at this in a write, too.
+            with store.writing() as db:
+                if path.name not in dict(_unused_images(db, now())):
+                    return False
+                images = schema.images
+                db.execute(update(images).where(images.c.id == path.name).values(collected_at=now()))
+        case "environment":
+            return _remove_environment(store, path)
+        case "artifact":
+            with store.writing() as db:
+                if path.name.encode() in _named(db):
+                    return False
+                path.unlink(missing_ok=True)
+            return True
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+    return not path.exists()
+
+
+def _remove_environment(store: Store, path: Path) -> bool:
+    lock = path.with_name(f"{path.name}.lock")
+    try:
+        with FileLock(lock, timeout=0, mode=0o600), store.reading() as db:
+            if _builds(db) or path in {Path(used).parent.parent for used in _interpreters(db)}:
+                return False
+            shutil.rmtree(path, ignore_errors=True)
+            lock.unlink(missing_ok=True)
+    except Timeout:
+        return False
+    return not path.exists()
+
+
+# --- what is used ------------------------------------------------------------------------------------------------
+
+
+def _unused_images(db: Connection, before: dt.datetime) -> Iterator[tuple[str, str]]:
+    """Images of this machine that no service runs, is to run or ran before, which it could go back to."""
+    images, deployments, services = schema.images, schema.deployments, schema.services
+    used = (
+        select(deployments.c.image_id)
+        .join(services, services.c.id == deployments.c.service_id)
+        .where(deployments.c.status.not_in(["Failed", "Cancelled"]) | services.c.target_id.is_not(None))
+    )
+    query = select(images.c.id, images.c.name, images.c.version).where(
+        images.c.state == "Succeeded",
+        images.c.compute_id == LOCAL,
+        images.c.collected_at.is_(None),
+        images.c.created_at < before,
+        images.c.id.not_in(used),
+    )
+    for row in db.execute(query):
+        yield row.id, f"{row.name} version {row.version}"
+
+
+def _interpreters(db: Connection) -> list[str]:
+    images = schema.images
+    query = select(images.c.interpreter).where(images.c.collected_at.is_(None), images.c.interpreter.is_not(None))
+    return list(db.scalars(query))
+
+
+def _builds(db: Connection) -> bool:
+    """Whether an image is being built: it may have an environment that is not on record yet."""
+    operations = schema.operations
+    running = select(operations.c.id).where(operations.c.kind == "Image", operations.c.state == "Running")
+    return db.execute(running.limit(1)).first() is not None
+
+
+def _unused_environments(home: Home, interpreters: set[str | None], before: dt.datetime) -> Iterator[Path]:
+    used = {Path(interpreter).parent.parent for interpreter in interpreters if interpreter}
+    for path in _folders(home.environments):
+        complete = path / "complete"
+        if path not in used and _is_old(complete if complete.exists() else path, before):
+            yield path
+
+
+def _named(db: Connection) -> set[bytes]:
+    """The digests of all contents that models and manifests name."""
+    docs = [doc for table in (schema.models, schema.manifests) for doc in db.scalars(select(table.c.doc))]
+    return {digest for doc in docs for digest in _DIGEST.findall(doc)}
+
+
+def _unused_contents(db: Connection, home: Home, before: dt.datetime) -> Iterator[Garbage]:
+    before = min(before, now() - _UPLOAD_GRACE)
+    named = _named(db)
+    for path in home.artifacts.glob("[0-9a-f][0-9a-f]/*"):
+        if path.name.encode() not in named and _is_old(path, before):
+            yield _garbage("artifact", path.name, path)
+    for path in (home.artifacts / "partial").glob("*"):
+        if _is_old(path, before):
+            yield _garbage("upload", path.name, path)
+
+
+# --- files -------------------------------------------------------------------------------------------------------
+
+
+def _folders(parent: Path) -> list[Path]:
+    return sorted(path for path in parent.glob("*") if path.is_dir()) if parent.is_dir() else []
+
+
+def _is_old(path: Path, before: dt.datetime) -> bool:
+    try:
+        return dt.datetime.fromtimestamp(path.stat().st_mtime, dt.UTC) < before
+    except FileNotFoundError:
+        return False
+
+
+def _garbage(kind: str, name: str, path: Path) -> Garbage:
+    files = [path, *path.rglob("*")] if path.is_dir() else [path]
+    return Garbage(kind, name, str(path), sum(_size(file) for file in files))
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.lstat().st_blocks * 512
+    except FileNotFoundError:
+        return 0

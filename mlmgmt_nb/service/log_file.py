@@ -1,0 +1,51 @@
+"""Where the service's own log goes: to standard error, or to a file that is kept from growing without end.
+
+Secrets are kept out of it, whoever writes to it: libraries print URLs and headers when they fail.
+"""
+
+from __future__ import annotations
+
+import logging
+import logging.handlers
+import os
+from pathlib import Path
+
+from mlmgmt_nb.redaction import redacted
+
+__all__ = ["log_to"]
+
+MOST_BYTES = 8 * 2**20
+KEPT_FILES = 3
+_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+def log_to(path: Path | None) -> None:
+    """Begins to log.
+
+    Args:
+        path: the file, which is also to take what else the process writes to standard output and error; None for a
+            service in the foreground, whose output is somebody else's to keep.
+    """
+    handler = _File(path) if path is not None else logging.StreamHandler()
+    handler.setFormatter(_Formatter(_FORMAT))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
+class _Formatter(logging.Formatter):
+    """Formats a record, with its traceback, and takes the secrets out of all of it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redacted(super().format(record))
+
+
+class _File(logging.handlers.RotatingFileHandler):
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        super().__init__(path, maxBytes=MOST_BYTES, backupCount=KEPT_FILES, encoding="utf-8")
+
+    def doRollover(self) -> None:  # noqa: N802 - logging's name
+        super().doRollover()
+        # A traceback of the interpreter itself, or what a child writes, belongs to the file of now.
+        if self.stream is not None:
+            for descriptor in (1, 2):
+                os.dup2(self.stream.fileno(), descriptor)

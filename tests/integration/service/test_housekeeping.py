@@ -1,0 +1,279 @@
+"""`mlmgmt gc`, `backup` and `restore` as commands, beside a service that runs; and what goes by itself."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from mlmgmt_nb.service import schema
+from mlmgmt_nb.service.home import Home
+from mlmgmt_nb.service.installation import database_of
+from mlmgmt_nb.service.store import Store
+from tests import postgresql
+from tests.conftest import ServiceProcess, eventually
+
+ONE = "def init():\n    pass\n\ndef run(body):\n    return 1\n"
+
+
+def mlmgmt(*arguments: object, code: int = 0) -> str:
+    """Runs a command; gives what it printed."""
+    command = [sys.executable, "-m", "mlmgmt_nb.cli", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout + done.stderr
+
+
+def store_of(home: Path) -> Store:
+    return Store(database_of(home, None) or home / "mlmgmt.db")
+
+
+def upload(api: ServiceProcess, content: bytes) -> str:
+    """Puts a content into the artifact store; gives its URL."""
+    digest = hashlib.sha256(content).hexdigest()
+    headers = {"upload-offset": "0", "upload-length": str(len(content))}
+    answer = api.request("PATCH", f"/artifacts/sha256/{digest}/x.txt", data=content, headers=headers)
+    assert answer.status_code == 201, answer.text
+    return f"{answer.headers['content-location']}/x.txt"
+
+
+def age(path: Path) -> None:
+    """Makes files two hours older than they are."""
+    for file in (path, *path.rglob("*")):
+        os.utime(file, (time.time() - 7200,) * 2, follow_symlinks=False)
+
+
+class TestGc:
+    @pytest.fixture
+    def api(self, start_service: Callable[..., ServiceProcess]) -> ServiceProcess:
+        return start_service()
+
+    def gc(self, api: ServiceProcess, *more: str) -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(
+            mlmgmt("gc", "--home", api.home, "--older-than", "0", "-o", "json", *more),
+        )
+        return answer
+
+    def test_what_nothing_uses_goes_and_nothing_else(
+        self, api: ServiceProcess, write_driver: Callable[..., Path], tmp_path: Path
+    ) -> None:
+        requirements = tmp_path / "requirements.txt"
+        requirements.write_text("six==1.16.0\n")
+        used, old = (api.image(write_driver(ONE, name)) for name in ("used", "old"))
+        model = api.model(url=upload(api, b"in use"))
+        unused = api.image(write_driver(ONE, "unused"), properties={"pipRequirements": requirements.as_uri()})
+        service = api.service(old["id"])
+        api.operation(api.request("PUT", f"/services/{service['id']}", json={"imageId": used["id"]}))
+        upload(api, b"never named")
+        digests = {word: hashlib.sha256(word.encode()).hexdigest() for word in ("in use", "never named")}
+        (api.home / "images" / "x.partial").mkdir()
+        (environment,) = [path for path in (api.home / "environments").iterdir() if path.is_dir()]
+        age(api.home / "artifacts")
+
+        assert "Nothing was removed" in mlmgmt("gc", "--home", api.home)
+        found = self.gc(api)
+        wanted = {
+            ("image", "iris version 3"),
+            ("environment", environment.name),
+            ("artifact", digests["never named"]),
+            ("remains", "x.partial"),
+            ("log", f"builds/{unused['id']}"),
+        }
+        assert {(item["kind"], item["name"]) for item in found["items"]} == wanted
+        assert found["bytes"] > 10**6
+        assert environment.exists()
+
+        assert {(item["kind"], item["name"]) for item in self.gc(api, "--delete")["items"]} == wanted
+        assert self.gc(api)["items"] == []
+        assert not environment.exists()
+        assert not (api.home / "images" / unused["id"]).exists()
+        head = api.request("HEAD", f"/artifacts/sha256/{digests['never named']}")
+        assert head.status_code == 404
+        # All that is on record stays, and what is in use works; the service can go back to its old image.
+        assert api.get(f"/images/{unused['id']}")["creationState"] == "Succeeded"
+        assert api.request("GET", model["url"]).content == b"in use"
+        ended = api.operation(api.request("PUT", f"/services/{service['id']}", json={"imageId": old["id"]}))
+        assert ended["state"] == "Succeeded"
+        refused = api.create(unused["id"], "again")
+        assert (refused.status_code, refused.json()["code"]) == (409, "ImageCollected")
+        # The same requirements are installed again when they are wanted again.
+        again = api.image(write_driver(ONE, "again"), properties={"pipRequirements": requirements.as_uri()})
+        assert api.score(api.service(again["id"], "again"), "1").json() == 1
+
+    def test_what_is_young_stays(self, api: ServiceProcess, write_driver: Callable[..., Path]) -> None:
+        api.image(write_driver(ONE))
+        upload(api, b"about to be named")
+        assert json.loads(mlmgmt("gc", "--home", api.home, "-o", "json"))["items"] == []
+        # Somebody who looks whether a content is there may be about to name it.
+        age(api.home / "artifacts")
+        digest = hashlib.sha256(b"about to be named").hexdigest()
+        assert api.request("HEAD", f"/artifacts/sha256/{digest}").status_code == 200
+        assert [item for item in self.gc(api)["items"] if item["kind"] == "artifact"] == []
+
+    def test_wrong_lines(self, tmp_path: Path) -> None:
+        assert "no state folder" in mlmgmt("gc", "--home", tmp_path, code=1)
+        assert "no number of days" in mlmgmt("gc", "--older-than", "-1", code=2)
+
+
+class TestBackup:
+    def test_a_backup_brings_everything_back(
+        self, start_service: Callable[..., ServiceProcess], write_driver: Callable[..., Path], tmp_path: Path
+    ) -> None:
+        api = start_service()
+        requirements = tmp_path / "requirements.txt"
+        requirements.write_text("six==1.16.0\n")
+        api.model("iris", url=upload(api, b"content"), tags=["prod"])
+        api.model("iris")
+        image = api.image(write_driver(ONE), properties={"pipRequirements": requirements.as_uri()})
+        service = api.service(image["id"])
+        keys = api.get(f"/services/{service['id']}/keys")
+        paths = ("/models", "/models?tag=prod", "/manifests", "/deployments", "/operations")
+        before = {path: _without_origin(api.get(path), api) for path in paths}
+        file = tmp_path / "backup.tar.gz"
+        assert "keep it safe" in mlmgmt("backup", file, "--home", api.home)
+        assert file.stat().st_mode & 0o777 == 0o600
+        api.model("after the backup")
+        api.stop()
+
+        # Another folder, and the other database.
+        other = () if database_of(api.home, None) else ("--database", postgresql.server().database("restored"))
+        for number, database in enumerate(((), other)):
+            home = tmp_path / f"restored-{number}"
+            assert "is ready" in mlmgmt("restore", file, "--home", home, *database)
+            again = start_service(home=home, sqlite=True)
+            assert again.token == api.token
+            assert {path: _without_origin(again.get(path), again) for path in before} == before
+            assert again.get(f"/services/{service['id']}/keys") == keys
+            model = again.get("/models")["value"][-1]
+            digest = model["url"].rpartition("/artifacts/")[2]
+            assert again.request("GET", f"/artifacts/{digest}").content == b"content"
+            assert again.model("iris")["version"] == 3
+            scored = eventually(partial(_scored, again, service, keys["primaryKey"]), what="the answer")
+            assert scored == 1
+            restored = again.get(f"/images/{image['id']}")
+            assert restored["imageLocation"] == (home / "images" / image["id"]).as_uri()
+            again.stop()
+
+        assert "is not empty" in mlmgmt("restore", file, "--home", home, code=1)
+        if other:
+            used = mlmgmt("restore", file, "--home", tmp_path / "third", *other, code=1)
+            assert "in use already" in used
+            assert not (tmp_path / "third").exists()
+
+    def test_what_is_no_backup(self, tmp_path: Path) -> None:
+        assert "There is no file" in mlmgmt("restore", tmp_path / "none", "--home", tmp_path / "home", code=1)
+        (tmp_path / "text").write_text("text")
+        assert "cannot be read" in mlmgmt("restore", tmp_path / "text", "--home", tmp_path / "home", code=1)
+        with tarfile.open(tmp_path / "other.tar", "w") as tar:
+            tar.add(tmp_path / "text", "text")
+        assert "is no backup" in mlmgmt("restore", tmp_path / "other.tar", "--home", tmp_path / "home", code=1)
+        assert not (tmp_path / "home").exists()
+        assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".mlmgmt")] == []
+
+    @pytest.mark.parametrize("name", ["../outside.txt", "/outside.txt"])
+    def test_a_backup_that_would_write_elsewhere(self, tmp_path: Path, name: str) -> None:
+        about = tmp_path / "backup.json"
+        about.write_text(json.dumps({"format": 1, "version": "1", "schemaVersion": 1, "createdAt": ""}))
+        with tarfile.open(tmp_path / "evil.tar", "w") as tar:
+            tar.add(about, "backup.json")
+            tar.add(about, name)
+        mlmgmt("restore", tmp_path / "evil.tar", "--home", tmp_path / "inner" / "home", code=1 if ".." in name else 0)
+        assert not (tmp_path / "inner" / "outside.txt").exists()
+        assert not (tmp_path / "outside.txt").exists()
+        assert not Path("/outside.txt").exists()
+
+
+def _without_origin(answer: Any, api: ServiceProcess) -> Any:
+    return json.loads(json.dumps(answer).replace(api.base_url.partition("/api/")[0], ""))
+
+
+def _scored(api: ServiceProcess, service: Any, key: str) -> Any:
+    answer = api.score(service, "1", key)
+    return answer.json() if answer.status_code == 200 else None
+
+
+@pytest.fixture
+def old_operation(start_service: Callable[..., ServiceProcess], tmp_path: Path) -> tuple[Path, str]:
+    """A state folder with an operation that ended 31 days ago, and another."""
+    api = start_service(home=tmp_path / "home")
+    (tmp_path / "empty").mkdir()
+    manifest = api.post(
+        "/manifests",
+        {
+            "name": "m",
+            "driverProgram": "score.py",
+            "assets": [{"id": "score.py", "url": "file:///none/score.py", "mimeType": "text/plain"}],
+            "targetRuntime": {"runtimeType": "Python", "properties": {}},
+        },
+    )
+    request = {"name": "iris", "manifestId": manifest["id"], "imageType": "Docker", "computeResourceId": "local"}
+    ids = [api.operation(api.request("POST", "/images", json=request))["id"] for _ in range(2)]
+    api.stop()
+    store = store_of(api.home)
+    operations = schema.operations
+    with store.writing() as db:
+        ended = db.scalar(select(operations.c.end_time).where(operations.c.id == ids[0]))
+        assert ended is not None
+        old = update(operations).where(operations.c.id == ids[0])
+        db.execute(old.values(end_time=ended - dt.timedelta(days=31)))
+    store.close()
+    return api.home, ids[0]
+
+
+def test_operations_are_kept_for_a_stated_time(
+    start_service: Callable[..., ServiceProcess], old_operation: tuple[Path, str]
+) -> None:
+    home, operation_id = old_operation
+    api = start_service("--keep-operations", "40", home=home)
+    assert api.get(f"/operations/{operation_id}")["state"] == "Failed"
+    api.stop()
+    api = start_service(home=home)
+    gone = eventually(lambda: _gone(api, operation_id), what="the end of the old operation")
+    assert "kept for 30 days" in gone["message"]
+    assert len(api.get("/operations")["value"]) == 1
+
+
+def _gone(api: ServiceProcess, operation_id: str) -> Any:
+    answer = api.request("GET", f"/operations/{operation_id}")
+    return answer.json() if answer.status_code == 404 else None
+
+
+def test_the_log_of_the_service_is_cut(tmp_path: Path) -> None:
+    script = f"""
+import logging, os
+from pathlib import Path
+from mlmgmt_nb.service import log_file
+log_file.MOST_BYTES = 10_000
+path = Path({str(tmp_path)!r}) / "logs" / "service.log"
+log_file.log_to(path)
+for number in range(2000):
+    logging.getLogger("test").info("line %s", number)
+os.write(2, b"written by the interpreter itself\\n")
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+    files = sorted((tmp_path / "logs").iterdir())
+    assert [file.name for file in files] == ["service.log", "service.log.1", "service.log.2", "service.log.3"]
+    assert all(file.stat().st_size <= 10_100 for file in files)
+    assert "line 1999\nwritten by the interpreter itself" in files[0].read_text()
+
+
+def test_a_folder_that_is_not_open_has_no_place(tmp_path: Path) -> None:
+    home, other = Home(tmp_path), Home(tmp_path)
+    assert home.is_alone()
+    other.open()
+    assert not home.is_alone()
+    assert other.is_alone()
+    other.close()
