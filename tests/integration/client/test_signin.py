@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import msal
+import nbclient
+import nbformat
 import pytest
 import trustme
 from azure.identity import CredentialUnavailableError
@@ -354,6 +356,32 @@ class TestConnect:
         assert scope_of("login.microsoftonline.us") == "https://management.usgovcloudapi.net/.default"
         monkeypatch.setenv("AZURE_AUTHORITY_HOST", "https://login.chinacloudapi.cn")
         assert scope_of(None) == "https://management.chinacloudapi.cn/.default"
+
+
+def test_a_notebook_has_no_secret(
+    service: ServiceProcess, provider: IdentityProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AZURE_CLIENT_SECRET", SECRET)
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    cells = [
+        f"%load_ext mlmgmt_nb\n%mlmgmt account create -n away --base-url {service.base_url}",
+        f"%mlmgmt login --service-principal -t {TENANT} -u {APPLICATION} --authority {provider.url} --scope {SCOPE}",
+        "%mlmgmt whoami",
+        "%mlmgmt",
+        "%mlmgmt model list",
+        "%mlmgmt model show -m nobody",
+        "%mlmgmt last-error",
+        "%mlmgmt login --service-principal -t t -u u --authority https://localhost:1",
+        "%mlmgmt last-error",
+        "%mlmgmt config show",
+    ]
+    made = [nbformat.v4.new_code_cell(cell) for cell in cells]  # type: ignore[no-untyped-call]
+    notebook = nbformat.v4.new_notebook(cells=made)  # type: ignore[no-untyped-call]
+    ran = nbclient.NotebookClient(notebook, timeout=120, allow_errors=True).execute()
+    saved = nbformat.writes(ran)  # type: ignore[no-untyped-call]
+    assert APPLICATION in saved
+    assert "Contributor" in saved
+    assert not [part for part in (SECRET, "eyJ") if part in saved]
 
 
 def test_no_secret_stays_anywhere(service: ServiceProcess, provider: IdentityProvider, tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ import jwt
 import pytest
 import requests
 
-from mlmgmt_nb import local
+from mlmgmt_nb import connect, local
+from mlmgmt_nb.errors import TransportError
 from mlmgmt_nb.service.access.issuer import Issuer, TokenError
 from mlmgmt_nb.service.settings import IssuerSettings
 from tests.conftest import API_VERSION, ServiceProcess, eventually
@@ -309,6 +310,11 @@ class TestTheNetwork:
         found = local.find(service.home)
         assert found is not None
         assert found.base_url == service.base_url
+        with connect(home=service.home) as ws:
+            assert [s.name for s in ws.services.list()] == ["iris"]
+            assert ws.services.run("iris", [2]) == [2]
+            with pytest.raises(TransportError, match="is not trusted"):
+                connect(base_url=service.base_url, token=service.token).models.list().to_frame()
 
 
 class TestAudit:
