@@ -71,10 +71,7 @@ class OperationPanel:
                 self._last_picture.wait(_LAST_PICTURE_SECONDS)
         except (KeyboardInterrupt, OperationTimeout):
             self.progress.note = f"it goes on; `%mlmgmt operation watch {self._poller.operation_id}` waits for it"
-            if not self._live.is_displayed:
-                self.show()
-            with self._lock:
-                self._draw()
+            self.show()  # all of it once more: the interrupt may have come in the middle of that
             raise
         self._poller.result()
 

@@ -67,8 +67,15 @@ def service(provider: IdentityProvider, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture(autouse=True)
 def environment(provider: IdentityProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of the machine's own sign-ins; the provider's certificate is trusted."""
-    for name in ("AZURE_CLIENT_SECRET", "AZURE_CLIENT_ID", "AZURE_TENANT_ID", "MLMGMT_TOKEN", "MLMGMT_BASE_URL"):
+    """Nothing of the machine's own sign-ins and settings; the provider's certificate is trusted."""
+    for name in (
+        "AZURE_CLIENT_SECRET",
+        "AZURE_CLIENT_ID",
+        "AZURE_TENANT_ID",
+        "MLMGMT_TOKEN",
+        "MLMGMT_BASE_URL",
+        "MLMGMT_HOME",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(provider.ca_file))
     monkeypatch.setenv("AZURE_CONFIG_DIR", str(tmp_path / "azure"))

@@ -317,13 +317,22 @@ class TestTheNetwork:
                 connect(base_url=service.base_url, token=service.token).models.list().to_frame()
 
 
+@pytest.fixture(scope="module")
+def audited(provider: IdentityProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
+    """A service for the tests of the audit log: at the other one too many requests are refused to be recorded."""
+    environment = {"REQUESTS_CA_BUNDLE": str(provider.ca_file)}
+    service = ServiceProcess(tmp_path_factory.mktemp("audit") / "home", *arguments(provider), environment=environment)
+    yield service
+    service.stop()
+
+
 class TestAudit:
-    def test_who_did_what(self, service: ServiceProcess, provider: IdentityProvider) -> None:
+    def test_who_did_what(self, audited: ServiceProcess, provider: IdentityProvider) -> None:
         token = provider.token(oid="0a0a0a0a-0000-0000-0000-00000000000b", preferred_username="grace@example.org")
-        model = ask(service, token, "POST", json=MODEL).json()
-        ask(service, provider.token(roles=["Reader"]), "POST", json=MODEL)
-        ask(service, token, "POST", json={})
-        entries = ask(service, token, path=f"{TEAM}/audit").json()["value"]
+        model = ask(audited, token, "POST", json=MODEL).json()
+        ask(audited, provider.token(roles=["Reader"]), "POST", json=MODEL)
+        ask(audited, token, "POST", json={})
+        entries = ask(audited, token, path=f"{TEAM}/audit").json()["value"]
         wrong, refused, made = entries[:3]
         assert made["principalName"] == "grace@example.org"
         assert made["principalId"] == "0a0a0a0a-0000-0000-0000-00000000000b"
@@ -331,43 +340,43 @@ class TestAudit:
         assert made["address"] == "127.0.0.1"
         assert (refused["statusCode"], refused["code"]) == (403, "Forbidden")
         assert (wrong["statusCode"], wrong["code"]) == (400, "BadRequest")
-        assert ask(service, token, path=f"{OTHER}/audit").json()["value"] == []
+        assert ask(audited, token, path=f"{OTHER}/audit").json()["value"] == []
 
-    def test_pages_and_filters(self, service: ServiceProcess, provider: IdentityProvider) -> None:
+    def test_pages_and_filters(self, audited: ServiceProcess, provider: IdentityProvider) -> None:
         token = provider.token()
-        made = [ask(service, token, "POST", json=MODEL).json()["id"] for _ in range(5)]
-        origin = service.base_url.partition("/api/")[0]
+        made = [ask(audited, token, "POST", json=MODEL).json()["id"] for _ in range(5)]
+        origin = audited.base_url.partition("/api/")[0]
         seen: list[str] = []
         path: str | None = f"{TEAM}/audit?count=2&action=models_register"
         while path is not None:
-            page = ask(service, token, path=path).json()
+            page = ask(audited, token, path=path).json()
             assert len(page["value"]) <= 2
             seen += [entry.get("resourceId", "") for entry in page["value"]]
             path = page["nextLink"].removeprefix(origin) if "nextLink" in page else None
         assert seen[:5] == made[::-1]
-        found = ask(service, token, path=f"{TEAM}/audit?resourceId={made[2]}").json()["value"]
+        found = ask(audited, token, path=f"{TEAM}/audit?resourceId={made[2]}").json()["value"]
         assert [entry["resourceId"] for entry in found] == [made[2]]
-        assert ask(service, token, path=f"{TEAM}/audit?$skipToken=zzz").status_code == 400
+        assert ask(audited, token, path=f"{TEAM}/audit?$skipToken=zzz").status_code == 400
 
-    def test_refusals_do_not_fill_the_disk(self, service: ServiceProcess, provider: IdentityProvider) -> None:
-        log = service.home / "logs" / "audit"
+    def test_refusals_do_not_fill_the_disk(self, audited: ServiceProcess, provider: IdentityProvider) -> None:
+        log = audited.home / "logs" / "audit"
         for _ in range(300):
-            ask(service, "wrong")
+            ask(audited, "wrong")
         lines = b"".join(path.read_bytes() for path in log.iterdir()).splitlines()
         refused = [line for line in lines if json.loads(line)["statusCode"] == 401]
         assert len(refused) <= 3 * 100
         assert all(os.stat(path).st_mode & 0o077 == 0 for path in log.iterdir())
 
-    def test_no_token_is_in_any_file(self, service: ServiceProcess, provider: IdentityProvider) -> None:
+    def test_no_token_is_in_any_file(self, audited: ServiceProcess, provider: IdentityProvider) -> None:
         canary = provider.token(roles=["Reader"], canary="canary")
         for method in ("GET", "POST", "PUT", "DELETE"):
-            ask(service, canary, method, json=MODEL)
-        ask(service, canary[:-4] + "AAAA")
-        output = service.home.with_name(service.home.name + ".output")
+            ask(audited, canary, method, json=MODEL)
+        ask(audited, canary[:-4] + "AAAA")
+        output = audited.home.with_name(audited.home.name + ".output")
         parts = canary.split(".")
 
         def files() -> bytes:
-            found = [path for path in service.home.rglob("*") if path.is_file()]
+            found = [path for path in audited.home.rglob("*") if path.is_file()]
             return b"".join(path.read_bytes() for path in [*found, output])
 
         assert eventually(lambda: b"models_register" in files())

@@ -204,17 +204,20 @@ class View {
   }
 
   drawDetails(selected) {
+    // What has the focus may be away for a while: the facts of a resource are there before its lineage is.
+    const focused = document.activeElement;
+    if (this.details.contains(focused)) this.wanted = focused.dataset.id;
+    else if (focused && focused !== document.body) this.wanted = null;
     if (!selected) {
       const hint = "Select a row: after panel = %mlmgmt it is panel.selected.";
       this.details.replaceChildren(h("p", { class: "mlmgmt-faint" }, hint));
       return;
     }
-    const within = this.details.contains(document.activeElement) ? document.activeElement.dataset.id : null;
     const title = h("p", {}, h("b", {}, selected.title), " ", badge(selected.state));
     const rows = selected.rows.flatMap(([label, value]) => [h("dt", {}, label), h("dd", {}, this.value(value))]);
     const facts = h("dl", {}, ...rows);
     this.details.replaceChildren(title, facts, ...this.lineage(selected.lineage));
-    if (within) this.details.querySelector(`[data-id="${CSS.escape(within)}"]`)?.focus();
+    if (this.wanted) this.details.querySelector(`[data-id="${CSS.escape(this.wanted)}"]`)?.focus();
   }
 
   value(text) {
