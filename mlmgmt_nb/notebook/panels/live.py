@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from IPython.display import DisplayHandle
@@ -18,6 +19,7 @@ class Live:
 
     def __init__(self) -> None:
         self._handle: Any = DisplayHandle()  # type: ignore[no-untyped-call]
+        self._widget: Any = None
         self._shown: dict[str, str] = {}
         self.is_displayed = False
 
@@ -26,8 +28,22 @@ class Live:
         if shown == self._shown:
             return
         self._shown = shown
-        if self.is_displayed:
+        if "VOILA_KERNEL_ID" in os.environ:
+            self._show_as_widget(shown["text/html"])
+        elif self.is_displayed:
             self._handle.update(shown, raw=True)
         else:
             self.is_displayed = True  # first: an interrupt in between must not have it displayed twice
             self._handle.display(shown, raw=True)
+
+    def _show_as_widget(self, markup: str) -> None:
+        """Voila changes widgets after its cells have run, not outputs; and it saves nothing."""
+        if self._widget is not None:
+            self._widget.value = markup
+            return
+        import ipywidgets
+        from IPython.display import display
+
+        self.is_displayed = True
+        self._widget = ipywidgets.HTML(markup)
+        display(self._widget)  # type: ignore[no-untyped-call]

@@ -121,8 +121,10 @@ def test_a_failure_shows_the_traceback_of_the_driver(open_notebook: Callable[...
 
 def test_an_operation_under_voila(lab: Lab, voila: Voila, browser: Browser) -> None:
     # Voila shows a page when its cells have ended, and changes only widgets from then on.
-    driver(lab.work, "in-voila").touch()
-    show = "%mlmgmt service create -n in-voila -m model.bin -f in-voila.py"
+    release = driver(lab.work, "in-voila")
+    show = "%mlmgmt service create -n in-voila -m model.bin -f in-voila.py --no-wait"
     page = voila.open(browser, lab.write("operation-in-voila", [LOAD, show]))
-    expect(page.get_by_role("status").last).to_contain_text("Succeeded service")
+    expect(page.get_by_role("progressbar", name="replicas ready 0/1")).to_be_visible()
+    release.touch()
+    expect(page.get_by_role("status")).to_contain_text("Succeeded service")
     page.context.close()
