@@ -104,6 +104,7 @@ class ServiceState:
         self._clock = clock
         self._refreshed = clock()
         self._images_found = -math.inf
+        self._is_deleting = False
         self._poller: Poller[ServiceResponse] | None = None
         self._images_by_id: dict[str, Image] = {}
         self.service = service if isinstance(service, ServiceResponse) else workspace.services.get(service)
@@ -146,8 +147,10 @@ class ServiceState:
         try:
             self._look()
         except NotFoundError:
-            self.is_gone = True
-            self.note = f"There is no service {self.name} any more."
+            if not self._is_deleting and not self.is_gone:  # else `delete` tells what became of it
+                self.is_gone = True
+                self.note = f"There is no service {self.name} any more."
+        if self.is_gone:
             return None
         return _BUSY_SECONDS if self.is_open else _LOOK_SECONDS
 
@@ -272,9 +275,13 @@ class ServiceState:
         """
         if name != self.name:
             raise UsageError(f"{name!r} is not the name of this service", field="name", fix=f"Type {self.name}.")
-        self._workspace.services.delete(self.service)
-        self.is_gone = True
-        self.note = f"The service {self.name} is deleted."
+        self._is_deleting = True
+        try:
+            self._workspace.services.delete(self.service)
+            self.note = f"The service {self.name} is deleted."
+            self.is_gone = True
+        finally:
+            self._is_deleting = False
 
     def _change(self, what: str, **settings: Any) -> None:
         poller = self._workspace.services.update(self.service, **settings)
