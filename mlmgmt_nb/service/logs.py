@@ -7,6 +7,7 @@ import shutil
 import threading
 from pathlib import Path
 
+from mlmgmt_nb.service.home import DISK_FULL
 from mlmgmt_nb.service.http import Reply, Request
 from mlmgmt_nb.service.problems import Problem
 
@@ -26,20 +27,35 @@ class Log:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lock = threading.Lock()
+        self._lost = 0
 
     def append(self, data: bytes) -> None:
+        """Appends to it. What a full disk does not take is lost, and the log says so when there is room again: whoever
+        writes must not end for that.
+        """
         with self._lock:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            segments = self._segments()
-            if not segments:
-                segments = [0]
-            size = self._size(segments[-1])
-            if size >= SEGMENT_BYTES:
-                segments.append(segments[-1] + size)
-            with self._path(segments[-1]).open("ab") as file:
-                file.write(data)
-            for old in segments[:-KEPT_SEGMENTS]:
-                self._path(old).unlink(missing_ok=True)
+            told = f"[mlmgmt] {self._lost} bytes of this log are lost: the disk was full\n" if self._lost else ""
+            try:
+                self._append(told.encode() + data)
+            except OSError as error:
+                if error.errno not in DISK_FULL:
+                    raise
+                self._lost += len(data)
+            else:
+                self._lost = 0
+
+    def _append(self, data: bytes) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        segments = self._segments()
+        if not segments:
+            segments = [0]
+        size = self._size(segments[-1])
+        if size >= SEGMENT_BYTES:
+            segments.append(segments[-1] + size)
+        with self._path(segments[-1]).open("ab") as file:
+            file.write(data)
+        for old in segments[:-KEPT_SEGMENTS]:
+            self._path(old).unlink(missing_ok=True)
 
     def line(self, text: str) -> None:
         """Appends a line of the service's own."""

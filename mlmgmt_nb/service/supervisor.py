@@ -30,6 +30,7 @@ from mlmgmt_nb.service.outcomes import rollout_failed, rollout_succeeded
 from mlmgmt_nb.service.settings import Settings
 from mlmgmt_nb.service.specs import cpus, memory_bytes, replica_count, scaling, slots
 from mlmgmt_nb.service.store import Store
+from mlmgmt_nb.service.store_problems import is_passing
 
 __all__ = ["Supervisor", "service_log"]
 
@@ -111,9 +112,12 @@ class Supervisor:
             try:
                 self._lead_or_not()
                 pause = self._round() if self._is_leading else 1.0
-            except Exception:
+            except Exception as error:
                 # The loop must outlive what goes wrong in one round; the next one sees the same state again.
-                log.exception("a round of the supervisor failed")
+                if is_passing(error):
+                    log.warning("the supervisor waits for the store: %s", error)
+                else:
+                    log.exception("a round of the supervisor failed")
                 pause = 1.0
             self._wake.wait(pause)
         self.computes.stop(self._settings.drain_timeout)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import re
 import resource
 import socket
 import subprocess
@@ -14,6 +16,7 @@ from typing import Any
 import pytest
 import requests
 
+from mlmgmt_nb.service.logs import Log
 from tests.conftest import ServiceProcess, eventually
 
 
@@ -131,3 +134,19 @@ def test_a_full_disk_loses_nothing(start_service: Callable[..., ServiceProcess],
     content, digest = content_of(2**20)
     assert patch(api, content, 0, len(content), digest).status_code == 201
     assert api.model("after")["version"] == 1
+
+
+def test_a_log_goes_on_when_there_is_room_again(small_disk: Path) -> None:
+    log, ballast = Log(small_disk / "log"), small_disk / "ballast"
+    log.append(b"before\n")
+    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(b"\0" * 2**16):
+            pass
+    for _ in range(100):
+        log.append(b"x" * 2**16)  # some of it may still find room
+    ballast.unlink()
+    log.line("after")
+    _, content = log.read()
+    assert content.startswith(b"before\n")
+    assert content.endswith(b"after\n")
+    assert re.search(rb"\[mlmgmt\] \d+ bytes of this log are lost: the disk was full\n", content)
