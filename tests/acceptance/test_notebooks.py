@@ -37,12 +37,12 @@ def _run(home: Path, folder: Path) -> subprocess.CompletedProcess[str]:
         "MLMGMT_HOME": str(home),
         "IPYTHONDIR": str(home.with_name("ipython")),
     }
-    options = ("--nbval", "--nbval-current-env", "--nbval-sanitize-with", str(RULES), "--nbval-cell-timeout", "120")
+    options = ("--nbval", "--nbval-current-env", "--nbval-sanitize-with", str(RULES), "--nbval-cell-timeout", "300")
     command = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, str(folder))
-    return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=150)
+    return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=600)
 
 
-@pytest.mark.timeout(330)
+@pytest.mark.timeout(1300)
 def test_they_run_twice_in_a_row_show_what_is_committed_and_clean_up(home: Path, tmp_path: Path) -> None:
     folder = tmp_path / "notebooks"
     folder.mkdir()
