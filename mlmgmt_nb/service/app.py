@@ -7,6 +7,7 @@ and run in threads; only those that stream (artifact uploads) are coroutines.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
 import uuid
@@ -123,6 +124,8 @@ class App:
         await reply.send(send, head=request.method == "HEAD")
 
     async def _answer(self, request: Request, trail: Trail) -> Reply:
+        with contextlib.suppress(Problem):  # whoever is not let in is recorded at the account that was asked for
+            trail.account, _ = _account(request)
         trail.principal = principal = await self._guard.principal(request, self._threads)
         if request.segments == ("",):
             return _of_get(request, 200, self._backend.about())
@@ -130,7 +133,6 @@ class App:
             self._guard.authorize(principal, request.method, EVERY_ACCOUNT)
             return _of_get(request, 200, self._backend.metrics(), media_type=METRICS)
         account, segments = _account(request)
-        trail.account = account
         pattern, resource_id, rest = _match(segments, self._routes)
         methods = self._routes[pattern]
         if request.method not in methods:

@@ -342,6 +342,12 @@ class TestAudit:
         assert (wrong["statusCode"], wrong["code"]) == (400, "BadRequest")
         assert ask(audited, token, path=f"{OTHER}/audit").json()["value"] == []
 
+    def test_who_was_not_let_in(self, audited: ServiceProcess, provider: IdentityProvider) -> None:
+        assert ask(audited, provider.token(exp=1), "DELETE", f"{TEAM}/services/x").status_code == 401
+        entry = ask(audited, provider.token(), path=f"{TEAM}/audit").json()["value"][0]
+        assert (entry["statusCode"], entry["code"], entry["action"]) == (401, "Unauthorized", "DELETE")
+        assert "principalName" not in entry
+
     def test_pages_and_filters(self, audited: ServiceProcess, provider: IdentityProvider) -> None:
         token = provider.token()
         made = [ask(audited, token, "POST", json=MODEL).json()["id"] for _ in range(5)]
