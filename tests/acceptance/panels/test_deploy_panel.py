@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from mlmgmt_nb.client import Workspace, connect
 from tests.acceptance.panels.lab import DEADLINE, Lab, Notebook, Voila
@@ -118,7 +118,7 @@ def test_a_deployment_that_fails_says_why(open_notebook: Callable[..., Notebook]
     panel.get_by_label("Most replicas").fill("4")
     panel.get_by_role("button", name="Deploy").click()
     panel.get_by_role("alert").filter(has_text="SyntaxError").first.wait_for()
-    assert "failed" in panel.get_by_role("list", name="steps").inner_text()
+    expect(panel.get_by_role("list", name="steps")).to_contain_text("failed", timeout=DEADLINE * 1000)
     # It can be put right and tried again in the same form.
     (work / "form-bad.py").write_text("def run(body):\n    return '<b>'\n")
     eventually(lambda: panel.get_by_role("button", name="Deploy").is_enabled(), DEADLINE, "the form")
