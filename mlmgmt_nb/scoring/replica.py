@@ -89,7 +89,7 @@ class Replica:
         loading = asyncio.create_task(engine.start(lambda: load_driver(self._application)))
         giving_up = asyncio.create_task(self._gave_up.wait())
         await asyncio.wait({loading, giving_up}, return_when=asyncio.FIRST_COMPLETED)
-        if not loading.done():  # told to go while the driver still loads
+        if self._gave_up.is_set():  # told to go before it could accept anything
             return 0
         try:
             driver = loading.result()

@@ -169,7 +169,7 @@ class Scene:
         assert found["scoringUri"] == self.steady["scoringUri"]
         assert found["state"] == "Succeeded"
         assert self.api.get(f"/services/{self.steady['id']}/keys") == self.keys
-        eventually(self._answers, what="an answer of the steady service")
+        eventually(self.answers, what="an answer of the steady service")
         eventually(lambda: len(self.replicas()) == 2, what="both replicas")
         # That two replicas died one soon after the other may still be told; nothing else is wrong.
         eventually(lambda: self._error() in {None, "CrashLoop"}, what="the end of the error")
@@ -180,7 +180,8 @@ class Scene:
         error = self.api.get(f"/services/{self.steady['id']}")["error"]
         return error and str(error["code"])
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
+        """Whether the steady service answers."""
         try:
             return self.api.score(self.steady, "1", self.keys["secondaryKey"]).status_code == 200
         except requests.RequestException:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -13,7 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 import requests
+
+from mlmgmt_nb.scoring.application import find_application
+from mlmgmt_nb.scoring.control import Start
+from mlmgmt_nb.scoring.engine import Engine
+from mlmgmt_nb.scoring.replica import Replica, run_in_loop
 
 SLOW = "import time\ndef run(body):\n    time.sleep(float(body))\n    return 'done'\n"
 HANGS_IN_C = "import re\ndef run(body):\n    return str(re.match('(a+)+$', 'a' * 60 + 'b'))\n"
@@ -69,6 +77,25 @@ def test_drain_gives_up_in_time(folder: Callable[..., Path], spawn: Callable[...
     assert "drain: 1 call(s) did not end in time" in replica.log
     thread.join()
     assert (answers[0]["statusCode"], answers[0]["code"]) == (503, "ReplicaEnds")
+
+
+def test_a_drain_is_heard_that_comes_while_the_driver_ends_loading(
+    drivers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It then accepts nothing; it once served on, and answered for a deployment that had been retired."""
+    load = Engine.start
+
+    async def load_and_drain(engine: Engine, *args: Any) -> Any:
+        driver = await load(engine, *args)
+        replica.drain(30)
+        return driver
+
+    monkeypatch.setattr(Engine, "start", load_and_drain)
+    monkeypatch.setattr(Replica, "_catch_signals", lambda _: None)  # those of pytest stay
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        replica = Replica(find_application(str(drivers / "echo"), None, None), listener, Start())
+        code = run_in_loop(asyncio.wait_for(replica.serve(), 30))
+    assert code == 0
 
 
 def test_drain_loses_no_request(drivers: Path, spawn: Callable[..., Any]) -> None:
