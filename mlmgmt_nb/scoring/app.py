@@ -1,6 +1,7 @@
 """HTTP: the paths of a scoring service, its keys and limits.
 
-A bare ASGI application, so that little is paid per request.
+A bare ASGI application, so that little is paid per request; and what is asked most, with its body at hand, is answered
+without one: `answer_directly`.
 """
 
 from __future__ import annotations
@@ -9,19 +10,25 @@ import asyncio
 import hmac
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from functools import partial
 from hashlib import sha256
 from itertools import count
 from time import monotonic, perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 import msgspec
 
 from mlmgmt_nb.scoring.compat.raw_http import AMLRequest
+from mlmgmt_nb.scoring.driver import Outcome
 from mlmgmt_nb.scoring.engine import Call, Engine
 from mlmgmt_nb.scoring.errors import CallerGone, RequestError
 from mlmgmt_nb.scoring.request_log import RequestLog
 from mlmgmt_nb.scoring.swagger import as_openapi
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGI3Application
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 __all__ = ["ScoringApp"]
 
@@ -43,9 +50,10 @@ _LINGER_SECONDS = 10.0
 
 
 class _Request:
-    """What matters of a request's headers, when it came, and whether the engine took it."""
+    """What matters of a request's headers, when it came, whether the engine took it, and the answer it is to give."""
 
     __slots__ = (
+        "answer",
         "authorization",
         "began",
         "bytes_in",
@@ -57,6 +65,8 @@ class _Request:
         "taken",
         "traceparent",
     )
+
+    answer: Awaitable[Outcome]
 
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
@@ -118,6 +128,8 @@ class ScoringApp:
         if engine.driver is not None and engine.driver.raw:
             score = dict.fromkeys(_RAW_METHODS, self._score)
         prefix = f"/api/v1/service/{name}"
+        self._score_paths = frozenset({"/score", f"{prefix}/score"})
+        self._date: tuple[object, bytes] = (None, b"")
         self._methods: dict[str, dict[str, _Endpoint]] = {
             "/": {"GET": self._health, "HEAD": self._health},
             "/score": score,
@@ -146,19 +158,89 @@ class ScoringApp:
         if call is not None:
             self._engine.hang_up(call)
 
+    def answer_directly(
+        self, cycle: RequestResponseCycle, start_task: Callable[[RequestResponseCycle, ASGI3Application], None]
+    ) -> bool:
+        """Takes a request to score whose body is complete, without a task: it is answered in one write.
+
+        Args:
+            cycle: the request.
+            start_task: runs an ASGI application for it, for what is not answered so simply after all.
+
+        Returns:
+            False when it is no such request, or one to be refused: then nothing has been done.
+        """
+        scope: Scope = cycle.scope  # type: ignore[assignment]
+        if scope["path"] not in self._score_paths or scope["method"] != "POST" or self._wants_request:
+            return False
+        request = _Request(scope)
+        if len(cycle.body) > self._max_body_bytes or self._engine.is_full or not self._is_key(request.authorization):
+            return False
+        self._identify(request)
+        body, cycle.body = bytes(cycle.body), bytearray()
+        request.bytes_in = len(body)
+        request.has_body = False
+        request.taken = True
+        scope[_CALL] = call = self._engine.take(request.id)
+        self._engine.submit(call, body).add_done_callback(partial(self._answer_directly, cycle, request, start_task))
+        return True
+
+    def _answer_directly(
+        self,
+        cycle: RequestResponseCycle,
+        request: _Request,
+        start_task: Callable[[RequestResponseCycle, ASGI3Application], None],
+        answer: asyncio.Future[Outcome],
+    ) -> None:
+        body = None if answer.exception() else answer.result()
+        if not isinstance(body, bytes) or self.draining or not cycle.keep_alive or cycle.flow.write_paused:
+
+            async def finish(_scope: Any, receive: Any, send: Any) -> None:
+                await self._handle(self._finish, request, receive, send)
+
+            request.answer = answer
+            start_task(cycle, finish)
+            return
+        if not cycle.disconnected:
+            cycle.transport.write(
+                b"HTTP/1.1 200 OK\r\n%bcontent-length: %d\r\nx-ms-request-id: %b\r\n"
+                b"content-type: application/json\r\n\r\n%b"
+                % (self._default_headers(cycle), len(body), request.id.encode(), body)
+            )
+            cycle.response_started = cycle.response_complete = True
+            cycle.on_response()
+        self._log_request(request, 200, len(body))
+
+    def _default_headers(self, cycle: RequestResponseCycle) -> bytes:
+        """uvicorn's own, which are made anew about once a second."""
+        if self._date[0] is not cycle.default_headers:
+            lines = (b"%b: %b\r\n" % header for header in cycle.default_headers)
+            self._date = cycle.default_headers, b"".join(lines)
+        return self._date[1]
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise RuntimeError(f"{scope['type']} is not served here")
         request = _Request(scope)
+        self._identify(request)
+        await self._handle(self._route, request, receive, send)
+
+    def _identify(self, request: _Request) -> None:
         request.id = self._request_id(request.id_given)
         if request.traceparent and self.on_trace:
             self.on_trace(request.id, request.traceparent)
+
+    async def _handle(self, endpoint: _Endpoint, request: _Request, receive: Receive, send: Send) -> None:
+        """Answers a request with what an endpoint answers or refuses."""
         try:
-            await self._endpoint(request)(request, receive, send)
+            await endpoint(request, receive, send)
         except RequestError as error:
             await self._refuse(error, request, receive, send)
         except CallerGone:
             self._log_request(request, 499, 0, "CallerGone", "the caller hung up")
+
+    async def _route(self, request: _Request, receive: Receive, send: Send) -> None:
+        await self._endpoint(request)(request, receive, send)
 
     def _endpoint(self, request: _Request) -> _Endpoint:
         path, method = request.scope["path"], request.scope["method"]
@@ -180,16 +262,19 @@ class ScoringApp:
             return given.decode("ascii")
         return f"{self._id_prefix}-{next(self._id_counter) & 0xFFFFFFFFFFFF:012x}"
 
-    def _check_key(self, authorization: bytes) -> None:
+    def _is_key(self, authorization: bytes) -> bool:
         """Compares with every key, always all of them, in constant time."""
         if not self._digests:
-            return
+            return True
         scheme, _, key = authorization.partition(b" ")
         digest = sha256(key.strip()).hexdigest()
         right = False
         for known in self._digests:
             right |= hmac.compare_digest(digest, known)
-        if not right or scheme.lower() != b"bearer":
+        return right and scheme.lower() == b"bearer"
+
+    def _check_key(self, authorization: bytes) -> None:
+        if not self._is_key(authorization):
             what = "the key is wrong" if authorization else "a key is needed"
             raise RequestError(
                 401,
@@ -229,7 +314,12 @@ class ScoringApp:
         request.bytes_in = len(body)
         request.scope[_CALL] = call
         payload = _raw_request(request.scope, body) if self._wants_request else body
-        answer = await self._engine.submit(call, payload)
+        request.answer = self._engine.submit(call, payload)
+        await self._finish(request, receive, send)
+
+    async def _finish(self, request: _Request, _receive: Receive, send: Send) -> None:
+        """Sends what the driver answers."""
+        answer = await request.answer
         if isinstance(answer, bytes):
             await self._answer(200, answer, request, send)
             self._log_request(request, 200, len(answer))

@@ -1,12 +1,19 @@
-"""One connection: uvicorn's, which also notices callers that have gone and ends those that are too slow."""
+"""One connection: uvicorn's, which also notices callers that have gone and ends those that are too slow.
+
+A task for each request, and what goes with it, costs more than all else that is done for one. So a request whose body
+came with its head is offered to the application as it is (`ScoringApp.answer_directly`); it gets a task only when the
+application does not take it.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 if TYPE_CHECKING:
+    from uvicorn._types import ASGI3Application
+
     from mlmgmt_nb.scoring.app import Scope, ScoringApp
 
 __all__ = ["Connection"]
@@ -29,6 +36,8 @@ class Connection(HttpToolsProtocol):
     _slow: tuple[str, object] | None = None
     _slow_since = 0.0
     _unsent = 0
+    _unread: tuple[RequestResponseCycle, ASGI3Application] | None = None
+    """The request whose head is complete and whose body may be so before this read is done."""
 
     def connection_lost(self, exc: Exception | None) -> None:
         cycle = self.cycle
@@ -38,12 +47,34 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
+        if self._unread is not None:
+            self._start_task(*self._unread)
         if not self._in_head():
             self._head_bytes = 0
             return
         self._head_bytes += len(data)
         if self._head_bytes > _LARGEST_HEAD and not self.transport.is_closing():
             self._refuse(b"431 Request Header Fields Too Large")
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        if self._unread is not None:
+            self._start(*self._unread)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        if cycle.more_body:
+            self._unread = cycle, app
+        else:
+            self._start(cycle, app)
+
+    def _start(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._unread = None
+        if cycle.waiting_for_100_continue or not self.app.answer_directly(cycle, self._start_task):
+            self._start_task(cycle, app)
+
+    def _start_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._unread = None
+        super()._start_asgi_task(cycle, app)
 
     def check(self, now: float, patience: float) -> str:
         """Ends the connection when its caller is too slow; looks at it about once a second, so requests pay nothing.

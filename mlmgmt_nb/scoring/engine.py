@@ -1,8 +1,9 @@
 """The driver's thread: a queue of calls, what became of them, and counters.
 
 `init` and `run` are always called in a thread of their own (`run` in several, if the driver says so), so that the event
-loop keeps answering health checks. Handing over costs most where little else does, so answers go back in bunches: the
-thread wakes the loop only when no wake-up is pending.
+loop keeps answering health checks. Handing over costs most where little else does, since each wake-up takes the
+interpreter away from the other side. So calls are handed over once in a turn of the loop, and where calls are brief
+their answers go back together.
 """
 
 from __future__ import annotations
@@ -31,6 +32,10 @@ from mlmgmt_nb.scoring.output import end_lines
 __all__ = ["Call", "Engine", "Stats", "log"]
 
 _SWEEP_SECONDS = 0.1
+_BRIEF_SECONDS = 0.0003
+"""The answer of a call that was over so soon is kept back while more calls wait."""
+_LOOK_SECONDS = 0.003
+"""For how long at most: the next call may not be brief."""
 _SWITCH_SECONDS = 0.001
 """How long a thread keeps the interpreter when several run the driver: at Python's 5 ms they wait for each other."""
 
@@ -114,8 +119,10 @@ class Engine:
         self._loop = asyncio.get_running_loop()
         self._context = copy_context()  # of no request
         self._queue: SimpleQueue[Call | None] = SimpleQueue()
+        self._submitted: list[Call] = []
         self._done: deque[tuple[Call, Outcome | RequestError]] = deque()
         self._waking = False
+        self._is_brief = self._will_look = False
         self._calls: dict[Call, None] = {}
         self._driver_loop: asyncio.AbstractEventLoop | None = None
         self._counting = threading.Lock()
@@ -168,6 +175,11 @@ class Engine:
         """How many calls run and wait."""
         return len(self._calls)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether all places are taken."""
+        return len(self._calls) >= self.concurrency
+
     def _count(self) -> int:
         return len(self._calls)
 
@@ -177,7 +189,7 @@ class Engine:
         Raises:
             RequestError: 503, all places are taken.
         """
-        if len(self._calls) >= self.concurrency:
+        if self.is_full:
             self._rejected += 1
             raise RequestError(
                 503,
@@ -197,10 +209,26 @@ class Engine:
         call.payload = payload
         call.reader = None
         if self._driver_loop is None:
-            self._queue.put(call)
+            if not self._submitted:
+                self._loop.call_soon(self._hand_over, context=self._context)
+            self._submitted.append(call)
         else:
             self._driver_loop.call_soon_threadsafe(self._start_async, call)
         return call.future
+
+    def _hand_over(self) -> None:
+        """Wakes the driver's thread for all that was submitted in this turn of the loop: one wake-up, not one each."""
+        for call in self._submitted:
+            self._queue.put(call)
+        self._submitted.clear()
+        if self._is_brief and not self._will_look:
+            self._will_look = True
+            self._loop.call_later(_LOOK_SECONDS, self._look, context=self._context)
+
+    def _look(self) -> None:
+        """Delivers what the thread has kept back; from here on it wakes the loop for each answer again."""
+        self._will_look = False
+        self._deliver()
 
     def drop(self, call: Call) -> None:
         """Gives a place back that was never submitted."""
@@ -270,7 +298,11 @@ class Engine:
 
     def _work_calls(self, driver: Driver) -> None:
         while (call := self._queue.get()) is not None:
-            self._hand_back(call, self._run(driver.answer, call))
+            began = monotonic()
+            self._done.append((call, self._run(driver.answer, call)))
+            self._is_brief = monotonic() - began < _BRIEF_SECONDS
+            if not self._will_look or self._queue.empty():
+                self._wake_loop()
         self._queue.put(None)  # for the next thread
 
     def _work_batches(self, batcher: Batcher) -> None:
@@ -342,6 +374,9 @@ class Engine:
 
     def _hand_back(self, call: Call, outcome: Outcome | RequestError) -> None:
         self._done.append((call, outcome))
+        self._wake_loop()
+
+    def _wake_loop(self) -> None:
         if not self._waking:
             self._waking = True
             self._loop.call_soon_threadsafe(self._deliver, context=self._context)

@@ -123,6 +123,7 @@ class ReplicaServer(uvicorn.Server):
             elapsed = monotonic() - self._drain_began
             if elapsed >= self._drain_seconds:
                 self.drained = self._app.abandon() == 0
+                await asyncio.sleep(_TICK_SECONDS)  # those that have no task get one to be told
                 break
             if elapsed >= self._idle_seconds:
                 self._close_idle()

@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import socket
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
@@ -313,3 +314,39 @@ def test_descriptions(drivers: Path, spawn: Callable[..., Any]) -> None:
     assert operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].endswith("/ServiceInput")
     answer = check_error(replica.session.get(url, params={"version": "4"}), 400, "BadInput")
     assert answer["message"] == "version: there is no '4': 2 is Swagger 2.0 and 3 is OpenAPI 3.0"
+
+
+HEAD = b"POST /score HTTP/1.1\r\nHost: a\r\n"
+
+
+@pytest.mark.parametrize(
+    ("parts", "answers", "closes"),
+    [
+        ([HEAD + b"Content-Length: 3\r\n\r\n[1]"], [b"[1]"], False),
+        ([HEAD + b"Content-Length: 3\r\n\r\n", b"[", b"1]"], [b"[1]"], False),
+        ([(HEAD + b"Content-Length: 3\r\n\r\n[%d]") % number for number in range(3)], [b"[0]", b"[1]", b"[2]"], False),
+        ([b"".join((HEAD + b"Content-Length: 3\r\n\r\n[%d]") % n for n in range(3))], [b"[0]", b"[1]", b"[2]"], False),
+        ([HEAD + b"Connection: close\r\nContent-Length: 3\r\n\r\n[1]"], [b"[1]"], True),
+        ([b"POST /score HTTP/1.0\r\nContent-Length: 3\r\n\r\n[1]"], [b"[1]"], True),
+        ([HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\n[1]\r\n0\r\n\r\n"], [b"[1]"], False),
+        ([HEAD + b"Expect: 100-continue\r\nContent-Length: 3\r\n\r\n", b"[1]"], [b"100 Continue", b"[1]"], False),
+    ],
+    ids=["whole", "in parts", "in a row", "pipelined", "last", "HTTP 1.0", "chunked", "asks first"],
+)
+def test_ways_to_arrive(
+    drivers: Path, spawn: Callable[..., Any], parts: list[bytes], answers: list[bytes], closes: bool
+) -> None:
+    replica = spawn(drivers / "echo").ready()
+    with socket.create_connection(("127.0.0.1", urlsplit(replica.url).port or 0), timeout=30) as caller:
+        for part in parts:
+            caller.sendall(part)
+            time.sleep(0.05)  # so that the parts arrive by themselves
+        received = b""
+        while received.count(b"HTTP/1.1 ") < len(answers) or not received.endswith(answers[-1]):
+            data = caller.recv(65536)
+            assert data, received
+            received += data
+        assert [received.index(answer) for answer in answers] == sorted(received.index(answer) for answer in answers)
+        assert (b"connection: close" in received) == closes
+        if closes:
+            assert caller.recv(1) == b""

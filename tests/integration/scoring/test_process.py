@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -96,6 +98,22 @@ def test_a_drain_is_heard_that_comes_while_the_driver_ends_loading(
         replica = Replica(find_application(str(drivers / "echo"), None, None), listener, Start())
         code = run_in_loop(asyncio.wait_for(replica.serve(), 30))
     assert code == 0
+
+
+def test_a_brief_call_does_not_wait_for_the_slow_one_behind_it(
+    folder: Callable[..., Path], spawn: Callable[..., Any]
+) -> None:
+    """Answers of brief calls are kept back while others wait, but not for as long as those take."""
+    replica = spawn(folder(SLOW)).ready()
+    address = ("127.0.0.1", urlsplit(replica.url).port or 0)
+    with socket.create_connection(address) as brief, socket.create_connection(address) as slow:
+        for _ in range(5):
+            for connection, body in ((brief, b"0.00"), (slow, b"0.50")):
+                connection.sendall(b"POST /score HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n" + body)
+            answered, _, _ = select.select([brief, slow], [], [], 30)
+            assert answered == [brief]
+            assert b"done" in brief.recv(65536)
+            assert b"done" in slow.recv(65536)
 
 
 def test_drain_loses_no_request(drivers: Path, spawn: Callable[..., Any]) -> None:
