@@ -98,6 +98,8 @@ class App:
             self._routes.setdefault(pattern, {}).update({method: (None, h) for method, h in methods.items()})
         self._front_door = FrontDoor(backend.store, backend.settings.service_host)
         self._threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="request")
+        # Of their own: reads go on while writes wait for a store that is busy.
+        self._writers = ThreadPoolExecutor(max_workers=32, thread_name_prefix="change")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -159,7 +161,8 @@ class App:
         )
         if asyncio.iscoroutinefunction(handler):
             return cast("Reply", await handler(call))
-        return await asyncio.get_running_loop().run_in_executor(self._threads, handler, call)
+        threads = self._threads if request.method in {"GET", "HEAD"} else self._writers
+        return await asyncio.get_running_loop().run_in_executor(threads, handler, call)
 
     def _check_host(self, request: Request) -> None:
         """Refuses foreign hosts and origins."""

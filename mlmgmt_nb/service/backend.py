@@ -7,9 +7,9 @@ import os
 import shutil
 import threading
 from collections.abc import Callable
+from functools import partial
 
 from sqlalchemy import Connection, delete, func, insert, select
-from sqlalchemy.exc import DBAPIError
 
 from mlmgmt_nb import __version__
 from mlmgmt_nb.contract import ServiceCreateRequest
@@ -36,8 +36,9 @@ from mlmgmt_nb.service.notices import Notices
 from mlmgmt_nb.service.problems import conflict, not_found
 from mlmgmt_nb.service.processes import end_group, started
 from mlmgmt_nb.service.settings import Settings
+from mlmgmt_nb.service.sockets import is_free
 from mlmgmt_nb.service.specs import replica_bounds
-from mlmgmt_nb.service.store import OutcomeUnknown, Store
+from mlmgmt_nb.service.store import PASSING, Store
 from mlmgmt_nb.service.supervisor import Supervisor, service_log
 
 __all__ = ["Backend"]
@@ -59,7 +60,7 @@ class Backend:
         self.settings = settings
         self.home = home
         self.store = Store(settings.database or home.database, may_migrate=home.is_alone())
-        bind(home, self.store)
+        bind(home, self.store, partial(is_free, settings.service_host))
         self.audit = AuditLog(home.logs / "audit")
         self.artifacts = ArtifactStore(home.artifacts)
         fetcher = Fetcher(self.artifacts, settings.readable_schemes, settings.url_hosts)
@@ -250,7 +251,7 @@ class _Register:
             with self._store.writing() as db:
                 db.execute(delete(replicas).where(replicas.c.pid == pid))
                 db.execute(insert(replicas).values(pid=pid, started=started(pid), service_id=service_id))
-        except (DBAPIError, OutcomeUnknown):
+        except PASSING:
             # A replica ends with its service in any case; what it has started itself may be left after a crash.
             log.warning("replica %s cannot be noted in the store", pid)
 
@@ -258,7 +259,7 @@ class _Register:
         try:
             with self._store.writing() as db:
                 db.execute(delete(schema.replicas).where(schema.replicas.c.pid == pid))
-        except (DBAPIError, OutcomeUnknown):
+        except PASSING:
             log.warning("the end of replica %s cannot be noted in the store", pid)
 
     def sweep(self) -> None:

@@ -11,12 +11,16 @@ from sqlalchemy.exc import ArgumentError
 
 from mlmgmt_nb.errors import LocalServiceError
 
-__all__ = ["postgresql", "postgresql_url", "sqlite"]
+__all__ = ["BUSY_SECONDS", "postgresql", "postgresql_url", "sqlite"]
+
+BUSY_SECONDS = 5
+"""How long a write waits for another program's, or another process's: shorter than clients wait for an answer."""
 
 
 def sqlite(path: Path) -> Engine:
     """SQLite in WAL mode with full synchronisation: what was committed survives a crash, also of the machine."""
-    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 30, "check_same_thread": False}, pool_size=16)
+    options = {"timeout": BUSY_SECONDS, "check_same_thread": False}
+    engine = create_engine(f"sqlite:///{path}", connect_args=options, pool_size=16)
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: Any) -> None:
@@ -75,7 +79,7 @@ def postgresql(url: URL) -> Engine:
     def _configure(connection: Any, _record: Any) -> None:
         # A process that stands still in the middle of a write must not keep the others from theirs.
         connection.execute("SET idle_in_transaction_session_timeout = '15s'")
-        connection.execute("SET lock_timeout = '30s'")
+        connection.execute(f"SET lock_timeout = '{BUSY_SECONDS}s'")
         connection.commit()
 
     return engine

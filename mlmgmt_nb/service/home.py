@@ -58,6 +58,7 @@ class Home:
         self.environments = self.path / "environments"
         self.logs = self.path / "logs"
         self.data = self.path / "data"
+        self._id_file = self.path / "id"
         self._take(1)
         self.place = 0  # none yet
 
@@ -150,12 +151,15 @@ class Home:
 
     def identity(self) -> str:
         """Names this state folder among others, where things of several are kept together; made at its first use."""
-        path = self.path / "id"
         try:
-            return path.read_text().strip()
+            return self._id_file.read_text().strip()
         except FileNotFoundError:
-            write_atomically(path, secrets.token_hex(8).encode())
+            write_atomically(self._id_file, secrets.token_hex(8).encode())
             return self.identity()
+
+    def forget_identity(self) -> None:
+        """Has the folder be named anew: it is a copy of the one that has the name."""
+        self._id_file.unlink(missing_ok=True)
 
     def last_port(self) -> int | None:
         """The port that a service at this place listened on last."""

@@ -3,16 +3,21 @@
 The folder has the artifacts, images, environments and logs that rows of the database speak of. Both carry the same id;
 a folder whose database is not the SQLite file in it also has its URL (without the password), so that it need not be
 given again.
+
+A folder may be moved, which changes nothing but paths, or copied. A copy begins a life of its own beside the original:
+it lets go of what is the original's, its processes, its containers, and the ports that it has taken.
 """
 
 from __future__ import annotations
 
 import logging
 import uuid
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from mlmgmt_nb.errors import LocalServiceError
 from mlmgmt_nb.service import schema
@@ -46,8 +51,11 @@ def database_of(home: Path, given: str | None) -> str | None:
     return url.render_as_string(hide_password=False)
 
 
-def bind(home: Home, store: Store) -> None:
+def bind(home: Home, store: Store, is_free: Callable[[int], bool]) -> None:
     """Ties a database and an open folder together at their first start, and checks at later ones that they are.
+
+    Args:
+        is_free: whether a port can be had on this machine.
 
     Raises:
         LocalServiceError: the database is that of another folder.
@@ -68,17 +76,54 @@ def bind(home: Home, store: Store) -> None:
             raise _foreign(home, store, f"belongs to the state folder that was at {row.path}")
         else:
             # A file of SQLite that is in the folder is the folder's, wherever it came from.
-            write_atomically(id_file, row.id.encode())
+            mine = _begin_anew(db, home, store, row, is_free) if _is_copy(row, home) else row.id
+            write_atomically(id_file, mine.encode())
             _moved(db, row.path, home.path)
     if store.is_shared:
-        url = store.engine.url.set(password=None)
-        write_atomically(home.path / "database", url.render_as_string().encode())
+        write_atomically(home.path / "database", _url(store).encode())
+
+
+def _url(store: Store) -> str:
+    return store.engine.url.set(password=None).render_as_string()
+
+
+def _is_copy(row: Row[Any], home: Home) -> bool:
+    """Whether the folder that the database was in last is another one, and is still there."""
+    original = Path(row.path)
+    try:
+        return _read(original / "installation") == row.id and not original.samefile(home.path)
+    except OSError:  # there is none, or none that we may look at
+        return False
+
+
+def _begin_anew(db: Connection, home: Home, store: Store, row: Row[Any], is_free: Callable[[int], bool]) -> str:
+    """Lets go of what is the original's; gives the id of the copy.
+
+    Raises:
+        LocalServiceError: it would have the original's database, too.
+    """
+    if store.is_shared and _read(Path(row.path) / "database") == _url(store):
+        raise _foreign(home, store, f"belongs to the state folder at {row.path}, of which this one is a copy")
+    services = schema.services
+    for service in db.execute(select(services.c.id, services.c.name, services.c.port)).all():
+        if service.port is not None and not is_free(service.port):
+            log.warning("port %s of service %r is taken: this copy chooses another", service.port, service.name)
+            db.execute(update(services).where(services.c.id == service.id).values(port=None))
+    if store.is_shared:  # restored into a database of its own, without what is below
+        return str(row.id)
+    for table in (schema.processes, schema.replicas):
+        db.execute(delete(table))
+    home.forget_identity()
+    mine = str(uuid.uuid4())
+    db.execute(update(schema.installation).values(id=mine))
+    return mine
 
 
 def _foreign(home: Home, store: Store, why: str) -> LocalServiceError:
     return LocalServiceError(
         f"The database {store} {why}; this folder is {home.path}.",
-        fix="Processes that share a database share its state folder: give that one with --home.",
+        fix="Processes that share a database share its state folder: give that one with --home. For one of its own: "
+        "mlmgmt backup, then mlmgmt restore.",
     )
 
 

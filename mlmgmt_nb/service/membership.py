@@ -19,13 +19,12 @@ from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
-from sqlalchemy.exc import DBAPIError
 
 from mlmgmt_nb.errors import LocalServiceError
 from mlmgmt_nb.service import schema
 from mlmgmt_nb.service.home import Home
 from mlmgmt_nb.service.processes import machine, started
-from mlmgmt_nb.service.store import OutcomeUnknown, Store
+from mlmgmt_nb.service.store import PASSING, Store
 
 __all__ = ["Membership"]
 
@@ -94,7 +93,7 @@ class Membership:
             with self._store.writing() as db:
                 db.execute(delete(_processes).where(_processes.c.id == self.id))
                 self._release(db)
-        except (DBAPIError, OutcomeUnknown):
+        except PASSING:
             log.warning("the store is away; the other processes will notice that this one has ended")
 
     def _run(self) -> None:
@@ -107,7 +106,7 @@ class Membership:
             try:
                 self._beat()
                 is_away = False
-            except (DBAPIError, OutcomeUnknown) as error:
+            except PASSING as error:
                 if not is_away:
                     log.warning("the store is away: %s", error)
                 is_away = True
@@ -151,11 +150,13 @@ class Membership:
     def _living(self, db: Connection) -> list[Row[Any]]:
         """The other processes that live. Those that do not are removed."""
         rows = db.execute(select(_processes).where(_processes.c.id != self.id)).all()
-        living = [row for row in rows if self._home.is_taken(row.place) and not self._is_silent(row)]
+        there = [row for row in rows if self._home.is_taken(row.place)]
+        living = [row for row in there if not self._is_silent(row)]
         dead = [row for row in rows if row not in living]
         for row in dead:
             log.warning("process %s has ended or stands still; the others take over its work", row.pid)
-            self._end(row)
+            if row in there:
+                self._end(row)
             db.execute(delete(_processes).where(_processes.c.id == row.id))
         if dead:
             self._release(db)

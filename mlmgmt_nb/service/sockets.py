@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-__all__ = ["bind"]
+__all__ = ["bind", "is_free"]
 
 _KEEP_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
 """A client that has vanished without a word is noticed after two minutes; systems know these settings or do not."""
@@ -30,3 +30,12 @@ def bind(host: str, port: int) -> socket.socket:
         bound.close()
         raise
     return bound
+
+
+def is_free(host: str, port: int) -> bool:
+    """Whether a port can be had."""
+    try:
+        bind(host, port).close()
+    except OSError:
+        return False
+    return True

@@ -19,7 +19,7 @@ from mlmgmt_nb.errors import LocalServiceError
 from mlmgmt_nb.service import engines, schema
 from mlmgmt_nb.service.migrations import migrate
 
-__all__ = ["OutcomeUnknown", "Store"]
+__all__ = ["PASSING", "OutcomeUnknown", "Store", "StoreBusy"]
 
 _WRITER_KEY = 0x6D6C6D67
 """The advisory lock that a write on PostgreSQL holds: that of this project, in the database in use."""
@@ -27,6 +27,14 @@ _WRITER_KEY = 0x6D6C6D67
 
 class OutcomeUnknown(Exception):  # noqa: N818 - not a fault of ours, but what is known
     """The connection broke while a write was being committed: it may have been done, or not."""
+
+
+class StoreBusy(Exception):  # noqa: N818 - as above
+    """Other writes of this process have taken so long that this one was not begun."""
+
+
+PASSING = (DBAPIError, OutcomeUnknown, StoreBusy)
+"""What reading and writing raise while the database is not as it should be; whoever can wait tries again."""
 
 
 class Store:
@@ -130,16 +138,21 @@ class Store:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         # The lock spares the databases' own waiting: SQLite's polls, PostgreSQL's takes a connection.
-        with self._writer, self._writing.connect() as connection, connection.begin() as transaction:
-            if self.is_shared:
-                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITER_KEY})
-            yield connection
-            try:
-                transaction.commit()
-            except DBAPIError as error:
-                if error.connection_invalidated:
-                    raise OutcomeUnknown from error
-                raise
+        if not self._writer.acquire(timeout=engines.BUSY_SECONDS):
+            raise StoreBusy
+        try:
+            with self._writing.connect() as connection, connection.begin() as transaction:
+                if self.is_shared:
+                    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITER_KEY})
+                yield connection
+                try:
+                    transaction.commit()
+                except DBAPIError as error:
+                    if error.connection_invalidated:
+                        raise OutcomeUnknown from error
+                    raise
+        finally:
+            self._writer.release()
 
     def close(self) -> None:
         self.engine.dispose()

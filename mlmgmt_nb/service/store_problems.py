@@ -7,7 +7,7 @@ import sqlite3
 from sqlalchemy.exc import DataError, DBAPIError, OperationalError
 
 from mlmgmt_nb.service.problems import Problem
-from mlmgmt_nb.service.store import OutcomeUnknown
+from mlmgmt_nb.service.store import OutcomeUnknown, StoreBusy
 
 __all__ = ["is_passing", "store_problem"]
 
@@ -65,6 +65,8 @@ def is_passing(error: Exception) -> bool:
 
 
 def _code(error: Exception) -> str | None:
+    if isinstance(error, StoreBusy):
+        return _BUSY
     if not isinstance(error, DBAPIError):
         return None
     if not isinstance(error, OperationalError):

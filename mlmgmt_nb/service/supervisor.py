@@ -41,6 +41,8 @@ _STEADY_SECONDS = 60.0
 _LONG_LIFE_SECONDS = 10.0
 """A replica that was ready for so long and then dies is replaced at once: it is no crash in a row."""
 _KEYS_SECONDS = 1.0
+_PORT_SECONDS = 5.0
+"""How long a rollout waits for its service's port, which something else has taken."""
 
 
 def service_log(home: Home, service_id: str) -> Log:
@@ -82,6 +84,7 @@ class Supervisor:
         self._logs: dict[str, Log] = {}
         self._keys: dict[str, list[str]] = {}
         self._told: dict[str, tuple[str, int]] = {}
+        self._portless: dict[str, float] = {}
         # Replicas are children of this thread: the kernel ends them when it ends (and with it the process).
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
 
@@ -130,7 +133,7 @@ class Supervisor:
         elif self._is_leading and not self._leads():
             # Another process is about to open the same ports.
             self.computes.stop(self._settings.drain_timeout)
-            for known in (self._crashes, self._scales, self._logs, self._keys):
+            for known in (self._crashes, self._scales, self._logs, self._keys, self._portless):
                 known.clear()
             self._is_leading = False
 
@@ -307,14 +310,24 @@ class Supervisor:
         try:
             port = self.computes[row.compute_id].open(row.id, row.port)
         except OSError as error:
-            message = f"Port {row.port} of the service cannot be had: {error}. It is tried again."
-            if row.target_id is not None and row.port is None:
-                self._fail(row, "NoPort", str(error))
-            elif row.error is None or row.error.message != message:
-                self._set(row.id, error=ErrorResponse(code="PortTaken", message=message))
+            self._lacks_port(row, error)
             return
+        self._portless.pop(row.id, None)
         self._set(row.id, port=port)
         self._wake.set()
+
+    def _lacks_port(self, row: Row[Any], error: OSError) -> None:
+        """Says that a service has no port. It is tried again for as long as it takes; whoever waits for a rollout is
+        told sooner."""
+        which = "A port" if row.port is None else f"Port {row.port}"
+        message = f"{which} of the service cannot be had: {error}."
+        since = self._portless.setdefault(row.id, self._clock())
+        if row.target_id is not None and (row.port is None or self._clock() - since >= _PORT_SECONDS):
+            self._fail(row, "NoPort", message)
+            return
+        said = ErrorResponse(code="PortTaken", message=f"{message} It is tried again.")
+        if row.error != said and (row.error is None or row.error.code != "NoPort"):
+            self._set(row.id, error=said)
 
     def _start(self, row: Row[Any], deployment_id: str) -> None:
         launch = self._launch(row, deployment_id)
@@ -374,6 +387,7 @@ class Supervisor:
             db.execute(delete(services).where(services.c.id == service_id, services.c.deleting))
         self._logs.pop(service_id, None)
         self._keys.pop(service_id, None)
+        self._portless.pop(service_id, None)
         service_log(self._home, service_id).remove()
 
     def _report(self, rows: dict[str, Row[Any]], moment: float) -> None:

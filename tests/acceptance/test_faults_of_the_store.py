@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -10,6 +13,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -45,21 +50,41 @@ def post_alone(api: ServiceProcess, model: dict[str, str]) -> requests.Response:
     return requests.post(f"{api.base_url}/models", json=model, headers=headers, params=API_VERSION, timeout=30)
 
 
-def test_another_process_holds_the_write_lock(start_service: Callable[..., ServiceProcess]) -> None:
+def test_another_process_holds_the_write_lock(
+    start_service: Callable[..., ServiceProcess], write_driver: Callable[..., Path]
+) -> None:
     api = start_service(sqlite=True)
-    model = api.model()
-    with closing(sqlite3.connect(api.home / "mlmgmt.db", isolation_level=None)) as other, ThreadPoolExecutor(1) as pool:
+    image = api.image(write_driver(DRIVER))
+    known = [api.model()]
+    database = closing(sqlite3.connect(api.home / "mlmgmt.db", isolation_level=None))
+    with database as other, ThreadPoolExecutor(20) as pool:
+        # A write waits, and is done when the lock goes in time.
         other.execute("BEGIN IMMEDIATE")
         try:
             late = pool.submit(post_alone, api, MODEL)
             with pytest.raises(TimeoutError):
-                late.result(2)
-            assert api.get("/models")["value"] == [model]
+                late.result(1)
         finally:
             other.execute("ROLLBACK")
         answer = late.result(30)
-    assert answer.status_code == 200, answer.text
-    assert {one["id"] for one in api.get("/models")["value"]} == {model["id"], answer.json()["id"]}
+        assert answer.status_code == 200, answer.text
+        known.insert(0, answer.json())
+
+        # Otherwise it is refused, however many wait, and reads go on meanwhile.
+        other.execute("BEGIN IMMEDIATE")
+        try:
+            all_late = [pool.submit(post_alone, api, MODEL) for _ in range(20)]
+            while not all_late[0].done():
+                assert api.get("/models")["value"] == known
+            for refused in [one.result(30) for one in all_late]:
+                assert (refused.status_code, refused.json()["code"]) == (503, "StoreBusy"), refused.text
+                assert int(refused.headers["retry-after"]) > 0
+        finally:
+            other.execute("ROLLBACK")
+    assert api.get("/models")["value"] == known
+    assert api.post("/models", MODEL)["version"] == 2
+    # Whoever supervises goes on, too.
+    assert api.score(api.service(image["id"]), "1").json() == "here"
 
 
 def test_postgresql_is_restarted(
@@ -109,6 +134,59 @@ def test_a_folder_that_can_only_be_read(start_service: Callable[..., ServiceProc
             lock.chmod(0o600)
     assert f"The state folder {api.home} cannot be used" in said
     assert "Make it writable" in said
+
+
+def test_a_copy_beside_the_original(
+    start_service: Callable[..., ServiceProcess], write_driver: Callable[..., Path], tmp_path: Path
+) -> None:
+    original = start_service(sqlite=True)
+    folder = write_driver(DRIVER)
+    service = original.service(original.image(folder)["id"])
+    url = f"/services/{service['id']}"
+    key = original.get(f"{url}/keys")["primaryKey"]
+    replicas = {child.pid for child in original.children()}
+    shutil.copytree(original.home, tmp_path / "copy", symlinks=True)
+
+    copy = start_service(home=tmp_path / "copy", sqlite=True)
+    seen = eventually(lambda: here(copy, url, key), what="the copy's service on a port of its own")
+    assert seen["scoringUri"] != service["scoringUri"]
+    assert copy.base_url != original.base_url
+    # What is the original's is let be: its process, its replicas, its containers.
+    assert original.score(service, "1", key).json() == "here"
+    assert original.process.poll() is None
+    assert replicas <= {child.pid for child in original.children()}, "the copy ended a replica of the original"
+    assert (copy.home / "id").read_text() != (original.home / "id").read_text()
+
+    # From now on it is a folder like any other, which keeps its port whatever happens; so does one that is moved.
+    copy.stop()
+    copy.home.rename(tmp_path / "moved")
+    host, port = address(seen["scoringUri"])
+    with socket.create_server((host, port)):
+        moved = start_service(home=tmp_path / "moved", sqlite=True)
+        error = eventually(lambda: moved.get(url)["error"], what="the report")
+        assert (error["code"], str(port) in error["message"]) == ("PortTaken", True)
+        assert moved.get(url)["scoringUri"] == seen["scoringUri"]
+        # An update of a service that has no port does not succeed, and does not wait for ever.
+        update = moved.request("PUT", url, json={"imageId": moved.image(folder)["id"]})
+        ended = moved.operation(update)
+        assert (ended["state"], ended["error"]["code"]) == ("Failed", "NoPort"), ended
+        assert str(port) in ended["error"]["message"]
+        assert [one["status"] for one in moved.get("/deployments", serviceId=service["id"])] == ["Failed", "Active"]
+    eventually(lambda: here(moved, url, key), what="the return of what was served before")
+
+
+def here(api: ServiceProcess, url: str, key: str) -> dict[str, Any] | None:
+    """A service that answers at its URL."""
+    seen: dict[str, Any] = api.get(url)
+    with contextlib.suppress(requests.ConnectionError):
+        if seen["scoringUri"] and api.score(seen, "1", key).status_code == 200:
+            return seen
+    return None
+
+
+def address(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or 0
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -200,6 +201,10 @@ def test_another_folder_is_refused(start: Callable[[], ServiceProcess], tmp_path
         ServiceProcess(tmp_path / "other", "--database", postgresql.server().database_of(api.home))
     with pytest.raises(pytest.fail.Exception, match="is a new one"):
         ServiceProcess(api.home, "--database", postgresql.server().database("another"))
+    shutil.copytree(api.home, tmp_path / "copy")
+    with pytest.raises(pytest.fail.Exception, match="of which this one is a copy"):
+        ServiceProcess(tmp_path / "copy", "--database", postgresql.server().database_of(api.home))
+    assert api.process.poll() is None
     # The folder knows its database: nobody has to give it again.
     model = api.model()
     api.stop()

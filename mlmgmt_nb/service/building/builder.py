@@ -12,7 +12,6 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, Row, select, update
-from sqlalchemy.exc import DBAPIError
 
 from mlmgmt_nb.contract import ErrorResponse, Manifest, Model
 from mlmgmt_nb.service import schema
@@ -36,7 +35,7 @@ from mlmgmt_nb.service.home import DISK_FULL, Home
 from mlmgmt_nb.service.logs import Log
 from mlmgmt_nb.service.outcomes import image_ended
 from mlmgmt_nb.service.processes import end_orphans, ownership
-from mlmgmt_nb.service.store import OutcomeUnknown, Store
+from mlmgmt_nb.service.store import PASSING, Store
 
 __all__ = ["Builder", "build_log", "release_builds"]
 
@@ -138,7 +137,7 @@ class Builder:
         while not self._stopping:
             try:
                 row = self._claim()
-            except (DBAPIError, OutcomeUnknown) as error:
+            except PASSING as error:
                 log.warning("no build can be claimed at present: %s", error)
                 self._is_unsure = True
                 row = None
@@ -338,7 +337,7 @@ class Builder:
                 with self._store.writing() as db:
                     ended = image_ended(db, image_id, state, error, claimed_by=operation.claimed_by, **made)
                     final = db.scalar(select(schema.images.c.state).where(schema.images.c.id == image_id))
-            except (DBAPIError, OutcomeUnknown) as problem:
+            except PASSING as problem:
                 log.warning("the end of the build of image %s cannot be stored at present: %s", image_id, problem)
                 time.sleep(_STORE_SECONDS)
                 continue

@@ -8,11 +8,10 @@ import threading
 from collections.abc import Callable
 
 from sqlalchemy import delete
-from sqlalchemy.exc import DBAPIError
 
 from mlmgmt_nb.service import schema
 from mlmgmt_nb.service.clock import now
-from mlmgmt_nb.service.store import OutcomeUnknown, Store
+from mlmgmt_nb.service.store import PASSING, Store
 
 __all__ = ["Pruner"]
 
@@ -48,7 +47,7 @@ class Pruner:
             try:
                 if self._leads():
                     self._prune()
-            except (DBAPIError, OutcomeUnknown) as error:
+            except PASSING as error:
                 log.warning("operations that ended long ago cannot be removed at present: %s", error)
             if self._stopping.wait(_PAUSE_SECONDS):
                 return
