@@ -26,6 +26,18 @@ settings.load_profile("tests")
 
 T = TypeVar("T")
 
+ENGINE = "engine"
+"""What shares the one Docker engine of the tests, as a group of `pytest -n 2 --dist loadgroup`."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests of a file stay together, and share what it sets up, where several processes run them."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            folder = item.path.parent.name
+            item.add_marker(pytest.mark.xdist_group(ENGINE if folder == "docker" else str(item.path)))
+
+
 API_VERSION = {"api-version": "2017-09-01-preview"}
 
 
