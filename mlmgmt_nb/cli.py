@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mlmgmt_nb.service.home import Home
     from mlmgmt_nb.service.store import Store
 
-__all__ = ["main"]
+__all__ = ["main", "service_parser"]
 
 
 _OWN = frozenset({"serve", "status", "stop", "demo", "gc", "backup", "restore", "--version"})
@@ -29,14 +29,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line; gives the exit code: 0, 1 (the error is on standard error), or 2 for a wrong line."""
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in {"-h", "--help"}:
-        _parser().print_help()
+        service_parser().print_help()
         print()
     if not words or words[0] not in _OWN:
         # Loaded here: `mlmgmt serve` has no use for it.
         from mlmgmt_nb.commands import main as run_command
 
         return run_command(words)
-    arguments = _parser().parse_args(words)
+    arguments = service_parser().parse_args(words)
     try:
         code: int = arguments.run(arguments)
     except MlmgmtError as error:
@@ -47,7 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
+def service_parser() -> argparse.ArgumentParser:
+    """The commands of the service itself and their flags."""
     parser = argparse.ArgumentParser(prog="mlmgmt", description="The service on this machine:", add_help=False)
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, title="commands", metavar="COMMAND")

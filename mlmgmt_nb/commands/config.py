@@ -15,7 +15,7 @@ import platformdirs
 
 from mlmgmt_nb.errors import UsageError
 
-__all__ = ["SETTINGS", "Config", "Setting"]
+__all__ = ["DEFAULTS", "SETTINGS", "Config", "Setting"]
 
 SETTINGS: Mapping[str, str] = {
     "home": "state folder of the embedded service",
@@ -35,7 +35,8 @@ SETTINGS: Mapping[str, str] = {
 }
 """The settings of a profile, and what they are."""
 
-_DEFAULTS = {"compute": "local", "output": "table"}
+DEFAULTS: Mapping[str, str] = {"compute": "local", "output": "table"}
+"""What the settings are that are set nowhere; the others then have no value."""
 _FIRST_PROFILE = "default"
 
 
@@ -82,7 +83,7 @@ class Config:
             elif key in stored:
                 found[key] = Setting(key, str(stored[key]), f"{self.path}: [profiles.{name}]")
             else:
-                found[key] = Setting(key, _DEFAULTS.get(key), "default")
+                found[key] = Setting(key, DEFAULTS.get(key), "default")
         has_token = bool(self._environment.get("MLMGMT_TOKEN"))
         shown = ("***", "the environment: MLMGMT_TOKEN") if has_token else (None, "the state folder, or none")
         found["token"] = Setting("token", *shown)

@@ -17,7 +17,7 @@ from mlmgmt_nb.errors import UsageError
 if TYPE_CHECKING:
     from mlmgmt_nb.commands.session import Session
 
-__all__ = ["Command", "Flag", "Help", "Kind", "Token", "nearest", "parse_flags"]
+__all__ = ["Command", "Flag", "Help", "Kind", "Token", "metavar", "nearest", "parse_flags"]
 
 Token = Any
 """Text, or a Python value of the notebook."""
@@ -172,13 +172,13 @@ def _parser(command: Command, flags: Sequence[Flag], prog: str) -> _Parser:
             options["action"] = "store_const"
             options["const"] = True
         else:
-            options["metavar"] = _metavar(flag)
+            options["metavar"] = metavar(flag)
         if flag.kind == "many":
             options["action"] = "append"
         if flag.kind == "yes-no":
             options["nargs"], options["const"] = "?", "true"
         if flag.is_positional:
-            parser.add_argument(flag.dest, nargs=None if flag.required else "?", help=flag.help, metavar=_metavar(flag))
+            parser.add_argument(flag.dest, nargs=None if flag.required else "?", help=flag.help, metavar=metavar(flag))
         else:
             parser.add_argument(*flag.names.split(), dest=flag.dest, **options)
     return parser
@@ -187,7 +187,7 @@ def _parser(command: Command, flags: Sequence[Flag], prog: str) -> _Parser:
 def _usage(flags: Sequence[Flag], prog: str) -> str:
     """What has to be there; the other flags are told line by line."""
     needed = [flag for flag in flags if flag.required]
-    parts = [_metavar(f) if f.is_positional else f"{_shortest(f)} {_metavar(f)}" for f in needed]
+    parts = [metavar(f) if f.is_positional else f"{_shortest(f)} {metavar(f)}" for f in needed]
     return " ".join([prog, *parts, "[flags]"])
 
 
@@ -197,7 +197,8 @@ def _shortest(flag: Flag) -> str:
     return next((name for name in names if len(name) == 2), names[0])
 
 
-def _metavar(flag: Flag) -> str:
+def metavar(flag: Flag) -> str:
+    """What stands for the value of a flag in help."""
     if flag.choices:
         return "|".join(flag.choices)
     return flag.metavar or ("true|false" if flag.kind == "yes-no" else flag.dest.upper())

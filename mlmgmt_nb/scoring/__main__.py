@@ -12,12 +12,12 @@ from mlmgmt_nb.scoring.output import capture
 from mlmgmt_nb.scoring.replica import end_process, run_contained, run_supervised
 from mlmgmt_nb.scoring.workers import bind, run_by_hand
 
-__all__ = ["main"]
+__all__ = ["driver_parser", "main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serves a folder; returns the exit code."""
-    parser = _parser()
+    parser = driver_parser()
     options = parser.parse_args(arguments)
     if (options.fd is None) != (options.control_fd is None):
         parser.error("--fd and --control-fd go together")
@@ -41,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run_by_hand(options.app, options.driver, options.schema, options.host, options.port, options.workers, start)
 
 
-def _parser() -> argparse.ArgumentParser:
+def driver_parser() -> argparse.ArgumentParser:
+    """The flags."""
     defaults = Start()
     parser = argparse.ArgumentParser(prog="python -m mlmgmt_nb.scoring", description="Serves a driver folder.")
     parser.add_argument("--app", required=True, metavar="FOLDER", help="the folder with the driver and its files")

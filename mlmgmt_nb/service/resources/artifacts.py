@@ -20,6 +20,10 @@ _CHUNK_BYTES = 2**18
 
 
 def head(call: Call) -> Reply:
+    """Tells whether a content is there, by its SHA-256.
+
+    Answers 200 with `Content-Location` and `X-Content-Size`; or 404 with `Upload-Offset`: how many bytes are there.
+    """
     digest = _digest(call)
     if path := call.backend.artifacts.path(digest):
         call.backend.artifacts.touch(digest)
@@ -28,6 +32,7 @@ def head(call: Call) -> Reply:
 
 
 def download(call: Call) -> Reply:
+    """A content, by its SHA-256; 404 when it is not there."""
     digest = _digest(call)
     path = call.backend.artifacts.path(digest)
     if path is None:
@@ -36,6 +41,10 @@ def download(call: Call) -> Reply:
 
 
 async def append(call: Call) -> Reply:
+    """Adds bytes to a content, from `Upload-Offset` on; `Upload-Length` is how many it has in all.
+
+    Answers 204 with `Upload-Offset` while bytes are missing; then 201 with `Content-Location`: its URL for models.
+    """
     digest = _digest(call)
     offset, total = (_number(call, header) for header in ("upload-offset", "upload-length"))
     store = call.backend.artifacts

@@ -18,7 +18,10 @@ _FILTERS = ("principalId", "resourceId", "action")
 
 
 def list_(call: Call) -> Reply:
-    """Entries, newest first; `principalId`, `resourceId` and `action` filter them."""
+    """The audit log, newest first, in pages: `time`, `action`, `principalId`, `resourceId`, `statusCode`, ...
+
+    The query filters them by `principalId`, `resourceId` and `action`; `count` and `$skipToken` are as in other lists.
+    """
     count = call.query.get("count")
     try:
         size = page_size(None if count is None else msgspec.convert(count, Count))
@@ -31,7 +34,7 @@ def list_(call: Call) -> Reply:
 
 
 def whoami(call: Call) -> Reply:
-    """Who the service takes the caller for, and its role in this account."""
+    """Who the service takes the caller for: `id`, `name`, and the `role` in this `account`."""
     role = call.principal.role(call.account)
     return Reply(
         200,

@@ -21,6 +21,10 @@ log = logging.getLogger(__name__)
 
 
 def read(call: Call) -> Reply:
+    """The data that the drivers of a service have collected.
+
+    `value` lists the files: `path`, `model`, `identifier`, `date`, `bytes`. With `path` in the query, that file as CSV.
+    """
     with call.backend.store.reading() as db:
         service = row_of(db, call, schema.services)
     # Where the runtime's collector puts it: the account, then the service.

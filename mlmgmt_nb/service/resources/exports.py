@@ -21,18 +21,21 @@ _CHUNK_BYTES = 2**18
 
 
 def built(call: Call) -> Reply:
-    """The Docker image: its reference, its id on the engine, its digest in the registry, its base."""
+    """The Docker image: its `reference`, `imageId` on the engine, `digest` in the registry, and `base`.
+
+    409 for an image of compute `local`, as it is none of Docker.
+    """
     return Reply(200, _built(_context(call)))
 
 
 def context(call: Call) -> Reply:
-    """The build context, as a tar archive."""
+    """The build context of an image, as a tar archive. 409 until the image is built."""
     folder = _context(call)
     return _archive(call, lambda target, _: context_archive(folder, target))
 
 
 def oci(call: Call) -> Reply:
-    """The image as an OCI archive, which `docker load` takes too."""
+    """The image as an OCI archive, which `docker load` takes too. 409 where there is no Docker image."""
     image = _built(_context(call))
     docker, log = call.backend.docker, call.backend.build_log(call.id)
 

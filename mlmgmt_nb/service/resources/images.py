@@ -92,6 +92,7 @@ def get(call: Call) -> Reply:
 
 
 def build_log(call: Call) -> Reply:
+    """The log of the build, as text; `Range: bytes=N-` and `bytes=-N` ask for a part. 416: there is no such part."""
     with call.backend.store.reading() as db:
         row = row_of(db, call, schema.images)
     return log_reply(call.backend.build_log(row.id), call.request)

@@ -58,7 +58,7 @@ def _row(db: Connection, call: Call) -> Row[Any]:
 
 
 def list_(call: Call) -> Reply:
-    """The operations of the account, newest first; the API page has no list of them."""
+    """The operations of the account, newest first, in pages, with `count` and `$skipToken`."""
     given: dict[str, str] = {name: call.query[name] for name in ("count", "$skipToken") if name in call.query}
     if "count" in given:
         try:
@@ -73,7 +73,10 @@ def list_(call: Call) -> Reply:
 
 
 def cancel(call: Call) -> Reply:
-    """Ends an operation that goes on. An image is not built; a service goes on with what it served before."""
+    """Ends an operation that goes on; 409 when it has ended.
+
+    An image is not built; a service goes on with what it served before. Answers with the operation.
+    """
     error = ErrorResponse(code="Cancelled", message="The operation was cancelled by a request.")
     with call.backend.store.writing() as db:
         row = _row(db, call)

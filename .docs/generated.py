@@ -1,0 +1,270 @@
+"""The parts of the site that are made from the code's own tables: commands, settings, REST operations.
+
+A page says where they go with a line `<!-- generated: NAME -->`; `GENERATORS` has the functions by name. What they give
+is Markdown, made without Sphinx.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from mlmgmt_nb import cli
+from mlmgmt_nb.commands import COMMANDS, Command, Flag
+from mlmgmt_nb.commands.config import DEFAULTS, SETTINGS
+from mlmgmt_nb.commands.grammar import metavar
+from mlmgmt_nb.commands.session import COMMON, WAITING
+from mlmgmt_nb.contract import openapi
+from mlmgmt_nb.contract.operations import ACCOUNT_PATH
+from mlmgmt_nb.scoring.__main__ import driver_parser
+from mlmgmt_nb.service.resources import EXTENSIONS
+
+Json = Mapping[str, Any]
+
+ROOT = Path(__file__).parents[1]
+
+_SPECIAL = re.compile(r"([\\*_\[\]<>|#~$])")
+_CODE = re.compile(r"(`[^`]+`)")
+
+
+# Markdown
+
+
+def _text(text: str) -> str:
+    """Text whose only markup is code between backticks, in a line or a cell of a table."""
+    parts = _CODE.split(" ".join(text.split()))
+    return "".join(part.replace("|", r"\|") if part[:1] == "`" else _SPECIAL.sub(r"\\\1", part) for part in parts)
+
+
+def _code(text: str) -> str:
+    return f"`{text}`".replace("|", r"\|")
+
+
+def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """A table, or nothing when it has no row."""
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    if lines:
+        yield from ("", f"| {' | '.join(headings)} |", "|---" * len(headings) + "|", *lines, "")
+
+
+# Commands
+
+
+def commands() -> str:
+    """Every command of the magics and the shell, with its flags."""
+    lines = ["## Flags of every command", *_flags(COMMON), "## Flags of commands that wait", *_flags(WAITING)]
+    for group, members in groupby(sorted(COMMANDS, key=_place), lambda command: command.words[0]):
+        lines.append(f"## mlmgmt {group}")
+        for command in members:
+            lines += _command(command)
+    return "\n".join(lines)
+
+
+def _place(command: Command) -> int:
+    """Commands of one word stand together; groups and commands keep the order of the help."""
+    return next(place for place, other in enumerate(COMMANDS) if other.words[0] == command.words[0])
+
+
+def _command(command: Command) -> Iterator[str]:
+    if len(command.words) > 1:
+        yield f"### mlmgmt {command.name}"
+    yield f"\n{_text(command.help)}.\n"
+    yield f"```console\n{command.example}\n```"
+    if command.waits:
+        yield "\nIt waits; `--no-wait` and `--timeout` say for how long."
+    yield from _flags(command.flags)
+
+
+def _flags(flags: Iterable[Flag]) -> Iterator[str]:
+    return _table(("flag", "", "default"), (_flag(flag) for flag in flags))
+
+
+def _flag(flag: Flag) -> tuple[str, str, str]:
+    takes = "" if flag.kind == "switch" else f" {metavar(flag)}"
+    names = metavar(flag) if flag.is_positional else ", ".join(flag.names.split()) + takes
+    default = "required" if flag.required else "" if flag.default is None else _code(str(flag.default))
+    return _code(names), _text(flag.help), default
+
+
+def service_commands() -> str:
+    """The commands of the shell that are about the service itself."""
+    lines: list[str] = []
+    for name, help_, parser in _own_commands():
+        lines += [f"### mlmgmt {name}", "", f"{_text(help_[:1].upper() + help_[1:])}.", *_options(parser)]
+    return "\n".join(lines)
+
+
+def serve() -> str:
+    """The flags of `mlmgmt serve`."""
+    return "\n".join(line for name, _, parser in _own_commands() if name == "serve" for line in _options(parser))
+
+
+def driver_command() -> str:
+    """The flags of the runtime by hand."""
+    return "\n".join(_options(driver_parser()))
+
+
+def _own_commands() -> Iterator[tuple[str, str, argparse.ArgumentParser]]:
+    for action in cli.service_parser()._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for shown in action._choices_actions:
+                yield shown.dest, shown.help or "", action.choices[shown.dest]
+
+
+def _options(parser: argparse.ArgumentParser) -> Iterator[str]:
+    for group in parser._action_groups:
+        actions = [action for action in group._group_actions if action.help != argparse.SUPPRESS]
+        if actions and group.title not in {"options", "positional arguments"}:
+            yield f"\n{(group.title or '').capitalize()}:"
+        yield from _table(("flag", ""), (_option(action) for action in actions))
+
+
+def _option(action: argparse.Action) -> tuple[str, str]:
+    value = action.metavar or ("|".join(map(str, action.choices)) if action.choices else action.dest.upper())
+    names = ", ".join(action.option_strings) or str(value)
+    takes = f" {value}" if action.option_strings and action.nargs != 0 else ""
+    return _code(names + takes), _text((action.help or "") % {"default": action.default})
+
+
+# Settings
+
+
+def settings() -> str:
+    """The settings of a profile."""
+    rows = (
+        (_code(name), _code(f"MLMGMT_{name.upper()}"), _text(about), _code(DEFAULTS[name]) if name in DEFAULTS else "")
+        for name, about in SETTINGS.items()
+    )
+    return "\n".join(_table(("setting", "environment", "", "default"), rows))
+
+
+# REST
+
+
+def operations() -> str:
+    """The operations of the API, from its OpenAPI document."""
+    document = openapi.document()
+    found: dict[str, list[str]] = {
+        tag["name"]: [f"## {tag['name']}", "", tag["description"]] for tag in document["tags"]
+    }
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            if method != "parameters":
+                found[operation["tags"][0]] += _operation(document, method, path, operation)
+    return "\n".join(line for lines in found.values() for line in lines)
+
+
+def _operation(document: Json, method: str, path: str, operation: Json) -> Iterator[str]:
+    yield f"### {operation['summary']}\n"
+    yield f"```text\n{method.upper()} {path.removeprefix(ACCOUNT_PATH)}\n```\n"
+    yield f"{_text(operation.get('description', ''))} Operation `{operation['operationId']}`."
+    yield from _table(
+        ("parameter", "type", ""),
+        ((_code(p["name"]), _kind(p["schema"]), _text(p["description"])) for p in operation.get("parameters", ())),
+    )
+    if body := operation.get("requestBody"):
+        yield f"\nBody: {_content(body)}. {_text(body['description'])}"
+    yield from _table(("answer", "body", ""), (_answer(document, *answer) for answer in operation["responses"].items()))
+
+
+def _answer(document: Json, status: str, answer: Json) -> tuple[str, str, str]:
+    if "$ref" in answer:
+        answer = document["components"]["responses"][answer["$ref"].rpartition("/")[2]]
+    headers = ", ".join(_code(name) for name in answer.get("headers", ()))
+    told = _text(answer["description"]) + (f" Header: {headers}." if headers else "")
+    return "else" if status == "default" else status, _content(answer), told
+
+
+def _content(holder: Json) -> str:
+    return _kind(holder["content"]["application/json"]["schema"]) if "content" in holder else ""
+
+
+def types() -> str:
+    """The types of bodies and answers, from the OpenAPI document."""
+    lines: list[str] = []
+    for name, schema in openapi.document()["components"]["schemas"].items():
+        if name != "NullValue":
+            lines += [f"### {name}", "", _text(schema.get("description", ""))]
+            lines += [""] if "properties" in schema else ["", f"It is: {_kind(schema)}."]
+            required = set(schema.get("required", ()))
+            lines += _table(
+                ("property", "type", ""),
+                (
+                    (_code(key) + (" (required)" if key in required else ""), _kind(value), _text(_about(value)))
+                    for key, value in schema.get("properties", {}).items()
+                ),
+            )
+    return "\n".join(lines)
+
+
+def _about(schema: Json) -> str:
+    if "$ref" in schema:
+        schema = openapi.document()["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    said: str = schema.get("description", "")
+    return f"{said} Set by the service." if schema.get("readOnly") else said
+
+
+_LIMITS = {
+    "minLength": "at least {} characters",
+    "maxLength": "at most {} characters",
+    "minimum": "at least {}",
+    "maximum": "at most {}",
+    "pattern": "like {}",
+}
+
+
+def _kind(schema: Json) -> str:
+    """The type of a value and its limits, in a few words."""
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return f"[{name}](#{name.lower()})"
+    if "anyOf" in schema:
+        return _kind(schema["anyOf"][0])
+    if "enum" in schema:
+        return ", ".join(_code(str(value)) for value in schema["enum"] if value is not None)
+    if schema.get("type") == "array":
+        return f"list of {_kind(schema['items'])}"
+    if "additionalProperties" in schema:
+        return f"object of {_kind(schema['additionalProperties'])}"
+    limits = [words.format(_code(str(schema[key]))) for key, words in _LIMITS.items() if key in schema]
+    return "; ".join([schema.get("format") or schema.get("type", "any"), *limits])
+
+
+def extensions() -> str:
+    """What the service answers beside the operations of the API: the docstrings of its handlers say what."""
+    lines: list[str] = []
+    for pattern, methods in EXTENSIONS.items():
+        for method, handler in methods.items():
+            path = "/".join(pattern).replace("*", "sha256/DIGEST[/NAME]")
+            lines += [f"### {method} /{path}", "", inspect.getdoc(handler) or "", ""]
+    return "\n".join(lines)
+
+
+def readme() -> str:
+    """The README: its links and pictures are found from here, too."""
+    return (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+GENERATORS: Mapping[str, Callable[[], str]] = {
+    "readme": readme,
+    "commands": commands,
+    "service-commands": service_commands,
+    "driver-command": driver_command,
+    "serve": serve,
+    "settings": settings,
+    "operations": operations,
+    "types": types,
+    "extensions": extensions,
+}
+
+_MARK = re.compile(r"<!-- generated: ([\w-]+) -->")
+
+
+def filled(source: str) -> str:
+    """A page with what is generated in its places."""
+    return _MARK.sub(lambda mark: GENERATORS[mark[1]](), source)

@@ -1,0 +1,63 @@
+"""What Sphinx does differently here: pages have generated parts, and notebooks lie in a folder beside the pages'."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from docutils import nodes
+from generated import ROOT, filled
+from sphinx.application import Sphinx
+
+from mlmgmt_nb.contract.resources import Wire
+
+NOTEBOOKS = Path(__file__).with_name("notebooks")
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Called by Sphinx."""
+    shutil.rmtree(NOTEBOOKS, ignore_errors=True)
+    shutil.copytree(ROOT / "notebooks", NOTEBOOKS)
+    app.connect("source-read", _fill)
+    app.connect("doctree-read", _draw_dashes)
+    app.connect("autodoc-process-signature", _leave_out)
+    app.connect("autodoc-process-docstring", _add_fields, priority=400)  # before napoleon reads the sections
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def _fill(_app: Sphinx, _page: str, content: list[str]) -> None:
+    content[0] = filled(content[0])
+
+
+def _draw_dashes(_app: Sphinx, page: nodes.document) -> None:
+    """Two hyphens stand for a dash between a parameter and what it is; `smartquotes` is off."""
+    for text in list(page.findall(nodes.Text)):
+        if text == " -- ":
+            text.parent.replace(text, nodes.Text(" \N{EN DASH} "))
+
+
+def _leave_out(
+    _app: Sphinx, what: str, _name: str, thing: Any, _options: Any, signature: str, returns: str
+) -> tuple[str, str]:
+    """Classes that users do not make themselves are shown without the arguments of their making."""
+    is_made = re.search(r"^ *(Args|Attributes|Keys):", thing.__doc__ or "", re.MULTILINE)
+    if what == "exception" or (what == "class" and (issubclass(thing, Wire) or not is_made)):
+        return "", ""
+    return signature, returns
+
+
+def _add_fields(_app: Sphinx, what: str, _name: str, thing: Any, _options: Any, lines: list[str]) -> None:
+    """The fields of the contract's types are described in their annotations, not in docstrings."""
+    if what != "class" or not issubclass(thing, Wire):
+        return
+    (schema,), known = msgspec.json.schema_components([thing], ref_template="{name}")
+    properties = known.get(thing.__name__, schema).get("properties", {})
+    described = []
+    for field in msgspec.structs.fields(thing):
+        about = properties[field.encode_name].get("description", "")
+        is_word = about[1:2].islower()  # and no abbreviation
+        described.append(f"    {field.name}: {about[:1].lower() + about[1:] if is_word else about}")
+    lines += ["", "Attributes:", *described, ""]
