@@ -26,14 +26,14 @@ def __getattr__(name: str) -> Any:
 
 
 def load_ipython_extension(ipython: Any) -> None:
-    """`%load_ext mlmgmt_nb`: adds `%mlmgmt` and `%%mlmgmt`."""
+    """`%load_ext mlmgmt_nb`: adds `%mlmgmt` and `%%mlmgmt` to the running `ipython`."""
     from mlmgmt_nb import notebook
 
     notebook.load_ipython_extension(ipython)
 
 
 def unload_ipython_extension(ipython: Any) -> None:
-    """`%unload_ext mlmgmt_nb`: takes them away again."""
+    """`%unload_ext mlmgmt_nb`: takes them away from `ipython` again."""
     from mlmgmt_nb import notebook
 
     notebook.unload_ipython_extension(ipython)

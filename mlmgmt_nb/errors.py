@@ -61,6 +61,13 @@ __all__ = [
 class MlmgmtError(Exception):
     """Base of all errors of mlmgmt-nb.
 
+    Example:
+        >>> try:
+        ...     ws.services.get("no-such-service")
+        ... except MlmgmtError as error:
+        ...     print(type(error).__name__, error.message, error.fix, sep="; ")
+        NotFoundError; no service has the name 'no-such-service'; List the services to see what there is.
+
     Args:
         message: what is wrong, in one sentence.
         fix: what the user can do about it, in one sentence; shown on a line of its own.
@@ -76,7 +83,15 @@ class MlmgmtError(Exception):
 
 
 class UsageError(MlmgmtError, ValueError):
-    """An argument is wrong; nothing was sent. `field` names it."""
+    """An argument is wrong; nothing was sent. `field` names it.
+
+    Example:
+        >>> try:
+        ...     ws.services.check("has space")
+        ... except UsageError as error:
+        ...     error.field
+        'name'
+    """
 
     def __init__(self, message: str, *, field: str | None = None, fix: str | None = None) -> None:
         super().__init__(message, fix=fix)
@@ -208,7 +223,17 @@ class OperationFailed(OperationError):  # noqa: N818 - the name of the state tha
 
 
 class OperationTimeout(OperationError, TimeoutError):  # noqa: N818 - as azure-core's and the standard library's
-    """The operation has not ended yet; it goes on, and `continuation_token` resumes the wait."""
+    """The operation has not ended yet; it goes on, and `continuation_token` resumes the wait.
+
+    Example:
+        >>> building = ws.images.create("iris", ws.manifests.get("iris"))
+        >>> try:
+        ...     image = building.result(timeout=0)
+        ... except OperationTimeout as error:
+        ...     image = ws.operations.poller(error.continuation_token).result(timeout=60)
+        >>> image.creation_state
+        'Succeeded'
+    """
 
 
 class ScoringError(MlmgmtError):
@@ -224,7 +249,15 @@ class ScoringError(MlmgmtError):
 
 
 class DriverError(ScoringError):
-    """The user's own `run()` raised; the traceback is in the service's log under `request_id`."""
+    """The user's own `run()` raised; the traceback is in the service's log under `request_id`.
+
+    Example:
+        >>> try:
+        ...     ws.services.run("iris", "no flowers")
+        ... except DriverError as error:
+        ...     (error.status_code, error.request_id in ws.services.logs("iris").text)
+        (500, True)
+    """
 
 
 class ScoringTestFailed(MlmgmtError, AssertionError):  # noqa: N818 - an assertion

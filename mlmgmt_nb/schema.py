@@ -1,8 +1,6 @@
 """Schemas of a driver's inputs and outputs, in the file format of 2017: what is needed to write and read them.
 
-from mlmgmt_nb.schema import DataTypes, SampleDefinition, generate_schema
-
-generate_schema(run, {"input_df": SampleDefinition(DataTypes.PANDAS, frame)}, filepath="service_schema.json")
+`generate_schema` makes one from sample data.
 
 `install_azureml_imports()` makes `azureml.api.schema` and the other imports of 2017 work in this process, as they do in
 a driver, for notebooks that were written then; packages that are really installed are used instead.

@@ -31,6 +31,14 @@ _RUNTIMES: dict[str, Literal["Python", "SparkPython"]] = {"python": "Python", "s
 class Application:
     """What a manifest is made of.
 
+    Example:
+        >>> Application(driver="score.py", requirements=["xgboost"]).check()
+        >>> Application(driver="missing.py").check()
+        Traceback (most recent call last):
+        ...
+        mlmgmt_nb.errors.UsageError: driver: there is no file missing.py
+        ...
+
     Attributes:
         driver: the driver (`score.py`).
         schema: its schema file.

@@ -44,7 +44,7 @@ class TokenCredential(Protocol):
     """What azure-core calls a `TokenCredential`: any object of azure-identity."""
 
     def get_token(self, *scopes: str) -> Any:
-        """An object with `token` and `expires_on` (seconds since the epoch)."""
+        """An object with `token` and `expires_on` (seconds since the epoch), for the `scopes` that are asked for."""
         ...
 
 

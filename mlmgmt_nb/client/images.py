@@ -71,6 +71,12 @@ class Images:
     ) -> Poller[Image]:
         """Starts the build of an image. A name in use gets its next version.
 
+        Example:
+            >>> manifest = ws.manifests.get("iris")
+            >>> image = ws.images.create("iris-again", manifest).result(timeout=60)
+            >>> image.name, image.version, image.creation_state
+            ('iris-again', 1, 'Succeeded')
+
         Args:
             name: its name: 3 to 32 of a-z, 0-9, `-` and `.`.
             manifest: the manifest, or its id.

@@ -18,7 +18,13 @@ _BYTES_A_LINE = 400
 
 
 class LogPart(NamedTuple):
-    """Part of a log: its text, and the offset in bytes where what comes after it starts."""
+    """Part of a log: its text, and the offset in bytes where what comes after it starts.
+
+    Example:
+        >>> part = ws.services.logs("iris")
+        >>> ws.services.logs("iris", offset=part.next_offset).text  # nothing new
+        ''
+    """
 
     text: str
     next_offset: int

@@ -77,6 +77,12 @@ class Manifests:
     ) -> Manifest:
         """Uploads the files of an application and registers a manifest of them.
 
+        Example:
+            >>> model = ws.models.get("iris")
+            >>> manifest = ws.manifests.create("by-hand", Application(driver="score.py"), model_ids=[model.id])
+            >>> manifest.version, manifest.model_ids == [model.id]
+            (1, True)
+
         Args:
             name: its name.
             application: the driver and what it needs.
@@ -101,6 +107,9 @@ class Manifests:
 
     def get(self, id_or_name: str) -> Manifest:
         """A manifest by its id, or the latest version of a name.
+
+        Args:
+            id_or_name: the one or the other.
 
         Raises:
             NotFoundError: there is none.

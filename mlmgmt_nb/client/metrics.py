@@ -47,9 +47,13 @@ class ServiceMetrics:
         return self.replicas.get("ready", 0)
 
     def since(self, earlier: ServiceMetrics) -> ServiceMetrics:
-        """What was counted after an earlier moment; what is no count is as it is now.
+        """What was counted after an `earlier` moment; what is no count is as it is now.
 
         When the counters began again meanwhile, because the service process did, all that they have now counts.
+
+        Example:
+            >>> ServiceMetrics(requests=50, busy=1).since(ServiceMetrics(requests=20, busy=7))
+            ServiceMetrics(requests=30, failures=0, rejected=0, busy=1, slots=0, wanted=0, replicas={}, latency=())
         """
         before = ServiceMetrics() if self.requests < earlier.requests else earlier
         counted = dict(before.latency)
@@ -65,9 +69,13 @@ class ServiceMetrics:
         )
 
     def percentile(self, percent: float) -> float | None:
-        """Seconds within which so many percent of the requests were answered; None when there were none.
+        """Seconds within which so many `percent` of the requests were answered; None when there were none.
 
         Read off the buckets, so exact to the width of one.
+
+        Example:
+            >>> ServiceMetrics(latency=((0.01, 90), (0.1, 10))).percentile(90)
+            0.01
         """
         rank = sum(count for _, count in self.latency) * percent / 100
         if not rank:

@@ -39,6 +39,12 @@ class Models:
     ) -> Model:
         """Registers a model. A name in use gets its next version.
 
+        Example:
+            >>> ws.models.register("iris.pkl", "flowers", tags=["test"]).version
+            1
+            >>> ws.models.register("iris.pkl", "flowers").version
+            2
+
         Args:
             path_or_url: a file or folder, which is uploaded (a folder as an archive that the build unpacks); or a URL
                 that the service can read, which is only noted.
@@ -75,6 +81,9 @@ class Models:
 
     def get(self, id_or_name: str) -> Model:
         """A model by its id, or the latest version of a name.
+
+        Args:
+            id_or_name: the one or the other.
 
         Raises:
             NotFoundError: there is none.

@@ -54,6 +54,9 @@ class Operations:
     def get(self, id: str) -> AsyncOperationStatus:  # noqa: A002 - the API's word
         """The state of an operation.
 
+        Args:
+            id: of the operation.
+
         Raises:
             NotFoundError: there is no such operation.
         """
@@ -63,6 +66,9 @@ class Operations:
         """Cancels an operation that goes on: an image is not built, a service goes on with what it served before.
 
         The API of 2017 does not have this; the embedded service does. Cancelling again changes nothing.
+
+        Args:
+            id: of the operation.
 
         Raises:
             ConflictError: it has ended already.
@@ -89,15 +95,28 @@ class Operations:
         return list(reversed(self._known))
 
     def wait(self, id: str, timeout: float | None = None) -> AsyncOperationStatus:  # noqa: A002
-        """Waits until the operation has ended, well or not, as `Poller.wait` does."""
+        """Waits until the operation has ended, well or not, as `Poller.wait` does.
+
+        Args:
+            id: of the operation.
+            timeout: most seconds to wait; without end when None.
+        """
         return self.poller(id).wait(timeout)
 
     def poller(self, id: str) -> Poller[Image | ServiceResponse]:  # noqa: A002
-        """A poller for an operation that goes on, from its id or a poller's continuation token. Sends nothing yet."""
+        """A poller for an operation that goes on, from its `id` or a poller's continuation token. Sends nothing yet."""
         return self._poller(Watch(id), self._load)
 
     def started(self, response: requests.Response, load: Callable[[str], Any]) -> Poller[Any]:
-        """The poller for a 202 answer; `load` gets the resource by its id."""
+        """The poller for a 202 answer.
+
+        Args:
+            response: the answer.
+            load: gets the resource by its id.
+
+        Raises:
+            ServerError: the answer does not name its operation.
+        """
         location = response.headers.get("Operation-Location", "")
         if not location:
             raise ServerError(

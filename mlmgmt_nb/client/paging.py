@@ -34,6 +34,14 @@ class Page(NamedTuple, Generic[T]):
 class Pager(Generic[T]):
     """All items of a list. Iterating asks for page after page; each iteration starts anew.
 
+    Example:
+        >>> models = ws.models.list(tag="prod")
+        >>> [model.name for model in models]
+        ['iris']
+        >>> models.to_frame()[["name", "version"]]
+           name  version
+        0  iris        1
+
     Args:
         transport: sends the requests.
         operation: the list operation, or its id in the contract; its 200 answer is a page type or a list.
@@ -63,6 +71,15 @@ class Pager(Generic[T]):
 
     def by_page(self, continuation_token: str | None = None) -> Iterator[Page[T]]:
         """The pages, from the first or from where a token of an earlier page points.
+
+        Example:
+            >>> pages = ws.models.list(tag="prod", count=50).by_page()
+            >>> page = next(pages)
+            >>> len(page.value), page.continuation_token
+            (1, None)
+
+        Args:
+            continuation_token: that of a page, to begin after it.
 
         Raises:
             UsageError: the token is not one of this list.

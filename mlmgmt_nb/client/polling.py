@@ -209,6 +209,15 @@ class Poller(Generic[T]):
     Dropping the poller, or interrupting a wait, never stops the operation; `continuation_token` takes the wait up
     again, in another process too. Made by `images.create`, `services.create`, `services.update`, `operations.poller`.
 
+    Example:
+        >>> building = ws.images.create("iris", ws.manifests.get("iris"))
+        >>> token = building.continuation_token()
+        >>> later = Poller.from_continuation_token(ws, token)
+        >>> later.result(timeout=60).name
+        'iris'
+        >>> later.status()
+        'Succeeded'
+
     Args:
         watch: the operation.
         watcher: looks at it.
@@ -234,7 +243,12 @@ class Poller(Generic[T]):
 
     @classmethod
     def from_continuation_token(cls, workspace: Workspace, continuation_token: str) -> Poller[T]:
-        """The poller of an operation that an earlier poller waited for."""
+        """The poller of an operation that an earlier poller waited for.
+
+        Args:
+            workspace: the account.
+            continuation_token: that of the earlier poller.
+        """
         return workspace.operations.poller(continuation_token)  # type: ignore[return-value]
 
     @property
@@ -291,6 +305,9 @@ class Poller(Generic[T]):
 
     def result(self, timeout: float | None = None) -> T:
         """Waits as `wait` does and returns the image or service.
+
+        Args:
+            timeout: most seconds to wait; without end when None.
 
         Raises:
             OperationFailed: it ended `Failed` or `Cancelled`; carries the operation and where its log is.

@@ -23,6 +23,16 @@ _PERCENTILES = (50, 90, 95, 99)
 class ScoringReport:
     """The results of a scoring test.
 
+    Example:
+        >>> report = ws.services.test("iris", [[[5.1, 3.5, 1.4, 0.2]]], requests=3)
+        >>> report.results[["case", "answer"]]
+           case answer
+        0     0    [0]
+        1     0    [0]
+        2     0    [0]
+        >>> report.to_junit().count("<testcase")
+        1
+
     Args:
         tally: what became of the requests.
         name: of the service.
@@ -77,6 +87,14 @@ class ScoringReport:
 
     def assert_ok(self, *, p95_ms: float | None = None) -> None:
         """Does nothing when every answer was right (or nothing was expected of it) and in time.
+
+        Example:
+            >>> report = ws.services.test("iris", [[[5.1, 3.5, 1.4, 0.2]]], expect=lambda rows, answer: answer == [1])
+            >>> report.assert_ok()
+            Traceback (most recent call last):
+            ...
+            mlmgmt_nb.errors.ScoringTestFailed: 1 of 1 requests have a wrong answer or none:
+            ...
 
         Args:
             p95_ms: the longest 95th percentile of the latencies, in milliseconds.

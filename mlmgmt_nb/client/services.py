@@ -43,6 +43,13 @@ class Services:
 
     Args:
         compute: where they run when nothing else is said.
+
+    Example:
+        >>> service = ws.services.get("iris")
+        >>> service.state, service.num_replicas
+        ('Succeeded', 1)
+        >>> ws.services.keys("iris")
+        AuthKeys(primary_key=***, secondary_key=***)
     """
 
     def __init__(self, transport: Transport, operations: Operations, compute: str = "local") -> None:
@@ -79,6 +86,18 @@ class Services:
     def check(self, name: str, *, compute_resource_id: str = "local", **settings: Unpack[ServiceSettings]) -> None:
         """Checks what `create` would be given, before there is an image. Sends nothing.
 
+        Example:
+            >>> ws.services.check("iris", memory="a lot")
+            Traceback (most recent call last):
+            ...
+            mlmgmt_nb.errors.UsageError: containerResourceReservation.memory: not as the API wants it
+            Give memory as Kubernetes does: `300Mi` or `1G`.
+
+        Args:
+            name: of the service.
+            compute_resource_id: where it would run.
+            **settings: see `ServiceSettings`.
+
         Raises:
             UsageError: a property breaks a limit.
         """
@@ -92,6 +111,11 @@ class Services:
         **settings: Unpack[ServiceSettings],
     ) -> Poller[ServiceResponse]:
         """Changes a service, under the same URL and keys.
+
+        Example:
+            >>> changed = ws.services.update("iris", max_concurrent_requests=20).result()
+            >>> changed.max_concurrent_requests_per_container
+            20
 
         Args:
             service: the service.
@@ -112,6 +136,9 @@ class Services:
 
     def get(self, id_or_name: str) -> ServiceResponse:
         """A service by its id or name.
+
+        Args:
+            id_or_name: the one or the other.
 
         Raises:
             NotFoundError: there is none.
@@ -177,7 +204,12 @@ class Services:
     def regenerate_key(
         self, service: ServiceResponse | str, key_type: Literal["Primary", "Secondary"] = "Primary"
     ) -> AuthKeys:
-        """Replaces one key of a service, at once; the other stays. Returns both as they are now."""
+        """Replaces one key of a service, at once; the other stays. Returns both as they are now.
+
+        Args:
+            service: the service.
+            key_type: which key.
+        """
         service_id = self.id_of(service)
         body = checked(ServiceRegenerateKeyRequest, key_type=key_type)
         answer = self._transport.call("services_regenerate_keys", id=service_id, body=body, accept={404, 405})
@@ -229,6 +261,10 @@ class Services:
     def run(self, service: ServiceResponse | str, data: Any, *, timeout: float = 60.0) -> Any:
         """Scores data with a service and returns the decoded answer.
 
+        Example:
+            >>> ws.services.run("iris", [[5.1, 3.5, 1.4, 0.2], [6.7, 3.0, 5.2, 2.3]])
+            [0, 2]
+
         Args:
             service: the service.
             data: a dict by argument of the driver's `run`, whose values may be DataFrames (sent as records) and NumPy
@@ -246,6 +282,16 @@ class Services:
 
     def ask(self, service: ServiceResponse | str, data: Any, *, timeout: float = 60.0) -> Scored:
         """Scores data as `run` does, but only once, and returns status, seconds and request id with the answer.
+
+        Example:
+            >>> answer = ws.services.ask("iris", [[5.1, 3.5, 1.4, 0.2]])
+            >>> answer.value, answer.status
+            ([0], 200)
+
+        Args:
+            service: the service.
+            data: as `run` takes it.
+            timeout: most seconds until the answer comes.
 
         Raises:
             UsageError, DriverError, ScoringError, TransportError: as `run`.
@@ -267,6 +313,13 @@ class Services:
         **options: Unpack[LoadOptions],
     ) -> ScoringReport:
         """Sends cases to a service and judges its answers; an interrupt ends it early and keeps what there is.
+
+        Example:
+            >>> cases = [[[5.1, 3.5, 1.4, 0.2]], [[6.7, 3.0, 5.2, 2.3]]]
+            >>> report = ws.services.test("iris", cases, expect=lambda rows, answer: len(answer) == len(rows))
+            >>> report.summary["requests"], report.summary["passed"]
+            (2, 2)
+            >>> report.assert_ok()
 
         Args:
             service: the service.
@@ -291,7 +344,11 @@ class Services:
         against: ServiceResponse | str | None = None,
         **options: Unpack[LoadOptions],
     ) -> ScoringTest:
-        """What `test` runs, for who wants to start, watch and stop it; the arguments are the same.
+        """What `test` runs, for who wants to start, watch and stop it.
+
+        Args:
+            service, cases, expect, against: as those of `test`.
+            **options: see `LoadOptions`.
 
         Raises:
             UsageError: the cases or options are wrong. Nothing was sent.

@@ -58,6 +58,15 @@ def is_interactive() -> bool:
 class SignIn:
     """How to sign in.
 
+    Example:
+        >>> SignIn("device-code", tenant="contoso.onmicrosoft.com").method
+        'device-code'
+        >>> SignIn("service-principal")
+        Traceback (most recent call last):
+        ...
+        mlmgmt_nb.errors.UsageError: tenant is missing: a service principal signs in at its tenant as its application
+        Give --tenant and --client-id.
+
     Attributes:
         method: see `Method`.
         tenant: id or domain of the tenant; that of the account when None.

@@ -72,6 +72,12 @@ class Goal(NamedTuple):
 class ScoringTest:
     """A test that can be run once.
 
+    Example:
+        >>> test = ws.services.scoring_test("iris", [[[5.1, 3.5, 1.4, 0.2]]], requests=20, concurrency=2)
+        >>> test.start()
+        >>> test.result(timeout=60).summary["answered"]
+        20
+
     Args:
         scorer: the service's scoring URL and key.
         cases: what to send, in this order, again from the start when there are more requests than cases.
@@ -145,14 +151,14 @@ class ScoringTest:
         return self._ended.is_set()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Waits until it has ended, or for so many seconds; tells whether it has ended."""
+        """Waits until it has ended, or for `timeout` seconds; tells whether it has ended."""
         return self._ended.wait(timeout)
 
     def result(self, timeout: float | None = None) -> ScoringReport:
         """Waits until it has ended and returns the report.
 
         Raises:
-            MlmgmtError: it could not be run, or has not ended after so many seconds.
+            MlmgmtError: it could not be run, or has not ended after `timeout` seconds.
         """
         if not self.wait(timeout):
             raise MlmgmtError("the scoring test still runs", fix="`stop()` ends it, `report()` tells what is known.")

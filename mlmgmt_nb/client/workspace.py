@@ -58,6 +58,11 @@ def connect(
     environment's service principal, the machine's or workload's identity, `az login`, or, if somebody is there to do
     so, by signing in; that is done when the first request is sent.
 
+    Example:
+        >>> with connect(account="team") as team:
+        ...     team.base_url.rpartition("/api/")[2]
+        'subscriptions/local/resourceGroups/local/accounts/team'
+
     Args:
         home: state folder of the embedded service.
         base_url: URL of an account, which ends in `/accounts/NAME`; or of a server, with the three that follow.
@@ -181,6 +186,13 @@ class Workspace:
 
         Everything is checked before anything is sent. A path or URL given as model is registered anew each time.
 
+        Example:
+            >>> service = ws.deploy("iris-2", model="iris.pkl", driver="score.py")
+            >>> ws.services.run(service, [[5.1, 3.5, 1.4, 0.2]])
+            [0]
+            >>> ws.services.delete(service)
+            True
+
         Args:
             name: of the service, its image and its manifest: 3 to 32 of a-z, 0-9, `-` and `.`.
             driver: the driver (`score.py`): a path, or a URL that the service can read, as all files here.
@@ -241,6 +253,10 @@ class Workspace:
 
     def computes(self) -> list[dict[str, str | None]]:
         """The computes of the service: `id`, `state` (`ready` or `unavailable`) and the `reason` why it is not ready.
+
+        Example:
+            >>> ws.computes()[0]
+            {'id': 'local', 'state': 'ready', 'reason': None}
 
         Raises:
             NotFoundError: the server does not list its computes; that is an extension of ours.

@@ -63,7 +63,12 @@ class Operation(Struct, frozen=True, kw_only=True):
         return self.tag.lower().removesuffix("s")
 
     def url(self, base_url: str, **path_parameters: str) -> str:
-        """The URL of this operation under `base_url`, which ends in `/accounts/NAME`, without the query."""
+        """The URL of this operation, without the query.
+
+        Args:
+            base_url: that of the account, which ends in `/accounts/NAME`.
+            **path_parameters: what stands in braces in `path`.
+        """
         return base_url + re.sub(r"\{(\w+)\}", lambda m: quote(path_parameters[m[1]], safe=""), self.path)
 
 

@@ -51,6 +51,16 @@ def batched(max_requests: int = 32, max_wait: float = 0.005) -> Callable[[_Funct
     Args:
         max_requests: most requests in one call.
         max_wait: most seconds that a request waits for others. A caller who is alone does not wait.
+
+    Raises:
+        ValueError: they are too small.
+
+    Example:
+        >>> @batched(max_requests=64, max_wait=0.01)
+        ... def run(flowers):
+        ...     return [len(flower) for flower in flowers]
+        >>> run([[5.1, 3.5], [6.7, 3.0]])
+        [2, 2]
     """
     if max_requests < 1 or max_wait < 0:
         raise ValueError("max_requests must be at least 1 and max_wait at least 0 seconds")

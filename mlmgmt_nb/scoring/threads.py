@@ -27,6 +27,9 @@ def threaded(threads: int) -> Callable[[_Function], _Function]:
 
     Args:
         threads: how many.
+
+    Raises:
+        ValueError: they are less than 1.
     """
     if threads < 1:
         raise ValueError("threads must be at least 1")

@@ -29,6 +29,7 @@ class ServicePanel(Panel):
     Args:
         workspace: the account.
         service: the service, its id or its name.
+        **options: what has panels look and draw, instead of the session's own clock.
 
     Attributes:
         state: what it shows, and does.

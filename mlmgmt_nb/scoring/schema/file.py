@@ -21,7 +21,12 @@ __all__ = ["ServiceSchema", "load_schema", "save_schema", "type_of_sample"]
 
 @dataclass(frozen=True)
 class ServiceSchema:
-    """Types of the arguments of `run` by name, and of what it returns."""
+    """Types of the arguments of `run` by name, and of what it returns.
+
+    Attributes:
+        input: the types of the arguments, by name.
+        output: the type of what it returns, by any name.
+    """
 
     input: Mapping[str, ArgumentType] = field(default_factory=dict)
     output: Mapping[str, ArgumentType] = field(default_factory=dict)
@@ -45,6 +50,9 @@ class _File(msgspec.Struct):
 def load_schema(path: str | Path) -> ServiceSchema:
     """Reads a schema file, also one that the original package wrote.
 
+    Args:
+        path: of the file.
+
     Raises:
         SchemaError: the file cannot be read or understood; the text names the argument.
     """
@@ -64,7 +72,12 @@ def load_schema(path: str | Path) -> ServiceSchema:
 
 
 def save_schema(schema: ServiceSchema, path: str | Path) -> None:
-    """Writes a schema file that the original package reads too."""
+    """Writes a schema file that the original package reads too.
+
+    Args:
+        schema: the schema.
+        path: of the file.
+    """
     content: dict[str, Any] = {"input": {name: _write_entry(argument) for name, argument in schema.input.items()}}
     if schema.output:
         content["output"] = {name: _write_entry(argument) for name, argument in schema.output.items()}

@@ -40,6 +40,16 @@ def generate_schema(
 ) -> ServiceSchema:
     """The schema of a driver's `run`, and its file.
 
+    Example:
+        >>> def run(flowers, top=1): ...
+        >>> frame = pd.DataFrame({"petal_length": [1.4], "petal_width": [0.2]})
+        >>> sample = SampleDefinition(DataTypes.PANDAS, frame)
+        >>> schema = generate_schema(run, {"flowers": sample}, filepath="schema.json")
+        >>> schema.example()
+        {'flowers': [{'petal_length': 1.4, 'petal_width': 0.2}]}
+        >>> load_schema("schema.json").input["flowers"].data_type.name
+        'PANDAS'
+
     Args:
         run_func: the driver's `run`.
         inputs: a sample for each argument, by name.
