@@ -106,7 +106,8 @@ def _status(row: Row[Any], base_url: str) -> AsyncOperationStatus:
         operation_type=row.kind,
         state=row.state,
         created_time=row.created_at,
-        end_time=row.end_time,
+        # The time of day may have been set back meanwhile.
+        end_time=row.end_time and max(row.end_time, row.created_at),
         resource_location=f"{base_url}/{_COLLECTIONS[row.kind]}/{row.resource_id}",
         error=_with_log(row.error, f"{base_url}/{_LOGS[row.kind].format(id=row.resource_id)}"),
     )

@@ -1,0 +1,135 @@
+"""The time of day jumps by hours, forward and backward, under services that run: nothing depends on it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import postgresql
+from tests.acceptance.test_several_processes import rows
+from tests.components import missing
+from tests.conftest import ServiceProcess, eventually
+from tests.integration.service.drivers import ECHO, replicas, under_load
+
+NAP = "import time\ndef init():\n    pass\ndef run(body):\n    time.sleep(float(body))\n    return 'rested'\n"
+BEATS = 3
+
+
+class Clock:
+    """The time of day of processes: what it is for everybody else, and some hours."""
+
+    def __init__(self, file: Path) -> None:
+        libraries = sorted(Path("/usr/lib").glob("**/faketime/libfaketimeMT.so.1"))
+        if not libraries:
+            missing("libfaketime", "apt-get install libfaketime")
+        self._file = file
+        self.jump(0)
+        self.environment = {
+            "LD_PRELOAD": str(libraries[0]),
+            "FAKETIME_TIMESTAMP_FILE": str(file),
+            "FAKETIME_NO_CACHE": "1",
+            # Nobody can set the clock that counts from the boot, nor do files change.
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "NO_FAKE_STAT": "1",
+        }
+
+    def jump(self, hours: int) -> None:
+        partial = self._file.with_suffix(".partial")
+        partial.write_text(f"{hours:+d}h")
+        partial.replace(self._file)
+        self._hours = hours
+
+    def shows(self, stamp: str) -> bool:
+        """Whether a stamp that was just made is of this clock."""
+        there = dt.datetime.now(dt.UTC) + dt.timedelta(hours=self._hours)
+        return abs(dt.datetime.fromisoformat(stamp) - there) < dt.timedelta(minutes=30)
+
+
+@pytest.fixture
+def clock(tmp_path: Path) -> Clock:
+    return Clock(tmp_path / "clock")
+
+
+@pytest.fixture
+def pair(tmp_path: Path, clock: Clock) -> Iterator[list[ServiceProcess]]:
+    """Two processes on one database, by that clock. The first one leads."""
+    home = tmp_path / "home"
+    database = ("--database", postgresql.server().database_of(home), "--calm-seconds", "1")
+    processes = [ServiceProcess(home, *database, environment=clock.environment)]
+    processes.append(ServiceProcess(home, *database, environment=clock.environment))
+    yield processes
+    for one in processes:
+        one.stop()
+
+
+def test_hours_forward_and_backward(
+    pair: list[ServiceProcess], clock: Clock, write_driver: Callable[..., Path]
+) -> None:
+    first, second = pair
+    steady = first.service(first.image(write_driver(ECHO))["id"], "steady")
+    keys = first.get(f"/services/{steady['id']}/keys")
+    lively = first.service(
+        first.image(write_driver(NAP, "nap"))["id"],
+        "lively",
+        maxConcurrentRequestsPerContainer=1,
+        autoScaler={"autoscaleEnabled": True, "minReplicas": 1, "maxReplicas": 2, "refreshPeriodInSeconds": 1},
+    )
+    operations = {one["id"] for one in first.get("/operations")["value"]}
+    pids = {child.pid for child in replicas(first, steady)}
+    members = members_of(first.home)
+    models: list[Any] = []
+
+    def jump(hours: int) -> None:
+        """Both processes count on for some beats, and are who they were."""
+        clock.jump(hours)
+        models.insert(0, second.model())
+        assert clock.shows(models[0]["createdAt"]), "the service does not go by the clock of this test"
+        before = members_of(first.home)
+        eventually(lambda: beaten(before, members_of(first.home)), what="some beats")
+        assert [row[:3] for row in members_of(first.home)] == [row[:3] for row in members]
+        assert {child.pid for child in replicas(first, steady)} == pids
+        assert second.score(steady, "1", keys["primaryKey"]).status_code == 200
+        assert second.get(f"/services/{steady['id']}/keys") == keys
+        assert operations <= {one["id"] for one in second.get("/operations")["value"]}
+
+    jump(7)
+    # While the time goes back, the autoscaler goes up at once and down again.
+    with under_load(first, lively, body="0.3"):
+        eventually(lambda: len(replicas(first, lively)) == 2, what="the second replica")
+        jump(-5)
+    eventually(lambda: len(replicas(first, lively)) == 1, what="its end")
+    # An operation that begins before a jump and ends after it does not end before it began.
+    clock.jump(8)
+    update = first.request("PUT", f"/services/{steady['id']}", json={"imageId": lively["image"]["id"]})
+    clock.jump(-8)
+    ended = first.operation(update)
+    assert ended["state"] == "Succeeded"
+    assert dt.datetime.fromisoformat(ended["endTime"]) >= dt.datetime.fromisoformat(ended["createdTime"])
+
+    # The newest is what came last, whatever the time was then; pages and versions are right.
+    clock.jump(0)
+    models.insert(0, second.model())
+    seen, link = [], "/models?count=1"
+    while link:
+        page = first.get(link)
+        seen += page["value"]
+        link = page.get("nextLink")
+    assert seen == models
+    assert [model["version"] for model in seen] == [3, 2, 1]
+    # Those that are kept for 30 days are there after a start at another time, too.
+    clock.jump(30)
+    second.stop()
+    second.start()
+    assert operations <= {one["id"] for one in second.get("/operations")["value"]}
+
+
+def members_of(home: Path) -> list[tuple[Any, ...]]:
+    return rows(home, "SELECT id, pid, leads, beats FROM processes ORDER BY place")
+
+
+def beaten(before: list[tuple[Any, ...]], after: list[tuple[Any, ...]]) -> bool:
+    return all(new[3] >= old[3] + BEATS for old, new in zip(before, after, strict=True))
