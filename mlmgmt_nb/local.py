@@ -30,7 +30,7 @@ from mlmgmt_nb.errors import LocalServiceError
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["Endpoint", "ensure", "find", "pinned", "state_folder", "stop"]
+__all__ = ["Endpoint", "ensure", "find", "get", "living", "pinned", "state_folder", "stop"]
 
 _TICK_SECONDS = 0.01
 _PING_SECONDS = 5.0
@@ -73,7 +73,7 @@ def state_folder(home: str | os.PathLike[str] | None = None) -> Path:
 
 def find(home: str | os.PathLike[str] | None = None) -> Endpoint | None:
     """The embedded service of a state folder, or None when none answers there."""
-    return next(_living(state_folder(home)), None)
+    return next(living(state_folder(home)), None)
 
 
 def ensure(home: str | os.PathLike[str] | None = None, timeout: float = 30.0) -> Endpoint:
@@ -113,7 +113,7 @@ def stop(home: str | os.PathLike[str] | None = None, timeout: float = _STOP_SECO
     Raises:
         LocalServiceError: it has not ended in time.
     """
-    endpoints = list(_living(state_folder(home)))
+    endpoints = list(living(state_folder(home)))
     for endpoint in endpoints:
         with contextlib.suppress(ProcessLookupError):
             os.kill(endpoint.pid, signal.SIGTERM)
@@ -170,7 +170,7 @@ def _await(folder: Path, process: subprocess.Popen[bytes], deadline: float) -> E
     )
 
 
-def _living(folder: Path) -> Iterator[Endpoint]:
+def living(folder: Path) -> Iterator[Endpoint]:
     """The processes of the service of a folder that answer, the one that came first before the others."""
     further = sorted(folder.glob("service-*.json"))
     for path in (folder / "service.json", *further):
@@ -214,6 +214,16 @@ def _answers(endpoint: Endpoint) -> bool:
 
 
 def _ping(endpoint: Endpoint) -> Mapping[str, Any]:
+    answer = json.loads(get(endpoint, "/")[1])
+    return answer if isinstance(answer, dict) else {}
+
+
+def get(endpoint: Endpoint, path: str, headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:
+    """Status and body of what it answers to a GET of a path of its port.
+
+    Raises:
+        OSError, HTTPException: it does not answer.
+    """
     parts = urlsplit(endpoint.base_url)
     token = endpoint.token_file.read_text(encoding="ascii").strip()
     host, port = parts.hostname or "", parts.port
@@ -223,9 +233,9 @@ def _ping(endpoint: Endpoint) -> Mapping[str, Any]:
         else http.client.HTTPSConnection(host, port, timeout=_PING_SECONDS, context=pinned(endpoint.certificate))
     )
     with contextlib.closing(connection):
-        connection.request("GET", "/", headers={"Authorization": f"Bearer {token}"})
-        answer = json.loads(connection.getresponse().read())
-    return answer if isinstance(answer, dict) else {}
+        connection.request("GET", path, headers={"Authorization": f"Bearer {token}", **(headers or {})})
+        response = connection.getresponse()
+        return response.status, response.read()
 
 
 def pinned(certificate: Path) -> ssl.SSLContext:

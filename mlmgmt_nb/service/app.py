@@ -133,7 +133,8 @@ class App:
             return _of_get(request, 200, self._backend.about())
         if request.segments == ("metrics",):
             self._guard.authorize(principal, request.method, EVERY_ACCOUNT)
-            return _of_get(request, 200, self._backend.metrics(), media_type=METRICS)
+            text = await asyncio.get_running_loop().run_in_executor(self._threads, self._backend.metrics, request)
+            return _of_get(request, 200, text, media_type=METRICS)
         account, segments = _account(request)
         pattern, resource_id, rest = _match(segments, self._routes)
         methods = self._routes[pattern]

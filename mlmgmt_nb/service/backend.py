@@ -29,7 +29,9 @@ from mlmgmt_nb.service.compute.local import LocalCompute
 from mlmgmt_nb.service.engine import Engine, EngineError
 from mlmgmt_nb.service.home import Home
 from mlmgmt_nb.service.housekeeping.pruning import Pruner
+from mlmgmt_nb.service.http import Request
 from mlmgmt_nb.service.installation import bind
+from mlmgmt_nb.service.leader import ask_leader
 from mlmgmt_nb.service.logs import Log
 from mlmgmt_nb.service.membership import Membership
 from mlmgmt_nb.service.notices import Notices
@@ -152,8 +154,14 @@ class Backend:
         """Which service this is."""
         return {"name": "mlmgmt-nb", "version": __version__, "pid": os.getpid(), "home": str(self.home.path)}
 
-    def metrics(self, service_id: str | None = None) -> bytes:
-        """The metrics of this moment, or those of one service, in the text format of Prometheus."""
+    def metrics(self, request: Request, service_id: str | None = None) -> bytes:
+        """The metrics of this moment, or those of one service, in the text format of Prometheus.
+
+        Raises:
+            Problem: 503, when another process runs the services and cannot be asked.
+        """
+        if not self._membership.leads:
+            return ask_leader(self.store, self.home, request)
         # Loaded when first asked for, which most services never are.
         from mlmgmt_nb.service.metrics import render
 

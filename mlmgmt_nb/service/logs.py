@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shutil
 import threading
@@ -12,6 +13,8 @@ from mlmgmt_nb.service.http import Reply, Request
 from mlmgmt_nb.service.problems import Problem
 
 __all__ = ["Log", "log_reply"]
+
+log = logging.getLogger(__name__)
 
 SEGMENT_BYTES = 4 * 2**20
 KEPT_SEGMENTS = 4
@@ -28,19 +31,21 @@ class Log:
         self._folder = folder
         self._lock = threading.Lock()
         self._lost = 0
+        self._why = ""
 
     def append(self, data: bytes) -> None:
-        """Appends to it. What a full disk does not take is lost, and the log says so when there is room again: whoever
-        writes must not end for that.
+        """Appends to it. What the disk does not take is lost, and the log says so when it takes something again:
+        whoever writes must not end for that.
         """
         with self._lock:
-            told = f"[mlmgmt] {self._lost} bytes of this log are lost: the disk was full\n" if self._lost else ""
+            told = f"[mlmgmt] {self._lost} bytes of this log are lost: {self._why}\n" if self._lost else ""
             try:
                 self._append(told.encode() + data)
             except OSError as error:
-                if error.errno not in DISK_FULL:
-                    raise
+                if not self._lost:
+                    log.warning("the log %s cannot be written: %s", self._folder, error.strerror)
                 self._lost += len(data)
+                self._why = "the disk was full" if error.errno in DISK_FULL else str(error.strerror)
             else:
                 self._lost = 0
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import os
 import shutil
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +25,7 @@ from mlmgmt_nb.service.installation import database_of
 from mlmgmt_nb.service.store import Store
 from tests import postgresql
 from tests.conftest import API_VERSION, ServiceProcess, eventually
+from tests.faults.scene import processes_of
 
 DRIVER = "def init():\n    pass\n\ndef run(body):\n    return {says!r}\n"
 NEVER_READY = "import time\ndef init(): time.sleep(600)\ndef run(body): return 2\n"
@@ -41,6 +46,48 @@ def start(tmp_path: Path) -> Iterator[Callable[[], ServiceProcess]]:
     yield one
     for service in started:
         service.stop()
+
+
+class HeldBack:
+    """A model that can be read once it may."""
+
+    def __init__(self) -> None:
+        go = self.go = threading.Event()
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                go.wait(150)
+                self.send_response(200)
+                self.send_header("content-length", "5")
+                self.end_headers()
+                with contextlib.suppress(ConnectionError):  # of a process that has ended
+                    self.wfile.write(b"model")
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}/model.bin"
+        self._thread = threading.Thread(target=self._server.serve_forever)
+        self._thread.start()
+
+    def close(self) -> None:
+        self.go.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+@pytest.fixture
+def held_back() -> Iterator[HeldBack]:
+    made = HeldBack()
+    yield made
+    made.close()
+
+
+def _both(home: Path) -> list[tuple[Any, ...]] | None:
+    found = rows(home, "SELECT pid, id FROM processes")
+    return found if len(found) == 2 else None
 
 
 @pytest.fixture
@@ -92,6 +139,12 @@ def _has(operations: list[str], enough: int) -> bool:
     return len(operations) >= enough
 
 
+def _counts(api: ServiceProcess, url: str, line: str) -> bool:
+    answer = api.request("GET", url)
+    assert answer.status_code == 200, answer.text
+    return line in answer.text
+
+
 def test_all_answer_and_each_operation_is_claimed_once(
     pair: list[ServiceProcess], write_driver: Callable[..., Path]
 ) -> None:
@@ -124,6 +177,12 @@ def test_all_answer_and_each_operation_is_claimed_once(
     after = second.post(f"/services/{service['id']}/regenerateKeys", {"keyType": "Primary"})
     assert first.score(service, "1", before["primaryKey"]).status_code == 401
     assert first.score(service, "1", after["primaryKey"]).status_code == 200
+
+    # What only the leader knows, any of them tells.
+    counted = f'mlmgmt_requests_total{{account="local/local/default",service="{service["name"]}"}}'
+    for api in pair:
+        for url in (f"/services/{service['id']}/metrics", f"{api.base_url.partition('/api/')[0]}/metrics"):
+            eventually(partial(_counts, api, url, f"{counted} 2.0"), what="the count of both requests")
 
     # What one builds or rolls out, the other can cancel.
     slow = first.image(write_driver(NEVER_READY, "slow"))
@@ -193,6 +252,55 @@ def test_a_leader_that_stops_hands_over(pair: list[ServiceProcess], write_driver
     first.stop()
     eventually(lambda: answers(second, service, key, "one"), what="the answer of the service")
     assert leader(second.home) == second.process.pid
+
+
+def test_processes_that_stand_still_are_gone_on_without(
+    start: Callable[[], ServiceProcess], write_driver: Callable[..., Path], held_back: HeldBack
+) -> None:
+    first, second, third = start(), start(), start()
+    folder = write_driver(DRIVER.format(says="one"))
+    service = first.service(first.image(folder)["id"])
+    key = first.get(f"/services/{service['id']}/keys")["primaryKey"]
+    other = first.image(write_driver(DRIVER.format(says="two"), "two"))
+    # Each of them is at work on builds that cannot end yet.
+    model = first.model(url=held_back.url)
+    manifest = first.manifest(folder, model["id"])
+    request = {"name": "late", "manifestId": manifest["id"], "imageType": "Docker", "computeResourceId": "local"}
+    builds = [operation_of(third.request("POST", "/images", json=request)) for _ in range(6)]
+    claimed = "SELECT DISTINCT claimed_by FROM operations WHERE state = 'Running'"
+    eventually(lambda: len(rows(third.home, claimed)) == 3, what="a build at each process")
+    members = dict(rows(third.home, "SELECT pid, id FROM processes"))
+
+    update = operation_of(third.request("PUT", f"/services/{service['id']}", json={"imageId": other["id"]}))
+    os.kill(first.process.pid, signal.SIGSTOP)
+    os.kill(second.process.pid, signal.SIGSTOP)
+    try:
+        # The leader has all ports: it is ended, and with it its replicas. So it does nothing when it could go on.
+        assert eventually(first.process.poll, timeout=90, what="the end of the leader") == -signal.SIGKILL
+        assert ended(third, update)["state"] == "Succeeded"
+        eventually(partial(answers, third, service, key, "two"), what="the answer of the service")
+        assert leader(third.home) == third.process.pid
+        of_service = [child for child in processes_of(third.home) if "mlmgmt_nb.scoring" in child.cmdline()]
+        assert {child.ppid() for child in of_service} == {third.process.pid}
+        left = "SELECT id FROM processes"
+        eventually(lambda: len(rows(third.home, left)) == 1, 60, "the end of the other, for the third")
+    finally:
+        os.kill(second.process.pid, signal.SIGCONT)
+    # Now both are at work on the same builds. One of them ends each, and the other one's work changes nothing.
+    held_back.go.set()
+    locations = []
+    for build in builds:
+        end = ended(third, build)
+        assert end["state"] == "Succeeded", end
+        locations.append(end["resourceLocation"])
+    image = third.get(locations[0])
+    assert third.score(third.service(image["id"], "late"), "1").json() == "one"
+    again = dict(eventually(lambda: _both(third.home), what="the other's return"))
+    assert again[second.process.pid] != members[second.process.pid]
+    assert leader(third.home) == third.process.pid
+    assert [one["id"] for one in second.get("/operations")["value"]] == [
+        one["id"] for one in third.get("/operations")["value"]
+    ]
 
 
 def test_another_folder_is_refused(start: Callable[[], ServiceProcess], tmp_path: Path) -> None:

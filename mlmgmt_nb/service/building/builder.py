@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import logging
 import shutil
 import sys
@@ -142,7 +144,12 @@ class Builder:
                 self._is_unsure = True
                 row = None
             if row is not None:
-                self._build(row)
+                try:
+                    self._build(row)
+                except Exception:
+                    # The worker must outlive what goes wrong with one build. It is claimed anew.
+                    log.exception("the build of image %s broke off", row.resource_id)
+                    self._is_unsure = True
                 continue
             with self._wake:
                 self._wake.wait(timeout=1.0)
@@ -188,7 +195,7 @@ class Builder:
         if operation.attempts > 1 and (count := end_orphans(self._home.path)):
             output.line(f"ended {count} process(es) that the last attempt had left behind")
         try:
-            self._check_open(operation.id, cancellation)
+            self._check_open(operation, cancellation)
             made = self._make(operation, output, cancellation)
         except BuildError as error:
             if self._stopping:
@@ -196,29 +203,34 @@ class Builder:
                 return
             output.line(f"the build failed: {error.message}")
             self._finish(operation, "Failed", ErrorResponse(code=error.code, message=error.message))
+        except PASSING as error:
+            output.line("the store cannot be reached at present; this build begins again")
+            log.warning("the build of image %s begins again: %s", image_id, error)
+            self._is_unsure = True
         except Exception as error:
-            message = f"The service failed while building: {type(error).__name__}: {error}"
-            code = "InternalError"
-            if isinstance(error, OSError) and error.errno in DISK_FULL:
-                message, code = (
-                    "The disk of the service is full. Free some space, then create the image again.",
-                    "DiskFull",
-                )
-            else:
+            response = _unexpected(error)
+            if response.code == "InternalError":
                 log.exception("the build of image %s failed", image_id)
-            output.line(message)
-            self._finish(operation, "Failed", ErrorResponse(code=code, message=message))
+            output.line(response.message)
+            self._finish(operation, "Failed", response)
         else:
             output.line(f"built in {time.monotonic() - started:.2f} s")
             self._finish(operation, "Succeeded", None, **made)
         finally:
             del self._under_way[image_id]
 
-    def _check_open(self, operation_id: str, cancellation: Cancellation) -> None:
-        """Notices that the operation was cancelled after its row was claimed and before `cancel` could reach it."""
+    def _check_open(self, operation: Row[Any], cancellation: Cancellation) -> None:
+        """Notices what has not reached `cancel`: that the operation has ended, or that another process is at work on
+        it, since this one stood still for so long that it was taken for dead.
+        """
         operations = schema.operations
+        mine = select(operations.c.id).where(
+            operations.c.id == operation.id,
+            operations.c.end_time.is_(None),
+            operations.c.claimed_by == operation.claimed_by,
+        )
         with self._store.reading() as db:
-            if db.scalar(select(operations.c.end_time).where(operations.c.id == operation_id)) is not None:
+            if db.scalar(mine) is None:
                 cancellation.cancel()
 
     def _make(self, operation: Row[Any], output: Log, cancellation: Cancellation) -> dict[str, str]:
@@ -255,6 +267,9 @@ class Builder:
             if on_docker:
                 output.line(f"[5/{steps}] Docker image")
                 built = self._docker.build(partial, recipe, image.name, image.version, output, cancellation)
+            with contextlib.suppress(*PASSING):  # then nobody else can have claimed it either
+                self._check_open(operation, cancellation)
+            cancellation.check()
             partial.replace(final)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
@@ -344,6 +359,19 @@ class Builder:
             if not ended and final == "Cancelled":  # in the last moment
                 shutil.rmtree(self._home.images / image_id, ignore_errors=True)
             return
+
+
+def _unexpected(error: Exception) -> ErrorResponse:
+    """What ends a build that is the fault of neither its manifest nor its driver."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number in DISK_FULL:
+        message = "The disk of the service is full. Free some space, then create the image again."
+        return ErrorResponse(code="DiskFull", message=message)
+    if number == errno.EROFS:
+        message = "The state folder can only be read at present. Make its disk writable, then create the image again."
+        return ErrorResponse(code="StoreReadOnly", message=message)
+    message = f"The service failed while building: {type(error).__name__}: {error}"
+    return ErrorResponse(code="InternalError", message=message)
 
 
 def _check_interpreter(interpreter: str) -> None:

@@ -229,7 +229,7 @@ def metrics(call: Call) -> Reply:
     """Requests, failures, latencies and replicas of a service, in the text format of Prometheus."""
     with call.backend.store.reading() as db:
         row = _row(db, call)
-    return Reply(200, call.backend.metrics(row.id), media_type=METRICS)
+    return Reply(200, call.backend.metrics(call.request, row.id), media_type=METRICS)
 
 
 def _selected() -> Select[Any]:
