@@ -7,19 +7,22 @@ which rows appear, and what a write has looked up stays true until it commits.
 
 from __future__ import annotations
 
+import sqlite3
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from sqlalchemy import Connection, insert, inspect, select, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection, RootTransaction, insert, inspect, select, text
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from mlmgmt_nb.errors import LocalServiceError
 from mlmgmt_nb.service import engines, schema
+from mlmgmt_nb.service.home import READ_ONLY
 from mlmgmt_nb.service.migrations import migrate
 
-__all__ = ["PASSING", "OutcomeUnknown", "Store", "StoreBusy"]
+__all__ = ["PASSING", "OutcomeUnknown", "Store", "StoreBusy", "StoreReadOnly"]
 
 _WRITER_KEY = 0x6D6C6D67
 """The advisory lock that a write on PostgreSQL holds: that of this project, in the database in use."""
@@ -33,7 +36,11 @@ class StoreBusy(Exception):  # noqa: N818 - as above
     """Other writes of this process have taken so long that this one was not begun."""
 
 
-PASSING = (DBAPIError, OutcomeUnknown, StoreBusy)
+class StoreReadOnly(Exception):  # noqa: N818 - as above
+    """The file of the database, or its disk, has come to be only readable; nothing was written."""
+
+
+PASSING = (DBAPIError, OutcomeUnknown, StoreBusy, StoreReadOnly)
 """What reading and writing raise while the database is not as it should be; whoever can wait tries again."""
 
 
@@ -141,7 +148,7 @@ class Store:
         if not self._writer.acquire(timeout=engines.BUSY_SECONDS):
             raise StoreBusy
         try:
-            with self._writing.connect() as connection, connection.begin() as transaction:
+            with self._writing.connect() as connection, _begun(connection) as transaction:
                 if self.is_shared:
                     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITER_KEY})
                 yield connection
@@ -151,8 +158,40 @@ class Store:
                     if error.connection_invalidated:
                         raise OutcomeUnknown from error
                     raise
+        except OperationalError as error:
+            if self._is_denied(error):
+                raise StoreReadOnly from error
+            raise
         finally:
             self._writer.release()
 
+    def _is_denied(self, error: OperationalError) -> bool:
+        """Whether SQLite failed since its disk can only be read; it says no more than that it could not write."""
+        code = _sqlite_code(error)
+        if self._file is None or code not in {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY}:
+            return False
+        try:
+            with tempfile.TemporaryFile(dir=self._file.parent):
+                return code == sqlite3.SQLITE_READONLY
+        except OSError as refused:
+            return refused.errno in READ_ONLY
+
     def close(self) -> None:
         self.engine.dispose()
+
+
+def _begun(connection: Connection) -> RootTransaction:
+    """A transaction on a connection."""
+    try:
+        return connection.begin()
+    except OperationalError as error:
+        if _sqlite_code(error) != sqlite3.SQLITE_READONLY:
+            raise
+        # What was opened while the file could only be read stays so: it is opened anew.
+        connection.invalidate()
+        return connection.begin()
+
+
+def _sqlite_code(error: OperationalError) -> int:
+    """Its primary result code; 0 for an error of PostgreSQL."""
+    return int(getattr(error.orig, "sqlite_errorcode", 0)) & 0xFF

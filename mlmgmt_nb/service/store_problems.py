@@ -1,4 +1,4 @@
-"""What a database answers when it cannot do something, as an answer to the request that asked for it."""
+"""What a database or a disk answers when it cannot do something, as an answer to the request that asked for it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import sqlite3
 
 from sqlalchemy.exc import DataError, DBAPIError, OperationalError
 
+from mlmgmt_nb.service.home import DISK_FULL, READ_ONLY
 from mlmgmt_nb.service.problems import Problem
-from mlmgmt_nb.service.store import OutcomeUnknown, StoreBusy
+from mlmgmt_nb.service.store import OutcomeUnknown, StoreBusy, StoreReadOnly
 
 __all__ = ["is_passing", "store_problem"]
 
@@ -67,6 +68,10 @@ def is_passing(error: Exception) -> bool:
 def _code(error: Exception) -> str | None:
     if isinstance(error, StoreBusy):
         return _BUSY
+    if isinstance(error, StoreReadOnly):
+        return _READ_ONLY
+    if isinstance(error, OSError):
+        return _FULL if error.errno in DISK_FULL else _READ_ONLY if error.errno in READ_ONLY else None
     if not isinstance(error, DBAPIError):
         return None
     if not isinstance(error, OperationalError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
 import socket
@@ -12,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,7 +21,9 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
+from tests.components import missing
 from tests.conftest import API_VERSION, ServiceProcess, eventually
+from tests.integration.service.drivers import replicas
 from tests.postgresql import PostgreSQL
 
 DRIVER = "def init():\n    pass\n\ndef run(body):\n    return 'here'\n"
@@ -144,7 +148,7 @@ def test_a_copy_beside_the_original(
     service = original.service(original.image(folder)["id"])
     url = f"/services/{service['id']}"
     key = original.get(f"{url}/keys")["primaryKey"]
-    replicas = {child.pid for child in original.children()}
+    living = {child.pid for child in original.children()}
     shutil.copytree(original.home, tmp_path / "copy", symlinks=True)
 
     copy = start_service(home=tmp_path / "copy", sqlite=True)
@@ -154,7 +158,7 @@ def test_a_copy_beside_the_original(
     # What is the original's is let be: its process, its replicas, its containers.
     assert original.score(service, "1", key).json() == "here"
     assert original.process.poll() is None
-    assert replicas <= {child.pid for child in original.children()}, "the copy ended a replica of the original"
+    assert living <= {child.pid for child in original.children()}, "the copy ended a replica of the original"
     assert (copy.home / "id").read_text() != (original.home / "id").read_text()
 
     # From now on it is a folder like any other, which keeps its port whatever happens; so does one that is moved.
@@ -187,6 +191,105 @@ def here(api: ServiceProcess, url: str, key: str) -> dict[str, Any] | None:
 def address(url: str) -> tuple[str, int]:
     parts = urlsplit(url)
     return parts.hostname or "", parts.port or 0
+
+
+class Disk:
+    """A file system of the test's own."""
+
+    def __init__(self, folder: Path) -> None:
+        if os.geteuid() != 0 or not Path("/dev/loop-control").exists():
+            missing("A disk of its own", "run the tests as root, where files can be mounted")
+        self.path = folder / "disk"
+        self.path.mkdir()
+        self._file = folder / "disk.img"
+        with self._file.open("wb") as file:
+            file.truncate(64 * 2**20)
+        self._run("mkfs.ext4", "-q", self._file)
+        self.mount()
+
+    def _run(self, *command: str | Path) -> str:
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+
+    def mount(self) -> None:
+        self._run("mount", "-o", "loop,errors=remount-ro", self._file, self.path)
+
+    def freeze(self, *, on: bool) -> None:
+        """Has all files refuse to be written, also to whoever has them open; what processes share as memory is let
+        be."""
+        paths = [path for path in [*self.path.rglob("*"), self.path] if not path.name.endswith("-shm")]
+        paths = [path for path in paths if path.is_dir() or path.is_file()]
+        self._run("chattr", "+i" if on else "-i", *paths)
+
+    def fail(self) -> None:
+        """Has the kernel find the file system to be damaged: it cannot be written until it is checked."""
+        device = self._run("findmnt", "-n", "-o", "SOURCE", self.path).strip()
+        (Path("/sys/fs/ext4") / Path(device).name / "trigger_fs_error").write_text("1")
+
+    def mend(self) -> None:
+        self._run("umount", self.path)
+        subprocess.run(["e2fsck", "-fp", self._file], capture_output=True, check=False, timeout=60)
+        self.mount()
+
+    def close(self) -> None:
+        subprocess.run(["umount", "--lazy", self.path], check=False, timeout=60)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    made = Disk(tmp_path)
+    yield made
+    made.close()
+
+
+def test_a_disk_that_can_only_be_read_under_a_running_service(
+    disk: Disk, start_service: Callable[..., ServiceProcess], write_driver: Callable[..., Path]
+) -> None:
+    api = start_service(home=disk.path / "home", sqlite=True)
+    folder = write_driver(DRIVER)
+    service = api.service(api.image(folder)["id"])
+    key = api.get(f"/services/{service['id']}/keys")["primaryKey"]
+    known = [api.model()]
+
+    def only_read() -> None:
+        """Changes are refused with the reason, and all else goes on; also while a replica is replaced."""
+        digest = hashlib.sha256(b"content").hexdigest()
+        for answer in (
+            api.request("POST", "/models", json=MODEL),
+            api.request("PUT", f"/services/{service['id']}", json={"numReplicas": 2}),
+            api.request(
+                "PATCH",
+                f"/artifacts/sha256/{digest}/x",
+                data=b"content",
+                headers={"upload-offset": "0", "upload-length": "7"},
+            ),
+        ):
+            assert (answer.status_code, answer.json()["code"]) == (503, "StoreReadOnly"), answer.text
+            assert int(answer.headers["retry-after"]) > 0
+        assert api.get("/models")["value"] == known
+        (replica,) = replicas(api, service)
+        replica.kill()
+        eventually(lambda: [one.pid for one in replicas(api, service)] not in ([], [replica.pid]), what="the next one")
+        eventually(partial(here, api, f"/services/{service['id']}", key), what="its answer")
+
+    disk.freeze(on=True)
+    try:
+        only_read()
+    finally:
+        disk.freeze(on=False)
+    # As soon as it can be written, everything goes on, with no restart.
+    known.insert(0, api.post("/models", MODEL))
+    ended = api.operation(api.request("PUT", f"/services/{service['id']}", json={"imageId": api.image(folder)["id"]}))
+    assert ended["state"] == "Succeeded"
+
+    disk.fail()
+    service = api.get(f"/services/{service['id']}")
+    only_read()
+    api.stop()
+    disk.mend()
+    api.start()
+    assert api.get("/models")["value"] == known
+    assert eventually(partial(here, api, f"/services/{service['id']}", key), what="its return") == service
+    known.insert(0, api.post("/models", MODEL))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")

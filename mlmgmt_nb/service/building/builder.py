@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import shutil
 import sys
@@ -33,7 +32,7 @@ from mlmgmt_nb.service.building.environments import (
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.fetch import Fetcher
 from mlmgmt_nb.service.compute.computes import DOCKER
-from mlmgmt_nb.service.home import DISK_FULL, Home
+from mlmgmt_nb.service.home import DISK_FULL, READ_ONLY, Home, flush
 from mlmgmt_nb.service.logs import Log
 from mlmgmt_nb.service.outcomes import image_ended
 from mlmgmt_nb.service.processes import end_orphans, ownership
@@ -270,6 +269,7 @@ class Builder:
             with contextlib.suppress(*PASSING):  # then nobody else can have claimed it either
                 self._check_open(operation, cancellation)
             cancellation.check()
+            flush(partial)
             partial.replace(final)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
@@ -367,7 +367,7 @@ def _unexpected(error: Exception) -> ErrorResponse:
     if number in DISK_FULL:
         message = "The disk of the service is full. Free some space, then create the image again."
         return ErrorResponse(code="DiskFull", message=message)
-    if number == errno.EROFS:
+    if number in READ_ONLY:
         message = "The state folder can only be read at present. Make its disk writable, then create the image again."
         return ErrorResponse(code="StoreReadOnly", message=message)
     message = f"The service failed while building: {type(error).__name__}: {error}"
