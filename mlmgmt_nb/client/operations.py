@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import msgspec
 import requests
 
 from mlmgmt_nb.client.answers import decode, retry_after
@@ -14,30 +13,13 @@ from mlmgmt_nb.client.logs import LogPart, build_log_url, read_log
 from mlmgmt_nb.client.paging import PAGE_SIZE, Pager
 from mlmgmt_nb.client.polling import Poller, Watch, Watcher
 from mlmgmt_nb.client.transport import Transport, is_loopback
-from mlmgmt_nb.contract import OPERATIONS, AsyncOperationStatus, Image, Operation, ServiceResponse
-from mlmgmt_nb.contract.operations import Answer
+from mlmgmt_nb.contract import OPERATIONS, AsyncOperationStatus, Image, ServiceResponse
+from mlmgmt_nb.contract.extensions import OPERATIONS_LIST
 from mlmgmt_nb.errors import ApiError, ServerError
 
 __all__ = ["Operations"]
 
 _KNOWN = 1000
-
-
-class _OperationPage(msgspec.Struct, rename="camel"):
-    value: list[AsyncOperationStatus] = []
-    next_link: str | msgspec.UnsetType = msgspec.UNSET
-
-
-_LIST = Operation(
-    id="operations_list",
-    tag="Operations",
-    method="GET",
-    path="/operations",
-    summary="List operations",
-    answers={200: Answer("A page.", _OperationPage)},
-)
-"""What the API of 2017 does not have and the embedded service does."""
-
 _SLOWEST, _SLOWEST_ON_LOOPBACK = 2.0, 0.2
 
 
@@ -87,7 +69,7 @@ class Operations:
         Args:
             count: most operations in one page.
         """
-        return Pager(self._transport, _LIST, AsyncOperationStatus, {}, count)
+        return Pager(self._transport, OPERATIONS_LIST, AsyncOperationStatus, {}, count)
 
     @property
     def known(self) -> Sequence[str]:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import msgspec
 
+from mlmgmt_nb.contract.extensions import AuditEntry
 from mlmgmt_nb.service.clock import now
 from mlmgmt_nb.service.problems import bad_field
 
@@ -31,31 +32,10 @@ _REFUSALS_A_MINUTE = 100
 _BLOCK = 64 * 1024
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """A line of the audit log.
+class Entry(AuditEntry, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A line of the audit log: an entry, and the account that it is of."""
 
-    Attributes:
-        principal_id, principal_name: who; empty where nobody was recognized.
-        address: from where.
-        action: id of the operation in the API, or method and path of what the API does not have.
-        resource_id: of what; of what was made, for a request that makes something.
-        operation_id: the operation that goes on with it.
-        status_code, code: how it was answered; the code of the error, if it was one.
-        not_recorded: refusals that were not recorded since the last one that was.
-    """
-
-    time: dt.datetime
-    action: str
     account: str = ""
-    principal_id: str = ""
-    principal_name: str = ""
-    address: str = ""
-    resource_id: str = ""
-    operation_id: str = ""
-    status_code: int = 0
-    code: str = ""
-    request_id: str = ""
-    not_recorded: int = 0
 
 
 class AuditLog:

@@ -20,6 +20,10 @@ DEADLINE = 60.0
 PYTHON = TargetRuntime(properties={}, runtime_type="Python")
 
 
+def _complete(log: str) -> str:
+    return log if log.count('"POST"') >= 3 and " ended" in log else ""
+
+
 def test_deploy_then_update(ws: Workspace, echo: Path) -> None:
     steps: list[str] = []
     first = ws.deploy(
@@ -54,8 +58,9 @@ def test_deploy_then_update(ws: Workspace, echo: Path) -> None:
     assert replaced.secondary_key == keys.secondary_key
     assert ws.services.run("echo", {})["model"] == "two"
     assert "[mlmgmt] deployed" in ws.services.logs("echo").text
-    # The lines of requests come a moment after their answers.
-    eventually(lambda: ws.services.logs("echo").text.count('"POST"') == 3)
+    # The lines of requests come a moment after their answers, and the end of the replica before the update takes one.
+    log = eventually(lambda: _complete(ws.services.logs("echo").text), what="the whole log")
+    assert log.count('"POST"') == 3
     part = ws.services.logs("echo", tail=1)
     assert part.text.count("\n") == 1
     assert ws.services.logs("echo", offset=part.next_offset).text == ""
