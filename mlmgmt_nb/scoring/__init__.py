@@ -10,8 +10,9 @@ them.
     control       the control channel's messages
     workers       by hand with several processes
     server        uvicorn on a socket of ours, with a drain that loses no request
-    connection    uvicorn's connection, which notices callers that have gone or are too slow
+    connection    uvicorn's connection, without tasks; notices callers that have gone or are too slow
     app           HTTP: paths, keys, limits, answers (bare ASGI)
+    request       what matters of a request's head
     engine        the driver's thread, its queue and its counters
     batching      several requests in one call of `run`
     threads       several calls of `run` at a time

@@ -19,10 +19,10 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from mlmgmt_nb.scoring.compat.raw_http import AMLRequest
 from mlmgmt_nb.scoring.driver import Outcome
 from mlmgmt_nb.scoring.engine import Call, Engine
 from mlmgmt_nb.scoring.errors import CallerGone, RequestError
+from mlmgmt_nb.scoring.request import Request, Scope
 from mlmgmt_nb.scoring.request_log import RequestLog
 from mlmgmt_nb.scoring.swagger import as_openapi
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ScoringApp"]
 
-Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
@@ -49,51 +48,7 @@ _LINGER_SECONDS = 10.0
 """How long the rest of a refused body is read and thrown away, so that a client still sending sees the answer."""
 
 
-class _Request:
-    """What matters of a request's headers, when it came, whether the engine took it, and the answer it is to give."""
-
-    __slots__ = (
-        "answer",
-        "authorization",
-        "began",
-        "bytes_in",
-        "has_body",
-        "id",
-        "id_given",
-        "length",
-        "scope",
-        "taken",
-        "traceparent",
-    )
-
-    answer: Awaitable[Outcome]
-
-    def __init__(self, scope: Scope) -> None:
-        self.scope = scope
-        self.began = perf_counter()
-        self.id = ""
-        self.authorization = b""
-        self.id_given = b""
-        self.traceparent = b""
-        self.length = -1
-        self.has_body = False
-        self.bytes_in = 0
-        self.taken = False
-        for name, value in scope["headers"]:
-            if name == b"authorization":
-                self.authorization = value
-            elif name == b"content-length":
-                self.length = int(value)  # uvicorn's parser has refused what is no number
-                self.has_body = self.length > 0
-            elif name == b"transfer-encoding":
-                self.has_body = True
-            elif name == b"traceparent":
-                self.traceparent = value
-            elif name == b"x-ms-request-id" or (name == b"x-ms-client-request-id" and not self.id_given):
-                self.id_given = value
-
-
-_Endpoint = Callable[[_Request, Receive, Send], Awaitable[None]]
+_Endpoint = Callable[[Request, Receive, Send], Awaitable[None]]
 
 
 class ScoringApp:
@@ -173,7 +128,7 @@ class ScoringApp:
         scope: Scope = cycle.scope  # type: ignore[assignment]
         if scope["path"] not in self._score_paths or scope["method"] != "POST" or self._wants_request:
             return False
-        request = _Request(scope)
+        request = Request(scope)
         if len(cycle.body) > self._max_body_bytes or self._engine.is_full or not self._is_key(request.authorization):
             return False
         self._identify(request)
@@ -188,7 +143,7 @@ class ScoringApp:
     def _answer_directly(
         self,
         cycle: RequestResponseCycle,
-        request: _Request,
+        request: Request,
         start_task: Callable[[RequestResponseCycle, ASGI3Application], None],
         answer: asyncio.Future[Outcome],
     ) -> None:
@@ -221,16 +176,16 @@ class ScoringApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise RuntimeError(f"{scope['type']} is not served here")
-        request = _Request(scope)
+        request = Request(scope)
         self._identify(request)
         await self._handle(self._route, request, receive, send)
 
-    def _identify(self, request: _Request) -> None:
+    def _identify(self, request: Request) -> None:
         request.id = self._request_id(request.id_given)
         if request.traceparent and self.on_trace:
             self.on_trace(request.id, request.traceparent)
 
-    async def _handle(self, endpoint: _Endpoint, request: _Request, receive: Receive, send: Send) -> None:
+    async def _handle(self, endpoint: _Endpoint, request: Request, receive: Receive, send: Send) -> None:
         """Answers a request with what an endpoint answers or refuses."""
         try:
             await endpoint(request, receive, send)
@@ -239,10 +194,10 @@ class ScoringApp:
         except CallerGone:
             self._log_request(request, 499, 0, "CallerGone", "the caller hung up")
 
-    async def _route(self, request: _Request, receive: Receive, send: Send) -> None:
+    async def _route(self, request: Request, receive: Receive, send: Send) -> None:
         await self._endpoint(request)(request, receive, send)
 
-    def _endpoint(self, request: _Request) -> _Endpoint:
+    def _endpoint(self, request: Request) -> _Endpoint:
         path, method = request.scope["path"], request.scope["method"]
         methods = self._methods.get(path)
         if methods is None:
@@ -283,12 +238,12 @@ class ScoringApp:
                 headers={"WWW-Authenticate": f'Bearer realm="{self.name}"'},
             )
 
-    async def _health(self, request: _Request, _receive: Receive, send: Send) -> None:
+    async def _health(self, request: Request, _receive: Receive, send: Send) -> None:
         status = "draining" if self.draining else "healthy"
         body = msgspec.json.encode({"status": status, "name": self.name, "calls": self._engine.calls})
         await self._answer(200, body, request, send)
 
-    async def _describe(self, request: _Request, _receive: Receive, send: Send) -> None:
+    async def _describe(self, request: Request, _receive: Receive, send: Send) -> None:
         self._check_key(request.authorization)
         version = dict(parse_qsl(request.scope["query_string"].decode("latin1"))).get("version", "2")
         description = self._descriptions.get(version.partition(".")[0])
@@ -299,7 +254,7 @@ class ScoringApp:
         await self._answer(200, description, request, send)
         self._log_request(request, 200, len(description))
 
-    async def _score(self, request: _Request, receive: Receive, send: Send) -> None:
+    async def _score(self, request: Request, receive: Receive, send: Send) -> None:
         self._check_key(request.authorization)
         if request.length > self._max_body_bytes:
             raise self._too_large()
@@ -313,11 +268,11 @@ class ScoringApp:
         request.has_body = False
         request.bytes_in = len(body)
         request.scope[_CALL] = call
-        payload = _raw_request(request.scope, body) if self._wants_request else body
+        payload = request.raw(body) if self._wants_request else body
         request.answer = self._engine.submit(call, payload)
         await self._finish(request, receive, send)
 
-    async def _finish(self, request: _Request, _receive: Receive, send: Send) -> None:
+    async def _finish(self, request: Request, _receive: Receive, send: Send) -> None:
         """Sends what the driver answers."""
         answer = await request.answer
         if isinstance(answer, bytes):
@@ -356,7 +311,7 @@ class ScoringApp:
         limit = self._max_body_bytes
         return RequestError(413, "BodyTooLarge", f"the body is larger than {limit} bytes, the limit of this service")
 
-    def _log_request(self, request: _Request, status: int, size: int, code: str = "", message: str = "") -> None:
+    def _log_request(self, request: Request, status: int, size: int, code: str = "", message: str = "") -> None:
         method, path, ended = request.scope["method"], request.scope["path"], perf_counter()
         if request.taken:
             self._engine.latencies.add(ended - request.began)
@@ -368,7 +323,7 @@ class ScoringApp:
         self,
         status: int,
         body: bytes,
-        request: _Request,
+        request: Request,
         send: Send,
         own: Iterable[tuple[str, str]] | None = None,
         *,
@@ -386,7 +341,7 @@ class ScoringApp:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body, "more_body": more})
 
-    async def _refuse(self, error: RequestError, request: _Request, receive: Receive, send: Send) -> None:
+    async def _refuse(self, error: RequestError, request: Request, receive: Receive, send: Send) -> None:
         """An error as an answer. The caller gets it at once, and can finish sending a body that nobody reads."""
         body = self._error_body(error, request.id)
         self._log_request(request, error.status, len(body), error.code, error.message)
@@ -421,8 +376,3 @@ class ScoringApp:
         except TimeoutError:
             return False
         return True
-
-
-def _raw_request(scope: Scope, body: bytes) -> AMLRequest:
-    headers = [(name.decode("latin1"), value.decode("latin1")) for name, value in scope["headers"]]
-    return AMLRequest(scope["method"], scope["path"], scope["query_string"], headers, body)

@@ -14,7 +14,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
 
-    from mlmgmt_nb.scoring.app import Scope, ScoringApp
+    from mlmgmt_nb.scoring.app import ScoringApp
+    from mlmgmt_nb.scoring.request import Scope
 
 __all__ = ["Connection"]
 

@@ -1,0 +1,64 @@
+"""One request as the application sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, MutableMapping
+from time import perf_counter
+from typing import Any
+
+from mlmgmt_nb.scoring.compat.raw_http import AMLRequest
+from mlmgmt_nb.scoring.driver import Outcome
+
+__all__ = ["Request", "Scope"]
+
+Scope = MutableMapping[str, Any]
+
+
+class Request:
+    """What matters of a request's headers, when it came, whether the engine took it, and the answer it is to give."""
+
+    __slots__ = (
+        "answer",
+        "authorization",
+        "began",
+        "bytes_in",
+        "has_body",
+        "id",
+        "id_given",
+        "length",
+        "scope",
+        "taken",
+        "traceparent",
+    )
+
+    answer: Awaitable[Outcome]
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+        self.began = perf_counter()
+        self.id = ""
+        self.authorization = b""
+        self.id_given = b""
+        self.traceparent = b""
+        self.length = -1
+        self.has_body = False
+        self.bytes_in = 0
+        self.taken = False
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                self.authorization = value
+            elif name == b"content-length":
+                self.length = int(value)  # uvicorn's parser has refused what is no number
+                self.has_body = self.length > 0
+            elif name == b"transfer-encoding":
+                self.has_body = True
+            elif name == b"traceparent":
+                self.traceparent = value
+            elif name == b"x-ms-request-id" or (name == b"x-ms-client-request-id" and not self.id_given):
+                self.id_given = value
+
+    def raw(self, body: bytes) -> AMLRequest:
+        """The whole of it, for drivers that want that."""
+        scope = self.scope
+        headers = [(name.decode("latin1"), value.decode("latin1")) for name, value in scope["headers"]]
+        return AMLRequest(scope["method"], scope["path"], scope["query_string"], headers, body)
