@@ -246,8 +246,8 @@ def extensions() -> str:
 
 
 def readme() -> str:
-    """The README: its links and pictures are found from here, too."""
-    return (ROOT / "README.md").read_text(encoding="utf-8")
+    """The README as the front page: its links and pictures are found from here, too."""
+    return (ROOT / "README.md").read_text(encoding="utf-8").replace("](.docs/", "](")
 
 
 GENERATORS: Mapping[str, Callable[[], str]] = {
