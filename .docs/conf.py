@@ -35,5 +35,6 @@ napoleon_custom_sections = [("Keys", "params_style")]
 
 myst_heading_anchors = 4  # links to headings, checked as those to files are
 nb_execution_mode = "off"  # the outputs that are committed are the ones that the tests compare
+nb_render_error_lexer = "text"  # errors of ours are two lines, and no traceback
 nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # no script from elsewhere: panels leave pictures
 nb_mime_priority_overrides = [("html", "application/vnd.jupyter.widget-view+json", None)]
