@@ -65,6 +65,15 @@ def database_arguments(home: Path) -> tuple[str, ...]:
     pytest.fail("MLMGMT_TEST_DATABASE is neither sqlite nor postgresql")
 
 
+def mlmgmt(*arguments: object, code: int = 0) -> str:
+    """Runs a command; gives what it printed."""
+    command = [sys.executable, "-m", "mlmgmt_nb.cli", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout + done.stderr
+
+
 class ServiceProcess:
     """`mlmgmt serve` on a state folder, and plain HTTP requests to it."""
 

@@ -23,18 +23,9 @@ from mlmgmt_nb.service.home import Home
 from mlmgmt_nb.service.installation import database_of
 from mlmgmt_nb.service.store import Store
 from tests import postgresql
-from tests.conftest import ServiceProcess, eventually
+from tests.conftest import ServiceProcess, eventually, mlmgmt
 
 ONE = "def init():\n    pass\n\ndef run(body):\n    return 1\n"
-
-
-def mlmgmt(*arguments: object, code: int = 0) -> str:
-    """Runs a command; gives what it printed."""
-    command = [sys.executable, "-m", "mlmgmt_nb.cli", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == code, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stdout + done.stderr
 
 
 def store_of(home: Path) -> Store:
