@@ -24,7 +24,7 @@ MOST_BYTES = 300_000
 """Of a notebook's file: it is read over the network, and kept for ever."""
 PRIVATE = re.compile(
     r"""(?<![\w./])/(?:home|root|tmp|work|usr|var|opt|mnt|srv|private|Users)/|\b[A-Z]:\\Users\\|file:///"""
-    r"""|Bearer (?![{$])\S|[?&](?:token|code|sig)=\S|\b[A-Za-z0-9_-]{32,}\b"""
+    r"""|Bearer (?![{$])\S|[?&](?:token|code|sig)=\S|\b(?=[\w-]*\d)[A-Za-z0-9_-]{32,}\b"""
 )
 """A path of the machine that ran it, and what keys and tokens look like."""
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\b([0-9a-f]{32}){1,2}\b")
