@@ -2,7 +2,8 @@
 
 python -m tests.execute_notebooks notebooks/01-quickstart.ipynb ...
 
-They run with this Python, on a service of their own that ends with it.
+They run with this Python, on a service of their own that ends with it. Its folder and this Python's are written as a
+user's would be.
 """
 
 from __future__ import annotations
@@ -27,8 +28,13 @@ _METADATA = {
 }
 
 
-def execute(path: Path) -> None:
-    """Runs a notebook in its folder; what it was run with, and when, is not kept."""
+def execute(path: Path, home: Path) -> None:
+    """Runs a notebook in its folder; what it was run with, and when, is not kept.
+
+    Args:
+        path: the notebook.
+        home: the state folder of its service.
+    """
     notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
     client = nbclient.NotebookClient(
         notebook,
@@ -43,7 +49,10 @@ def execute(path: Path) -> None:
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if not _is_of_a_kernel(output)]
-    nbformat.write(notebook, path)  # type: ignore[no-untyped-call]
+    text = nbformat.writes(notebook)  # type: ignore[no-untyped-call]
+    for folder, told in ((str(home), "~/.local/share/mlmgmt-nb"), (sys.prefix, "~/venv")):
+        text = text.replace(f"file://{folder}", told).replace(folder, told)
+    path.write_text(f"{text}\n", encoding="utf-8")
 
 
 def _is_of_a_kernel(output: Any) -> bool:
@@ -58,7 +67,7 @@ def main() -> None:
         os.environ.update(MLMGMT_HOME=str(home), MLMGMT_CONFIG=str(Path(folder) / "config.toml"))
         try:
             for name in sys.argv[1:]:
-                execute(Path(name))
+                execute(Path(name), home)
         finally:
             local.stop(home)
 

@@ -36,7 +36,7 @@ def read_collected(transport: Transport, url: str, *, model: str | None, identif
             continue
         text = transport.send("GET", url, query={"path": file["path"]}).content
         frame = pd.read_csv(io.BytesIO(text), dtype=_TEXT, keep_default_na=True)
-        frame[_TIME] = pd.to_datetime(frame[_TIME], utc=True)
+        frame[_TIME] = pd.to_datetime(frame[_TIME], utc=True, format="ISO8601")  # on the full second: no fraction
         frame.insert(0, "model", file["model"])
         frame.insert(1, "identifier", file["identifier"])
         frames.append(frame)

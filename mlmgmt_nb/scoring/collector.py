@@ -85,7 +85,8 @@ class ModelDataCollector:
             return
         columns, rows = taken
         now = datetime.now(UTC)
-        leading = [now.replace(tzinfo=None).isoformat(), user_correlation_id, request_id.get() or _NO_REQUEST]
+        moment = now.replace(tzinfo=None).isoformat(timespec="microseconds")
+        leading = [moment, user_correlation_id, request_id.get() or _NO_REQUEST]
         if self._debug:
             print(*[*_LEADING, *columns], sep=",")  # noqa: T201 - what the switch is for
             for row in rows:

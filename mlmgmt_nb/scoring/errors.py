@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Mapping, Sequence
+from types import TracebackType
 
 __all__ = ["CallerGone", "LoadError", "RequestError", "RuntimeFailure", "driver_failure", "last_line"]
 
@@ -90,8 +91,17 @@ def driver_failure(error: BaseException) -> RequestError:
     else:
         message = "".join(traceback.format_exception_only(error)).strip()
     failure = RequestError(500, "DriverError", message)
-    failure.trace = "".join(traceback.format_exception(error)).rstrip()
+    failure.trace = "".join(traceback.format_exception(type(error), error, _in_user_code(error.__traceback__))).rstrip()
     return failure
+
+
+def _in_user_code(trace: TracebackType | None) -> TracebackType | None:
+    """The traceback from where it leaves the runtime, whose frames tell a user nothing; all of it if it never does."""
+    ours = os.path.dirname(os.path.abspath(__file__)) + os.sep
+    begin = trace
+    while begin is not None and os.path.abspath(begin.tb_frame.f_code.co_filename).startswith(ours):
+        begin = begin.tb_next
+    return begin or trace
 
 
 def last_line(error: BaseException, folder: str) -> str:

@@ -49,6 +49,9 @@ class ArgumentType(ABC):
     data_type: ClassVar[DataTypes]
     example: Any
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(example={self.example!r})"
+
     def prepare(self) -> None:  # noqa: B027 - most have nothing to prepare
         """Does once, before the first request, what would make that one slow."""
 

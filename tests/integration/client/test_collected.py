@@ -30,8 +30,14 @@ def run(body):
 """
 
 
-def test_what_was_collected_comes_back(ws: Workspace, tmp_path: Path) -> None:
+def test_what_was_collected_comes_back(ws: Workspace, home: Path, tmp_path: Path) -> None:
     check_collection(ws, tmp_path)
+    (file,) = home.rglob("inputs/**/data.csv")
+    header, first, *rest = file.read_text().splitlines()
+    stamp, _, others = first.partition(",")
+    on_the_second = f"{stamp.partition('.')[0]},{others}"  # as it may have been written, once in a million rows
+    file.write_text("\n".join([header, on_the_second, *rest, ""]))
+    assert ws.services.data("collects", identifier="inputs")["$Timestamp"].dt.microsecond.tolist()[0] == 0
     ws.services.delete("collects")
 
 

@@ -214,6 +214,7 @@ def test_the_traceback_is_in_the_log_only(drivers: Path, spawn: Callable[..., An
     until(lambda: '"code":"DriverError","message":"ZeroDivisionError: division by zero"' in replica.log)
     assert "request find-me: run() failed" in replica.log
     assert 'score.py", line' in replica.log
+    assert "mlmgmt_nb/scoring" not in replica.log.partition("run() failed")[2], "frames that are not the user's"
 
 
 def test_a_line_for_each_request(drivers: Path, spawn: Callable[..., Any], until: Any) -> None:

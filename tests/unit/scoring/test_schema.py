@@ -247,6 +247,11 @@ def test_text_that_is_longer_than_the_sample() -> None:
         assert argument.parse(["abcdef", "g"], "x").tolist() == np.array(["abcdef", "g"], sample.dtype.kind).tolist()
 
 
+def test_a_schema_shows_its_samples() -> None:
+    shown = repr(generate_schema(run, {"df": SampleDefinition(DataTypes.PANDAS, pd.DataFrame({"age": [59]}))}))
+    assert shown == "ServiceSchema(input={'df': PandasType(example=[{'age': 59}])}, output={})"
+
+
 def test_imports_of_2017_in_a_notebook() -> None:
     program = (
         "from mlmgmt_nb.schema import install_azureml_imports, generate_schema as ours\n"
