@@ -29,11 +29,13 @@ RULES = ROOT / "tests" / "nbval.cfg"
 MOST_BYTES = 300_000
 """Of a notebook's file: it is read over the network, and kept for ever."""
 PRIVATE = re.compile(
-    r"""(?<![\w./])/(?:home|root|tmp|work|usr|var|opt|mnt|srv|private|Users)/|\b[A-Z]:\\Users\\|file:///"""
+    r"""(?<![\w./])/(?:home(?!/mlmgmt\b)|root|tmp|work|usr|var|opt|mnt|srv|private|Users)/|\b[A-Z]:\\Users\\|file:///"""
     r"""|Bearer \S|[?&](?:token|code|sig)=\S|\b[A-Za-z0-9_-]{32,}\b"""
 )
-"""A path of the machine that ran it, and what keys and tokens look like."""
-_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|sha256:[0-9a-f]{64}|-cp\d+-\w+-\w+")
+"""A path of the machine that ran it (`/home/mlmgmt` is one of images), and what keys and tokens look like."""
+_ID = re.compile(
+    r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|sha256:[0-9a-f]{64}|-cp\d+-\w+-\w+|mlmgmt/requirements:[0-9a-f]{32}"
+)
 """What looks like a key and is none: ids, digests, and the ends of wheels' names."""
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")
 
