@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import psutil
@@ -19,6 +19,9 @@ import requests
 from hypothesis import settings
 
 from tests import postgresql
+
+if TYPE_CHECKING:
+    from tests.engine import EngineProcess
 
 # Machines are shared: an example that takes long proves nothing. CI draws the same examples each time.
 settings.register_profile("tests", deadline=None, derandomize=os.environ.get("CI") == "true")
@@ -33,9 +36,8 @@ ENGINE = "engine"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The tests of a file stay together, and share what it sets up, where several processes run them."""
     for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            folder = item.path.parent.name
-            item.add_marker(pytest.mark.xdist_group(ENGINE if folder == "docker" else str(item.path)))
+        on_engine = "engine_process" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group(ENGINE if on_engine else str(item.path)))
 
 
 API_VERSION = {"api-version": "2017-09-01-preview"}
@@ -227,6 +229,28 @@ def shared_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service
     service = ServiceProcess(tmp_path_factory.mktemp("shared") / "home")
     yield service
     service.stop()
+
+
+@pytest.fixture(scope="session")
+def engine_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:
+    """The Docker engine of all tests."""
+    from tests.engine import EngineProcess  # which imports this module
+
+    with EngineProcess(tmp_path_factory.mktemp("engine")) as process:
+        yield process
+
+
+@pytest.fixture(scope="session")
+def engine(engine_process: EngineProcess) -> Iterator[Any]:
+    """The client of that engine, which has the base image."""
+    import docker
+
+    from tests.engine import import_base
+
+    api = docker.APIClient(version="auto", timeout=120)
+    import_base(api)
+    yield api
+    api.close()
 
 
 @pytest.fixture

@@ -159,7 +159,10 @@ class ScoringReport:
 
 
 def _line(result: Result) -> str:
-    what = result.error or f"expected {result.expected!r}, got {result.answer!r}"
+    if result.passed is False:
+        what = f"{result.error or f'expected {result.expected!r}'}, got {result.answer!r}"
+    else:
+        what = result.error
     return f"case {result.case}: {what}" + (f" (request {result.request_id})" if result.request_id else "")
 
 

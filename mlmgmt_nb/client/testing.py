@@ -301,9 +301,11 @@ class _Judge:
             try:
                 passed = self._right(outcome.case, expected, answer)
             except AssertionError as wrong:
-                passed, error = False, str(wrong) or "the check says so"
+                passed, error = False, str(wrong)
             except Exception as mistake:  # noqa: BLE001 - the user's own check
                 error = f"the check raised {type(mistake).__name__}: {mistake}"
+        if passed is False and self._check is not None and not error:
+            error = "the check says no"
         return Judged(outcome.case, outcome.status, passed, expected, answer, error)
 
     def _right(self, case: int, expected: Any, answer: Any) -> bool | None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import itertools
 import sys
-from collections.abc import Callable, Sequence
+from collections import ChainMap
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -67,16 +69,22 @@ class Door:
         )
         self._completer = Completer(self.session)
 
-    def run(self, line: str, body: str | None) -> Any:
-        """Runs a line; `body` is the rest of the cell for `%%mlmgmt`.
+    def run(self, line: str, body: str | None, scope: Mapping[str, Any] = MappingProxyType({})) -> Any:
+        """Runs a line.
+
+        Args:
+            line: what follows `%mlmgmt`.
+            body: the rest of the cell for `%%mlmgmt`.
+            scope: the names that are known where the line stands, besides the notebook's: those of a function.
 
         Raises:
             MlmgmtError: whatever goes wrong; shown in a few lines, without a traceback unless `--debug` is there.
         """
         try:
-            read = read_line(line, self._shell.ev)
+            names = ChainMap(dict(scope), self._shell.user_ns)
+            read = read_line(line, lambda expression: eval(expression, {**names}))  # noqa: S307 - the user's own
             self.session.body = None
-            tokens = self._with_variables(read.tokens if body is None else self._with_body(read.tokens, body))
+            tokens = self._with_variables(read.tokens if body is None else self._with_body(read.tokens, body), names)
             value = self._presented(self.session.execute(tokens)) if tokens or body else self._overview()
         except MlmgmtError as error:
             self.session.last_error = error
@@ -103,7 +111,7 @@ class Door:
         """Ends the connections."""
         self.session.close()
 
-    def _with_variables(self, tokens: Sequence[Any]) -> list[Any]:
+    def _with_variables(self, tokens: Sequence[Any], names: Mapping[str, Any]) -> list[Any]:
         """The tokens, with the value of a variable in the place of its bare name where data is due, as in `-d df`.
 
         Where a name or a function is due, as in `--expect is_right`, only a function is put in the place of its name.
@@ -114,7 +122,7 @@ class Door:
         for place, (before, token) in enumerate(itertools.pairwise(tokens), start=1):
             if not isinstance(before, str) or not isinstance(token, str):
                 continue
-            value = self._shell.user_ns.get(token, token)
+            value = names.get(token, token)
             if before in _TAKE_VARIABLES.get(words, ()) or (
                 before in _TAKE_FUNCTIONS.get(words, ()) and callable(value)
             ):

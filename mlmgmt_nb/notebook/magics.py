@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
+from IPython.core.magic import Magics, line_cell_magic, magics_class, needs_local_scope, no_var_expand
 
 from mlmgmt_nb.notebook.display import register, unregister
 
@@ -31,8 +32,9 @@ class MlmgmtMagics(Magics):
         return Door(self.shell)
 
     @no_var_expand
+    @needs_local_scope
     @line_cell_magic
-    def mlmgmt(self, line: str, cell: str | None = None) -> Any:
+    def mlmgmt(self, line: str, cell: str | None = None, local_ns: Mapping[str, Any] | None = None) -> Any:
         """Manage machine-learning models and services: %mlmgmt COMMAND ...
 
         `%mlmgmt` lists the commands and `%mlmgmt COMMAND -h` tells about one. `{expression}` and `$name` give values of
@@ -46,7 +48,7 @@ class MlmgmtMagics(Magics):
         In a cell, `%%mlmgmt service run` takes the data from the body, `%%mlmgmt driver score.py` writes the body as a
         driver and checks it, and other commands take flags from a YAML body.
         """
-        return self.door.run(line, cell)
+        return self.door.run(line, cell, local_ns or {})
 
     def attach(self) -> None:
         """Adds completion, help by `?`, and rich displays."""

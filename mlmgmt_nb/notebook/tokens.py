@@ -113,6 +113,10 @@ def _evaluated(expression: str, shown: str, evaluate: Evaluate) -> Any:
         raise UsageError(
             f"{shown} is no Python expression: {error.msg}", field="line", fix="Quote the text."
         ) from error
+    except Exception as error:
+        raise UsageError(
+            f"{shown}: {type(error).__name__}: {error}", field="line", fix="Correct the expression, or quote the text."
+        ) from error
 
 
 def _text_of(name: re.Match[str], evaluate: Evaluate) -> str:

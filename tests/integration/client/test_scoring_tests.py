@@ -84,6 +84,8 @@ def test_by_a_function(ws: Workspace, service: ServiceResponse) -> None:
     report = ws.services.test(service, CASES.drop(columns="sum"), expect=positive)
     assert [result.passed for result in sorted(report.failures)] == [False]
     assert report.failures[0].error == "three is too much"
+    refused = ws.services.test(service, CASES[["a", "b"]], expect=lambda given, answer: answer[0] != 1.5)
+    assert "case 0: the check says no, got [1.5]" in str(refused)
 
 
 def test_against_another_service(ws: Workspace, service: ServiceResponse, tmp_path: Path) -> None:

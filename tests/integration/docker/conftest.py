@@ -1,4 +1,4 @@
-"""One engine, registry and service for all tests of compute `docker`."""
+"""One registry and service for all tests of compute `docker`; the engine is that of the whole session."""
 
 from __future__ import annotations
 
@@ -7,27 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import docker
 import pytest
 
 from tests.conftest import ServiceProcess
-from tests.engine import BASE, EngineProcess, Registry, import_base
+from tests.engine import BASE, Registry
 from tests.integration.docker.helpers import SAYS, build
-
-
-@pytest.fixture(scope="session")
-def engine_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:
-    with EngineProcess(tmp_path_factory.mktemp("engine")) as process:
-        yield process
-
-
-@pytest.fixture(scope="session")
-def engine(engine_process: EngineProcess) -> Iterator[Any]:
-    """The client of a Docker engine that has the base image."""
-    api = docker.APIClient(version="auto", timeout=120)
-    import_base(api)
-    yield api
-    api.close()
 
 
 @pytest.fixture(scope="session")

@@ -53,6 +53,18 @@ def test_python_values_go_in(echo: Notebook) -> None:
     assert echo.run("%mlmgmt model register -m {path} --tag {tags}").result.tags == ["x", "y"]
 
 
+def test_names_of_a_function_are_known_in_it(echo: Notebook) -> None:
+    echo.run("""
+service = "nothing"
+
+def ask(service, numbers):
+    doubled = %mlmgmt service run -n {service} -d {[2 * number for number in numbers]}
+    same = %mlmgmt service run -n $service -d numbers
+    return doubled, same
+""")
+    assert echo.run("ask('echo', [1, 2])").result == ({"got": [2, 4]}, {"got": [1, 2]})
+
+
 def test_cells(echo: Notebook, environment: Path) -> None:
     assert echo.run('%%mlmgmt service run -n echo\n{"a": [1,\n 2]}').result == {"got": {"a": [1, 2]}}
     assert echo.run("%%mlmgmt service run -n echo\n{'a': (1, None)}").result == {"got": {"a": [1, None]}}

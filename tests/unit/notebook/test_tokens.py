@@ -57,6 +57,7 @@ def test_target(line: str) -> None:
         ("-d $nothere", "name 'nothere' is not defined"),
         ("x-{nothere}", "name 'nothere' is not defined"),
         ("-d {1 +}", "is no Python expression"),
+        ("-d {name.nothere}", "'str' object has no attribute 'nothere'"),
         ("model list >>", "no name of a variable"),
         ("model list >> 1x", "no name of a variable"),
     ],
