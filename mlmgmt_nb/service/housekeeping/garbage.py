@@ -1,7 +1,7 @@
 """What a state folder has that nothing uses: found first, removed when that is asked for.
 
-- Images that no service runs or could go back to: their files go, and they cannot be deployed any more. What was built
-  and what ran where stays on record.
+- Images that no service runs or could go back to: their files go, also those of the Docker engine (not those of a
+  registry), and they cannot be deployed any more. What was built and what ran where stays on record.
 - Environments of Python that no image uses.
 - Uploaded contents that no model and no manifest names, and uploads that were never finished.
 - What crashes left behind: half-made images, logs of what is gone.
@@ -13,6 +13,7 @@ may be about to use it. All this may go on while services run.
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import re
 import shutil
 from collections.abc import Iterable, Iterator
@@ -23,12 +24,16 @@ from filelock import FileLock, Timeout
 from sqlalchemy import Connection, select, update
 
 from mlmgmt_nb.service import schema
+from mlmgmt_nb.service.building.docker import BuiltImage
 from mlmgmt_nb.service.clock import now
-from mlmgmt_nb.service.compute.computes import LOCAL
+from mlmgmt_nb.service.compute.computes import DOCKER, LOCAL
+from mlmgmt_nb.service.engine import Engine, EngineError
 from mlmgmt_nb.service.home import Home
 from mlmgmt_nb.service.store import Store
 
 __all__ = ["Garbage", "find", "remove"]
+
+log = logging.getLogger(__name__)
 
 _UPLOAD_GRACE = dt.timedelta(hours=1)
 """Contents are registered some time after they were uploaded: so long they are never garbage."""
@@ -91,8 +96,11 @@ def _remove(store: Store, item: Garbage) -> bool:
             with store.writing() as db:
                 if path.name not in dict(_unused_images(db, now())):
                     return False
-                images = schema.images
-                db.execute(update(images).where(images.c.id == path.name).values(collected_at=now()))
+                _collect(db, path.name, now())
+            if not _remove_from_engine(path):
+                with store.writing() as db:
+                    _collect(db, path.name, None)
+                return False
         case "environment":
             return _remove_environment(store, path)
         case "artifact":
@@ -106,6 +114,29 @@ def _remove(store: Store, item: Garbage) -> bool:
     else:
         path.unlink(missing_ok=True)
     return not path.exists()
+
+
+def _collect(db: Connection, image_id: str, when: dt.datetime | None) -> None:
+    images = schema.images
+    db.execute(update(images).where(images.c.id == image_id).values(collected_at=when))
+
+
+def _remove_from_engine(context: Path) -> bool:
+    """Removes what the Docker engine has of an image; False when it cannot be asked, or something runs the image."""
+    built = BuiltImage.of(context)
+    if built is None:
+        return True
+    engine = Engine()
+    try:
+        with engine.asking():
+            # The name may be another folder's by now.
+            for image in engine.api.images(built.reference):
+                if image["Id"] == built.image_id:
+                    engine.api.remove_image(built.reference)
+    except EngineError as error:
+        log.warning("image %s stays on the engine: %s", built.reference, error)
+        return False
+    return True
 
 
 def _remove_environment(store: Store, path: Path) -> bool:
@@ -125,7 +156,7 @@ def _remove_environment(store: Store, path: Path) -> bool:
 
 
 def _unused_images(db: Connection, before: dt.datetime) -> Iterator[tuple[str, str]]:
-    """Images of this machine that no service runs, is to run or ran before, which it could go back to."""
+    """Images that no service runs, is to run or ran before, which it could go back to."""
     images, deployments, services = schema.images, schema.deployments, schema.services
     used = (
         select(deployments.c.image_id)
@@ -134,7 +165,7 @@ def _unused_images(db: Connection, before: dt.datetime) -> Iterator[tuple[str, s
     )
     query = select(images.c.id, images.c.name, images.c.version).where(
         images.c.state == "Succeeded",
-        images.c.compute_id == LOCAL,
+        images.c.compute_id.in_([LOCAL, DOCKER]),
         images.c.collected_at.is_(None),
         images.c.created_at < before,
         images.c.id.not_in(used),

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.conftest import ServiceProcess, eventually
+from tests.conftest import ServiceProcess, eventually, mlmgmt
 from tests.engine import BASE, Registry
 from tests.integration.docker.helpers import (
     SAYS,
@@ -189,6 +189,27 @@ class TestBuild:
             assert score(api, made) == ["known", 1000]
             assert "pulling" in api.log(f"/services/{made['id']}/logs")
             assert "canary-secret" not in build_log(api, image)
+
+    def test_what_nothing_runs_is_garbage(
+        self,
+        engine: Any,
+        start_service: Callable[..., ServiceProcess],
+        write_driver: Callable[..., Path],
+        monkeypatch: pytest.MonkeyPatch,
+        name: str,
+    ) -> None:
+        api = start_service("--base-image", BASE)
+        used, unused = (build(api, write_driver(SAYS.format(word=word), word), name) for word in ("used", "unused"))
+        made = serve(api, used, name)
+        collect = ("gc", "--home", api.home, "--older-than", "0", "--delete")
+        with monkeypatch.context() as nowhere:
+            nowhere.setenv("DOCKER_HOST", "tcp://127.0.0.1:9")
+            assert "No Docker engine answers" in mlmgmt(*collect)
+        assert engine.images(unused["imageLocation"])
+        assert f"{name} version {unused['version']}" in mlmgmt(*collect)
+        assert not engine.images(unused["imageLocation"])
+        assert engine.images(used["imageLocation"])
+        assert score(api, made) == ["used", 1000]
 
 
 class TestService:
