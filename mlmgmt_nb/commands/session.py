@@ -192,7 +192,8 @@ class Session:
             if isinstance(arguments, Help):
                 return Outcome(arguments, SimpleNamespace(output=None, query=None, debug=False), None)
             given = {name: getattr(arguments, name) for name in ("home", "base_url", "output")}
-            self.settings = self.config.settings(given, arguments.profile)
+            makes_profile = command.words == ("account", "create")  # that which is to be used may not be there yet
+            self.settings = self.config.settings(given, "default" if makes_profile else arguments.profile)
             if command.words[0] not in {"config", "account"}:  # which put it right
                 _check_output(self.settings["output"])
             with advice(self.prog, arguments):

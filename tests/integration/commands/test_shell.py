@@ -310,6 +310,13 @@ def test_failures_have_a_reason_and_a_code(shell: Shell, tmp_path: Path) -> None
     shell("service", "delete", "-n", "failing")
 
 
+def test_a_profile_that_is_chosen_can_be_made(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLMGMT_PROFILE", "soon")
+    assert "`account create -n soon` makes it" in shell("account", "list").err
+    assert shell("account", "create", "-n", "soon").code == 0
+    assert '"soon"' in shell("account", "list", "-o", "json").out
+
+
 def test_accounts_and_settings(shell: Shell, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLMGMT_HOME")
     created = shell("account", "modelmanagement", "create", "-n", "team", "--home", str(home), "-o", "json").json
