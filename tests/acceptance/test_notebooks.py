@@ -55,7 +55,7 @@ def _run(folder: Path, kernel: str, environment: dict[str, str]) -> subprocess.C
     """Runs the notebooks of a folder, two at a time, and compares what they show."""
     options = ("--nbval", "--nbval-kernel-name", kernel, "--nbval-sanitize-with", str(RULES))
     patient = ("--nbval-cell-timeout", "300", "--nbval-kernel-startup-timeout", "300")
-    two = ("-n", "2", "--dist", "loadfile") if len(list(folder.glob("*.ipynb"))) > 1 else ()
+    two = ("-n", "2", "--dist", "loadfile") if len(list(folder.iterdir())) > 1 else ()
     # No other plug-ins: some take longer to load than a notebook to run.
     plugins = ("-p", "no:cacheprovider", "-p", "nbval.plugin", "-p", "xdist.plugin")
     command = (sys.executable, "-m", "pytest", "-q", *plugins, *two, *options, *patient, str(folder))
@@ -66,16 +66,20 @@ def _run(folder: Path, kernel: str, environment: dict[str, str]) -> subprocess.C
 def _run_twice(
     notebooks: list[Path], folder: Path, environment: dict[str, str], services: Callable[[], list[Any]]
 ) -> None:
-    """Runs notebooks on each version of the kernel in turn, which is twice in a row, and looks at what they leave."""
+    """Runs notebooks on each version of the kernel in turn, which is twice in a row, and looks at what they leave.
+
+    Each has a folder of its own: a driver takes the `service_schema.json` beside it, and it may be that of another.
+    """
     for notebook in notebooks:
-        shutil.copy(notebook, folder)
+        (folder / notebook.stem).mkdir()
+        shutil.copy(notebook, folder / notebook.stem)
     assert notebooks
     # Whoever draws first finds the machine's fonts, and says so if it takes long.
     subprocess.run((sys.executable, "-c", "import matplotlib.font_manager"), check=True, capture_output=True)
     for version in VERSIONS:
         done = _run(folder, f"ipykernel-{version}", environment)
         assert done.returncode == 0, done.stdout + done.stderr
-        left = {path.name for path in folder.iterdir()}
+        left = {path.name for path in folder.rglob("*") if path.is_file()}
         assert left == {notebook.name for notebook in notebooks}
         assert services() == []
 
@@ -113,7 +117,7 @@ def test_the_one_of_a_remote_account(folder: Path, tmp_path: Path) -> None:
         before = there.config.read_text()
         _run_twice(notebooks, folder, _environment(tmp_path, there.environment), there.services)
         assert there.config.read_text() == before
-        shown = "".join(path.read_text() for path in folder.iterdir())
+        shown = "".join(path.read_text() for path in folder.rglob("*.ipynb"))
         assert there.secret not in shown + before
 
 
