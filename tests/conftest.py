@@ -29,15 +29,19 @@ settings.load_profile("tests")
 
 T = TypeVar("T")
 
-ENGINE = "engine"
-"""What shares the one Docker engine of the tests, as a group of `pytest -n 2 --dist loadgroup`."""
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """For `pytest -n 2`: the tests of a file stay together, and share what it sets up; so do all those of Docker, which
+    have one engine.
+    """
+    from xdist.scheduler import LoadScopeScheduling
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests of a file stay together, and share what it sets up, where several processes run them."""
-    for item in items:
-        on_engine = "engine_process" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group(ENGINE if on_engine else str(item.path)))
+    class Scheduler(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return "docker" if "docker" in nodeid else nodeid.partition("::")[0]
+
+    return Scheduler(config, log)
 
 
 API_VERSION = {"api-version": "2017-09-01-preview"}

@@ -48,9 +48,11 @@ class Feed:
                 log.exception("a panel failed")
                 pause = None
             with self._changed:
+                if self._due[tick] != _BUSY:  # it was asked for again meanwhile
+                    continue
                 if pause is None:
-                    self._due.pop(tick, None)
-                elif self._due[tick] == _BUSY:
+                    del self._due[tick]
+                else:
                     self._due[tick] = self._clock() + pause
 
     def _next(self) -> Tick | None:

@@ -37,6 +37,8 @@ __all__ = [
 
 _TIMEOUT_SECONDS = 1800.0
 _LOCK_SECONDS = 0.5
+_WHY = re.compile(r"╰─▶ |cause: ", re.IGNORECASE)
+"""What uv's reason begins with, in its releases."""
 _HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -235,7 +237,7 @@ def _uv(arguments: Sequence[str], log: Log, cancellation: Cancellation) -> None:
 
     command = [uv.find_uv_bin(), *arguments, "--no-progress", "--color", "never", "--no-config"]
     log.line(f"$ uv {' '.join(arguments)}")
-    last = ""
+    why, last = "", ""
     with (
         subprocess.Popen(
             command,
@@ -252,8 +254,13 @@ def _uv(arguments: Sequence[str], log: Log, cancellation: Cancellation) -> None:
             assert process.stdout is not None
             for line in process.stdout:
                 log.append(line)
-                last = line.decode(errors="replace").strip() or last
+                text = line.decode(errors="replace").strip()
+                if begins := _WHY.match(text):
+                    why = text[begins.end() :]
+                elif why:  # which uv wraps
+                    why = f"{why} {text}".strip()
+                last = text or last
         finally:
             timer.cancel()
     if process.returncode != 0:
-        raise BuildError("RequirementsFailed", f"The requirements cannot be installed: {last or 'uv failed'}")
+        raise BuildError("RequirementsFailed", f"The requirements cannot be installed: {why or last or 'uv failed'}")

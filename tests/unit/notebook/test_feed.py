@@ -78,3 +78,15 @@ def test_a_panel_that_fails_stops_alone(caplog: pytest.LogCaptureFixture) -> Non
         eventually(lambda: panel.left == 0)
         eventually(lambda: not living())
     assert "a panel's mistake" in caplog.text
+
+
+def test_what_is_asked_for_while_it_says_that_it_is_done_is_ticked_again() -> None:
+    feed, ticks = Feed(), list[int]()
+
+    def tick() -> None:
+        ticks.append(len(ticks))
+        if len(ticks) == 1:
+            feed.follow(tick)
+
+    feed.follow(tick)
+    eventually(lambda: len(ticks) == 2)
