@@ -1,6 +1,6 @@
 """Prints launch badges for the README of a published copy: `python binder/badges.py https://github.com/OWNER/NAME`.
 
-Where this project is published is not known to it, so its own README has none: they would lead nowhere.
+Where this project is published is not known to it, so those of its own README ask for the address.
 """
 
 from __future__ import annotations

@@ -87,10 +87,9 @@ class ScoringApp:
         self._date: tuple[object, bytes] = (None, b"")
         self._methods: dict[str, dict[str, _Endpoint]] = {
             "/": {"GET": self._health, "HEAD": self._health},
-            "/score": score,
             "/swagger.json": {"GET": self._describe, "HEAD": self._describe},
-            f"{prefix}/score": score,
             f"{prefix}/swagger.json": {"GET": self._describe, "HEAD": self._describe},
+            **dict.fromkeys(self._score_paths, score),
         }
         # looks like a UUID, costs a tenth: random once, counted since
         self._id_prefix = (
