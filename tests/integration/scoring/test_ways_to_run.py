@@ -134,11 +134,13 @@ def test_batches(drivers: Path, spawn: Callable[..., Any], until: Any) -> None:
 
 
 def test_calls_are_put_together(folder: Callable[..., Path], spawn: Callable[..., Any]) -> None:
+    # It takes a moment, as models do: what comes meanwhile is put together, however unevenly it comes.
     source = (
+        "import time\n"
         "from mlmgmt_nb.scoring.batching import batched\n"
         "calls = 0\n"
         "@batched(max_requests=8, max_wait=0.5)\n"
-        "def run(x):\n    global calls\n    calls += 1\n    return [calls] * len(x)\n"
+        "def run(x):\n    global calls\n    calls += 1\n    time.sleep(0.05)\n    return [calls] * len(x)\n"
     )
     app = folder(source)
     sample = SampleDefinition(DataTypes.NUMPY, np.array([1.5]))
