@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from mlmgmt_nb.client.logs import LogPart
+from mlmgmt_nb.client.waiting import wait_for
 from mlmgmt_nb.contract import AsyncOperationState, AsyncOperationStatus
 from mlmgmt_nb.errors import (
     OperationFailed,
@@ -137,11 +138,12 @@ class Watcher:
         with self._wake:
             if self._closed and not watch.settled.is_set():
                 raise UsageError("the workspace is closed", fix="Connect again: the operation goes on.")
-            if watch.settled.is_set() or watch in self._open:
+            if watch.settled.is_set():
                 return
-            self._open.add(watch)
-            self._schedule(watch, watch.first_delay)
-            if self._thread is None:
+            if watch not in self._open:
+                self._open.add(watch)
+                self._schedule(watch, watch.first_delay)
+            if self._thread is None or not self._thread.is_alive():  # an interrupt may come as it starts
                 self._thread = threading.Thread(target=self._run, name="mlmgmt-poller", daemon=True)
                 self._thread.start()
 
@@ -291,7 +293,7 @@ class Poller(Generic[T]):
         watch = self._watch
         while watch.status is None or not watch.ended:
             self._watcher.follow(watch)
-            if not watch.settled.wait(None if deadline is None else max(0.0, deadline - time.monotonic())):
+            if not wait_for(watch.settled, None if deadline is None else deadline - time.monotonic()):
                 raise OperationTimeout(
                     f"operation {self.operation_id} has not ended after {timeout:g} s (it is {self.status()})",
                     operation=self.operation,

@@ -21,6 +21,7 @@ from mlmgmt_nb.client.load import Load
 from mlmgmt_nb.client.report import ScoringReport
 from mlmgmt_nb.client.scoring import Scorer
 from mlmgmt_nb.client.tally import Judged, Tally
+from mlmgmt_nb.client.waiting import wait_for
 from mlmgmt_nb.errors import MlmgmtError, ScoringError, UsageError
 
 __all__ = ["Check", "Goal", "LoadOptions", "ScoringTest", "described"]
@@ -152,7 +153,7 @@ class ScoringTest:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Waits until it has ended, or for `timeout` seconds; tells whether it has ended."""
-        return self._ended.wait(timeout)
+        return wait_for(self._ended, timeout)
 
     def result(self, timeout: float | None = None) -> ScoringReport:
         """Waits until it has ended and returns the report.

@@ -35,7 +35,7 @@ class Feed:
         with self._changed:
             self._due[tick] = self._clock()
             self._changed.notify_all()
-            if self._thread is None:
+            if self._thread is None or not self._thread.is_alive():  # an interrupt may come as it starts
                 self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
                 self._thread.start()
 

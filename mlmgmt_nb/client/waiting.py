@@ -1,0 +1,34 @@
+"""Waits that an interrupt ends."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+__all__ = ["wait_for"]
+
+_LONGEST_SECONDS = 0.5
+
+
+def wait_for(event: threading.Event, timeout: float | None) -> bool:
+    """Waits until an event is set; tells whether it is.
+
+    One long wait could miss an interrupt: Python looks for one only between two steps of the main thread, and a signal
+    that arrives just before the wait, or at another thread, does not wake it. So the wait is made of short ones.
+
+    Args:
+        event: what is waited for.
+        timeout: most seconds to wait; without end when None.
+
+    Raises:
+        KeyboardInterrupt: the user has interrupted, at most half a second ago.
+    """
+    if timeout is None:
+        while not event.wait(_LONGEST_SECONDS):
+            pass
+        return True
+    deadline = time.monotonic() + timeout
+    while not event.wait(max(0.0, min(_LONGEST_SECONDS, deadline - time.monotonic()))):
+        if time.monotonic() >= deadline:
+            return False
+    return True
