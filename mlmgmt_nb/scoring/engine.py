@@ -2,8 +2,8 @@
 
 `init` and `run` are always called in a thread of their own (`run` in several, if the driver says so), so that the event
 loop keeps answering health checks. Handing over costs most where little else does, since each wake-up takes the
-interpreter away from the other side. So calls are handed over once in a turn of the loop, and where calls are brief
-their answers go back together.
+interpreter away from the other side. So calls are handed over once in a turn of the loop; and where calls are brief and
+come thick, the driver's thread borrows the loop instead, see `Turns`.
 """
 
 from __future__ import annotations
@@ -28,14 +28,19 @@ from mlmgmt_nb.scoring.driver import Driver, Outcome, Payload
 from mlmgmt_nb.scoring.errors import CallerGone, LoadError, RequestError, RuntimeFailure
 from mlmgmt_nb.scoring.latency import Latencies
 from mlmgmt_nb.scoring.output import end_lines
+from mlmgmt_nb.scoring.turns import Turns
 
 __all__ = ["Call", "Engine", "Stats", "log"]
 
 _SWEEP_SECONDS = 0.1
 _BRIEF_SECONDS = 0.0003
-"""The answer of a call that was over so soon is kept back while more calls wait."""
-_LOOK_SECONDS = 0.003
-"""For how long at most: the next call may not be brief."""
+"""Calls that usually end so soon are better not handed over."""
+_THICK_SECONDS = 0.002
+"""They come thick when there are new ones so soon after the ones before."""
+_CALLS_SECONDS = 0.001
+"""For how long the driver's thread calls `run` before the loop that it has borrowed has its turn."""
+_USUAL_CALLS = 8
+"""How many calls tell what is usual."""
 _SWITCH_SECONDS = 0.001
 """How long a thread keeps the interpreter when several run the driver: at Python's 5 ms they wait for each other."""
 
@@ -104,25 +109,30 @@ class Engine:
         concurrency: how many calls may run and wait together.
         timeout: seconds that a call may take before its caller is answered 504; once begun, it keeps its place until
             `run` returns.
+        turns: of the running event loop, for the driver's thread to borrow it.
 
     Attributes:
         latencies: how long calls took, counted by whoever answers them.
         on_failure: is told each exception that `run` raised, and the id of its request.
     """
 
-    def __init__(self, concurrency: int, timeout: float) -> None:
+    def __init__(self, concurrency: int, timeout: float, turns: Turns) -> None:
         self.concurrency = concurrency
         self.timeout = timeout
         self.driver: Driver | None = None
         self.latencies = Latencies()
         self.on_failure: Callable[[RequestError, str], None] | None = None
-        self._loop = asyncio.get_running_loop()
+        self._turns = turns
+        self._loop = turns.loop
         self._context = copy_context()  # of no request
         self._queue: SimpleQueue[Call | None] = SimpleQueue()
         self._submitted: list[Call] = []
+        self._led: deque[Call] = deque()  # those of the turn, when the driver's thread runs the loop
         self._done: deque[tuple[Call, Outcome | RequestError]] = deque()
         self._waking = False
-        self._is_brief = self._will_look = False
+        self._may_lend = False
+        self._usual_seconds = 1.0
+        self._handed_over = 0.0
         self._calls: dict[Call, None] = {}
         self._driver_loop: asyncio.AbstractEventLoop | None = None
         self._counting = threading.Lock()
@@ -153,6 +163,7 @@ class Engine:
         """Ends the thread once the calls before are done; does not wait."""
         if self._sweeper:
             self._sweeper.cancel()
+        self._turns.call_back()
         self._queue.put(None)
         if self._driver_loop is not None:
             self._driver_loop.call_soon_threadsafe(self._driver_loop.stop)
@@ -208,27 +219,31 @@ class Engine:
         """Queues a call; the future gives the answer or a `RequestError`."""
         call.payload = payload
         call.reader = None
-        if self._driver_loop is None:
+        if self._driver_loop is not None:
+            self._driver_loop.call_soon_threadsafe(self._start_async, call)
+        elif self._turns.is_lent:
+            if not self._led:
+                self._loop.stop()
+            self._led.append(call)
+        else:
             if not self._submitted:
                 self._loop.call_soon(self._hand_over, context=self._context)
             self._submitted.append(call)
-        else:
-            self._driver_loop.call_soon_threadsafe(self._start_async, call)
         return call.future
 
     def _hand_over(self) -> None:
         """Wakes the driver's thread for all that was submitted in this turn of the loop: one wake-up, not one each."""
-        for call in self._submitted:
-            self._queue.put(call)
+        before, self._handed_over = self._handed_over, monotonic()
+        come_thick = self._handed_over - before < _THICK_SECONDS
+        if self._may_lend and come_thick and self._usual_seconds < _BRIEF_SECONDS and not self._running:
+            first, *others = self._submitted
+            self._led.extend(others)
+            self._turns.lend(self._deliver)
+            self._queue.put(first)
+        else:
+            for call in self._submitted:
+                self._queue.put(call)
         self._submitted.clear()
-        if self._is_brief and not self._will_look:
-            self._will_look = True
-            self._loop.call_later(_LOOK_SECONDS, self._look, context=self._context)
-
-    def _look(self) -> None:
-        """Delivers what the thread has kept back; from here on it wakes the loop for each answer again."""
-        self._will_look = False
-        self._deliver()
 
     def drop(self, call: Call) -> None:
         """Gives a place back that was never submitted."""
@@ -292,18 +307,50 @@ class Engine:
             return
         if driver.threads > 1:
             sys.setswitchinterval(_SWITCH_SECONDS)
+        self._may_lend = driver.threads == 1
         for number in range(2, driver.threads + 1):
             threading.Thread(target=self._work_calls, args=(driver,), name=f"driver-{number}", daemon=True).start()
         self._work_calls(driver)
 
     def _work_calls(self, driver: Driver) -> None:
         while (call := self._queue.get()) is not None:
-            began = monotonic()
-            self._done.append((call, self._run(driver.answer, call)))
-            self._is_brief = monotonic() - began < _BRIEF_SECONDS
-            if not self._will_look or self._queue.empty():
-                self._wake_loop()
+            self._call(driver, call)
+            self._wake_loop()
+            if self._turns.is_lent or self._led:
+                self._lead(driver)
         self._queue.put(None)  # for the next thread
+
+    def _call(self, driver: Driver, call: Call) -> None:
+        began = monotonic()
+        self._done.append((call, self._run(driver.answer, call)))
+        self._usual_seconds += (monotonic() - began - self._usual_seconds) / _USUAL_CALLS
+
+    def _lead(self, driver: Driver) -> None:
+        """Runs the loop and the calls that it brings, by turns."""
+        turns = self._turns
+        if turns.take():
+            while turns.is_lent:
+                if self._led:
+                    self._loop.stop()
+                turns.run_turn()
+                turns.pause()
+                self._call_led(driver)
+                if not turns.resume():
+                    break
+                self._deliver()
+                turns.is_lent = turns.is_lent and self._usual_seconds < _BRIEF_SECONDS
+            else:
+                turns.give_back()
+        while self._led:
+            self._call(driver, self._led.popleft())
+            self._wake_loop()
+
+    def _call_led(self, driver: Driver) -> None:
+        until = monotonic() + _CALLS_SECONDS
+        while self._led and monotonic() < until:
+            self._call(driver, self._led.popleft())
+        if not self._turns.is_lent:  # the loop was taken, it is to be told
+            self._wake_loop()
 
     def _work_batches(self, batcher: Batcher) -> None:
         while (first := self._queue.get()) is not None:

@@ -27,6 +27,7 @@ from mlmgmt_nb.scoring.request_log import RequestLog
 from mlmgmt_nb.scoring.server import ReplicaServer
 from mlmgmt_nb.scoring.swagger import service_swagger
 from mlmgmt_nb.scoring.telemetry import start_telemetry
+from mlmgmt_nb.scoring.turns import Turns
 
 __all__ = ["EXIT_LOAD_FAILED", "EXIT_NOT_DRAINED", "Replica", "end_process", "run_contained", "run_supervised"]
 
@@ -49,15 +50,22 @@ class Replica:
         application: the driver and its schema.
         listener: a bound and listening TCP socket.
         start: name, keys and limits.
+        turns: of the event loop.
         channel: to the supervisor; None when run by hand.
     """
 
     def __init__(
-        self, application: Application, listener: socket.socket, start: Start, channel: Channel | None = None
+        self,
+        application: Application,
+        listener: socket.socket,
+        start: Start,
+        turns: Turns,
+        channel: Channel | None = None,
     ) -> None:
         self._application = application
         self._listener = listener
         self._start = start
+        self._turns = turns
         self._channel = channel
         self._server: ReplicaServer | None = None
         self._app: ScoringApp | None = None
@@ -82,7 +90,7 @@ class Replica:
     async def _serve(self) -> int:
         began = monotonic()
         self._catch_signals()
-        engine = Engine(self._start.concurrency, self._start.request_timeout_seconds)
+        engine = Engine(self._start.concurrency, self._start.request_timeout_seconds, self._turns)
         self._observe(engine)
         if self._channel:
             self._start_task(self._listen(self._channel))
@@ -178,14 +186,17 @@ class Replica:
             await asyncio.sleep(_STATS_SECONDS)
 
 
-def run_in_loop(main: Coroutine[Any, Any, int]) -> int:
-    """Runs the coroutine in uvicorn's fast loop where there is one."""
+def run_in_loop(main: Callable[[Turns], Coroutine[Any, Any, int]]) -> int:
+    """Runs what `main` makes, in uvicorn's fast loop where there is one."""
     try:
         import uvloop
     except ImportError:
-        return asyncio.run(main)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(main)
+        new_loop = asyncio.new_event_loop
+    else:
+        new_loop = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        turns = Turns(runner.get_loop())
+        return turns.run(main(turns))
 
 
 def run_supervised(folder: str, driver: str | None, schema: str | None, listen_fd: int, control_fd: int) -> int:
@@ -232,11 +243,7 @@ def _run(
         channel.send(Failed(error.code, error.message))
         return EXIT_LOAD_FAILED
     listener = listen()
-
-    async def serve() -> int:
-        return await Replica(application, listener, start, channel).serve()
-
-    return run_in_loop(serve())
+    return run_in_loop(lambda turns: Replica(application, listener, start, turns, channel).serve())
 
 
 def _die_with_parent() -> bool:

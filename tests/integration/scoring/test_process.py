@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import os
 import select
 import signal
@@ -11,9 +13,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from http.client import HTTPResponse
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import psutil
@@ -24,8 +27,24 @@ from mlmgmt_nb.scoring.application import find_application
 from mlmgmt_nb.scoring.control import Start
 from mlmgmt_nb.scoring.engine import Engine
 from mlmgmt_nb.scoring.replica import Replica, run_in_loop
+from mlmgmt_nb.scoring.turns import Turns
 
 SLOW = "import time\ndef run(body):\n    time.sleep(float(body))\n    return 'done'\n"
+TELLS = """\
+import asyncio, threading, time, traceback
+
+def init():
+    global thread
+    thread = threading.get_ident()
+
+def run(body):
+    borrowed = any(frame.f_code.co_name == "_lead" for frame, _ in traceback.walk_stack(None))
+    if body == "asyncio":
+        asyncio.run(asyncio.sleep(0.01))
+    elif body:
+        time.sleep(float(body))
+    return [threading.get_ident() == thread, borrowed]
+"""
 HANGS_IN_C = "import re\ndef run(body):\n    return str(re.match('(a+)+$', 'a' * 60 + 'b'))\n"
 
 
@@ -85,25 +104,29 @@ def test_a_drain_is_heard_that_comes_while_the_driver_ends_loading(
     drivers: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It then accepts nothing; it once served on, and answered for a deployment that had been retired."""
-    load = Engine.start
+    load, replica = Engine.start, cast("Replica", None)
 
     async def load_and_drain(engine: Engine, *args: Any) -> Any:
         driver = await load(engine, *args)
         replica.drain(30)
         return driver
 
+    async def serve(turns: Turns) -> int:
+        nonlocal replica
+        replica = Replica(find_application(str(drivers / "echo"), None, None), listener, Start(), turns)
+        return await asyncio.wait_for(replica.serve(), 30)
+
     monkeypatch.setattr(Engine, "start", load_and_drain)
     monkeypatch.setattr(Replica, "_catch_signals", lambda _: None)  # those of pytest stay
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        replica = Replica(find_application(str(drivers / "echo"), None, None), listener, Start())
-        code = run_in_loop(asyncio.wait_for(replica.serve(), 30))
+        code = run_in_loop(serve)
     assert code == 0
 
 
 def test_a_brief_call_does_not_wait_for_the_slow_one_behind_it(
     folder: Callable[..., Path], spawn: Callable[..., Any]
 ) -> None:
-    """Answers of brief calls are kept back while others wait, but not for as long as those take."""
+    """Answers of brief calls go back together with others, but not with those that take long."""
     replica = spawn(folder(SLOW)).ready()
     address = ("127.0.0.1", urlsplit(replica.url).port or 0)
     with socket.create_connection(address) as brief, socket.create_connection(address) as slow:
@@ -114,6 +137,74 @@ def test_a_brief_call_does_not_wait_for_the_slow_one_behind_it(
             assert answered == [brief]
             assert b"done" in brief.recv(65536)
             assert b"done" in slow.recv(65536)
+
+
+def send(connection: socket.socket, body: str = "") -> None:
+    head = f"POST /score HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n"
+    connection.sendall(head.encode() + body.encode())
+
+
+def receive(connection: socket.socket) -> Any:
+    answer = HTTPResponse(connection)
+    answer.begin()
+    assert answer.status == 200
+    return json.load(answer)
+
+
+@contextlib.contextmanager
+def borrowed_loop(replica: Any, count: int = 8) -> Iterator[list[socket.socket]]:
+    """Connections that have called so fast that the driver's thread runs the event loop."""
+    address = ("127.0.0.1", urlsplit(replica.url).port or 0)
+    with contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(socket.create_connection(address, 30)) for _ in range(count)]
+        until = time.monotonic() + 30
+        borrowed = False
+        while not borrowed:
+            assert time.monotonic() < until, "the loop was never lent"
+            for connection in connections:
+                send(connection)
+            answers = [receive(connection) for connection in connections]
+            assert all(same_thread for same_thread, _ in answers)
+            borrowed = all(borrowed for _, borrowed in answers)
+        yield connections
+
+
+def test_brief_calls_and_then_a_slow_one(folder: Callable[..., Path], spawn: Callable[..., Any]) -> None:
+    """A driver whose calls are brief runs the event loop itself; it does not stand still when one of them is not."""
+    replica = spawn(folder(TELLS), concurrency=2).ready()
+    for _ in range(3):
+        with borrowed_loop(replica, 2) as (slow, waits):
+            send(slow, "1.5")
+            send(waits)
+            assert requests.get(replica.url, timeout=10).json()["calls"] == 2
+            refused = replica.score("")
+            assert (refused.status_code, refused.json()["code"]) == (503, "TooManyRequests")
+            assert select.select([slow, waits], [], [], 0) == ([], [], [])
+            assert receive(slow)[0] is True
+            assert receive(waits)[0] is True
+
+
+def test_a_call_that_runs_a_loop_of_its_own(folder: Callable[..., Path], spawn: Callable[..., Any]) -> None:
+    replica = spawn(folder(TELLS)).ready()
+    with borrowed_loop(replica) as connections:
+        for connection in connections:
+            send(connection, "asyncio")
+        assert [receive(connection)[0] for connection in connections] == [True] * 8
+
+
+def test_a_borrowed_loop_is_given_back(
+    folder: Callable[..., Path], spawn: Callable[..., Any], until: Callable[..., Any]
+) -> None:
+    """When nobody calls any more, and when the replica ends meanwhile."""
+    replica = spawn(folder(TELLS)).ready()
+    with borrowed_loop(replica):
+        until(lambda: replica.score("").json() == [True, False])
+    with borrowed_loop(replica) as connections:
+        for connection in connections:
+            send(connection, "0.01")
+        replica.process.send_signal(signal.SIGTERM)
+        assert [receive(connection)[0] for connection in connections] == [True] * 8
+        assert replica.process.wait(30) == 0
 
 
 def test_drain_loses_no_request(drivers: Path, spawn: Callable[..., Any]) -> None:

@@ -1,0 +1,179 @@
+"""One event loop, two threads that run it by turns."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+import pytest
+import uvloop
+
+from mlmgmt_nb.scoring.turns import Turns
+
+DEADLINE = 30.0
+
+
+@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def turns(request: pytest.FixtureRequest) -> Iterator[Turns]:
+    loop = request.param()
+    yield Turns(loop)
+    loop.run_until_complete(asyncio.sleep(0))  # nothing is left in it that would stop it
+    loop.close()
+
+
+class Other:
+    """The other thread: borrows the loop once it is told to, and calls `between` after each of its turns."""
+
+    def __init__(self, turns: Turns, between: Callable[[], None] = lambda: None) -> None:
+        self.turns = turns
+        self.between = between
+        self.told = threading.Event()
+        self.took: list[bool] = []
+        self.thread = threading.Thread(target=self._work, daemon=True)
+        self.thread.start()
+
+    def _work(self) -> None:
+        assert self.told.wait(DEADLINE)
+        turns = self.turns
+        self.took.append(turns.take())
+        if not self.took[0]:
+            return
+        while turns.is_lent:
+            turns.run_turn()
+            turns.pause()
+            self.between()
+            if not turns.resume():
+                self.took.append(False)
+                return
+        turns.give_back()
+
+    def lend(self, on_taken: Callable[[], object] = lambda: None) -> None:
+        self.told.set()
+        self.turns.lend(on_taken)
+
+
+def run(turns: Turns, main: Coroutine[Any, Any, int]) -> int:
+    """Runs it, to a deadline."""
+    return turns.run(asyncio.wait_for(main, DEADLINE))
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    while not condition():  # noqa: ASYNC110 - what is waited for is another thread's doing
+        await asyncio.sleep(0.001)
+
+
+async def runner_is(thread: threading.Thread) -> None:
+    await until(lambda: threading.current_thread() is thread)
+
+
+def test_the_main_thread_runs_it_unless_it_is_lent(turns: Turns) -> None:
+    async def main() -> int:
+        await asyncio.sleep(0.02)
+        return 7 if threading.current_thread() is threading.main_thread() else 0
+
+    assert run(turns, main()) == 7
+
+
+def test_it_is_lent_and_comes_back_when_it_is_quiet(turns: Turns) -> None:
+    other = Other(turns)
+
+    async def main() -> int:
+        other.lend()
+        await runner_is(other.thread)
+        await runner_is(threading.main_thread())  # nothing has stopped the loop for a while
+        return 3
+
+    assert run(turns, main()) == 3
+    assert other.took == [True]
+    assert not turns.is_lent
+
+
+def test_it_stays_lent_while_turns_end(turns: Turns) -> None:
+    other = Other(turns)
+
+    async def main() -> int:
+        ended = 0
+        other.lend()
+        await runner_is(other.thread)
+        until_then = asyncio.get_running_loop().time() + 0.3
+        while asyncio.get_running_loop().time() < until_then:
+            await asyncio.sleep(0)
+            turns.loop.stop()
+            ended += threading.current_thread() is other.thread
+        assert ended > 100
+        turns.call_back()
+        await runner_is(threading.main_thread())
+        return 0
+
+    assert run(turns, main()) == 0
+
+
+def test_it_is_taken_in_the_middle_of_a_call(turns: Turns) -> None:
+    released = threading.Event()
+    other = Other(turns, between=lambda: None if released.wait(DEADLINE) else pytest.fail("the loop stood still"))
+
+    async def main() -> int:
+        taken = asyncio.Event()
+        other.lend(taken.set)
+        await runner_is(other.thread)
+        turns.loop.stop()  # as a call does that is submitted
+        await taken.wait()
+        assert threading.current_thread() is threading.main_thread()
+        released.set()
+        await until(lambda: other.took[1:])
+        return 5
+
+    assert run(turns, main()) == 5
+    assert other.took == [True, False]
+
+
+def test_it_is_taken_from_who_does_not_come(turns: Turns) -> None:
+    other = Other(turns)
+
+    async def main() -> int:
+        taken = asyncio.Event()
+        turns.lend(taken.set)
+        await taken.wait()
+        other.told.set()
+        await until(lambda: other.took)
+        return 0
+
+    assert run(turns, main()) == 0
+    assert other.took == [False]
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_the_end_of_all_while_it_is_lent(turns: Turns, waits: bool) -> None:
+    other = Other(turns)
+
+    async def main() -> int:
+        other.lend()
+        if waits:
+            await runner_is(other.thread)
+        turns.call_back()
+        return 4
+
+    assert run(turns, main()) == 4
+    other.thread.join(DEADLINE)
+    assert not other.thread.is_alive()
+
+
+def test_what_is_raised_ends_the_main_thread(turns: Turns) -> None:
+    other = Other(turns)
+
+    def fail() -> None:
+        raise SystemExit(9)
+
+    async def main() -> int:
+        other.lend()
+        await runner_is(other.thread)
+        turns.loop.call_soon(fail)
+        await asyncio.sleep(DEADLINE)
+        return 0
+
+    with pytest.raises(SystemExit):
+        run(turns, main())
+    for task in asyncio.all_tasks(turns.loop):
+        task.cancel()
