@@ -22,7 +22,7 @@ import msgspec
 from mlmgmt_nb.scoring.driver import Outcome
 from mlmgmt_nb.scoring.engine import Call, Engine
 from mlmgmt_nb.scoring.errors import CallerGone, RequestError
-from mlmgmt_nb.scoring.request import Request, Scope
+from mlmgmt_nb.scoring.request import CALL, Request, Scope
 from mlmgmt_nb.scoring.request_log import RequestLog
 from mlmgmt_nb.scoring.swagger import as_openapi
 
@@ -42,8 +42,6 @@ _OURS = frozenset({"content-length", "x-ms-request-id", "connection", "transfer-
 _RAW_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _ID_CHARACTERS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:")
 _SMALL_BODY = 65536
-_CALL = "mlmgmt.call"
-"""Where a request's scope holds its call."""
 _LINGER_SECONDS = 10.0
 """How long the rest of a refused body is read and thrown away, so that a client still sending sees the answer."""
 
@@ -108,7 +106,7 @@ class ScoringApp:
 
     def hung_up(self, scope: Scope) -> None:
         """The connection of a request is lost before there was an answer."""
-        call: Call | None = scope.get(_CALL)
+        call: Call | None = scope.get(CALL)
         if call is not None:
             self._engine.hang_up(call)
 
@@ -135,7 +133,7 @@ class ScoringApp:
         request.bytes_in = len(body)
         request.has_body = False
         request.taken = True
-        scope[_CALL] = call = self._engine.take(request.id)
+        scope[CALL] = call = self._engine.take(request.id)
         self._engine.submit(call, body).add_done_callback(partial(self._answer_directly, cycle, request, start_task))
         return True
 
@@ -266,7 +264,7 @@ class ScoringApp:
             raise
         request.has_body = False
         request.bytes_in = len(body)
-        request.scope[_CALL] = call
+        request.scope[CALL] = call
         payload = request.raw(body) if self._wants_request else body
         request.answer = self._engine.submit(call, payload)
         await self._finish(request, receive, send)

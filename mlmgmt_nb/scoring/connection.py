@@ -2,20 +2,23 @@
 
 A task for each request, and what goes with it, costs more than all else that is done for one. So a request whose body
 came with its head is offered to the application as it is (`ScoringApp.answer_directly`); it gets a task only when the
-application does not take it.
+application does not take it. Next comes the reading of heads, and callers send the same ones again and again: what has
+been read of those is kept.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+import asyncio
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from mlmgmt_nb.scoring.request import CALL, Scope
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
 
     from mlmgmt_nb.scoring.app import ScoringApp
-    from mlmgmt_nb.scoring.request import Scope
 
 __all__ = ["Connection"]
 
@@ -23,7 +26,9 @@ _LARGEST_HEAD = 65536
 _LEAST_TAKEN = 32768
 """Bytes of an answer that a caller takes in each `patience`, or the rest of it."""
 _SILENT_SECONDS = 75.0
-"""How long a new connection may send nothing: browsers open some in advance."""
+"""How long a connection may send nothing, also a new one: browsers open some in advance."""
+_KNOWN_HEADS = 256
+_LARGEST_KNOWN = 2048
 
 
 class Connection(HttpToolsProtocol):
@@ -33,12 +38,24 @@ class Connection(HttpToolsProtocol):
     """
 
     app: ScoringApp
+    _known: ClassVar[dict[bytes, tuple[Scope, int]]] = {}
+    """What was read of heads of requests that came in one piece, with the length of their bodies."""
+    _is_whole = True
+    """The parser is between two requests."""
     _head_bytes = 0
     _slow: tuple[str, object] | None = None
     _slow_since = 0.0
     _unsent = 0
     _unread: tuple[RequestResponseCycle, ASGI3Application] | None = None
     """The request whose head is complete and whose body may be so before this read is done."""
+
+    def on_response_complete(self) -> None:
+        if self.pipeline:
+            super().on_response_complete()
+            return
+        # without uvicorn's timer, which costs more than the rest of this: `check` ends connections that are idle
+        self.server_state.total_requests += 1
+        self.flow.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         cycle = self.cycle
@@ -47,18 +64,63 @@ class Connection(HttpToolsProtocol):
             self.app.hung_up(cast("Scope", cycle.scope))
 
     def data_received(self, data: bytes) -> None:
+        head, before = b"", self.cycle
+        if self._rests():
+            head = data[: data.find(b"\r\n\r\n") + 4]
+            scope, length = self._known.get(head, (None, 0))
+            if scope is not None and len(head) + length == len(data):
+                self._repeat(scope, data[len(head) :])
+                return
         super().data_received(data)
         if self._unread is not None:
             self._start_task(*self._unread)
         if not self._in_head():
             self._head_bytes = 0
+            if head and self._is_whole and self.cycle is not before:
+                self._learn(head, len(data) - len(head))
             return
         self._head_bytes += len(data)
         if self._head_bytes > _LARGEST_HEAD and not self.transport.is_closing():
             self._refuse(b"431 Request Header Fields Too Large")
 
+    def _learn(self, head: bytes, rest: int) -> None:
+        """Keeps what was read of a head, if what followed it was its body and nothing else."""
+        cycle = self.cycle
+        lengths = [int(value) for name, value in cycle.scope["headers"] if name == b"content-length"]
+        is_plain = cycle.keep_alive and not self.expect_100_continue and not self.parser.should_upgrade()
+        if lengths == [rest] and is_plain and len(head) <= _LARGEST_KNOWN:
+            if len(self._known) >= _KNOWN_HEADS:
+                self._known.clear()
+            self._known[head] = {**cycle.scope, CALL: None}, rest
+
+    def _repeat(self, like: Scope, body: bytes) -> None:
+        """Takes a request whose head is known; the parser, which is between two requests, does not see it."""
+        self.scope = {**like, "client": self.client}  # type: ignore[typeddict-item]
+        self.cycle = RequestResponseCycle(
+            scope=self.scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=False,
+            keep_alive=True,
+            on_response=self.on_response_complete,
+        )
+        self.cycle.body = bytearray(body)
+        self.cycle.more_body = False
+        self.cycle.message_event.set()
+        self._start(self.cycle, self.config.loaded_app)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._is_whole = False
+
     def on_message_complete(self) -> None:
         super().on_message_complete()
+        self._is_whole = True
         if self._unread is not None:
             self._start(*self._unread)
 
@@ -107,7 +169,11 @@ class Connection(HttpToolsProtocol):
             return "answer", self.cycle
         if self._in_head():
             return "head", self.scope
-        return ("silence", None) if self.cycle is None else None
+        return ("silence", self.cycle) if self._rests() else None
+
+    def _rests(self) -> bool:
+        """Whether it is between two requests."""
+        return self._is_whole and (self.cycle is None or self.cycle.response_complete)
 
     def _in_head(self) -> bool:
         """Whether a request has begun whose head is not complete."""

@@ -9,9 +9,11 @@ from typing import Any
 from mlmgmt_nb.scoring.compat.raw_http import AMLRequest
 from mlmgmt_nb.scoring.driver import Outcome
 
-__all__ = ["Request", "Scope"]
+__all__ = ["CALL", "Request", "Scope"]
 
 Scope = MutableMapping[str, Any]
+CALL = "mlmgmt.call"
+"""Where a request's scope holds its call."""
 
 
 class Request:

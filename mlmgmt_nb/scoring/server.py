@@ -36,10 +36,9 @@ class ReplicaServer(uvicorn.Server):
         app: the application.
         listener: a bound and listening TCP socket; it is closed by the drain.
         patience: seconds that a caller may take for the head of a request, and for a part of an answer.
-        keep_alive: seconds after which an idle connection is closed.
     """
 
-    def __init__(self, app: ScoringApp, listener: socket.socket, patience: float, keep_alive: int = 75) -> None:
+    def __init__(self, app: ScoringApp, listener: socket.socket, patience: float) -> None:
         self._app = app
         self._listener = listener
         self._patience = patience
@@ -60,7 +59,6 @@ class ReplicaServer(uvicorn.Server):
             log_level="warning",
             proxy_headers=False,
             server_header=False,
-            timeout_keep_alive=keep_alive,
         )
         super().__init__(config)
 

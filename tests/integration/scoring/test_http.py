@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 import psutil
@@ -351,3 +351,47 @@ def test_ways_to_arrive(
         assert (b"connection: close" in received) == closes
         if closes:
             assert caller.recv(1) == b""
+
+
+def read_answer(answers: BinaryIO) -> tuple[int, bytes]:
+    status = int(answers.readline().split()[1])
+    headers = http.client.parse_headers(answers)
+    return status, answers.read(int(headers["Content-Length"]))
+
+
+def test_heads_that_came_before(drivers: Path, spawn: Callable[..., Any]) -> None:
+    """They are not read again; what a request means is the same."""
+    replica = spawn(drivers / "echo", keys=[digest("first"), digest("second")]).ready()
+    head = HEAD + b"Authorization: Bearer first\r\nContent-Length: 3\r\n\r\n"
+    with connect(replica) as caller, caller.makefile("rb") as answers:
+
+        def send(*parts: bytes) -> None:
+            for part in parts:
+                caller.sendall(part)
+                time.sleep(0.05)  # so that the parts arrive by themselves
+
+        def receive() -> tuple[int, bytes]:
+            return read_answer(answers)
+
+        for number in range(3):
+            send(head + b"[%d]" % number)
+            assert receive() == (200, b"[%d]" % number)
+        send(head, b"[3", b"]")
+        assert receive() == (200, b"[3]")
+        send(head + b"[4", b"]" + head + b"[5]" + head + b"[6]", head + b"[7]")
+        assert [receive()[1] for _ in range(4)] == [b"[4]", b"[5]", b"[6]", b"[7]"]
+        send(head.replace(b"first", b"wrong") + b"[8]", head + b"[9]")
+        assert [receive()[0] for _ in range(2)] == [401, 200]
+        send(head + b"[1]\r\n", b"\r\n", head + b"[2]")  # line ends that some send after a body
+        assert [receive()[1] for _ in range(2)] == [b"[1]", b"[2]"]
+        # the body of a request that is answered before it has come: it looks like a request, but is none
+        body = head + b"[0]"
+        send(b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body), body, head + b"[1]")
+        assert b"healthy" in receive()[1]
+        assert receive() == (200, b"[1]")
+        replica.send({"type": "keys", "digests": [digest("second")]})
+        assert replica.report("keys")["count"] == 1
+        send(head + b"[2]")
+        assert receive()[0] == 401
+        send(head.replace(b"first", b"second") + b"[3]")
+        assert receive() == (200, b"[3]")

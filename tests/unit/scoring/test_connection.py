@@ -1,0 +1,53 @@
+"""A connection at rest, seen by a clock that runs faster than ours."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from time import monotonic
+
+from mlmgmt_nb.scoring.app import ScoringApp
+from mlmgmt_nb.scoring.connection import Connection
+from mlmgmt_nb.scoring.driver import Driver
+from mlmgmt_nb.scoring.engine import Engine
+from mlmgmt_nb.scoring.replica import run_in_loop
+from mlmgmt_nb.scoring.request_log import RequestLog
+from mlmgmt_nb.scoring.server import ReplicaServer
+from mlmgmt_nb.scoring.swagger import service_swagger
+from mlmgmt_nb.scoring.turns import Turns
+
+REQUEST = b"POST /score HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n[1]"
+
+
+def test_connections_that_are_idle_are_closed() -> None:
+    async def main(turns: Turns) -> int:
+        engine = Engine(10, 60.0, turns)
+        await engine.start(lambda: Driver(lambda body: body, None))
+        app = ScoringApp("s", engine, 1000, service_swagger("s", None, frozenset()), RequestLog(enabled=False))
+        listener = socket.create_server(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+        server = ReplicaServer(app, listener, 10.0)
+        serving = asyncio.create_task(server.run_until_drained())
+        await server.wait_accepting()
+        callers = []
+        for requests in (0, 1, 2):  # the second request has the head of the first
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            for _ in range(requests):
+                writer.write(REQUEST)
+                assert (await reader.readuntil(b"\r\n\r\n[1]")).startswith(b"HTTP/1.1 200 OK\r\n")
+            callers.append((reader, writer))
+        while len(server.server_state.connections) < 3:  # noqa: ASYNC110 - the kernel's doing
+            await asyncio.sleep(0.01)
+        connections = [one for one in server.server_state.connections if isinstance(one, Connection)]
+        now = monotonic()
+        for seconds in (0, 70):
+            assert [one.check(now + seconds, 10.0) for one in connections] == [""] * 3
+            assert not any(one.transport.is_closing() for one in connections)
+        assert [one.check(now + 80, 10.0) for one in connections] == [""] * 3
+        assert [await asyncio.wait_for(reader.read(), 30) for reader, _ in callers] == [b""] * 3
+        server.drain(1.0)
+        await serving
+        engine.stop()
+        return 0
+
+    assert run_in_loop(main) == 0
