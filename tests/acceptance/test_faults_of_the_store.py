@@ -179,6 +179,33 @@ def test_a_copy_beside_the_original(
     eventually(lambda: here(moved, url, key), what="the return of what was served before")
 
 
+def test_a_port_that_is_away_for_a_while_does_not_hide_how_the_last_update_ended(
+    start_service: Callable[..., ServiceProcess], write_driver: Callable[..., Path]
+) -> None:
+    api = start_service()
+    service = api.service(api.image(write_driver(DRIVER))["id"])
+    url = f"/services/{service['id']}"
+    key = api.get(f"{url}/keys")["primaryKey"]
+    broken = api.image(write_driver("def init(): raise ValueError('canary')\ndef run(body): return 1\n", "broken"))
+    assert api.operation(api.request("PUT", url, json={"imageId": broken["id"]}))["state"] == "Failed"
+    failed = api.get(url)
+    assert "canary" in failed["error"]["message"]
+    api.stop()
+    with socket.create_server(address(service["scoringUri"])):
+        api.start()
+        error = eventually(lambda: trouble(api, url, "PortTaken"), what="the report")
+        assert [one["message"] for one in error["details"]] == [failed["error"]["message"]]
+    eventually(lambda: here(api, url, key), what="the return of what was served before")
+    eventually(lambda: api.get(url)["error"] == failed["error"], what="the error of the update")
+    assert api.get(url)["state"] == "Failed"
+
+
+def trouble(api: ServiceProcess, url: str, code: str) -> dict[str, Any] | None:
+    """The error of a service, once it is of that kind."""
+    error: dict[str, Any] | None = api.get(url)["error"]
+    return error if error and error["code"] == code else None
+
+
 def here(api: ServiceProcess, url: str, key: str) -> dict[str, Any] | None:
     """A service that answers at its URL."""
     seen: dict[str, Any] = api.get(url)
