@@ -25,7 +25,7 @@ import requests
 from tests.components import missing
 from tests.conftest import API_VERSION, ServiceProcess, eventually
 from tests.held_back import HeldBack
-from tests.integration.service.drivers import replicas
+from tests.integration.service.drivers import replicas, trouble
 from tests.postgresql import PostgreSQL
 
 DRIVER = "def init():\n    pass\n\ndef run(body):\n    return 'here'\n"
@@ -200,12 +200,6 @@ def test_a_port_that_is_away_for_a_while_does_not_hide_how_the_last_update_ended
     eventually(lambda: here(api, url, key), what="the return of what was served before")
     eventually(lambda: api.get(url)["error"] == failed["error"], what="the error of the update")
     assert api.get(url)["state"] == "Failed"
-
-
-def trouble(api: ServiceProcess, url: str, code: str) -> dict[str, Any] | None:
-    """The error of a service, once it is of that kind."""
-    error: dict[str, Any] | None = api.get(url)["error"]
-    return error if error and error["code"] == code else None
 
 
 def here(api: ServiceProcess, url: str, key: str) -> dict[str, Any] | None:

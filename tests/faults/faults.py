@@ -19,7 +19,7 @@ from mlmgmt_nb.service.building.builder import MAX_ATTEMPTS
 from mlmgmt_nb.service.compute.cgroups import find_groups
 from tests.conftest import eventually
 from tests.faults.scene import CALLERS, DRIVER, HANG_SECONDS, Fault, Scene, command_of, processes_of, random_moment
-from tests.integration.service.drivers import replicas
+from tests.integration.service.drivers import replicas, trouble
 
 __all__ = ["FAULTS"]
 
@@ -184,8 +184,8 @@ def port_taken(scene: Scene, moments: random.Random) -> None:
     with eventually(lambda: _listener(host, port), what="the end of the old socket"):
         scene.api.start()
         url = f"/services/{scene.steady['id']}"
-        error = eventually(lambda: scene.api.get(url)["error"], what="the report")
-        assert error["code"] == "PortTaken"
+        # That replicas kept ending before may be told until then.
+        error = eventually(lambda: trouble(scene.api, url, "PortTaken"), what="the report")
         assert str(port) in error["message"]
         random_moment(moments, 0.5)
 
