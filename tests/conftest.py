@@ -19,6 +19,7 @@ import requests
 from hypothesis import settings
 
 from tests import postgresql
+from tests.held_back import HeldBack
 
 if TYPE_CHECKING:
     from tests.engine import EngineProcess
@@ -255,6 +256,14 @@ def engine(engine_process: EngineProcess) -> Iterator[Any]:
     import_base(api)
     yield api
     api.close()
+
+
+@pytest.fixture
+def held_back() -> Iterator[HeldBack]:
+    """A model that no build gets before it may."""
+    made = HeldBack()
+    yield made
+    made.close()
 
 
 @pytest.fixture

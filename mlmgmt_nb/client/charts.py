@@ -31,16 +31,17 @@ def chart(title: str, unit: str, series: Sequence[Series], span: str) -> str:
         series: what to draw.
         span: the time that it covers, in words.
     """
-    highest = max((value for one in series for value in one.values if value is not None), default=0.0)
+    highest = max((value for one in series for value in one.values if value is not None), default=None)
     tail = f" {unit}" if unit else ""
-    now = ", ".join(f"{one.name} {_last(one)}{tail}" if one.name else f"{_last(one)}{tail}" for one in series)
-    label = html.escape(f"{title}: {now}; highest {short(highest)}{tail} in the {span}")
+    now = ", ".join(f"{one.name} {_last(one) or 'none'}{_tail(one, tail)}".strip() for one in series)
+    top = "" if highest is None else f"highest {short(highest)}{tail}"
+    label = html.escape(f"{title}: {now}; {top} in the {span}" if top else f"{title}: none in the {span}")
     lines = "".join(_line(one, highest or 1.0, place) for place, one in enumerate(series))
     return (
         f'<figure role="img" aria-label="{label}" style="margin:0;flex:1 1 200px;min-width:0">'
         '<figcaption style="display:flex;justify-content:space-between;align-items:baseline">'
-        f'<b>{html.escape(title)}</b><span style="opacity:.75;font-size:.85em">highest {short(highest)}'
-        f"{html.escape(tail)}</span></figcaption>"
+        f'<b>{html.escape(title)}</b><span style="opacity:.75;font-size:.85em">{html.escape(top)}</span>'
+        "</figcaption>"
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" preserveAspectRatio="none" aria-hidden="true"'
         ' style="display:block;width:100%;height:72px;border-bottom:1px solid rgba(128,128,128,.5);'
         'background:rgba(128,128,128,.07)">'
@@ -59,14 +60,20 @@ def short(number: float) -> str:
 
 
 def _last(one: Series) -> str:
+    """Its last number; "" where there is none."""
     value = one.values[-1] if one.values else None
-    return "none" if value is None else short(value)
+    return "" if value is None else short(value)
+
+
+def _tail(one: Series, tail: str) -> str:
+    """The unit after the last number of a series, which only a number has."""
+    return tail if _last(one) else ""
 
 
 def _legend(one: Series, tail: str, place: int) -> str:
     color, _ = _STROKES[place]
     dot = f'<span style="{_DOT.format(style=_STYLES[place], color=color)}"></span>' if one.name else ""
-    return f"<span>{dot}{html.escape(one.name)} <b>{_last(one)}</b>{html.escape(tail)}</span>"
+    return f"<span>{dot}{html.escape(one.name)} <b>{_last(one) or '-'}</b>{html.escape(_tail(one, tail))}</span>"
 
 
 def _line(one: Series, highest: float, place: int) -> str:

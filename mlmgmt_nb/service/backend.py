@@ -66,11 +66,11 @@ class Backend:
         self.audit = AuditLog(home.logs / "audit")
         self.artifacts = ArtifactStore(home.artifacts)
         fetcher = Fetcher(self.artifacts, settings.readable_schemes, settings.url_hosts)
-        self._membership = Membership(self.store, home, release_builds, self._leader_changed)
-        self.engine = Engine()
-        self.docker = DockerBuilder(
-            self.engine, f"{home.identity()}-{home.place}", settings.registry, settings.pip_config
+        self._membership = Membership(
+            self.store, home, release_builds, on_release=self._builds_released, on_change=self._leader_changed
         )
+        self.engine = Engine()
+        self.docker = DockerBuilder(self.engine, home, settings.registry, settings.pip_config)
         bases = {
             "Python": settings.base_image or default_base(),
             "SparkPython": settings.base_image_spark or settings.base_image or default_base(),
@@ -128,6 +128,9 @@ class Backend:
         self._notices.send("left")
         self._notices.stop()
         self.store.close()
+
+    def _builds_released(self) -> None:
+        self._builder.clean_up()
 
     def _leader_changed(self) -> None:
         self._supervisor.wake()

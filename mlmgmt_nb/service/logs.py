@@ -33,9 +33,9 @@ class Log:
         self._lost = 0
         self._why = ""
 
-    def append(self, data: bytes) -> None:
-        """Appends to it. What the disk does not take is lost, and the log says so when it takes something again:
-        whoever writes must not end for that.
+    def append(self, data: bytes) -> bool:
+        """Appends to it; whether that could be done. What the disk does not take is lost, and the log says so when it
+        takes something again: whoever writes must not end for that.
         """
         with self._lock:
             told = f"[mlmgmt] {self._lost} bytes of this log are lost: {self._why}\n" if self._lost else ""
@@ -46,8 +46,9 @@ class Log:
                     log.warning("the log %s cannot be written: %s", self._folder, error.strerror)
                 self._lost += len(data)
                 self._why = "the disk was full" if error.errno in DISK_FULL else str(error.strerror)
-            else:
-                self._lost = 0
+                return False
+            self._lost = 0
+            return True
 
     def _append(self, data: bytes) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -62,9 +63,9 @@ class Log:
         for old in segments[:-KEPT_SEGMENTS]:
             self._path(old).unlink(missing_ok=True)
 
-    def line(self, text: str) -> None:
-        """Appends a line of the service's own."""
-        self.append(f"{text.rstrip()}\n".encode())
+    def line(self, text: str) -> bool:
+        """Appends a line of the service's own; whether that could be done."""
+        return self.append(f"{text.rstrip()}\n".encode())
 
     def read(self, offset: int = 0) -> tuple[int, bytes]:
         """What is kept from an offset on: the offset where it really starts, and the bytes."""

@@ -42,20 +42,29 @@ class Membership:
 
     Args:
         release: called, in a write, to give back what processes have claimed that are there no longer.
+        on_release: called afterwards, outside of it; also when what this process had claimed is the others'.
         on_change: called when this process has begun or ceased to lead.
     """
 
     def __init__(
-        self, store: Store, home: Home, release: Callable[[Connection], None], on_change: Callable[[], None]
+        self,
+        store: Store,
+        home: Home,
+        release: Callable[[Connection], None],
+        *,
+        on_release: Callable[[], None],
+        on_change: Callable[[], None],
     ) -> None:
         self.id = str(uuid.uuid4())
         self.leads = False
         self._store = store
         self._home = home
         self._release = release
+        self._on_release = on_release
         self._on_change = on_change
         self._machine = machine()
         self._silent: dict[str, tuple[int, int]] = {}
+        self._has_released = False
         self._wake = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="membership", daemon=True)
@@ -122,9 +131,13 @@ class Membership:
                 # The others went on without this process. What it had claimed is theirs: it begins anew.
                 log.warning("this process stood still for so long that the others went on without it")
                 self.id = str(uuid.uuid4())
+                self._has_released = True
                 self._enter(db)
             leads = self._lead(db, others)
         self.leads = leads
+        if self._has_released:
+            self._has_released = False
+            self._on_release()
         if leads != led:
             log.info("this process %s", "leads now" if leads else "does not lead any more")
             self._on_change()
@@ -160,6 +173,7 @@ class Membership:
             db.execute(delete(_processes).where(_processes.c.id == row.id))
         if dead:
             self._release(db)
+            self._has_released = True
         self._silent = {row.id: self._silent[row.id] for row in living}
         return living
 

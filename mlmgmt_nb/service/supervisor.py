@@ -31,6 +31,7 @@ from mlmgmt_nb.service.settings import Settings
 from mlmgmt_nb.service.specs import cpus, memory_bytes, replica_count, scaling, slots
 from mlmgmt_nb.service.store import Store
 from mlmgmt_nb.service.store_problems import is_passing
+from mlmgmt_nb.service.troubles import in_trouble, out_of_trouble
 
 __all__ = ["Supervisor", "service_log"]
 
@@ -325,7 +326,7 @@ class Supervisor:
         if row.target_id is not None and (row.port is None or self._clock() - since >= _PORT_SECONDS):
             self._fail(row, "NoPort", message)
             return
-        said = ErrorResponse(code="PortTaken", message=f"{message} It is tried again.")
+        said = in_trouble(row.error, "PortTaken", f"{message} It is tried again.")
         if row.error != said and (row.error is None or row.error.code != "NoPort"):
             self._set(row.id, error=said)
 
@@ -396,19 +397,14 @@ class Supervisor:
             if row.target_id is not None or row.serving_status != "Active":
                 continue
             died = self._crashes.get(row.deployment_id)
-            crashing = died is not None and died.count > 1 and moment - died.last < _STEADY_SECONDS
-            if crashing and died is not None:
-                error = ErrorResponse(
-                    code="CrashLoop", message=f"Replicas keep ending ({died.count} in a row); the last: {died.message}"
-                )
-                if row.error != error:
-                    self._set(row.id, error=error)
-            elif (
-                row.error is not None
-                and row.error.code in {"CrashLoop", "PortTaken"}
-                and self.computes[row.compute_id].is_open(row.id)
-            ):
-                self._set(row.id, error=None)
+            error = row.error
+            if died is not None and died.count > 1 and moment - died.last < _STEADY_SECONDS:
+                message = f"Replicas keep ending ({died.count} in a row); the last: {died.message}"
+                error = in_trouble(row.error, "CrashLoop", message)
+            elif self.computes[row.compute_id].is_open(row.id):
+                error = out_of_trouble(row.error)
+            if row.error != error:
+                self._set(row.id, error=error)
 
     def _set(self, service_id: str, **values: Any) -> None:
         services = schema.services

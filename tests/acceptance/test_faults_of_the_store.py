@@ -10,6 +10,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -23,7 +24,8 @@ import requests
 
 from tests.components import missing
 from tests.conftest import API_VERSION, ServiceProcess, eventually
-from tests.integration.service.drivers import replicas
+from tests.held_back import HeldBack
+from tests.integration.service.drivers import replicas, trouble
 from tests.postgresql import PostgreSQL
 
 DRIVER = "def init():\n    pass\n\ndef run(body):\n    return 'here'\n"
@@ -179,6 +181,27 @@ def test_a_copy_beside_the_original(
     eventually(lambda: here(moved, url, key), what="the return of what was served before")
 
 
+def test_a_port_that_is_away_for_a_while_does_not_hide_how_the_last_update_ended(
+    start_service: Callable[..., ServiceProcess], write_driver: Callable[..., Path]
+) -> None:
+    api = start_service()
+    service = api.service(api.image(write_driver(DRIVER))["id"])
+    url = f"/services/{service['id']}"
+    key = api.get(f"{url}/keys")["primaryKey"]
+    broken = api.image(write_driver("def init(): raise ValueError('canary')\ndef run(body): return 1\n", "broken"))
+    assert api.operation(api.request("PUT", url, json={"imageId": broken["id"]}))["state"] == "Failed"
+    failed = api.get(url)
+    assert "canary" in failed["error"]["message"]
+    api.stop()
+    with socket.create_server(address(service["scoringUri"])):
+        api.start()
+        error = eventually(lambda: trouble(api, url, "PortTaken"), what="the report")
+        assert [one["message"] for one in error["details"]] == [failed["error"]["message"]]
+    eventually(lambda: here(api, url, key), what="the return of what was served before")
+    eventually(lambda: api.get(url)["error"] == failed["error"], what="the error of the update")
+    assert api.get(url)["state"] == "Failed"
+
+
 def here(api: ServiceProcess, url: str, key: str) -> dict[str, Any] | None:
     """A service that answers at its URL."""
     seen: dict[str, Any] = api.get(url)
@@ -219,6 +242,30 @@ class Disk:
         paths = [path for path in [*self.path.rglob("*"), self.path] if not path.name.endswith("-shm")]
         paths = [path for path in paths if path.is_dir() or path.is_file()]
         self._run("chattr", "+i" if on else "-i", *paths)
+
+    @contextlib.contextmanager
+    def full(self) -> Iterator[None]:
+        """There is no room for anything meanwhile, not even where something else goes."""
+        ballast, full, done = self.path / "ballast", threading.Event(), threading.Event()
+
+        def fill() -> None:
+            with ballast.open("wb", buffering=0) as file:
+                while not done.wait(0.002):
+                    for size in (2**20, 2**12, 1):
+                        with contextlib.suppress(OSError):
+                            while not done.is_set() and file.write(bytes(size)):
+                                pass
+                    full.set()
+
+        filler = threading.Thread(target=fill)
+        filler.start()
+        try:
+            assert full.wait(60)
+            yield
+        finally:
+            done.set()
+            filler.join()
+            ballast.unlink()
 
     def fail(self) -> None:
         """Has the kernel find the file system to be damaged: it cannot be written until it is checked."""
@@ -290,6 +337,34 @@ def test_a_disk_that_can_only_be_read_under_a_running_service(
     assert api.get("/models")["value"] == known
     assert eventually(partial(here, api, f"/services/{service['id']}", key), what="its return") == service
     known.insert(0, api.post("/models", MODEL))
+
+
+def test_a_disk_that_is_full_when_a_build_fails_for_it(
+    disk: Disk, start_service: Callable[..., ServiceProcess], write_driver: Callable[..., Path], held_back: HeldBack
+) -> None:
+    api = start_service(home=disk.path / "home", sqlite=True)
+    folder = write_driver(DRIVER)
+    manifest = api.manifest(folder, api.model(url=held_back.url)["id"])
+    request = {"name": "iris", "manifestId": manifest["id"], "imageType": "Docker", "computeResourceId": "local"}
+    accepted = api.request("POST", "/images", json=request)
+    operation = accepted.headers["Operation-Location"]
+    (partial,) = eventually(lambda: list((api.home / "images").glob("*.partial")), what="the build")
+    # Nothing that it has written before is to make room for what it is to write.
+    with closing(sqlite3.connect(api.home / "mlmgmt.db")) as database:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with disk.full():
+        held_back.go.set()
+        eventually(lambda: not partial.exists(), what="the end of the build")
+        # That it has ended cannot be stored, and so it has not; it is tried again all the time.
+        refused = [api.request("POST", "/models", json=MODEL) for _ in range(3)]
+        assert {(one.status_code, one.json()["code"]) for one in refused} == {(507, "DiskFull")}
+        assert api.request("GET", operation).json()["state"] == "Running"
+    ended = api.operation(accepted)
+    assert (ended["state"], ended["error"]["code"]) == ("Failed", "DiskFull"), ended
+    log = api.log(ended["resourceLocation"] + "/buildLog")
+    assert log.endswith("The disk of the service is full. Free some space, then create the image again.\n")
+    assert api.get("/images/" + ended["resourceLocation"].rpartition("/")[2])["creationState"] == "Failed"
+    assert api.image(folder)["creationState"] == "Succeeded"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")

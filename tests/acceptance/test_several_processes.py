@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import shutil
@@ -11,7 +10,6 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +24,7 @@ from mlmgmt_nb.service.store import Store
 from tests import postgresql
 from tests.conftest import API_VERSION, ServiceProcess, eventually
 from tests.faults.scene import processes_of
+from tests.held_back import HeldBack
 
 DRIVER = "def init():\n    pass\n\ndef run(body):\n    return {says!r}\n"
 NEVER_READY = "import time\ndef init(): time.sleep(600)\ndef run(body): return 2\n"
@@ -46,43 +45,6 @@ def start(tmp_path: Path) -> Iterator[Callable[[], ServiceProcess]]:
     yield one
     for service in started:
         service.stop()
-
-
-class HeldBack:
-    """A model that can be read once it may."""
-
-    def __init__(self) -> None:
-        go = self.go = threading.Event()
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                go.wait(150)
-                self.send_response(200)
-                self.send_header("content-length", "5")
-                self.end_headers()
-                with contextlib.suppress(ConnectionError):  # of a process that has ended
-                    self.wfile.write(b"model")
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/model.bin"
-        self._thread = threading.Thread(target=self._server.serve_forever)
-        self._thread.start()
-
-    def close(self) -> None:
-        self.go.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-
-@pytest.fixture
-def held_back() -> Iterator[HeldBack]:
-    made = HeldBack()
-    yield made
-    made.close()
 
 
 def _both(home: Path) -> list[tuple[Any, ...]] | None:
@@ -295,12 +257,18 @@ def test_processes_that_stand_still_are_gone_on_without(
         locations.append(end["resourceLocation"])
     image = third.get(locations[0])
     assert third.score(third.service(image["id"], "late"), "1").json() == "one"
+    made = third.home / "images"
+    eventually(lambda: not list(made.glob("*.partial")), what="the end of all work")
     again = dict(eventually(lambda: _both(third.home), what="the other's return"))
     assert again[second.process.pid] != members[second.process.pid]
     assert leader(third.home) == third.process.pid
     assert [one["id"] for one in second.get("/operations")["value"]] == [
         one["id"] for one in third.get("/operations")["value"]
     ]
+    # Nor has it written into their logs what became of its own work.
+    for location in locations:
+        told = third.log(f"{location}/buildLog")
+        assert (told.count("built in"), "failed" in told, "cancelled" in told) == (1, False, False), told
 
 
 def test_another_folder_is_refused(start: Callable[[], ServiceProcess], tmp_path: Path) -> None:

@@ -15,10 +15,11 @@ import psutil
 import pytest
 import requests
 
+from mlmgmt_nb.service.building.builder import MAX_ATTEMPTS
 from mlmgmt_nb.service.compute.cgroups import find_groups
 from tests.conftest import eventually
-from tests.faults.scene import CALLERS, DRIVER, HANG_SECONDS, Fault, Scene, random_moment
-from tests.integration.service.drivers import replicas
+from tests.faults.scene import CALLERS, DRIVER, HANG_SECONDS, Fault, Scene, command_of, processes_of, random_moment
+from tests.integration.service.drivers import replicas, trouble
 
 __all__ = ["FAULTS"]
 
@@ -95,6 +96,21 @@ def kill_service_while_it_builds(scene: Scene, moments: random.Random) -> None:
     eventually(lambda: not _of_build(scene), what="its end")
 
 
+def kill_service_each_time_it_builds(scene: Scene, moments: random.Random) -> None:
+    """`kill -9` of the service each time that it builds an image: the build is given up, with the reason, and leaves
+    nothing behind, neither processes nor folders."""
+    accepted = _endless_build(scene)
+    for _ in range(MAX_ATTEMPTS):
+        eventually(lambda: _of_build(scene), what="the build")
+        random_moment(moments, 0.5)
+        scene.api.kill()
+        scene.api.start()
+    operation = "/operations/" + accepted.headers["Operation-Location"].rpartition("/")[2]
+    ended = eventually(lambda: _if_ended(scene.api.get(operation)), 60, "the end of the build")
+    assert (ended["state"], ended["error"]["code"]) == ("Failed", "Interrupted"), ended
+    eventually(lambda: not _remains(scene), what="the end of what it has left behind")
+
+
 def kill_replica_during_update(scene: Scene, moments: random.Random) -> None:
     """`kill -9` of a replica, old or new, while its service is updated: the update succeeds all the same, and at most
     the requests that the replica was at work on are lost."""
@@ -168,8 +184,8 @@ def port_taken(scene: Scene, moments: random.Random) -> None:
     with eventually(lambda: _listener(host, port), what="the end of the old socket"):
         scene.api.start()
         url = f"/services/{scene.steady['id']}"
-        error = eventually(lambda: scene.api.get(url)["error"], what="the report")
-        assert error["code"] == "PortTaken"
+        # That replicas kept ending before may be told until then.
+        error = eventually(lambda: trouble(scene.api, url, "PortTaken"), what="the report")
         assert str(port) in error["message"]
         random_moment(moments, 0.5)
 
@@ -297,6 +313,14 @@ def _endless_build(scene: Scene) -> requests.Response:
     return answer
 
 
+def _remains(scene: Scene) -> list[object]:
+    """The processes and the half-made folders of the build that never ends."""
+    environments = (scene.api.home / "environments").iterdir()
+    folders = [path for path in environments if path.is_dir() and not (path / "complete").exists()]
+    processes = [one for one in processes_of(scene.api.home) if "build-of" in command_of(one)]
+    return [*processes, *folders, *(scene.api.home / "images").glob("*.partial")]
+
+
 def _of_build(scene: Scene) -> psutil.Process | None:
     """The process of the build that never ends, if it runs."""
     for child in scene.api.children():
@@ -354,6 +378,7 @@ FAULTS: dict[str, Fault] = {
         kill_service_during_update,
         kill_build,
         kill_service_while_it_builds,
+        kill_service_each_time_it_builds,
         stop_replica,
         stop_service,
         port_taken,

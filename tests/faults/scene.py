@@ -250,15 +250,15 @@ def random_moment(moments: random.Random, most: float) -> None:
 
 def processes_of(home: Path) -> list[psutil.Process]:
     """All processes that have anything to do with a state folder."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            command = process.cmdline()
-        except (psutil.NoSuchProcess, psutil.ZombieProcess):
-            continue
-        if any(str(home) in part for part in command):
-            found.append(process)
-    return found
+    return [one for one in psutil.process_iter() if any(str(home) in part for part in command_of(one))]
+
+
+def command_of(process: psutil.Process) -> list[str]:
+    """Its command line; nothing once it has ended."""
+    try:
+        return process.cmdline()
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return []
 
 
 Fault = Callable[[Scene, random.Random], None]

@@ -31,6 +31,7 @@ from mlmgmt_nb.service.building.environments import (
 )
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.fetch import Fetcher
+from mlmgmt_nb.service.building.remains import partial_folder, sweep
 from mlmgmt_nb.service.compute.computes import DOCKER
 from mlmgmt_nb.service.home import DISK_FULL, READ_ONLY, Home, flush
 from mlmgmt_nb.service.logs import Log
@@ -104,9 +105,11 @@ class Builder:
         self._bases = bases
         self._wake = threading.Condition()
         self._stopping = False
-        self._under_way: dict[str, Cancellation] = {}
+        # By image, and by the id in whose name it was claimed, which changes when this process stood still.
+        self._under_way: dict[tuple[str, str], Cancellation] = {}
         self._claiming = threading.Lock()
         self._is_unsure = False
+        self._has_remains = True
         self._threads = [threading.Thread(target=self._work, name=f"builder-{n}", daemon=True) for n in range(WORKERS)]
 
     def start(self) -> None:
@@ -118,10 +121,20 @@ class Builder:
         with self._wake:
             self._wake.notify_all()
 
+    def clean_up(self) -> None:
+        """Processes have ended, or stood still: what they had claimed is theirs no longer. This may be one of them."""
+        mine = self._process_id()
+        for (_, claimed_by), cancellation in list(self._under_way.items()):
+            if claimed_by != mine:
+                cancellation.cancel()
+        self._has_remains = True
+        self.wake()
+
     def cancel(self, image_id: str) -> None:
         """Stops a build under way, whose operation has been ended in the store."""
-        if cancellation := self._under_way.get(image_id):
-            cancellation.cancel()
+        for (of_image, _), cancellation in list(self._under_way.items()):
+            if of_image == image_id:
+                cancellation.cancel()
 
     def stop(self) -> None:
         """Ends the workers, and what a build under way runs; the next service begins that build again."""
@@ -136,6 +149,7 @@ class Builder:
         # Now rather than in the first build, which somebody waits for.
         compile_runtime()
         while not self._stopping:
+            self._sweep()
             try:
                 row = self._claim()
             except PASSING as error:
@@ -153,6 +167,20 @@ class Builder:
             with self._wake:
                 self._wake.wait(timeout=1.0)
 
+    def _sweep(self) -> None:
+        """Removes what builds have left behind, before the next one begins."""
+        with self._claiming:
+            if not self._has_remains:
+                return
+            self._has_remains = False
+            try:
+                sweep(self._store, self._home, self._environments, self._docker)
+            except PASSING as error:
+                log.warning("what builds have left behind cannot be looked for at present: %s", error)
+                self._has_remains = True
+            except OSError as error:
+                log.warning("what builds have left behind cannot be removed: %s", error)
+
     def _claim(self) -> Row[Any] | None:
         """Moves the oldest waiting operation to Running."""
         operations, images = schema.operations, schema.images
@@ -166,42 +194,48 @@ class Builder:
         with self._store.reading() as db:
             if db.execute(waiting).one_or_none() is None and not self._is_unsure:
                 return None
-        with self._claiming, self._store.writing() as db:
-            if self._is_unsure:
-                # A claim may have been stored, though that was not heard.
-                mine = (operations.c.claimed_by == process_id, operations.c.resource_id.not_in(list(self._under_way)))
-                db.execute(update(operations).where(*mine, operations.c.state == "Running").values(state="NotStarted"))
-                self._is_unsure = False
-            row = db.execute(waiting).one_or_none()
-            if row is None:
-                return None
-            db.execute(
-                update(operations)
-                .where(operations.c.id == row.id)
-                .values(state="Running", attempts=operations.c.attempts + 1, claimed_by=process_id)
-            )
-            db.execute(update(images).where(images.c.id == row.resource_id).values(state="Running"))
-            self._under_way[row.resource_id] = Cancellation(self._ownership)
-            return db.execute(select(operations).where(operations.c.id == row.id)).one()
+        with self._claiming:
+            with self._store.writing() as db:
+                if self._is_unsure:
+                    # A claim may have been stored, though that was not heard.
+                    at_work = [image_id for image_id, claimed_by in list(self._under_way) if claimed_by == process_id]
+                    mine = (operations.c.claimed_by == process_id, operations.c.resource_id.not_in(at_work))
+                    release = update(operations).where(*mine, operations.c.state == "Running")
+                    db.execute(release.values(state="NotStarted"))
+                    self._is_unsure = False
+                row = db.execute(waiting).one_or_none()
+                if row is None:
+                    return None
+                db.execute(
+                    update(operations)
+                    .where(operations.c.id == row.id)
+                    .values(state="Running", attempts=operations.c.attempts + 1, claimed_by=process_id)
+                )
+                db.execute(update(images).where(images.c.id == row.resource_id).values(state="Running"))
+                row = db.execute(select(operations).where(operations.c.id == row.id)).one()
+            # Only now: where the write was in vain, nobody is at work on it.
+            self._under_way[row.resource_id, process_id] = Cancellation(self._ownership)
+            return row
 
     def _build(self, operation: Row[Any]) -> None:
         image_id = operation.resource_id
         output = build_log(self._home, image_id)
         started = time.monotonic()
-        cancellation = self._under_way[image_id]
+        cancellation = self._under_way[image_id, operation.claimed_by]
         if self._stopping:
             cancellation.cancel()
-        if operation.attempts > 1 and (count := end_orphans(self._home.path)):
-            output.line(f"ended {count} process(es) that the last attempt had left behind")
+        if operation.attempts > 1:
+            end_orphans(self._home.path)
+            output.line(f"this build begins again: attempt {operation.attempts}")
         try:
             self._check_open(operation, cancellation)
             made = self._make(operation, output, cancellation)
         except BuildError as error:
-            if self._stopping:
+            if not self._stopping:
+                response = ErrorResponse(code=error.code, message=error.message)
+                self._finish(operation, output, f"the build failed: {error.message}", "Failed", response)
+            elif self._is_open(operation):  # and not another process's by now
                 output.line("the service ends; the next one begins this build again")
-                return
-            output.line(f"the build failed: {error.message}")
-            self._finish(operation, "Failed", ErrorResponse(code=error.code, message=error.message))
         except PASSING as error:
             output.line("the store cannot be reached at present; this build begins again")
             log.warning("the build of image %s begins again: %s", image_id, error)
@@ -210,18 +244,22 @@ class Builder:
             response = _unexpected(error)
             if response.code == "InternalError":
                 log.exception("the build of image %s failed", image_id)
-            output.line(response.message)
-            self._finish(operation, "Failed", response)
+            self._finish(operation, output, response.message, "Failed", response)
         else:
-            output.line(f"built in {time.monotonic() - started:.2f} s")
-            self._finish(operation, "Succeeded", None, **made)
+            took = time.monotonic() - started
+            self._finish(operation, output, f"built in {took:.2f} s", "Succeeded", None, **made)
         finally:
-            del self._under_way[image_id]
+            del self._under_way[image_id, operation.claimed_by]
 
     def _check_open(self, operation: Row[Any], cancellation: Cancellation) -> None:
         """Notices what has not reached `cancel`: that the operation has ended, or that another process is at work on
         it, since this one stood still for so long that it was taken for dead.
         """
+        if not self._is_open(operation):
+            cancellation.cancel()
+
+    def _is_open(self, operation: Row[Any]) -> bool:
+        """Whether an operation goes on, and this process still is the one that is at work on it."""
         operations = schema.operations
         mine = select(operations.c.id).where(
             operations.c.id == operation.id,
@@ -229,8 +267,7 @@ class Builder:
             operations.c.claimed_by == operation.claimed_by,
         )
         with self._store.reading() as db:
-            if db.scalar(mine) is None:
-                cancellation.cancel()
+            return db.scalar(mine) is not None
 
     def _make(self, operation: Row[Any], output: Log, cancellation: Cancellation) -> dict[str, str]:
         """Fills the build context and realises it for the image's compute; gives the columns that say how."""
@@ -239,8 +276,7 @@ class Builder:
         on_docker = image.compute_id == DOCKER
         steps = 5 if on_docker else 4
         final = self._home.images / image_id
-        # Another process may still be at work on it, of which this one's believes that it is dead.
-        partial = final.with_suffix(f".{operation.claimed_by}.partial")
+        partial = partial_folder(self._home, image_id, operation.claimed_by)
         for leftover in (partial, final):
             shutil.rmtree(leftover, ignore_errors=True)
         try:
@@ -345,18 +381,33 @@ class Builder:
         lock = self._environments.lock([*lines, *runtime_requirements()], python, output, cancellation)
         return recipe, lock
 
-    def _finish(self, operation: Row[Any], state: str, error: ErrorResponse | None = None, **made: str) -> None:
-        image_id = operation.resource_id
+    def _finish(
+        self,
+        operation: Row[Any],
+        output: Log,
+        said: str,
+        state: str,
+        error: ErrorResponse | None,
+        **made: str,
+    ) -> None:
+        """Ends a build, unless it has been ended or taken over meanwhile; `said` is the last line of its log."""
+        image_id, operations = operation.resource_id, schema.operations
+        of_image = select(operations.c.state, operations.c.claimed_by).where(operations.c.id == operation.id)
+        is_told = False
         while not self._stopping:
             try:
                 with self._store.writing() as db:
                     ended = image_ended(db, image_id, state, error, claimed_by=operation.claimed_by, **made)
-                    final = db.scalar(select(schema.images.c.state).where(schema.images.c.id == image_id))
+                    final = db.execute(of_image).one()
+                    is_cancelled = final.state == "Cancelled" and final.claimed_by == operation.claimed_by
+                    if (ended or is_cancelled) and not is_told:
+                        # In here, where nobody can take it over; and there before anybody is told of the end.
+                        is_told = output.line(said if ended else "The build was cancelled.")
             except PASSING as problem:
                 log.warning("the end of the build of image %s cannot be stored at present: %s", image_id, problem)
                 time.sleep(_STORE_SECONDS)
                 continue
-            if not ended and final == "Cancelled":  # in the last moment
+            if final.state == "Cancelled":  # in the last moment
                 shutil.rmtree(self._home.images / image_id, ignore_errors=True)
             return
 

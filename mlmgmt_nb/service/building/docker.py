@@ -29,6 +29,7 @@ from mlmgmt_nb.service.building.dockerfile import BUILD_FOLDER, Recipe
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.install import EPOCH
 from mlmgmt_nb.service.engine import Engine, EngineError
+from mlmgmt_nb.service.home import Home
 from mlmgmt_nb.service.logs import Log
 
 __all__ = ["BUILD_NAME", "BuiltImage", "DockerBuilder", "Python", "context_archive"]
@@ -36,7 +37,8 @@ __all__ = ["BUILD_NAME", "BuiltImage", "DockerBuilder", "Python", "context_archi
 BUILT = "docker.json"
 """File of a build context that says what was built of it."""
 BUILD_NAME = "mlmgmt-build-"
-"""Begins the names of the containers in which packages are installed; the id of the state folder follows."""
+"""Begins the names of the containers in which packages are installed; the id of the state folder, the place in it and
+the session of the process follow."""
 _REQUIREMENTS = "mlmgmt/requirements"
 _EPOCH = "1980-01-01T00:00:00Z"
 _LAST_LINES = 8
@@ -101,14 +103,15 @@ class DockerBuilder:
     """Builds images on an engine.
 
     Args:
-        folder_id: names the state folder among others that use the same engine.
+        home: the state folder; others may use the same engine.
         registry: where images are pushed to: a host, with a path if need be; None to keep them on the engine.
         pip_config: a `pip.conf` that the installation of packages uses; it may have passwords.
     """
 
-    def __init__(self, engine: Engine, folder_id: str, registry: str | None, pip_config: Path | None) -> None:
+    def __init__(self, engine: Engine, home: Home, registry: str | None, pip_config: Path | None) -> None:
         self._engine = engine
-        self._prefix = f"{BUILD_NAME}{folder_id}-"
+        self._home = home
+        self._prefix = f"{BUILD_NAME}{home.identity()}-"
         self._session = uuid.uuid4().hex[:12]
         self._registry = registry
         self._pip_config = pip_config
@@ -369,14 +372,23 @@ class DockerBuilder:
             return oci_archive(self._engine.api.get_image(image_id), target, folder, built.reference)
 
     def sweep(self) -> None:
-        """Removes the containers of builds that a crash interrupted."""
+        """Removes the containers of builds that a crash interrupted.
+
+        Raises:
+            EngineError: the engine cannot be asked.
+        """
         with self._engine.asking():
             for container in self._engine.api.containers(all=True, filters={"name": f"^/{self._prefix}"}):
-                if not any(self._session in name for name in container["Names"]):
+                if not any(self._is_at_work(name) for name in container["Names"]):
                     self._engine.remove(container["Id"])
 
+    def _is_at_work(self, name: str) -> bool:
+        """Whether the process lives that gave a container its name: this one, or the one that has its place now."""
+        place, session, _ = name.removeprefix(f"/{self._prefix}").split("-", 2)
+        return session == self._session or self._home.is_taken(int(place))
+
     def _build_name(self) -> str:
-        return f"{self._prefix}{self._session}-{uuid.uuid4().hex[:12]}"
+        return f"{self._prefix}{self._home.place}-{self._session}-{uuid.uuid4().hex[:12]}"
 
     def _image_id(self, name: str) -> str | None:
         import docker.errors

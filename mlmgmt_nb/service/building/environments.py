@@ -24,6 +24,7 @@ from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.logs import Log
 
 __all__ = [
+    "PINNED",
     "Environment",
     "Environments",
     "Platform",
@@ -35,6 +36,8 @@ __all__ = [
     "with_spark",
 ]
 
+PINNED = ".pinned"
+"""Ends the names of files with the versions that requirements came to, for images that are built elsewhere."""
 _TIMEOUT_SECONDS = 1800.0
 _LOCK_SECONDS = 0.5
 _WHY = re.compile(r"╰─▶ |cause: ", re.IGNORECASE)
@@ -191,12 +194,13 @@ class Environments:
         """
         wanted = "\n".join([target.version, target.platform, *lines])
         name = hashlib.sha256(wanted.encode()).hexdigest()[:32]
-        kept = self._folder / f"{name}.pinned"
+        kept = self._folder / f"{name}{PINNED}"
         with self._lock(name, cancellation):
             if kept.exists():
                 log.line("using the versions that the same requirements came to before")
+                kept.touch()  # as above
             else:
-                with tempfile.TemporaryDirectory(dir=self._folder) as folder:
+                with tempfile.TemporaryDirectory(dir=self._folder, prefix=f"{name}.") as folder:
                     asked, found = Path(folder, "requirements.in"), Path(folder, "requirements.lock")
                     asked.write_text("\n".join(lines) + "\n")
                     python = ["--python", sys.executable, "--python-version", target.version]
@@ -204,6 +208,15 @@ class Environments:
                     _uv(["pip", "compile", *options, *python, "-o", str(found), str(asked)], log, cancellation)
                     found.replace(kept)
         return kept.read_text()
+
+    def sweep(self) -> None:
+        """Removes what is half made, but for what somebody is at work on."""
+        for path in self._folder.iterdir():
+            if path.is_dir() and not (path / "complete").exists():
+                with suppress(Timeout), FileLock(self._lock_of(path.name.partition(".")[0]), timeout=0, mode=0o600):
+                    # It may have been made meanwhile.
+                    if not (path / "complete").exists():
+                        shutil.rmtree(path, ignore_errors=True)
 
     def _make(self, folder: Path, requirements: Path, log: Log, cancellation: Cancellation) -> None:
         environment = Environment(folder)
@@ -219,7 +232,7 @@ class Environments:
     @contextmanager
     def _lock(self, name: str, cancellation: Cancellation) -> Iterator[None]:
         """Nobody else makes, or removes, this environment meanwhile; neither do other processes."""
-        lock = FileLock(self._folder / f"{name}.lock", mode=0o600)
+        lock = FileLock(self._lock_of(name), mode=0o600)
         while True:
             cancellation.check()
             with suppress(Timeout):
@@ -229,6 +242,9 @@ class Environments:
             yield
         finally:
             lock.release()
+
+    def _lock_of(self, name: str) -> Path:
+        return self._folder / f"{name}.lock"
 
 
 def _uv(arguments: Sequence[str], log: Log, cancellation: Cancellation) -> None:

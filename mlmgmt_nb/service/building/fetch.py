@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 from mlmgmt_nb.service.artifacts import ArtifactStore, digest_in
 from mlmgmt_nb.service.building.cancellation import Cancellation
 from mlmgmt_nb.service.building.errors import BuildError
+from mlmgmt_nb.service.home import DISK_FULL
 
 __all__ = ["Fetcher", "file_name", "shown", "unpack"]
 
@@ -51,6 +52,7 @@ class Fetcher:
 
         Raises:
             BuildError: when it cannot be read; `what` says in it whose content it is. Also when the build is cancelled.
+            OSError: there is no room for it.
         """
         cancellation.check()
         digest = digest_in(url)
@@ -63,6 +65,8 @@ class Fetcher:
         except BuildError:
             raise
         except Exception as error:
+            if isinstance(error, OSError) and error.errno in DISK_FULL:
+                raise
             # The storage's own words may repeat the URL, and with it a signature.
             reason = (
                 str(error).replace(url, shown(url)).replace(urlsplit(url).query or url, "...") or type(error).__name__

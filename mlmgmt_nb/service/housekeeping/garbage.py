@@ -2,7 +2,7 @@
 
 - Images that no service runs or could go back to: their files go, also those of the Docker engine (not those of a
   registry), and they cannot be deployed any more. What was built and what ran where stays on record.
-- Environments of Python that no image uses.
+- Environments of Python that no image uses, and the versions that requirements came to where no image has those.
 - Uploaded contents that no model and no manifest names, and uploads that were never finished.
 - What crashes left behind: half-made images, logs of what is gone.
 
@@ -25,6 +25,7 @@ from sqlalchemy import Connection, select, update
 
 from mlmgmt_nb.service import schema
 from mlmgmt_nb.service.building.docker import BuiltImage
+from mlmgmt_nb.service.building.environments import PINNED
 from mlmgmt_nb.service.clock import now
 from mlmgmt_nb.service.compute.computes import DOCKER, LOCAL
 from mlmgmt_nb.service.engine import Engine, EngineError
@@ -64,9 +65,9 @@ def find(store: Store, home: Home, older_than: dt.timedelta) -> list[Garbage]:
         known = {row.id: row for row in db.execute(select(schema.images))}
         services = set(db.scalars(select(schema.services.c.id)))
         used = {row.interpreter for row in known.values() if row.collected_at is None and row.id not in images}
-        environments = [] if _builds(db) else list(_unused_environments(home, used, before))
+        kept = {image_id for image_id, row in known.items() if row.collected_at is None and image_id not in images}
+        environments = [] if _builds(db) else [*_unused_environments(home, used, before), *_pins(home, kept, before)]
         contents = list(_unused_contents(db, home, before))
-    kept = {image_id for image_id, row in known.items() if row.collected_at is None and image_id not in images}
     found = [_garbage("image", name, home.images / image_id) for image_id, name in images.items()]
     found += [
         _garbage("remains", path.name, path)
@@ -109,10 +110,7 @@ def _remove(store: Store, item: Garbage) -> bool:
                     return False
                 path.unlink(missing_ok=True)
             return True
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+    _delete(path)
     return not path.exists()
 
 
@@ -140,12 +138,12 @@ def _remove_from_engine(context: Path) -> bool:
 
 
 def _remove_environment(store: Store, path: Path) -> bool:
-    lock = path.with_name(f"{path.name}.lock")
+    lock = path.with_name(f"{path.name.removesuffix(PINNED)}.lock")
     try:
         with FileLock(lock, timeout=0, mode=0o600), store.reading() as db:
             if _builds(db) or path in {Path(used).parent.parent for used in _interpreters(db)}:
                 return False
-            shutil.rmtree(path, ignore_errors=True)
+            _delete(path)
             lock.unlink(missing_ok=True)
     except Timeout:
         return False
@@ -195,6 +193,14 @@ def _unused_environments(home: Home, interpreters: set[str | None], before: dt.d
             yield path
 
 
+def _pins(home: Home, images: set[str], before: dt.datetime) -> Iterator[Path]:
+    """Versions that requirements came to, which none of these images has."""
+    pins = [path for path in sorted(home.environments.glob(f"*{PINNED}")) if _is_old(path, before)]
+    # They were looked up for an image of Docker, whose build context has the same lines.
+    used = {_read(home.images / image_id / "requirements.txt") for image_id in (images if pins else ())}
+    yield from (path for path in pins if _read(path) not in used)
+
+
 def _named(db: Connection) -> set[bytes]:
     """The digests of all contents that models and manifests name."""
     docs = [doc for table in (schema.models, schema.manifests) for doc in db.scalars(select(table.c.doc))]
@@ -217,6 +223,20 @@ def _unused_contents(db: Connection, home: Home, before: dt.datetime) -> Iterato
 
 def _folders(parent: Path) -> list[Path]:
     return sorted(path for path in parent.glob("*") if path.is_dir()) if parent.is_dir() else []
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _is_old(path: Path, before: dt.datetime) -> bool:

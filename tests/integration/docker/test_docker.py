@@ -196,10 +196,16 @@ class TestBuild:
         start_service: Callable[..., ServiceProcess],
         write_driver: Callable[..., Path],
         monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Path,
         name: str,
     ) -> None:
         api = start_service("--base-image", BASE)
-        used, unused = (build(api, write_driver(SAYS.format(word=word), word), name) for word in ("used", "unused"))
+        wanted = tmp_path / "requirements.txt"
+        wanted.write_text("six\n")
+        used = build(api, write_driver(SAYS.format(word="used"), "used"), name)
+        folder = write_driver(SAYS.format(word="unused"), "unused")
+        unused = build(api, folder, name, pipRequirements=wanted.as_uri())
+        pins = sorted((api.home / "environments").glob("*.pinned"), key=lambda path: path.stat().st_mtime)
         made = serve(api, used, name)
         collect = ("gc", "--home", api.home, "--older-than", "0", "--delete")
         with monkeypatch.context() as nowhere:
@@ -208,6 +214,7 @@ class TestBuild:
         assert engine.images(unused["imageLocation"])
         assert f"{name} version {unused['version']}" in mlmgmt(*collect)
         assert not engine.images(unused["imageLocation"])
+        assert [path.exists() for path in pins] == [True, False]
         assert engine.images(used["imageLocation"])
         assert score(api, made) == ["used", 1000]
 

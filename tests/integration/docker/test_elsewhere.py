@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import sqlite3
 import subprocess
 import tarfile
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ import docker
 import docker.errors
 import pytest
 import requests
+from filelock import FileLock
 
 from mlmgmt_nb.client import Workspace, connect
 from mlmgmt_nb.commands import main
@@ -22,7 +24,16 @@ from mlmgmt_nb.errors import ConflictError
 from tests.components import missing
 from tests.conftest import ServiceProcess, eventually
 from tests.engine import BASE, EngineProcess
-from tests.integration.docker.helpers import SAYS, build, build_log, containers, remove_image, score, serve
+from tests.integration.docker.helpers import (
+    SAYS,
+    ask_for_image,
+    build,
+    build_log,
+    containers,
+    remove_image,
+    score,
+    serve,
+)
 from tests.integration.service.drivers import under_load
 
 
@@ -191,6 +202,43 @@ def test_a_crash_of_the_service_leaves_nothing_behind(
     api.start()
     eventually(lambda: _answers(api, made), what="the service on its old URL")
     eventually(lambda: not old & {one["Id"] for one in containers(engine, api)}, what="the end of the old containers")
+
+
+def test_a_build_that_is_given_up_leaves_no_container(
+    start_service: Callable[..., ServiceProcess], engine: Any, write_driver: Callable[..., Path], tmp_path: Path
+) -> None:
+    api = start_service("--base-image", BASE)
+    wanted = tmp_path / "requirements.txt"
+    wanted.write_text("scikit-learn\n")
+    manifest = api.manifest(write_driver("x"), properties={"pipRequirements": wanted.as_uri()})
+    accepted = ask_for_image(api, manifest["id"], "given-up")
+    prefix = f"mlmgmt-build-{(api.home / 'id').read_text()}-"
+
+    def of_builds(**more: Any) -> list[Any]:
+        found: list[Any] = engine.containers(filters={"name": f"^/{prefix}"}, **more)
+        return found
+
+    eventually(lambda: any("install.py" in one["Command"] for one in of_builds()), 90, "the installation")
+    api.kill()
+    with contextlib.closing(sqlite3.connect(api.home / "mlmgmt.db")) as database, database:
+        database.execute("UPDATE operations SET attempts = 3")
+    # Other processes may be at work on the folder, at other places in it: here one is, and one was.
+    others = [f"{prefix}{place}-000000000000-x" for place in (5, 6)]
+    for other in others:
+        engine.create_container(BASE, name=other)
+    assert len(of_builds(all=True)) == 3
+    with FileLock(api.home / "service-5.lock"):
+        api.start()
+        operation = "/operations/" + accepted.headers["Operation-Location"].rpartition("/")[2]
+        ended = eventually(lambda: _if_ended(api, operation), what="the end of the build")
+        assert (ended["state"], ended["error"]["code"]) == ("Failed", "Interrupted"), ended
+        eventually(lambda: [one["Names"] for one in of_builds(all=True)] == [[f"/{others[0]}"]], what="the others' end")
+    engine.remove_container(others[0])
+
+
+def _if_ended(api: ServiceProcess, operation: str) -> Any:
+    seen = api.get(operation)
+    return seen if seen["state"] not in {"NotStarted", "Running"} else None
 
 
 def _answers(api: ServiceProcess, made: Any) -> bool:

@@ -22,6 +22,12 @@ def replicas(api: ServiceProcess, service: Any) -> list[psutil.Process]:
     return [process for process in api.children() if context in _command(process)]
 
 
+def trouble(api: ServiceProcess, url: str, code: str) -> dict[str, Any] | None:
+    """The error of a service, once it is of that kind."""
+    error: dict[str, Any] | None = api.get(url)["error"]
+    return error if error and error["code"] == code else None
+
+
 def at_front_door(api: ServiceProcess, service: Any) -> Any:
     """The service, with its scoring URL at the front door."""
     origin = api.base_url.partition("/api/")[0]

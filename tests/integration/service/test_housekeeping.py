@@ -6,6 +6,7 @@ import datetime as dt
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -72,6 +73,10 @@ class TestGc:
         digests = {word: hashlib.sha256(word.encode()).hexdigest() for word in ("in use", "never named")}
         (api.home / "images" / "x.partial").mkdir()
         (environment,) = [path for path in (api.home / "environments").iterdir() if path.is_dir()]
+        pins = api.home / "environments" / f"{'a' * 32}.pinned"
+        shutil.copy(api.home / "images" / used["id"] / "requirements.txt", pins)
+        old_pins = api.home / "environments" / f"{'b' * 32}.pinned"
+        shutil.copy(api.home / "images" / unused["id"] / "requirements.txt", old_pins)
         age(api.home / "artifacts")
 
         assert "Nothing was removed" in mlmgmt("gc", "--home", api.home)
@@ -79,6 +84,7 @@ class TestGc:
         wanted = {
             ("image", "iris version 3"),
             ("environment", environment.name),
+            ("environment", old_pins.name),
             ("artifact", digests["never named"]),
             ("remains", "x.partial"),
             ("log", f"builds/{unused['id']}"),
@@ -86,10 +92,13 @@ class TestGc:
         assert {(item["kind"], item["name"]) for item in found["items"]} == wanted
         assert found["bytes"] > 10**6
         assert environment.exists()
+        assert old_pins.exists()
 
         assert {(item["kind"], item["name"]) for item in self.gc(api, "--delete")["items"]} == wanted
         assert self.gc(api)["items"] == []
         assert not environment.exists()
+        assert not old_pins.exists()
+        assert pins.exists()
         assert not (api.home / "images" / unused["id"]).exists()
         head = api.request("HEAD", f"/artifacts/sha256/{digests['never named']}")
         assert head.status_code == 404

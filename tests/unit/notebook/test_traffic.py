@@ -81,6 +81,17 @@ def test_a_chart_tells_in_words_what_it_draws() -> None:
     assert paths[1].count("M") == 1
 
 
+def test_what_was_not_measured_has_no_number_and_no_unit() -> None:
+    idle = chart("Latency", "ms", [Series("p50", [2.0, None]), Series("p99", [None, 3.0])], "last 3 s")
+    assert 'aria-label="Latency: p50 none, p99 3 ms; highest 3 ms in the last 3 s"' in idle
+    assert "p50 <b>-</b></span>" in idle
+    assert "p99 <b>3</b> ms</span>" in idle
+    never = chart("Latency", "ms", [Series("p50", [None, None])], "last 3 s")
+    assert 'aria-label="Latency: none in the last 3 s"' in never
+    assert " ms" not in never
+    assert "highest" not in never
+
+
 def test_a_chart_of_nothing_and_of_markup() -> None:
     assert "NaN" not in chart("Errors", "", [Series("", [])], "last 1 s")
     assert "<b>x" not in chart("<b>x", "<b>x", [Series("<b>x", [0.0])], "<b>x")
