@@ -19,8 +19,9 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from mlmgmt_nb.scoring.call import Call
 from mlmgmt_nb.scoring.driver import Outcome
-from mlmgmt_nb.scoring.engine import Call, Engine
+from mlmgmt_nb.scoring.engine import Engine
 from mlmgmt_nb.scoring.errors import CallerGone, RequestError
 from mlmgmt_nb.scoring.request import CALL, Request, Scope
 from mlmgmt_nb.scoring.request_log import RequestLog

@@ -192,6 +192,17 @@ def test_a_call_that_runs_a_loop_of_its_own(folder: Callable[..., Path], spawn: 
         assert [receive(connection)[0] for connection in connections] == [True] * 8
 
 
+def test_what_a_borrowed_loop_logs_is_of_no_call(
+    folder: Callable[..., Path], spawn: Callable[..., Any], until: Callable[..., Any]
+) -> None:
+    """It runs in the driver's thread, where what is printed is that of the call."""
+    replica = spawn(folder(TELLS)).ready()
+    with borrowed_loop(replica):
+        assert requests.post(f"{replica.url}/nothing", timeout=10).status_code == 404
+    line = until(lambda: [line for line in replica.log.splitlines() if '"status":404' in line])
+    assert line[0].startswith('{"time":')
+
+
 def test_a_borrowed_loop_is_given_back(
     folder: Callable[..., Path], spawn: Callable[..., Any], until: Callable[..., Any]
 ) -> None:
