@@ -197,10 +197,13 @@ def test_what_a_borrowed_loop_logs_is_of_no_call(
 ) -> None:
     """It runs in the driver's thread, where what is printed is that of the call."""
     replica = spawn(folder(TELLS)).ready()
-    with borrowed_loop(replica):
-        assert requests.post(f"{replica.url}/nothing", timeout=10).status_code == 404
-    line = until(lambda: [line for line in replica.log.splitlines() if '"status":404' in line])
-    assert line[0].startswith('{"time":')
+    with borrowed_loop(replica) as (caller, *_):
+        send(caller, "no number")
+        answer = HTTPResponse(caller)
+        answer.begin()
+        assert answer.status == 500
+    lines = until(lambda: [line for line in replica.log.splitlines() if "run() failed" in line])
+    assert [line.partition(" ")[0] for line in lines] == ["request"]
 
 
 def test_a_borrowed_loop_is_given_back(
