@@ -1,4 +1,4 @@
-"""Spark DataFrames, where pyspark is installed: it has 480 MB, so CI does without."""
+"""Spark DataFrames. pyspark has 480 MB, so it may lie in a folder apart: `MLMGMT_TEST_PYSPARK`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.components import missing
 
 MAKE_SCHEMA = """
 import datetime, decimal, sys
@@ -57,8 +59,18 @@ ROW = {
 FIRST = {"n": 1, "x": 0.5, "s": "a", "b": True, "day": "2017-10-01", "when": "2017-10-01T12:00:00", "price": 1.1}
 
 
-@pytest.mark.skipif(importlib.util.find_spec("pyspark") is None, reason="pyspark is not there: pip install pyspark")
-@pytest.mark.skipif(shutil.which("java") is None, reason="Java is not there, which pyspark needs")
+@pytest.fixture
+def _pyspark(monkeypatch: pytest.MonkeyPatch) -> None:
+    if shutil.which("java") is None:
+        missing("Java, which pyspark needs,", "apt-get install default-jre-headless")
+    if importlib.util.find_spec("pyspark") is not None:
+        return
+    if not (folder := os.environ.get("MLMGMT_TEST_PYSPARK")):
+        missing("pyspark", "pip install pyspark, or name a folder with it in MLMGMT_TEST_PYSPARK")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH")])))
+
+
+@pytest.mark.usefixtures("_pyspark")
 def test_spark_frames(folder: Callable[..., Path], spawn: Callable[..., Any]) -> None:
     app = folder(DRIVER)
     subprocess.run([sys.executable, "-c", MAKE_SCHEMA, app / "service_schema.json"], check=True, timeout=120)
