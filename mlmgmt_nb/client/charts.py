@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import html
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-__all__ = ["Series", "chart", "short"]
+__all__ = ["HEIGHT", "WIDTH", "Series", "chart", "plot", "short", "still"]
 
-_WIDTH, _HEIGHT = 300, 64
+WIDTH, HEIGHT = 300, 64
+_PLOT = (
+    "display:block;width:100%;height:72px;border-bottom:1px solid rgba(128,128,128,.5);background:rgba(128,128,128,.07)"
+)
+_OPENING = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none"'
+_PLOTTED = re.compile(rf'{_OPENING} role="img" aria-label="([^"]*)" style="{re.escape(_PLOT)}">(.*?)</svg>')
 _STROKES = (("#3b82f6", ""), ("#d97706", "5 3"), ("#db2777", "1.5 2.5"))
 """Color and dashes of each series: they can be told apart without the color, and seen on light and dark."""
 _DOT = "display:inline-block;width:18px;height:0;vertical-align:middle;border-top:2px {style} {color};margin-right:4px"
@@ -35,21 +42,41 @@ def chart(title: str, unit: str, series: Sequence[Series], span: str) -> str:
     tail = f" {unit}" if unit else ""
     now = ", ".join(f"{one.name} {_last(one) or 'none'}{_tail(one, tail)}".strip() for one in series)
     top = "" if highest is None else f"highest {short(highest)}{tail}"
-    label = html.escape(f"{title}: {now}; {top} in the {span}" if top else f"{title}: none in the {span}")
+    label = f"{title}: {now}; {top} in the {span}" if top else f"{title}: none in the {span}"
     lines = "".join(_line(one, highest or 1.0, place) for place, one in enumerate(series))
     return (
-        f'<figure role="img" aria-label="{label}" style="margin:0;flex:1 1 200px;min-width:0">'
+        '<figure style="margin:0;flex:1 1 200px;min-width:0">'
         '<figcaption style="display:flex;justify-content:space-between;align-items:baseline">'
         f'<b>{html.escape(title)}</b><span style="opacity:.75;font-size:.85em">{html.escape(top)}</span>'
         "</figcaption>"
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" preserveAspectRatio="none" aria-hidden="true"'
-        ' style="display:block;width:100%;height:72px;border-bottom:1px solid rgba(128,128,128,.5);'
-        'background:rgba(128,128,128,.07)">'
-        f"{lines}</svg>"
+        f"{plot(lines, label)}"
         '<div style="display:flex;flex-wrap:wrap;gap:0 .9em;margin-top:2px">'
         f"{''.join(_legend(one, tail, place) for place, one in enumerate(series))}"
         f'<span style="opacity:.75;margin-left:auto">{html.escape(span)}</span></div></figure>'
     )
+
+
+def plot(shapes: str, label: str) -> str:
+    """The picture in a chart, as wide as there is room.
+
+    Args:
+        shapes: SVG within `WIDTH` by `HEIGHT`, which is stretched.
+        label: what it shows, in words.
+    """
+    return f'{_OPENING} role="img" aria-label="{html.escape(label)}" style="{_PLOT}">{shapes}</svg>'
+
+
+def still(markup: str) -> str:
+    """The markup with its plots as images, which front ends leave in what they do not trust. Anew at each change, as
+    in a panel that moves, they would flicker.
+    """
+    return _PLOTTED.sub(_as_image, markup)
+
+
+def _as_image(plotted: re.Match[str]) -> str:
+    label, shapes = plotted.groups()
+    data = base64.b64encode(f"{_OPENING}>{shapes}</svg>".encode()).decode()
+    return f'<img alt="{label}" style="{_PLOT}" src="data:image/svg+xml;base64,{data}">'
 
 
 def short(number: float) -> str:
@@ -78,15 +105,13 @@ def _legend(one: Series, tail: str, place: int) -> str:
 
 def _line(one: Series, highest: float, place: int) -> str:
     """The line; it is broken where there is no number."""
-    step = _WIDTH / max(1, len(one.values) - 1)
+    step = WIDTH / max(1, len(one.values) - 1)
     parts, pen_is_down = [], False
     for number, value in enumerate(one.values):
         if value is None:
             pen_is_down = False
             continue
-        parts.append(
-            f"{'L' if pen_is_down else 'M'}{number * step:.0f} {(_HEIGHT - 2) * (1 - value / highest) + 1:.1f}"
-        )
+        parts.append(f"{'L' if pen_is_down else 'M'}{number * step:.0f} {(HEIGHT - 2) * (1 - value / highest) + 1:.1f}")
         if not pen_is_down:
             parts.append("h1")  # one number by itself is seen, too
         pen_is_down = True

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mlmgmt_nb.client.charts import Series, chart, short
+from mlmgmt_nb.client.charts import HEIGHT, WIDTH, Series, chart, plot, short
 from mlmgmt_nb.client.tally import Numbers, Result, Tally
 
 __all__ = ["CLIENT_BOUND", "charts", "failures", "is_client_bound", "numbers", "picture", "verdict"]
@@ -118,19 +118,16 @@ def _histogram(bars: Sequence[tuple[float, float, int]]) -> str:
     most = max(bars, key=lambda bar: bar[2])
     first, last = f"{short(1000 * bars[0][0])} ms", f"{short(1000 * bars[-1][1])} ms"
     label = f"Latencies from {first} to {last}; most between {short(1000 * most[0])} and {short(1000 * most[1])} ms"
-    width = 300 / len(bars)
+    width = WIDTH / len(bars)
     drawn = "".join(
-        f'<rect x="{place * width:.1f}" y="{64 * (1 - count / highest):.1f}" width="{width * 0.9:.1f}"'
-        f' height="{64 * count / highest:.1f}" fill="#3b82f6"/>'
+        f'<rect x="{place * width:.1f}" y="{HEIGHT * (1 - count / highest):.1f}" width="{width * 0.9:.1f}"'
+        f' height="{HEIGHT * count / highest:.1f}" fill="#3b82f6"/>'
         for place, (_, _, count) in enumerate(bars)
         if count
     )
     return (
-        f'<figure role="img" aria-label="{html.escape(label)}" style="margin:0;flex:1 1 220px;min-width:200px">'
-        "<figcaption><b>How long</b> (logarithmic)</figcaption>"
-        '<svg viewBox="0 0 300 64" preserveAspectRatio="none" aria-hidden="true"'
-        ' style="display:block;width:100%;height:72px;border-bottom:1px solid rgba(128,128,128,.5);'
-        f'background:rgba(128,128,128,.07)">{drawn}</svg>'
+        '<figure style="margin:0;flex:1 1 220px;min-width:200px">'
+        f"<figcaption><b>How long</b> (logarithmic)</figcaption>{plot(drawn, label)}"
         '<div style="display:flex;justify-content:space-between;opacity:.75;font-size:.85em">'
         f"<span>{first}</span><span>{last}</span></div></figure>"
     )

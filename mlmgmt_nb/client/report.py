@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
+from mlmgmt_nb.client.charts import still
 from mlmgmt_nb.client.latencies import percentile
 from mlmgmt_nb.client.picture import CLIENT_BOUND, is_client_bound, picture
 from mlmgmt_nb.client.tally import Result, Tally
@@ -147,7 +148,7 @@ class ScoringReport:
         return picture(self._tally, self.name, self.summary)
 
     def _repr_html_(self) -> str:
-        return self.to_html()
+        return still(self.to_html())
 
     def __str__(self) -> str:
         lines = [f"{name:<22} {value}" for name, value in self.summary.items()]

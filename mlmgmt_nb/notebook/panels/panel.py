@@ -19,6 +19,7 @@ from weakref import WeakSet
 from IPython.core.getipython import get_ipython
 from IPython.display import DisplayHandle
 
+from mlmgmt_nb.client.charts import still
 from mlmgmt_nb.errors import MlmgmtError
 from mlmgmt_nb.notebook.display import bundle
 from mlmgmt_nb.notebook.panels.feed import DRAWING, FEED, Feed
@@ -250,7 +251,7 @@ class Panel(ABC):
         text = "\n".join([self.text(), *(trouble or ())])
         error = alert(trouble) if trouble else ""
         style = f"<style>{CSS}{'' if self._is_closed else _rule(self._id)}</style>"
-        return bundle(text, f'<div class="mlmgmt mlmgmt-picture-{self._id}">{style}{error}{self.html()}</div>')
+        return bundle(text, f'<div class="mlmgmt mlmgmt-picture-{self._id}">{style}{error}{still(self.html())}</div>')
 
     def _make_root(self) -> None:
         import ipywidgets

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pty
 import subprocess
@@ -92,6 +93,7 @@ def test_a_test_is_watched_and_stopped(open_notebook: Callable[..., Notebook], k
     _has_pictures(notebook)
     notebook.open(kernel=False)
     _has_pictures(notebook)
+    _keeps_charts_where_it_is_not_trusted(notebook)
     assert notebook.errors == []
 
 
@@ -106,6 +108,21 @@ def _has_pictures(notebook: Notebook) -> None:
     """Where no kernel drives the panels any more."""
     assert "widget" not in notebook.wait_to_see(1, "Passed stopped before its end").lower()
     assert "Stop" not in notebook.wait_to_see(3, "thirteen")
+
+
+def _keeps_charts_where_it_is_not_trusted(notebook: Notebook) -> None:
+    """As when it was made by somebody else."""
+    written = json.loads(notebook.path.read_text())
+    written["cells"][0]["source"] = "# another one"
+    notebook.path.write_text(json.dumps(written))
+    notebook.open(kernel=False)
+    _has_pictures(notebook)
+    assert not notebook.page.evaluate("window.jupyterapp.shell.currentWidget.content.model.cells.get(1).trusted")
+    for chart in ("Latencies from", "Requests per second", "Latency: p50"):
+        image = notebook.outputs(1).get_by_role("img", name=chart)
+        image.wait_for()
+        eventually(lambda image=image: image.evaluate("image => image.naturalWidth"), DEADLINE)  # type: ignore[misc]
+    notebook.screenshot("scoring-test-not-trusted", 1)
 
 
 def test_a_test_in_the_dark_that_is_interrupted(open_notebook: Callable[..., Notebook]) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import html
 import math
 import re
+from xml.etree import ElementTree
 
 import pytest
 
 from mlmgmt_nb.client import ServiceMetrics
-from mlmgmt_nb.client.charts import Series, chart, short
+from mlmgmt_nb.client.charts import Series, chart, short, still
 from mlmgmt_nb.notebook.panels.traffic import Traffic
 
 
@@ -102,3 +105,18 @@ def test_a_chart_of_nothing_and_of_markup() -> None:
 )
 def test_short_numbers(number: float, text: str) -> None:
     assert short(number) == text
+
+
+def test_a_chart_that_stands_still_is_an_image() -> None:
+    """Front ends leave SVG out in what they do not trust."""
+    moving = chart("Latency <&>", "ms", [Series("p50", [1.0, 2.0]), Series("p95", [3.0, None])], "last 2 s")
+    image = still(moving)
+    assert "<svg" not in image
+    found = re.search(r'<img alt="([^"]*)" style="[^"]*" src="data:image/svg\+xml;base64,([^"]*)">', image)
+    assert found is not None
+    assert html.unescape(found[1]) == "Latency <&>: p50 2 ms, p95 none; highest 3 ms in the last 2 s"
+    drawn = ElementTree.fromstring(base64.b64decode(found[2]))
+    shapes = [part.get("d") for part in drawn]
+    assert shapes == re.findall(r' d="([^"]*)"', moving)
+    assert len(shapes) == 2
+    assert still(image) == image
