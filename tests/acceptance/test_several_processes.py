@@ -209,6 +209,8 @@ def test_killing_any_of_them_loses_nothing(
     assert living[0].get(f"/services/{service['id']}")["scoringUri"] == service["scoringUri"]
     assert rows(living[0].home, "SELECT max(attempts) FROM operations WHERE kind = 'Image'")[0][0] <= 3
     assert len(rows(living[0].home, "SELECT * FROM processes")) == 2
+    made = living[0].home / "images"
+    eventually(lambda: not list(made.glob("*.partial")), what="the end of what was half made")
 
 
 def test_a_leader_that_stops_hands_over(pair: list[ServiceProcess], write_driver: Callable[..., Path]) -> None:
