@@ -6,6 +6,10 @@ those of the others. One is dead when its place in the state folder is free, whi
 once, or when it has been silent for many looks on end. Whoever finds one dead removes its row and gives back what it
 had claimed; if it led, another leads. No clock is read for it, so none can be wrong, and while the database is away
 nobody is found dead.
+
+All processes are on one machine, and on one state folder. A folder that was copied to another machine under the same
+path is not told from that one, and the places in it tell nothing of those who work on the original: they are watched
+for a while. Whoever still beats, lives, and the copy is refused; whoever does not was ended by a reboot, perhaps.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ import logging
 import os
 import signal
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -31,6 +36,8 @@ __all__ = ["Membership"]
 log = logging.getLogger(__name__)
 
 _BEAT_SECONDS = 1.0
+_WATCH_SECONDS = 5.0
+"""How long a process that was on another machine may be silent before it is taken for dead, when this one starts."""
 SILENT_LOOKS = 15
 """Looks in which a process that lives, but stands still, has not beaten: then the others go on without it."""
 
@@ -75,6 +82,7 @@ class Membership:
         Raises:
             LocalServiceError: processes on another machine are at work on this database.
         """
+        self._watch_elsewhere()
         with self._store.writing() as db:
             others = self._living(db)
             if far := next((row for row in others if row.machine != self._machine), None):
@@ -87,6 +95,27 @@ class Membership:
             self.leads = self._lead(db, others)
         if self._store.is_shared:
             self._thread.start()
+
+    def _watch_elsewhere(self) -> None:
+        """Notes which processes on other machines are silent, so that they are known to be dead."""
+        before = self._beats_elsewhere()
+        until = time.monotonic() + _WATCH_SECONDS
+        beats = before
+        while before and beats == before and time.monotonic() < until:
+            time.sleep(_BEAT_SECONDS / 4)
+            beats = self._beats_elsewhere()
+        for process_id, count in beats.items():
+            if before.get(process_id) == count:
+                self._silent[process_id] = (count, SILENT_LOOKS)
+
+    def _beats_elsewhere(self) -> dict[str, int]:
+        with self._store.reading() as db:
+            return {row.id: row.beats for row in db.execute(select(_processes)) if self._is_elsewhere(row)}
+
+    def _is_elsewhere(self, row: Row[Any]) -> bool:
+        """Whether a process was on another machine, or on this one before it was booted. A file of SQLite has one
+        process, which is in the folder."""
+        return self._store.is_shared and row.machine != self._machine
 
     def look(self) -> None:
         """Beat and look at the others now."""
@@ -163,7 +192,7 @@ class Membership:
     def _living(self, db: Connection) -> list[Row[Any]]:
         """The other processes that live. Those that do not are removed."""
         rows = db.execute(select(_processes).where(_processes.c.id != self.id)).all()
-        there = [row for row in rows if self._home.is_taken(row.place)]
+        there = [row for row in rows if self._is_elsewhere(row) or self._home.is_taken(row.place)]
         living = [row for row in there if not self._is_silent(row)]
         dead = [row for row in rows if row not in living]
         for row in dead:

@@ -6,6 +6,9 @@ import itertools
 import os
 import shutil
 import signal
+import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +25,7 @@ from mlmgmt_nb.errors import LocalServiceError
 from mlmgmt_nb.service.installation import database_of
 from mlmgmt_nb.service.store import Store
 from tests import postgresql
+from tests.components import missing
 from tests.conftest import API_VERSION, ServiceProcess, eventually
 from tests.faults.scene import processes_of
 from tests.held_back import HeldBack
@@ -205,6 +209,8 @@ def test_killing_any_of_them_loses_nothing(
     assert living[0].get(f"/services/{service['id']}")["scoringUri"] == service["scoringUri"]
     assert rows(living[0].home, "SELECT max(attempts) FROM operations WHERE kind = 'Image'")[0][0] <= 3
     assert len(rows(living[0].home, "SELECT * FROM processes")) == 2
+    made = living[0].home / "images"
+    eventually(lambda: not list(made.glob("*.partial")), what="the end of what was half made")
 
 
 def test_a_leader_that_stops_hands_over(pair: list[ServiceProcess], write_driver: Callable[..., Path]) -> None:
@@ -291,6 +297,37 @@ def test_another_folder_is_refused(start: Callable[[], ServiceProcess], tmp_path
     listed = requests.get(f"{found.base_url}/models", params=API_VERSION, headers=headers, timeout=30)
     assert listed.json()["value"] == [model]
     assert local.stop(api.home)
+
+
+def on_another_machine(api: ServiceProcess, copy: Path) -> str:
+    """What a service says that is started on a copy of the folder, under the same path on a machine of another name."""
+    if os.geteuid() != 0 or shutil.which("unshare") is None:
+        missing("A machine of another name", "run the tests as root, with util-linux")
+    serve = f"{sys.executable} -m mlmgmt_nb.cli serve --home {api.home}"
+    script = f"hostname elsewhere && mount --bind {copy} {api.home} && exec {serve}"
+    command = ["unshare", "--mount", "--uts", "sh", "-c", script]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode != 0
+    return done.stdout + done.stderr
+
+
+def test_a_copy_on_another_machine_is_refused_while_the_original_is_at_work(
+    start: Callable[[], ServiceProcess], tmp_path: Path
+) -> None:
+    api = start()
+    model = api.model()
+    shutil.copytree(api.home, tmp_path / "copy")
+    (known,) = rows(api.home, "SELECT id, leads FROM processes")
+    said = on_another_machine(api, tmp_path / "copy")
+    assert f"in use by processes on another machine ({socket.gethostname()})" in said
+    assert "Traceback" not in said
+    assert rows(api.home, "SELECT id, leads FROM processes") == [known]
+    # What is on record of a time before the machine was booted is in nobody's way.
+    api.kill()
+    rows(api.home, "UPDATE processes SET machine = 'this one, before' RETURNING id")
+    api.start()
+    assert api.get("/models")["value"] == [model]
+    assert [pid for (pid,) in rows(api.home, "SELECT pid FROM processes WHERE leads")] == [api.process.pid]
 
 
 def test_a_database_that_is_not_there(tmp_path: Path) -> None:

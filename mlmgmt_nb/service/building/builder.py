@@ -196,6 +196,9 @@ class Builder:
                 return None
         with self._claiming:
             with self._store.writing() as db:
+                if db.scalar(select(schema.processes.c.id).where(schema.processes.c.id == process_id)) is None:
+                    # The others went on without this process, and it does not know yet: it will have another id.
+                    return None
                 if self._is_unsure:
                     # A claim may have been stored, though that was not heard.
                     at_work = [image_id for image_id, claimed_by in list(self._under_way) if claimed_by == process_id]
@@ -237,7 +240,6 @@ class Builder:
             elif self._is_open(operation):  # and not another process's by now
                 output.line("the service ends; the next one begins this build again")
         except PASSING as error:
-            output.line("the store cannot be reached at present; this build begins again")
             log.warning("the build of image %s begins again: %s", image_id, error)
             self._is_unsure = True
         except Exception as error:

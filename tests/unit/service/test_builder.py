@@ -8,6 +8,7 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import msgspec
+import pytest
 from sqlalchemy import Connection, insert, select
 
 from mlmgmt_nb.contract import Asset, Manifest, TargetRuntime
@@ -23,7 +24,7 @@ from tests.conftest import eventually
 
 
 class HardOfHearing(Store):
-    """A store that does not hear once that a write was committed."""
+    """A store that does not hear that a write was committed, when `unheard` writes more have been; it counts them."""
 
     unheard = 0
 
@@ -36,7 +37,9 @@ class HardOfHearing(Store):
             raise OutcomeUnknown
 
 
-def ask_for_image(store: Store, driver: Path) -> None:
+def ask_for_image(store: Store, folder: Path) -> None:
+    driver = folder / "score.py"
+    driver.write_text("def run(body):\n    return 1\n")
     asset = Asset(id="score.py", url=driver.as_uri(), mime_type="text/plain")
     runtime = TargetRuntime(runtime_type="Python", properties={})
     manifest = Manifest(id="m", name="m", assets=[asset], driver_program="score.py", target_runtime=runtime, version=1)
@@ -49,13 +52,17 @@ def ask_for_image(store: Store, driver: Path) -> None:
         db.execute(insert(schema.operations).values(**operation, attempts=0, created_at=now()))
 
 
-def test_a_claim_that_was_stored_though_that_was_not_heard(tmp_path: Path) -> None:
-    home = Home(tmp_path / "home")
-    home.open()
-    store = HardOfHearing(home.database)
-    driver = tmp_path / "score.py"
-    driver.write_text("def run(body):\n    return 1\n")
-    ask_for_image(store, driver)
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Home]:
+    made = Home(tmp_path / "home")
+    made.open()
+    yield made
+    made.close()
+
+
+@contextmanager
+def building(store: Store, home: Home) -> Iterator[None]:
+    """Builds in the name of process `p`."""
     builder = Builder(
         store,
         home,
@@ -65,17 +72,42 @@ def test_a_claim_that_was_stored_though_that_was_not_heard(tmp_path: Path) -> No
         docker=Mock(),
         bases={"Python": "none"},
     )
-    store.unheard = 1
     builder.start()
-
-    def ended() -> bool:
-        with store.reading() as db:
-            return db.scalar(select(schema.operations.c.state)) == "Succeeded"
-
     try:
-        eventually(ended, what="the end of the build")
-        assert (home.images / "i" / "app" / "score.py").exists()
+        yield
     finally:
         builder.stop()
         store.close()
-        home.close()
+
+
+def enter(store: Store) -> None:
+    """Has process `p` be one of those at work."""
+    row = {"id": "p", "place": 1, "machine": "m", "pid": 1, "started": "", "beats": 0, "leads": True}
+    with store.writing() as db:
+        db.execute(insert(schema.processes).values(**row))
+
+
+def state(store: Store) -> str | None:
+    with store.reading() as db:
+        return db.scalar(select(schema.operations.c.state))
+
+
+def test_a_claim_that_was_stored_though_that_was_not_heard(home: Home, tmp_path: Path) -> None:
+    store = HardOfHearing(home.database)
+    enter(store)
+    ask_for_image(store, tmp_path)
+    store.unheard = 1
+    with building(store, home):
+        eventually(lambda: state(store) == "Succeeded", what="the end of the build")
+    assert (home.images / "i" / "app" / "score.py").exists()
+
+
+def test_a_process_that_the_others_go_on_without_claims_nothing(home: Home, tmp_path: Path) -> None:
+    store = HardOfHearing(home.database)
+    ask_for_image(store, tmp_path)
+    with building(store, home):
+        before = store.unheard
+        eventually(lambda: store.unheard <= before - 2, what="its attempts")
+        assert state(store) == "NotStarted"
+        enter(store)
+        eventually(lambda: state(store) == "Succeeded", what="the end of the build")
