@@ -20,7 +20,7 @@ MODULES = sorted(
     if path.stem != "__main__"
 )
 PACKAGES = [name for name in MODULES if (ROOT / name.replace(".", "/")).is_dir()]
-PUBLIC = [name for name in PACKAGES if not name.startswith("mlmgmt_nb.service")] + [
+PUBLIC = [name for name in PACKAGES if not name.startswith(("mlmgmt_nb.service", "mlmgmt_nb.cli"))] + [
     "mlmgmt_nb.errors",
     "mlmgmt_nb.local",
 ]

@@ -1,0 +1,99 @@
+"""The shell command `mlmgmt`: the service's own commands, and those of `mlmgmt_nb.commands`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+
+from mlmgmt_nb import __version__, local
+from mlmgmt_nb.cli.arguments import add_home
+from mlmgmt_nb.cli.housekeeping import add_housekeeping
+from mlmgmt_nb.cli.serve import add_serve
+from mlmgmt_nb.errors import MlmgmtError
+
+__all__ = ["main", "service_parser"]
+
+_OWN = frozenset({"serve", "status", "stop", "demo", "gc", "backup", "restore", "--version"})
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command line; gives the exit code: 0, 1 (the error is on standard error), or 2 for a wrong line."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in {"-h", "--help"}:
+        service_parser().print_help()
+        print()
+    if not words or words[0] not in _OWN:
+        # Loaded here: `mlmgmt serve` has no use for it.
+        from mlmgmt_nb.commands import main as run_command
+
+        return run_command(words)
+    arguments = service_parser().parse_args(words)
+    try:
+        code: int = arguments.run(arguments)
+    except MlmgmtError as error:
+        print(f"mlmgmt: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return code
+
+
+def service_parser() -> argparse.ArgumentParser:
+    """The commands of the service itself and their flags."""
+    parser = argparse.ArgumentParser(prog="mlmgmt", description="The service on this machine:", add_help=False)
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, title="commands", metavar="COMMAND")
+
+    add_serve(commands)
+    status = commands.add_parser("status", help="show the service of the state folder")
+    add_home(status)
+    status.add_argument("-o", "--output", choices=("text", "json"), default="text", help="form of the output")
+    status.set_defaults(run=_status)
+
+    stop = commands.add_parser("stop", help="stop the service of the state folder, and with it what it serves")
+    add_home(stop)
+    stop.set_defaults(run=_stop)
+
+    add_housekeeping(commands)
+
+    demo = commands.add_parser("demo", help="train a model, register it, serve it and score it")
+    add_home(demo)
+    demo.set_defaults(run=_demo)
+    return parser
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    endpoint = local.find(arguments.home)
+    if endpoint is None:
+        raise MlmgmtError(
+            f"No service runs on the state folder {local.state_folder(arguments.home)}.",
+            fix="connect() starts it when it is needed; mlmgmt serve runs it here.",
+        )
+    known = {
+        "baseUrl": endpoint.base_url,
+        "pid": endpoint.pid,
+        "home": str(endpoint.home),
+        "tokenFile": str(endpoint.token_file),
+        "version": endpoint.version,
+    }
+    if arguments.output == "json":
+        print(json.dumps(known, indent=2))
+    else:
+        print("\n".join(f"{name:<10} {value}" for name, value in known.items()))
+    return 0
+
+
+def _stop(arguments: argparse.Namespace) -> int:
+    endpoint = local.find(arguments.home)
+    local.stop(arguments.home)
+    print("No service was running." if endpoint is None else f"Stopped the service (process {endpoint.pid}).")
+    return 0
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from mlmgmt_nb import demo
+
+    demo.run(home=arguments.home)
+    return 0

@@ -1,0 +1,105 @@
+"""`mlmgmt gc`, `backup` and `restore`: what is done to a state folder, whether or not its service runs."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlmgmt_nb import local
+from mlmgmt_nb.cli.arguments import add_database, add_home, database_of, days
+from mlmgmt_nb.errors import MlmgmtError
+
+if TYPE_CHECKING:
+    from mlmgmt_nb.service.home import Home
+    from mlmgmt_nb.service.store import Store
+
+__all__ = ["add_housekeeping"]
+
+
+def add_housekeeping(commands: Any) -> None:
+    """The commands and their flags."""
+    gc = commands.add_parser("gc", help="show what the state folder has that nothing uses; remove it with --delete")
+    add_home(gc)
+    add_database(gc)
+    gc.add_argument("--older-than", type=days, default=7.0, metavar="DAYS", help="and that is older (default: 7)")
+    gc.add_argument("--delete", action="store_true", help="remove it, rather than show it only")
+    gc.add_argument("-o", "--output", choices=("text", "json"), default="text", help="form of the output")
+    gc.set_defaults(run=_gc)
+
+    backup = commands.add_parser("backup", help="write a state folder and its database into one file; services may run")
+    backup.add_argument("file", type=Path, metavar="FILE", help="the file; compressed when it ends in .gz")
+    add_home(backup)
+    add_database(backup)
+    backup.set_defaults(run=_backup)
+
+    restore = commands.add_parser("restore", help="make a new state folder of a backup")
+    restore.add_argument("file", type=Path, metavar="FILE", help="a file of mlmgmt backup")
+    add_home(restore)
+    add_database(restore)
+    restore.set_defaults(run=_restore)
+
+
+def _opened(arguments: argparse.Namespace) -> tuple[Store, Home]:
+    """The database and the folder of a service, which may run meanwhile."""
+    from mlmgmt_nb.service.home import Home
+    from mlmgmt_nb.service.store import Store
+
+    home = Home(local.state_folder(arguments.home))
+    if not (home.path / "installation").exists() and not home.database.exists():
+        raise MlmgmtError(f"{home.path} is no state folder.", fix="Give one with --home or MLMGMT_HOME.")
+    database = database_of(arguments, home.path)
+    return Store(database or home.database, may_migrate=home.is_alone()), home
+
+
+def _gc(arguments: argparse.Namespace) -> int:
+    from mlmgmt_nb.service.housekeeping import garbage
+
+    store, home = _opened(arguments)
+    found = garbage.find(store, home, dt.timedelta(days=arguments.older_than))
+    if arguments.delete:
+        found = garbage.remove(store, home, found)
+    store.close()
+    total = sum(item.bytes for item in found)
+    if arguments.output == "json":
+        items = [{"kind": i.kind, "name": i.name, "path": i.path, "bytes": i.bytes} for i in found]
+        print(json.dumps({"removed": arguments.delete, "bytes": total, "items": items}, indent=2))
+        return 0
+    for item in found:
+        print(f"{item.kind:<12} {_size(item.bytes):>10}  {item.name}")
+    what = f"{len(found)} things that nothing uses, {_size(total)}"
+    print(f"Removed {what}." if arguments.delete else f"{what}. Nothing was removed: --delete does that.")
+    return 0
+
+
+def _size(count: float) -> str:
+    for unit in ("bytes", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.4g} {unit}"
+        count /= 1024
+    return f"{count:,.4g} GiB"
+
+
+def _backup(arguments: argparse.Namespace) -> int:
+    from mlmgmt_nb.service.housekeeping.backup import backup
+
+    store, home = _opened(arguments)
+    size = backup(store, home, arguments.file.absolute())
+    store.close()
+    print(f"{arguments.file}: {_size(size)}. It has the keys of the services and the token: keep it safe.")
+    return 0
+
+
+def _restore(arguments: argparse.Namespace) -> int:
+    from mlmgmt_nb.service.housekeeping.backup import restore
+
+    home = local.state_folder(arguments.home)
+    lacking = restore(arguments.file, home, arguments.database or os.environ.get("MLMGMT_DATABASE"))
+    print(f"The state folder {home} is ready: mlmgmt serve --home {home}")
+    for what in lacking:
+        print(f"note: {what}; create the image again", file=sys.stderr)
+    return 0

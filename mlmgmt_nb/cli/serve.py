@@ -1,0 +1,123 @@
+"""`mlmgmt serve`: the service, until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from mlmgmt_nb import local
+from mlmgmt_nb.cli.access import add_access, read_access
+from mlmgmt_nb.cli.arguments import add_home, database_of, days
+
+__all__ = ["add_serve"]
+
+
+def add_serve(commands: Any) -> None:
+    """The command and its flags."""
+    serve = commands.add_parser("serve", help="run the Model Management service here, until Ctrl-C")
+    add_home(serve)
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    serve.add_argument("--port", type=int, help="port of the API (default: the last one, or any free one)")
+    serve.add_argument("--account", default="default", help="account that the base URL names (default: %(default)s)")
+    serve.add_argument(
+        "--public-url",
+        type=_origin,
+        metavar="URL",
+        help="origin under which clients reach the service, if not this one; scoring URLs lead there too",
+    )
+    serve.add_argument(
+        "--keep-operations",
+        type=days,
+        default=30.0,
+        metavar="DAYS",
+        help="how long operations are kept after their end (default: 30)",
+    )
+    serve.add_argument(
+        "--database",
+        metavar="URL",
+        help="PostgreSQL database, postgresql+psycopg://USER@HOST/NAME, which several processes may share; "
+        "its password is in PGPASSWORD or ~/.pgpass (default: MLMGMT_DATABASE, or that of the folder: SQLite at first)",
+    )
+    serve.add_argument(
+        "--url-scheme",
+        action="append",
+        metavar="SCHEME",
+        help="read models by URLs of this kind only; may be given again",
+    )
+    serve.add_argument(
+        "--url-host", action="append", metavar="HOST", help="read models from this host only; may be given again"
+    )
+    add_access(serve)
+    _add_docker(serve)
+    serve.add_argument("--start-timeout", type=float, default=300.0, metavar="SECONDS", help="longest time for init()")
+    serve.add_argument(
+        "--calm-seconds",
+        type=float,
+        default=30.0,
+        metavar="SECONDS",
+        help="autoscalers take a replica away when fewer have been enough for so long (default: %(default)s)",
+    )
+    serve.add_argument(
+        "--hang-timeout",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="replace a replica that does not react at all for so long (default: %(default)s)",
+    )
+    serve.add_argument("--detached", action="store_true", help=argparse.SUPPRESS)
+    serve.set_defaults(run=_serve)
+
+
+def _add_docker(serve: argparse.ArgumentParser) -> None:
+    """What images of compute `docker` are built on, and where they go; for a service that `connect` starts too."""
+    docker = serve.add_argument_group("Docker images")
+    for flag, what in (
+        ("base-image", "base image (default: a slim one with this Python)"),
+        ("base-image-spark", "the same for the runtime spark-py (default: that of the others; Java is added)"),
+        ("registry", "host, with a path if need be, where images are pushed to and pulled from"),
+        ("pip-config", "a pip.conf for the installation of packages in images; no layer gets it"),
+    ):
+        variable = f"MLMGMT_{flag.replace('-', '_').upper()}"
+        docker.add_argument(f"--{flag}", default=os.environ.get(variable), help=f"{what}; also {variable}")
+
+
+def _origin(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise argparse.ArgumentTypeError(f"{text!r} is no origin; give one such as https://ml.example.org")
+    return text.rstrip("/")
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    # Loaded here: the other commands need no service.
+    from mlmgmt_nb.service.log_file import log_to
+    from mlmgmt_nb.service.server import serve
+    from mlmgmt_nb.service.settings import Settings
+
+    home = local.state_folder(arguments.home)
+    log_to(home / "logs" / "service.log" if arguments.detached else None)
+    settings = Settings(
+        home=home,
+        database=database_of(arguments, home),
+        operation_days=arguments.keep_operations,
+        host=arguments.host,
+        port=arguments.port,
+        account=arguments.account,
+        public_url=arguments.public_url,
+        **read_access(arguments),
+        start_timeout=arguments.start_timeout,
+        hang_timeout=arguments.hang_timeout,
+        calm_seconds=arguments.calm_seconds,
+        data_storage=os.environ.get("MLMGMT_DATA_STORAGE") or None,  # no argument: others see those of a process
+        base_image=arguments.base_image,
+        base_image_spark=arguments.base_image_spark,
+        registry=arguments.registry,
+        pip_config=None if arguments.pip_config is None else Path(arguments.pip_config).absolute(),
+        url_schemes=None if arguments.url_scheme is None else frozenset(arguments.url_scheme),
+        url_hosts=None if arguments.url_host is None else frozenset(arguments.url_host),
+    )
+    serve(settings, on_ready=lambda url: None if arguments.detached else print(f"{url}\nCtrl-C stops it.", flush=True))
+    return 0
