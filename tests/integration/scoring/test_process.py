@@ -172,9 +172,9 @@ def borrowed_loop(replica: Any, count: int = 8) -> Iterator[list[socket.socket]]
 def test_brief_calls_and_then_a_slow_one(folder: Callable[..., Path], spawn: Callable[..., Any]) -> None:
     """A driver whose calls are brief runs the event loop itself; it does not stand still when one of them is not."""
     replica = spawn(folder(TELLS), concurrency=2).ready()
-    for _ in range(3):
+    for _ in range(2):
         with borrowed_loop(replica, 2) as (slow, waits):
-            send(slow, "1.5")
+            send(slow, "3.0")
             send(waits)
             assert requests.get(replica.url, timeout=10).json()["calls"] == 2
             refused = replica.score("")
