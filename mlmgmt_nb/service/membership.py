@@ -72,6 +72,7 @@ class Membership:
         self._machine = machine()
         self._silent: dict[str, tuple[int, int]] = {}
         self._has_released = False
+        self._is_blind = False
         self._wake = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="membership", daemon=True)
@@ -148,6 +149,9 @@ class Membership:
                 if not is_away:
                     log.warning("the store is away: %s", error)
                 is_away = True
+            except Exception:
+                # Whoever ceases to beat is taken for dead.
+                log.exception("this process could not beat")
 
     def _beat(self) -> None:
         led = self.leads
@@ -192,7 +196,7 @@ class Membership:
     def _living(self, db: Connection) -> list[Row[Any]]:
         """The other processes that live. Those that do not are removed."""
         rows = db.execute(select(_processes).where(_processes.c.id != self.id)).all()
-        there = [row for row in rows if self._is_elsewhere(row) or self._home.is_taken(row.place)]
+        there = [row for row in rows if self._is_elsewhere(row) or self._has_its_place(row)]
         living = [row for row in there if not self._is_silent(row)]
         dead = [row for row in rows if row not in living]
         for row in dead:
@@ -205,6 +209,18 @@ class Membership:
             self._has_released = True
         self._silent = {row.id: self._silent[row.id] for row in living}
         return living
+
+    def _has_its_place(self, row: Row[Any]) -> bool:
+        try:
+            taken = self._home.is_taken(row.place)
+        except OSError as error:
+            # The disk can only be read, perhaps. Whether it beats still tells whether it lives.
+            if not self._is_blind:
+                log.warning("the places in the state folder cannot be looked at: %s", error)
+            taken, self._is_blind = True, True
+        else:
+            self._is_blind = False
+        return taken
 
     def _is_silent(self, row: Row[Any]) -> bool:
         beats, looks = self._silent.get(row.id, (row.beats, 0))

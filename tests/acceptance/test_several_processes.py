@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shutil
@@ -213,10 +214,33 @@ def test_killing_any_of_them_loses_nothing(
     eventually(lambda: not list(made.glob("*.partial")), what="the end of what was half made")
 
 
+@contextlib.contextmanager
+def places_away(home: Path) -> Iterator[None]:
+    """Nobody can look at the places in a folder meanwhile, as on a disk that can only be read."""
+    locks = list(home.glob("service*.lock"))
+    for lock in locks:  # at one stroke each: a place must not seem to be free
+        os.link(lock, lock.with_suffix(".aside"))
+        lock.with_suffix(".away").symlink_to(home, target_is_directory=True)
+        lock.with_suffix(".away").rename(lock)
+    try:
+        yield
+    finally:
+        for lock in locks:
+            lock.with_suffix(".aside").rename(lock)
+
+
+def _all_beat(home: Path, before: dict[str, int]) -> bool:
+    after = dict(rows(home, "SELECT id, beats FROM processes"))
+    return all(after[process_id] > beats + 1 for process_id, beats in before.items())
+
+
 def test_a_leader_that_stops_hands_over(pair: list[ServiceProcess], write_driver: Callable[..., Path]) -> None:
     first, second = pair
     service = first.service(first.image(write_driver(DRIVER.format(says="one")))["id"])
     key = first.get(f"/services/{service['id']}/keys")["primaryKey"]
+    with places_away(first.home):
+        before = dict(rows(first.home, "SELECT id, beats FROM processes"))
+        eventually(lambda: _all_beat(first.home, before), what="their beats")
     first.stop()
     eventually(lambda: answers(second, service, key, "one"), what="the answer of the service")
     assert leader(second.home) == second.process.pid
