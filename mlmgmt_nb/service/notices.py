@@ -73,6 +73,10 @@ class Notices:
             except (DBAPIError, psycopg.Error):
                 # It was away, or is: the next round tells. Membership logs it.
                 self._stop.wait(_PAUSE_SECONDS)
+            except Exception:
+                # Whoever hears nothing any more is late in everything.
+                log.exception("a notice of another process could not be followed")
+                self._stop.wait(_PAUSE_SECONDS)
 
     def _listen(self) -> None:
         with contextlib.closing(self._store.engine.raw_connection()) as pooled:
