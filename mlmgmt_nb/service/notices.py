@@ -79,16 +79,16 @@ class Notices:
                 self._stop.wait(_PAUSE_SECONDS)
 
     def _listen(self) -> None:
-        with contextlib.closing(self._store.engine.raw_connection()) as pooled:
-            connection: Any = pooled.driver_connection
-            # It is this thread's own from now on.
-            pooled.detach()
-            with connection:
-                connection.autocommit = True
-                connection.execute(f"LISTEN {_CHANNEL}")
-                while not self._stop.is_set():
-                    for told in connection.notifies(timeout=_WAIT_SECONDS):
-                        self._take(told.payload)
+        pooled = self._store.engine.raw_connection()
+        connection: Any = pooled.driver_connection
+        # It is this thread's own from now on, and not the pool's to close.
+        pooled.detach()
+        with connection:
+            connection.autocommit = True
+            connection.execute(f"LISTEN {_CHANNEL}")
+            while not self._stop.is_set():
+                for told in connection.notifies(timeout=_WAIT_SECONDS):
+                    self._take(told.payload)
 
     def _take(self, payload: str) -> None:
         with contextlib.suppress(msgspec.DecodeError):

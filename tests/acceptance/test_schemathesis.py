@@ -191,6 +191,8 @@ def filter_failure(
     """Whether the failure counts."""
     if not isinstance(failure, RejectedPositiveData) or response.status_code != 400:
         return True
+    if os.environ.get("MLMGMT_TEST_DATABASE") == "postgresql" and "cannot contain NUL" in response.json()["message"]:
+        return False  # PostgreSQL stores no such text, nor does it look for it
     blamed = [detail["message"].partition(": ")[0] for detail in response.json()["details"] or ()]
     refused = [Refused(case, path, _value_at(case, path)) for path in blamed]
     return not refused or not all(any(allowed(one) for allowed in ALLOWED) for one in refused)

@@ -244,6 +244,7 @@ def test_a_leader_that_stops_hands_over(pair: list[ServiceProcess], write_driver
     first.stop()
     eventually(lambda: answers(second, service, key, "one"), what="the answer of the service")
     assert leader(second.home) == second.process.pid
+    assert "Traceback" not in first.home.with_name("home.output").read_text()
 
 
 def test_processes_that_stand_still_are_gone_on_without(
