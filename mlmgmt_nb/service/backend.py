@@ -21,6 +21,7 @@ from mlmgmt_nb.service.building.docker import DockerBuilder
 from mlmgmt_nb.service.building.dockerfile import default_base
 from mlmgmt_nb.service.building.environments import Environments
 from mlmgmt_nb.service.building.fetch import Fetcher
+from mlmgmt_nb.service.building.images import EngineImages
 from mlmgmt_nb.service.capacity import check_capacity
 from mlmgmt_nb.service.compute.computes import DOCKER, LOCAL, Computes
 from mlmgmt_nb.service.compute.docker import DockerCompute
@@ -70,7 +71,8 @@ class Backend:
             self.store, home, release_builds, on_release=self._builds_released, on_change=self._leader_changed
         )
         self.engine = Engine()
-        self.docker = DockerBuilder(self.engine, home, settings.registry, settings.pip_config)
+        self.images = EngineImages(self.engine)
+        self._docker = DockerBuilder(self.engine, self.images, home, settings.registry, settings.pip_config)
         bases = {
             "Python": settings.base_image or default_base(),
             "SparkPython": settings.base_image_spark or settings.base_image or default_base(),
@@ -81,7 +83,7 @@ class Backend:
             fetcher,
             Environments(home.environments),
             process_id=lambda: self._membership.id,
-            docker=self.docker,
+            docker=self._docker,
             bases=bases,
         )
         self._register = _Register(self.store, home)
@@ -100,7 +102,13 @@ class Backend:
     def _computes(self, on_change: Callable[[], None]) -> Computes:
         listeners = Listeners(self.settings.service_host, self.settings.service_ports)
         self._containers = DockerCompute(
-            listeners, self.engine, self.docker, self.home.containers, self.home.identity(), on_change
+            listeners,
+            self.engine,
+            self.images,
+            self._docker.sweep,
+            self.home.containers,
+            self.home.identity(),
+            on_change,
         )
         return Computes({LOCAL: LocalCompute(listeners, self._register, on_change), DOCKER: self._containers})
 

@@ -17,9 +17,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mlmgmt_nb.service.building.docker import BuiltImage, DockerBuilder
+from mlmgmt_nb.service.building.built import BuiltImage
 from mlmgmt_nb.service.building.dockerfile import COMMAND, SCORING_PORT
 from mlmgmt_nb.service.building.errors import BuildError
+from mlmgmt_nb.service.building.images import EngineImages
 from mlmgmt_nb.service.compute.base import Exit, Launch
 from mlmgmt_nb.service.compute.cgroups import LEFT_OVER
 from mlmgmt_nb.service.compute.forwarder import Forwarder
@@ -57,7 +58,7 @@ class ReplicaContainer(SupervisedReplica):
         listener: socket.socket,
         on_change: Callable[[SupervisedReplica], None],
         engine: Engine,
-        images: DockerBuilder,
+        images: EngineImages,
         folder: Path,
         labels: Mapping[str, str],
     ) -> None:

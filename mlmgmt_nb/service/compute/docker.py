@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from mlmgmt_nb.service.building.docker import DockerBuilder
+from mlmgmt_nb.service.building.images import EngineImages
 from mlmgmt_nb.service.compute.base import Capacity, Launch
 from mlmgmt_nb.service.compute.computes import DOCKER
 from mlmgmt_nb.service.compute.container import ReplicaContainer
@@ -39,6 +39,7 @@ class DockerCompute(SharingCompute[ReplicaContainer]):
     Args:
         listeners, on_change: see `SharingCompute`.
         images: fetches images that are not there.
+        sweep_builds: removes the containers of builds that nobody is at work on any more.
         folder: for the folders of replicas.
         folder_id: names the state folder among others that use the same engine.
     """
@@ -47,7 +48,8 @@ class DockerCompute(SharingCompute[ReplicaContainer]):
         self,
         listeners: Listeners,
         engine: Engine,
-        images: DockerBuilder,
+        images: EngineImages,
+        sweep_builds: Callable[[], None],
         folder: Path,
         folder_id: str,
         on_change: Callable[[], None],
@@ -55,6 +57,7 @@ class DockerCompute(SharingCompute[ReplicaContainer]):
         super().__init__(f"{DOCKER}-", listeners, on_change)
         self._engine = engine
         self._images = images
+        self._sweep_builds = sweep_builds
         self._folder = folder
         self._folder_id = folder_id
         self._session = uuid.uuid4().hex[:8]
@@ -103,4 +106,4 @@ class DockerCompute(SharingCompute[ReplicaContainer]):
             labels = container["Labels"]
             if labels.get(_SESSION_LABEL) != self._session or labels.get(_REPLICA_LABEL) not in self._replicas:
                 self._engine.remove(container["Id"])
-        self._images.sweep()
+        self._sweep_builds()

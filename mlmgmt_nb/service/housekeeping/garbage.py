@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 from sqlalchemy import Connection, select, update
 
 from mlmgmt_nb.service import schema
-from mlmgmt_nb.service.building.docker import BuiltImage
+from mlmgmt_nb.service.building.built import BuiltImage
 from mlmgmt_nb.service.building.environments import PINNED
 from mlmgmt_nb.service.clock import now
 from mlmgmt_nb.service.compute.computes import DOCKER, LOCAL

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from mlmgmt_nb.service import schema
 from mlmgmt_nb.service.app import Call
-from mlmgmt_nb.service.building.docker import BuiltImage, context_archive
+from mlmgmt_nb.service.building.built import BuiltImage, context_archive
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.http import Reply
 from mlmgmt_nb.service.problems import conflict
@@ -37,10 +37,10 @@ def context(call: Call) -> Reply:
 def oci(call: Call) -> Reply:
     """The image as an OCI archive, which `docker load` takes too. 409 where there is no Docker image."""
     image = _built(_context(call))
-    docker, log = call.backend.docker, call.backend.build_log(call.id)
+    images, log = call.backend.images, call.backend.build_log(call.id)
 
     def write(target: BinaryIO, folder: Path) -> None:
-        docker.export(image, target, folder, log)
+        images.export(image, target, folder, log)
 
     try:
         return _archive(call, write)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from mlmgmt_nb.service.building import dockerfile
-from mlmgmt_nb.service.building.docker import BuiltImage, Python, context_archive
+from mlmgmt_nb.service.building.built import BuiltImage, context_archive
+from mlmgmt_nb.service.building.docker import Python
 from mlmgmt_nb.service.building.environments import asks_for_conda
 from mlmgmt_nb.service.engine import Engine, EngineError
 
