@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import threading
 from pathlib import Path
 
 from sqlalchemy import Connection, select
@@ -45,11 +46,16 @@ def sweep(store: Store, home: Home, environments: Environments, docker: DockerBu
             shutil.rmtree(folder, ignore_errors=True)
     environments.sweep()
     if uses_docker is not None:
-        try:
-            docker.sweep()
-        except EngineError as error:
-            # Whoever leads does it again when it removes containers of replicas.
-            log.warning("containers of earlier builds cannot be removed at present: %s", error)
+        # No build of local compute waits for an engine that may be far away.
+        threading.Thread(target=_sweep_containers, args=(docker,), name="build-sweep", daemon=True).start()
+
+
+def _sweep_containers(docker: DockerBuilder) -> None:
+    try:
+        docker.sweep()
+    except EngineError as error:
+        # Whoever leads does it again when it removes containers of replicas.
+        log.warning("containers of earlier builds cannot be removed at present: %s", error)
 
 
 def _claims(db: Connection) -> list[tuple[str, str]]:
