@@ -288,6 +288,14 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
     made.close()
 
 
+def replace_replica(api: ServiceProcess, service: Any, key: str) -> None:
+    """Kills the replica of a service: another one answers."""
+    (replica,) = replicas(api, service)
+    replica.kill()
+    eventually(lambda: [one.pid for one in replicas(api, service)] not in ([], [replica.pid]), what="the next one")
+    eventually(partial(here, api, f"/services/{service['id']}", key), what="its answer")
+
+
 def test_a_disk_that_can_only_be_read_under_a_running_service(
     disk: Disk, start_service: Callable[..., ServiceProcess], write_driver: Callable[..., Path]
 ) -> None:
@@ -313,10 +321,7 @@ def test_a_disk_that_can_only_be_read_under_a_running_service(
             assert (answer.status_code, answer.json()["code"]) == (503, "StoreReadOnly"), answer.text
             assert int(answer.headers["retry-after"]) > 0
         assert api.get("/models")["value"] == known
-        (replica,) = replicas(api, service)
-        replica.kill()
-        eventually(lambda: [one.pid for one in replicas(api, service)] not in ([], [replica.pid]), what="the next one")
-        eventually(partial(here, api, f"/services/{service['id']}", key), what="its answer")
+        replace_replica(api, service, key)
 
     disk.freeze(on=True)
     try:
@@ -344,6 +349,8 @@ def test_a_disk_that_is_full_when_a_build_fails_for_it(
 ) -> None:
     api = start_service(home=disk.path / "home", sqlite=True)
     folder = write_driver(DRIVER)
+    service = api.service(api.image(folder)["id"])
+    key = api.get(f"/services/{service['id']}/keys")["primaryKey"]
     manifest = api.manifest(folder, api.model(url=held_back.url)["id"])
     request = {"name": "iris", "manifestId": manifest["id"], "imageType": "Docker", "computeResourceId": "local"}
     accepted = api.request("POST", "/images", json=request)
@@ -359,6 +366,8 @@ def test_a_disk_that_is_full_when_a_build_fails_for_it(
         refused = [api.request("POST", "/models", json=MODEL) for _ in range(3)]
         assert {(one.status_code, one.json()["code"]) for one in refused} == {(507, "DiskFull")}
         assert api.request("GET", operation).json()["state"] == "Running"
+        # What runs, runs, and is replaced when it dies.
+        replace_replica(api, service, key)
     ended = api.operation(accepted)
     assert (ended["state"], ended["error"]["code"]) == ("Failed", "DiskFull"), ended
     log = api.log(ended["resourceLocation"] + "/buildLog")
