@@ -159,6 +159,9 @@ class Builder:
             if row is not None:
                 try:
                     self._build(row)
+                except PASSING as error:
+                    log.warning("the build of image %s begins again: %s", row.resource_id, error)
+                    self._is_unsure = True
                 except Exception:
                     # The worker must outlive what goes wrong with one build. It is claimed anew.
                     log.exception("the build of image %s broke off", row.resource_id)
@@ -200,12 +203,12 @@ class Builder:
                     # The others went on without this process, and it does not know yet: it will have another id.
                     return None
                 if self._is_unsure:
+                    self._is_unsure = False  # first: another worker may come to be unsure meanwhile
                     # A claim may have been stored, though that was not heard.
                     at_work = [image_id for image_id, claimed_by in list(self._under_way) if claimed_by == process_id]
                     mine = (operations.c.claimed_by == process_id, operations.c.resource_id.not_in(at_work))
                     release = update(operations).where(*mine, operations.c.state == "Running")
                     db.execute(release.values(state="NotStarted"))
-                    self._is_unsure = False
                 row = db.execute(waiting).one_or_none()
                 if row is None:
                     return None
@@ -239,9 +242,8 @@ class Builder:
                 self._finish(operation, output, f"the build failed: {error.message}", "Failed", response)
             elif self._is_open(operation):  # and not another process's by now
                 output.line("the service ends; the next one begins this build again")
-        except PASSING as error:
-            log.warning("the build of image %s begins again: %s", image_id, error)
-            self._is_unsure = True
+        except PASSING:
+            raise  # it begins again
         except Exception as error:
             response = _unexpected(error)
             if response.code == "InternalError":

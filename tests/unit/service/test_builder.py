@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import msgspec
 import pytest
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, Row, insert, select
 
 from mlmgmt_nb.contract import Asset, Manifest, TargetRuntime
 from mlmgmt_nb.service import schema
 from mlmgmt_nb.service.artifacts import ArtifactStore
-from mlmgmt_nb.service.building.builder import Builder
+from mlmgmt_nb.service.building.builder import Builder, build_log
 from mlmgmt_nb.service.building.environments import Environments
 from mlmgmt_nb.service.building.fetch import Fetcher
 from mlmgmt_nb.service.clock import now
 from mlmgmt_nb.service.home import Home
-from mlmgmt_nb.service.store import OutcomeUnknown, Store
+from mlmgmt_nb.service.store import OutcomeUnknown, Store, StoreBusy
 from tests.conftest import eventually
 
 
@@ -100,6 +101,27 @@ def test_a_claim_that_was_stored_though_that_was_not_heard(home: Home, tmp_path:
     with building(store, home):
         eventually(lambda: state(store) == "Succeeded", what="the end of the build")
     assert (home.images / "i" / "app" / "score.py").exists()
+
+
+def test_a_build_begins_again_when_the_store_was_away(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks, look = iter([StoreBusy()]), Builder._is_open
+
+    def first_in_vain(builder: Builder, operation: Row[Any]) -> bool:
+        if away := next(looks, None):
+            raise away
+        return look(builder, operation)
+
+    monkeypatch.setattr(Builder, "_is_open", first_in_vain)
+    store = HardOfHearing(home.database)
+    enter(store)
+    ask_for_image(store, tmp_path)
+    with building(store, home):
+        eventually(lambda: state(store) == "Succeeded", what="the end of the build")
+    with store.reading() as db:
+        assert db.scalar(select(schema.operations.c.attempts)) == 2
+    assert "this build begins again: attempt 2" in build_log(home, "i").read()[1].decode()
 
 
 def test_a_process_that_the_others_go_on_without_claims_nothing(home: Home, tmp_path: Path) -> None:
