@@ -57,7 +57,7 @@ def by_hand(engine: Any, image: str) -> Any:
             except requests.ConnectionError:
                 return None
 
-        return eventually(answer, what="the answer of the container")
+        return eventually(answer, 120, "the answer of the container")
     finally:
         engine.remove_container(container, force=True)
 
