@@ -1,6 +1,6 @@
 """Random sequences of requests, crashes and restarts against a model of the API: what it answered is what is there.
 
-`MLMGMT_EXAMPLES=200 pytest tests/acceptance/test_state_machine.py --timeout 0` looks for longer. On PostgreSQL
+`MLMGMT_EXAMPLES=200 pytest tests/acceptance/test_state_machine.py` looks for longer. On PostgreSQL
 (`MLMGMT_TEST_DATABASE=postgresql`) two processes share the database, and any of them is asked, and crashes.
 """
 
@@ -37,6 +37,7 @@ LOADS = ("one", "two")
 EITHER = "either"
 """What an image says that may have been built, or cancelled in time: it is looked at, but never run."""
 NAMES = ("svc-a", "svc-b")
+EXAMPLES = int(os.environ.get("MLMGMT_EXAMPLES", "4"))
 NOBODY = "00000000-0000-0000-0000-000000000000"
 
 choice = integers(0, 10**6)
@@ -457,10 +458,10 @@ class Machine(RuleBasedStateMachine):
             return False
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(150 * EXAMPLES)
 def test_what_the_api_answered_is_what_is_there() -> None:
     chosen = settings(
-        max_examples=int(os.environ.get("MLMGMT_EXAMPLES", "4")),
+        max_examples=EXAMPLES,
         stateful_step_count=14,
         suppress_health_check=list(HealthCheck),
         # Shrinking would repeat crashes and restarts for minutes; the sequence that failed is printed as it is.
