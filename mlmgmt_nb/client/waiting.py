@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 
@@ -23,11 +24,7 @@ def wait_for(event: threading.Event, timeout: float | None) -> bool:
     Raises:
         KeyboardInterrupt: the user has interrupted, at most half a second ago.
     """
-    if timeout is None:
-        while not event.wait(_LONGEST_SECONDS):
-            pass
-        return True
-    deadline = time.monotonic() + timeout
+    deadline = math.inf if timeout is None else time.monotonic() + timeout
     while not event.wait(max(0.0, min(_LONGEST_SECONDS, deadline - time.monotonic()))):
         if time.monotonic() >= deadline:
             return False

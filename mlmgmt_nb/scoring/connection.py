@@ -39,7 +39,9 @@ class Connection(HttpToolsProtocol):
 
     app: ScoringApp
     _known: ClassVar[dict[bytes, tuple[Scope, int]]] = {}
-    """What was read of heads of requests that came in one piece, with the length of their bodies."""
+    """What was read of heads of requests that came in one piece, with the length of their bodies. Keys are in them, so
+    nobody shows it; whether a key is right is asked for each request.
+    """
     _is_whole = True
     """The parser is between two requests."""
     _head_bytes = 0

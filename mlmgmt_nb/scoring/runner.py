@@ -182,7 +182,8 @@ class Runner:
                 if not turns.resume():
                     break
                 self._deliver()
-                turns.is_lent = turns.is_lent and self._usual_seconds < _BRIEF_SECONDS
+                if self._usual_seconds >= _BRIEF_SECONDS:
+                    turns.is_lent = False
             else:
                 turns.give_back()
         while self._led:
