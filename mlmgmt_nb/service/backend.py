@@ -100,7 +100,7 @@ class Backend:
         self._receipts: dict[str, threading.Event] = {}
 
     def _computes(self, on_change: Callable[[], None]) -> Computes:
-        listeners = Listeners(self.settings.service_host, self.settings.service_ports)
+        listeners = Listeners(self.settings.service_host, self.settings.service_ports, on_change)
         self._containers = DockerCompute(
             listeners,
             self.engine,

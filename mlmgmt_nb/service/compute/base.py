@@ -145,8 +145,16 @@ class Compute(Protocol):
         """What all replicas of a service have counted, those that have ended too, since this process started."""
         ...
 
-    def knocked(self, service_id: str) -> bool:
-        """Whether a request waits at the socket of a service that has no replica."""
+    def has_pending_connection(self, service_id: str) -> bool:
+        """Return whether a request waits at the socket of a service that has no replica.
+
+        If none does, the compute watches the socket: it reports a change when a connection comes, and `connected()`
+        then has the service.
+        """
+        ...
+
+    def connected(self) -> set[str]:
+        """Return the services that got a connection while they were watched, since the last call."""
         ...
 
     def refuse(self, service_id: str, message: str) -> None:
