@@ -15,8 +15,9 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import copy_context
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from time import monotonic
 
 from mlmgmt_nb.scoring.batching import Batcher
@@ -173,6 +174,7 @@ class Runner:
         """Runs the loop and the calls that it brings, by turns."""
         turns = self._turns
         if turns.take():
+            self._take_queued()
             while turns.is_lent:
                 if self._led:
                     self._loop.stop()
@@ -189,6 +191,18 @@ class Runner:
         while self._led:
             self._call(driver, self._led.popleft())
             self._wake_loop()
+
+    def _take_queued(self) -> None:
+        """Take over the calls that wait in the queue: nobody looks there until the loan ends.
+
+        The call that woke this thread may have been handed over before the loan, and others after it.
+        """
+        queued: list[Call] = []
+        with suppress(Empty):
+            while (call := self._queue.get_nowait()) is not None:
+                queued.append(call)
+            self._queue.put(None)  # the end is for `_work_calls`
+        self._led.extendleft(reversed(queued))
 
     def _call_led(self, driver: Driver) -> None:
         until = monotonic() + _LED_SECONDS
