@@ -47,6 +47,7 @@ class LateQueue:
 def test_no_call_is_left_behind_while_the_loop_is_lent(turns: Turns) -> None:
     """Closed loops of several callers: a call waits for a few others, never for the end of a loan."""
     answered, loans = 0, 0
+    driver: Any = None
     overtaken: list[int] = []
     asked_at: dict[Call, int] = {}
 
@@ -76,7 +77,6 @@ def test_no_call_is_left_behind_while_the_loop_is_lent(turns: Turns) -> None:
         runner.stop()
         return 0
 
-    driver: Any = None
     done = asyncio.Event()
     runner = Runner(turns, deliver, lambda: 0)
     runner._queue = LateQueue()  # type: ignore[assignment]
