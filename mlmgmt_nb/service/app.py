@@ -20,6 +20,7 @@ import msgspec
 from mlmgmt_nb.contract import OPERATIONS, Operation
 from mlmgmt_nb.contract.operations import API_VERSION_PARAMETER
 from mlmgmt_nb.service.access.guard import Guard
+from mlmgmt_nb.service.access.permissions import METRICS_ACTION, action_of
 from mlmgmt_nb.service.access.principals import EVERY_ACCOUNT, Principal
 from mlmgmt_nb.service.access.trail import Trail
 from mlmgmt_nb.service.backend import Backend
@@ -132,7 +133,7 @@ class App:
         if request.segments == ("",):
             return _of_get(request, 200, self._backend.about())
         if request.segments == ("metrics",):
-            self._guard.authorize(principal, request.method, EVERY_ACCOUNT)
+            self._guard.authorize(principal, METRICS_ACTION, EVERY_ACCOUNT)
             text = await asyncio.get_running_loop().run_in_executor(self._threads, self._backend.metrics, request)
             return _of_get(request, 200, text, media_type=METRICS)
         account, segments = _account(request)
@@ -146,9 +147,9 @@ class App:
                 headers={"allow": ", ".join(sorted(methods))},
             )
         operation, handler = methods[request.method]
-        trail.action = operation.id if operation else f"{request.method} /{'/'.join(pattern)}"
+        trail.action = operation.id if operation else action_of(request.method, pattern)
         trail.resource_id = resource_id
-        self._guard.authorize(principal, request.method, account)
+        self._guard.authorize(principal, trail.action, account)
         call = Call(
             backend=self._backend,
             principal=principal,
@@ -235,6 +236,8 @@ async def _body(request: Request, operation: Operation) -> Any:
         raise invalid(error) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise bad_field("$", f"not JSON: {error}.", "InvalidJson") from None
+    except RecursionError:
+        raise bad_field("$", "nested too deep; the API has no body of more than a few levels.", "InvalidJson") from None
 
 
 def _unexpected(error: Exception) -> Problem:
