@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import logging
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterator
@@ -19,12 +21,17 @@ from mlmgmt_nb.errors import LocalServiceError
 
 __all__ = ["DISK_FULL", "READ_ONLY", "Home", "flush", "write_atomically"]
 
+log = logging.getLogger(__name__)
+
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """What the system says when there is no room for a file."""
 
 READ_ONLY = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 """What it says when a file or folder can only be read."""
 
+_TOKEN_BYTES = 32
+_TOKEN_CHARACTERS = 43
+"""Length of a token of that many bytes, as text."""
 _PLACES = 64
 """Processes that may share a folder."""
 
@@ -159,13 +166,29 @@ class Home:
         return f" (process {known.get('pid')}, {known.get('baseUrl')})"
 
     def token(self) -> str:
-        """The bearer token of this state folder; made at its first use."""
+        """The bearer token of this state folder, in a file for its user alone. Made anew where there is none that is as
+        long as ours: an empty or short one, which anybody could guess, lets nobody in.
+        """
+        if not (token := self._known_token()):
+            with FileLock(self.path / "token.lock", mode=0o600):  # processes that share the folder share the token
+                token = self._known_token() or self._new_token()
+        self.token_file.chmod(0o600)
+        return token
+
+    def _known_token(self) -> str:
+        """The token in the file; "" where there is none that may be used."""
         try:
-            return self.token_file.read_text().strip()
+            token = self.token_file.read_bytes().strip().decode("ascii", errors="replace")
         except FileNotFoundError:
-            token = secrets.token_urlsafe(32)
-            write_atomically(self.token_file, token.encode())
-            return token
+            return ""
+        return token if re.fullmatch(f"[!-~]{{{_TOKEN_CHARACTERS},}}", token) else ""
+
+    def _new_token(self) -> str:
+        if self.token_file.exists():
+            log.warning("the token in %s is not one of a service's: it is replaced by a new one", self.token_file)
+        token = secrets.token_urlsafe(_TOKEN_BYTES)
+        write_atomically(self.token_file, token.encode())
+        return token
 
     def identity(self) -> str:
         """Names this state folder among others, where things of several are kept together; made at its first use."""

@@ -17,8 +17,12 @@ import pytest
 import requests
 
 from mlmgmt_nb import connect, local
+from mlmgmt_nb.contract import OPERATIONS
 from mlmgmt_nb.errors import TransportError
 from mlmgmt_nb.service.access.issuer import Issuer, TokenError
+from mlmgmt_nb.service.access.permissions import METRICS_ACTION, NEEDED, action_of
+from mlmgmt_nb.service.access.principals import Role
+from mlmgmt_nb.service.resources import EXTENSIONS
 from mlmgmt_nb.service.settings import IssuerSettings
 from tests.conftest import API_VERSION, ServiceProcess, eventually
 from tests.oidc import AUDIENCE, TENANT, IdentityProvider, Key, running
@@ -63,6 +67,22 @@ def ask(
     with requests.Session() as session:
         session.trust_env = False
         return session.request(method, origin + path, headers=headers, params=API_VERSION, timeout=30, **more)
+
+
+@pytest.mark.parametrize("content", ["", "\n", "   ", "abc"])
+def test_a_token_that_anybody_could_guess_lets_nobody_in(
+    tmp_path: Path, start_service: Callable[..., ServiceProcess], content: str
+) -> None:
+    api = start_service()
+    api.process.terminate()
+    api.process.wait(30)
+    (api.home / "token").write_text(content)
+    api.start()
+    origin = api.base_url.partition("/api/")[0]
+    for header in ("", "Bearer", "Bearer ", f"Bearer {content}", "Bearer\t", "Basic Og=="):
+        answer = requests.get(f"{origin}/", headers={"authorization": header.strip("\n")}, timeout=30)
+        assert answer.status_code == 401, header
+    assert api.request("GET", "/models").status_code == 200
 
 
 class TestTokens:
@@ -181,6 +201,18 @@ def _same_token(one: str, other: str) -> bool:
         return False
 
 
+BODIES = {"POST", "PUT", "PATCH"}
+
+
+def _method_and_path(action: str) -> tuple[str, str]:
+    """A request for an action, to a resource that is not there."""
+    if action == METRICS_ACTION:
+        return "GET", "/metrics"
+    operation = OPERATIONS.get(action)
+    method, path = (operation.method, operation.path) if operation else action.split()
+    return method, TEAM + path.replace("{id}", "nowhere").replace("*", f"sha256/{'0' * 64}")
+
+
 class TestRoles:
     def test_a_reader_reads(self, service: ServiceProcess, provider: IdentityProvider) -> None:
         token = provider.token(roles=["Reader"])
@@ -190,6 +222,31 @@ class TestRoles:
         assert 'error="insufficient_scope", scope="Contributor"' in answer.headers["www-authenticate"]
         assert "has the role Reader" in answer.json()["message"]
         assert ask(service, token, "GET", "/metrics").status_code == 200
+
+    def test_the_table_has_every_action(self) -> None:
+        extensions = {action_of(method, pattern) for pattern, methods in EXTENSIONS.items() for method in methods}
+        assert set(NEEDED) == {*OPERATIONS, *extensions, METRICS_ACTION}
+
+    @pytest.mark.parametrize("action", NEEDED)
+    def test_every_cell_of_the_table(self, service: ServiceProcess, provider: IdentityProvider, action: str) -> None:
+        method, path = _method_and_path(action)
+        needed = NEEDED[action]
+        for roles, role in (([], 0), (["Reader"], Role.READER), (["Contributor"], Role.CONTRIBUTOR)):
+            answer = ask(service, provider.token(roles=roles), method, path, json={} if method in BODIES else None)
+            if role < needed:
+                assert answer.status_code == 403
+                assert f'scope="{needed.name.capitalize()}"' in answer.headers["www-authenticate"]
+            else:
+                assert answer.status_code not in {401, 403, 405}
+                assert answer.status_code < 500
+        # Another account's contributor, and nobody.
+        assert (
+            ask(
+                service, provider.token(roles=None, groups=["team-group"]), method, path.replace(TEAM, OTHER)
+            ).status_code
+            == 403
+        )
+        assert ask(service, None, method, path).status_code == 401
 
     def test_nobody_without_a_role(self, service: ServiceProcess, provider: IdentityProvider) -> None:
         changes: list[dict[str, Any]] = [

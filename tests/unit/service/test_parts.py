@@ -246,6 +246,30 @@ class TestHome:
         assert home.token_file.stat().st_mode & 0o777 == 0o600
         home.close()
 
+    @pytest.mark.parametrize(
+        "content", [b"", b"\n", b" \t ", b"abc", b"x" * 42, b"\xff" * 43, b"a b " * 20, b"\0" * 43]
+    )
+    def test_a_token_that_anybody_could_guess_is_replaced(self, tmp_path: Path, content: bytes) -> None:
+        home = Home(tmp_path / "home")
+        home.open()
+        home.token_file.write_bytes(content)
+        home.token_file.chmod(0o644)
+        token = home.token()
+        assert len(token) >= 43
+        assert home.token_file.read_text() == token == Home(tmp_path / "home").token()
+        assert home.token_file.stat().st_mode & 0o777 == 0o600
+        home.close()
+
+    def test_a_token_that_others_could_read_is_made_private(self, tmp_path: Path) -> None:
+        home = Home(tmp_path / "home")
+        home.open()
+        token = home.token()
+        home.token_file.write_text(token + "\n")
+        home.token_file.chmod(0o664)
+        assert home.token() == token
+        assert home.token_file.stat().st_mode & 0o777 == 0o600
+        home.close()
+
     def test_a_folder_of_a_later_version_is_left_alone(self, tmp_path: Path) -> None:
         store = Store(tmp_path / "db")
         with store.writing() as db:
