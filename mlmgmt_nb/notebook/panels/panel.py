@@ -20,6 +20,7 @@ from IPython.core.getipython import get_ipython
 from IPython.display import DisplayHandle
 
 from mlmgmt_nb.client.charts import still
+from mlmgmt_nb.client.forks import ForkLock
 from mlmgmt_nb.errors import MlmgmtError
 from mlmgmt_nb.notebook.display import bundle
 from mlmgmt_nb.notebook.panels.feed import DRAWING, FEED, Feed
@@ -57,7 +58,7 @@ class Panel(ABC):
     def __init__(
         self, *, looking: Feed = FEED, drawing: Feed = DRAWING, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.lock = threading.RLock()
+        self.lock = ForkLock(threading.RLock)
         self._looking, self._drawing, self._clock = looking, drawing, clock
         self._worker = Worker()
         self._troubles: dict[str, Trouble] = {}

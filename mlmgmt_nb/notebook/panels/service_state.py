@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 import time
 from collections.abc import Callable
 from typing import Any, Literal
@@ -11,6 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from mlmgmt_nb.client import Poller, Workspace
+from mlmgmt_nb.client.forks import ForkLock
 from mlmgmt_nb.commands.values import LinesAbout
 from mlmgmt_nb.contract import Deployment, Image, ServiceResponse, ServiceUpdateRequest
 from mlmgmt_nb.errors import NotFoundError, UsageError
@@ -40,7 +40,7 @@ class LogTail:
 
     def __init__(self, read: Callable[[int, int | None], Any]) -> None:
         self._read = read
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
         self.request_id = ""
         self.lines: tuple[str, ...] = ()
         self._about: LinesAbout | None = None
