@@ -12,7 +12,9 @@ __all__ = ["Card", "badge", "bundle", "card_of", "register", "service_card", "un
 _COLORS = {
     "Succeeded": "#1a7f37",
     "Active": "#1a7f37",
+    "Serving": "#1a7f37",
     "Failed": "#c62828",
+    "Not serving": "#c62828",
     "Cancelled": "#6e7781",
     "Running": "#0969da",
     "Deploying": "#0969da",
@@ -232,8 +234,12 @@ def _image(image: Any) -> Card:
 
 
 def service_card(service: Any) -> Card:
-    """A service."""
+    """A service: whether it answers, and, unless that is why it does, how its last operation ended."""
+    from mlmgmt_nb.client.conditions import condition
+
+    now = condition(service)
     rows = _rows(
+        ("last operation", None if now == service.state else service.state),
         ("id", service.id),
         ("scoring URL", service.scoring_uri),
         ("updated", service.updated_at),
@@ -245,7 +251,7 @@ def service_card(service: Any) -> Card:
         ("compute", service.compute_resource.id),
         ("error", _message(service.error)),
     )
-    return Card("service", service.name or "", service.state, rows)
+    return Card("service", service.name or "", now, rows)
 
 
 def _service(service: Any) -> Card:
