@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import html
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
+
+from mlmgmt_nb.terminal import encodable, one_line, printable
 
 __all__ = ["Card", "badge", "bundle", "card_of", "register", "service_card", "unregister"]
 
@@ -54,7 +57,8 @@ class Card(NamedTuple):
         """For a terminal."""
         head = " ".join(part for part in (self.kind, self.name, f"[{self.state}]" if self.state else "") if part)
         width = max((len(label) for label, _ in self.rows), default=0)
-        return "\n".join([head, *(f"  {label:<{width}}  {value}" for label, value in self.lines(ages=ages))])
+        rows = [f"  {label:<{width}}  {one_line(value)}" for label, value in self.lines(ages=ages)]
+        return "\n".join([one_line(head), *rows])
 
     def html(self, *, ages: bool = True) -> str:
         """For a notebook."""
@@ -75,7 +79,7 @@ def badge(state: str) -> str:
 
 def bundle(text: str, markup: str) -> dict[str, str]:
     """A display in both forms."""
-    return {"text/plain": text, "text/html": markup}
+    return {"text/plain": _fitting(text), "text/html": markup}
 
 
 def card_of(resource: Any) -> Card:
@@ -108,7 +112,12 @@ def unregister(shell: Any) -> None:
 
 
 def _text(shown: Shown | str) -> str:
-    return shown if isinstance(shown, str) else shown.text()
+    return _fitting(shown if isinstance(shown, str) else shown.text())
+
+
+def _fitting(text: str) -> str:
+    """What the terminal shows as it is; in a notebook, where there is none, it lacks no character."""
+    return encodable(printable(text), getattr(sys.stdout, "encoding", None))
 
 
 def _markup(shown: Shown | str) -> str:

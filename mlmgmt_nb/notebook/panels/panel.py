@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import sys
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -26,6 +27,7 @@ from mlmgmt_nb.notebook.display import bundle
 from mlmgmt_nb.notebook.panels.feed import DRAWING, FEED, Feed
 from mlmgmt_nb.notebook.panels.markup import CSS, Trouble, alert
 from mlmgmt_nb.notebook.panels.worker import Worker
+from mlmgmt_nb.terminal import Terminal
 
 __all__ = ["Panel"]
 
@@ -123,7 +125,7 @@ class Panel(ABC):
         if not self._is_closed:
             self.prepare(is_live=is_live)
         if not is_live:
-            print("\n".join([self.text(), *(self.trouble or ())]))  # noqa: T201 - a terminal
+            Terminal(sys.stdout).write("\n".join([self.text(), *(self.trouble or ()), ""]))
             return
         with self.lock:
             if self._is_closed:
