@@ -77,7 +77,7 @@ class Terminal:
 
     def rewrite(self, text: str, end: str = "") -> None:
         """Puts a text in the place of the line that is there; for streams that are terminals."""
-        self._put(f"\r\033[K{one_line(text)}{end}")
+        self._put(f"\r{one_line(text)}\033[K{end}")
 
     def isatty(self) -> bool:
         """Whether it is a terminal, whose lines can be rewritten."""
