@@ -33,6 +33,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from mlmgmt_nb.terminal import printable
+
 __all__ = [
     "AnswerTimeoutError",
     "ApiError",
@@ -79,7 +81,7 @@ class MlmgmtError(Exception):
         self.fix = fix
 
     def __str__(self) -> str:
-        return f"{self.message}\n{self.fix}" if self.fix else self.message
+        return printable(f"{self.message}\n{self.fix}" if self.fix else self.message)
 
 
 class UsageError(MlmgmtError, ValueError):
@@ -163,7 +165,7 @@ class ApiError(MlmgmtError):
         lines = [self.message, *(f"  {message}" for _, message in self.details if message not in self.message)]
         if self.fix:
             lines.append(self.fix)
-        return "\n".join(lines)
+        return printable("\n".join(lines))
 
 
 class BadRequestError(ApiError):

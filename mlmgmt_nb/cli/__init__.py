@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import sys
 from collections.abc import Sequence
@@ -21,6 +22,8 @@ _OWN = frozenset({"serve", "status", "stop", "demo", "gc", "backup", "restore", 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line; gives the exit code: 0, 1 (the error is on standard error), or 2 for a wrong line."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal may lack characters of what is printed
     if not words or words[0] in {"-h", "--help"}:
         service_parser().print_help()
         print()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mlmgmt_nb import local
 from mlmgmt_nb.cli.arguments import add_database, add_home, database_of, days
 from mlmgmt_nb.errors import MlmgmtError
+from mlmgmt_nb.terminal import one_line
 
 if TYPE_CHECKING:
     from mlmgmt_nb.service.home import Home
@@ -70,7 +71,7 @@ def _gc(arguments: argparse.Namespace) -> int:
         print(json.dumps({"removed": arguments.delete, "bytes": total, "items": items}, indent=2))
         return 0
     for item in found:
-        print(f"{item.kind:<12} {_size(item.bytes):>10}  {item.name}")
+        print(one_line(f"{item.kind:<12} {_size(item.bytes):>10}  {item.name}"))
     what = f"{len(found)} things that nothing uses, {_size(total)}"
     print(f"Removed {what}." if arguments.delete else f"{what}. Nothing was removed: --delete does that.")
     return 0
@@ -101,5 +102,5 @@ def _restore(arguments: argparse.Namespace) -> int:
     lacking = restore(arguments.file, home, arguments.database or os.environ.get("MLMGMT_DATABASE"))
     print(f"The state folder {home} is ready: mlmgmt serve --home {home}")
     for what in lacking:
-        print(f"note: {what}; create the image again", file=sys.stderr)
+        print(one_line(f"note: {what}; create the image again"), file=sys.stderr)
     return 0

@@ -131,6 +131,7 @@ class Workspace:
         compute: str = "local",
     ) -> None:
         self._transport = transport
+        self._interpreter = interpreter
         self._arguments = dict(arguments or {})
         self.compute = compute
         uploader = Uploader(transport)
@@ -274,6 +275,11 @@ class Workspace:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+    def __reduce__(self) -> tuple[Callable[[Transport], Workspace], tuple[Transport]]:
+        """For `pickle` and `deepcopy`: a workspace with connections of its own. No secret is in the pickle."""
+        anew = partial(type(self), interpreter=self._interpreter, arguments=self._arguments, compute=self.compute)
+        return anew, (self._transport,)
 
     def __repr__(self) -> str:
         return f"<Workspace {self.base_url}>"

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from mlmgmt_nb import local
 from mlmgmt_nb.client import ScoringReport, ScoringTest, SignIn, Workspace, connect
+from mlmgmt_nb.client.forks import ForkLock
 from mlmgmt_nb.client.signin import Method
 from mlmgmt_nb.commands.advice import advice
 from mlmgmt_nb.commands.config import Config, Setting
@@ -112,7 +113,7 @@ class Session:
         self.body: str | None = None
         self._workspaces: dict[tuple[str | None, ...], Workspace] = {}
         self._credentials: dict[str, Any] = {}
-        self._connecting = threading.RLock()
+        self._connecting = ForkLock(threading.RLock)
 
     @property
     def workspace(self) -> Workspace:

@@ -29,6 +29,7 @@ from mlmgmt_nb.notebook.panels import (
 )
 from mlmgmt_nb.notebook.progress import run_in_terminal, upload_meter, wait_in_terminal
 from mlmgmt_nb.notebook.tokens import read_line
+from mlmgmt_nb.terminal import Terminal, is_printable, one_line
 
 __all__ = ["Door"]
 
@@ -200,13 +201,15 @@ class Door:
 
 
 def _report(step: str, seconds: float) -> None:
-    sys.stdout.write(f"{step:<9} {seconds:.2f} s\n")
-    sys.stdout.flush()
+    Terminal(sys.stdout).write(f"{step:<9} {seconds:.2f} s\n")
 
 
 def _frame(pager: Pager[Any]) -> Any:
-    """The resources as a DataFrame, with what people look for first on its left."""
+    """The resources as a DataFrame to look at: what people look for first on its left, and its text printable."""
     frame = pager.to_frame()
+    for name in frame.columns:
+        if not all(is_printable(value) for value in frame[name] if isinstance(value, str)):
+            frame[name] = frame[name].map(lambda value: one_line(value) if isinstance(value, str) else value)
     first = [name for name in _FIRST_COLUMNS if name in frame.columns]
     return frame[[*first, *(name for name in frame.columns if name not in first)]]
 
@@ -214,8 +217,7 @@ def _frame(pager: Pager[Any]) -> Any:
 def _follow(log: LogStream) -> None:
     try:
         for part in log:
-            sys.stdout.write(part)
-            sys.stdout.flush()
+            Terminal(sys.stdout).write(part)
     except KeyboardInterrupt:  # the way to end it
         log.stop()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import sys
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -20,11 +21,13 @@ from IPython.core.getipython import get_ipython
 from IPython.display import DisplayHandle
 
 from mlmgmt_nb.client.charts import still
+from mlmgmt_nb.client.forks import ForkLock
 from mlmgmt_nb.errors import MlmgmtError
 from mlmgmt_nb.notebook.display import bundle
 from mlmgmt_nb.notebook.panels.feed import DRAWING, FEED, Feed
 from mlmgmt_nb.notebook.panels.markup import CSS, Trouble, alert
 from mlmgmt_nb.notebook.panels.worker import Worker
+from mlmgmt_nb.terminal import Terminal
 
 __all__ = ["Panel"]
 
@@ -57,7 +60,7 @@ class Panel(ABC):
     def __init__(
         self, *, looking: Feed = FEED, drawing: Feed = DRAWING, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.lock = threading.RLock()
+        self.lock = ForkLock(threading.RLock)
         self._looking, self._drawing, self._clock = looking, drawing, clock
         self._worker = Worker()
         self._troubles: dict[str, Trouble] = {}
@@ -122,7 +125,7 @@ class Panel(ABC):
         if not self._is_closed:
             self.prepare(is_live=is_live)
         if not is_live:
-            print("\n".join([self.text(), *(self.trouble or ())]))  # noqa: T201 - a terminal
+            Terminal(sys.stdout).write("\n".join([self.text(), *(self.trouble or ()), ""]))
             return
         with self.lock:
             if self._is_closed:

@@ -117,7 +117,7 @@ def test_a_service_is_watched_and_changed(
 def test_a_request_is_found_in_the_log_and_the_service_is_deleted(
     open_notebook: Callable[..., Notebook], deploy: Callable[[str], str], ws: Workspace
 ) -> None:
-    name = deploy("panel-log")
+    other, name = deploy("panel-foreign"), deploy("panel-log")
     ids = []
     for _ in range(2):
         with pytest.raises(Exception, match="integer division") as caught:
@@ -136,9 +136,37 @@ def test_a_request_is_found_in_the_log_and_the_service_is_deleted(
     notebook.screenshot("service-log-dark", 0)
     # Another image is chosen from a list.
     tab(panel, "Deployments").click()
-    panel.get_by_label("Run another image").select_option(label=f"{name} version 1")
-    panel.get_by_role("button", name="Update").click()
+    choice, update = panel.get_by_label("Run another image"), panel.get_by_role("button", name="Update", exact=True)
+    assert choice.input_value() == ""
+    assert update.is_disabled(), "no image is chosen for the user"
+    groups = choice.locator("optgroup").evaluate_all("groups => groups.map((group) => group.label)")
+    assert groups[0] == "Of this service"
+    choice.select_option(label=f"{name} version 1")
+    update.click()
+    assert notebook.page.evaluate("document.activeElement.textContent") == "Keep what it runs"
+    changes = panel.get_by_role("table", name="What changes")
+    cells = changes.get_by_role("row").nth(1).get_by_role("cell")
+    assert cells.all_inner_texts() == [f"{name} version 2", f"{name} version 1"]
+    notebook.screenshot("service-update-asked-dark", 0)
+    panel.get_by_role("button", name=f"Update {name}").click()
     eventually(lambda: ws.services.run(name, 1) == 1, DEADLINE, "the update")
+    # An image that has nothing in common with the service takes the service's name.
+    choice.select_option(label=f"{other} version 2")
+    update.click()
+    go = panel.get_by_role("button", name=f"Update {name}")
+    assert go.is_disabled()
+    panel.get_by_role("tabpanel", name="Deployments").get_by_label(f"Type {name} to confirm").fill(name)
+    assert go.is_enabled()
+    notebook.screenshot("service-foreign-image-dark", 0)
+    notebook.page.keyboard.press("Escape")
+    assert not go.is_visible()
+    # So does no replica at all.
+    tab(panel, "Scale").click()
+    panel.get_by_label("Replicas", exact=True).fill("0")
+    panel.get_by_label("Replicas", exact=True).press("Enter")
+    assert panel.get_by_role("button", name="Scale to zero").is_disabled()
+    panel.get_by_role("button", name="Keep it running").press("Enter")
+    assert ws.services.get(ws.services.id_of(name)).num_replicas == 1
     # To delete it takes its name.
     tab(panel, "Delete").click()
     button = panel.get_by_role("button", name="Delete the service")
@@ -176,7 +204,11 @@ def test_keys_are_shown_and_never_saved(
     notebook.page.keyboard.press("Escape")
     assert ws.services.keys(name) == first
     row.get_by_role("button", name="Regenerate").click()
-    row.get_by_role("button", name="Make a new key").click()
+    make, typed = row.get_by_role("button", name="Make a new key"), row.get_by_label(f"Type {name} to confirm")
+    typed.fill(name[:-1])
+    assert make.is_disabled()
+    typed.fill(name)
+    typed.press("Enter")
     panel.get_by_role("status").filter(has_text="The primary key is new").wait_for()
     second = ws.services.keys(name)
     assert (second.primary_key != first.primary_key, second.secondary_key) == (True, first.secondary_key)
