@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlmgmt_nb import local
-from mlmgmt_nb.cli.arguments import add_database, add_home, database_of, days
+from mlmgmt_nb.cli.arguments import add_database, add_home, add_limits, database_of, days, limits_of
 from mlmgmt_nb.errors import MlmgmtError
 from mlmgmt_nb.terminal import one_line
 
@@ -42,6 +42,7 @@ def add_housekeeping(commands: Any) -> None:
     restore.add_argument("file", type=Path, metavar="FILE", help="a file of mlmgmt backup")
     add_home(restore)
     add_database(restore)
+    add_limits(restore, {"members": "10000000", "bytes": "the free space of the disk", "ratio": "200"})
     restore.set_defaults(run=_restore)
 
 
@@ -96,10 +97,12 @@ def _backup(arguments: argparse.Namespace) -> int:
 
 
 def _restore(arguments: argparse.Namespace) -> int:
+    from mlmgmt_nb.extraction import Limits
     from mlmgmt_nb.service.housekeeping.backup import restore
 
     home = local.state_folder(arguments.home)
-    lacking = restore(arguments.file, home, arguments.database or os.environ.get("MLMGMT_DATABASE"))
+    database = arguments.database or os.environ.get("MLMGMT_DATABASE")
+    lacking = restore(arguments.file, home, database, lambda folder: limits_of(arguments, Limits.of_disk(folder)))
     print(f"The state folder {home} is ready: mlmgmt serve --home {home}")
     for what in lacking:
         print(one_line(f"note: {what}; create the image again"), file=sys.stderr)

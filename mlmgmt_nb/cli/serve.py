@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from mlmgmt_nb import local
 from mlmgmt_nb.cli.access import add_access, read_access
-from mlmgmt_nb.cli.arguments import add_home, database_of, days
+from mlmgmt_nb.cli.arguments import add_home, add_limits, database_of, days, limits_of
 
 __all__ = ["add_serve"]
 
@@ -52,6 +52,7 @@ def add_serve(commands: Any) -> None:
     )
     add_access(serve)
     _add_docker(serve)
+    add_limits(serve, {"members": "100000", "bytes": "50 GiB", "ratio": "200"})
     serve.add_argument("--start-timeout", type=float, default=300.0, metavar="SECONDS", help="longest time for init()")
     serve.add_argument(
         "--calm-seconds",
@@ -93,6 +94,7 @@ def _origin(text: str) -> str:
 
 def _serve(arguments: argparse.Namespace) -> int:
     # Loaded here: the other commands need no service.
+    from mlmgmt_nb.extraction import Limits
     from mlmgmt_nb.service.log_file import log_to
     from mlmgmt_nb.service.server import serve
     from mlmgmt_nb.service.settings import Settings
@@ -102,6 +104,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     settings = Settings(
         home=home,
         database=database_of(arguments, home),
+        unpack_limits=limits_of(arguments, Limits()),
         operation_days=arguments.keep_operations,
         host=arguments.host,
         port=arguments.port,

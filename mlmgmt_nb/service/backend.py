@@ -85,6 +85,7 @@ class Backend:
             process_id=lambda: self._membership.id,
             docker=self._docker,
             bases=bases,
+            limits=settings.unpack_limits,
         )
         self._register = _Register(self.store, home)
         self._supervisor = Supervisor(

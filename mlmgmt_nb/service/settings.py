@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from mlmgmt_nb.extraction import Limits
 from mlmgmt_nb.service.access.principals import Grant
 
 __all__ = ["AZURE_AUTHORITY", "LOOPBACK", "IssuerSettings", "Settings", "TlsSettings"]
@@ -81,6 +82,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         base_image_spark: the same for the runtime `spark-py`, to which Java is added if it has none.
         registry: where Docker images are pushed to and pulled from: a host, with a path if need be. None for nowhere.
         pip_config: a `pip.conf` for the installation of packages in Docker images.
+        unpack_limits: bounds of archives that are unpacked while an image is built.
         operation_days: how long operations are kept after their end.
         start_timeout: seconds that a driver's `init()` may take.
         drain_timeout: seconds that a replica may take to finish its requests when it is retired.
@@ -105,6 +107,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     base_image_spark: str | None = None
     registry: str | None = None
     pip_config: Path | None = None
+    unpack_limits: Limits = Limits()
     operation_days: float = 30.0
     start_timeout: float = 300.0
     drain_timeout: float = 30.0

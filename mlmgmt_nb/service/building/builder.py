@@ -15,6 +15,7 @@ import msgspec
 from sqlalchemy import Connection, Row, select, update
 
 from mlmgmt_nb.contract import ErrorResponse, Manifest, Model
+from mlmgmt_nb.extraction import Limits
 from mlmgmt_nb.service import schema
 from mlmgmt_nb.service.building.cancellation import Cancellation
 from mlmgmt_nb.service.building.context import Context, compile_runtime
@@ -83,6 +84,7 @@ class Builder:
         process_id: the id of this process, in whose name operations are claimed.
         docker: builds the images of compute `docker`.
         bases: their base images, by type of runtime.
+        limits: of archives that are unpacked.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class Builder:
         process_id: Callable[[], str],
         docker: DockerBuilder,
         bases: Mapping[str, str],
+        limits: Limits = Limits(),  # noqa: B008 - immutable
     ) -> None:
         self._store = store
         self._home = home
@@ -103,6 +106,7 @@ class Builder:
         self._ownership = ownership(home.path)
         self._docker = docker
         self._bases = bases
+        self._limits = limits
         self._wake = threading.Condition()
         self._stopping = False
         # By image, and by the id in whose name it was claimed, which changes when this process stood still.
@@ -285,7 +289,7 @@ class Builder:
             shutil.rmtree(leftover, ignore_errors=True)
         try:
             output.line(f"[1/{steps}] models of manifest {manifest.name!r} version {manifest.version}")
-            context = Context(partial, self._fetcher, output, cancellation)
+            context = Context(partial, self._fetcher, output, cancellation, self._limits)
             context.add_models(models)
             output.line(f"[2/{steps}] driver and assets")
             context.add_assets(manifest)

@@ -18,6 +18,7 @@ import msgspec
 
 import mlmgmt_nb
 from mlmgmt_nb.contract import Asset, Manifest, Model
+from mlmgmt_nb.extraction import Limits
 from mlmgmt_nb.service.building import dockerfile, install
 from mlmgmt_nb.service.building.cancellation import Cancellation
 from mlmgmt_nb.service.building.errors import BuildError
@@ -42,14 +43,23 @@ class Context:
 
     Args:
         folder: an empty folder, which must not be seen by anybody until it is whole.
+        limits: of archives that are unpacked.
     """
 
-    def __init__(self, folder: Path, fetcher: Fetcher, log: Log, cancellation: Cancellation) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        fetcher: Fetcher,
+        log: Log,
+        cancellation: Cancellation,
+        limits: Limits = Limits(),  # noqa: B008 - immutable
+    ) -> None:
         self.folder = folder
         self.app = folder / "app"
         self._fetcher = fetcher
         self._log = log
         self._cancellation = cancellation
+        self._limits = limits
         self._names: dict[str, str] = {}
         self.app.mkdir(parents=True)
 
@@ -93,7 +103,7 @@ class Context:
         self._log.line(f"{what}: {name} ({target.stat().st_size} bytes)")
         if unpacked:
             archive = target.rename(self.folder / "archive")
-            unpack(archive, self.app, what)
+            unpack(archive, self.app, what, self._limits, self._cancellation)
             archive.unlink()
         return name
 

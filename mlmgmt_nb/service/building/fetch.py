@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import shutil
-import tarfile
-import zipfile
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
+from mlmgmt_nb.extraction import ArchiveError, Limits, extract
 from mlmgmt_nb.service.artifacts import ArtifactStore, digest_in
 from mlmgmt_nb.service.building.cancellation import Cancellation
 from mlmgmt_nb.service.building.errors import BuildError
@@ -92,22 +91,14 @@ class Fetcher:
                 sink.write(chunk)
 
 
-def unpack(archive: Path, folder: Path, what: str) -> None:
-    """Unpacks a `.tar`, `.tar.gz` (or other compression) or `.zip` into a folder, and nowhere else.
+def unpack(archive: Path, folder: Path, what: str, limits: Limits, cancellation: Cancellation) -> None:
+    """Unpack a `.tar`, `.tar.gz` (or other compression) or `.zip` into a folder, and nowhere else.
 
     Raises:
-        BuildError: when it is no such archive, or has a member that would land outside of the folder.
+        BuildError: it cannot be unpacked, or exceeds a limit; `what` says in it whose archive it is. Also when the
+            build is cancelled.
     """
     try:
-        if tarfile.is_tarfile(archive):
-            with tarfile.open(archive) as tar:
-                # The filter refuses absolute paths, paths with `..`, devices, and links that lead out.
-                tar.extractall(folder, filter="data")
-        elif zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as zipped:
-                # Absolute paths and `..` are made harmless by the module itself.
-                zipped.extractall(folder)  # noqa: S202
-        else:
-            raise BuildError("BadArchive", f"{what}: to be unpacked, it must be a .tar, .tar.gz or .zip archive.")
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
-        raise BuildError("BadArchive", f"{what}: the archive cannot be unpacked: {error}") from error
+        extract(archive, folder, limits, check=cancellation.check)
+    except ArchiveError as error:
+        raise BuildError("BadArchive", f"{what}: the archive {error}.") from error

@@ -21,7 +21,9 @@ from mlmgmt_nb.contract import (
     ServiceUpdateRequest,
 )
 from mlmgmt_nb.errors import LocalServiceError
+from mlmgmt_nb.extraction import Limits
 from mlmgmt_nb.service import logs, schema
+from mlmgmt_nb.service.building.cancellation import Cancellation
 from mlmgmt_nb.service.building.environments import pip_requirements, with_spark
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.fetch import file_name, shown, unpack
@@ -139,8 +141,8 @@ class TestArchives:
             tar.addfile(member, io.BytesIO(b"one"))
         with zipfile.ZipFile(tmp_path / "b.zip", "w") as zipped:
             zipped.writestr("folder/two.txt", "two")
-        unpack(tmp_path / "a.tar.gz", tmp_path / "out", "asset 'a'")
-        unpack(tmp_path / "b.zip", tmp_path / "out", "asset 'b'")
+        unpack(tmp_path / "a.tar.gz", tmp_path / "out", "asset 'a'", Limits(), Cancellation({}))
+        unpack(tmp_path / "b.zip", tmp_path / "out", "asset 'b'", Limits(), Cancellation({}))
         assert sorted(p.read_text() for p in (tmp_path / "out" / "folder").iterdir()) == ["one", "two"]
 
     @pytest.mark.parametrize("name", ["../outside.txt", "/outside.txt", "a/../../outside.txt"])
@@ -150,14 +152,14 @@ class TestArchives:
             member.size = 4
             tar.addfile(member, io.BytesIO(b"evil"))
         with contextlib.suppress(BuildError):
-            unpack(tmp_path / "a.tar", tmp_path / "out", "asset 'a'")
+            unpack(tmp_path / "a.tar", tmp_path / "out", "asset 'a'", Limits(), Cancellation({}))
         assert not (tmp_path / "outside.txt").exists()
         assert not Path("/outside.txt").exists()
 
     def test_what_is_no_archive(self, tmp_path: Path) -> None:
         (tmp_path / "a.zip").write_text("text")
         with pytest.raises(BuildError, match=r"asset 'a'.*\.tar\.gz"):
-            unpack(tmp_path / "a.zip", tmp_path / "out", "asset 'a'")
+            unpack(tmp_path / "a.zip", tmp_path / "out", "asset 'a'", Limits(), Cancellation({}))
 
 
 class TestUrls:
