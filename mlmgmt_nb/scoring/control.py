@@ -87,6 +87,7 @@ class Channel:
 
     def __init__(self, fd: int) -> None:
         self._socket = socket.socket(fileno=fd)
+        self.descriptor = fd
         self._buffer = b""
         self._writer: asyncio.StreamWriter | None = None
 

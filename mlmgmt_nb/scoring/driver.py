@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 import inspect
 import os
@@ -91,9 +90,7 @@ class Driver:
         positional, named = self._prepare(payload)
         try:
             result = await self.run(*positional, **named)
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:  # noqa: BLE001 - whatever the user's code raises
+        except BaseException as error:  # noqa: BLE001 - also CancelledError: nobody but the driver cancels this task
             failure = self._failure(error)
         else:
             return finish(result)

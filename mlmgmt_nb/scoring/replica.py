@@ -23,6 +23,7 @@ from mlmgmt_nb.scoring.control import Channel, Command, Drain, Failed, Keys, Key
 from mlmgmt_nb.scoring.driver import Driver, load_driver
 from mlmgmt_nb.scoring.engine import Engine, log
 from mlmgmt_nb.scoring.errors import LoadError
+from mlmgmt_nb.scoring.forking import protect_forks
 from mlmgmt_nb.scoring.request_log import RequestLog
 from mlmgmt_nb.scoring.server import ReplicaServer
 from mlmgmt_nb.scoring.swagger import service_swagger
@@ -90,6 +91,7 @@ class Replica:
     async def _serve(self) -> int:
         began = monotonic()
         self._catch_signals()
+        protect_forks(self._sockets)
         engine = Engine(self._start.concurrency, self._start.request_timeout_seconds, self._turns)
         self._observe(engine)
         if self._channel:
@@ -157,6 +159,11 @@ class Replica:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(self.drain, 30.0))
+
+    def _sockets(self) -> list[int]:
+        """The descriptors that belong to this process alone, not to what its driver forks."""
+        channel = [self._channel.descriptor] if self._channel else []
+        return [self._listener.fileno(), *channel, *(self._server.descriptors() if self._server else [])]
 
     async def _listen(self, channel: Channel) -> None:
         try:

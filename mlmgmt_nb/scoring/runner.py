@@ -71,6 +71,7 @@ class Runner:
         self._may_lend = False
         self._usual_seconds = 1.0
         self._handed_over = 0.0
+        self._stopping = False
         self._driver_loop: asyncio.AbstractEventLoop | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._counting = threading.Lock()
@@ -89,6 +90,7 @@ class Runner:
 
     def stop(self) -> None:
         """Ends the thread once the calls before are done; does not wait."""
+        self._stopping = True
         self._turns.call_back()
         self._queue.put(None)
         if self._driver_loop is not None:
@@ -222,8 +224,7 @@ class Runner:
         except RequestError as error:
             outcome = error.with_traceback(None)
         except BaseException as error:  # noqa: BLE001 - whatever happens, the thread lives on
-            traceback.print_exc()
-            outcome = RequestError(500, "RuntimeError", f"{type(error).__name__}: {error}")
+            outcome = _unexpected(error)
         self._leave(call)
         self._usual_seconds += (monotonic() - began - self._usual_seconds) / _USUAL_CALLS
         self._done.append((call, outcome))
@@ -244,7 +245,11 @@ class Runner:
         loop = asyncio.new_event_loop()
         self._driver_loop = loop
         loop.call_soon(self._loop.call_soon_threadsafe, loaded.set_result, driver)
-        loop.run_forever()
+        while not self._stopping:
+            try:
+                loop.run_forever()
+            except BaseException:  # noqa: BLE001 - a task of the driver's own raised SystemExit or KeyboardInterrupt
+                traceback.print_exc()
 
     def _start_async(self, driver: Driver, call: Call) -> None:
         assert self._driver_loop is not None
@@ -258,6 +263,8 @@ class Runner:
             outcome: Outcome | RequestError = await driver.answer_async(call.payload)
         except RequestError as error:
             outcome = error.with_traceback(None)
+        except BaseException as error:  # noqa: BLE001 - whatever happens, the caller is answered
+            outcome = _unexpected(error)
         self._leave(call)
         self._done.append((call, outcome))
         self._wake_loop()
@@ -285,3 +292,9 @@ class Runner:
         if not self._waking:
             self._waking = True
             self._loop.call_soon_threadsafe(self._deliver, context=self._context)
+
+
+def _unexpected(error: BaseException) -> RequestError:
+    """The answer for a fault of this runtime."""
+    traceback.print_exc()
+    return RequestError(500, "RuntimeError", f"{type(error).__name__}: {error}")

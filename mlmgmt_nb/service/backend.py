@@ -37,7 +37,7 @@ from mlmgmt_nb.service.logs import Log
 from mlmgmt_nb.service.membership import Membership
 from mlmgmt_nb.service.notices import Notices
 from mlmgmt_nb.service.problems import conflict, not_found
-from mlmgmt_nb.service.processes import end_group, started
+from mlmgmt_nb.service.processes import end_group, ownership, started
 from mlmgmt_nb.service.settings import Settings
 from mlmgmt_nb.service.sockets import is_free
 from mlmgmt_nb.service.specs import replica_bounds
@@ -111,7 +111,8 @@ class Backend:
             self.home.identity(),
             on_change,
         )
-        return Computes({LOCAL: LocalCompute(listeners, self._register, on_change), DOCKER: self._containers})
+        local = LocalCompute(listeners, self._register, on_change, ownership(self.home.path))
+        return Computes({LOCAL: local, DOCKER: self._containers})
 
     def start(self) -> None:
         """Goes on where the last service stopped."""
