@@ -5,6 +5,7 @@ request carry the request, errors of an operation the operation and where its lo
 
     MlmgmtError
     ├── UsageError               an argument is wrong; nothing was sent (also a ValueError)
+    ├── PackagingError           a package does not answer as the object in the notebook does
     ├── LocalServiceError        the embedded service cannot be found, started or stopped
     ├── SignInError              no token could be had
     ├── TransportError           no answer was had
@@ -48,6 +49,7 @@ __all__ = [
     "OperationError",
     "OperationFailed",
     "OperationTimeout",
+    "PackagingError",
     "ScoringError",
     "ScoringTestFailed",
     "ServerError",
@@ -98,6 +100,14 @@ class UsageError(MlmgmtError, ValueError):
     def __init__(self, message: str, *, field: str | None = None, fix: str | None = None) -> None:
         super().__init__(message, fix=fix)
         self.field = field
+
+
+class PackagingError(MlmgmtError):
+    """A packaged model does not answer as the object in the notebook does. `proof` has the rows that differ."""
+
+    def __init__(self, message: str, *, proof: Any, fix: str | None = None) -> None:
+        super().__init__(message, fix=fix)
+        self.proof = proof
 
 
 class LocalServiceError(MlmgmtError):

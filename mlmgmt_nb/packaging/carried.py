@@ -1,0 +1,99 @@
+"""Code of the notebook that goes with a model: modules that lie beside the notebook, and those that they import."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import site
+import sys
+import sysconfig
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from mlmgmt_nb.packaging.distributions import Installed
+from mlmgmt_nb.packaging.flavours.base import copied
+
+__all__ = ["Carrier", "imports_of"]
+
+
+class Carrier:
+    """Carries local modules into an application folder.
+
+    Args:
+        folder: the application folder.
+        installed: the distributions of this kernel; their modules are not carried.
+
+    Attributes:
+        names: names of the files and folders that were carried.
+        imports: top-level modules that the carried code imports.
+    """
+
+    def __init__(self, folder: Path, installed: Installed) -> None:
+        self.names: list[str] = []
+        self.imports: set[str] = set()
+        self.installed = installed
+        self._folder = folder
+        self._done: set[str] = set()
+
+    def carry(self, names: Iterable[str]) -> bool:
+        """Copy the local modules among some names, and all local modules that these import. Return whether any was."""
+        before = len(self.names)
+        waiting = {name.partition(".")[0] for name in names}
+        while waiting:
+            name = waiting.pop()
+            path = None if name in self._done else self._local(name)
+            self._done.add(name)
+            if path is not None:
+                self.names.append(copied(path, self._folder))
+                imported = {root for file in _sources(path) for root in imports_of(file.read_bytes())}
+                self.imports |= imported
+                waiting |= imported
+        return len(self.names) > before
+
+    def _local(self, name: str) -> Path | None:
+        """The file or folder of a top-level module that is not installed but lies beside the notebook."""
+        if not name.isidentifier() or name in {"__main__", "mlmgmt_nb"} or name in sys.stdlib_module_names:
+            return None
+        path = _path_of(name)
+        elsewhere = [*_installed_folders(), *self.installed.editable.values()]
+        return None if path is None or any(path.is_relative_to(folder) for folder in elsewhere) else path
+
+
+def imports_of(source: bytes | str) -> Iterator[str]:
+    """Yield the top-level modules that some source imports anywhere."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.partition(".")[0]
+
+
+def _path_of(name: str) -> Path | None:
+    """The `.py` file of a module, or the folder of a package."""
+    origin = getattr(sys.modules.get(name), "__file__", None) or _found(name)
+    if not origin or not origin.endswith(".py"):
+        return None
+    path = Path(origin).resolve()
+    return path.parent if path.name == "__init__.py" else path
+
+
+def _found(name: str) -> str | None:
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError):
+        return None
+    return spec.origin if spec is not None else None
+
+
+def _installed_folders() -> list[Path]:
+    paths = sysconfig.get_paths()
+    known = [paths["stdlib"], paths["platstdlib"], paths["purelib"], paths["platlib"], *site.getsitepackages()]
+    return [Path(folder).resolve() for folder in (*known, site.getusersitepackages())]
+
+
+def _sources(path: Path) -> Iterable[Path]:
+    return [path] if path.is_file() else path.rglob("*.py")

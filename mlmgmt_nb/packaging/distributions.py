@@ -1,0 +1,111 @@
+"""Installed distributions: which ones some modules belong to, what they need, and how to ask for them again."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from importlib.metadata import Distribution, PackageNotFoundError, distribution, distributions, packages_distributions
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from packaging.requirements import InvalidRequirement, Requirement
+
+__all__ = ["Installed", "named", "origin_of", "path_of"]
+
+_OURS = "mlmgmt-nb"
+
+
+def named(name: str) -> str:
+    """Return the normalized name of a distribution."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+class Installed:
+    """The distributions of this kernel, as they are when it is first asked. Names are normalized."""
+
+    @cached_property
+    def editable(self) -> Mapping[str, Path]:
+        """The folders of projects that are installed as editable."""
+        found = {}
+        for installed in distributions():
+            origin = origin_of(installed)
+            if origin.get("dir_info", {}).get("editable") and named(installed.name) != _OURS:
+                found[named(installed.name)] = Path(path_of(origin["url"])).resolve()
+        return found
+
+    @cached_property
+    def _by_root(self) -> Mapping[str, set[str]]:
+        """The distributions of each top-level module."""
+        return {root: {named(name) for name in names} for root, names in packages_distributions().items()}
+
+    def roots(self) -> set[str]:
+        """Return all top-level modules that belong to a distribution."""
+        return set(self._by_root)
+
+    def roots_of(self, names: Iterable[str]) -> set[str]:
+        """Return the top-level modules of some distributions."""
+        wanted = set(names)
+        return {root for root, owners in self._by_root.items() if owners & wanted}
+
+    def owners(self, files: Mapping[str, str | None]) -> set[str]:
+        """Return the distributions that some modules belong to.
+
+        Args:
+            files: the file of each module by its full name; None where it is not known.
+        """
+        found: set[str] = set()
+        for module, file in files.items():
+            candidates = self._by_root.get(module.partition(".")[0], set())
+            if len(candidates) > 1 and file:  # a namespace that several distributions fill
+                candidates = {name for name in candidates if _has_file(name, file)}
+            found |= candidates
+            found |= {name for name, folder in self.editable.items() if file and Path(file).is_relative_to(folder)}
+        return found - {_OURS}
+
+    def closure(self, names: Iterable[str]) -> set[str]:
+        """Return distributions with all that they require and that is installed."""
+        found: set[str] = set()
+        waiting = list(names)
+        while waiting:
+            name = named(waiting.pop())
+            if name not in found and (installed := _installed(name)) is not None:
+                found.add(name)
+                waiting += [needed.name for needed in _required(installed)]
+        return found - {_OURS}
+
+
+def origin_of(installed: Distribution) -> Mapping[str, Any]:
+    """Return the content of `direct_url.json`, which a distribution that comes from no index has; empty otherwise."""
+    content = installed.read_text("direct_url.json")
+    origin: dict[str, Any] = json.loads(content) if content else {}
+    return origin
+
+
+def path_of(url: str) -> str:
+    """Return the path of a `file:` URL."""
+    return unquote(urlsplit(url).path)
+
+
+def _installed(name: str) -> Distribution | None:
+    try:
+        return distribution(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _required(installed: Distribution) -> Iterator[Requirement]:
+    for line in installed.requires or ():
+        try:
+            needed = Requirement(line)
+        except InvalidRequirement:
+            continue
+        if needed.marker is None or needed.marker.evaluate({"extra": ""}):
+            yield needed
+
+
+def _has_file(name: str, file: str) -> bool:
+    path = Path(file)
+    return any(entry.name == path.name and Path(str(entry.locate())) == path for entry in distribution(name).files or ())

@@ -1,0 +1,10 @@
+"""Flavours: how the models of each framework are written to files, loaded by a driver and called.
+
+A flavour is a `Flavour` in a small module. Others register theirs as entry points of the group `mlmgmt_nb.flavours`,
+each of which names a `Flavour` object; these are asked before the built-in ones.
+"""
+
+from mlmgmt_nb.packaging.flavours.base import Call, Flavour, Saved
+from mlmgmt_nb.packaging.flavours.registry import flavour_named, flavour_of, flavours
+
+__all__ = ["Call", "Flavour", "Saved", "flavour_named", "flavour_of", "flavours"]

@@ -1,0 +1,49 @@
+"""Plain functions and other callables, by their signature and hints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mlmgmt_nb.errors import UsageError
+from mlmgmt_nb.packaging.flavours.base import Call, Flavour, Saved
+from mlmgmt_nb.packaging.pickles import saved_pickle
+from mlmgmt_nb.packaging.sample import Sample, of_function
+
+__all__ = ["FLAVOUR"]
+
+
+class Function(Flavour):
+    """A function of the notebook, a method, a `partial`, or an object that can be called."""
+
+    name = "function"
+
+    def takes(self, model: Any) -> bool:
+        return callable(model)
+
+    def sample(self, model: Any, sample: Any) -> Sample:
+        return of_function(model, sample)
+
+    def method(self, model: Any) -> str | None:
+        if isinstance(model, type):
+            raise UsageError(
+                f"model: {model.__qualname__} is a class, not a fitted object of it",
+                field="model",
+                fix=f"Give the object: `model={model.__qualname__}(...).fit(...)`.",
+            )
+        return None
+
+    def answer(self, model: Any, call: Call) -> Any:
+        assert call.sample.given is not None
+        positional, named = call.sample.given
+        return (getattr(model, call.method) if call.method else model)(*positional, **named)
+
+    def save(self, model: Any, call: Call, folder: Path) -> Saved:
+        called = f"model.{call.method}" if call.method else "model"
+        return saved_pickle(model, folder, (f"return {called}({call.sample.passed})",))
+
+    def metadata(self, model: Any) -> dict[str, Any]:
+        return {"function": getattr(model, "__qualname__", type(model).__qualname__)}
+
+
+FLAVOUR = Function()

@@ -1,0 +1,38 @@
+"""Any object with `predict`, as a pickle; and files that are pickles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from mlmgmt_nb.packaging.flavours.base import Call, Flavour, Saved, copied
+from mlmgmt_nb.packaging.pickles import modules_in, saved_pickle
+
+__all__ = ["FLAVOUR"]
+
+
+class Pickled(Flavour):
+    """Objects of no known framework that have `predict`."""
+
+    name = "python object"
+    endings: ClassVar[tuple[str, ...]] = (".pkl", ".pickle", ".joblib")
+
+    def takes(self, model: Any) -> bool:
+        return callable(getattr(model, "predict", None)) and not isinstance(model, type)
+
+    def save(self, model: Any, call: Call, folder: Path) -> Saved:
+        return saved_pickle(model, folder, (f"return model.{call.method}({call.sample.passed})",))
+
+    def adopt(self, path: Path, call: Call, folder: Path) -> Saved:
+        name = copied(path, folder)
+        answer = (f"return model.{call.method or 'predict'}({call.sample.passed})",)
+        notes = (f"{name} is a pickle: loading it runs whatever code it holds",)
+        if path.suffix.lower() == ".joblib":
+            load = (f'model = joblib.load("{name}")',)
+            return Saved(name, "joblib", load, answer, ("import joblib",), notes=notes)
+        load = (f'with open("{name}", "rb") as file:', "    model = pickle.load(file)")
+        modules = frozenset(modules_in(path.read_bytes()))
+        return Saved(name, "pickle", load, answer, ("import pickle",), modules=modules, notes=notes)
+
+
+FLAVOUR = Pickled()

@@ -1,0 +1,99 @@
+"""The registry of flavours: the built-in ones, and those of installed packages."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from mlmgmt_nb.errors import UsageError
+from mlmgmt_nb.packaging.flavours.base import Flavour
+
+__all__ = ["GROUP", "flavour_named", "flavour_of", "flavours"]
+
+GROUP = "mlmgmt_nb.flavours"
+"""The group of entry points."""
+
+_BUILT_IN = (
+    # The first that takes an object packages it: special ones before general ones.
+    "mlflow",
+    "onnx",
+    "transformers",
+    "spacy",
+    "keras",
+    "torch",
+    "xgboost",
+    "lightgbm",
+    "catboost",
+    "statsmodels",
+    "sklearn",
+    "pickled",
+    "function",
+)
+
+
+@cache
+def flavours() -> tuple[Flavour, ...]:
+    """Return all flavours, in the order in which they are asked."""
+    return tuple(_found())
+
+
+def flavour_of(model: Any) -> Flavour:
+    """Return the flavour that packages an object, or a file if `model` is a path.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if isinstance(model, Path):
+        found = next((flavour for flavour in flavours() if flavour.takes_file(model)), None)
+        if found is None:
+            raise UsageError(
+                f"model: the format of {model.name} is not known",
+                field="model",
+                fix=f"Give the object, a driver, or a file of {_endings()}.",
+            )
+        return found
+    found = next((flavour for flavour in flavours() if flavour.takes(model)), None)
+    if found is None:
+        raise UsageError(
+            f"model: a {type(model).__qualname__} has no method `predict` and cannot be called",
+            field="model",
+            fix="Give a fitted model, a function, a model file, or a driver besides.",
+        )
+    return found
+
+
+def flavour_named(name: str) -> Flavour:
+    """Return a flavour by its name.
+
+    Raises:
+        UsageError: there is none of this name.
+    """
+    for flavour in flavours():
+        if flavour.name == name:
+            return flavour
+    known = ", ".join(flavour.name for flavour in flavours())
+    raise UsageError(f"flavour: {name!r} is not known", field="flavour", fix=f"Give one of {known}.")
+
+
+def _found() -> Iterator[Flavour]:
+    for point in entry_points(group=GROUP):
+        try:
+            flavour = point.load()
+        except Exception as error:
+            raise UsageError(
+                f"the flavour {point.name!r} of {point.value} cannot be loaded: {error}",
+                fix="Update or remove the package that brings it.",
+            ) from error
+        if not isinstance(flavour, Flavour):
+            raise UsageError(f"the flavour {point.name!r} of {point.value} is not a Flavour object")
+        yield flavour
+    for name in _BUILT_IN:
+        yield importlib.import_module(f"{__package__}.{name}").FLAVOUR
+
+
+def _endings() -> str:
+    return ", ".join(dict.fromkeys(ending for flavour in flavours() for ending in flavour.endings))

@@ -1,0 +1,105 @@
+"""scikit-learn: estimators and pipelines, as skops files where skops can hold them, or else as pickles."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import inspect
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from mlmgmt_nb.errors import UsageError
+from mlmgmt_nb.packaging.flavours.base import Call, Flavour, Saved, copied
+from mlmgmt_nb.packaging.pickles import saved_pickle
+
+__all__ = ["FLAVOUR"]
+
+_FILE = "model.skops"
+
+
+class ScikitLearn(Flavour):
+    """Estimators, pipelines and searches."""
+
+    name = "scikit-learn"
+    roots: ClassVar[tuple[str, ...]] = ("sklearn",)
+    endings: ClassVar[tuple[str, ...]] = (".skops",)
+
+    def save(self, model: Any, call: Call, folder: Path) -> Saved:
+        answer = (f"return model.{call.method}({call.sample.passed})",)
+        trusted = _write_skops(model, folder / _FILE)
+        if trusted is not None:
+            return _loaded_by_skops(_FILE, trusted, answer)
+        notes = ("skops cannot hold this model, so it is a pickle",)
+        if importlib.util.find_spec("skops") is None:
+            notes = ("install skops for a format that runs no code when it is loaded",)
+        saved = saved_pickle(model, folder, answer)
+        return _with_notes(saved, notes)
+
+    def adopt(self, path: Path, call: Call, folder: Path) -> Saved:
+        from skops import io
+
+        if unknown := io.get_untrusted_types(file=path):
+            raise UsageError(
+                f"model: {path.name} has types that are not known to be safe: {', '.join(unknown)}",
+                field="model",
+                fix="Load it in the notebook with the types that you trust, and give the object.",
+            )
+        name = copied(path, folder)
+        return _loaded_by_skops(name, [], (f"return model.{call.method or 'predict'}({call.sample.passed})",))
+
+    def metadata(self, model: Any) -> dict[str, Any]:
+        found = super().metadata(model)
+        with contextlib.suppress(Exception):  # get_params of a user's own class
+            steps = getattr(model, "steps", None)
+            if steps:
+                found["steps"] = [type(step).__qualname__ for _, step in steps]
+            found["parameters"] = _changed_parameters(steps[-1][1] if steps else model)
+        return found
+
+
+def _write_skops(model: Any, path: Path) -> list[str] | None:
+    """Write a skops file; return the types that the driver has to trust. None if skops cannot hold the model.
+
+    These types are those of the user's own object, not of a file that came from elsewhere.
+    """
+    if importlib.util.find_spec("skops") is None:
+        return None
+    from skops import io
+
+    try:
+        content = io.dumps(model)
+        trusted = io.get_untrusted_types(data=content)
+        if any(name.startswith("__main__.") for name in trusted):
+            return None
+        io.loads(content, trusted=trusted)
+    except Exception:  # noqa: BLE001 - it refuses in many ways; a pickle holds what it does not
+        return None
+    path.write_bytes(content)
+    return sorted(trusted)
+
+
+def _loaded_by_skops(name: str, trusted: list[str], answer: tuple[str, ...]) -> Saved:
+    if not trusted:
+        return Saved(name, "skops", (f'model = io.load("{name}")',), answer, ("from skops import io",))
+    lines = ("TRUSTED = [", *(f'    "{kind}",' for kind in trusted), "]")
+    modules = frozenset(kind.rpartition(".")[0] for kind in trusted)
+    load = (f'model = io.load("{name}", trusted=TRUSTED)',)
+    return Saved(name, "skops", load, answer, ("from skops import io",), lines, modules)
+
+
+def _with_notes(saved: Saved, notes: tuple[str, ...]) -> Saved:
+    return replace(saved, notes=saved.notes + notes)
+
+
+def _changed_parameters(model: Any) -> dict[str, Any]:
+    """Return the hyperparameters that differ from the defaults of the class and are plain values."""
+    defaults = {name: p.default for name, p in inspect.signature(type(model).__init__).parameters.items()}
+    return {
+        name: value
+        for name, value in model.get_params(deep=False).items()
+        if isinstance(value, (int, float, str, bool)) and value != defaults.get(name)
+    }
+
+
+FLAVOUR = ScikitLearn()

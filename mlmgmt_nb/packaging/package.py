@@ -1,0 +1,287 @@
+"""A package: an application folder made from a fitted object, a function or a model file, and proven on a sample."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlmgmt_nb.errors import PackagingError, UsageError
+from mlmgmt_nb.packaging.carried import Carrier, imports_of
+from mlmgmt_nb.packaging.distributions import Installed
+from mlmgmt_nb.packaging.driver import driver_text
+from mlmgmt_nb.packaging.flavours import Call, Flavour, Saved, flavour_of
+from mlmgmt_nb.packaging.metadata import description, git_commit, tags
+from mlmgmt_nb.packaging.pickles import notebook_code
+from mlmgmt_nb.packaging.proof import Proof, compare
+from mlmgmt_nb.packaging.requirements import requirements_text
+from mlmgmt_nb.packaging.sample import Sample, type_of
+from mlmgmt_nb.packaging.trial import Trial, try_out
+from mlmgmt_nb.scoring.results import encode_result, encode_value
+from mlmgmt_nb.scoring.schema import ArgumentType, DataTypes, ServiceSchema, save_schema
+
+__all__ = ["Package", "package"]
+
+DRIVER, SCHEMA, REQUIREMENTS = "score.py", "service_schema.json", "requirements.txt"
+
+
+@dataclass(frozen=True)
+class Package:
+    """An application folder that is ready to be deployed: edit it as you like, and deploy it by hand.
+
+    Attributes:
+        folder: the folder.
+        flavour: the framework.
+        format: the format of the model file.
+        model: the model file or folder.
+        driver: the driver.
+        schema: its schema file.
+        requirements: its requirements, pinned to what this kernel has.
+        dependencies: local modules and other files that lie beside the driver.
+        carried: code of the notebook that travels: modules, and names of classes and functions in the pickle.
+        proof: the result of the fresh process; None without a sample.
+        facts: metadata of the model.
+        notes: hints, one a line.
+    """
+
+    folder: Path
+    flavour: str
+    format: str
+    model: Path
+    driver: Path
+    schema: Path
+    requirements: Path
+    dependencies: tuple[Path, ...] = ()
+    carried: tuple[str, ...] = ()
+    proof: Proof | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    request: bytes = field(default=b"", repr=False)
+    expected: Any = field(default=None, repr=False)
+
+    @property
+    def tags(self) -> list[str]:
+        """The metadata as tags."""
+        return tags(self.facts)
+
+    @property
+    def description(self) -> str:
+        """The metadata as a sentence."""
+        return description(self.facts)
+
+    def __str__(self) -> str:
+        names = ", ".join(path.name for path in (self.model, self.driver, self.schema, self.requirements))
+        lines = [f"{self.folder}: {names}", f"format  {self.format} ({self.flavour})"]
+        if self.carried:
+            lines.append(f"code    {', '.join(self.carried)}")
+        if self.proof is not None:
+            lines.append(f"proof   {self.proof}")
+        return "\n".join([*lines, *(f"note    {note}" for note in self.notes)])
+
+
+def package(
+    model: Any,
+    *,
+    to: str | os.PathLike[str],
+    sample: Any = None,
+    method: str | None = None,
+    example: Any = True,
+    tolerance: float = 1e-6,
+    metadata: Mapping[str, Any] | None = None,
+) -> Package:
+    """Write an application folder for a model, and prove it in a fresh process.
+
+    Args:
+        model: a fitted object, a function, or the path of a model file or folder.
+        to: the folder; made if it is not there, and empty otherwise.
+        sample: what the model takes: rows as DataFrame or array, text, or for a function a dict of its arguments.
+        method: method that answers requests; `predict` when None, or the function itself.
+        example: whether rows of the sample are shown as the example of the service; other rows to show in their place;
+            or False for their types only.
+        tolerance: largest relative difference between the answers of the notebook and of the package.
+        metadata: facts about the model that are kept with it, such as its metrics.
+
+    Raises:
+        UsageError: the model or the sample cannot be used; the text says which part and why.
+        PackagingError: the package does not answer as the object does.
+    """
+    folder = _empty_folder(Path(to))
+    source = _as_file(model)
+    flavour = flavour_of(model if source is None else source)
+    given = flavour.sample(model if source is None else source, sample)
+    chosen = method if method is not None else (flavour.method(model) if source is None else None)
+    call = Call(chosen, given)
+    if source is None and chosen is not None:
+        flavour.check_method(model, chosen)
+    expected = _asked(flavour, model, call) if source is None and given.given is not None else None
+    saved = flavour.save(model, call, folder) if source is None else flavour.adopt(source, call, folder)
+    facts = _facts(flavour, saved, given, model if source is None else None, metadata)
+    return _Writing(folder, flavour, saved, given, facts, example, tolerance).finished(expected)
+
+
+@dataclass(frozen=True)
+class _Writing:
+    """A package that is being written: its model is there."""
+
+    folder: Path
+    flavour: Flavour
+    saved: Saved
+    sample: Sample
+    facts: Mapping[str, Any]
+    example: Any
+    tolerance: float
+
+    def finished(self, expected: bytes | None) -> Package:
+        """Write the rest, try it out, and prove it."""
+        folder, saved = self.folder, self.saved
+        carrier = Carrier(folder, Installed())
+        carrier.carry(saved.modules)
+        title = f"{self.facts.get('class') or self.facts.get('function') or saved.file} ({self.flavour.name})"
+        text = driver_text(title, saved, self.sample, self.facts)
+        (folder / DRIVER).write_text(text, encoding="utf-8")
+        self._write_schema(None)
+        body = encode_value(dict(self.sample.values)) if self.sample.values else b""
+        trial = try_out(folder, body, self._modules(text, carrier), carrier)
+        proof = self._proof(expected, trial) if body else None
+        self._write_schema(trial.answer if body else None)
+        lines = requirements_text(carrier.installed, trial.modules, folder, saved.requirements)
+        (folder / REQUIREMENTS).write_text(lines, encoding="utf-8")
+        code = notebook_code((folder / saved.file).read_bytes()) if saved.format == "pickle" else []
+        return Package(
+            folder=folder,
+            flavour=self.flavour.name,
+            format=saved.format,
+            model=folder / saved.file,
+            driver=folder / DRIVER,
+            schema=folder / SCHEMA,
+            requirements=folder / REQUIREMENTS,
+            dependencies=tuple(folder / name for name in carrier.names),
+            carried=(*carrier.names, *code),
+            proof=proof,
+            facts=self.facts,
+            notes=(*saved.notes, *self.sample.notes, *_told(trial)),
+            request=body,
+            expected=trial.answer,
+        )
+
+    def _modules(self, driver: str, carrier: Carrier) -> set[str]:
+        """The modules that the driver, the model and carried code name, and those that the schema needs."""
+        kinds = {kind.data_type for kind in self.sample.types.values()}
+        of_schema = {"pandas"} if DataTypes.PANDAS in kinds else {"numpy"} if DataTypes.NUMPY in kinds else set()
+        return {*imports_of(driver), *carrier.imports, *of_schema, *self._imported_by_model()}
+
+    def _imported_by_model(self) -> set[str]:
+        """Text of the model file that names a module which is imported here."""
+        return {name for name in self.saved.modules if name in sys.modules}
+
+    def _proof(self, expected: bytes | None, trial: Trial) -> Proof:
+        import msgspec
+
+        if expected is None:
+            return Proof(self.sample.rows, compared=False, seconds=trial.seconds)
+        largest, differences = compare(msgspec.json.decode(expected), trial.answer, self.tolerance)
+        proof = Proof(self.sample.rows, True, largest, differences, trial.seconds)
+        if differences:
+            raise PackagingError(
+                f"the package does not answer as the object in the notebook does\n{proof}",
+                proof=proof,
+                fix="Make the model deterministic, or give a `tolerance`; nothing was sent.",
+            )
+        return proof
+
+    def _write_schema(self, answer: Any) -> None:
+        types = {name: self._shown(name, kind) for name, kind in self.sample.types.items()}
+        output = {} if answer is None or self.example is False else {"answer": type_of(_first_rows(answer))}
+        save_schema(ServiceSchema(types, output), self.folder / SCHEMA)
+
+    def _shown(self, name: str, kind: ArgumentType) -> ArgumentType:
+        """The type of an argument, with the example that is to be shown."""
+        if self.example is False:
+            kind.example = None
+        elif self.example is not True:
+            several = isinstance(self.example, Mapping) and set(self.example) == set(self.sample.types)
+            kind.example = type_of(self.example[name] if several else self.example).example
+        return kind
+
+
+def _asked(flavour: Flavour, model: Any, call: Call) -> bytes:
+    """The answer of the object in the notebook, as JSON.
+
+    Raises:
+        UsageError: it refuses the sample, or its answer has no JSON form.
+    """
+    from mlmgmt_nb.scoring.errors import RequestError
+
+    try:
+        answer = flavour.answer(model, call)
+    except UsageError:
+        raise
+    except Exception as error:
+        raise _refusal(model, error) from error
+    try:
+        return encode_result(answer)
+    except RequestError as error:
+        message = error.message.replace("run() returned", "it returned")
+        raise UsageError(
+            f"model: {message}", field="model", fix="Name another method, or give a function that converts the answer."
+        ) from error
+
+
+def _refusal(model: Any, error: Exception) -> UsageError:
+    kind = type(error).__name__
+    first = str(error).strip().partition("\n")[0]
+    if kind == "NotFittedError" or ("not fitted" in first or "not been fitted" in first):
+        return UsageError(
+            f"model: this {type(model).__qualname__} is not fitted", field="model", fix="Call its `fit` first."
+        )
+    return UsageError(
+        f"sample: the model refuses it: {kind}: {first}",
+        field="sample",
+        fix="Give rows of the kind that it was fitted with, such as `sample=X_train.head(20)`.",
+    )
+
+
+def _as_file(model: Any) -> Path | None:
+    """The path, if the model is a file or folder."""
+    if not isinstance(model, (str, os.PathLike)):
+        return None
+    path = Path(model).expanduser()
+    if not path.exists():
+        raise UsageError(f"model: there is no file {path}", field="model", fix=f"It is taken from {Path.cwd()}.")
+    return path.resolve()
+
+
+def _empty_folder(folder: Path) -> Path:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"to: {folder} is not an empty folder", field="to", fix="Give a new folder.")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder.resolve()
+
+
+def _facts(
+    flavour: Flavour, saved: Saved, sample: Sample, model: Any, metadata: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    facts: dict[str, Any] = {"flavour": flavour.name, "format": saved.format}
+    facts |= flavour.metadata(model) if model is not None else {}
+    facts |= saved.metadata
+    if sample.is_frame:
+        facts["columns"] = [str(name) for name in sample.value.columns]
+    facts["python"] = platform.python_version()
+    facts["commit"] = git_commit(Path.cwd())
+    return {name: value for name, value in {**facts, **(metadata or {})}.items() if value is not None}
+
+
+def _first_rows(answer: Any) -> Any:
+    return answer[:5] if isinstance(answer, list) else answer
+
+
+def _told(trial: Trial) -> Sequence[str]:
+    """Warnings that loading the model gave, such as that of another version of scikit-learn."""
+    kept = [text.partition("\n")[0] for text in trial.warnings if not text.startswith(("Deprecation", "Pending"))]
+    return [f"loading it warns: {text}" for text in dict.fromkeys(kept)][:5]
+
+

@@ -1,0 +1,145 @@
+"""Pickles by value: classes and functions of the notebook travel in them; what cannot travel is named."""
+
+from __future__ import annotations
+
+import inspect
+
+import pickletools
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+
+from mlmgmt_nb.errors import UsageError
+from mlmgmt_nb.packaging.flavours.base import Saved
+
+__all__ = ["MAX_CARRIED_BYTES", "modules_in", "notebook_code", "pickled", "saved_pickle"]
+
+MAX_CARRIED_BYTES = 100 * 2**20
+"""Data that a function of the notebook refers to may have so many bytes."""
+
+_FILE = "model.pkl"
+_DEPTH = 4
+
+
+def saved_pickle(model: Any, folder: Path, answer: tuple[str, ...], *, imports: tuple[str, ...] = ()) -> Saved:
+    """Write an object as a pickle, with classes and functions of the notebook in it by value."""
+    content = pickled(model)
+    (folder / _FILE).write_bytes(content)
+    return Saved(
+        _FILE,
+        "pickle",
+        load=(f'with open("{_FILE}", "rb") as file:', "    model = pickle.load(file)"),
+        answer=answer,
+        imports=("import pickle", *imports),
+        modules=frozenset(modules_in(content)),
+    )
+
+
+def pickled(model: Any) -> bytes:
+    """Pickle an object by value.
+
+    Raises:
+        UsageError: it cannot be pickled, or carries too much; names the part.
+    """
+    _check_size(model)
+    try:
+        return cloudpickle.dumps(model)
+    except Exception as error:
+        path, part, reason = _culprit(model, "model", error, _DEPTH)
+        raise UsageError(
+            f"model: {path} is a {_kind(part)}, which cannot travel to the service: {reason}",
+            field="model",
+            fix="Remove it from the object, or open it in a driver of your own.",
+        ) from error
+
+
+def modules_in(content: bytes) -> Iterator[str]:
+    """Yield all text of a pickle that may name a module: of classes, functions and imports within functions."""
+    for _, argument, _ in pickletools.genops(content):
+        if isinstance(argument, str) and len(argument) < 200:
+            yield argument.partition(" ")[0]
+
+
+def notebook_code(content: bytes) -> list[str]:
+    """Return the classes and functions of `__main__` that a pickle holds by value."""
+    main = sys.modules["__main__"]
+    texts = {argument for _, argument, _ in pickletools.genops(content) if isinstance(argument, str)}
+    if "__main__" not in texts:
+        return []
+    own = {
+        name
+        for name, value in vars(main).items()
+        if (inspect.isclass(value) or inspect.isfunction(value)) and value.__module__ == "__main__"
+    }
+    return sorted(own & texts)
+
+
+def _check_size(model: Any) -> None:
+    """Refuse a function that refers to much data.
+
+    Raises:
+        UsageError: names the variable and its size.
+    """
+    for name, value in _referred(model):
+        size = _size(value)
+        if size > MAX_CARRIED_BYTES:
+            raise UsageError(
+                f"model: the function refers to {name}, a {_kind(value)} of {size / 1e6:,.0f} MB, which would travel "
+                "with it",
+                field="model",
+                fix=f"Write {name} to a file that a driver reads, or have the function use a smaller part of it.",
+            )
+
+
+def _referred(model: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the variables outside of a function that it refers to."""
+    function = model if inspect.isfunction(model) else getattr(model, "__func__", None)
+    if function is None:
+        return
+    found = inspect.getclosurevars(function)
+    for name, value in {**found.globals, **found.nonlocals}.items():
+        if inspect.isfunction(value) and value.__module__ == "__main__" and value is not model:
+            yield from _referred(value)
+        else:
+            yield name, value
+
+
+def _size(value: Any) -> int:
+    """Return the bytes of frames, arrays and texts; other objects count as small."""
+    if hasattr(value, "memory_usage"):
+        used = value.memory_usage(deep=False)
+        return int(used.sum() if hasattr(used, "sum") else used)
+    return int(getattr(value, "nbytes", 0) or (sys.getsizeof(value) if isinstance(value, (str, bytes)) else 0))
+
+
+def _culprit(value: Any, path: str, error: Exception, depth: int) -> tuple[str, Any, str]:
+    """Return the innermost part that cannot be pickled: its path, itself, and why."""
+    reason = str(error).partition("\n")[0] or type(error).__name__
+    if depth:
+        for name, part in _parts(value, path):
+            try:
+                cloudpickle.dumps(part)
+            except Exception as inner:  # noqa: BLE001 - whatever pickling of a user's class raises
+                return _culprit(part, name, inner, depth - 1)
+    return path, value, reason
+
+
+def _parts(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        yield from ((f"{path}[{key!r}]", part) for key, part in value.items())
+    elif isinstance(value, (list, tuple)):
+        yield from ((f"{path}[{place}]", part) for place, part in enumerate(value))
+    elif inspect.isfunction(value):
+        yield from _referred(value)
+    else:
+        yield from ((f"{path}.{name}", part) for name, part in getattr(value, "__dict__", {}).items())
+
+
+def _kind(value: Any) -> str:
+    kind = type(value)
+    return kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
+
+

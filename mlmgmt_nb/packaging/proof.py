@@ -1,0 +1,104 @@
+"""The proof of a package: the answer of a fresh process, compared with the answer of the object in the notebook."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["MAX_ROWS", "Difference", "Proof", "compare"]
+
+MAX_ROWS = 100
+"""The proof uses at most so many rows of the sample."""
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A value that differs.
+
+    Attributes:
+        path: where it is in the answer, such as `[3]` or `[0].low`.
+        expected: the value of the notebook.
+        got: the value of the package.
+    """
+
+    path: str
+    expected: Any
+    got: Any
+
+    def __str__(self) -> str:
+        return f"{self.path or 'the answer'}: {self.got!r} instead of {self.expected!r}"
+
+
+@dataclass(frozen=True)
+class Proof:
+    """The result of running a package in a fresh process.
+
+    Attributes:
+        rows: number of rows of the sample that it answered.
+        compared: whether there was an object in the notebook to compare with; a model file has none.
+        largest: the largest difference between two numbers, relative to the larger one.
+        differences: values that differ by more than the tolerance; at most a few.
+        seconds: how long the process took, from its start to its answer.
+    """
+
+    rows: int
+    compared: bool
+    largest: float = 0.0
+    differences: tuple[Difference, ...] = ()
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        rows = f"{self.rows} row{'s' if self.rows != 1 else ''}"
+        if not self.compared:
+            return f"answered {rows} in a fresh process"
+        if self.differences:
+            return "\n".join(["the answers differ:", *(f"  {difference}" for difference in self.differences)])
+        how = "bit for bit" if self.largest == 0 else f"within {self.largest:.1g}"
+        return f"{rows} answered in a fresh process, equal to the notebook {how}"
+
+
+def compare(expected: Any, got: Any, tolerance: float) -> tuple[float, tuple[Difference, ...]]:
+    """Compare two answers, as plain JSON values.
+
+    Args:
+        expected: the answer of the notebook.
+        got: the answer of the package.
+        tolerance: largest relative difference of two numbers; labels and structure must be equal.
+
+    Returns:
+        the largest difference that was tolerated, and the first values that differ.
+    """
+    largest, differences = 0.0, []
+    for path, left, right in _pairs(expected, got, ""):
+        distance = _distance(left, right)
+        if distance <= tolerance:
+            largest = max(largest, distance)
+        elif len(differences) < _SHOWN:
+            differences.append(Difference(path, left, right))
+    return largest, tuple(differences)
+
+
+def _pairs(left: Any, right: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
+    """The values of two structures side by side; where the structures part, the parts."""
+    if isinstance(left, dict) and isinstance(right, dict) and left.keys() == right.keys():
+        for key in left:
+            yield from _pairs(left[key], right[key], f"{path}.{key}" if path else key)
+    elif isinstance(left, list) and isinstance(right, list) and len(left) == len(right):
+        for place, (mine, theirs) in enumerate(zip(left, right, strict=True)):
+            yield from _pairs(mine, theirs, f"{path}[{place}]")
+    else:
+        yield path, left, right
+
+
+def _distance(left: Any, right: Any) -> float:
+    """The relative difference of two numbers; 0 or infinity for all else."""
+    if left == right and isinstance(left, bool) == isinstance(right, bool):
+        return 0.0
+    if not all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in (left, right)):
+        return math.inf
+    # Numbers near zero are compared as if they were about 1: probabilities of 1e-17 and 0 are equal.
+    return abs(left - right) / max(abs(left), abs(right), 1.0)
