@@ -65,6 +65,15 @@ def commands() -> str:
     return "\n".join(lines)
 
 
+def command_summary() -> str:
+    """A table of the commands, a row for each group."""
+    rows = []
+    for group, members in groupby(sorted(COMMANDS, key=_place), lambda command: command.words[0]):
+        verbs = [" ".join(command.words[1:]) for command in members]
+        rows.append((_code(f"mlmgmt {group}"), ", ".join(_code(verb) for verb in verbs if verb) or "(no verb)"))
+    return "\n".join(_table(("command", "verbs"), rows))
+
+
 def _place(command: Command) -> int:
     """Commands of one word stand together; groups and commands keep the order of the help."""
     return next(place for place, other in enumerate(COMMANDS) if other.words[0] == command.words[0])
@@ -245,14 +254,9 @@ def extensions() -> str:
     return "\n".join(lines)
 
 
-def readme() -> str:
-    """The README as the front page: its links and pictures are found from here, too."""
-    return (ROOT / "README.md").read_text(encoding="utf-8").replace("](.docs/", "](")
-
-
 GENERATORS: Mapping[str, Callable[[], str]] = {
-    "readme": readme,
     "commands": commands,
+    "command-summary": command_summary,
     "service-commands": service_commands,
     "driver-command": driver_command,
     "serve": serve,
