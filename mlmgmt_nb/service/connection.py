@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from mlmgmt_nb.scoring.protocol import HttpProtocol
 
 __all__ = ["ApiConnection"]
 
@@ -12,7 +12,7 @@ _SILENT_SECONDS = 75.0
 """How long a new connection may say nothing: clients open some in advance."""
 
 
-class ApiConnection(HttpToolsProtocol):
+class ApiConnection(HttpProtocol):
     """A connection. `check` is to be called about once a second; requests pay nothing for it."""
 
     _seen: object = None

@@ -118,7 +118,7 @@ class Upstream(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._transport.abort()
 
     def pause_writing(self) -> None:
