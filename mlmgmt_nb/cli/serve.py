@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from mlmgmt_nb import local
 from mlmgmt_nb.cli.access import add_access, read_access
 from mlmgmt_nb.cli.arguments import add_home, add_limits, database_of, days, limits_of
+from mlmgmt_nb.errors import UsageError
 
 __all__ = ["add_serve"]
 
@@ -27,6 +28,13 @@ def add_serve(commands: Any) -> None:
         type=_origin,
         metavar="URL",
         help="origin under which clients reach the service, if not this one; scoring URLs lead there too",
+    )
+    serve.add_argument(
+        "--allowed-host",
+        action="append",
+        metavar="HOST",
+        help="further name, address or network that requests may have in Host and Origin, also at the ports of "
+        "services; * for any; may be given again (default: MLMGMT_ALLOWED_HOSTS, separated by commas)",
     )
     serve.add_argument(
         "--keep-operations",
@@ -92,6 +100,18 @@ def _origin(text: str) -> str:
     return text.rstrip("/")
 
 
+def _allowed_hosts(arguments: argparse.Namespace) -> tuple[str, ...]:
+    from mlmgmt_nb.scoring.hosts import HostCheck
+
+    given = arguments.allowed_host or os.environ.get("MLMGMT_ALLOWED_HOSTS", "").split(",")
+    hosts = tuple(host.strip() for host in given if host.strip())
+    try:
+        HostCheck(hosts)
+    except ValueError as error:
+        raise UsageError(f"--allowed-host: {error}.") from None
+    return hosts
+
+
 def _serve(arguments: argparse.Namespace) -> int:
     # Loaded here: the other commands need no service.
     from mlmgmt_nb.extraction import Limits
@@ -110,6 +130,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         port=arguments.port,
         account=arguments.account,
         public_url=arguments.public_url,
+        allowed_hosts=_allowed_hosts(arguments),
         **read_access(arguments),
         start_timeout=arguments.start_timeout,
         hang_timeout=arguments.hang_timeout,

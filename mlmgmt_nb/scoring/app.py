@@ -19,10 +19,13 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from mlmgmt_nb.scoring.body import BodyReader, Receive
 from mlmgmt_nb.scoring.call import Call
+from mlmgmt_nb.scoring.decoding import as_utf8, inflater, is_utf8
 from mlmgmt_nb.scoring.driver import Outcome
 from mlmgmt_nb.scoring.engine import Engine
 from mlmgmt_nb.scoring.errors import CallerGone, RequestError
+from mlmgmt_nb.scoring.hosts import HostCheck
 from mlmgmt_nb.scoring.request import CALL, Request, Scope
 from mlmgmt_nb.scoring.request_log import RequestLog
 from mlmgmt_nb.scoring.swagger import as_openapi
@@ -33,7 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ScoringApp"]
 
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _JSON = (b"content-type", b"application/json")
@@ -59,6 +61,7 @@ class ScoringApp:
         max_body_bytes: larger bodies are refused.
         swagger: the service's description, as Swagger 2.0.
         request_log: gets a line for each request, health checks apart.
+        hosts: refuses requests with a foreign `Host` or `Origin`.
 
     Attributes:
         draining: answers close their connection, so that callers move on to other replicas.
@@ -66,18 +69,26 @@ class ScoringApp:
     """
 
     def __init__(
-        self, name: str, engine: Engine, max_body_bytes: int, swagger: dict[str, Any], request_log: RequestLog
+        self,
+        name: str,
+        engine: Engine,
+        max_body_bytes: int,
+        swagger: dict[str, Any],
+        request_log: RequestLog,
+        hosts: HostCheck,
     ) -> None:
         self.name = name
         self.draining = False
         self._engine = engine
-        self._max_body_bytes = max_body_bytes
+        self._bodies = BodyReader(max_body_bytes, engine.concurrency * max_body_bytes, engine.timeout)
+        self._hosts = hosts
         described = [msgspec.json.encode(document) for document in (swagger, as_openapi(swagger))]
         self._descriptions = dict(zip(("2", "3"), described, strict=True))
         self._log = request_log
         self.on_trace: Callable[[str, bytes], None] | None = None
         self._digests: list[str] = []
         self._wants_request = engine.driver is not None and engine.driver.wants_request
+        self._is_raw = engine.driver is not None and engine.driver.raw
         score: dict[str, _Endpoint] = {"POST": self._score}
         if engine.driver is not None and engine.driver.raw:
             score = dict.fromkeys(_RAW_METHODS, self._score)
@@ -103,7 +114,7 @@ class ScoringApp:
 
     def abandon(self) -> int:
         """Answers all calls that have no answer yet that the replica ends; their number."""
-        return self._engine.abandon()
+        return self._engine.abandon() + self._bodies.abandon()
 
     def hung_up(self, scope: Scope) -> None:
         """The connection of a request is lost before there was an answer."""
@@ -126,16 +137,23 @@ class ScoringApp:
         scope: Scope = cycle.scope  # type: ignore[assignment]
         if scope["path"] not in self._score_paths or scope["method"] != "POST" or self._wants_request:
             return False
-        request = Request(scope)
-        if len(cycle.body) > self._max_body_bytes or self._engine.is_full or not self._is_key(request.authorization):
+        request, body = Request(scope), bytes(cycle.body)
+        if (
+            not self._hosts.admits(request.host, request.origin)
+            or len(body) > self._bodies.largest
+            or self._engine.is_full
+            or request.content_encoding
+            or not is_utf8(body, request.content_type)
+            or not self._is_key(request.authorization)
+        ):
             return False
         self._identify(request)
-        body, cycle.body = bytes(cycle.body), bytearray()
+        cycle.body = bytearray()
         request.bytes_in = len(body)
         request.has_body = False
         request.taken = True
-        scope[CALL] = call = self._engine.take(request.id)
-        self._engine.submit(call, body).add_done_callback(partial(self._answer_directly, cycle, request, start_task))
+        scope[CALL] = call = self._engine.submit(request.id, body)
+        call.future.add_done_callback(partial(self._answer_directly, cycle, request, start_task))
         return True
 
     def _answer_directly(
@@ -193,6 +211,7 @@ class ScoringApp:
             self._log_request(request, 499, 0, "CallerGone", "the caller hung up")
 
     async def _route(self, request: Request, receive: Receive, send: Send) -> None:
+        self._hosts.check(request.host, request.origin)
         await self._endpoint(request)(request, receive, send)
 
     def _endpoint(self, request: Request) -> _Endpoint:
@@ -254,20 +273,16 @@ class ScoringApp:
 
     async def _score(self, request: Request, receive: Receive, send: Send) -> None:
         self._check_key(request.authorization)
-        if request.length > self._max_body_bytes:
-            raise self._too_large()
-        call = self._engine.take(request.id)
-        request.taken = True
-        try:
-            body = await self._read(call, receive)
-        except BaseException:
-            self._engine.drop(call)
-            raise
+        if request.length > self._bodies.largest:
+            raise self._bodies.too_large()
+        self._engine.check_room()  # now rather than after a large body; its place it gets when the body is there
+        deadline = monotonic() + self._engine.timeout
+        body = await self._read(request, receive)
         request.has_body = False
         request.bytes_in = len(body)
-        request.scope[CALL] = call
-        payload = request.raw(body) if self._wants_request else body
-        request.answer = self._engine.submit(call, payload)
+        call = self._engine.submit(request.id, request.raw(body) if self._wants_request else body, deadline)
+        request.taken = True
+        request.scope[CALL], request.answer = call, call.future
         await self._finish(request, receive, send)
 
     async def _finish(self, request: Request, _receive: Receive, send: Send) -> None:
@@ -280,34 +295,12 @@ class ScoringApp:
             await self._answer(answer.status_code, answer.body, request, send, answer.headers)
             self._log_request(request, answer.status_code, len(answer.body))
 
-    async def _read(self, call: Call, receive: Receive) -> bytes:
-        """The body, of which no more than the limit is ever held."""
-        chunks: list[bytes] = []
-        size = 0
-        try:
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise CallerGone
-                chunk: bytes = message["body"]
-                size += len(chunk)
-                if size > self._max_body_bytes:
-                    raise self._too_large()
-                if not message["more_body"]:
-                    return b"".join([*chunks, chunk]) if chunks else chunk
-                chunks.append(chunk)
-        except asyncio.CancelledError:
-            if not call.answered or call.reader is None:
-                raise  # somebody else's cancellation, not that of the engine's clock
-            call.reader.uncancel()
-            if self.draining and monotonic() < call.deadline:
-                raise RequestError(503, "ReplicaEnds", "this replica ends: try again") from None
-            seconds = f"{self._engine.timeout:g} seconds"
-            raise RequestError(408, "RequestTimeout", f"the body did not arrive within {seconds}") from None
-
-    def _too_large(self) -> RequestError:
-        limit = self._max_body_bytes
-        return RequestError(413, "BodyTooLarge", f"the body is larger than {limit} bytes, the limit of this service")
+    async def _read(self, request: Request, receive: Receive) -> bytes:
+        """The body: as it came for drivers that want the whole request, as UTF-8 for all others."""
+        if self._is_raw:
+            return await self._bodies.read(receive)
+        body = await self._bodies.read(receive, inflater(request.content_encoding))
+        return as_utf8(body, request.content_type)
 
     def _log_request(self, request: Request, status: int, size: int, code: str = "", message: str = "") -> None:
         method, path, ended = request.scope["method"], request.scope["path"], perf_counter()

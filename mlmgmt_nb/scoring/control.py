@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from mlmgmt_nb.scoring.engine import Stats
+from mlmgmt_nb.scoring.hosts import LOOPBACK
 
 __all__ = ["Channel", "Drain", "Failed", "Keys", "KeysSet", "Ready", "Start"]
 
@@ -29,6 +30,7 @@ class Start(msgspec.Struct, rename="camel", tag="start"):
         max_body_bytes: larger bodies are refused.
         request_timeout_seconds: callers are answered 504 after this time.
         client_timeout_seconds: how long a caller may take for the head of a request, and to take a part of an answer.
+        allowed_hosts: hosts that requests may name, as `HostCheck` takes them.
         request_log: write a line of JSON for each request to stderr; failing requests are always written.
     """
 
@@ -38,6 +40,7 @@ class Start(msgspec.Struct, rename="camel", tag="start"):
     max_body_bytes: int = 32 * 1024 * 1024
     request_timeout_seconds: float = 60.0
     client_timeout_seconds: float = 10.0
+    allowed_hosts: tuple[str, ...] = LOOPBACK
     request_log: bool = True
 
 

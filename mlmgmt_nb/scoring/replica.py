@@ -24,6 +24,7 @@ from mlmgmt_nb.scoring.driver import Driver, load_driver
 from mlmgmt_nb.scoring.engine import Engine, log
 from mlmgmt_nb.scoring.errors import LoadError
 from mlmgmt_nb.scoring.forking import protect_forks
+from mlmgmt_nb.scoring.hosts import HostCheck, cross_origins
 from mlmgmt_nb.scoring.request_log import RequestLog
 from mlmgmt_nb.scoring.server import ReplicaServer
 from mlmgmt_nb.scoring.swagger import service_swagger
@@ -148,7 +149,8 @@ class Replica:
     def _make_server(self, engine: Engine, driver: Driver) -> ReplicaServer:
         start = self._start
         swagger = service_swagger(start.name, driver.swagger_schema, driver.optional)
-        self._app = ScoringApp(start.name, engine, start.max_body_bytes, swagger, self._log)
+        hosts = HostCheck(start.allowed_hosts, cross_origins(os.environ))
+        self._app = ScoringApp(start.name, engine, start.max_body_bytes, swagger, self._log, hosts)
         self._app.set_keys(start.keys)
         if self._telemetry:
             self._app.on_trace = self._telemetry.expect

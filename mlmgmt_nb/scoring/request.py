@@ -12,6 +12,7 @@ from mlmgmt_nb.scoring.driver import Outcome
 __all__ = ["CALL", "Request", "Scope"]
 
 Scope = MutableMapping[str, Any]
+_RARE = {b"origin": "origin", b"content-encoding": "content_encoding"}
 CALL = "mlmgmt.call"
 """Where a request's scope holds its call."""
 
@@ -24,10 +25,14 @@ class Request:
         "authorization",
         "began",
         "bytes_in",
+        "content_encoding",
+        "content_type",
         "has_body",
+        "host",
         "id",
         "id_given",
         "length",
+        "origin",
         "scope",
         "taken",
         "traceparent",
@@ -42,13 +47,21 @@ class Request:
         self.authorization = b""
         self.id_given = b""
         self.traceparent = b""
+        self.host = b""
+        self.origin = b""
+        self.content_type = b""
+        self.content_encoding = b""
         self.length = -1
         self.has_body = False
         self.bytes_in = 0
         self.taken = False
         for name, value in scope["headers"]:
-            if name == b"authorization":
+            if name == b"host":
+                self.host = b"%b, %b" % (self.host, value) if self.host else value  # there must not be two
+            elif name == b"authorization":
                 self.authorization = value
+            elif name == b"content-type":
+                self.content_type = value
             elif name == b"content-length":
                 self.length = int(value)  # uvicorn's parser has refused what is no number
                 self.has_body = self.length > 0
@@ -58,6 +71,13 @@ class Request:
                 self.traceparent = value
             elif name == b"x-ms-request-id" or (name == b"x-ms-client-request-id" and not self.id_given):
                 self.id_given = value
+            elif name in _RARE:
+                self._keep(_RARE[name], value)
+
+    def _keep(self, attribute: str, value: bytes) -> None:
+        """Keeps a header; what comes of it when it is there twice is refused."""
+        before = getattr(self, attribute)
+        setattr(self, attribute, b"%b, %b" % (before, value) if before else value)
 
     def raw(self, body: bytes) -> AMLRequest:
         """The whole of it, for drivers that want that."""

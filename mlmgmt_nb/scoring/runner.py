@@ -48,7 +48,7 @@ class Runner:
     Args:
         turns: of the event loop, for the driver's thread to borrow it.
         deliver: gets each call with what became of it, in the event loop.
-        admitted: how many calls there are in all, those that are still being read included. Called in any thread.
+        admitted: how many calls there are in all. Called in any thread.
 
     Attributes:
         running: how many calls run now.

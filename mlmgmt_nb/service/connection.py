@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import msgspec
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from mlmgmt_nb.scoring.protocol import HttpProtocol
 from mlmgmt_nb.service.framing import TARGET
 from mlmgmt_nb.service.problems import Problem
 
@@ -21,7 +22,7 @@ _TOO_LARGE = Problem(
 _MALFORMED = Problem(400, "MalformedRequest", "The request is not valid HTTP/1.1; the connection is closed.")
 
 
-class ApiConnection(HttpToolsProtocol):
+class ApiConnection(HttpProtocol):
     """A connection. `check` is to be called about once a second; requests pay nothing for it."""
 
     _seen: object = None

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
 
 from mlmgmt_nb.extraction import Limits
+from mlmgmt_nb.scoring.hosts import LOOPBACK, HostCheck
 from mlmgmt_nb.service.access.principals import Grant
 
 __all__ = ["AZURE_AUTHORITY", "LOOPBACK", "IssuerSettings", "Settings", "TlsSettings"]
 
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 REMOTE_SCHEMES = frozenset({"http", "https", "s3", "abfs", "abfss", "gs"})
 
 
@@ -68,6 +68,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         public_url: origin under which clients reach the service, when it is not the one that they name in `Host`.
             Scoring URLs then lead there too. A service answers to the name in it; one beyond loopback also to IP
             addresses and to the machine's own name.
+        allowed_hosts: further hosts that requests may name in `Host` and `Origin`, at the port of the API and at those
+            of scoring services: names, addresses, networks, or `*` for any.
         database: URL of the PostgreSQL database that several processes share; None for SQLite in the state folder.
         url_schemes: schemes of URLs from which models and assets are read when an image is built; None for the usual
             ones, of which `file` is one only for a service that listens on loopback.
@@ -95,6 +97,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     port: int | None = None
     account: str = "default"
     public_url: str | None = None
+    allowed_hosts: tuple[str, ...] = ()
     database: str | None = None
     url_schemes: frozenset[str] | None = None
     url_hosts: frozenset[str] | None = None
@@ -136,16 +139,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
         A page in the user's browser can make a name of its own point here, but not an address: addresses are safe.
         """
-        if host in LOOPBACK or host in {self.host, urlsplit(self.public_url or "").hostname}:
-            return True
-        if self.host in LOOPBACK:
-            return False
-        return host in {socket.gethostname().lower(), socket.getfqdn().lower()} or _is_address(host)
+        return _check(self.answered_hosts).answers_to(host)
+
+    @property
+    def answered_hosts(self) -> tuple[str, ...]:
+        """The hosts that `answers_to` goes by, for scoring services too."""
+        public = urlsplit(self.public_url or "").hostname
+        hosts = (*LOOPBACK, self.host, *([public] if public else []), *self.allowed_hosts)
+        return hosts if self.host in LOOPBACK else (*hosts, *_machine_names(), "0.0.0.0/0", "::/0")
 
 
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
+@lru_cache(maxsize=8)
+def _check(hosts: tuple[str, ...]) -> HostCheck:
+    return HostCheck(hosts)
+
+
+@lru_cache(maxsize=1)
+def _machine_names() -> tuple[str, str]:
+    return socket.gethostname(), socket.getfqdn()

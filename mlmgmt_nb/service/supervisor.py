@@ -377,6 +377,7 @@ class Supervisor:
             environment=_environment(spec, image.version, self._settings.data_storage),
             data=self._home.data,
             slots=slots(spec),
+            allowed_hosts=self._settings.answered_hosts,
             cpus=cpus(spec),
             memory_bytes=memory_bytes(spec),
             log=self._log(row.id),

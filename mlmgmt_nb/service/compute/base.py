@@ -24,6 +24,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
         environment: variables for the driver.
         data: folder for the data that the driver collects, unless `AML_MODEL_DC_STORAGE` in `environment` says where.
         slots: requests that it accepts at once.
+        allowed_hosts: hosts that requests may name.
         cpus: CPUs reserved for it, if any.
         memory_bytes: memory reserved for it, if any.
     """
@@ -37,6 +38,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     environment: Mapping[str, str]
     data: Path
     slots: int
+    allowed_hosts: Sequence[str]
     cpus: float | None
     memory_bytes: int | None
     log: Log

@@ -87,7 +87,13 @@ class SupervisedReplica(ABC):
 
     def send_start(self) -> None:
         launch = self.launch
-        self.send(type="start", name=launch.name, keys=list(launch.key_digests), concurrency=launch.slots)
+        self.send(
+            type="start",
+            name=launch.name,
+            keys=list(launch.key_digests),
+            concurrency=launch.slots,
+            allowedHosts=list(launch.allowed_hosts),
+        )
 
     def drain(self, seconds: float) -> None:
         self._enter(ReplicaState.DRAINING)
