@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
+from mlmgmt_nb.contract.limits import MAX_BODY_BYTES
 from mlmgmt_nb.service.problems import Problem, bad_field
 
 __all__ = ["Receive", "Reply", "Request", "Scope", "Send"]
@@ -16,9 +17,6 @@ __all__ = ["Receive", "Reply", "Request", "Scope", "Send"]
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
-MAX_BODY_BYTES = 16 * 2**20
-"""Largest body of an API request. Contents of models and assets are not such bodies; they go to the artifact store."""
 
 
 class Request:
