@@ -19,9 +19,11 @@ from mlmgmt_nb.commands import COMMANDS, Command, Flag
 from mlmgmt_nb.commands.config import DEFAULTS, SETTINGS
 from mlmgmt_nb.commands.grammar import metavar
 from mlmgmt_nb.commands.session import COMMON, WAITING
-from mlmgmt_nb.contract import openapi
+from mlmgmt_nb.contract import OPERATIONS, limits, openapi
 from mlmgmt_nb.contract.operations import ACCOUNT_PATH
 from mlmgmt_nb.scoring.__main__ import driver_parser
+from mlmgmt_nb.service.access.permissions import NEEDED
+from mlmgmt_nb.service.access.principals import Role
 from mlmgmt_nb.service.resources import EXTENSIONS
 
 Json = Mapping[str, Any]
@@ -244,6 +246,34 @@ def _kind(schema: Json) -> str:
     return "; ".join([schema.get("format") or schema.get("type", "any"), *limits])
 
 
+def bounds() -> str:
+    """What bodies of requests may have at most, beside what their types say."""
+    rows = [("the whole body", f"{limits.MAX_BODY_BYTES:,} bytes")]
+    rows += [(_bounded(name, "text"), f"{most:,} characters") for name, most in limits.MAX_CHARACTERS.items()]
+    rows += [(_bounded(name, "list or object"), f"{most:,} items") for name, most in limits.MAX_ITEMS.items()]
+    return "\n".join(_table(("property", "at most"), rows))
+
+
+def _bounded(name: str, kind: str) -> str:
+    return f"any other {kind}" if name == limits.OTHERWISE else _code(name) + f" ({kind})"
+
+
+def roles() -> str:
+    """Which role each operation needs, from the table that requests are checked against."""
+    rows = (
+        (_code(" ".join(_request_of(action))), "yes" if role <= Role.READER else "no", "yes")
+        for action, role in NEEDED.items()
+    )
+    return "\n".join(_table(("request", "reader", "contributor"), rows))
+
+
+def _request_of(action: str) -> tuple[str, str]:
+    if operation := OPERATIONS.get(action):
+        return operation.method, operation.path
+    method, path = action.split()
+    return method, path
+
+
 def extensions() -> str:
     """What the service answers beside the operations of the API: the docstrings of its handlers say what."""
     lines: list[str] = []
@@ -263,6 +293,8 @@ GENERATORS: Mapping[str, Callable[[], str]] = {
     "settings": settings,
     "operations": operations,
     "types": types,
+    "bounds": bounds,
+    "roles": roles,
     "extensions": extensions,
 }
 

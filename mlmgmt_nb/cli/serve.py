@@ -141,7 +141,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         registry=arguments.registry,
         pip_config=None if arguments.pip_config is None else Path(arguments.pip_config).absolute(),
         url_schemes=None if arguments.url_scheme is None else frozenset(arguments.url_scheme),
-        url_hosts=None if arguments.url_host is None else frozenset(arguments.url_host),
+        url_hosts=None if arguments.url_host is None else frozenset(host.lower() for host in arguments.url_host),
     )
     serve(settings, on_ready=lambda url: None if arguments.detached else print(f"{url}\nCtrl-C stops it.", flush=True))
     return 0

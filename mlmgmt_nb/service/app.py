@@ -18,6 +18,7 @@ from urllib.parse import quote
 import msgspec
 
 from mlmgmt_nb.contract import OPERATIONS, Operation
+from mlmgmt_nb.contract.limits import MAX_CHARACTERS, exceeded
 from mlmgmt_nb.contract.operations import API_VERSION_PARAMETER
 from mlmgmt_nb.service.access.guard import Guard
 from mlmgmt_nb.service.access.permissions import METRICS_ACTION, action_of
@@ -194,6 +195,8 @@ def _account(request: Request) -> tuple[str, tuple[str, ...]]:
     """The account of a request, and the segments after it."""
     match request.segments:
         case ("api", "subscriptions", subscription, "resourceGroups", group, "accounts", name, *rest) if rest:
+            if max(map(len, (subscription, group, name))) > MAX_CHARACTERS["name"]:
+                raise bad_field("path", f"a name in it has more than {MAX_CHARACTERS['name']} characters.", "TooLong")
             return "/".join(quote(part, safe="") for part in (subscription, group, name)), tuple(rest)
     raise Problem(404, "NoSuchPath", "There is nothing at this path; the API is under /api/subscriptions/....")
 
@@ -231,13 +234,16 @@ async def _body(request: Request, operation: Operation) -> Any:
     if not raw.strip():
         raise bad_field("$", f"the body is empty; send the {operation.body_name} as JSON.", "Missing")
     try:
-        return msgspec.json.decode(raw, type=operation.body)
+        body = msgspec.json.decode(raw, type=operation.body)
     except msgspec.ValidationError as error:
         raise invalid(error) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise bad_field("$", f"not JSON: {error}.", "InvalidJson") from None
     except RecursionError:
         raise bad_field("$", "nested too deep; the API has no body of more than a few levels.", "InvalidJson") from None
+    if too_long := exceeded(body):
+        raise bad_field(*too_long, "TooLong")
+    return body
 
 
 def _unexpected(error: Exception) -> Problem:

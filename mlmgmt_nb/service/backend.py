@@ -66,7 +66,7 @@ class Backend:
         bind(home, self.store, partial(is_free, settings.service_host))
         self.audit = AuditLog(home.logs / "audit")
         self.artifacts = ArtifactStore(home.artifacts)
-        fetcher = Fetcher(self.artifacts, settings.readable_schemes, settings.url_hosts)
+        fetcher = Fetcher(self.artifacts, settings.readable_schemes, settings.url_hosts, is_shared=settings.is_shared)
         self._membership = Membership(
             self.store, home, release_builds, on_release=self._builds_released, on_change=self._leader_changed
         )

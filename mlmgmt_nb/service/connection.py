@@ -12,6 +12,7 @@ from mlmgmt_nb.service.problems import Problem
 __all__ = ["ApiConnection"]
 
 _LARGEST_HEAD = 65536
+"""Bytes of a head; and those that may come without any of a body after it: trailers, extensions of chunks."""
 _HEAD_SECONDS = 10.0
 """How long the head of a request may take."""
 _SILENT_SECONDS = 75.0
@@ -27,7 +28,7 @@ class ApiConnection(HttpProtocol):
 
     _seen: object = None
     _since = 0.0
-    _head_bytes = 0
+    _bytes_without_body = 0
     _head_is_complete = False
 
     def check(self, now: float) -> None:
@@ -46,9 +47,9 @@ class ApiConnection(HttpProtocol):
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
             return  # refused already; the parser has stopped
+        self._bytes_without_body += len(data)
         super().data_received(data)
-        self._head_bytes = self._head_bytes + len(data) if self._in_head() else 0
-        if self._head_bytes > _LARGEST_HEAD:
+        if self._bytes_without_body > _LARGEST_HEAD:
             self._refuse(_TOO_LARGE)
 
     def send_400_response(self, _msg: str) -> None:
@@ -76,16 +77,23 @@ class ApiConnection(HttpProtocol):
         self._head_is_complete = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._head_is_complete:
-            # They would be added to the headers of a request that is being answered already.
-            raise ValueError("a trailer")
-        super().on_header(name, value)
+        if not self._head_is_complete:  # a trailer is not a header of a request that is being answered already
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._head_is_complete = True
+        self._bytes_without_body = 0
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > _LARGEST_HEAD:
             self._refuse(_TOO_LARGE)
             raise ValueError("the head is too large")
         self.scope["state"][TARGET] = self.url
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._bytes_without_body = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._bytes_without_body = 0
+        super().on_message_complete()

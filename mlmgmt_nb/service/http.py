@@ -11,6 +11,7 @@ import msgspec
 
 from mlmgmt_nb.scoring.decoding import as_utf8, inflater
 from mlmgmt_nb.scoring.errors import RequestError
+from mlmgmt_nb.contract.limits import MAX_BODY_BYTES
 from mlmgmt_nb.service.problems import Problem, bad_field
 
 __all__ = ["Receive", "Reply", "Request", "Scope", "Send"]
@@ -18,9 +19,6 @@ __all__ = ["Receive", "Reply", "Request", "Scope", "Send"]
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
-MAX_BODY_BYTES = 16 * 2**20
-"""Largest body of an API request. Contents of models and assets are not such bodies; they go to the artifact store."""
 
 
 class Request:

@@ -73,7 +73,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         database: URL of the PostgreSQL database that several processes share; None for SQLite in the state folder.
         url_schemes: schemes of URLs from which models and assets are read when an image is built; None for the usual
             ones, of which `file` is one only for a service that listens on loopback.
-        url_hosts: hosts that such URLs may name; None for any.
+        url_hosts: hosts (in lower case) that such URLs, and their redirects, may name; None for any, but on a shared
+            service none at loopback and link-local addresses.
         data_storage: where drivers' collected data goes: a folder, an fsspec URL, or the connection string of an Azure
             storage account, which is a secret; None for the state folder.
         service_ports: ports for scoring services, first and last.
@@ -133,6 +134,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         if self.url_schemes is not None:
             return self.url_schemes
         return REMOTE_SCHEMES | {"file"} if self.host in LOOPBACK else REMOTE_SCHEMES
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether others than the owner of the state folder may use the service."""
+        return self.host not in LOOPBACK or self.issuer is not None
 
     def answers_to(self, host: str) -> bool:
         """Whether requests may name this host (in lower case, without port) in `Host` and `Origin`.

@@ -39,12 +39,21 @@ class Fetcher:
     Args:
         schemes: the schemes of URLs that may be read.
         hosts: the hosts that they may name; None for any.
+        is_shared: whether others may register URLs; see `download.Sources`.
     """
 
-    def __init__(self, artifacts: ArtifactStore, schemes: frozenset[str], hosts: frozenset[str] | None) -> None:
+    def __init__(
+        self,
+        artifacts: ArtifactStore,
+        schemes: frozenset[str],
+        hosts: frozenset[str] | None,
+        *,
+        is_shared: bool = False,
+    ) -> None:
         self._artifacts = artifacts
         self._schemes = schemes
         self._hosts = hosts
+        self._is_shared = is_shared
 
     def fetch(self, url: str, target: Path, what: str, cancellation: Cancellation) -> None:
         """Copies a content to a file.
@@ -73,15 +82,18 @@ class Fetcher:
             raise BuildError("UnreadableUrl", f"{what}: {shown(url)} cannot be read: {reason}") from error
 
     def _read(self, url: str, target: Path, what: str, cancellation: Cancellation) -> None:
-        scheme = urlsplit(url).scheme
-        if scheme not in self._schemes:
-            allowed = ", ".join(sorted(self._schemes))
-            raise BuildError("BadUrl", f"{what}: {shown(url)!r} is not a URL of a kind that is read here ({allowed}).")
-        host = urlsplit(url).hostname
-        if self._hosts is not None and host and host not in self._hosts:
-            allowed = ", ".join(sorted(self._hosts)) or "none"
-            raise BuildError("BadUrl", f"{what}: nothing is read from the host {host!r} here (only from: {allowed}).")
         # Loaded when needed: most builds read from the artifact store alone.
+        from mlmgmt_nb.service.building.download import Sources, download
+
+        sources = Sources(self._schemes, self._hosts, self._is_shared)
+        parts = urlsplit(url)
+        sources.check(what, parts.scheme, parts.hostname)
+        if parts.scheme in {"http", "https"}:
+            with target.open("wb") as sink:
+                download(url, sink, what, sources, cancellation)
+            return
+        if "::" in url:
+            raise BuildError("BadUrl", f"{what}: {shown(url)!r} has '::', which chains kinds of storage; give one URL.")
         from fsspec.core import url_to_fs
 
         storage, path = url_to_fs(url)
