@@ -71,7 +71,11 @@ def test_models(shell: Shell) -> None:
     assert registered.json["tags"] == ["a", "b"]
     again = shell("model", "register", "-m", "model.bin", "-n", "m1", "--if-exists", "reuse", "-o", "json")
     assert again.json["id"] == registered.json["id"]
-    assert shell("model", "register", "-m", "model.bin", "-n", "m1", "-o", "json").json["version"] == 2
+    same = shell("model", "register", "-m", "model.bin", "-n", "m1", "-o", "json")
+    assert same.json["id"] == registered.json["id"]
+    assert same.err == "version 1 of 'm1' has the same content: no new one was made\n"
+    forced = shell("model", "register", "-m", "model.bin", "-n", "m1", "--new-version", "-o", "json")
+    assert (forced.json["version"], forced.err) == (2, "")
     assert shell("model", "show", "-m", "m1", "--query", "version", "-o", "tsv").out == "2\n"
     assert shell("model", "show", "-m", "m1", "--tag", "a", "--query", "version", "-o", "tsv").out == "1\n"
     table = shell("model", "list", "-n", "m1").out.splitlines()
@@ -251,6 +255,8 @@ def test_one_step(shell: Shell, tmp_path: Path) -> None:
     usage = shell("service", "usage", "-n", "one").out
     curl = usage[usage.index("curl") : usage.index("import os")]
     assert renewed.json["primaryKey"] not in usage
+    assert "{}" not in usage, "the driver may not take an empty body"
+    (tmp_path / "body.json").write_text('{"c": 3}')
     environment = {**os.environ, "MLMGMT_KEY": renewed.json["primaryKey"], "NO_PROXY": "*"}
     python = subprocess.run(
         [sys.executable, "-c", usage[usage.index("import os") :]],
@@ -259,7 +265,7 @@ def test_one_step(shell: Shell, tmp_path: Path) -> None:
         text=True,
         check=True,
     )
-    assert python.stdout.strip() == "{'got': {}}"
+    assert python.stdout.strip() == "{'got': {'c': 3}}"
     assert "$MLMGMT_KEY" in curl
     shell("service", "delete", "-n", "one")
 
