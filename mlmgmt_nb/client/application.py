@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
-from mlmgmt_nb.client.files import check_readable, is_url, mime_type_of
+from mlmgmt_nb.client.files import as_source, check_readable, is_url, mime_type_of
 from mlmgmt_nb.client.uploads import Uploaded, Uploader, in_parallel
 from mlmgmt_nb.contract import Asset, TargetRuntime
 from mlmgmt_nb.errors import UsageError
@@ -124,8 +124,8 @@ class Application:
         single = {DRIVER: self.driver, SCHEMA: self.schema, "conda": self.conda}
         if isinstance(self.requirements, (str, os.PathLike)):
             single["requirements"] = self.requirements
-        named = [(field, os.fspath(source)) for field, source in single.items() if source is not None]
-        return named + [("dependencies", os.fspath(source)) for source in self.dependencies]
+        named = [(field, as_source(source, field)) for field, source in single.items() if source is not None]
+        return named + [("dependencies", as_source(source, "dependencies")) for source in self.dependencies]
 
 
 def _upload(uploader: Uploader, field: str, source: str) -> Uploaded:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from mlmgmt_nb.client.application import Application, Source
 from mlmgmt_nb.client.bodies import ServiceSettings, is_uuid
-from mlmgmt_nb.client.files import check_readable, is_url
+from mlmgmt_nb.client.files import as_source, check_readable, is_url
 from mlmgmt_nb.client.polling import Poller
 from mlmgmt_nb.contract import Model, ServiceResponse
 from mlmgmt_nb.errors import ConflictError, NotFoundError, UsageError
@@ -103,7 +103,7 @@ class Deploy:
         """The registered model; or what is to be registered, which can be read."""
         if isinstance(model, Model):
             return model
-        source = os.fspath(model)
+        source = as_source(model, "model")
         if is_url(source):
             return source
         path = Path(source).expanduser()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mlmgmt_nb.errors import UsageError
 
-__all__ = ["archive", "check_readable", "is_url", "mime_type_of"]
+__all__ = ["archive", "as_source", "check_readable", "is_url", "mime_type_of"]
 
 _SKIPPED = frozenset({"__pycache__", ".ipynb_checkpoints"})
 _MIME_TYPES = {
@@ -30,6 +30,27 @@ _MIME_TYPES = {
 def is_url(text: str) -> bool:
     """Whether the text is a URL (`https://...`, `s3://...`, `file:///...`), not a path."""
     return "://" in text
+
+
+def as_source(value: object, field: str) -> str:
+    """The path or URL as text.
+
+    Args:
+        value: what was given.
+        field: the argument that it came in.
+
+    Raises:
+        UsageError: it is neither a path nor a URL, such as a fitted model.
+    """
+    if isinstance(value, (str, os.PathLike)) and isinstance(text := os.fspath(value), str):
+        return text
+    fix = "Give the path of a file or folder, or a URL."
+    if field in {"model", "path_or_url"}:
+        fix = (
+            "Save it first, for example `joblib.dump(model, 'model.pkl')`, and give that path; the driver's init() "
+            "loads it again."
+        )
+    raise UsageError(f"{field}: a {type(value).__name__} is neither a path nor a URL", field=field, fix=fix)
 
 
 def mime_type_of(name: str) -> str:

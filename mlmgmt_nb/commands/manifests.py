@@ -63,7 +63,9 @@ def make_manifest(session: Session, arguments: Any, name: str, description: str 
     def registered() -> list[str]:
         found = [workspace.models.get(model) for model in arguments.model_id or ()]
         files = arguments.model_file or ()
-        made = [workspace.models.register(file, progress=session.uploading(file)) for file in files]
+        made = [
+            workspace.models.register(file, progress=session.uploading(file), on_reuse=session.reused) for file in files
+        ]
         return [model.id or "" for model in (*found, *made)]
 
     model_ids = step(session, "model", registered)

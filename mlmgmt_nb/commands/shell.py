@@ -53,7 +53,14 @@ def main(argv: Sequence[str], stdout: TextIO | None = None, stderr: TextIO | Non
         finally:
             err.rewrite(str(test), "\n")
 
-    session = Session(COMMANDS, config=Config(), report=report, uploading=uploading, testing=testing)
+    session = Session(
+        COMMANDS,
+        config=Config(),
+        report=report,
+        uploading=uploading,
+        testing=testing,
+        tell=lambda text: err.write(f"{text}\n"),
+    )
     try:
         outcome = session.execute(argv)
         _write(session, outcome, out, err)

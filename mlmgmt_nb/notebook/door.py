@@ -67,6 +67,7 @@ class Door:
             uploading=lambda path: upload_meter(shell, path),
             testing=self._tested,
             stays=True,
+            tell=lambda text: Terminal(sys.stdout).write(f"{text}\n"),
         )
         self._completer = Completer(self.session)
 

@@ -70,6 +70,15 @@ def test_usage_can_be_pasted_and_has_no_key() -> None:
     assert "$MLMGMT_KEY" in str(usage)
 
 
+def test_usage_without_a_sample_shows_no_body() -> None:
+    usage = Usage("iris", "http://h/score", "http://h/swagger.json", None)
+    compile(usage.python, "<usage>", "exec")
+    assert "--data-binary @body.json" in usage.curl
+    assert "{}" not in str(usage)
+    assert "the driver has no schema" in str(usage)
+    assert json.loads(formatted(usage, "json"))["sample"] is None
+
+
 TEXTS = st.one_of(st.text(st.characters(), max_size=30), st.text("\x1b\x07\r\n\t=+-@\"', ;\u202e\uff1da1", max_size=30))
 
 
