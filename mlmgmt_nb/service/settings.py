@@ -69,6 +69,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             Scoring URLs then lead there too. A service answers to the name in it; one beyond loopback also to IP
             addresses and to the machine's own name.
         database: URL of the PostgreSQL database that several processes share; None for SQLite in the state folder.
+        is_new: whether to begin a new account in a folder that has files of one whose database is lost.
         url_schemes: schemes of URLs from which models and assets are read when an image is built; None for the usual
             ones, of which `file` is one only for a service that listens on loopback.
         url_hosts: hosts that such URLs may name; None for any.
@@ -96,6 +97,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     account: str = "default"
     public_url: str | None = None
     database: str | None = None
+    is_new: bool = False
     url_schemes: frozenset[str] | None = None
     url_hosts: frozenset[str] | None = None
     data_storage: str | None = None
