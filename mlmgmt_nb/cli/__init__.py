@@ -16,7 +16,7 @@ from mlmgmt_nb.errors import MlmgmtError
 
 __all__ = ["main", "service_parser"]
 
-_OWN = frozenset({"serve", "status", "stop", "demo", "gc", "backup", "restore", "--version"})
+_OWN = frozenset({"serve", "status", "stop", "demo", "gc", "check", "backup", "restore", "--version"})
 
 
 def main(argv: Sequence[str] | None = None) -> int:

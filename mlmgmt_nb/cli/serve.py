@@ -50,6 +50,11 @@ def add_serve(commands: Any) -> None:
         "its password is in PGPASSWORD or ~/.pgpass (default: MLMGMT_DATABASE, or that of the folder: SQLite at first)",
     )
     serve.add_argument(
+        "--new",
+        action="store_true",
+        help="begin a new account in a state folder whose database is lost, beside the files that are there",
+    )
+    serve.add_argument(
         "--url-scheme",
         action="append",
         metavar="SCHEME",
@@ -125,6 +130,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         home=home,
         database=database_of(arguments, home),
         unpack_limits=limits_of(arguments, Limits()),
+        is_new=arguments.new,
         operation_days=arguments.keep_operations,
         host=arguments.host,
         port=arguments.port,

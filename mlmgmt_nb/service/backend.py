@@ -29,9 +29,10 @@ from mlmgmt_nb.service.compute.listeners import Listeners
 from mlmgmt_nb.service.compute.local import LocalCompute
 from mlmgmt_nb.service.engine import Engine, EngineError
 from mlmgmt_nb.service.home import Home
+from mlmgmt_nb.service.housekeeping.check import glance
 from mlmgmt_nb.service.housekeeping.pruning import Pruner
 from mlmgmt_nb.service.http import Request
-from mlmgmt_nb.service.installation import bind
+from mlmgmt_nb.service.installation import bind, check_database
 from mlmgmt_nb.service.leader import ask_leader
 from mlmgmt_nb.service.logs import Log
 from mlmgmt_nb.service.membership import Membership
@@ -62,8 +63,10 @@ class Backend:
     def __init__(self, settings: Settings, home: Home) -> None:
         self.settings = settings
         self.home = home
+        if not settings.is_new:
+            check_database(home, settings.database)
         self.store = Store(settings.database or home.database, may_migrate=home.is_alone())
-        bind(home, self.store, partial(is_free, settings.service_host))
+        bind(home, self.store, partial(is_free, settings.service_host), is_new=settings.is_new)
         self.audit = AuditLog(home.logs / "audit")
         self.artifacts = ArtifactStore(home.artifacts)
         fetcher = Fetcher(self.artifacts, settings.readable_schemes, settings.url_hosts, is_shared=settings.is_shared)
@@ -123,6 +126,15 @@ class Backend:
         self._builder.start()
         self._supervisor.start()
         self._pruner.start()
+        threading.Thread(target=self._glance, name="check", daemon=True).start()
+
+    def _glance(self) -> None:
+        """Tell what is missing of what the database speaks of; nothing waits for it."""
+        try:
+            for damage in glance(self.store, self.home):
+                log.warning("%s: %s (%s). %s", damage.name, damage.problem, damage.path, damage.fix)
+        except (*PASSING, OSError) as error:
+            log.warning("whether everything is there cannot be looked at: %s", error)
 
     def _take_over(self) -> None:
         """Ends what the process before has left behind."""

@@ -25,7 +25,7 @@ from mlmgmt_nb.service.engines import postgresql_url
 from mlmgmt_nb.service.home import Home, write_atomically
 from mlmgmt_nb.service.store import Store
 
-__all__ = ["bind", "database_of"]
+__all__ = ["bind", "check_database", "database_of"]
 
 log = logging.getLogger(__name__)
 
@@ -51,14 +51,45 @@ def database_of(home: Path, given: str | None) -> str | None:
     return url.render_as_string(hide_password=False)
 
 
-def bind(home: Home, store: Store, is_free: Callable[[int], bool]) -> None:
+def check_database(home: Home, database: str | None) -> None:
+    """Check that the SQLite database is where it should be, before an empty one is made in its place.
+
+    Raises:
+        LocalServiceError: the folder has the files of an account, and no database.
+    """
+    try:
+        is_there = database is not None or home.database.stat().st_size > 0
+    except FileNotFoundError:
+        is_there = False
+    if not is_there and _has_files(home):
+        raise _lost(home, f"The database {home.database} is missing")
+
+
+def _has_files(home: Home) -> bool:
+    """Whether a folder has what only a database can explain."""
+    folders = (home.images, home.artifacts)
+    found = (path for folder in folders if folder.is_dir() for path in folder.iterdir())
+    # The port of a service that came as far as to listen.
+    return (home.path / "port").exists() or any(path.name not in {"partial", "damaged"} for path in found)
+
+
+def _lost(home: Home, problem: str) -> LocalServiceError:
+    return LocalServiceError(
+        f"{problem}, and the folder has the artifacts and images of an account.",
+        fix=f"Put it back, or restore a backup into another folder (mlmgmt restore FILE --home FOLDER); "
+        f"mlmgmt serve --new --home {home.path} begins a new account beside these files.",
+    )
+
+
+def bind(home: Home, store: Store, is_free: Callable[[int], bool], *, is_new: bool = False) -> None:
     """Ties a database and an open folder together at their first start, and checks at later ones that they are.
 
     Args:
         is_free: whether a port can be had on this machine.
+        is_new: whether an empty database is meant, although the folder has files of an account.
 
     Raises:
-        LocalServiceError: the database is that of another folder.
+        LocalServiceError: the database is that of another folder, or has been lost.
     """
     id_file = home.path / "installation"
     mine = _read(id_file)
@@ -67,6 +98,8 @@ def bind(home: Home, store: Store, is_free: Callable[[int], bool]) -> None:
         if row is None:
             if store.is_shared and mine is not None and _read(home.path / "database") is not None:
                 raise _foreign(home, store, "is a new one, and the folder has another already")
+            if store.is_shared and not is_new and _has_files(home):
+                raise _lost(home, f"The database {store} is empty")
             # A file without a row is of a start that got no further.
             mine = mine or str(uuid.uuid4())
             write_atomically(id_file, mine.encode())

@@ -71,6 +71,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         allowed_hosts: further hosts that requests may name in `Host` and `Origin`, at the port of the API and at those
             of scoring services: names, addresses, networks, or `*` for any.
         database: URL of the PostgreSQL database that several processes share; None for SQLite in the state folder.
+        is_new: whether to begin a new account in a folder that has files of one whose database is lost.
         url_schemes: schemes of URLs from which models and assets are read when an image is built; None for the usual
             ones, of which `file` is one only for a service that listens on loopback.
         url_hosts: hosts (in lower case) that such URLs, and their redirects, may name; None for any, but on a shared
@@ -100,6 +101,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     public_url: str | None = None
     allowed_hosts: tuple[str, ...] = ()
     database: str | None = None
+    is_new: bool = False
     url_schemes: frozenset[str] | None = None
     url_hosts: frozenset[str] | None = None
     data_storage: str | None = None

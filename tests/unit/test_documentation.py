@@ -200,6 +200,7 @@ def test_every_variable_on_the_page_is_one() -> None:
     read = {variable for source in sources.values() for variable in check.environment_of(source)}
     known = read | {f"MLMGMT_{name.upper()}" for name in SETTINGS}
     known |= {f"MLMGMT_{name}" for name in ("BASE_IMAGE", "BASE_IMAGE_SPARK", "REGISTRY", "PIP_CONFIG")}
+    known |= {f"MLMGMT_UNPACK_{name}" for name in ("MEMBERS", "BYTES", "RATIO")}
     pages = (ROOT / "README.md").read_text() + _page("configuration.md")
     assert not {name for name in re.findall(r"\bMLMGMT_[A-Z_]*[A-Z]\b", pages) if name not in known}
 

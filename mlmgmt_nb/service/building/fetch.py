@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
+import hashlib
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from mlmgmt_nb.extraction import ArchiveError, Limits, extract
-from mlmgmt_nb.service.artifacts import ArtifactStore, digest_in
+from mlmgmt_nb.service.artifacts import ArtifactStore, DamagedContent, digest_in
 from mlmgmt_nb.service.building.cancellation import Cancellation
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.home import DISK_FULL
@@ -64,14 +64,21 @@ class Fetcher:
         """
         cancellation.check()
         digest = digest_in(url)
-        stored = self._artifacts.path(digest) if digest else None
         try:
-            if stored is not None:
-                shutil.copyfile(stored, target)
+            if digest and (self._artifacts.path(digest) or self._artifacts.is_damaged(digest)):
+                self._artifacts.copy(digest, target, cancellation.check)
             else:
                 self._read(url, target, what, cancellation)
+                _check_digest(url, target, what)
         except BuildError:
             raise
+        except DamagedContent as error:
+            name = file_name(url, "its file")
+            raise BuildError(
+                "DamagedArtifact",
+                f"{what}: the content of {name!r} is damaged on the disk of the service (it has not the SHA-256 "
+                f"{digest}). Register or upload the same file again, then create the image again.",
+            ) from error
         except Exception as error:
             if isinstance(error, OSError) and error.errno in DISK_FULL:
                 raise
@@ -101,6 +108,15 @@ class Fetcher:
             while chunk := source.read(2**20):
                 cancellation.check()
                 sink.write(chunk)
+
+
+def _check_digest(url: str, path: Path, what: str) -> None:
+    """Raise BuildError if a URL names a digest, as those of artifacts do, and the bytes are others."""
+    if (digest := digest_in(url)) is None:
+        return
+    with path.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != digest:
+            raise BuildError("DamagedArtifact", f"{what}: what {shown(url)} gives is not what its SHA-256 says.")
 
 
 def unpack(archive: Path, folder: Path, what: str, limits: Limits, cancellation: Cancellation) -> None:

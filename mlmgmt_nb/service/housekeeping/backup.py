@@ -99,7 +99,9 @@ def _fill(tar: tarfile.TarFile, home: Home, database: Path, scratch: Path) -> No
 
 def _files(path: Path) -> Iterator[Path]:
     """A file, or a folder with all that is to be kept of it."""
-    if path.name.endswith((".partial", ".lock")) or (path.name == "partial" and path.parent.name == "artifacts"):
+    if path.name.endswith((".partial", ".lock")) or (
+        path.name in {"partial", "damaged"} and path.parent.name == "artifacts"
+    ):
         return
     if path.is_symlink() or path.is_file():
         yield path

@@ -3,7 +3,8 @@
 - Images that no service runs or could go back to: their files go, also those of the Docker engine (not those of a
   registry), and they cannot be deployed any more. What was built and what ran where stays on record.
 - Environments of Python that no image uses, and the versions that requirements came to where no image has those.
-- Uploaded contents that no model and no manifest names, and uploads that were never finished.
+- Uploaded contents that no model and no manifest names, uploads that were never finished, and contents that were set
+  aside because they are damaged.
 - What crashes left behind: half-made images, logs of what is gone.
 
 Models and manifests are never garbage, nor is data that services have collected. What is young is left alone: somebody
@@ -45,7 +46,7 @@ class Garbage(msgspec.Struct, frozen=True, rename="camel"):
     """Something that nothing uses.
 
     Attributes:
-        kind: `image`, `environment`, `artifact`, `upload`, `log` or `remains` of a crash.
+        kind: `image`, `environment`, `artifact`, `upload`, `damaged` content, `log` or `remains` of a crash.
         name: what it is called, for people.
         path: where its files are.
         bytes: how much room they take.
@@ -213,9 +214,10 @@ def _unused_contents(db: Connection, home: Home, before: dt.datetime) -> Iterato
     for path in home.artifacts.glob("[0-9a-f][0-9a-f]/*"):
         if path.name.encode() not in named and _is_old(path, before):
             yield _garbage("artifact", path.name, path)
-    for path in (home.artifacts / "partial").glob("*"):
-        if _is_old(path, before):
-            yield _garbage("upload", path.name, path)
+    for folder, kind in (("partial", "upload"), ("damaged", "damaged")):
+        for path in (home.artifacts / folder).glob("*"):
+            if _is_old(path, before):
+                yield _garbage(kind, path.name, path)
 
 
 # --- files -------------------------------------------------------------------------------------------------------
