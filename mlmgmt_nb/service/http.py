@@ -9,9 +9,9 @@ from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
+from mlmgmt_nb.contract.limits import MAX_BODY_BYTES
 from mlmgmt_nb.scoring.decoding import as_utf8, inflater
 from mlmgmt_nb.scoring.errors import RequestError
-from mlmgmt_nb.contract.limits import MAX_BODY_BYTES
 from mlmgmt_nb.service.problems import Problem, bad_field
 
 __all__ = ["Receive", "Reply", "Request", "Scope", "Send"]
