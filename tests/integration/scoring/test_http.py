@@ -259,7 +259,9 @@ def test_a_caller_who_hangs_up_while_waiting(
         until(lambda: requests.get(replica.url, timeout=10).json()["calls"] == 1)
         with connect(replica) as connection:
             body = str(other).encode()
-            connection.sendall(b"POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+            connection.sendall(
+                b"POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+            )
             until(lambda: requests.get(replica.url, timeout=10).json()["calls"] == 2)
             check_error(replica.score("x"), 503, "TooManyRequests")
         until(lambda: requests.get(replica.url, timeout=10).json()["calls"] == 1)
