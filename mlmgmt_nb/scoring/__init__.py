@@ -10,9 +10,13 @@ them.
     control       the control channel's messages
     workers       by hand with several processes
     server        uvicorn on a socket of ours, with a drain that loses no request
-    connection    uvicorn's connection, without tasks; notices callers that have gone or are too slow
+    protocol      uvicorn's protocol, which ignores offers to upgrade
+    connection    a connection, without tasks; notices callers that have gone or are too slow
     app           HTTP: paths, keys, limits, answers (bare ASGI)
     request       what matters of a request's head
+    hosts         which `Host` and `Origin` a port answers to
+    body          reads bodies within bounds of size, time and memory
+    decoding      content codings and charsets of bodies
     engine        the driver's thread, its queue and its counters
     batching      several requests in one call of `run`
     threads       several calls of `run` at a time

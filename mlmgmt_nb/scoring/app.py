@@ -19,7 +19,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from mlmgmt_nb.scoring.body import BodyReader, Receive
+from mlmgmt_nb.scoring.body import BodyReader, LateBodyError, Receive
 from mlmgmt_nb.scoring.call import Call
 from mlmgmt_nb.scoring.decoding import as_utf8, inflater, is_utf8
 from mlmgmt_nb.scoring.driver import Outcome
@@ -278,7 +278,6 @@ class ScoringApp:
         self._engine.check_room()  # now rather than after a large body; its place it gets when the body is there
         deadline = monotonic() + self._engine.timeout
         body = await self._read(request, receive)
-        request.has_body = False
         request.bytes_in = len(body)
         call = self._engine.submit(request.id, request.raw(body) if self._wants_request else body, deadline)
         request.taken = True
@@ -297,9 +296,15 @@ class ScoringApp:
 
     async def _read(self, request: Request, receive: Receive) -> bytes:
         """The body: as it came for drivers that want the whole request, as UTF-8 for all others."""
+
+        async def receive_part() -> MutableMapping[str, Any]:
+            message = await receive()
+            request.has_body = message.get("more_body", False)
+            return message
+
         if self._is_raw:
-            return await self._bodies.read(receive)
-        body = await self._bodies.read(receive, inflater(request.content_encoding))
+            return await self._bodies.read(receive_part)
+        body = await self._bodies.read(receive_part, inflater(request.content_encoding))
         return as_utf8(body, request.content_type)
 
     def _log_request(self, request: Request, status: int, size: int, code: str = "", message: str = "") -> None:
@@ -337,7 +342,8 @@ class ScoringApp:
         body = self._error_body(error, request.id)
         self._log_request(request, error.status, len(body), error.code, error.message)
         unread = request.has_body
-        if unread and 0 < request.length <= _SMALL_BODY:  # cheaper to read than to lose the connection
+        is_near = 0 < request.length <= _SMALL_BODY and not isinstance(error, LateBodyError)
+        if unread and is_near:  # cheaper to read than to lose the connection
             unread = not await self._discard(receive)
         own = [("content-type", "application/json"), *error.headers.items()]
         await self._answer(error.status, body, request, send, own, more=unread)

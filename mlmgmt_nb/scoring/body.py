@@ -13,9 +13,13 @@ from typing import Any
 from mlmgmt_nb.scoring.decoding import Inflater
 from mlmgmt_nb.scoring.errors import CallerGone, RequestError
 
-__all__ = ["BodyReader", "Receive"]
+__all__ = ["BodyReader", "LateBodyError", "Receive"]
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+
+class LateBodyError(RequestError):
+    """A body that is not waited for any longer."""
 
 
 class _Reading:
@@ -23,12 +27,12 @@ class _Reading:
 
     __slots__ = ("clock", "fault", "size")
 
-    def __init__(self, clock: asyncio.Timeout, fault: RequestError) -> None:
+    def __init__(self, clock: asyncio.Timeout, fault: LateBodyError) -> None:
         self.clock = clock
         self.fault = fault
         self.size = 0
 
-    def give_up(self, fault: RequestError) -> None:
+    def give_up(self, fault: LateBodyError) -> None:
         if not self.clock.expired():
             self.fault = fault
             self.clock.reschedule(asyncio.get_running_loop().time())
@@ -57,7 +61,7 @@ class BodyReader:
             RequestError: it is too large, too slow, or not encoded as it says.
             CallerGone: its caller hung up.
         """
-        late = RequestError(408, "RequestTimeout", f"the body did not arrive within {self._seconds:g} seconds")
+        late = LateBodyError(408, "RequestTimeout", f"the body did not arrive within {self._seconds:g} seconds")
         reading = _Reading(asyncio.timeout(self._seconds), late)
         try:
             async with reading.clock:
@@ -72,7 +76,7 @@ class BodyReader:
     def abandon(self) -> int:
         """Give up all that is being read, as the replica ends; return how many bodies that are."""
         for reading in self._readings:
-            reading.give_up(RequestError(503, "ReplicaEnds", "this replica ends: try again", headers=_SOON))
+            reading.give_up(LateBodyError(503, "ReplicaEnds", "this replica ends: try again", headers=_SOON))
         return len(self._readings)
 
     def too_large(self) -> RequestError:
@@ -106,7 +110,7 @@ class BodyReader:
         parts.append(part)
         if self._held > self._most_held:
             message = "too many bodies are on their way, and this one has taken longest: try again"
-            next(iter(self._readings)).give_up(RequestError(503, "TooManyRequests", message, headers=_SOON))
+            next(iter(self._readings)).give_up(LateBodyError(503, "TooManyRequests", message, headers=_SOON))
 
 
 _SOON = {"Retry-After": "1"}
