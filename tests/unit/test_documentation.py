@@ -21,6 +21,7 @@ from mlmgmt_nb.contract import OPERATIONS, openapi
 from mlmgmt_nb.notebook import panels
 from mlmgmt_nb.scoring.batching import batched
 from mlmgmt_nb.scoring.threads import threaded
+from mlmgmt_nb.service.access.permissions import NEEDED
 from mlmgmt_nb.service.resources import EXTENSIONS
 from tests import documentation as check
 
@@ -258,3 +259,25 @@ def test_every_type_is_documented() -> None:
         section = re.search(rf"^### {name}$(.*?)(?=^#|\Z)", page, re.MULTILINE | re.DOTALL)
         assert section, name
         assert not [key for key in described.get("properties", {}) if f"`{key}`" not in section[1]]
+
+
+# Security
+
+
+def test_every_promise_of_security_names_tests_that_are_there() -> None:
+    promises = _page("security.md").partition("## Promises")[2].partition("## Roles")[0]
+    found = re.findall(r"^- (.*?)(?=^- |^#|^$)", promises, re.MULTILINE | re.DOTALL)
+    assert len(found) > 10
+    for promise in found:
+        named = re.findall(r"`(tests/[\w/.]+)`", promise)
+        assert named, promise
+        assert not [path for path in named if not (ROOT / path).is_file()], promise
+
+
+def test_the_table_of_roles_has_every_action() -> None:
+    page = _page("security.md")
+    rows = re.findall(r"^\| `(\w+ /\S*)` \| (yes|no) \| yes \|$", page, re.MULTILINE)
+    assert len(rows) == len(NEEDED)
+    shown = {request for request, may_reader in rows if may_reader == "yes"}
+    assert "GET /services/{id}/logs" in shown
+    assert not {"GET /services/{id}/keys", "GET /audit", "GET /artifacts/*", "GET /images/{id}/context"} & shown

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import msgspec
@@ -93,11 +92,6 @@ def test_names_of_accounts_are_bounded(api: Any, place: int) -> None:
     for length, status in ((NAME, 200), (NAME + 1, 400)):
         named = [*parts[: place - 1], "n" * length, *parts[place:]]
         assert api.request("GET", f"{origin}/{'/'.join(named)}/models").status_code == status
-
-
-def test_the_body_is_bounded(api: Any) -> None:
-    answer = api.request("POST", "/models", data=json.dumps(MODEL) + " " * 2**24)
-    assert (answer.status_code, answer.json()["code"]) == (413, "BodyTooLarge")
 
 
 def test_the_client_refuses_it_before_anything_is_sent() -> None:
