@@ -6,8 +6,7 @@ from typing import Any
 
 import msgspec
 
-from mlmgmt_nb.scoring.errors import RequestError
-from mlmgmt_nb.scoring.results import encode_value
+from mlmgmt_nb.scoring.results import JsonFormError, encode_json
 from mlmgmt_nb.scoring.schema.types import ArgumentType, DataTypes, InputError, SchemaError, describe
 
 __all__ = ["PlainType", "plain_json"]
@@ -33,9 +32,10 @@ def plain_json(sample: Any) -> Any:
         SchemaError: the sample has no JSON form.
     """
     try:
-        return msgspec.json.decode(encode_value(sample))
-    except RequestError as error:
-        raise SchemaError(f"the sample has no JSON form: {error.message}") from error
+        return msgspec.json.decode(encode_json(sample))
+    except JsonFormError as error:
+        fix = f" {error.fix}" if error.fix else ""
+        raise SchemaError(f"{error.at('sample') or 'the sample'} is {error.problem}.{fix}") from error
 
 
 class PlainType(ArgumentType):

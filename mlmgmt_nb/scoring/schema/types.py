@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any, ClassVar
 
-__all__ = ["MAX_PROBLEMS", "ArgumentType", "DataTypes", "InputError", "SchemaError", "describe"]
+__all__ = ["MAX_PROBLEMS", "ArgumentType", "DataTypes", "InputError", "SchemaError", "UnitError", "describe"]
 
 MAX_PROBLEMS = 10
 """A bad request is told of at most so many faults."""
@@ -36,6 +36,10 @@ class InputError(ValueError):
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__(problems[0])
         self.problems = list(problems)[:MAX_PROBLEMS]
+
+
+class UnitError(ValueError):
+    """A date or time span is outside the range of its unit, or finer than it; the text continues "which is"."""
 
 
 class ArgumentType(ABC):

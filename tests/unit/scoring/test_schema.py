@@ -217,7 +217,9 @@ def test_inputs_that_run_does_not_take(inputs: dict[str, Any], message: str) -> 
         (DataTypes.NUMPY, np.array([1j]), "no JSON form"),
         (DataTypes.PANDAS, pd.DataFrame({"a": pd.interval_range(0, 2)}), "a: data type interval.* no JSON form"),
         (DataTypes.PANDAS, pd.DataFrame({"a": pd.Categorical(pd.to_datetime(["2017-10-01"]))}), "a: categories of"),
-        (DataTypes.NUMPY, np.zeros(1, dtype=[("a", int)]), "no JSON form"),
+        (DataTypes.NUMPY, np.zeros(1, dtype="V8"), "no JSON form"),
+        (DataTypes.NUMPY, np.zeros(1, dtype=[("a", "V8")]), "field a: data type .* no JSON form"),
+        (DataTypes.NUMPY, np.array(["NaT"], dtype="M8"), "datetime64 has no unit"),
     ],
 )
 def test_samples_of_another_kind(kind: DataTypes, sample: Any, message: str) -> None:
