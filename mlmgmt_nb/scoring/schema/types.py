@@ -7,7 +7,16 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any, ClassVar
 
-__all__ = ["MAX_PROBLEMS", "ArgumentType", "DataTypes", "InputError", "SchemaError", "UnitError", "describe"]
+__all__ = [
+    "MAX_PROBLEMS",
+    "ArgumentType",
+    "DataTypes",
+    "InputError",
+    "SchemaError",
+    "UnitError",
+    "UnknownTypeError",
+    "describe",
+]
 
 MAX_PROBLEMS = 10
 """A bad request is told of at most so many faults."""
@@ -24,6 +33,10 @@ class DataTypes(IntEnum):
 
 class SchemaError(ValueError):
     """A schema cannot be made, read or used; the text says why."""
+
+
+class UnknownTypeError(SchemaError):
+    """A schema is whole and has a type that is not supported; another type must not take its place."""
 
 
 class InputError(ValueError):
