@@ -111,11 +111,16 @@ def _times(array: Any) -> Any:
     if not len(values):
         return texts
     if array.dtype.kind == "M":
-        texts[there] = np.datetime_as_string(values)
+        texts[there] = [_signed(text) for text in np.datetime_as_string(values).tolist()]
     else:
         unit, step = np.datetime_data(array.dtype)
         texts[there] = [_span(count * step, unit) for count in values.astype("int64").tolist()]
     return texts
+
+
+def _signed(date: str) -> str:
+    """ISO 8601 puts a plus before years of more than four digits: 20171001 is a day of 2017."""
+    return date if date[4:5] in ("-", "") or date[0] == "-" else f"+{date}"
 
 
 def _span(count: int, unit: str) -> float | str:

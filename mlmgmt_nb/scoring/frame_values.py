@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mlmgmt_nb.scoring.array_values import from_array
-from mlmgmt_nb.scoring.to_builtins import JsonFormError, Walk, key_text
+from mlmgmt_nb.scoring.to_builtins import JsonFormError, Walk, key_text, whole_offset
 
 __all__ = ["check_labels", "convert"]
 
@@ -29,7 +29,7 @@ def convert(value: Any, walk: Walk) -> Any:
     if value is pd.NA or value is pd.NaT:
         return None
     if isinstance(value, pd.Timestamp):
-        return value.isoformat()
+        return whole_offset(value).isoformat()
     if isinstance(value, pd.Timedelta):
         return from_array(np.asarray(value.asm8), walk)
     return str(value) if isinstance(value, (pd.Period, pd.Interval)) else NotImplemented

@@ -21,7 +21,7 @@ from uuid import UUID
 
 import msgspec
 
-__all__ = ["ENCODER", "JsonFormError", "Walk", "is_plain", "key_text", "to_builtins"]
+__all__ = ["ENCODER", "JsonFormError", "Walk", "is_plain", "key_text", "to_builtins", "whole_offset"]
 
 ENCODER = msgspec.json.Encoder(decimal_format="number")
 """Writes what `to_builtins` makes."""
@@ -215,11 +215,15 @@ def _decimal(value: Decimal) -> Decimal | None:
     return value
 
 
-def _moment(value: datetime) -> datetime | str:
+def whole_offset(value: datetime) -> datetime:
+    """The same moment with an offset that ISO 8601 can write, which has minutes and no seconds."""
     offset = value.utcoffset()
-    if offset is not None and offset % timedelta(minutes=1):  # ISO 8601 has offsets of minutes
-        return value.astimezone(UTC).isoformat()
-    return value if type(value) is datetime else value.isoformat()
+    return value.astimezone(UTC) if offset is not None and offset % timedelta(minutes=1) else value
+
+
+def _moment(value: datetime) -> datetime | str:
+    moment = whole_offset(value)
+    return moment if type(moment) is datetime else moment.isoformat()
 
 
 # what a subclass is to the encoder; the order matters, as a datetime is a date

@@ -158,7 +158,7 @@ REFUSED: list[tuple[Any, str]] = [
 
 
 def short(value: Any) -> str:
-    return "deep" if value is DEEP else str(value)[:30]
+    return "deep" if value is DEEP else str(value)[:30].partition(" at 0x")[0]
 
 
 @pytest.mark.parametrize(("value", "problem"), REFUSED, ids=short)
