@@ -6,6 +6,7 @@ request carry the request, errors of an operation the operation and where its lo
     MlmgmtError
     ├── UsageError               an argument is wrong; nothing was sent (also a ValueError)
     ├── LocalServiceError        the embedded service cannot be found, started or stopped
+    │   └── ServiceStoppedError  it was stopped, and who only looks does not start it again
     ├── SignInError              no token could be had
     ├── TransportError           no answer was had
     │   ├── ConnectError         no connection: the request was not acted on
@@ -31,6 +32,7 @@ The scoring runtime ships into images by itself and has its own small branch, `m
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 __all__ = [
@@ -49,6 +51,7 @@ __all__ = [
     "ScoringError",
     "ScoringTestFailed",
     "ServerError",
+    "ServiceStoppedError",
     "SignInError",
     "ThrottledError",
     "TransportError",
@@ -100,6 +103,18 @@ class UsageError(MlmgmtError, ValueError):
 
 class LocalServiceError(MlmgmtError):
     """The embedded service cannot be found, started or stopped."""
+
+
+class ServiceStoppedError(LocalServiceError):
+    """The embedded service was stopped. What only looks, such as an open panel, does not start it again.
+
+    Attributes:
+        home: its state folder.
+    """
+
+    def __init__(self, message: str, *, home: Path, fix: str | None = None) -> None:
+        super().__init__(message, fix=fix)
+        self.home = home
 
 
 class SignInError(MlmgmtError):
