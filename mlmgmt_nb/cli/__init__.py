@@ -89,9 +89,8 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _stop(arguments: argparse.Namespace) -> int:
-    endpoint = local.find(arguments.home)
-    local.stop(arguments.home)
-    print("No service was running." if endpoint is None else f"Stopped the service (process {endpoint.pid}).")
+    was_running = local.stop(arguments.home)
+    print("Stopped the service." if was_running else "No service was running.")
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from mlmgmt_nb import local
 from mlmgmt_nb.cli.access import add_access, read_access
 from mlmgmt_nb.cli.arguments import add_home, add_limits, database_of, days, limits_of
 from mlmgmt_nb.errors import UsageError
+from mlmgmt_nb.errors import MlmgmtError
 
 __all__ = ["add_serve"]
 
@@ -82,6 +84,7 @@ def add_serve(commands: Any) -> None:
         help="replace a replica that does not react at all for so long (default: %(default)s)",
     )
     serve.add_argument("--detached", action="store_true", help=argparse.SUPPRESS)
+    serve.add_argument("--report", type=int, help=argparse.SUPPRESS)  # descriptor that takes why it does not start
     serve.set_defaults(run=_serve)
 
 
@@ -118,6 +121,18 @@ def _allowed_hosts(arguments: argparse.Namespace) -> tuple[str, ...]:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
+    if arguments.report is not None:
+        os.set_inheritable(arguments.report, False)
+    try:
+        _run(arguments)
+    except MlmgmtError as error:
+        if arguments.report is not None:
+            os.write(arguments.report, json.dumps({"message": error.message, "fix": error.fix}).encode())
+        raise
+    return 0
+
+
+def _run(arguments: argparse.Namespace) -> None:
     # Loaded here: the other commands need no service.
     from mlmgmt_nb.extraction import Limits
     from mlmgmt_nb.service.log_file import log_to
@@ -150,4 +165,3 @@ def _serve(arguments: argparse.Namespace) -> int:
         url_hosts=None if arguments.url_host is None else frozenset(host.lower() for host in arguments.url_host),
     )
     serve(settings, on_ready=lambda url: None if arguments.detached else print(f"{url}\nCtrl-C stops it.", flush=True))
-    return 0

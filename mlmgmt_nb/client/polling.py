@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from mlmgmt_nb.client.forks import renew_after_fork
 from mlmgmt_nb.client.logs import LogPart
+from mlmgmt_nb.client.looking import only_looking
 from mlmgmt_nb.client.waiting import wait_for
 from mlmgmt_nb.contract import AsyncOperationState, AsyncOperationStatus
 from mlmgmt_nb.errors import (
     OperationFailed,
     OperationTimeout,
     ServerError,
+    ServiceStoppedError,
     ThrottledError,
     TransportError,
     UsageError,
@@ -209,8 +211,9 @@ class Watcher:
     def _look(self, watch: Watch) -> float | None:
         """Asks once. Returns the seconds to the next look, or None when there is none. Raises when it gives up."""
         try:
-            status, wait = self._fetch(watch.operation_id)
-        except (TransportError, ThrottledError, ServerError) as error:
+            with only_looking():
+                status, wait = self._fetch(watch.operation_id)
+        except (TransportError, ThrottledError, ServerError, ServiceStoppedError) as error:
             now = self._clock()
             if watch.failing_since is None:
                 watch.failing_since = now

@@ -21,6 +21,7 @@ from mlmgmt_nb.client.deploy import Deploy, ModelSource
 from mlmgmt_nb.client.deployments import Deployments
 from mlmgmt_nb.client.identity import Identity, whoami
 from mlmgmt_nb.client.images import Images
+from mlmgmt_nb.client.looking import is_only_looking
 from mlmgmt_nb.client.manifests import Manifests
 from mlmgmt_nb.client.models import Models
 from mlmgmt_nb.client.operations import Operations
@@ -334,5 +335,5 @@ _WORDS = ("subscriptions", "resourceGroups", "accounts")
 
 
 def _embedded(home: str | os.PathLike[str], account: _Account) -> Location:
-    endpoint = local.ensure(home)
+    endpoint = local.resume(home) if is_only_looking() else local.ensure(home)
     return Location(account.url(endpoint.base_url), TokenFile(endpoint.token_file), endpoint.certificate)

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from mlmgmt_nb.client import LogPart, Workspace
+from mlmgmt_nb.client.looking import only_looking
 from mlmgmt_nb.contract import ServiceResponse
 
 __all__ = [
@@ -61,7 +62,8 @@ class LogStream:
                 yield text
             if self._stopped.wait(_FOLLOW_SECONDS):
                 return
-            part = self._read(part.next_offset)
+            with only_looking():
+                part = self._read(part.next_offset)
 
     def stop(self) -> None:
         """Ends the iteration."""

@@ -22,7 +22,7 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from mlmgmt_nb.errors import LocalServiceError
 from mlmgmt_nb.service import schema
 from mlmgmt_nb.service.engines import postgresql_url
-from mlmgmt_nb.service.home import Home, write_atomically
+from mlmgmt_nb.service.home import Home, damaged, write_atomically, write_if_new
 from mlmgmt_nb.service.store import Store
 
 __all__ = ["bind", "check_database", "database_of"]
@@ -41,6 +41,8 @@ def database_of(home: Path, given: str | None) -> str | None:
     """
     known = _read(home / "database")
     if given is None:
+        if known is not None:
+            _check_url(home / "database", known)
         return known
     url = postgresql_url(given)
     if known is None and (home / "mlmgmt.db").exists():
@@ -49,6 +51,16 @@ def database_of(home: Path, given: str | None) -> str | None:
             fix="Take it along: mlmgmt backup FILE, then mlmgmt restore FILE --home FOLDER --database URL.",
         )
     return url.render_as_string(hide_password=False)
+
+
+def _check_url(path: Path, known: str) -> None:
+    try:
+        postgresql_url(known)
+    except LocalServiceError as error:
+        raise LocalServiceError(
+            f"{path} names the database of the folder: {error.message}",
+            fix="Write its URL (without the password) into that file, or give it with --database.",
+        ) from error
 
 
 def check_database(home: Home, database: str | None) -> None:
@@ -75,7 +87,7 @@ def _has_files(home: Home) -> bool:
 
 def _lost(home: Home, problem: str) -> LocalServiceError:
     return LocalServiceError(
-        f"{problem}, and the folder has the artifacts and images of an account.",
+        f"{problem}, and the folder has the files of an account.",
         fix=f"Put it back, or restore a backup into another folder (mlmgmt restore FILE --home FOLDER); "
         f"mlmgmt serve --new --home {home.path} begins a new account beside these files.",
     )
@@ -92,7 +104,7 @@ def bind(home: Home, store: Store, is_free: Callable[[int], bool], *, is_new: bo
         LocalServiceError: the database is that of another folder, or has been lost.
     """
     id_file = home.path / "installation"
-    mine = _read(id_file)
+    mine = _read(id_file) if store.is_shared else _read_or_none(id_file)
     with store.writing() as db:
         row = db.execute(select(schema.installation)).one_or_none()
         if row is None:
@@ -110,10 +122,10 @@ def bind(home: Home, store: Store, is_free: Callable[[int], bool], *, is_new: bo
         else:
             # A file of SQLite that is in the folder is the folder's, wherever it came from.
             mine = _begin_anew(db, home, store, row, is_free) if _is_copy(row, home) else row.id
-            write_atomically(id_file, mine.encode())
+            write_if_new(id_file, mine.encode())
             _moved(db, row.path, home.path)
     if store.is_shared:
-        write_atomically(home.path / "database", _url(store).encode())
+        write_if_new(home.path / "database", _url(store).encode())
 
 
 def _url(store: Store) -> str:
@@ -124,7 +136,7 @@ def _is_copy(row: Row[Any], home: Home) -> bool:
     """Whether the folder that the database was in last is another one, and is still there."""
     original = Path(row.path)
     try:
-        return _read(original / "installation") == row.id and not original.samefile(home.path)
+        return _read_or_none(original / "installation") == row.id and not original.samefile(home.path)
     except OSError:  # there is none, or none that we may look at
         return False
 
@@ -189,7 +201,25 @@ def _oldest_path(db: Connection) -> str | None:
 
 
 def _read(path: Path) -> str | None:
+    """Return the line in a file, or None if there is none.
+
+    Raises:
+        LocalServiceError: the file has something else in it.
+    """
     try:
-        return path.read_text().strip() or None
+        content = path.read_bytes()
     except FileNotFoundError:
+        return None
+    text = content.strip().decode(errors="replace")
+    if not text.isprintable() or "\ufffd" in text:
+        raise damaged(path, "Restore a backup into another folder: mlmgmt restore FILE --home FOLDER.")
+    return text or None
+
+
+def _read_or_none(path: Path) -> str | None:
+    """The same for what the database has, too: garbage is as good as nothing."""
+    try:
+        return _read(path)
+    except LocalServiceError as error:
+        log.warning("%s It is written again.", error.message)
         return None

@@ -7,6 +7,7 @@ from typing import Any
 
 from mlmgmt_nb.client import Workspace
 from mlmgmt_nb.client.conditions import condition
+from mlmgmt_nb.client.looking import only_looking
 from mlmgmt_nb.contract import Deployment, ServiceResponse, ServiceUpdateRequest
 from mlmgmt_nb.errors import UsageError
 from mlmgmt_nb.notebook.display import Card, badge, service_card
@@ -99,6 +100,7 @@ class ServicePanel(Panel):
     def draw(self) -> None:
         self._front.shown = self.shown()
 
+    @only_looking()
     def look(self) -> float | None:
         pause = self.state.look()
         self.changed()
