@@ -12,8 +12,7 @@ from urllib.parse import urlsplit
 from mlmgmt_nb import local
 from mlmgmt_nb.cli.access import add_access, read_access
 from mlmgmt_nb.cli.arguments import add_home, add_limits, database_of, days, limits_of
-from mlmgmt_nb.errors import UsageError
-from mlmgmt_nb.errors import MlmgmtError
+from mlmgmt_nb.errors import MlmgmtError, UsageError
 
 __all__ = ["add_serve"]
 

@@ -24,7 +24,6 @@ from IPython.display import DisplayHandle
 from mlmgmt_nb import local
 from mlmgmt_nb.client.charts import still
 from mlmgmt_nb.client.forks import ForkLock
-from mlmgmt_nb.errors import MlmgmtError
 from mlmgmt_nb.client.looking import only_looking
 from mlmgmt_nb.errors import MlmgmtError, ServiceStoppedError
 from mlmgmt_nb.notebook.display import bundle
