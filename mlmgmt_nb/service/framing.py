@@ -7,7 +7,6 @@ for a second reading is refused, and its connection closed; everything else is f
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable
 
 from mlmgmt_nb.service.http import Scope
@@ -39,8 +38,7 @@ def check_head(scope: Scope) -> str:
         if scope["http_version"] not in _VERSIONS:
             raise Problem(505, "HttpVersionNotSupported", "Requests are answered in HTTP/1.1 and HTTP/1.0.")
         headers: list[tuple[bytes, bytes]] = scope["headers"]
-        _check_names(headers)
-        values = {name: value.strip(b" \t") for name, value in headers}
+        values = _values(headers)
         _check_length(values, scope["http_version"])
         _check_target(scope["state"][TARGET], values.get(b"host", b""))
         return _host(values)
@@ -62,12 +60,17 @@ def host_of_origin(origin: str) -> str:
     return (found[1] or found[2]) if found and separator and scheme.isalnum() else ""
 
 
-def _check_names(headers: list[tuple[bytes, bytes]]) -> None:
-    for name, count in Counter(name for name, _ in headers).items():
-        if count > 1 and name in _ONCE:
+def _values(headers: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Return the headers by name, once those are checked that may be there once only."""
+    values: dict[bytes, bytes] = {}
+    for name, value in headers:
+        if name in values and name in _ONCE:
             raise bad_field(name.decode().title(), "given more than once; send it once.")
-    for option in sorted(connection_options(headers) & _FRAMING):
-        raise bad_field("Connection", f"names {option.decode()!r}, which holds from end to end; leave it out.")
+        values[name] = value.strip(b" \t")
+    if b"connection" in values:
+        for option in sorted(connection_options(headers) & _FRAMING):
+            raise bad_field("Connection", f"names {option.decode()!r}, which holds from end to end; leave it out.")
+    return values
 
 
 def _check_length(values: dict[bytes, bytes], version: str) -> None:
