@@ -68,6 +68,10 @@ class NumpyType(ArgumentType):
         shape = None if example is None else np.array(example, dtype=object).shape
         return cls(_FROM_SWAGGER.get(inner.get("type", ""), "object"), shape, example)
 
+    def with_shape(self, shape: Sequence[int] | None) -> NumpyType:
+        """The same type with other sizes; None for any."""
+        return NumpyType(self.elements.dtype, shape, self.example)
+
     def parse(self, value: Any, name: str) -> Any:
         flat: list[Any] = []
         shape = self._flatten(value, 0, name, flat)

@@ -58,7 +58,7 @@ class PandasType(ArgumentType):
         self._keys = [column.key for column in self.columns]
         if len(set(self._keys)) != len(self._keys):
             raise SchemaError(f"two columns have the same name: {', '.join(self._keys)}")
-        self._labels = pd.Index([column.label for column in self.columns])
+        self.labels = pd.Index([column.label for column in self.columns])
         self._pick = itemgetter(*self._keys) if len(self._keys) > 1 else None
         dtypes = {str(column.dtype) for column in self.columns}
         # one block of numbers: the cheapest frame there is
@@ -107,7 +107,7 @@ class PandasType(ArgumentType):
 
         if type(value) is not list:
             raise InputError([f"{name}: expected a list of records, one object a row; got {describe(value)}"])
-        rows = self._rows(value, name)
+        rows = self.row_values(value, name)
         if self._common is not None and rows:
             flat = [item for row in rows for item in row]
             if self._common.fits(flat):
@@ -116,8 +116,26 @@ class PandasType(ArgumentType):
                 except OverflowError:
                     pass  # column by column, to say which value it is
                 else:
-                    return pd.DataFrame(block, columns=self._labels, copy=False)
+                    return pd.DataFrame(block, columns=self.labels, copy=False)
         return self._by_column(rows, name)
+
+    def parse_known(self, records: list[dict[str, Any]], name: str) -> Any:
+        """A frame of the columns that are there: known ones of their types, others as pandas finds them."""
+        import pandas as pd
+
+        there = dict.fromkeys(key for record in records for key in record)
+        parts, problems = {}, []
+        for column in (column for column in self.columns if column.key in there):
+            try:
+                values = [record.get(column.key) for record in records]
+                array = column.convert(values, partial(_cell_path, name, column.key))
+                parts[column.label] = pd.Series(array, dtype=object) if column.dtype == object else array
+            except InputError as error:
+                problems += error.problems
+        if problems:
+            raise InputError(problems)
+        others = {key: pd.Series([record.get(key) for record in records]) for key in there if key not in self._keys}
+        return pd.DataFrame({**parts, **others})
 
     def _by_column(self, rows: list[Any], name: str) -> Any:
         import pandas as pd
@@ -134,10 +152,10 @@ class PandasType(ArgumentType):
         if problems:
             raise InputError(problems)
         frame = pd.DataFrame(dict(enumerate(arrays)), copy=False)
-        frame.columns = self._labels
+        frame.columns = self.labels
         return frame
 
-    def _rows(self, records: list[Any], name: str) -> list[Any]:
+    def row_values(self, records: list[Any], name: str) -> list[Any]:
         """The values of each record in the order of the columns."""
         width = len(self.columns)
         try:

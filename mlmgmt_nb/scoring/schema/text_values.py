@@ -38,12 +38,9 @@ def _bytes(text: str) -> bytes:
 
 
 def _span(text: str) -> timedelta:
-    from mlmgmt_nb.scoring.schema.times import to_spans
+    from mlmgmt_nb.scoring.schema.times import span_seconds
 
-    made: timedelta = to_spans([text], "us").item()
-    if not isinstance(made, timedelta):  # NumPy has integers for what is longer than a timedelta can be
-        raise ValueError("too long")
-    return made
+    return timedelta(microseconds=round(span_seconds(text) * 10**6))
 
 
 TEXT_TYPES = {

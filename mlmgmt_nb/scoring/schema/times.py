@@ -16,7 +16,7 @@ import numpy as np
 
 from mlmgmt_nb.scoring.schema.types import UnitError
 
-__all__ = ["to_dates", "to_spans"]
+__all__ = ["span_seconds", "to_dates", "to_spans"]
 
 _DATE = re.compile(
     r"(?P<year>-\d{3,9}|\+\d{4,9}|\d{4}|\d{5,9}(?=-))(?:-(?P<month>\d\d)(?:-(?P<day>\d\d))?|(?P<month_day>\d{4}))?"
@@ -139,11 +139,12 @@ def _span_count(value: str | float, unit: str, step: int) -> int:
             return _whole(Fraction(months), Fraction(_MONTHS[unit] * step), name)
     if unit in _MONTHS:
         raise UnitError(f"not of the form '3 months' or '1 years', which {name} needs")
-    seconds = _seconds_of_text(value.strip()) if isinstance(value, str) else Fraction(Decimal(repr(value)))
+    seconds = span_seconds(value.strip()) if isinstance(value, str) else Fraction(Decimal(repr(value)))
     return _whole(round(seconds, _DIGITS.get(unit, 6)), _SECONDS[unit] * step, name)
 
 
-def _seconds_of_text(text: str) -> Fraction:
+def span_seconds(text: str) -> Fraction:
+    """The seconds of a span that is written as text; raises ValueError."""
     if (words := _WORDS.fullmatch(text)) and (seconds := _BY_WORD.get(words["unit"].lower().removesuffix("s"))):
         return int(words["count"]) * seconds
     if match := _ISO_SPAN.fullmatch(text):
