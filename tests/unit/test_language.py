@@ -35,7 +35,7 @@ RULES = {
     "the field's terms": r"\b(?:is|are|was|were) gone\b|\bhas gone\b|\bat work on\b|\bout of use\b",
 }
 RULES_AT_THE_START = {
-    "name the thing: no headless clause": r"(?:What|Whether|How many|Where|Which|When|how many|what|whether|which|where) ",
+    "name the thing: no headless clause": r"(?i:what|whether|how many|where|which|when) ",
 }
 
 

@@ -295,7 +295,15 @@ CLAIMS = (
     "name",
     "upn",
 )
-READ = ("authorization", "origin", "content-type", "content-encoding", "range", "upload-offset", "upload-length")
+READ: tuple[str, ...] = (
+    "authorization",
+    "origin",
+    "content-type",
+    "content-encoding",
+    "range",
+    "upload-offset",
+    "upload-length",
+)
 READ += ("x-ms-client-request-id", "x-ms-request-id", "accept", "accept-encoding", "cookie", "expect", "if-match", "te")
 FUZZ = settings(max_examples=150, suppress_health_check=list(HealthCheck))
 

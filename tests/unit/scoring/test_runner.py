@@ -52,7 +52,7 @@ def test_no_call_is_left_behind_while_the_loop_is_lent(turns: Turns) -> None:
     asked_at: dict[Call, int] = {}
 
     def ask(*_: Any) -> None:
-        call = Call("id", 0.0, turns.loop.create_future(), None)
+        call = Call("id", 0.0, turns.loop.create_future())
         call.payload = b"{}"
         asked_at[call] = answered
         runner.submit(driver, call)
