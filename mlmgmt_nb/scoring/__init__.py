@@ -23,7 +23,7 @@ them.
     application   which files of the folder are the driver and its schema
     driver        loads the driver, binds requests to `run`
     arguments     the arguments of `run` from a body
-    results       values as JSON, for `run`, samples and the client (with `to_builtins`, `array_values`, `frame_values`)
+    results       values as JSON: results, samples, and what a client sends (`to_builtins`: any value as builtins)
     schema        types of `run`'s arguments; reads and writes the schema files of 2017
     swagger       the service's own description
     output        what drivers print and log, with the request's id
