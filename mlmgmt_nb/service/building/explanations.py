@@ -36,13 +36,13 @@ _RULES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
     ),
     (
         re.compile(
-            rf"Because (?:only )?(?P<by>{_VERSION}) depends on (?P<name>[\w.-]+)(?P<range>{_VERSION})"
+            rf"(?P<by>{_VERSION}) depends? on (?P<name>[\w.-]+)(?P<range>[<>=!~]\S*?),? "
             rf".*you require (?P<what>(?P=name){_VERSION})"
         ),
         lambda found: f"{found['what']}: conflicts with {found['by']}, which needs {found['name']}{found['range']}",
     ),
     (
-        re.compile(r"Because you require (?P<first>[^\s,]+) and (?P<second>[^\s,]+), we can conclude"),
+        re.compile(r"Because you require (?P<first>[^\s,]+) and (?:you require )?(?P<second>[^\s,]+), we can conclude"),
         lambda found: f"{found['first']}: conflicts with {found['second']}",
     ),
     (
@@ -68,7 +68,11 @@ def explanation(output: str, asked: Iterable[str], platform: str) -> str:
     causes = " ".join(_CAUSE.sub("", output[_begin(output) :]).partition("\nhint:")[0].split())
     built = _BUILT.search(output)
     sentence = _unbuilt(built, output, platform) if built else _matched(causes)
-    sentence = sentence or _shortened(causes.removeprefix("error: ")) or "uv failed"
+    sentence = (
+        sentence
+        or _shortened(causes.removeprefix("error: ").removeprefix("No solution found when resolving dependencies "))
+        or "uv failed"
+    )
     if "authentication credentials" in output or re.search(r"\b40[13] (?:Unauthorized|Forbidden)", output):
         sentence += " (a package index refused its credentials, or needs some)"
     return _as_written(sentence, asked)
