@@ -8,7 +8,17 @@ from collections.abc import Iterator
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-__all__ = ["PACKAGES", "Option", "Requirement", "RequirementsError", "is_local", "local_path", "parse", "project_name"]
+__all__ = [
+    "PACKAGES",
+    "Option",
+    "Requirement",
+    "RequirementsError",
+    "is_local",
+    "is_repository",
+    "local_path",
+    "parse",
+    "project_name",
+]
 
 PACKAGES = re.compile(r"packages/\d+")
 """Ids of the assets of a manifest that its requirements install from: `./ID/FILE` is the path of such a file there."""
@@ -79,6 +89,11 @@ def project_name(name: str) -> str:
 def is_local(location: str) -> bool:
     """Whether a location is a path or a `file:` URL."""
     return bool(location) and not _VCS.match(location) and urlsplit(location).scheme in {"", "file"}
+
+
+def is_repository(location: str) -> bool:
+    """Whether a location is a repository of sources, such as of git."""
+    return bool(_VCS.match(location))
 
 
 def local_path(location: str) -> str:

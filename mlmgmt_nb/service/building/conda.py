@@ -17,7 +17,7 @@ from mlmgmt_nb.contract.conda import (
 from mlmgmt_nb.interpreters import HERE, find_interpreter
 from mlmgmt_nb.service.building.errors import BuildError
 
-__all__ = ["LocalPackages", "asks_for_conda", "local_packages", "read_conda", "read_content"]
+__all__ = ["LocalPackages", "asks_for_conda", "check_python", "local_packages", "read_conda", "read_content"]
 
 
 class LocalPackages(msgspec.Struct, frozen=True):
@@ -73,6 +73,17 @@ def asks_for_conda(file: CondaFile, python: str) -> bool:
     """
     others = [entry for entry in file.packages if entry not in file.pythons and entry.strip() != "pip"]
     return bool(others) or python not in _admitted(file)
+
+
+def check_python(file: CondaFile) -> None:
+    """Check that the scoring runtime runs on a Python that a file asks conda for.
+
+    Raises:
+        BuildError: it runs on none of them.
+    """
+    if not _admitted(file):
+        message = f"condaEnvFile: {', '.join(file.pythons)!r}: the scoring runtime needs Python 3.11 or newer."
+        raise BuildError("PythonVersion", f"{message} {advice(about_python=True, about_packages=False)}")
 
 
 def local_packages(file: CondaFile) -> LocalPackages:

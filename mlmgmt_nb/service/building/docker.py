@@ -31,6 +31,7 @@ from mlmgmt_nb.service.building.dockerfile import BUILD_FOLDER, PACKAGES, Recipe
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.images import EngineImages, api_error
 from mlmgmt_nb.service.building.install import EPOCH
+from mlmgmt_nb.service.building.requirements import netrc
 from mlmgmt_nb.service.engine import Engine, EngineError
 from mlmgmt_nb.service.home import Home
 from mlmgmt_nb.service.logs import Log
@@ -186,11 +187,7 @@ class DockerBuilder:
         """What the installation of packages gets on its standard input."""
         found = {"pip.conf": self._pip_config.read_text()} if self._pip_config else {}
         if logins:
-            lines = (
-                f"machine {host} login {_quoted(user)} password {_quoted(word)}\n"
-                for host, (user, word) in logins.items()
-            )
-            found["netrc"] = "".join(lines)
+            found["netrc"] = netrc(logins)
         return json.dumps(found).encode() if found else b""
 
     def _install(
@@ -295,12 +292,6 @@ class DockerBuilder:
 
     def _build_name(self) -> str:
         return f"{self._prefix}{self._home.place}-{self._session}-{uuid.uuid4().hex[:12]}"
-
-
-def _quoted(word: str) -> str:
-    """A word of a netrc file."""
-    escaped = word.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
 
 
 class _Tail:

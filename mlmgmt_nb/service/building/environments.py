@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,7 +21,7 @@ from mlmgmt_nb.service.building.cancellation import Cancellation
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.explanations import explanation
 from mlmgmt_nb.service.building.lock import LOCK_FILE, Lock
-from mlmgmt_nb.service.building.requirements import Wanted, pins, runtime_closure
+from mlmgmt_nb.service.building.requirements import Wanted, netrc, pins, runtime_closure
 from mlmgmt_nb.service.building.uv import UvError, run_uv
 from mlmgmt_nb.service.logs import Log
 
@@ -149,7 +151,8 @@ class Environments:
             run_uv(["venv", "--quiet", "--python", interpreter, str(folder)], context, {}, log, cancellation)
             python = ["--python", str(folder / "bin" / "python")]
             install = ["pip", "sync", "--compile-bytecode", *wanted.arguments, *python, LOCK_FILE]
-            run_uv(install, context, wanted.variables, log, cancellation)
+            with _variables(wanted) as variables:
+                run_uv(install, context, variables, log, cancellation)
         except UvError as error:
             raise _failed(error, wanted, HERE) from error
 
@@ -179,7 +182,8 @@ def _resolve(wanted: Wanted, context: Path, python: Sequence[str], log: Log, can
     options = ["--quiet", "--no-header", "--format", "pylock.toml", "--generate-hashes", *wanted.arguments]
     files = ["--constraint", limits.name, "-o", found.name, asked.name]
     try:
-        run_uv(["pip", "compile", *options, *python, *files], context, wanted.variables, log, cancellation)
+        with _variables(wanted) as variables:
+            run_uv(["pip", "compile", *options, *python, *files], context, variables, log, cancellation)
         lock = Lock.resolved_in(context, found.read_text(encoding="utf-8"))
     except UvError as error:
         version = python[python.index("--python-version") + 1] if "--python-version" in python else HERE
@@ -194,6 +198,19 @@ def _resolve(wanted: Wanted, context: Path, python: Sequence[str], log: Log, can
     for line in lock.versions:
         log.line(line)
     return lock
+
+
+@contextmanager
+def _variables(wanted: Wanted) -> Iterator[dict[str, str]]:
+    """The environment variables by which `uv` knows indexes and logins."""
+    if not wanted.file_logins:
+        yield wanted.variables
+        return
+    known = Path(os.environ.get("NETRC") or Path.home() / ".netrc")
+    with tempfile.NamedTemporaryFile("w", prefix="mlmgmt-", suffix=".netrc") as file:  # only its owner can read it
+        file.write(netrc(wanted.file_logins) + (known.read_text(encoding="utf-8") if known.is_file() else ""))
+        file.flush()
+        yield wanted.variables | {"NETRC": file.name}
 
 
 def _exempt(wanted: Wanted) -> set[str]:

@@ -5,19 +5,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import msgspec
 import yaml
 
 from mlmgmt_nb.contract import Manifest
 from mlmgmt_nb.contract.conda import CondaFile
-from mlmgmt_nb.service.building.conda import asks_for_conda, local_packages, read_conda, read_content
+from mlmgmt_nb.service.building.conda import asks_for_conda, check_python, local_packages, read_conda, read_content
 from mlmgmt_nb.service.building.context import Context
 from mlmgmt_nb.service.building.dockerfile import PACKAGES
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.lock import Lock
-from mlmgmt_nb.service.building.requirements import Wanted, WantedReader
+from mlmgmt_nb.service.building.requirements import Wanted, WantedReader, without_login
 from mlmgmt_nb.service.building.superseded import without_superseded
 from mlmgmt_nb.service.logs import Log
 
@@ -76,6 +75,7 @@ class WantedPackages(msgspec.Struct, kw_only=True):
     def write_environment(self, folder: Path) -> None:
         """Write what conda itself installs: all of its file but the pip section, which pip installs afterwards."""
         assert self.conda is not None
+        check_python(self.conda)
         packages: list[object] = [*self.conda.packages]
         if self.wanted.lines and not any(entry.split("=")[0].strip() == "pip" for entry in self.conda.packages):
             packages.append("pip")
@@ -87,7 +87,7 @@ class WantedPackages(msgspec.Struct, kw_only=True):
         options = [f"--trusted-host {host}" for host in self.wanted.values("--trusted-host")]
         index = self.wanted.values("--index-url")
         if index:  # what is needed to build packages from their sources comes from there
-            options.append(f"--index-url {_without_login(index[-1])}")
+            options.append(f"--index-url {without_login(index[-1])}")
         lines = lock.pip_lines(by_url=self.wanted.has_own_indexes)
         return "".join(f"{line}\n" for line in [*options, *lines])
 
@@ -106,7 +106,7 @@ class WantedPackages(msgspec.Struct, kw_only=True):
                 "pipRequirements: --extra-index-url beside packages of conda: pip would take a package from whichever "
                 "index has the newest. Use --index-url, or list all packages in the requirements.",
             )
-        options = [f"{option.name} {_without_login(option.value)}".strip() for option in self.wanted.options]
+        options = [f"{option.name} {without_login(option.value)}".strip() for option in self.wanted.options]
         if self.wanted.constraints:
             limits = "".join(f"{requirement}\n" for requirement in self.wanted.constraints)
             (folder / PACKAGES / "constraints.txt").write_text(limits, encoding="utf-8")
@@ -146,8 +146,3 @@ def _text(path: Path, what: str) -> str:
         raise BuildError("BadRequirements", f"{what}: not UTF-8 text: {error.reason}.") from error
     finally:
         path.unlink()
-
-
-def _without_login(url: str) -> str:
-    """A URL without user and password."""
-    return urlsplit(url)._replace(netloc=urlsplit(url).netloc.rpartition("@")[2]).geturl() if "@" in url else url

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
@@ -17,6 +17,7 @@ from mlmgmt_nb.contract.requirements import (
     Requirement,
     RequirementsError,
     is_local,
+    is_repository,
     local_path,
     parse,
     project_name,
@@ -24,7 +25,7 @@ from mlmgmt_nb.contract.requirements import (
 from mlmgmt_nb.redaction import redacted
 from mlmgmt_nb.service.building.errors import BuildError
 
-__all__ = ["Wanted", "WantedReader", "pins", "runtime_closure", "runtime_requirements"]
+__all__ = ["Wanted", "WantedReader", "netrc", "pins", "runtime_closure", "runtime_requirements", "without_login"]
 
 _SENT = re.compile(rf"(?:\./)?{PACKAGES.pattern}/(?!\.\.?$)[^/]+")
 _INDEXES = ("--index-url", "--extra-index-url")
@@ -67,12 +68,15 @@ class Wanted(msgspec.Struct, kw_only=True):
         added: requirements of ours, as lines.
         constraints: versions, for what is installed.
         options: index URLs and the like, in their order.
+        file_logins: user and password of each host whose files requirements name with them; the requirements are
+            without them.
     """
 
     requirements: list[Requirement] = msgspec.field(default_factory=list)
     added: list[str] = msgspec.field(default_factory=list)
     constraints: list[Requirement] = msgspec.field(default_factory=list)
     options: list[Option] = msgspec.field(default_factory=list)
+    file_logins: dict[str, tuple[str, str]] = msgspec.field(default_factory=dict)
 
     def values(self, *names: str) -> list[str]:
         """The values of options."""
@@ -86,6 +90,7 @@ class Wanted(msgspec.Struct, kw_only=True):
         self.requirements += other.requirements
         self.constraints += other.constraints
         self.options += other.options
+        self.file_logins |= other.file_logins
 
     @property
     def lines(self) -> list[str]:
@@ -130,13 +135,39 @@ class Wanted(msgspec.Struct, kw_only=True):
 
     @property
     def logins(self) -> dict[str, tuple[str, str]]:
-        """The user and password of each host that the options name with some."""
-        urls = [urlsplit(value) for value in self.values(*_INDEXES, "--find-links")]
-        return {
-            url.hostname: (unquote(url.username), unquote(url.password or ""))
-            for url in urls
-            if url.hostname and url.username
-        }
+        """The user and password of each host that options and requirements name with some."""
+        found = dict(self.file_logins)
+        for value in self.values(*_INDEXES, "--find-links"):
+            found |= _login(value)
+        return found
+
+
+def _login(url: str) -> dict[str, tuple[str, str]]:
+    """The user and password in a URL, by its host."""
+    parts = urlsplit(url)
+    if not parts.hostname or not parts.username:
+        return {}
+    return {parts.hostname: (unquote(parts.username), unquote(parts.password or ""))}
+
+
+def without_login(url: str) -> str:
+    """A URL without user and password; that of a repository as it is."""
+    if "@" not in url or is_repository(url):
+        return url
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def netrc(logins: Mapping[str, tuple[str, str]]) -> str:
+    """The logins as a netrc file has them."""
+    return "".join(
+        f"machine {host} login {_quoted(user)} password {_quoted(word)}\n" for host, (user, word) in logins.items()
+    )
+
+
+def _quoted(word: str) -> str:
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 class WantedReader:
@@ -176,7 +207,9 @@ class WantedReader:
                 if isinstance(entry, Option):
                     self._add_option(entry, where, wanted, is_constraint=is_constraint, base=base)
                 elif self._can_be_read(entry.location, where):
-                    (wanted.constraints if is_constraint else wanted.requirements).append(entry)
+                    wanted.file_logins |= self._login(entry.location, where)
+                    plain = entry._replace(location=without_login(entry.location))
+                    (wanted.constraints if is_constraint else wanted.requirements).append(plain)
         except RequirementsError as error:
             self._problems.append(f"{origin}, {error}")
 
@@ -203,6 +236,17 @@ class WantedReader:
             path.unlink()
             self._read(text, url, wanted, is_constraint=is_constraint, base=url)
             self._open.pop()
+
+    def _login(self, location: str, where: str) -> dict[str, tuple[str, str]]:
+        """The login of the host of a file; a repository of sources must have none."""
+        login = _login(location)
+        if not is_repository(location) or all(user == "git" and not word for user, word in login.values()):
+            return {} if is_repository(location) else login
+        self._problems.append(
+            f"{where}: a user or token in the URL of a repository would stay in the image. "
+            "Name a wheel or a folder instead, which are sent along"
+        )
+        return {}
 
     def _can_be_read(self, location: str, where: str) -> bool:
         """Whether a location is elsewhere, or a file that was sent along."""

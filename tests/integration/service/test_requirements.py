@@ -86,6 +86,18 @@ class TestIndexes:
         assert any(path.name == "pylock.toml" for path in written)
         assert not [path for path in written if b"canary" in path.read_bytes()]
 
+    def test_the_login_of_a_file(self, workshop: Workshop) -> None:
+        url = f"{workshop.private}only-private/only_private-1.0-py3-none-any.whl"
+        environment = workshop.ensure(f"only-private @ {url}")
+        assert workshop.says(environment, "only_private") == "private"
+        assert "canary" not in environment.lock.text
+        assert "canary" not in "".join(environment.lock.pip_lines(by_url=True))
+        assert workshop.wanted(f"only-private @ {url}").logins == {"127.0.0.1": ("someone", "canary-password")}
+
+    def test_a_token_in_the_url_of_a_repository(self, workshop: Workshop) -> None:
+        assert "a user or token" in workshop.refusal("x @ git+https://canary@127.0.0.1:9/x.git")
+        assert workshop.wanted("x @ git+ssh://git@git.example/x.git").requirements
+
     def test_folders_without_an_index(self, workshop: Workshop) -> None:
         wheel(workshop.context / "packages" / "1" / "wheels", "both", "0.5", "the folder's")
         lines = ("--no-index", "--find-links ./packages/1/wheels", "both")
