@@ -66,7 +66,7 @@ class Deploy:
         if_exists: Literal["update", "fail"],
     ) -> ServiceResponse:
         """Makes the service, or updates the one that has the name. The arguments are those of `Workspace.deploy`."""
-        application.check()
+        self._workspace.manifests.check(application, self._compute_resource_id)
         self._workspace.services.check(self._name, compute_resource_id=self._compute_resource_id, **settings)
         ready = [self._checked_model(model) for model in models]
         existing = self._existing(if_exists)

@@ -174,6 +174,7 @@ class Workspace:
         conda: Source | None = None,
         dependencies: Sequence[Source] = (),
         runtime: str = "python",
+        any_python: bool = False,
         model_name: str | None = None,
         description: str | None = None,
         tags: Sequence[str] | None = None,
@@ -201,10 +202,11 @@ class Workspace:
             model: a registered `Model`, its id or its name, or a file, folder or URL; or a list of these.
             schema: the driver's schema file.
             requirements: a pip requirements file, or a list of its lines. Without it and `conda` an embedded service
-                runs the driver with this process's own Python.
-            conda: a conda environment file.
+                runs the driver with this process's own Python. The files that it names are sent along.
+            conda: a conda environment file. On compute `local`, pip installs its packages.
             dependencies: files and folders that lie beside the driver when it runs.
             runtime: `python` or `spark-py`.
+            any_python: run on the Python at hand, whatever version the conda file asks for.
             model_name: name for the one model that is registered; its file's name without ending when None.
             description: free text for what is made.
             tags: tags for the models that are registered.
@@ -234,6 +236,7 @@ class Workspace:
             conda=conda,
             dependencies=dependencies,
             runtime=runtime,
+            any_python=any_python,
         )
         deploy = Deploy(
             self,

@@ -2,6 +2,8 @@
 
 Dockerfile          for a Docker engine, here or anywhere
 requirements.txt    the exact packages, and environment.yml if packages of conda are asked for
+packages/           the files that the requirements name, in folders by the ids of their assets
+pylock.toml         the same packages with the URLs and hashes of their files, unless conda has a say in them
 build/              what installs them in an image
 app/                the working directory of the driver: driver, models, assets, schema, model_config_map.json
 runtime/            the scoring runtime, as it was when the image was built
@@ -18,6 +20,7 @@ import msgspec
 
 import mlmgmt_nb
 from mlmgmt_nb.contract import Asset, Manifest, Model
+from mlmgmt_nb.contract.requirements import PACKAGES
 from mlmgmt_nb.extraction import Limits
 from mlmgmt_nb.service.building import dockerfile, install
 from mlmgmt_nb.service.building.cancellation import Cancellation
@@ -62,6 +65,7 @@ class Context:
         self._limits = limits
         self._names: dict[str, str] = {}
         self.app.mkdir(parents=True)
+        (folder / dockerfile.PACKAGES).mkdir()
 
     def add_models(self, models: Sequence[Model]) -> None:
         for model in models:
@@ -75,6 +79,9 @@ class Context:
         """
         roles: dict[str, str | None] = {"driver": None, "schema": None}
         for asset in manifest.assets:
+            if PACKAGES.fullmatch(asset.id or ""):
+                self._add_package_file(asset)
+                continue
             is_driver = asset.id == manifest.driver_program
             name = self._add_asset(asset, unpacked=bool(asset.unpack) and not is_driver)
             if is_driver:
@@ -82,6 +89,20 @@ class Context:
             elif asset.id == SCHEMA_ASSET:
                 roles["schema"] = name
         self._write_json("mlmgmt-app.json", roles)
+
+    def _add_package_file(self, asset: Asset) -> None:
+        """Adds a file that the requirements name, outside of the application."""
+        what = f"asset {asset.id!r}"
+        if not asset.url:
+            raise BuildError("BadUrl", f"{what}: has no url.")
+        folder = self.folder / (asset.id or "")
+        folder.mkdir(parents=True)
+        target = folder / file_name(asset.url, "package")
+        self._fetcher.fetch(asset.url, target, what, self._cancellation)
+        if asset.unpack:
+            archive = target.rename(self.folder / "archive")
+            unpack(archive, folder, what)
+            archive.unlink()
 
     def _add_asset(self, asset: Asset, *, unpacked: bool) -> str:
         what = f"asset {asset.id!r}"

@@ -27,6 +27,7 @@ from sqlalchemy import Connection, select, update
 from mlmgmt_nb.service import schema
 from mlmgmt_nb.service.building.built import BuiltImage
 from mlmgmt_nb.service.building.environments import PINNED
+from mlmgmt_nb.service.building.lock import LOCK_FILE
 from mlmgmt_nb.service.clock import now
 from mlmgmt_nb.service.compute.computes import DOCKER, LOCAL
 from mlmgmt_nb.service.engine import Engine, EngineError
@@ -197,8 +198,12 @@ def _unused_environments(home: Home, interpreters: set[str | None], before: dt.d
 def _pins(home: Home, images: set[str], before: dt.datetime) -> Iterator[Path]:
     """Versions that requirements came to, which none of these images has."""
     pins = [path for path in sorted(home.environments.glob(f"*{PINNED}")) if _is_old(path, before)]
-    # They were looked up for an image of Docker, whose build context has the same lines.
-    used = {_read(home.images / image_id / "requirements.txt") for image_id in (images if pins else ())}
+    # The build context of an image has the lock that its requirements came to; before it had locks, their lines.
+    used = {
+        _read(home.images / image_id / name)
+        for image_id in (images if pins else ())
+        for name in (LOCK_FILE, "requirements.txt")
+    }
     yield from (path for path in pins if _read(path) not in used)
 
 

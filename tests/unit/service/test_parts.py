@@ -24,9 +24,11 @@ from mlmgmt_nb.errors import LocalServiceError
 from mlmgmt_nb.extraction import Limits
 from mlmgmt_nb.service import logs, schema
 from mlmgmt_nb.service.building.cancellation import Cancellation
-from mlmgmt_nb.service.building.environments import pip_requirements, with_spark
+from mlmgmt_nb.service.building.conda import local_packages, read_conda, read_content
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.fetch import file_name, shown, unpack
+from mlmgmt_nb.service.building.packages import WantedPackages
+from mlmgmt_nb.service.building.requirements import WantedReader
 from mlmgmt_nb.service.home import Home
 from mlmgmt_nb.service.pages import page
 from mlmgmt_nb.service.problems import Problem
@@ -179,14 +181,17 @@ class TestConda:
         path.write_text(text)
         return path
 
+    def local(self, folder: Path, text: str) -> list[str]:
+        return local_packages(read_conda(read_content(self.write(folder, text)))).lines
+
     def test_pip_entries(self, tmp_path: Path) -> None:
         text = "dependencies:\n- python>=3\n- pip\n- pip:\n  - six==1.16.0\n  - toml\n"
-        assert pip_requirements(self.write(tmp_path, text)) == ["six==1.16.0", "toml"]
+        assert self.local(tmp_path, text) == ["six==1.16.0", "toml"]
 
     @pytest.mark.parametrize(
         ("text", "reason"),
         [
-            ("dependencies:\n- numpy=1.13\n", "numpy=1.13"),
+            ("dependencies:\n- cudatoolkit=10.1\n", "cudatoolkit=10.1"),
             ("dependencies:\n- python=2.7\n", "python=2.7"),
             ("[", "not a conda environment file"),
             ("- a\n", "not a conda environment file"),
@@ -194,7 +199,7 @@ class TestConda:
     )
     def test_what_cannot_be_had(self, tmp_path: Path, text: str, reason: str) -> None:
         with pytest.raises(BuildError, match=reason):
-            pip_requirements(self.write(tmp_path, text))
+            self.local(tmp_path, text)
 
 
 class TestSpark:
@@ -208,8 +213,13 @@ class TestSpark:
             (["pyspark-extension"], True, ["pyspark-extension", "pyspark"]),
         ],
     )
-    def test_pyspark_belongs_to_the_runtime(self, lines: list[str], installed: bool, expected: list[str]) -> None:
-        assert with_spark(lines, is_installed=lambda: installed) == expected
+    def test_pyspark_belongs_to_the_runtime(
+        self, tmp_path: Path, lines: list[str], installed: bool, expected: list[str]
+    ) -> None:
+        reader = WantedReader(tmp_path, lambda url, what: tmp_path)
+        packages = WantedPackages(wanted=reader.read(lines, "r"), conda=None, content={}, reader=reader)
+        packages.add_spark(is_installed=lambda: installed)
+        assert packages.wanted.lines == expected
 
 
 class TestSettings:
