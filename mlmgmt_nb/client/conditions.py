@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mlmgmt_nb.contract import ServiceResponse
 
-__all__ = ["condition"]
+__all__ = ["condition", "condition_of"]
 
 _OPEN = frozenset({"NotStarted", "Running"})
 
@@ -19,10 +19,15 @@ def condition(service: ServiceResponse) -> str:
         >>> condition(ws.services.get("iris"))
         'Succeeded'
     """
-    if service.state in _OPEN:
+    return condition_of(service.state, has_url=bool(service.scoring_uri), replicas=service.num_replicas)
+
+
+def condition_of(state: str | None, *, has_url: bool, replicas: int | None) -> str:
+    """As `condition`, from the parts: state of the last operation, whether there is a scoring URL, and replicas."""
+    if state in _OPEN:
         return "Deploying"
-    if service.state == "Succeeded":
+    if state == "Succeeded":
         return "Succeeded"
-    if not service.scoring_uri:
+    if not has_url:
         return "Not serving"
-    return "Scaled to zero" if service.num_replicas == 0 else "Serving"
+    return "Scaled to zero" if replicas == 0 else "Serving"

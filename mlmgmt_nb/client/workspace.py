@@ -187,7 +187,8 @@ class Workspace:
     ) -> ServiceResponse:
         """Registers models and a manifest, builds the image and runs it as a service; returns when the service runs.
 
-        Everything is checked before anything is sent. A path or URL given as model is registered anew each time.
+        Everything is checked before anything is sent. A file or folder given as model makes a
+        new version unless the latest one has the same content (see `Models.register`); a URL always does.
 
         Example:
             >>> service = ws.deploy("iris-2", model="iris.pkl", driver="score.py")

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from mlmgmt_nb.client import Pager, ScoringReport
+from mlmgmt_nb.client.conditions import condition
 from mlmgmt_nb.commands.drivers import Checked
 from mlmgmt_nb.commands.values import Keys, Settings, Usage
 from mlmgmt_nb.contract import AsyncOperationStatus, Deployment, Image, Manifest, Model, ServiceResponse
@@ -24,11 +25,12 @@ COLUMNS: Mapping[type, Sequence[str]] = {
     Model: ("id", "name", "version", "createdAt", "tags", "description"),
     Manifest: ("id", "name", "version", "createdTime", "driverProgram", "description"),
     Image: ("id", "name", "version", "creationState", "createdTime"),
-    ServiceResponse: ("id", "name", "state", "scoringUri", "updatedAt"),
+    ServiceResponse: ("name", "state", "lastOperation", "numReplicas", "image", "scoringUri", "updatedAt", "id"),
     Deployment: ("id", "serviceName", "status", "imageId", "createdAt", "expiredAt"),
     AsyncOperationStatus: ("id", "operationType", "state", "createdTime", "endTime"),
 }
-"""What a table of resources shows, by their names in the API."""
+"""What a table of resources shows, by their names in the API; and for services what `_for_people` has."""
+_MAY_BE_ABSENT = frozenset({"lastOperation"})
 
 _WIDEST = 80
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -93,14 +95,25 @@ def formatted(value: Any, output: str, query: str | None = None, encoding: str |
     elif isinstance(value, Pager):
         items = list(value)
         columns = COLUMNS.get(type(items[0]), ()) if items else ()
-        value = [msgspec.to_builtins(item) for item in items]
+        value = [_for_people(item) if output == "table" else msgspec.to_builtins(item) for item in items]
     is_record = isinstance(value, (msgspec.Struct, Keys))
-    value = plain(value)
+    value = _for_people(value) if output == "table" and isinstance(value, ServiceResponse) else plain(value)
     if output == "json":
         return _json(value, encoding)
     if output == "csv":
         return _csv(value)
     return _tsv(value) if output == "tsv" else _table(value, columns, is_record=is_record)
+
+
+def _for_people(item: msgspec.Struct) -> dict[str, Any]:
+    """A resource as a table has it. A service that answers is not Failed: how its last operation ended stands apart."""
+    row: dict[str, Any] = msgspec.to_builtins(item)
+    if not isinstance(item, ServiceResponse):
+        return row
+    now = condition(item)
+    apart = {"state": now, "lastOperation": None if now == item.state else item.state}
+    image = f"{item.image.name} version {item.image.version}" if item.image else None
+    return {name: apart.get(name, value) for name, value in row.items()} | apart | {"image": image}
 
 
 def _json(value: Any, encoding: str | None = None) -> str:
@@ -118,7 +131,8 @@ def _table(value: Any, columns: Sequence[str], *, is_record: bool) -> str:
         known = {name: text.replace("\n", "\n" + " " * (width + 2)) for name, text in known.items()}
         return "\n".join(f"{name:<{width}}  {text}" for name, text in known.items())
     if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
-        names = list(columns) or _names(value)
+        has = {name for row in value for name, cell in row.items() if cell}
+        names = [name for name in columns or _names(value) if name not in _MAY_BE_ABSENT or name in has]
         rows = [[_short(one_line(_cell(row.get(name)))) for name in names] for row in value]
         names = [one_line(name) for name in names]
         widths = [max(len(name), *(len(row[i]) for row in rows)) for i, name in enumerate(names)]

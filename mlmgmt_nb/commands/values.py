@@ -19,6 +19,7 @@ __all__ = [
     "Keys",
     "LinesAbout",
     "LogStream",
+    "SecretText",
     "ServiceConsole",
     "ServiceTrial",
     "Settings",
@@ -35,6 +36,15 @@ class Text(str):
     """Text that is shown as it is, such as a log."""
 
     __slots__ = ()
+
+
+class SecretText(Text):
+    """Text with a secret: to be used, and shown by no display."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<a secret: it can be used, and is not displayed>"
 
 
 class LogStream:

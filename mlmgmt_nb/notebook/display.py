@@ -143,6 +143,7 @@ def _cards() -> Iterator[tuple[str, str, Callable[[Any], Shown | str]]]:
     }
     yield from ((_RESOURCES, name, card) for name, card in resources.items())
     yield "mlmgmt_nb.client.polling", "Poller", _poller
+    yield _VALUES, "SecretText", repr
     yield _VALUES, "Text", lambda text: str(text).rstrip("\n")
     yield _VALUES, "Usage", str
     yield _VALUES, "Settings", _settings

@@ -16,7 +16,7 @@ from mlmgmt_nb.notebook.panels.front import front
 from mlmgmt_nb.notebook.panels.image_choice import Kinship
 from mlmgmt_nb.notebook.panels.markup import escape, log_lines, table
 from mlmgmt_nb.notebook.panels.panel import Panel
-from mlmgmt_nb.notebook.panels.service_state import AUTOSCALER, ServiceState, Which, readable
+from mlmgmt_nb.notebook.panels.service_state import AUTOSCALER, ServiceState, readable, which_key
 
 __all__ = ["ServicePanel"]
 
@@ -200,13 +200,13 @@ class ServicePanel(Panel):
         elif act == "cancel":
             state.cancel()
         elif act == "regenerate":
-            state.regenerate(_which(message), _name(message))
+            state.regenerate(which_key(message), _name(message))
         elif act == "delete":
             state.delete(_name(message))
         self.look_now()
 
     def _tell_key(self, message: dict[str, Any]) -> None:
-        which = _which(message)
+        which = which_key(message)
         told = {"which": which, "use": str(message["use"]), "view": message["view"]}
         self._front.send({**told, "key": self.state.key(which)})
 
@@ -219,10 +219,6 @@ def _can_come_back(deployment: Deployment) -> bool:
 def _name(message: dict[str, Any]) -> str:
     """The service's name as it was typed, to confirm what cannot be taken back."""
     return str(message.get("name") or "")
-
-
-def _which(message: dict[str, Any]) -> Which:
-    return "Secondary" if message.get("which") == "Secondary" else "Primary"
 
 
 def _number(text: Any, name: str) -> int | None:

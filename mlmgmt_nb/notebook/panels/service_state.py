@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -19,7 +19,7 @@ from mlmgmt_nb.notebook.panels.image_choice import ImageChoice, Kinship
 from mlmgmt_nb.notebook.panels.operation_state import Progress
 from mlmgmt_nb.notebook.panels.traffic import Traffic
 
-__all__ = ["AUTOSCALER", "LogTail", "ServiceState", "Which", "readable"]
+__all__ = ["AUTOSCALER", "LogTail", "ServiceState", "Which", "readable", "which_key"]
 
 AUTOSCALER = ("min_replicas", "max_replicas", "target_utilization", "refresh_period_in_seconds")
 """The settings of the autoscaler that a panel offers, by their names in the contract."""
@@ -348,6 +348,11 @@ class ServiceState:
 
     def _get(self) -> None:
         self.service = self._workspace.services.get(self.service.id or "")
+
+
+def which_key(message: Mapping[str, Any]) -> Which:
+    """The key that a message of a front end is about."""
+    return "Secondary" if message.get("which") == "Secondary" else "Primary"
 
 
 def _created(image: Image) -> float:

@@ -235,6 +235,33 @@ def test_keys_are_shown_and_never_saved(
     eventually(lambda: (second.primary_key or "") not in panel.inner_text(), DEADLINE, "the end of the key's display")
 
 
+def test_keys_of_the_magic_are_shown_and_never_saved(
+    open_notebook: Callable[..., Notebook], deploy: Callable[[str], str], ws: Workspace
+) -> None:
+    name = deploy("magic-keys")
+    notebook = open_notebook([f"%load_ext mlmgmt_nb\n%mlmgmt service keys -n {name} --show"])
+    notebook.run(0)
+    row = notebook.outputs(0).get_by_role("group", name="Secondary key")
+    row.get_by_role("button", name="Reveal").click()
+    before = ws.services.keys(name)
+    row.get_by_text(before.secondary_key or "").wait_for()
+    assert (before.primary_key or "") not in notebook.outputs(0).inner_text()
+    row.get_by_role("button", name="Regenerate").click()
+    row.get_by_label(f"Type {name} to confirm").fill(name)
+    row.get_by_label(f"Type {name} to confirm").press("Enter")
+    notebook.wait_to_see(0, "The secondary key is new")
+    after = ws.services.keys(name)
+    assert (after.primary_key, after.secondary_key != before.secondary_key) == (before.primary_key, True)
+    row.get_by_role("button", name="Reveal").click()
+    row.get_by_text(after.secondary_key or "").wait_for()
+    notebook.screenshot("service-keys-of-the-magic", 0)
+    saved = json.dumps(notebook.save(widgets=True))
+    assert f"keys of {name}" in saved
+    for secret in (before.primary_key, before.secondary_key, after.secondary_key):
+        assert secret
+        assert secret not in saved
+
+
 def test_a_service_under_voila(lab: Lab, voila: Voila, browser: Browser, deploy: Callable[[str], str]) -> None:
     name = deploy("panel-voila")
     page = voila.open(browser, lab.write("service-in-voila", [OPEN.format(name=name)]))

@@ -225,6 +225,7 @@ def test_an_operation_is_cancelled(shell: Shell, tmp_path: Path) -> None:
 
 
 def test_one_step(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "model.bin").write_text("of one step")
     made = shell("service", "create", "-n", "one", "-m", "model.bin", "-f", "score.py", "-r", "python", "-o", "json")
     assert made.json["state"] == "Succeeded"
     assert [line.split(":")[0] for line in made.err.splitlines()] == ["model", "manifest", "image"]
