@@ -32,7 +32,7 @@ MODULES = (importlib.import_module("mlmgmt_nb"), client, schema, errors, contrac
 OTHERS = {"mlmgmt_nb.scoring.batching.batched": batched, "mlmgmt_nb.scoring.threads.threaded": threaded}
 """What drivers import besides."""
 INTERNAL = {"mlmgmt_nb.client.workspace.Transport", "mlmgmt_nb.contract.Operation"}
-FOREIGN = {"PYTHONPATH", "VOILA_KERNEL_ID", "APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL"} | {
+FOREIGN = {"PATH", "PYTHONPATH", "VOILA_KERNEL_ID", "APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL"} | {
     "APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED"  # these two are set, for the exporter to send nothing about itself
 }
 """Variables of others, which nobody sets for us."""

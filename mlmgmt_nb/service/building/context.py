@@ -101,7 +101,7 @@ class Context:
         self._fetcher.fetch(asset.url, target, what, self._cancellation)
         if asset.unpack:
             archive = target.rename(self.folder / "archive")
-            unpack(archive, folder, what)
+            unpack(archive, folder, what, self._limits, self._cancellation)
             archive.unlink()
 
     def _add_asset(self, asset: Asset, *, unpacked: bool) -> str:
