@@ -160,12 +160,21 @@ def stop(home: str | os.PathLike[str] | None = None, timeout: float = _STOP_SECO
                 f"the service (process {endpoint.pid}) has not ended after {timeout:g} s",
                 fix=f"See {_log_file(endpoint.home)}; end it with: kill -9 {endpoint.pid}",
             )
-    if not endpoints and _is_held(folder):
+    if not _is_held(folder):
+        _forget_crashes(folder)
+    elif not endpoints:
         raise LocalServiceError(
             f"a service holds {folder}, but does not say where it is",
             fix=f"See {_log_file(folder)}; end the process `mlmgmt serve` of that folder yourself.",
         )
     return bool(endpoints)
+
+
+def _forget_crashes(folder: Path) -> None:
+    """Remove the records of services that crashed: from now on they are stopped."""
+    with contextlib.suppress(OSError):
+        for path in folder.glob("service*.json"):
+            path.unlink(missing_ok=True)
 
 
 def _ends(pid: int, deadline: float) -> bool:

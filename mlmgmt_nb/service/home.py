@@ -122,7 +122,8 @@ class Home:
         self.exports = scratch / "exports"
 
     def _lock_of(self, place: int) -> FileLock:
-        return FileLock(self.path / f"service{'' if place == 1 else f'-{place}'}.lock", timeout=0, mode=0o600)
+        path = self.path / f"service{'' if place == 1 else f'-{place}'}.lock"
+        return FileLock(path, timeout=0, mode=0o600, thread_local=False)
 
     def open(self, *, shared: bool = False) -> None:
         # Everything that the service and its children write is for its user alone.
@@ -324,7 +325,7 @@ class Home:
             return False
 
     def _lock_again(self) -> None:
-        again = FileLock(self._lock.lock_file, timeout=0, mode=0o600)
+        again = self._lock_of(self.place)
         again.acquire()
         self._locks.append(again)
         self._lock = again

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Locator
 
+from mlmgmt_nb import local
 from mlmgmt_nb.client import Workspace, connect
 from tests.acceptance.panels.lab import DEADLINE, Lab, Notebook, Voila
 from tests.conftest import eventually
@@ -269,3 +270,23 @@ def test_a_service_under_voila(lab: Lab, voila: Voila, browser: Browser, deploy:
     page.get_by_role("tab", name="Deployments").click()
     page.get_by_role("button", name=f"Roll back to {name} version 1").wait_for()
     page.context.close()
+
+
+def test_a_panel_of_a_service_that_was_stopped_says_so_and_starts_it_again(
+    open_notebook: Callable[..., Notebook], deploy: Callable[[str], str], lab: Lab
+) -> None:
+    """It does not start what was stopped by looking; a click does."""
+    home = lab.environment["MLMGMT_HOME"]
+    notebook = open_notebook([OPEN.format(name=deploy("panel-stopped"))])
+    notebook.run(0)
+    notebook.wait_to_see(0, "1 of 1 ready")
+    start = notebook.outputs(0).get_by_role("button", name="Start the service")
+    assert not start.is_visible()
+    assert local.stop(home) is True
+    notebook.wait_to_see(0, "is stopped")
+    start.wait_for()
+    assert local.find(home) is None
+    start.click()
+    eventually(lambda: local.find(home), what="the service")
+    start.wait_for(state="hidden")
+    notebook.wait_to_see(0, "1 of 1 ready")
