@@ -6,8 +6,8 @@ from collections.abc import Awaitable, MutableMapping
 from time import perf_counter
 from typing import Any
 
-from mlmgmt_nb.scoring.compat.raw_http import AMLRequest
 from mlmgmt_nb.scoring.driver import Outcome
+from mlmgmt_nb.scoring.messages import WholeRequest
 
 __all__ = ["CALL", "Request", "Scope"]
 
@@ -24,10 +24,13 @@ class Request:
         "authorization",
         "began",
         "bytes_in",
+        "client_id",
         "has_body",
         "id",
         "id_given",
         "length",
+        "origin",
+        "request_id",
         "scope",
         "taken",
         "traceparent",
@@ -41,6 +44,9 @@ class Request:
         self.id = ""
         self.authorization = b""
         self.id_given = b""
+        self.client_id = b""
+        self.request_id = b""
+        self.origin = b""
         self.traceparent = b""
         self.length = -1
         self.has_body = False
@@ -56,11 +62,28 @@ class Request:
                 self.has_body = True
             elif name == b"traceparent":
                 self.traceparent = value
-            elif name == b"x-ms-request-id" or (name == b"x-ms-client-request-id" and not self.id_given):
+            elif name == b"x-ms-request-id":
                 self.id_given = value
+            elif name == b"x-ms-client-request-id":
+                self.client_id = value
+            elif name == b"x-request-id":
+                self.request_id = value
+            elif name == b"origin":
+                self.origin = value
 
-    def raw(self, body: bytes) -> AMLRequest:
+    def header(self, name: bytes) -> str:
+        """A header that is seldom asked for; empty if it is not there."""
+        return next((value.decode("latin1") for given, value in self.scope["headers"] if given == name), "")
+
+    @property
+    def spent(self) -> float:
+        """Seconds that `run` took."""
+        call = self.scope.get(CALL)
+        return call.seconds if call is not None else 0.0
+
+    def whole(self, body: bytes) -> WholeRequest:
         """The whole of it, for drivers that want that."""
         scope = self.scope
         headers = [(name.decode("latin1"), value.decode("latin1")) for name, value in scope["headers"]]
-        return AMLRequest(scope["method"], scope["path"], scope["query_string"], headers, body)
+        ends = scope.get("client"), scope.get("server")
+        return WholeRequest(scope["method"], scope["path"], scope["query_string"], headers, body, *ends)

@@ -55,9 +55,12 @@ class Platform(Protocol):
 
 
 def runtime_requirements() -> list[str]:
-    """What the scoring runtime itself needs, in the versions that it was tested with here."""
+    """What the scoring runtime itself needs, in the versions that it was tested with here.
+
+    Drivers of raw HTTP need werkzeug too, in any version, as theirs often name one.
+    """
     names = ["uvicorn", "httptools", "msgspec"] + ([] if sys.platform == "win32" else ["uvloop"])
-    return [f"{name}=={importlib.metadata.version(name)}" for name in names]
+    return [*(f"{name}=={importlib.metadata.version(name)}" for name in names), "werkzeug"]
 
 
 def requirement_lines(requirements_file: Path) -> list[str]:
