@@ -237,11 +237,11 @@ class ScoringApp:
                 404, "NotFound", f"there is nothing at {path[:200]}: this is the service {self.name}, POST to /score"
             )
         endpoint = methods.get(method)
-        if endpoint is None:
+        has_no_input = endpoint == self._score_query and not request.scope["query_string"]
+        if endpoint is None or has_no_input:
             allowed = ", ".join(methods)
-            raise RequestError(
-                405, "MethodNotAllowed", f"{method} is not allowed here: use {allowed}", headers={"Allow": allowed}
-            )
+            why = "GET needs a query here" if has_no_input else f"{method} is not allowed here"
+            raise RequestError(405, "MethodNotAllowed", f"{why}: use {allowed}", headers={"Allow": allowed})
         return endpoint
 
     def _request_id(self, given: bytes) -> str:
