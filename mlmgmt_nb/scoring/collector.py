@@ -36,6 +36,7 @@ class ModelDataCollector:
         model_management_account_id: `subscription/group/account`, where no file tells it.
         webservice_name: the service, where no environment variable tells it.
         model_id, model_version: of the model, where no file tells them.
+        designation: another name of `identifier`, that of `azureml.monitoring`.
     """
 
     def __init__(
@@ -47,7 +48,9 @@ class ModelDataCollector:
         webservice_name: str = "unknown",
         model_id: str = "unknown",
         model_version: str = "unknown",
+        designation: str | None = None,
     ) -> None:
+        identifier = designation or identifier
         self._feature_names = list(feature_names) if feature_names is not None else None
         self._enabled = os.environ.get("AML_MODEL_DC_STORAGE_ENABLED", "").lower() == "true"
         self._debug = os.environ.get("AML_MODEL_DC_DEBUG", "").lower() == "true"

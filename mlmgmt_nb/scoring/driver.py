@@ -7,7 +7,7 @@ import importlib.util
 import inspect
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
 from types import ModuleType
@@ -70,7 +70,7 @@ class Driver:
         self.optional = optional
         self.raw = _takes_request(run)
         self.wants_headers = not self.raw and _HEADERS_ARGUMENT in _parameters(run)
-        self._text_argument = next((name for name in _parameters(run) if name != _HEADERS_ARGUMENT), "")
+        self._text_argument = _text_argument(_parameters(run))
         self.wants_request = self.raw or self.wants_headers
         self.is_async = inspect.iscoroutinefunction(run) or inspect.isasyncgenfunction(run)
         self.batch: Batch | None = getattr(run, BATCH_MARK, None)
@@ -308,9 +308,18 @@ def _parameters(run: Callable[..., Any]) -> dict[str, inspect.Parameter]:
         return {}
 
 
+def _text_argument(parameters: Iterable[str]) -> str:
+    """The argument that gets the body; empty if there is none."""
+    return next((name for name in parameters if name != _HEADERS_ARGUMENT), "")
+
+
 def _takes_text(run: Callable[..., Any]) -> bool:
     try:
-        inspect.signature(run).bind("", **({_HEADERS_ARGUMENT: {}} if _HEADERS_ARGUMENT in _parameters(run) else {}))
+        parameters = _parameters(run)
+        if _HEADERS_ARGUMENT in parameters:
+            inspect.signature(run).bind(**{_text_argument(parameters): "", _HEADERS_ARGUMENT: {}})
+        else:
+            inspect.signature(run).bind("")
     except TypeError:
         return False
     except ValueError:  # cannot be looked at: it is tried as it is
