@@ -64,7 +64,16 @@ def _driver(session: Session, arguments: Any) -> Checked:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(source, encoding="utf-8")
     sample = None if arguments.check is None else _sample(arguments.check)
-    return _tried(compiled, path, arguments.schema, sample, float(arguments.timeout), written=written)
+    variables = [part for option in ("env", "env_file") for part in _variables(option, getattr(arguments, option))]
+    return _tried(compiled, path, arguments.schema, sample, float(arguments.timeout), variables, written=written)
+
+
+def _variables(option: str, given: Sequence[str] | None) -> list[str]:
+    """The arguments that hand variables on to the runtime."""
+    flag = f"--{option.replace('_', '-')}"
+    return [
+        part for value in given or () for part in (flag, str(Path(value).absolute()) if flag == "--env-file" else value)
+    ]
 
 
 def check_driver(driver: Path, beside: Sequence[Path] | None, schema: Path | None = None) -> Checked:
@@ -86,7 +95,7 @@ def check_driver(driver: Path, beside: Sequence[Path] | None, schema: Path | Non
     with tempfile.TemporaryDirectory(prefix="mlmgmt-check-") as folder:
         for path in (driver, *beside):
             (Path(folder) / path.name).symlink_to(path.absolute())
-        tried = _tried(compiled, Path(folder) / driver.name, schema, None, _SAMPLE_SECONDS, written=False)
+        tried = _tried(compiled, Path(folder) / driver.name, schema, None, _SAMPLE_SECONDS, [], written=False)
     return msgspec.structs.replace(tried, driver=str(driver))
 
 
@@ -96,10 +105,17 @@ def _compiled(source: str, path: Path, *, written: bool) -> Checked:
 
 
 def _tried(
-    compiled: Checked, path: Path, schema: Path | str | None, sample: Any, timeout: float, *, written: bool
+    compiled: Checked,
+    path: Path,
+    schema: Path | str | None,
+    sample: Any,
+    timeout: float,
+    options: Sequence[str],
+    *,
+    written: bool,
 ) -> Checked:
     started = time.perf_counter()
-    sample, result = _try(path, schema, sample, timeout, written=written)
+    sample, result = _try(path, schema, sample, timeout, options, written=written)
     seconds = time.perf_counter() - started
     return msgspec.structs.replace(compiled, sample=sample, result=result, seconds=seconds)
 
@@ -155,13 +171,15 @@ def _line(source: str, number: int, path: Path, *, written: bool) -> str:
     return f"{path.name}, line {number}{cell}: `{text}`"
 
 
-def _try(path: Path, schema: Path | str | None, sample: Any, timeout: float, *, written: bool) -> tuple[Any, Any]:
+def _try(
+    path: Path, schema: Path | str | None, sample: Any, timeout: float, options: Sequence[str], *, written: bool
+) -> tuple[Any, Any]:
     """Loads the driver in a process of its own, as a service would, and scores the sample, or its schema's own."""
     command = [sys.executable, "-m", "mlmgmt_nb.scoring", "--app", str(path.parent.absolute()), "--driver", path.name]
     command += ["--schema", str(Path(schema).absolute())] if schema else []
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(
-            [*command, "--port", "0", "--timeout", str(timeout)],
+            [*command, "--port", "0", "--timeout", str(timeout), *options],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -256,6 +274,8 @@ COMMANDS = (
             Flag(
                 "-s --schema", "schema file (default: service_schema.json beside it)", completes="path", metavar="FILE"
             ),
+            Flag("--env", "variable of the driver, NAME=VALUE; may be given again", "many", metavar="NAME=VALUE"),
+            Flag("--env-file", "file with such lines; may be given again", "many", completes="path", metavar="FILE"),
             Flag(
                 "--timeout", "most seconds for the sample", "integer", default=int(_SAMPLE_SECONDS), metavar="SECONDS"
             ),

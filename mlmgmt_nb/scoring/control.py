@@ -30,6 +30,8 @@ class Start(msgspec.Struct, rename="camel", tag="start"):
         request_timeout_seconds: callers are answered 504 after this time.
         client_timeout_seconds: how long a caller may take for the head of a request, and to take a part of an answer.
         request_log: write a line of JSON for each request to stderr; failing requests are always written.
+        environment: further variables of the driver. Here they are in no list of processes and no description of a
+            container, so secrets come this way.
     """
 
     name: str = "local"
@@ -39,6 +41,7 @@ class Start(msgspec.Struct, rename="camel", tag="start"):
     request_timeout_seconds: float = 60.0
     client_timeout_seconds: float = 10.0
     request_log: bool = True
+    environment: dict[str, str] = {}
 
 
 class Keys(msgspec.Struct, rename="camel", tag="keys"):

@@ -40,7 +40,7 @@ class Origins:
         return [("access-control-allow-origin", origin), ("vary", "Origin")]
 
     def preflight(self, origin: str, methods: str, asked: str) -> list[tuple[str, str]]:
-        """Return the headers that answer the question of a browser.
+        """Return the headers, beside those of each answer, that answer the question of a browser.
 
         Args:
             origin: of the page.
@@ -48,11 +48,11 @@ class Origins:
             asked: the headers that the page wants to send.
         """
         if not self.allows(origin):
-            return self.headers(origin)
+            return []
         more = [("access-control-allow-methods", methods), ("access-control-max-age", _DAY)]
         if asked:
             more.append(("access-control-allow-headers", asked))
-        return [*self.headers(origin), *more]
+        return more
 
 
 def allowed_origins(environment: Mapping[str, str]) -> Origins:

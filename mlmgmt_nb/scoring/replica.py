@@ -91,6 +91,7 @@ class Replica:
 
     async def _serve(self) -> int:
         began = monotonic()
+        os.environ.update(self._start.environment)
         self._catch_signals()
         protect_forks(self._sockets)
         engine = Engine(self._start.concurrency, self._start.request_timeout_seconds, self._turns)

@@ -87,7 +87,9 @@ class SupervisedReplica(ABC):
 
     def send_start(self) -> None:
         launch = self.launch
-        self.send(type="start", name=launch.name, keys=list(launch.key_digests), concurrency=launch.slots)
+        start = {"name": launch.name, "keys": list(launch.key_digests), "concurrency": launch.slots}
+        # An image that was built before replicas knew of variables ignores them.
+        self.send(type="start", **start, **({"environment": dict(launch.secrets)} if launch.secrets else {}))
 
     def drain(self, seconds: float) -> None:
         self._enter(ReplicaState.DRAINING)

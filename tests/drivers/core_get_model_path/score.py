@@ -1,6 +1,6 @@
 import json
 from azureml.core.model import Model
-from sklearn.externals import joblib
+import joblib
 
 def init():
     global model
