@@ -83,7 +83,7 @@ def make_request(whole: WholeRequest) -> AMLRequest:
     """Return a request for a driver."""
     host, port = whole.server or ("127.0.0.1", 80)
     address, caller = whole.client or ("", 0)
-    environ: dict[str, Any] = {
+    gateway: dict[str, Any] = {
         "REQUEST_METHOD": whole.method,
         "SCRIPT_NAME": "",
         "PATH_INFO": whole.path.encode().decode("latin1"),
@@ -107,7 +107,7 @@ def make_request(whole: WholeRequest) -> AMLRequest:
         if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
             key = f"HTTP_{key}"
         joint = "; " if key == "HTTP_COOKIE" else ", "
-        environ[key] = f"{environ[key]}{joint}{value}" if key in environ else value
-    environ["CONTENT_LENGTH"] = str(len(whole.data))
-    environ.pop("HTTP_TRANSFER_ENCODING", None)  # the body is whole
-    return AMLRequest(environ)
+        gateway[key] = f"{gateway[key]}{joint}{value}" if key in gateway else value
+    gateway["CONTENT_LENGTH"] = str(len(whole.data))
+    gateway.pop("HTTP_TRANSFER_ENCODING", None)  # the body is whole
+    return AMLRequest(gateway)

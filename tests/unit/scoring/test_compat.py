@@ -5,11 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from mlmgmt_nb.scoring.compat import unavailable
 from mlmgmt_nb.scoring.compat.table import EXPORTS
-from mlmgmt_nb.scoring.compat.unavailable import NotAvailableError, Workspace  # type: ignore[attr-defined]
 from mlmgmt_nb.scoring.model_files import ModelNotFoundError, find_model
 from mlmgmt_nb.scoring.variables import read_variables
 
@@ -54,8 +55,9 @@ def test_originals(tmp_path: Path) -> None:
 
 
 def test_what_is_not_available_says_what_to_do() -> None:
-    for use in (lambda: Workspace(), lambda: Workspace.from_config()):
-        with pytest.raises(NotAvailableError, match=r"Workspace.*AZUREML_MODEL_DIR"):
+    stand_in: Any = unavailable.__getattr__("Workspace")
+    for use in (stand_in, lambda: stand_in.from_config()):
+        with pytest.raises(unavailable.NotAvailableError, match=r"Workspace.*AZUREML_MODEL_DIR"):
             use()
 
 
@@ -66,9 +68,10 @@ def test_models_by_name(tmp_path: Path) -> None:
     (tmp_path / "azureml-models" / "m" / "2" / "y.pkl").touch()
     assert find_model("m", root=tmp_path) == str(tmp_path / "azureml-models/m/10/x.pkl")
     assert find_model("m", 2, tmp_path) == str(tmp_path / "azureml-models/m/2")
-    for name, version in (("m", 3), ("n", None)):
+    missing: list[tuple[str, int | None]] = [("m", 3), ("n", None)]
+    for name, number in missing:
         with pytest.raises(ModelNotFoundError, match="the models of this image are m"):
-            find_model(name, version, tmp_path)
+            find_model(name, number, tmp_path)
 
 
 def test_variables(tmp_path: Path) -> None:
