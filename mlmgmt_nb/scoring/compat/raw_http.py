@@ -105,7 +105,7 @@ def make_request(whole: WholeRequest) -> AMLRequest:
     for name, value in whole.headers:
         key = name.upper().replace("-", "_")
         if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
-            key = f"HTTP_{key}"
+            key = "HTTP_" + key
         joint = "; " if key == "HTTP_COOKIE" else ", "
         gateway[key] = f"{gateway[key]}{joint}{value}" if key in gateway else value
     gateway["CONTENT_LENGTH"] = str(len(whole.data))
