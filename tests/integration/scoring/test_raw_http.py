@@ -76,7 +76,7 @@ ANSWERS: list[tuple[str, int, dict[str, str], bytes]] = [
 @pytest.mark.parametrize("package", PACKAGES)
 def test_requests(package: str, spawn: Any, folder: Any) -> None:
     cases = "\n        ".join(f"lambda: {expression}," for expression, *_ in READS)
-    body = f"return {{{{'value': [\n        {cases}\n    ][int(request.headers['X-Case'])]()}}}}"
+    body = f"return {{'value': [\n        {cases}\n    ][int(request.headers['X-Case'])]()}}"
     replica = spawn(folder(HEAD.format(package=package, body=body))).ready()
     for number, (expression, sent, headers, expected) in enumerate(READS):
         own = {**headers, "X-Case": str(number)}
