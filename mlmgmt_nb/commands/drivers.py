@@ -78,11 +78,20 @@ def _driver(session: Session, arguments: Any) -> Checked:
     schema = Path(arguments.schema).expanduser() if arguments.schema else None
     if schema is not None:
         check_readable(schema, "schema")
+    variables = [part for option in ("env", "env_file") for part in _variables(option, getattr(arguments, option))]
     with tempfile.TemporaryDirectory(prefix="mlmgmt-check-") as folder:
         stage = Stage(Path(folder), path, **beside, schema=schema)
         python = stage.python(arguments.requirements)
-        trial = _Trial(stage, python, path, float(arguments.timeout), written=written)
+        trial = _Trial(stage, python, path, float(arguments.timeout), variables, written=written)
         return _tried(compiled, trial, sample)
+
+
+def _variables(option: str, given: Sequence[str] | None) -> list[str]:
+    """The arguments that hand variables on to the runtime."""
+    flag = f"--{option.replace('_', '-')}"
+    return [
+        part for value in given or () for part in (flag, str(Path(value).absolute()) if flag == "--env-file" else value)
+    ]
 
 
 def check_driver(driver: Path, beside: Sequence[Path] | None, schema: Path | None = None) -> Checked:
@@ -104,7 +113,7 @@ def check_driver(driver: Path, beside: Sequence[Path] | None, schema: Path | Non
     with tempfile.TemporaryDirectory(prefix="mlmgmt-check-") as folder:
         others = [path for path in beside if path != schema]
         stage = Stage(Path(folder), driver, dependencies=others, models=(), schema=schema)
-        return _tried(compiled, _Trial(stage, sys.executable, driver, _SAMPLE_SECONDS, written=False), None)
+        return _tried(compiled, _Trial(stage, sys.executable, driver, _SAMPLE_SECONDS, (), written=False), None)
 
 
 def _compiled(source: str, path: Path, *, written: bool) -> Checked:
@@ -119,6 +128,7 @@ class _Trial(NamedTuple):
     python: str
     driver: Path
     timeout: float
+    options: Sequence[str]
     written: bool
 
 
@@ -185,7 +195,7 @@ def _try(trial: _Trial, sample: Any) -> tuple[Any, Any]:
     command = [trial.python, "-m", "mlmgmt_nb.scoring", "--app", str(trial.stage.app)]
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
         process = subprocess.Popen(
-            [*command, "--port", "0", "--timeout", str(trial.timeout)],
+            [*command, "--port", "0", "--timeout", str(trial.timeout), *trial.options],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -297,6 +307,8 @@ COMMANDS = (
             Flag("--check", "JSON file with a sample, or a Python value", "value", completes="path", metavar="FILE"),
             Flag("-s --schema", "schema file", completes="path", metavar="FILE"),
             *_BESIDE,
+            Flag("--env", "variable of the driver, NAME=VALUE; may be given again", "many", metavar="NAME=VALUE"),
+            Flag("--env-file", "file with such lines; may be given again", "many", completes="path", metavar="FILE"),
             Flag(
                 "--timeout", "most seconds for the sample", "integer", default=int(_SAMPLE_SECONDS), metavar="SECONDS"
             ),

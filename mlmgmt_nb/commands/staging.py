@@ -46,8 +46,7 @@ class Stage:
         ):
             _put(path, self.app, field)
         self._write("mlmgmt-app.json", {"driver": driver.name, "schema": schema.name if schema else None})
-        names = {default_name(str(path)): {"id": None, "version": None} for path in models}
-        self._write("model_config_map.json", {"accountContext": {}, "models": names})
+        self._write("model_config_map.json", {"accountContext": {}, "models": dict(map(self._lay_out, models))})
         self._add_runtime()
 
     def python(self, requirements: str | os.PathLike[str] | Sequence[str] | None) -> str:
@@ -68,7 +67,7 @@ class Stage:
             file.write_text("".join(f"{line}\n" for line in requirements), encoding="utf-8")
         environment = self._folder / "environment"
         interpreter = environment / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-        runtime = [f"{name}=={importlib.metadata.version(name)}" for name in _RUNTIME]
+        runtime = [f"{name}=={importlib.metadata.version(name)}" for name in _RUNTIME] + ["werkzeug"]
         _uv("venv", "--python", sys.executable, str(environment))
         _uv("pip", "install", "--python", str(interpreter), "-r", str(file.absolute()), *runtime)
         return str(interpreter)
@@ -78,6 +77,16 @@ class Stage:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("MLMGMT_")}
         path = [str(self._folder / "runtime"), *filter(None, [inherited.get("PYTHONPATH")])]
         return inherited | {"PYTHONPATH": os.pathsep.join(path)}
+
+    def _lay_out(self, model: Path) -> tuple[str, object]:
+        """Link a model to where drivers of azureml-core look for it; return its name and entry in the map of models."""
+        name = default_name(str(model))
+        folder = self.app / "azureml-models" / name / "1"
+        folder.mkdir(parents=True, exist_ok=True)
+        link = folder / _name_of(model)
+        link.symlink_to(os.path.relpath(self.app / link.name, folder))
+        path = str(link.relative_to(self.app))
+        return name, {"id": None, "version": None, "path": path, "versions": {"1": path}}
 
     def _add_runtime(self) -> None:
         """The runtime by itself, so that what is installed beside it here is not there for the driver."""
@@ -96,7 +105,7 @@ class Stage:
 
 def _put(source: Path, app: Path, field: str) -> None:
     """Copies a file or folder; a driver must not find by its own path what lies beside it here."""
-    target = app / source.resolve().name if source.name in {"", ".", ".."} else app / source.name
+    target = app / _name_of(source)
     if target.exists():
         raise UsageError(
             f"{field}: {target.name!r} is there twice, and all files lie in one folder when the driver runs",
@@ -108,6 +117,10 @@ def _put(source: Path, app: Path, field: str) -> None:
         shutil.copytree(source, target, ignore=skipped, copy_function=_copy)
     else:
         _copy(source, target)
+
+
+def _name_of(source: Path) -> str:
+    return source.resolve().name if source.name in {"", ".", ".."} else source.name
 
 
 def _copy(source: str | Path, target: str | Path) -> str:

@@ -32,6 +32,8 @@ class Start(msgspec.Struct, rename="camel", tag="start"):
         client_timeout_seconds: how long a caller may take for the head of a request, and to take a part of an answer.
         allowed_hosts: hosts that requests may name, as `HostCheck` takes them.
         request_log: write a line of JSON for each request to stderr; failing requests are always written.
+        environment: further variables of the driver. Here they are in no list of processes and no description of a
+            container, so secrets come this way.
     """
 
     name: str = "local"
@@ -42,6 +44,7 @@ class Start(msgspec.Struct, rename="camel", tag="start"):
     client_timeout_seconds: float = 10.0
     allowed_hosts: tuple[str, ...] = LOOPBACK
     request_log: bool = True
+    environment: dict[str, str] = {}
 
 
 class Keys(msgspec.Struct, rename="camel", tag="keys"):

@@ -14,6 +14,7 @@ from mlmgmt_nb.scoring.driver import Driver, Outcome, Payload
 from mlmgmt_nb.scoring.errors import CallerGone, RequestError, RuntimeFailure
 from mlmgmt_nb.scoring.latency import Latencies
 from mlmgmt_nb.scoring.runner import Runner
+from mlmgmt_nb.scoring.streaming import Stream
 from mlmgmt_nb.scoring.turns import Turns
 
 __all__ = ["Engine", "Stats", "log"]
@@ -101,6 +102,9 @@ class Engine:
     def abandon(self) -> int:
         """Answers all callers that the replica ends; their number."""
         open_calls = [call for call in self._calls if not call.answered]
+        for call in self._calls:
+            if call.stream is not None:
+                call.stream.close()
         for call in open_calls:
             call.answered = True
             if not call.future.done():
@@ -154,7 +158,9 @@ class Engine:
 
     def hang_up(self, call: Call) -> None:
         """The caller of a submitted call has gone."""
-        if not call.answered:
+        if call.stream is not None:
+            call.stream.close()
+        elif not call.answered:
             self._settle(call, CallerGone("the caller hung up"))
 
     def _settle(self, call: Call, failure: RuntimeFailure) -> None:
@@ -184,7 +190,12 @@ class Engine:
         )
 
     def _deliver(self, call: Call, outcome: Outcome | RequestError) -> None:
+        if isinstance(outcome, Stream) and not outcome.ended:
+            self._begin_stream(call, outcome)
+            return
         self._calls.pop(call, None)
+        if isinstance(outcome, Stream) and outcome.failure is not None:
+            self._log_failure(call, outcome.failure)
         if not isinstance(outcome, RequestError):
             if not call.answered and not call.future.done():
                 call.future.set_result(outcome)
@@ -192,6 +203,15 @@ class Engine:
         self._log_failure(call, outcome)
         if not call.answered and not call.future.done():
             call.future.set_exception(outcome)
+
+    def _begin_stream(self, call: Call, stream: Stream) -> None:
+        """Has a stream sent; its call keeps its place until it ends."""
+        if call.answered or call.future.done():
+            stream.close()
+            return
+        call.stream = stream
+        call.answered = True
+        call.future.set_result(stream)
 
     def _log_failure(self, call: Call, error: RequestError) -> None:
         if error.status < 500 or not error.message:

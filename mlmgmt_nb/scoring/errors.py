@@ -92,6 +92,9 @@ def driver_failure(error: BaseException) -> RequestError:
         code = "BadInput" if status == 400 else type(error).__name__.removesuffix("Exception")
         message = str(getattr(error, "message", error))
         return RequestError(int(status or 500), code, message, details=[(code, message)] if status == 400 else ())
+    if type(error).__module__ == "werkzeug.exceptions" and getattr(error, "code", None):  # so did flask.abort()
+        text = str(getattr(error, "description", error))
+        return RequestError(int(error.code), type(error).__name__, text)  # type: ignore[attr-defined]
     if isinstance(error, SystemExit):
         message = f"run() tried to end the process: SystemExit({error.code!r})"
     else:

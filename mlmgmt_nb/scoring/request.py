@@ -6,13 +6,18 @@ from collections.abc import Awaitable, MutableMapping
 from time import perf_counter
 from typing import Any
 
-from mlmgmt_nb.scoring.compat.raw_http import AMLRequest
 from mlmgmt_nb.scoring.driver import Outcome
+from mlmgmt_nb.scoring.messages import WholeRequest
 
 __all__ = ["CALL", "Request", "Scope"]
 
 Scope = MutableMapping[str, Any]
-_RARE = {b"origin": "origin", b"content-encoding": "content_encoding"}
+_RARE = {
+    b"origin": "origin",
+    b"content-encoding": "content_encoding",
+    b"x-ms-client-request-id": "client_id",
+    b"x-request-id": "request_id",
+}
 CALL = "mlmgmt.call"
 """Where a request's scope holds its call."""
 
@@ -25,6 +30,7 @@ class Request:
         "authorization",
         "began",
         "bytes_in",
+        "client_id",
         "content_encoding",
         "content_type",
         "has_body",
@@ -33,6 +39,7 @@ class Request:
         "id_given",
         "length",
         "origin",
+        "request_id",
         "scope",
         "taken",
         "traceparent",
@@ -46,6 +53,8 @@ class Request:
         self.id = ""
         self.authorization = b""
         self.id_given = b""
+        self.client_id = b""
+        self.request_id = b""
         self.traceparent = b""
         self.host = b""
         self.origin = b""
@@ -69,7 +78,7 @@ class Request:
                 self.has_body = True
             elif name == b"traceparent":
                 self.traceparent = value
-            elif name == b"x-ms-request-id" or (name == b"x-ms-client-request-id" and not self.id_given):
+            elif name == b"x-ms-request-id":
                 self.id_given = value
             elif name in _RARE:
                 self._keep(_RARE[name], value)
@@ -79,8 +88,19 @@ class Request:
         before = getattr(self, attribute)
         setattr(self, attribute, b"%b, %b" % (before, value) if before else value)
 
-    def raw(self, body: bytes) -> AMLRequest:
+    def header(self, name: bytes) -> str:
+        """A header that is seldom asked for; empty if it is not there."""
+        return next((value.decode("latin1") for given, value in self.scope["headers"] if given == name), "")
+
+    @property
+    def spent(self) -> float:
+        """Seconds that `run` took."""
+        call = self.scope.get(CALL)
+        return call.seconds if call is not None else 0.0
+
+    def whole(self, body: bytes) -> WholeRequest:
         """The whole of it, for drivers that want that."""
         scope = self.scope
         headers = [(name.decode("latin1"), value.decode("latin1")) for name, value in scope["headers"]]
-        return AMLRequest(scope["method"], scope["path"], scope["query_string"], headers, body)
+        ends = scope.get("client"), scope.get("server")
+        return WholeRequest(scope["method"], scope["path"], scope["query_string"], headers, body, *ends)

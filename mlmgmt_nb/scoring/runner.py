@@ -26,10 +26,12 @@ from mlmgmt_nb.scoring.context import request_id
 from mlmgmt_nb.scoring.driver import Driver, Outcome
 from mlmgmt_nb.scoring.errors import LoadError, RequestError
 from mlmgmt_nb.scoring.output import end_lines
+from mlmgmt_nb.scoring.streaming import Stream
 from mlmgmt_nb.scoring.turns import Turns
 
 __all__ = ["Runner"]
 
+_NO_STREAM = RequestError(500, "ResultError", "a batched run() returns one item a row, not a generator")
 _BRIEF_SECONDS = 0.0003
 """Calls that usually end so soon are better not handed over."""
 _USUAL_CALLS = 8
@@ -225,6 +227,11 @@ class Runner:
             outcome = error.with_traceback(None)
         except BaseException as error:  # noqa: BLE001 - whatever happens, the thread lives on
             outcome = _unexpected(error)
+        call.seconds = monotonic() - began
+        if isinstance(outcome, Stream) and not outcome.ended:
+            self._done.append((call, outcome))
+            self._wake_loop()
+            outcome.pump(self._loop)
         self._leave(call)
         self._usual_seconds += (monotonic() - began - self._usual_seconds) / _USUAL_CALLS
         self._done.append((call, outcome))
@@ -232,12 +239,14 @@ class Runner:
     def _work_batches(self, batcher: Batcher) -> None:
         while (first := self._queue.get()) is not None:
             calls = [call for call in batcher.gather(first, self._queue, self._admitted) if not call.answered]
+            began = monotonic()
             for call in calls:
                 self._enter(call)
             outcomes = batcher.answer([(call.request_id, bytes(call.payload)) for call in calls])  # type: ignore[arg-type]
             for call, outcome in zip(calls, outcomes, strict=True):
+                call.seconds = monotonic() - began
                 self._leave(call)
-                self._done.append((call, outcome))
+                self._done.append((call, _NO_STREAM if isinstance(outcome, Stream) else outcome))
             self._wake_loop()
 
     def _work_async(self, driver: Driver, loaded: asyncio.Future[Driver]) -> None:
@@ -258,13 +267,18 @@ class Runner:
         task.add_done_callback(self._tasks.discard)
 
     async def _call_async(self, driver: Driver, call: Call) -> None:
-        self._enter(call)
+        began = self._enter(call)
         try:
             outcome: Outcome | RequestError = await driver.answer_async(call.payload)
         except RequestError as error:
             outcome = error.with_traceback(None)
         except BaseException as error:  # noqa: BLE001 - whatever happens, the caller is answered
             outcome = _unexpected(error)
+        call.seconds = monotonic() - began
+        if isinstance(outcome, Stream) and not outcome.ended:
+            self._done.append((call, outcome))
+            self._wake_loop()
+            await outcome.pump_async(self._loop)
         self._leave(call)
         self._done.append((call, outcome))
         self._wake_loop()

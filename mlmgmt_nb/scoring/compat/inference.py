@@ -16,6 +16,7 @@ __all__ = [
     "AbstractParameterType",
     "NumpyParameterType",
     "PandasParameterType",
+    "SparkParameterType",
     "StandardPythonParameterType",
     "input_schema",
     "output_schema",
@@ -82,6 +83,20 @@ class PandasParameterType(AbstractParameterType):
                 strict, orient, typed=enforce_column_type, shaped=enforce_shape, renamed=apply_column_names
             )
         )
+
+
+class SparkParameterType(AbstractParameterType):
+    """A Spark DataFrame.
+
+    Args:
+        sample_input: a sample.
+        apply_sample_schema: give requests the column types of the sample, which is what is done in any case.
+    """
+
+    def __init__(self, sample_input: Any, apply_sample_schema: bool = True) -> None:
+        super().__init__(sample_input)
+        self.apply_sample_schema = apply_sample_schema
+        self.schema = type_of_sample(DataTypes.SPARK, sample_input)
 
 
 class StandardPythonParameterType(AbstractParameterType):

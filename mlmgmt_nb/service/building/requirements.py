@@ -32,8 +32,11 @@ _INDEXES = ("--index-url", "--extra-index-url")
 
 
 def runtime_requirements() -> list[str]:
-    """What the scoring runtime itself needs, in the versions that it was tested with here."""
-    return [f"{name}=={importlib.metadata.version(name)}" for name in _runtime()]
+    """What the scoring runtime itself needs, in the versions that it was tested with here.
+
+    Drivers of raw HTTP need werkzeug too, in any version, as theirs often name one.
+    """
+    return [*(f"{name}=={importlib.metadata.version(name)}" for name in _runtime()), "werkzeug"]
 
 
 def _runtime() -> list[str]:

@@ -22,6 +22,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
         interpreter: the Python that the image was realised with, where the compute runs it directly.
         key_digests: SHA-256 of the keys, in hexadecimal.
         environment: variables for the driver.
+        secrets: further ones, which are told to the replica itself: no list of processes and no engine shows them.
         data: folder for the data that the driver collects, unless `AML_MODEL_DC_STORAGE` in `environment` says where.
         slots: requests that it accepts at once.
         allowed_hosts: hosts that requests may name.
@@ -42,6 +43,10 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     cpus: float | None
     memory_bytes: int | None
     log: Log
+    secrets: Mapping[str, str] = {}
+
+    def __repr__(self) -> str:
+        return f"Launch(service_id={self.service_id!r}, deployment_id={self.deployment_id!r}, name={self.name!r})"
 
 
 class Exit(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,6 +20,8 @@ __all__ = ["ReplicaProcess"]
 
 _REPLICA = "MLMGMT_REPLICA"
 """Names the replica to its children, also those with a session of their own."""
+_OF_APPLICATION = frozenset({"AML_APP_ROOT", "AZUREML_ENTRY_SCRIPT", "AZUREML_MODEL_DIR"})
+"""Variables of the application; a service that was started on an Azure ML machine has those of another one."""
 _READ_BYTES = 2**16
 _LAST_OUTPUT_SECONDS = 0.5
 
@@ -135,7 +137,11 @@ def _spawn(
 
 def _environment(launch: Launch) -> dict[str, str]:
     """The user's own variables, without our secrets, and those of the launch."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("MLMGMT_")}
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("MLMGMT_") and name not in _OF_APPLICATION
+    }
     python_path = [str(launch.context / "runtime"), *filter(None, [inherited.get("PYTHONPATH")])]
     inherited["AML_MODEL_DC_STORAGE"] = str(launch.data)
     return inherited | dict(launch.environment) | {"PYTHONPATH": os.pathsep.join(python_path)}

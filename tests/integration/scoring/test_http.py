@@ -73,7 +73,7 @@ def test_paths_and_methods(drivers: Path, spawn: Callable[..., Any]) -> None:
     check_error(session.post(f"{url}/api/v1/service/other/score", json=example), 404, "NotFound")
     response = session.get(f"{url}/score")
     check_error(response, 405, "MethodNotAllowed")
-    assert response.headers["Allow"] == "POST"
+    assert response.headers["Allow"] == "POST, GET, OPTIONS"
     assert session.post(url).headers["Allow"] == "GET, HEAD"
 
 
