@@ -124,7 +124,7 @@ class TestCodings:
                 decoder.finish()
             assert caught.value.status == 400
 
-    @pytest.mark.parametrize("body", [b'{"a": 1}', b"\x1f\x8b nothing", gzip.compress(b"[1]") + b"more"])
+    @pytest.mark.parametrize("body", [b'{"a": 1}', b"\x1f\x8b nothing", gzip.compress(b"[1]", mtime=0) + b"more"])
     def test_what_is_not_gzip(self, body: bytes) -> None:
         decoder = inflater(b"gzip")
         assert decoder
