@@ -36,6 +36,7 @@ __all__ = [
     "ensure",
     "find",
     "get",
+    "is_locked",
     "living",
     "pinned",
     "resume",
@@ -343,7 +344,20 @@ def pinned(certificate: Path) -> ssl.SSLContext:
 
 
 def _is_held(folder: Path) -> bool:
-    """Whether a service has the folder. It locks the folder itself, which nobody deletes while it is in use."""
+    """Whether a service has the folder, by its lock on the folder or, where a disk cannot lock folders, on the file."""
+    if is_locked(folder):
+        return True
+    if not os.access(folder, os.R_OK):
+        return False
+    try:
+        with filelock.FileLock(folder / "service.lock", timeout=0, mode=0o600):
+            return False
+    except filelock.Timeout:
+        return True
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a service has locked the folder itself, which nobody deletes while it is in use."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except OSError:
@@ -353,14 +367,11 @@ def _is_held(folder: Path) -> bool:
     except BlockingIOError:
         return True
     except OSError:
-        pass  # this kind of disk cannot lock folders
+        return False  # this kind of disk cannot lock folders
+    else:
+        return False
     finally:
         os.close(descriptor)
-    try:
-        with filelock.FileLock(folder / "service.lock", timeout=0, mode=0o600):
-            return False
-    except filelock.Timeout:
-        return True
 
 
 def _mark(folder: Path) -> tuple[int, int] | None:

@@ -20,9 +20,10 @@ from pathlib import Path
 import msgspec
 from filelock import FileLock, Timeout
 
+from mlmgmt_nb import local
 from mlmgmt_nb.errors import LocalServiceError
 
-__all__ = ["DISK_FULL", "READ_ONLY", "Home", "damaged", "flush", "is_locked", "write_atomically", "write_if_new"]
+__all__ = ["DISK_FULL", "READ_ONLY", "Home", "damaged", "flush", "write_atomically", "write_if_new"]
 
 log = logging.getLogger(__name__)
 
@@ -225,7 +226,7 @@ class Home:
 
     def is_alone(self) -> bool:
         """Whether no other process has a place in the folder."""
-        if self._folder_lock is None and is_locked(self.path):
+        if self._folder_lock is None and local.is_locked(self.path):
             return False
         return not any(self.is_taken(place) for place in range(1, _PLACES + 1))
 
@@ -338,24 +339,6 @@ class Home:
         if self._folder_lock is not None:
             os.close(self._folder_lock)
             self._folder_lock = None
-
-
-def is_locked(folder: Path) -> bool:
-    """Whether a service holds a state folder."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    else:
-        return False
-    finally:
-        os.close(descriptor)
 
 
 def damaged(path: Path, fix: str) -> LocalServiceError:

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from queue import SimpleQueue
 from time import sleep
 from typing import Any
-
-import pytest
-import uvloop
 
 from mlmgmt_nb.scoring.call import Call
 from mlmgmt_nb.scoring.driver import Driver
@@ -20,14 +16,6 @@ DEADLINE = 30.0
 CALLERS = 8
 CALLS = 5_000
 MOST_OVERTAKEN = 10 * CALLERS
-
-
-@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
-def turns(request: pytest.FixtureRequest) -> Iterator[Turns]:
-    loop = request.param()
-    yield Turns(loop)
-    loop.run_until_complete(asyncio.sleep(0))  # nothing is left in it that would stop it
-    loop.close()
 
 
 class LateQueue:
