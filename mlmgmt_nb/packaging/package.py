@@ -21,7 +21,7 @@ from mlmgmt_nb.packaging.proof import Proof, compare
 from mlmgmt_nb.packaging.requirements import requirements_text
 from mlmgmt_nb.packaging.sample import Sample, type_of
 from mlmgmt_nb.packaging.trial import Trial, try_out
-from mlmgmt_nb.scoring.results import encode_result, encode_value
+from mlmgmt_nb.scoring.encoding.encoder import encode_result, encode_value
 from mlmgmt_nb.scoring.schema import ArgumentType, DataTypes, ServiceSchema, save_schema
 
 __all__ = ["Package", "package"]
@@ -283,5 +283,3 @@ def _told(trial: Trial) -> Sequence[str]:
     """Warnings that loading the model gave, such as that of another version of scikit-learn."""
     kept = [text.partition("\n")[0] for text in trial.warnings if not text.startswith(("Deprecation", "Pending"))]
     return [f"loading it warns: {text}" for text in dict.fromkeys(kept)][:5]
-
-

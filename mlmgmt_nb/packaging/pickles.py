@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-
 import pickletools
 import sys
 from collections.abc import Iterator
@@ -140,6 +139,6 @@ def _parts(value: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 def _kind(value: Any) -> str:
     kind = type(value)
-    return kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
-
-
+    return (
+        kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
+    )

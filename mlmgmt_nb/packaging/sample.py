@@ -232,7 +232,9 @@ def _hints(value: Any) -> list[str]:
     """Offers for columns whose type is stricter than later requests may be."""
     if not _is_frame(value):
         return []
-    whole = [str(name) for name, dtype in value.dtypes.items() if getattr(dtype, "kind", "") in "iu" and _is_numpy(dtype)]
+    whole = [
+        str(name) for name, dtype in value.dtypes.items() if getattr(dtype, "kind", "") in "iu" and _is_numpy(dtype)
+    ]
     if not whole:
         return []
     shown = ", ".join(whole[:5]) + (", ..." if len(whole) > 5 else "")
