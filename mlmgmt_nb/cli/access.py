@@ -52,9 +52,10 @@ def read_access(arguments: argparse.Namespace) -> dict[str, Any]:
     Raises:
         UsageError: they do not go together, or would put a service without protection on a network.
     """
+    from mlmgmt_nb.scoring.http.hosts import LOOPBACK
     from mlmgmt_nb.service.access.issuer_settings import AZURE_AUTHORITY, IssuerSettings
     from mlmgmt_nb.service.access.principals import parse_grant
-    from mlmgmt_nb.service.settings import LOOPBACK, TlsSettings
+    from mlmgmt_nb.service.settings import TlsSettings
 
     issuer = None
     needed = {"local": (), "aad": ("tenant", "audience"), "oidc": ("issuer", "audience")}[arguments.auth]

@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from mlmgmt_nb.client.http.forks import renew_after_fork
 from mlmgmt_nb.client.http.looking import only_looking
@@ -24,9 +24,6 @@ from mlmgmt_nb.errors import (
     TransportError,
     UsageError,
 )
-
-if TYPE_CHECKING:
-    from mlmgmt_nb.client.workspace import Workspace
 
 __all__ = ["Poller", "Watch", "Watcher"]
 
@@ -224,6 +221,12 @@ class Watcher:
         return None if watch.ended else watch.next_delay(wait, self._slowest)
 
 
+class _Resumes(Protocol):
+    """A workspace: its operations can be resumed."""
+
+    operations: Any
+
+
 class Poller(Generic[T]):
     """An operation that goes on at the server, and the resource that it makes or changes.
 
@@ -263,14 +266,15 @@ class Poller(Generic[T]):
         self._read_log = read_log
 
     @classmethod
-    def from_continuation_token(cls, workspace: Workspace, continuation_token: str) -> Poller[T]:
+    def from_continuation_token(cls, workspace: _Resumes, continuation_token: str) -> Poller[T]:
         """The poller of an operation that an earlier poller waited for.
 
         Args:
             workspace: the account.
             continuation_token: that of the earlier poller.
         """
-        return workspace.operations.poller(continuation_token)  # type: ignore[return-value]
+        poller: Poller[T] = workspace.operations.poller(continuation_token)
+        return poller
 
     @property
     def operation_id(self) -> str:

@@ -14,11 +14,11 @@ from requests.adapters import BaseAdapter
 
 from mlmgmt_nb import local
 from mlmgmt_nb.client.applications.application import Application, Source
-from mlmgmt_nb.client.applications.deploy import Deploy, ModelSource
 from mlmgmt_nb.client.audit import Audit
 from mlmgmt_nb.client.auth.identity import Identity, whoami
 from mlmgmt_nb.client.auth.signin import SignIn, credential_for
 from mlmgmt_nb.client.bodies import ServiceSettings
+from mlmgmt_nb.client.deploy import Deploy, ModelSource
 from mlmgmt_nb.client.deployments import Deployments
 from mlmgmt_nb.client.http.credentials import TokenCredential, TokenFile
 from mlmgmt_nb.client.http.looking import is_only_looking

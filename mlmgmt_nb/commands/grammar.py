@@ -10,12 +10,9 @@ import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn
 
 from mlmgmt_nb.errors import UsageError
-
-if TYPE_CHECKING:
-    from mlmgmt_nb.commands.session import Session
 
 __all__ = ["Command", "Flag", "Help", "Kind", "Token", "metavar", "nearest", "parse_flags"]
 
@@ -78,7 +75,7 @@ class Command:
         words: what it is called by.
         help: what it does, in one sentence.
         example: a line that shows it.
-        run: does it, and returns a value: a resource, a pager, a poller, a text.
+        run: takes the session and the arguments, does it, and returns a value: a resource, a pager, a poller, a text.
         flags: its flags.
         operations: the operations of the contract that it stands for.
         waits: whether its value is a poller that is waited for.
@@ -87,7 +84,7 @@ class Command:
     words: tuple[str, ...]
     help: str
     example: str
-    run: Callable[[Session, Any], Any]
+    run: Callable[[Any, Any], Any]
     flags: tuple[Flag, ...] = ()
     operations: tuple[str, ...] = ()
     waits: bool = False

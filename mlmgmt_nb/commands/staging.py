@@ -11,7 +11,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import mlmgmt_nb
 from mlmgmt_nb.client.models import default_name
 from mlmgmt_nb.errors import UsageError
 
@@ -90,7 +89,7 @@ class Stage:
 
     def _add_runtime(self) -> None:
         """The runtime by itself, so that what is installed beside it here is not there for the driver."""
-        package = Path(mlmgmt_nb.__file__).parent
+        package = Path(__file__).parents[1]
         runtime = self._folder / "runtime" / package.name
         runtime.mkdir(parents=True)
         shutil.copy2(package / "__init__.py", runtime)

@@ -156,7 +156,7 @@ class _Report:
     """A scoring report; in a cell whose panel shows it already, only what one can do with it."""
 
     def __init__(self, report: Any) -> None:
-        from mlmgmt_nb.notebook.panels.scoring_test.view import is_shown_here
+        from mlmgmt_nb.notebook.display.shown import is_shown_here
 
         self._report = report
         self._is_shown = is_shown_here(report)

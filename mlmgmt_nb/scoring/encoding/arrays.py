@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mlmgmt_nb.scoring.encoding.builtins import JsonFormError, Walk
+from mlmgmt_nb.scoring.encoding.walk import JsonFormError, Walk
 
 __all__ = ["convert", "from_array"]
 

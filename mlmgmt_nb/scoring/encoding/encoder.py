@@ -11,7 +11,8 @@ from typing import Any
 
 import msgspec
 
-from mlmgmt_nb.scoring.encoding.builtins import ENCODER, JsonFormError, is_plain, to_builtins
+from mlmgmt_nb.scoring.encoding.builtins import is_plain, to_builtins
+from mlmgmt_nb.scoring.encoding.walk import ENCODER, JsonFormError
 from mlmgmt_nb.scoring.errors import RequestError
 
 __all__ = ["JsonFormError", "encode_json", "encode_result", "encode_value"]

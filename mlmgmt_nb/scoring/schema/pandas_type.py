@@ -26,10 +26,11 @@ _FROM_SWAGGER = {
 
 
 def _check_columns(columns: Any) -> None:
+    from mlmgmt_nb.scoring.encoding.builtins import key_text
     from mlmgmt_nb.scoring.encoding.frames import check_labels
 
     try:
-        check_labels(columns)
+        check_labels(columns, key_text)
     except JsonFormError as error:
         raise SchemaError(f"the sample is {error.problem}. {error.fix}") from None
 

@@ -4,31 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from IPython.core.getipython import get_ipython
-
 from mlmgmt_nb.client import ScoringReport, ScoringTest
 from mlmgmt_nb.client.scoring_tests.html import charts, failures, numbers, verdict
 from mlmgmt_nb.notebook.display.cards import badge
 from mlmgmt_nb.notebook.display.html import Trouble, escape, progress_bar
+from mlmgmt_nb.notebook.display.shown import note_shown
 from mlmgmt_nb.notebook.panels.frontend import front
 from mlmgmt_nb.notebook.panels.panel import Panel
 
-__all__ = ["Course", "ScoringTestPanel", "is_shown_here"]
+__all__ = ["Course", "ScoringTestPanel"]
 
 _QUIET_SECONDS = 0.4
 """What takes no longer needs no panel."""
-
-_shown: tuple[int, ScoringReport] | None = None
-
-
-def is_shown_here(report: ScoringReport) -> bool:
-    """Whether a panel of the cell that runs shows this report already."""
-    return _shown is not None and _shown[1] is report and _shown[0] == _cell()
-
-
-def _cell() -> int:
-    shell: Any = get_ipython()
-    return int(shell.execution_count) if shell is not None else 0
 
 
 class Course:
@@ -137,7 +124,6 @@ class ScoringTestPanel(Panel):
         Raises:
             MlmgmtError: the requests could not be sent.
         """
-        global _shown
         self._is_started = self.course.is_waited_for = True
         begun = self._clock()
 
@@ -152,7 +138,7 @@ class ScoringTestPanel(Panel):
             self.course.is_waited_for = False
             self.close()
         if self._is_displayed:
-            _shown = (_cell(), report)
+            note_shown(report)
         return report
 
     def start(self) -> None:
