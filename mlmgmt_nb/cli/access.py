@@ -47,7 +47,7 @@ def add_access(serve: argparse.ArgumentParser) -> None:
 
 
 def read_access(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The settings that say who may ask, and over what.
+    """Return the settings that say who may ask, and over what.
 
     Raises:
         UsageError: they do not go together, or would put a service without protection on a network.

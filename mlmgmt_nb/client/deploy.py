@@ -75,7 +75,7 @@ class Deploy:
         tags: Sequence[str] | None,
         if_exists: Literal["update", "fail"],
     ) -> ServiceResponse:
-        """Makes the service, or updates the one that has the name. The arguments are those of `Workspace.deploy`."""
+        """Make the service, or updates the one that has the name. The arguments are those of `Workspace.deploy`."""
         self._workspace.manifests.check(application, self._compute_resource_id)
         self._workspace.services.check(self._name, compute_resource_id=self._compute_resource_id, **settings)
         ready = [self._checked_model(model) for model in models]
@@ -110,7 +110,7 @@ class Deploy:
         return self._step("service", served)
 
     def _checked_model(self, model: ModelSource) -> Model | str:
-        """The registered model; or what is to be registered, which can be read."""
+        """Return the registered model; or what is to be registered, which can be read."""
         if isinstance(model, Model):
             return model
         source = as_source(model, "model")

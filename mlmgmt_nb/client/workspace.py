@@ -51,7 +51,7 @@ def connect(
     timeout: float | Timeout = (3.05, 30.0),
     adapter: BaseAdapter | None = None,
 ) -> Workspace:
-    """Connects to an account: that of `base_url`, or else the user's embedded service, which is started if need be.
+    """Connect to an account: that of `base_url`, or else the user's embedded service, which is started if need be.
 
     Arguments win over the environment: MLMGMT_BASE_URL, MLMGMT_SUBSCRIPTION, MLMGMT_RESOURCE_GROUP, MLMGMT_ACCOUNT,
     MLMGMT_SCOPE, MLMGMT_TOKEN, MLMGMT_COMPUTE and MLMGMT_HOME. `home` alone always means the embedded service of that
@@ -185,7 +185,7 @@ class Workspace:
         on_operation: Callable[[Poller[Any]], None] | None = None,
         **settings: Unpack[ServiceSettings],
     ) -> ServiceResponse:
-        """Registers models and a manifest, builds the image and runs it as a service; returns when the service runs.
+        """Register models and a manifest, builds the image and run it as a service; return when the service runs.
 
         Everything is checked before anything is sent. A file or folder given as model makes a
         new version unless the latest one has the same content (see `Models.register`); a URL always does.
@@ -258,7 +258,7 @@ class Workspace:
         )
 
     def computes(self) -> list[dict[str, str | None]]:
-        """The computes of the service: `id`, `state` (`ready` or `unavailable`) and the `reason` why it is not ready.
+        """Return the computes of the service: `id`, `state` (`ready` or `unavailable`) and the `reason` why it is not ready.
 
         Example:
             >>> ws.computes()[0]
@@ -271,7 +271,7 @@ class Workspace:
         return found
 
     def close(self) -> None:
-        """Ends the background thread and the connections. Operations go on; may be called again."""
+        """End the background thread and the connections. Operations go on; may be called again."""
         self.operations.watcher.close()
         self._transport.close()
 
@@ -298,12 +298,12 @@ class _Account(NamedTuple):
     name: str | None
 
     def arguments(self, **more: str | os.PathLike[str] | None) -> dict[str, str]:
-        """The arguments of `connect` that say the same."""
+        """Return the arguments of `connect` that say the same."""
         named = {"subscription": self.subscription, "resource_group": self.resource_group, "account": self.name}
         return {name: str(value) for name, value in {**more, **named}.items() if value is not None}
 
     def url(self, base_url: str) -> str:
-        """The URL of the account at a server, or instead of the one that the URL names.
+        """Return the URL of the account at a server, or instead of the one that the URL names.
 
         Raises:
             UsageError: it is no such URL, or it is not said which account.

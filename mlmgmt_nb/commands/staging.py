@@ -49,7 +49,7 @@ class Stage:
         self._add_runtime()
 
     def python(self, requirements: str | os.PathLike[str] | Sequence[str] | None) -> str:
-        """The Python that runs the driver: this one, or that of an environment with the requirements alone.
+        """Return the Python that runs the driver: this one, or that of an environment with the requirements alone.
 
         Args:
             requirements: a pip requirements file, or its lines.
@@ -72,7 +72,7 @@ class Stage:
         return str(interpreter)
 
     def environment(self) -> Mapping[str, str]:
-        """The variables of the process, as those of a replica: the user's own without ours."""
+        """Return the variables of the process, as those of a replica: the user's own without ours."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("MLMGMT_")}
         path = [str(self._folder / "runtime"), *filter(None, [inherited.get("PYTHONPATH")])]
         return inherited | {"PYTHONPATH": os.pathsep.join(path)}
@@ -103,7 +103,7 @@ class Stage:
 
 
 def _put(source: Path, app: Path, field: str) -> None:
-    """Copies a file or folder; a driver must not find by its own path what lies beside it here."""
+    """Copy a file or folder; a driver must not find by its own path what lies beside it here."""
     target = app / _name_of(source)
     if target.exists():
         raise UsageError(

@@ -30,7 +30,7 @@ _ITERABLES: tuple[type[Iterable[Any]], ...] = (abc.Sequence, abc.Set, abc.Mappin
 
 
 def to_builtins(value: Any) -> Any:
-    """A value as dicts with text keys, lists and what the encoder writes by itself.
+    """Return a value as dicts with text keys, lists and what the encoder writes by itself.
 
     Raises:
         JsonFormError: a part has no JSON form; the error has its path.
@@ -69,7 +69,7 @@ def _structure(value: Any, walk: Walk) -> Any:
 
 
 def key_text(key: Any) -> str:
-    """The text of a key of an object.
+    """Return the text of a key of an object.
 
     Raises:
         JsonFormError: the key has none.
@@ -96,7 +96,7 @@ def is_plain(value: Any) -> bool:
 
 
 def _scalar(value: Any, walk: Walk) -> Any:
-    """A single value of the standard library, or NotImplemented."""
+    """Return a single value of the standard library, or NotImplemented."""
     if isinstance(value, Enum):
         return walk(value.value)
     for kind, convert in _CONVERSIONS:
@@ -137,7 +137,7 @@ _CONVERSIONS: tuple[tuple[type, Callable[[Any], Any]], ...] = (
 
 
 def _field_names(value: Any) -> list[str] | None:
-    """The names of the fields of an instance of a dataclass or an attrs class."""
+    """Return the names of the fields of an instance of a dataclass or an attrs class."""
     if isinstance(value, type):
         return None
     if dataclasses.is_dataclass(value):

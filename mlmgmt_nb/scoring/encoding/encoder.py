@@ -21,7 +21,7 @@ _RAW_DECODER = msgspec.json.Decoder(msgspec.Raw)
 
 
 def encode_json(value: Any) -> bytes:
-    """A value as JSON; text is always a JSON string.
+    """Return a value as JSON; text is always a JSON string.
 
     NaN, infinity and missing values become null. DataFrames, also those of Spark, become a list of records (the index
     is left out), Series, arrays, sets and vectors lists, dates ISO 8601, spans of NumPy and pandas seconds (ISO 8601
@@ -46,7 +46,7 @@ def encode_json(value: Any) -> bytes:
 
 
 def encode_result(result: Any) -> bytes:
-    """What `run` returned, as JSON.
+    """Return what `run` returned, as JSON.
 
     Text (and UTF-8 bytes) that is JSON already goes out as it is, other text as a JSON string; other bytes are Base64,
     and everything else is as `encode_json` writes it.

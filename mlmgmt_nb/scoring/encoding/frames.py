@@ -18,7 +18,7 @@ _COLUMNS = (pd.Series, pd.Index, pd.api.extensions.ExtensionArray)
 
 
 def convert(value: Any, walk: Walk) -> Any:
-    """A value of pandas as builtins, NotImplemented for others.
+    """Return a value of pandas as builtins, NotImplemented for others.
 
     Raises:
         JsonFormError: it has no JSON form.
@@ -37,7 +37,7 @@ def convert(value: Any, walk: Walk) -> Any:
 
 
 def check_labels(columns: Any, key_text: Callable[[Any], str]) -> list[str]:
-    """The keys of the columns in JSON.
+    """Return the keys of the columns in JSON.
 
     Raises:
         JsonFormError: two columns have the same key, or one has none.

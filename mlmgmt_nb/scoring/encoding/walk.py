@@ -39,7 +39,7 @@ class JsonFormError(TypeError):
         self.path = ""
 
     def at(self, root: str) -> str:
-        """The path with a name in front; empty for the whole."""
+        """Return the path with a name in front; empty for the whole."""
         return f"{root}{self.path}" if self.path else ""
 
 
@@ -55,7 +55,7 @@ class Walk:
         self._open: set[int] = set()
 
     def __call__(self, value: Any) -> Any:
-        """A part as builtins.
+        """Return a part as builtins.
 
         Raises:
             JsonFormError: it has no JSON form; the path begins at this part.
@@ -75,7 +75,7 @@ class Walk:
             self._open.discard(id(value))
 
     def at(self, step: str, value: Any) -> Any:
-        """A part that is one step further down the path."""
+        """Return a part that is one step further down the path."""
         try:
             return self(value)
         except JsonFormError as error:
@@ -83,14 +83,14 @@ class Walk:
             raise
 
     def items(self, values: Iterable[Any], suffix: str = "") -> list[Any]:
-        """The parts of a list; `suffix` follows their position in the path."""
+        """Return the parts of a list; `suffix` follows their position in the path."""
         items = list(values)
         if _LEAVES.issuperset(map(type, items)):
             return items
         return [self.at(f"[{place}]{suffix}", item) for place, item in enumerate(items)]
 
     def members(self, mapping: Mapping[Any, Any]) -> dict[str, Any]:
-        """The parts of an object.
+        """Return the parts of an object.
 
         Raises:
             JsonFormError: two keys are the same text, besides what a call raises.
@@ -108,7 +108,7 @@ class Walk:
         return made
 
     def key_text(self, key: Any) -> str:
-        """The text of a key of an object.
+        """Return the text of a key of an object.
 
         Raises:
             JsonFormError: the key has none.
@@ -131,12 +131,12 @@ class Walk:
 
 
 def type_name(value: Any) -> str:
-    """The name of a value's type, for messages."""
+    """Return the name of a value's type, for messages."""
     kind = type(value)
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def whole_offset(value: datetime) -> datetime:
-    """The same moment with an offset that ISO 8601 can write, which has minutes and no seconds."""
+    """Return the same moment with an offset that ISO 8601 can write, which has minutes and no seconds."""
     offset = value.utcoffset()
     return value.astimezone(UTC) if offset is not None and offset % timedelta(minutes=1) else value

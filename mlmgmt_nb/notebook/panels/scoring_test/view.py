@@ -46,7 +46,7 @@ class Course:
         return f"{word}, stopped before its end" if self._test.is_partial else word
 
     def verdict(self) -> str:
-        """The state as HTML."""
+        """Return the state as HTML."""
         if not self._test.done():
             return badge("Running") + (" stopping" if self._test.is_stopped else "")
         return verdict(self._test.tally.numbers, partial=self._test.is_partial)
@@ -67,7 +67,7 @@ class Course:
         return self._test.goal.part(known.requests, known.seconds)
 
     def shown(self) -> dict[str, Any]:
-        """What the front end draws."""
+        """Return what the front end draws."""
         return {
             "title": self.title,
             "state": self.verdict(),
@@ -119,7 +119,7 @@ class ScoringTestPanel(Panel):
         self._is_started = False
 
     def run(self) -> ScoringReport:
-        """Runs the test; shows it unless it ends in a moment.
+        """Run the test; shows it unless it ends in a moment.
 
         Raises:
             MlmgmtError: the requests could not be sent.
@@ -142,7 +142,7 @@ class ScoringTestPanel(Panel):
         return report
 
     def start(self) -> None:
-        """Starts the test in the background, unless it has been started."""
+        """Start the test in the background, unless it has been started."""
         with self.lock:
             if self._is_started:
                 return
@@ -151,7 +151,7 @@ class ScoringTestPanel(Panel):
         self.test.start()
 
     def show(self) -> None:
-        """Displays it, and starts the test if nobody has."""
+        """Display it, and start the test if nobody has."""
         self.start()
         super().show()
 
