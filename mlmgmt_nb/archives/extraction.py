@@ -29,14 +29,17 @@ __all__ = ["ArchiveError", "Limits", "extract", "extract_tar", "first_file"]
 _CHUNK = 2**18
 _RATIO_FLOOR = 64 * 2**20
 """An archive may become this large whatever its ratio is: small files of zeros are no bomb."""
-_CLASHES = frozenset({errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ})
-"""Errors of the disk that the names in an archive cause."""
+_CLASHES = frozenset(
+    {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.EMLINK}
+)
+"""Errors of the disk that the names and links in an archive cause."""
 _BROKEN = (
     tarfile.TarError,
     zipfile.BadZipFile,
     zlib.error,
     lzma.LZMAError,
     EOFError,
+    LookupError,  # a header that ends too early
     NotImplementedError,  # a compression method that Python does not have
     OverflowError,
     RecursionError,

@@ -150,6 +150,8 @@ def tar_members(stream: IO[bytes], spend: Spend) -> Members:
 
 
 def _of_tar(tar: tarfile.TarFile, info: tarfile.TarInfo, spend: Spend) -> Member:
+    if info.size < 0:  # it would give back what other members spend
+        raise tarfile.ReadError(f"{info.name!r} has a negative size")
     if info.issparse():
         spend(info.size)  # holes are not read, but written
 

@@ -152,8 +152,8 @@ class Home:
             ) from None
         except OSError as error:
             raise LocalServiceError(
-                f"The state folder {self.path} cannot be used: {error.strerror}.",
-                fix="Make it writable, or choose another one with --home or MLMGMT_HOME.",
+                f"The state folder {self.path} cannot be used: {error.strerror}{_which(error, self.path)}.",
+                fix="Make it writable, mend what is in it, or choose another one with --home or MLMGMT_HOME.",
             ) from error
 
     def _lock_folder(self, *, shared: bool) -> None:
@@ -339,6 +339,11 @@ class Home:
         if self._folder_lock is not None:
             os.close(self._folder_lock)
             self._folder_lock = None
+
+
+def _which(error: OSError, folder: Path) -> str:
+    """Name the file that an error is about, unless it is the folder itself."""
+    return f" ({error.filename})" if error.filename and Path(error.filename) != folder else ""
 
 
 def damaged(path: Path, fix: str) -> LocalServiceError:
