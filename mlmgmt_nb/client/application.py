@@ -46,6 +46,8 @@ class Application:
         conda: a conda environment file.
         dependencies: files and folders that lie beside the driver when it runs, under their own names.
         runtime: `python` or `spark-py`.
+        from_kernel: the requirements are what this process's Python has, so that an embedded service may run the
+            driver with it in place of an environment of its own.
     """
 
     driver: Source
@@ -54,6 +56,7 @@ class Application:
     conda: Source | None = None
     dependencies: Sequence[Source] = ()
     runtime: str = "python"
+    from_kernel: bool = False
 
     def check(self) -> None:
         """Checks all that can be checked here.
@@ -115,7 +118,7 @@ class Application:
         if isinstance(self.requirements, Sequence) and not isinstance(self.requirements, str):
             text = "".join(f"{line}\n" for line in self.requirements)
             properties["pipRequirements"] = uploader.upload_text(text, "requirements.txt")
-        if not properties and interpreter:
+        if interpreter and (self.from_kernel or not properties):
             properties["pythonInterpreter"] = interpreter
         return assets, TargetRuntime(properties=properties, runtime_type=_RUNTIMES[self.runtime])
 

@@ -283,5 +283,3 @@ def _told(trial: Trial) -> Sequence[str]:
     """Warnings that loading the model gave, such as that of another version of scikit-learn."""
     kept = [text.partition("\n")[0] for text in trial.warnings if not text.startswith(("Deprecation", "Pending"))]
     return [f"loading it warns: {text}" for text in dict.fromkeys(kept)][:5]
-
-

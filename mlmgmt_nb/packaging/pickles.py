@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-
 import pickletools
 import sys
 from collections.abc import Iterator
@@ -46,7 +45,7 @@ def pickled(model: Any) -> bytes:
     """
     _check_size(model)
     try:
-        return cloudpickle.dumps(model)
+        content: bytes = cloudpickle.dumps(model)
     except Exception as error:
         path, part, reason = _culprit(model, "model", error, _DEPTH)
         raise UsageError(
@@ -54,6 +53,7 @@ def pickled(model: Any) -> bytes:
             field="model",
             fix="Remove it from the object, or open it in a driver of your own.",
         ) from error
+    return content
 
 
 def modules_in(content: bytes) -> Iterator[str]:
@@ -140,6 +140,5 @@ def _parts(value: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 def _kind(value: Any) -> str:
     kind = type(value)
-    return kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
-
-
+    prefix = "" if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}."
+    return prefix + kind.__qualname__

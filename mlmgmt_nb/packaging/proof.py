@@ -72,7 +72,8 @@ def compare(expected: Any, got: Any, tolerance: float) -> tuple[float, tuple[Dif
     Returns:
         the largest difference that was tolerated, and the first values that differ.
     """
-    largest, differences = 0.0, []
+    largest = 0.0
+    differences: list[Difference] = []
     for path, left, right in _pairs(expected, got, ""):
         distance = _distance(left, right)
         if distance <= tolerance:
@@ -101,4 +102,4 @@ def _distance(left: Any, right: Any) -> float:
     if not all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in (left, right)):
         return math.inf
     # Numbers near zero are compared as if they were about 1: probabilities of 1e-17 and 0 are equal.
-    return abs(left - right) / max(abs(left), abs(right), 1.0)
+    return float(abs(left - right) / max(abs(left), abs(right), 1.0))

@@ -31,6 +31,7 @@ from mlmgmt_nb.service.building.environments import (
 )
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.fetch import Fetcher
+from mlmgmt_nb.service.building.installed import has_all
 from mlmgmt_nb.service.building.remains import partial_folder, sweep
 from mlmgmt_nb.service.compute.computes import DOCKER
 from mlmgmt_nb.service.home import DISK_FULL, READ_ONLY, Home, flush
@@ -360,6 +361,10 @@ class Builder:
             output.line(f"none; it runs with {interpreter}")
             _check_interpreter(interpreter)
             return interpreter, "\n".join(runtime_requirements())
+        if properties.get("pythonInterpreter") and has_all(interpreter, lines):
+            output.line(f"{interpreter} has them all; it runs with it")
+            _check_interpreter(interpreter)
+            return interpreter, "\n".join([*lines, *runtime_requirements()])
         wanted = context.folder / "requirements.in"
         wanted.write_text("\n".join(lines) + "\n")
         environment = self._environments.ensure(wanted, output, cancellation)
