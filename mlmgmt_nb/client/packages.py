@@ -43,16 +43,15 @@ def packaged(model: Any, options: PackageOptions) -> Iterator[Package]:
     """
     from mlmgmt_nb.packaging import package
 
-    check_packageable(model)
     with tempfile.TemporaryDirectory(prefix="mlmgmt-package-") as folder:
         yield package(model, to=Path(folder, "package"), **options)
 
 
-def check_packageable(model: Any) -> None:
+def check_packageable(model: Any, *, schema: Source | None = None, runtime: str = "python") -> None:
     """Check that a model can be packaged, so that no driver is needed.
 
     Raises:
-        UsageError: it needs a driver.
+        UsageError: it needs a driver; or the schema or runtime is for one.
     """
     if isinstance(model, (list, tuple)):
         what = "several models need one"
@@ -62,6 +61,10 @@ def check_packageable(model: Any) -> None:
         what = f"the registered model {model.name!r} needs one"
     elif isinstance(model, str) and (is_url(model) or not Path(model).expanduser().exists()):
         what = f"the model {model!r}, which is not a file of this machine, needs one"
+    elif schema is not None:
+        what = "the schema describes one; without a driver the sample does"
+    elif runtime != "python":
+        what = f"runtime {runtime!r} needs one"
     else:
         return
     raise UsageError(

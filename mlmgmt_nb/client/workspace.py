@@ -264,7 +264,7 @@ class Workspace:
             timeout=timeout,
         )
         if driver is None:
-            check_packageable(model)
+            check_packageable(model, schema=schema, runtime=runtime)
             before = self.services.find(name)
             with packaged(model, options) as package:
                 service = deploy.run(

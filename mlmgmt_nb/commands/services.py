@@ -9,6 +9,7 @@ from mlmgmt_nb.client import ServiceSettings, Workspace
 from mlmgmt_nb.commands.grammar import Command, Flag
 from mlmgmt_nb.commands.images import build
 from mlmgmt_nb.commands.manifests import APPLICATION, step
+from mlmgmt_nb.commands.packages import PACKAGING
 from mlmgmt_nb.commands.session import Session
 from mlmgmt_nb.commands.values import (
     DeployForm,
@@ -100,7 +101,7 @@ def _create(session: Session, arguments: Any) -> Any:
 def _update(session: Session, arguments: Any) -> Any:
     service = session.workspace.services.get(arguments.service)
     session.workspace.services.check(service.name or "", **_settings(arguments))
-    has_image = arguments.image_id is not None or arguments.driver is not None
+    has_image = any(given is not None for given in (arguments.image_id, arguments.driver, arguments.model_file))
     image = _image(session, arguments, service.name or "") if has_image else None
     return session.workspace.services.update(service, image=image, **_settings(arguments))
 
@@ -214,13 +215,14 @@ def _logs(session: Session, arguments: Any) -> Any:
 COMMANDS = (
     Command(
         ("service", "create"),
-        "Run an image as a web service; with a driver, registers models, builds the image and runs it",
+        "Run an image as a web service; with a model or driver, registers models, builds the image and runs it",
         "mlmgmt service create -n iris -m model.pkl -f score.py -r python",
         _create,
         (
             Flag("-n --name --service-name", "name of the service", required=True),
             Flag("--image-id", "image to run", completes="image"),
             *APPLICATION,
+            *PACKAGING,
             *_SETTINGS,
             Flag("--compute-resource-id", "compute to run it on"),
             Flag(
@@ -242,6 +244,7 @@ COMMANDS = (
             _SERVICE,
             Flag("--image-id", "image to run", completes="image"),
             *(flag for flag in APPLICATION if flag.dest != "model_id"),  # its `-i` is the service here
+            *PACKAGING,
             Flag("--model-id", "id or name of a registered model; may be given again", "many", completes="model"),
             *_SETTINGS,
             Flag("--compute-resource-id", "compute to build an image for"),

@@ -10,6 +10,7 @@ from mlmgmt_nb.commands import (
     manifests,
     models,
     others,
+    packages,
     services,
     signing,
     testing,
@@ -27,6 +28,7 @@ COMMANDS: tuple[Command, ...] = (
     *collected.COMMANDS,
     *others.COMMANDS,
     *drivers.COMMANDS,
+    *packages.COMMANDS,
     *accounts.COMMANDS,
     *signing.COMMANDS,
 )

@@ -74,19 +74,15 @@ def imports_of(source: bytes | str) -> Iterator[str]:
 
 def _path_of(name: str) -> Path | None:
     """The `.py` file of a module, or the folder of a package."""
-    origin = getattr(sys.modules.get(name), "__file__", None) or _found(name)
-    if not origin or not origin.endswith(".py"):
-        return None
-    path = Path(origin).resolve()
-    return path.parent if path.name == "__init__.py" else path
-
-
-def _found(name: str) -> str | None:
     try:
         spec = importlib.util.find_spec(name)
     except (ImportError, ValueError):
-        return None
-    return spec.origin if spec is not None else None
+        spec = None
+    folders = list(spec.submodule_search_locations or ()) if spec is not None else []
+    if folders:
+        return Path(folders[0]).resolve()
+    origin = getattr(sys.modules.get(name), "__file__", None) or (spec.origin if spec is not None else None)
+    return Path(origin).resolve() if origin and origin.endswith(".py") else None
 
 
 def _installed_folders() -> list[Path]:

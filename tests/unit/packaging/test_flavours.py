@@ -1,0 +1,45 @@
+"""Each flavour on a real small model: a fresh process answers as the object does, and sees the requirements only."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from mlmgmt_nb.packaging import package
+from tests.unit.packaging.models import Example, examples
+
+
+@pytest.mark.parametrize(("name", "example"), examples().items(), ids=list(examples()))
+def test_a_fresh_process_answers_as_the_object(name: str, example: Example, tmp_path: Path) -> None:
+    missing = [module for module in example.modules if importlib.util.find_spec(module) is None]
+    if missing:
+        pytest.skip(f"{', '.join(missing)} of the extra `flavours` is not installed")
+    made = package(
+        example.make(tmp_path),
+        sample=example.sample(),
+        method=example.method,
+        tolerance=example.tolerance,
+        to=tmp_path / "package",
+    )
+    assert made.format == example.form
+    assert made.proof is not None
+    assert made.proof.compared != (made.model.name not in _WRITTEN)
+    assert made.proof.largest <= example.tolerance
+    assert {path.name for path in made.folder.iterdir()} >= {"score.py", "service_schema.json", "requirements.txt"}
+
+
+_WRITTEN = {
+    "model.skops",
+    "model.ubj",
+    "model.txt",
+    "model.cbm",
+    "model.pkl",
+    "model.keras",
+    "model.pt2",
+    "model.pt",
+    "model.onnx",
+    "model",
+}
+"""Names of model files that were made of an object; files that were given keep theirs."""
