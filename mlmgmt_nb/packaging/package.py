@@ -236,7 +236,7 @@ def _refusal(model: Any, error: Exception) -> UsageError:
     first = str(error).strip().partition("\n")[0]
     if kind == "NotFittedError" or ("not fitted" in first or "not been fitted" in first):
         return UsageError(
-            f"model: this {type(model).__qualname__} is not fitted", field="model", fix="Call its `fit` first."
+            f"model: this {type(model).__name__} is not fitted", field="model", fix="Call its `fit` first."
         )
     return UsageError(
         f"sample: the model refuses it: {kind}: {first}",

@@ -29,6 +29,7 @@ _ATTEMPTS = 20
 _SCRIPT = Path(__file__).with_name("probe.py")
 _RUNTIME = ("uvicorn", "httptools", "msgspec", "uvloop")
 """What every image has."""
+_OF_NOTEBOOK = frozenset({"PYTHONPATH", "KERAS_BACKEND"})
 
 
 @dataclass(frozen=True)
@@ -153,9 +154,9 @@ def _link(source: str, target: str) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """The environment of a service: modules that only `PYTHONPATH` finds here are not there."""
-    root = str(Path(__file__).parents[2])
-    return {**os.environ, "PYTHONPATH": root, "PYTHONDONTWRITEBYTECODE": "1"}
+    """The environment of a service, which has neither paths nor settings that are the notebook's own."""
+    inherited = {name: value for name, value in os.environ.items() if name not in _OF_NOTEBOOK}
+    return {**inherited, "PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def _failure(error: Mapping[str, Any]) -> UsageError:

@@ -94,7 +94,7 @@ class Flavour:
         methods = [name for name in ("transform", "decision_function", "score_samples") if hasattr(model, name)]
         hint = f", such as `method={methods[0]!r}`" if methods else ""
         raise UsageError(
-            f"model: a {type(model).__qualname__} has no method `predict`",
+            f"model: a {type(model).__name__} has no method `predict`",
             field="method",
             fix=f"Name the method to call{hint}.",
         )
@@ -107,7 +107,7 @@ class Flavour:
         """
         if not callable(getattr(model, method, None)):
             raise UsageError(
-                f"method: a {type(model).__qualname__} has no method {method!r}",
+                f"method: a {type(model).__name__} has no method {method!r}",
                 field="method",
                 fix="Name a method that takes the sample, such as `method='predict'`.",
             )
@@ -128,7 +128,7 @@ class Flavour:
 
     def metadata(self, model: Any) -> dict[str, Any]:
         """Return facts about the object: its class and hyperparameters."""
-        found: dict[str, Any] = {"class": type(model).__qualname__}
+        found: dict[str, Any] = {"class": type(model).__name__}
         classes = getattr(model, "classes_", None)
         if getattr(classes, "ndim", 0) == 1:
             found["classes"] = classes.tolist()  # type: ignore[union-attr]

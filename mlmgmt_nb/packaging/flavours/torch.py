@@ -74,7 +74,7 @@ class Torch(Flavour):
     def metadata(self, model: Any) -> dict[str, Any]:
         if _is_exported(model):
             return {"class": "ExportedProgram"}
-        return {"class": type(model).__qualname__, "weights": sum(part.numel() for part in model.parameters())}
+        return {"class": type(model).__name__, "weights": sum(part.numel() for part in model.parameters())}
 
 
 def _is_exported(model: Any) -> bool:

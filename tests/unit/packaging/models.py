@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,9 @@ import pandas as pd
 __all__ = ["ROWS", "Example", "examples"]
 
 ROWS = 12
+
+if importlib.util.find_spec("tensorflow") is None:
+    os.environ.setdefault("KERAS_BACKEND", "torch")
 
 
 @dataclass(frozen=True)
@@ -319,7 +324,7 @@ def examples() -> dict[str, Example]:
         "lightgbm-regressor": Example(_lightgbm_regressor, ("lightgbm",), "LightGBM text", frame),
         "catboost": Example(_catboost, ("catboost",), "CatBoost binary", lambda: mixed_frame()[["age", "plan"]]),
         "statsmodels": Example(_statsmodels, ("statsmodels",), "pickle", frame),
-        "keras": Example(_keras, ("keras",), "Keras", small_numbers, tolerance=1e-6),
+        "keras": Example(_keras, ("keras", "torch"), "Keras", small_numbers, tolerance=1e-6),
         "torch": Example(_torch, ("torch",), "torch.export", numbers, tolerance=1e-6),
         "torch-script": Example(_torch_script, ("torch",), "TorchScript", small_numbers, tolerance=1e-6),
         "torch-module": Example(_torch_module, ("torch",), "pickle", small_numbers),

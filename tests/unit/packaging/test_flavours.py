@@ -10,6 +10,9 @@ import pytest
 from mlmgmt_nb.packaging import package
 from tests.unit.packaging.models import Example, examples
 
+DRIVERS = Path(__file__).parents[3] / ".docs" / "drivers"
+"""Generated drivers that the documentation shows."""
+
 
 @pytest.mark.parametrize(("name", "example"), examples().items(), ids=list(examples()))
 def test_a_fresh_process_answers_as_the_object(name: str, example: Example, tmp_path: Path) -> None:
@@ -27,6 +30,8 @@ def test_a_fresh_process_answers_as_the_object(name: str, example: Example, tmp_
     assert made.proof is not None
     assert made.proof.compared != (made.model.name not in _WRITTEN)
     assert made.proof.largest <= example.tolerance
+    if (committed := DRIVERS / f"{name}.py").exists():
+        assert made.driver.read_text() == committed.read_text()
     assert {path.name for path in made.folder.iterdir()} >= {"score.py", "service_schema.json", "requirements.txt"}
 
 
