@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -168,8 +169,8 @@ def _failure(error: Mapping[str, Any]) -> UsageError:
             field="model",
             fix=f"Install it in this kernel (`%pip install {named(name.partition('.')[0])}`), then package again.",
         )
-    if "Can't get attribute" in message and "__main__" in message:
-        name = message.split("'")[1]
+    if found := re.search(r"Can't get attribute '(\w+)' on <module '__main__'", message):
+        name = found[1]
         return UsageError(
             f"model: the pickle refers to {name!r} of a notebook or script, and does not contain it: {message}",
             field="model",

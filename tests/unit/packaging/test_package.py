@@ -175,7 +175,7 @@ def test_the_schema_keeps_types_and_has_an_example_of_the_answer(tmp_path: Path)
     assert columns["colour"] == "category"
     assert columns["since"].endswith("Europe/Berlin]")
     assert list(schema.input["table"].example[0]) == list(table.columns)
-    assert schema.output["answer"].example["count"] == ["1", "<NA>"]
+    assert schema.output["answer"].example["count"] == ["1", None]
 
 
 def test_sensitive_rows_are_left_out(tmp_path: Path) -> None:
