@@ -46,6 +46,8 @@ class Package:
         proof: the result of the fresh process; None without a sample.
         facts: metadata of the model.
         notes: hints, one a line.
+        request: the sample as the body of a request; empty without a sample.
+        expected: the answer of the fresh process to it, as plain JSON values.
     """
 
     folder: Path

@@ -191,7 +191,7 @@ def _torch_script(folder: Path) -> Any:
 def _torch_module(folder: Path) -> Any:
     import torch
 
-    class Counting(torch.nn.Module):  # type: ignore[misc, name-defined]
+    class Counting(torch.nn.Module):  # type: ignore[misc]
         """A module whose flow depends on the data: it cannot be exported."""
 
         def __init__(self) -> None:
@@ -229,7 +229,7 @@ def _spacy(folder: Path) -> Any:
 
     made = spacy.blank("en")
     made.add_pipe("sentencizer")
-    made.add_pipe("entity_ruler").add_patterns([{"label": "CITY", "pattern": "Paris"}])  # type: ignore[attr-defined]
+    made.add_pipe("entity_ruler").add_patterns([{"label": "CITY", "pattern": "Paris"}])
     return made
 
 

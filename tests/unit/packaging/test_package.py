@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.base import BaseEstimator
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 
@@ -231,11 +230,6 @@ def test_facts_of_the_model_go_with_it(tmp_path: Path) -> None:
 # Proof
 
 
-class Dice(BaseEstimator):
-    def predict(self, data: Any) -> list[float]:
-        return [random.random() for _ in range(len(data))]
-
-
 def test_a_difference_stops_with_the_rows(tmp_path: Path) -> None:
     def roll(data: Any) -> list[float]:
         return [1.0, random.random()]
@@ -285,7 +279,7 @@ def big_function() -> Callable[..., Any]:
 
 
 def needs_a_package(data: Any) -> Any:
-    import surely_not_installed
+    import surely_not_installed  # type: ignore[import-not-found]
 
     return surely_not_installed.answer(data)
 
