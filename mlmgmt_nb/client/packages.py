@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,7 +45,10 @@ def packaged(model: Any, options: PackageOptions) -> Iterator[Package]:
     from mlmgmt_nb.packaging import package
 
     with tempfile.TemporaryDirectory(prefix="mlmgmt-package-") as folder:
-        yield package(model, to=Path(folder, "package"), **options)
+        made = package(model, to=Path(folder, "package"), **options)
+        for warning in made.warnings:
+            warnings.warn(f"model: {warning}", stacklevel=4)
+        yield made
 
 
 def check_packageable(model: Any, *, schema: Source | None = None, runtime: str = "python") -> None:
@@ -97,7 +101,7 @@ def application_of(
     conda: Source | None = None,
     dependencies: Sequence[Source] = (),
 ) -> Application:
-    """Return the application of a package.
+    """Return the application of a package; further requirements are added to its file.
 
     Args:
         package: the package.
@@ -105,12 +109,13 @@ def application_of(
         conda: a conda environment file.
         dependencies: further files and folders beside the driver.
     """
-    own = package.requirements.read_text(encoding="utf-8").splitlines()
-    more = _lines(requirements)
+    if more := _lines(requirements):
+        with package.requirements.open("a", encoding="utf-8") as file:
+            file.write("\n".join(["", "# given besides", *more, ""]))
     return Application(
         driver=package.driver,
         schema=package.schema,
-        requirements=[*own, *more] if more else package.requirements,
+        requirements=package.requirements,
         conda=conda,
         dependencies=[*package.dependencies, *dependencies],
         from_kernel=requirements is None and conda is None,

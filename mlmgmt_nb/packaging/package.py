@@ -46,6 +46,7 @@ class Package:
         proof: the result of the fresh process; None without a sample.
         facts: metadata of the model.
         notes: hints, one a line.
+        warnings: what loading the model warned of, such as a pickle of another version of scikit-learn.
         request: the sample as the body of a request; empty without a sample.
         expected: the answer of the fresh process to it, as plain JSON values.
     """
@@ -62,6 +63,7 @@ class Package:
     proof: Proof | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     request: bytes = field(default=b"", repr=False)
     expected: Any = field(default=None, repr=False)
 
@@ -72,8 +74,8 @@ class Package:
 
     @property
     def description(self) -> str:
-        """The metadata as a sentence."""
-        return description(self.facts)
+        """The metadata as a sentence, and what loading the model warned of."""
+        return "; ".join([description(self.facts), *self.warnings])
 
     def __str__(self) -> str:
         names = ", ".join(path.name for path in (self.model, self.driver, self.schema, self.requirements))
@@ -82,7 +84,8 @@ class Package:
             lines.append(f"code    {', '.join(self.carried)}")
         if self.proof is not None:
             lines.append(f"proof   {self.proof}")
-        return "\n".join([*lines, *(f"note    {note}" for note in self.notes)])
+        lines += [f"note    {note}" for note in self.notes]
+        return "\n".join([*lines, *(f"warning {warning}" for warning in self.warnings)])
 
 
 def package(
@@ -165,7 +168,8 @@ class _Writing:
             carried=(*carrier.names, *code),
             proof=proof,
             facts=self.facts,
-            notes=(*saved.notes, *self.sample.notes, *_told(trial)),
+            notes=(*saved.notes, *self.sample.notes),
+            warnings=tuple(_told(trial)),
             request=body,
             expected=trial.answer,
         )
@@ -282,6 +286,6 @@ def _first_rows(answer: Any) -> Any:
 
 
 def _told(trial: Trial) -> Sequence[str]:
-    """Warnings that loading the model gave, such as that of another version of scikit-learn."""
+    """Warnings that loading the model gave, each once, by their first lines."""
     kept = [text.partition("\n")[0] for text in trial.warnings if not text.startswith(("Deprecation", "Pending"))]
-    return [f"loading it warns: {text}" for text in dict.fromkeys(kept)][:5]
+    return [f"loading it warns of {text}" for text in dict.fromkeys(kept)][:5]

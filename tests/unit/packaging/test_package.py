@@ -21,7 +21,9 @@ from sklearn.pipeline import make_pipeline
 
 from mlmgmt_nb.errors import PackagingError, UsageError
 from mlmgmt_nb.packaging import package
+from mlmgmt_nb.packaging.distributions import Installed
 from mlmgmt_nb.packaging.proof import compare
+from mlmgmt_nb.packaging.requirements import requirements_text
 from mlmgmt_nb.schema import load_schema
 
 ROOT = Path(__file__).parents[3]
@@ -56,6 +58,56 @@ def test_an_import_within_a_function_is_measured(tmp_path: Path) -> None:
 
     made = package(shout, sample={"text": "no"}, to=tmp_path / "made")
     assert f"tomlkit=={importlib.metadata.version('tomlkit')}" in made.requirements.read_text().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("origin", "line"),
+    [
+        ({}, "demo-thing==1.2"),
+        (
+            {"url": "https://example.com/demo.tar.gz", "archive_info": {}},
+            "demo-thing @ https://example.com/demo.tar.gz",
+        ),
+        (
+            {"url": "https://example.com/demo.git", "vcs_info": {"vcs": "git", "commit_id": "abc"}},
+            "demo-thing @ git+https://example.com/demo.git@abc",
+        ),
+    ],
+)
+def test_a_distribution_is_asked_for_where_it_came_from(
+    origin: dict[str, Any], line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "demo_thing.py").write_text("def twice(text):\n    return text * 2\n")
+    about = tmp_path / "demo_thing-1.2+local.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: demo-thing\nVersion: 1.2+local\n")
+    (about / "RECORD").write_text("demo_thing.py,,\n")
+    if origin:
+        (about / "direct_url.json").write_text(json.dumps(origin))
+    monkeypatch.syspath_prepend(tmp_path)
+    text = requirements_text(Installed(), {"demo_thing": str(tmp_path / "demo_thing.py")}, tmp_path)
+    assert line in text.splitlines()
+
+
+def test_a_project_of_this_machine_becomes_a_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = tmp_path / "project"
+    (project / "own_project").mkdir(parents=True)
+    (project / "own_project" / "__init__.py").write_text("ONE = 1\n")
+    (project / "pyproject.toml").write_text(
+        '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n'
+        '[project]\nname = "own-project"\nversion = "3.1"\n'
+    )
+    about = tmp_path / "site" / "own_project-3.1.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: own-project\nVersion: 3.1\n")
+    (about / "direct_url.json").write_text(json.dumps({"url": project.as_uri(), "dir_info": {"editable": True}}))
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    (tmp_path / "made").mkdir()
+    modules = {"own_project": str(project / "own_project" / "__init__.py")}
+    text = requirements_text(Installed(), modules, tmp_path / "made")
+    (wheel,) = (tmp_path / "made" / "wheels").iterdir()
+    assert wheel.name.startswith("own_project-3.1-")
+    assert f"./wheels/{wheel.name}" in text.splitlines()
 
 
 # Code of the notebook
@@ -149,6 +201,20 @@ def test_a_pickle_of_a_class_of_a_notebook_is_refused_by_its_name(tmp_path: Path
     )
     with pytest.raises(UsageError, match=r"Tripler.*does not contain it"):
         package(tmp_path / "model.pkl", sample=np.ones((2, 2)), to=tmp_path / "made")
+
+
+def test_a_pickle_of_another_version_warns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import joblib
+
+    model = fitted()
+    state = model.__getstate__() | {"_sklearn_version": "1.0"}
+    with monkeypatch.context() as older:
+        older.setattr(type(model), "__getstate__", lambda self: state)  # as an older release writes it
+        joblib.dump(model, tmp_path / "old.joblib")
+    made = package(tmp_path / "old.joblib", sample=rows(), to=tmp_path / "made")
+    assert [warning for warning in made.warnings if "InconsistentVersionWarning" in warning and "1.0" in warning]
+    assert "InconsistentVersionWarning" in made.description
+    assert "InconsistentVersionWarning" in str(made)
 
 
 # Schema
