@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -48,6 +48,7 @@ class Application:
         runtime: `python` or `spark-py`.
         from_kernel: the requirements are what this process's Python has, so that an embedded service may run the
             driver with it in place of an environment of its own.
+        properties: further properties of the runtime, which the manifest keeps.
     """
 
     driver: Source
@@ -57,6 +58,7 @@ class Application:
     dependencies: Sequence[Source] = ()
     runtime: str = "python"
     from_kernel: bool = False
+    properties: Mapping[str, str] | None = None
 
     def check(self) -> None:
         """Checks all that can be checked here.
@@ -107,7 +109,7 @@ class Application:
         """
         sources = self._sources()
         contents = in_parallel([partial(_upload, uploader, field, source) for field, source in sources])
-        assets, properties = [], {}
+        assets, properties = [], dict(self.properties or {})
         for (field, source), content in zip(sources, contents, strict=True):
             if field in {"requirements", "conda"}:
                 properties["pipRequirements" if field == "requirements" else "condaEnvFile"] = content.url
@@ -118,7 +120,7 @@ class Application:
         if isinstance(self.requirements, Sequence) and not isinstance(self.requirements, str):
             text = "".join(f"{line}\n" for line in self.requirements)
             properties["pipRequirements"] = uploader.upload_text(text, "requirements.txt")
-        if interpreter and (self.from_kernel or not properties):
+        if interpreter and (self.from_kernel or not {"pipRequirements", "condaEnvFile"} & properties.keys()):
             properties["pythonInterpreter"] = interpreter
         return assets, TargetRuntime(properties=properties, runtime_type=_RUNTIMES[self.runtime])
 

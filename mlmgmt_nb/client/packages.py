@@ -12,14 +12,22 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from mlmgmt_nb.client.application import Application, Source
 from mlmgmt_nb.client.files import is_url
-from mlmgmt_nb.contract import Model, ServiceResponse
+from mlmgmt_nb.contract import Manifest, Model, ServiceResponse
 from mlmgmt_nb.errors import PackagingError, UsageError
 
 if TYPE_CHECKING:
     from mlmgmt_nb.client.workspace import Workspace
     from mlmgmt_nb.packaging import Package
 
-__all__ = ["PackageOptions", "application_of", "check_not_packaged", "check_packageable", "check_served", "packaged"]
+__all__ = [
+    "PackageOptions",
+    "application_of",
+    "check_not_packaged",
+    "check_packageable",
+    "check_served",
+    "packaged",
+    "warn_of_versions",
+]
 
 _SECONDS = 60.0
 
@@ -109,6 +117,9 @@ def application_of(
         conda: a conda environment file.
         dependencies: further files and folders beside the driver.
     """
+    from mlmgmt_nb.packaging.versions import properties
+
+    recorded = properties(package.requirements.read_text(encoding="utf-8"))
     if more := _lines(requirements):
         with package.requirements.open("a", encoding="utf-8") as file:
             file.write("\n".join(["", "# given besides", *more, ""]))
@@ -119,7 +130,17 @@ def application_of(
         conda=conda,
         dependencies=[*package.dependencies, *dependencies],
         from_kernel=requirements is None and conda is None,
+        properties=recorded,
     )
+
+
+def warn_of_versions(manifest: Manifest | None) -> None:
+    """Warn, in one line, if a model was packaged with other versions than this kernel has."""
+    from mlmgmt_nb.packaging.versions import difference
+
+    recorded = manifest.target_runtime.properties if manifest is not None else {}
+    if line := difference(recorded):
+        warnings.warn(line, stacklevel=2)
 
 
 def check_served(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mlmgmt_nb.client import ServiceSettings, Workspace
+from mlmgmt_nb.client.packages import warn_of_versions
 from mlmgmt_nb.commands.grammar import Command, Flag
 from mlmgmt_nb.commands.images import build
 from mlmgmt_nb.commands.manifests import APPLICATION, step
@@ -103,11 +104,15 @@ def _update(session: Session, arguments: Any) -> Any:
     session.workspace.services.check(service.name or "", **_settings(arguments))
     has_image = any(given is not None for given in (arguments.image_id, arguments.driver, arguments.model_file))
     image = _image(session, arguments, service.name or "") if has_image else None
+    if arguments.image_id is not None:  # perhaps a former one
+        warn_of_versions(session.workspace.images.get(arguments.image_id).manifest)
     return session.workspace.services.update(service, image=image, **_settings(arguments))
 
 
 def _show(session: Session, arguments: Any) -> Any:
-    return session.workspace.services.get(arguments.service)
+    service = session.workspace.services.get(arguments.service)
+    warn_of_versions(service.manifest)
+    return service
 
 
 def _in_notebook(session: Session, instead: str) -> None:

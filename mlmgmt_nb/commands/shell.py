@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
@@ -56,7 +57,7 @@ def main(argv: Sequence[str], stdout: TextIO | None = None, stderr: TextIO | Non
 
     session = Session(COMMANDS, config=Config(), report=report, uploading=uploading, testing=testing)
     try:
-        outcome = session.execute(argv)
+        outcome = _executed(session, argv, err)
         _write(session, outcome, out, err)
     except MlmgmtError as error:
         if "--debug" in argv:
@@ -72,6 +73,17 @@ def main(argv: Sequence[str], stdout: TextIO | None = None, stderr: TextIO | Non
     finally:
         session.close()
     return 0
+
+
+def _executed(session: Session, argv: Sequence[str], err: TextIO) -> Outcome:
+    """Runs the command; warnings are lines of their own."""
+
+    def show(message: Warning | str, *_: object) -> None:
+        err.write(f"mlmgmt: warning: {message}\n")
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show  # type: ignore[assignment]
+        return session.execute(argv)
 
 
 def _rewrite(out: TextIO, text: str) -> None:

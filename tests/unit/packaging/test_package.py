@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import platform
 import random
 import sqlite3
 import subprocess
@@ -24,6 +25,7 @@ from mlmgmt_nb.packaging import package
 from mlmgmt_nb.packaging.distributions import Installed
 from mlmgmt_nb.packaging.proof import compare
 from mlmgmt_nb.packaging.requirements import requirements_text
+from mlmgmt_nb.packaging.versions import difference, properties
 from mlmgmt_nb.schema import load_schema
 
 ROOT = Path(__file__).parents[3]
@@ -108,6 +110,21 @@ def test_a_project_of_this_machine_becomes_a_wheel(tmp_path: Path, monkeypatch: 
     (wheel,) = (tmp_path / "made" / "wheels").iterdir()
     assert wheel.name.startswith("own_project-3.1-")
     assert f"./wheels/{wheel.name}" in text.splitlines()
+
+
+def test_other_versions_are_spoken_of_in_one_line(tmp_path: Path) -> None:
+    made = package(fitted(), sample=rows(), to=tmp_path / "made")
+    recorded = properties(made.requirements.read_text())
+    assert recorded["pythonVersion"] == platform.python_version()
+    assert difference(recorded) is None
+    assert difference({}) is None
+    pins = recorded["kernelVersions"].replace(f"pandas=={pd.__version__}", "pandas==0.1") + " gone-package==3"
+    line = difference({**recorded, "kernelVersions": pins, "pythonVersion": "3.6.2"})
+    assert line is not None
+    assert "\n" not in line
+    for part in ("Python 3.6.2 (here ", f"pandas 0.1 (here {pd.__version__})", "gone-package 3 (here none)"):
+        assert part in line
+    assert "numpy" not in line
 
 
 # Code of the notebook
