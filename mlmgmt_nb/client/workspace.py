@@ -265,6 +265,7 @@ class Workspace:
         )
         if driver is None:
             check_packageable(model, schema=schema, runtime=runtime)
+            self.services.check(name, compute_resource_id=compute_resource_id or self.compute, **settings)
             before = self.services.find(name)
             with packaged(model, options) as package:
                 service = deploy.run(

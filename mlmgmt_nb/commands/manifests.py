@@ -90,7 +90,7 @@ def _packaged_manifest(session: Session, arguments: Any, name: str, description:
     started = time.perf_counter()
     with package_of(arguments) as package:
         if session.report:
-            session.report(f"package ({package.format}; {package.proof})", time.perf_counter() - started)
+            session.report(f"package ({package.summary})", time.perf_counter() - started)
         application = application_of(
             package,
             requirements=arguments.requirements,

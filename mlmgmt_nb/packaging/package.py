@@ -68,6 +68,12 @@ class Package:
     expected: Any = field(default=None, repr=False)
 
     @property
+    def summary(self) -> str:
+        """The format, the code that travels, and the proof, in one line."""
+        code = f"with {', '.join(self.carried)}" if self.carried else ""
+        return "; ".join(filter(None, [self.format, code, str(self.proof or "")]))
+
+    @property
     def tags(self) -> list[str]:
         """The metadata as tags."""
         return tags(self.facts)
@@ -144,7 +150,7 @@ class _Writing:
         """Write the rest, try it out, and prove it."""
         folder, saved = self.folder, self.saved
         carrier = Carrier(folder, Installed())
-        carrier.carry(saved.modules)
+        carrier.carry(self._imported_by_model())
         title = f"{self.facts.get('class') or self.facts.get('function') or saved.file} ({self.flavour.name})"
         text = driver_text(title, saved, self.sample, self.facts)
         (folder / DRIVER).write_text(text, encoding="utf-8")
@@ -181,7 +187,7 @@ class _Writing:
         return {*imports_of(driver), *carrier.imports, *of_schema, *self._imported_by_model()}
 
     def _imported_by_model(self) -> set[str]:
-        """Text of the model file that names a module which is imported here."""
+        """Text of the model file that names a module which is imported here; other text may name a folder by chance."""
         return {name for name in self.saved.modules if name in sys.modules}
 
     def _proof(self, expected: bytes | None, trial: Trial) -> Proof:

@@ -191,6 +191,21 @@ def test_code_of_the_notebook_travels(tmp_path: Path) -> None:
     assert "unused.py" not in made
 
 
+def test_text_that_is_also_the_name_of_a_folder_carries_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "private").mkdir()
+    (tmp_path / "private" / "password.txt").write_text("x")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend("")
+
+    def answer(private: str) -> str:
+        return "private " + private
+
+    made = package(answer, sample={"private": "no"}, to=tmp_path / "made")
+    assert made.dependencies == ()
+
+
 def run_notebook(folder: Path, text: str) -> str:
     """Runs a script as a notebook runs: its classes are those of `__main__`, and modules lie beside it."""
     (folder / "notebook.py").write_text(textwrap.dedent(text))
