@@ -19,9 +19,11 @@ from mlmgmt_nb.commands import COMMANDS, Command, Flag
 from mlmgmt_nb.commands.config import DEFAULTS, SETTINGS
 from mlmgmt_nb.commands.grammar import metavar
 from mlmgmt_nb.commands.session import COMMON, WAITING
-from mlmgmt_nb.contract import openapi
+from mlmgmt_nb.contract import OPERATIONS, limits, openapi
 from mlmgmt_nb.contract.operations import ACCOUNT_PATH
 from mlmgmt_nb.scoring.__main__ import driver_parser
+from mlmgmt_nb.service.access.permissions import NEEDED
+from mlmgmt_nb.service.access.principals import Role
 from mlmgmt_nb.service.resources import EXTENSIONS
 
 Json = Mapping[str, Any]
@@ -63,6 +65,15 @@ def commands() -> str:
         for command in members:
             lines += _command(command)
     return "\n".join(lines)
+
+
+def command_summary() -> str:
+    """A table of the commands, a row for each group."""
+    rows = []
+    for group, members in groupby(sorted(COMMANDS, key=_place), lambda command: command.words[0]):
+        verbs = [" ".join(command.words[1:]) for command in members]
+        rows.append((_code(f"mlmgmt {group}"), ", ".join(_code(verb) for verb in verbs if verb) or "(no verb)"))
+    return "\n".join(_table(("command", "verbs"), rows))
 
 
 def _place(command: Command) -> int:
@@ -235,6 +246,34 @@ def _kind(schema: Json) -> str:
     return "; ".join([schema.get("format") or schema.get("type", "any"), *limits])
 
 
+def bounds() -> str:
+    """What bodies of requests may have at most, beside what their types say."""
+    rows = [("the whole body", f"{limits.MAX_BODY_BYTES:,} bytes")]
+    rows += [(_bounded(name, "text"), f"{most:,} characters") for name, most in limits.MAX_CHARACTERS.items()]
+    rows += [(_bounded(name, "list or object"), f"{most:,} items") for name, most in limits.MAX_ITEMS.items()]
+    return "\n".join(_table(("property", "at most"), rows))
+
+
+def _bounded(name: str, kind: str) -> str:
+    return f"any other {kind}" if name == limits.OTHERWISE else _code(name) + f" ({kind})"
+
+
+def roles() -> str:
+    """Which role each operation needs, from the table that requests are checked against."""
+    rows = (
+        (_code(" ".join(_request_of(action))), "yes" if role <= Role.READER else "no", "yes")
+        for action, role in NEEDED.items()
+    )
+    return "\n".join(_table(("request", "reader", "contributor"), rows))
+
+
+def _request_of(action: str) -> tuple[str, str]:
+    if operation := OPERATIONS.get(action):
+        return operation.method, operation.path
+    method, path = action.split()
+    return method, path
+
+
 def extensions() -> str:
     """What the service answers beside the operations of the API: the docstrings of its handlers say what."""
     lines: list[str] = []
@@ -245,20 +284,17 @@ def extensions() -> str:
     return "\n".join(lines)
 
 
-def readme() -> str:
-    """The README as the front page: its links and pictures are found from here, too."""
-    return (ROOT / "README.md").read_text(encoding="utf-8").replace("](.docs/", "](")
-
-
 GENERATORS: Mapping[str, Callable[[], str]] = {
-    "readme": readme,
     "commands": commands,
+    "command-summary": command_summary,
     "service-commands": service_commands,
     "driver-command": driver_command,
     "serve": serve,
     "settings": settings,
     "operations": operations,
     "types": types,
+    "bounds": bounds,
+    "roles": roles,
     "extensions": extensions,
 }
 

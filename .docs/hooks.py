@@ -28,8 +28,10 @@ def setup(app: Sphinx) -> dict[str, bool]:
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
-def _fill(_app: Sphinx, _page: str, content: list[str]) -> None:
-    content[0] = filled(content[0])
+def _fill(_app: Sphinx, page: str, content: list[str]) -> None:
+    # On a forge the notebooks are beside the folder of the pages, on the site in it.
+    up = "../" * page.count("/")
+    content[0] = filled(content[0]).replace(f"](../{up}notebooks/", f"]({up}notebooks/")
 
 
 def _draw_dashes(_app: Sphinx, page: nodes.document) -> None:

@@ -7,6 +7,7 @@ request carry the request, errors of an operation the operation and where its lo
     ├── UsageError               an argument is wrong; nothing was sent (also a ValueError)
     ├── PackagingError           a package does not answer as the object in the notebook does
     ├── LocalServiceError        the embedded service cannot be found, started or stopped
+    │   └── ServiceStoppedError  it was stopped, and who only looks does not start it again
     ├── SignInError              no token could be had
     ├── TransportError           no answer was had
     │   ├── ConnectError         no connection: the request was not acted on
@@ -32,7 +33,10 @@ The scoring runtime ships into images by itself and has its own small branch, `m
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+
+from mlmgmt_nb.terminal import printable
 
 __all__ = [
     "AnswerTimeoutError",
@@ -51,6 +55,7 @@ __all__ = [
     "ScoringError",
     "ScoringTestFailed",
     "ServerError",
+    "ServiceStoppedError",
     "SignInError",
     "ThrottledError",
     "TransportError",
@@ -81,7 +86,7 @@ class MlmgmtError(Exception):
         self.fix = fix
 
     def __str__(self) -> str:
-        return f"{self.message}\n{self.fix}" if self.fix else self.message
+        return printable(f"{self.message}\n{self.fix}" if self.fix else self.message)
 
 
 class UsageError(MlmgmtError, ValueError):
@@ -110,6 +115,18 @@ class PackagingError(MlmgmtError):
 
 class LocalServiceError(MlmgmtError):
     """The embedded service cannot be found, started or stopped."""
+
+
+class ServiceStoppedError(LocalServiceError):
+    """The embedded service was stopped. What only looks, such as an open panel, does not start it again.
+
+    Attributes:
+        home: its state folder.
+    """
+
+    def __init__(self, message: str, *, home: Path, fix: str | None = None) -> None:
+        super().__init__(message, fix=fix)
+        self.home = home
 
 
 class SignInError(MlmgmtError):
@@ -173,7 +190,7 @@ class ApiError(MlmgmtError):
         lines = [self.message, *(f"  {message}" for _, message in self.details if message not in self.message)]
         if self.fix:
             lines.append(self.fix)
-        return "\n".join(lines)
+        return printable("\n".join(lines))
 
 
 class BadRequestError(ApiError):

@@ -9,6 +9,7 @@ database have `service-2.json`, `service-2.lock` and so on; any of them is as go
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import http.client
 import json
 import os
@@ -25,17 +26,30 @@ from urllib.parse import urlsplit
 import filelock
 import platformdirs
 
-from mlmgmt_nb.errors import LocalServiceError
+from mlmgmt_nb.errors import LocalServiceError, ServiceStoppedError
 
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["Endpoint", "ensure", "find", "get", "living", "pinned", "state_folder", "stop"]
+__all__ = [
+    "Endpoint",
+    "ensure",
+    "find",
+    "get",
+    "is_locked",
+    "living",
+    "pinned",
+    "resume",
+    "state_folder",
+    "stop",
+]
 
 _TICK_SECONDS = 0.01
 _PING_SECONDS = 5.0
 _STOP_SECONDS = 40.0
 _LOG_LINES = 15
+_SETTLE_SECONDS = 5.0
+"""How long to wait for a service that holds the folder to say where it is: it looks after its files each second."""
 
 # Kept so that a service that ended does not stay a zombie of this process.
 _started: list[subprocess.Popen[bytes]] = []
@@ -94,7 +108,7 @@ def ensure(home: str | os.PathLike[str] | None = None, timeout: float = 30.0) ->
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with filelock.FileLock(folder / "start.lock", timeout=timeout, mode=0o600):
-            return find(folder) or _start(folder, deadline)
+            return find(folder) or _settled(folder, deadline) or _start(folder, deadline)
     except filelock.Timeout as error:
         raise LocalServiceError(
             f"another process has been starting the service in {folder} for more than {timeout:g} s",
@@ -107,47 +121,116 @@ def ensure(home: str | os.PathLike[str] | None = None, timeout: float = 30.0) ->
         ) from error
 
 
+def resume(home: str | os.PathLike[str] | None = None) -> Endpoint:
+    """Return the embedded service of a state folder; start it again only if it crashed.
+
+    Raises:
+        ServiceStoppedError: it was stopped.
+        LocalServiceError: it did not start.
+    """
+    folder = state_folder(home)
+    endpoint = find(folder)
+    if endpoint is not None:
+        return endpoint
+    if (folder / "service.json").exists() and not _is_held(folder):
+        return ensure(folder)  # one that is stopped takes its record with it
+    raise ServiceStoppedError(
+        f"the service of {folder} is stopped",
+        home=folder,
+        fix="Start it again: connect() does.",
+    )
+
+
 def stop(home: str | os.PathLike[str] | None = None, timeout: float = _STOP_SECONDS) -> bool:
     """Stops the embedded service of a state folder, with all its processes. Returns False when none was running.
 
     Raises:
         LocalServiceError: it has not ended in time.
     """
-    endpoints = list(living(state_folder(home)))
+    folder = state_folder(home)
+    deadline = time.monotonic() + timeout
+    endpoints = list(living(folder))
+    if not endpoints and (settled := _settled(folder, deadline)):
+        endpoints = list(living(folder)) or [settled]
     for endpoint in endpoints:
         with contextlib.suppress(ProcessLookupError):
             os.kill(endpoint.pid, signal.SIGTERM)
-    deadline = time.monotonic() + timeout
     for endpoint in endpoints:
-        try:
-            with filelock.FileLock(endpoint.lock, timeout=max(0.0, deadline - time.monotonic()), mode=0o600):
-                pass
-        except filelock.Timeout as error:
+        if not _ends(endpoint.pid, deadline):
             raise LocalServiceError(
                 f"the service (process {endpoint.pid}) has not ended after {timeout:g} s",
                 fix=f"See {_log_file(endpoint.home)}; end it with: kill -9 {endpoint.pid}",
-            ) from error
+            )
+    if not _is_held(folder):
+        _forget_crashes(folder)
+    elif not endpoints:
+        raise LocalServiceError(
+            f"a service holds {folder}, but does not say where it is",
+            fix=f"See {_log_file(folder)}; end the process `mlmgmt serve` of that folder yourself.",
+        )
     return bool(endpoints)
+
+
+def _forget_crashes(folder: Path) -> None:
+    """Remove the records of services that crashed: from now on they are stopped."""
+    with contextlib.suppress(OSError):
+        for path in folder.glob("service*.json"):
+            path.unlink(missing_ok=True)
+
+
+def _ends(pid: int, deadline: float) -> bool:
+    """Wait until a process has ended. One that its parent has not noticed yet has ended, too."""
+    import psutil  # only for this
+
+    while time.monotonic() < deadline:
+        _reap()
+        try:
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
+            return True
+        time.sleep(_TICK_SECONDS)
+    return False
+
+
+def _reap() -> None:
+    _started[:] = [process for process in _started if process.poll() is None]
+
+
+def _settled(folder: Path, deadline: float) -> Endpoint | None:
+    """Wait for a service that holds the folder but cannot be found: its record is lost, or not written yet."""
+    until = min(deadline, time.monotonic() + _SETTLE_SECONDS)
+    while _is_held(folder) and time.monotonic() < until:
+        if endpoint := find(folder):
+            return endpoint
+        time.sleep(5 * _TICK_SECONDS)
+    return None
 
 
 def _start(folder: Path, deadline: float) -> Endpoint:
     log_file = _log_file(folder)
     log_file.parent.mkdir(mode=0o700, exist_ok=True)
-    _started[:] = [process for process in _started if process.poll() is None]
-    with open(os.open(log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "mlmgmt_nb.cli", "serve", "--home", str(folder), "--detached"],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            cwd=folder,
-            start_new_session=True,
-        )
-    _started.append(process)
-    return _await(folder, process, deadline)
+    _reap()
+    heard, told = os.pipe()
+    try:
+        with open(os.open(log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "mlmgmt_nb.cli", "serve", "--home", folder, "--detached", "--report", str(told)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=folder,
+                start_new_session=True,
+                pass_fds=[told],
+            )
+        _started.append(process)
+        return _await(folder, process, deadline, heard)
+    finally:
+        os.close(heard)
+        os.close(told)
 
 
-def _await(folder: Path, process: subprocess.Popen[bytes], deadline: float) -> Endpoint:
+def _await(folder: Path, process: subprocess.Popen[bytes], deadline: float, heard: int) -> Endpoint:
     """Waits until a service answers. A child that ends is no failure while another service holds the folder."""
     seen: tuple[int, int] | None = None
     while time.monotonic() < deadline:
@@ -159,10 +242,7 @@ def _await(folder: Path, process: subprocess.Popen[bytes], deadline: float) -> E
                 return endpoint
             seen = mark
         if ended and not _is_held(folder):
-            raise LocalServiceError(
-                f"the service ended at its start with code {process.returncode}\n{_last_lines(folder)}",
-                fix=f"The whole log is {_log_file(folder)}.",
-            )
+            raise _failure(folder, process.returncode, heard)
         time.sleep(_TICK_SECONDS)
     raise LocalServiceError(
         f"the service in {folder} did not answer in time\n{_last_lines(folder)}",
@@ -170,8 +250,21 @@ def _await(folder: Path, process: subprocess.Popen[bytes], deadline: float) -> E
     )
 
 
+def _failure(folder: Path, code: int, heard: int) -> LocalServiceError:
+    """Return why a service did not start: in its own words if it has any, else by its log."""
+    os.set_blocking(heard, False)
+    with contextlib.suppress(OSError, ValueError):
+        told = json.loads(os.read(heard, 2**16))
+        return LocalServiceError(str(told["message"]), fix=told["fix"])
+    return LocalServiceError(
+        f"the service ended at its start with code {code}\n{_last_lines(folder)}",
+        fix=f"The whole log is {_log_file(folder)}.",
+    )
+
+
 def living(folder: Path) -> Iterator[Endpoint]:
     """The processes of the service of a folder that answer, the one that came first before the others."""
+    _reap()
     further = sorted(folder.glob("service-*.json"))
     for path in (folder / "service.json", *further):
         endpoint = _recorded(path)
@@ -194,6 +287,8 @@ def _recorded(path: Path) -> Endpoint | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
+        if _is_held(path.parent):
+            return None  # the service that runs is about to write it again
         raise LocalServiceError(
             f"{path} cannot be read: {error!r}",
             fix="Remove that file; the service writes it again when it starts.",
@@ -249,11 +344,34 @@ def pinned(certificate: Path) -> ssl.SSLContext:
 
 
 def _is_held(folder: Path) -> bool:
+    """Whether a service has the folder, by its lock on the folder or, where a disk cannot lock folders, on the file."""
+    if is_locked(folder):
+        return True
+    if not os.access(folder, os.R_OK):
+        return False
     try:
         with filelock.FileLock(folder / "service.lock", timeout=0, mode=0o600):
             return False
     except filelock.Timeout:
         return True
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a service has locked the folder itself, which nobody deletes while it is in use."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False  # this kind of disk cannot lock folders
+    else:
+        return False
+    finally:
+        os.close(descriptor)
 
 
 def _mark(folder: Path) -> tuple[int, int] | None:

@@ -15,7 +15,7 @@ _SECRETS = re.compile(
       | ["']?(?:client_secret|client_assertion|refresh_token|access_token|password)["']?\s*[:=]\s*["']?
     )
     [^\s&"',;@]+
-    | (?<=://)[^\s/:@]*:[^\s/@]+(?=@)                               # name and password in a URL
+    | (?<=://)(?!git@)[^\s/@]+(?=@[\w.\[-])                          # name and password, or a token, in a URL
     | \beyJ[\w-]+\.[\w-]+\.[\w-]*                                   # a JSON web token
     """,
     re.IGNORECASE | re.VERBOSE,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import sys
 from collections.abc import Sequence
@@ -15,12 +16,14 @@ from mlmgmt_nb.errors import MlmgmtError
 
 __all__ = ["main", "service_parser"]
 
-_OWN = frozenset({"serve", "status", "stop", "demo", "gc", "backup", "restore", "--version"})
+_OWN = frozenset({"serve", "status", "stop", "demo", "gc", "check", "backup", "restore", "--version"})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line; gives the exit code: 0, 1 (the error is on standard error), or 2 for a wrong line."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal may lack characters of what is printed
     if not words or words[0] in {"-h", "--help"}:
         service_parser().print_help()
         print()
@@ -86,9 +89,8 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _stop(arguments: argparse.Namespace) -> int:
-    endpoint = local.find(arguments.home)
-    local.stop(arguments.home)
-    print("No service was running." if endpoint is None else f"Stopped the service (process {endpoint.pid}).")
+    was_running = local.stop(arguments.home)
+    print("Stopped the service." if was_running else "No service was running.")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""`mlmgmt gc`, `backup` and `restore`: what is done to a state folder, whether or not its service runs."""
+"""`mlmgmt gc`, `check`, `backup` and `restore`: what is done to a state folder, whether or not its service runs."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlmgmt_nb import local
-from mlmgmt_nb.cli.arguments import add_database, add_home, database_of, days
+from mlmgmt_nb.cli.arguments import add_database, add_home, add_limits, database_of, days, limits_of
 from mlmgmt_nb.errors import MlmgmtError
+from mlmgmt_nb.terminal import one_line
 
 if TYPE_CHECKING:
     from mlmgmt_nb.service.home import Home
@@ -31,6 +32,8 @@ def add_housekeeping(commands: Any) -> None:
     gc.add_argument("-o", "--output", choices=("text", "json"), default="text", help="form of the output")
     gc.set_defaults(run=_gc)
 
+    _add_check(commands)
+
     backup = commands.add_parser("backup", help="write a state folder and its database into one file; services may run")
     backup.add_argument("file", type=Path, metavar="FILE", help="the file; compressed when it ends in .gz")
     add_home(backup)
@@ -41,18 +44,31 @@ def add_housekeeping(commands: Any) -> None:
     restore.add_argument("file", type=Path, metavar="FILE", help="a file of mlmgmt backup")
     add_home(restore)
     add_database(restore)
+    add_limits(restore, {"members": "10000000", "bytes": "the free space of the disk", "ratio": "200"})
     restore.set_defaults(run=_restore)
+
+
+def _add_check(commands: Any) -> None:
+    check = commands.add_parser(
+        "check", help="verify the database, artifacts and images of the state folder, byte by byte; services may run"
+    )
+    add_home(check)
+    add_database(check)
+    check.add_argument("-o", "--output", choices=("text", "json"), default="text", help="form of the output")
+    check.set_defaults(run=_check)
 
 
 def _opened(arguments: argparse.Namespace) -> tuple[Store, Home]:
     """The database and the folder of a service, which may run meanwhile."""
     from mlmgmt_nb.service.home import Home
+    from mlmgmt_nb.service.installation import check_database
     from mlmgmt_nb.service.store import Store
 
     home = Home(local.state_folder(arguments.home))
     if not (home.path / "installation").exists() and not home.database.exists():
         raise MlmgmtError(f"{home.path} is no state folder.", fix="Give one with --home or MLMGMT_HOME.")
     database = database_of(arguments, home.path)
+    check_database(home, database)
     return Store(database or home.database, may_migrate=home.is_alone()), home
 
 
@@ -70,7 +86,7 @@ def _gc(arguments: argparse.Namespace) -> int:
         print(json.dumps({"removed": arguments.delete, "bytes": total, "items": items}, indent=2))
         return 0
     for item in found:
-        print(f"{item.kind:<12} {_size(item.bytes):>10}  {item.name}")
+        print(one_line(f"{item.kind:<12} {_size(item.bytes):>10}  {item.name}"))
     what = f"{len(found)} things that nothing uses, {_size(total)}"
     print(f"Removed {what}." if arguments.delete else f"{what}. Nothing was removed: --delete does that.")
     return 0
@@ -84,6 +100,25 @@ def _size(count: float) -> str:
     return f"{count:,.4g} GiB"
 
 
+def _check(arguments: argparse.Namespace) -> int:
+    """Exit code 1: something is missing or damaged."""
+    from mlmgmt_nb.service.housekeeping import check
+
+    store, home = _opened(arguments)
+    found = check.find(store, home)
+    store.close()
+    if arguments.output == "json":
+        damages = [{name: getattr(one, name) for name in one.__struct_fields__} for one in found.damages]
+        print(json.dumps({"artifacts": found.artifacts, "images": found.images, "problems": damages}, indent=2))
+        return bool(found.damages)
+    for one in found.damages:
+        print(f"{one.name}: {one.problem}\n  {one.path}\n  fix: {one.fix}")
+    count = len(found.damages)
+    outcome = f"{count} problem{'s' * (count != 1)}" if count else "nothing is missing or damaged"
+    print(f"Checked the database, {found.artifacts} artifacts and {found.images} images: {outcome}.")
+    return bool(found.damages)
+
+
 def _backup(arguments: argparse.Namespace) -> int:
     from mlmgmt_nb.service.housekeeping.backup import backup
 
@@ -95,11 +130,13 @@ def _backup(arguments: argparse.Namespace) -> int:
 
 
 def _restore(arguments: argparse.Namespace) -> int:
+    from mlmgmt_nb.extraction import Limits
     from mlmgmt_nb.service.housekeeping.backup import restore
 
     home = local.state_folder(arguments.home)
-    lacking = restore(arguments.file, home, arguments.database or os.environ.get("MLMGMT_DATABASE"))
+    database = arguments.database or os.environ.get("MLMGMT_DATABASE")
+    lacking = restore(arguments.file, home, database, lambda folder: limits_of(arguments, Limits.of_disk(folder)))
     print(f"The state folder {home} is ready: mlmgmt serve --home {home}")
     for what in lacking:
-        print(f"note: {what}; create the image again", file=sys.stderr)
+        print(one_line(f"note: {what}; create the image again"), file=sys.stderr)
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from urllib.parse import urlsplit
 
 from mlmgmt_nb import local
 from mlmgmt_nb.cli.access import add_access, read_access
-from mlmgmt_nb.cli.arguments import add_home, database_of, days
+from mlmgmt_nb.cli.arguments import add_home, add_limits, database_of, days, limits_of
+from mlmgmt_nb.errors import MlmgmtError, UsageError
 
 __all__ = ["add_serve"]
 
@@ -29,6 +31,13 @@ def add_serve(commands: Any) -> None:
         help="origin under which clients reach the service, if not this one; scoring URLs lead there too",
     )
     serve.add_argument(
+        "--allowed-host",
+        action="append",
+        metavar="HOST",
+        help="further name, address or network that requests may have in Host and Origin, also at the ports of "
+        "services; * for any; may be given again (default: MLMGMT_ALLOWED_HOSTS, separated by commas)",
+    )
+    serve.add_argument(
         "--keep-operations",
         type=days,
         default=30.0,
@@ -42,6 +51,11 @@ def add_serve(commands: Any) -> None:
         "its password is in PGPASSWORD or ~/.pgpass (default: MLMGMT_DATABASE, or that of the folder: SQLite at first)",
     )
     serve.add_argument(
+        "--new",
+        action="store_true",
+        help="begin a new account in a state folder whose database is lost, beside the files that are there",
+    )
+    serve.add_argument(
         "--url-scheme",
         action="append",
         metavar="SCHEME",
@@ -52,6 +66,7 @@ def add_serve(commands: Any) -> None:
     )
     add_access(serve)
     _add_docker(serve)
+    add_limits(serve, {"members": "100000", "bytes": "50 GiB", "ratio": "200"})
     serve.add_argument("--start-timeout", type=float, default=300.0, metavar="SECONDS", help="longest time for init()")
     serve.add_argument(
         "--calm-seconds",
@@ -68,6 +83,7 @@ def add_serve(commands: Any) -> None:
         help="replace a replica that does not react at all for so long (default: %(default)s)",
     )
     serve.add_argument("--detached", action="store_true", help=argparse.SUPPRESS)
+    serve.add_argument("--report", type=int, help=argparse.SUPPRESS)  # descriptor that takes why it does not start
     serve.set_defaults(run=_serve)
 
 
@@ -91,8 +107,33 @@ def _origin(text: str) -> str:
     return text.rstrip("/")
 
 
+def _allowed_hosts(arguments: argparse.Namespace) -> tuple[str, ...]:
+    from mlmgmt_nb.scoring.hosts import HostCheck
+
+    given = arguments.allowed_host or os.environ.get("MLMGMT_ALLOWED_HOSTS", "").split(",")
+    hosts = tuple(host.strip() for host in given if host.strip())
+    try:
+        HostCheck(hosts)
+    except ValueError as error:
+        raise UsageError(f"--allowed-host: {error}.") from None
+    return hosts
+
+
 def _serve(arguments: argparse.Namespace) -> int:
+    if arguments.report is not None:
+        os.set_inheritable(arguments.report, False)
+    try:
+        _run(arguments)
+    except MlmgmtError as error:
+        if arguments.report is not None:
+            os.write(arguments.report, json.dumps({"message": error.message, "fix": error.fix}).encode())
+        raise
+    return 0
+
+
+def _run(arguments: argparse.Namespace) -> None:
     # Loaded here: the other commands need no service.
+    from mlmgmt_nb.extraction import Limits
     from mlmgmt_nb.service.log_file import log_to
     from mlmgmt_nb.service.server import serve
     from mlmgmt_nb.service.settings import Settings
@@ -102,11 +143,14 @@ def _serve(arguments: argparse.Namespace) -> int:
     settings = Settings(
         home=home,
         database=database_of(arguments, home),
+        unpack_limits=limits_of(arguments, Limits()),
+        is_new=arguments.new,
         operation_days=arguments.keep_operations,
         host=arguments.host,
         port=arguments.port,
         account=arguments.account,
         public_url=arguments.public_url,
+        allowed_hosts=_allowed_hosts(arguments),
         **read_access(arguments),
         start_timeout=arguments.start_timeout,
         hang_timeout=arguments.hang_timeout,
@@ -117,7 +161,6 @@ def _serve(arguments: argparse.Namespace) -> int:
         registry=arguments.registry,
         pip_config=None if arguments.pip_config is None else Path(arguments.pip_config).absolute(),
         url_schemes=None if arguments.url_scheme is None else frozenset(arguments.url_scheme),
-        url_hosts=None if arguments.url_host is None else frozenset(arguments.url_host),
+        url_hosts=None if arguments.url_host is None else frozenset(host.lower() for host in arguments.url_host),
     )
     serve(settings, on_ready=lambda url: None if arguments.detached else print(f"{url}\nCtrl-C stops it.", flush=True))
-    return 0

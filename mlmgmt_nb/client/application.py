@@ -5,25 +5,29 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
-from mlmgmt_nb.client.files import check_readable, is_url, mime_type_of
+from mlmgmt_nb.client.conda import LOCAL, check_local, rewritten
+from mlmgmt_nb.client.files import as_source, check_readable, is_url, mime_type_of
+from mlmgmt_nb.client.requirements import Bundle, Source, requirement_lines
 from mlmgmt_nb.client.uploads import Uploaded, Uploader, in_parallel
 from mlmgmt_nb.contract import Asset, TargetRuntime
 from mlmgmt_nb.errors import UsageError
+from mlmgmt_nb.redaction import redacted
 
 __all__ = ["DRIVER", "Application", "Source"]
 
 DRIVER, SCHEMA = "driver", "schema"
 """Ids of the assets that are the driver and its schema."""
 
-Source = str | os.PathLike[str]
-"""A path, or a URL that the service can read."""
-
+_PROPERTIES = {"requirements": "pipRequirements", "conda": "condaEnvFile"}
+"""The property of the manifest's runtime that an argument goes into."""
+_SENT_AS = {"requirements": "requirements.txt", "conda": "environment.yml"}
+"""The names of files that are sent in the place of those given."""
 _RUNTIMES: dict[str, Literal["Python", "SparkPython"]] = {"python": "Python", "spark-py": "SparkPython"}
 
 
@@ -42,13 +46,15 @@ class Application:
     Attributes:
         driver: the driver (`score.py`).
         schema: its schema file.
-        requirements: a pip requirements file, or its lines.
-        conda: a conda environment file.
+        requirements: a pip requirements file, or its lines. The files that it names (`-r`, `-c`, wheels, folders of
+            projects, `--find-links`) are sent along.
+        conda: a conda environment file; the same holds for its pip section.
         dependencies: files and folders that lie beside the driver when it runs, under their own names.
         runtime: `python` or `spark-py`.
         from_kernel: the requirements are what this process's Python has, so that an embedded service may run the
             driver with it in place of an environment of its own.
         properties: further properties of the runtime, which the manifest keeps.
+        any_python: run on the Python at hand, whatever version the conda file asks for.
     """
 
     driver: Source
@@ -59,13 +65,25 @@ class Application:
     runtime: str = "python"
     from_kernel: bool = False
     properties: Mapping[str, str] | None = None
+    any_python: bool = False
 
-    def check(self) -> None:
+    def __repr__(self) -> str:
+        """All fields, without the passwords of package indexes."""
+        return redacted(
+            f"Application({', '.join(f'{field.name}={getattr(self, field.name)!r}' for field in fields(self))})"
+        )
+
+    def check(self, compute: str | None = None, *, is_here: bool = False) -> None:
         """Checks all that can be checked here.
+
+        Args:
+            compute: the compute that its image is built for, if that is known.
+            is_here: the service is on this machine.
 
         Raises:
             UsageError: a file is missing, empty or cannot be read; a folder is given where a file is needed; two files
-                have the same name; the runtime is unknown.
+                have the same name; the runtime is unknown; the requirements name what cannot be sent; the compute
+                cannot serve the conda file.
         """
         if self.runtime not in _RUNTIMES:
             raise UsageError(
@@ -79,6 +97,28 @@ class Application:
                 if field != "dependencies" and Path(source).expanduser().is_dir():
                     raise UsageError(f"{field}: {source} is a folder", field=field, fix="Give a file.")
         self.check_names()
+        self._packages()
+        if compute == LOCAL and self.conda is not None and not is_url(os.fspath(self.conda)):
+            check_local(Path(self.conda), any_python=self.any_python, is_here=is_here)
+
+    def _packages(self) -> tuple[Bundle, dict[str, str]]:
+        """The files that the requirements name, and the requirements and conda files that differ from those given.
+
+        Raises:
+            UsageError: something cannot be sent; all problems at once.
+        """
+        bundle, changed = Bundle(), {}
+        lines = None if self.requirements is None else requirement_lines(self.requirements, bundle)
+        if lines is not None and (not isinstance(self.requirements, (str, os.PathLike)) or bundle.is_changed):
+            changed["requirements"] = "".join(f"{line}\n" for line in lines)
+        if self.conda is not None and not is_url(os.fspath(self.conda)):
+            text = rewritten(Path(self.conda), bundle, any_python=self.any_python)
+            changed |= {} if text is None else {"conda": text}
+        if bundle.problems:
+            raise UsageError(
+                f"requirements: {'; '.join(bundle.problems)}", field="requirements", fix="Change these lines."
+            )
+        return bundle, changed
 
     def check_names(self) -> None:
         """Checks that the files can lie in one folder; looks at none of them.
@@ -107,21 +147,22 @@ class Application:
         Returns:
             the assets and the runtime of the manifest.
         """
-        sources = self._sources()
+        bundle, changed = self._packages()
+        sources = [(field, source) for field, source in self._sources() if field not in changed]
         contents = in_parallel([partial(_upload, uploader, field, source) for field, source in sources])
         assets, properties = [], dict(self.properties or {})
         for (field, source), content in zip(sources, contents, strict=True):
-            if field in {"requirements", "conda"}:
-                properties["pipRequirements" if field == "requirements" else "condaEnvFile"] = content.url
+            if field in _PROPERTIES:
+                properties[_PROPERTIES[field]] = content.url
             else:
                 asset_id = _name(source) if field == "dependencies" else field
                 unpack = True if content.unpack else None
                 assets.append(Asset(id=asset_id, url=content.url, mime_type=content.mime_type, unpack=unpack))
-        if isinstance(self.requirements, Sequence) and not isinstance(self.requirements, str):
-            text = "".join(f"{line}\n" for line in self.requirements)
-            properties["pipRequirements"] = uploader.upload_text(text, "requirements.txt")
-        if interpreter and (self.from_kernel or not {"pipRequirements", "condaEnvFile"} & properties.keys()):
+        for field, text in changed.items():
+            properties[_PROPERTIES[field]] = uploader.upload_text(text, _SENT_AS[field])
+        if interpreter and (self.from_kernel or not set(_PROPERTIES.values()) & properties.keys()):
             properties["pythonInterpreter"] = interpreter
+        assets += bundle.assets(uploader)
         return assets, TargetRuntime(properties=properties, runtime_type=_RUNTIMES[self.runtime])
 
     def _sources(self) -> list[tuple[str, str]]:
@@ -129,8 +170,8 @@ class Application:
         single = {DRIVER: self.driver, SCHEMA: self.schema, "conda": self.conda}
         if isinstance(self.requirements, (str, os.PathLike)):
             single["requirements"] = self.requirements
-        named = [(field, os.fspath(source)) for field, source in single.items() if source is not None]
-        return named + [("dependencies", os.fspath(source)) for source in self.dependencies]
+        named = [(field, as_source(source, field)) for field, source in single.items() if source is not None]
+        return named + [("dependencies", as_source(source, "dependencies")) for source in self.dependencies]
 
 
 def _upload(uploader: Uploader, field: str, source: str) -> Uploaded:

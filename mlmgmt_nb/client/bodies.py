@@ -9,6 +9,7 @@ from typing import Any, TypedDict, TypeVar
 import msgspec
 
 from mlmgmt_nb.contract import AutoScaler, ContainerResourceReservation, ModelDataCollection
+from mlmgmt_nb.contract.limits import exceeded
 from mlmgmt_nb.errors import NotFoundError, UsageError
 
 __all__ = ["ServiceSettings", "checked", "is_uuid", "not_found", "settings_fields"]
@@ -83,7 +84,7 @@ def checked(type_: type[T], **fields: Any) -> T:
         UsageError: a property breaks a limit; the message has its JSON path.
     """
     try:
-        return msgspec.convert(msgspec.to_builtins(type_(**fields)), type_)
+        body = msgspec.convert(msgspec.to_builtins(type_(**fields)), type_)
     except (ValueError, TypeError) as error:  # msgspec.ValidationError is a ValueError
         problem, _, path = str(error).partition(" - at ")
         path = path.strip("`")
@@ -94,6 +95,10 @@ def checked(type_: type[T], **fields: Any) -> T:
         raise UsageError(
             f"{where}{problem}{_given(type_, fields, field)}", field=field or None, fix=_FIXES.get(field)
         ) from error
+    if too_long := exceeded(body):
+        path, problem = too_long
+        raise UsageError(f"{path.removeprefix('$.')}: {problem}", field=path.rpartition(".")[2], fix="Shorten it.")
+    return body
 
 
 def is_uuid(text: str) -> bool:

@@ -62,6 +62,8 @@ def _of_frame(data: Any, arguments: Sequence[str] | None, expect: str | None) ->
     if expect is not None and expect not in data.columns:
         known = ", ".join(map(str, data.columns))
         raise UsageError(f"the cases have no column {expect!r}", field="expect", fix=f"They have: {known}.")
+    if list(data.columns).count(expect) > 1:
+        raise UsageError(f"the cases have two columns {expect!r}", field="expect", fix="Rename one of them.")
     inputs = data if expect is None else data.drop(columns=[expect])
     expected = [None] * len(data) if expect is None else [_expectation(value) for value in data[expect].tolist()]
     # All rows at once: one at a time costs a frame each.

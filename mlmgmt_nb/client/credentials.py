@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -9,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
 
+from mlmgmt_nb.client.forks import renew_after_fork
 from mlmgmt_nb.errors import LocalServiceError, MlmgmtError, SignInError
 from mlmgmt_nb.redaction import redact_chain
 
@@ -66,6 +68,36 @@ class StaticToken:
     def renew(self, refused: str | None, claims: str | None) -> bool:  # noqa: ARG002
         return False
 
+    def __reduce__(self) -> tuple[Callable[..., Credential], tuple[object, ...]]:
+        """For pickle: where the token came from, not the token."""
+        return (_unpickled, (self.source,)) if self._token is not None else (StaticToken, (None, self.source))
+
+
+class MissingToken:
+    """Stands for a token that a pickle does not carry: says so when it is needed.
+
+    Args:
+        source: where the token came from in the process that made the pickle.
+    """
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+
+    def token(self) -> str | None:
+        raise SignInError(
+            f"the token came from {self.source}, and a pickled workspace carries no secret",
+            fix="Set MLMGMT_TOKEN where it is used, or call `connect` there.",
+        )
+
+    def renew(self, refused: str | None, claims: str | None) -> bool:  # noqa: ARG002
+        return False
+
+
+def _unpickled(source: str) -> Credential:
+    """The credential in the place of one whose secret stayed behind."""
+    token = os.environ.get("MLMGMT_TOKEN")
+    return StaticToken(token, "MLMGMT_TOKEN") if token else MissingToken(source)
+
 
 class TokenFile:
     """The token in a file, read for each request so that a replaced file works at once.
@@ -91,11 +123,16 @@ class TokenFile:
         return self.token() != refused
 
 
+_OF_PARENTS: list[object] = []
+"""Credentials that this process inherited by a fork: to end one may take locks that are held for ever."""
+
+
 class AzureToken:
     """A token of an azure-core `TokenCredential`, kept until five minutes before it expires. Thread-safe.
 
     Args:
-        credential: an object of azure-identity, or anything with its `get_token`; or makes one when first needed.
+        credential: an object of azure-identity, or anything with its `get_token`; or makes one when first needed, and
+            again in a process that is forked afterwards.
         scope: what the token is asked for.
         source: for messages; the credential's type when None.
         clock: seconds since the epoch.
@@ -108,12 +145,26 @@ class AzureToken:
         source: str | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        self._given = credential
         self._credential = credential
         self._scope = scope
         self._clock = clock
         self._lock = threading.Lock()
         self._kept: tuple[str, float] | None = None
         self.source = source or f"the credential {type(credential).__name__}"
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Leaves the session of a credential that was made here to the parent process; its token is still good."""
+        self._lock = threading.Lock()
+        _OF_PARENTS.append(self._credential)
+        self._credential = self._given
+
+    def __reduce__(self) -> tuple[Callable[..., Credential], tuple[object, ...]]:
+        """For pickle: how to sign in, where it is known; not the tokens."""
+        if hasattr(self._given, "get_token"):
+            return _unpickled, (self.source,)
+        return AzureToken, (self._given, self._scope, self.source)
 
     def token(self) -> str | None:
         with self._lock:

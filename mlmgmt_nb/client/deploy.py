@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from mlmgmt_nb.client.application import Application, Source
 from mlmgmt_nb.client.bodies import ServiceSettings, is_uuid
-from mlmgmt_nb.client.files import check_readable, is_url
+from mlmgmt_nb.client.files import as_source, check_readable, is_url
 from mlmgmt_nb.client.polling import Poller
 from mlmgmt_nb.contract import Model, ServiceResponse
 from mlmgmt_nb.errors import ConflictError, NotFoundError, UsageError
@@ -66,7 +66,7 @@ class Deploy:
         if_exists: Literal["update", "fail"],
     ) -> ServiceResponse:
         """Makes the service, or updates the one that has the name. The arguments are those of `Workspace.deploy`."""
-        application.check()
+        self._workspace.manifests.check(application, self._compute_resource_id)
         self._workspace.services.check(self._name, compute_resource_id=self._compute_resource_id, **settings)
         ready = [self._checked_model(model) for model in models]
         existing = self._existing(if_exists)
@@ -103,7 +103,7 @@ class Deploy:
         """The registered model; or what is to be registered, which can be read."""
         if isinstance(model, Model):
             return model
-        source = os.fspath(model)
+        source = as_source(model, "model")
         if is_url(source):
             return source
         path = Path(source).expanduser()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tarfile
 import tempfile
 from pathlib import Path
 from typing import IO
@@ -20,6 +19,7 @@ from mlmgmt_nb.client.polling import Poller
 from mlmgmt_nb.client.transport import Transport
 from mlmgmt_nb.contract import OPERATIONS, Image, ImageRequest, Manifest
 from mlmgmt_nb.errors import NotFoundError, TransportError, UsageError
+from mlmgmt_nb.extraction import ArchiveError, Limits, extract_tar
 
 __all__ = ["DockerImage", "Images"]
 
@@ -160,8 +160,11 @@ class Images:
             file.seek(0)
             try:
                 target.mkdir(parents=True, exist_ok=True)
-                with tarfile.open(fileobj=file) as archive:
-                    archive.extractall(target, filter="data")
+                extract_tar(file, target, Limits.of_disk(target))
+            except ArchiveError as error:
+                raise UsageError(
+                    f"context: the archive of the server {error}", field="context", fix="Export it again."
+                ) from error
             except OSError as error:
                 raise UsageError(
                     f"context: {target} cannot be written: {error}", field="context", fix=_NEW_PLACE

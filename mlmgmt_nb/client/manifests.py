@@ -94,7 +94,7 @@ class Manifests:
             UploadError: the bytes could not be sent.
             BadRequestError, NotFoundError: the service refused it, such as for a model that is not registered.
         """
-        application.check()
+        self.check(application)
         assets, target_runtime = application.upload(self._uploader, self._interpreter)
         return self.register(
             name,
@@ -104,6 +104,18 @@ class Manifests:
             model_ids=model_ids,
             description=description,
         )
+
+    def check(self, application: Application, compute: str | None = None) -> None:
+        """Checks all that can be checked of an application before anything is sent.
+
+        Args:
+            application: the driver and what it needs.
+            compute: the compute that its image is built for, if that is known.
+
+        Raises:
+            UsageError: something is wrong; see `Application.check`.
+        """
+        application.check(compute, is_here=self._interpreter is not None)
 
     def get(self, id_or_name: str) -> Manifest:
         """A manifest by its id, or the latest version of a name.

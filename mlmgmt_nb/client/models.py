@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from mlmgmt_nb.client.answers import decode
 from mlmgmt_nb.client.bodies import checked, is_uuid, not_found
-from mlmgmt_nb.client.files import is_url, mime_type_of
+from mlmgmt_nb.client.files import as_source, is_url, mime_type_of
 from mlmgmt_nb.client.paging import PAGE_SIZE, Pager
 from mlmgmt_nb.client.transport import Transport
 from mlmgmt_nb.client.uploads import Progress, Uploaded, Uploader
@@ -17,6 +17,9 @@ from mlmgmt_nb.contract import Model
 from mlmgmt_nb.errors import NotFoundError, UsageError
 
 __all__ = ["Models"]
+
+_STORE = "/artifacts/sha256/"
+_VERSIONS = 20
 
 
 class Models:
@@ -36,13 +39,17 @@ class Models:
         mime_type: str | None = None,
         unpack: bool | None = None,
         progress: Progress | None = None,
+        new_version: bool = False,
+        on_reuse: Callable[[Model], None] | None = None,
     ) -> Model:
-        """Registers a model. A name in use gets its next version.
+        """Registers a model. A name in use gets its next version, unless its latest version is the same content.
 
         Example:
             >>> ws.models.register("iris.pkl", "flowers", tags=["test"]).version
             1
             >>> ws.models.register("iris.pkl", "flowers").version
+            1
+            >>> ws.models.register("iris.pkl", "flowers", new_version=True).version
             2
 
         Args:
@@ -54,12 +61,16 @@ class Models:
             mime_type: media type of the content; guessed by the name when None.
             unpack: whether the content is an archive that the build unpacks; a folder always is.
             progress: called with the bytes sent and the bytes in all.
+            new_version: whether to make a version even of a file or folder whose content the latest version has.
+            on_reuse: called with the latest version when it is returned instead of a new one: its file has the same
+                name and bytes, and no other tags, description or media type are asked for.
 
         Raises:
-            UsageError: the file is missing, empty or cannot be read, or the name is empty. Nothing was sent.
+            UsageError: it is no file, folder or URL, is missing, empty or cannot be read, or the name is empty. Nothing
+                was sent.
             UploadError: the bytes could not be sent.
         """
-        source = os.fspath(path_or_url)
+        source = as_source(path_or_url, "path_or_url")
         name = default_name(source) if name is None else name
         if not name.strip():
             raise UsageError("name: the model's name is empty", field="name", fix="Give a name, such as `name='iris'`.")
@@ -77,7 +88,17 @@ class Models:
             tags=None if tags is None else list(tags),
             description=description,
         )
+        latest = None if new_version or is_url(source) else self._latest(name)
+        if latest is not None and _is_same(body, latest):
+            if on_reuse is not None:
+                on_reuse(latest)
+            return latest
         return decode(self._transport.call("models_register", body=body), Model)
+
+    def _latest(self, name: str) -> Model | None:
+        """The latest version of a name."""
+        page = next(self.list(name=name, count=_VERSIONS).by_page()).value
+        return max((model for model in page if model.name == name), key=lambda model: model.version or 0, default=None)
 
     def get(self, id_or_name: str) -> Model:
         """A model by its id, or the latest version of a name.
@@ -107,6 +128,23 @@ class Models:
             count: most models in one page.
         """
         return Pager(self._transport, "models_list", Model, {"name": name, "tag": tag}, count)
+
+
+def _is_same(asked: Model, latest: Model) -> bool:
+    """Whether a version has the content that is to be registered, under its file name, and all else that is asked for.
+
+    The part of the URL that names the content in the artifact store is compared: the server may have moved.
+    """
+    is_same_content = asked.url.rpartition(_STORE)[2] == latest.url.rpartition(_STORE)[2]
+    return is_same_content and all(
+        wanted is None or wanted == has
+        for wanted, has in (
+            (asked.tags, latest.tags or []),
+            (asked.description, latest.description),
+            (asked.mime_type, latest.mime_type),
+            (asked.unpack or None, latest.unpack),
+        )
+    )
 
 
 def default_name(source: str) -> str:

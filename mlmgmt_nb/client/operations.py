@@ -33,6 +33,10 @@ class Operations:
         self._known: deque[str] = deque(maxlen=_KNOWN)
         self.watcher = Watcher(self._fetch, slowest=slowest, clock=transport.clock)
 
+    def __reduce__(self) -> tuple[type[Operations], tuple[Transport]]:
+        """For `pickle` and `deepcopy`: what this process waits for stays here."""
+        return Operations, (self._transport,)
+
     def get(self, id: str) -> AsyncOperationStatus:  # noqa: A002 - the API's word
         """The state of an operation.
 

@@ -108,6 +108,7 @@ def application_of(
     requirements: Source | Sequence[str] | None = None,
     conda: Source | None = None,
     dependencies: Sequence[Source] = (),
+    any_python: bool = False,
 ) -> Application:
     """Return the application of a package; further requirements are added to its file.
 
@@ -116,6 +117,7 @@ def application_of(
         requirements: further requirements, as a file or lines.
         conda: a conda environment file.
         dependencies: further files and folders beside the driver.
+        any_python: run on the Python at hand, whatever version the conda file asks for.
     """
     from mlmgmt_nb.packaging.versions import properties
 
@@ -131,6 +133,7 @@ def application_of(
         dependencies=[*package.dependencies, *dependencies],
         from_kernel=requirements is None and conda is None,
         properties=recorded,
+        any_python=any_python,
     )
 
 

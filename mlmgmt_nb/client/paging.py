@@ -104,6 +104,11 @@ class Pager(Generic[T]):
         """All items as a DataFrame; `mlmgmt_nb.client.frames` says which columns and dtypes it has."""
         return to_frame(self._item, (page.value for page in self.by_page()))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise UsageError(
+            "a list of the server cannot be copied or pickled", field="list", fix="Take its items: `list(...)`."
+        )
+
     def __repr__(self) -> str:
         filters = "".join(f" {name}={value!r}" for name, value in self._query.items() if value and name != "count")
         return f"<Pager of {self._operation.path}{filters}>"

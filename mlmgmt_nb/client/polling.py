@@ -8,15 +8,18 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from mlmgmt_nb.client.forks import renew_after_fork
 from mlmgmt_nb.client.logs import LogPart
+from mlmgmt_nb.client.looking import only_looking
 from mlmgmt_nb.client.waiting import wait_for
 from mlmgmt_nb.contract import AsyncOperationState, AsyncOperationStatus
 from mlmgmt_nb.errors import (
     OperationFailed,
     OperationTimeout,
     ServerError,
+    ServiceStoppedError,
     ThrottledError,
     TransportError,
     UsageError,
@@ -56,6 +59,15 @@ class Watch:
         self._delay = _FIRST_DELAY
         self._lock = threading.Lock()
         self._listeners: list[Callable[[], None]] = []
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Waits anew; who listened does so in the parent process."""
+        is_settled = self.ended or self.failure is not None
+        self._lock, self.settled = threading.Lock(), threading.Event()
+        self._listeners = []
+        if is_settled:
+            self.settled.set()
 
     @property
     def ended(self) -> bool:
@@ -132,6 +144,12 @@ class Watcher:
         self._order = itertools.count()
         self._thread: threading.Thread | None = None
         self._closed = False
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Follows nothing yet: the thread is the parent's. Each poller that is asked here is followed again."""
+        self._wake = threading.Condition()
+        self._due, self._open, self._thread = [], set(), None
 
     def follow(self, watch: Watch) -> None:
         """Looks at the operation until it has ended; does nothing when that is known, or it is followed already."""
@@ -193,8 +211,9 @@ class Watcher:
     def _look(self, watch: Watch) -> float | None:
         """Asks once. Returns the seconds to the next look, or None when there is none. Raises when it gives up."""
         try:
-            status, wait = self._fetch(watch.operation_id)
-        except (TransportError, ThrottledError, ServerError) as error:
+            with only_looking():
+                status, wait = self._fetch(watch.operation_id)
+        except (TransportError, ThrottledError, ServerError, ServiceStoppedError) as error:
             now = self._clock()
             if watch.failing_since is None:
                 watch.failing_since = now
@@ -360,6 +379,13 @@ class Poller(Generic[T]):
         """Calls `callback(poller)` in the background thread whenever the state changes or asking is given up."""
         self._watch.listen(lambda: callback(self))
         self._watcher.follow(self._watch)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise UsageError(
+            "a poller cannot be copied or pickled",
+            field="poller",
+            fix="Take `poller.continuation_token()`, and go on there with `ws.operations.poller(token)`.",
+        )
 
     def __repr__(self) -> str:
         status = self._watch.status

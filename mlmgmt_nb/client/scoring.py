@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ import requests
 from mlmgmt_nb.client.answers import REQUEST_ID, error_body
 from mlmgmt_nb.client.transport import Timeout, Transport
 from mlmgmt_nb.errors import ApiError, DriverError, ScoringError, UsageError
+from mlmgmt_nb.scoring.results import JsonFormError, encode_json
 
 __all__ = ["Scored", "Scorer", "as_json", "encode_input", "swagger_arguments"]
 
@@ -138,7 +140,7 @@ def encode_input(data: Any, arguments: Sequence[str] | None) -> bytes:
         UsageError: the data cannot be written as JSON, or it is not clear which argument it is for.
     """
     if isinstance(data, str):
-        return data.encode()
+        return _utf8(data)
     if isinstance(data, (bytes, bytearray)):
         return bytes(data)
     if arguments is not None and needs_argument(data):
@@ -152,21 +154,34 @@ def encode_input(data: Any, arguments: Sequence[str] | None) -> bytes:
     return _encoded(data)
 
 
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            f"data has a lone surrogate at character {error.start}, which UTF-8 cannot express",
+            field="data",
+            fix='Remove it: `data.encode("utf-8", "replace").decode()`.',
+        ) from error
+
+
 def as_json(value: Any) -> Any:
     """A value as it looks when it has gone through JSON: arrays are lists, times are text.
 
     Raises:
         UsageError: it cannot be written as JSON.
     """
-    return msgspec.json.decode(_encoded(value))
+    return json.loads(_encoded(value))
 
 
 def _encoded(data: Any) -> bytes:
     try:
-        return msgspec.json.encode(data, enc_hook=_plain)
-    except (TypeError, ValueError) as error:
+        return encode_json(data)
+    except JsonFormError as error:
         raise UsageError(
-            f"data cannot be written as JSON: {error}", field="data", fix="Give a DataFrame, array, dict, list or text."
+            f"{error.at('data') or 'data'} is {error.problem}",
+            field="data",
+            fix=error.fix or "Give a DataFrame, array, dict, list or text.",
         ) from error
 
 
@@ -178,16 +193,6 @@ def needs_argument(data: Any) -> bool:
 def _is_frame(data: Any) -> bool:
     pandas = sys.modules.get("pandas")  # without it imported, nothing is a DataFrame
     return pandas is not None and isinstance(data, pandas.DataFrame)
-
-
-def _plain(value: Any) -> Any:
-    if _is_frame(value):
-        return value.astype(object).where(value.notna(), None).to_dict(orient="records")
-    if hasattr(value, "tolist"):  # NumPy arrays and numbers, pandas Series
-        return value.tolist()
-    if hasattr(value, "isoformat"):  # pandas Timestamps
-        return value.isoformat()
-    raise TypeError(f"a {type(value).__name__} has no JSON form")
 
 
 def _scoring_error(answer: requests.Response) -> ScoringError:

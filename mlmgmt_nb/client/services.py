@@ -58,6 +58,10 @@ class Services:
         self._operations = operations
         self._scorers: dict[str, Scorer] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For `pickle` and `copy`: all but the keys that are kept."""
+        return {**self.__dict__, "_scorers": {}}
+
     def create(
         self,
         name: str,

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from mlmgmt_nb.client.credentials import AzureToken, Credential, StaticToken, TokenCredential
 from mlmgmt_nb.errors import SignInError, UsageError
+from mlmgmt_nb.terminal import printable
 
 __all__ = ["AzCache", "Method", "SignIn", "credential_for", "is_interactive", "scope_of"]
 
@@ -372,7 +373,7 @@ def _asking(prompt: Callable[[str], None]) -> Callable[[str, str, Any], None]:
 
 
 def _printed(text: str) -> None:
-    print(text, flush=True)  # noqa: T201 - it is for the person at the terminal or notebook
+    print(printable(text), flush=True)  # noqa: T201 - it is for the person at the terminal or notebook
 
 
 def _with_scheme(host: str) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from array import array
 from collections.abc import Callable
 from itertools import islice
 from typing import Any, NamedTuple
 
+from mlmgmt_nb.client.forks import ForkLock
 from mlmgmt_nb.client.generator import Batch, Outcome
 from mlmgmt_nb.client.latencies import Histogram, Slice, Timeline
 
@@ -90,7 +90,7 @@ class Tally:
 
     def __init__(self, judge: Callable[[Outcome], Judged]) -> None:
         self._judge = judge
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
         self._judged: list[Judged] = []
         self._known: dict[Outcome, int] = {}
         self._places: dict[int, list[int]] = {}

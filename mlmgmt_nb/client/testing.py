@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypedDict, Unpack
 import msgspec
 
 from mlmgmt_nb.client.cases import Cases
+from mlmgmt_nb.client.forks import renew_after_fork
 from mlmgmt_nb.client.generator import Outcome, Plan, Target
 from mlmgmt_nb.client.load import Load
 from mlmgmt_nb.client.report import ScoringReport
@@ -128,6 +129,17 @@ class ScoringTest:
         self._is_partial = False
         self._callbacks: list[Callable[[], None]] = []
         self.failure: Exception | None = None
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Ends it for the forked process: the test runs in the parent."""
+        has_ended = self._ended.is_set()
+        self._stopped, self._ended, self._callbacks = threading.Event(), threading.Event(), []
+        self._ended.set()
+        if not has_ended:
+            self.failure = MlmgmtError(
+                "the scoring test runs in the process that this one was forked from", fix="Take its report there."
+            )
 
     # azure-core's verbs, for who has it run in a thread
 

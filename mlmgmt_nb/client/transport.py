@@ -8,6 +8,7 @@ with `Retry-After`).
 from __future__ import annotations
 
 import base64
+import copy
 import ipaddress
 import random
 import re
@@ -28,6 +29,7 @@ from requests.adapters import BaseAdapter, HTTPAdapter
 from mlmgmt_nb import local
 from mlmgmt_nb.client.answers import REQUEST_ID, api_error, retry_after
 from mlmgmt_nb.client.credentials import Credential
+from mlmgmt_nb.client.forks import renew_after_fork
 from mlmgmt_nb.contract import API_VERSION, OPERATIONS
 from mlmgmt_nb.errors import AnswerTimeoutError, ConnectError, MlmgmtError, TransportError, UsageError
 from mlmgmt_nb.redaction import redact_chain, redacted
@@ -75,6 +77,8 @@ class _Bearer(requests.auth.AuthBase):
 
 class _Pinned(HTTPAdapter):
     """Connections to a server that answers with one certificate, which is believed whatever name it is for."""
+
+    __attrs__ = [*HTTPAdapter.__attrs__, "_certificate"]
 
     def __init__(self, certificate: Path) -> None:
         self._certificate = certificate
@@ -144,13 +148,50 @@ class Transport:
         self.clock = clock
         self.sleep = sleep
         self._uniform = uniform
-        self._session = requests.Session()
-        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        adapter = adapter or HTTPAdapter(pool_connections=_POOL_SIZE, pool_maxsize=_POOL_SIZE)
-        self._session.mount("http://", adapter)
-        self._session.mount("https://", adapter)
+        self._adapter = adapter
+        self._session = self._new_session()
+        renew_after_fork(self)
+
+    def _new_session(self) -> requests.Session:
+        """A session without a connection yet."""
+        session, location = requests.Session(), self._location
+        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        adapter = self._adapter or HTTPAdapter(pool_connections=_POOL_SIZE, pool_maxsize=_POOL_SIZE)
+        session.mount("http://", adapter)
+        session.mount("https://", adapter)
         if location.certificate is not None:
-            self._session.mount("/".join(location.base_url.split("/")[:3]) + "/", _Pinned(location.certificate))
+            session.mount("/".join(location.base_url.split("/")[:3]) + "/", _Pinned(location.certificate))
+        return session
+
+    def after_fork(self) -> None:
+        """Leaves the connections to the parent process."""
+        _OF_PARENTS.append(self._session)
+        self._relocating = threading.Lock()
+        if isinstance(self._adapter, HTTPAdapter):
+            self._adapter = copy.copy(self._adapter)  # as pickle would: the settings, and a pool of its own
+        self._session = self._new_session()
+
+    def anew(self) -> Transport:
+        """Another transport to the same account, with connections of its own."""
+        adapter = copy.copy(self._adapter) if isinstance(self._adapter, HTTPAdapter) else self._adapter
+        return Transport(
+            self._location, timeout=self._timeout, attempts=self._attempts, relocate=self._relocate, adapter=adapter
+        )
+
+    def __deepcopy__(self, memo: object) -> Transport:
+        return self.anew()
+
+    __copy__ = anew
+
+    def __reduce__(self) -> tuple[Callable[..., Transport], tuple[object, ...]]:
+        """For pickle: the way to the account. Credentials leave their secrets out."""
+        if self._adapter is not None:
+            raise UsageError(
+                "a workspace with an `adapter` of yours cannot be pickled",
+                field="adapter",
+                fix="Connect anew where it is needed.",
+            )
+        return _unpickled, (self._location, self._timeout, self._attempts, self._relocate)
 
     @property
     def base_url(self) -> str:
@@ -307,6 +348,16 @@ class Transport:
         except requests.RequestException as error:
             redact_chain(error)
             raise _transport_error(error, method, full_url, headers[REQUEST_ID]) from error
+
+
+_OF_PARENTS: list[requests.Session] = []
+"""Sessions that this process inherited by a fork. They are kept: to end one takes locks that may be held for ever."""
+
+
+def _unpickled(
+    location: Location, timeout: Timeout, attempts: int, relocate: Callable[[], Location] | None
+) -> Transport:
+    return Transport(location, timeout=timeout, attempts=attempts, relocate=relocate)
 
 
 def _token_of(response: requests.Response) -> str | None:

@@ -51,25 +51,28 @@ class Uploader:
         self._transport = transport
         self._part_bytes = part_bytes
 
-    def upload(self, path: Path, *, field: str, progress: Progress | None = None) -> Uploaded:
+    def upload(
+        self, path: Path, *, field: str, progress: Progress | None = None, without: frozenset[str] = frozenset()
+    ) -> Uploaded:
         """Uploads a file, or a folder as an archive that unpacks to that folder. Content that is there is not sent.
 
         Args:
             path: the file or folder; its name is the last part of the URL.
             field: the argument that it came in, for messages.
             progress: called as bytes go out.
+            without: names in the folder that are not sent.
 
         Raises:
             UsageError: it cannot be read, or is empty.
             UploadError: it changed meanwhile, or the bytes could not be sent.
         """
-        check_readable(path, field)
+        check_readable(path, field, without)
         if not path.is_dir():
             return Uploaded(self._send(path, path.name, progress), mime_type_of(path.name), unpack=False)
         name = path.resolve().name
         with tempfile.TemporaryDirectory(prefix="mlmgmt-") as folder:
             packed = Path(folder) / "archive.tar.gz"
-            archive(path, name, packed)
+            archive(path, name, packed, without)
             url = self._send(packed, f"{name}.tar.gz", progress)
         return Uploaded(url, "application/gzip", unpack=True)
 

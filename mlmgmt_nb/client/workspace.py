@@ -21,6 +21,7 @@ from mlmgmt_nb.client.deploy import Deploy, ModelSource
 from mlmgmt_nb.client.deployments import Deployments
 from mlmgmt_nb.client.identity import Identity, whoami
 from mlmgmt_nb.client.images import Images
+from mlmgmt_nb.client.looking import is_only_looking
 from mlmgmt_nb.client.manifests import Manifests
 from mlmgmt_nb.client.models import Models
 from mlmgmt_nb.client.operations import Operations
@@ -142,6 +143,7 @@ class Workspace:
         compute: str = "local",
     ) -> None:
         self._transport = transport
+        self._interpreter = interpreter
         self._arguments = dict(arguments or {})
         self.compute = compute
         uploader = Uploader(transport)
@@ -188,6 +190,7 @@ class Workspace:
         example: Any = True,
         tolerance: float = 1e-6,
         metadata: Mapping[str, Any] | None = None,
+        any_python: bool = False,
         model_name: str | None = None,
         description: str | None = None,
         tags: Sequence[str] | None = None,
@@ -200,7 +203,8 @@ class Workspace:
     ) -> ServiceResponse:
         """Registers models and a manifest, builds the image and runs it as a service; returns when the service runs.
 
-        Everything is checked before anything is sent. A path or URL given as model is registered anew each time.
+        Everything is checked before anything is sent. A file or folder given as model makes a
+        new version unless the latest one has the same content (see `Models.register`); a URL always does.
 
         Without a driver, a fitted object, a function or a model file is packaged first, see `package`: a fresh process
         must answer the sample as the object does before anything is sent, and the service once it runs.
@@ -227,10 +231,11 @@ class Workspace:
                 driver a fitted object, a function, or a model file or folder of this machine.
             schema: the driver's schema file.
             requirements: a pip requirements file, or a list of its lines. Without it and `conda` an embedded service
-                runs the driver with this process's own Python.
-            conda: a conda environment file.
+                runs the driver with this process's own Python. The files that it names are sent along.
+            conda: a conda environment file. On compute `local`, pip installs its packages.
             dependencies: files and folders that lie beside the driver when it runs.
             runtime: `python` or `spark-py`.
+            any_python: run on the Python at hand, whatever version the conda file asks for.
             sample, method, example, tolerance, metadata: how a model without a driver is packaged, see `package`.
             model_name: name for the one model that is registered; when None its file's name without ending, or the
                 name of the service if it is packaged.
@@ -270,7 +275,13 @@ class Workspace:
             with packaged(model, options) as package:
                 service = deploy.run(
                     [package.model],
-                    application_of(package, requirements=requirements, conda=conda, dependencies=dependencies),
+                    application_of(
+                        package,
+                        requirements=requirements,
+                        conda=conda,
+                        dependencies=dependencies,
+                        any_python=any_python,
+                    ),
                     settings,
                     model_name=model_name or name,
                     description=description or package.description,
@@ -291,6 +302,7 @@ class Workspace:
             conda=conda,
             dependencies=dependencies,
             runtime=runtime,
+            any_python=any_python,
         )
         return deploy.run(
             models,
@@ -369,6 +381,11 @@ class Workspace:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
+    def __reduce__(self) -> tuple[Callable[[Transport], Workspace], tuple[Transport]]:
+        """For `pickle` and `deepcopy`: a workspace with connections of its own. No secret is in the pickle."""
+        anew = partial(type(self), interpreter=self._interpreter, arguments=self._arguments, compute=self.compute)
+        return anew, (self._transport,)
+
     def __repr__(self) -> str:
         return f"<Workspace {self.base_url}>"
 
@@ -422,5 +439,5 @@ _WORDS = ("subscriptions", "resourceGroups", "accounts")
 
 
 def _embedded(home: str | os.PathLike[str], account: _Account) -> Location:
-    endpoint = local.ensure(home)
+    endpoint = local.resume(home) if is_only_looking() else local.ensure(home)
     return Location(account.url(endpoint.base_url), TokenFile(endpoint.token_file), endpoint.certificate)

@@ -12,18 +12,22 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import msgspec
 import requests
 
+from mlmgmt_nb.client.files import check_readable
 from mlmgmt_nb.commands.grammar import Command, Flag
+from mlmgmt_nb.commands.manifests import APPLICATION
 from mlmgmt_nb.commands.session import Session
+from mlmgmt_nb.commands.staging import Stage
 from mlmgmt_nb.errors import UsageError
 
 __all__ = ["COMMANDS", "Checked", "check_driver"]
 
 _LOAD_SECONDS, _SAMPLE_SECONDS = 60.0, 60.0
+_MISSING = re.compile(r"No module named '([\w.]+)'|No such file or directory: '([^']+)'")
 _URL = re.compile(r"http://\S+/score\s*$", re.MULTILINE)
 
 
@@ -64,7 +68,30 @@ def _driver(session: Session, arguments: Any) -> Checked:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(source, encoding="utf-8")
     sample = None if arguments.check is None else _sample(arguments.check)
-    return _tried(compiled, path, arguments.schema, sample, float(arguments.timeout), written=written)
+    beside = {
+        "dependencies": [Path(each).expanduser() for each in arguments.dependency or ()],
+        "models": [Path(each).expanduser() for each in arguments.model_file or ()],
+    }
+    for field, paths in beside.items():
+        for each in paths:
+            check_readable(each, field)
+    schema = Path(arguments.schema).expanduser() if arguments.schema else None
+    if schema is not None:
+        check_readable(schema, "schema")
+    variables = [part for option in ("env", "env_file") for part in _variables(option, getattr(arguments, option))]
+    with tempfile.TemporaryDirectory(prefix="mlmgmt-check-") as folder:
+        stage = Stage(Path(folder), path, **beside, schema=schema)
+        python = stage.python(arguments.requirements)
+        trial = _Trial(stage, python, path, float(arguments.timeout), variables, written=written)
+        return _tried(compiled, trial, sample)
+
+
+def _variables(option: str, given: Sequence[str] | None) -> list[str]:
+    """The arguments that hand variables on to the runtime."""
+    flag = f"--{option.replace('_', '-')}"
+    return [
+        part for value in given or () for part in (flag, str(Path(value).absolute()) if flag == "--env-file" else value)
+    ]
 
 
 def check_driver(driver: Path, beside: Sequence[Path] | None, schema: Path | None = None) -> Checked:
@@ -84,10 +111,9 @@ def check_driver(driver: Path, beside: Sequence[Path] | None, schema: Path | Non
     if beside is None:
         return compiled
     with tempfile.TemporaryDirectory(prefix="mlmgmt-check-") as folder:
-        for path in (driver, *beside):
-            (Path(folder) / path.name).symlink_to(path.absolute())
-        tried = _tried(compiled, Path(folder) / driver.name, schema, None, _SAMPLE_SECONDS, written=False)
-    return msgspec.structs.replace(tried, driver=str(driver))
+        others = [path for path in beside if path != schema]
+        stage = Stage(Path(folder), driver, dependencies=others, models=(), schema=schema)
+        return _tried(compiled, _Trial(stage, sys.executable, driver, _SAMPLE_SECONDS, (), written=False), None)
 
 
 def _compiled(source: str, path: Path, *, written: bool) -> Checked:
@@ -95,11 +121,20 @@ def _compiled(source: str, path: Path, *, written: bool) -> Checked:
     return Checked(str(path), functions["run"], "init" in functions)
 
 
-def _tried(
-    compiled: Checked, path: Path, schema: Path | str | None, sample: Any, timeout: float, *, written: bool
-) -> Checked:
+class _Trial(NamedTuple):
+    """Where a driver is tried: the folder and Python of an image, the driver's own file, and the time for a sample."""
+
+    stage: Stage
+    python: str
+    driver: Path
+    timeout: float
+    options: Sequence[str]
+    written: bool
+
+
+def _tried(compiled: Checked, trial: _Trial, sample: Any) -> Checked:
     started = time.perf_counter()
-    sample, result = _try(path, schema, sample, timeout, written=written)
+    sample, result = _try(trial, sample)
     seconds = time.perf_counter() - started
     return msgspec.structs.replace(compiled, sample=sample, result=result, seconds=seconds)
 
@@ -155,46 +190,42 @@ def _line(source: str, number: int, path: Path, *, written: bool) -> str:
     return f"{path.name}, line {number}{cell}: `{text}`"
 
 
-def _try(path: Path, schema: Path | str | None, sample: Any, timeout: float, *, written: bool) -> tuple[Any, Any]:
-    """Loads the driver in a process of its own, as a service would, and scores the sample, or its schema's own."""
-    command = [sys.executable, "-m", "mlmgmt_nb.scoring", "--app", str(path.parent.absolute()), "--driver", path.name]
-    command += ["--schema", str(Path(schema).absolute())] if schema else []
-    with tempfile.TemporaryFile("w+") as log:
+def _try(trial: _Trial, sample: Any) -> tuple[Any, Any]:
+    """Loads the driver in a process of its own, as a replica would, and scores the sample, or its schema's own."""
+    command = [trial.python, "-m", "mlmgmt_nb.scoring", "--app", str(trial.stage.app)]
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
         process = subprocess.Popen(
-            [*command, "--port", "0", "--timeout", str(timeout)],
+            [*command, "--port", "0", "--timeout", str(trial.timeout), *trial.options],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env={**os.environ, "PYTHONPATH": _python_path()},
+            cwd=trial.stage.app,
+            env=trial.stage.environment(),
         )
         try:
-            url = _await(process, log, path, written=written)
+            url = _await(process, log, trial)
             sample = _schema_sample(url) if sample is None else sample
-            return sample, None if sample is None else _score(url, sample, timeout, log, path, written=written)
+            return sample, None if sample is None else _score(url, sample, log, trial)
         finally:
             process.kill()
             process.wait()
 
 
-def _python_path() -> str:
-    """Where this package is, for a process that may start in another folder."""
-    ours = str(Path(__file__).parents[2])
-    return os.pathsep.join([ours, *filter(None, [os.environ.get("PYTHONPATH")])])
-
-
-def _await(process: subprocess.Popen[bytes], log: IO[str], path: Path, *, written: bool) -> str:
+def _await(process: subprocess.Popen[bytes], log: IO[str], trial: _Trial) -> str:
     """Waits until the driver is loaded; returns its scoring URL."""
     deadline = time.monotonic() + _LOAD_SECONDS
     while time.monotonic() < deadline:
         ended = process.poll() is not None
         text = _text(log)
         if ended:
-            raise _failure(text, path, "the driver does not load", written=written)
+            raise _failure(text, trial, "the driver does not load")
         found = _URL.search(text)
         if found and _is_ready(found[0].strip()):
             return found[0].strip()
         time.sleep(0.02)
-    raise UsageError(f"{path.name} was not loaded after {_LOAD_SECONDS:g} s", field="driver", fix="Make init() faster.")
+    raise UsageError(
+        f"{trial.driver.name} was not loaded after {_LOAD_SECONDS:g} s", field="driver", fix="Make init() faster."
+    )
 
 
 def _is_ready(url: str) -> bool:
@@ -214,29 +245,46 @@ def _schema_sample(url: str) -> Any:
     return given["example"] if given.get("properties") else None
 
 
-def _score(url: str, sample: Any, timeout: float, log: IO[str], path: Path, *, written: bool) -> Any:
+def _score(url: str, sample: Any, log: IO[str], trial: _Trial) -> Any:
     try:
-        answer = requests.post(url, json=sample, timeout=timeout + 5.0)
+        answer = requests.post(url, json=sample, timeout=trial.timeout + 5.0)
         body = answer.json()
     except requests.RequestException as error:  # the driver ended the process, or holds it up
-        raise _failure(_text(log), path, f"no answer to the sample: {error}", written=written) from error
+        raise _failure(_text(log), trial, f"no answer to the sample: {error}") from error
     if answer.ok:
         return body
     if body.get("code") == "DriverError":
-        raise _failure(_text(log), path, str(body.get("message")), written=written)
+        raise _failure(_text(log), trial, str(body.get("message")))
     raise UsageError(f"the sample was refused: {body.get('message')}", field="check", fix="Correct the sample.")
 
 
-def _failure(log: str, path: Path, summary: str, *, written: bool) -> UsageError:
+def _failure(log: str, trial: _Trial, summary: str) -> UsageError:
     """The error for a driver that raised, at its own line."""
+    path = trial.driver
     lines = [line for line in log.splitlines() if line.strip()]
     numbers = re.findall(rf'File ".*{re.escape(path.name)}", line (\d+)', log)
     raised = [line for line in lines if re.match(r"[\w.]+(Error|Exception|Interrupt|Exit)\b", line)]
     what = raised[-1] if raised and summary == "the driver does not load" else summary
+    left_out = _left_out(what, trial)
     if not numbers:
-        return UsageError(f"{path.name}: {what}", field="driver", fix="Correct the driver.")
-    where = _line(_read(path, "file"), int(numbers[-1]), path, written=written)
-    return UsageError(f"{where}: {what}", field="driver", fix="Correct that line.")
+        return UsageError(f"{path.name}: {what}", field="driver", fix=left_out or "Correct the driver.")
+    where = _line(_read(path, "file"), int(numbers[-1]), path, written=trial.written)
+    return UsageError(f"{where}: {what}", field="driver", fix=left_out or "Correct that line.")
+
+
+def _left_out(what: str, trial: _Trial) -> str:
+    """What to do about a file that lies beside the driver here, and was not named."""
+    found = _MISSING.search(what)
+    if found is None:
+        return ""
+    name = found[1].partition(".")[0] if found[1] else Path(found[2]).name
+    for candidate in (name, f"{name}.py") if found[1] else (name,):
+        if (trial.driver.parent / candidate).exists() and not (trial.stage.app / candidate).exists():
+            return (
+                f"{candidate} lies beside the driver here, and only what is named is sent along: "
+                f"give it with `-d {candidate}`, or with `-m` if it is a model, here and when you deploy."
+            )
+    return ""
 
 
 def _text(log: IO[str]) -> str:
@@ -244,18 +292,23 @@ def _text(log: IO[str]) -> str:
     return log.read()
 
 
+_BESIDE = tuple(flag for flag in APPLICATION if flag.dest in {"model_file", "dependency", "requirements"})
+"""What a deployment sends along, by the flags that it has there; nothing else is there in the check."""
+
 COMMANDS = (
     Command(
         ("driver",),
-        "Check a driver: that it compiles, has `run`, loads and runs on a sample; writes the cell to its file",
-        "mlmgmt driver score.py --check sample.json",
+        "Check a driver as it will be served, with only what is sent along: that it compiles, has `run`, loads and "
+        "runs on a sample; writes the cell to its file",
+        "mlmgmt driver score.py -m model.pkl --check sample.json",
         _driver,
         (
             Flag("file", "the driver", required=True, completes="path"),
             Flag("--check", "JSON file with a sample, or a Python value", "value", completes="path", metavar="FILE"),
-            Flag(
-                "-s --schema", "schema file (default: service_schema.json beside it)", completes="path", metavar="FILE"
-            ),
+            Flag("-s --schema", "schema file", completes="path", metavar="FILE"),
+            *_BESIDE,
+            Flag("--env", "variable of the driver, NAME=VALUE; may be given again", "many", metavar="NAME=VALUE"),
+            Flag("--env-file", "file with such lines; may be given again", "many", completes="path", metavar="FILE"),
             Flag(
                 "--timeout", "most seconds for the sample", "integer", default=int(_SAMPLE_SECONDS), metavar="SECONDS"
             ),

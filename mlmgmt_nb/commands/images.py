@@ -26,8 +26,8 @@ def build(
     """Starts the build of an image from a manifest, which is made first when there is none."""
     workspace = session.workspace
     manifest = manifest_id and workspace.manifests.get(manifest_id)
-    manifest = manifest or make_manifest(session, arguments, name, description)
     compute = arguments.compute_resource_id or session.setting("compute") or "local"
+    manifest = manifest or make_manifest(session, arguments, name, description, compute)
     return workspace.images.create(name, manifest, compute_resource_id=compute, description=description)
 
 

@@ -35,6 +35,7 @@ APPLICATION = (
     Flag(
         "-p --requirements", "pip requirements file, or a list of its lines", "value", completes="path", metavar="FILE"
     ),
+    Flag("--any-python", "run on the Python at hand, whatever version the conda file asks for", "switch"),
     Flag("-d --dependency", "file or folder beside the driver; may be given again", "many", completes="path"),
 )
 """Flags that say what a manifest is made of."""
@@ -49,8 +50,17 @@ def step(session: Session, name: str, call: Callable[[], T]) -> T:
     return result
 
 
-def make_manifest(session: Session, arguments: Any, name: str, description: str | None) -> Manifest:
+def make_manifest(
+    session: Session, arguments: Any, name: str, description: str | None, compute: str | None = None
+) -> Manifest:
     """Registers the models that the flags name, then the manifest. A model without a driver is packaged first.
+
+    Args:
+        session: what the commands of a user share.
+        arguments: those of the command.
+        name: of the manifest.
+        description: of the manifest.
+        compute: the compute that its image is built for, if that is known.
 
     Raises:
         UsageError: the driver is missing, or a file cannot be read. Nothing was sent.
@@ -67,14 +77,17 @@ def make_manifest(session: Session, arguments: Any, name: str, description: str 
         conda=arguments.conda_file,
         dependencies=arguments.dependency or (),
         runtime=arguments.runtime,
+        any_python=bool(arguments.any_python),
     )
-    application.check()
     workspace = session.workspace
+    workspace.manifests.check(application, compute)
 
     def registered() -> list[str]:
         found = [workspace.models.get(model) for model in arguments.model_id or ()]
         files = arguments.model_file or ()
-        made = [workspace.models.register(file, progress=session.uploading(file)) for file in files]
+        made = [
+            workspace.models.register(file, progress=session.uploading(file), on_reuse=session.reused) for file in files
+        ]
         return [model.id or "" for model in (*found, *made)]
 
     model_ids = step(session, "model", registered)
@@ -96,10 +109,13 @@ def _packaged_manifest(session: Session, arguments: Any, name: str, description:
             requirements=arguments.requirements,
             conda=arguments.conda_file,
             dependencies=arguments.dependency or (),
+            any_python=bool(arguments.any_python),
         )
 
         def registered() -> str:
-            made = workspace.models.register(package.model, name, tags=package.tags, description=package.description)
+            made = workspace.models.register(
+                package.model, name, tags=package.tags, description=package.description, on_reuse=session.reused
+            )
             return made.id or ""
 
         model_id = step(session, "model", registered)

@@ -26,6 +26,8 @@ def _register(session: Session, arguments: Any) -> Any:
         mime_type=arguments.mime_type,
         unpack=arguments.unpack,
         progress=session.uploading(arguments.model),
+        new_version=bool(arguments.new_version),
+        on_reuse=session.reused,
     )
 
 
@@ -61,7 +63,13 @@ COMMANDS = (
             Flag("-d --description", "free text"),
             Flag("--mime-type", "media type of the content (default: by the name)"),
             Flag("--unpack", "whether it is an archive that the build unpacks", "yes-no"),
-            Flag("--if-exists", "what to do with a name in use", choices=("update", "reuse"), default="update"),
+            Flag(
+                "--if-exists",
+                "for a name in use: register new content, or take the latest version as it is",
+                choices=("update", "reuse"),
+                default="update",
+            ),
+            Flag("--new-version", "make a version even if the latest has the same content", "switch"),
         ),
         ("models_register",),
     ),

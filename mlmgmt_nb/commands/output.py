@@ -5,16 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from mlmgmt_nb.client import Pager, ScoringReport
+from mlmgmt_nb.client.conditions import condition
 from mlmgmt_nb.commands.drivers import Checked
 from mlmgmt_nb.commands.values import Keys, Settings, Usage
 from mlmgmt_nb.contract import AsyncOperationStatus, Deployment, Image, Manifest, Model, ServiceResponse
 from mlmgmt_nb.errors import UsageError
+from mlmgmt_nb.terminal import encodable, json_printable, one_line, printable
 
 __all__ = ["formatted", "plain", "queried"]
 
@@ -22,13 +25,17 @@ COLUMNS: Mapping[type, Sequence[str]] = {
     Model: ("id", "name", "version", "createdAt", "tags", "description"),
     Manifest: ("id", "name", "version", "createdTime", "driverProgram", "description"),
     Image: ("id", "name", "version", "creationState", "createdTime"),
-    ServiceResponse: ("id", "name", "state", "scoringUri", "updatedAt"),
+    ServiceResponse: ("name", "state", "lastOperation", "numReplicas", "image", "scoringUri", "updatedAt", "id"),
     Deployment: ("id", "serviceName", "status", "imageId", "createdAt", "expiredAt"),
     AsyncOperationStatus: ("id", "operationType", "state", "createdTime", "endTime"),
 }
-"""What a table of resources shows, by their names in the API."""
+"""What a table of resources shows, by their names in the API; and for services what `_for_people` has."""
+_MAY_BE_ABSENT = frozenset({"lastOperation"})
 
 _WIDEST = 80
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What a formula begins with, in its wide forms too."""
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def plain(value: Any) -> Any:
@@ -70,46 +77,68 @@ def queried(value: Any, query: str) -> Any:
         raise UsageError(f"--query: {error}", field="query", fix="See jmespath.org for the language.") from error
 
 
-def formatted(value: Any, output: str, query: str | None = None) -> str:
-    """A value as the text that a shell prints, without a last line break.
+def formatted(value: Any, output: str, query: str | None = None, encoding: str | None = None) -> str:
+    """A value as the text that a shell prints, without a last line break. Nothing in it is obeyed by a terminal, and
+    no cell of TSV or CSV is run by a spreadsheet.
 
     Args:
         value: what a command gave, or what a query found.
         output: `table`, `json`, `tsv` or `csv`.
         query: a JMESPath query to ask first.
+        encoding: that of the terminal or file, if it may lack characters: JSON is written without those.
     """
     columns: Sequence[str] = ()
     if query:
         value = queried(value, query)
     elif isinstance(value, (Usage, Checked, ScoringReport)) and output == "table":
-        return str(value)
+        return printable(str(value))
     elif isinstance(value, Pager):
         items = list(value)
         columns = COLUMNS.get(type(items[0]), ()) if items else ()
-        value = [msgspec.to_builtins(item) for item in items]
+        value = [_for_people(item) if output == "table" else msgspec.to_builtins(item) for item in items]
     is_record = isinstance(value, (msgspec.Struct, Keys))
-    value = plain(value)
+    value = _for_people(value) if output == "table" and isinstance(value, ServiceResponse) else plain(value)
     if output == "json":
-        return json.dumps(value, indent=2, ensure_ascii=False)
+        return _json(value, encoding)
     if output == "csv":
         return _csv(value)
     return _tsv(value) if output == "tsv" else _table(value, columns, is_record=is_record)
 
 
+def _for_people(item: msgspec.Struct) -> dict[str, Any]:
+    """A resource as a table has it. A service that answers is not Failed: how its last operation ended stands apart."""
+    row: dict[str, Any] = msgspec.to_builtins(item)
+    if not isinstance(item, ServiceResponse):
+        return row
+    now = condition(item)
+    apart = {"state": now, "lastOperation": None if now == item.state else item.state}
+    image = f"{item.image.name} version {item.image.version}" if item.image else None
+    return {name: apart.get(name, value) for name, value in row.items()} | apart | {"image": image}
+
+
+def _json(value: Any, encoding: str | None = None) -> str:
+    text = json_printable(json.dumps(value, indent=2, ensure_ascii=False))
+    return text if encodable(text, encoding) == text else json.dumps(value, indent=2)
+
+
 def _table(value: Any, columns: Sequence[str], *, is_record: bool) -> str:
     if isinstance(value, str):
-        return value.rstrip("\n")
+        return printable(value.rstrip("\n"))
     if isinstance(value, dict) and is_record:
-        known = {name: _cell(_summary(item)) for name, item in value.items() if item is not None}
+        known = {name: printable(_cell(_summary(item))) for name, item in value.items() if item is not None}
         width = max(map(len, known), default=0)
+        # Further lines of a value must not look like other values.
+        known = {name: text.replace("\n", "\n" + " " * (width + 2)) for name, text in known.items()}
         return "\n".join(f"{name:<{width}}  {text}" for name, text in known.items())
     if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
-        names = list(columns) or _names(value)
-        rows = [[_short(_cell(row.get(name))) for name in names] for row in value]
+        has = {name for row in value for name, cell in row.items() if cell}
+        names = [name for name in columns or _names(value) if name not in _MAY_BE_ABSENT or name in has]
+        rows = [[_short(one_line(_cell(row.get(name)))) for name in names] for row in value]
+        names = [one_line(name) for name in names]
         widths = [max(len(name), *(len(row[i]) for row in rows)) for i, name in enumerate(names)]
         lines = [names, ["-" * width for width in widths], *rows]
         return "\n".join("  ".join(f"{c:<{w}}" for c, w in zip(line, widths, strict=True)).rstrip() for line in lines)
-    return "" if value == [] else json.dumps(value, indent=2, ensure_ascii=False)
+    return "" if value == [] else _json(value)
 
 
 def _summary(value: Any) -> Any:
@@ -121,7 +150,7 @@ def _summary(value: Any) -> Any:
 
 def _tsv(value: Any) -> str:
     rows = value if isinstance(value, list) else [value]
-    return "\n".join("\t".join(_escaped(_cell(cell)) for cell in _cells(row)) for row in rows)
+    return "\n".join("\t".join(one_line(_escaped(_harmless(_cell(cell)))) for cell in _cells(row)) for row in rows)
 
 
 def _csv(value: Any) -> str:
@@ -130,10 +159,10 @@ def _csv(value: Any) -> str:
     writer = csv.writer(out, lineterminator="\n")
     if rows and all(isinstance(row, dict) for row in rows):
         names = _names(rows)
-        writer.writerow(names)
-        writer.writerows([_cell(row.get(name)) for name in names] for row in rows)
+        writer.writerow([_csv_cell(name) for name in names])
+        writer.writerows([_csv_cell(row.get(name)) for name in names] for row in rows)
     else:
-        writer.writerows([_cell(cell) for cell in _cells(row)] for row in rows)
+        writer.writerows([_csv_cell(cell) for cell in _cells(row)] for row in rows)
     return out.getvalue().rstrip("\n")
 
 
@@ -155,6 +184,17 @@ def _cell(value: Any) -> str:
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return ", ".join(value)
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _csv_cell(value: Any) -> str:
+    return printable(_harmless(_cell(value)))
+
+
+def _harmless(cell: str) -> str:
+    """A cell that a spreadsheet would run as a formula, with an apostrophe before it; numbers are as they are."""
+    if not cell.lstrip("\"' \t\r\n").startswith(_FORMULA) or _NUMBER.fullmatch(cell):
+        return cell
+    return f"'{cell}"
 
 
 def _short(text: str) -> str:

@@ -173,7 +173,7 @@ def _run(session: Session, arguments: Any) -> Any:
     data = _data(arguments.data)
     if data is None:
         data = sample(session.workspace, arguments.service)
-        if not data:
+        if data is None:
             raise UsageError(f"service {arguments.service!r} has no sample", field="data", fix="Give data with -d.")
     return services.run(arguments.service, data, timeout=float(arguments.timeout or 60))
 
@@ -195,8 +195,9 @@ def _data(given: Any) -> Any:
 
 
 def sample(workspace: Workspace, service: str) -> Any:
-    """The body that a service gives as its example; an empty dict when its driver has no schema to tell one."""
-    return workspace.services.swagger(service).get("definitions", {}).get("ServiceInput", {}).get("example") or {}
+    """The body that a service gives as its example; None when its driver has no schema to make one from."""
+    given = workspace.services.swagger(service).get("definitions", {}).get("ServiceInput", {})
+    return given.get("example") if "properties" in given else None
 
 
 def _usage(session: Session, arguments: Any) -> Any:

@@ -12,11 +12,13 @@ from typing import Any, cast
 
 from mlmgmt_nb import local
 from mlmgmt_nb.client import ScoringReport, ScoringTest, SignIn, Workspace, connect
+from mlmgmt_nb.client.forks import ForkLock
 from mlmgmt_nb.client.signin import Method
 from mlmgmt_nb.commands.advice import advice
 from mlmgmt_nb.commands.config import Config, Setting
 from mlmgmt_nb.commands.grammar import Command, Flag, Help, Token, nearest, parse_flags
 from mlmgmt_nb.commands.uploads import Meter
+from mlmgmt_nb.contract import Model
 from mlmgmt_nb.errors import UsageError
 
 __all__ = ["COMMON", "NOISE", "SIGN_IN", "Outcome", "Session"]
@@ -58,6 +60,10 @@ def _unshown(_: str) -> None:
     """Uploads without a meter."""
 
 
+def _unshown_note(_: str) -> None:
+    """What is worth knowing, where nobody reads it."""
+
+
 def _unseen(test: ScoringTest) -> ScoringReport:
     """Scoring tests that nobody watches."""
     return test.run()
@@ -83,6 +89,7 @@ class Session:
         uploading: makes what shows how far the upload of a file is, from its path.
         testing: runs a scoring test, and shows how far it is.
         stays: whether the process stays after a command, so that something may go on in it.
+        tell: called with what is worth knowing besides the result, in a sentence.
 
     Attributes:
         body: the body of the cell that the command is called in, or None.
@@ -99,6 +106,7 @@ class Session:
         uploading: Callable[[str], Meter | None] = _unshown,
         testing: Callable[[ScoringTest], ScoringReport] = _unseen,
         stays: bool = False,
+        tell: Callable[[str], None] = _unshown_note,
     ) -> None:
         self.commands = {command.words: command for command in commands}
         self.config = config or Config()
@@ -107,12 +115,13 @@ class Session:
         self.uploading = uploading
         self.testing = testing
         self.stays = stays
+        self.tell = tell
         self.settings: dict[str, Setting] = {}
         self.last_error: BaseException | None = None
         self.body: str | None = None
         self._workspaces: dict[tuple[str | None, ...], Workspace] = {}
         self._credentials: dict[str, Any] = {}
-        self._connecting = threading.RLock()
+        self._connecting = ForkLock(threading.RLock)
 
     @property
     def workspace(self) -> Workspace:
@@ -233,6 +242,10 @@ class Session:
         lines = [f"  {command.name:<{width}}  {command.help}" for command in under]
         title = " ".join([self.prog, *words])
         return Help("\n".join([f"usage: {title} COMMAND ...", "", *lines, "", f"`{self.prog} COMMAND -h` tells more."]))
+
+    def reused(self, model: Model) -> None:
+        """Tells that the latest version of a model has the content that was to be registered."""
+        self.tell(f"version {model.version} of {model.name!r} has the same content: no new one was made")
 
     def close(self) -> None:
         """Ends the connections. May be called again."""

@@ -20,6 +20,7 @@ from mlmgmt_nb.commands.uploads import Meter
 from mlmgmt_nb.commands.values import Keys, LogStream
 from mlmgmt_nb.errors import MlmgmtError, UsageError
 from mlmgmt_nb.redaction import redacted
+from mlmgmt_nb.terminal import Terminal
 
 __all__ = ["main"]
 
@@ -34,16 +35,14 @@ def main(argv: Sequence[str], stdout: TextIO | None = None, stderr: TextIO | Non
     Returns:
         the exit code: 0; 1 after an error, which is on `stderr`; 2 for a wrong command line; 130 after Ctrl-C.
     """
-    out, err = stdout or sys.stdout, stderr or sys.stderr
+    out, err = Terminal(stdout or sys.stdout), Terminal(stderr or sys.stderr)
 
     def report(step: str, seconds: float) -> None:
         err.write(f"{step}: {seconds:.2f} s\n")
-        err.flush()
 
     def uploading(path: str) -> Meter | None:
         def show(text: str, part: float) -> None:
-            err.write(f"\r{text}" + "\n" * (part == 1))
-            err.flush()
+            err.rewrite(text, "\n" * (part == 1))
 
         return Meter(Path(path).name, show) if err.isatty() else None
 
@@ -51,11 +50,18 @@ def main(argv: Sequence[str], stdout: TextIO | None = None, stderr: TextIO | Non
         if not err.isatty():
             return test.run()
         try:
-            return test.run(lambda _: _rewrite(err, str(test)))
+            return test.run(lambda _: err.rewrite(str(test)))
         finally:
-            _rewrite(err, f"{test}\n")
+            err.rewrite(str(test), "\n")
 
-    session = Session(COMMANDS, config=Config(), report=report, uploading=uploading, testing=testing)
+    session = Session(
+        COMMANDS,
+        config=Config(),
+        report=report,
+        uploading=uploading,
+        testing=testing,
+        tell=lambda text: err.write(f"{text}\n"),
+    )
     try:
         outcome = _executed(session, argv, err)
         _write(session, outcome, out, err)
@@ -75,7 +81,7 @@ def main(argv: Sequence[str], stdout: TextIO | None = None, stderr: TextIO | Non
     return 0
 
 
-def _executed(session: Session, argv: Sequence[str], err: TextIO) -> Outcome:
+def _executed(session: Session, argv: Sequence[str], err: Terminal) -> Outcome:
     """Runs the command; warnings are lines of their own."""
 
     def show(message: Warning | str, *_: object) -> None:
@@ -86,13 +92,7 @@ def _executed(session: Session, argv: Sequence[str], err: TextIO) -> Outcome:
         return session.execute(argv)
 
 
-def _rewrite(out: TextIO, text: str) -> None:
-    """Puts a text in the place of the line that is there."""
-    out.write(f"\r\033[K{text}")
-    out.flush()
-
-
-def _write(session: Session, outcome: Outcome, out: TextIO, err: TextIO) -> None:
+def _write(session: Session, outcome: Outcome, out: Terminal, err: Terminal) -> None:
     value, arguments = outcome.value, outcome.arguments
     if isinstance(value, Help):
         out.write(value.rstrip() + "\n")
@@ -100,18 +100,16 @@ def _write(session: Session, outcome: Outcome, out: TextIO, err: TextIO) -> None
     if isinstance(value, LogStream):
         for part in value:
             out.write(part)
-            out.flush()
     if isinstance(value, Poller):
         value = _awaited(session, value, arguments, err)
-    text = formatted(value, session.setting("output") or "table", arguments.query)
+    text = formatted(value, session.setting("output") or "table", arguments.query, encoding=out.encoding)
     if isinstance(value, Keys) and value.shown:
         err.write("These keys open the service: keep them out of files and logs.\n")
     if text:
         out.write(text + "\n")
-    out.flush()
 
 
-def _awaited(session: Session, poller: Poller[object], arguments: object, err: TextIO) -> object:
+def _awaited(session: Session, poller: Poller[object], arguments: object, err: Terminal) -> object:
     """The resource, when the operation has ended; the operation with `--no-wait`."""
     resume = f"{session.prog} operation watch {poller.operation_id}"
     if getattr(arguments, "no_wait", None):

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from mlmgmt_nb.client import LogPart, Workspace
+from mlmgmt_nb.client.looking import only_looking
 from mlmgmt_nb.contract import ServiceResponse
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Keys",
     "LinesAbout",
     "LogStream",
+    "SecretText",
     "ServiceConsole",
     "ServiceTrial",
     "Settings",
@@ -25,6 +27,7 @@ __all__ = [
     "Usage",
 ]
 
+_NO_SAMPLE = "body          the driver has no schema: put what its run() takes into body.json"
 _FOLLOW_SECONDS = 0.5
 _STARTS = ("request ", "{", "[")  # of an entry of a service's log; the lines of a traceback start otherwise
 
@@ -33,6 +36,15 @@ class Text(str):
     """Text that is shown as it is, such as a log."""
 
     __slots__ = ()
+
+
+class SecretText(Text):
+    """Text with a secret: to be used, and shown by no display."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<a secret: it can be used, and is not displayed>"
 
 
 class LogStream:
@@ -60,7 +72,8 @@ class LogStream:
                 yield text
             if self._stopped.wait(_FOLLOW_SECONDS):
                 return
-            part = self._read(part.next_offset)
+            with only_looking():
+                part = self._read(part.next_offset)
 
     def stop(self) -> None:
         """Ends the iteration."""
@@ -151,7 +164,7 @@ class Usage:
         name: of the service.
         scoring_uri: where to post data.
         swagger_uri: where the service describes itself.
-        sample: a body that the service takes: text as it is sent, or what JSON has.
+        sample: a body that the service takes: text as it is sent, or what JSON has; None when it is not known.
     """
 
     name: str
@@ -165,27 +178,34 @@ class Usage:
 
     @property
     def curl(self) -> str:
-        """A shell command that scores the sample."""
+        """A shell command that scores the sample; without one, the file `body.json`."""
+        if self.sample is None:
+            return self._curl("--data-binary @body.json")
         body = (self.sample if isinstance(self.sample, str) else json.dumps(self.sample)).replace("'", "'\\''")
+        return self._curl(f"--data-raw '{body}'")
+
+    def _curl(self, data: str) -> str:
         return (
             f"curl -X POST {self.scoring_uri} \\\n"
             '  -H "Authorization: Bearer $MLMGMT_KEY" \\\n'
             "  -H 'Content-Type: application/json' \\\n"
-            f"  --data-raw '{body}'"
+            f"  {data}"
         )
 
     @property
     def _python_body(self) -> str:
-        return f"{self.sample!r}.encode()" if isinstance(self.sample, str) else repr(self.sample)
+        if self.sample is None:
+            return 'data=open("body.json", "rb").read()'
+        return f"data={self.sample!r}.encode()" if isinstance(self.sample, str) else f"json={self.sample!r}"
 
     @property
     def python(self) -> str:
-        """Python code that scores the sample."""
+        """Python code that scores the sample; without one, the file `body.json`."""
         return (
             "import os, requests\n\n"
             "answer = requests.post(\n"
             f"    {self.scoring_uri!r},\n"
-            f"    {'data' if isinstance(self.sample, str) else 'json'}={self._python_body},\n"
+            f"    {self._python_body},\n"
             '    headers={"Authorization": f"Bearer {os.environ[\'MLMGMT_KEY\']}"},\n'
             "    timeout=60,\n"
             ")\n"
@@ -200,6 +220,7 @@ class Usage:
                 *(f"header        {name}: {value}" for name, value in self.headers.items()),
                 f"swagger       {self.swagger_uri}",
                 f"key           set MLMGMT_KEY to a key of `service keys -n {self.name} --show`",
+                *([_NO_SAMPLE] if self.sample is None else []),
                 "",
                 self.curl,
                 "",

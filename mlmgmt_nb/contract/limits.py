@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
-__all__ = ["API_VERSION", "Count", "Cpu", "Memory", "Name", "NonEmpty", "explain", "explained", "matching"]
+__all__ = [
+    "API_VERSION",
+    "MAX_BODY_BYTES",
+    "MAX_CHARACTERS",
+    "MAX_ITEMS",
+    "OTHERWISE",
+    "Count",
+    "Cpu",
+    "Memory",
+    "Name",
+    "NonEmpty",
+    "exceeded",
+    "explain",
+    "explained",
+    "matching",
+]
 
 API_VERSION = "2017-09-01-preview"
 """The version of the API that this contract describes; sent as `api-version`."""
@@ -31,6 +48,51 @@ Cpu = Annotated[str, Meta(pattern=matching(r"([0-9]+m|[0-9]+(\.[0-9]{1,3})?)"))]
 
 Memory = Annotated[str, Meta(pattern=matching(r"[0-9]+(\.[0-9]+)?(k|Ki|[MGTPE]i?)?"))]
 """Bytes in Kubernetes notation: `300Mi`, `1G`."""
+
+MAX_BODY_BYTES = 16 * 2**20
+"""Largest body of a request. Contents of models and assets are not such bodies; they go to the artifact store."""
+
+OTHERWISE = "otherwise"
+"""Key of the two tables below for properties that they do not name."""
+MAX_CHARACTERS: Mapping[str, int] = MappingProxyType(
+    {"name": 256, "tags": 256, "description": 16_384, "url": 8_192, "properties": 8_192, OTHERWISE: 1_024}
+)
+"""Most characters of a text by the name of its property. The service takes no more, though the API page of 2017, and so
+the OpenAPI document, has no such limits: answers of other servers are read whatever their length.
+"""
+MAX_ITEMS: Mapping[str, int] = MappingProxyType({"tags": 256, "assets": 10_000, OTHERWISE: 1_000})
+"""Most items of a list, or entries of an object with names of the user's, by the name of its property."""
+
+
+def exceeded(body: Any) -> tuple[str, str] | None:
+    """Return the JSON path of the first text or list of a body that is too long, and the limit; None if all fit."""
+    return next(_exceeded(body, "$", OTHERWISE), None)
+
+
+def _exceeded(value: Any, path: str, name: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, str):
+        most = MAX_CHARACTERS.get(name, MAX_CHARACTERS[OTHERWISE])
+        if len(value) > most:
+            yield path, f"has {len(value)} characters; at most {most} are taken."
+    elif isinstance(value, msgspec.Struct):
+        for field in msgspec.structs.fields(value):
+            yield from _exceeded(getattr(value, field.name), f"{path}.{field.encode_name}", field.encode_name)
+    elif isinstance(value, list | dict):
+        yield from _exceeded_items(value, path, name)
+
+
+def _exceeded_items(value: list[Any] | dict[str, Any], path: str, name: str) -> Iterator[tuple[str, str]]:
+    most = MAX_ITEMS.get(name, MAX_ITEMS[OTHERWISE])
+    if len(value) > most:
+        yield path, f"has {len(value)} items; at most {most} are taken."
+        return
+    if isinstance(value, dict):
+        for key in value:
+            yield from _exceeded(key, path, OTHERWISE)
+    places: Iterable[tuple[Any, Any]] = value.items() if isinstance(value, dict) else enumerate(value)
+    for place, item in places:
+        yield from _exceeded(item, f"{path}[{place if isinstance(place, int) else '...'}]", name)
+
 
 _EXPLANATIONS = {
     matching("[a-z0-9][a-z0-9.-]*[a-z0-9]"): "a name of 3 to 32 characters: a-z, 0-9, '-' and '.', "

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import datetime as dt
 import html
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
+
+from mlmgmt_nb.terminal import encodable, one_line, printable
 
 __all__ = ["Card", "badge", "bundle", "card_of", "register", "service_card", "unregister"]
 
 _COLORS = {
     "Succeeded": "#1a7f37",
     "Active": "#1a7f37",
+    "Serving": "#1a7f37",
     "Failed": "#c62828",
+    "Not serving": "#c62828",
     "Cancelled": "#6e7781",
     "Running": "#0969da",
     "Deploying": "#0969da",
@@ -52,7 +57,8 @@ class Card(NamedTuple):
         """For a terminal."""
         head = " ".join(part for part in (self.kind, self.name, f"[{self.state}]" if self.state else "") if part)
         width = max((len(label) for label, _ in self.rows), default=0)
-        return "\n".join([head, *(f"  {label:<{width}}  {value}" for label, value in self.lines(ages=ages))])
+        rows = [f"  {label:<{width}}  {one_line(value)}" for label, value in self.lines(ages=ages)]
+        return "\n".join([one_line(head), *rows])
 
     def html(self, *, ages: bool = True) -> str:
         """For a notebook."""
@@ -73,7 +79,7 @@ def badge(state: str) -> str:
 
 def bundle(text: str, markup: str) -> dict[str, str]:
     """A display in both forms."""
-    return {"text/plain": text, "text/html": markup}
+    return {"text/plain": _fitting(text), "text/html": markup}
 
 
 def card_of(resource: Any) -> Card:
@@ -106,7 +112,12 @@ def unregister(shell: Any) -> None:
 
 
 def _text(shown: Shown | str) -> str:
-    return shown if isinstance(shown, str) else shown.text()
+    return _fitting(shown if isinstance(shown, str) else shown.text())
+
+
+def _fitting(text: str) -> str:
+    """What the terminal shows as it is; in a notebook, where there is none, it lacks no character."""
+    return encodable(printable(text), getattr(sys.stdout, "encoding", None))
 
 
 def _markup(shown: Shown | str) -> str:
@@ -132,6 +143,7 @@ def _cards() -> Iterator[tuple[str, str, Callable[[Any], Shown | str]]]:
     }
     yield from ((_RESOURCES, name, card) for name, card in resources.items())
     yield "mlmgmt_nb.client.polling", "Poller", _poller
+    yield _VALUES, "SecretText", repr
     yield _VALUES, "Text", lambda text: str(text).rstrip("\n")
     yield _VALUES, "Usage", str
     yield _VALUES, "Settings", _settings
@@ -232,8 +244,12 @@ def _image(image: Any) -> Card:
 
 
 def service_card(service: Any) -> Card:
-    """A service."""
+    """A service: whether it answers, and, unless that is why it does, how its last operation ended."""
+    from mlmgmt_nb.client.conditions import condition
+
+    now = condition(service)
     rows = _rows(
+        ("last operation", None if now == service.state else service.state),
         ("id", service.id),
         ("scoring URL", service.scoring_uri),
         ("updated", service.updated_at),
@@ -245,7 +261,7 @@ def service_card(service: Any) -> Card:
         ("compute", service.compute_resource.id),
         ("error", _message(service.error)),
     )
-    return Card("service", service.name or "", service.state, rows)
+    return Card("service", service.name or "", now, rows)
 
 
 def _service(service: Any) -> Card:

@@ -13,11 +13,12 @@ from typing import Any
 import msgspec
 
 from mlmgmt_nb.client import Pager, Poller, ScoringReport, ScoringTest
+from mlmgmt_nb.client.conditions import condition_of
 from mlmgmt_nb.commands import COMMANDS, Command, Help, Outcome, Session
 from mlmgmt_nb.commands.advice import advice
 from mlmgmt_nb.commands.completion import Completer
 from mlmgmt_nb.commands.output import formatted, queried
-from mlmgmt_nb.commands.values import DeployForm, Keys, LogStream, ServiceConsole, ServiceTrial, Text
+from mlmgmt_nb.commands.values import DeployForm, Keys, LogStream, SecretText, ServiceConsole, ServiceTrial, Text
 from mlmgmt_nb.errors import MlmgmtError, UsageError
 from mlmgmt_nb.notebook.panels import (
     DeployPanel,
@@ -27,13 +28,16 @@ from mlmgmt_nb.notebook.panels import (
     ServicePanel,
     WorkspacePanel,
 )
+from mlmgmt_nb.notebook.panels.keys import KeysPanel
 from mlmgmt_nb.notebook.progress import run_in_terminal, upload_meter, wait_in_terminal
 from mlmgmt_nb.notebook.tokens import read_line
+from mlmgmt_nb.terminal import Terminal, is_printable, one_line
 
 __all__ = ["Door"]
 
 _FIRST_COLUMNS = (
     *("name", "service_name", "version", "state", "creation_state", "status", "id", "scoring_uri", "tags"),
+    *("last_operation",),
     *("updated_at", "created_at", "created_time", "description"),
 )
 _TAKE_VARIABLES: dict[tuple[str, ...], tuple[str, ...]] = {
@@ -41,7 +45,7 @@ _TAKE_VARIABLES: dict[tuple[str, ...], tuple[str, ...]] = {
     ("service", "test"): ("--cases",),
 }
 _TAKE_FUNCTIONS: dict[tuple[str, ...], tuple[str, ...]] = {("service", "test"): ("--expect",)}
-_WARNING = "These keys open the service, and they are saved with this notebook's output: clear it before you share it."
+_WARNING = "These keys open the service: keep them out of files and logs."
 _PANELS: dict[type, Callable[[Any], Any]] = {
     ServiceConsole: lambda asked: ServicePanel(asked.workspace, asked.service),
     ServiceTrial: lambda asked: ScoringPanel(asked.workspace, asked.service),
@@ -66,6 +70,7 @@ class Door:
             uploading=lambda path: upload_meter(shell, path),
             testing=self._tested,
             stays=True,
+            tell=lambda text: Terminal(sys.stdout).write(f"{text}\n"),
         )
         self._completer = Completer(self.session)
 
@@ -170,14 +175,27 @@ class Door:
         if isinstance(value, Poller):
             self._completer.remember(value.operation_id)
             self._show_operation(value, arguments)
+        if isinstance(value, Keys) and value.shown:
+            return self._shown_keys(value, arguments)
         if arguments.output:
             shown = value.result() if isinstance(value, Poller) and value.done() else value
             return Text(formatted(shown, arguments.output, arguments.query))
         if arguments.query:
             return queried(value, arguments.query)
-        if isinstance(value, Keys) and value.shown:
-            sys.stdout.write(f"{formatted(value, 'table')}\n{_WARNING}\n")
         return _frame(value) if isinstance(value, Pager) else value
+
+    def _shown_keys(self, keys: Keys, arguments: Any) -> Any:
+        """The keys, of which a saved notebook gets none: in a panel, or as text that is used and not displayed."""
+        if arguments.output:
+            return SecretText(formatted(keys, arguments.output, arguments.query))
+        if arguments.query:
+            found = queried(keys, arguments.query)
+            return SecretText(found if isinstance(found, str) else formatted(found, "json"))
+        if self._is_notebook:
+            KeysPanel(self.session.workspace, arguments.service).show()
+        else:
+            Terminal(sys.stdout).write(f"{formatted(keys, 'table')}\n{_WARNING}\n")
+        return keys
 
     @property
     def _is_notebook(self) -> bool:
@@ -200,13 +218,19 @@ class Door:
 
 
 def _report(step: str, seconds: float) -> None:
-    sys.stdout.write(f"{step:<9} {seconds:.2f} s\n")
-    sys.stdout.flush()
+    Terminal(sys.stdout).write(f"{step:<9} {seconds:.2f} s\n")
 
 
 def _frame(pager: Pager[Any]) -> Any:
-    """The resources as a DataFrame, with what people look for first on its left."""
+    """The resources as a DataFrame to look at: what people look for first on its left, and its text printable."""
     frame = pager.to_frame()
+    if "scoring_uri" in frame.columns:  # services: whether one answers stands apart from how its last operation ended
+        parts = zip(frame["state"], frame["scoring_uri"].notna(), frame["num_replicas"].fillna(1), strict=True)
+        now = [condition_of(state, has_url=has_url, replicas=replicas) for state, has_url, replicas in parts]
+        frame["last_operation"], frame["state"] = frame["state"], now
+    for name in frame.columns:
+        if not all(is_printable(value) for value in frame[name] if isinstance(value, str)):
+            frame[name] = frame[name].map(lambda value: one_line(value) if isinstance(value, str) else value)
     first = [name for name in _FIRST_COLUMNS if name in frame.columns]
     return frame[[*first, *(name for name in frame.columns if name not in first)]]
 
@@ -214,8 +238,7 @@ def _frame(pager: Pager[Any]) -> Any:
 def _follow(log: LogStream) -> None:
     try:
         for part in log:
-            sys.stdout.write(part)
-            sys.stdout.flush()
+            Terminal(sys.stdout).write(part)
     except KeyboardInterrupt:  # the way to end it
         log.stop()
 

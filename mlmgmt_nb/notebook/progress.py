@@ -13,6 +13,7 @@ from mlmgmt_nb.commands.uploads import Meter
 from mlmgmt_nb.errors import OperationTimeout
 from mlmgmt_nb.notebook.display import bundle
 from mlmgmt_nb.notebook.panels.live import Live
+from mlmgmt_nb.terminal import Terminal
 
 __all__ = ["run_in_terminal", "upload_meter", "wait_in_terminal"]
 
@@ -32,8 +33,7 @@ def upload_meter(shell: Any, path: str) -> Meter | None:
 
 
 def _move_line(text: str, part: float) -> None:
-    sys.stdout.write(f"\r{text}" + "\n" * (part == 1))
-    sys.stdout.flush()
+    Terminal(sys.stdout).rewrite(text, "\n" * (part == 1))
 
 
 class _Upload(Live):
@@ -51,8 +51,7 @@ def run_in_terminal(test: ScoringTest) -> ScoringReport:
         return test.run()
 
     def show(end: str = "") -> None:
-        sys.stdout.write(f"\r\033[K{test}{end}")
-        sys.stdout.flush()
+        Terminal(sys.stdout).rewrite(str(test), end)
 
     try:
         return test.run(lambda _: show())
@@ -80,7 +79,7 @@ def wait_in_terminal(poller: Poller[Any], timeout: float | None = None) -> None:
         text = f"{what} {poller.status()}" + (f" ({note})" if note else "")
         if text != shown:
             shown = text
-            sys.stdout.write(f"{text}, {time.monotonic() - started:.1f} s\n")
+            Terminal(sys.stdout).write(f"{text}, {time.monotonic() - started:.1f} s\n")
 
     try:
         while not _waited(poller, started, timeout):

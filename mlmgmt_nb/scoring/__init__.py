@@ -10,16 +10,20 @@ them.
     control       the control channel's messages
     workers       by hand with several processes
     server        uvicorn on a socket of ours, with a drain that loses no request
-    connection    uvicorn's connection, without tasks; notices callers that have gone or are too slow
+    protocol      uvicorn's protocol, which ignores offers to upgrade
+    connection    a connection, without tasks; notices callers that have gone or are too slow
     app           HTTP: paths, keys, limits, answers (bare ASGI)
     request       what matters of a request's head
+    hosts         which `Host` and `Origin` a port answers to
+    body          reads bodies within bounds of size, time and memory
+    decoding      content codings and charsets of bodies
     engine        the driver's thread, its queue and its counters
     batching      several requests in one call of `run`
     threads       several calls of `run` at a time
     application   which files of the folder are the driver and its schema
     driver        loads the driver, binds requests to `run`
     arguments     the arguments of `run` from a body
-    results       what `run` returned, as JSON
+    results       values as JSON: results, samples, and what a client sends (`to_builtins`: any value as builtins)
     schema        types of `run`'s arguments; reads and writes the schema files of 2017
     swagger       the service's own description
     output        what drivers print and log, with the request's id

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 
 from mlmgmt_nb.scoring.contained import handed_listener
 from mlmgmt_nb.scoring.control import Start
+from mlmgmt_nb.scoring.hosts import ANY, LOOPBACK
 from mlmgmt_nb.scoring.output import capture
 from mlmgmt_nb.scoring.replica import end_process, run_contained, run_supervised
+from mlmgmt_nb.scoring.variables import read_variables
 from mlmgmt_nb.scoring.workers import bind, run_by_hand
 
 __all__ = ["driver_parser", "main"]
@@ -21,6 +23,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if (options.fd is None) != (options.control_fd is None):
         parser.error("--fd and --control-fd go together")
+    try:
+        environment = read_variables(options.env, options.env_file)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
     capture()
     if options.fd is not None:
         return run_supervised(options.app, options.driver, options.schema, options.fd, options.control_fd)
@@ -36,7 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         max_body_bytes=options.max_body_bytes,
         request_timeout_seconds=options.timeout,
         client_timeout_seconds=options.client_timeout,
+        allowed_hosts=_allowed_hosts(options),
         request_log=options.request_log,
+        environment=environment,
     )
     return run_by_hand(options.app, options.driver, options.schema, options.host, options.port, options.workers, start)
 
@@ -82,10 +90,23 @@ def driver_parser() -> argparse.ArgumentParser:
         help="size of the largest request body (default: %(default)s)",
     )
     parser.add_argument(
+        "--allowed-host",
+        action="append",
+        metavar="HOST",
+        help="name, address or network that requests may have in Host and Origin; may be given again "
+        "(default: any, or this machine's own when --host is a loopback address)",
+    )
+    parser.add_argument(
         "--request-log",
         action=argparse.BooleanOptionalAction,
         default=defaults.request_log,
         help="a line of JSON on stderr for each request (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--env", action="append", default=[], metavar="NAME=VALUE", help="variable of the driver; may be given again"
+    )
+    parser.add_argument(
+        "--env-file", action="append", default=[], metavar="FILE", help="file with such lines; may be given again"
     )
     parser.add_argument("--fd", type=int, help="supervised: an inherited listening socket")
     parser.add_argument("--control-fd", type=int, help="supervised: one end of the control channel")
@@ -96,6 +117,12 @@ def driver_parser() -> argparse.ArgumentParser:
         "--listener", metavar="PATH", help="with --control-stdio: UNIX socket where a listening socket is handed over"
     )
     return parser
+
+
+def _allowed_hosts(options: argparse.Namespace) -> tuple[str, ...]:
+    if options.allowed_host is None and options.host not in LOOPBACK:
+        return (ANY,)  # whoever listens beyond loopback has names for it that are not known here
+    return (*LOOPBACK, options.host, *(options.allowed_host or []))
 
 
 def _positive(text: str) -> int:

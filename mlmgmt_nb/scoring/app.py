@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from functools import partial
 from hashlib import sha256
 from itertools import count
@@ -19,12 +19,19 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from mlmgmt_nb.scoring.body import BodyReader, LateBodyError, Receive
 from mlmgmt_nb.scoring.call import Call
+from mlmgmt_nb.scoring.cors import Origins
+from mlmgmt_nb.scoring.decoding import as_utf8, inflater, is_utf8
 from mlmgmt_nb.scoring.driver import Outcome
 from mlmgmt_nb.scoring.engine import Engine
 from mlmgmt_nb.scoring.errors import CallerGone, RequestError
+from mlmgmt_nb.scoring.hosts import HostCheck
+from mlmgmt_nb.scoring.messages import Answer
+from mlmgmt_nb.scoring.query import body_of_query
 from mlmgmt_nb.scoring.request import CALL, Request, Scope
 from mlmgmt_nb.scoring.request_log import RequestLog
+from mlmgmt_nb.scoring.streaming import Stream
 from mlmgmt_nb.scoring.swagger import as_openapi
 
 if TYPE_CHECKING:
@@ -33,14 +40,17 @@ if TYPE_CHECKING:
 
 __all__ = ["ScoringApp"]
 
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-_JSON = (b"content-type", b"application/json")
+_JSON_ONLY = [("content-type", "application/json")]
 _CLOSE = (b"connection", b"close")
-_OURS = frozenset({"content-length", "x-ms-request-id", "connection", "transfer-encoding"})
+_OURS = frozenset(
+    {"content-length", "x-ms-request-id", "x-request-id", "x-ms-client-request-id", "connection", "transfer-encoding"}
+)
 """Headers of an answer that a driver does not set."""
 _RAW_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_RAN_BADLY = frozenset({"DriverError", "ResultError", "RuntimeError", "Timeout"})
+"""Codes of errors that are the driver's fault."""
 _ID_CHARACTERS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:")
 _SMALL_BODY = 65536
 _LINGER_SECONDS = 10.0
@@ -59,6 +69,9 @@ class ScoringApp:
         max_body_bytes: larger bodies are refused.
         swagger: the service's description, as Swagger 2.0.
         request_log: gets a line for each request, health checks apart.
+        hosts: refuses requests with a foreign `Host` or `Origin`.
+        descriptions: those that the application has itself, by version.
+        origins: of pages that may call the service.
 
     Attributes:
         draining: answers close their connection, so that callers move on to other replicas.
@@ -66,19 +79,30 @@ class ScoringApp:
     """
 
     def __init__(
-        self, name: str, engine: Engine, max_body_bytes: int, swagger: dict[str, Any], request_log: RequestLog
+        self,
+        name: str,
+        engine: Engine,
+        max_body_bytes: int,
+        swagger: dict[str, Any],
+        request_log: RequestLog,
+        hosts: HostCheck,
+        descriptions: Mapping[str, bytes] | None = None,
+        origins: Origins | None = None,
     ) -> None:
         self.name = name
         self.draining = False
         self._engine = engine
-        self._max_body_bytes = max_body_bytes
+        self._bodies = BodyReader(max_body_bytes, engine.concurrency * max_body_bytes, engine.timeout)
+        self._hosts = hosts
         described = [msgspec.json.encode(document) for document in (swagger, as_openapi(swagger))]
-        self._descriptions = dict(zip(("2", "3"), described, strict=True))
+        self._descriptions = {**dict(zip(("2", "3"), described, strict=True)), **(descriptions or {})}
+        self._origins = origins or Origins(frozenset())
         self._log = request_log
         self.on_trace: Callable[[str, bytes], None] | None = None
         self._digests: list[str] = []
         self._wants_request = engine.driver is not None and engine.driver.wants_request
-        score: dict[str, _Endpoint] = {"POST": self._score}
+        self._is_raw = engine.driver is not None and engine.driver.raw
+        score: dict[str, _Endpoint] = {"POST": self._score, "GET": self._score_query, "OPTIONS": self._options}
         if engine.driver is not None and engine.driver.raw:
             score = dict.fromkeys(_RAW_METHODS, self._score)
         prefix = f"/api/v1/service/{name}"
@@ -90,6 +114,7 @@ class ScoringApp:
             f"{prefix}/swagger.json": {"GET": self._describe, "HEAD": self._describe},
             **dict.fromkeys(self._score_paths, score),
         }
+        self._allowed = ", ".join(score)
         # looks like a UUID, costs a tenth: random once, counted since
         self._id_prefix = (
             f"{secrets.token_hex(4)}-{secrets.token_hex(2)}-4{secrets.token_hex(2)[1:]}-a{secrets.token_hex(2)[1:]}"
@@ -103,7 +128,7 @@ class ScoringApp:
 
     def abandon(self) -> int:
         """Answers all calls that have no answer yet that the replica ends; their number."""
-        return self._engine.abandon()
+        return self._engine.abandon() + self._bodies.abandon()
 
     def hung_up(self, scope: Scope) -> None:
         """The connection of a request is lost before there was an answer."""
@@ -126,16 +151,24 @@ class ScoringApp:
         scope: Scope = cycle.scope  # type: ignore[assignment]
         if scope["path"] not in self._score_paths or scope["method"] != "POST" or self._wants_request:
             return False
-        request = Request(scope)
-        if len(cycle.body) > self._max_body_bytes or self._engine.is_full or not self._is_key(request.authorization):
+        request, body = Request(scope), bytes(cycle.body)
+        if (
+            (request.origin and self._origins)
+            or not self._hosts.admits(request.host, request.origin)
+            or len(body) > self._bodies.largest
+            or self._engine.is_full
+            or request.content_encoding
+            or not is_utf8(body, request.content_type)
+            or not self._is_key(request.authorization)
+        ):
             return False
         self._identify(request)
-        body, cycle.body = bytes(cycle.body), bytearray()
+        cycle.body = bytearray()
         request.bytes_in = len(body)
         request.has_body = False
         request.taken = True
-        scope[CALL] = call = self._engine.take(request.id)
-        self._engine.submit(call, body).add_done_callback(partial(self._answer_directly, cycle, request, start_task))
+        scope[CALL] = call = self._engine.submit(request.id, body)
+        call.future.add_done_callback(partial(self._answer_directly, cycle, request, start_task))
         return True
 
     def _answer_directly(
@@ -156,13 +189,26 @@ class ScoringApp:
             return
         if not cycle.disconnected:
             cycle.transport.write(
-                b"HTTP/1.1 200 OK\r\n%bcontent-length: %d\r\nx-ms-request-id: %b\r\n"
-                b"content-type: application/json\r\n\r\n%b"
-                % (self._default_headers(cycle), len(body), request.id.encode(), body)
+                b"HTTP/1.1 200 OK\r\n%bcontent-length: %d\r\n%b%bcontent-type: application/json\r\n\r\n%b"
+                % (self._default_headers(cycle), len(body), self._ids(request), self._ran(request), body)
             )
             cycle.response_started = cycle.response_complete = True
             cycle.on_response()
         self._log_request(request, 200, len(body))
+
+    def _ids(self, request: Request) -> bytes:
+        """The lines that say which request was answered, in the words of all clients that there have been."""
+        identity = request.id.encode()
+        lines = b"x-ms-request-id: %b\r\nx-request-id: %b\r\n" % (identity, _good_id(request.request_id) or identity)
+        if client := _good_id(request.client_id):
+            lines += b"x-ms-client-request-id: %b\r\n" % client
+        return lines
+
+    @staticmethod
+    def _ran(request: Request) -> bytes:
+        """The lines that say how `run` fared."""
+        milliseconds = b"%.3f" % (request.spent * 1000)
+        return b"x-ms-run-fn-exec-ms: %b\r\nx-ms-run-function-failed: False\r\n" % milliseconds
 
     def _default_headers(self, cycle: RequestResponseCycle) -> bytes:
         """uvicorn's own, which are made anew about once a second."""
@@ -179,7 +225,7 @@ class ScoringApp:
         await self._handle(self._route, request, receive, send)
 
     def _identify(self, request: Request) -> None:
-        request.id = self._request_id(request.id_given)
+        request.id = self._request_id(request.id_given or request.client_id or request.request_id)
         if request.traceparent and self.on_trace:
             self.on_trace(request.id, request.traceparent)
 
@@ -193,6 +239,7 @@ class ScoringApp:
             self._log_request(request, 499, 0, "CallerGone", "the caller hung up")
 
     async def _route(self, request: Request, receive: Receive, send: Send) -> None:
+        self._hosts.check(request.host, request.origin)
         await self._endpoint(request)(request, receive, send)
 
     def _endpoint(self, request: Request) -> _Endpoint:
@@ -203,16 +250,16 @@ class ScoringApp:
                 404, "NotFound", f"there is nothing at {path[:200]}: this is the service {self.name}, POST to /score"
             )
         endpoint = methods.get(method)
-        if endpoint is None:
+        has_no_input = endpoint == self._score_query and not request.scope["query_string"]
+        if endpoint is None or has_no_input:
             allowed = ", ".join(methods)
-            raise RequestError(
-                405, "MethodNotAllowed", f"{method} is not allowed here: use {allowed}", headers={"Allow": allowed}
-            )
+            why = "GET needs a query here" if has_no_input else f"{method} is not allowed here"
+            raise RequestError(405, "MethodNotAllowed", f"{why}: use {allowed}", headers={"Allow": allowed})
         return endpoint
 
     def _request_id(self, given: bytes) -> str:
-        if given and len(given) <= 128 and _ID_CHARACTERS.issuperset(given):
-            return given.decode("ascii")
+        if good := _good_id(given):
+            return good.decode("ascii")
         return f"{self._id_prefix}-{next(self._id_counter) & 0xFFFFFFFFFFFF:012x}"
 
     def _is_key(self, authorization: bytes) -> bool:
@@ -254,60 +301,90 @@ class ScoringApp:
 
     async def _score(self, request: Request, receive: Receive, send: Send) -> None:
         self._check_key(request.authorization)
-        if request.length > self._max_body_bytes:
-            raise self._too_large()
-        call = self._engine.take(request.id)
-        request.taken = True
-        try:
-            body = await self._read(call, receive)
-        except BaseException:
-            self._engine.drop(call)
-            raise
-        request.has_body = False
+        if request.length > self._bodies.largest:
+            raise self._bodies.too_large()
+        self._engine.check_room()  # now rather than after a large body; its place it gets when the body is there
+        deadline = monotonic() + self._engine.timeout
+        body = await self._read(request, receive)
         request.bytes_in = len(body)
-        request.scope[CALL] = call
-        payload = request.raw(body) if self._wants_request else body
-        request.answer = self._engine.submit(call, payload)
+        await self._run(body, request, receive, send, deadline)
+
+    async def _score_query(self, request: Request, receive: Receive, send: Send) -> None:
+        """GET: the arguments are in the query."""
+        self._check_key(request.authorization)
+        driver = self._engine.driver
+        types = driver.schema.input if driver is not None and driver.schema is not None else {}
+        await self._run(body_of_query(request.scope["query_string"], types), request, receive, send)
+
+    async def _options(self, request: Request, _receive: Receive, send: Send) -> None:
+        """OPTIONS: which methods there are; and for pages of other origins, whether they may use them."""
+        own = [("allow", self._allowed)]
+        if self._is_preflight(request):
+            asked = request.header(b"access-control-request-headers")
+            own += self._origins.preflight(request.origin.decode("latin1"), self._allowed, asked)
+        await self._answer(200, b"", request, send, own)
+        self._log_request(request, 200, 0)
+
+    def _is_preflight(self, request: Request) -> bool:
+        return bool(self._origins and request.origin and request.header(b"access-control-request-method"))
+
+    async def _run(self, body: bytes, request: Request, receive: Receive, send: Send, deadline: float = 0.0) -> None:
+        """Has the driver answer."""
+        call = self._engine.submit(request.id, request.whole(body) if self._wants_request else body, deadline)
+        request.taken = True
+        request.scope[CALL], request.answer = call, call.future
         await self._finish(request, receive, send)
 
     async def _finish(self, request: Request, _receive: Receive, send: Send) -> None:
         """Sends what the driver answers."""
         answer = await request.answer
+        if isinstance(answer, Stream):
+            await self._send_stream(answer, request, send)
+            return
         if isinstance(answer, bytes):
-            await self._answer(200, answer, request, send)
-            self._log_request(request, 200, len(answer))
-        else:
-            await self._answer(answer.status_code, answer.body, request, send, answer.headers)
-            self._log_request(request, answer.status_code, len(answer.body))
+            answer = Answer(200, _JSON_ONLY, answer)
+        own = [*answer.headers, *self._fared(request, answer)]
+        await self._answer(answer.status_code, answer.body, request, send, own)
+        self._log_request(request, answer.status_code, len(answer.body))
 
-    async def _read(self, call: Call, receive: Receive) -> bytes:
-        """The body, of which no more than the limit is ever held."""
-        chunks: list[bytes] = []
-        size = 0
+    @staticmethod
+    def _fared(request: Request, answer: Answer | Stream) -> list[tuple[str, str]]:
+        """How `run` fared, unless the driver says so itself."""
+        fared = [("x-ms-run-fn-exec-ms", f"{request.spent * 1000:.3f}")]
+        if not any(name.lower() == "x-ms-run-function-failed" for name, _ in answer.headers):
+            fared.append(("x-ms-run-function-failed", str(answer.status_code >= 500)))
+        return fared
+
+    async def _send_stream(self, stream: Stream, request: Request, send: Send) -> None:
+        """Sends an answer part by part. When the driver fails in it, the caller sees that its end is missing."""
+        size, code, message = 0, "", ""
+        own = [*stream.headers, *self._fared(request, stream)]
+        await self._start_answer(stream.status_code, request, send, own, [])
         try:
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise CallerGone
-                chunk: bytes = message["body"]
-                size += len(chunk)
-                if size > self._max_body_bytes:
-                    raise self._too_large()
-                if not message["more_body"]:
-                    return b"".join([*chunks, chunk]) if chunks else chunk
-                chunks.append(chunk)
-        except asyncio.CancelledError:
-            if not call.answered or call.reader is None:
-                raise  # somebody else's cancellation, not that of the engine's clock
-            call.reader.uncancel()
-            if self.draining and monotonic() < call.deadline:
-                raise RequestError(503, "ReplicaEnds", "this replica ends: try again") from None
-            seconds = f"{self._engine.timeout:g} seconds"
-            raise RequestError(408, "RequestTimeout", f"the body did not arrive within {seconds}") from None
+            async for part in stream.sent(self._engine.timeout):
+                size += len(part)
+                if part:
+                    await send({"type": "http.response.body", "body": part, "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        except RequestError as error:
+            code, message = error.code, error.message
+            # Without its last part uvicorn ends the connection.
+        finally:
+            stream.close()
+            self._log_request(request, stream.status_code, size, code, message)
 
-    def _too_large(self) -> RequestError:
-        limit = self._max_body_bytes
-        return RequestError(413, "BodyTooLarge", f"the body is larger than {limit} bytes, the limit of this service")
+    async def _read(self, request: Request, receive: Receive) -> bytes:
+        """The body: as it came for drivers that want the whole request, as UTF-8 for all others."""
+
+        async def receive_part() -> MutableMapping[str, Any]:
+            message = await receive()
+            request.has_body = message.get("more_body", False)
+            return message
+
+        if self._is_raw:
+            return await self._bodies.read(receive_part)
+        body = await self._bodies.read(receive_part, inflater(request.content_encoding))
+        return as_utf8(body, request.content_type)
 
     def _log_request(self, request: Request, status: int, size: int, code: str = "", message: str = "") -> None:
         method, path, ended = request.scope["method"], request.scope["path"], perf_counter()
@@ -328,25 +405,39 @@ class ScoringApp:
         more: bool = False,
     ) -> None:
         """Sends an answer; `own` are its headers, if it is not JSON without further ones."""
-        headers = [(b"content-length", b"%d" % len(body)), (b"x-ms-request-id", request.id.encode())]
-        if own is None:
-            headers.append(_JSON)
-        else:
-            kept = [(name.lower(), value) for name, value in own]
-            headers += [(name.encode(), value.encode()) for name, value in kept if name not in _OURS]
-        if self.draining or more:
+        headers = [(b"content-length", b"%d" % len(body)), *([_CLOSE] if more else [])]
+        await self._start_answer(status, request, send, own, headers)
+        await send({"type": "http.response.body", "body": body, "more_body": more})
+
+    async def _start_answer(
+        self,
+        status: int,
+        request: Request,
+        send: Send,
+        own: Iterable[tuple[str, str]] | None,
+        headers: list[tuple[bytes, bytes]],
+    ) -> None:
+        """Sends the head of an answer."""
+        for line in self._ids(request).splitlines():
+            name, _, value = line.partition(b": ")
+            headers.append((name, value))
+        kept = [(name.lower(), value) for name, value in (_JSON_ONLY if own is None else own)]
+        kept += self._origins.headers(request.origin.decode("latin1"))
+        headers += [(name.encode(), _header_value(value)) for name, value in kept if name not in _OURS]
+        if self.draining and _CLOSE not in headers:
             headers.append(_CLOSE)
         await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body, "more_body": more})
 
     async def _refuse(self, error: RequestError, request: Request, receive: Receive, send: Send) -> None:
         """An error as an answer. The caller gets it at once, and can finish sending a body that nobody reads."""
         body = self._error_body(error, request.id)
         self._log_request(request, error.status, len(body), error.code, error.message)
         unread = request.has_body
-        if unread and 0 < request.length <= _SMALL_BODY:  # cheaper to read than to lose the connection
+        is_near = 0 < request.length <= _SMALL_BODY and not isinstance(error, LateBodyError)
+        if unread and is_near:  # cheaper to read than to lose the connection
             unread = not await self._discard(receive)
-        own = [("content-type", "application/json"), *error.headers.items()]
+        failed = ("x-ms-run-function-failed", str(error.code in _RAN_BADLY))
+        own = [*_JSON_ONLY, failed, *error.headers.items()]
         await self._answer(error.status, body, request, send, own, more=unread)
         if unread:
             await self._discard(receive)
@@ -374,3 +465,13 @@ class ScoringApp:
         except TimeoutError:
             return False
         return True
+
+
+def _good_id(given: bytes) -> bytes:
+    """An id that a caller gave, if it can be kept in headers and logs as it is."""
+    return given if given and len(given) <= 128 and _ID_CHARACTERS.issuperset(given) else b""
+
+
+def _header_value(value: object) -> bytes:
+    """A header's value, in which nothing begins another header."""
+    return str(value).replace("\r", " ").replace("\n", " ").encode()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from mlmgmt_nb.scoring.driver import Outcome, Payload
+from mlmgmt_nb.scoring.streaming import Stream
 
 __all__ = ["Call"]
 
@@ -16,20 +16,20 @@ class Call:
     Attributes:
         deadline: when its caller has waited too long, of a clock that only goes forward.
         future: gives the answer or a `RequestError`.
-        reader: the task that reads its body, until it is read.
         begun: `run` has been called for it.
+        seconds: how long `run` took.
+        stream: the answer, if it goes out in parts.
         answered: its caller has an answer already, or has gone: what `run` returns goes nowhere.
     """
 
-    __slots__ = ("answered", "begun", "deadline", "future", "payload", "reader", "request_id")
+    __slots__ = ("answered", "begun", "deadline", "future", "payload", "request_id", "seconds", "stream")
 
-    def __init__(
-        self, request_id: str, deadline: float, future: asyncio.Future[Outcome], reader: asyncio.Task[Any] | None
-    ) -> None:
+    def __init__(self, request_id: str, deadline: float, future: asyncio.Future[Outcome]) -> None:
         self.request_id = request_id
         self.deadline = deadline
         self.future = future
-        self.reader = reader
         self.payload: Payload = b""
         self.begun = False
+        self.seconds = 0.0
+        self.stream: Stream | None = None
         self.answered = False

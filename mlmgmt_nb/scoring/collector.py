@@ -7,7 +7,6 @@ connection string of an Azure storage account.
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
 from collections.abc import Sequence
@@ -17,12 +16,12 @@ from typing import Any
 
 from mlmgmt_nb.scoring.collecting import Record, shared_writer
 from mlmgmt_nb.scoring.context import request_id
+from mlmgmt_nb.scoring.model_files import read_config
 
 __all__ = ["ModelDataCollector"]
 
 _LEADING = ["$Timestamp", "$CorrelationId", "$RequestId"]
 _NO_REQUEST = "00000000-0000-0000-0000-000000000000"
-_CONFIG_FILE = "model_config_map.json"
 
 
 class ModelDataCollector:
@@ -37,6 +36,7 @@ class ModelDataCollector:
         model_management_account_id: `subscription/group/account`, where no file tells it.
         webservice_name: the service, where no environment variable tells it.
         model_id, model_version: of the model, where no file tells them.
+        designation: another name of `identifier`, that of `azureml.monitoring`.
     """
 
     def __init__(
@@ -48,13 +48,15 @@ class ModelDataCollector:
         webservice_name: str = "unknown",
         model_id: str = "unknown",
         model_version: str = "unknown",
+        designation: str | None = None,
     ) -> None:
+        identifier = designation or identifier
         self._feature_names = list(feature_names) if feature_names is not None else None
         self._enabled = os.environ.get("AML_MODEL_DC_STORAGE_ENABLED", "").lower() == "true"
         self._debug = os.environ.get("AML_MODEL_DC_DEBUG", "").lower() == "true"
         if not self._enabled:
             return
-        config = _read_config()
+        config = read_config(Path())
         model = config.get("models", {}).get(model_name, {})
         account = config.get("accountContext") or config.get("account") or {}
         parts = [account.get(key, "") for key in ("subscriptionId", "resourceGroupName", "accountName")]
@@ -94,14 +96,6 @@ class ModelDataCollector:
         if self._enabled:
             path = f"{self._folder}/{now:%Y/%m/%d}"
             self._writer.put(Record(path, [*_LEADING, *columns], leading, rows))
-
-
-def _read_config() -> dict[str, Any]:
-    path = Path(_CONFIG_FILE)
-    if not path.is_file():
-        return {}
-    config: dict[str, Any] = json.loads(path.read_text())
-    return config
 
 
 def _rows(data: Any, names: list[str] | None) -> tuple[list[str], list[list[Any]]] | None:

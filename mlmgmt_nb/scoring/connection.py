@@ -11,8 +11,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, ClassVar, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from mlmgmt_nb.scoring.protocol import HttpProtocol
 from mlmgmt_nb.scoring.request import CALL, Scope
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["Connection"]
 
 _LARGEST_HEAD = 65536
+"""Bytes that may come without any of a body: heads, trailers, extensions of chunks. One part more may be read."""
+_PART = 16384
 _LEAST_TAKEN = 32768
 """Bytes of an answer that a caller takes in each `patience`, or the rest of it."""
 _SILENT_SECONDS = 75.0
@@ -31,11 +34,8 @@ _KNOWN_HEADS = 256
 _LARGEST_KNOWN = 2048
 
 
-class Connection(HttpToolsProtocol):
-    """A connection.
-
-    Bodies that do not arrive are the engine's business: each holds a place, and all have the time of a request.
-    """
+class Connection(HttpProtocol):
+    """A connection. Bodies that do not arrive are the application's concern, which reads them (`BodyReader`)."""
 
     app: ScoringApp
     _known: ClassVar[dict[bytes, tuple[Scope, int]]] = {}
@@ -44,7 +44,7 @@ class Connection(HttpToolsProtocol):
     """
     _is_whole = True
     """The parser is between two requests."""
-    _head_bytes = 0
+    _bytes_without_body = 0
     _slow: tuple[str, object] | None = None
     _slow_since = 0.0
     _unsent = 0
@@ -76,14 +76,17 @@ class Connection(HttpToolsProtocol):
         super().data_received(data)
         if self._unread is not None:
             self._start_task(*self._unread)
-        if not self._in_head():
-            self._head_bytes = 0
-            if head and self._is_whole and self.cycle is not before:
-                self._learn(head, len(data) - len(head))
-            return
-        self._head_bytes += len(data)
-        if self._head_bytes > _LARGEST_HEAD and not self.transport.is_closing():
-            self._refuse(b"431 Request Header Fields Too Large")
+        if head and self._is_whole and self.cycle is not before:
+            self._learn(head, len(data) - len(head))
+
+    def _feed(self, data: bytes | memoryview) -> None:
+        for begin in range(0, len(data), _PART):
+            self._bytes_without_body += min(_PART, len(data) - begin)
+            super()._feed(memoryview(data)[begin : begin + _PART])
+            if self._bytes_without_body > _LARGEST_HEAD:
+                self._refuse(b"431 Request Header Fields Too Large")
+            if self.transport.is_closing():
+                return
 
     def _learn(self, head: bytes, rest: int) -> None:
         """Keeps what was read of a head, if what followed it was its body and nothing else."""
@@ -98,6 +101,7 @@ class Connection(HttpToolsProtocol):
     def _repeat(self, like: Scope, body: bytes) -> None:
         """Takes a request whose head is known; the parser, which is between two requests, does not see it."""
         self.scope = {**like, "client": self.client}  # type: ignore[typeddict-item]
+        self._bytes_without_body = 0
         self.cycle = RequestResponseCycle(
             scope=self.scope,
             transport=self.transport,
@@ -120,8 +124,16 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
         self._is_whole = False
 
-    def on_message_complete(self) -> None:
-        super().on_message_complete()
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        self._bytes_without_body = 0
+
+    def on_body(self, body: bytes) -> None:
+        super().on_body(body)
+        self._bytes_without_body = 0
+
+    def on_request_read(self) -> None:
+        self._bytes_without_body = 0
         self._is_whole = True
         if self._unread is not None:
             self._start(*self._unread)
@@ -182,5 +194,8 @@ class Connection(HttpToolsProtocol):
         return self.scope is not None and (self.cycle is None or self.cycle.scope is not self.scope)
 
     def _refuse(self, status: bytes) -> None:
-        self.transport.write(b"HTTP/1.1 " + status + b"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        """Ends the connection, with this answer unless that of an earlier request is due, or has begun."""
+        is_due = self.cycle is None or self.cycle.response_complete
+        if is_due or not (self._in_head() or self.pipeline or self.cycle.response_started):
+            self.transport.write(b"HTTP/1.1 " + status + b"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
         self.transport.close()

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from mlmgmt_nb.scoring.engine import Stats
+from mlmgmt_nb.scoring.hosts import LOOPBACK
 
 __all__ = ["Channel", "Drain", "Failed", "Keys", "KeysSet", "Ready", "Start"]
 
@@ -29,7 +30,10 @@ class Start(msgspec.Struct, rename="camel", tag="start"):
         max_body_bytes: larger bodies are refused.
         request_timeout_seconds: callers are answered 504 after this time.
         client_timeout_seconds: how long a caller may take for the head of a request, and to take a part of an answer.
+        allowed_hosts: hosts that requests may name, as `HostCheck` takes them.
         request_log: write a line of JSON for each request to stderr; failing requests are always written.
+        environment: further variables of the driver. Here they are in no list of processes and no description of a
+            container, so secrets come this way.
     """
 
     name: str = "local"
@@ -38,7 +42,9 @@ class Start(msgspec.Struct, rename="camel", tag="start"):
     max_body_bytes: int = 32 * 1024 * 1024
     request_timeout_seconds: float = 60.0
     client_timeout_seconds: float = 10.0
+    allowed_hosts: tuple[str, ...] = LOOPBACK
     request_log: bool = True
+    environment: dict[str, str] = {}
 
 
 class Keys(msgspec.Struct, rename="camel", tag="keys"):
@@ -87,6 +93,7 @@ class Channel:
 
     def __init__(self, fd: int) -> None:
         self._socket = socket.socket(fileno=fd)
+        self.descriptor = fd
         self._buffer = b""
         self._writer: asyncio.StreamWriter | None = None
 

@@ -7,7 +7,7 @@ import importlib.util
 import inspect
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
 from types import ModuleType
@@ -17,26 +17,31 @@ from mlmgmt_nb.scoring import compat
 from mlmgmt_nb.scoring.application import Application
 from mlmgmt_nb.scoring.arguments import bad_input, decode_text, read_arguments
 from mlmgmt_nb.scoring.batching import BATCH_MARK, Batch, check_batch
-from mlmgmt_nb.scoring.compat.raw_http import RAW_MARK, AMLRequest, AMLResponse
 from mlmgmt_nb.scoring.errors import LoadError, RequestError, driver_failure, last_line
+from mlmgmt_nb.scoring.messages import RAW_MARK, Answer, Headers, WholeRequest
+from mlmgmt_nb.scoring.model_files import set_variables
 from mlmgmt_nb.scoring.results import encode_result
 from mlmgmt_nb.scoring.schema.file import ServiceSchema, load_schema
 from mlmgmt_nb.scoring.schema.nested import DescribedType
 from mlmgmt_nb.scoring.schema.samples import check_arguments
 from mlmgmt_nb.scoring.schema.types import SchemaError
+from mlmgmt_nb.scoring.streaming import LAZY, Stream, stream_async, stream_of
 from mlmgmt_nb.scoring.threads import THREADS_MARK, check_threads
 
 __all__ = ["Driver", "Outcome", "Payload", "load_driver"]
 
-Payload = bytes | AMLRequest
+Payload = bytes | WholeRequest
 """What a request is to a driver: its body, or the whole request for drivers that want it."""
-Outcome = bytes | AMLResponse
-"""What is answered: the body of a 200 as JSON, or an answer of the driver's own making."""
+Outcome = bytes | Answer | Stream
+"""What is answered: the body of a 200 as JSON, or an answer of the driver's own making, whole or in parts."""
 
 _HEADERS_ARGUMENT = "request_headers"
 _SCHEMA_READER = "azureml.api.schema.schemaUtil"
 _SCHEMA_MARK = "__mlmgmt_schema__"
 _OPTIONAL_MARK = "__mlmgmt_optional__"
+_RAW_MODULES = ("azureml_inference_server_http.api.aml_request", "azureml.contrib.services.aml_request")
+"""Modules of the real packages: their `rawhttp` leaves no mark at the function, but a flag in the module."""
+_BATCH_ARGUMENTS = frozenset({"mini_batch", "minibatch"})
 
 
 class Driver:
@@ -49,9 +54,9 @@ class Driver:
 
     Attributes:
         raw: `run` takes an `AMLRequest`, of any method.
-        wants_request: a payload must be an `AMLRequest`.
+        wants_request: a payload must be a `WholeRequest`.
         wants_headers: `run` has the argument `request_headers`.
-        is_async: `run` is a coroutine function: use `answer_async`.
+        is_async: `run` is a coroutine function or an asynchronous generator: use `answer_async`.
         batch: `run` takes the rows of several requests at once.
         threads: how many may call `run` at the same time.
         swagger_schema: describes a driver that parses its body itself.
@@ -63,10 +68,11 @@ class Driver:
         self.run = run
         self.schema = self.swagger_schema = schema
         self.optional = optional
-        self.raw = bool(getattr(run, RAW_MARK, False))
-        self.wants_headers = schema is not None and _HEADERS_ARGUMENT in _parameters(run)
+        self.raw = _takes_request(run)
+        self.wants_headers = not self.raw and _HEADERS_ARGUMENT in _parameters(run)
+        self._text_argument = _text_argument(_parameters(run))
         self.wants_request = self.raw or self.wants_headers
-        self.is_async = inspect.iscoroutinefunction(run)
+        self.is_async = inspect.iscoroutinefunction(run) or inspect.isasyncgenfunction(run)
         self.batch: Batch | None = getattr(run, BATCH_MARK, None)
         self.threads: int = getattr(run, THREADS_MARK, 1)
         self._converts = _is_decorated(run)
@@ -80,6 +86,10 @@ class Driver:
         positional, named = self._prepare(payload)
         try:
             result = self.run(*positional, **named)
+            if isinstance(result, LAZY):
+                result = _begun(result)
+            elif (streamed := _streamed(result)) is not None:
+                result = stream_of(*streamed)
         except BaseException as error:  # noqa: BLE001 - whatever the user's code raises
             failure = self._failure(error)
         else:
@@ -90,10 +100,14 @@ class Driver:
         """As `answer`, for a coroutine function."""
         positional, named = self._prepare(payload)
         try:
-            result = await self.run(*positional, **named)
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:  # noqa: BLE001 - whatever the user's code raises
+            result = self.run(*positional, **named)
+            if inspect.isawaitable(result):
+                result = await result
+            if isinstance(result, LAZY):
+                result = await stream_async(result)
+            elif (streamed := _streamed(result)) is not None:
+                result = await stream_async(*streamed)
+        except BaseException as error:  # noqa: BLE001 - also CancelledError: nobody but the driver cancels this task
             failure = self._failure(error)
         else:
             return finish(result)
@@ -106,13 +120,15 @@ class Driver:
 
     def _prepare(self, payload: Payload) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments of `run`."""
-        if self.raw:
-            return (payload,), {}
         headers: dict[str, str] = {}
-        if not isinstance(payload, bytes):
-            headers = payload.headers
+        if isinstance(payload, WholeRequest):
+            if self.raw:
+                return (_raw_request(payload),), {}
+            headers = Headers(payload.headers)
             payload = payload.data
         if self.schema is None:
+            if self.wants_headers:
+                return (), {self._text_argument: decode_text(payload), _HEADERS_ARGUMENT: headers}
             return (decode_text(payload),), {}
         arguments = read_arguments(payload, self.schema.input, self.optional)
         if self.wants_headers:
@@ -126,11 +142,53 @@ def finish(result: Any) -> Outcome:
     Raises:
         RequestError: 500, it cannot be written as JSON.
     """
-    if isinstance(result, AMLResponse):
+    if isinstance(result, (Answer, Stream)):
         return result
-    if callable(getattr(result, "get_data", None)) and hasattr(result, "status_code"):  # Flask's
-        return AMLResponse(result.get_data(), result.status_code, dict(result.headers))
+    if hasattr(result, "getlist") or isinstance(result, dict):
+        result = _without_lists(result)
+    if _is_response(result):
+        return Answer(result.status_code, list(result.headers.items()), result.get_data())
     return encode_result(result)
+
+
+def _without_lists(result: Any) -> Any:
+    """Parameters of a raw request as JSON has them in Flask: the first value of each name."""
+    if hasattr(result, "getlist"):
+        return result.to_dict()
+    if any(hasattr(value, "getlist") for value in result.values()):
+        return {name: _without_lists(value) if hasattr(value, "getlist") else value for name, value in result.items()}
+    return result
+
+
+def _is_response(result: Any) -> bool:
+    """Whether a driver has made the answer itself: ours, Flask's, werkzeug's."""
+    return callable(getattr(result, "get_data", None)) and hasattr(result, "status_code")
+
+
+def _streamed(result: Any) -> tuple[Any, int, list[tuple[str, str]]] | None:
+    """The parts, status and headers of a response that is a stream."""
+    if not getattr(result, "is_streamed", False) or not _is_response(result):
+        return None
+    lazy = result.response
+    parts = lazy if isinstance(lazy, AsyncIterator) else result.iter_encoded()
+    return parts, result.status_code, list(result.headers.items())
+
+
+def _begun(result: Any) -> Any:
+    """A coroutine run to its end, or a generator to its first part; in the driver's thread, which has no loop."""
+    if inspect.isawaitable(result):
+        result = asyncio.run(_awaited(result))
+    return stream_of(result) if isinstance(result, LAZY) else result
+
+
+async def _awaited(result: Awaitable[Any]) -> Any:
+    return await result
+
+
+def _raw_request(payload: WholeRequest) -> Any:
+    from mlmgmt_nb.scoring.compat.raw_http import make_request
+
+    return make_request(payload)
 
 
 def load_driver(application: Application) -> Driver:
@@ -146,6 +204,7 @@ def load_driver(application: Application) -> Driver:
     os.chdir(folder)
     if sys.path[:1] != [folder]:
         sys.path.insert(0, folder)
+    set_variables(application, os.environ)
     compat.install()
     module = _import_driver(application.driver, folder)
     run = getattr(module, "run", None)
@@ -208,7 +267,7 @@ def _module_name(path: Path, folder: str) -> str:
 
 def _bind(run: Callable[..., Any], application: Application) -> Driver:
     """Looks at `run` once, at load, and at what describes its arguments."""
-    if getattr(run, RAW_MARK, False):
+    if _takes_request(run):
         return _checked(Driver(run, None), application.driver.name)
     try:
         schema = load_schema(application.schema) if application.schema else _schema_of_decorators(run)
@@ -216,6 +275,7 @@ def _bind(run: Callable[..., Any], application: Application) -> Driver:
         raise LoadError("SchemaError", str(error)) from error
     file, parameters = application.driver.name, _parameters(run)
     if schema is None:
+        _check_is_online(parameters, file)
         _check_takes_text(run, file)
         return _checked(Driver(run, None), file)
     try:
@@ -248,14 +308,38 @@ def _parameters(run: Callable[..., Any]) -> dict[str, inspect.Parameter]:
         return {}
 
 
+def _text_argument(parameters: Iterable[str]) -> str:
+    """The argument that gets the body; empty if there is none."""
+    return next((name for name in parameters if name != _HEADERS_ARGUMENT), "")
+
+
 def _takes_text(run: Callable[..., Any]) -> bool:
     try:
-        inspect.signature(run).bind("")
+        parameters = _parameters(run)
+        if _HEADERS_ARGUMENT in parameters:
+            inspect.signature(run).bind(**{_text_argument(parameters): "", _HEADERS_ARGUMENT: {}})
+        else:
+            inspect.signature(run).bind("")
     except TypeError:
         return False
     except ValueError:  # cannot be looked at: it is tried as it is
         return True
     return True
+
+
+def _check_is_online(parameters: Mapping[str, Any], file: str) -> None:
+    if batches := sorted(_BATCH_ARGUMENTS & set(parameters)):
+        message = (
+            f"{file}: run({batches[0]}) is a batch driver, which gets a list of files from a batch endpoint; a "
+            "service answers one request at a time. Write run(data), which gets the body of the request as text"
+        )
+        raise LoadError("DriverSignatureError", message)
+
+
+def _takes_request(run: Callable[..., Any]) -> bool:
+    """Whether a driver has asked for the whole request: with our `rawhttp`, or that of an installed package."""
+    flags = [getattr(sys.modules.get(name), "_rawHttpRequested", False) for name in _RAW_MODULES]
+    return bool(getattr(run, RAW_MARK, False)) or any(flags)
 
 
 def _check_takes_text(run: Callable[..., Any], file: str) -> None:
@@ -278,7 +362,8 @@ def _schema_of_decorators(run: Callable[..., Any]) -> ServiceSchema | None:
 
 def _is_decorated(run: Callable[..., Any]) -> bool:
     """Whether the real `inference-schema` wraps the function."""
-    return hasattr(run, "__wrapped__") and "inference_schema.schema_util" in sys.modules
+    module = sys.modules.get("inference_schema.schema_util")
+    return hasattr(run, "__wrapped__") and module is not None and not compat.is_ours(module)
 
 
 def _raised_in_package(error: BaseException, package: str) -> bool:

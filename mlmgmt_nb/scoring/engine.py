@@ -14,6 +14,7 @@ from mlmgmt_nb.scoring.driver import Driver, Outcome, Payload
 from mlmgmt_nb.scoring.errors import CallerGone, RequestError, RuntimeFailure
 from mlmgmt_nb.scoring.latency import Latencies
 from mlmgmt_nb.scoring.runner import Runner
+from mlmgmt_nb.scoring.streaming import Stream
 from mlmgmt_nb.scoring.turns import Turns
 
 __all__ = ["Engine", "Stats", "log"]
@@ -101,11 +102,12 @@ class Engine:
     def abandon(self) -> int:
         """Answers all callers that the replica ends; their number."""
         open_calls = [call for call in self._calls if not call.answered]
+        for call in self._calls:
+            if call.stream is not None:
+                call.stream.close()
         for call in open_calls:
             call.answered = True
-            if call.reader is not None:
-                call.reader.cancel()
-            elif not call.future.done():
+            if not call.future.done():
                 call.future.set_exception(
                     RequestError(503, "ReplicaEnds", "this replica ends: try again", headers={"Retry-After": "1"})
                 )
@@ -121,8 +123,8 @@ class Engine:
         """Whether all places are taken."""
         return len(self._calls) >= self.concurrency
 
-    def take(self, request_id: str) -> Call:
-        """A place for a call, before its body is read; the caller gives it to `submit` or `drop`.
+    def check_room(self) -> None:
+        """Count and refuse a call that would find no place.
 
         Raises:
             RequestError: 503, all places are taken.
@@ -135,28 +137,30 @@ class Engine:
                 f"all {self.concurrency} places of this replica are taken: try again later",
                 headers={"Retry-After": "1"},
             )
-        self._requests += 1
-        call = Call(
-            request_id, monotonic() + self.timeout, self._loop.create_future(), asyncio.current_task(self._loop)
-        )
-        self._calls[call] = None
-        return call
 
-    def submit(self, call: Call, payload: Payload) -> asyncio.Future[Outcome]:
-        """Has `run` called; the future gives the answer or a `RequestError`."""
+    def submit(self, request_id: str, payload: Payload, deadline: float = 0.0) -> Call:
+        """Has `run` called, in a place of its own; the call's future gives the answer or a `RequestError`.
+
+        Args:
+            deadline: when its caller has waited too long; `timeout` from now without.
+
+        Raises:
+            RequestError: 503, all places are taken.
+        """
         assert self.driver is not None
+        self.check_room()
+        self._requests += 1
+        call = Call(request_id, deadline or monotonic() + self.timeout, self._loop.create_future())
         call.payload = payload
-        call.reader = None
+        self._calls[call] = None
         self._runner.submit(self.driver, call)
-        return call.future
-
-    def drop(self, call: Call) -> None:
-        """Gives a place back that was never submitted."""
-        self._calls.pop(call, None)
+        return call
 
     def hang_up(self, call: Call) -> None:
         """The caller of a submitted call has gone."""
-        if not call.answered:
+        if call.stream is not None:
+            call.stream.close()
+        elif not call.answered:
             self._settle(call, CallerGone("the caller hung up"))
 
     def _settle(self, call: Call, failure: RuntimeFailure) -> None:
@@ -186,7 +190,12 @@ class Engine:
         )
 
     def _deliver(self, call: Call, outcome: Outcome | RequestError) -> None:
+        if isinstance(outcome, Stream) and not outcome.ended:
+            self._begin_stream(call, outcome)
+            return
         self._calls.pop(call, None)
+        if isinstance(outcome, Stream) and outcome.failure is not None:
+            self._log_failure(call, outcome.failure)
         if not isinstance(outcome, RequestError):
             if not call.answered and not call.future.done():
                 call.future.set_result(outcome)
@@ -194,6 +203,15 @@ class Engine:
         self._log_failure(call, outcome)
         if not call.answered and not call.future.done():
             call.future.set_exception(outcome)
+
+    def _begin_stream(self, call: Call, stream: Stream) -> None:
+        """Has a stream sent; its call keeps its place until it ends."""
+        if call.answered or call.future.done():
+            stream.close()
+            return
+        call.stream = stream
+        call.answered = True
+        call.future.set_result(stream)
 
     def _log_failure(self, call: Call, error: RequestError) -> None:
         if error.status < 500 or not error.message:
@@ -211,10 +229,6 @@ class Engine:
         self._looks += 1
         for call in list(self._calls):
             if now < call.deadline or call.answered:
-                continue
-            if call.reader is not None:
-                call.answered = True
-                call.reader.cancel()
                 continue
             self._failures += 1
             self._settle(call, RequestError(504, "Timeout", f"run() did not finish within {self.timeout:g} seconds"))

@@ -13,6 +13,7 @@ A failure in the user's own `run` is a `RequestError` with the code `DriverError
 from __future__ import annotations
 
 import os
+import re
 import traceback
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -20,6 +21,11 @@ from types import TracebackType
 __all__ = ["CallerGone", "LoadError", "RequestError", "RuntimeFailure", "driver_failure", "last_line"]
 
 
+_NOT_IN_MAIN = re.compile(
+    r"Can't get (?:local )?(?:attribute|object) '([\w.]+)' on <module '(?:[\w.]+\.)?__main__'"
+    r"|module '(?:[\w.]+\.)?__main__' has no attribute '([\w.]+)'"
+)
+"""How unpickling says that a class or function is missing, in all releases of Python."""
 _CHOSEN = ("azureml.api.exceptions", "mlmgmt_nb.scoring.compat.exceptions")
 
 
@@ -86,10 +92,13 @@ def driver_failure(error: BaseException) -> RequestError:
         code = "BadInput" if status == 400 else type(error).__name__.removesuffix("Exception")
         message = str(getattr(error, "message", error))
         return RequestError(int(status or 500), code, message, details=[(code, message)] if status == 400 else ())
+    if type(error).__module__ == "werkzeug.exceptions" and getattr(error, "code", None):  # so did flask.abort()
+        text = str(getattr(error, "description", error))
+        return RequestError(int(error.code), type(error).__name__, text)  # type: ignore[attr-defined]
     if isinstance(error, SystemExit):
         message = f"run() tried to end the process: SystemExit({error.code!r})"
     else:
-        message = "".join(traceback.format_exception_only(error)).strip()
+        message = "".join(traceback.format_exception_only(error)).strip() + _unpickling_advice(error)
     failure = RequestError(500, "DriverError", message)
     failure.trace = "".join(traceback.format_exception(type(error), error, _in_user_code(error.__traceback__))).rstrip()
     return failure
@@ -120,4 +129,16 @@ def last_line(error: BaseException, folder: str) -> str:
     ]
     if isinstance(error, SyntaxError) and error.filename:
         places.append(f"{os.path.basename(error.filename)}:{error.lineno}")
-    return f"{message} ({places[-1]})" if places else message
+    return (f"{message} ({places[-1]})" if places else message) + _unpickling_advice(error)
+
+
+def _unpickling_advice(error: BaseException) -> str:
+    """For an object whose class was pickled in a notebook or script: there, `__main__` had it, and here nothing has."""
+    found = _NOT_IN_MAIN.search(str(error)) if isinstance(error, AttributeError) else None
+    if found is None:
+        return ""
+    name = found[1] or found[2]
+    return (
+        f". {name} was defined in the notebook or script that pickled it. Move it into a module of its own, import it "
+        'from there, pickle again, and send the module along: `-d MODULE.py`, or `dependencies=["MODULE.py"]`.'
+    )

@@ -20,12 +20,15 @@ from mlmgmt_nb.scoring.application import Application, find_application
 from mlmgmt_nb.scoring.collecting import flush_writers
 from mlmgmt_nb.scoring.contained import control_over_stdio
 from mlmgmt_nb.scoring.control import Channel, Command, Drain, Failed, Keys, KeysSet, Ready, Start
+from mlmgmt_nb.scoring.cors import allowed_origins
 from mlmgmt_nb.scoring.driver import Driver, load_driver
 from mlmgmt_nb.scoring.engine import Engine, log
 from mlmgmt_nb.scoring.errors import LoadError
+from mlmgmt_nb.scoring.forking import protect_forks
+from mlmgmt_nb.scoring.hosts import HostCheck, cross_origins
 from mlmgmt_nb.scoring.request_log import RequestLog
 from mlmgmt_nb.scoring.server import ReplicaServer
-from mlmgmt_nb.scoring.swagger import service_swagger
+from mlmgmt_nb.scoring.swagger import own_descriptions, service_swagger
 from mlmgmt_nb.scoring.telemetry import start_telemetry
 from mlmgmt_nb.scoring.turns import Turns
 
@@ -89,7 +92,9 @@ class Replica:
 
     async def _serve(self) -> int:
         began = monotonic()
+        os.environ.update(self._start.environment)
         self._catch_signals()
+        protect_forks(self._sockets)
         engine = Engine(self._start.concurrency, self._start.request_timeout_seconds, self._turns)
         self._observe(engine)
         if self._channel:
@@ -146,7 +151,11 @@ class Replica:
     def _make_server(self, engine: Engine, driver: Driver) -> ReplicaServer:
         start = self._start
         swagger = service_swagger(start.name, driver.swagger_schema, driver.optional)
-        self._app = ScoringApp(start.name, engine, start.max_body_bytes, swagger, self._log)
+        described = own_descriptions(self._application.folder)
+        hosts = HostCheck(start.allowed_hosts, cross_origins(os.environ))
+        self._app = ScoringApp(
+            start.name, engine, start.max_body_bytes, swagger, self._log, hosts, described, allowed_origins(os.environ)
+        )
         self._app.set_keys(start.keys)
         if self._telemetry:
             self._app.on_trace = self._telemetry.expect
@@ -157,6 +166,11 @@ class Replica:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(self.drain, 30.0))
+
+    def _sockets(self) -> list[int]:
+        """The descriptors that belong to this process alone, not to what its driver forks."""
+        channel = [self._channel.descriptor] if self._channel else []
+        return [self._listener.fileno(), *channel, *(self._server.descriptors() if self._server else [])]
 
     async def _listen(self, channel: Channel) -> None:
         try:

@@ -15,8 +15,9 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import copy_context
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from time import monotonic
 
 from mlmgmt_nb.scoring.batching import Batcher
@@ -25,10 +26,12 @@ from mlmgmt_nb.scoring.context import request_id
 from mlmgmt_nb.scoring.driver import Driver, Outcome
 from mlmgmt_nb.scoring.errors import LoadError, RequestError
 from mlmgmt_nb.scoring.output import end_lines
+from mlmgmt_nb.scoring.streaming import Stream
 from mlmgmt_nb.scoring.turns import Turns
 
 __all__ = ["Runner"]
 
+_NO_STREAM = RequestError(500, "ResultError", "a batched run() returns one item a row, not a generator")
 _BRIEF_SECONDS = 0.0003
 """Calls that usually end so soon are better not handed over."""
 _USUAL_CALLS = 8
@@ -47,7 +50,7 @@ class Runner:
     Args:
         turns: of the event loop, for the driver's thread to borrow it.
         deliver: gets each call with what became of it, in the event loop.
-        admitted: how many calls there are in all, those that are still being read included. Called in any thread.
+        admitted: how many calls there are in all. Called in any thread.
 
     Attributes:
         running: how many calls run now.
@@ -70,6 +73,7 @@ class Runner:
         self._may_lend = False
         self._usual_seconds = 1.0
         self._handed_over = 0.0
+        self._stopping = False
         self._driver_loop: asyncio.AbstractEventLoop | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._counting = threading.Lock()
@@ -88,6 +92,7 @@ class Runner:
 
     def stop(self) -> None:
         """Ends the thread once the calls before are done; does not wait."""
+        self._stopping = True
         self._turns.call_back()
         self._queue.put(None)
         if self._driver_loop is not None:
@@ -173,6 +178,7 @@ class Runner:
         """Runs the loop and the calls that it brings, by turns."""
         turns = self._turns
         if turns.take():
+            self._take_queued()
             while turns.is_lent:
                 if self._led:
                     self._loop.stop()
@@ -189,6 +195,18 @@ class Runner:
         while self._led:
             self._call(driver, self._led.popleft())
             self._wake_loop()
+
+    def _take_queued(self) -> None:
+        """Take over the calls that wait in the queue: nobody looks there until the loan ends.
+
+        The call that woke this thread may have been handed over before the loan, and others after it.
+        """
+        queued: list[Call] = []
+        with suppress(Empty):
+            while (call := self._queue.get_nowait()) is not None:
+                queued.append(call)
+            self._queue.put(None)  # the end is for `_work_calls`
+        self._led.extendleft(reversed(queued))
 
     def _call_led(self, driver: Driver) -> None:
         until = monotonic() + _LED_SECONDS
@@ -208,8 +226,12 @@ class Runner:
         except RequestError as error:
             outcome = error.with_traceback(None)
         except BaseException as error:  # noqa: BLE001 - whatever happens, the thread lives on
-            traceback.print_exc()
-            outcome = RequestError(500, "RuntimeError", f"{type(error).__name__}: {error}")
+            outcome = _unexpected(error)
+        call.seconds = monotonic() - began
+        if isinstance(outcome, Stream) and not outcome.ended:
+            self._done.append((call, outcome))
+            self._wake_loop()
+            outcome.pump(self._loop)
         self._leave(call)
         self._usual_seconds += (monotonic() - began - self._usual_seconds) / _USUAL_CALLS
         self._done.append((call, outcome))
@@ -217,12 +239,14 @@ class Runner:
     def _work_batches(self, batcher: Batcher) -> None:
         while (first := self._queue.get()) is not None:
             calls = [call for call in batcher.gather(first, self._queue, self._admitted) if not call.answered]
+            began = monotonic()
             for call in calls:
                 self._enter(call)
             outcomes = batcher.answer([(call.request_id, bytes(call.payload)) for call in calls])  # type: ignore[arg-type]
             for call, outcome in zip(calls, outcomes, strict=True):
+                call.seconds = monotonic() - began
                 self._leave(call)
-                self._done.append((call, outcome))
+                self._done.append((call, _NO_STREAM if isinstance(outcome, Stream) else outcome))
             self._wake_loop()
 
     def _work_async(self, driver: Driver, loaded: asyncio.Future[Driver]) -> None:
@@ -230,7 +254,11 @@ class Runner:
         loop = asyncio.new_event_loop()
         self._driver_loop = loop
         loop.call_soon(self._loop.call_soon_threadsafe, loaded.set_result, driver)
-        loop.run_forever()
+        while not self._stopping:
+            try:
+                loop.run_forever()
+            except BaseException:  # noqa: BLE001 - a task of the driver's own raised SystemExit or KeyboardInterrupt
+                traceback.print_exc()
 
     def _start_async(self, driver: Driver, call: Call) -> None:
         assert self._driver_loop is not None
@@ -239,11 +267,18 @@ class Runner:
         task.add_done_callback(self._tasks.discard)
 
     async def _call_async(self, driver: Driver, call: Call) -> None:
-        self._enter(call)
+        began = self._enter(call)
         try:
             outcome: Outcome | RequestError = await driver.answer_async(call.payload)
         except RequestError as error:
             outcome = error.with_traceback(None)
+        except BaseException as error:  # noqa: BLE001 - whatever happens, the caller is answered
+            outcome = _unexpected(error)
+        call.seconds = monotonic() - began
+        if isinstance(outcome, Stream) and not outcome.ended:
+            self._done.append((call, outcome))
+            self._wake_loop()
+            await outcome.pump_async(self._loop)
         self._leave(call)
         self._done.append((call, outcome))
         self._wake_loop()
@@ -271,3 +306,9 @@ class Runner:
         if not self._waking:
             self._waking = True
             self._loop.call_soon_threadsafe(self._deliver, context=self._context)
+
+
+def _unexpected(error: BaseException) -> RequestError:
+    """The answer for a fault of this runtime."""
+    traceback.print_exc()
+    return RequestError(500, "RuntimeError", f"{type(error).__name__}: {error}")

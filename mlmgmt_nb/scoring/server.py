@@ -87,6 +87,12 @@ class ReplicaServer(uvicorn.Server):
             server.close()
         self.should_exit = True
 
+    def descriptors(self) -> list[int]:
+        """The sockets of open connections."""
+        transports = [connection.transport for connection in list(self.server_state.connections)]
+        sockets = [transport.get_extra_info("socket") for transport in transports]
+        return [connected.fileno() for connected in sockets if connected is not None]
+
     # what uvicorn calls
 
     @contextlib.contextmanager

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from mlmgmt_nb.scoring.schema.file import ServiceSchema
 from mlmgmt_nb.scoring.schema.types import ArgumentType
 
-__all__ = ["as_openapi", "service_swagger"]
+__all__ = ["as_openapi", "own_descriptions", "service_swagger"]
 
 _ERROR = {
     "type": "object",
@@ -67,6 +68,12 @@ def service_swagger(name: str, schema: ServiceSchema | None, optional: frozenset
             "ErrorResponse": _ERROR,
         },
     }
+
+
+def own_descriptions(folder: Path) -> dict[str, bytes]:
+    """Return the descriptions that an application brings along, by version: `swagger2.json` and `swagger3.json`."""
+    files = {version: folder / f"swagger{version}.json" for version in ("2", "3")}
+    return {version: path.read_bytes() for version, path in files.items() if path.is_file()}
 
 
 def as_openapi(swagger: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import re
 import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -19,11 +18,14 @@ from urllib.parse import quote
 import msgspec
 
 from mlmgmt_nb.contract import OPERATIONS, Operation
+from mlmgmt_nb.contract.limits import MAX_CHARACTERS, exceeded
 from mlmgmt_nb.contract.operations import API_VERSION_PARAMETER
 from mlmgmt_nb.service.access.guard import Guard
+from mlmgmt_nb.service.access.permissions import METRICS_ACTION, action_of
 from mlmgmt_nb.service.access.principals import EVERY_ACCOUNT, Principal
 from mlmgmt_nb.service.access.trail import Trail
 from mlmgmt_nb.service.backend import Backend
+from mlmgmt_nb.service.framing import check_head, host_of_origin
 from mlmgmt_nb.service.front_door import PREFIX, FrontDoor
 from mlmgmt_nb.service.http import Receive, Reply, Request, Scope, Send
 from mlmgmt_nb.service.problems import Problem, bad_field, invalid
@@ -107,7 +109,7 @@ class App:
         request = Request(scope, receive)
         trail = Trail(request)
         try:
-            self._check_host(request)
+            self._check_host(request, check_head(scope))
             if request.segments[:-1][:3] == PREFIX:
                 # Scoring requests: their keys are the replicas' business.
                 await self._front_door(request.segments[3], scope, receive, send)
@@ -132,7 +134,7 @@ class App:
         if request.segments == ("",):
             return _of_get(request, 200, self._backend.about())
         if request.segments == ("metrics",):
-            self._guard.authorize(principal, request.method, EVERY_ACCOUNT)
+            self._guard.authorize(principal, METRICS_ACTION, EVERY_ACCOUNT)
             text = await asyncio.get_running_loop().run_in_executor(self._threads, self._backend.metrics, request)
             return _of_get(request, 200, text, media_type=METRICS)
         account, segments = _account(request)
@@ -146,9 +148,9 @@ class App:
                 headers={"allow": ", ".join(sorted(methods))},
             )
         operation, handler = methods[request.method]
-        trail.action = operation.id if operation else f"{request.method} /{'/'.join(pattern)}"
+        trail.action = operation.id if operation else action_of(request.method, pattern)
         trail.resource_id = resource_id
-        self._guard.authorize(principal, request.method, account)
+        self._guard.authorize(principal, trail.action, account)
         call = Call(
             backend=self._backend,
             principal=principal,
@@ -165,14 +167,13 @@ class App:
         threads = self._threads if request.method in {"GET", "HEAD"} else self._writers
         return await asyncio.get_running_loop().run_in_executor(threads, handler, call)
 
-    def _check_host(self, request: Request) -> None:
+    def _check_host(self, request: Request, host: str) -> None:
         """Refuses foreign hosts and origins."""
-        if "host" not in request.headers:
-            raise bad_field("Host", "this header is missing.", "Missing")
-        for header in ("host", "origin"):
-            value = request.headers.get(header)
-            if value is not None and not self._backend.settings.answers_to(_host_name(value)):
-                raise Problem(403, "ForeignHost", f"Requests with the {header} {value!r} are not answered here.")
+        origin = request.headers.get("origin")
+        for header, value in (("host", host), ("origin", None if origin is None else host_of_origin(origin))):
+            if value is not None and not self._backend.settings.answers_to(value):
+                given = request.headers[header]
+                raise Problem(403, "ForeignHost", f"Requests with the {header} {given!r} are not answered here.")
 
     def _base_url(self, request: Request) -> str:
         origin = self._backend.settings.public_url or f"{self._backend.settings.scheme}://{request.headers['host']}"
@@ -190,17 +191,12 @@ def _of_get(request: Request, *reply: Any, **options: Any) -> Reply:
     return Reply(*reply, **options)
 
 
-def _host_name(value: str) -> str:
-    """`http://[::1]:80` -> `::1`; `localhost:80` -> `localhost`."""
-    authority = value.rpartition("://")[2].rstrip("/")
-    found = re.fullmatch(r"\[([^\]]*)\](?::\d*)?|([^:]*)(?::\d*)?", authority)
-    return (found[1] or found[2] or "").lower() if found else ""
-
-
 def _account(request: Request) -> tuple[str, tuple[str, ...]]:
     """The account of a request, and the segments after it."""
     match request.segments:
         case ("api", "subscriptions", subscription, "resourceGroups", group, "accounts", name, *rest) if rest:
+            if max(map(len, (subscription, group, name))) > MAX_CHARACTERS["name"]:
+                raise bad_field("path", f"a name in it has more than {MAX_CHARACTERS['name']} characters.", "TooLong")
             return "/".join(quote(part, safe="") for part in (subscription, group, name)), tuple(rest)
     raise Problem(404, "NoSuchPath", "There is nothing at this path; the API is under /api/subscriptions/....")
 
@@ -238,11 +234,16 @@ async def _body(request: Request, operation: Operation) -> Any:
     if not raw.strip():
         raise bad_field("$", f"the body is empty; send the {operation.body_name} as JSON.", "Missing")
     try:
-        return msgspec.json.decode(raw, type=operation.body)
+        body = msgspec.json.decode(raw, type=operation.body)
     except msgspec.ValidationError as error:
         raise invalid(error) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise bad_field("$", f"not JSON: {error}.", "InvalidJson") from None
+    except RecursionError:
+        raise bad_field("$", "nested too deep; the API has no body of more than a few levels.", "InvalidJson") from None
+    if too_long := exceeded(body):
+        raise bad_field(*too_long, "TooLong")
+    return body
 
 
 def _unexpected(error: Exception) -> Problem:

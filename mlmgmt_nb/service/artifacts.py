@@ -11,14 +11,14 @@ import fcntl
 import hashlib
 import os
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mlmgmt_nb.service.home import DISK_FULL
 from mlmgmt_nb.service.problems import Problem, bad_field
 
-__all__ = ["ArtifactStore", "digest_in"]
+__all__ = ["ArtifactStore", "DamagedContent", "digest_in"]
 
 _BATCH_BYTES = 2**20
 _PATTERN = re.compile(r"/artifacts/sha256/([0-9a-f]{64})(?:/([^/?#]*))?(?:[?#]|\Z)")
@@ -30,18 +30,56 @@ def digest_in(url: str) -> str | None:
     return found[1] if found else None
 
 
+class DamagedContent(Exception):  # noqa: N818 - not a fault of ours, but of the disk
+    """The bytes of a content are not those of its digest any more."""
+
+
 class ArtifactStore:
     """The store in a folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._partial = folder / "partial"
+        self._damaged = folder / "damaged"
         self._partial.mkdir(parents=True, exist_ok=True)
 
     def path(self, digest: str) -> Path | None:
         """The file with this content, or None."""
         path = self._whole(digest)
         return path if path.exists() else None
+
+    def copy(self, digest: str, target: Path, check: Callable[[], None]) -> None:
+        """Copy a content to a file, and check on the way that it still is what its digest says.
+
+        One that is damaged is set aside: it can be uploaded again, which repairs whatever names it.
+
+        Args:
+            check: called again and again; raises to end it.
+
+        Raises:
+            DamagedContent: it is damaged, or was found to be before.
+            FileNotFoundError: there is none.
+        """
+        if self.is_damaged(digest):
+            raise DamagedContent(digest)
+        found = hashlib.sha256()
+        with self._whole(digest).open("rb") as source, target.open("wb") as sink:
+            while chunk := source.read(_BATCH_BYTES):
+                check()
+                found.update(chunk)
+                sink.write(chunk)
+        if found.hexdigest() != digest:
+            self._set_aside(digest)
+            raise DamagedContent(digest)
+
+    def is_damaged(self, digest: str) -> bool:
+        """Whether a content was found to be damaged, and has not been uploaded again since."""
+        return not self._whole(digest).exists() and (self._damaged / digest).exists()
+
+    def _set_aside(self, digest: str) -> None:
+        self._damaged.mkdir(exist_ok=True)
+        with suppress(FileNotFoundError):
+            self._whole(digest).replace(self._damaged / digest)
 
     def touch(self, digest: str) -> None:
         """Notes that somebody has seen that a content is there, and may be about to name it."""
@@ -131,6 +169,7 @@ class ArtifactStore:
         whole.parent.mkdir(exist_ok=True)
         partial.chmod(0o400)
         partial.replace(whole)
+        (self._damaged / digest).unlink(missing_ok=True)
         for folder in (whole.parent, self._folder):
             descriptor = os.open(folder, os.O_RDONLY)
             os.fsync(descriptor)

@@ -47,7 +47,7 @@ def decide(
     now: float,
     *,
     calm_seconds: float,
-    knocked: bool = False,
+    has_request: bool = False,
     starting: bool = False,
 ) -> ScaleState:
     """The state after the sample of this moment.
@@ -56,11 +56,11 @@ def decide(
         load: of the ready replicas together.
         slots: requests that one replica accepts at once.
         calm_seconds: how long a lower number must have been enough before one replica is taken away.
-        knocked: a request waits, and there is no replica.
+        has_request: a request waits, and there is no replica.
         starting: a replica is on its way, for which requests may wait that the load does not show.
         now: seconds on a monotonic clock.
     """
-    if knocked and state.replicas == 0:
+    if has_request and state.replicas == 0:
         return ScaleState(replicas=max(1, scaling.minimum), decided=now, looked=now)
     busy_seconds = state.busy_seconds + load.occupied * (now - state.looked)
     if now - state.decided < scaling.refresh_seconds:

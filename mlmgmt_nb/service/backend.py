@@ -29,15 +29,16 @@ from mlmgmt_nb.service.compute.listeners import Listeners
 from mlmgmt_nb.service.compute.local import LocalCompute
 from mlmgmt_nb.service.engine import Engine, EngineError
 from mlmgmt_nb.service.home import Home
+from mlmgmt_nb.service.housekeeping.check import glance
 from mlmgmt_nb.service.housekeeping.pruning import Pruner
 from mlmgmt_nb.service.http import Request
-from mlmgmt_nb.service.installation import bind
+from mlmgmt_nb.service.installation import bind, check_database
 from mlmgmt_nb.service.leader import ask_leader
 from mlmgmt_nb.service.logs import Log
 from mlmgmt_nb.service.membership import Membership
 from mlmgmt_nb.service.notices import Notices
 from mlmgmt_nb.service.problems import conflict, not_found
-from mlmgmt_nb.service.processes import end_group, started
+from mlmgmt_nb.service.processes import end_group, ownership, started
 from mlmgmt_nb.service.settings import Settings
 from mlmgmt_nb.service.sockets import is_free
 from mlmgmt_nb.service.specs import replica_bounds
@@ -62,11 +63,13 @@ class Backend:
     def __init__(self, settings: Settings, home: Home) -> None:
         self.settings = settings
         self.home = home
+        if not settings.is_new:
+            check_database(home, settings.database)
         self.store = Store(settings.database or home.database, may_migrate=home.is_alone())
-        bind(home, self.store, partial(is_free, settings.service_host))
+        bind(home, self.store, partial(is_free, settings.service_host), is_new=settings.is_new)
         self.audit = AuditLog(home.logs / "audit")
         self.artifacts = ArtifactStore(home.artifacts)
-        fetcher = Fetcher(self.artifacts, settings.readable_schemes, settings.url_hosts)
+        fetcher = Fetcher(self.artifacts, settings.readable_schemes, settings.url_hosts, is_shared=settings.is_shared)
         self._membership = Membership(
             self.store, home, release_builds, on_release=self._builds_released, on_change=self._leader_changed
         )
@@ -85,6 +88,7 @@ class Backend:
             process_id=lambda: self._membership.id,
             docker=self._docker,
             bases=bases,
+            limits=settings.unpack_limits,
         )
         self._register = _Register(self.store, home)
         self._supervisor = Supervisor(
@@ -100,7 +104,7 @@ class Backend:
         self._receipts: dict[str, threading.Event] = {}
 
     def _computes(self, on_change: Callable[[], None]) -> Computes:
-        listeners = Listeners(self.settings.service_host, self.settings.service_ports)
+        listeners = Listeners(self.settings.service_host, self.settings.service_ports, on_change)
         self._containers = DockerCompute(
             listeners,
             self.engine,
@@ -110,7 +114,8 @@ class Backend:
             self.home.identity(),
             on_change,
         )
-        return Computes({LOCAL: LocalCompute(listeners, self._register, on_change), DOCKER: self._containers})
+        local = LocalCompute(listeners, self._register, on_change, ownership(self.home.path))
+        return Computes({LOCAL: local, DOCKER: self._containers})
 
     def start(self) -> None:
         """Goes on where the last service stopped."""
@@ -121,6 +126,15 @@ class Backend:
         self._builder.start()
         self._supervisor.start()
         self._pruner.start()
+        threading.Thread(target=self._glance, name="check", daemon=True).start()
+
+    def _glance(self) -> None:
+        """Tell what is missing of what the database speaks of; nothing waits for it."""
+        try:
+            for damage in glance(self.store, self.home):
+                log.warning("%s: %s (%s). %s", damage.name, damage.problem, damage.path, damage.fix)
+        except (*PASSING, OSError) as error:
+            log.warning("whether everything is there cannot be looked at: %s", error)
 
     def _take_over(self) -> None:
         """Ends what the process before has left behind."""

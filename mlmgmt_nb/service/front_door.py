@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, func, select
 
 from mlmgmt_nb.service import schema
+from mlmgmt_nb.service.framing import connection_options
 from mlmgmt_nb.service.http import Receive, Scope, Send
 from mlmgmt_nb.service.problems import Problem
 from mlmgmt_nb.service.store import Store
@@ -244,7 +245,8 @@ class _Exchange:
         while not isinstance(event := await self._upstream.next(), Answered):
             if isinstance(event, Head):
                 self.answering = True
-                headers = [(name, value) for name, value in event.headers if name not in _OWN]
+                dropped = _OWN | connection_options(event.headers) - {b"content-length"}
+                headers = [(name, value) for name, value in event.headers if name not in dropped]
                 await self._send({"type": "http.response.start", "status": event.status, "headers": headers})
             elif self._upstream.at_end and self._sent.is_set():
                 self.clean = True
@@ -269,10 +271,7 @@ def _request_head(scope: Scope, name: str, *, chunked: bool) -> bytes:
     if scope["query_string"]:
         path += b"?" + scope["query_string"]
     lines = [b"%b %b HTTP/1.1" % (scope["method"].encode(), path)]
-    options = b",".join(value for name, value in scope["headers"] if name == b"connection")
-    dropped = {*_HOP_BY_HOP, *(option.strip().lower() for option in options.split(b","))}
-    if chunked:
-        dropped.add(b"content-length")
+    dropped = _HOP_BY_HOP | connection_options(scope["headers"])
     lines += [b"%b: %b" % header for header in scope["headers"] if header[0] not in dropped]
     if scope.get("client"):
         lines.append(b"x-forwarded-for: " + scope["client"][0].encode())

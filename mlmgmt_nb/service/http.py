@@ -9,6 +9,9 @@ from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
+from mlmgmt_nb.contract.limits import MAX_BODY_BYTES
+from mlmgmt_nb.scoring.decoding import as_utf8, inflater
+from mlmgmt_nb.scoring.errors import RequestError
 from mlmgmt_nb.service.problems import Problem, bad_field
 
 __all__ = ["Receive", "Reply", "Request", "Scope", "Send"]
@@ -16,9 +19,6 @@ __all__ = ["Receive", "Reply", "Request", "Scope", "Send"]
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
-MAX_BODY_BYTES = 16 * 2**20
-"""Largest body of an API request. Contents of models and assets are not such bodies; they go to the artifact store."""
 
 
 class Request:
@@ -70,16 +70,28 @@ class Request:
         """The body of a request whose body is JSON, not decoded yet.
 
         Raises:
-            Problem: 413 when it is too large, 415 when it is something else.
+            Problem: 413 when it is too large, 415 when it is something else or encoded in a way that is not known here.
         """
-        media_type = self.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+        content_type = self.headers.get("content-type", "application/json")
+        media_type = content_type.partition(";")[0].strip().lower()
         if media_type != "application/json" and not media_type.endswith("+json"):
             raise Problem(415, "UnsupportedMediaType", f"The body is {media_type!r}; send application/json.")
+        try:
+            return as_utf8(await self._decoded(), content_type.encode("latin-1"))
+        except RequestError as error:
+            raise Problem(error.status, error.code, f"{error}.", headers=error.headers) from None
+
+    async def _decoded(self) -> bytes:
+        """The body without its content coding."""
+        decoder = inflater(self.headers.get("content-encoding", "").encode("latin-1"))
         body = bytearray()
         async for chunk in self.chunks():
-            body += chunk
-            if len(body) > MAX_BODY_BYTES:
-                raise Problem(413, "BodyTooLarge", f"The body is larger than {MAX_BODY_BYTES} bytes.")
+            for part in decoder.feed(chunk) if decoder else (chunk,):
+                body += part
+                if len(body) > MAX_BODY_BYTES:
+                    raise Problem(413, "BodyTooLarge", f"The body is larger than {MAX_BODY_BYTES} bytes.")
+        if decoder:
+            decoder.finish()
         return bytes(body)
 
 

@@ -22,10 +22,10 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from mlmgmt_nb.errors import LocalServiceError
 from mlmgmt_nb.service import schema
 from mlmgmt_nb.service.engines import postgresql_url
-from mlmgmt_nb.service.home import Home, write_atomically
+from mlmgmt_nb.service.home import Home, damaged, write_atomically, write_if_new
 from mlmgmt_nb.service.store import Store
 
-__all__ = ["bind", "database_of"]
+__all__ = ["bind", "check_database", "database_of"]
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +41,8 @@ def database_of(home: Path, given: str | None) -> str | None:
     """
     known = _read(home / "database")
     if given is None:
+        if known is not None:
+            _check_url(home / "database", known)
         return known
     url = postgresql_url(given)
     if known is None and (home / "mlmgmt.db").exists():
@@ -51,22 +53,65 @@ def database_of(home: Path, given: str | None) -> str | None:
     return url.render_as_string(hide_password=False)
 
 
-def bind(home: Home, store: Store, is_free: Callable[[int], bool]) -> None:
+def _check_url(path: Path, known: str) -> None:
+    try:
+        postgresql_url(known)
+    except LocalServiceError as error:
+        raise LocalServiceError(
+            f"{path} names the database of the folder: {error.message}",
+            fix="Write its URL (without the password) into that file, or give it with --database.",
+        ) from error
+
+
+def check_database(home: Home, database: str | None) -> None:
+    """Check that the SQLite database is where it should be, before an empty one is made in its place.
+
+    Raises:
+        LocalServiceError: the folder has the files of an account, and no database.
+    """
+    try:
+        is_there = database is not None or home.database.stat().st_size > 0
+    except FileNotFoundError:
+        is_there = False
+    if not is_there and _has_files(home):
+        raise _lost(home, f"The database {home.database} is missing")
+
+
+def _has_files(home: Home) -> bool:
+    """Whether a folder has what only a database can explain."""
+    folders = (home.images, home.artifacts)
+    found = (path for folder in folders if folder.is_dir() for path in folder.iterdir())
+    # The port of a service that came as far as to listen.
+    return (home.path / "port").exists() or any(path.name not in {"partial", "damaged"} for path in found)
+
+
+def _lost(home: Home, problem: str) -> LocalServiceError:
+    return LocalServiceError(
+        f"{problem}, and the folder has the files of an account.",
+        fix=f"Put it back, or restore a backup into another folder (mlmgmt restore FILE --home FOLDER); "
+        f"mlmgmt serve --new --home {home.path} begins a new account beside these files.",
+    )
+
+
+def bind(home: Home, store: Store, is_free: Callable[[int], bool], *, is_new: bool = False) -> None:
     """Ties a database and an open folder together at their first start, and checks at later ones that they are.
 
     Args:
         is_free: whether a port can be had on this machine.
+        is_new: whether an empty database is meant, although the folder has files of an account.
 
     Raises:
-        LocalServiceError: the database is that of another folder.
+        LocalServiceError: the database is that of another folder, or has been lost.
     """
     id_file = home.path / "installation"
-    mine = _read(id_file)
+    mine = _read(id_file) if store.is_shared else _read_or_none(id_file)
     with store.writing() as db:
         row = db.execute(select(schema.installation)).one_or_none()
         if row is None:
             if store.is_shared and mine is not None and _read(home.path / "database") is not None:
                 raise _foreign(home, store, "is a new one, and the folder has another already")
+            if store.is_shared and not is_new and _has_files(home):
+                raise _lost(home, f"The database {store} is empty")
             # A file without a row is of a start that got no further.
             mine = mine or str(uuid.uuid4())
             write_atomically(id_file, mine.encode())
@@ -77,10 +122,10 @@ def bind(home: Home, store: Store, is_free: Callable[[int], bool]) -> None:
         else:
             # A file of SQLite that is in the folder is the folder's, wherever it came from.
             mine = _begin_anew(db, home, store, row, is_free) if _is_copy(row, home) else row.id
-            write_atomically(id_file, mine.encode())
+            write_if_new(id_file, mine.encode())
             _moved(db, row.path, home.path)
     if store.is_shared:
-        write_atomically(home.path / "database", _url(store).encode())
+        write_if_new(home.path / "database", _url(store).encode())
 
 
 def _url(store: Store) -> str:
@@ -91,7 +136,7 @@ def _is_copy(row: Row[Any], home: Home) -> bool:
     """Whether the folder that the database was in last is another one, and is still there."""
     original = Path(row.path)
     try:
-        return _read(original / "installation") == row.id and not original.samefile(home.path)
+        return _read_or_none(original / "installation") == row.id and not original.samefile(home.path)
     except OSError:  # there is none, or none that we may look at
         return False
 
@@ -156,7 +201,25 @@ def _oldest_path(db: Connection) -> str | None:
 
 
 def _read(path: Path) -> str | None:
+    """Return the line in a file, or None if there is none.
+
+    Raises:
+        LocalServiceError: the file has something else in it.
+    """
     try:
-        return path.read_text().strip() or None
+        content = path.read_bytes()
     except FileNotFoundError:
+        return None
+    text = content.strip().decode(errors="replace")
+    if not text.isprintable() or "\ufffd" in text:
+        raise damaged(path, "Restore a backup into another folder: mlmgmt restore FILE --home FOLDER.")
+    return text or None
+
+
+def _read_or_none(path: Path) -> str | None:
+    """The same for what the database has, too: garbage is as good as nothing."""
+    try:
+        return _read(path)
+    except LocalServiceError as error:
+        log.warning("%s It is written again.", error.message)
         return None

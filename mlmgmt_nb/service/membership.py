@@ -84,6 +84,20 @@ class Membership:
             LocalServiceError: processes on another machine are at work on this database.
         """
         self._watch_elsewhere()
+        try:
+            self._join()
+        except PASSING as error:
+            if self._store.is_shared:
+                raise
+            # A full disk. There is nobody else: services run all the same, and this is noted when there is room.
+            log.warning("this process cannot be noted in the store at present: %s", error)
+            self.leads = True
+            self._thread.start()
+        else:
+            if self._store.is_shared:
+                self._thread.start()
+
+    def _join(self) -> None:
         with self._store.writing() as db:
             others = self._living(db)
             if far := next((row for row in others if row.machine != self._machine), None):
@@ -93,9 +107,8 @@ class Membership:
                 )
             self._enter(db)
             self._release(db)
-            self.leads = self._lead(db, others)
-        if self._store.is_shared:
-            self._thread.start()
+            leads = self._lead(db, others)
+        self.leads = leads
 
     def _watch_elsewhere(self) -> None:
         """Notes which processes on other machines are silent, so that they are known to be dead."""

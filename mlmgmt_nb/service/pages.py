@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
-from sqlalchemy import Connection, Row, Select, Table
+from sqlalchemy import ColumnElement, Connection, Row, Select, Table
 
 from mlmgmt_nb.service.problems import bad_field
 
@@ -27,7 +27,12 @@ class Page(msgspec.Struct, rename="camel"):
 
 
 def page(
-    db: Connection, query: Select[Any], table: Table, parameters: Mapping[str, str], url: str
+    db: Connection,
+    query: Select[Any],
+    table: Table,
+    parameters: Mapping[str, str],
+    url: str,
+    order: ColumnElement[int] | None = None,
 ) -> tuple[Sequence[Row[Any]], str | msgspec.UnsetType]:
     """One page of a query, newest first, and the link to the next.
 
@@ -35,16 +40,19 @@ def page(
         query: selects `table.c.seq` among other things, with the filters applied.
         parameters: those of the request; `count` and `$skipToken` say which page, the others are the filters.
         url: absolute URL of the list, without a query.
+        order: the column to walk, whose values are those of `table.c.seq`; that one when None. An index of a filter
+            has such a column of its own: walked in its order, rows that the filter leaves out are not visited.
 
     Raises:
         Problem: 400, when the token was not issued for this list and these filters.
     """
     filters = {name: value for name, value in parameters.items() if name not in {"count", "$skipToken"}}
     scope = url.partition("/api/")[2] + urlencode(sorted(filters.items()))
+    order = table.c.seq if order is None else order
     if token := parameters.get("$skipToken"):
-        query = query.where(table.c.seq < _decode(token, scope))
+        query = query.where(order < _decode(token, scope))
     size = page_size(parameters.get("count"))
-    rows = db.execute(query.order_by(table.c.seq.desc()).limit(size + 1)).all()
+    rows = db.execute(query.order_by(order.desc()).limit(size + 1)).all()
     if len(rows) <= size:
         return rows, msgspec.UNSET
     onward = {**parameters, "$skipToken": _encode(rows[size - 1].seq, scope)}

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["end_group", "end_orphans", "machine", "ownership", "started"]
+__all__ = ["end_group", "end_marked", "end_orphans", "machine", "ownership", "started"]
 
 _OWNER = "MLMGMT_OWNER"
+_ROUNDS = 5
 
 
 def started(pid: int) -> str:
@@ -74,6 +75,33 @@ def end_orphans(folder: Path) -> int:
                 orphans.append(process)
     psutil.wait_procs(orphans, timeout=5)
     return len(orphans)
+
+
+def end_marked(variable: str, value: str) -> int:
+    """End all processes that have a variable in their environment, which children hand on to theirs.
+
+    A child that has left the group and the session of its parent is found by it.
+
+    Returns:
+        How many there were.
+    """
+    count = 0
+    for _ in range(_ROUNDS):  # one that is being killed may have started another
+        found = [process for process in psutil.process_iter() if _value(process, variable) == value]
+        if not found:
+            break
+        for process in found:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        psutil.wait_procs(found, timeout=5)
+        count += len(found)
+    return count
+
+
+def _value(process: psutil.Process, variable: str) -> str | None:
+    with contextlib.suppress(OSError, psutil.Error):
+        return process.environ().get(variable)
+    return None
 
 
 def _group(pid: int) -> Iterator[psutil.Process]:

@@ -32,12 +32,15 @@ __all__ = [
     "Start",
     "Succeed",
     "backoff",
+    "is_settled",
     "step",
 ]
 
 CRASHES_OF_A_ROLLOUT = 3
 """Replicas that may die while a deployment is rolled out, before it is given up."""
 LONGEST_BACKOFF = 60.0
+STEADY_SECONDS = 60.0
+"""After so long without a crash, earlier ones are forgotten. Not shorter than the longest back-off."""
 STARTING_AT_ONCE = 4
 """Replicas that may be starting at the same time, over all services: more of them only get in each other's way."""
 LINGER_SECONDS = 3.0
@@ -160,6 +163,20 @@ class Close(Action, frozen=True):
 def backoff(count: int) -> float:
     """Seconds to wait before a replica is started after `count` crashes in a row: 0, 1, 2, 4, ... 60."""
     return 0.0 if count <= 1 else min(2.0 ** min(count - 2, 6), LONGEST_BACKOFF)
+
+
+def is_settled(service: Desired, crashes: Mapping[str, Crashes], now: float) -> bool:
+    """Return whether a service without replicas needs nothing but refusals until what is desired changes.
+
+    Time alone changes nothing for it: no replica is due, no crash has to be waited for, no socket has to be opened.
+    """
+    if service.deleting or service.target is not None:
+        return False
+    if service.serving is None:
+        return True
+    died = crashes.get(service.serving)
+    is_calm = died is None or now - died.last >= STEADY_SECONDS
+    return service.is_open and service.replicas == 0 and is_calm
 
 
 def step(

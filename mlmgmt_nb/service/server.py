@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import datetime as dt
 import logging
@@ -11,6 +12,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
 from urllib.parse import quote
 
 import uvicorn
@@ -21,7 +23,7 @@ from mlmgmt_nb.service.access.guard import Guard
 from mlmgmt_nb.service.app import App
 from mlmgmt_nb.service.backend import Backend
 from mlmgmt_nb.service.connection import ApiConnection
-from mlmgmt_nb.service.home import Home
+from mlmgmt_nb.service.home import DISK_FULL, READ_ONLY, Home
 from mlmgmt_nb.service.resources import EXTENSIONS, HANDLERS
 from mlmgmt_nb.service.settings import Settings
 from mlmgmt_nb.service.sockets import bind
@@ -62,9 +64,16 @@ def serve(settings: Settings, on_ready: Callable[[str], None] = lambda _: None) 
             signal.signal(name, lambda *_: None)
         try:
             config = _configured(app, settings)
-            _Server(config, lambda: _announce(home, base_url, port, settings, on_ready)).run(sockets=[listener])
+            announce = partial(_announce, home, base_url, port, settings, on_ready)
+            _Server(config, announce, home.keep).run(sockets=[listener])
         finally:
             backend.stop()
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        raise LocalServiceError(
+            f"The service on {home.path} cannot start or go on: {error.strerror or error}{where}.",
+            fix="Free some space on its disk, or make it writable." if error.errno in DISK_FULL | READ_ONLY else None,
+        ) from error
     finally:
         home.close()
 
@@ -104,9 +113,9 @@ def _configured(app: App, settings: Settings) -> uvicorn.Config:
 class _Server(uvicorn.Server):
     """uvicorn, saying when it listens, and ending the connections of clients that do not get on."""
 
-    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None], keep: Callable[[], None]) -> None:
         super().__init__(config)
-        self._on_started = on_started
+        self._on_started, self._keep = on_started, keep
         self._checked = time.monotonic()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -117,6 +126,7 @@ class _Server(uvicorn.Server):
         moment = time.monotonic()
         if moment - self._checked >= _CHECK_SECONDS:
             self._checked = moment
+            await asyncio.to_thread(self._keep)
             for connection in list(self.server_state.connections):
                 if isinstance(connection, ApiConnection):
                     connection.check(moment)

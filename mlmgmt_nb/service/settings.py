@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
 
+from mlmgmt_nb.extraction import Limits
+from mlmgmt_nb.scoring.hosts import LOOPBACK, HostCheck
 from mlmgmt_nb.service.access.principals import Grant
 
 __all__ = ["AZURE_AUTHORITY", "LOOPBACK", "IssuerSettings", "Settings", "TlsSettings"]
 
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 REMOTE_SCHEMES = frozenset({"http", "https", "s3", "abfs", "abfss", "gs"})
 
 
@@ -67,10 +68,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         public_url: origin under which clients reach the service, when it is not the one that they name in `Host`.
             Scoring URLs then lead there too. A service answers to the name in it; one beyond loopback also to IP
             addresses and to the machine's own name.
+        allowed_hosts: further hosts that requests may name in `Host` and `Origin`, at the port of the API and at those
+            of scoring services: names, addresses, networks, or `*` for any.
         database: URL of the PostgreSQL database that several processes share; None for SQLite in the state folder.
+        is_new: whether to begin a new account in a folder that has files of one whose database is lost.
         url_schemes: schemes of URLs from which models and assets are read when an image is built; None for the usual
             ones, of which `file` is one only for a service that listens on loopback.
-        url_hosts: hosts that such URLs may name; None for any.
+        url_hosts: hosts (in lower case) that such URLs, and their redirects, may name; None for any, but on a shared
+            service none at loopback and link-local addresses.
         data_storage: where drivers' collected data goes: a folder, an fsspec URL, or the connection string of an Azure
             storage account, which is a secret; None for the state folder.
         service_ports: ports for scoring services, first and last.
@@ -81,6 +86,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         base_image_spark: the same for the runtime `spark-py`, to which Java is added if it has none.
         registry: where Docker images are pushed to and pulled from: a host, with a path if need be. None for nowhere.
         pip_config: a `pip.conf` for the installation of packages in Docker images.
+        unpack_limits: bounds of archives that are unpacked while an image is built.
         operation_days: how long operations are kept after their end.
         start_timeout: seconds that a driver's `init()` may take.
         drain_timeout: seconds that a replica may take to finish its requests when it is retired.
@@ -93,7 +99,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     port: int | None = None
     account: str = "default"
     public_url: str | None = None
+    allowed_hosts: tuple[str, ...] = ()
     database: str | None = None
+    is_new: bool = False
     url_schemes: frozenset[str] | None = None
     url_hosts: frozenset[str] | None = None
     data_storage: str | None = None
@@ -105,6 +113,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     base_image_spark: str | None = None
     registry: str | None = None
     pip_config: Path | None = None
+    unpack_limits: Limits = Limits()
     operation_days: float = 30.0
     start_timeout: float = 300.0
     drain_timeout: float = 30.0
@@ -128,21 +137,31 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             return self.url_schemes
         return REMOTE_SCHEMES | {"file"} if self.host in LOOPBACK else REMOTE_SCHEMES
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether others than the owner of the state folder may use the service."""
+        return self.host not in LOOPBACK or self.issuer is not None
+
     def answers_to(self, host: str) -> bool:
         """Whether requests may name this host (in lower case, without port) in `Host` and `Origin`.
 
         A page in the user's browser can make a name of its own point here, but not an address: addresses are safe.
         """
-        if host in LOOPBACK or host in {self.host, urlsplit(self.public_url or "").hostname}:
-            return True
-        if self.host in LOOPBACK:
-            return False
-        return host in {socket.gethostname().lower(), socket.getfqdn().lower()} or _is_address(host)
+        return _check(self.answered_hosts).answers_to(host)
+
+    @property
+    def answered_hosts(self) -> tuple[str, ...]:
+        """The hosts that `answers_to` goes by, for scoring services too."""
+        public = urlsplit(self.public_url or "").hostname
+        hosts = (*LOOPBACK, self.host, *([public] if public else []), *self.allowed_hosts)
+        return hosts if self.host in LOOPBACK else (*hosts, *_machine_names(), "0.0.0.0/0", "::/0")
 
 
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
+@lru_cache(maxsize=8)
+def _check(hosts: tuple[str, ...]) -> HostCheck:
+    return HostCheck(hosts)
+
+
+@lru_cache(maxsize=1)
+def _machine_names() -> tuple[str, str]:
+    return socket.gethostname(), socket.getfqdn()

@@ -11,7 +11,7 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -27,6 +27,7 @@ from mlmgmt_nb.service.compute.computes import Computes
 from mlmgmt_nb.service.home import Home
 from mlmgmt_nb.service.logs import Log
 from mlmgmt_nb.service.outcomes import rollout_failed, rollout_succeeded
+from mlmgmt_nb.service.service_rows import ServiceRows
 from mlmgmt_nb.service.settings import Settings
 from mlmgmt_nb.service.specs import cpus, memory_bytes, replica_count, scaling, slots
 from mlmgmt_nb.service.store import Store
@@ -37,8 +38,6 @@ __all__ = ["Supervisor", "service_log"]
 
 log = logging.getLogger(__name__)
 
-_STEADY_SECONDS = 60.0
-"""After so long without a crash, earlier ones are forgotten."""
 _LONG_LIFE_SECONDS = 10.0
 """A replica that was ready for so long and then dies is replaced at once: it is no crash in a row."""
 _KEYS_SECONDS = 1.0
@@ -78,6 +77,9 @@ class Supervisor:
         self._is_leading = False
         self._clock = clock
         self._wake = threading.Event()
+        self._rows = ServiceRows(store, clock)
+        self._all: Mapping[str, Row[Any]] = {}
+        self._settled: set[str] = set()
         self._stopping = False
         self.computes = make_computes(self._wake.set)
         self._crashes: dict[str, r.Crashes] = {}
@@ -94,6 +96,7 @@ class Supervisor:
 
     def wake(self) -> None:
         """Have another look now: something has changed in the store."""
+        self._rows.invalidate()
         self._wake.set()
 
     def stop(self) -> None:
@@ -105,6 +108,7 @@ class Supervisor:
     def push_keys(self, service_id: str) -> None:
         """Gives the replicas of a service the keys that are in the store now."""
         services = schema.services
+        self.wake()
         with self._store.reading() as db:
             row = db.execute(select(services).where(services.c.id == service_id)).one_or_none()
         if row is not None and not self.computes[row.compute_id].set_keys(service_id, _digests(row), _KEYS_SECONDS):
@@ -134,6 +138,7 @@ class Supervisor:
         elif self._is_leading and not self._leads():
             # Another process is about to open the same ports.
             self.computes.stop(self._settings.drain_timeout)
+            self._settled.clear()
             for known in (self._crashes, self._scales, self._logs, self._keys, self._portless):
                 known.clear()
             self._is_leading = False
@@ -141,14 +146,14 @@ class Supervisor:
     def _round(self) -> float:
         """Looks, decides and acts; tells how long to wait for the next round when nothing changes."""
         moment = self._clock()
-        rows = self._services()
+        rows = self._unsettled()
         for ended in self.computes.exits():
             self._note_crash(ended, rows, moment)
         replicas = self.computes.replicas()
         starting = {replica.service_id for replica in replicas if replica.state is r.ReplicaState.STARTING}
         for row in rows.values():
             self._begin(row)
-            self._autoscale(row, rows, starting, moment)
+            self._autoscale(row, starting, moment)
             self._renew_keys(row)
         desired = [self._desired(row) for row in rows.values()]
         self._tell_rollouts(desired, replicas)
@@ -156,29 +161,32 @@ class Supervisor:
         for action in actions:
             self._act(action, rows.get(action.service_id))
         self._report(rows, moment)
+        self._settle(desired, replicas, moment)
         if any(isinstance(action, r.Succeed | r.Fail) for action in actions):
             return 0.0
-        # Nobody tells us of a connection that waits at a socket.
-        listens = any(row.scale == 0 for row in rows.values()) or any(isinstance(a, r.Refuse) for a in actions)
-        return 0.1 if listens else 1.0
+        # The end of a back-off is not announced.
+        backs_off = any(isinstance(a, r.Refuse) and a.service_id not in self._settled for a in actions)
+        return 0.1 if backs_off else 1.0
+
+    def _unsettled(self) -> dict[str, Row[Any]]:
+        """The services to look at: all of them when the store has changed, else those at which anything can happen."""
+        self._all, is_new = self._rows.look()
+        if is_new:
+            self._settled.clear()
+        connected = self.computes.connected()
+        self._settled -= connected
+        return {id_: row for id_, row in self._all.items() if id_ not in self._settled}
+
+    def _settle(self, desired: Sequence[r.Desired], replicas: Sequence[r.Replica], moment: float) -> None:
+        """Leave services alone that stay as they are until a request or a change in the store comes."""
+        has_replicas = {replica.service_id for replica in replicas}
+        self._settled.update(
+            service.service_id
+            for service in desired
+            if service.service_id not in has_replicas and r.is_settled(service, self._crashes, moment)
+        )
 
     # --- looking -------------------------------------------------------------------------------------------------
-
-    def _services(self) -> dict[str, Row[Any]]:
-        services, deployments = schema.services, schema.deployments
-        target = deployments.alias("target")
-        query = (
-            select(
-                services,
-                deployments.c.spec.label("serving_spec"),
-                deployments.c.status.label("serving_status"),
-                target.c.spec.label("target_spec"),
-            )
-            .join(deployments, deployments.c.id == services.c.deployment_id)
-            .outerjoin(target, target.c.id == services.c.target_id)
-        )
-        with self._store.reading() as db:
-            return {row.id: row for row in db.execute(query)}
 
     def _desired(self, row: Row[Any]) -> r.Desired:
         return r.Desired(
@@ -197,7 +205,7 @@ class Supervisor:
 
     def _note_crash(self, ended: Exit, rows: dict[str, Row[Any]], moment: float) -> None:
         before = self._crashes.get(ended.deployment_id)
-        in_a_row = before is not None and moment - before.last < _STEADY_SECONDS and ended.lived < _LONG_LIFE_SECONDS
+        in_a_row = before is not None and moment - before.last < r.STEADY_SECONDS and ended.lived < _LONG_LIFE_SECONDS
         count = before.count if before is not None and in_a_row else 0
         self._crashes[ended.deployment_id] = r.Crashes(
             count=count + 1, last=moment, code=ended.code, message=ended.message, permanent=ended.permanent
@@ -207,7 +215,7 @@ class Supervisor:
                 f"[mlmgmt] {count + 1} crashes in a row; the next start is in {pause:.0f} s"
             )
 
-    def _autoscale(self, row: Row[Any], rows: dict[str, Row[Any]], starting: set[str], moment: float) -> None:
+    def _autoscale(self, row: Row[Any], starting: set[str], moment: float) -> None:
         auto = scaling(row.serving_spec)
         if (
             auto is None
@@ -217,24 +225,24 @@ class Supervisor:
         ):
             self._scales.pop(row.id, None)
             return
-        # The most that was asked for may be more than there is room for.
-        others = [
-            (other.serving_spec, replica_count(other.serving_spec, other.scale))
-            for other in rows.values()
-            if other.compute_id == row.compute_id and other.id != row.id and not other.deleting
-        ]
-        room = replicas_that_fit(row.serving_spec, others, self.computes[row.compute_id].capacity())
-        auto = msgspec.structs.replace(auto, maximum=max(auto.minimum, 1, min(auto.maximum, room)))
         state = self._scales.get(row.id) or ScaleState(replicas=row.scale or 0, decided=moment, looked=moment)
         asleep = state.replicas == 0
+        compute = self.computes[row.compute_id]
+        has_request = asleep and compute.has_pending_connection(row.id)
+        if asleep and row.scale == 0 and not has_request and auto.minimum == 0:
+            self._scales[row.id] = state
+            return
+        # The most that was asked for may be more than there is room for.
+        room = replicas_that_fit(row.serving_spec, self._others(row), compute.capacity())
+        auto = msgspec.structs.replace(auto, maximum=max(auto.minimum, 1, min(auto.maximum, room)))
         after = decide(
             state,
             auto,
-            self.computes[row.compute_id].load(row.id),
+            compute.load(row.id),
             slots(row.serving_spec),
             moment,
             calm_seconds=self._settings.calm_seconds,
-            knocked=asleep and self.computes[row.compute_id].knocked(row.id),
+            has_request=has_request,
             starting=row.id in starting,
         )
         self._scales[row.id] = after
@@ -243,7 +251,16 @@ class Supervisor:
             with self._store.writing() as db:
                 db.execute(update(services).where(services.c.id == row.id).values(scale=after.replicas))
             self._log(row.id).line(f"[mlmgmt] autoscaler: {row.scale} -> {after.replicas} replicas")
-            self._wake.set()
+            self.wake()
+
+    def _others(self, row: Row[Any]) -> list[tuple[ServiceCreateRequest, int]]:
+        """The specs of the other services on a service's compute, with how many replicas each should have now."""
+        counted = (
+            (other.serving_spec, replica_count(other.serving_spec, other.scale))
+            for other in self._all.values()
+            if other.compute_id == row.compute_id and other.id != row.id and not other.deleting
+        )
+        return [(spec, count) for spec, count in counted if count]
 
     def _renew_keys(self, row: Row[Any]) -> None:
         """Gives replicas the keys that have changed since the last round, those too that were just being started."""
@@ -270,6 +287,7 @@ class Supervisor:
                 .where(operations.c.resource_id == row.id, operations.c.end_time.is_(None))
                 .values(state="Running")
             )
+        self.wake()
 
     def _tell_rollouts(self, desired: Sequence[r.Desired], replicas: Sequence[r.Replica]) -> None:
         """Says in a service's log how many replicas of what is rolled out are ready, each time that this changes."""
@@ -315,7 +333,6 @@ class Supervisor:
             return
         self._portless.pop(row.id, None)
         self._set(row.id, port=port)
-        self._wake.set()
 
     def _lacks_port(self, row: Row[Any], error: OSError) -> None:
         """Says that a service has no port. It is tried again for as long as it takes; whoever waits for a rollout is
@@ -360,6 +377,7 @@ class Supervisor:
             environment=_environment(spec, image.version, self._settings.data_storage),
             data=self._home.data,
             slots=slots(spec),
+            allowed_hosts=self._settings.answered_hosts,
             cpus=cpus(spec),
             memory_bytes=memory_bytes(spec),
             log=self._log(row.id),
@@ -371,7 +389,7 @@ class Supervisor:
                 return
         self._crashes.pop(row.target_id, None)
         self._log(row.id).line("[mlmgmt] deployed")
-        self._wake.set()
+        self.wake()
 
     def _fail(self, row: Row[Any], code: str, message: str) -> None:
         with self._store.writing() as db:
@@ -379,13 +397,14 @@ class Supervisor:
                 return
         self._crashes.pop(row.target_id, None)
         self._log(row.id).line(f"[mlmgmt] the deployment failed: {message}")
-        self._wake.set()
+        self.wake()
 
     def _forget(self, service_id: str) -> None:
         services = schema.services
         self.computes.close(service_id)
         with self._store.writing() as db:
             db.execute(delete(services).where(services.c.id == service_id, services.c.deleting))
+        self.wake()
         self._logs.pop(service_id, None)
         self._keys.pop(service_id, None)
         self._portless.pop(service_id, None)
@@ -398,7 +417,7 @@ class Supervisor:
                 continue
             died = self._crashes.get(row.deployment_id)
             error = row.error
-            if died is not None and died.count > 1 and moment - died.last < _STEADY_SECONDS:
+            if died is not None and died.count > 1 and moment - died.last < r.STEADY_SECONDS:
                 message = f"Replicas keep ending ({died.count} in a row); the last: {died.message}"
                 error = in_trouble(row.error, "CrashLoop", message)
             elif self.computes[row.compute_id].is_open(row.id):
@@ -410,6 +429,7 @@ class Supervisor:
         services = schema.services
         with self._store.writing() as db:
             db.execute(update(services).where(services.c.id == service_id).values(**values))
+        self.wake()
 
     def _log(self, service_id: str) -> Log:
         return self._logs.setdefault(service_id, service_log(self._home, service_id))

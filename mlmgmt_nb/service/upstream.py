@@ -49,6 +49,7 @@ class Upstream(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None
         self._until_end = False
+        self._complete = True  # no exchange has begun
 
     def begin(self, *, head_only: bool) -> None:
         """Gets ready for the next answer; `head_only` when it has no body, whatever its headers say."""
@@ -110,15 +111,23 @@ class Upstream(asyncio.Protocol):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
+    def _drop(self) -> None:
+        """End a connection with an answer that nobody asked for: it must not become the answer to the next request."""
+        self.ended = True
+        self._transport.abort()
+
     # what asyncio calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's are of no such class
 
     def data_received(self, data: bytes) -> None:
+        if self._complete:
+            self._drop()
+            return
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._transport.abort()
 
     def pause_writing(self) -> None:
@@ -138,6 +147,10 @@ class Upstream(asyncio.Protocol):
         self._on_ended(self)
 
     # what the parser calls
+
+    def on_message_begin(self) -> None:
+        if self._complete:
+            self._drop()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers.append((name.lower(), value))

@@ -16,7 +16,8 @@ from sklearn.linear_model import LogisticRegression
 
 from mlmgmt_nb import local
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
 
 
 @pytest.fixture
@@ -31,13 +32,22 @@ def _blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
+def _steps() -> str:
+    """Return the cells of the guide that go step by step, and the deletion at its end."""
+    guide = (ROOT / ".docs" / "guides" / "first-service.md").read_text()
+    (steps,) = [block for block in re.findall(r"```python\n(.*?)```", guide, re.DOTALL) if "Application(" in block]
+    lines = [line for line in steps.splitlines() if not line.startswith(("ws = ", "service = "))]
+    return "\n".join([*lines, 'ws.services.delete("iris")'])
+
+
 def _train(folder: Path) -> None:
     model = LogisticRegression(max_iter=1000).fit(*load_iris(return_X_y=True))
     (folder / "iris.pkl").write_bytes(pickle.dumps(model))
 
 
 def test_the_cells_work(folder: Path) -> None:
-    first, driver, others = _blocks("python")
+    first, driver = _blocks("python")
+    others = _steps()
     _train(folder)
     (folder / "score.py").write_text(driver)
     cells: dict[str, Any] = {}
@@ -54,7 +64,7 @@ def test_the_cells_work(folder: Path) -> None:
 
 
 def test_the_magics_work(folder: Path) -> None:
-    _, driver, _ = _blocks("python")
+    _, driver = _blocks("python")
     (cells,) = _blocks("ipython")
     _train(folder)
     (folder / "score.py").write_text(driver)
@@ -79,7 +89,10 @@ def test_the_first_commands_are_the_ones_that_matter() -> None:
 
 
 def test_every_file_that_it_names_is_there() -> None:
-    root = Path(__file__).parents[2]
-    named = re.findall(r"`((?:mlmgmt_nb|tests|\.ci)/[\w/.]*)`", README)
+    named = re.findall(r"`((?:mlmgmt_nb|tests|\.ci)/[\w/.]*)`", (ROOT / ".docs" / "contributing.md").read_text())
     assert named
-    assert not [name for name in named if not (root / name).exists()]
+    assert not [name for name in named if not (ROOT / name).exists()]
+
+
+def test_it_is_short() -> None:
+    assert len(README.splitlines()) <= 150

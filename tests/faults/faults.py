@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import socket
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,9 +16,10 @@ import psutil
 import pytest
 import requests
 
+from mlmgmt_nb import local
 from mlmgmt_nb.service.building.builder import MAX_ATTEMPTS
 from mlmgmt_nb.service.compute.cgroups import find_groups
-from tests.conftest import eventually
+from tests.conftest import ServiceProcess, database_arguments, eventually, mlmgmt
 from tests.faults.scene import CALLERS, DRIVER, HANG_SECONDS, Fault, Scene, command_of, processes_of, random_moment
 from tests.integration.service.drivers import replicas, trouble
 
@@ -39,6 +41,7 @@ FLOODS = (
     "        subprocess.Popen([sys.executable, '-c', flood])\n"
     "    return 1\n"
 )
+_MODEL = {"name": "late", "url": "file:///nowhere/late.pkl", "mimeType": "application/json"}
 MOST_LOG_BYTES = 21 * 2**20
 IDLE_CONNECTIONS = 1000
 HALF_OPEN_CONNECTIONS = 50
@@ -261,6 +264,98 @@ def idle_connections(scene: Scene, moments: random.Random) -> None:
     assert callers.wrong == []
 
 
+def kill_everything(scene: Scene, moments: random.Random) -> None:
+    """`kill -9` of the service, its replicas and their children at once: the next one goes on from the disk alone."""
+    with scene.working(), scene.scoring():
+        random_moment(moments, 1.5)
+        for process in processes_of(scene.api.home):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        scene.crash()
+    scene.api.start()
+    scene.client.check()
+
+
+def stop_and_start(scene: Scene, moments: random.Random) -> None:
+    """An orderly stop under load: it leaves no process behind, and the next one comes back with everything."""
+    with scene.working(), scene.scoring():
+        random_moment(moments, 1.0)
+        assert local.stop(scene.api.home) is True
+        assert processes_of(scene.api.home) == []
+        scene.api.process.wait(10)
+    scene.api.start()
+    scene.client.check()
+
+
+def lose_state_files(scene: Scene, moments: random.Random) -> None:
+    """The record and the lock file are deleted or damaged while the service runs: a second one is refused, and they
+    come back by themselves."""
+    home = scene.api.home
+    lost = moments.sample(["service.json", "service.lock"], moments.randint(1, 2))
+    with scene.scoring() as callers:
+        for name in lost:
+            if moments.random() < 0.5:
+                (home / name).write_bytes(moments.randbytes(20))
+            else:
+                (home / name).unlink()
+        assert "already runs" in mlmgmt("serve", "--home", home, *database_arguments(home), code=1)
+        eventually(lambda: scene.api.described() and (home / "service.lock").exists(), what="the files")
+    assert callers.wrong == []
+
+
+def no_descriptors(scene: Scene, moments: random.Random) -> None:
+    """The service may open no more files for a while: services answer at their ports, and then it goes on."""
+    process = psutil.Process(scene.api.process.pid)
+    soft, hard = process.rlimit(psutil.RLIMIT_NOFILE)
+    with scene.scoring(through="port") as callers, contextlib.ExitStack() as stack:
+        process.rlimit(psutil.RLIMIT_NOFILE, (process.num_fds() + moments.randint(0, 5), hard))
+        try:
+            for _ in range(20):
+                _sent(stack, scene.api.base_url, b"")
+            random_moment(moments, 2.0)
+            answered = callers.right
+            eventually(lambda: callers.right > answered, what="an answer meanwhile")
+        finally:
+            process.rlimit(psutil.RLIMIT_NOFILE, (soft, hard))
+        stack.close()
+        eventually(lambda: scene.api.request("GET", "/services").status_code == 200, what="an answer of the API")
+    assert callers.wrong == []
+
+
+def start_on_a_full_disk(scene: Scene, moments: random.Random) -> None:
+    """A service is killed, its disk fills up, and it starts: its services answer, and it writes when there is room."""
+    small = scene.folder / f"small-{moments.getrandbits(32)}"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", str(small)]
+    if os.geteuid() or subprocess.run(mount, check=False, capture_output=True).returncode:
+        return  # a small disk needs root
+    try:
+        api = ServiceProcess(small / "home", sqlite=True)
+        service = api.service(api.image(scene.driver("full", "def run(body):\n    return 1\n"))["id"], "full")
+        key = api.get(f"/services/{service['id']}/keys")["primaryKey"]
+        random_moment(moments, 1.0)
+        api.kill()
+        eventually(lambda: not processes_of(api.home), what="the end of the replicas")
+        with (small / "fill").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+        api.start()
+        eventually(lambda: _scores(api, service, key), what="an answer on a full disk")
+        assert [one["id"] for one in api.get("/services")["value"]] == [service["id"]]
+        (small / "fill").unlink()
+        eventually(lambda: api.request("POST", "/models", json=_MODEL).status_code == 200, what="a write")
+        api.stop()
+    finally:
+        subprocess.run(["umount", "-l", str(small)], check=False)
+
+
+def _scores(api: ServiceProcess, service: Any, key: str) -> bool:
+    try:
+        return api.score(service, "1", key).status_code == 200
+    except requests.RequestException:
+        return False
+
+
 def _others(scene: Scene, victim: psutil.Process) -> list[psutil.Process]:
     return [process for process in scene.replicas() if process.pid != victim.pid]
 
@@ -386,6 +481,11 @@ FAULTS: dict[str, Fault] = {
         flood_the_log,
         half_open,
         idle_connections,
+        kill_everything,
+        stop_and_start,
+        lose_state_files,
+        no_descriptors,
+        start_on_a_full_disk,
     )
 }
 """Every fault, by name."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,8 +18,11 @@ from typing import Any
 import psutil
 import requests
 
+from mlmgmt_nb.service.home import Home
+from mlmgmt_nb.service.housekeeping import check
 from tests.conftest import ServiceProcess, eventually
 from tests.integration.service.drivers import at_front_door, replicas
+from tests.integration.service.test_housekeeping import store_of
 
 DRIVER = "import os\ndef init():\n    pass\n\ndef run(body):\n    return {{'says': {says!r}, 'pid': os.getpid()}}\n"
 HANG_SECONDS = 3.0
@@ -173,8 +177,20 @@ class Scene:
         eventually(lambda: len(self.replicas()) == 2, what="both replicas")
         # That two replicas died one soon after the other may still be told; nothing else is wrong.
         eventually(lambda: self._error() in {None, "CrashLoop"}, what="the end of the error")
+        self._keeps_its_files()
         living = {process.pid for process in [psutil.Process(self.api.process.pid), *self.api.children()]}
         assert {process.pid for process in processes_of(self.api.home)} <= living
+
+    def _keeps_its_files(self) -> None:
+        """Contents are whole, and everything in the state folder is for its user alone."""
+        store = store_of(self.api.home)
+        try:
+            assert check.find(store, Home(self.api.home)).damages == []
+        finally:
+            store.close()
+        # What is in an image may be readable: the folder above it is not.
+        found = [self.api.home, *self.api.home.iterdir()]
+        assert [path for path in found if _mode_of(path) & 0o077] == []
 
     def _error(self) -> str | None:
         error = self.api.get(f"/services/{self.steady['id']}")["error"]
@@ -241,6 +257,13 @@ class Scene:
     def close(self) -> None:
         self.api.stop()
         assert processes_of(self.api.home) == []
+
+
+def _mode_of(path: Path) -> int:
+    try:
+        return stat.S_IMODE(path.lstat().st_mode)
+    except FileNotFoundError:  # a file that is being replaced
+        return 0
 
 
 def random_moment(moments: random.Random, most: float) -> None:

@@ -22,6 +22,7 @@ from mlmgmt_nb.notebook import panels
 from mlmgmt_nb.packaging import flavours
 from mlmgmt_nb.scoring.batching import batched
 from mlmgmt_nb.scoring.threads import threaded
+from mlmgmt_nb.service.access.permissions import NEEDED
 from mlmgmt_nb.service.resources import EXTENSIONS
 from tests import documentation as check
 
@@ -32,7 +33,7 @@ MODULES = (importlib.import_module("mlmgmt_nb"), client, schema, errors, contrac
 OTHERS = {"mlmgmt_nb.scoring.batching.batched": batched, "mlmgmt_nb.scoring.threads.threaded": threaded}
 """What drivers import besides."""
 INTERNAL = {"mlmgmt_nb.client.workspace.Transport", "mlmgmt_nb.contract.Operation"}
-FOREIGN = {"PYTHONPATH", "VOILA_KERNEL_ID", "APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL"} | {
+FOREIGN = {"PATH", "PYTHONPATH", "VOILA_KERNEL_ID", "APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL"} | {
     "APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED"  # these two are set, for the exporter to send nothing about itself
 }
 """Variables of others, which nobody sets for us."""
@@ -201,6 +202,7 @@ def test_every_variable_on_the_page_is_one() -> None:
     read = {variable for source in sources.values() for variable in check.environment_of(source)}
     known = read | {f"MLMGMT_{name.upper()}" for name in SETTINGS}
     known |= {f"MLMGMT_{name}" for name in ("BASE_IMAGE", "BASE_IMAGE_SPARK", "REGISTRY", "PIP_CONFIG")}
+    known |= {f"MLMGMT_UNPACK_{name}" for name in ("MEMBERS", "BYTES", "RATIO")}
     pages = (ROOT / "README.md").read_text() + _page("configuration.md")
     assert not {name for name in re.findall(r"\bMLMGMT_[A-Z_]*[A-Z]\b", pages) if name not in known}
 
@@ -258,3 +260,25 @@ def test_every_type_is_documented() -> None:
         section = re.search(rf"^### {name}$(.*?)(?=^#|\Z)", page, re.MULTILINE | re.DOTALL)
         assert section, name
         assert not [key for key in described.get("properties", {}) if f"`{key}`" not in section[1]]
+
+
+# Security
+
+
+def test_every_promise_of_security_names_tests_that_are_there() -> None:
+    promises = _page("security.md").partition("## Promises")[2].partition("## Roles")[0]
+    found = re.findall(r"^- (.*?)(?=^- |^#|^$)", promises, re.MULTILINE | re.DOTALL)
+    assert len(found) > 10
+    for promise in found:
+        named = re.findall(r"`(tests/[\w/.]+)`", promise)
+        assert named, promise
+        assert not [path for path in named if not (ROOT / path).is_file()], promise
+
+
+def test_the_table_of_roles_has_every_action() -> None:
+    page = _page("security.md")
+    rows = re.findall(r"^\| `(\w+ /\S*)` \| (yes|no) \| yes \|$", page, re.MULTILINE)
+    assert len(rows) == len(NEEDED)
+    shown = {request for request, may_reader in rows if may_reader == "yes"}
+    assert "GET /services/{id}/logs" in shown
+    assert not {"GET /services/{id}/keys", "GET /audit", "GET /artifacts/*", "GET /images/{id}/context"} & shown

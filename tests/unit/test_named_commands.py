@@ -17,8 +17,12 @@ from mlmgmt_nb.commands.session import COMMON, NOISE, WAITING
 from mlmgmt_nb.service.settings import Settings
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
-PAGES = [ROOT / "README.md", *sorted((ROOT / ".docs").glob("*.md"))]
+SITE = ROOT / ".docs"
+QUESTIONS, CONTRIBUTING = (SITE / name for name in ("questions.md", "contributing.md"))
+PAGES = [
+    ROOT / "README.md",
+    *sorted(page for page in SITE.rglob("*.md") if not {"_build", "notebooks"} & {*page.relative_to(SITE).parts}),
+]
 
 (_OWN,) = [action for action in cli.service_parser()._actions if isinstance(action, argparse._SubParsersAction)]
 FLAGS: dict[tuple[str, ...], set[str]] = {
@@ -45,8 +49,11 @@ def fault(text: str) -> str:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_named_commands_are_there(page: Path) -> None:
-    named = re.findall(r"`(%?%?mlmgmt(?: [^`]+)?)`", re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL))
-    assert named or page.name in {"index.md"}
+    text = page.read_text()
+    blocks = re.findall(r"```\w+\n(.*?)```", text, re.DOTALL)
+    named = re.findall(r"`(%?%?mlmgmt(?: [^`]+)?)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+    for block in blocks:
+        named += re.findall(r"^(?:\w+ = )?(%?%?mlmgmt .*)$", block.replace("\\\n", " "), re.MULTILINE)
     lines = [" ".join(text.split()).removesuffix("?") for text in named]
     assert not [fault(line) for line in lines if "alone" not in line and fault(line)]
 
@@ -60,29 +67,35 @@ def test_commands_that_are_not_there_are_found() -> None:
 
 
 def test_the_line_of_a_shared_server_is_one() -> None:
-    (block,) = re.findall(r"```bash\n(mlmgmt serve .*?)```", (ROOT / ".docs" / "server.md").read_text(), re.DOTALL)
+    (block,) = re.findall(
+        r"```bash\n(mlmgmt serve .*?)```", (ROOT / ".docs" / "guides" / "server.md").read_text(), re.DOTALL
+    )
     arguments = cli.service_parser().parse_args(shlex.split(block.replace("\\\n", ""))[1:])
     assert arguments.grant == ["contributor=GROUP@team", "reader=Reader"]
 
 
 def test_the_checks_of_contributors_are_those_of_ci() -> None:
-    (block,) = re.findall(r"```bash\n(ruff check.*?)```", README, re.DOTALL)
+    (block,) = re.findall(r"```bash\n(\.ci/check.*?)```", CONTRIBUTING.read_text(), re.DOTALL)
     ci = (ROOT / ".ci" / "run").read_text()
-    for command in block.splitlines()[0].split(" && "):
-        assert f"step {command}\n" in ci
+    assert block
+    assert "step .ci/check\n" in ci
     assert "step sphinx-build -W -q " in ci
+
+
+def test_pages_name_commands() -> None:
+    assert sum("mlmgmt service" in page.read_text() for page in PAGES) > 5
 
 
 def test_what_it_says_of_ports_and_folders_is_so(monkeypatch: pytest.MonkeyPatch) -> None:
     first, last = Settings(home=Path()).service_ports
-    assert f"from {first} to {last}" in README
+    assert f"from {first} to {last}" in " ".join(QUESTIONS.read_text().split())
     monkeypatch.delenv("XDG_DATA_HOME", raising=False)
     folder = Unix("mlmgmt-nb", appauthor=False).user_data_dir
-    assert f"`{folder.replace(str(Path.home()), '~')}` on Linux" in README
+    assert f"`{folder.replace(str(Path.home()), '~')}` on Linux" in QUESTIONS.read_text()
 
 
 def test_benchmarks_are_there() -> None:
-    (named,) = re.findall(r"The benchmarks are (.*?)\.\s", README, re.DOTALL)
+    (named,) = re.findall(r"The benchmarks are (.*?)\.\s", CONTRIBUTING.read_text(), re.DOTALL)
     names = re.findall(r"`(\w+)`", named)
     assert len(names) > 5
     assert not [name for name in names if not (ROOT / "tests" / "benchmarks" / f"{name}.py").exists()]

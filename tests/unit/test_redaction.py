@@ -17,6 +17,8 @@ TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJhdWQiOiJ4In0.c2lnbmF0dXJl"
         (f"the token {TOKEN} is old", "the token *** is old"),
         ("https://a.example/m.pkl?sv=1&sig=abc%2F", "https://a.example/m.pkl?sv=1&sig=***"),
         ("postgresql://ml:s3cret@db/ml", "postgresql://***@db/ml"),
+        ("https://a-token@feed.example/simple", "https://***@feed.example/simple"),
+        ("git+ssh://git@git.example/a.git", "git+ssh://git@git.example/a.git"),
         ("AccountName=x;AccountKey=abc==;End", "AccountName=x;AccountKey=***;End"),
         ('{"client_secret": "abc", "x": 1}', '{"client_secret": "***", "x": 1}'),
         ("client_secret=abc&scope=x", "client_secret=***&scope=x"),

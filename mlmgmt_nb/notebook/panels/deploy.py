@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mlmgmt_nb.client import Workspace
+from mlmgmt_nb.client.looking import only_looking
 from mlmgmt_nb.contract import ServiceCreateRequest, ServiceResponse
 from mlmgmt_nb.notebook.display import badge
 from mlmgmt_nb.notebook.panels import deploy_form, limits
@@ -88,6 +89,7 @@ class DeployPanel(Panel):
     def draw(self) -> None:
         self._front.shown = self.shown()
 
+    @only_looking()
     def look(self) -> float | None:
         self.state.look()
         self.changed()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 
 from mlmgmt_nb.client import Poller, Workspace
 from mlmgmt_nb.client.files import is_url
+from mlmgmt_nb.client.forks import ForkLock
 from mlmgmt_nb.commands.drivers import Checked, check_driver
 from mlmgmt_nb.contract import Model, ServiceResponse
 from mlmgmt_nb.errors import MlmgmtError, NotFoundError, UsageError
@@ -78,7 +78,7 @@ class DeployState:
         self._on_change = on_change
         self._clock = clock
         self._registered: dict[str, bool] = {}
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
         self._poller: Poller[Any] | None = None
         self._began = 0.0
         self.checked = ""

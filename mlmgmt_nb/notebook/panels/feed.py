@@ -7,6 +7,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from mlmgmt_nb.client.forks import renew_after_fork
+
 __all__ = ["DRAWING", "FEED", "Feed", "Tick"]
 
 Tick = Callable[[], float | None]
@@ -29,6 +31,11 @@ class Feed:
         self._changed = threading.Condition()
         self._due: dict[Tick, float] = {}
         self._thread: threading.Thread | None = None
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Follows nothing: the panels are the parent process's, whose thread ticks them."""
+        self._changed, self._due, self._thread = threading.Condition(), {}, None
 
     def follow(self, tick: Tick) -> None:
         """Ticks a panel from now on. For one that is followed already: ticks it now."""

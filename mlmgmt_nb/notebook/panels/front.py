@@ -9,6 +9,8 @@ from typing import Any
 
 __all__ = ["front"]
 
+_PARTS = {"service": ("key_rows",), "keys": ("key_rows",)}
+"""What some front ends share, besides what all do."""
 _ASSETS = Path(__file__).parent / "assets"
 
 
@@ -35,7 +37,7 @@ def _kind(name: str) -> Any:
     import traitlets
 
     members = {
-        "_esm": _asset("common.js") + _asset(f"{name}.js"),
+        "_esm": "".join(_asset(f"{part}.js") for part in ("common", *_PARTS.get(name, ()), name)),
         "_css": _asset("common.css") + _asset(f"{name}.css"),
         "shown": traitlets.Dict().tag(sync=True),
         "_repr_mimebundle_": lambda _, **__: None,  # the default names what it shows

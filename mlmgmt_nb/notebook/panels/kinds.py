@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from mlmgmt_nb.client import Workspace
+from mlmgmt_nb.client.conditions import condition
 from mlmgmt_nb.client.paging import Page
 from mlmgmt_nb.contract import OPERATIONS
 from mlmgmt_nb.contract.operations import Parameter
@@ -116,6 +117,8 @@ _MANIFEST = Column(
 )
 _IMAGE = Column("image", "image", lambda item: item.image and f"{item.image.name} {item.image.version}")
 _STATE = _column("state", is_state=True)
+_CONDITION = Column("condition", "state", condition, is_state=True)
+_LAST_OPERATION = Column("state", "last operation", lambda item: item.state)
 
 KINDS: Mapping[str, Kind] = {
     kind.id: kind
@@ -140,7 +143,15 @@ KINDS: Mapping[str, Kind] = {
         ),
         Kind(
             "services",
-            (_NAME, _STATE, _column("num_replicas", "replicas"), _IMAGE, _column("updated_at", "updated (UTC)"), _ID),
+            (
+                _NAME,
+                _CONDITION,
+                _LAST_OPERATION,
+                _column("num_replicas", "replicas"),
+                _IMAGE,
+                _column("updated_at", "updated (UTC)"),
+                _ID,
+            ),
             _filters("services_list"),
             _pages("services"),
         ),

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from mlmgmt_nb.client import Pager, Workspace
-from mlmgmt_nb.contract import Deployment
+from mlmgmt_nb.client.conditions import condition
+from mlmgmt_nb.contract import Deployment, ServiceResponse
 from mlmgmt_nb.errors import NotFoundError
 from mlmgmt_nb.notebook.panels.markup import escape
 
@@ -130,6 +131,8 @@ _MARKS = {
     "Succeeded": "\N{CHECK MARK} ",
     "Active": "\N{CHECK MARK} ",
     "Failed": "\N{BALLOT X} ",
+    "Serving": "\N{CHECK MARK} ",
+    "Not serving": "\N{BALLOT X} ",
     "Running": "\N{HORIZONTAL ELLIPSIS} ",
     "Deploying": "\N{HORIZONTAL ELLIPSIS} ",
 }
@@ -251,6 +254,8 @@ def _title(resource: Any) -> str:
 
 
 def _state(resource: Any) -> str:
+    if isinstance(resource, ServiceResponse):
+        return condition(resource)
     for name in ("state", "creation_state", "status"):
         if state := getattr(resource, name, None):
             return str(state)

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from mlmgmt_nb.client import Poller
+from mlmgmt_nb.client.forks import ForkLock
 from mlmgmt_nb.errors import OperationTimeout
 from mlmgmt_nb.notebook.display import bundle
 from mlmgmt_nb.notebook.panels.feed import FEED, Feed
@@ -37,7 +38,7 @@ class OperationPanel:
         self._poller = poller
         self._feed = feed
         self._live = Live()
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
         self._last_picture = threading.Event()
         self.progress = Progress(poller)
 

@@ -9,22 +9,28 @@ from __future__ import annotations
 
 import logging
 import secrets
+import sys
 import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
 from IPython.core.getipython import get_ipython
 from IPython.display import DisplayHandle
 
+from mlmgmt_nb import local
 from mlmgmt_nb.client.charts import still
-from mlmgmt_nb.errors import MlmgmtError
+from mlmgmt_nb.client.forks import ForkLock
+from mlmgmt_nb.client.looking import only_looking
+from mlmgmt_nb.errors import MlmgmtError, ServiceStoppedError
 from mlmgmt_nb.notebook.display import bundle
 from mlmgmt_nb.notebook.panels.feed import DRAWING, FEED, Feed
 from mlmgmt_nb.notebook.panels.markup import CSS, Trouble, alert
 from mlmgmt_nb.notebook.panels.worker import Worker
+from mlmgmt_nb.terminal import Terminal
 
 __all__ = ["Panel"]
 
@@ -57,7 +63,7 @@ class Panel(ABC):
     def __init__(
         self, *, looking: Feed = FEED, drawing: Feed = DRAWING, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.lock = threading.RLock()
+        self.lock = ForkLock(threading.RLock)
         self._looking, self._drawing, self._clock = looking, drawing, clock
         self._worker = Worker()
         self._troubles: dict[str, Trouble] = {}
@@ -67,6 +73,8 @@ class Panel(ABC):
         self._widget_handle: Any = DisplayHandle()  # type: ignore[no-untyped-call]
         self._root: Any = None
         self._alert: Any = None
+        self._start_button: Any = None
+        self._stopped: Path | None = None
         self._is_displayed = self._is_closed = False
         self._views: int | None = None  # not known before the front end tells
         self._stale_view = self._stale_picture = False
@@ -122,7 +130,7 @@ class Panel(ABC):
         if not self._is_closed:
             self.prepare(is_live=is_live)
         if not is_live:
-            print("\n".join([self.text(), *(self.trouble or ())]))  # noqa: T201 - a terminal
+            Terminal(sys.stdout).write("\n".join([self.text(), *(self.trouble or ()), ""]))
             return
         with self.lock:
             if self._is_closed:
@@ -206,12 +214,25 @@ class Panel(ABC):
         if self._is_closed or self._views == 0:
             return None
         try:
-            pause = self.look()
+            with only_looking():
+                pause = self.look()
         except MlmgmtError as error:
+            self._stopped = error.home if isinstance(error, ServiceStoppedError) else None
             self._note("look", Trouble.of(error))
             return _TROUBLE_SECONDS
+        self._stopped = None
         self._note("look", None)
         return pause
+
+    def start_service(self) -> None:
+        """Starts the embedded service again, when it was stopped while the panel was open."""
+        if (home := self._stopped) is not None:
+            self.do(lambda: self._start(home))
+
+    def _start(self, home: Path) -> None:
+        """In the worker's thread."""
+        local.ensure(home)
+        self.look_now()
 
     def _redraw(self) -> float | None:
         """In the feed's thread: draws what is stale and due, and gives the seconds until the rest is due."""
@@ -238,6 +259,8 @@ class Panel(ABC):
 
     def _draw_alert(self) -> None:
         self._alert.value = alert(self.trouble) if self.trouble else ""
+        self._start_button.layout.display = "none" if self._stopped is None else ""
+        self._start_button.disabled = self.is_working
 
     def _draw_picture(self) -> None:
         shown = self._picture()
@@ -259,7 +282,9 @@ class Panel(ABC):
         self._alert = ipywidgets.HTML()
         style = ipywidgets.HTML(f"<style>{CSS}</style>", layout=ipywidgets.Layout(display="none"))
         # A count that is there has the front end count the views.
-        self._root = ipywidgets.VBox([style, self._alert, self.build()], _view_count=0)
+        self._start_button = ipywidgets.Button(description="Start the service", icon="play")
+        self._start_button.on_click(lambda _: self.start_service())
+        self._root = ipywidgets.VBox([style, self._alert, self._start_button, self.build()], _view_count=0)
         self._root.add_class("mlmgmt").add_class(f"mlmgmt-live-{self._id}")
         self._root.observe(self._counted, "_view_count")
         self._draw_alert()

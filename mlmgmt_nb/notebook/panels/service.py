@@ -6,18 +6,26 @@ import datetime as dt
 from typing import Any
 
 from mlmgmt_nb.client import Workspace
+from mlmgmt_nb.client.conditions import condition
+from mlmgmt_nb.client.looking import only_looking
 from mlmgmt_nb.contract import Deployment, ServiceResponse, ServiceUpdateRequest
 from mlmgmt_nb.errors import UsageError
 from mlmgmt_nb.notebook.display import Card, badge, service_card
 from mlmgmt_nb.notebook.panels import limits
 from mlmgmt_nb.notebook.panels.front import front
+from mlmgmt_nb.notebook.panels.image_choice import Kinship
 from mlmgmt_nb.notebook.panels.markup import escape, log_lines, table
 from mlmgmt_nb.notebook.panels.panel import Panel
-from mlmgmt_nb.notebook.panels.service_state import AUTOSCALER, ServiceState, Which, readable
+from mlmgmt_nb.notebook.panels.service_state import AUTOSCALER, ServiceState, readable, which_key
 
 __all__ = ["ServicePanel"]
 
 _SHOWN_LINES, _SAVED_LINES = 100, 15
+_GROUPS = {
+    Kinship.OWN: "Of this service",
+    Kinship.MODEL: "With its models",
+    Kinship.OTHER: "Of other services",
+}
 _NUMBERS = {"num_replicas": "num_replicas", **{name: f"auto_scaler.{name}" for name in AUTOSCALER}}
 
 
@@ -66,9 +74,21 @@ class ServicePanel(Panel):
         return f"{self._card().html()}{note}{progress}{state.traffic.html()}{history}{log}"
 
     def _card(self) -> Card:
-        card, state = service_card(self.state.service), self.state
+        card, state = service_card(self.state.service)._replace(state=self._condition()), self.state
         rows = [("ready", state.replicas()), *state.traffic.rows()]
         return card._replace(rows=card.rows + [row for row in rows if row[1]])
+
+    def _condition(self) -> str:
+        """Whether it answers: by its replicas where they are known, whatever became of its last operation."""
+        metrics, now = self.state.traffic.latest, condition(self.state.service)
+        if metrics is not None and now in {"Deploying", "Serving", "Not serving"} and metrics.ready:
+            return "Serving"
+        return now
+
+    def _last_operation(self) -> str:
+        """How its last operation ended or stands, unless the condition says so."""
+        state = self.state.service.state or ""
+        return "" if state == self._condition() else f"last operation: {state}"
 
     def prepare(self, *, is_live: bool) -> None:  # noqa: ARG002 - a terminal needs it, and the first picture too
         self.state.look()
@@ -80,6 +100,7 @@ class ServicePanel(Panel):
     def draw(self) -> None:
         self._front.shown = self.shown()
 
+    @only_looking()
     def look(self) -> float | None:
         pause = self.state.look()
         self.changed()
@@ -95,7 +116,8 @@ class ServicePanel(Panel):
         state, service = self.state, self.state.service
         return {
             "name": state.name,
-            "state": badge(service.state or "unknown"),
+            "state": badge(self._condition()),
+            "lastOperation": self._last_operation(),
             "replicas": state.replicas(),
             "image": state.image_name(service.image.id) if service.image else "",
             "uri": service.scoring_uri or "",
@@ -113,8 +135,25 @@ class ServicePanel(Panel):
             "request": state.log.request_id,
             "log": "\n".join(map(readable, state.log.lines[-_SHOWN_LINES:])),
             "deployments": self._deployments(),
-            "images": [[image.id, state.image_name(image.id)] for image in state.images],
+            "serving": service.image.id if service.image else "",
+            "images": self._images(),
         }
+
+    def _images(self) -> list[dict[str, Any]]:
+        """The images that it could run: all but the one that it runs."""
+        choice, state = self.state.choice, self.state
+        serving = choice.service.image.id if choice.service.image else None
+        return [
+            {
+                "id": image.id,
+                "label": state.image_name(image.id),
+                "group": _GROUPS[choice.kinship(image)],
+                "foreign": choice.kinship(image) is Kinship.OTHER,
+                "differences": choice.differences(image),
+            }
+            for image in state.images
+            if image.id != serving
+        ]
 
     def _scale(self) -> dict[str, int | None]:
         scaler = self.state.service.auto_scaler
@@ -153,21 +192,21 @@ class ServicePanel(Panel):
         elif act == "scale":
             values = {name: _number(message["values"].get(name), name) for name in _NUMBERS}
             replicas = values.pop("num_replicas")
-            state.autoscale(**values) if message["auto"] else state.scale(replicas)
+            state.autoscale(**values) if message["auto"] else state.scale(replicas, _name(message))
         elif act == "update":
-            state.update(str(message["image"]))
+            state.update(str(message["image"]), seen=str(message["seen"]), name=_name(message))
         elif act == "rollback":
             state.roll_back(str(message["deployment"]))
         elif act == "cancel":
             state.cancel()
         elif act == "regenerate":
-            state.regenerate(_which(message))
+            state.regenerate(which_key(message), _name(message))
         elif act == "delete":
-            state.delete(str(message["name"]))
+            state.delete(_name(message))
         self.look_now()
 
     def _tell_key(self, message: dict[str, Any]) -> None:
-        which = _which(message)
+        which = which_key(message)
         told = {"which": which, "use": str(message["use"]), "view": message["view"]}
         self._front.send({**told, "key": self.state.key(which)})
 
@@ -177,8 +216,9 @@ def _can_come_back(deployment: Deployment) -> bool:
     return bool(deployment.image_id) and deployment.status in {"Active", "Expired"}
 
 
-def _which(message: dict[str, Any]) -> Which:
-    return "Secondary" if message.get("which") == "Secondary" else "Primary"
+def _name(message: dict[str, Any]) -> str:
+    """The service's name as it was typed, to confirm what cannot be taken back."""
+    return str(message.get("name") or "")
 
 
 def _number(text: Any, name: str) -> int | None:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import math
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import msgspec
 
 from mlmgmt_nb.client import Poller, Workspace
+from mlmgmt_nb.client.forks import ForkLock
 from mlmgmt_nb.commands.values import LinesAbout
 from mlmgmt_nb.contract import Deployment, Image, ServiceResponse, ServiceUpdateRequest
 from mlmgmt_nb.errors import NotFoundError, UsageError
 from mlmgmt_nb.notebook.panels import limits
+from mlmgmt_nb.notebook.panels.image_choice import ImageChoice, Kinship
 from mlmgmt_nb.notebook.panels.operation_state import Progress
 from mlmgmt_nb.notebook.panels.traffic import Traffic
 
-__all__ = ["AUTOSCALER", "LogTail", "ServiceState", "Which", "readable"]
+__all__ = ["AUTOSCALER", "LogTail", "ServiceState", "Which", "readable", "which_key"]
 
 AUTOSCALER = ("min_replicas", "max_replicas", "target_utilization", "refresh_period_in_seconds")
 """The settings of the autoscaler that a panel offers, by their names in the contract."""
@@ -40,7 +41,7 @@ class LogTail:
 
     def __init__(self, read: Callable[[int, int | None], Any]) -> None:
         self._read = read
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
         self.request_id = ""
         self.lines: tuple[str, ...] = ()
         self._about: LinesAbout | None = None
@@ -84,7 +85,7 @@ class ServiceState:
         traffic: its metrics.
         log: its log.
         deployments: what ran under its name, newest first.
-        images: images that it could run, newest first.
+        images: images that it could run, its own first; newest first among the own, and among the others.
         progress: the operation that was begun here last, or None.
         note: what was done last, in words.
         is_gone: it was deleted, here or elsewhere.
@@ -112,6 +113,7 @@ class ServiceState:
         self.log = LogTail(lambda offset, tail: workspace.services.logs(self.service, offset=offset, tail=tail))
         self.deployments: tuple[Deployment, ...] = ()
         self.images: tuple[Image, ...] = ()
+        self._models: dict[str | None, str] = {}
         self.progress: Progress | None = None
         self.note = ""
         self.is_gone = False
@@ -185,17 +187,35 @@ class ServiceState:
             self._find_images()
 
     def _find_images(self) -> None:
-        """Asks for the images that it could run, and for those that it ran."""
-        page = next(self._workspace.images.list(count=_IMAGES).by_page())
-        found = tuple(image for image in page.value if image.creation_state == "Succeeded")
-        self._images_by_id |= {image.id or "": image for image in found}
+        """Asks for the images that it could run, and for those that it ran. A full list may have none of its own."""
+        lists = [self._workspace.images.list(count=_IMAGES)]
+        if self.service.manifest is not None:
+            lists.append(self._workspace.images.list(manifest_name=self.service.manifest.name, count=_IMAGES))
+        pages = [next(images.by_page()).value for images in lists]
+        found = {image.id or "": image for page in pages for image in page if image.creation_state == "Succeeded"}
+        self._images_by_id |= found
+        self._find_models()
         for deployment in self.deployments:
             if deployment.image_id and deployment.image_id not in self._images_by_id:
                 try:
                     self._images_by_id[deployment.image_id] = self._workspace.images.get(deployment.image_id)
                 except NotFoundError:
                     continue
-        self.images = found
+        newest_first = sorted(found.values(), key=_created, reverse=True)
+        self.images = tuple(self.choice.own_first(newest_first))
+
+    def _find_models(self) -> None:
+        """Asks for all versions of its models: another version has another id."""
+        names = dict.fromkeys(model.name for model in self.service.models or ())
+        pages = [next(self._workspace.models.list(name=name, count=_IMAGES).by_page()).value for name in names]
+        known = [*(self.service.models or ()), *(model for page in pages for model in page)]
+        self._models = {model.id: f"{model.name} version {model.version}" for model in known}
+
+    @property
+    def choice(self) -> ImageChoice:
+        """What it could run, beside what it runs."""
+        ran = {one.image_id for one in self.deployments if one.status in {"Active", "Expired"}}
+        return ImageChoice(self.service, ran, self._models)
 
     def image_name(self, image_id: str | None) -> str:
         """An image in words: its name and version where they are known, else its id."""
@@ -203,13 +223,19 @@ class ServiceState:
         image = own if own is not None and own.id == image_id else self._images_by_id.get(image_id or "")
         return f"{image.name} version {image.version}" if image else str(image_id)
 
-    def scale(self, replicas: int | None) -> None:
+    def scale(self, replicas: int | None, name: str = "") -> None:
         """Has it run so many replicas, whatever the load.
 
+        Args:
+            replicas: how many.
+            name: the service's name, typed again, for none at all.
+
         Raises:
-            UsageError: that is no number of replicas.
+            UsageError: that is no number of replicas, or the name is not the service's.
         """
         _check("num_replicas", replicas, needed=True)
+        if replicas == 0:
+            self._check_name(name)
         off = {"autoscaler": {"autoscale_enabled": False}} if self.is_autoscaled else {}
         self._change(f"{replicas} replicas", num_replicas=replicas, **off)
 
@@ -232,15 +258,32 @@ class ServiceState:
         given = {name: value for name, value in settings.items() if value is not None}
         self._change("replicas by load", autoscaler={"autoscale_enabled": True, **given})
 
-    def update(self, image_id: str) -> None:
+    def update(self, image_id: str, *, seen: str | None = None, name: str = "") -> None:
         """Has it run another image, under the same URL and keys.
 
+        Args:
+            image_id: the image.
+            seen: id of the image that it ran when the difference was shown; None when that does not matter.
+            name: the service's name, typed again, for an image that has nothing in common with the service.
+
         Raises:
-            UsageError: no image is named.
+            UsageError: no image is named, it runs another one than was seen, or the name is not the service's.
         """
-        if not image_id.strip():
+        image_id = image_id.strip()
+        if not image_id:
             raise UsageError("no image is chosen", field="image", fix="Choose one, or give its id.")
-        self._change(self.image_name(image_id.strip()), image=image_id.strip())
+        if seen is not None:
+            self._get()
+            if self.service.image is not None and self.service.image.id != seen:
+                raise UsageError(
+                    f"{self.name} runs {self.image_name(self.service.image.id)} meanwhile",
+                    field="image",
+                    fix="Look at the difference again, and update it then.",
+                )
+        image = self._images_by_id.get(image_id) or self._workspace.images.get(image_id)
+        if self.choice.kinship(image) is Kinship.OTHER:
+            self._check_name(name)
+        self._change(self.image_name(image_id), image=image_id)
 
     def roll_back(self, deployment_id: str) -> None:
         """Has it run the image of an earlier deployment again."""
@@ -259,8 +302,17 @@ class ServiceState:
         keys = self._workspace.services.keys(self.service)
         return (keys.primary_key if which == "Primary" else keys.secondary_key) or ""
 
-    def regenerate(self, which: Which) -> None:
-        """Makes a key anew; the old one is refused from then on."""
+    def regenerate(self, which: Which, name: str) -> None:
+        """Makes a key anew; the old one is refused from then on.
+
+        Args:
+            which: the key.
+            name: the service's name, typed again.
+
+        Raises:
+            UsageError: that is not its name. The key is as it was.
+        """
+        self._check_name(name)
         self._workspace.services.regenerate_key(self.service, which)
         self.note = f"The {which.lower()} key is new; the old one is refused."
 
@@ -273,8 +325,7 @@ class ServiceState:
         Raises:
             UsageError: that is not its name. Nothing was deleted.
         """
-        if name != self.name:
-            raise UsageError(f"{name!r} is not the name of this service", field="name", fix=f"Type {self.name}.")
+        self._check_name(name)
         self._is_deleting = True
         try:
             self._workspace.services.delete(self.service)
@@ -282,6 +333,11 @@ class ServiceState:
             self.is_gone = True
         finally:
             self._is_deleting = False
+
+    def _check_name(self, name: str) -> None:
+        """Refuses what cannot be taken back unless the service's name was typed for it."""
+        if name != self.name:
+            raise UsageError(f"{name!r} is not the name of this service", field="name", fix=f"Type {self.name}.")
 
     def _change(self, what: str, **settings: Any) -> None:
         poller = self._workspace.services.update(self.service, **settings)
@@ -292,6 +348,15 @@ class ServiceState:
 
     def _get(self) -> None:
         self.service = self._workspace.services.get(self.service.id or "")
+
+
+def which_key(message: Mapping[str, Any]) -> Which:
+    """The key that a message of a front end is about."""
+    return "Secondary" if message.get("which") == "Secondary" else "Primary"
+
+
+def _created(image: Image) -> float:
+    return image.created_time.timestamp() if image.created_time else 0.0
 
 
 def readable(line: str) -> str:

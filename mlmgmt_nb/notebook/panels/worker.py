@@ -6,6 +6,8 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
+from mlmgmt_nb.client.forks import renew_after_fork
+
 __all__ = ["Worker"]
 
 
@@ -20,6 +22,11 @@ class Worker:
         self._lock = threading.Lock()
         self._work: deque[Callable[[], None]] = deque()
         self._thread: threading.Thread | None = None
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Leaves what is to be done to the parent process, whose thread does it."""
+        self._lock, self._work, self._thread = threading.Lock(), deque(), None
 
     def do(self, work: Callable[[], None]) -> None:
         """Has it done after what was asked for before. It must not raise."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mlmgmt_nb.client import Workspace, connect
+from mlmgmt_nb.client.looking import only_looking
 from mlmgmt_nb.errors import MlmgmtError
 from mlmgmt_nb.notebook.panels.front import front
 from mlmgmt_nb.notebook.panels.lineage import trace
@@ -68,6 +69,7 @@ class WorkspacePanel(Panel):
     def draw(self) -> None:
         self._front.shown = self.state.shown(is_working=self.is_working)
 
+    @only_looking()
     def look(self) -> float | None:
         """Reads the page again. A search is not done again by itself: it may take many requests."""
         with self.lock:

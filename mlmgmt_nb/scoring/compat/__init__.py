@@ -1,7 +1,8 @@
 """Imports that drivers have made since 2017, answered by our own implementations.
 
-`install()` puts a finder behind all others, so a package that is really installed always wins, also in part: beside an
-installed `azureml.core` the missing `azureml.api` still comes from here.
+A package that is really installed and can be imported always wins, also in part: beside an installed `azureml.core` the
+missing `azureml.api` still comes from here. One that is installed but does not import, as many of that time on a Python
+of today, gives way.
 """
 
 from __future__ import annotations
@@ -12,10 +13,27 @@ from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any
 
 from mlmgmt_nb.scoring.compat import table
 
-__all__ = ["install"]
+__all__ = ["install", "is_ours"]
+
+
+def _fill(module: ModuleType) -> None:
+    """Give a module the names of ours that drivers import from it."""
+    for source, names in table.EXPORTS[module.__name__].items():
+        ours = import_module(source)
+        for name in names:
+            setattr(module, name.rpartition("=")[0] or name, ours if name == source else _named(ours, name))
+
+
+def _named(ours: ModuleType, name: str) -> Any:
+    return getattr(ours, name.rpartition("=")[2])
+
+
+def _is_package(fullname: str) -> bool:
+    return any(name.startswith(f"{fullname}.") for name in table.EXPORTS)
 
 
 class _Loader(Loader):
@@ -25,26 +43,96 @@ class _Loader(Loader):
         return None
 
     def exec_module(self, module: ModuleType) -> None:
-        for source, names in table.EXPORTS[module.__name__].items():
-            ours = import_module(source)
-            for name in names:
-                setattr(module, name, ours if name == source else getattr(ours, name))
+        _fill(module)
+
+
+class _AliasLoader(Loader):
+    """Puts another module in the place of one that has moved."""
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+
+    def create_module(self, spec: ModuleSpec) -> None:  # noqa: ARG002 - the protocol of loaders
+        return None
+
+    def exec_module(self, module: ModuleType) -> None:
+        sys.modules[module.__name__] = import_module(self._target)
 
 
 class _Finder(MetaPathFinder):
+    """Behind all others: finds what is not installed."""
+
     def find_spec(
         self,
         fullname: str,
         path: Sequence[str] | None = None,  # noqa: ARG002 - the protocol of finders
         target: ModuleType | None = None,  # noqa: ARG002
     ) -> ModuleSpec | None:
+        if fullname in table.EXPORTS:
+            return ModuleSpec(fullname, _Loader(), origin="mlmgmt_nb", is_package=_is_package(fullname))
+        for moved, place in table.MOVED.items():
+            if fullname == moved or fullname.startswith(f"{moved}."):
+                return ModuleSpec(fullname, _AliasLoader(place + fullname.removeprefix(moved)), is_package=True)
+        return None
+
+
+class _GuardedLoader(Loader):
+    """Loads an installed module, and fills it with ours if that fails."""
+
+    def __init__(self, installed: Loader) -> None:
+        self._installed = installed
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._installed, name)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self._installed.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        try:
+            self._installed.exec_module(module)
+        except Exception as error:  # noqa: BLE001 - whatever old packages do on a Python of today
+            name = module.__name__
+            sys.stderr.write(
+                f"{name} is installed but does not import ({type(error).__name__}: {error}): ours is used\n"
+            )
+            _forget_parts(name)
+            if _is_package(name):
+                module.__path__ = []
+            _fill(module)
+
+
+def _forget_parts(name: str) -> None:
+    """Drop submodules that a failed import left behind."""
+    for part in [part for part in sys.modules if part.startswith(f"{name}.")]:
+        del sys.modules[part]
+
+
+class _Guard(MetaPathFinder):
+    """Before all others: guards the loading of what is installed and has a stand-in here."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
         if fullname not in table.EXPORTS:
             return None
-        is_package = any(name.startswith(f"{fullname}.") for name in table.EXPORTS)
-        return ModuleSpec(fullname, _Loader(), origin="mlmgmt_nb", is_package=is_package)
+        for finder in sys.meta_path:
+            spec = None if isinstance(finder, (_Guard, _Finder)) else finder.find_spec(fullname, path, target)
+            if spec is not None:
+                if spec.loader is not None and spec.origin not in (None, "namespace"):
+                    spec.loader = _GuardedLoader(spec.loader)
+                return spec
+        return None
+
+
+def is_ours(module: ModuleType) -> bool:
+    """Return whether a module that drivers import is one of ours, and not that of an installed package."""
+    origin = getattr(module.__spec__, "origin", None)
+    return origin == "mlmgmt_nb"
 
 
 def install() -> None:
-    """Makes the imports work in this process, once."""
+    """Make the imports work in this process, once."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Guard())
         sys.meta_path.append(_Finder())

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from mlmgmt_nb.scoring.schema.file import ServiceSchema, type_of_sample
-from mlmgmt_nb.scoring.schema.nested import LooseArrayType, LooseFrameType, NestedType
+from mlmgmt_nb.scoring.schema.nested import LooseArrayType, LooseFrameType, NestedType, OptionalType
+from mlmgmt_nb.scoring.schema.orient import ORIENTS
 from mlmgmt_nb.scoring.schema.plain import PlainType
 from mlmgmt_nb.scoring.schema.types import ArgumentType, DataTypes, SchemaError
 
@@ -15,6 +16,7 @@ __all__ = [
     "AbstractParameterType",
     "NumpyParameterType",
     "PandasParameterType",
+    "SparkParameterType",
     "StandardPythonParameterType",
     "input_schema",
     "output_schema",
@@ -46,7 +48,8 @@ class NumpyParameterType(AbstractParameterType):
     def __init__(self, sample_input: Any, enforce_column_type: bool = True, enforce_shape: bool = True) -> None:
         super().__init__(sample_input)
         strict = type_of_sample(DataTypes.NUMPY, sample_input)
-        self.schema = strict if enforce_column_type and enforce_shape else LooseArrayType(strict, enforce_column_type)
+        enforced = enforce_column_type and enforce_shape
+        self.schema = strict if enforced else LooseArrayType(strict, enforce_column_type, enforce_shape)
 
 
 class PandasParameterType(AbstractParameterType):
@@ -57,7 +60,7 @@ class PandasParameterType(AbstractParameterType):
         enforce_column_type: refuse values of another type.
         enforce_shape: refuse other columns than the sample's.
         apply_column_names: give the sample's names to the columns by position.
-        orient: how requests write it: `records` or `split`.
+        orient: how requests write it: `records`, `split`, `index`, `columns`, `values` or `table`, as in pandas.
     """
 
     def __init__(
@@ -69,12 +72,31 @@ class PandasParameterType(AbstractParameterType):
         orient: str = "records",
     ) -> None:
         super().__init__(sample_input)
-        if orient not in ("records", "split"):
-            raise SchemaError(f"orient {orient!r} is not supported: use 'records' or 'split'")
+        if orient not in ORIENTS:
+            raise SchemaError(f"orient {orient!r} is not supported: use one of {', '.join(ORIENTS)}")
         strict = type_of_sample(DataTypes.PANDAS, sample_input)
         plain = enforce_column_type and enforce_shape and not apply_column_names and orient == "records"
-        enforced = enforce_column_type and enforce_shape
-        self.schema = strict if plain else LooseFrameType(strict, orient, enforced, apply_column_names)
+        self.schema = (
+            strict
+            if plain
+            else LooseFrameType(
+                strict, orient, typed=enforce_column_type, shaped=enforce_shape, renamed=apply_column_names
+            )
+        )
+
+
+class SparkParameterType(AbstractParameterType):
+    """A Spark DataFrame.
+
+    Args:
+        sample_input: a sample.
+        apply_sample_schema: give requests the column types of the sample, which is what is done in any case.
+    """
+
+    def __init__(self, sample_input: Any, apply_sample_schema: bool = True) -> None:
+        super().__init__(sample_input)
+        self.apply_sample_schema = apply_sample_schema
+        self.schema = type_of_sample(DataTypes.SPARK, sample_input)
 
 
 class StandardPythonParameterType(AbstractParameterType):
@@ -107,9 +129,11 @@ def input_schema(
         param_name: the argument.
         param_type: its type.
         convert_to_provided_type: False hands the JSON value to `run` as it is.
-        optional: a request may leave it out.
+        optional: a request may leave it out, or have null for it, which hands None to `run`.
     """
     argument = param_type.schema if convert_to_provided_type else PlainType("any", param_type.schema.example)
+    if optional:
+        argument = OptionalType(argument)
 
     def mark(run: _Function) -> _Function:
         schema = _schema_of(run)

@@ -1,157 +1,113 @@
-"""Raw HTTP for drivers that ask for it: `@rawhttp`, `AMLRequest`, `AMLResponse`."""
+"""Raw HTTP for drivers that ask for it: `@rawhttp`, `AMLRequest`, `AMLResponse`.
+
+Requests and responses are werkzeug's, as Flask's are. It is loaded when a driver imports this, and only then.
+"""
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Callable, Iterable, Mapping
-from functools import cached_property
+import sys
+from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import parse_qsl
 
-__all__ = ["RAW_MARK", "AMLRequest", "AMLResponse", "Headers", "rawhttp"]
+try:
+    from werkzeug.wrappers import Request, Response
+except ImportError as error:
+    raise ImportError("drivers of raw HTTP need werkzeug 2 or newer: add it to the requirements") from error
 
-RAW_MARK = "__mlmgmt_raw_http__"
+from mlmgmt_nb.scoring.messages import RAW_MARK, WholeRequest
+
+__all__ = ["AMLRequest", "AMLResponse", "make_request", "rawhttp"]
+
+if not hasattr(Request, "get_json"):
+    raise ImportError("drivers of raw HTTP need werkzeug 2 or newer: change it in the requirements")
 
 
 def rawhttp(run: Callable[..., Any]) -> Callable[..., Any]:
-    """Marks a `run` that gets the whole request, of any method, as an `AMLRequest`."""
+    """Mark a `run` that gets the whole request, of any method, as an `AMLRequest`."""
     setattr(run, RAW_MARK, True)
     return run
 
 
-class Headers(dict[str, str]):
-    """Headers by name in any case."""
+class AMLRequest(Request):
+    """A request, with all that Flask's has."""
 
-    def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
-        super().__init__()
-        for name, value in pairs:
-            key = name.title()
-            super().__setitem__(key, f"{self[key]}, {value}" if key in self else value)
+    max_form_memory_size = None  # the service limits the body itself
 
-    def __getitem__(self, name: str) -> str:
-        return super().__getitem__(name.title())
-
-    def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and super().__contains__(name.title())
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """The value of a header, or the default."""
-        return super().get(name.title(), default)
+    def on_json_loading_failed(self, error: ValueError | None) -> Any:
+        """Return None for a body that does not say that it is JSON, as Flask did when these drivers were written."""
+        return None if error is None else super().on_json_loading_failed(error)
 
 
-class AMLRequest:
-    """A request, with the names that Flask's has.
-
-    Args:
-        method: GET, POST, ...
-        path: the path of the URL.
-        query_string: what stands behind the question mark.
-        headers: pairs of name and value.
-        data: the body.
-    """
-
-    def __init__(
-        self, method: str, path: str, query_string: bytes, headers: Iterable[tuple[str, str]], data: bytes
-    ) -> None:
-        self.method = method
-        self.path = path
-        self.query_string = query_string
-        self.headers = Headers(headers)
-        self.data = data
-
-    @cached_property
-    def args(self) -> dict[str, str]:
-        """The parameters of the query, the first of each name."""
-        pairs = parse_qsl(self.query_string.decode("latin1"), keep_blank_values=True)
-        return dict(reversed(pairs))
-
-    @property
-    def full_path(self) -> str:
-        """The path with the query."""
-        return f"{self.path}?{self.query_string.decode('latin1')}"
-
-    @property
-    def url(self) -> str:
-        """The whole URL, as the caller sees it."""
-        query = f"?{self.query_string.decode('latin1')}" if self.query_string else ""
-        return f"http://{self.headers.get('Host', '')}{self.path}{query}"
-
-    @property
-    def content_type(self) -> str | None:
-        """The media type of the body."""
-        kind: str | None = self.headers.get("Content-Type")
-        return kind
-
-    @property
-    def content_length(self) -> int:
-        """The size of the body in bytes."""
-        return len(self.data)
-
-    @property
-    def is_json(self) -> bool:
-        """Whether the body says that it is JSON."""
-        return "json" in (self.content_type or "")
-
-    @property
-    def json(self) -> Any:
-        """The body as JSON."""
-        return self.get_json()
-
-    def get_data(self, cache: bool = True, as_text: bool = False) -> Any:  # noqa: ARG002 - as Flask's
-        """The body as bytes, or as text; it stays readable either way."""
-        return self.data.decode() if as_text else self.data
-
-    def get_json(self, force: bool = False, silent: bool = False) -> Any:
-        """The body as JSON.
-
-        Args:
-            force: also when the media type is another.
-            silent: None instead of an error.
-        """
-        if not (force or self.is_json):
-            return None
-        try:
-            return json.loads(self.data)
-        except ValueError:
-            if silent:
-                return None
-            raise
-
-    def __repr__(self) -> str:
-        return f"<AMLRequest {self.method} {self.full_path}>"
-
-
-class AMLResponse:
+class AMLResponse(Response):
     """An answer of the driver's own making.
 
     Args:
-        message: the body: bytes, text, or with `json_str` anything that is JSON; None is `{}`.
+        message: the body: bytes, text, an iterable of parts, or with `json_str` anything that is JSON; None is `{}`.
         status_code: the HTTP status.
         response_headers: headers; a value with commas is sent as several headers.
         json_str: writes the message as JSON.
         run_function_failed: told to the caller in `x-ms-run-function-failed`.
     """
 
+    default_mimetype = "text/html"
+
     def __init__(
         self,
-        message: Any,
-        status_code: int,
+        message: Any = None,
+        status_code: int = 200,
         response_headers: Mapping[str, str] | None = None,
         json_str: bool = False,
         run_function_failed: bool = False,
+        **more: Any,
     ) -> None:
-        as_json = json_str or message is None
-        if as_json:
+        if json_str or message is None:
             message = json.dumps({} if message is None else message)
-        self.body = message.encode() if isinstance(message, str) else bytes(message)
-        self.status_code = int(status_code)
-        kind = "application/json" if as_json else "text/html; charset=utf-8"
-        given = [(name, part.strip()) for name, value in (response_headers or {}).items() for part in value.split(",")]
-        if not any(name.lower() == "content-type" for name, _ in given):
-            given.insert(0, ("Content-Type", kind))
-        self.headers = [*given, ("x-ms-run-function-failed", str(run_function_failed))]
+            more = {"mimetype": "application/json", **more}
+        elif isinstance(message, Mapping):
+            raise TypeError(
+                f"AMLResponse takes bytes, text or an iterable of them, not {type(message).__name__}: use json_str=True"
+            )
+        super().__init__(message, int(status_code), **more)
+        self.headers["x-ms-run-function-failed"] = str(run_function_failed)
+        for name, value in (response_headers or {}).items():
+            if name.lower() == "content-type":
+                self.headers[name] = value
+                continue
+            for part in str(value).split(","):
+                self.headers.add(name, part.strip())
 
-    @property
-    def data(self) -> bytes:
-        """The body."""
-        return self.body
+
+def make_request(whole: WholeRequest) -> AMLRequest:
+    """Return a request for a driver."""
+    host, port = whole.server or ("127.0.0.1", 80)
+    address, caller = whole.client or ("", 0)
+    gateway: dict[str, Any] = {
+        "REQUEST_METHOD": whole.method,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": whole.path.encode().decode("latin1"),
+        "QUERY_STRING": whole.query.decode("latin1"),
+        "SERVER_NAME": host,
+        "SERVER_PORT": str(port),
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "REMOTE_ADDR": address,
+        "REMOTE_PORT": str(caller),
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": "http",
+        "wsgi.input": io.BytesIO(whole.data),
+        "wsgi.input_terminated": True,
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+    }
+    for name, value in whole.headers:
+        key = name.upper().replace("-", "_")
+        if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+            key = "HTTP_" + key
+        joint = "; " if key == "HTTP_COOKIE" else ", "
+        gateway[key] = f"{gateway[key]}{joint}{value}" if key in gateway else value
+    gateway["CONTENT_LENGTH"] = str(len(whole.data))
+    gateway.pop("HTTP_TRANSFER_ENCODING", None)  # the body is whole
+    return AMLRequest(gateway)

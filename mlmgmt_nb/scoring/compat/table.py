@@ -1,8 +1,11 @@
-"""Which names each module has that drivers import, and which of our modules has them."""
+"""Which names each module has that drivers import, and which of our modules has them.
+
+`THEIRS=OURS` is a name of theirs for ours.
+"""
 
 from __future__ import annotations
 
-__all__ = ["EXPORTS"]
+__all__ = ["EXPORTS", "MOVED"]
 
 _OURS = "mlmgmt_nb.scoring."
 _SCHEMA = _OURS + "schema"
@@ -10,6 +13,15 @@ _UTILITIES = _OURS + "compat.schema_util"
 _EXCEPTIONS = _OURS + "compat.exceptions"
 _RAW = _OURS + "compat.raw_http"
 _INFERENCE = _OURS + "compat.inference"
+_CORE = _OURS + "compat.azureml_core"
+_LOGS = _OURS + "compat.logs"
+_UNAVAILABLE = _OURS + "compat.unavailable"
+_COLLECTOR = _OURS + "collector"
+_NO_MODEL = _OURS + "model_files"
+_HERE = ["get_model_path"]
+
+MOVED = {"sklearn.externals.joblib": "joblib", "sklearn.externals.six": "six"}
+"""Modules that are elsewhere today, with all that is below them: pickles name that."""
 
 EXPORTS: dict[str, dict[str, list[str]]] = {
     "azureml": {},
@@ -42,8 +54,84 @@ EXPORTS: dict[str, dict[str, list[str]]] = {
     "azureml.api.exceptions.TooManyRequests": {_EXCEPTIONS: ["TooManyRequestsException"]},
     "azureml.api.exceptions.InternalServerError": {_EXCEPTIONS: ["InternalServerException"]},
     "azureml.api.exceptions.ServiceUnavailable": {_EXCEPTIONS: ["ServiceUnavailableException"]},
-    "azureml.datacollector": {_OURS + "collector": ["ModelDataCollector"]},
-    "azureml.monitoring": {_OURS + "collector": ["ModelDataCollector"]},
+    "azureml.datacollector": {_COLLECTOR: ["ModelDataCollector"]},
+    "azureml.monitoring": {_COLLECTOR: ["ModelDataCollector"]},
+    "azureml.sdk": {},
+    "azureml.sdk.data_collector": {_COLLECTOR: ["ModelDataCollector"]},
+    "azureml.ai": {},
+    "azureml.ai.monitoring": {_OURS + "compat.monitoring": ["Collector"]},
+    "azureml.ai.monitoring.context": {
+        _OURS + "compat.monitoring": ["BasicCorrelationContext", "CorrelationContext"],
+    },
+    # 2018: schemas and models in their second home
+    "azureml.webservice_schema": {},
+    "azureml.webservice_schema.sample_definition": {_SCHEMA: ["SampleDefinition", "DataTypes"]},
+    "azureml.webservice_schema.data_types": {_SCHEMA: ["DataTypes"]},
+    "azureml.webservice_schema.schema_generation": {_SCHEMA: ["generate_schema"]},
+    "azureml.webservice_schema.schema_objects": {_SCHEMA: ["ServiceSchema"]},
+    "azureml.webservice_schema.schema_util": {
+        _UTILITIES: ["save_service_schema", "load_service_schema", "parse_service_input"]
+    },
+    "azureml.assets": {_CORE: _HERE},
+    "azureml.assets.persistence": {_CORE: _HERE},
+    "azureml.assets.persistence.persistence": {_CORE: _HERE},
+    "azureml.logging": {_LOGS: ["get_azureml_logger"]},
+    # azureml-core
+    "azureml.core": {
+        _CORE: ["VERSION", "__version__=VERSION", "Model", "Run"],
+        _UNAVAILABLE: [
+            *("ComputeTarget", "ContainerRegistry", "Dataset", "Datastore", "Environment", "Experiment", "Image"),
+            *("Keyvault", "ScriptRunConfig", "RunConfiguration", "Webservice", "Workspace"),
+        ],
+    },
+    "azureml.core.model": {
+        _CORE: ["Model"],
+        _NO_MODEL: ["ModelNotFoundException=ModelNotFoundError"],
+        _UNAVAILABLE: ["InferenceConfig"],
+    },
+    "azureml.core.run": {_CORE: ["Run"], _UNAVAILABLE: ["RunStatus"]},
+    "azureml.core.workspace": {_UNAVAILABLE: ["Workspace"]},
+    "azureml.core.experiment": {_UNAVAILABLE: ["Experiment"]},
+    "azureml.core.dataset": {_UNAVAILABLE: ["Dataset"]},
+    "azureml.core.datastore": {_UNAVAILABLE: ["Datastore"]},
+    "azureml.core.environment": {_UNAVAILABLE: ["CondaDependencies", "Environment"]},
+    "azureml.core.conda_dependencies": {_UNAVAILABLE: ["CondaDependencies"]},
+    "azureml.core.compute": {_UNAVAILABLE: ["AksCompute", "AmlCompute", "ComputeTarget"]},
+    "azureml.core.image": {_UNAVAILABLE: ["ContainerImage", "Image"]},
+    "azureml.core.authentication": {
+        _UNAVAILABLE: [
+            *("AzureCliAuthentication", "InteractiveLoginAuthentication", "MsiAuthentication"),
+            "ServicePrincipalAuthentication",
+        ]
+    },
+    "azureml.core.webservice": {
+        _UNAVAILABLE: [
+            *("AciWebservice", "AksEndpoint", "AksWebservice", "LocalWebservice", "Webservice"),
+        ]
+    },
+    "azureml.exceptions": {
+        _NO_MODEL: ["ModelNotFoundException=ModelNotFoundError"],
+        _EXCEPTIONS: [
+            *("AzureMLException=ApiException", "UserErrorException=ClientSideException"),
+            "WebserviceException=ServerSideException",
+        ],
+    },
+    "azureml.telemetry": {
+        _LOGS: ["INSTRUMENTATION_KEY", "get_telemetry_log_handler", "set_diagnostics_collection=do_nothing"],
+    },
+    # AutoML: logging only
+    "azureml.automl": {},
+    "azureml.automl.core": {},
+    "azureml.automl.core.shared": {},
+    "azureml.automl.core.shared.log_server": {
+        _LOGS: [
+            *("enable_telemetry=do_nothing", "update_custom_dimensions=do_nothing", "set_log_file=do_nothing"),
+            *("new_log_context=do_nothing", "set_verbosity", "get_logger"),
+        ]
+    },
+    "azureml.automl.core.shared.logging_utilities": {_LOGS: ["log_traceback", "get_logger"]},
+    "azureml.train": {},
+    "azureml.train.automl": {_UNAVAILABLE: ["AutoMLConfig"]},
     "azureml.contrib": {},
     "azureml.contrib.services": {},
     "azureml.contrib.services.aml_request": {_RAW: ["AMLRequest", "rawhttp"]},
@@ -54,7 +142,14 @@ EXPORTS: dict[str, dict[str, list[str]]] = {
     "azureml_inference_server_http.api.aml_response": {_RAW: ["AMLResponse"]},
     "inference_schema": {},
     "inference_schema.schema_decorators": {_INFERENCE: ["input_schema", "output_schema"]},
+    "inference_schema.schema_util": {
+        _OURS + "compat.inference_util": [
+            *("get_input_schema", "get_output_schema", "get_schemas_dict", "get_supported_versions"),
+            "is_schema_decorated",
+        ]
+    },
     "inference_schema.parameter_types": {},
+    "inference_schema.parameter_types.spark_parameter_type": {_INFERENCE: ["SparkParameterType"]},
     "inference_schema.parameter_types.abstract_parameter_type": {_INFERENCE: ["AbstractParameterType"]},
     "inference_schema.parameter_types.numpy_parameter_type": {_INFERENCE: ["NumpyParameterType"]},
     "inference_schema.parameter_types.pandas_parameter_type": {_INFERENCE: ["PandasParameterType"]},

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from decimal import Decimal
 from typing import Any
 
-from mlmgmt_nb.scoring.schema.types import MAX_PROBLEMS, InputError, SchemaError, describe
+from mlmgmt_nb.scoring.schema.types import MAX_PROBLEMS, InputError, SchemaError, UnitError, describe
 
 __all__ = ["Column", "swagger_of_dtype"]
 
@@ -23,6 +22,7 @@ _ACCEPTED: dict[str, tuple[frozenset[type], str]] = {
     "S": (frozenset({str}), "a string"),
     "U": (frozenset({str}), "a string"),
 }
+_BOOLEANS = {"True": True, "False": False}
 _NULLABLE = {"i": "an integer or null", "u": "an integer or null", "b": "true, false or null"}
 _SWAGGER = {
     "f": ("number", "double"),
@@ -108,9 +108,8 @@ class Column:
             raise InputError(self._unconvertible(values, path)) from None
 
     def _mended(self, values: Sequence[Any], path: Callable[[int], str]) -> list[Any]:
-        """Whole numbers written as 1.0 are integers; everything else of a wrong type is a fault."""
-        whole = self.kind in "iu"
-        mended = [int(v) if whole and type(v) is float and v.is_integer() else v for v in values]
+        """The values with those mended that only look wrong; everything else of a wrong type is a fault."""
+        mended = [self._mend(value) for value in values]
         problems = [
             f"{path(place)}: expected {self.words}, got {describe(value)}"
             for place, value in enumerate(mended)
@@ -119,6 +118,12 @@ class Column:
         if problems:
             raise InputError(problems)
         return mended
+
+    def _mend(self, value: Any) -> Any:
+        """Whole numbers written as 1.0 are integers; the samples in files of 2017 have booleans as text."""
+        if self.kind in "iu" and type(value) is float and value.is_integer():
+            return int(value)
+        return _BOOLEANS.get(value, value) if self.kind == "b" and type(value) is str else value
 
     def _check_categories(self, values: Sequence[Any], path: Callable[[int], str]) -> None:
         if self.kind != "C" or not self.categories:
@@ -137,8 +142,9 @@ class Column:
         for place, value in enumerate(values):
             try:
                 self._array([value])
-            except (ValueError, TypeError, OverflowError):
-                problems.append(f"{path(place)}: expected {self.words} ({self.dtype}), got {describe(value)}")
+            except (ValueError, TypeError, OverflowError) as error:
+                reason = f", which is {error}" if isinstance(error, UnitError) else ""
+                problems.append(f"{path(place)}: expected {self.words} ({self.dtype}), got {describe(value)}{reason}")
                 if len(problems) == MAX_PROBLEMS:
                     break
         return problems or [f"{path(0)}: the values do not fit {self.dtype} together"]
@@ -170,42 +176,48 @@ class Column:
         return array if array.dtype.itemsize > self.dtype.itemsize else array.astype(self.dtype)
 
     def _dates(self, values: Sequence[Any]) -> Any:
+        from mlmgmt_nb.scoring.schema.times import to_dates
+
+        unit, step = _unit(self.dtype)
+        dates = to_dates(values, unit, step)
+        if not self.nullable:
+            return dates.astype(self.dtype)
         import pandas as pd
 
-        texts = pd.to_datetime(
-            pd.Series([v.replace(",", ".") if isinstance(v, str) else None for v in values], dtype=object),
-            format="ISO8601",
-            utc=True,
-        )
-        dates = pd.Series(texts)
-        numbers = [place for place, v in enumerate(values) if isinstance(v, int)]
-        if numbers:
-            stamps = pd.to_datetime([values[place] for place in numbers], unit="ms", utc=True)
-            dates.iloc[numbers] = stamps
+        moments = pd.Series(dates)
         zone = getattr(self.dtype, "tz", None)
-        if zone is None:
-            return dates.dt.tz_localize(None).to_numpy().astype(self.dtype)
-        return dates.dt.tz_convert(zone).astype(self.dtype).array
+        return (moments.dt.tz_localize("UTC").dt.tz_convert(zone) if zone else moments).astype(self.dtype).array
 
     def _spans(self, values: Sequence[Any]) -> Any:
+        from mlmgmt_nb.scoring.schema.times import to_spans
+
+        spans = to_spans(values, *_unit(self.dtype))
+        if not self.nullable:
+            return spans.astype(self.dtype)
         import pandas as pd
 
-        spans: list[Any] = [
-            None if v is None else pd.Timedelta(v) if isinstance(v, str) else pd.Timedelta(_nanoseconds(v), "ns")
-            for v in values
-        ]
-        return pd.to_timedelta(spans).to_numpy().astype(self.dtype)
+        return pd.Series(spans).astype(self.dtype).array
 
 
-def _nanoseconds(seconds: float) -> int:
-    """Those of the decimal number that was written: its binary form lies a little beside it."""
-    return int(Decimal(repr(seconds)).scaleb(9))
+def _unit(dtype: Any) -> tuple[str, int]:
+    """The unit of a data type of times, and how many of them one count is."""
+    import numpy as np
+
+    if isinstance(dtype, np.dtype):
+        return np.datetime_data(dtype)
+    return getattr(dtype, "unit", "ns"), 1
 
 
 def check_dtype(dtype: Any, name: str) -> None:
     """Raises `SchemaError` for data types that no JSON can fill."""
+    if getattr(dtype, "names", None):
+        for field in dtype.names:
+            check_dtype(dtype[field].base, f"{name}, field {field}")
+        return
     categories = getattr(dtype, "categories", None)
     if getattr(dtype, "kind", "O") == "V" or str(dtype).startswith("interval"):
         raise SchemaError(f"{name}: data type {dtype} has no JSON form")
+    if str(dtype) in ("datetime64", "timedelta64"):
+        raise SchemaError(f"{name}: data type {dtype} has no unit: use one with a unit, such as {dtype}[s]")
     if categories is not None and _kind(categories.dtype) not in "OTUiufb":
         raise SchemaError(f"{name}: categories of {categories.dtype} have no JSON form: make them text")

@@ -5,6 +5,7 @@ The file is JSON: `{"input": {name: {"internal": ..., "swagger": {...}, "type": 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,9 +13,9 @@ from typing import Any
 
 import msgspec
 
-from mlmgmt_nb.scoring.schema.pickled import read_internal, write_internal
+from mlmgmt_nb.scoring.schema.pickled import Ignored, read_internal, write_internal
 from mlmgmt_nb.scoring.schema.plain import PlainType
-from mlmgmt_nb.scoring.schema.types import ArgumentType, DataTypes, SchemaError
+from mlmgmt_nb.scoring.schema.types import ArgumentType, DataTypes, SchemaError, UnknownTypeError
 
 __all__ = ["ServiceSchema", "load_schema", "save_schema", "type_of_sample"]
 
@@ -38,7 +39,7 @@ class ServiceSchema:
 
 class _Entry(msgspec.Struct):
     type: int
-    internal: str | None = None
+    internal: str | dict[str, Any] | None = None
     swagger: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
@@ -57,10 +58,10 @@ def load_schema(path: str | Path) -> ServiceSchema:
         SchemaError: the file cannot be read or understood; the text names the argument.
     """
     try:
-        content = msgspec.json.decode(Path(path).read_bytes(), type=_File)
+        content = _decode(Path(path).read_bytes())
     except OSError as error:
         raise SchemaError(f"{path}: {error.strerror}") from error
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise SchemaError(f"{Path(path).name}: {error}") from error
     return ServiceSchema(
         {name: _read_entry(entry, f"{Path(path).name}: input {name}") for name, entry in content.input.items()},
@@ -69,6 +70,18 @@ def load_schema(path: str | Path) -> ServiceSchema:
             for name, entry in (content.output or {}).items()
         },
     )
+
+
+def _decode(data: bytes) -> _File:
+    try:
+        return msgspec.json.decode(data, type=_File)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        if b"NaN" not in data and b"Infinity" not in data:
+            raise
+        # the original package writes missing values of its sample so
+        return msgspec.convert(json.loads(data, parse_constant=lambda _: None), _File)
 
 
 def save_schema(schema: ServiceSchema, path: str | Path) -> None:
@@ -107,8 +120,10 @@ def type_of_sample(data_type: DataTypes | int, sample: Any) -> ArgumentType:
 
 
 def _write_entry(argument: ArgumentType) -> dict[str, Any]:
+    module, name, state = argument.state()
+    is_spark = argument.data_type is DataTypes.SPARK  # whose description the original package does not pickle
     return {
-        "internal": write_internal(*argument.state()),
+        "internal": json.loads(state["schema_json"]) if is_spark else write_internal(module, name, state),
         "swagger": argument.swagger(),
         "type": int(argument.data_type),
     }
@@ -117,22 +132,35 @@ def _write_entry(argument: ArgumentType) -> dict[str, Any]:
 def _read_entry(entry: _Entry, where: str) -> ArgumentType:
     try:
         try:
-            return _from_internal(entry)
+            internal = _read_internal(entry)
+        except UnknownTypeError:
+            raise
         except (SchemaError, KeyError, TypeError, ValueError):
             if not entry.swagger:
                 raise
             return _from_swagger(entry)
+        return _from_internal(*internal, entry.swagger.get("example"))
     except (SchemaError, KeyError, TypeError, ValueError) as error:
         raise SchemaError(f"{where}: {error}") from error
     except ImportError as error:
         raise SchemaError(f"{where}: needs {error.name}, which is not installed; add it to the requirements") from error
 
 
-def _from_internal(entry: _Entry) -> ArgumentType:
+def _read_internal(entry: _Entry) -> tuple[str, dict[str, Any]]:
     if not entry.internal:
         raise SchemaError("there is no internal part")
+    if isinstance(entry.internal, dict):  # Spark's own description, as the original package writes it
+        return "SparkSchema", {"schema_json": json.dumps(entry.internal)}
     kind, state = read_internal(entry.internal)
-    example = entry.swagger.get("example")
+    needed = {"PandasSchema": ("column_names", "column_types"), "NumpySchema": ("data_type",)}.get(kind, ())
+    if missing := [name for name in needed if name not in state]:
+        raise SchemaError(f"the internal part has no {missing[0]}")
+    if any(isinstance(kind_of_column, Ignored) for kind_of_column in state.get("column_types", ())):
+        raise SchemaError("the internal part has columns of pandas' own types")
+    return kind, state
+
+
+def _from_internal(kind: str, state: dict[str, Any], example: Any) -> ArgumentType:
     if kind == "PandasSchema":
         from mlmgmt_nb.scoring.schema.pandas_type import PandasType
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from mlmgmt_nb.scoring.schema.orient import read_records, write_example
 from mlmgmt_nb.scoring.schema.types import ArgumentType, DataTypes, InputError, SchemaError, describe
+from mlmgmt_nb.scoring.to_builtins import key_text
 
-__all__ = ["DescribedType", "LooseArrayType", "LooseFrameType", "NestedType"]
+__all__ = ["DescribedType", "LooseArrayType", "LooseFrameType", "NestedType", "OptionalType"]
 
 
 class NestedType(ArgumentType):
@@ -16,6 +18,8 @@ class NestedType(ArgumentType):
     data_type = DataTypes.STANDARD
 
     def __init__(self, inner: Mapping[str, ArgumentType] | ArgumentType) -> None:
+        if isinstance(inner, Mapping):
+            inner = _by_text(inner)
         self.members = inner if isinstance(inner, Mapping) else None
         self.items = None if isinstance(inner, Mapping) else inner
         self.example = (
@@ -53,6 +57,16 @@ class NestedType(ArgumentType):
         raise SchemaError("the 2017 format has no nested types: keep the decorators")
 
 
+def _by_text(members: Mapping[Any, ArgumentType]) -> dict[str, ArgumentType]:
+    """The members by their keys in JSON."""
+    made: dict[str, ArgumentType] = {}
+    for key, member in members.items():
+        if (text := key_text(key)) in made:
+            raise SchemaError(f"two keys of the sample are {text!r} in JSON: rename one of them")
+        made[text] = member
+    return made
+
+
 class DescribedType(ArgumentType):
     """A type that is only described: the function converts by itself."""
 
@@ -87,69 +101,111 @@ class _LooseType(ArgumentType):
 
 
 class LooseArrayType(_LooseType):
-    """An array of any shape, and without `typed` of any type."""
+    """An array whose element type or sizes are not enforced."""
 
     data_type = DataTypes.NUMPY
 
-    def __init__(self, strict: Any, typed: bool) -> None:
+    def __init__(self, strict: Any, typed: bool, shaped: bool) -> None:
         super().__init__(strict, strict.example)
-        self._dtype = strict.elements.dtype if typed else None
+        self._parser = strict.with_shape(strict.shape if shaped else None)
+        if not typed:
+            self._parser.elements = AnyElements()
 
     def parse(self, value: Any, name: str) -> Any:
+        return self._parser.parse(value, name)
+
+
+class AnyElements:
+    """Elements of any type; NumPy finds one for all of them."""
+
+    dtype: Any = None
+    kind = "*"
+
+    def convert(self, values: Sequence[Any], path: Callable[[int], str]) -> Any:  # noqa: ARG002 - all fit
         import numpy as np
 
-        try:
-            return np.array(value, dtype=self._dtype)
-        except (ValueError, TypeError, OverflowError) as error:
-            raise InputError([f"{name}: not an array of {self._dtype or 'one type'}: {error}"]) from None
+        texts = sum(isinstance(value, str) for value in values)
+        if 0 < texts < len(values) or any(isinstance(value, dict) for value in values):
+            made = np.empty(len(values), dtype=object)  # NumPy would make text of numbers
+            made[:] = values
+            return made
+        return np.array(values)
 
 
 class LooseFrameType(_LooseType):
-    """A DataFrame written as records or split, whose columns and types are enforced or not."""
+    """A DataFrame in any of pandas' forms, whose columns and types are enforced or not."""
 
     data_type = DataTypes.PANDAS
 
-    def __init__(self, strict: Any, orient: str, enforced: bool, renamed: bool) -> None:
-        self._names = [column.label for column in strict.columns]
-        self._orient, self._enforced, self._renamed = orient, enforced, renamed
+    def __init__(self, strict: Any, orient: str, *, typed: bool, shaped: bool, renamed: bool) -> None:
+        self._table = strict
+        self._names = [column.key for column in strict.columns]
+        self._orient, self._typed, self._shaped, self._renamed = orient, typed, shaped, renamed
         example = strict.example
-        if orient == "split" and example is not None:
-            rows = [[record[str(name)] for name in self._names] for record in example]
-            example = {"columns": list(map(str, self._names)), "index": list(range(len(rows))), "data": rows}
-        super().__init__(strict, example)
+        super().__init__(strict, None if example is None else write_example(example, orient, self._names))
 
     def parse(self, value: Any, name: str) -> Any:
-        import pandas as pd
-
-        records = self._records(value, name)
-        if self._enforced:
-            return self.strict.parse(records, name)
-        try:
-            frame = pd.DataFrame(records)
-        except (ValueError, TypeError, AttributeError) as error:
-            raise InputError([f"{name}: not a table: {error}"]) from None
-        if self._renamed and len(frame.columns) == len(self._names):
-            frame.columns = pd.Index(self._names)
+        records, labels = self._records(value, name)
+        frame = self._frame(records, name)
+        if labels is not None:
+            frame.index = labels
         return frame
 
+    def _frame(self, records: list[dict[str, Any]], name: str) -> Any:
+        import pandas as pd
+
+        if self._shaped and self._typed:
+            return self.strict.parse(records, name)
+        if self._shaped:
+            return pd.DataFrame(self._table.row_values(records, name), columns=self._table.labels)
+        return self._table.parse_known(records, name) if self._typed else self._natural(records)
+
+    def _natural(self, records: list[dict[str, Any]]) -> Any:
+        import pandas as pd
+
+        frame = pd.DataFrame(records)
+        return frame.rename(columns={column.key: column.label for column in self._table.columns})
+
     def _records(self, value: Any, name: str) -> Any:
-        if self._orient == "split":
-            if not isinstance(value, dict) or not {"columns", "data"} <= value.keys():
-                raise InputError([f"{name}: expected an object with columns and data, got {describe(value)}"])
-            columns, rows = value["columns"], value["data"]
-        elif self._renamed and isinstance(value, list) and all(isinstance(row, list) for row in value):
-            columns, rows = list(map(str, self._names)), value
-        else:
-            return value
-        if any(not isinstance(row, list) or len(row) != len(columns) for row in rows):
-            raise InputError([f"{name}: each row must have {len(columns)} values, one for each column"])
-        keys = list(map(str, self._names)) if self._renamed and len(columns) == len(self._names) else columns
-        return [dict(zip(keys, row, strict=True)) for row in rows]
+        orient = self._orient
+        if (
+            self._renamed
+            and orient == "records"
+            and isinstance(value, list)
+            and all(isinstance(r, list) for r in value)
+        ):
+            orient = "values"
+        records, labels = read_records(value, orient, self._names, name)
+        if self._renamed and all(len(record) == len(self._names) for record in records):
+            records = [dict(zip(self._names, record.values(), strict=True)) for record in records]
+        return records, labels
 
     def swagger(self) -> dict[str, Any]:
         if self._orient == "records":
             return super().swagger()
+        if self._orient == "values":
+            return {"type": "array", "items": {"type": "array", "items": {}}, "example": self.example}
         return {"type": "object", "example": self.example}
+
+
+class OptionalType(_LooseType):
+    """A type that takes null for None, besides."""
+
+    def __init__(self, strict: ArgumentType) -> None:
+        super().__init__(strict, strict.example)
+        self.data_type = strict.data_type  # type: ignore[misc]
+
+    def prepare(self) -> None:
+        self.strict.prepare()
+
+    def parse(self, value: Any, name: str) -> Any:
+        return None if value is None else self.strict.parse(value, name)
+
+    def swagger(self) -> dict[str, Any]:
+        return self.strict.swagger()
+
+    def state(self) -> tuple[str, str, dict[str, Any]]:
+        return self.strict.state()
 
 
 def _bare(argument: ArgumentType) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mlmgmt_nb.scoring.schema.columns import Column, check_dtype, swagger_of_dtype
+from mlmgmt_nb.scoring.schema.columns import check_dtype
 from mlmgmt_nb.scoring.schema.plain import plain_json
 from mlmgmt_nb.scoring.schema.types import ArgumentType, DataTypes, InputError, SchemaError, describe
 
@@ -29,8 +29,10 @@ class NumpyType(ArgumentType):
     def __init__(self, dtype: Any, shape: Sequence[int] | None, example: Any = None) -> None:
         import numpy as np
 
+        from mlmgmt_nb.scoring.schema.records import elements_of
+
         check_dtype(np.dtype(dtype), "the array")
-        self.elements = Column("", np.dtype(dtype))
+        self.elements = elements_of(np.dtype(dtype))
         self.shape = None if shape is None else tuple(shape)
         self.example = example
 
@@ -42,6 +44,7 @@ class NumpyType(ArgumentType):
         if not isinstance(sample, (np.ndarray, np.generic)):
             raise SchemaError(f"a NUMPY sample must be an array, not {type(sample).__name__}")
         array = np.asarray(sample)
+        check_dtype(array.dtype, "the array")
         return cls(array.dtype, array.shape, plain_json(array[:_EXAMPLE_ROWS] if array.ndim else array))
 
     @classmethod
@@ -57,9 +60,17 @@ class NumpyType(ArgumentType):
         inner = swagger
         while inner.get("type") == "array":
             inner = inner.get("items", {})
+        if inner.get("properties"):
+            raise SchemaError(
+                "the fields of a structured array are known by the internal part only: write the file anew"
+            )
         example = swagger.get("example")
         shape = None if example is None else np.array(example, dtype=object).shape
         return cls(_FROM_SWAGGER.get(inner.get("type", ""), "object"), shape, example)
+
+    def with_shape(self, shape: Sequence[int] | None) -> NumpyType:
+        """The same type with other sizes; None for any."""
+        return NumpyType(self.elements.dtype, shape, self.example)
 
     def parse(self, value: Any, name: str) -> Any:
         flat: list[Any] = []
@@ -90,8 +101,8 @@ class NumpyType(ArgumentType):
         return (len(value), *shapes[0])
 
     def _is_level(self, value: Any, depth: int) -> bool:
-        """Whether a value is a dimension rather than an element; object arrays may hold lists."""
-        if self.elements.kind == "O" and self.shape is not None and depth >= len(self.shape):
+        """Whether a value is a dimension rather than an element; object arrays may hold lists, and records be some."""
+        if self.elements.kind in "OV" and self.shape is not None and depth >= len(self.shape):
             return False
         return isinstance(value, list)
 
@@ -112,7 +123,9 @@ class NumpyType(ArgumentType):
         return text
 
     def swagger(self) -> dict[str, Any]:
-        made: dict[str, Any] = swagger_of_dtype(self.elements.dtype)
+        from mlmgmt_nb.scoring.schema.records import swagger_of_elements
+
+        made: dict[str, Any] = swagger_of_elements(self.elements.dtype)
         for _ in self.shape or ():
             made = {"type": "array", "items": made}
         if self.example is not None:

@@ -7,6 +7,7 @@ from functools import partial
 from operator import itemgetter
 from typing import Any
 
+from mlmgmt_nb.scoring.results import JsonFormError
 from mlmgmt_nb.scoring.schema.columns import Column, check_dtype, swagger_of_dtype
 from mlmgmt_nb.scoring.schema.plain import plain_json
 from mlmgmt_nb.scoring.schema.types import MAX_PROBLEMS, ArgumentType, DataTypes, InputError, SchemaError, describe
@@ -22,6 +23,15 @@ _FROM_SWAGGER = {
     ("boolean", None): "bool",
     ("string", "date-time"): "datetime64[ns]",
 }
+
+
+def _check_columns(columns: Any) -> None:
+    from mlmgmt_nb.scoring.frame_values import check_labels
+
+    try:
+        check_labels(columns)
+    except JsonFormError as error:
+        raise SchemaError(f"the sample is {error.problem}. {error.fix}") from None
 
 
 def _cell_path(name: str, key: str, row: int) -> str:
@@ -48,7 +58,7 @@ class PandasType(ArgumentType):
         self._keys = [column.key for column in self.columns]
         if len(set(self._keys)) != len(self._keys):
             raise SchemaError(f"two columns have the same name: {', '.join(self._keys)}")
-        self._labels = pd.Index([column.label for column in self.columns])
+        self.labels = pd.Index([column.label for column in self.columns])
         self._pick = itemgetter(*self._keys) if len(self._keys) > 1 else None
         dtypes = {str(column.dtype) for column in self.columns}
         # one block of numbers: the cheapest frame there is
@@ -61,8 +71,7 @@ class PandasType(ArgumentType):
 
         if not isinstance(sample, pd.DataFrame):
             raise SchemaError(f"a PANDAS sample must be a DataFrame, not {type(sample).__name__}")
-        if sample.columns.nlevels > 1:
-            raise SchemaError("a DataFrame with several levels of column names has no JSON form: flatten its columns")
+        _check_columns(sample.columns)
         for label, dtype in sample.dtypes.items():
             check_dtype(dtype, str(label))
         return cls(list(sample.dtypes.items()), plain_json(sample.head(_EXAMPLE_ROWS)), len(sample))
@@ -73,9 +82,10 @@ class PandasType(ArgumentType):
         import pandas as pd
 
         names, types = list(state["column_names"]), list(state["column_types"])
-        categories = state.get("categories", {})
+        own, categories = state.get("pandas_types", {}), state.get("categories", {})
         types = [
-            pd.CategoricalDtype(*categories[n]) if n in categories else t for n, t in zip(names, types, strict=True)
+            pd.CategoricalDtype(*categories[n]) if n in categories else own.get(n, t)
+            for n, t in zip(names, types, strict=True)
         ]
         shape = state.get("shape") or (1,)
         return cls(list(zip(names, types, strict=True)), example, int(shape[0]))
@@ -97,7 +107,7 @@ class PandasType(ArgumentType):
 
         if type(value) is not list:
             raise InputError([f"{name}: expected a list of records, one object a row; got {describe(value)}"])
-        rows = self._rows(value, name)
+        rows = self.row_values(value, name)
         if self._common is not None and rows:
             flat = [item for row in rows for item in row]
             if self._common.fits(flat):
@@ -106,8 +116,26 @@ class PandasType(ArgumentType):
                 except OverflowError:
                     pass  # column by column, to say which value it is
                 else:
-                    return pd.DataFrame(block, columns=self._labels, copy=False)
+                    return pd.DataFrame(block, columns=self.labels, copy=False)
         return self._by_column(rows, name)
+
+    def parse_known(self, records: list[dict[str, Any]], name: str) -> Any:
+        """A frame of the columns that are there: known ones of their types, others as pandas finds them."""
+        import pandas as pd
+
+        there = dict.fromkeys(key for record in records for key in record)
+        parts, problems = {}, []
+        for column in (column for column in self.columns if column.key in there):
+            try:
+                values = [record.get(column.key) for record in records]
+                array = column.convert(values, partial(_cell_path, name, column.key))
+                parts[column.label] = pd.Series(array, dtype=object) if column.dtype == object else array
+            except InputError as error:
+                problems += error.problems
+        if problems:
+            raise InputError(problems)
+        others = {key: pd.Series([record.get(key) for record in records]) for key in there if key not in self._keys}
+        return pd.DataFrame({**parts, **others})
 
     def _by_column(self, rows: list[Any], name: str) -> Any:
         import pandas as pd
@@ -124,10 +152,10 @@ class PandasType(ArgumentType):
         if problems:
             raise InputError(problems)
         frame = pd.DataFrame(dict(enumerate(arrays)), copy=False)
-        frame.columns = self._labels
+        frame.columns = self.labels
         return frame
 
-    def _rows(self, records: list[Any], name: str) -> list[Any]:
+    def row_values(self, records: list[Any], name: str) -> list[Any]:
         """The values of each record in the order of the columns."""
         width = len(self.columns)
         try:
@@ -172,20 +200,39 @@ class PandasType(ArgumentType):
     def state(self) -> tuple[str, str, dict[str, Any]]:
         import numpy as np
 
-        names = [column.label for column in self.columns]
-        # the original package hands each type to astype(), which takes names too; it has no newer types to unpickle
-        types = [column.dtype if isinstance(column.dtype, np.dtype) else str(column.dtype) for column in self.columns]
+        names = [_python(column.label) for column in self.columns]
+        # the original package, and the NumPy and pandas of its days, know NumPy's types only
+        types = [_original_type(column.dtype) for column in self.columns]
         state: dict[str, Any] = {
             "shape": (self.rows, len(names)),
             "column_names": names,
             "column_types": types,
             "schema_map": dict(zip(names, types, strict=True)),
         }
+        own = {n: str(c.dtype) for n, c in zip(names, self.columns, strict=True) if not isinstance(c.dtype, np.dtype)}
+        if own:
+            state["pandas_types"] = own
         categories = {
-            column.label: (column.dtype.categories.tolist(), column.dtype.ordered)
+            _python(column.label): (column.dtype.categories.tolist(), column.dtype.ordered)
             for column in self.columns
             if column.kind == "C" and column.dtype.categories is not None
         }
         if categories:
             state["categories"] = categories
         return "azureml.api.schema.pandasUtil", "PandasSchema", state
+
+
+def _python(label: Any) -> Any:
+    """A label whose pickle needs no NumPy: its modules have other names since."""
+    import numpy as np
+
+    return label.item() if isinstance(label, np.generic) else label
+
+
+def _original_type(dtype: Any) -> Any:
+    """The data type that a column had with the original package."""
+    import numpy as np
+
+    if isinstance(dtype, np.dtype) and dtype.kind != "T":
+        return dtype
+    return np.dtype("datetime64[ns]" if getattr(dtype, "kind", "O") == "M" else "object")

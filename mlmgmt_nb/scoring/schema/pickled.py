@@ -15,12 +15,28 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-from mlmgmt_nb.scoring.schema.types import SchemaError
+from mlmgmt_nb.scoring.schema.types import SchemaError, UnknownTypeError
 
-__all__ = ["read_internal", "write_internal"]
+__all__ = ["Ignored", "read_internal", "write_internal"]
 
 _PROTOCOL = 2
-_BUILTINS = {"int", "float", "bool", "str", "list", "dict", "tuple", "object", "bytes", "complex"}
+_BUILTINS = {
+    "int",
+    "float",
+    "bool",
+    "str",
+    "list",
+    "dict",
+    "tuple",
+    "object",
+    "bytes",
+    "bytearray",
+    "complex",
+    "set",
+    "frozenset",
+    "range",
+}
+_TIMES = {"datetime", "date", "time", "timedelta"}
 _PYTHON2_NAMES = {"unicode": "str", "long": "int", "basestring": "str"}
 _SCHEMA_CLASSES = {"PandasSchema", "NumpySchema", "PythonSchema", "SparkSchema"}
 
@@ -37,8 +53,12 @@ class _Pickled:
         self.attributes = dict(state)
 
 
-class _Ignored:
-    """Stands for a data type that is not rebuilt (pandas' own): such a column takes what comes."""
+class _ForbiddenNameError(pickle.UnpicklingError):
+    """The pickle is whole and names a type that a schema cannot have."""
+
+
+class Ignored:
+    """Stands for a data type of pandas, which is not rebuilt: the swagger part then says what the columns are."""
 
     def __init__(self, *_: Any) -> None:
         pass
@@ -70,18 +90,20 @@ class _SchemaUnpickler(pickle.Unpickler):
         if module.startswith("numpy"):
             return _numpy_name(module, name)
         if module.startswith("pandas."):
-            return _index_values if name == "_new_Index" else _Ignored
+            return _index_values if name == "_new_Index" else Ignored
+        if module == "datetime" and name in _TIMES:
+            return getattr(__import__("datetime"), name)
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
         if (module, name) == ("_codecs", "encode"):
             return _latin1
         if (module, name) == ("copyreg", "_reconstructor") or (module, name) == ("copy_reg", "_reconstructor"):
             return _reconstruct_object
-        raise pickle.UnpicklingError(f"{module}.{name} is not allowed in a schema")
+        raise _ForbiddenNameError(f"{module}.{name} is not allowed in a schema")
 
 
 def _reconstruct_object(kind: Any, _base: Any = None, _state: Any = None) -> Any:
-    if not issubclass(kind, (_Pickled, _Ignored)):
+    if not issubclass(kind, (_Pickled, Ignored)):
         raise pickle.UnpicklingError(f"{kind!r} is not allowed in a schema")
     return kind()
 
@@ -95,7 +117,7 @@ def _numpy_name(module: str, name: str) -> Any:
     scalar = getattr(np, name, None)
     if isinstance(scalar, type) and issubclass(scalar, np.generic):
         return scalar
-    raise pickle.UnpicklingError(f"{module}.{name} is not allowed in a schema")
+    raise _ForbiddenNameError(f"{module}.{name} is not allowed in a schema")
 
 
 def _empty_array(*_: Any) -> Any:
@@ -109,10 +131,13 @@ def read_internal(text: str) -> tuple[str, dict[str, Any]]:
     """The class name (`PandasSchema`, ...) and attributes of a pickled schema.
 
     Raises:
-        SchemaError: it is no Base64, no pickle, or names something that is not allowed.
+        UnknownTypeError: it names something that is not allowed.
+        SchemaError: it is no Base64 or no pickle.
     """
     try:
         read = _SchemaUnpickler(io.BytesIO(base64.b64decode(text, validate=True))).load()
+    except _ForbiddenNameError as error:
+        raise UnknownTypeError(f"internal: {error}") from error
     except (binascii.Error, pickle.UnpicklingError) as error:
         raise SchemaError(f"internal: {error}") from error
     except Exception as error:  # a broken pickle may raise anything

@@ -1,4 +1,4 @@
-"""Arguments that are plain JSON: text, numbers, lists and objects."""
+"""Arguments that are plain JSON: text, numbers, lists and objects; and values of Python that JSON has as text."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from mlmgmt_nb.scoring.errors import RequestError
-from mlmgmt_nb.scoring.results import encode_value
+from mlmgmt_nb.scoring.results import JsonFormError, encode_json
+from mlmgmt_nb.scoring.schema.text_values import TEXT_TYPES
 from mlmgmt_nb.scoring.schema.types import ArgumentType, DataTypes, InputError, SchemaError, describe
 
 __all__ = ["PlainType", "plain_json"]
@@ -19,11 +19,15 @@ _TYPES: dict[str, tuple[str | None, str | None, tuple[type, ...], str]] = {
     "bool": ("boolean", None, (bool,), "true or false"),
     "str": ("string", None, (str,), "a string"),
     "list": ("array", None, (list,), "a list"),
+    "tuple": ("array", None, (list,), "a list"),
     "dict": ("object", None, (dict,), "an object"),
     "any": (None, None, (object,), "any value"),
+    **{name: ("string", text.form, (str,), text.words) for name, text in TEXT_TYPES.items()},
 }
-_ALIASES = {"unicode": "str", "long": "int", "tuple": "list", "object": "any", "NoneType": "any"}
-_FROM_SWAGGER = {swagger: name for name, (swagger, *_) in _TYPES.items() if swagger}
+_ALIASES = {"unicode": "str", "long": "int", "object": "any", "NoneType": "any"}
+_FROM_SWAGGER = {"integer": "int", "number": "float", "boolean": "bool", "array": "list", "object": "dict"}
+_FROM_FORMAT = {"date-time": "datetime", "date": "date", "time": "time", "timedelta": "timedelta", "byte": "bytes"}
+_PYTHON_TYPES = {"int": int, "float": float, "bool": bool, "str": str, "list": list, "tuple": tuple, "dict": dict}
 
 
 def plain_json(sample: Any) -> Any:
@@ -33,16 +37,17 @@ def plain_json(sample: Any) -> Any:
         SchemaError: the sample has no JSON form.
     """
     try:
-        return msgspec.json.decode(encode_value(sample))
-    except RequestError as error:
-        raise SchemaError(f"the sample has no JSON form: {error.message}") from error
+        return msgspec.json.decode(encode_json(sample))
+    except JsonFormError as error:
+        fix = f" {error.fix}" if error.fix else ""
+        raise SchemaError(f"{error.at('sample') or 'the sample'} is {error.problem}.{fix}") from error
 
 
 class PlainType(ArgumentType):
     """Plain JSON of one type.
 
     Args:
-        type_name: `int`, `float`, `bool`, `str`, `list`, `dict` or `any`.
+        type_name: `int`, `float`, `bool`, `str`, `list`, `tuple`, `dict`, `any`, or one of `TEXT_TYPES`.
         example: sample data.
     """
 
@@ -64,7 +69,9 @@ class PlainType(ArgumentType):
     @classmethod
     def from_swagger(cls, swagger: dict[str, Any]) -> PlainType:
         """From the `swagger` part of a schema file."""
-        return cls(_FROM_SWAGGER.get(swagger.get("type", ""), "any"), swagger.get("example"))
+        kind = swagger.get("type", "")
+        text = _FROM_FORMAT.get(swagger.get("format", ""), "str")
+        return cls(text if kind == "string" else _FROM_SWAGGER.get(kind, "any"), swagger.get("example"))
 
     def parse(self, value: Any, name: str) -> Any:
         _, _, accepted, words = _TYPES[self.type_name]
@@ -73,7 +80,18 @@ class PlainType(ArgumentType):
         # true and false are integers to Python, not to JSON
         if not isinstance(value, accepted) or (isinstance(value, bool) and self.type_name in ("int", "float")):
             raise InputError([f"{name}: expected {words}, got {describe(value)}"])
+        if self.type_name in TEXT_TYPES:
+            return self._read(str(value), name)
+        if self.type_name == "tuple" and isinstance(value, list):
+            return tuple(value)
         return float(value) if type(value) is int and self.type_name == "float" else value
+
+    def _read(self, text: str, name: str) -> Any:
+        kind = TEXT_TYPES[self.type_name]
+        try:
+            return kind.read(text)
+        except (ValueError, OverflowError):
+            raise InputError([f"{name}: expected {kind.words}, got {describe(text)}"]) from None
 
     def swagger(self) -> dict[str, Any]:
         kind, form, _, _ = _TYPES[self.type_name]
@@ -89,5 +107,6 @@ class PlainType(ArgumentType):
         return made
 
     def state(self) -> tuple[str, str, dict[str, Any]]:
-        kinds = {"int": int, "float": float, "bool": bool, "str": str, "list": list, "dict": dict, "any": object}
-        return "azureml.api.schema.pythonUtil", "PythonSchema", {"data_type": kinds[self.type_name]}
+        text = TEXT_TYPES.get(self.type_name)
+        kind = text.kind if text else _PYTHON_TYPES.get(self.type_name, object)
+        return "azureml.api.schema.pythonUtil", "PythonSchema", {"data_type": kind}

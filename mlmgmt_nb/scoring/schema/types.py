@@ -7,7 +7,16 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any, ClassVar
 
-__all__ = ["MAX_PROBLEMS", "ArgumentType", "DataTypes", "InputError", "SchemaError", "describe"]
+__all__ = [
+    "MAX_PROBLEMS",
+    "ArgumentType",
+    "DataTypes",
+    "InputError",
+    "SchemaError",
+    "UnitError",
+    "UnknownTypeError",
+    "describe",
+]
 
 MAX_PROBLEMS = 10
 """A bad request is told of at most so many faults."""
@@ -26,6 +35,10 @@ class SchemaError(ValueError):
     """A schema cannot be made, read or used; the text says why."""
 
 
+class UnknownTypeError(SchemaError):
+    """A schema is whole and has a type that is not supported; another type must not take its place."""
+
+
 class InputError(ValueError):
     """A value does not fit its argument's type.
 
@@ -36,6 +49,10 @@ class InputError(ValueError):
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__(problems[0])
         self.problems = list(problems)[:MAX_PROBLEMS]
+
+
+class UnitError(ValueError):
+    """A date or time span is outside the range of its unit, or finer than it; the text continues "which is"."""
 
 
 class ArgumentType(ABC):

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 
 from mlmgmt_nb.service.access.issuer import Issuer, NoKeysError, TokenError
+from mlmgmt_nb.service.access.permissions import NEEDED
 from mlmgmt_nb.service.access.principals import (
     DEFAULT_GRANTS,
     EVERY_ACCOUNT,
     OWNER,
     Grant,
     Principal,
-    Role,
     principal_of,
 )
 from mlmgmt_nb.service.http import Request
@@ -56,7 +56,7 @@ class Guard:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         token = token.strip()
         # Both are compared in full, so that the time taken tells nothing about the token.
-        if scheme.lower() == "bearer" and hmac.compare_digest(token.encode("latin-1"), self._token):
+        if scheme.lower() == "bearer" and token and hmac.compare_digest(token.encode("latin-1"), self._token):
             return OWNER
         if self._issuer is None:
             raise self._unauthorized(
@@ -78,16 +78,17 @@ class Guard:
             ) from None
         return principal_of(claims, self._grants)
 
-    def authorize(self, principal: Principal, method: str, account: str) -> None:
+    def authorize(self, principal: Principal, action: str, account: str) -> None:
         """Lets a principal do what it may.
 
         Args:
+            action: one of `permissions.NEEDED`.
             account: `SUBSCRIPTION/RESOURCEGROUP/NAME`, or `*` for what is about every account.
 
         Raises:
             Problem: 403.
         """
-        needed = Role.needed(method)
+        needed = NEEDED[action]
         role = principal.role(account)
         if role is not None and role >= needed:
             return

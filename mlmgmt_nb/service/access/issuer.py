@@ -28,6 +28,8 @@ _ALGORITHMS = frozenset(
 )  # none of them has a secret that both sides know
 _SKEW_SECONDS = 60
 _KEYS_SECONDS = 24 * 3600.0
+_MALFORMED = (jwt.PyJWTError, ValueError, TypeError, AttributeError, ArithmeticError, LookupError, RecursionError)
+"""What comes of parts of a token that are of another JSON type than they should be, nested too deep, or no JSON."""
 _MOST_TOKEN_BYTES = 16 * 1024
 _MOST_ANSWER_BYTES = 2**20
 _TIMEOUT = (3.05, 10.0)
@@ -75,10 +77,10 @@ class Issuer:
             raise TokenError("the token is too long")
         try:
             header = jwt.get_unverified_header(token)
-        except (jwt.PyJWTError, ValueError, TypeError):
+        except _MALFORMED:
             raise TokenError("this is no signed token") from None
         algorithm = header.get("alg")
-        if algorithm not in _ALGORITHMS:
+        if not isinstance(algorithm, str) or algorithm not in _ALGORITHMS:
             raise TokenError("the token is not signed by an algorithm that is accepted")
         key, known = self._key(header.get("kid"))
         try:
@@ -93,7 +95,7 @@ class Issuer:
             )
         except jwt.PyJWTError as error:
             raise TokenError(_REASONS.get(type(error), "the signature is wrong")) from None
-        except (ValueError, TypeError):
+        except _MALFORMED:
             raise TokenError("the token is malformed") from None
         if self._settings.issuer is None and claims.get("tid") != self._settings.tenant:
             raise TokenError("the token is of another tenant")
@@ -125,7 +127,7 @@ class Issuer:
             self._asked_at = self._clock()
             try:
                 self._known = self._fetched()
-            except (requests.RequestException, ValueError, KeyError, TypeError, jwt.PyJWTError) as error:
+            except (requests.RequestException, *_MALFORMED) as error:
                 if self._known is None:
                     raise NoKeysError(
                         f"the keys of {self._settings.metadata_url} cannot be read ({type(error).__name__})"

@@ -14,15 +14,10 @@ EVERY_ACCOUNT = "*"
 
 
 class Role(IntEnum):
-    """What one may do: a reader may GET, a contributor everything."""
+    """A set of rights: `permissions` has the role that each operation needs. A higher one includes the lower."""
 
     READER = 1
     CONTRIBUTOR = 2
-
-    @classmethod
-    def needed(cls, method: str) -> Role:
-        """The role that a request needs."""
-        return cls.READER if method in {"GET", "HEAD"} else cls.CONTRIBUTOR
 
 
 class Grant(msgspec.Struct, frozen=True):
@@ -54,6 +49,8 @@ DEFAULT_GRANTS = (
 
 _NAMES = ("preferred_username", "upn", "name", "azp", "appid")
 """Claims that name somebody for people to read, the best first."""
+
+_MOST_CHARACTERS = 256
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,12 +95,25 @@ def parse_grant(text: str) -> Grant:
 def principal_of(claims: Mapping[str, Any], grants: Iterable[Grant]) -> Principal:
     """The principal that a token's claims describe, with those of the grants that are for it.
 
-    Names that can be given away again, such as mail addresses, are shown but grant nothing.
+    Names that can be given away again, such as mail addresses, are shown but grant nothing. Claims of another JSON type
+    than they should have are as if they were not there.
     """
-    has = {str(claims[name]) for name in ("oid", "sub", "appid", "azp") if claims.get(name)}
+    has = {_text(claims, name) for name in ("oid", "sub", "appid", "azp")}
     for name in ("roles", "groups"):
-        has.update(str(item) for item in claims.get(name) or () if isinstance(claims.get(name), list))
-    has.update(str(claims.get("scp") or claims.get("scope") or "").split())
-    shown = next((str(claims[name]) for name in _NAMES if claims.get(name)), "")
-    identity = str(claims.get("oid") or claims.get("sub") or "")
-    return Principal(id=identity, name=shown or identity, grants=tuple(grant for grant in grants if grant.who in has))
+        if isinstance(listed := claims.get(name), list):
+            has.update(item for item in listed if isinstance(item, str))
+    has.update((_text(claims, "scp") or _text(claims, "scope")).split())
+    shown = next(filter(None, (_text(claims, name) for name in _NAMES)), "")
+    identity = _text(claims, "oid") or _text(claims, "sub")
+    granted = tuple(grant for grant in grants if grant.who in has)
+    return Principal(id=_shortened(identity), name=_shortened(shown or identity), grants=granted)
+
+
+def _text(claims: Mapping[str, Any], name: str) -> str:
+    value = claims.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _shortened(text: str) -> str:
+    """Text that fits into any answer and log: bounded, and without halves of characters (lone surrogates)."""
+    return text[:_MOST_CHARACTERS].encode(errors="replace").decode()

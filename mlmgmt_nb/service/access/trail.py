@@ -14,6 +14,7 @@ __all__ = ["Trail"]
 _READS = frozenset({"services_get_keys"})
 """What only reads and is recorded all the same: whoever reads a secret can use it from then on."""
 _REFUSED = frozenset({401, 403})
+_MOST_CHARACTERS = 256
 
 
 class _Made(msgspec.Struct):
@@ -53,7 +54,7 @@ class Trail:
             address=self._request.address,
             action=self.action or self._request.method,
             account=self.account,
-            resource_id=self.resource_id or _made(reply),
+            resource_id=(self.resource_id or _made(reply))[:_MOST_CHARACTERS],  # a path may have anything
             operation_id=reply.headers.get("Operation-Location", "").rpartition("/")[2],
             status_code=reply.status,
             code=reply.code,

@@ -9,8 +9,12 @@ import json
 import tarfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
+import msgspec
+
+from mlmgmt_nb.extraction import ArchiveError, Limits, extract_tar
+from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.install import EPOCH
 
 __all__ = ["add_bytes", "add_tree", "oci_archive"]
@@ -97,13 +101,21 @@ def oci_archive(saved: Iterable[bytes], target: BinaryIO, folder: Path, referenc
         saved: the archive that the engine gives.
         folder: an empty folder for what is unpacked meanwhile.
         reference: name and version of the image.
+
+    Raises:
+        BuildError: the engine's archive cannot be used.
     """
-    with tarfile.open(fileobj=_Reader(saved), mode="r|*") as archive:
-        archive.extractall(folder, filter="data")
-    described = json.loads((folder / "manifest.json").read_bytes())[0]
+    try:
+        extract_tar(cast("BinaryIO", _Reader(saved)), folder, Limits.of_disk(folder))
+        described = msgspec.json.decode((folder / "manifest.json").read_bytes(), type=list[_Saved])[0]
+        config_file, *sources = (_inside(folder, name) for name in (described.config, *described.layers))
+    except (ArchiveError, FileNotFoundError, IndexError, msgspec.MsgspecError) as error:
+        raise BuildError(
+            "BadArchive", f"The Docker engine's archive of {reference} cannot be used: {error}."
+        ) from error
     layout = _Layout(target)
-    config = layout.blob((folder / described["Config"]).read_bytes(), "config.v1+json")
-    layers = [layout.layer(_plain(folder / name)) for name in described["Layers"]]
+    config = layout.blob(config_file.read_bytes(), "config.v1+json")
+    layers = [layout.layer(_plain(source)) for source in sources]
     manifest = {"schemaVersion": 2, "mediaType": f"{_OCI}.manifest.v1+json", "config": config, "layers": layers}
     entry = layout.blob(json.dumps(manifest, sort_keys=True).encode(), "manifest.v1+json")
     annotations = {"org.opencontainers.image.ref.name": reference, "io.containerd.image.name": reference}
@@ -120,10 +132,28 @@ def oci_archive(saved: Iterable[bytes], target: BinaryIO, folder: Path, referenc
     return str(entry["digest"])
 
 
+class _Saved(msgspec.Struct, frozen=True, rename="pascal"):
+    """An image in the `manifest.json` of an engine's archive."""
+
+    config: str
+    layers: list[str]
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """Return the file of this name in a folder, whose links have been checked.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ArchiveError: it would be outside.
+    """
+    path = (folder / name).resolve(strict=True)
+    if not path.is_relative_to(folder.resolve()) or not path.is_file():
+        raise ArchiveError(f"names {name!r}, which is not a file in it")
+    return path
+
+
 def _plain(layer: Path) -> Path:
     """A layer uncompressed, as the configuration of the image names its digest."""
-    if layer.is_symlink():
-        layer = layer.resolve()
     with layer.open("rb") as file:
         if file.read(2) != b"\x1f\x8b":
             return layer

@@ -15,24 +15,19 @@ import msgspec
 from sqlalchemy import Connection, Row, select, update
 
 from mlmgmt_nb.contract import ErrorResponse, Manifest, Model
+from mlmgmt_nb.extraction import Limits
 from mlmgmt_nb.service import schema
 from mlmgmt_nb.service.building.cancellation import Cancellation
 from mlmgmt_nb.service.building.context import Context, compile_runtime
 from mlmgmt_nb.service.building.docker import DockerBuilder
 from mlmgmt_nb.service.building.dockerfile import Recipe, labels
-from mlmgmt_nb.service.building.environments import (
-    Environments,
-    asks_for_conda,
-    lacks,
-    pip_requirements,
-    requirement_lines,
-    runtime_requirements,
-    with_spark,
-)
+from mlmgmt_nb.service.building.environments import Environments, lacks
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.fetch import Fetcher
 from mlmgmt_nb.service.building.installed import has_all
+from mlmgmt_nb.service.building.packages import wanted_packages
 from mlmgmt_nb.service.building.remains import partial_folder, sweep
+from mlmgmt_nb.service.building.requirements import runtime_requirements
 from mlmgmt_nb.service.compute.computes import DOCKER
 from mlmgmt_nb.service.home import DISK_FULL, READ_ONLY, Home, flush
 from mlmgmt_nb.service.logs import Log
@@ -84,6 +79,7 @@ class Builder:
         process_id: the id of this process, in whose name operations are claimed.
         docker: builds the images of compute `docker`.
         bases: their base images, by type of runtime.
+        limits: of archives that are unpacked.
     """
 
     def __init__(
@@ -95,6 +91,7 @@ class Builder:
         process_id: Callable[[], str],
         docker: DockerBuilder,
         bases: Mapping[str, str],
+        limits: Limits = Limits(),  # noqa: B008 - immutable
     ) -> None:
         self._store = store
         self._home = home
@@ -104,6 +101,7 @@ class Builder:
         self._ownership = ownership(home.path)
         self._docker = docker
         self._bases = bases
+        self._limits = limits
         self._wake = threading.Condition()
         self._stopping = False
         # By image, and by the id in whose name it was claimed, which changes when this process stood still.
@@ -286,7 +284,7 @@ class Builder:
             shutil.rmtree(leftover, ignore_errors=True)
         try:
             output.line(f"[1/{steps}] models of manifest {manifest.name!r} version {manifest.version}")
-            context = Context(partial, self._fetcher, output, cancellation)
+            context = Context(partial, self._fetcher, output, cancellation, self._limits)
             context.add_models(models)
             output.line(f"[2/{steps}] driver and assets")
             context.add_assets(manifest)
@@ -297,8 +295,9 @@ class Builder:
                 java=manifest.target_runtime.runtime_type == "SparkPython",
                 labels=labels(operation.account, manifest, models),
             )
+            logins: Mapping[str, tuple[str, str]] = {}
             if on_docker:
-                recipe, requirements = self._lock(context, manifest, recipe, output, cancellation)
+                recipe, requirements, logins = self._lock(context, manifest, recipe, output, cancellation)
             else:
                 interpreter, requirements = self._realise(context, manifest, output, cancellation)
             output.line(f"[4/{steps}] build context")
@@ -306,7 +305,7 @@ class Builder:
             context.finish(requirements, recipe)
             if on_docker:
                 output.line(f"[5/{steps}] Docker image")
-                built = self._docker.build(partial, recipe, image.name, image.version, output, cancellation)
+                built = self._docker.build(partial, recipe, image.name, image.version, output, cancellation, logins)
             with contextlib.suppress(*PASSING):  # then nobody else can have claimed it either
                 self._check_open(operation, cancellation)
             cancellation.check()
@@ -335,60 +334,46 @@ class Builder:
             )
             return image, manifest, [msgspec.json.decode(row, type=Model) for row in rows]
 
-    def _pip_lines(self, context: Context, manifest: Manifest) -> list[str]:
-        """The requirements that a manifest asks pip for."""
-        if not (url := manifest.target_runtime.properties.get("pipRequirements")):
-            return []
-        path = context.add_file(url, "pipRequirements")
-        lines = requirement_lines(path)
-        path.unlink()
-        return lines
-
     def _realise(
         self, context: Context, manifest: Manifest, output: Log, cancellation: Cancellation
     ) -> tuple[str, str]:
         """The interpreter that runs the driver on this machine, and the requirements of the image."""
-        properties = manifest.target_runtime.properties
-        interpreter = properties.get("pythonInterpreter") or sys.executable
-        lines = self._pip_lines(context, manifest)
-        if url := properties.get("condaEnvFile"):
-            path = context.add_file(url, "condaEnvFile")
-            lines += pip_requirements(path)
-            path.unlink()
+        interpreter = manifest.target_runtime.properties.get("pythonInterpreter") or sys.executable
+        asked = wanted_packages(context, manifest, output)
         if manifest.target_runtime.runtime_type == "SparkPython":
-            lines = with_spark(lines, is_installed=lambda: lacks(interpreter, ["pyspark"]) is None)
-        if not lines:
+            asked.add_spark(is_installed=lambda: lacks(interpreter, ["pyspark"]) is None)
+        if asked.is_nothing:
             output.line(f"none; it runs with {interpreter}")
             _check_interpreter(interpreter)
             return interpreter, "\n".join(runtime_requirements())
-        if properties.get("pythonInterpreter") and has_all(interpreter, lines):
-            output.line(f"{interpreter} has them all; it runs with it")
-            _check_interpreter(interpreter)
-            return interpreter, "\n".join([*lines, *runtime_requirements()])
-        wanted = context.folder / "requirements.in"
-        wanted.write_text("\n".join(lines) + "\n")
-        environment = self._environments.ensure(wanted, output, cancellation)
-        wanted.unlink()
-        return str(environment.interpreter), environment.lock.read_text()
+        if asked.conda is None and manifest.target_runtime.properties.get("pythonInterpreter"):
+            lines = list(map(str, asked.wanted.lines))
+            if has_all(interpreter, lines):
+                output.line(f"{interpreter} has them all; it runs with it")
+                _check_interpreter(interpreter)
+                return interpreter, "\n".join([*lines, *runtime_requirements()])
+        base = asked.take_conda_from_pip(output)
+        asked.wanted.added += runtime_requirements()
+        environment = self._environments.ensure(asked.wanted, context.folder, base, output, cancellation)
+        return str(environment.interpreter), asked.pip_file(environment.lock)
 
     def _lock(
         self, context: Context, manifest: Manifest, recipe: Recipe, output: Log, cancellation: Cancellation
-    ) -> tuple[Recipe, str]:
-        """How a Docker image is made, and its requirements: pinned, but where conda has a say in them."""
+    ) -> tuple[Recipe, str, Mapping[str, tuple[str, str]]]:
+        """How a Docker image is made; its requirements, pinned unless conda has a say in them; and the logins of
+        package indexes."""
         python = self._docker.python_of(recipe.base, output)
-        lines = self._pip_lines(context, manifest)
+        asked = wanted_packages(context, manifest, output)
         if manifest.target_runtime.runtime_type == "SparkPython":
-            lines = with_spark(lines, is_installed=lambda: False)
-        if url := manifest.target_runtime.properties.get("condaEnvFile"):
-            path = context.add_file(url, "condaEnvFile")
-            if asks_for_conda(path, python.version):
-                path.rename(context.folder / "environment.yml")
-                wanted = "\n".join([*lines, *runtime_requirements()])
-                return msgspec.structs.replace(recipe, conda=True), wanted + "\n"
-            lines += pip_requirements(path, python.version)
-            path.unlink()
-        lock = self._environments.lock([*lines, *runtime_requirements()], python, output, cancellation)
-        return recipe, lock
+            asked.add_spark(is_installed=lambda: False)
+        asked.wanted.added += runtime_requirements()
+        logins = asked.wanted.logins
+        if asked.needs_conda(python.version):
+            asked.write_environment(context.folder)
+            recipe = msgspec.structs.replace(recipe, conda=True, locked=False)
+            return recipe, asked.unlocked_pip_file(context.folder), logins
+        lock = self._environments.lock(asked.wanted, context.folder, python, output, cancellation)
+        return recipe, asked.pip_file(lock), logins
 
     def _finish(
         self,

@@ -2,8 +2,11 @@
 
 Dockerfile          for a Docker engine, here or anywhere
 requirements.txt    the exact packages, and environment.yml if packages of conda are asked for
+packages/           the files that the requirements name, in folders by the ids of their assets
+pylock.toml         the same packages with the URLs and hashes of their files, unless conda has a say in them
 build/              what installs them in an image
-app/                the working directory of the driver: driver, models, assets, schema, model_config_map.json
+app/                the working directory of the driver: driver, models, assets, schema, model_config_map.json,
+                    azureml-models/NAME/VERSION/
 runtime/            the scoring runtime, as it was when the image was built
 """
 
@@ -13,15 +16,19 @@ import compileall
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 import mlmgmt_nb
 from mlmgmt_nb.contract import Asset, Manifest, Model
+from mlmgmt_nb.contract.requirements import PACKAGES
+from mlmgmt_nb.extraction import Limits
 from mlmgmt_nb.service.building import dockerfile, install
 from mlmgmt_nb.service.building.cancellation import Cancellation
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.fetch import Fetcher, file_name, unpack
+from mlmgmt_nb.service.building.model_layout import link_file, link_tree, model_path, version_folder
 from mlmgmt_nb.service.logs import Log
 
 __all__ = ["SCHEMA_ASSET", "Context", "compile_runtime"]
@@ -42,20 +49,38 @@ class Context:
 
     Args:
         folder: an empty folder, which must not be seen by anybody until it is whole.
+        limits: of archives that are unpacked.
     """
 
-    def __init__(self, folder: Path, fetcher: Fetcher, log: Log, cancellation: Cancellation) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        fetcher: Fetcher,
+        log: Log,
+        cancellation: Cancellation,
+        limits: Limits = Limits(),  # noqa: B008 - immutable
+    ) -> None:
         self.folder = folder
         self.app = folder / "app"
         self._fetcher = fetcher
         self._log = log
         self._cancellation = cancellation
+        self._limits = limits
         self._names: dict[str, str] = {}
         self.app.mkdir(parents=True)
+        (folder / dockerfile.PACKAGES).mkdir()
 
     def add_models(self, models: Sequence[Model]) -> None:
         for model in models:
-            self._add(f"model {model.name!r}", model.url, model.name, unpacked=bool(model.unpack))
+            self._add_model(model)
+
+    def _add_model(self, model: Model) -> None:
+        what, folder = f"model {model.name!r}", version_folder(self.app, model)
+        if model.unpack:
+            self._add(what, model.url, model.name, unpack_in=folder)
+            link_tree(folder, self.app, what)
+        else:
+            link_file(folder, self.app / self._add(what, model.url, model.name))
 
     def add_assets(self, manifest: Manifest) -> None:
         """Adds the assets, and notes which is the driver and which the schema.
@@ -65,21 +90,38 @@ class Context:
         """
         roles: dict[str, str | None] = {"driver": None, "schema": None}
         for asset in manifest.assets:
+            if PACKAGES.fullmatch(asset.id or ""):
+                self._add_package_file(asset)
+                continue
             is_driver = asset.id == manifest.driver_program
-            name = self._add_asset(asset, unpacked=bool(asset.unpack) and not is_driver)
+            name = self._add_asset(asset, unpack_in=self.app if asset.unpack and not is_driver else None)
             if is_driver:
                 roles["driver"] = name
             elif asset.id == SCHEMA_ASSET:
                 roles["schema"] = name
         self._write_json("mlmgmt-app.json", roles)
 
-    def _add_asset(self, asset: Asset, *, unpacked: bool) -> str:
+    def _add_package_file(self, asset: Asset) -> None:
+        """Adds a file that the requirements name, outside of the application."""
         what = f"asset {asset.id!r}"
         if not asset.url:
             raise BuildError("BadUrl", f"{what}: has no url.")
-        return self._add(what, asset.url, asset.id or "", unpacked=unpacked)
+        folder = self.folder / (asset.id or "")
+        folder.mkdir(parents=True)
+        target = folder / file_name(asset.url, "package")
+        self._fetcher.fetch(asset.url, target, what, self._cancellation)
+        if asset.unpack:
+            archive = target.rename(self.folder / "archive")
+            unpack(archive, folder, what, self._limits, self._cancellation)
+            archive.unlink()
 
-    def _add(self, what: str, url: str, fallback: str, *, unpacked: bool) -> str:
+    def _add_asset(self, asset: Asset, *, unpack_in: Path | None) -> str:
+        what = f"asset {asset.id!r}"
+        if not asset.url:
+            raise BuildError("BadUrl", f"{what}: has no url.")
+        return self._add(what, asset.url, asset.id or "", unpack_in=unpack_in)
+
+    def _add(self, what: str, url: str, fallback: str, *, unpack_in: Path | None = None) -> str:
         name = file_name(url, fallback)
         if name in self._names:
             raise BuildError(
@@ -91,9 +133,9 @@ class Context:
             raise BuildError("SameName", f"{what}: an archive that was unpacked before has a {name!r} too.")
         self._fetcher.fetch(url, target, what, self._cancellation)
         self._log.line(f"{what}: {name} ({target.stat().st_size} bytes)")
-        if unpacked:
+        if unpack_in is not None:
             archive = target.rename(self.folder / "archive")
-            unpack(archive, self.app, what)
+            unpack(archive, unpack_in, what, self._limits, self._cancellation)
             archive.unlink()
         return name
 
@@ -106,9 +148,14 @@ class Context:
     def describe(self, account: str, models: Sequence[Model]) -> None:
         """Writes `model_config_map.json`, by which a driver knows its models and its account."""
         subscription, group, name = account.split("/")
-        versions = {model.name: {"id": model.id, "version": model.version} for model in models}
+        described: dict[str, dict[str, Any]] = {}
+        for model in sorted(models, key=lambda model: model.version or 0):  # the newest of a name comes last
+            path = model_path(self.app, version_folder(self.app, model))
+            before = described.get(model.name, {"versions": {}})["versions"]
+            versions = {**before, str(model.version): path}
+            described[model.name] = {"id": model.id, "version": model.version, "path": path, "versions": versions}
         names = {"subscriptionId": subscription, "resourceGroupName": group, "accountName": name}
-        self._write_json("model_config_map.json", {"accountContext": names, "models": versions})
+        self._write_json("model_config_map.json", {"accountContext": names, "models": described})
 
     def finish(self, requirements: str, recipe: dockerfile.Recipe) -> None:
         """Adds the runtime, the requirements and the Dockerfile."""

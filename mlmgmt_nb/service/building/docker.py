@@ -16,8 +16,9 @@ import tarfile
 import threading
 import uuid
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -26,10 +27,11 @@ from mlmgmt_nb.service.building import dockerfile
 from mlmgmt_nb.service.building.archives import add_bytes, add_tree
 from mlmgmt_nb.service.building.built import BuiltImage
 from mlmgmt_nb.service.building.cancellation import Cancellation
-from mlmgmt_nb.service.building.dockerfile import BUILD_FOLDER, Recipe
+from mlmgmt_nb.service.building.dockerfile import BUILD_FOLDER, PACKAGES, Recipe
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.images import EngineImages, api_error
 from mlmgmt_nb.service.building.install import EPOCH
+from mlmgmt_nb.service.building.requirements import netrc
 from mlmgmt_nb.service.engine import Engine, EngineError
 from mlmgmt_nb.service.home import Home
 from mlmgmt_nb.service.logs import Log
@@ -41,6 +43,7 @@ BUILD_NAME = "mlmgmt-build-"
 the session of the process follow."""
 _REQUIREMENTS = "mlmgmt/requirements"
 _LAST_LINES = 8
+_LONGEST_REASON = 300
 _LOOK = (
     "import json, platform as p, sys; "
     "print(json.dumps({'version': '%d.%d' % sys.version_info[:2], 'machine': p.machine(), 'libc': p.libc_ver()[0]}))"
@@ -118,15 +121,31 @@ class DockerBuilder:
         return found
 
     def build(
-        self, context: Path, recipe: Recipe, name: str, version: int, log: Log, cancellation: Cancellation
+        self,
+        context: Path,
+        recipe: Recipe,
+        name: str,
+        version: int,
+        log: Log,
+        cancellation: Cancellation,
+        logins: Mapping[str, tuple[str, str]] = MappingProxyType({}),
     ) -> BuiltImage:
         """Builds the image of a context, and pushes it if there is a registry.
+
+        Args:
+            context: the folder.
+            recipe: how it is made.
+            name: of the image.
+            version: of the image.
+            log: of the build.
+            cancellation: of the build.
+            logins: user and password of package indexes, by host.
 
         Raises:
             BuildError: it cannot be built or pushed; the message has the step and its last lines.
         """
         with self._images.asking():
-            installed = self._requirements(context, recipe, log, cancellation)
+            installed = self._requirements(context, recipe, logins, log, cancellation)
             image_id = self._application(context, recipe, installed, log, cancellation)
             reference = f"{self._registry or 'mlmgmt'}/{name}:{version}"
             image_id = self._images.settle(image_id, reference)
@@ -140,10 +159,19 @@ class DockerBuilder:
 
     # --- packages ------------------------------------------------------------------------------------------------
 
-    def _requirements(self, context: Path, recipe: Recipe, log: Log, cancellation: Cancellation) -> str:
+    def _requirements(
+        self,
+        context: Path,
+        recipe: Recipe,
+        logins: Mapping[str, tuple[str, str]],
+        log: Log,
+        cancellation: Cancellation,
+    ) -> str:
         """The name of the image that has the packages; made now unless there is one made of the same."""
         parts = [(self._images.id_of(recipe.base) or "").encode(), " ".join(recipe.install).encode()]
         parts += [(context / name).read_bytes() for name in recipe.inputs]
+        files = sorted(path for path in (context / PACKAGES).rglob("*") if path.is_file())
+        parts += [part for path in files for part in (str(path.relative_to(context)).encode(), path.read_bytes())]
         key = hashlib.sha256(b"\0".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()[:32]
         with self._guard:
             lock = self._locks.setdefault(key, threading.Lock())
@@ -152,18 +180,33 @@ class DockerBuilder:
             if self._images.id_of(f"{_REQUIREMENTS}:{key}"):
                 log.line("using the packages that were installed for the same requirements before")
             else:
-                self._install(context, recipe, key, log, cancellation)
+                self._install(context, recipe, key, logins, log, cancellation)
         return f"{_REQUIREMENTS}:{key}"
 
-    def _install(self, context: Path, recipe: Recipe, key: str, log: Log, cancellation: Cancellation) -> None:
+    def _secrets(self, logins: Mapping[str, tuple[str, str]]) -> bytes:
+        """What the installation of packages gets on its standard input."""
+        found = {"pip.conf": self._pip_config.read_text()} if self._pip_config else {}
+        if logins:
+            found["netrc"] = netrc(logins)
+        return json.dumps(found).encode() if found else b""
+
+    def _install(
+        self,
+        context: Path,
+        recipe: Recipe,
+        key: str,
+        logins: Mapping[str, tuple[str, str]],
+        log: Log,
+        cancellation: Cancellation,
+    ) -> None:
         api = self._engine.api
         base = recipe.base
         if recipe.conda:
             base = self._build(dockerfile.with_conda(recipe), [], log, cancellation)
-        secret = self._pip_config.read_bytes() if self._pip_config else b""
+        secrets = self._secrets(logins)
         container = api.create_container(
             base,
-            [*recipe.install, *(["--pip-config"] if secret else [])],
+            [*recipe.install, *(["--secrets"] if secrets else [])],
             entrypoint=[],
             user="root",
             stdin_open=True,
@@ -174,7 +217,7 @@ class DockerBuilder:
             attached = self._engine.attach(container)
             with contextlib.closing(attached), cancellation.calling(lambda: self._engine.remove(container)):
                 api.start(container)
-                attached.send(secret)
+                attached.send(secrets)
                 attached.end_input()
                 tail = _Tail(log)
                 for _, data in attached.frames():
@@ -273,7 +316,11 @@ class _Tail:
                 self._lines.append(text)
 
     def why(self) -> str:
-        return " | ".join([f"step {self._step!r} failed", *self._lines] if self._step else self._lines)
+        """The step that failed and the line that says why: the last one, unless the tool marks one as its error."""
+        marked = [line for line in self._lines if line.startswith("ERROR: ")]
+        lines = [*self._lines, *marked][-1:]
+        reason = "".join(lines).removeprefix("ERROR: ")[:_LONGEST_REASON]
+        return ": ".join(filter(None, [self._step and f"step {self._step!r} failed", reason]))
 
 
 def _inputs_archive(context: Path, recipe: Recipe) -> bytes:
@@ -281,6 +328,7 @@ def _inputs_archive(context: Path, recipe: Recipe) -> bytes:
     folder = BUILD_FOLDER.strip("/")
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         _add_parents(archive, f"{folder}/x", set())
+        add_tree(archive, context / PACKAGES, f"{folder}/{PACKAGES}")
         for name in recipe.inputs:
             add_tree(archive, context / name, f"{folder}/{Path(name).name}")
     return buffer.getvalue()

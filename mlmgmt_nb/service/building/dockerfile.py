@@ -13,11 +13,13 @@ import msgspec
 
 from mlmgmt_nb.contract import Manifest, Model
 
-__all__ = ["BUILD_FOLDER", "COMMAND", "SCORING_PORT", "Recipe", "application", "labels", "requirements"]
+__all__ = ["BUILD_FOLDER", "COMMAND", "PACKAGES", "SCORING_PORT", "Recipe", "application", "labels", "requirements"]
 
 SCORING_PORT = 5001
 BUILD_FOLDER = "/mlmgmt/build"
 COMMAND = ("python3", "-m", "mlmgmt_nb.scoring", "--app", "/app")
+PACKAGES = "packages"
+"""The folder of the files that the requirements name, in the context and in the folder of the build."""
 MICROMAMBA = "mambaorg/micromamba:2"
 _COMPILE = ("python3", "-B", f"{BUILD_FOLDER}/install.py", "--compile")
 _HEALTH = f"import urllib.request as u; u.urlopen('http://127.0.0.1:{SCORING_PORT}/', timeout=2)"
@@ -35,18 +37,21 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
         base: the base image.
         conda: packages of conda are asked for, in `environment.yml`.
         java: the driver needs a Java runtime.
+        locked: the requirements are exact, so that pip looks for no others.
         labels: see `labels`.
     """
 
     base: str = msgspec.field(default_factory=default_base)
     conda: bool = False
     java: bool = False
+    locked: bool = True
     labels: Mapping[str, str] = {}
 
     @property
     def install(self) -> list[str]:
         """The command that installs the requirements."""
-        return ["python3", "-B", f"{BUILD_FOLDER}/install.py", *(["--java"] if self.java else [])]
+        options = [*(["--java"] if self.java else []), *(["--locked"] if self.locked else [])]
+        return ["python3", "-B", f"{BUILD_FOLDER}/install.py", *options]
 
     @property
     def inputs(self) -> list[str]:
@@ -65,7 +70,8 @@ def labels(account: str, manifest: Manifest, models: Sequence[Model]) -> dict[st
 
 def requirements(recipe: Recipe) -> str:
     """The part that installs packages. Its layers stay as they are while the requirements do."""
-    return f"{with_conda(recipe)}COPY {' '.join(recipe.inputs)} {BUILD_FOLDER}/\nRUN {_words(recipe.install)}\n"
+    files = f"COPY {' '.join(recipe.inputs)} {BUILD_FOLDER}/\nCOPY {PACKAGES} {BUILD_FOLDER}/{PACKAGES}/\n"
+    return f"{with_conda(recipe)}{files}RUN {_words(recipe.install)}\n"
 
 
 def with_conda(recipe: Recipe) -> str:

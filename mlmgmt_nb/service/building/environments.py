@@ -1,48 +1,37 @@
-"""Python environments for images whose manifest asks for packages: made with `uv`, cached by what was asked for."""
+"""Python environments for images whose manifest asks for packages: made with `uv`, cached by what they resolve to."""
 
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
-import yaml
 from filelock import FileLock, Timeout
 
+from mlmgmt_nb.interpreters import HERE
 from mlmgmt_nb.service.building.cancellation import Cancellation
 from mlmgmt_nb.service.building.errors import BuildError
+from mlmgmt_nb.service.building.explanations import explanation
+from mlmgmt_nb.service.building.lock import LOCK_FILE, Lock
+from mlmgmt_nb.service.building.requirements import Wanted, netrc, pins, runtime_closure
+from mlmgmt_nb.service.building.uv import UvError, run_uv
 from mlmgmt_nb.service.logs import Log
 
-__all__ = [
-    "PINNED",
-    "Environment",
-    "Environments",
-    "Platform",
-    "asks_for_conda",
-    "lacks",
-    "pip_requirements",
-    "requirement_lines",
-    "runtime_requirements",
-    "with_spark",
-]
+__all__ = ["PINNED", "Environment", "Environments", "Platform", "lacks"]
 
 PINNED = ".pinned"
-"""Ends the names of files with the versions that requirements came to, for images that are built elsewhere."""
-_TIMEOUT_SECONDS = 1800.0
+"""Ends the names of files with the lock that requirements came to."""
 _LOCK_SECONDS = 0.5
-_WHY = re.compile(r"╰─▶ |cause: ", re.IGNORECASE)
-"""What uv's reason begins with, in its releases."""
-_HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
+_FORMAT = "2"
+"""Changes when environments of earlier releases must not be used any more."""
 
 
 class Platform(Protocol):
@@ -52,35 +41,6 @@ class Platform(Protocol):
     def version(self) -> str: ...
     @property
     def platform(self) -> str: ...
-
-
-def runtime_requirements() -> list[str]:
-    """What the scoring runtime itself needs, in the versions that it was tested with here."""
-    names = ["uvicorn", "httptools", "msgspec"] + ([] if sys.platform == "win32" else ["uvloop"])
-    return [f"{name}=={importlib.metadata.version(name)}" for name in names]
-
-
-def requirement_lines(requirements_file: Path) -> list[str]:
-    """The lines of a requirements file.
-
-    Raises:
-        BuildError: when it is no text.
-    """
-    try:
-        return requirements_file.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise BuildError("BadRequirements", f"pipRequirements: not UTF-8 text: {error.reason}.") from error
-
-
-def with_spark(lines: Sequence[str], is_installed: Callable[[], bool]) -> list[str]:
-    """The requirements of a driver of the `SparkPython` runtime: pyspark is part of that runtime.
-
-    Args:
-        lines: what its manifest asks for.
-        is_installed: whether the interpreter that would run it without requirements has pyspark.
-    """
-    asked = any(re.match(r"pyspark(?![\w.-])", line.strip(), re.IGNORECASE) for line in lines)
-    return list(lines) if asked or (not lines and is_installed()) else [*lines, "pyspark"]
 
 
 def lacks(interpreter: str, modules: Sequence[str]) -> str | None:
@@ -93,70 +53,12 @@ def lacks(interpreter: str, modules: Sequence[str]) -> str | None:
     return None if done.returncode == 0 else (done.stderr.strip().splitlines() or ["no reason given"])[-1]
 
 
-def _conda_entries(conda_file: Path) -> tuple[list[str], list[str]]:
-    """What a conda environment file asks conda for, and what it asks pip for.
-
-    Raises:
-        BuildError: it is no such file.
-    """
-    try:
-        content = yaml.safe_load(conda_file.read_text())
-        entries = content.get("dependencies") or []
-        pip = [str(line) for entry in entries if isinstance(entry, dict) for line in entry.get("pip") or []]
-    except (yaml.YAMLError, UnicodeDecodeError, AttributeError) as error:
-        raise BuildError("BadCondaFile", f"condaEnvFile: not a conda environment file: {error}") from error
-    return [entry for entry in entries if isinstance(entry, str)], pip
-
-
-def _foreign(conda: Sequence[str]) -> list[str]:
-    """The packages of conda's own."""
-    return [entry for entry in conda if re.split(r"[=<>!~ ]", entry)[0].strip() not in {"python", "pip"}]
-
-
-def asks_for_conda(conda_file: Path, python: str) -> bool:
-    """Whether a conda environment file asks for more than pip can serve on a Python of this version.
-
-    Raises:
-        BuildError: it is no such file.
-    """
-    conda, _ = _conda_entries(conda_file)
-    return bool(_foreign(conda)) or not all(_is_python(entry, python) for entry in conda)
-
-
-def pip_requirements(conda_file: Path, python: str = _HERE) -> list[str]:
-    """The requirements that pip can serve, of a conda environment file.
-
-    Raises:
-        BuildError: when the file is no such file, or asks for packages of conda's own or another Python.
-    """
-    conda, pip = _conda_entries(conda_file)
-    if foreign := _foreign(conda):
-        raise BuildError(
-            "CondaPackages",
-            f"condaEnvFile: local compute installs with pip only, and cannot install {', '.join(foreign)} from conda; "
-            "list the packages under 'pip:' or in a requirements file, or use compute `docker`.",
-        )
-    for entry in conda:
-        if not _is_python(entry, python):
-            raise BuildError(
-                "PythonVersion", f"condaEnvFile: asks for {entry!r}; local compute has Python {python} only."
-            )
-    return pip
-
-
-def _is_python(entry: str, python: str) -> bool:
-    """Whether an entry of a conda environment file does not ask for another Python than this version."""
-    name, _, version = entry.replace("==", "=").partition("=")
-    wanted = version.strip().removesuffix(".*")
-    return name.strip() != "python" or not wanted or f"{wanted}.".startswith(f"{python}.") or wanted == python[0]
-
-
 class Environment:
-    """An environment: its `interpreter`, and `lock`, the exact versions that are in it."""
+    """An environment: its `interpreter`, and the `lock` of the packages that are in it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, lock: Lock) -> None:
         self.interpreter = folder / "bin" / "python"
-        self.lock = folder / "requirements.lock"
+        self.lock = lock
 
 
 class Environments:
@@ -165,15 +67,24 @@ class Environments:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def ensure(self, requirements: Path, log: Log, cancellation: Cancellation) -> Environment:
-        """The environment for a requirements file; made now unless there is one for the same requirements.
+    def ensure(
+        self, wanted: Wanted, context: Path, interpreter: str, log: Log, cancellation: Cancellation
+    ) -> Environment:
+        """The environment for requirements; made now unless there is one with the same packages.
+
+        Args:
+            wanted: the requirements.
+            context: the build context, which has the files that were sent with them; gets the lock.
+            interpreter: the Python that the environment is made with.
+            log: of the build.
+            cancellation: of the build.
 
         Raises:
             BuildError: when the requirements cannot be resolved or installed; the log has what `uv` said. Also when the
                 build is cancelled.
         """
-        wanted = "\n".join([sys.version, *runtime_requirements(), requirements.read_text()])
-        name = hashlib.sha256(wanted.encode()).hexdigest()[:32]
+        lock = self._resolved(wanted, context, ["--python", interpreter], log, cancellation)
+        name = _digest(_FORMAT, interpreter, sys.version, lock.text)
         folder = self._folder / name
         complete = folder / "complete"
         with self._lock(name, cancellation):
@@ -182,32 +93,47 @@ class Environments:
                 complete.touch()  # it is in use again, though no image says so yet
             else:
                 shutil.rmtree(folder, ignore_errors=True)
-                self._make(folder, requirements, log, cancellation)
+                self._make(folder, wanted, context, interpreter, log, cancellation)
                 complete.touch()
-        return Environment(folder)
+        return Environment(folder, lock)
 
-    def lock(self, lines: Sequence[str], target: Platform, log: Log, cancellation: Cancellation) -> str:
-        """The exact versions of all packages that requirements come to on a Python elsewhere; the same each time.
+    def lock(self, wanted: Wanted, context: Path, target: Platform, log: Log, cancellation: Cancellation) -> Lock:
+        """The lock of requirements on a Python elsewhere; the same each time.
+
+        Args:
+            wanted: the requirements.
+            context: the build context, which has the files that were sent with them; gets the lock.
+            target: the Python.
+            log: of the build.
+            cancellation: of the build.
 
         Raises:
             BuildError: when they cannot be resolved, or the build is cancelled.
         """
-        wanted = "\n".join([target.version, target.platform, *lines])
-        name = hashlib.sha256(wanted.encode()).hexdigest()[:32]
-        kept = self._folder / f"{name}{PINNED}"
-        with self._lock(name, cancellation):
-            if kept.exists():
-                log.line("using the versions that the same requirements came to before")
-                kept.touch()  # as above
-            else:
-                with tempfile.TemporaryDirectory(dir=self._folder, prefix=f"{name}.") as folder:
-                    asked, found = Path(folder, "requirements.in"), Path(folder, "requirements.lock")
-                    asked.write_text("\n".join(lines) + "\n")
-                    python = ["--python", sys.executable, "--python-version", target.version]
-                    options = ["--no-header", "--no-annotate", "--python-platform", target.platform]
-                    _uv(["pip", "compile", *options, *python, "-o", str(found), str(asked)], log, cancellation)
-                    found.replace(kept)
-        return kept.read_text()
+        python = ["--python", sys.executable, "--python-version", target.version, "--python-platform", target.platform]
+        return self._resolved(wanted, context, python, log, cancellation)
+
+    def _resolved(
+        self, wanted: Wanted, context: Path, python: Sequence[str], log: Log, cancellation: Cancellation
+    ) -> Lock:
+        """The lock that requirements come to: the one of before, if they have only sources that do not change."""
+        if not wanted.is_lasting:
+            lock = _resolve(wanted, context, python, log, cancellation)
+        else:
+            name = _digest(_FORMAT, *python, sys.version, *_identity(wanted, context))
+            kept = self._folder / f"{name}{PINNED}"
+            with self._lock(name, cancellation):
+                if kept.exists():
+                    log.line("using the versions that the same requirements came to before")
+                    kept.touch()  # as above
+                else:
+                    text = _resolve(wanted, context, python, log, cancellation).text
+                    partial = kept.with_name(f"{kept.name}.partial")
+                    partial.write_text(text, encoding="utf-8")
+                    partial.replace(kept)
+            lock = Lock(kept.read_text(encoding="utf-8"))
+        (context / LOCK_FILE).write_text(lock.text, encoding="utf-8")
+        return lock
 
     def sweep(self) -> None:
         """Removes what is half made, but for what somebody is at work on."""
@@ -218,16 +144,17 @@ class Environments:
                     if not (path / "complete").exists():
                         shutil.rmtree(path, ignore_errors=True)
 
-    def _make(self, folder: Path, requirements: Path, log: Log, cancellation: Cancellation) -> None:
-        environment = Environment(folder)
-        _uv(["venv", "--python", sys.executable, str(folder)], log, cancellation)
-        runtime = folder / "runtime.txt"
-        runtime.write_text("\n".join(runtime_requirements()))
-        inputs = [str(requirements), str(runtime)]
-        python = ["--python", str(environment.interpreter)]
-        compiled = ["--no-header", "--no-annotate", *python, "-o", str(environment.lock), *inputs]
-        _uv(["pip", "compile", *compiled], log, cancellation)
-        _uv(["pip", "sync", "--compile-bytecode", *python, str(environment.lock)], log, cancellation)
+    def _make(
+        self, folder: Path, wanted: Wanted, context: Path, interpreter: str, log: Log, cancellation: Cancellation
+    ) -> None:
+        try:
+            run_uv(["venv", "--quiet", "--python", interpreter, str(folder)], context, {}, log, cancellation)
+            python = ["--python", str(folder / "bin" / "python")]
+            install = ["pip", "sync", "--compile-bytecode", *wanted.arguments, *python, LOCK_FILE]
+            with _variables(wanted) as variables:
+                run_uv(install, context, variables, log, cancellation)
+        except UvError as error:
+            raise _failed(error, wanted, HERE) from error
 
     @contextmanager
     def _lock(self, name: str, cancellation: Cancellation) -> Iterator[None]:
@@ -247,36 +174,67 @@ class Environments:
         return self._folder / f"{name}.lock"
 
 
-def _uv(arguments: Sequence[str], log: Log, cancellation: Cancellation) -> None:
-    """Runs `uv`, its output going to the log line by line."""
-    import uv
+def _resolve(wanted: Wanted, context: Path, python: Sequence[str], log: Log, cancellation: Cancellation) -> Lock:
+    """Have `uv` find versions, files and hashes; hold what the user pinned."""
+    asked, limits, found = (context / name for name in ("requirements.in", "constraints.in", "pylock.found.toml"))
+    asked.write_text("\n".join(wanted.lines) + "\n", encoding="utf-8")
+    limits.write_text("\n".join(requirement.spec for requirement in wanted.constraints) + "\n", encoding="utf-8")
+    options = ["--quiet", "--no-header", "--format", "pylock.toml", "--generate-hashes", *wanted.arguments]
+    files = ["--constraint", limits.name, "-o", found.name, asked.name]
+    try:
+        with _variables(wanted) as variables:
+            run_uv(["pip", "compile", *options, *python, *files], context, variables, log, cancellation)
+        lock = Lock.resolved_in(context, found.read_text(encoding="utf-8"))
+    except UvError as error:
+        version = python[python.index("--python-version") + 1] if "--python-version" in python else HERE
+        raise _failed(error, wanted, version) from error
+    finally:
+        for path in (asked, limits, found):
+            path.unlink(missing_ok=True)
+    pinned = dict(pins(wanted))
+    if pinned or wanted.has("--require-hashes"):
+        lock = lock.only(pinned.items())
+        lock.check_pinned(pinned, _exempt(wanted))
+    for line in lock.versions:
+        log.line(line)
+    return lock
 
-    command = [uv.find_uv_bin(), *arguments, "--no-progress", "--color", "never", "--no-config"]
-    log.line(f"$ uv {' '.join(arguments)}")
-    why, last = "", ""
-    with (
-        subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **cancellation.environment},
-        ) as process,
-        cancellation.ending(process),
-    ):
-        timer = threading.Timer(_TIMEOUT_SECONDS, process.kill)
-        timer.start()
-        try:
-            assert process.stdout is not None
-            for line in process.stdout:
-                log.append(line)
-                text = line.decode(errors="replace").strip()
-                if begins := _WHY.match(text):
-                    why = text[begins.end() :]
-                elif why:  # which uv wraps
-                    why = f"{why} {text}".strip()
-                last = text or last
-        finally:
-            timer.cancel()
-    if process.returncode != 0:
-        raise BuildError("RequirementsFailed", f"The requirements cannot be installed: {why or last or 'uv failed'}")
+
+@contextmanager
+def _variables(wanted: Wanted) -> Iterator[dict[str, str]]:
+    """The environment variables by which `uv` knows indexes and logins."""
+    if not wanted.file_logins:
+        yield wanted.variables
+        return
+    known = Path(os.environ.get("NETRC") or Path.home() / ".netrc")
+    with tempfile.NamedTemporaryFile("w", prefix="mlmgmt-", suffix=".netrc") as file:  # only its owner can read it
+        file.write(netrc(wanted.file_logins) + (known.read_text(encoding="utf-8") if known.is_file() else ""))
+        file.flush()
+        yield wanted.variables | {"NETRC": file.name}
+
+
+def _exempt(wanted: Wanted) -> set[str]:
+    """The packages that are installed for us, which no user can pin."""
+    return runtime_closure() | {re.split(r"[^\w.-]", line)[0] for line in wanted.added}
+
+
+def _failed(error: UvError, wanted: Wanted, version: str) -> BuildError:
+    lines = [requirement.spec for requirement in wanted.requirements]
+    reason = explanation(error.output, lines, f"Python {version} on this platform")
+    return BuildError("RequirementsFailed", f"The requirements cannot be installed: {reason}.")
+
+
+def _identity(wanted: Wanted, context: Path) -> Iterator[str]:
+    """All that the lock of requirements depends on."""
+    yield from (str(requirement) for requirement in wanted.requirements)
+    yield from wanted.added
+    yield from (f"-c {requirement}" for requirement in wanted.constraints)
+    yield from (f"{option.name} {option.value}" for option in wanted.options)
+    for path in sorted((context / "packages").rglob("*")):
+        if path.is_file():
+            with path.open("rb") as file:
+                yield f"{path.relative_to(context)} {hashlib.file_digest(file, 'sha256').hexdigest()}"
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]

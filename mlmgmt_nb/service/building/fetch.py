@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-import tarfile
-import zipfile
+import hashlib
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from mlmgmt_nb.service.artifacts import ArtifactStore, digest_in
+from mlmgmt_nb.extraction import ArchiveError, Limits, extract
+from mlmgmt_nb.service.artifacts import ArtifactStore, DamagedContent, digest_in
 from mlmgmt_nb.service.building.cancellation import Cancellation
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.home import DISK_FULL
@@ -40,12 +39,21 @@ class Fetcher:
     Args:
         schemes: the schemes of URLs that may be read.
         hosts: the hosts that they may name; None for any.
+        is_shared: whether others may register URLs; see `download.Sources`.
     """
 
-    def __init__(self, artifacts: ArtifactStore, schemes: frozenset[str], hosts: frozenset[str] | None) -> None:
+    def __init__(
+        self,
+        artifacts: ArtifactStore,
+        schemes: frozenset[str],
+        hosts: frozenset[str] | None,
+        *,
+        is_shared: bool = False,
+    ) -> None:
         self._artifacts = artifacts
         self._schemes = schemes
         self._hosts = hosts
+        self._is_shared = is_shared
 
     def fetch(self, url: str, target: Path, what: str, cancellation: Cancellation) -> None:
         """Copies a content to a file.
@@ -56,14 +64,21 @@ class Fetcher:
         """
         cancellation.check()
         digest = digest_in(url)
-        stored = self._artifacts.path(digest) if digest else None
         try:
-            if stored is not None:
-                shutil.copyfile(stored, target)
+            if digest and (self._artifacts.path(digest) or self._artifacts.is_damaged(digest)):
+                self._artifacts.copy(digest, target, cancellation.check)
             else:
                 self._read(url, target, what, cancellation)
+                _check_digest(url, target, what)
         except BuildError:
             raise
+        except DamagedContent as error:
+            name = file_name(url, "its file")
+            raise BuildError(
+                "DamagedArtifact",
+                f"{what}: the content of {name!r} is damaged on the disk of the service (it has not the SHA-256 "
+                f"{digest}). Register or upload the same file again, then create the image again.",
+            ) from error
         except Exception as error:
             if isinstance(error, OSError) and error.errno in DISK_FULL:
                 raise
@@ -74,15 +89,18 @@ class Fetcher:
             raise BuildError("UnreadableUrl", f"{what}: {shown(url)} cannot be read: {reason}") from error
 
     def _read(self, url: str, target: Path, what: str, cancellation: Cancellation) -> None:
-        scheme = urlsplit(url).scheme
-        if scheme not in self._schemes:
-            allowed = ", ".join(sorted(self._schemes))
-            raise BuildError("BadUrl", f"{what}: {shown(url)!r} is not a URL of a kind that is read here ({allowed}).")
-        host = urlsplit(url).hostname
-        if self._hosts is not None and host and host not in self._hosts:
-            allowed = ", ".join(sorted(self._hosts)) or "none"
-            raise BuildError("BadUrl", f"{what}: nothing is read from the host {host!r} here (only from: {allowed}).")
         # Loaded when needed: most builds read from the artifact store alone.
+        from mlmgmt_nb.service.building.download import Sources, download
+
+        sources = Sources(self._schemes, self._hosts, self._is_shared)
+        parts = urlsplit(url)
+        sources.check(what, parts.scheme, parts.hostname)
+        if parts.scheme in {"http", "https"}:
+            with target.open("wb") as sink:
+                download(url, sink, what, sources, cancellation)
+            return
+        if "::" in url:
+            raise BuildError("BadUrl", f"{what}: {shown(url)!r} has '::', which chains kinds of storage; give one URL.")
         from fsspec.core import url_to_fs
 
         storage, path = url_to_fs(url)
@@ -92,22 +110,23 @@ class Fetcher:
                 sink.write(chunk)
 
 
-def unpack(archive: Path, folder: Path, what: str) -> None:
-    """Unpacks a `.tar`, `.tar.gz` (or other compression) or `.zip` into a folder, and nowhere else.
+def _check_digest(url: str, path: Path, what: str) -> None:
+    """Raise BuildError if a URL names a digest, as those of artifacts do, and the bytes are others."""
+    if (digest := digest_in(url)) is None:
+        return
+    with path.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != digest:
+            raise BuildError("DamagedArtifact", f"{what}: what {shown(url)} gives is not what its SHA-256 says.")
+
+
+def unpack(archive: Path, folder: Path, what: str, limits: Limits, cancellation: Cancellation) -> None:
+    """Unpack a `.tar`, `.tar.gz` (or other compression) or `.zip` into a folder, and nowhere else.
 
     Raises:
-        BuildError: when it is no such archive, or has a member that would land outside of the folder.
+        BuildError: it cannot be unpacked, or exceeds a limit; `what` says in it whose archive it is. Also when the
+            build is cancelled.
     """
     try:
-        if tarfile.is_tarfile(archive):
-            with tarfile.open(archive) as tar:
-                # The filter refuses absolute paths, paths with `..`, devices, and links that lead out.
-                tar.extractall(folder, filter="data")
-        elif zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as zipped:
-                # Absolute paths and `..` are made harmless by the module itself.
-                zipped.extractall(folder)  # noqa: S202
-        else:
-            raise BuildError("BadArchive", f"{what}: to be unpacked, it must be a .tar, .tar.gz or .zip archive.")
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
-        raise BuildError("BadArchive", f"{what}: the archive cannot be unpacked: {error}") from error
+        extract(archive, folder, limits, check=cancellation.check)
+    except ArchiveError as error:
+        raise BuildError("BadArchive", f"{what}: the archive {error}.") from error

@@ -3,14 +3,16 @@
 Lies in `/mlmgmt/build/` beside `requirements.txt` and, for packages of conda, `environment.yml`. Standard output is the
 log of the build.
 
---pip-config    the standard input is a `pip.conf`, which may have passwords of package indexes: it is kept in memory
-                only, so that no layer has it
+--secrets       the standard input is a JSON object with `pip.conf` and `netrc`, which may have passwords of package
+                indexes: they are kept in memory only, so that no layer has them
+--locked        the requirements are exact and complete
 --java          installs a Java runtime, if there is none
 --compile       installs nothing, but makes byte code of the scoring runtime
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -63,9 +65,15 @@ def step(name: str, act: Callable[[], None]) -> None:
         sys.exit(1)
 
 
-def run(*command: str, environment: dict[str, str] | None = None, inherited: tuple[int, ...] = ()) -> None:
+def run(
+    *command: str,
+    environment: dict[str, str] | None = None,
+    inherited: tuple[int, ...] = (),
+    folder: str | None = None,
+) -> None:
     subprocess.run(
         command,
+        cwd=folder,
         check=True,
         stdin=subprocess.DEVNULL,
         stderr=subprocess.STDOUT,
@@ -105,17 +113,43 @@ def add_java() -> None:
 
 
 def add_requirements(python: str) -> None:
-    environment: dict[str, str] = {}
-    inherited: tuple[int, ...] = ()
-    if "--pip-config" in sys.argv:
-        descriptor = os.memfd_create("pip.conf", 0)
-        os.write(descriptor, sys.stdin.buffer.read())
-        environment, inherited = {"PIP_CONFIG_FILE": f"/dev/fd/{descriptor}"}, (descriptor,)
+    environment, inherited = secrets()
     if subprocess.run([python, "-m", "pip", "--version"], check=False, capture_output=True).returncode:
         run(python, "-m", "ensurepip")
     flags = ("--no-cache-dir", "--no-compile", "--disable-pip-version-check", "--root-user-action=ignore")
-    install = (python, "-m", "pip", "install", *flags, "--progress-bar=off", "-r", HERE + "/requirements.txt")
-    run(*install, environment=environment, inherited=inherited)
+    locked = ("--no-deps",) if "--locked" in sys.argv else ()
+    install = (python, "-m", "pip", "install", *flags, *locked, "--progress-bar=off")
+    for path in groups():
+        run(*install, "-r", path, environment=environment, inherited=inherited, folder=HERE)
+
+
+def groups() -> Iterator[str]:
+    """Files with the requirements: those with hashes first, since pip wants a hash of all or of none."""
+    with open(HERE + "/requirements.txt") as file:
+        lines = file.readlines()
+    options = [line for line in lines if line.startswith("-")]
+    for hashed in (True, False):
+        group = [line for line in lines if line not in options and ("--hash=" in line) is hashed]
+        path = f"{HERE}/group.txt"
+        if group:
+            with open(path, "w") as file:
+                file.writelines(options + group)
+            yield path
+            os.unlink(path)
+
+
+def secrets() -> tuple[dict[str, str], tuple[int, ...]]:
+    """The environment variables that lead pip to its secrets, and the descriptors that it inherits for that."""
+    if "--secrets" not in sys.argv:
+        return {}, ()
+    environment: dict[str, str] = {}
+    descriptors: list[int] = []
+    for name, content in json.load(sys.stdin).items():
+        descriptor = os.memfd_create(name, 0)
+        os.write(descriptor, content.encode())
+        descriptors.append(descriptor)
+        environment[{"pip.conf": "PIP_CONFIG_FILE", "netrc": "NETRC"}[name]] = f"/dev/fd/{descriptor}"
+    return environment, tuple(descriptors)
 
 
 def settle(began: float, python: str, also: str | None = None) -> None:

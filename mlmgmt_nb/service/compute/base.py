@@ -22,8 +22,10 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
         interpreter: the Python that the image was realised with, where the compute runs it directly.
         key_digests: SHA-256 of the keys, in hexadecimal.
         environment: variables for the driver.
+        secrets: further ones, which are told to the replica itself: no list of processes and no engine shows them.
         data: folder for the data that the driver collects, unless `AML_MODEL_DC_STORAGE` in `environment` says where.
         slots: requests that it accepts at once.
+        allowed_hosts: hosts that requests may name.
         cpus: CPUs reserved for it, if any.
         memory_bytes: memory reserved for it, if any.
     """
@@ -37,9 +39,14 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     environment: Mapping[str, str]
     data: Path
     slots: int
+    allowed_hosts: Sequence[str]
     cpus: float | None
     memory_bytes: int | None
     log: Log
+    secrets: Mapping[str, str] = {}
+
+    def __repr__(self) -> str:
+        return f"Launch(service_id={self.service_id!r}, deployment_id={self.deployment_id!r}, name={self.name!r})"
 
 
 class Exit(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,8 +152,16 @@ class Compute(Protocol):
         """What all replicas of a service have counted, those that have ended too, since this process started."""
         ...
 
-    def knocked(self, service_id: str) -> bool:
-        """Whether a request waits at the socket of a service that has no replica."""
+    def has_pending_connection(self, service_id: str) -> bool:
+        """Return whether a request waits at the socket of a service that has no replica.
+
+        If none does, the compute watches the socket: it reports a change when a connection comes, and `connected()`
+        then has the service.
+        """
+        ...
+
+    def connected(self) -> set[str]:
+        """Return the services that got a connection while they were watched, since the last call."""
         ...
 
     def refuse(self, service_id: str, message: str) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,6 +43,14 @@ class Group(msgspec.Struct, frozen=True):
                 counted = dict(line.split() for line in (self.memory / name).read_text().splitlines())
                 return int(counted.get("oom_kill", 0)) > 0
         return False
+
+    def kill(self) -> None:
+        """End all processes in it, whatever group or session they have gone into."""
+        for folder in self.folders:
+            with contextlib.suppress(OSError):
+                for pid in (folder / "cgroup.procs").read_text().split():
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(int(pid), signal.SIGKILL)
 
     def remove(self) -> None:
         """Gives it up. A process that has just been killed may need a moment to leave it."""

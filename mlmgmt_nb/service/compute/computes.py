@@ -38,6 +38,9 @@ class Computes:
     def exits(self) -> list[Exit]:
         return [ended for compute in self._computes.values() for ended in compute.exits()]
 
+    def connected(self) -> set[str]:
+        return set().union(*(compute.connected() for compute in self._computes.values()))
+
     def drain(self, replica_id: str, seconds: float) -> None:
         # Ids of replicas are unique over all computes; those that do not have it do nothing.
         for compute in self._computes.values():

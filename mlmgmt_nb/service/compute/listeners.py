@@ -6,8 +6,10 @@ import selectors
 import socket
 import threading
 import zlib
+from collections.abc import Callable
 
 from mlmgmt_nb.service.compute.refusal import refuse
+from mlmgmt_nb.service.compute.watch import ConnectionWatch
 from mlmgmt_nb.service.sockets import bind
 
 __all__ = ["Listeners"]
@@ -23,12 +25,17 @@ class Listeners:
     Args:
         host: the address that scoring services listen on.
         ports: first and last port to choose from.
+        on_connection: called from any thread when a connection comes to a socket that was found without one.
     """
 
-    def __init__(self, host: str, ports: tuple[int, int]) -> None:
+    def __init__(self, host: str, ports: tuple[int, int], on_connection: Callable[[], None]) -> None:
         self._host = host
         self._ports = ports
         self._sockets: dict[str, socket.socket] = {}
+        self._on_connection = on_connection
+        self._watch = ConnectionWatch(self._connected)
+        self._connected_ids: set[str] = set()
+        self._lock = threading.Lock()
         self._refusing = threading.BoundedSemaphore(_REFUSED_AT_ONCE)
 
     def __contains__(self, service_id: str) -> bool:
@@ -61,15 +68,35 @@ class Listeners:
                 continue
         raise OSError(f"no port from {first} to {last} is free")
 
-    def knocked(self, service_id: str) -> bool:
-        """Whether a connection waits."""
+    def has_pending_connection(self, service_id: str) -> bool:
+        """Return whether a connection waits. If none does, the socket is watched, and `connected()` names it later."""
+        if self._watch.is_armed(service_id):
+            return False
         with selectors.DefaultSelector() as selector:
             selector.register(self._sockets[service_id], selectors.EVENT_READ)
-            return bool(selector.select(timeout=0))
+            if selector.select(timeout=0):
+                return True
+        self._watch.arm(service_id, self._sockets[service_id])
+        return False
+
+    def connected(self) -> set[str]:
+        """Return the services that got a connection while they were watched, since the last call."""
+        with self._lock:
+            found, self._connected_ids = self._connected_ids, set()
+        return found
+
+    def _connected(self, service_id: str) -> None:
+        with self._lock:
+            self._connected_ids.add(service_id)
+        self._on_connection()
 
     def refuse(self, service_id: str, message: str) -> None:
         """Answers 503 to the requests that wait, as many as can be answered at once."""
-        while self.knocked(service_id) and self._refusing.acquire(blocking=False):
+        while self.has_pending_connection(service_id):
+            if not self._refusing.acquire(blocking=False):
+                with self._lock:
+                    self._connected_ids.add(service_id)  # it is looked at again when one has been answered
+                return
             try:
                 connection, _ = self._sockets[service_id].accept()
             except OSError:  # it has gone meanwhile
@@ -83,8 +110,11 @@ class Listeners:
             refuse(connection, message)
         finally:
             self._refusing.release()
+            if self._connected_ids:
+                self._on_connection()
 
     def close(self, service_id: str) -> None:
+        self._watch.disarm(service_id)
         listener = self._sockets.pop(service_id, None)
         if listener is not None:
             listener.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import psutil
@@ -36,11 +36,19 @@ class LocalCompute(SharingCompute[ReplicaProcess]):
     Args:
         listeners, on_change: see `SharingCompute`.
         register: told of each process that starts and ends.
+        marks: variables for the environment of each replica, by which a later service finds what is left of them.
     """
 
-    def __init__(self, listeners: Listeners, register: ProcessRegister, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        listeners: Listeners,
+        register: ProcessRegister,
+        on_change: Callable[[], None],
+        marks: Mapping[str, str],
+    ) -> None:
         super().__init__("", listeners, on_change)
         self._register = register
+        self._marks = marks
         self._groups = find_groups()
 
     def capacity(self) -> Capacity:
@@ -48,7 +56,7 @@ class LocalCompute(SharingCompute[ReplicaProcess]):
         return Capacity(cpus=float(os.cpu_count() or 1), memory_bytes=memory, replicas=replicas_for(memory))
 
     def _make(self, replica_id: str, launch: Launch, listener: socket.socket) -> ReplicaProcess:
-        replica = ReplicaProcess(replica_id, launch, listener, self._changed, self._groups)
+        replica = ReplicaProcess(replica_id, launch, listener, self._changed, self._groups, self._marks)
         self._register.add(replica.pid, launch.service_id)
         return replica
 

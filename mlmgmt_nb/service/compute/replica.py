@@ -9,14 +9,19 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from mlmgmt_nb.service.compute.base import Exit, Launch
 from mlmgmt_nb.service.compute.cgroups import ControlGroups
 from mlmgmt_nb.service.compute.supervised import LONGEST_LOOK, SupervisedReplica
+from mlmgmt_nb.service.processes import end_marked
 
 __all__ = ["ReplicaProcess"]
 
+_REPLICA = "MLMGMT_REPLICA"
+"""Names the replica to its children, also those with a session of their own."""
+_OF_APPLICATION = frozenset({"AML_APP_ROOT", "AZUREML_ENTRY_SCRIPT", "AZUREML_MODEL_DIR"})
+"""Variables of the application; a service that was started on an Azure ML machine has those of another one."""
 _READ_BYTES = 2**16
 _LAST_OUTPUT_SECONDS = 0.5
 
@@ -29,6 +34,7 @@ class ReplicaProcess(SupervisedReplica):
         listener: the service's listening socket, which the process inherits.
         on_change: see `SupervisedReplica`.
         groups: where its reservation is enforced.
+        marks: variables that tell its processes, and those that they start, from all others.
     """
 
     def __init__(
@@ -38,9 +44,11 @@ class ReplicaProcess(SupervisedReplica):
         listener: socket.socket,
         on_change: Callable[[SupervisedReplica], None],
         groups: ControlGroups,
+        marks: Mapping[str, str],
     ) -> None:
         super().__init__(replica_id, launch, on_change)
-        self._process, self._control = _spawn(launch, listener)
+        self._mark = f"{os.getpid()} {time.monotonic()} {replica_id}"
+        self._process, self._control = _spawn(launch, listener, {**marks, _REPLICA: self._mark})
         self.pid = self._process.pid
         # It loads nothing before it is told to start: all that the driver takes is counted.
         self._group = groups.add(replica_id, self.pid, launch.cpus, launch.memory_bytes)
@@ -64,6 +72,8 @@ class ReplicaProcess(SupervisedReplica):
             self._pump(selector, output.fileno())
         code = self._process.wait()
         explained = self._explain(code)
+        self._group.kill()
+        end_marked(_REPLICA, self._mark)
         self._group.remove()
         self._ended(explained)
 
@@ -98,7 +108,9 @@ class ReplicaProcess(SupervisedReplica):
                 return
 
 
-def _spawn(launch: Launch, listener: socket.socket) -> tuple[subprocess.Popen[bytes], socket.socket]:
+def _spawn(
+    launch: Launch, listener: socket.socket, marks: Mapping[str, str]
+) -> tuple[subprocess.Popen[bytes], socket.socket]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     with theirs:
         arguments = [
@@ -115,7 +127,7 @@ def _spawn(launch: Launch, listener: socket.socket) -> tuple[subprocess.Popen[by
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             cwd=launch.context / "app",
-            env=_environment(launch),
+            env={**_environment(launch), **marks},
             pass_fds=(listener.fileno(), theirs.fileno()),
             # A group of its own, so that what a driver starts can be ended with it.
             start_new_session=True,
@@ -125,7 +137,11 @@ def _spawn(launch: Launch, listener: socket.socket) -> tuple[subprocess.Popen[by
 
 def _environment(launch: Launch) -> dict[str, str]:
     """The user's own variables, without our secrets, and those of the launch."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("MLMGMT_")}
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("MLMGMT_") and name not in _OF_APPLICATION
+    }
     python_path = [str(launch.context / "runtime"), *filter(None, [inherited.get("PYTHONPATH")])]
     inherited["AML_MODEL_DC_STORAGE"] = str(launch.data)
     return inherited | dict(launch.environment) | {"PYTHONPATH": os.pathsep.join(python_path)}

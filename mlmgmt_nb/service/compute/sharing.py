@@ -113,8 +113,11 @@ class SharingCompute(ABC, Generic[R]):
         with self._lock:
             return sum(living, self._counted.get(service_id, Counters()))
 
-    def knocked(self, service_id: str) -> bool:
-        return self._listeners.knocked(service_id)
+    def has_pending_connection(self, service_id: str) -> bool:
+        return self._listeners.has_pending_connection(service_id)
+
+    def connected(self) -> set[str]:
+        return self._listeners.connected()
 
     def refuse(self, service_id: str, message: str) -> None:
         self._listeners.refuse(service_id, message)

@@ -87,7 +87,15 @@ class SupervisedReplica(ABC):
 
     def send_start(self) -> None:
         launch = self.launch
-        self.send(type="start", name=launch.name, keys=list(launch.key_digests), concurrency=launch.slots)
+        # An image that was built before replicas knew of variables or hosts ignores them.
+        self.send(
+            type="start",
+            name=launch.name,
+            keys=list(launch.key_digests),
+            concurrency=launch.slots,
+            allowedHosts=list(launch.allowed_hosts),
+            **({"environment": dict(launch.secrets)} if launch.secrets else {}),
+        )
 
     def drain(self, seconds: float) -> None:
         self._enter(ReplicaState.DRAINING)

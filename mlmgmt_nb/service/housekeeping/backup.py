@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from sqlalchemy.exc import DataError
 
 from mlmgmt_nb import __version__
 from mlmgmt_nb.errors import LocalServiceError
+from mlmgmt_nb.extraction import ArchiveError, Limits, extract, first_file
 from mlmgmt_nb.service import schema
 from mlmgmt_nb.service.clock import now
 from mlmgmt_nb.service.engines import postgresql_url
@@ -38,6 +40,7 @@ _FILES = ("token", "installation", "port", "artifacts", "images", "environments"
 _NOT_COPIED = frozenset({"schema_version", "processes", "replicas"})
 """Tables of what is only true of the processes that run."""
 _ROWS = 1000
+_ABOUT_BYTES = 2**16
 
 
 class About(msgspec.Struct, frozen=True, rename="camel"):
@@ -96,7 +99,9 @@ def _fill(tar: tarfile.TarFile, home: Home, database: Path, scratch: Path) -> No
 
 def _files(path: Path) -> Iterator[Path]:
     """A file, or a folder with all that is to be kept of it."""
-    if path.name.endswith((".partial", ".lock")) or (path.name == "partial" and path.parent.name == "artifacts"):
+    if path.name.endswith((".partial", ".lock")) or (
+        path.name in {"partial", "damaged"} and path.parent.name == "artifacts"
+    ):
         return
     if path.is_symlink() or path.is_file():
         yield path
@@ -133,12 +138,15 @@ def _copy(source: Connection, target: Connection) -> None:
             target.execute(text(f"SELECT setval({sequence}, {highest}) WHERE {highest} IS NOT NULL"))
 
 
-def restore(source: Path, folder: Path, database: str | None) -> list[str]:
+def restore(
+    source: Path, folder: Path, database: str | None, limits: Callable[[Path], Limits] = Limits.of_disk
+) -> list[str]:
     """Makes a state folder of a backup; it is whole, or not there.
 
     Args:
         folder: a folder that is empty or not there.
         database: URL of an empty PostgreSQL database to fill; None for SQLite.
+        limits: the bounds of the backup, by the folder that it is extracted to.
 
     Returns:
         What the images need that is not on this machine, for people.
@@ -151,7 +159,7 @@ def restore(source: Path, folder: Path, database: str | None) -> list[str]:
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".mlmgmt-"))
     try:
-        _extract(source, scratch)
+        _extract(source, scratch, limits(scratch))
         # Also brings it up to the schema of this version.
         store = Store(scratch / "mlmgmt.db")
         try:
@@ -177,36 +185,40 @@ def restore(source: Path, folder: Path, database: str | None) -> list[str]:
     return lacking
 
 
-def _extract(source: Path, folder: Path) -> None:
+def _extract(source: Path, folder: Path, limits: Limits) -> None:
     try:
-        with tarfile.open(source) as tar:
-            first = tar.next()
-            content = tar.extractfile(first) if first is not None and first.name == _ABOUT else None
-            if content is None:
-                raise LocalServiceError(f"{source} is no backup of mlmgmt-nb.", fix="Give a file of mlmgmt backup.")
-            about = msgspec.json.decode(content.read(), type=About)
-            if about.format > _FORMAT or about.schema_version > schema.VERSION:
-                raise LocalServiceError(
-                    f"{source} was made by mlmgmt-nb {about.version}, which is newer.",
-                    fix="Restore it with that version.",
-                )
-            tar.extractall(folder, filter=_filter)  # noqa: S202 - checked by the filter
+        first = first_file(source, _ABOUT_BYTES)
+        if first is None or first[0] != _ABOUT:
+            raise LocalServiceError(f"{source} is no backup of mlmgmt-nb.", fix="Give a file of mlmgmt backup.")
+        about = msgspec.json.decode(first[1], type=About)
+        if about.format > _FORMAT or about.schema_version > schema.VERSION:
+            raise LocalServiceError(
+                f"{source} was made by mlmgmt-nb {about.version}, which is newer.",
+                fix="Restore it with that version.",
+            )
+        extract(source, folder, limits, mode_of=_private_mode, may_leave=_is_python)
         (folder / _ABOUT).unlink()
     except FileNotFoundError:
         raise LocalServiceError(f"There is no file {source}.", fix="Give a file of mlmgmt backup.") from None
-    except (tarfile.TarError, EOFError, msgspec.MsgspecError) as error:
+    except ArchiveError as error:
         raise LocalServiceError(
-            f"{source} cannot be read as a backup: {error}.", fix="Give a whole file of mlmgmt backup."
+            f"{source} cannot be read as a backup: the archive {error}.", fix="Give a whole file of mlmgmt backup."
+        ) from error
+    except msgspec.MsgspecError as error:
+        raise LocalServiceError(
+            f"{source} cannot be read as a backup: {_ABOUT} in it is damaged: {error}.",
+            fix="Give a whole file of mlmgmt backup.",
         ) from error
 
 
-def _filter(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:
-    """Refuses what would land outside. An environment's link to its Python leads out of the folder, as it must."""
-    if member.issym() and member.name.startswith("environments/"):
-        return tarfile.tar_filter(member, folder)
-    checked = tarfile.data_filter(member, folder)
-    # Contents and keys are for their user alone.
-    return checked.replace(mode=(member.mode & 0o700) | 0o400, deep=False) if not member.issym() else checked
+def _private_mode(mode: int) -> int:
+    """Contents and keys are for their user alone."""
+    return (mode & 0o700) | 0o400
+
+
+def _is_python(name: str) -> bool:
+    """Whether it is an environment's link to its Python, which leads out of the folder, as it must."""
+    return re.fullmatch(r"environments/[^/]+/(?:[^/]+/)?bin/python[0-9.]*", name) is not None
 
 
 def _copy_in(store: Store, database: str) -> None:

@@ -3,7 +3,8 @@
 - Images that no service runs or could go back to: their files go, also those of the Docker engine (not those of a
   registry), and they cannot be deployed any more. What was built and what ran where stays on record.
 - Environments of Python that no image uses, and the versions that requirements came to where no image has those.
-- Uploaded contents that no model and no manifest names, and uploads that were never finished.
+- Uploaded contents that no model and no manifest names, uploads that were never finished, and contents that were set
+  aside because they are damaged.
 - What crashes left behind: half-made images, logs of what is gone.
 
 Models and manifests are never garbage, nor is data that services have collected. What is young is left alone: somebody
@@ -26,6 +27,7 @@ from sqlalchemy import Connection, select, update
 from mlmgmt_nb.service import schema
 from mlmgmt_nb.service.building.built import BuiltImage
 from mlmgmt_nb.service.building.environments import PINNED
+from mlmgmt_nb.service.building.lock import LOCK_FILE
 from mlmgmt_nb.service.clock import now
 from mlmgmt_nb.service.compute.computes import DOCKER, LOCAL
 from mlmgmt_nb.service.engine import Engine, EngineError
@@ -45,7 +47,7 @@ class Garbage(msgspec.Struct, frozen=True, rename="camel"):
     """Something that nothing uses.
 
     Attributes:
-        kind: `image`, `environment`, `artifact`, `upload`, `log` or `remains` of a crash.
+        kind: `image`, `environment`, `artifact`, `upload`, `damaged` content, `log` or `remains` of a crash.
         name: what it is called, for people.
         path: where its files are.
         bytes: how much room they take.
@@ -196,8 +198,12 @@ def _unused_environments(home: Home, interpreters: set[str | None], before: dt.d
 def _pins(home: Home, images: set[str], before: dt.datetime) -> Iterator[Path]:
     """Versions that requirements came to, which none of these images has."""
     pins = [path for path in sorted(home.environments.glob(f"*{PINNED}")) if _is_old(path, before)]
-    # They were looked up for an image of Docker, whose build context has the same lines.
-    used = {_read(home.images / image_id / "requirements.txt") for image_id in (images if pins else ())}
+    # The build context of an image has the lock that its requirements came to; before it had locks, their lines.
+    used = {
+        _read(home.images / image_id / name)
+        for image_id in (images if pins else ())
+        for name in (LOCK_FILE, "requirements.txt")
+    }
     yield from (path for path in pins if _read(path) not in used)
 
 
@@ -213,9 +219,10 @@ def _unused_contents(db: Connection, home: Home, before: dt.datetime) -> Iterato
     for path in home.artifacts.glob("[0-9a-f][0-9a-f]/*"):
         if path.name.encode() not in named and _is_old(path, before):
             yield _garbage("artifact", path.name, path)
-    for path in (home.artifacts / "partial").glob("*"):
-        if _is_old(path, before):
-            yield _garbage("upload", path.name, path)
+    for folder, kind in (("partial", "upload"), ("damaged", "damaged")):
+        for path in (home.artifacts / folder).glob("*"):
+            if _is_old(path, before):
+                yield _garbage(kind, path.name, path)
 
 
 # --- files -------------------------------------------------------------------------------------------------------

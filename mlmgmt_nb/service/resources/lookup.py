@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, Select, Table, bindparam, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, Table, bindparam, func, select
 
 from mlmgmt_nb.service.app import Call
 from mlmgmt_nb.service.http import Reply
@@ -39,11 +39,15 @@ def document(call: Call, table: Table) -> Reply:
         return Reply(200, row_of(db, call, table).doc)
 
 
-def documents(call: Call, table: Table, query: Select[Any]) -> Reply:
-    """A page of such resources. `query` has the filters; it is over `table`, and selects nothing that matters."""
+def documents(call: Call, table: Table, query: Select[Any], order: ColumnElement[int] | None = None) -> Reply:
+    """A page of such resources. `query` has the filters; it is over `table`, and selects nothing that matters.
+
+    Args:
+        order: see `page`.
+    """
     columns = query.with_only_columns(table.c.seq, table.c.doc).where(table.c.account == call.account)
     with call.backend.store.reading() as db:
-        rows, next_link = page(db, columns, table, call.query, f"{call.base_url}/{table.name}")
+        rows, next_link = page(db, columns, table, call.query, f"{call.base_url}/{table.name}", order)
     return Reply(200, Page([msgspec.Raw(row.doc) for row in rows], next_link))
 
 

@@ -43,12 +43,14 @@ def register(call: Call) -> Reply:
 
 def list_(call: Call) -> Reply:
     models, tags = schema.models, schema.model_tags
-    query = select(models)
+    query, order = select(models), None
     if (name := call.query.get("name")) is not None:
         query = query.where(models.c.name == name)
     if (tag := call.query.get("tag")) is not None:
         query = query.join(tags, tags.c.model_seq == models.c.seq).where(tags.c.tag == tag)
-    return documents(call, models, query)
+        # The index of tags has the models of a tag in order; a name has fewer models than most tags.
+        order = tags.c.model_seq if name is None else None
+    return documents(call, models, query, order)
 
 
 def get(call: Call) -> Reply:

@@ -237,7 +237,9 @@ def _selected() -> Select[Any]:
     services, deployments, images, manifests = schema.services, schema.deployments, schema.images, schema.manifests
     image_columns = [column.label(f"image_{column.name}") for column in images.c]
     return (
-        select(services, deployments.c.spec, *image_columns, manifests.c.doc.label("manifest_doc"))
+        select(
+            services, deployments.c.spec, deployments.c.status, *image_columns, manifests.c.doc.label("manifest_doc")
+        )
         .join(deployments, deployments.c.id == services.c.deployment_id)
         .join(images, images.c.id == deployments.c.image_id)
         .join(manifests, manifests.c.id == images.c.manifest_id)
@@ -310,8 +312,9 @@ def _response(row: Row[Any], models: list[Model], base_url: str, scoring_uri: st
 
 def _scoring_uri(row: Row[Any], base_url: str, front: str | None, *, is_first: bool) -> str | None:
     """Where to send data: at the front door, given its origin, or at the service's own port on the host that the client
-    reached us by. At the front door only the first service of a name is known by it, others by their id."""
-    if row.port is None:
+    reached us by. At the front door only the first service of a name is known by it, others by their id. There is none
+    for a service whose creation failed: nothing answers there."""
+    if row.port is None or row.status in {"Failed", "Cancelled"}:
         return None
     if front is not None:
         return f"{front}/api/v1/service/{row.name if is_first else row.id}/score"

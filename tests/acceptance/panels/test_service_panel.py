@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Locator
 
+from mlmgmt_nb import local
 from mlmgmt_nb.client import Workspace, connect
 from tests.acceptance.panels.lab import DEADLINE, Lab, Notebook, Voila
 from tests.conftest import eventually
@@ -117,7 +118,7 @@ def test_a_service_is_watched_and_changed(
 def test_a_request_is_found_in_the_log_and_the_service_is_deleted(
     open_notebook: Callable[..., Notebook], deploy: Callable[[str], str], ws: Workspace
 ) -> None:
-    name = deploy("panel-log")
+    other, name = deploy("panel-foreign"), deploy("panel-log")
     ids = []
     for _ in range(2):
         with pytest.raises(Exception, match="integer division") as caught:
@@ -136,9 +137,37 @@ def test_a_request_is_found_in_the_log_and_the_service_is_deleted(
     notebook.screenshot("service-log-dark", 0)
     # Another image is chosen from a list.
     tab(panel, "Deployments").click()
-    panel.get_by_label("Run another image").select_option(label=f"{name} version 1")
-    panel.get_by_role("button", name="Update").click()
+    choice, update = panel.get_by_label("Run another image"), panel.get_by_role("button", name="Update", exact=True)
+    assert choice.input_value() == ""
+    assert update.is_disabled(), "no image is chosen for the user"
+    groups = choice.locator("optgroup").evaluate_all("groups => groups.map((group) => group.label)")
+    assert groups[0] == "Of this service"
+    choice.select_option(label=f"{name} version 1")
+    update.click()
+    assert notebook.page.evaluate("document.activeElement.textContent") == "Keep what it runs"
+    changes = panel.get_by_role("table", name="What changes")
+    cells = changes.get_by_role("row").nth(1).get_by_role("cell")
+    assert cells.all_inner_texts() == [f"{name} version 2", f"{name} version 1"]
+    notebook.screenshot("service-update-asked-dark", 0)
+    panel.get_by_role("button", name=f"Update {name}").click()
     eventually(lambda: ws.services.run(name, 1) == 1, DEADLINE, "the update")
+    # An image that has nothing in common with the service takes the service's name.
+    choice.select_option(label=f"{other} version 2")
+    update.click()
+    go = panel.get_by_role("button", name=f"Update {name}")
+    assert go.is_disabled()
+    panel.get_by_role("tabpanel", name="Deployments").get_by_label(f"Type {name} to confirm").fill(name)
+    assert go.is_enabled()
+    notebook.screenshot("service-foreign-image-dark", 0)
+    notebook.page.keyboard.press("Escape")
+    assert not go.is_visible()
+    # So does no replica at all.
+    tab(panel, "Scale").click()
+    panel.get_by_label("Replicas", exact=True).fill("0")
+    panel.get_by_label("Replicas", exact=True).press("Enter")
+    assert panel.get_by_role("button", name="Scale to zero").is_disabled()
+    panel.get_by_role("button", name="Keep it running").press("Enter")
+    assert ws.services.get(ws.services.id_of(name)).num_replicas == 1
     # To delete it takes its name.
     tab(panel, "Delete").click()
     button = panel.get_by_role("button", name="Delete the service")
@@ -176,7 +205,11 @@ def test_keys_are_shown_and_never_saved(
     notebook.page.keyboard.press("Escape")
     assert ws.services.keys(name) == first
     row.get_by_role("button", name="Regenerate").click()
-    row.get_by_role("button", name="Make a new key").click()
+    make, typed = row.get_by_role("button", name="Make a new key"), row.get_by_label(f"Type {name} to confirm")
+    typed.fill(name[:-1])
+    assert make.is_disabled()
+    typed.fill(name)
+    typed.press("Enter")
     panel.get_by_role("status").filter(has_text="The primary key is new").wait_for()
     second = ws.services.keys(name)
     assert (second.primary_key != first.primary_key, second.secondary_key) == (True, first.secondary_key)
@@ -203,6 +236,33 @@ def test_keys_are_shown_and_never_saved(
     eventually(lambda: (second.primary_key or "") not in panel.inner_text(), DEADLINE, "the end of the key's display")
 
 
+def test_keys_of_the_magic_are_shown_and_never_saved(
+    open_notebook: Callable[..., Notebook], deploy: Callable[[str], str], ws: Workspace
+) -> None:
+    name = deploy("magic-keys")
+    notebook = open_notebook([f"%load_ext mlmgmt_nb\n%mlmgmt service keys -n {name} --show"])
+    notebook.run(0)
+    row = notebook.outputs(0).get_by_role("group", name="Secondary key")
+    row.get_by_role("button", name="Reveal").click()
+    before = ws.services.keys(name)
+    row.get_by_text(before.secondary_key or "").wait_for()
+    assert (before.primary_key or "") not in notebook.outputs(0).inner_text()
+    row.get_by_role("button", name="Regenerate").click()
+    row.get_by_label(f"Type {name} to confirm").fill(name)
+    row.get_by_label(f"Type {name} to confirm").press("Enter")
+    notebook.wait_to_see(0, "The secondary key is new")
+    after = ws.services.keys(name)
+    assert (after.primary_key, after.secondary_key != before.secondary_key) == (before.primary_key, True)
+    row.get_by_role("button", name="Reveal").click()
+    row.get_by_text(after.secondary_key or "").wait_for()
+    notebook.screenshot("service-keys-of-the-magic", 0)
+    saved = json.dumps(notebook.save(widgets=True))
+    assert f"keys of {name}" in saved
+    for secret in (before.primary_key, before.secondary_key, after.secondary_key):
+        assert secret
+        assert secret not in saved
+
+
 def test_a_service_under_voila(lab: Lab, voila: Voila, browser: Browser, deploy: Callable[[str], str]) -> None:
     name = deploy("panel-voila")
     page = voila.open(browser, lab.write("service-in-voila", [OPEN.format(name=name)]))
@@ -210,3 +270,23 @@ def test_a_service_under_voila(lab: Lab, voila: Voila, browser: Browser, deploy:
     page.get_by_role("tab", name="Deployments").click()
     page.get_by_role("button", name=f"Roll back to {name} version 1").wait_for()
     page.context.close()
+
+
+def test_a_panel_of_a_service_that_was_stopped_says_so_and_starts_it_again(
+    open_notebook: Callable[..., Notebook], deploy: Callable[[str], str], lab: Lab
+) -> None:
+    """It does not start what was stopped by looking; a click does."""
+    home = lab.environment["MLMGMT_HOME"]
+    notebook = open_notebook([OPEN.format(name=deploy("panel-stopped"))])
+    notebook.run(0)
+    notebook.wait_to_see(0, "1 of 1 ready")
+    start = notebook.outputs(0).get_by_role("button", name="Start the service")
+    assert not start.is_visible()
+    assert local.stop(home) is True
+    notebook.wait_to_see(0, "is stopped")
+    start.wait_for()
+    assert local.find(home) is None
+    start.click()
+    eventually(lambda: local.find(home), what="the service")
+    start.wait_for(state="hidden")
+    notebook.wait_to_see(0, "1 of 1 ready")

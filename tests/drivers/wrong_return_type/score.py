@@ -4,7 +4,7 @@ import threading
 def run(body):
     return {
         "function": run,
-        "generator": (n for n in range(3)),
+        "iterator": iter([1, 2]),
         "in a list": [1, threading.Lock()],
         "exception": ValueError("x"),
         "type": dict,

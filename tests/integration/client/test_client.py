@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import time
 import tracemalloc
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from mlmgmt_nb import errors
 from mlmgmt_nb.client import Application, Poller, Workspace
-from mlmgmt_nb.contract import Asset, Image, TargetRuntime
+from mlmgmt_nb.contract import Asset, Image, Model, TargetRuntime
+from mlmgmt_nb.errors import UsageError
 from mlmgmt_nb.schema import DataTypes, SampleDefinition, generate_schema
 from tests.conftest import eventually
 
@@ -159,7 +163,7 @@ def test_upload_in_parts_with_little_memory(ws: Workspace, tmp_path: Path) -> No
     assert progress[-1] == size
     assert peak < 4 * 2**20 + 100 * len(progress)
     started = time.perf_counter()
-    again = ws.models.register(path)
+    again = ws.models.register(path, new_version=True)
     assert (again.url, again.version) == (model.url, (model.version or 0) + 1)
     assert time.perf_counter() - started < 10
 
@@ -172,7 +176,7 @@ def test_pages_of_the_real_service(ws: Workspace, tmp_path: Path) -> None:
     pages = listed.by_page()
     first = next(pages)
     assert len(first.value) == 2
-    ws.models.register(tmp_path / "m.bin", "paged")
+    ws.models.register(tmp_path / "m.bin", "paged", new_version=True)
     rest = [model.id for page in listed.by_page(first.continuation_token) for model in page.value]
     assert rest == made[2::-1]
     frame = listed.to_frame()
@@ -237,3 +241,76 @@ def test_operations_are_listed(ws: Workspace, tmp_path: Path) -> None:
     first = next(pages)
     assert [operation.id for operation in [*first.value, *next(pages).value]][:3] == started
     assert first.value[0] == ws.operations.get(started[0])
+
+
+def test_the_same_content_makes_no_new_version(ws: Workspace, tmp_path: Path) -> None:
+    file = tmp_path / "same.bin"
+    file.write_text("seven")
+    first = ws.models.register(file, "same", tags=["a"], description="one")
+    reused: list[Model] = []
+    assert ws.models.register(file, "same", on_reuse=reused.append) == first
+    assert ws.models.register(file, "same", tags=["a"], description="one", on_reuse=reused.append) == first
+    assert reused == [first, first]
+    # Whatever else is asked for is not lost.
+    others: list[dict[str, Any]] = [
+        {"tags": ["b"]},
+        {"tags": []},
+        {"description": "two"},
+        {"mime_type": "application/x-other"},
+        {"unpack": True},
+        {"new_version": True},
+    ]
+    for expected, asked in enumerate(others, start=2):
+        assert ws.models.register(file, "same", **asked, on_reuse=reused.append).version == expected, asked
+    # So is another file name, which the driver opens it by; and content that an older version has.
+    file = file.rename(tmp_path / "other.bin")
+    assert ws.models.register(file, "same").version == 8
+    file.write_text("eight")
+    assert ws.models.register(file, "same").version == 9
+    file.write_text("seven")
+    assert ws.models.register(file, "same").version == 10
+    assert len(reused) == 2
+    assert ws.models.register(file, "another").version == 1
+
+
+def test_the_same_folder_makes_no_new_version(ws: Workspace, tmp_path: Path) -> None:
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    (folder / "a.bin").write_text("a")
+    first = ws.models.register(folder)
+    assert ws.models.register(folder) == first
+    (folder / "b.bin").write_text("b")
+    assert ws.models.register(folder).version == 2
+
+
+def test_what_is_registered_at_once_is_all_there(ws: Workspace, tmp_path: Path) -> None:
+    """Several may find no version yet: each gets one with the content, and none is lost."""
+    (tmp_path / "raced.bin").write_text("raced")
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: ws.models.register(tmp_path / "raced.bin"), range(8)))
+    listed = {model.id: model for model in ws.models.list(name="raced")}
+    assert {model.id for model in made} == set(listed)
+    assert len({model.version for model in listed.values()}) == len(listed)
+    assert len({model.url for model in listed.values()}) == 1
+    assert ws.models.register(tmp_path / "raced.bin").version == len(listed)
+
+
+@pytest.mark.parametrize("thing", [object(), {"a": 1}, b"model.pkl", 7, len], ids=lambda thing: type(thing).__name__)
+def test_what_is_no_path_says_what_to_do(ws: Workspace, echo: Path, thing: Any) -> None:
+    calls: list[tuple[str, Callable[[], object]]] = [
+        ("path_or_url", lambda: ws.models.register(thing, "thing")),
+        ("model", lambda: ws.deploy("thing", model=thing, driver=echo / "score.py")),
+        ("model", lambda: ws.deploy("thing", model=[echo / "model.bin", thing], driver=echo / "score.py")),
+        ("driver", lambda: ws.deploy("thing", driver=thing)),
+        ("schema", lambda: ws.deploy("thing", driver=echo / "score.py", schema=thing)),
+        ("conda", lambda: ws.deploy("thing", driver=echo / "score.py", conda=thing)),
+        ("dependencies", lambda: ws.deploy("thing", driver=echo / "score.py", dependencies=[thing])),
+        ("driver", lambda: ws.manifests.create("thing", Application(driver=thing))),
+    ]
+    for field, call in calls:
+        with pytest.raises(UsageError, match="neither a path nor a URL") as caught:
+            call()
+        assert caught.value.field == field
+        assert caught.value.fix
+    assert ws.services.find("thing") is None
+    assert list(ws.models.list(name="thing")) == []

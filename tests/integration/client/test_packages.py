@@ -1,108 +1,63 @@
-"""Deployments without a driver, on the embedded service: the object's answer, at a URL."""
+"""What requirements and conda files name here is installed there."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import pandas as pd
 import pytest
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
 
 from mlmgmt_nb.client import Workspace
-from mlmgmt_nb.errors import PackagingError, UsageError
+from mlmgmt_nb.errors import UsageError
+from mlmgmt_nb.interpreters import HERE, find_interpreter
+from tests.package_index import project, wheel
 
+SAYS = "import sys, {module}\ndef init(): pass\ndef run(body): return [{module}.WHAT, '%d.%d' % sys.version_info[:2]]\n"
 DEADLINE = 120.0
 
 
-def rows() -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "age": [1.0, None, 8.0, 9.0],
-            "plan": ["A", "B", "A", None],
-            "since": pd.date_range("2024-01-31", periods=4, tz="Europe/Berlin"),
-            "colour": pd.Categorical(["red", "blue", None, "red"]),
-        }
-    )
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
-def pipeline() -> Any:
-    """A pipeline with a transformer of a class that no module has, as those of notebooks."""
-    from sklearn.base import BaseEstimator, TransformerMixin
-
-    class Numbers(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-        def fit(self, X: Any, y: Any = None) -> Any:
-            self.fitted_ = True
-            return self
-
-        def transform(self, X: Any) -> Any:
-            codes = X.colour.cat.codes.to_numpy()
-            return np.column_stack([X.age.fillna(0), X.plan.notna(), X.since.dt.day, codes])
-
-    return make_pipeline(Numbers(), LogisticRegression(C=3.0)).fit(rows(), ["low", "low", "high", "high"])
+@pytest.mark.parametrize("line", ["./lib", "-e lib", "ours @ lib", "-r sub/more.txt"])
+def test_a_folder_that_changes(ws: Workspace, folder: Path, line: str) -> None:
+    (folder / "sub").mkdir()
+    (folder / "sub" / "more.txt").write_text("../lib\n")
+    (folder / "score.py").write_text(SAYS.format(module="ours"))
+    for what in ("before", "after"):
+        project(folder / "lib", "ours", what)
+        service = ws.deploy("folder", driver="score.py", requirements=[line], timeout=DEADLINE)
+        assert ws.services.run(service, {}) == [what, HERE]
+    manifest = ws.manifests.get("folder")
+    assert [asset.id for asset in manifest.assets] == ["driver", "packages/1"]
+    ws.services.delete("folder")
 
 
-def test_a_pipeline_of_the_notebook_is_served(ws: Workspace, tmp_path: Path) -> None:
-    model = pipeline()
-    service = ws.deploy(
-        "churn",
-        model=model,
-        sample=rows(),
-        method="predict_proba",
-        metadata={"metrics": {"auc": 0.93}},
-        timeout=DEADLINE,
-    )
-    assert ws.services.run(service, rows()) == model.predict_proba(rows()).tolist()
-    registered = ws.models.get("churn")
-    assert set(registered.tags or ()) >= {"class=Pipeline", "parameters.C=3.0", "metrics.auc=0.93"}
-    assert ws.models.list(tag="metrics.auc=0.93").to_frame()["name"].tolist() == ["churn"]
-    assert service.image
-    assert "has them all; it runs with it" in ws.images.build_log(service.image).text
-    # taken elsewhere, the image has all that it needs
-    context = ws.images.export_context(service.image, tmp_path / "context")
-    assert "scikit-learn==" in (context / "requirements.txt").read_text()
-    again = ws.deploy("churn", model=model, sample=rows(), timeout=DEADLINE)
-    assert ws.services.run(again, rows()) == model.predict(rows()).tolist()
-    ws.services.delete(service)
+def test_a_conda_file_with_files_and_another_python(ws: Workspace, folder: Path) -> None:
+    other = next((version for version in ("3.12", "3.13") if version != HERE and find_interpreter([version])), None)
+    if other is None:
+        pytest.skip("no other Python is installed, and uv cannot install one")
+    wheel(folder / "dist", "ours", "1.0", "sent")
+    (folder / "score.py").write_text(SAYS.format(module="ours"))
+    entries = f"[python={other}, pip, {{pip: [./dist/ours-1.0-py3-none-any.whl]}}]"
+    (folder / "env.yml").write_text(f"dependencies: {entries}\n")
+    service = ws.deploy("conda", driver="score.py", conda="env.yml", timeout=DEADLINE)
+    assert ws.services.run(service, {}) == ["sent", other]
+    service = ws.deploy("conda", driver="score.py", conda="env.yml", any_python=True, timeout=DEADLINE)
+    assert ws.services.run(service, {}) == ["sent", HERE]
+    ws.services.delete("conda")
 
 
-def test_a_function_is_called_by_its_arguments(ws: Workspace) -> None:
-    def price(age: int, plan: str = "A") -> float:
-        return age * (2.0 if plan == "A" else 1.0)
-
-    ws.deploy("price", model=price, sample={"age": 41, "plan": "B"}, timeout=DEADLINE)
-    assert ws.services.run("price", {"age": 3}) == 6.0
-    assert ws.services.swagger("price")["definitions"]["ServiceInput"]["example"] == {"age": 41, "plan": "B"}
-    ws.services.delete("price")
-
-
-def test_a_service_that_answers_otherwise_is_undone(ws: Workspace) -> None:
-    def where(text: str) -> bool:
-        return os.path.exists("mlmgmt-app.json")  # which only a service has
-
-    with pytest.raises(PackagingError, match="'where' does not answer as the object") as raised:
-        ws.deploy("where", model=where, sample={"text": "x"}, timeout=DEADLINE)
-    assert [str(difference) for difference in raised.value.proof.differences] == ["the answer: True instead of False"]
-    assert ws.services.find("where") is None
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        ({"model": None}, "a service without a model needs one"),
-        ({"model": "no-such-model"}, "the model 'no-such-model', which is not a file of this machine, needs one"),
-        ({"model": "https://example.com/model.onnx"}, "is not a file of this machine, needs one"),
-        ({"model": ["a.pkl", "b.pkl"]}, "several models need one"),
-        ({"model": print, "schema": "schema.json"}, "the schema describes one"),
-        ({"model": print, "runtime": "spark-py"}, "runtime 'spark-py' needs one"),
-        ({"model": "model.bin", "driver": "score.py", "sample": [1]}, "sample: it is for a model without a driver"),
-        ({"model": "model.bin", "driver": "score.py", "method": "run"}, "method: it is for a model without a driver"),
-    ],
-)
-def test_what_needs_a_driver_says_so(ws: Workspace, arguments: dict[str, Any], words: str) -> None:
-    with pytest.raises(UsageError, match=words):
-        ws.deploy("refused", **arguments)
-    assert ws.services.find("refused") is None
+def test_nothing_is_sent_of_what_cannot_be_served(ws: Workspace, folder: Path) -> None:
+    (folder / "score.py").write_text("def run(body): return 1\n")
+    (folder / "model.bin").write_text("never sent")
+    (folder / "env.yml").write_text("dependencies: [python=3.6, {pip: [./none.whl]}]\n")
+    before = len(list(ws.models.list()))
+    with pytest.raises(UsageError, match=r"none\.whl"):
+        ws.deploy("refused", model="model.bin", driver="score.py", conda="env.yml")
+    (folder / "env.yml").write_text("dependencies: [python=3.6]\n")
+    with pytest.raises(UsageError, match=r"python=3\.6"):
+        ws.deploy("refused", model="model.bin", driver="score.py", conda="env.yml")
+    assert len(list(ws.models.list())) == before

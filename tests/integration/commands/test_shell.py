@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import zipfile
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -69,7 +71,11 @@ def test_models(shell: Shell) -> None:
     assert registered.json["tags"] == ["a", "b"]
     again = shell("model", "register", "-m", "model.bin", "-n", "m1", "--if-exists", "reuse", "-o", "json")
     assert again.json["id"] == registered.json["id"]
-    assert shell("model", "register", "-m", "model.bin", "-n", "m1", "-o", "json").json["version"] == 2
+    same = shell("model", "register", "-m", "model.bin", "-n", "m1", "-o", "json")
+    assert same.json["id"] == registered.json["id"]
+    assert same.err == "version 1 of 'm1' has the same content: no new one was made\n"
+    forced = shell("model", "register", "-m", "model.bin", "-n", "m1", "--new-version", "-o", "json")
+    assert (forced.json["version"], forced.err) == (2, "")
     assert shell("model", "show", "-m", "m1", "--query", "version", "-o", "tsv").out == "2\n"
     assert shell("model", "show", "-m", "m1", "--tag", "a", "--query", "version", "-o", "tsv").out == "1\n"
     table = shell("model", "list", "-n", "m1").out.splitlines()
@@ -219,6 +225,7 @@ def test_an_operation_is_cancelled(shell: Shell, tmp_path: Path) -> None:
 
 
 def test_one_step(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "model.bin").write_text("of one step")
     made = shell("service", "create", "-n", "one", "-m", "model.bin", "-f", "score.py", "-r", "python", "-o", "json")
     assert made.json["state"] == "Succeeded"
     assert [line.split(":")[0] for line in made.err.splitlines()] == ["model", "manifest", "image"]
@@ -249,6 +256,8 @@ def test_one_step(shell: Shell, tmp_path: Path) -> None:
     usage = shell("service", "usage", "-n", "one").out
     curl = usage[usage.index("curl") : usage.index("import os")]
     assert renewed.json["primaryKey"] not in usage
+    assert "{}" not in usage, "the driver may not take an empty body"
+    (tmp_path / "body.json").write_text('{"c": 3}')
     environment = {**os.environ, "MLMGMT_KEY": renewed.json["primaryKey"], "NO_PROXY": "*"}
     python = subprocess.run(
         [sys.executable, "-c", usage[usage.index("import os") :]],
@@ -257,7 +266,7 @@ def test_one_step(shell: Shell, tmp_path: Path) -> None:
         text=True,
         check=True,
     )
-    assert python.stdout.strip() == "{'got': {}}"
+    assert python.stdout.strip() == "{'got': {'c': 3}}"
     assert "$MLMGMT_KEY" in curl
     shell("service", "delete", "-n", "one")
 
@@ -410,3 +419,79 @@ def test_a_model_file_needs_no_driver(shell: Shell, tmp_path: Path) -> None:
     refused = shell("service", "create", "-n", "churn", *flags, "-f", "score.py")
     assert (refused.code, "sample: it is for a model without a driver" in refused.err) == (2, True)
     assert shell("service", "delete", "-n", "churn").code == 0
+
+
+WORDS = "WORD = 'yes'\n"
+WITH_WORDS = "from words import WORD\n\ndef run(body):\n    return WORD\n"
+BY_ITS_OWN_PATH = (
+    "from pathlib import Path\n\nWORD = (Path(__file__).resolve().parent / 'words.py').read_text()\n\n"
+    "def run(body):\n    return WORD\n"
+)
+OF_A_FOLDER = "from kit.deep import words\n\ndef run(body):\n    return words.WORD\n"
+WITH_A_MODEL = "def init():\n    open('weights/model.bin').close()\n\ndef run(body):\n    return 1\n"
+WITH_SETTINGS = "import os\n\nassert not [name for name in os.environ if name.startswith('MLMGMT_HOME')]\n\nrun = str\n"
+
+
+@pytest.mark.parametrize(
+    ("driver", "flags"),
+    [
+        (WITH_WORDS, []),
+        (WITH_WORDS, ["-d", "words.py"]),
+        (BY_ITS_OWN_PATH, []),
+        (BY_ITS_OWN_PATH, ["-d", "words.py"]),
+        (OF_A_FOLDER, []),
+        (OF_A_FOLDER, ["-d", "kit"]),
+        (WITH_A_MODEL, []),
+        (WITH_A_MODEL, ["-m", "weights"]),
+        (WITH_SETTINGS, []),
+    ],
+    ids=[
+        "module",
+        "module named",
+        "own path",
+        "own path, named",
+        "folder",
+        "folder named",
+        "model",
+        "model named",
+        "env",
+    ],
+)
+@pytest.mark.parametrize("place", [".", "elsewhere"])
+def test_a_check_says_what_the_deployment_will(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, driver: str, flags: list[str], place: str
+) -> None:
+    for name in ("kit/deep", "weights", "elsewhere"):
+        (tmp_path / name).mkdir(parents=True)
+    for name, content in {"words.py": WORDS, "kit/deep/words.py": WORDS, "weights/model.bin": "1"}.items():
+        (tmp_path / name).write_text(content)
+    (tmp_path / "score.py").write_text(driver)
+    monkeypatch.chdir(tmp_path / place)
+    flags = [flag if flag.startswith("-") else str(tmp_path / flag) for flag in flags]
+    checked = shell("driver", str(tmp_path / "score.py"), *flags)
+    name = f"agree-{hashlib.sha256(tmp_path.name.encode()).hexdigest()[:8]}"
+    made = shell("service", "create", "-n", name, "-f", str(tmp_path / "score.py"), *flags)
+    shell("service", "delete", "-n", name)
+    assert (checked.code == 0) == (made.code == 0), checked.err + made.err
+    assert (checked.code == 0) == (bool(flags) or driver == WITH_SETTINGS)
+    if checked.code and driver != OF_A_FOLDER:
+        assert "only what is named is sent along" in checked.err
+
+
+def test_a_check_with_requirements_has_only_them(shell: Shell, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "tiny_words-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("tiny_words.py", WORDS)
+        wheel.writestr("tiny_words-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny-words\nVersion: 1.0\n")
+        wheel.writestr("tiny_words-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        wheel.writestr("tiny_words-1.0.dist-info/RECORD", "")
+    (tmp_path / "requirements.txt").write_text("./tiny_words-1.0-py3-none-any.whl\n")
+    (tmp_path / "score.py").write_text("import tiny_words\n\ndef run(body):\n    return tiny_words.WORD\n")
+    (tmp_path / "sample.json").write_text("1")
+    assert "No module named 'tiny_words'" in shell("driver", "score.py").err
+    checked = shell("driver", "score.py", "-p", "requirements.txt", "--check", "sample.json", "-o", "json")
+    assert checked.json["result"] == "yes"
+    (tmp_path / "score.py").write_text("import pandas\n\ndef run(body):\n    return 1\n")
+    assert shell("driver", "score.py").code == 0
+    assert "No module named 'pandas'" in shell("driver", "score.py", "-p", "requirements.txt").err
+    (tmp_path / "requirements.txt").write_text("./no-such-wheel.whl\n")
+    assert "requirements: they cannot be installed" in shell("driver", "score.py", "-p", "requirements.txt").err

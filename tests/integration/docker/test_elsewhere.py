@@ -35,6 +35,7 @@ from tests.integration.docker.helpers import (
     serve,
 )
 from tests.integration.service.drivers import under_load
+from tests.package_index import wheel
 
 
 @pytest.fixture
@@ -355,3 +356,34 @@ def test_the_engine_restarts_and_an_image_is_gone(
         return "not on the Docker engine any more" in error.get("message", "")
 
     eventually(told, 60, "the service's error")
+
+
+def test_files_that_were_sent(
+    service: ServiceProcess, write_driver: Callable[..., Path], tmp_path: Path, name: str
+) -> None:
+    """A wheel, and a folder that packages are found in; others come from where the resolution found them."""
+    sent = wheel(tmp_path / "sent", "sent", "1.0", "sent")
+    found = wheel(tmp_path / "wheels", "found", "1.0", "found")
+    with tarfile.open(tmp_path / "wheels.tar", "w") as tar:
+        tar.add(found.parent, "wheels")
+    wanted = tmp_path / "requirements.txt"
+    wanted.write_text(f"--find-links ./packages/2/wheels\n./packages/1/{sent.name}\nfound\nsix\n")
+    files = [
+        {"id": "packages/1", "url": sent.as_uri(), "mimeType": "application/zip"},
+        {
+            "id": "packages/2",
+            "url": (tmp_path / "wheels.tar").as_uri(),
+            "mimeType": "application/x-tar",
+            "unpack": True,
+        },
+    ]
+    folder = write_driver("import six, sent, found\ndef init(): pass\ndef run(body): return [sent.WHAT, found.WHAT]\n")
+    driver = [{"id": "score.py", "url": (folder / "score.py").as_uri(), "mimeType": "text/plain"}]
+    properties = {"pipRequirements": wanted.as_uri()}
+    manifest = service.manifest(folder, name=name, properties=properties, assets=driver + files)
+    ended = service.operation(ask_for_image(service, manifest["id"], name), timeout=170)
+    assert ended["state"] == "Succeeded", ended
+    image = service.get("/images/" + ended["resourceLocation"].rpartition("/")[2])
+    made = serve(service, image, name)
+    assert score(service, made) == ["sent", "found"]
+    service.request("DELETE", f"/services/{made['id']}")

@@ -14,6 +14,7 @@ import pytest
 from nbclient import NotebookClient
 
 from mlmgmt_nb.client import Application, Workspace, connect
+from mlmgmt_nb.client.conditions import condition
 from mlmgmt_nb.contract import Image
 from mlmgmt_nb.errors import ConflictError, NotFoundError, ScoringError, UsageError
 from mlmgmt_nb.notebook.panels.service import ServicePanel
@@ -110,17 +111,17 @@ def test_update_and_roll_back(ws: Workspace, state: ServiceState) -> None:
         state.update(" ")
 
 
-def built(ws: Workspace, folder: Path, driver: str) -> Image:
-    """An image of a driver that does not come up."""
+def built(ws: Workspace, folder: Path, driver: str, name: str = "console-bad") -> Image:
+    """An image of a driver that the service has nothing in common with."""
     (folder / "score.py").write_text(driver)
-    manifest = ws.manifests.create("console-bad", Application(driver=folder / "score.py"))
-    return ws.images.create("console-bad", manifest).result(60)
+    manifest = ws.manifests.create(name, Application(driver=folder / "score.py"))
+    return ws.images.create(name, manifest).result(60)
 
 
 def test_an_update_is_cancelled(ws: Workspace, state: ServiceState, tmp_path: Path) -> None:
     slow = "import time\ndef init():\n    time.sleep(600)\ndef run(body):\n    return 3\n"
     state.cancel()  # there is nothing to cancel: nothing happens
-    state.update(built(ws, tmp_path, slow).id or "")
+    state.update(built(ws, tmp_path, slow).id or "", name=NAME)
     state.look()
     assert state.is_open
     state.cancel()
@@ -137,11 +138,17 @@ def test_an_update_that_fails_is_told_and_the_service_goes_on(
     panel = ServicePanel(ws, NAME)
     panel.state.refresh()
     assert image.id in {image.id for image in panel.state.images}
-    panel.state.update(image.id or "")
+    panel.state.update(image.id or "", name=NAME)
     eventually(lambda: panel.state.look() is None or not panel.state.is_open, 60.0, "the end of the operation")
     assert panel.state.progress is not None
     assert panel.state.progress.state == "Failed"
     assert "ValueError" in panel.shown()["error"]
+    # It answers, and is not shown as failed: how its last operation ended stands apart.
+    assert "Serving" in panel.shown()["state"]
+    assert "Failed" not in panel.shown()["state"]
+    assert panel.shown()["lastOperation"] == "last operation: Failed"
+    assert f"service {NAME} [Serving]" in panel.text()
+    assert condition(ws.services.get(NAME)) == "Serving"
     failed = next(row for row in panel.shown()["deployments"] if row["image"] == f"console-bad version {image.version}")
     assert (failed["status"], failed["back"], failed["current"]) == ("Failed", False, False)
     assert "<script>" not in panel.html() + panel.shown()["progress"] + panel.shown()["charts"]
@@ -168,6 +175,38 @@ def test_scale_and_autoscale(ws: Workspace, state: ServiceState) -> None:
     assert not state.is_autoscaled
 
 
+def test_what_stops_a_service_asks_for_its_name(state: ServiceState) -> None:
+    with pytest.raises(UsageError, match="is not the name"):
+        state.scale(0)
+    with pytest.raises(UsageError, match="is not the name"):
+        state.scale(0, "another")
+    assert state.progress is None, "nothing was sent"
+
+
+def test_own_images_come_first_and_a_foreign_one_asks_for_the_name(ws: Workspace, tmp_path: Path) -> None:
+    foreign = built(ws, tmp_path, "def run(body):\n    return 'foreign'\n", name="console-other")
+    panel = ServicePanel(ws, NAME)
+    state = panel.state
+    state.look()
+    names = [image.name for image in state.images]
+    assert names == sorted(names, key=lambda name: name != NAME)
+    assert foreign.id in {image.id for image in state.images}
+    offered = {image["id"]: image for image in panel.shown()["images"]}
+    serving = panel.shown()["serving"]
+    assert serving not in offered
+    assert offered[foreign.id]["group"] == "Of other services"
+    changes = {label: (now, then) for label, now, then in offered[foreign.id]["differences"]}
+    assert changes["manifest"][1] == "console-other version 1"
+    with pytest.raises(UsageError, match="is not the name"):
+        state.update(foreign.id or "", seen=serving)
+    with pytest.raises(UsageError, match="meanwhile"):
+        state.update(foreign.id or "", seen="another", name=NAME)
+    assert state.progress is None, "nothing was sent"
+    own = next(image for image in offered.values() if not image["foreign"])
+    state.update(own["id"], seen=serving)
+    until_done(state)
+
+
 @pytest.mark.parametrize(
     ("change", "field", "fix"),
     [
@@ -188,7 +227,9 @@ def test_limits_of_the_scale(state: ServiceState, change: Callable[[ServiceState
 def test_keys_are_told_and_not_kept(ws: Workspace, state: ServiceState) -> None:
     key, other = state.key("Primary"), state.key("Secondary")
     assert (key, other) == (ws.services.keys(NAME).primary_key, ws.services.keys(NAME).secondary_key)
-    state.regenerate("Secondary")
+    with pytest.raises(UsageError, match="is not the name"):
+        state.regenerate("Secondary", "")
+    state.regenerate("Secondary", NAME)
     assert state.key("Primary") == key
     assert state.key("Secondary") != other
     assert state.note == "The secondary key is new; the old one is refused."

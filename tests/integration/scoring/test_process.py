@@ -132,7 +132,7 @@ def test_a_brief_call_does_not_wait_for_the_slow_one_behind_it(
     with socket.create_connection(address) as brief, socket.create_connection(address) as slow:
         for _ in range(5):
             for connection, body in ((brief, b"0.00"), (slow, b"0.50")):
-                connection.sendall(b"POST /score HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n" + body)
+                connection.sendall(b"POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\n" + body)
             answered, _, _ = select.select([brief, slow], [], [], 30)
             assert answered == [brief]
             assert b"done" in brief.recv(65536)
@@ -140,7 +140,7 @@ def test_a_brief_call_does_not_wait_for_the_slow_one_behind_it(
 
 
 def send(connection: socket.socket, body: str = "") -> None:
-    head = f"POST /score HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = f"POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
     connection.sendall(head.encode() + body.encode())
 
 

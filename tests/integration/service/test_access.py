@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import http.client
 import json
 import os
 import random
@@ -11,14 +13,21 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import jwt
 import pytest
 import requests
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from mlmgmt_nb import connect, local
+from mlmgmt_nb.contract import OPERATIONS, Operation
 from mlmgmt_nb.errors import TransportError
 from mlmgmt_nb.service.access.issuer import Issuer, TokenError
+from mlmgmt_nb.service.access.permissions import METRICS_ACTION, NEEDED, action_of
+from mlmgmt_nb.service.access.principals import Role
+from mlmgmt_nb.service.resources import EXTENSIONS
 from mlmgmt_nb.service.settings import IssuerSettings
 from tests.conftest import API_VERSION, ServiceProcess, eventually
 from tests.oidc import AUDIENCE, TENANT, IdentityProvider, Key, running
@@ -63,6 +72,22 @@ def ask(
     with requests.Session() as session:
         session.trust_env = False
         return session.request(method, origin + path, headers=headers, params=API_VERSION, timeout=30, **more)
+
+
+@pytest.mark.parametrize("content", ["", "\n", "   ", "abc"])
+def test_a_token_that_anybody_could_guess_lets_nobody_in(
+    tmp_path: Path, start_service: Callable[..., ServiceProcess], content: str
+) -> None:
+    api = start_service()
+    api.process.terminate()
+    api.process.wait(30)
+    (api.home / "token").write_text(content)
+    api.start()
+    origin = api.base_url.partition("/api/")[0]
+    for header in ("", "Bearer", "Bearer ", f"Bearer {content}", "Bearer\t", "Basic Og=="):
+        answer = requests.get(f"{origin}/", headers={"authorization": header.strip("\n")}, timeout=30)
+        assert answer.status_code == 401, header
+    assert api.request("GET", "/models").status_code == 200
 
 
 class TestTokens:
@@ -181,6 +206,18 @@ def _same_token(one: str, other: str) -> bool:
         return False
 
 
+BODIES = {"POST", "PUT", "PATCH"}
+
+
+def _method_and_path(action: str) -> tuple[str, str]:
+    """A request for an action, to a resource that is not there."""
+    if action == METRICS_ACTION:
+        return "GET", "/metrics"
+    operation = OPERATIONS.get(action)
+    method, path = (operation.method, operation.path) if operation else action.split()
+    return method, TEAM + path.replace("{id}", "nowhere").replace("*", f"sha256/{'0' * 64}")
+
+
 class TestRoles:
     def test_a_reader_reads(self, service: ServiceProcess, provider: IdentityProvider) -> None:
         token = provider.token(roles=["Reader"])
@@ -190,6 +227,31 @@ class TestRoles:
         assert 'error="insufficient_scope", scope="Contributor"' in answer.headers["www-authenticate"]
         assert "has the role Reader" in answer.json()["message"]
         assert ask(service, token, "GET", "/metrics").status_code == 200
+
+    def test_the_table_has_every_action(self) -> None:
+        extensions = {action_of(method, pattern) for pattern, methods in EXTENSIONS.items() for method in methods}
+        assert set(NEEDED) == {*OPERATIONS, *extensions, METRICS_ACTION}
+
+    @pytest.mark.parametrize("action", NEEDED)
+    def test_every_cell_of_the_table(self, service: ServiceProcess, provider: IdentityProvider, action: str) -> None:
+        method, path = _method_and_path(action)
+        needed = NEEDED[action]
+        for roles, role in (([], 0), (["Reader"], Role.READER), (["Contributor"], Role.CONTRIBUTOR)):
+            answer = ask(service, provider.token(roles=roles), method, path, json={} if method in BODIES else None)
+            if role < needed:
+                assert answer.status_code == 403
+                assert f'scope="{needed.name.capitalize()}"' in answer.headers["www-authenticate"]
+            else:
+                assert answer.status_code not in {401, 403, 405}
+                assert answer.status_code < 500
+        # Another account's contributor, and nobody.
+        assert (
+            ask(
+                service, provider.token(roles=None, groups=["team-group"]), method, path.replace(TEAM, OTHER)
+            ).status_code
+            == 403
+        )
+        assert ask(service, None, method, path).status_code == 401
 
     def test_nobody_without_a_role(self, service: ServiceProcess, provider: IdentityProvider) -> None:
         changes: list[dict[str, Any]] = [
@@ -208,6 +270,138 @@ class TestRoles:
         assert ask(service, token, "POST", json=MODEL).status_code == 200
         assert ask(service, token, "GET", f"{OTHER}/models").status_code == 403
         assert ask(service, token, "GET", "/metrics").status_code == 403
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5) | st.just("\ud800"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=4,
+)
+HEADERS = ("typ", "kid", "alg", "crit", "b64", "jku", "jwk", "x5c", "x")
+CLAIMS = (
+    "aud",
+    "iss",
+    "exp",
+    "nbf",
+    "iat",
+    "tid",
+    "sub",
+    "oid",
+    "roles",
+    "groups",
+    "scp",
+    "scope",
+    "appid",
+    "name",
+    "upn",
+)
+READ: tuple[str, ...] = (
+    "authorization",
+    "origin",
+    "content-type",
+    "content-encoding",
+    "range",
+    "upload-offset",
+    "upload-length",
+)
+READ += ("x-ms-client-request-id", "x-ms-request-id", "accept", "accept-encoding", "cookie", "expect", "if-match", "te")
+FUZZ = settings(max_examples=150, suppress_health_check=list(HealthCheck))
+
+
+def _part(value: Any) -> str:
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
+
+
+def _output(service: ServiceProcess) -> str:
+    """What the service has logged."""
+    return service.home.with_name(service.home.name + ".output").read_text()
+
+
+class TestGarbage:
+    """Whatever is sent, signed in or not, is answered as a mistake of the sender's, and leaves no traceback."""
+
+    @pytest.fixture(autouse=True)
+    def _no_traceback(self, service: ServiceProcess) -> Iterator[None]:
+        yield
+        assert "Traceback" not in _output(service)
+
+    def test_headers_and_claims_of_unsigned_tokens(self, service: ServiceProcess, provider: IdentityProvider) -> None:
+        good = {"alg": "RS256", "typ": "JWT", "kid": provider.keys[0].id}
+
+        @FUZZ
+        @given(
+            header=JSON | st.dictionaries(st.sampled_from(HEADERS), JSON, max_size=3).map(lambda odd: {**good, **odd}),
+            claims=JSON | st.dictionaries(st.sampled_from(CLAIMS), JSON, max_size=3),
+            signature=st.sampled_from(["", "AAAA", "é", "=", "A" * 342]),
+        )
+        def check(header: Any, claims: Any, signature: str) -> None:
+            token = f"{_part(header)}.{_part(claims)}.{signature}"
+            assert ask(service, token.encode().decode("latin-1")).status_code == 401
+
+        check()
+
+    def test_claims_of_signed_tokens(self, service: ServiceProcess, provider: IdentityProvider) -> None:
+        @FUZZ
+        @given(claims=st.dictionaries(st.sampled_from(CLAIMS), JSON, min_size=1, max_size=3))
+        def check(claims: dict[str, Any]) -> None:
+            try:
+                token = provider.token(**claims)
+            except (TypeError, ValueError, AttributeError):
+                return  # PyJWT does not sign it
+            answer = ask(service, token, path=f"{TEAM}/whoami")
+            assert answer.status_code in {200, 401, 403}, answer.text
+
+        check()
+
+    @pytest.mark.parametrize(
+        "claims", [{"exp": float("inf")}, {"roles": 7}, {"roles": {"Contributor": 1}}, {"oid": ["x"]}]
+    )
+    def test_claims_that_were_taken_amiss(
+        self, service: ServiceProcess, provider: IdentityProvider, claims: dict[str, Any]
+    ) -> None:
+        signed = provider.token(**claims)
+        assert ask(service, signed).status_code == {"exp": 401, "roles": 403, "oid": 200}[next(iter(claims))]
+
+    def test_tokens_nested_deep(self, service: ServiceProcess) -> None:
+        deep = base64.urlsafe_b64encode(b"[" * 5000 + b"]" * 5000).decode()
+        for token in (f"{deep}.e30.AAAA", f"{_part({'alg': 'RS256', 'kid': 'k'})}.{deep}.AAAA", f"{deep}.{deep}"):
+            assert ask(service, token).status_code == 401
+
+    def test_garbage_in_any_header(self, service: ServiceProcess) -> None:
+        parts = urlsplit(service.base_url)
+
+        @FUZZ
+        @given(
+            name=st.sampled_from(READ),
+            value=st.binary(max_size=300).map(lambda value: bytes(b for b in value if b >= 32 and b != 127)),
+            prefix=st.sampled_from([b"", b"Bearer ", b"bytes=", b"text/", b"9" * 5000]),
+            is_signed_in=st.booleans(),
+            method_and_path=st.sampled_from(
+                [("GET", "/services/x/logs"), ("PATCH", f"/artifacts/sha256/{'0' * 64}"), ("POST", "/models")]
+            ),
+        )
+        def check(name: str, value: bytes, prefix: bytes, is_signed_in: bool, method_and_path: tuple[str, str]) -> None:
+            client = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
+            method, path = method_and_path
+            client.putrequest(method, f"{parts.path}{path}?api-version=2017-09-01-preview")
+            client.putheader(name, prefix + value)
+            if is_signed_in and name != "authorization":
+                client.putheader("authorization", f"Bearer {service.token}")
+            client.putheader("content-length", "2")
+            client.endheaders(b"{}")
+            with contextlib.closing(client):
+                assert 400 <= client.getresponse().status < 500
+
+        check()
+
+    @pytest.mark.parametrize("operation", [o for o in OPERATIONS.values() if o.body is not None], ids=lambda o: o.id)
+    def test_bodies_nested_deep(self, service: ServiceProcess, operation: Operation) -> None:
+        deep = "[" * 10_000 + "]" * 10_000
+        for body in (deep, f'{{"more": {deep}}}', f'{{"name": {deep}}}', '{"a":' * 10_000 + "1" + "}" * 10_000):
+            path = TEAM + operation.path.replace("{id}", "x")
+            answer = ask(service, service.token, operation.method, path, data=body)
+            assert answer.status_code == 400, answer.text
+            assert "$" in answer.json()["message"]
 
 
 def test_keys_rotate(provider: IdentityProvider, start_service: Callable[..., ServiceProcess]) -> None:

@@ -127,7 +127,9 @@ def test_a_full_disk_loses_nothing(start_service: Callable[..., ServiceProcess],
     kept = int(full.headers["upload-offset"])
     assert kept == offset(api, digest) > 0
     # Registering may fail now, but says why; what was registered is there.
-    another = api.request("POST", "/models", json={"name": "n", "url": "file:///m" + "m" * 10**6, "mimeType": "a/b"})
+    asset, runtime = {"id": "a", "url": "file:///" + "m" * 8_000}, {"runtimeType": "Python", "properties": {}}
+    large = {"name": "n", "assets": [asset] * 125, "driverProgram": "a", "targetRuntime": runtime}
+    another = api.request("POST", "/manifests", json=large)
     assert another.status_code in {200, 507}
     assert api.get(f"/models/{known['id']}") == known
     (api.home / "artifacts" / "partial" / digest).unlink()

@@ -69,7 +69,7 @@ class TestAnswers:
             health = requests.get(service["scoringUri"].removesuffix("/score") + path, timeout=30)
             assert health.json()["status"] == "healthy"
         wrong_method = requests.get(service["scoringUri"], timeout=30)
-        assert (wrong_method.status_code, wrong_method.headers["allow"]) == (405, "POST")
+        assert (wrong_method.status_code, wrong_method.headers["allow"]) == (405, "POST, GET, OPTIONS")
 
     def test_the_key_opens_and_the_token_of_the_api_does_not(self, api: Any, behind: Callable[..., Any]) -> None:
         service = behind(ECHO)

@@ -73,6 +73,7 @@ class TestGc:
         digests = {word: hashlib.sha256(word.encode()).hexdigest() for word in ("in use", "never named")}
         (api.home / "images" / "x.partial").mkdir()
         (environment,) = [path for path in (api.home / "environments").iterdir() if path.is_dir()]
+        (lock,) = (api.home / "environments").glob("*.pinned")
         pins = api.home / "environments" / f"{'a' * 32}.pinned"
         shutil.copy(api.home / "images" / used["id"] / "requirements.txt", pins)
         old_pins = api.home / "environments" / f"{'b' * 32}.pinned"
@@ -84,6 +85,7 @@ class TestGc:
         wanted = {
             ("image", "iris version 3"),
             ("environment", environment.name),
+            ("environment", lock.name),
             ("environment", old_pins.name),
             ("artifact", digests["never named"]),
             ("remains", "x.partial"),

@@ -14,7 +14,7 @@ import psutil
 import pytest
 import requests
 
-from tests.conftest import ServiceProcess, eventually
+from tests.conftest import ServiceProcess, eventually, lives
 from tests.integration.service.drivers import ECHO, SAYS
 
 BAD_DRIVERS = {
@@ -107,6 +107,35 @@ def _says(api: Any, service: Any) -> Any:
 
 def _backed_off(log: str) -> str | None:
     return log if "3 crashes in a row" in log else None
+
+
+CHILD = """
+import os, subprocess, sys
+
+def init():
+    global pid
+    wait = "import time; time.sleep(600)"
+    pid = subprocess.Popen([sys.executable, "-c", wait], start_new_session=True).pid
+
+def run(body):
+    if body == "die":
+        os.kill(os.getpid(), 9)
+    return pid
+"""
+
+
+@pytest.mark.parametrize("ends", ["dies", "deleted"])
+def test_children_with_sessions_of_their_own_end_with_their_replica(
+    api: Any, write_driver: Callable[..., Path], name: str, ends: str
+) -> None:
+    service = api.service(api.image(write_driver(CHILD))["id"], name)
+    child = psutil.Process(api.score(service, "1").json())
+    if ends == "dies":
+        with pytest.raises(requests.ConnectionError):
+            api.score(service, "die")
+    else:
+        assert api.request("DELETE", f"/services/{service['id']}").ok
+    eventually(lambda: not lives(child), what="the end of the child")
 
 
 def test_the_concurrency_limit(api: Any, write_driver: Callable[..., Path], name: str) -> None:

@@ -45,7 +45,7 @@ def test_numbers_keep_their_digits() -> None:
 
 
 def test_data_that_cannot_be_sent() -> None:
-    with pytest.raises(errors.UsageError, match="a object has no JSON form"):
+    with pytest.raises(errors.UsageError, match=r"data\.x is object, which has no JSON form"):
         encode_input({"x": object()}, None)
     with pytest.raises(errors.UsageError, match=r"(?s)takes the arguments x, y.*\{'x': data\}"):
         encode_input(FRAME, ["x", "y"])

@@ -5,13 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mlmgmt_nb.commands.output import formatted, queried
 from mlmgmt_nb.commands.values import Keys, Settings, Usage
 from mlmgmt_nb.contract import Model
 from mlmgmt_nb.errors import UsageError
+from mlmgmt_nb.terminal import printable
 
 ROWS = Settings(({"name": "a", "value": "1"}, {"name": "b", "value": None}, {"name": "t\tab", "value": 'q"'}))
 MODEL = Model(name="iris", mime_type="a/b", url="u", version=3, tags=["x", "y"])
@@ -64,3 +68,52 @@ def test_usage_can_be_pasted_and_has_no_key() -> None:
     compile(usage.python, "<usage>", "exec")
     assert """--data-raw '{"it'\\''s": [1, null]}'""" in usage.curl
     assert "$MLMGMT_KEY" in str(usage)
+
+
+def test_usage_without_a_sample_shows_no_body() -> None:
+    usage = Usage("iris", "http://h/score", "http://h/swagger.json", None)
+    compile(usage.python, "<usage>", "exec")
+    assert "--data-binary @body.json" in usage.curl
+    assert "{}" not in str(usage)
+    assert "the driver has no schema" in str(usage)
+    assert json.loads(formatted(usage, "json"))["sample"] is None
+
+
+TEXTS = st.one_of(st.text(st.characters(), max_size=30), st.text("\x1b\x07\r\n\t=+-@\"', ;\u202e\uff1da1", max_size=30))
+
+
+@pytest.mark.parametrize("form", ["table", "json", "tsv", "csv"])
+@given(name=TEXTS, text=TEXTS)
+def test_text_of_others_does_nothing_to_a_terminal(form: str, name: str, text: str) -> None:
+    for value in ([{"name": name, "text": text}], text, {name: [text]}, Settings(({"name": name, "value": text},))):
+        shown = formatted(value, form)
+        assert printable(shown) == shown
+    assert len(formatted([{"a": text}, {"a": name}], "table").split("\n")) == 4
+    assert json.loads(formatted({name: text}, "json", encoding="ascii")) == {name: text}
+    assert formatted({name: text}, "json", encoding="ascii").isascii()
+
+
+@given(st.lists(TEXTS, min_size=1, max_size=3))
+def test_no_cell_is_run_by_a_spreadsheet(texts: list[str]) -> None:
+    row = {f"c{place}": text for place, text in enumerate(texts)}
+    for form, mark in (("csv", ","), ("tsv", "\t")):
+        for line in csv.reader(io.StringIO(formatted([row], form), newline=""), delimiter=mark):
+            for cell in line:
+                assert not cell.startswith(("=", "+", "-", "@")) or re.fullmatch(r"[+-]?[\d.]+([eE][+-]?\d+)?", cell)
+
+
+@pytest.mark.parametrize("number", ["-1", "+1.5", "-2e-3", "-.5"])
+def test_numbers_are_no_formulas(number: str) -> None:
+    assert formatted([{"a": number}], "csv") == f"a\n{number}"
+    assert formatted([{"a": f"{number}+cmd|x"}], "csv") == f"a\n'{number}+cmd|x"
+
+
+def test_a_value_cannot_look_like_another_one() -> None:
+    model = Model(name="iris", mime_type="a/b", url="u", description="good\nversion      9\r\nid  x")
+    lines = formatted(model, "table").splitlines()
+    assert [line for line in lines if not line.startswith(" ")] == [
+        "mimeType     a/b",
+        "name         iris",
+        "url          u",
+        "description  good",
+    ]

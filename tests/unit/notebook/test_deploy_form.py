@@ -131,6 +131,7 @@ def test_the_line_is_read_as_what_the_form_says(form: dict[str, Any]) -> None:
         "model_file": [line for line in form["models"].splitlines() if line != "registered-one"] or None,
         "schema_file": given.get("schema"),
         "conda_file": given.get("conda"),
+        "any_python": None,
         "requirements": given.get("requirements"),
         "dependency": given.get("dependencies"),
         "replicas": given.get("num_replicas"),

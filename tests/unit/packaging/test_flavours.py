@@ -11,7 +11,7 @@ import pytest
 from mlmgmt_nb.packaging import package
 from tests.unit.packaging.models import Example, examples
 
-DRIVERS = Path(__file__).parents[3] / ".docs" / "drivers"
+DRIVERS = Path(__file__).parents[3] / ".docs" / "guides" / "generated"
 """Generated drivers that the documentation shows."""
 
 

@@ -10,20 +10,22 @@ from mlmgmt_nb.scoring.app import ScoringApp
 from mlmgmt_nb.scoring.connection import Connection
 from mlmgmt_nb.scoring.driver import Driver
 from mlmgmt_nb.scoring.engine import Engine
+from mlmgmt_nb.scoring.hosts import HostCheck
 from mlmgmt_nb.scoring.replica import run_in_loop
 from mlmgmt_nb.scoring.request_log import RequestLog
 from mlmgmt_nb.scoring.server import ReplicaServer
 from mlmgmt_nb.scoring.swagger import service_swagger
 from mlmgmt_nb.scoring.turns import Turns
 
-REQUEST = b"POST /score HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n[1]"
+REQUEST = b"POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\n[1]"
 
 
 def test_connections_that_are_idle_are_closed() -> None:
     async def main(turns: Turns) -> int:
         engine = Engine(10, 60.0, turns)
         await engine.start(lambda: Driver(lambda body: body, None))
-        app = ScoringApp("s", engine, 1000, service_swagger("s", None, frozenset()), RequestLog(enabled=False))
+        swagger, quiet = service_swagger("s", None, frozenset()), RequestLog(enabled=False)
+        app = ScoringApp("s", engine, 1000, swagger, quiet, HostCheck())
         listener = socket.create_server(("127.0.0.1", 0))
         port = listener.getsockname()[1]
         server = ReplicaServer(app, listener, 10.0)

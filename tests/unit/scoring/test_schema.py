@@ -213,11 +213,21 @@ def test_inputs_that_run_does_not_take(inputs: dict[str, Any], message: str) -> 
         (DataTypes.SPARK, None, "must be a Spark DataFrame, not NoneType"),
         (DataTypes.STANDARD, object(), "no JSON form"),
         (DataTypes.PANDAS, pd.DataFrame([[1, 2]], columns=["a", "a"]), "two columns"),
-        (DataTypes.PANDAS, pd.DataFrame([[1]], columns=pd.MultiIndex.from_tuples([("a", "b")])), "several levels"),
+        (
+            DataTypes.PANDAS,
+            pd.DataFrame([[1]], columns=pd.MultiIndex.from_tuples([("a", "b")])),
+            "2 levels of column names. Join",
+        ),
+        (DataTypes.PANDAS, pd.DataFrame({None: [1]}), "column 0 has no name.*Name it"),
+        (DataTypes.PANDAS, pd.DataFrame([[1, 2]], columns=[1, "1"]), "columns 1 and .1. are both"),
+        (DataTypes.STANDARD, 1j, "complex, which has no JSON form"),
+        (DataTypes.STANDARD, {1}, "set. has no JSON form"),
         (DataTypes.NUMPY, np.array([1j]), "no JSON form"),
         (DataTypes.PANDAS, pd.DataFrame({"a": pd.interval_range(0, 2)}), "a: data type interval.* no JSON form"),
         (DataTypes.PANDAS, pd.DataFrame({"a": pd.Categorical(pd.to_datetime(["2017-10-01"]))}), "a: categories of"),
-        (DataTypes.NUMPY, np.zeros(1, dtype=[("a", int)]), "no JSON form"),
+        (DataTypes.NUMPY, np.zeros(1, dtype="V8"), "no JSON form"),
+        (DataTypes.NUMPY, np.zeros(1, dtype=[("a", "V8")]), "field a: data type .* no JSON form"),
+        (DataTypes.NUMPY, np.array(["NaT"], dtype="M8"), "datetime64 has no unit"),
     ],
 )
 def test_samples_of_another_kind(kind: DataTypes, sample: Any, message: str) -> None:

@@ -4,23 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
-import uvloop
 
 from mlmgmt_nb.scoring.turns import Turns
 
 DEADLINE = 30.0
-
-
-@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
-def turns(request: pytest.FixtureRequest) -> Iterator[Turns]:
-    loop = request.param()
-    yield Turns(loop)
-    loop.run_until_complete(asyncio.sleep(0))  # nothing is left in it that would stop it
-    loop.close()
 
 
 class Other:

@@ -71,13 +71,13 @@ def test_down_one_by_one_after_a_calm_time() -> None:
 
 def test_a_request_wakes_a_service_that_sleeps() -> None:
     auto = Scaling(0, 3, 1.0, 0.7)
-    assert decide(state(0), auto, load(0), 10, 0.1, calm_seconds=CALM_SECONDS, knocked=True).replicas == 1
+    assert decide(state(0), auto, load(0), 10, 0.1, calm_seconds=CALM_SECONDS, has_request=True).replicas == 1
     assert decide(state(0), auto, load(0), 10, 2.0, calm_seconds=CALM_SECONDS).replicas == 0
 
 
 def test_it_does_not_fall_asleep_again_before_it_is_awake() -> None:
     auto = Scaling(0, 3, 1.0, 0.7)
-    now = decide(state(0), auto, load(0), 10, 0.1, calm_seconds=CALM_SECONDS, knocked=True)
+    now = decide(state(0), auto, load(0), 10, 0.1, calm_seconds=CALM_SECONDS, has_request=True)
     for second in range(1, 200):
         now = decide(now, auto, load(0), 10, float(second), calm_seconds=CALM_SECONDS, starting=True)
         assert now.replicas == 1

@@ -10,8 +10,8 @@ import pytest
 
 from mlmgmt_nb.service.building import dockerfile
 from mlmgmt_nb.service.building.built import BuiltImage, context_archive
+from mlmgmt_nb.service.building.conda import asks_for_conda, read_conda, read_content
 from mlmgmt_nb.service.building.docker import Python
-from mlmgmt_nb.service.building.environments import asks_for_conda
 from mlmgmt_nb.service.engine import Engine, EngineError
 
 
@@ -54,7 +54,7 @@ class TestDockerfile:
     def test_when_conda_is_needed(self, tmp_path: Path, text: str, conda: bool) -> None:
         path = tmp_path / "environment.yml"
         path.write_text(text)
-        assert asks_for_conda(path, "3.11") is conda
+        assert asks_for_conda(read_conda(read_content(path)), "3.11") is conda
 
 
 def test_an_archive_is_the_same_whenever_it_is_made(tmp_path: Path) -> None:

@@ -21,10 +21,14 @@ from mlmgmt_nb.contract import (
     ServiceUpdateRequest,
 )
 from mlmgmt_nb.errors import LocalServiceError
+from mlmgmt_nb.extraction import Limits
 from mlmgmt_nb.service import logs, schema
-from mlmgmt_nb.service.building.environments import pip_requirements, with_spark
+from mlmgmt_nb.service.building.cancellation import Cancellation
+from mlmgmt_nb.service.building.conda import local_packages, read_conda, read_content
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.fetch import file_name, shown, unpack
+from mlmgmt_nb.service.building.packages import WantedPackages
+from mlmgmt_nb.service.building.requirements import WantedReader
 from mlmgmt_nb.service.home import Home
 from mlmgmt_nb.service.pages import page
 from mlmgmt_nb.service.problems import Problem
@@ -139,8 +143,8 @@ class TestArchives:
             tar.addfile(member, io.BytesIO(b"one"))
         with zipfile.ZipFile(tmp_path / "b.zip", "w") as zipped:
             zipped.writestr("folder/two.txt", "two")
-        unpack(tmp_path / "a.tar.gz", tmp_path / "out", "asset 'a'")
-        unpack(tmp_path / "b.zip", tmp_path / "out", "asset 'b'")
+        unpack(tmp_path / "a.tar.gz", tmp_path / "out", "asset 'a'", Limits(), Cancellation({}))
+        unpack(tmp_path / "b.zip", tmp_path / "out", "asset 'b'", Limits(), Cancellation({}))
         assert sorted(p.read_text() for p in (tmp_path / "out" / "folder").iterdir()) == ["one", "two"]
 
     @pytest.mark.parametrize("name", ["../outside.txt", "/outside.txt", "a/../../outside.txt"])
@@ -150,14 +154,14 @@ class TestArchives:
             member.size = 4
             tar.addfile(member, io.BytesIO(b"evil"))
         with contextlib.suppress(BuildError):
-            unpack(tmp_path / "a.tar", tmp_path / "out", "asset 'a'")
+            unpack(tmp_path / "a.tar", tmp_path / "out", "asset 'a'", Limits(), Cancellation({}))
         assert not (tmp_path / "outside.txt").exists()
         assert not Path("/outside.txt").exists()
 
     def test_what_is_no_archive(self, tmp_path: Path) -> None:
         (tmp_path / "a.zip").write_text("text")
         with pytest.raises(BuildError, match=r"asset 'a'.*\.tar\.gz"):
-            unpack(tmp_path / "a.zip", tmp_path / "out", "asset 'a'")
+            unpack(tmp_path / "a.zip", tmp_path / "out", "asset 'a'", Limits(), Cancellation({}))
 
 
 class TestUrls:
@@ -177,14 +181,17 @@ class TestConda:
         path.write_text(text)
         return path
 
+    def local(self, folder: Path, text: str) -> list[str]:
+        return local_packages(read_conda(read_content(self.write(folder, text)))).lines
+
     def test_pip_entries(self, tmp_path: Path) -> None:
         text = "dependencies:\n- python>=3\n- pip\n- pip:\n  - six==1.16.0\n  - toml\n"
-        assert pip_requirements(self.write(tmp_path, text)) == ["six==1.16.0", "toml"]
+        assert self.local(tmp_path, text) == ["six==1.16.0", "toml"]
 
     @pytest.mark.parametrize(
         ("text", "reason"),
         [
-            ("dependencies:\n- numpy=1.13\n", "numpy=1.13"),
+            ("dependencies:\n- cudatoolkit=10.1\n", "cudatoolkit=10.1"),
             ("dependencies:\n- python=2.7\n", "python=2.7"),
             ("[", "not a conda environment file"),
             ("- a\n", "not a conda environment file"),
@@ -192,7 +199,7 @@ class TestConda:
     )
     def test_what_cannot_be_had(self, tmp_path: Path, text: str, reason: str) -> None:
         with pytest.raises(BuildError, match=reason):
-            pip_requirements(self.write(tmp_path, text))
+            self.local(tmp_path, text)
 
 
 class TestSpark:
@@ -206,8 +213,13 @@ class TestSpark:
             (["pyspark-extension"], True, ["pyspark-extension", "pyspark"]),
         ],
     )
-    def test_pyspark_belongs_to_the_runtime(self, lines: list[str], installed: bool, expected: list[str]) -> None:
-        assert with_spark(lines, is_installed=lambda: installed) == expected
+    def test_pyspark_belongs_to_the_runtime(
+        self, tmp_path: Path, lines: list[str], installed: bool, expected: list[str]
+    ) -> None:
+        reader = WantedReader(tmp_path, lambda url, what: tmp_path)
+        packages = WantedPackages(wanted=reader.read(lines, "r"), conda=None, content={}, reader=reader)
+        packages.add_spark(is_installed=lambda: installed)
+        assert packages.wanted.lines == expected
 
 
 class TestSettings:
@@ -243,6 +255,30 @@ class TestHome:
         token = home.token()
         assert len(token) >= 32
         assert Home(tmp_path / "home").token() == token
+        assert home.token_file.stat().st_mode & 0o777 == 0o600
+        home.close()
+
+    @pytest.mark.parametrize(
+        "content", [b"", b"\n", b" \t ", b"abc", b"x" * 42, b"\xff" * 43, b"a b " * 20, b"\0" * 43]
+    )
+    def test_a_token_that_anybody_could_guess_is_replaced(self, tmp_path: Path, content: bytes) -> None:
+        home = Home(tmp_path / "home")
+        home.open()
+        home.token_file.write_bytes(content)
+        home.token_file.chmod(0o644)
+        token = home.token()
+        assert len(token) >= 43
+        assert home.token_file.read_text() == token == Home(tmp_path / "home").token()
+        assert home.token_file.stat().st_mode & 0o777 == 0o600
+        home.close()
+
+    def test_a_token_that_others_could_read_is_made_private(self, tmp_path: Path) -> None:
+        home = Home(tmp_path / "home")
+        home.open()
+        token = home.token()
+        home.token_file.write_text(token + "\n")
+        home.token_file.chmod(0o664)
+        assert home.token() == token
         assert home.token_file.stat().st_mode & 0o777 == 0o600
         home.close()
 

@@ -26,6 +26,7 @@ from mlmgmt_nb.service.reconciler import (
     Start,
     Succeed,
     backoff,
+    is_settled,
     step,
 )
 
@@ -255,3 +256,28 @@ def test_whatever_happens_it_settles_on_what_is_desired(
     kept = "old" if world.failed else "new"
     wanted = serving if world.failed else target
     assert [(r.deployment_id, r.state) for r in world.replicas] == [(kept, READY)] * wanted
+
+
+@given(
+    st.builds(
+        Desired,
+        service_id=st.just("s"),
+        serving=st.sampled_from([None, "old"]),
+        target=st.sampled_from([None, "new"]),
+        replicas=st.integers(0, 2),
+        target_replicas=st.integers(0, 2),
+        is_open=st.booleans(),
+        sleeps=st.booleans(),
+        deleting=st.booleans(),
+    ),
+    st.one_of(st.none(), st.integers(1, 9)),
+    st.floats(0, 200),
+    st.lists(st.floats(0, 10_000), max_size=5),
+)
+def test_time_changes_nothing_for_a_settled_service(
+    desired: Desired, count: int | None, now: float, later: list[float]
+) -> None:
+    died = {} if count is None else {"old": Crashes(count=count, last=0.0, code="C", message="why")}
+    if is_settled(desired, died, now):
+        for seconds in [0.0, *later]:
+            assert all(isinstance(action, Refuse) for action in step([desired], [], died, now + seconds))

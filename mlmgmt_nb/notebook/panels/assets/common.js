@@ -96,23 +96,42 @@ function tabs(label, pages) {
   return h("div", {}, list, ...[...panes.values()].map(({ pane }) => pane));
 }
 
-/** A button that asks once more, in its own place. */
-function confirmed(label, question, yes, no, act) {
-  const place = h("span", { class: "mlmgmt-confirm" });
+/**
+ * Asks once more before something that cannot be taken back. The keyboard is at the harmless answer, and Escape gives it.
+ * With a `name`, that must be typed; `act` is called with it. `details` is an element with more to know.
+ */
+function question({ text, details = null, name = "", yes, no, act, back }) {
+  const id = freshId();
+  const input = h("input", { id, type: "text", autocomplete: "off", spellcheck: "false" });
+  const go = h("button", { class: "mlmgmt-danger", disabled: Boolean(name) }, yes);
+  const keep = h("button", { type: "button", onclick: back }, no);
+  const typed = name ? h("span", {}, h("label", { for: id }, "Type ", h("code", {}, name), " to confirm "), input, " ") : null;
+  const group = h("div", { role: "group", "aria-label": text }, h("span", {}, text), " ", details, typed, go, " ", keep);
+  const form = h("form", { class: "mlmgmt-confirm" }, group);
+  input.addEventListener("input", () => (go.disabled = input.value !== name));
+  form.addEventListener("keydown", (event) => event.key === "Escape" && (event.stopPropagation(), back()));
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    if (go.disabled) return;
+    act(input.value);
+    back();
+  });
+  return { element: form, focus: () => keep.focus() };
+}
+
+/** A button that asks first, in its own place. `asked` gives what `question` takes, without `back`. */
+function confirmed(label, asked) {
+  const place = h("span", {});
   const button = h("button", { type: "button" }, label);
-  const ask = () => {
-    const keep = h("button", { type: "button", onclick: back }, no);
-    const go = h("button", { type: "button", class: "mlmgmt-danger", onclick: () => (act(), back()) }, yes);
-    const group = h("span", { role: "group", "aria-label": question }, h("span", {}, question), " ", go, " ", keep);
-    group.addEventListener("keydown", (event) => event.key === "Escape" && (event.stopPropagation(), back()));
-    place.replaceChildren(group);
-    keep.focus();
-  };
   const back = () => {
     place.replaceChildren(button);
     button.focus();
   };
-  button.addEventListener("click", ask);
+  button.addEventListener("click", () => {
+    const { element, focus } = question({ ...asked(), back });
+    place.replaceChildren(element);
+    focus();
+  });
   place.append(button);
   return place;
 }

@@ -1,5 +1,3 @@
-const SECONDS_SHOWN = 30;
-
 function render({ model, el }) {
   const view = freshId();
   const send = (act, more = {}) => model.send({ act, view, ...more });
@@ -42,6 +40,7 @@ function render({ model, el }) {
 function header(send) {
   const title = h("b", { class: "mlmgmt-title" });
   const state = h("span", { role: "status" });
+  const last = h("span", { class: "mlmgmt-faint", role: "status" });
   const replicas = h("span", { "aria-label": "replicas", role: "status" });
   const image = h("span", {});
   const url = h("code", { class: "mlmgmt-url" });
@@ -49,10 +48,11 @@ function header(send) {
   const error = h("div", { role: "alert", class: "mlmgmt-alert" });
   const progress = h("div", {});
   const cancel = h("button", { type: "button", onclick: () => send("cancel") }, "Cancel this operation");
-  const element = h("div", {}, h("div", { class: "mlmgmt-row" }, title, state, replicas, image), link, error, progress, cancel);
+  const element = h("div", {}, h("div", { class: "mlmgmt-row" }, title, state, last, replicas, image), link, error, progress, cancel);
   const draw = (shown) => {
     setText(title, shown.name);
     setMarkup(state, shown.state);
+    setText(last, shown.lastOperation);
     setText(replicas, shown.replicas);
     setText(image, shown.image);
     setText(url, shown.uri);
@@ -113,7 +113,7 @@ function scale(send) {
   );
   const button = h("button", { class: "mlmgmt-primary" }, "Apply");
   const choice = (input, text) => h("label", { class: "mlmgmt-choice" }, input, text);
-  const element = h(
+  const form = h(
     "form",
     {},
     h("fieldset", {}, h("legend", {}, "Number of replicas"), choice(fixed, "fixed"), choice(auto, "by load"), first, second),
@@ -123,20 +123,38 @@ function scale(send) {
     first.hidden = auto.checked;
     second.hidden = !auto.checked;
   };
+  const asking = h("div", {});
+  const element = h("div", {}, form, asking);
   let dirty = false;
-  element.addEventListener("input", () => {
+  let service = "";
+  form.addEventListener("input", () => {
     dirty = true;
     arrange();
   });
-  element.noValidate = true;
-  element.addEventListener("submit", (event) => {
-    event.preventDefault();
+  form.noValidate = true;
+  const apply = (name) => {
     dirty = false;
     const values = Object.fromEntries(Object.entries(inputs).map(([key, input]) => [key, input.validity.badInput ? "?" : input.value]));
-    send("scale", { auto: auto.checked, values });
+    send("scale", { auto: auto.checked, values, name });
+  };
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    asking.replaceChildren();
+    if (auto.checked || Number(inputs.num_replicas.value) !== 0 || inputs.num_replicas.value.trim() === "") return apply("");
+    const { element: asked, focus } = question({
+      text: `With no replicas, ${service} answers no request.`,
+      name: service,
+      yes: "Scale to zero",
+      no: "Keep it running",
+      act: apply,
+      back: () => (asking.replaceChildren(), button.focus()),
+    });
+    asking.replaceChildren(asked);
+    focus();
   });
   let before = "";
   const draw = (shown) => {
+    service = shown.name;
     button.disabled = shown.open;
     const now = JSON.stringify(shown.scale);
     if (dirty || now === before) return;
@@ -156,15 +174,43 @@ function deployments(send) {
   const images = h("select", { id });
   const update = h("button", { class: "mlmgmt-primary" }, "Update");
   const form = h("form", { class: "mlmgmt-row" }, h("label", { for: id }, "Run another image"), images, update);
-  form.addEventListener("submit", (event) => (event.preventDefault(), send("update", { image: images.value })));
+  const asking = h("div", {});
+  let last = { images: [], name: "", serving: "" };
+  const back = () => (asking.replaceChildren(), images.focus());
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const image = last.images.find((one) => one.id === images.value);
+    if (!image) return;
+    const { name, serving } = last;
+    const about = image.foreign ? " It has neither the manifest nor a model of this service." : "";
+    const { element, focus } = question({
+      text: `${name} will run ${image.label} under the same URL and keys.${about}`,
+      details: comparison(image.differences),
+      name: image.foreign ? name : "",
+      yes: `Update ${name}`,
+      no: "Keep what it runs",
+      act: (typed) => (send("update", { image: image.id, seen: serving, name: typed }), (images.value = "")),
+      back,
+    });
+    asking.replaceChildren(element);
+    focus();
+  });
   const body = h("tbody", {});
   const titles = ["Image", "Status", "From", "Until", ""].map((title) => h("th", { scope: "col" }, title));
   const table = h("table", { "aria-label": "What ran under this name, newest first" }, h("thead", {}, h("tr", {}, ...titles)), body);
+  const arrange = () => (update.disabled = last.open || !images.value);
+  images.addEventListener("change", () => (asking.replaceChildren(), arrange()));
   const draw = (shown) => {
     const chosen = images.value;
-    setRows(images, shown.images, ([value, text]) => h("option", { value }, text));
-    if (shown.images.some(([value]) => value === chosen)) images.value = chosen;
-    update.disabled = shown.open || !images.value;
+    last = shown;
+    const none = { id: "", label: shown.images.length ? "Choose an image" : "There is no other image" };
+    const choices = [{ title: "", images: [none] }, ...grouped(shown.images)];
+    setRows(images, choices, ({ title, images }) => {
+      const options = images.map(({ id, label }) => h("option", { value: id }, label));
+      return title ? h("optgroup", { label: title }, ...options) : options[0];
+    });
+    images.value = shown.images.some(({ id }) => id === chosen) ? chosen : "";
+    arrange();
     setRows(body, shown.deployments, (row) => {
       const back = h("button", { type: "button", onclick: () => send("rollback", { deployment: row.id }) }, "Roll back to it");
       back.setAttribute("aria-label", `Roll back to ${row.image}`);
@@ -173,55 +219,20 @@ function deployments(send) {
     });
     for (const button of body.querySelectorAll("button")) button.disabled = shown.open;
   };
-  return { element: h("div", {}, form, table), draw };
+  return { element: h("div", {}, form, asking, table), draw };
 }
 
-function keys(send) {
-  const rows = {};
-  const hide = (row) => {
-    clearTimeout(row.timer);
-    row.text.textContent = "\u2022".repeat(16);
-    row.text.setAttribute("aria-label", "hidden");
-    row.reveal.textContent = "Reveal";
-    row.isShown = false;
-  };
-  const show = (row, key) => {
-    hide(row);
-    row.text.textContent = key;
-    row.text.removeAttribute("aria-label");
-    row.reveal.textContent = "Hide";
-    row.isShown = true;
-    row.timer = setTimeout(() => hide(row), SECONDS_SHOWN * 1000);
-  };
-  const make = (which) => {
-    const label = `${which} key`;
-    const row = { waiting: null };
-    row.text = h("code", { class: "mlmgmt-key" });
-    row.reveal = h("button", { type: "button" }, "Reveal");
-    row.reveal.addEventListener("click", () => (row.isShown ? hide(row) : send("key", { which, use: "reveal" })));
-    const asked = () => new Promise((resolve) => ((row.waiting = resolve), send("key", { which, use: "copy" })));
-    const again = confirmed(
-      "Regenerate",
-      `Callers with the ${which.toLowerCase()} key of now will be refused.`,
-      "Make a new key",
-      "Keep it",
-      () => (hide(row), send("regenerate", { which })),
-    );
-    const copying = copyButton("Copy", asked);
-    copying.setAttribute("aria-label", `Copy the ${label.toLowerCase()}`);
-    hide(row);
-    rows[which] = row;
-    return h("div", { class: "mlmgmt-row", role: "group", "aria-label": label }, h("span", { class: "mlmgmt-label" }, label), row.text, row.reveal, copying, again);
-  };
-  const about = `Either key opens the scoring URL. A key that is shown is hidden again after ${SECONDS_SHOWN} seconds, and is never saved with the notebook.`;
-  const element = h("div", {}, make("Primary"), make("Secondary"), h("p", { class: "mlmgmt-faint" }, about));
-  const heard = (message) => {
-    const row = rows[message.which];
-    if (message.use === "reveal") show(row, message.key);
-    else if (row.waiting) row.waiting(message.key);
-    row.waiting = null;
-  };
-  return { element, draw: () => {}, heard, forget: () => Object.values(rows).forEach(hide) };
+/** The images by their groups, in the order in which they come. */
+function grouped(images) {
+  const titles = [...new Set(images.map(({ group }) => group))];
+  return titles.map((title) => ({ title, images: images.filter(({ group }) => group === title).map(({ id, label }) => ({ id, label })) }));
+}
+
+/** What changes with another image, as a table. */
+function comparison(rows) {
+  const head = h("tr", {}, ...["", "Now", "Then"].map((title) => h("th", { scope: "col" }, title)));
+  const body = rows.map(([label, now, then]) => h("tr", {}, h("th", { scope: "row" }, label), h("td", {}, now), h("td", {}, then)));
+  return h("table", { "aria-label": "What changes" }, h("thead", {}, head), h("tbody", {}, ...body));
 }
 
 function deletion(send) {

@@ -1,0 +1,148 @@
+"""The folder and the Python that an image gives a driver, made here to try the driver in, with nothing else beside."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import mlmgmt_nb
+from mlmgmt_nb.client.models import default_name
+from mlmgmt_nb.errors import UsageError
+
+__all__ = ["Stage"]
+
+_BIG = 64 * 2**20
+_LINES = 10
+_RUNTIME = ("uvicorn", "httptools", "msgspec", *(() if sys.platform == "win32" else ("uvloop",)))
+
+
+class Stage:
+    """An application folder as an image has it, in a temporary folder.
+
+    Args:
+        folder: an empty folder.
+        driver: the driver.
+        dependencies, models: files and folders that lie beside the driver when it runs.
+        schema: its schema file.
+    """
+
+    def __init__(
+        self, folder: Path, driver: Path, *, dependencies: Sequence[Path], models: Sequence[Path], schema: Path | None
+    ) -> None:
+        self._folder = folder
+        self.app = folder / "app"
+        self.app.mkdir()
+        for field, path in (
+            ("driver", driver),
+            *(("schema", path) for path in [schema] if path is not None),
+            *(("dependency", path) for path in dependencies),
+            *(("model_file", path) for path in models),
+        ):
+            _put(path, self.app, field)
+        self._write("mlmgmt-app.json", {"driver": driver.name, "schema": schema.name if schema else None})
+        self._write("model_config_map.json", {"accountContext": {}, "models": dict(map(self._lay_out, models))})
+        self._add_runtime()
+
+    def python(self, requirements: str | os.PathLike[str] | Sequence[str] | None) -> str:
+        """The Python that runs the driver: this one, or that of an environment with the requirements alone.
+
+        Args:
+            requirements: a pip requirements file, or its lines.
+
+        Raises:
+            UsageError: they cannot be installed.
+        """
+        if requirements is None:
+            return sys.executable
+        if isinstance(requirements, (str, os.PathLike)):
+            file = Path(requirements).expanduser()
+        else:
+            file = self._folder / "requirements.txt"
+            file.write_text("".join(f"{line}\n" for line in requirements), encoding="utf-8")
+        environment = self._folder / "environment"
+        interpreter = environment / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+        runtime = [f"{name}=={importlib.metadata.version(name)}" for name in _RUNTIME] + ["werkzeug"]
+        _uv("venv", "--python", sys.executable, str(environment))
+        _uv("pip", "install", "--python", str(interpreter), "-r", str(file.absolute()), *runtime)
+        return str(interpreter)
+
+    def environment(self) -> Mapping[str, str]:
+        """The variables of the process, as those of a replica: the user's own without ours."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("MLMGMT_")}
+        path = [str(self._folder / "runtime"), *filter(None, [inherited.get("PYTHONPATH")])]
+        return inherited | {"PYTHONPATH": os.pathsep.join(path)}
+
+    def _lay_out(self, model: Path) -> tuple[str, object]:
+        """Link a model to where drivers of azureml-core look for it; return its name and entry in the map of models."""
+        name = default_name(str(model))
+        folder = self.app / "azureml-models" / name / "1"
+        folder.mkdir(parents=True, exist_ok=True)
+        link = folder / _name_of(model)
+        link.symlink_to(os.path.relpath(self.app / link.name, folder))
+        path = str(link.relative_to(self.app))
+        return name, {"id": None, "version": None, "path": path, "versions": {"1": path}}
+
+    def _add_runtime(self) -> None:
+        """The runtime by itself, so that what is installed beside it here is not there for the driver."""
+        package = Path(mlmgmt_nb.__file__).parent
+        runtime = self._folder / "runtime" / package.name
+        runtime.mkdir(parents=True)
+        shutil.copy2(package / "__init__.py", runtime)
+        shutil.copytree(package / "scoring", runtime / "scoring")
+
+    def _write(self, name: str, content: object) -> None:
+        path = self.app / name
+        if path.exists():
+            raise UsageError(f"{name}: this name is taken by the image itself", field="dependency", fix="Rename yours.")
+        path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def _put(source: Path, app: Path, field: str) -> None:
+    """Copies a file or folder; a driver must not find by its own path what lies beside it here."""
+    target = app / _name_of(source)
+    if target.exists():
+        raise UsageError(
+            f"{field}: {target.name!r} is there twice, and all files lie in one folder when the driver runs",
+            field=field,
+            fix="Rename one of them, or put it into a folder of its own.",
+        )
+    if source.is_dir():
+        skipped = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
+        shutil.copytree(source, target, ignore=skipped, copy_function=_copy)
+    else:
+        _copy(source, target)
+
+
+def _name_of(source: Path) -> str:
+    return source.resolve().name if source.name in {"", ".", ".."} else source.name
+
+
+def _copy(source: str | Path, target: str | Path) -> str:
+    if os.path.getsize(source) >= _BIG:
+        try:
+            os.link(os.path.realpath(source), target)  # it would take long to copy
+        except OSError:
+            pass  # on another disk
+        else:
+            return str(target)
+    return str(shutil.copy2(source, target))
+
+
+def _uv(*arguments: str) -> None:
+    import uv  # only drivers with requirements need it
+
+    command = [uv.find_uv_bin(), *arguments, "--no-progress", "--color", "never", "--no-config"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        raise UsageError(
+            "\n".join(["requirements: they cannot be installed", *lines[-_LINES:]]),
+            field="requirements",
+            fix="Correct the requirements.",
+        )

@@ -1,0 +1,54 @@
+"""Keep children that a driver forks apart from their replica.
+
+A forked child has the handlers, signal pipe and sockets of its parent. A `multiprocessing.Pool` that ends its workers
+with SIGTERM would then drain the replica instead, and wait for ever; and connections stay open as long as any child
+holds them. So a child gets the default handlers, and loses the sockets of the replica.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable
+
+__all__ = ["protect_forks"]
+
+_SIGNALS = {signal.SIGTERM, signal.SIGINT}
+
+
+def protect_forks(sockets: Callable[[], Iterable[int]]) -> None:
+    """Prepare this process for drivers that fork, for good.
+
+    Args:
+        sockets: return the descriptors that no child may hold.
+    """
+    if not hasattr(os, "register_at_fork"):
+        return
+    masks = threading.local()
+
+    def hold() -> None:
+        # A signal that reaches the child before its handlers are its own would go to the replica.
+        masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+
+    def release() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, masks.before)
+
+    def separate() -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.set_wakeup_fd(-1)
+        _let_go(sockets())
+        release()
+
+    os.register_at_fork(before=hold, after_in_parent=release, after_in_child=separate)
+
+
+def _let_go(descriptors: Iterable[int]) -> None:
+    """Put nothing in the place of descriptors, so that their numbers are not given to other files meanwhile."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for descriptor in descriptors:
+        with contextlib.suppress(OSError):
+            os.dup2(nothing, descriptor, inheritable=False)
+    os.close(nothing)

@@ -1,0 +1,41 @@
+"""`GET /score?x=4`: the arguments of `run` from the query of a URL."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qs
+
+import msgspec
+
+from mlmgmt_nb.scoring.schema.types import ArgumentType
+
+__all__ = ["body_of_query"]
+
+
+def body_of_query(query: bytes, types: Mapping[str, ArgumentType]) -> bytes:
+    """Return the body that a POST with the same arguments has.
+
+    A value is read as JSON if it is that, and else as text; one whose argument is text stays text. A name that is there
+    several times has a list.
+
+    Args:
+        query: the part of the URL behind the question mark.
+        types: of the arguments.
+    """
+    given = parse_qs(query.decode("latin1"), keep_blank_values=True, encoding="utf-8", errors="replace")
+    return msgspec.json.encode({name: _value(values, types.get(name)) for name, values in given.items()})
+
+
+def _value(values: list[str], kind: ArgumentType | None) -> Any:
+    is_text = kind is not None and kind.swagger().get("type") == "string"
+    read = [text if is_text else _read(text) for text in values]
+    return read[0] if len(read) == 1 else read
+
+
+def _read(text: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=lambda name: name)
+    except ValueError:
+        return text

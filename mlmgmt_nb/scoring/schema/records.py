@@ -1,0 +1,137 @@
+"""Elements of structured arrays: JSON objects with a member for each field, or lists in the order of the fields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+
+from mlmgmt_nb.scoring.schema.columns import Column, swagger_of_dtype
+from mlmgmt_nb.scoring.schema.types import MAX_PROBLEMS, InputError, describe
+
+__all__ = ["Elements", "elements_of", "swagger_of_elements"]
+
+
+class Elements(Protocol):
+    """What makes an array of one data type from JSON values.
+
+    Attributes:
+        dtype: the data type.
+        kind: NumPy's letter for it; V for records.
+    """
+
+    dtype: Any
+    kind: str
+
+    def convert(self, values: Sequence[Any], path: Callable[[int], str]) -> Any:
+        """An array with one element for each value; raises `InputError`."""
+
+
+def elements_of(dtype: Any) -> Elements:
+    """The elements of an array, or of a field, of a data type."""
+    if dtype.names:
+        return Records(dtype)
+    return Column("", dtype) if dtype.subdtype is None else Blocks(dtype)
+
+
+def swagger_of_elements(dtype: Any) -> dict[str, Any]:
+    """The Swagger schema of one element."""
+    if dtype.names:
+        properties = {name: swagger_of_elements(dtype[name]) for name in dtype.names}
+        return {"type": "object", "properties": properties}
+    if dtype.subdtype is None:
+        return swagger_of_dtype(dtype)
+    base, shape = dtype.subdtype
+    made = swagger_of_elements(base)
+    for _ in shape:
+        made = {"type": "array", "items": made}
+    return made
+
+
+class Records:
+    """Elements with named fields."""
+
+    kind = "V"
+
+    def __init__(self, dtype: Any) -> None:
+        self.dtype = dtype
+        self._fields = {name: elements_of(dtype[name]) for name in dtype.names}
+
+    def convert(self, values: Sequence[Any], path: Callable[[int], str]) -> Any:
+        rows = self._rows(values, path)
+        columns, problems = {}, []
+        for place, (name, elements) in enumerate(self._fields.items()):
+            try:
+                columns[name] = elements.convert([row[place] for row in rows], partial(_member, path, name))
+            except InputError as error:
+                problems += error.problems
+        if problems:
+            raise InputError(problems)
+        made = np.empty(len(rows), dtype=self._fitting(columns))
+        for name, column in columns.items():
+            made[name] = column
+        return made
+
+    def _fitting(self, columns: dict[str, Any]) -> Any:
+        """The data type, with wider fields where text is longer than in the sample: NumPy would cut it."""
+        widest = [(name, column.dtype, column.shape[1:]) for name, column in columns.items()]
+        grown = any(column.dtype.itemsize > self.dtype[name].base.itemsize for name, column in columns.items())
+        return np.dtype(widest) if grown else self.dtype
+
+    def _rows(self, values: Sequence[Any], path: Callable[[int], str]) -> list[Sequence[Any]]:
+        rows: list[Sequence[Any]] = []
+        problems: list[str] = []
+        for place, value in enumerate(values):
+            if isinstance(value, dict) and value.keys() == self._fields.keys():
+                rows.append([value[name] for name in self._fields])
+            elif isinstance(value, list) and len(value) == len(self._fields):
+                rows.append(value)
+            else:
+                problems += self._misfit(value, path(place))
+                if len(problems) >= MAX_PROBLEMS:
+                    break
+        if problems:
+            raise InputError(problems)
+        return rows
+
+    def _misfit(self, value: Any, path: str) -> list[str]:
+        listed = ", ".join(self._fields)
+        if not isinstance(value, dict):
+            return [f"{path}: expected an object with the fields {listed}; got {describe(value)}"]
+        missing = [f"{path}.{name}: this field is missing" for name in self._fields if name not in value]
+        unknown = [name for name in value if name not in self._fields]
+        return missing + [f"{path}.{name}: there is no such field; the fields are {listed}" for name in unknown]
+
+
+class Blocks:
+    """Elements that are arrays of a fixed shape themselves: fields only."""
+
+    kind = "V"
+
+    def __init__(self, dtype: Any) -> None:
+        self.dtype = dtype
+        base, self._shape = dtype.subdtype
+        self._elements = elements_of(base)
+
+    def convert(self, values: Sequence[Any], path: Callable[[int], str]) -> Any:
+        parts: list[tuple[str, Any]] = []
+        for place, value in enumerate(values):
+            self._flatten(value, self._shape, path(place), parts)
+        array = self._elements.convert([value for _, value in parts], lambda place: parts[place][0])
+        return array.reshape((len(values), *self._shape))
+
+    def _flatten(self, value: Any, shape: tuple[int, ...], path: str, parts: list[tuple[str, Any]]) -> None:
+        if not shape:
+            parts.append((path, value))
+            return
+        if not isinstance(value, list) or len(value) != shape[0]:
+            got = f"{len(value)} values" if isinstance(value, list) else describe(value)
+            raise InputError([f"{path}: expected a list of {shape[0]} values, got {got}"])
+        for place, item in enumerate(value):
+            self._flatten(item, shape[1:], f"{path}[{place}]", parts)
+
+
+def _member(path: Callable[[int], str], name: str, place: int) -> str:
+    return f"{path(place)}.{name}"

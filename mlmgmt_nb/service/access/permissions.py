@@ -1,0 +1,69 @@
+"""Which role each operation needs: the one table that requests are checked against and the docs are made from.
+
+A reader sees resources, their states, logs and metrics. Whatever changes something, opens something (keys), or shows
+what others wrote (the code of drivers, models, collected data, the audit log) needs a contributor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from mlmgmt_nb.service.access.principals import Role
+
+__all__ = ["METRICS_ACTION", "NEEDED", "action_of"]
+
+METRICS_ACTION = "GET /metrics"
+"""The metrics of every account, beside the accounts."""
+
+_READER = (
+    "models_list",
+    "models_get",
+    "manifests_list",
+    "manifests_get",
+    "images_list",
+    "images_get",
+    "services_list",
+    "services_get",
+    "deployments_list",
+    "deployments_get",
+    "operations_get",
+    "GET /operations",
+    "GET /computes",
+    "GET /images/{id}/buildLog",
+    "GET /images/{id}/docker",
+    "GET /services/{id}/logs",
+    "GET /services/{id}/metrics",
+    "GET /swagger.json",
+    "GET /whoami",
+    METRICS_ACTION,
+)
+_CONTRIBUTOR = (
+    "models_register",
+    "manifests_register",
+    "images_create",
+    "services_create",
+    "services_update",
+    "services_delete",
+    "services_get_keys",
+    "services_regenerate_keys",
+    "services_regenerate_keys_alias",
+    "POST /operations/{id}/cancel",
+    "GET /images/{id}/context",
+    "GET /images/{id}/oci",
+    "GET /services/{id}/data",
+    "GET /audit",
+    "GET /artifacts/*",
+    "HEAD /artifacts/*",
+    "PATCH /artifacts/*",
+)
+
+NEEDED: Mapping[str, Role] = MappingProxyType(
+    dict.fromkeys(_READER, Role.READER) | dict.fromkeys(_CONTRIBUTOR, Role.CONTRIBUTOR)
+)
+"""The role by action."""
+
+
+def action_of(method: str, pattern: tuple[str, ...]) -> str:
+    """Return the action of a request that the contract has no operation for."""
+    return f"{method} /{'/'.join(pattern)}"

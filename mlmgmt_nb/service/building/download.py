@@ -1,0 +1,136 @@
+"""Contents over HTTP: from hosts that may be named only, at every redirect, and not from this machine's own network.
+
+A URL may be a colleague's, and the server behind it may redirect to anywhere. So each hop is checked like the first
+one, and on a service that others use the address of each connection too: a name can resolve to any address.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ipaddress
+import socket
+from typing import Any, BinaryIO
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from mlmgmt_nb.service.building.cancellation import Cancellation
+from mlmgmt_nb.service.building.errors import BuildError
+
+__all__ = ["Sources", "download"]
+
+_SCHEMES = frozenset({"http", "https"})
+_MOST_REDIRECTS = 10
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=60)
+_CHUNK_BYTES = 2**20
+
+
+class Sources(msgspec.Struct, frozen=True):
+    """Where contents may be read from.
+
+    Attributes:
+        schemes: the schemes of URLs.
+        hosts: the hosts that they may name; None for any.
+        is_shared: whether others may register URLs. They cannot have this machine read from its own addresses
+            (loopback) and those of its link (link-local, such as a cloud's metadata), unless `hosts` names the host.
+    """
+
+    schemes: frozenset[str]
+    hosts: frozenset[str] | None = None
+    is_shared: bool = False
+
+    def check(self, what: str, scheme: str, host: str | None) -> None:
+        """Refuse a URL that may not be read.
+
+        Raises:
+            BuildError: it may not; `what` says in it whose URL it is.
+        """
+        if scheme not in self.schemes:
+            allowed = ", ".join(sorted(self.schemes))
+            raise BuildError("BadUrl", f"{what}: the scheme {scheme!r} is not one that is read here ({allowed}).")
+        if self.hosts is not None and host and host not in self.hosts:
+            allowed = ", ".join(sorted(self.hosts)) or "none"
+            raise BuildError("BadUrl", f"{what}: nothing is read from the host {host!r} here (only from: {allowed}).")
+
+    def allows_any_address_of(self, host: str | None) -> bool:
+        """Whether a host may be at any address: its name is enough."""
+        return not self.is_shared or (self.hosts is not None and host in self.hosts)
+
+
+def download(url: str, sink: BinaryIO, what: str, sources: Sources, cancellation: Cancellation) -> None:
+    """Write what a URL answers to a file.
+
+    Raises:
+        BuildError: the URL, or one that it redirects to, may not be read. Also when the build is cancelled.
+        OSError: it cannot be read.
+        aiohttp.ClientError: so too.
+    """
+    web = msgspec.structs.replace(sources, schemes=sources.schemes & _SCHEMES)  # redirects stay there
+    asyncio.run(_download(URL(url), sink, what, web, cancellation))
+
+
+async def _download(url: URL, sink: BinaryIO, what: str, sources: Sources, cancellation: Cancellation) -> None:
+    for _ in range(_MOST_REDIRECTS + 1):
+        sources.check(what, url.scheme, url.host)
+        following = await _read(url, sink, what, sources, cancellation)
+        if following is None:
+            return
+        try:
+            url = url.join(URL(following))
+        except ValueError:
+            raise OSError("it redirects to something that is not a URL") from None
+    raise OSError(f"more than {_MOST_REDIRECTS} redirects")
+
+
+async def _read(url: URL, sink: BinaryIO, what: str, sources: Sources, cancellation: Cancellation) -> str | None:
+    """Write what one URL answers to the file, or return where it redirects to."""
+    guard = _Addresses()
+    connector = aiohttp.TCPConnector(socket_factory=None if sources.allows_any_address_of(url.host) else guard.socket)
+    try:
+        async with (
+            aiohttp.ClientSession(connector=connector, timeout=_TIMEOUT) as session,
+            session.get(url, allow_redirects=False, headers={"accept-encoding": "identity"}) as response,
+        ):
+            if response.status in _REDIRECTS and "location" in response.headers:
+                return response.headers["location"]
+            if response.status >= 400:
+                raise OSError(f"the server answered {response.status} {response.reason}")
+            async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
+                cancellation.check()
+                sink.write(chunk)
+    except aiohttp.ClientConnectionError:
+        if guard.refused:
+            raise BuildError(
+                "BadUrl",
+                f"{what}: the host {url.host!r} is at {guard.refused}, an address of the service's own machine or "
+                "link, from which nothing is read here (--url-host allows a host).",
+            ) from None
+        raise
+    return None
+
+
+class _Addresses:
+    """Makes sockets for addresses beyond this machine and its link, and for no others.
+
+    Attributes:
+        refused: the address that was refused last, or "".
+    """
+
+    refused = ""
+
+    def socket(self, info: tuple[Any, ...]) -> socket.socket:
+        """The socket for an address, given as `getaddrinfo` has it."""
+        family, kind, protocol, _, address = info
+        if _is_near(address[0]):
+            self.refused = str(address[0])
+            raise PermissionError(errno.EACCES, "not read from here")
+        return socket.socket(family, kind, protocol)
+
+
+def _is_near(text: str) -> bool:
+    address: Any = ipaddress.ip_address(text.partition("%")[0])
+    address = getattr(address, "ipv4_mapped", None) or address
+    return bool(address.is_loopback or address.is_link_local or address.is_unspecified or address.is_multicast)

@@ -1,0 +1,231 @@
+"""Check that a state folder has what its database speaks of: the database itself, artifacts, and images.
+
+`find` reads every byte that has a digest. `glance` only looks whether everything is there, which a service does each
+time that it starts. Neither changes anything, and both may run while services run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row, select
+from sqlalchemy.exc import DatabaseError
+
+from mlmgmt_nb.contract import Asset, Manifest, Model
+from mlmgmt_nb.service import schema
+from mlmgmt_nb.service.artifacts import digest_in
+from mlmgmt_nb.service.building.built import BuiltImage
+from mlmgmt_nb.service.building.errors import BuildError
+from mlmgmt_nb.service.building.fetch import file_name
+from mlmgmt_nb.service.compute.computes import DOCKER
+from mlmgmt_nb.service.engine import Engine, EngineError
+from mlmgmt_nb.service.home import Home
+from mlmgmt_nb.service.store import Store
+
+__all__ = ["Checked", "Damage", "find", "glance"]
+
+_APPLICATION = "mlmgmt-app.json"
+_AGAIN = "Register or upload the same file again."
+_BUILD_AGAIN = "Create the image again, and update the services that run it."
+
+
+class Damage(msgspec.Struct, frozen=True, rename="camel"):
+    """Something that is missing or damaged.
+
+    Attributes:
+        kind: `database`, `artifact` or `image`.
+        name: the name of it, or of what needs it.
+        problem: what is wrong with it.
+        path: where it is, or should be.
+        fix: what to do about it.
+    """
+
+    kind: str
+    name: str
+    problem: str
+    path: str
+    fix: str
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The outcome of a check: how much was looked at, and what was found."""
+
+    artifacts: int
+    images: int
+    damages: list[Damage]
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The rows of the database that speak of files."""
+
+    models: list[Model]
+    manifests: list[Manifest]
+    images: list[Row[Any]]
+
+    def contents(self) -> Iterator[tuple[str, str]]:
+        """The digest of each content that is named, and the name of what names it."""
+        for model in self.models:
+            if digest := digest_in(model.url):
+                yield digest, f"model {model.name!r} version {model.version}"
+        for manifest in self.manifests:
+            for asset in manifest.assets:
+                if asset.url and (digest := digest_in(asset.url)):
+                    yield digest, f"asset {asset.id!r} of manifest {manifest.name!r} version {manifest.version}"
+            for name, value in manifest.target_runtime.properties.items():
+                if digest := digest_in(value):
+                    yield digest, f"{name} of manifest {manifest.name!r} version {manifest.version}"
+
+
+def find(store: Store, home: Home) -> Checked:
+    """Check everything, byte by byte."""
+    damages = list(_of_database(store))
+    try:
+        rows = _rows(store)
+    except (DatabaseError, msgspec.MsgspecError) as error:
+        damages.append(_unreadable(store, error))
+        return Checked(0, 0, damages)
+    named = dict(rows.contents())
+    for digest, needed_by in named.items():
+        damages += _of_artifact(home, digest, needed_by, _has_digest)
+    stored = {path.name: path for path in home.artifacts.glob("[0-9a-f][0-9a-f]/*")}
+    for digest in stored.keys() - named.keys():
+        damages += _of_artifact(home, digest, f"{digest[:12]}... (nothing names it)", _has_digest)
+    for row in rows.images:
+        damages += _of_image(home, row, rows)
+    return Checked(len(stored.keys() | named.keys()), len(rows.images), damages)
+
+
+def glance(store: Store, home: Home) -> list[Damage]:
+    """Check only that everything is there."""
+    rows = _rows(store)
+    damages: list[Damage] = []
+    for digest, needed_by in dict(rows.contents()).items():
+        damages += _of_artifact(home, digest, needed_by, lambda *_: True)
+    for row in rows.images:
+        damages += _parts_of_image(home, row)
+    return damages
+
+
+def _rows(store: Store) -> _Rows:
+    images, models, manifests = schema.images, schema.models, schema.manifests
+    there = (images.c.state == "Succeeded", images.c.collected_at.is_(None))
+    with store.reading() as db:
+        return _Rows(
+            [msgspec.json.decode(doc, type=Model) for doc in db.scalars(select(models.c.doc))],
+            [msgspec.json.decode(doc, type=Manifest) for doc in db.scalars(select(manifests.c.doc))],
+            list(db.execute(select(images).where(*there))),
+        )
+
+
+def _of_database(store: Store) -> Iterator[Damage]:
+    if store.is_shared:
+        return  # PostgreSQL checks its own pages
+    try:
+        with store.reading() as db:
+            found = db.exec_driver_sql("PRAGMA integrity_check(5)").scalars().all()
+            orphans = db.exec_driver_sql("PRAGMA foreign_key_check").first()
+    except DatabaseError as error:
+        yield _unreadable(store, error)
+        return
+    for line in found:
+        if line != "ok":
+            yield _broken(store, f"is damaged: {line}")
+    if orphans is not None:
+        yield _broken(store, f"is damaged: a row of {orphans[0]} refers to one of {orphans[2]} that is missing")
+
+
+def _unreadable(store: Store, error: Exception) -> Damage:
+    return _broken(store, f"cannot be read: {getattr(error, 'orig', error)}")
+
+
+def _broken(store: Store, problem: str) -> Damage:
+    fix = "Restore a backup into another folder: mlmgmt restore FILE --home FOLDER."
+    return Damage("database", "the database", problem, str(store), fix)
+
+
+def _has_digest(path: Path, digest: str) -> bool:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == digest
+
+
+def _of_artifact(home: Home, digest: str, needed_by: str, is_whole: Callable[[Path, str], bool]) -> Iterator[Damage]:
+    path = home.artifacts / digest[:2] / digest
+    if not path.exists():
+        was_damaged = (home.artifacts / "damaged" / digest).exists()
+        yield Damage("artifact", needed_by, "is damaged" if was_damaged else "is missing", str(path), _AGAIN)
+        return
+    try:
+        problem = "" if is_whole(path, digest) else "is damaged: its bytes are not those of its SHA-256"
+    except OSError as error:
+        problem = f"cannot be read: {error.strerror}"
+    if problem:
+        yield Damage("artifact", needed_by, problem, str(path), _AGAIN)
+
+
+def _of_image(home: Home, row: Row[Any], rows: _Rows) -> Iterator[Damage]:
+    missing = list(_parts_of_image(home, row))
+    yield from missing
+    if missing:
+        return
+    folder = home.images / row.id
+    for name, digest in _files_of(row, rows):
+        path = folder / "app" / name
+        if not path.is_file() or not _has_digest(path, digest):
+            problem = "is damaged" if path.is_file() else "is missing"
+            yield _of(row, f"{name!r} in it {problem}", path)
+    if row.compute_id == DOCKER:
+        yield from _on_engine(row, folder)
+
+
+def _parts_of_image(home: Home, row: Row[Any]) -> Iterator[Damage]:
+    """The parts without which no replica starts."""
+    folder = home.images / row.id
+    for path in (folder, folder / "app" / _APPLICATION, folder / "runtime"):
+        if not path.exists():
+            yield _of(row, f"{'its folder' if path == folder else path.name} is missing", path)
+            return
+    if row.interpreter and not Path(row.interpreter).exists():
+        yield _of(row, "the Python that runs it is missing", Path(row.interpreter))
+
+
+def _files_of(row: Row[Any], rows: _Rows) -> Iterator[tuple[str, str]]:
+    """The files of an image whose digest is known: what was uploaded, but for archives that were unpacked."""
+    manifest = next((one for one in rows.manifests if one.id == row.manifest_id), None)
+    if manifest is None:
+        return
+    models = [model for model in rows.models if model.id in set(manifest.model_ids or ())]
+    files: list[Model | Asset] = [*models, *manifest.assets]
+    for one in files:
+        is_driver = isinstance(one, Asset) and one.id == manifest.driver_program
+        if one.url and (digest := digest_in(one.url)) and (is_driver or not one.unpack):
+            fallback = one.name if isinstance(one, Model) else one.id
+            try:
+                yield file_name(one.url, fallback or ""), digest
+            except BuildError:  # then the image was not built of it
+                continue
+
+
+def _on_engine(row: Row[Any], folder: Path) -> Iterator[Damage]:
+    """Whether the Docker engine, or a registry, has the image; without an engine nothing can be said."""
+    built = BuiltImage.of(folder)
+    if built is None or built.pull_reference is not None:
+        return
+    engine = Engine()
+    try:
+        with engine.asking():
+            there = {image["Id"] for image in engine.api.images(all=True)}
+    except EngineError:
+        return
+    if built.image_id not in there:
+        yield _of(row, f"the Docker engine does not have {built.reference} any more", Path(built.reference))
+
+
+def _of(row: Row[Any], problem: str, path: Path) -> Damage:
+    return Damage("image", f"image {row.name!r} version {row.version}", problem, str(path), _BUILD_AGAIN)

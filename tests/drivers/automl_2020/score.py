@@ -1,0 +1,48 @@
+import json
+import logging
+import os
+
+import numpy as np
+import pandas as pd
+import joblib
+
+import azureml.automl.core
+from azureml.automl.core.shared import logging_utilities, log_server
+from azureml.telemetry import INSTRUMENTATION_KEY
+
+from inference_schema.schema_decorators import input_schema, output_schema
+from inference_schema.parameter_types.numpy_parameter_type import NumpyParameterType
+from inference_schema.parameter_types.pandas_parameter_type import PandasParameterType
+from inference_schema.parameter_types.standard_py_parameter_type import StandardPythonParameterType
+
+data_sample = pd.DataFrame({'x': pd.Series([0], dtype='int64')})
+result_sample = np.array([0])
+log_server.enable_telemetry(INSTRUMENTATION_KEY)
+log_server.set_verbosity('INFO')
+logger = logging.getLogger('azureml.automl.core.scoring_script')
+
+
+def init():
+    global model, names
+    model_path = os.path.join(os.getenv('AZUREML_MODEL_DIR'), 'model.pkl')
+    parts = os.path.normpath(model_path).split(os.sep)
+    names = parts[-3:-1]
+    log_server.update_custom_dimensions({'model_name': parts[-3], 'model_version': parts[-2]})
+    try:
+        logger.info('Loading model from path.')
+        model = joblib.load(model_path)
+        logger.info('Loading successful.')
+    except Exception as e:
+        logging_utilities.log_traceback(e, logger)
+        raise
+
+
+@input_schema('data', PandasParameterType(data_sample))
+@output_schema(NumpyParameterType(result_sample))
+def run(data):
+    try:
+        result = data['x'].to_numpy() * model['weight'] + model['bias']
+        return json.dumps({'result': result.tolist(), 'names': names})
+    except Exception as e:
+        result = str(e)
+        return json.dumps({'error': result})

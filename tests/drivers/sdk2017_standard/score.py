@@ -1,0 +1,5 @@
+def init():
+    pass
+
+def run(x, y):
+    return x + len(y)

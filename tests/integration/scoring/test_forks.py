@@ -1,0 +1,104 @@
+"""Drivers that fork, start processes, or raise what ends a process: every caller is answered."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from typing import Any
+
+import psutil
+import pytest
+
+RAISES = """
+import asyncio
+
+async def run(http_body):
+    if http_body == "task":
+        await asyncio.create_task(fails())
+    if http_body == "forgotten":
+        task = asyncio.create_task(fails())
+        await asyncio.sleep(0.05)
+    if http_body == "itself":
+        asyncio.current_task().cancel()
+        await asyncio.sleep(1)
+    if http_body != "good":
+        await fails()
+    return 1
+
+async def fails():
+    raise {exception}
+"""
+EXCEPTIONS = ["asyncio.CancelledError", "SystemExit(3)", "KeyboardInterrupt", "GeneratorExit", "BaseException('odd')"]
+
+POOL = """
+import multiprocessing, signal
+
+def square(x):
+    return x * x
+
+def handlers(_):
+    return [str(signal.getsignal(number)) for number in (signal.SIGTERM, signal.SIGINT)]
+
+def pooled(function):
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        return pool.map(function, [1, 2, 3])
+
+def init():
+    global squares
+    for _ in range(5):
+        squares = pooled(square)
+
+def run(http_body):
+    return pooled(handlers)[0] if http_body == "handlers" else [squares, pooled(square)]
+"""
+
+CHILD = """
+import os, time
+
+def run(http_body):
+    if (pid := os.fork()) == 0:
+        while True:
+            time.sleep(60)
+    return pid
+"""
+
+
+@pytest.mark.parametrize("body", ["bad", "itself", "task"])
+@pytest.mark.parametrize("exception", EXCEPTIONS)
+def test_async_run_raises(exception: str, body: str, spawn: Any, folder: Any) -> None:
+    replica = spawn(folder(RAISES.format(exception=exception))).ready()
+    failed = replica.score(body)
+    assert (failed.status_code, failed.json()["code"]) == (500, "DriverError")
+    assert (replica.score("good").status_code, replica.score("good").text) == (200, "1")
+
+
+@pytest.mark.parametrize("exception", EXCEPTIONS)
+def test_task_of_a_driver_raises_beside_run(exception: str, spawn: Any, folder: Any) -> None:
+    replica = spawn(folder(RAISES.format(exception=exception))).ready()
+    assert replica.score("forgotten").status_code == 500
+    assert replica.score("good").text == "1"
+
+
+def test_pools_in_init_and_run(spawn: Any, folder: Any) -> None:
+    replica = spawn(folder(POOL)).ready()
+    for _ in range(10):
+        assert replica.score("1").json() == [[1, 4, 9], [1, 4, 9]]
+    terminate, interrupt = replica.score("handlers").json()
+    assert terminate in {"0", "Handlers.SIG_DFL"}
+    assert "default_int_handler" in interrupt
+
+
+def test_forked_child_holds_no_socket_of_its_replica(spawn: Any, folder: Any) -> None:
+    replica = spawn(folder(CHILD)).ready()
+    with socket.create_connection(replica.listener.getsockname()) as caller:
+        caller.settimeout(10)
+        caller.sendall(b"POST /score HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: 1\r\n\r\n1")
+        answer = b""
+        while part := caller.recv(65536):  # ends only if the child does not hold the connection
+            answer += part
+    child = int(answer.rpartition(b"\r\n")[2])
+    try:
+        assert psutil.Process(child).net_connections(kind="inet") == []
+    finally:
+        os.kill(child, signal.SIGKILL)

@@ -1,0 +1,142 @@
+"""Damage on the disk: what `mlmgmt check` finds, what a build refuses, and what a lost database means."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import ServiceProcess, eventually, mlmgmt
+from tests.integration.service.test_housekeeping import ONE, upload
+
+
+@pytest.fixture
+def account(start_service: Callable[..., ServiceProcess], write_driver: Callable[..., Path]) -> Any:
+    """A service with one model and one image of it: the process, the model, the image."""
+    api = start_service()
+    model = api.model(name="weights", url=upload(api, b"7 seven"))
+    asset = {"id": "score.py", "url": upload(api, ONE.encode()).replace("x.txt", "score.py"), "mimeType": "text/plain"}
+    runtime = {"runtimeType": "Python", "properties": {}}
+    given = {"name": "iris", "assets": [asset], "driverProgram": "score.py", "targetRuntime": runtime}
+    manifest = api.post("/manifests", {**given, "modelIds": [model["id"]]})
+    return api, model, manifest, built(api, manifest)
+
+
+def built(api: ServiceProcess, manifest: Any) -> Any:
+    """The operation of an image, ended."""
+    request = {"name": "iris", "manifestId": manifest["id"], "imageType": "Docker", "computeResourceId": "local"}
+    return api.operation(api.request("POST", "/images", json=request))
+
+
+def stored(api: ServiceProcess, model: Any) -> Path:
+    digest = model["url"].partition("sha256/")[2][:64]
+    return Path(api.home, "artifacts", digest[:2], digest)
+
+
+def damage(path: Path) -> None:
+    path.chmod(0o600)
+    path.write_bytes(path.read_bytes()[::-1])
+
+
+def problems(home: Path, code: int = 1) -> list[tuple[str, str]]:
+    found = json.loads(mlmgmt("check", "--home", home, "-o", "json", code=code))
+    return [(one["name"], one["problem"]) for one in found["problems"]]
+
+
+def test_a_whole_account(account: Any) -> None:
+    api, *_ = account
+    assert problems(api.home, code=0) == []
+    said = mlmgmt("check", "--home", api.home)
+    assert "2 artifacts and 1 images: nothing is missing or damaged" in said
+
+
+def driver_of(api: ServiceProcess) -> Path:
+    return of_image(api) / "app" / "score.py"
+
+
+def of_image(api: ServiceProcess) -> Path:
+    return next((api.home / "images").iterdir())
+
+
+DAMAGES: dict[str, tuple[Callable[[ServiceProcess, Any], object], str, str]] = {
+    "an artifact that was changed": (
+        lambda api, model: damage(stored(api, model)), "model 'weights' version 1", "is damaged"),
+    "an artifact that is gone": (
+        lambda api, model: stored(api, model).unlink(), "model 'weights' version 1", "is missing"),
+    "a file of an image that was changed": (
+        lambda api, _: damage(driver_of(api)), "image 'iris' version 1", "'score.py' in it is dam"),
+    "a file of an image that is gone": (
+        lambda api, _: driver_of(api).unlink(), "image 'iris' version 1", "'score.py' in it is mis"),
+    "an image that is gone": (
+        lambda api, _: shutil.rmtree(of_image(api)), "image 'iris' version 1", "its folder is missing"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_what_is_damaged_is_named(account: Any, kind: str) -> None:
+    api, model, _, _ = account
+    harm, name, problem = DAMAGES[kind]
+    harm(api, model)
+    ((found, said),) = problems(api.home)
+    assert (found, problem in said) == (name, True), said
+
+
+def test_a_service_tells_at_its_start_what_is_missing(account: Any) -> None:
+    api, model, _, _ = account
+    api.stop()
+    stored(api, model).unlink()
+    api.start()
+    output = api.home.with_name(api.home.name + ".output")
+    eventually(lambda: "model 'weights' version 1: is missing" in output.read_text(), what="the line of the log")
+
+
+def test_a_build_of_a_damaged_artifact_fails_with_its_name_until_it_is_uploaded_again(account: Any) -> None:
+    api, model, manifest, _ = account
+    damage(stored(api, model))
+    for _ in range(2):  # also once it has been set aside
+        ended = built(api, manifest)
+        assert (ended["state"], ended["error"]["code"]) == ("Failed", "DamagedArtifact")
+        assert "model 'weights'" in ended["error"]["message"]
+        assert str(api.home) not in ended["error"]["message"]
+    assert problems(api.home) == [("model 'weights' version 1", "is damaged")]
+    upload(api, b"7 seven")
+    assert built(api, manifest)["state"] == "Succeeded"
+    assert problems(api.home, code=0) == []
+
+
+def test_a_damaged_database(start_service: Callable[..., ServiceProcess]) -> None:
+    api = start_service(sqlite=True)
+    for number in range(300):
+        api.model(name=f"model-{number}")
+    api.stop()
+    database = api.home / "mlmgmt.db"
+    content = bytearray(database.read_bytes())
+    content[len(content) // 2 :] = b"\xff" * (len(content) - len(content) // 2)
+    database.write_bytes(content)
+    assert "mlmgmt.db" in mlmgmt("check", "--home", api.home, code=1)
+
+
+@pytest.mark.parametrize("is_empty", [False, True])
+def test_a_lost_database_is_never_a_new_account(start_service: Callable[..., ServiceProcess], is_empty: bool) -> None:
+    api = start_service(sqlite=True)
+    content = upload(api, b"7 seven")
+    api.stop()
+    for path in api.home.glob("mlmgmt.db*"):
+        path.unlink()
+    if is_empty:
+        (api.home / "mlmgmt.db").touch()
+    for words in (["serve"], ["serve"], ["gc", "--older-than", "0", "--delete"], ["check"], ["backup", api.home / "b"]):
+        said = mlmgmt(words[0], "--home", api.home, *words[1:], code=1)
+        assert "mlmgmt.db is missing" in said
+        assert "mlmgmt restore" in said
+        assert "--new" in said
+    again = start_service("--new", sqlite=True)
+    assert again.get("/models")["value"] == []
+    digest = content.partition("sha256/")[2][:64]
+    assert again.request("GET", f"/artifacts/sha256/{digest}").content == b"7 seven"
+    again.stop()
+    start_service(sqlite=True).stop()

@@ -1,0 +1,265 @@
+"""Requirements come out as they are written: options, hashes, indexes, in the resolution and in the installation."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlmgmt_nb.interpreters import find_interpreter
+from mlmgmt_nb.service.building.cancellation import Cancellation
+from mlmgmt_nb.service.building.environments import Environment, Environments
+from mlmgmt_nb.service.building.errors import BuildError
+from mlmgmt_nb.service.building.lock import Lock
+from mlmgmt_nb.service.building.requirements import Wanted, WantedReader
+from mlmgmt_nb.service.logs import Log
+from mlmgmt_nb.service.processes import ownership
+from tests.package_index import digest_of, package_index, project, wheel
+
+LOGIN = "someone:canary-password"
+
+
+class Workshop:
+    """Environments, a build context and two indexes: the default one and a private one, which wants a login."""
+
+    def __init__(self, folder: Path, default: str, private: str) -> None:
+        self.folder = folder
+        self.default, self.private = default, private
+        self.context = folder / "context"
+        (self.context / "packages").mkdir(parents=True)
+        (folder / "environments").mkdir()
+        self.environments = Environments(folder / "environments")
+        self._log = Log(folder / "log")
+
+    def wanted(self, *lines: str) -> Wanted:
+        reader = WantedReader(self.context, lambda url, what: Path(url))
+        return reader.read([f"--index-url {self.default}", *lines], "requirements.txt")
+
+    def ensure(self, *lines: str) -> Environment:
+        interpreter = find_interpreter(["3.11", "3.12", "3.13"])
+        assert interpreter
+        cancellation = Cancellation(ownership(self.folder))
+        return self.environments.ensure(self.wanted(*lines), self.context, interpreter, self._log, cancellation)
+
+    def says(self, environment: Environment, module: str) -> str:
+        command = [str(environment.interpreter), "-c", f"import {module}; print({module}.WHAT)"]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    def refusal(self, *lines: str) -> str:
+        with pytest.raises(BuildError) as caught:
+            self.ensure(*lines)
+        assert "canary" not in caught.value.message
+        return caught.value.message
+
+
+@pytest.fixture
+def workshop(tmp_path: Path) -> Iterator[Workshop]:
+    for index in ("default", "private"):
+        wheel(tmp_path / index / "both", "both", "1.0", index)
+        wheel(tmp_path / index / f"only-{index}", f"only_{index}", "1.0", index)
+    wheel(tmp_path / "default" / "both", "both", "2.0", "a squatter's")
+    wheel(tmp_path / "default" / "needy", "needy", "1.0", "x", needs="both>=2")
+    with package_index(tmp_path / "default") as default, package_index(tmp_path / "private", LOGIN) as private:
+        yield Workshop(tmp_path, default, private)
+
+
+class TestIndexes:
+    def test_a_private_index_goes_first_and_alone(self, workshop: Workshop) -> None:
+        """Not even for a newer release of that name is the default index asked."""
+        environment = workshop.ensure(f"--extra-index-url {workshop.private}", "both", "only-private", "only-default")
+        assert workshop.says(environment, "both") == "private"
+        assert workshop.says(environment, "only_private") == "private"
+        assert workshop.says(environment, "only_default") == "default"
+
+    def test_a_login_that_is_refused_ends_the_build(self, workshop: Workshop) -> None:
+        wrong = workshop.private.replace("canary-password", "canary-wrong")
+        message = workshop.refusal(f"--extra-index-url {wrong}", "both")
+        assert "credentials" in message
+
+    def test_passwords_are_nowhere(self, workshop: Workshop) -> None:
+        workshop.ensure(f"--extra-index-url {workshop.private}", "both")
+        workshop.refusal(f"--extra-index-url {workshop.private}", "both==99")
+        written = [path for path in workshop.folder.rglob("*") if path.is_file() and path.suffix != ".whl"]
+        assert any(path.name == "pylock.toml" for path in written)
+        assert not [path for path in written if b"canary" in path.read_bytes()]
+
+    def test_the_login_of_a_file(self, workshop: Workshop) -> None:
+        url = f"{workshop.private}only-private/only_private-1.0-py3-none-any.whl"
+        environment = workshop.ensure(f"only-private @ {url}")
+        assert workshop.says(environment, "only_private") == "private"
+        assert "canary" not in environment.lock.text
+        assert "canary" not in "".join(environment.lock.pip_lines(by_url=True))
+        assert workshop.wanted(f"only-private @ {url}").logins == {"127.0.0.1": ("someone", "canary-password")}
+
+    def test_a_token_in_the_url_of_a_repository(self, workshop: Workshop) -> None:
+        assert "a user or token" in workshop.refusal("x @ git+https://canary@127.0.0.1:9/x.git")
+        assert workshop.wanted("x @ git+ssh://git@git.example/x.git").requirements
+
+    def test_folders_without_an_index(self, workshop: Workshop) -> None:
+        wheel(workshop.context / "packages" / "1" / "wheels", "both", "0.5", "the folder's")
+        lines = ("--no-index", "--find-links ./packages/1/wheels", "both")
+        assert workshop.says(workshop.ensure(*lines), "both") == "the folder's"
+        assert "only-default" in workshop.refusal(*lines, "only-default")
+
+    def test_constraints(self, workshop: Workshop) -> None:
+        limits = workshop.context / "packages" / "1" / "limits.txt"
+        limits.parent.mkdir()
+        limits.write_text("both<2\n")
+        assert workshop.says(workshop.ensure("-c ./packages/1/limits.txt", "both"), "both") == "default"
+
+
+class TestHashes:
+    def test_the_right_one(self, workshop: Workshop) -> None:
+        pinned = digest_of(workshop.folder / "default" / "both" / "both-1.0-py3-none-any.whl")
+        environment = workshop.ensure(f"both==1.0 --hash={pinned}")
+        assert pinned.removeprefix("sha256:") in environment.lock.text
+        assert workshop.says(environment, "both") == "default"
+
+    @pytest.mark.parametrize(
+        "lines",
+        [
+            (f"both==1.0 --hash=sha256:{'2' * 64}",),
+            ("--require-hashes", "both==1.0"),
+            (f"both==1.0 --hash=sha256:{'2' * 64}", "only-default"),
+        ],
+    )
+    def test_others(self, workshop: Workshop, lines: tuple[str, ...]) -> None:
+        message = workshop.refusal(*lines)
+        assert "both==1.0" in message
+        assert "hash" in message
+
+    def test_one_pins_all(self, workshop: Workshop) -> None:
+        pinned = digest_of(workshop.folder / "default" / "both" / "both-1.0-py3-none-any.whl")
+        assert "only-default==1.0: no --hash" in workshop.refusal(f"both==1.0 --hash={pinned}", "only-default")
+
+    def test_a_file_that_changed_at_its_index_since_the_lock(self, workshop: Workshop) -> None:
+        lines = ("only-default",)
+        workshop.ensure(*lines)
+        for folder in (workshop.folder / "environments").iterdir():
+            (folder / "complete").unlink(missing_ok=True) if folder.is_dir() else None
+        wheel(workshop.folder / "default" / "only-default", "only_default", "1.0", "changed")
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("UV_CACHE_DIR", str(workshop.folder / "cache"))
+            assert "hash" in workshop.refusal(*lines)
+
+
+class TestCache:
+    def test_by_what_requirements_resolve_to(self, workshop: Workshop) -> None:
+        first = workshop.ensure("both==1.0")
+        assert workshop.ensure("both == 1.0  # the same").interpreter == first.interpreter
+        assert workshop.ensure("both<2").interpreter == first.interpreter
+        assert workshop.ensure("both").interpreter != first.interpreter
+
+    def test_a_changed_wheel(self, workshop: Workshop) -> None:
+        said = []
+        for what in ("before", "after"):
+            wheel(workshop.context / "packages" / "1", "sent", "1.0", what)
+            environment = workshop.ensure("./packages/1/sent-1.0-py3-none-any.whl")
+            said.append(workshop.says(environment, "sent"))
+        assert said == ["before", "after"]
+
+    def test_a_changed_branch(self, workshop: Workshop) -> None:
+        said, folder = [], workshop.folder / "repository"
+        for what in ("before", "after"):
+            project(folder, "branched", what)
+            author = ["-c", "user.name=x", "-c", "user.email=x@example.com"]
+            for command in (["init", "-q"], ["add", "."], [*author, "commit", "-qm", what]):
+                subprocess.run(["git", *command], cwd=folder, check=True)
+            with pytest.MonkeyPatch.context() as environment:
+                environment.delenv("UV_DEFAULT_INDEX", raising=False)
+                reader = WantedReader(workshop.context, lambda url, what: Path(url))
+                wanted = reader.read([f"branched @ git+{folder.as_uri()}"], "r")
+                made = workshop.environments.ensure(
+                    wanted,
+                    workshop.context,
+                    str(find_interpreter(["3.11", "3.12", "3.13"])),
+                    Log(workshop.folder / "log"),
+                    Cancellation(ownership(workshop.folder)),
+                )
+            said.append(workshop.says(made, "branched"))
+        assert said == ["before", "after"]
+
+
+class TestFailures:
+    @pytest.mark.parametrize(
+        ("lines", "sentence"),
+        [
+            (("both==99",), "both==99: there is no such release"),
+            (("no_such.Package",), "no_such.Package: the package indexes have no package of this name"),
+            (("needy", "both==1.0"), "both==1.0: conflicts with needy"),
+            (("both==1.0", "both==2.0"), "both==1.0: conflicts with both==2.0"),
+            (("--no-binary both", "both==1.0"), "both==1.0"),
+        ],
+    )
+    def test_one_sentence(self, workshop: Workshop, lines: tuple[str, ...], sentence: str) -> None:
+        message = workshop.refusal(*lines)
+        assert sentence in message
+        assert len(message) < 250
+        assert "\n" not in message
+
+    @pytest.mark.parametrize(
+        ("line", "about"),
+        [
+            ("-r ../../etc/passwd", "../../etc/passwd"),
+            ("-c /etc/passwd", "/etc/passwd"),
+            ("x @ file:///etc/passwd", "/etc/passwd"),
+            ("./packages/1/../../x.whl", "x.whl"),
+            ("--find-links /tmp", "/tmp"),
+            ("--global-option=x", "--global-option"),
+            ("six --config-settings=x", "--config-settings"),
+            ("six --hash=md5:abc", "md5:abc"),
+        ],
+    )
+    def test_nothing_of_the_machine_of_the_service_is_read(self, workshop: Workshop, line: str, about: str) -> None:
+        with pytest.raises(BuildError, match="line 3") as caught:
+            workshop.wanted("six", line)
+        assert about in caught.value.message
+
+
+def test_packages_that_cannot_work_are_left_out(
+    api: Any, write_driver: Callable[..., Path], tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / "requirements.txt"
+    path.write_text("azure-ml-api-sdk==0.1.0a11\nazureml.datacollector\nazureml-core==1.0.45\nsix\n")
+    driver = write_driver("import six\ndef init():\n    pass\ndef run(body):\n    return 1\n")
+    image = api.image(driver, properties={"pipRequirements": path.as_uri()})
+    log = api.log(image["imageBuildLogUri"])
+    for line in path.read_text().splitlines()[:3]:
+        assert f"{line} is left out" in log
+    assert api.score(api.service(image["id"], name), "1").json() == 1
+
+
+def test_packages_of_conda_from_pip(api: Any, write_driver: Callable[..., Path], tmp_path: Path, name: str) -> None:
+    path = tmp_path / "environment.yml"
+    path.write_text("dependencies: [six=1.16, openssl=1.1, pip, {pip: ['toolz==0.12.1']}]\n")
+    source = (
+        "import six, toolz\ndef init():\n    pass\ndef run(body):\n    return [six.__version__, toolz.__version__]\n"
+    )
+    image = api.image(write_driver(source), properties={"condaEnvFile": path.as_uri()})
+    assert "openssl=1.1 is left out" in api.log(image["imageBuildLogUri"])
+    assert api.score(api.service(image["id"], name), "1").json() == ["1.16.0", "0.12.1"]
+
+
+class TestLinesForPip:
+    LOCK = Lock(
+        '[[packages]]\nname = "a"\nversion = "1"\n'
+        'sdist = { url = "https://i/a-1.tar.gz", hashes = { sha256 = "bb" } }\n'
+        'wheels = [{ url = "https://i/a-1-py3-none-any.whl", hashes = { sha256 = "aa" } }]\n'
+        '[[packages]]\nname = "b"\nversion = "2"\n'
+        'archive = { path = "packages/1/b-2-py3-none-any.whl", hashes = { sha256 = "cc" } }\n'
+        '[[packages]]\nname = "c"\nversion = "3"\nvcs = { type = "git", url = "https://g/c", commit-id = "dd" }\n'
+    )
+
+    @pytest.mark.parametrize(
+        ("by_url", "first"),
+        [
+            (False, "a==1 --hash=sha256:aa --hash=sha256:bb"),
+            (True, "a @ https://i/a-1-py3-none-any.whl --hash=sha256:aa"),
+        ],
+    )
+    def test_each_source(self, by_url: bool, first: str) -> None:
+        rest = ["./packages/1/b-2-py3-none-any.whl --hash=sha256:cc", "c @ git+https://g/c@dd"]
+        assert self.LOCK.pip_lines(by_url=by_url) == [first, *rest]

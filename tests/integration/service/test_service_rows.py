@@ -1,0 +1,71 @@
+"""The supervisor reads the services again only when they may have changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import insert, update
+
+from mlmgmt_nb.contract import ComputeResource, ServiceCreateRequest
+from mlmgmt_nb.service import schema
+from mlmgmt_nb.service.clock import now
+from mlmgmt_nb.service.service_rows import ServiceRows
+from mlmgmt_nb.service.store import Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    found = Store(tmp_path / "mlmgmt.db")
+    with found.writing() as db:
+        common = {"account": "a", "created_at": now()}
+        db.execute(insert(schema.manifests), {"id": "m", "account": "a", "name": "m", "version": 1, "doc": b"{}"})
+        image = {"id": "i", "name": "i", "version": 1, "manifest_id": "m", "compute_id": "local", "state": "Succeeded"}
+        db.execute(insert(schema.images), common | image)
+        spec = ServiceCreateRequest(name="service", image_id="i", compute_resource=ComputeResource(id="local"))
+        deployment = {"id": "d", "service_id": "s", "service_name": "s", "image_id": "i", "status": "Active"}
+        db.execute(insert(schema.deployments), common | deployment | {"spec": spec})
+        service = {"id": "s", "name": "s", "compute_id": "local", "state": "Succeeded", "deployment_id": "d"}
+        keys = {"primary_key": "p", "secondary_key": "q", "updated_at": now()}
+        db.execute(insert(schema.services), common | service | keys)
+    yield found
+    found.close()
+
+
+def scale_to(store: Store, scale: int) -> None:
+    with store.writing() as db:
+        db.execute(update(schema.services).values(scale=scale))
+
+
+def test_announced_changes_are_seen_at_once_others_after_a_minute(store: Store) -> None:
+    moment = 0.0
+    rows = ServiceRows(store, lambda: moment)
+    assert rows.look()[1]
+    first, is_new = rows.look()
+    assert (first["s"].scale, is_new) == (None, False)
+
+    scale_to(store, 2)
+    rows.invalidate()
+    second, is_new = rows.look()
+    assert (second["s"].scale, is_new) == (2, True)
+
+    scale_to(store, 3)
+    moment = 59.0
+    assert rows.look()[0]["s"].scale == 2
+    moment = 61.0
+    assert rows.look()[0]["s"].scale == 3
+
+
+def test_a_read_that_failed_is_made_again(store: Store, tmp_path: Path) -> None:
+    rows = ServiceRows(store, lambda: 0.0)
+    database = tmp_path / "mlmgmt.db"
+    store.close()
+    kept = database.rename(tmp_path / "away")
+    database.mkdir()
+    with pytest.raises(Exception, match="unable to open"):
+        rows.look()
+    database.rmdir()
+    kept.rename(database)
+    found, is_new = rows.look()
+    assert (set(found), is_new) == ({"s"}, True)

@@ -1,0 +1,141 @@
+"""Contents over HTTP: which URLs are read, at every hop and whatever a name resolves to."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from mlmgmt_nb.service.artifacts import ArtifactStore
+from mlmgmt_nb.service.building.cancellation import Cancellation
+from mlmgmt_nb.service.building.errors import BuildError
+from mlmgmt_nb.service.building.fetch import Fetcher
+
+SCHEMES = frozenset({"http", "https", "s3"})
+
+
+class _Server(http.server.BaseHTTPRequestHandler):
+    """`/to/STATUS/URL` redirects; everything else is the content."""
+
+    def do_GET(self) -> None:
+        SEEN.append(self.path)
+        if self.path.startswith("/to/"):
+            status, _, location = self.path.removeprefix("/to/").partition("/")
+            self.send_response(int(status))
+            self.send_header("location", unquote(location))
+            content = b"redirected"
+        else:
+            self.send_response(404 if "missing" in self.path else 200)
+            content = b"content" * 300_000
+        self.send_header("content-length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+SEEN: list[str] = []
+"""Paths that the server was asked for."""
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Server) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+def fetch(folder: Path, url: str, hosts: set[str] | None = None, *, is_shared: bool = False) -> bytes:
+    SEEN.clear()
+    fetcher = Fetcher(
+        ArtifactStore(folder / "artifacts"), SCHEMES, frozenset(hosts) if hosts else None, is_shared=is_shared
+    )
+    fetcher.fetch(url, folder / "content", "model 'm'", Cancellation({}))
+    return (folder / "content").read_bytes()
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_redirects_are_followed(tmp_path: Path, port: int, status: int) -> None:
+    for location in (f"http://127.0.0.1:{port}/inner", "/inner", "../../inner", f"//127.0.0.1:{port}/inner"):
+        assert fetch(tmp_path, f"http://127.0.0.1:{port}/to/{status}/{location}", {"127.0.0.1"}) == b"content" * 300_000
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize(
+    ("location", "said"),
+    [
+        ("http://localhost:PORT/inner", "host 'localhost'"),
+        ("//localhost:PORT/inner", "host 'localhost'"),
+        ("http://LOCALHOST:PORT/inner", "host 'localhost'"),
+        ("http://127.1:PORT/inner", "host '127.1'"),
+        ("http://[::1]:PORT/inner", "host '::1'"),
+        ("http://127.0.0.1@localhost:PORT/inner", "host 'localhost'"),
+        ("http://localhost:PORT/?x=://127.0.0.1", "host 'localhost'"),
+        ("file:///etc/hostname", "scheme 'file'"),
+        ("ftp://127.0.0.1/inner", "scheme 'ftp'"),
+        ("http://127.0.0.1:PORT/to/302/http%3A//localhost%3APORT/inner", "host 'localhost'"),
+    ],
+)
+def test_redirects_lead_only_where_a_url_may(tmp_path: Path, port: int, status: int, location: str, said: str) -> None:
+    url = f"http://127.0.0.1:{port}/to/{status}/{location}".replace("PORT", str(port))
+    with pytest.raises(BuildError, match=f"model 'm'.*{said}"):
+        fetch(tmp_path, url, {"127.0.0.1"})
+    assert not [path for path in SEEN if "/inner" in path and "/to/" not in path]
+
+
+def test_redirects_to_other_kinds_of_storage(tmp_path: Path, port: int) -> None:
+    with pytest.raises(BuildError, match="scheme 's3'"):
+        fetch(tmp_path, f"http://127.0.0.1:{port}/to/302/s3://127.0.0.1/key", {"127.0.0.1"})
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1", "localhost", "127.1", "0x7f000001", "2130706433", "0.0.0.0", "[::ffff:127.0.0.1]", "127.9.9.9"],
+)
+def test_a_shared_service_reads_nothing_from_its_own_machine(tmp_path: Path, port: int, host: str) -> None:
+    url = f"http://{host}:{port}/inner"
+    with pytest.raises(BuildError, match=r"--url-host|not a canonical IPv4 address"):
+        fetch(tmp_path, url, is_shared=True)
+    assert not SEEN
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "[fe80::1%25lo]", "[::ffff:169.254.169.254]", "224.0.0.1"])
+def test_nor_from_its_link(tmp_path: Path, host: str) -> None:
+    with pytest.raises(BuildError, match="--url-host"):
+        fetch(tmp_path, f"http://{host}:9/latest/meta-data", is_shared=True)
+
+
+def test_unless_the_operator_names_the_host(tmp_path: Path, port: int) -> None:
+    for host in ("127.0.0.1", "localhost"):
+        assert fetch(tmp_path, f"http://{host}:{port}/inner", {host}, is_shared=True)
+    with pytest.raises(BuildError, match="only from: localhost"):
+        fetch(tmp_path, f"http://127.0.0.1:{port}/inner", {"localhost"}, is_shared=True)
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/missing?sig=canary", "the server answered 404"),
+        ("/to/302//missing?sig=canary", "the server answered 404"),
+        ("/to/302/http%3A//127.0.0.1%3A9/x?sig=canary", "cannot be read"),
+        ("/to/302/http%3A//[x/?sig=canary", "not a URL"),
+        ("/to/302/?sig=canary", "redirects"),
+    ],
+)
+def test_what_cannot_be_read_is_said_without_a_signature(tmp_path: Path, port: int, path: str, said: str) -> None:
+    with pytest.raises(BuildError, match=said) as caught:
+        fetch(tmp_path, f"http://127.0.0.1:{port}{path}")
+    assert "canary" not in caught.value.message
+
+
+def test_chained_storage_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match="'::'"):
+        fetch(tmp_path, "s3://bucket/x::file:///etc/hostname")
