@@ -24,7 +24,7 @@ from mlmgmt_nb.contract.operations import ACCOUNT_PATH
 from mlmgmt_nb.scoring.__main__ import driver_parser
 from mlmgmt_nb.service.access.permissions import NEEDED
 from mlmgmt_nb.service.access.principals import Role
-from mlmgmt_nb.service.resources import EXTENSIONS
+from mlmgmt_nb.service.api.resources import EXTENSIONS
 
 Json = Mapping[str, Any]
 

@@ -18,11 +18,11 @@ import pytest
 import requests
 from hypothesis import settings
 
-from tests import postgresql
-from tests.held_back import HeldBack
+from tests.support import postgresql
+from tests.support.held_back import HeldBack
 
 if TYPE_CHECKING:
-    from tests.engine import EngineProcess
+    from tests.support.engine import EngineProcess
 
 # Machines are shared: an example that takes long proves nothing. CI draws the same examples each time.
 settings.register_profile("tests", deadline=None, derandomize=os.environ.get("CI") == "true")
@@ -246,7 +246,7 @@ def shared_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service
 @pytest.fixture(scope="session")
 def engine_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:
     """The Docker engine of all tests."""
-    from tests.engine import EngineProcess  # which imports this module
+    from tests.support.engine import EngineProcess  # which imports this module
 
     with EngineProcess(tmp_path_factory.mktemp("engine")) as process:
         yield process
@@ -257,7 +257,7 @@ def engine(engine_process: EngineProcess) -> Iterator[Any]:
     """The client of that engine, which has the base image."""
     import docker
 
-    from tests.engine import import_base
+    from tests.support.engine import import_base
 
     api = docker.APIClient(version="auto", timeout=120)
     import_base(api)

@@ -52,8 +52,9 @@ def read_access(arguments: argparse.Namespace) -> dict[str, Any]:
     Raises:
         UsageError: they do not go together, or would put a service without protection on a network.
     """
+    from mlmgmt_nb.service.access.issuer_settings import AZURE_AUTHORITY, IssuerSettings
     from mlmgmt_nb.service.access.principals import parse_grant
-    from mlmgmt_nb.service.settings import AZURE_AUTHORITY, LOOPBACK, IssuerSettings, TlsSettings
+    from mlmgmt_nb.service.settings import LOOPBACK, TlsSettings
 
     issuer = None
     needed = {"local": (), "aad": ("tenant", "audience"), "oidc": ("issuer", "audience")}[arguments.auth]

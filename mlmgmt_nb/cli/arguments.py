@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mlmgmt_nb.extraction import Limits
+    from mlmgmt_nb.archives.extraction import Limits
 
 __all__ = ["add_database", "add_home", "add_limits", "database_of", "days", "limits_of"]
 
@@ -33,7 +33,7 @@ def add_database(parser: argparse.ArgumentParser) -> None:
 
 def database_of(arguments: argparse.Namespace, home: Path) -> str | None:
     """The URL of the PostgreSQL database; None for SQLite in the folder."""
-    from mlmgmt_nb.service.installation import database_of as find
+    from mlmgmt_nb.service.store.installation import database_of as find
 
     return find(home, arguments.database or os.environ.get("MLMGMT_DATABASE"))
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mlmgmt_nb.client.paging import PAGE_SIZE, Pager
-from mlmgmt_nb.client.transport import Transport
+from mlmgmt_nb.client.http.paging import PAGE_SIZE, Pager
+from mlmgmt_nb.client.http.transport import Transport
 from mlmgmt_nb.contract.extensions import AUDIT_LIST, AuditEntry
 
 __all__ = ["Audit", "AuditEntry"]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from mlmgmt_nb.client.answers import decode
-from mlmgmt_nb.client.paging import Pager
+from mlmgmt_nb.client.http.paging import Pager
+from mlmgmt_nb.client.http.responses import decode
+from mlmgmt_nb.client.http.transport import Transport
 from mlmgmt_nb.client.services import Services
-from mlmgmt_nb.client.transport import Transport
 from mlmgmt_nb.contract import Deployment, ServiceResponse
 
 __all__ = ["Deployments"]

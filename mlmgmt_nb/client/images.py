@@ -10,16 +10,16 @@ from typing import IO
 import msgspec
 import requests
 
-from mlmgmt_nb.client.answers import decode
+from mlmgmt_nb.archives.extraction import ArchiveError, Limits, extract_tar
 from mlmgmt_nb.client.bodies import checked, not_found
+from mlmgmt_nb.client.http.paging import PAGE_SIZE, Pager
+from mlmgmt_nb.client.http.responses import decode
+from mlmgmt_nb.client.http.transport import Transport
 from mlmgmt_nb.client.logs import LogPart, build_log_url, read_log
 from mlmgmt_nb.client.operations import Operations
-from mlmgmt_nb.client.paging import PAGE_SIZE, Pager
 from mlmgmt_nb.client.polling import Poller
-from mlmgmt_nb.client.transport import Transport
 from mlmgmt_nb.contract import OPERATIONS, Image, ImageRequest, Manifest
 from mlmgmt_nb.errors import NotFoundError, TransportError, UsageError
-from mlmgmt_nb.extraction import ArchiveError, Limits, extract_tar
 
 __all__ = ["DockerImage", "Images"]
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from mlmgmt_nb.client.transport import Transport, origin
+from mlmgmt_nb.client.http.transport import Transport, origin
 from mlmgmt_nb.contract import Image
 from mlmgmt_nb.errors import UsageError
 

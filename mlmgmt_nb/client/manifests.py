@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from mlmgmt_nb.client.answers import decode
-from mlmgmt_nb.client.application import DRIVER, Application
+from mlmgmt_nb.client.applications.application import DRIVER, Application
 from mlmgmt_nb.client.bodies import checked, is_uuid, not_found
-from mlmgmt_nb.client.paging import PAGE_SIZE, Pager
-from mlmgmt_nb.client.transport import Transport
-from mlmgmt_nb.client.uploads import Uploader
+from mlmgmt_nb.client.http.paging import PAGE_SIZE, Pager
+from mlmgmt_nb.client.http.responses import decode
+from mlmgmt_nb.client.http.transport import Transport
+from mlmgmt_nb.client.http.uploads import Uploader
 from mlmgmt_nb.contract import Asset, Manifest, TargetRuntime
 from mlmgmt_nb.errors import NotFoundError
 

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from mlmgmt_nb.client.answers import decode
 from mlmgmt_nb.client.bodies import checked, is_uuid, not_found
-from mlmgmt_nb.client.files import as_source, is_url, mime_type_of
-from mlmgmt_nb.client.paging import PAGE_SIZE, Pager
-from mlmgmt_nb.client.transport import Transport
-from mlmgmt_nb.client.uploads import Progress, Uploaded, Uploader
+from mlmgmt_nb.client.http.files import as_source, is_url, mime_type_of
+from mlmgmt_nb.client.http.paging import PAGE_SIZE, Pager
+from mlmgmt_nb.client.http.responses import decode
+from mlmgmt_nb.client.http.transport import Transport
+from mlmgmt_nb.client.http.uploads import Progress, Uploaded, Uploader
 from mlmgmt_nb.contract import Model
 from mlmgmt_nb.errors import NotFoundError, UsageError
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import requests
 
-from mlmgmt_nb.client.answers import decode, retry_after
+from mlmgmt_nb.client.http.paging import PAGE_SIZE, Pager
+from mlmgmt_nb.client.http.responses import decode, retry_after
+from mlmgmt_nb.client.http.transport import Transport, is_loopback
 from mlmgmt_nb.client.logs import LogPart, build_log_url, read_log
-from mlmgmt_nb.client.paging import PAGE_SIZE, Pager
 from mlmgmt_nb.client.polling import Poller, Watch, Watcher
-from mlmgmt_nb.client.transport import Transport, is_loopback
 from mlmgmt_nb.contract import OPERATIONS, AsyncOperationStatus, Image, ServiceResponse
 from mlmgmt_nb.contract.extensions import OPERATIONS_LIST
 from mlmgmt_nb.errors import ApiError, ServerError

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from mlmgmt_nb.client.application import Application, Source
-from mlmgmt_nb.client.files import is_url
+from mlmgmt_nb.client.applications.application import Application, Source
+from mlmgmt_nb.client.http.files import is_url
 from mlmgmt_nb.contract import Manifest, Model, ServiceResponse
 from mlmgmt_nb.errors import PackagingError, UsageError
 

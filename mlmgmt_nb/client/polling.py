@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from mlmgmt_nb.client.forks import renew_after_fork
+from mlmgmt_nb.client.http.forks import renew_after_fork
+from mlmgmt_nb.client.http.looking import only_looking
 from mlmgmt_nb.client.logs import LogPart
-from mlmgmt_nb.client.looking import only_looking
 from mlmgmt_nb.client.waiting import wait_for
 from mlmgmt_nb.contract import AsyncOperationState, AsyncOperationStatus
 from mlmgmt_nb.errors import (

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import msgspec
 import requests
 
-from mlmgmt_nb.client.answers import REQUEST_ID, error_body
-from mlmgmt_nb.client.transport import Timeout, Transport
+from mlmgmt_nb.client.http.responses import REQUEST_ID, error_body
+from mlmgmt_nb.client.http.transport import Timeout, Transport
 from mlmgmt_nb.errors import ApiError, DriverError, ScoringError, UsageError
-from mlmgmt_nb.scoring.results import JsonFormError, encode_json
+from mlmgmt_nb.scoring.encoding.encoder import JsonFormError, encode_json
 
 __all__ = ["Scored", "Scorer", "as_json", "encode_input", "swagger_arguments"]
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
 
-from mlmgmt_nb.client.answers import decode
 from mlmgmt_nb.client.bodies import ServiceSettings, checked, is_uuid, not_found, settings_fields
-from mlmgmt_nb.client.cases import cases_of
 from mlmgmt_nb.client.collected import read_collected
+from mlmgmt_nb.client.http.paging import PAGE_SIZE, Pager
+from mlmgmt_nb.client.http.responses import decode
+from mlmgmt_nb.client.http.transport import Transport
 from mlmgmt_nb.client.logs import LogPart, read_log
 from mlmgmt_nb.client.metrics import ServiceMetrics, parse_metrics
 from mlmgmt_nb.client.operations import Operations
-from mlmgmt_nb.client.paging import PAGE_SIZE, Pager
 from mlmgmt_nb.client.polling import Poller
-from mlmgmt_nb.client.report import ScoringReport
 from mlmgmt_nb.client.scoring import Scored, Scorer, encode_input, needs_argument, swagger_arguments
-from mlmgmt_nb.client.testing import Check, LoadOptions, ScoringTest, described
-from mlmgmt_nb.client.transport import Transport
+from mlmgmt_nb.client.scoring_tests.cases import cases_of
+from mlmgmt_nb.client.scoring_tests.report import ScoringReport
+from mlmgmt_nb.client.scoring_tests.test import Check, LoadOptions, ScoringTest, described
 from mlmgmt_nb.contract import (
     OPERATIONS,
     AuthKeys,

@@ -13,15 +13,18 @@ from urllib.parse import quote
 from requests.adapters import BaseAdapter
 
 from mlmgmt_nb import local
-from mlmgmt_nb.client.application import Application, Source
+from mlmgmt_nb.client.applications.application import Application, Source
+from mlmgmt_nb.client.applications.deploy import Deploy, ModelSource
 from mlmgmt_nb.client.audit import Audit
+from mlmgmt_nb.client.auth.identity import Identity, whoami
+from mlmgmt_nb.client.auth.signin import SignIn, credential_for
 from mlmgmt_nb.client.bodies import ServiceSettings
-from mlmgmt_nb.client.credentials import TokenCredential, TokenFile
-from mlmgmt_nb.client.deploy import Deploy, ModelSource
 from mlmgmt_nb.client.deployments import Deployments
-from mlmgmt_nb.client.identity import Identity, whoami
+from mlmgmt_nb.client.http.credentials import TokenCredential, TokenFile
+from mlmgmt_nb.client.http.looking import is_only_looking
+from mlmgmt_nb.client.http.transport import Location, Timeout, Transport, origin
+from mlmgmt_nb.client.http.uploads import Uploader
 from mlmgmt_nb.client.images import Images
-from mlmgmt_nb.client.looking import is_only_looking
 from mlmgmt_nb.client.manifests import Manifests
 from mlmgmt_nb.client.models import Models
 from mlmgmt_nb.client.operations import Operations
@@ -35,9 +38,6 @@ from mlmgmt_nb.client.packages import (
 )
 from mlmgmt_nb.client.polling import Poller
 from mlmgmt_nb.client.services import Services
-from mlmgmt_nb.client.signin import SignIn, credential_for
-from mlmgmt_nb.client.transport import Location, Timeout, Transport, origin
-from mlmgmt_nb.client.uploads import Uploader
 from mlmgmt_nb.contract import ServiceResponse
 from mlmgmt_nb.errors import UsageError
 

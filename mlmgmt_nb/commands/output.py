@@ -13,8 +13,8 @@ import msgspec
 
 from mlmgmt_nb.client import Pager, ScoringReport
 from mlmgmt_nb.client.conditions import condition
-from mlmgmt_nb.commands.drivers import Checked
 from mlmgmt_nb.commands.values import Keys, Settings, Usage
+from mlmgmt_nb.commands.verbs.drivers import Checked
 from mlmgmt_nb.contract import AsyncOperationStatus, Deployment, Image, Manifest, Model, ServiceResponse
 from mlmgmt_nb.errors import UsageError
 from mlmgmt_nb.terminal import encodable, json_printable, one_line, printable

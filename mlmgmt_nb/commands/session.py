@@ -12,8 +12,8 @@ from typing import Any, cast
 
 from mlmgmt_nb import local
 from mlmgmt_nb.client import ScoringReport, ScoringTest, SignIn, Workspace, connect
-from mlmgmt_nb.client.forks import ForkLock
-from mlmgmt_nb.client.signin import Method
+from mlmgmt_nb.client.auth.signin import Method
+from mlmgmt_nb.client.http.forks import ForkLock
 from mlmgmt_nb.commands.advice import advice
 from mlmgmt_nb.commands.config import Config, Setting
 from mlmgmt_nb.commands.grammar import Command, Flag, Help, Token, nearest, parse_flags

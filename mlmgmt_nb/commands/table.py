@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mlmgmt_nb.commands import (
+from mlmgmt_nb.commands.grammar import Command
+from mlmgmt_nb.commands.verbs import (
     accounts,
     collected,
     drivers,
@@ -12,10 +13,13 @@ from mlmgmt_nb.commands import (
     others,
     packages,
     services,
-    signing,
-    testing,
 )
-from mlmgmt_nb.commands.grammar import Command
+from mlmgmt_nb.commands.verbs import (
+    auth as signing,
+)
+from mlmgmt_nb.commands.verbs import (
+    scoring_tests as testing,
+)
 
 __all__ = ["COMMANDS"]
 

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from mlmgmt_nb.client import LogPart, Workspace
-from mlmgmt_nb.client.looking import only_looking
+from mlmgmt_nb.client.http.looking import only_looking
 from mlmgmt_nb.contract import ServiceResponse
 
 __all__ = [

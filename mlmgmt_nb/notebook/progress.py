@@ -11,8 +11,8 @@ from typing import Any
 from mlmgmt_nb.client import Poller, ScoringReport, ScoringTest
 from mlmgmt_nb.commands.uploads import Meter
 from mlmgmt_nb.errors import OperationTimeout
-from mlmgmt_nb.notebook.display import bundle
-from mlmgmt_nb.notebook.panels.live import Live
+from mlmgmt_nb.notebook.display.cards import bundle
+from mlmgmt_nb.notebook.display.live import Live
 from mlmgmt_nb.terminal import Terminal
 
 __all__ = ["run_in_terminal", "upload_meter", "wait_in_terminal"]

@@ -21,7 +21,7 @@ from mlmgmt_nb.packaging.proof import Proof, compare
 from mlmgmt_nb.packaging.requirements import requirements_text
 from mlmgmt_nb.packaging.sample import Sample, type_of
 from mlmgmt_nb.packaging.trial import Trial, try_out
-from mlmgmt_nb.scoring.results import encode_result, encode_value
+from mlmgmt_nb.scoring.encoding.encoder import encode_result, encode_value
 from mlmgmt_nb.scoring.schema import ArgumentType, DataTypes, ServiceSchema, save_schema
 
 __all__ = ["Package", "package"]

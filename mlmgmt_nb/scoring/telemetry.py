@@ -17,11 +17,11 @@ from hashlib import sha256
 from time import perf_counter, time
 from typing import Any
 
+from mlmgmt_nb.scoring.calls.admission import log
 from mlmgmt_nb.scoring.context import request_id
-from mlmgmt_nb.scoring.engine import log
+from mlmgmt_nb.scoring.driver.output import Output
 from mlmgmt_nb.scoring.errors import RequestError
-from mlmgmt_nb.scoring.output import Output
-from mlmgmt_nb.scoring.request_log import Note
+from mlmgmt_nb.scoring.http.request_log import Note
 
 __all__ = ["Telemetry", "start_telemetry"]
 

@@ -20,13 +20,13 @@ import uvicorn
 from mlmgmt_nb import __version__
 from mlmgmt_nb.errors import LocalServiceError
 from mlmgmt_nb.service.access.guard import Guard
-from mlmgmt_nb.service.app import App
+from mlmgmt_nb.service.api.app import App
+from mlmgmt_nb.service.api.connection import ApiConnection
+from mlmgmt_nb.service.api.resources import EXTENSIONS, HANDLERS
 from mlmgmt_nb.service.backend import Backend
-from mlmgmt_nb.service.connection import ApiConnection
-from mlmgmt_nb.service.home import DISK_FULL, READ_ONLY, Home
-from mlmgmt_nb.service.resources import EXTENSIONS, HANDLERS
+from mlmgmt_nb.service.files.home import DISK_FULL, READ_ONLY, Home
 from mlmgmt_nb.service.settings import Settings
-from mlmgmt_nb.service.sockets import bind
+from mlmgmt_nb.service.system.sockets import bind
 
 __all__ = ["serve"]
 

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.components import missing
+from tests.support.components import missing
 
 ROOT = Path(__file__).parents[2]
 DETECT = """

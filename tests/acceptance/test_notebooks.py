@@ -17,8 +17,8 @@ from mlmgmt_nb import connect, local
 from mlmgmt_nb.commands.config import Config
 from tests.acceptance.panels.kernels import VERSIONS
 from tests.acceptance.panels.lab import jupyter_environment
-from tests.engine import BASE
-from tests.team import team
+from tests.support.engine import BASE
+from tests.support.team import team
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

@@ -23,13 +23,13 @@ import requests
 
 from mlmgmt_nb import local
 from mlmgmt_nb.errors import LocalServiceError
-from mlmgmt_nb.service.installation import database_of
-from mlmgmt_nb.service.store import Store
-from tests import postgresql
-from tests.components import missing
+from mlmgmt_nb.service.store.installation import database_of
+from mlmgmt_nb.service.store.store import Store
 from tests.conftest import API_VERSION, ServiceProcess, eventually
 from tests.faults.scene import processes_of
-from tests.held_back import HeldBack
+from tests.support import postgresql
+from tests.support.components import missing
+from tests.support.held_back import HeldBack
 
 DRIVER = "def init():\n    pass\n\ndef run(body):\n    return {says!r}\n"
 NEVER_READY = "import time\ndef init(): time.sleep(600)\ndef run(body): return 2\n"

@@ -71,9 +71,9 @@ def main() -> None:
 
 def fill(home: Path, base_url: str, size: int) -> None:
     """Registers models past the API, which would take minutes: the rows are those that it would have written."""
-    from mlmgmt_nb.service import schema
-    from mlmgmt_nb.service.home import Home
-    from mlmgmt_nb.service.store import Store
+    from mlmgmt_nb.service.files.home import Home
+    from mlmgmt_nb.service.store import schema
+    from mlmgmt_nb.service.store.store import Store
 
     parts = urlsplit(base_url).path.split("/")
     account = f"{parts[3]}/{parts[5]}/{parts[7]}"

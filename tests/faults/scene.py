@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 import requests
 
-from mlmgmt_nb.service.home import Home
+from mlmgmt_nb.service.files.home import Home
 from mlmgmt_nb.service.housekeeping import check
 from tests.conftest import ServiceProcess, eventually
 from tests.integration.service.drivers import at_front_door, replicas

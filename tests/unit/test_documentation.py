@@ -23,8 +23,8 @@ from mlmgmt_nb.packaging import flavours
 from mlmgmt_nb.scoring.batching import batched
 from mlmgmt_nb.scoring.threads import threaded
 from mlmgmt_nb.service.access.permissions import NEEDED
-from mlmgmt_nb.service.resources import EXTENSIONS
-from tests import documentation as check
+from mlmgmt_nb.service.api.resources import EXTENSIONS
+from tests.support import documentation as check
 
 ROOT = Path(__file__).parents[2]
 SITE = ROOT / ".docs"
@@ -94,7 +94,7 @@ def test_a_public_name_is_documented(name: str, thing: Any) -> None:
 def test_what_users_meet_besides_is_documented() -> None:
     reachable = _reachable()
     assert "mlmgmt_nb.client.models.Models" in reachable
-    assert "mlmgmt_nb.client.identity.Identity" in reachable
+    assert "mlmgmt_nb.client.auth.identity.Identity" in reachable
     faults = [fault for name, thing in reachable.items() for fault in check.undocumented(name, thing, is_made=False)]
     assert not faults
     assert not [name for name, thing in reachable.items() if not _on_python_pages(name, thing)]

@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlmgmt_nb.extraction import ArchiveError, Limits, extract, extract_tar
+from mlmgmt_nb.archives.extraction import ArchiveError, Limits, extract, extract_tar
 
 Entry = tuple[str, bytes, str]
 """Name, type of `tarfile`, and content or target of a link."""

@@ -22,13 +22,13 @@ from IPython.core.getipython import get_ipython
 from IPython.display import DisplayHandle
 
 from mlmgmt_nb import local
-from mlmgmt_nb.client.charts import still
-from mlmgmt_nb.client.forks import ForkLock
-from mlmgmt_nb.client.looking import only_looking
+from mlmgmt_nb.charts import still
+from mlmgmt_nb.client.http.forks import ForkLock
+from mlmgmt_nb.client.http.looking import only_looking
 from mlmgmt_nb.errors import MlmgmtError, ServiceStoppedError
-from mlmgmt_nb.notebook.display import bundle
-from mlmgmt_nb.notebook.panels.feed import DRAWING, FEED, Feed
-from mlmgmt_nb.notebook.panels.markup import CSS, Trouble, alert
+from mlmgmt_nb.notebook.display.cards import bundle
+from mlmgmt_nb.notebook.display.html import CSS, Trouble, alert
+from mlmgmt_nb.notebook.panels.refresh import DRAWING, FEED, Feed
 from mlmgmt_nb.notebook.panels.worker import Worker
 from mlmgmt_nb.terminal import Terminal
 

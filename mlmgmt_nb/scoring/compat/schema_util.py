@@ -8,14 +8,14 @@ from typing import Any
 
 import msgspec
 
-from mlmgmt_nb.scoring.arguments import read_arguments
 from mlmgmt_nb.scoring.compat.exceptions import BadRequestException
 from mlmgmt_nb.scoring.errors import RequestError
+from mlmgmt_nb.scoring.schema.arguments import read_arguments
 from mlmgmt_nb.scoring.schema.file import ServiceSchema, load_schema, save_schema
 from mlmgmt_nb.scoring.schema.pickled import read_internal
 from mlmgmt_nb.scoring.schema.samples import SampleDefinition
+from mlmgmt_nb.scoring.schema.swagger import service_swagger
 from mlmgmt_nb.scoring.schema.types import ArgumentType
-from mlmgmt_nb.scoring.swagger import service_swagger
 
 __all__ = [
     "deserialize",

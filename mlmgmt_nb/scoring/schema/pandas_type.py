@@ -7,7 +7,7 @@ from functools import partial
 from operator import itemgetter
 from typing import Any
 
-from mlmgmt_nb.scoring.results import JsonFormError
+from mlmgmt_nb.scoring.encoding.encoder import JsonFormError
 from mlmgmt_nb.scoring.schema.columns import Column, check_dtype, swagger_of_dtype
 from mlmgmt_nb.scoring.schema.plain import plain_json
 from mlmgmt_nb.scoring.schema.types import MAX_PROBLEMS, ArgumentType, DataTypes, InputError, SchemaError, describe
@@ -26,7 +26,7 @@ _FROM_SWAGGER = {
 
 
 def _check_columns(columns: Any) -> None:
-    from mlmgmt_nb.scoring.frame_values import check_labels
+    from mlmgmt_nb.scoring.encoding.frames import check_labels
 
     try:
         check_labels(columns)

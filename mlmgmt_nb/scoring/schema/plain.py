@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from mlmgmt_nb.scoring.results import JsonFormError, encode_json
+from mlmgmt_nb.scoring.encoding.encoder import JsonFormError, encode_json
 from mlmgmt_nb.scoring.schema.text_values import TEXT_TYPES
 from mlmgmt_nb.scoring.schema.types import ArgumentType, DataTypes, InputError, SchemaError, describe
 

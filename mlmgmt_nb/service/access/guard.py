@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 
 from mlmgmt_nb.service.access.issuer import Issuer, NoKeysError, TokenError
+from mlmgmt_nb.service.access.issuer_settings import IssuerSettings
 from mlmgmt_nb.service.access.permissions import NEEDED
 from mlmgmt_nb.service.access.principals import (
     DEFAULT_GRANTS,
@@ -17,9 +18,8 @@ from mlmgmt_nb.service.access.principals import (
     Principal,
     principal_of,
 )
-from mlmgmt_nb.service.http import Request
-from mlmgmt_nb.service.problems import Problem
-from mlmgmt_nb.service.settings import IssuerSettings
+from mlmgmt_nb.service.http.messages import Request
+from mlmgmt_nb.service.http.problems import Problem
 
 __all__ = ["Guard"]
 

@@ -17,7 +17,8 @@ import jwt
 import msgspec
 import requests
 
-from mlmgmt_nb.service.settings import AZURE_AUTHORITY, LOOPBACK, IssuerSettings
+from mlmgmt_nb.service.access.issuer_settings import AZURE_AUTHORITY, IssuerSettings
+from mlmgmt_nb.service.settings import LOOPBACK
 
 __all__ = ["Issuer", "NoKeysError", "TokenError"]
 

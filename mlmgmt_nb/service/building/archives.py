@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, cast
 
 import msgspec
 
-from mlmgmt_nb.extraction import ArchiveError, Limits, extract_tar
+from mlmgmt_nb.archives.extraction import ArchiveError, Limits, extract_tar
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.install import EPOCH
 

@@ -14,26 +14,26 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, select, update
 
+from mlmgmt_nb.archives.extraction import Limits
 from mlmgmt_nb.contract import ErrorResponse, Manifest, Model
-from mlmgmt_nb.extraction import Limits
-from mlmgmt_nb.service import schema
 from mlmgmt_nb.service.building.cancellation import Cancellation
 from mlmgmt_nb.service.building.context import Context, compile_runtime
-from mlmgmt_nb.service.building.docker import DockerBuilder
-from mlmgmt_nb.service.building.dockerfile import Recipe, labels
-from mlmgmt_nb.service.building.environments import Environments, lacks
+from mlmgmt_nb.service.building.docker.builder import DockerBuilder
+from mlmgmt_nb.service.building.docker.dockerfile import Recipe, labels
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.fetch import Fetcher
 from mlmgmt_nb.service.building.installed import has_all
-from mlmgmt_nb.service.building.packages import wanted_packages
-from mlmgmt_nb.service.building.remains import partial_folder, sweep
-from mlmgmt_nb.service.building.requirements import runtime_requirements
-from mlmgmt_nb.service.compute.computes import DOCKER
-from mlmgmt_nb.service.home import DISK_FULL, READ_ONLY, Home, flush
-from mlmgmt_nb.service.logs import Log
-from mlmgmt_nb.service.outcomes import image_ended
-from mlmgmt_nb.service.processes import end_orphans, ownership
-from mlmgmt_nb.service.store import PASSING, Store
+from mlmgmt_nb.service.building.leftovers import partial_folder, sweep
+from mlmgmt_nb.service.building.packages.environments import Environments, lacks
+from mlmgmt_nb.service.building.packages.packages import wanted_packages
+from mlmgmt_nb.service.building.packages.requirements import runtime_requirements
+from mlmgmt_nb.service.compute_ids import DOCKER
+from mlmgmt_nb.service.files.home import DISK_FULL, READ_ONLY, Home, flush
+from mlmgmt_nb.service.files.logs import Log
+from mlmgmt_nb.service.store import schema
+from mlmgmt_nb.service.store.store import PASSING, Store
+from mlmgmt_nb.service.store.transitions import image_ended
+from mlmgmt_nb.service.system.processes import end_orphans, ownership
 
 __all__ = ["Builder", "build_log", "release_builds"]
 

@@ -21,15 +21,16 @@ from typing import Any
 import msgspec
 
 import mlmgmt_nb
+from mlmgmt_nb.archives.extraction import Limits
 from mlmgmt_nb.contract import Asset, Manifest, Model
 from mlmgmt_nb.contract.requirements import PACKAGES
-from mlmgmt_nb.extraction import Limits
-from mlmgmt_nb.service.building import dockerfile, install
+from mlmgmt_nb.service.building import install
 from mlmgmt_nb.service.building.cancellation import Cancellation
+from mlmgmt_nb.service.building.docker import dockerfile
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.fetch import Fetcher, file_name, unpack
 from mlmgmt_nb.service.building.model_layout import link_file, link_tree, model_path, version_folder
-from mlmgmt_nb.service.logs import Log
+from mlmgmt_nb.service.files.logs import Log
 
 __all__ = ["SCHEMA_ASSET", "Context", "compile_runtime"]
 

@@ -8,8 +8,8 @@ from typing import Protocol
 
 import msgspec
 
-from mlmgmt_nb.service.logs import Log
-from mlmgmt_nb.service.reconciler import Replica
+from mlmgmt_nb.service.compute.observed import Replica
+from mlmgmt_nb.service.files.logs import Log
 
 __all__ = ["Capacity", "Compute", "Counters", "Exit", "Launch", "Load"]
 

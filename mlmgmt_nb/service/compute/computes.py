@@ -6,14 +6,9 @@ import threading
 from collections.abc import Mapping
 
 from mlmgmt_nb.service.compute.base import Compute, Exit
-from mlmgmt_nb.service.reconciler import Replica
+from mlmgmt_nb.service.compute.observed import Replica
 
-__all__ = ["DOCKER", "LOCAL", "Computes"]
-
-LOCAL = "local"
-"""Id of the compute that every service has."""
-DOCKER = "docker"
-"""Id of the compute of the Docker engine."""
+__all__ = ["Computes"]
 
 
 class Computes:

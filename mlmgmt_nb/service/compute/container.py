@@ -17,16 +17,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mlmgmt_nb.service.building.built import BuiltImage
-from mlmgmt_nb.service.building.dockerfile import COMMAND, SCORING_PORT
+from mlmgmt_nb.service.building.docker.built_image import BuiltImage
+from mlmgmt_nb.service.building.docker.dockerfile import COMMAND, SCORING_PORT
+from mlmgmt_nb.service.building.docker.images import EngineImages
 from mlmgmt_nb.service.building.errors import BuildError
-from mlmgmt_nb.service.building.images import EngineImages
 from mlmgmt_nb.service.compute.base import Exit, Launch
 from mlmgmt_nb.service.compute.cgroups import LEFT_OVER
 from mlmgmt_nb.service.compute.forwarder import Forwarder
+from mlmgmt_nb.service.compute.observed import ReplicaState
 from mlmgmt_nb.service.compute.supervised import LONGEST_LOOK, SupervisedReplica
-from mlmgmt_nb.service.engine import Attached, Engine, EngineError
-from mlmgmt_nb.service.reconciler import ReplicaState
+from mlmgmt_nb.service.docker_engine import Attached, Engine, EngineError
 
 __all__ = ["ReplicaContainer"]
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from mlmgmt_nb.service.compute.base import Exit, Launch
 from mlmgmt_nb.service.compute.cgroups import ControlGroups
 from mlmgmt_nb.service.compute.supervised import LONGEST_LOOK, SupervisedReplica
-from mlmgmt_nb.service.processes import end_marked
+from mlmgmt_nb.service.system.processes import end_marked
 
 __all__ = ["ReplicaProcess"]
 

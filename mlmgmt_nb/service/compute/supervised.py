@@ -1,6 +1,6 @@
 """A replica as its compute knows it: the conversation with its scoring runtime, whatever carries it.
 
-Lines of JSON go both ways (`mlmgmt_nb.scoring.control`): `start`, `keys` and `drain` to the replica; `ready`, `failed`,
+Lines of JSON go both ways (`scoring.process.control`): `start`, `keys` and `drain` to the replica; `ready`, `failed`,
 `stats` and a receipt for the keys from it.
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from mlmgmt_nb.service.compute.base import Counters, Exit, Launch
-from mlmgmt_nb.service.reconciler import Replica, ReplicaState
+from mlmgmt_nb.service.compute.observed import Replica, ReplicaState
 
 __all__ = ["LONGEST_LOOK", "SupervisedReplica"]
 

@@ -22,13 +22,13 @@ from sqlalchemy import Connection, insert, select, text
 from sqlalchemy.exc import DataError
 
 from mlmgmt_nb import __version__
+from mlmgmt_nb.archives.extraction import ArchiveError, Limits, extract, first_file
 from mlmgmt_nb.errors import LocalServiceError
-from mlmgmt_nb.extraction import ArchiveError, Limits, extract, first_file
-from mlmgmt_nb.service import schema
 from mlmgmt_nb.service.clock import now
-from mlmgmt_nb.service.engines import postgresql_url
-from mlmgmt_nb.service.home import Home, write_atomically
-from mlmgmt_nb.service.store import Store
+from mlmgmt_nb.service.files.home import Home, write_atomically
+from mlmgmt_nb.service.store import schema
+from mlmgmt_nb.service.store.databases import postgresql_url
+from mlmgmt_nb.service.store.store import Store
 
 __all__ = ["backup", "restore"]
 

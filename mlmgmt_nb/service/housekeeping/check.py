@@ -17,15 +17,15 @@ from sqlalchemy import Row, select
 from sqlalchemy.exc import DatabaseError
 
 from mlmgmt_nb.contract import Asset, Manifest, Model
-from mlmgmt_nb.service import schema
-from mlmgmt_nb.service.artifacts import digest_in
-from mlmgmt_nb.service.building.built import BuiltImage
+from mlmgmt_nb.service.building.docker.built_image import BuiltImage
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.fetch import file_name
-from mlmgmt_nb.service.compute.computes import DOCKER
-from mlmgmt_nb.service.engine import Engine, EngineError
-from mlmgmt_nb.service.home import Home
-from mlmgmt_nb.service.store import Store
+from mlmgmt_nb.service.compute_ids import DOCKER
+from mlmgmt_nb.service.docker_engine import Engine, EngineError
+from mlmgmt_nb.service.files.artifacts import digest_in
+from mlmgmt_nb.service.files.home import Home
+from mlmgmt_nb.service.store import schema
+from mlmgmt_nb.service.store.store import Store
 
 __all__ = ["Checked", "Damage", "find", "glance"]
 

@@ -24,15 +24,15 @@ import msgspec
 from filelock import FileLock, Timeout
 from sqlalchemy import Connection, select, update
 
-from mlmgmt_nb.service import schema
-from mlmgmt_nb.service.building.built import BuiltImage
-from mlmgmt_nb.service.building.environments import PINNED
-from mlmgmt_nb.service.building.lock import LOCK_FILE
+from mlmgmt_nb.service.building.docker.built_image import BuiltImage
+from mlmgmt_nb.service.building.packages.environments import PINNED
+from mlmgmt_nb.service.building.packages.lock import LOCK_FILE
 from mlmgmt_nb.service.clock import now
-from mlmgmt_nb.service.compute.computes import DOCKER, LOCAL
-from mlmgmt_nb.service.engine import Engine, EngineError
-from mlmgmt_nb.service.home import Home
-from mlmgmt_nb.service.store import Store
+from mlmgmt_nb.service.compute_ids import DOCKER, LOCAL
+from mlmgmt_nb.service.docker_engine import Engine, EngineError
+from mlmgmt_nb.service.files.home import Home
+from mlmgmt_nb.service.store import schema
+from mlmgmt_nb.service.store.store import Store
 
 __all__ = ["Garbage", "find", "remove"]
 

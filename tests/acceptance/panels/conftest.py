@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, sync_playwright
 from mlmgmt_nb import local
 from tests.acceptance.panels.kernels import VERSIONS
 from tests.acceptance.panels.lab import CHROMIUM_ARGUMENTS, Lab, Notebook, Voila
-from tests.components import missing
+from tests.support.components import missing
 
 
 @pytest.fixture(scope="session")

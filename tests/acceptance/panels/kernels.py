@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.components import missing
+from tests.support.components import missing
 
 __all__ = ["VERSIONS", "install_kernels"]
 

@@ -14,9 +14,9 @@ import pytest
 
 from mlmgmt_nb import errors, local
 from mlmgmt_nb.client import Workspace, connect
-from mlmgmt_nb.client.looking import only_looking
-from tests.components import missing
+from mlmgmt_nb.client.http.looking import only_looking
 from tests.conftest import eventually, mlmgmt
+from tests.support.components import missing
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import ServiceProcess
-from tests.engine import BASE, Registry
 from tests.integration.docker.helpers import SAYS, build
+from tests.support.engine import BASE, Registry
 
 
 @pytest.fixture(scope="session")

@@ -21,9 +21,7 @@ from filelock import FileLock
 from mlmgmt_nb.client import Workspace, connect
 from mlmgmt_nb.commands import main
 from mlmgmt_nb.errors import ConflictError
-from tests.components import missing
 from tests.conftest import ServiceProcess, eventually
-from tests.engine import BASE, EngineProcess
 from tests.integration.docker.helpers import (
     SAYS,
     ask_for_image,
@@ -35,7 +33,9 @@ from tests.integration.docker.helpers import (
     serve,
 )
 from tests.integration.service.drivers import under_load
-from tests.package_index import wheel
+from tests.support.components import missing
+from tests.support.engine import BASE, EngineProcess
+from tests.support.package_index import wheel
 
 
 @pytest.fixture

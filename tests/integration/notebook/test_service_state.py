@@ -17,8 +17,8 @@ from mlmgmt_nb.client import Application, Workspace, connect
 from mlmgmt_nb.client.conditions import condition
 from mlmgmt_nb.contract import Image
 from mlmgmt_nb.errors import ConflictError, NotFoundError, ScoringError, UsageError
-from mlmgmt_nb.notebook.panels.service import ServicePanel
-from mlmgmt_nb.notebook.panels.service_state import ServiceState
+from mlmgmt_nb.notebook.panels.service.state import ServiceState
+from mlmgmt_nb.notebook.panels.service.view import ServicePanel
 from tests.conftest import eventually
 from tests.integration.notebook.conftest import Notebook
 

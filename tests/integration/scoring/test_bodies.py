@@ -16,7 +16,7 @@ import psutil
 import pytest
 import requests
 
-from tests.framing import FRAMINGS, Listener, cut, read_answers
+from tests.support.framing import FRAMINGS, Listener, cut, read_answers
 
 PLAIN = "def run(body):\n    return [body]\n"
 RAW = (

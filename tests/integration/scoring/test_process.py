@@ -23,11 +23,11 @@ import psutil
 import pytest
 import requests
 
-from mlmgmt_nb.scoring.application import find_application
-from mlmgmt_nb.scoring.control import Start
-from mlmgmt_nb.scoring.engine import Engine
-from mlmgmt_nb.scoring.replica import Replica, run_in_loop
-from mlmgmt_nb.scoring.turns import Turns
+from mlmgmt_nb.scoring.application.application import find_application
+from mlmgmt_nb.scoring.calls.admission import Engine
+from mlmgmt_nb.scoring.calls.loop_lending import Turns
+from mlmgmt_nb.scoring.process.control import Start
+from mlmgmt_nb.scoring.process.replica import Replica, run_in_loop
 
 SLOW = "import time\ndef run(body):\n    time.sleep(float(body))\n    return 'done'\n"
 TELLS = """\

@@ -25,12 +25,12 @@ from mlmgmt_nb import connect, local
 from mlmgmt_nb.contract import OPERATIONS, Operation
 from mlmgmt_nb.errors import TransportError
 from mlmgmt_nb.service.access.issuer import Issuer, TokenError
+from mlmgmt_nb.service.access.issuer_settings import IssuerSettings
 from mlmgmt_nb.service.access.permissions import METRICS_ACTION, NEEDED, action_of
 from mlmgmt_nb.service.access.principals import Role
-from mlmgmt_nb.service.resources import EXTENSIONS
-from mlmgmt_nb.service.settings import IssuerSettings
+from mlmgmt_nb.service.api.resources import EXTENSIONS
 from tests.conftest import API_VERSION, ServiceProcess, eventually
-from tests.oidc import AUDIENCE, TENANT, IdentityProvider, Key, running
+from tests.support.oidc import AUDIENCE, TENANT, IdentityProvider, Key, running
 
 TEAM = "/api/subscriptions/s/resourceGroups/g/accounts/team"
 OTHER = "/api/subscriptions/s/resourceGroups/g/accounts/other"

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import requests
 
-from mlmgmt_nb.service.logs import Log
+from mlmgmt_nb.service.files.logs import Log
 from tests.conftest import ServiceProcess, eventually
 
 

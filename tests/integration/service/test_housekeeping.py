@@ -19,12 +19,12 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from mlmgmt_nb.service import schema
-from mlmgmt_nb.service.home import Home
-from mlmgmt_nb.service.installation import database_of
-from mlmgmt_nb.service.store import Store
-from tests import postgresql
+from mlmgmt_nb.service.files.home import Home
+from mlmgmt_nb.service.store import schema
+from mlmgmt_nb.service.store.installation import database_of
+from mlmgmt_nb.service.store.store import Store
 from tests.conftest import ServiceProcess, eventually, mlmgmt
+from tests.support import postgresql
 
 ONE = "def init():\n    pass\n\ndef run(body):\n    return 1\n"
 

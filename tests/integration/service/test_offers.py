@@ -13,8 +13,8 @@ import pytest
 import requests
 
 from tests.conftest import API_VERSION, ServiceProcess, mlmgmt
-from tests.framing import FRAMINGS, OFFERS, Listener, cut
 from tests.integration.service.drivers import at_front_door
+from tests.support.framing import FRAMINGS, OFFERS, Listener, cut
 
 VERSION = "api-version=" + API_VERSION["api-version"]
 PLAIN = "def run(body):\n    return [body]\n"

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event
 
-from mlmgmt_nb.service.resources import models
-from mlmgmt_nb.service.store import Store
+from mlmgmt_nb.service.api.resources import models
+from mlmgmt_nb.service.store.store import Store
 
 
 @pytest.fixture

@@ -18,10 +18,10 @@ import pytest
 from sqlalchemy import inspect
 
 from mlmgmt_nb.errors import LocalServiceError
-from mlmgmt_nb.service import migrations, schema
-from mlmgmt_nb.service.store import Store
-from tests import postgresql
+from mlmgmt_nb.service.store import migrations, schema
+from mlmgmt_nb.service.store.store import Store
 from tests.conftest import ServiceProcess, eventually
+from tests.support import postgresql
 
 RELEASED = Path(__file__).with_name("released")
 VERSIONS = sorted(int(path.stem) for path in RELEASED.glob("*.sql"))

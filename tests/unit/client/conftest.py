@@ -13,8 +13,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from mlmgmt_nb.client import Workspace
-from mlmgmt_nb.client.credentials import StaticToken
-from mlmgmt_nb.client.transport import Location, Transport
+from mlmgmt_nb.client.http.credentials import StaticToken
+from mlmgmt_nb.client.http.transport import Location, Transport
 
 ACCOUNT = "/api/subscriptions/s/resourceGroups/g/accounts/test"
 

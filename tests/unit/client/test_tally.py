@@ -6,9 +6,9 @@ from array import array
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
-from mlmgmt_nb.client.generator import Batch, Outcome
-from mlmgmt_nb.client.report import ScoringReport
-from mlmgmt_nb.client.tally import Judged, Tally
+from mlmgmt_nb.client.scoring_tests.generator import Batch, Outcome
+from mlmgmt_nb.client.scoring_tests.report import ScoringReport
+from mlmgmt_nb.client.scoring_tests.results import Judged, Tally
 
 
 def judge(outcome: Outcome) -> Judged:

@@ -24,8 +24,8 @@ from hypothesis import strategies as st
 
 from mlmgmt_nb.client.scoring import as_json, encode_input
 from mlmgmt_nb.errors import UsageError
+from mlmgmt_nb.scoring.encoding.encoder import encode_result
 from mlmgmt_nb.scoring.errors import RequestError
-from mlmgmt_nb.scoring.results import encode_result
 
 
 class Color(enum.Enum):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mlmgmt_nb.scoring.turns import Turns
+from mlmgmt_nb.scoring.calls.loop_lending import Turns
 
 DEADLINE = 30.0
 
