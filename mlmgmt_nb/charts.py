@@ -30,7 +30,7 @@ class Series(NamedTuple):
 
 
 def chart(title: str, unit: str, series: Sequence[Series], span: str) -> str:
-    """A chart with its numbers in words: the last of each series and the highest of all.
+    """Return a chart with its numbers in words: the last of each series and the highest of all.
 
     Args:
         title: what is shown.
@@ -57,7 +57,7 @@ def chart(title: str, unit: str, series: Sequence[Series], span: str) -> str:
 
 
 def plot(shapes: str, label: str) -> str:
-    """The picture in a chart, as wide as there is room.
+    """Return the picture in a chart, as wide as there is room.
 
     Args:
         shapes: SVG within `WIDTH` by `HEIGHT`, which is stretched.
@@ -67,7 +67,7 @@ def plot(shapes: str, label: str) -> str:
 
 
 def still(markup: str) -> str:
-    """The markup with its plots as images, which front ends leave in what they do not trust. Anew at each change, as
+    """Return the markup with its plots as images, which front ends leave in what they do not trust. Anew at each change, as
     in a panel that moves, they would flicker.
     """
     return _PLOTTED.sub(_as_image, markup)
@@ -80,7 +80,7 @@ def _as_image(plotted: re.Match[str]) -> str:
 
 
 def short(number: float) -> str:
-    """A number in few characters: `0`, `0.25`, `3.1`, `128`, `12.5k`."""
+    """Return a number in few characters: `0`, `0.25`, `3.1`, `128`, `12.5k`."""
     if number >= 1000:
         return f"{number / 1000:.3g}k"
     return f"{number:.0f}" if number >= 100 or number == 0 else f"{number:.2g}" if number < 10 else f"{number:.3g}"
@@ -93,7 +93,7 @@ def _last(one: Series) -> str:
 
 
 def _tail(one: Series, tail: str) -> str:
-    """The unit after the last number of a series, which only a number has."""
+    """Return the unit after the last number of a series, which only a number has."""
     return tail if _last(one) else ""
 
 
@@ -104,7 +104,7 @@ def _legend(one: Series, tail: str, place: int) -> str:
 
 
 def _line(one: Series, highest: float, place: int) -> str:
-    """The line; it is broken where there is no number."""
+    """Return the line; it is broken where there is no number."""
     step = WIDTH / max(1, len(one.values) - 1)
     parts, pen_is_down = [], False
     for number, value in enumerate(one.values):

@@ -32,7 +32,7 @@ def add_database(parser: argparse.ArgumentParser) -> None:
 
 
 def database_of(arguments: argparse.Namespace, home: Path) -> str | None:
-    """The URL of the PostgreSQL database; None for SQLite in the folder."""
+    """Return the URL of the PostgreSQL database; None for SQLite in the folder."""
     from mlmgmt_nb.service.store.installation import database_of as find
 
     return find(home, arguments.database or os.environ.get("MLMGMT_DATABASE"))
@@ -72,7 +72,7 @@ def _positive(text: str) -> int:
 
 
 def days(text: str) -> float:
-    """A number of days, for `argparse`."""
+    """Return a number of days, for `argparse`."""
     try:
         number = float(text)
     except ValueError:

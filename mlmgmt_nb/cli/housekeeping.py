@@ -59,7 +59,7 @@ def _add_check(commands: Any) -> None:
 
 
 def _opened(arguments: argparse.Namespace) -> tuple[Store, Home]:
-    """The database and the folder of a service, which may run meanwhile."""
+    """Return the database and the folder of a service, which may run meanwhile."""
     from mlmgmt_nb.service.files.home import Home
     from mlmgmt_nb.service.store.installation import check_database
     from mlmgmt_nb.service.store.store import Store

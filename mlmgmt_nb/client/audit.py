@@ -23,7 +23,7 @@ class Audit:
         action: str | None = None,
         count: int = PAGE_SIZE,
     ) -> Pager[AuditEntry]:
-        """What was done in the account, newest first; all filters must fit.
+        """Return what was done in the account, newest first; all filters must fit.
 
         Args:
             principal_id: who did it.

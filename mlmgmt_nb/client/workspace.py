@@ -14,11 +14,11 @@ from requests.adapters import BaseAdapter
 
 from mlmgmt_nb import local
 from mlmgmt_nb.client.applications.application import Application, Source
-from mlmgmt_nb.client.applications.deploy import Deploy, ModelSource
 from mlmgmt_nb.client.audit import Audit
 from mlmgmt_nb.client.auth.identity import Identity, whoami
 from mlmgmt_nb.client.auth.signin import SignIn, credential_for
 from mlmgmt_nb.client.bodies import ServiceSettings
+from mlmgmt_nb.client.deploy import Deploy, ModelSource
 from mlmgmt_nb.client.deployments import Deployments
 from mlmgmt_nb.client.http.credentials import TokenCredential, TokenFile
 from mlmgmt_nb.client.http.looking import is_only_looking
@@ -62,7 +62,7 @@ def connect(
     timeout: float | Timeout = (3.05, 30.0),
     adapter: BaseAdapter | None = None,
 ) -> Workspace:
-    """Connects to an account: that of `base_url`, or else the user's embedded service, which is started if need be.
+    """Connect to an account: that of `base_url`, or else the user's embedded service, which is started if need be.
 
     Arguments win over the environment: MLMGMT_BASE_URL, MLMGMT_SUBSCRIPTION, MLMGMT_RESOURCE_GROUP, MLMGMT_ACCOUNT,
     MLMGMT_SCOPE, MLMGMT_TOKEN, MLMGMT_COMPUTE and MLMGMT_HOME. `home` alone always means the embedded service of that
@@ -201,7 +201,7 @@ class Workspace:
         on_operation: Callable[[Poller[Any]], None] | None = None,
         **settings: Unpack[ServiceSettings],
     ) -> ServiceResponse:
-        """Registers models and a manifest, builds the image and runs it as a service; returns when the service runs.
+        """Register models and a manifest, builds the image and run it as a service; return when the service runs.
 
         Everything is checked before anything is sent. A file or folder given as model makes a
         new version unless the latest one has the same content (see `Models.register`); a URL always does.
@@ -325,7 +325,7 @@ class Workspace:
         tolerance: float = 1e-6,
         metadata: Mapping[str, Any] | None = None,
     ) -> Package:
-        """Writes the files of a deployment without a driver into a folder, to be read, edited and deployed by hand.
+        """Write the files of a deployment without a driver into a folder, to be read, edited and deployed by hand.
 
         The folder has the model, a driver, its schema, requirements pinned to what this kernel has, and code of the
         notebook. A fresh process answers the sample and is compared with the object. Sends nothing.
@@ -358,7 +358,7 @@ class Workspace:
         )
 
     def computes(self) -> list[dict[str, str | None]]:
-        """The computes of the service: `id`, `state` (`ready` or `unavailable`) and the `reason` why it is not ready.
+        """Return the computes of the service: `id`, `state` (`ready` or `unavailable`) and the `reason` why it is not ready.
 
         Example:
             >>> ws.computes()[0]
@@ -371,7 +371,7 @@ class Workspace:
         return found
 
     def close(self) -> None:
-        """Ends the background thread and the connections. Operations go on; may be called again."""
+        """End the background thread and the connections. Operations go on; may be called again."""
         self.operations.watcher.close()
         self._transport.close()
 
@@ -398,12 +398,12 @@ class _Account(NamedTuple):
     name: str | None
 
     def arguments(self, **more: str | os.PathLike[str] | None) -> dict[str, str]:
-        """The arguments of `connect` that say the same."""
+        """Return the arguments of `connect` that say the same."""
         named = {"subscription": self.subscription, "resource_group": self.resource_group, "account": self.name}
         return {name: str(value) for name, value in {**more, **named}.items() if value is not None}
 
     def url(self, base_url: str) -> str:
-        """The URL of the account at a server, or instead of the one that the URL names.
+        """Return the URL of the account at a server, or instead of the one that the URL names.
 
         Raises:
             UsageError: it is no such URL, or it is not said which account.

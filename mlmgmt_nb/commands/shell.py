@@ -26,7 +26,7 @@ __all__ = ["main"]
 
 
 def main(argv: Sequence[str], stdout: TextIO | None = None, stderr: TextIO | None = None) -> int:
-    """Runs a command line.
+    """Run a command line.
 
     Args:
         argv: the words and flags after the program's name.
@@ -110,7 +110,7 @@ def _write(session: Session, outcome: Outcome, out: Terminal, err: Terminal) -> 
 
 
 def _awaited(session: Session, poller: Poller[object], arguments: object, err: Terminal) -> object:
-    """The resource, when the operation has ended; the operation with `--no-wait`."""
+    """Return the resource, when the operation has ended; the operation with `--no-wait`."""
     resume = f"{session.prog} operation watch {poller.operation_id}"
     if getattr(arguments, "no_wait", None):
         err.write(f"It goes on; `{resume}` waits for it.\n")

@@ -75,7 +75,7 @@ class Door:
         self._completer = Completer(self.session)
 
     def run(self, line: str, body: str | None, scope: Mapping[str, Any] = MappingProxyType({})) -> Any:
-        """Runs a line.
+        """Run a line.
 
         Args:
             line: what follows `%mlmgmt`.
@@ -107,17 +107,17 @@ class Door:
         return None
 
     def complete(self, text: str) -> tuple[str, list[str]]:
-        """What the text ends with and what it may become; see `Completer`."""
+        """Return what the text ends with and what it may become; see `Completer`."""
         fragment, candidates = self._completer.complete(text)
         # IPython would put its own guesses in the place of an empty list.
         return fragment, candidates or [fragment] * bool(fragment)
 
     def close(self) -> None:
-        """Ends the connections."""
+        """End the connections."""
         self.session.close()
 
     def _with_variables(self, tokens: Sequence[Any], names: Mapping[str, Any]) -> list[Any]:
-        """The tokens, with the value of a variable in the place of its bare name where data is due, as in `-d df`.
+        """Return the tokens, with the value of a variable in the place of its bare name where data is due, as in `-d df`.
 
         Where a name or a function is due, as in `--expect is_right`, only a function is put in the place of its name.
         """
@@ -135,7 +135,7 @@ class Door:
         return found
 
     def _with_body(self, tokens: Sequence[Any], body: str) -> list[Any]:
-        """The tokens, with what the body of the cell stands for."""
+        """Return the tokens, with what the body of the cell stands for."""
         command, _ = self.session.find(tokens)
         if command is None or not body.strip():
             return list(tokens)
@@ -147,7 +147,7 @@ class Door:
         return [*tokens, *_flags(command, body)]
 
     def _overview(self) -> WorkspacePanel | None:
-        """What there is: to browse in a notebook; in a terminal the commands, and the models if the service runs."""
+        """Return what there is: to browse in a notebook; in a terminal the commands, and the models if the service runs."""
         self.session.settings = self.session.config.settings({})  # not those of the flags of an earlier line
         if hasattr(self._shell, "kernel"):
             return WorkspacePanel(self.session.workspace)
@@ -159,7 +159,7 @@ class Door:
         return None
 
     def _presented(self, outcome: Outcome) -> Any:
-        """The value that the magic returns, once it is shown what has to be shown."""
+        """Return the value that the magic returns, once it is shown what has to be shown."""
         value, arguments = outcome.value, outcome.arguments
         if isinstance(value, Help):
             sys.stdout.write(value.rstrip() + "\n")
@@ -185,7 +185,7 @@ class Door:
         return _frame(value) if isinstance(value, Pager) else value
 
     def _shown_keys(self, keys: Keys, arguments: Any) -> Any:
-        """The keys, of which a saved notebook gets none: in a panel, or as text that is used and not displayed."""
+        """Return the keys, of which a saved notebook gets none: in a panel, or as text that is used and not displayed."""
         if arguments.output:
             return SecretText(formatted(keys, arguments.output, arguments.query))
         if arguments.query:
@@ -202,11 +202,11 @@ class Door:
         return hasattr(self._shell, "kernel")
 
     def _tested(self, test: ScoringTest) -> ScoringReport:
-        """Runs a scoring test and shows it."""
+        """Run a scoring test and show it."""
         return ScoringTestPanel(test).run() if self._is_notebook else run_in_terminal(test)
 
     def _show_operation(self, poller: Poller[Any], arguments: Any) -> None:
-        """Waits for an operation, or lets it move by itself."""
+        """Wait for an operation, or lets it move by itself."""
         if not arguments.no_wait:
             with advice(self.session.prog, arguments):
                 if self._is_notebook:
@@ -222,7 +222,7 @@ def _report(step: str, seconds: float) -> None:
 
 
 def _frame(pager: Pager[Any]) -> Any:
-    """The resources as a DataFrame to look at: what people look for first on its left, and its text printable."""
+    """Return the resources as a DataFrame to look at: what people look for first on its left, and its text printable."""
     frame = pager.to_frame()
     if "scoring_uri" in frame.columns:  # services: whether one answers stands apart from how its last operation ended
         parts = zip(frame["state"], frame["scoring_uri"].notna(), frame["num_replicas"].fillna(1), strict=True)
@@ -250,7 +250,7 @@ def _shorten(error: MlmgmtError) -> None:
 
 
 def _data(body: str) -> Any:
-    """Data in a cell: JSON, else a Python literal, else text as it is."""
+    """Return data in a cell: JSON, else a Python literal, else text as it is."""
     try:
         return msgspec.json.decode(body)
     except msgspec.DecodeError:
@@ -262,7 +262,7 @@ def _data(body: str) -> Any:
 
 
 def _flags(command: Command, body: str) -> list[Any]:
-    """Flags in a cell: YAML whose keys are the flags' long names."""
+    """Flag in a cell: YAML whose keys are the flags' long names."""
     import yaml  # only who writes them needs it
 
     try:

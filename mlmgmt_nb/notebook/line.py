@@ -27,7 +27,7 @@ class Line(NamedTuple):
 
 
 def read_line(line: str, evaluate: Evaluate) -> Line:
-    """Splits the line of a magic at its blanks.
+    """Split the line of a magic at its blanks.
 
     Text in quotes is one token, as it is. `{expression}` and `$name` by themselves are the value; a name in braces or
     after `$` inside of a longer token is put in as text. `>> name` at the end, or `--out name`, names a variable.
@@ -51,7 +51,7 @@ def read_line(line: str, evaluate: Evaluate) -> Line:
 
 
 def _pieces(line: str) -> Iterator[tuple[str, bool]]:
-    """The parts between blanks, and whether each was in quotes."""
+    """Yield the parts between blanks, and whether each was in quotes."""
     place, end = 0, len(line.rstrip())
     while place < end:
         found = _PIECE.match(line, place)

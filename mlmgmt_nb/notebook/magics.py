@@ -51,14 +51,14 @@ class MlmgmtMagics(Magics):
         return self.door.run(line, cell, local_ns or {})
 
     def attach(self) -> None:
-        """Adds completion, help by `?`, and rich displays."""
+        """Add completion, help by `?`, and rich displays."""
         shell: Any = self.shell
         register(shell)
         shell.input_transformers_cleanup.append(_help_lines)
         shell.Completer.custom_matchers.append(self.matcher)
 
     def detach(self) -> None:
-        """Takes away what `attach` added, and ends the connections."""
+        """Take away what `attach` added, and end the connections."""
         shell: Any = self.shell
         unregister(shell)
         if _help_lines in shell.input_transformers_cleanup:

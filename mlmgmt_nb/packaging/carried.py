@@ -51,7 +51,7 @@ class Carrier:
         return len(self.names) > before
 
     def _local(self, name: str) -> Path | None:
-        """The file or folder of a top-level module that is not installed but lies beside the notebook."""
+        """Return the file or folder of a top-level module that is not installed but lies beside the notebook."""
         if not name.isidentifier() or name in {"__main__", "mlmgmt_nb"} or name in sys.stdlib_module_names:
             return None
         path = _path_of(name)
@@ -73,7 +73,7 @@ def imports_of(source: bytes | str) -> Iterator[str]:
 
 
 def _path_of(name: str) -> Path | None:
-    """The `.py` file of a module, or the folder of a package."""
+    """Return the `.py` file of a module, or the folder of a package."""
     try:
         spec = importlib.util.find_spec(name)
     except (ImportError, ValueError):

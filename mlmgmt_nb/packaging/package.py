@@ -181,7 +181,7 @@ class _Writing:
         )
 
     def _modules(self, driver: str, carrier: Carrier) -> set[str]:
-        """The modules that the driver, the model and carried code name, and those that the schema needs."""
+        """Return the modules that the driver, the model and carried code name, and those that the schema needs."""
         kinds = {kind.data_type for kind in self.sample.types.values()}
         of_schema = {"pandas"} if DataTypes.PANDAS in kinds else {"numpy"} if DataTypes.NUMPY in kinds else set()
         return {*imports_of(driver), *carrier.imports, *of_schema, *self._imported_by_model()}
@@ -211,7 +211,7 @@ class _Writing:
         save_schema(ServiceSchema(types, output), self.folder / SCHEMA)
 
     def _shown(self, name: str, kind: ArgumentType) -> ArgumentType:
-        """The type of an argument, with the example that is to be shown."""
+        """Return the type of an argument, with the example that is to be shown."""
         if self.example is False:
             kind.example = None
         elif self.example is not True:
@@ -221,7 +221,7 @@ class _Writing:
 
 
 def _asked(flavour: Flavour, model: Any, call: Call) -> bytes:
-    """The answer of the object in the notebook, as JSON.
+    """Return the answer of the object in the notebook, as JSON.
 
     Raises:
         UsageError: it refuses the sample, or its answer has no JSON form.
@@ -258,7 +258,7 @@ def _refusal(model: Any, error: Exception) -> UsageError:
 
 
 def _as_file(model: Any) -> Path | None:
-    """The path, if the model is a file or folder."""
+    """Return the path, if the model is a file or folder."""
     if not isinstance(model, (str, os.PathLike)):
         return None
     path = Path(model).expanduser()

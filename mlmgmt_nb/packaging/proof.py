@@ -84,7 +84,7 @@ def compare(expected: Any, got: Any, tolerance: float) -> tuple[float, tuple[Dif
 
 
 def _pairs(left: Any, right: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
-    """The values of two structures side by side; where the structures part, the parts."""
+    """Return the values of two structures side by side; where the structures part, the parts."""
     if isinstance(left, dict) and isinstance(right, dict) and left.keys() == right.keys():
         for key in left:
             yield from _pairs(left[key], right[key], f"{path}.{key}" if path else key)
@@ -96,7 +96,7 @@ def _pairs(left: Any, right: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
 
 
 def _distance(left: Any, right: Any) -> float:
-    """The relative difference of two numbers; 0 or infinity for all else."""
+    """Return the relative difference of two numbers; 0 or infinity for all else."""
     if left == right and isinstance(left, bool) == isinstance(right, bool):
         return 0.0
     if not all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in (left, right)):

@@ -158,7 +158,7 @@ def _of_hints(function: Callable[..., Any], named: Mapping[str, inspect.Paramete
 
 
 def _signature(named: Mapping[str, inspect.Parameter], names: list[str]) -> str:
-    """The arguments of `run`, with those defaults that are plain values."""
+    """Return the arguments of `run`, with those defaults that are plain values."""
     parts, has_default = [], False
     for name in names:
         default = named[name].default
@@ -174,7 +174,7 @@ def _signature(named: Mapping[str, inspect.Parameter], names: list[str]) -> str:
 
 
 def _literal(value: Any) -> str:
-    """A plain value as source, with the quotes that formatters prefer."""
+    """Return a plain value as source, with the quotes that formatters prefer."""
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
 
 
@@ -210,7 +210,7 @@ def _plain_array(value: Any) -> Any:
 
 
 def _as_array(value: list[Any]) -> Any:
-    """A list of numbers, or of lists of them, as an array; any other list as it is."""
+    """Return a list of numbers, or of lists of them, as an array; any other list as it is."""
     import numpy as np
 
     try:

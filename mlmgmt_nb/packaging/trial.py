@@ -155,7 +155,7 @@ def _link(source: str, target: str) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """The environment of a service, which has neither paths nor settings that are the notebook's own."""
+    """Return the environment of a service, which has neither paths nor settings that are the notebook's own."""
     inherited = {name: value for name, value in os.environ.items() if name not in _OF_NOTEBOOK}
     return {**inherited, "PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONDONTWRITEBYTECODE": "1"}
 
@@ -184,6 +184,6 @@ def _failure(error: Mapping[str, Any]) -> UsageError:
 
 
 def _innermost(trace: str) -> str | None:
-    """The innermost place of a traceback."""
+    """Return the innermost place of a traceback."""
     places = [line.strip() for line in trace.splitlines() if line.strip().startswith("File ")]
     return f"It was raised at {places[-1]}." if places else None

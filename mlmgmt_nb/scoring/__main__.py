@@ -18,7 +18,7 @@ __all__ = ["driver_parser", "main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serves a folder; returns the exit code."""
+    """Serve a folder; return the exit code."""
     parser = driver_parser()
     options = parser.parse_args(arguments)
     if (options.fd is None) != (options.control_fd is None):
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def driver_parser() -> argparse.ArgumentParser:
-    """The flags."""
+    """Return the flags."""
     defaults = Start()
     parser = argparse.ArgumentParser(prog="python -m mlmgmt_nb.scoring", description="Serves a driver folder.")
     parser.add_argument("--app", required=True, metavar="FOLDER", help="the folder with the driver and its files")

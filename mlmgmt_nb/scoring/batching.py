@@ -36,7 +36,7 @@ class Batch:
 
 
 def batched(max_requests: int = 32, max_wait: float = 0.005) -> Callable[[_Function], _Function]:
-    """Declares that `run` takes the rows of several requests at once.
+    """Declare that `run` takes the rows of several requests at once.
 
     Args:
         max_requests: most requests in one call.
@@ -63,7 +63,7 @@ def batched(max_requests: int = 32, max_wait: float = 0.005) -> Callable[[_Funct
 
 
 def check_batch(batch: Batch | None, schema: ServiceSchema | None, optional: frozenset[str], *, is_async: bool) -> None:
-    """Raises `SchemaError` when a `run` that declares batches cannot be called with them."""
+    """Raise `SchemaError` when a `run` that declares batches cannot be called with them."""
     if batch is None:
         return
     required = [name for name in (schema.input if schema else {}) if name not in optional]

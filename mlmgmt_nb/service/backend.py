@@ -138,7 +138,7 @@ class Backend:
             log.warning("whether everything is there cannot be looked at: %s", error)
 
     def _take_over(self) -> None:
-        """Ends what the process before has left behind."""
+        """End what the process before has left behind."""
         self._register.sweep()
         if self._uses_docker():
             self._containers.sweep()
@@ -159,7 +159,7 @@ class Backend:
         self._supervisor.wake()
 
     def _hear(self, topic: str, subject: str) -> None:
-        """Takes a notice of another process."""
+        """Take a notice of another process."""
         match topic:
             case "images":
                 self._builder.wake()
@@ -181,7 +181,7 @@ class Backend:
         return {"name": "mlmgmt-nb", "version": __version__, "pid": os.getpid(), "home": str(self.home.path)}
 
     def metrics(self, request: Request, service_id: str | None = None) -> bytes:
-        """The metrics of this moment, or those of one service, in the text format of Prometheus.
+        """Return the metrics of this moment, or those of one service, in the text format of Prometheus.
 
         Raises:
             Problem: 503, when another process runs the services and cannot be asked.
@@ -222,7 +222,7 @@ class Backend:
         return service_log(self.home, service_id)
 
     def compute_id(self, given: str | None, path: str) -> str:
-        """The compute that a request means; clients of 2017 send the whole resource id of theirs.
+        """Return the compute that a request means; clients of 2017 send the whole resource id of theirs.
 
         Raises:
             Problem: 404 for none of those that there are; 409 when it cannot be used now.
@@ -238,7 +238,7 @@ class Backend:
         return compute_id
 
     def computes(self) -> list[dict[str, str | None]]:
-        """The computes, with the reason why one cannot be used now."""
+        """Return the computes, with the reason why one cannot be used now."""
         found = []
         for compute_id in self._supervisor.computes.ids:
             try:
@@ -297,7 +297,7 @@ class _Register:
             log.warning("the end of replica %s cannot be noted in the store", pid)
 
     def sweep(self) -> None:
-        """Ends the replicas that outlived the service that started them."""
+        """End the replicas that outlived the service that started them."""
         replicas = schema.replicas
         with self._store.reading() as db:
             rows = db.execute(select(replicas)).all()

@@ -84,13 +84,13 @@ class Engine:
             return self._api
 
     def check(self) -> None:
-        """Raises EngineError unless the engine answers."""
+        """Raise EngineError unless the engine answers."""
         with self.asking():
             self.api.ping()
 
     @contextlib.contextmanager
     def asking(self) -> Iterator[None]:
-        """Turns what Docker's client raises into EngineError."""
+        """Turn what Docker's client raises into EngineError."""
         # Loaded when an engine is first used: most services never do.
         import docker.errors
         import requests
@@ -140,7 +140,7 @@ class Engine:
                 yield f"unix://{path}"
 
     def _of_context(self) -> str | None:
-        """The engine of the context that `docker context use` chose."""
+        """Return the engine of the context that `docker context use` chose."""
         from docker.context import ContextAPI
         from docker.errors import DockerException
 
@@ -176,14 +176,14 @@ class Engine:
         return "127.0.0.1" if self._is_local or self.host in {"127.0.0.1", "localhost"} else "0.0.0.0"  # noqa: S104
 
     def attach(self, container_id: str) -> Attached:
-        """Connects to a container that has not been started yet: to its standard input and both outputs."""
+        """Connect to a container that has not been started yet: to its standard input and both outputs."""
         with self.asking():
             return Attached(
                 self.api.attach_socket(container_id, params={"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
             )
 
     def remove(self, container_id: str) -> None:
-        """Removes a container, running or not; nothing happens when it has gone already."""
+        """Remove a container, running or not; nothing happens when it has gone already."""
         import docker.errors
 
         with contextlib.suppress(docker.errors.NotFound), self.asking():
@@ -205,7 +205,7 @@ class Attached:
         self._lock = threading.Lock()
 
     def send(self, data: bytes) -> None:
-        """Writes to its standard input; in vain when it has ended."""
+        """Write to its standard input; in vain when it has ended."""
         with self._lock, contextlib.suppress(OSError):
             self._socket.sendall(data)
 
@@ -214,7 +214,7 @@ class Attached:
             self._socket.shutdown(socket.SHUT_WR)
 
     def frames(self) -> Iterator[tuple[bool, bytes]]:
-        """What it writes, until it ends: whether that is on its standard output (or else its standard error).
+        """Yield what it writes, until it ends: whether that is on its standard output (or else its standard error).
 
         While it writes nothing, there is nothing of that once a second.
         """
@@ -232,7 +232,7 @@ class Attached:
                 pending = pending[end:]
 
     def _read(self) -> bytes | None:
-        """What has come; nothing when that takes long, and None at the end."""
+        """Return what has come; nothing when that takes long, and None at the end."""
         try:
             return self._socket.recv(_READ_BYTES) or None
         except TimeoutError:
@@ -248,7 +248,7 @@ class Attached:
 
 
 def _short(error: Exception) -> str:
-    """The innermost reason, which the client wraps several times."""
+    """Return the innermost reason, which the client wraps several times."""
     cause: BaseException = error
     while (inner := cause.__cause__ or cause.__context__) is not None:
         cause = inner

@@ -38,7 +38,7 @@ ENDED = {"Succeeded", "Failed", "Cancelled"}
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[[], ServiceProcess]]:
-    """Starts processes that share the database and the state folder of the test."""
+    """Start processes that share the database and the state folder of the test."""
     home = tmp_path / "home"
     database = ("--database", postgresql.server().database_of(home))
     started: list[ServiceProcess] = []
@@ -70,7 +70,7 @@ def rows(home: Path, query: str) -> list[tuple[Any, ...]]:
 
 
 def leader(home: Path) -> int | None:
-    """The pid of the process that leads."""
+    """Return the pid of the process that leads."""
     return next((pid for (pid,) in rows(home, "SELECT pid FROM processes WHERE leads")), None)
 
 
@@ -325,7 +325,7 @@ def test_another_folder_is_refused(start: Callable[[], ServiceProcess], tmp_path
 
 
 def on_another_machine(api: ServiceProcess, copy: Path) -> str:
-    """What a service says that is started on a copy of the folder, under the same path on a machine of another name."""
+    """Return what a service says that is started on a copy of the folder, under the same path on a machine of another name."""
     if os.geteuid() != 0 or shutil.which("unshare") is None:
         missing("A machine of another name", "run the tests as root, with util-linux")
     serve = f"{sys.executable} -m mlmgmt_nb.cli serve --home {api.home}"

@@ -113,7 +113,7 @@ def _test(url: str, requests: int, processes: int) -> ScoringTest:
 
 
 def _threads(url: str, requests: int) -> tuple[float, float]:
-    """Requests a second, and milliseconds of CPU for each."""
+    """Request a second, and milliseconds of CPU for each."""
     parts = urlsplit(url)
 
     def send() -> None:

@@ -20,7 +20,7 @@ _KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOt
 
 @contextmanager
 def azurite(folder: Path) -> Iterator[str]:
-    """Runs one; its connection string."""
+    """Run one; its connection string."""
     program = shutil.which("azurite-blob") or missing("Azurite", "npm install -g azurite")
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]

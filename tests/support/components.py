@@ -11,7 +11,7 @@ __all__ = ["missing"]
 
 
 def missing(component: str, remedy: str) -> NoReturn:
-    """Ends a test (or what its fixture begins) that cannot run here: skipped on a user's machine, failed in CI.
+    """End a test (or what its fixture begins) that cannot run here: skipped on a user's machine, failed in CI.
 
     Args:
         component: what is not there.

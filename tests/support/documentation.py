@@ -22,7 +22,7 @@ ERRORS = frozenset(errors.__all__)
 
 
 def public_names(modules: Iterable[types.ModuleType]) -> Iterator[tuple[str, Any]]:
-    """The names in `__all__` of some modules that can have a docstring."""
+    """Yield the names in `__all__` of some modules that can have a docstring."""
     for module in modules:
         for name in module.__all__:
             thing = getattr(module, name)
@@ -31,7 +31,7 @@ def public_names(modules: Iterable[types.ModuleType]) -> Iterator[tuple[str, Any
 
 
 def undocumented(name: str, thing: Any, *, is_made: bool = True) -> Iterator[str]:
-    """The faults of a function, or of a class with its public methods and properties.
+    """Yield the faults of a function, or of a class with its public methods and properties.
 
     Args:
         name: what it is called in what is told.
@@ -71,7 +71,7 @@ def _unnamed_arguments(name: str, function: Any, doc: str) -> Iterator[str]:
 
 
 def _raised(function: Any) -> set[str]:
-    """The errors of ours that a function raises by itself, in so many words."""
+    """Return the errors of ours that a function raises by itself, in so many words."""
     tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     raised = [node.exc for node in ast.walk(tree) if isinstance(node, ast.Raise)]
     called = [error.func if isinstance(error, ast.Call) else error for error in raised]
@@ -79,7 +79,7 @@ def _raised(function: Any) -> set[str]:
 
 
 def given(thing: Any) -> Iterator[type]:
-    """The classes of ours that the methods and properties of a class give, or a function."""
+    """Yield the classes of ours that the methods and properties of a class give, or a function."""
     members = [*vars(thing).values()] if inspect.isclass(thing) else [thing]
     for value in members:
         function = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
@@ -136,7 +136,7 @@ def _undocumented_flag(command: str, flag: Flag, section: str) -> Iterator[str]:
 
 
 def environment_of(source: str) -> set[str]:
-    """The environment variables that a module reads or speaks of, by its source."""
+    """Return the environment variables that a module reads or speaks of, by its source."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
@@ -152,7 +152,7 @@ def environment_of(source: str) -> set[str]:
 
 
 def made_up_variables(source: str) -> list[str]:
-    """The beginnings of variables whose names a module puts together."""
+    """Return the beginnings of variables whose names a module puts together."""
     joined = [node.values[0] for node in ast.walk(ast.parse(source)) if isinstance(node, ast.JoinedStr) and node.values]
     texts = [str(part.value) for part in joined if isinstance(part, ast.Constant)]
     return [text for text in texts if re.fullmatch(r"[A-Z]+_", text)]
@@ -168,5 +168,5 @@ def _text_of(node: ast.expr) -> Iterator[str]:
 
 
 def sources(package: Path) -> Mapping[str, str]:
-    """The sources of a package, by path."""
+    """Return the sources of a package, by path."""
     return {str(path.relative_to(package)): path.read_text() for path in sorted(package.rglob("*.py"))}

@@ -120,7 +120,7 @@ class Registry:
 
 
 def import_base(api: Any) -> None:
-    """Makes the base image of tests on an engine: this Python with pip and its libraries, and nothing else."""
+    """Make the base image of tests on an engine: this Python with pip and its libraries, and nothing else."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         _add_python(archive)
@@ -164,7 +164,7 @@ def _add_python(archive: tarfile.TarFile) -> None:
 
 
 def _needed(binaries: list[Path]) -> set[Path]:
-    """The shared libraries that programs and extensions load."""
+    """Return the shared libraries that programs and extensions load."""
     listed = subprocess.run(["ldd", *map(str, binaries)], capture_output=True, text=True, check=False).stdout
     words = [word for line in listed.splitlines() for word in line.split() if word.startswith("/")]
     found = {Path(word) for word in words if not word.endswith(":")}

@@ -29,7 +29,7 @@ _METADATA = {
 
 
 def execute(path: Path, home: Path) -> None:
-    """Runs a notebook in its folder; what it was run with, and when, is not kept.
+    """Run a notebook in its folder; what it was run with, and when, is not kept.
 
     Args:
         path: the notebook.

@@ -31,7 +31,7 @@ class Listener:
     host: str = "127.0.0.1"
 
     def request(self, body: bytes, framing: str = "length", offer: str = "none", more: str = "") -> bytes:
-        """A POST of a body."""
+        """Return a POST of a body."""
         head = f"POST {self.path} HTTP/1.1\r\nHost: {self.host}:{self.port}\r\n{self.headers}{more}{OFFERS[offer]}"
         if framing == "length":
             return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
@@ -55,13 +55,13 @@ class Listener:
         return caller
 
     def _ask_meanwhile(self, other: socket.socket) -> None:
-        """Waits for the answer to another request: what was sent before has been read then."""
+        """Wait for the answer to another request: what was sent before has been read then."""
         other.sendall(f"GET / HTTP/1.1\r\nHost: {self.host}:{self.port}\r\n\r\n".encode())
         read_answers(other, 1)
 
 
 def read_answers(caller: socket.socket, count: int) -> list[Answer]:
-    """The next answers on a connection; nothing but they may have been sent."""
+    """Return the next answers on a connection; nothing but they may have been sent."""
     with caller.makefile("rb") as stream:
         return [_read_answer(stream) for _ in range(count)]
 
@@ -92,6 +92,6 @@ class _Stream:
 
 
 def cut(request: bytes, *places: int) -> Sequence[bytes]:
-    """The parts of a request that is cut at these places."""
+    """Return the parts of a request that is cut at these places."""
     ends = [*sorted({place % len(request) for place in places} - {0}), len(request)]
     return [request[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]

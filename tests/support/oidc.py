@@ -106,7 +106,7 @@ class IdentityProvider:
         return f"{self.url}/{TENANT}/v2.0"
 
     def claims(self, **changes: Any) -> dict[str, Any]:
-        """What a good token has; None takes a claim out."""
+        """Return what a good token has; None takes a claim out."""
         now = int(time.time())
         claims = {
             "aud": AUDIENCE,
@@ -125,14 +125,14 @@ class IdentityProvider:
         return {name: value for name, value in claims.items() if value is not None}
 
     def token(self, key: Key | None = None, headers: Mapping[str, Any] | None = None, **changes: Any) -> str:
-        """A signed token."""
+        """Return a signed token."""
         key = key or self.keys[0]
         return jwt.encode(
             self.claims(**changes), key.private, algorithm=key.algorithm, headers={"kid": key.id, **(headers or {})}
         )
 
     def rotate(self) -> Key:
-        """Publishes a new key, which signs from now on, and withdraws all others."""
+        """Publish a new key, which signs from now on, and withdraws all others."""
         self.keys = [Key()]
         return self.keys[0]
 
@@ -248,7 +248,7 @@ class IdentityProvider:
 
 @contextmanager
 def running(folder: Path, port: int = 0) -> Iterator[IdentityProvider]:
-    """A provider that listens."""
+    """Yield a provider that listens."""
     provider = IdentityProvider(folder, port)
     try:
         yield provider

@@ -71,7 +71,7 @@ class PostgreSQL:
         assert done.returncode == 0, (program, (self.folder / "output").read_text())
 
     def run(self, program: str, *arguments: str) -> None:
-        """Runs a client of it."""
+        """Run a client of it."""
         self._run(program, "-h", "127.0.0.1", "-p", str(self.port), *arguments)
 
     def start(self) -> None:
@@ -91,7 +91,7 @@ class PostgreSQL:
         return f"postgresql+psycopg://{self._user}@127.0.0.1:{self.port}/{database}"
 
     def database(self, name: str) -> str:
-        """The URL of a database, made now unless it is there."""
+        """Return the URL of a database, made now unless it is there."""
         import psycopg
 
         with psycopg.connect(self.url("postgres").replace("+psycopg", ""), autocommit=True) as db:
@@ -100,13 +100,13 @@ class PostgreSQL:
         return self.url(name)
 
     def database_of(self, home: Path) -> str:
-        """The URL of the database of a state folder, always the same for one folder."""
+        """Return the URL of the database of a state folder, always the same for one folder."""
         return self.database("home_" + hashlib.sha256(str(home).encode()).hexdigest()[:16])
 
 
 @functools.cache
 def server() -> PostgreSQL:
-    """The server of this session."""
+    """Return the server of this session."""
     started = PostgreSQL()
     atexit.register(started.remove)
     return started

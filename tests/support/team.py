@@ -38,7 +38,7 @@ class Team(NamedTuple):
     environment: dict[str, str]
 
     def services(self) -> list[Any]:
-        """The services of the account, and of the embedded service."""
+        """Return the services of the account, and of the embedded service."""
         origin = self.server.base_url.partition("/api/")[0]
         home = Config(self.config, {}).settings({})["home"].value
         here = connect(home=home).services.list()
@@ -47,7 +47,7 @@ class Team(NamedTuple):
 
 @contextmanager
 def team(folder: Path) -> Iterator[Team]:
-    """The server, with an identity provider in the place of Azure AD; and the state folder of an embedded service."""
+    """Yield the server, with an identity provider in the place of Azure AD; and the state folder of an embedded service."""
     with running(folder) as provider:
         provider.secrets[_APPLICATION] = _SECRET
         provider.roles[_APPLICATION] = ["Contributor"]
@@ -86,7 +86,7 @@ def _server(provider: IdentityProvider, folder: Path) -> ServiceProcess:
 
 
 def _profiles(server: ServiceProcess, folder: Path) -> Path:
-    """A configuration file with the account twice: a profile for each of those who sign in.
+    """Return a configuration file with the account twice: a profile for each of those who sign in.
 
     The state folder of the embedded service is in its first profile: in the environment it would win over all others.
     """
@@ -100,7 +100,7 @@ def _profiles(server: ServiceProcess, folder: Path) -> Path:
 
 
 def _az_login(provider: IdentityProvider, folder: Path) -> Path:
-    """The folder of an `az` that somebody has signed in with who may read."""
+    """Return the folder of an `az` that somebody has signed in with who may read."""
     expires = time.localtime(time.time() + provider.lifetime)
     entry = {
         "resource": AUDIENCE,

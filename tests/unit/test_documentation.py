@@ -53,7 +53,7 @@ def _page(name: str) -> str:
 
 
 def _workspace_classes() -> dict[str, type]:
-    """The classes of what a workspace has: `ws.models`, `ws.services`, ..."""
+    """Return the classes of what a workspace has: `ws.models`, `ws.services`, ..."""
     account = "http://127.0.0.1:9/api/subscriptions/s/resourceGroups/g/accounts/a"
     with connect(base_url=account, token="none") as workspace:
         parts = [type(part) for name, part in vars(workspace).items() if not name.startswith("_")]
@@ -61,7 +61,7 @@ def _workspace_classes() -> dict[str, type]:
 
 
 def _reachable() -> dict[str, Any]:
-    """What users meet without a name for it in a public module: what a workspace has, and what methods give."""
+    """Return what users meet without a name for it in a public module: what a workspace has, and what methods give."""
     known = {**dict(check.public_names(MODULES)), **OTHERS}
     met: dict[str, Any] = {}
     waiting = [*known.values(), *_workspace_classes().values()]
@@ -112,16 +112,16 @@ class MadeUp:
         pass
 
     def vague(self, amount: int) -> None:
-        """Does something."""
+        """Do something."""
         if amount < 0:
             raise errors.UsageError("no")
 
     def raising(self) -> None:
-        """Does something."""
+        """Do something."""
         raise UsageError("no")
 
     def right(self, amount: int) -> None:
-        """Does something with an amount."""
+        """Do something with an amount."""
 
 
 UsageError = errors.UsageError

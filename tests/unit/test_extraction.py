@@ -57,7 +57,7 @@ def zip_of(entries: Sequence[Entry]) -> bytes:
 
 @pytest.fixture
 def unpacked(tmp_path: Path) -> Callable[..., dict[str, str]]:
-    """Extracts an archive; gives what is in the folder afterwards."""
+    """Extract an archive; return what is in the folder afterwards."""
 
     def run(content: bytes, limits: Limits = Limits()) -> dict[str, str]:  # noqa: B008
         (tmp_path / "archive").write_bytes(content)
@@ -68,7 +68,7 @@ def unpacked(tmp_path: Path) -> Callable[..., dict[str, str]]:
 
 
 def listed(folder: Path) -> dict[str, str]:
-    """What is in a folder: contents of files, targets of links with an arrow, folders with a slash."""
+    """Return what is in a folder: contents of files, targets of links with an arrow, folders with a slash."""
     return {str(path.relative_to(folder)): _content(path) for path in sorted(folder.rglob("*"))}
 
 
@@ -261,7 +261,7 @@ def _stored(content: str) -> bytes:
 
 
 def _of_long_list() -> bytes:
-    """The end of a zip archive whose list of files is all that is before it."""
+    """Return the end of a zip archive whose list of files is all that is before it."""
     return b"PK\5\6" + struct.pack("<HHHHIIH", 0, 0, 1, 1, 2**24 + 1, 0, 0)
 
 

@@ -74,7 +74,7 @@ class Application:
         )
 
     def check(self, compute: str | None = None, *, is_here: bool = False) -> None:
-        """Checks all that can be checked here.
+        """Check all that can be checked here.
 
         Args:
             compute: the compute that its image is built for, if that is known.
@@ -102,7 +102,7 @@ class Application:
             check_local(Path(self.conda), any_python=self.any_python, is_here=is_here)
 
     def _packages(self) -> tuple[Bundle, dict[str, str]]:
-        """The files that the requirements name, and the requirements and conda files that differ from those given.
+        """Return the files that the requirements name, and the requirements and conda files that differ from those given.
 
         Raises:
             UsageError: something cannot be sent; all problems at once.
@@ -121,7 +121,7 @@ class Application:
         return bundle, changed
 
     def check_names(self) -> None:
-        """Checks that the files can lie in one folder; looks at none of them.
+        """Check that the files can lie in one folder; looks at none of them.
 
         Raises:
             UsageError: two of them have the same name.
@@ -138,7 +138,7 @@ class Application:
             )
 
     def upload(self, uploader: Uploader, interpreter: str | None) -> tuple[list[Asset], TargetRuntime]:
-        """Uploads the files.
+        """Upload the files.
 
         Args:
             uploader: into the account's store.

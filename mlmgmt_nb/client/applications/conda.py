@@ -37,7 +37,7 @@ def _read(path: Path) -> tuple[dict[str, object], CondaFile]:
 
 
 def rewritten(path: Path, bundle: Bundle, *, any_python: bool) -> str | None:
-    """The file as it is sent: without paths of this machine, and without its pin of Python if any will do.
+    """Return the file as it is sent: without paths of this machine, and without its pin of Python if any will do.
 
     Args:
         path: the file.

@@ -66,7 +66,7 @@ class Bundle:
         self._open: list[Path] = []
 
     def read(self, path: Path) -> list[str]:
-        """The lines of a requirements file, as they are sent."""
+        """Return the lines of a requirements file, as they are sent."""
         path = path.expanduser().resolve()
         if path in self._open:
             self.problems.append(f"{path.name}: includes itself")
@@ -84,7 +84,7 @@ class Bundle:
             self._open.pop()
 
     def add(self, text: str, folder: Path, origin: str) -> list[str]:
-        """The lines of a text, as they are sent.
+        """Return the lines of a text, as they are sent.
 
         Args:
             text: a requirements file.
@@ -141,7 +141,7 @@ class Bundle:
         return True
 
     def _send(self, file: PackageFile, name: str) -> str:
-        """The path that a file has when packages are installed."""
+        """Return the path that a file has when packages are installed."""
         if file not in self.files:
             self.files.append(file)
         return f"./{_asset_id(self.files.index(file))}/{name}"
@@ -163,7 +163,7 @@ def _uploaded(uploader: Uploader, asset_id: str, file: PackageFile) -> Asset:
 
 
 def requirement_lines(requirements: Source | Sequence[str], bundle: Bundle) -> list[str] | None:
-    """The lines of requirements as they are sent; None for those at a URL, which the service reads.
+    """Return the lines of requirements as they are sent; None for those at a URL, which the service reads.
 
     Args:
         requirements: a requirements file, or its lines.

@@ -40,7 +40,7 @@ _OLDER_RESOURCE = {"https://management.core.windows.net": "https://management.az
 
 
 def scope_of(authority: str | None) -> str:
-    """The scope that tokens are asked for, unless another one is set: the management API of the authority's cloud."""
+    """Return the scope that tokens are asked for, unless another one is set: the management API of the authority's cloud."""
     host = urlsplit(_with_scheme(authority or os.environ.get("AZURE_AUTHORITY_HOST") or "")).hostname or ""
     return _CLOUDS.get(host, _CLOUDS["login.microsoftonline.com"])
 
@@ -104,7 +104,7 @@ class SignIn:
     def credential(
         self, *, secret: str | None = None, prompt: Callable[[str], None] | None = None, may_ask: bool | None = None
     ) -> TokenCredential:
-        """The credential.
+        """Return the credential.
 
         Args:
             secret: of the service principal; AZURE_CLIENT_SECRET when None.
@@ -186,7 +186,7 @@ def credential_for(
     sign_in: SignIn | None = None,
     scope: str | None = None,
 ) -> Credential:
-    """What opens an account at a server that is not the embedded one: what is given, else MLMGMT_TOKEN, else Azure AD.
+    """Return what opens an account at a server that is not the embedded one: what is given, else MLMGMT_TOKEN, else Azure AD.
 
     A server on this machine for which nothing is given is asked without a token.
 
@@ -238,7 +238,7 @@ class AzCache:
         self._clock = clock
 
     def get_token(self, *scopes: str, **_: Any) -> Any:
-        """A token for the scopes.
+        """Return a token for the scopes.
 
         Raises:
             CredentialUnavailableError: there is none that is still good or can be renewed.
@@ -293,7 +293,7 @@ class AzCache:
         return self._kept(cache, scopes) or self._refreshed(cache, scopes)
 
     def _kept(self, cache: Any, scopes: tuple[str, ...]) -> Any:
-        """A token of the cache that is still good."""
+        """Return a token of the cache that is still good."""
         from azure.core.credentials import AccessToken
 
         for entry in list(cache.search(cache.CredentialType.ACCESS_TOKEN, target=list(scopes))):
@@ -303,7 +303,7 @@ class AzCache:
         return None
 
     def _refreshed(self, cache: Any, scopes: tuple[str, ...]) -> Any:
-        """A new token by way of the cache's refresh tokens. It is kept in memory only: the file is `az`'s."""
+        """Return a new token by way of the cache's refresh tokens. It is kept in memory only: the file is `az`'s."""
         import msal
 
         for account in list(cache.search(cache.CredentialType.ACCOUNT)):

@@ -29,7 +29,7 @@ class Credential(Protocol):
     def source(self) -> str: ...
 
     def token(self) -> str | None:
-        """The token, or None when the request goes without one."""
+        """Return the token, or None when the request goes without one."""
         ...
 
     def renew(self, refused: str | None, claims: str | None) -> bool:
@@ -46,7 +46,7 @@ class TokenCredential(Protocol):
     """What azure-core calls a `TokenCredential`: any object of azure-identity."""
 
     def get_token(self, *scopes: str) -> Any:
-        """An object with `token` and `expires_on` (seconds since the epoch), for the `scopes` that are asked for."""
+        """Return an object with `token` and `expires_on` (seconds since the epoch), for the `scopes` that are asked for."""
         ...
 
 
@@ -94,7 +94,7 @@ class MissingToken:
 
 
 def _unpickled(source: str) -> Credential:
-    """The credential in the place of one whose secret stayed behind."""
+    """Return the credential in the place of one whose secret stayed behind."""
     token = os.environ.get("MLMGMT_TOKEN")
     return StaticToken(token, "MLMGMT_TOKEN") if token else MissingToken(source)
 
@@ -184,7 +184,7 @@ class AzureToken:
             return self._kept[0] != refused
 
     def _fresh(self, more: Mapping[str, Any] = MappingProxyType({})) -> tuple[str, float]:
-        """A token of the credential, which may have it in a cache of its own.
+        """Return a token of the credential, which may have it in a cache of its own.
 
         Raises:
             SignInError: the credential has none.

@@ -33,7 +33,7 @@ def is_url(text: str) -> bool:
 
 
 def as_source(value: object, field: str) -> str:
-    """The path or URL as text.
+    """Return the path or URL as text.
 
     Args:
         value: what was given.
@@ -61,7 +61,7 @@ def mime_type_of(name: str) -> str:
 
 
 def check_readable(path: Path, field: str, without: frozenset[str] = frozenset()) -> None:
-    """Checks that a file or folder can be uploaded.
+    """Check that a file or folder can be uploaded.
 
     Args:
         path: the file or folder.
@@ -131,7 +131,7 @@ def _walk(folder: Path, without: frozenset[str]) -> Iterator[Path]:
 
 
 def archive(folder: Path, name: str, to: Path, without: frozenset[str] = frozenset()) -> None:
-    """Writes a `.tar.gz` that holds the folder under `name`, but for what is left out. The same content gives the same
+    """Write a `.tar.gz` that holds the folder under `name`, but for what is left out. The same content gives the same
     bytes."""
     with contextlib.ExitStack() as stack:
         raw = stack.enter_context(to.open("wb"))

@@ -19,14 +19,14 @@ class Forked(Protocol):
     """An object that a forked process renews."""
 
     def after_fork(self) -> None:
-        """Replaces locks, connections and threads, in the child. Takes no lock of the parent and sends nothing."""
+        """Replace locks, connections and threads, in the child. Takes no lock of the parent and send nothing."""
 
 
 _inherited: WeakSet[Forked] = WeakSet()
 
 
 def renew_after_fork(owner: Forked) -> None:
-    """Calls `owner.after_fork()` in each process that is forked from this one, before anything else runs there."""
+    """Call `owner.after_fork()` in each process that is forked from this one, before anything else runs there."""
     _inherited.add(owner)
 
 
@@ -43,7 +43,7 @@ class ForkLock:
         renew_after_fork(self)
 
     def after_fork(self) -> None:
-        """Takes the place of the parent's lock."""
+        """Take the place of the parent's lock."""
         self._lock = self._make()
 
     def __enter__(self) -> None:

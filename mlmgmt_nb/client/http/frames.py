@@ -55,7 +55,7 @@ class _Column:
         self.values += values
 
     def series(self) -> pd.Series[Any]:
-        """The column, in its dtype. Gives the list up, so that values are held once."""
+        """Return the column, in its dtype. Return the list up, so that values are held once."""
         import pandas as pd
 
         values, self.values = self.values, []
@@ -65,7 +65,7 @@ class _Column:
 
 
 def to_frame(type_: type[msgspec.Struct], pages: Iterable[Sequence[Any]]) -> pd.DataFrame:
-    """A DataFrame with a row for each resource of the pages. Holds one page of resources at a time.
+    """Return a DataFrame with a row for each resource of the pages. Holds one page of resources at a time.
 
     Args:
         type_: type of the resources, from the contract.
@@ -82,7 +82,7 @@ def to_frame(type_: type[msgspec.Struct], pages: Iterable[Sequence[Any]]) -> pd.
 
 
 def _plain(annotation: Any) -> Any:
-    """The type behind `Annotated` and `| None`."""
+    """Return the type behind `Annotated` and `| None`."""
     if hasattr(annotation, "__metadata__"):
         return _plain(annotation.__origin__)
     if get_origin(annotation) in {Union, types.UnionType}:

@@ -70,7 +70,7 @@ class Pager(Generic[T]):
             yield from page.value
 
     def by_page(self, continuation_token: str | None = None) -> Iterator[Page[T]]:
-        """The pages, from the first or from where a token of an earlier page points.
+        """Yield the pages, from the first or from where a token of an earlier page points.
 
         Example:
             >>> pages = ws.models.list(tag="prod", count=50).by_page()
@@ -125,7 +125,7 @@ class Pager(Generic[T]):
         return Page(answer.value, self._token(next_link) if next_link else None)
 
     def _token(self, next_link: str) -> str:
-        """What follows the base URL in a `nextLink`: right also after the service has come back on another port."""
+        """Return what follows the base URL in a `nextLink`: right also after the service has come back on another port."""
         base_url, path = self._transport.base_url, self._operation.path
         try:
             same_origin = origin(next_link) == origin(base_url)

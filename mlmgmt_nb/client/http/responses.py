@@ -67,7 +67,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def decode(response: requests.Response, type_: type[T]) -> T:
-    """The body of a successful answer.
+    """Return the body of a successful answer.
 
     Raises:
         ServerError: the body is not what the contract says; the message has the JSON path.
@@ -85,7 +85,7 @@ def decode(response: requests.Response, type_: type[T]) -> T:
 
 
 def error_body(response: requests.Response) -> ErrorBody:
-    """The `ErrorResponse` of a failed answer, or as much of one as an empty, HTML or foreign body gives."""
+    """Return the `ErrorResponse` of a failed answer, or as much of one as an empty, HTML or foreign body gives."""
     try:
         body = msgspec.json.decode(response.content, type=ErrorBody)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -97,7 +97,7 @@ def error_body(response: requests.Response) -> ErrorBody:
 
 
 def api_error(response: requests.Response, *, token_source: str = "") -> ApiError:
-    """The error that a failed answer stands for.
+    """Return the error that a failed answer stands for.
 
     Args:
         response: the answer.

@@ -153,7 +153,7 @@ class Transport:
         renew_after_fork(self)
 
     def _new_session(self) -> requests.Session:
-        """A session without a connection yet."""
+        """Return a session without a connection yet."""
         session, location = requests.Session(), self._location
         session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         adapter = self._adapter or HTTPAdapter(pool_connections=_POOL_SIZE, pool_maxsize=_POOL_SIZE)
@@ -204,7 +204,7 @@ class Transport:
         return self._location.credential
 
     def close(self) -> None:
-        """Closes the connections that are not in use; another request opens a new one."""
+        """Close the connections that are not in use; another request opens a new one."""
         self._session.close()
 
     def call(
@@ -217,7 +217,7 @@ class Transport:
         attempts: int | None = None,
         accept: Container[int] = (),
     ) -> requests.Response:
-        """Sends an operation of the contract.
+        """Send an operation of the contract.
 
         Args:
             operation_id: its id in `OPERATIONS`.
@@ -258,7 +258,7 @@ class Transport:
         accept: Container[int] = (),
         stream: bool = False,
     ) -> requests.Response:
-        """Sends a request, again where that is safe, and returns its answer.
+        """Send a request, again where that is safe, and return its answer.
 
         Args:
             method, query, headers, body: the request.
@@ -365,7 +365,7 @@ def _token_of(response: requests.Response) -> str | None:
 
 
 def _claims(response: requests.Response) -> str | None:
-    """What the server wants the next token to have, by its challenge."""
+    """Return what the server wants the next token to have, by its challenge."""
     found = re.search(r'\bclaims="([^"]*)"', response.headers.get("WWW-Authenticate", ""))
     try:
         return base64.b64decode(found[1] + "==").decode() if found else None
@@ -382,7 +382,7 @@ def _without_nulls(value: Any) -> Any:
 
 
 def _transport_error(error: requests.RequestException, method: str, url: str, request_id: str) -> MlmgmtError:
-    """The error for a request that got no answer: did it reach the server, and what can the user do?"""
+    """Return the error for a request that got no answer: did it reach the server, and what can the user do?"""
     where = url.partition("?")[0]
     known = {"method": method, "url": redacted(url), "request_id": request_id}
     if isinstance(error, requests.exceptions.SSLError):

@@ -54,7 +54,7 @@ class Uploader:
     def upload(
         self, path: Path, *, field: str, progress: Progress | None = None, without: frozenset[str] = frozenset()
     ) -> Uploaded:
-        """Uploads a file, or a folder as an archive that unpacks to that folder. Content that is there is not sent.
+        """Upload a file, or a folder as an archive that unpacks to that folder. Content that is there is not sent.
 
         Args:
             path: the file or folder; its name is the last part of the URL.
@@ -77,7 +77,7 @@ class Uploader:
         return Uploaded(url, "application/gzip", unpack=True)
 
     def upload_text(self, text: str, name: str) -> str:
-        """Uploads text as a file of this name; returns its URL."""
+        """Upload text as a file of this name; return its URL."""
         with tempfile.TemporaryDirectory(prefix="mlmgmt-") as folder:
             path = Path(folder) / name
             path.write_text(text, encoding="utf-8")
@@ -112,7 +112,7 @@ class _Upload:
         self._progress = progress
 
     def run(self) -> None:
-        """Sends what the store does not have yet, from where it stands, until it has all."""
+        """Send what the store does not have yet, from where it stands, until it has all."""
         furthest, attempt = -1, 0
         while True:
             offset = self._stand()
@@ -149,7 +149,7 @@ class _Upload:
         return int(answer.headers["Upload-Offset"])
 
     def _send_part(self, offset: int) -> float | None:
-        """Sends the next part. None when the store took it; otherwise the seconds to wait before looking again."""
+        """Send the next part. None when the store took it; otherwise the seconds to wait before looking again."""
         part = _Part(self._file, offset, min(self._part_bytes, self._total - offset), self._sent)
         headers = {
             "Content-Type": "application/offset+octet-stream",
@@ -223,7 +223,7 @@ def _silent(sent: int, total: int) -> None:
 
 
 def in_parallel(calls: Sequence[Callable[[], T]]) -> list[T]:
-    """Calls all, a few at a time, and returns their results in order; raises the first error without waiting on."""
+    """Call all, a few at a time, and return their results in order; raises the first error without waiting on."""
     if len(calls) == 1:
         return [calls[0]()]
     pool = ThreadPoolExecutor(max_workers=_PARALLEL)

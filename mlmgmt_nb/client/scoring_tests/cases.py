@@ -37,7 +37,7 @@ class Cases:
 
 
 def cases_of(data: pd.DataFrame | Sequence[Any], swagger: Mapping[str, Any], expect: str | None) -> Cases:
-    """The cases in a DataFrame, a row each, or in a list of inputs as `services.run` takes them.
+    """Return the cases in a DataFrame, a row each, or in a list of inputs as `services.run` takes them.
 
     Args:
         data: the inputs.
@@ -90,7 +90,7 @@ def _of_list(data: Sequence[Any], arguments: Sequence[str] | None, expect: str |
 
 
 def _expectation(value: Any) -> Any:
-    """What is expected, as an answer would have it."""
+    """Return what is expected, as an answer would have it."""
     if isinstance(value, float) and math.isnan(value):
         return None
     return as_json(value)

@@ -147,11 +147,11 @@ class _Wire(asyncio.Protocol):
         self.is_open = True
 
     def write(self, request: bytes) -> None:
-        """Sends a request."""
+        """Send a request."""
         self._transport.write(request)
 
     def close(self) -> None:
-        """Closes the connection at once."""
+        """Close the connection at once."""
         self.is_open = False
         self._transport.abort()
 
@@ -217,7 +217,7 @@ class _Caller:
         self.free_since = 0.0
 
     def send(self, number: int, body: bytes, counts_from: float) -> None:
-        """Sends a request, whose time counts from the given moment."""
+        """Send a request, whose time counts from the given moment."""
         self._number, self._counts_from = number, counts_from
         self._request = b"%b%d\r\n\r\n%b" % (self._head, len(body), body)
         self._deadline = time.perf_counter() + self._timeout
@@ -227,7 +227,7 @@ class _Caller:
             self._wire.write(self._request)
 
     async def connect(self) -> str:
-        """Connects; gives the reason when that fails."""
+        """Connect; return the reason when that fails."""
         name = self._host if self._tls else None
         connecting = asyncio.get_running_loop().create_connection(
             lambda: _Wire(self._have, self._lost), self._host, self._port, ssl=self._tls, server_hostname=name
@@ -251,13 +251,13 @@ class _Caller:
             self._wire.write(self._request)
 
     def sweep(self, now: float) -> None:
-        """Gives up a request whose answer is overdue."""
+        """Return up a request whose answer is overdue."""
         if self._number is not None and now > self._deadline:
             self.close()
             self._answered(0, f"no answer within {self._timeout:g} s".encode(), "")
 
     def close(self) -> None:
-        """Closes the connection; the next request opens another one."""
+        """Close the connection; the next request opens another one."""
         wire, self._wire = self._wire, None
         if wire is not None:
             wire.close()
@@ -338,7 +338,7 @@ class _Results:
         return place
 
     def taken(self, cpu: float, clock: float, late: float, *, ended: bool) -> Batch:
-        """The results so far, which are forgotten here."""
+        """Return the results so far, which are forgotten here."""
         batch = Batch(
             self._at.tobytes(),
             self._seconds.tobytes(),
@@ -380,7 +380,7 @@ class _Load:
         self._timer: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
-        """Runs until all is answered, or until `stop`."""
+        """Run until all is answered, or until `stop`."""
         everyone = [*self._callers, *self._others]
         # Opening connections is no part of a score: it is done before the clock starts. What fails now fails again
         # with the first request, which then says so.
@@ -401,7 +401,7 @@ class _Load:
             caller.close()
 
     def stop(self) -> None:
-        """Sends no more requests, and ends soon."""
+        """Send no more requests, and end soon."""
         if self._stopped:
             return
         self._stopped = True
@@ -462,7 +462,7 @@ class _Load:
     # with a rate
 
     def _send_due(self) -> None:
-        """Sends what is due by now, as far as callers are free; comes back for the next."""
+        """Send what is due by now, as far as callers are free; comes back for the next."""
         rate = self._plan.rate
         assert rate is not None
         now = time.perf_counter()
@@ -566,7 +566,7 @@ async def _main(plan: Plan) -> None:
 
 
 def main() -> None:
-    """Reads the plan and carries it out."""
+    """Read the plan and carries it out."""
     length = int.from_bytes(sys.stdin.buffer.read(4), "big")
     plan = msgspec.msgpack.decode(sys.stdin.buffer.read(length), type=Plan)
     gc.freeze()  # so that it has little to look through: a pause of it would look like one of the service

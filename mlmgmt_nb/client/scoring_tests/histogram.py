@@ -16,7 +16,7 @@ _MOST_SLICES = 80
 
 
 def percentile(ordered: Sequence[float], percent: float) -> float:
-    """The smallest value that at least so many percent are not above; 0 for no values."""
+    """Return the smallest value that at least so many percent are not above; 0 for no values."""
     return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)] if ordered else 0.0
 
 
@@ -29,7 +29,7 @@ class Histogram:
         self._buckets: dict[int, int] = {}
 
     def add(self, seconds: float) -> None:
-        """Counts one."""
+        """Count one."""
         bucket = int(math.log(seconds / _SHORTEST) / _STEP) if seconds > _SHORTEST else 0
         self._buckets[bucket] = self._buckets.get(bucket, 0) + 1
         self.count += 1
@@ -37,14 +37,14 @@ class Histogram:
             self.longest = seconds
 
     def merge(self, other: Histogram) -> None:
-        """Counts all that another one has."""
+        """Count all that another one has."""
         for bucket, count in other._buckets.items():
             self._buckets[bucket] = self._buckets.get(bucket, 0) + count
         self.count += other.count
         self.longest = max(self.longest, other.longest)
 
     def percentile(self, percent: float) -> float:
-        """The seconds that so many percent do not exceed, nearly; 0 for none."""
+        """Return the seconds that so many percent do not exceed, nearly; 0 for none."""
         wanted, seen = max(1, math.ceil(self.count * percent / 100)), 0
         for bucket in sorted(self._buckets):
             seen += self._buckets[bucket]
@@ -88,7 +88,7 @@ class Timeline:
         self._latencies: list[Histogram] = []
 
     def add(self, at: float, seconds: float, *, wrong: bool) -> None:
-        """Counts an answer that came at the given second."""
+        """Count an answer that came at the given second."""
         while (place := int(at / self.width)) >= _MOST_SLICES:
             self._widen()
         while place >= len(self._counts):

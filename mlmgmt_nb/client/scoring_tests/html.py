@@ -58,7 +58,7 @@ def verdict(known: Numbers, *, partial: bool) -> str:
 
 
 def numbers(tally: Tally, client_share: float) -> str:
-    """The counts, the rate and the latencies, a tile each."""
+    """Return the counts, the rate and the latencies, a tile each."""
     known = tally.numbers
     rate = known.requests / known.seconds if known.seconds else 0.0
     tiles = [
@@ -82,7 +82,7 @@ def _tile(label: str, value: str, color: str) -> str:
 
 
 def _others(tally: Tally) -> str:
-    """The latencies of the service that it is compared with."""
+    """Return the latencies of the service that it is compared with."""
     if not tally.others.count:
         return ""
     pairs = ", ".join(f"p{percent} {short(1000 * tally.others.percentile(percent))} ms" for percent in (50, 95, 99))
@@ -90,7 +90,7 @@ def _others(tally: Tally) -> str:
 
 
 def charts(tally: Tally) -> str:
-    """The latencies as a histogram, and requests and latencies over time."""
+    """Return the latencies as a histogram, and requests and latencies over time."""
     width, slices = tally.slices()
     if not slices:
         return ""
@@ -134,7 +134,7 @@ def _histogram(bars: Sequence[tuple[float, float, int]]) -> str:
 
 
 def failures(tally: Tally) -> str:
-    """What is not right, as a table with a row for each different outcome; nothing when all is right."""
+    """Return what is not right, as a table with a row for each different outcome; nothing when all is right."""
     found = tally.wrong(_SHOWN_FAILURES)
     if not found:
         return ""

@@ -84,7 +84,7 @@ class Load:
         return not self._open
 
     def next(self, timeout: float) -> tuple[int, Batch] | None:
-        """The number of a process and its next batch; None when none has come in so many seconds.
+        """Return the number of a process and its next batch; None when none has come in so many seconds.
 
         Raises:
             MlmgmtError: a process ended before it should.
@@ -108,7 +108,7 @@ class Load:
         return lines[-1] if lines else "it says nothing"
 
     def stop(self) -> None:
-        """Sends no more requests; what is answered soon still comes."""
+        """Send no more requests; what is answered soon still comes."""
         for process in self._processes:
             if process.stdin is not None:
                 with contextlib.suppress(OSError):

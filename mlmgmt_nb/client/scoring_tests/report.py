@@ -87,7 +87,7 @@ class ScoringReport:
         }
 
     def assert_ok(self, *, p95_ms: float | None = None) -> None:
-        """Does nothing when every answer was right (or nothing was expected of it) and in time.
+        """Do nothing when every answer was right (or nothing was expected of it) and in time.
 
         Example:
             >>> report = ws.services.test("iris", [[[5.1, 3.5, 1.4, 0.2]]], expect=lambda rows, answer: answer == [1])
@@ -144,7 +144,7 @@ class ScoringReport:
         return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True)
 
     def to_html(self) -> str:
-        """The numbers, the latencies and the first failures as HTML that needs no script and no other file."""
+        """Return the numbers, the latencies and the first failures as HTML that needs no script and no other file."""
         return picture(self._tally, self.name, self.summary)
 
     def _repr_html_(self) -> str:

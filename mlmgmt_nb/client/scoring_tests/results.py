@@ -105,7 +105,7 @@ class Tally:
         self.latencies, self.others = Histogram(), Histogram()
 
     def add(self, process: int, batch: Batch) -> None:
-        """Takes a batch of one of the processes."""
+        """Take a batch of one of the processes."""
         # Outside the lock: a user's check may take its time.
         new = [self._place(outcome) for outcome in batch.new]
         with self._lock:
@@ -117,7 +117,7 @@ class Tally:
                 self.others.add(seconds)
 
     def _place(self, outcome: Outcome) -> int:
-        """The place of an outcome among the judged ones; another process may have had it, too."""
+        """Return the place of an outcome among the judged ones; another process may have had it, too."""
         place = self._known.get(outcome)
         if place is not None:
             return place
@@ -163,7 +163,7 @@ class Tally:
         )
 
     def _note_wrong(self, place: int) -> None:
-        """Notes that the next request has this outcome, which is none that is right."""
+        """Note that the next request has this outcome, which is none that is right."""
         row = len(self._outcomes)
         if len(self._failures) < _KEPT_FAILURES:
             self._failures.append(row)
@@ -173,32 +173,32 @@ class Tally:
             self._wrong[place] = [row, 1]
 
     def slices(self) -> tuple[float, list[Slice]]:
-        """The seconds of a slice of time, and what was answered in each."""
+        """Return the seconds of a slice of time, and what was answered in each."""
         with self._lock:
             return self._timeline.width, self._timeline.slices()
 
     def bars(self, most: int) -> list[tuple[float, float, int]]:
-        """The latencies in at most so many bars; see `Histogram.bars`."""
+        """Return the latencies in at most so many bars; see `Histogram.bars`."""
         with self._lock:
             return self.latencies.bars(most)
 
     def percentile(self, percent: float) -> float:
-        """The seconds that so many percent of the requests did not exceed, nearly."""
+        """Return the seconds that so many percent of the requests did not exceed, nearly."""
         with self._lock:
             return self.latencies.percentile(percent)
 
     def durations(self) -> list[float]:
-        """The seconds of each request."""
+        """Return the seconds of each request."""
         with self._lock:
             return self._seconds.tolist()
 
     def failures(self, most: int = _KEPT_FAILURES) -> list[Result]:
-        """The first requests whose answer was wrong or missing; at most 1,000."""
+        """Return the first requests whose answer was wrong or missing; at most 1,000."""
         with self._lock:
             return [self._result(place) for place in islice(self._failures, most)]
 
     def wrong(self, most: int) -> list[tuple[Result, int]]:
-        """The first different outcomes that are not right: the first request that had it, and how many had it."""
+        """Return the first different outcomes that are not right: the first request that had it, and how many had it."""
         with self._lock:
             return [(self._result(row), count) for row, count in islice(self._wrong.values(), most)]
 

@@ -132,7 +132,7 @@ class ScoringTest:
         renew_after_fork(self)
 
     def after_fork(self) -> None:
-        """Ends it for the forked process: the test runs in the parent."""
+        """End it for the forked process: the test runs in the parent."""
         has_ended = self._ended.is_set()
         self._stopped, self._ended, self._callbacks = threading.Event(), threading.Event(), []
         self._ended.set()
@@ -144,7 +144,7 @@ class ScoringTest:
     # azure-core's verbs, for who has it run in a thread
 
     def start(self) -> None:
-        """Runs it in a thread of its own; see `result`."""
+        """Run it in a thread of its own; see `result`."""
         self._thread = threading.Thread(target=self._run_apart, name="scoring-test", daemon=True)
         self._thread.start()
 
@@ -164,11 +164,11 @@ class ScoringTest:
         return self._ended.is_set()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Waits until it has ended, or for `timeout` seconds; tells whether it has ended."""
+        """Wait until it has ended, or for `timeout` seconds; return whether it has ended."""
         return wait_for(self._ended, timeout)
 
     def result(self, timeout: float | None = None) -> ScoringReport:
-        """Waits until it has ended and returns the report.
+        """Wait until it has ended and return the report.
 
         Raises:
             MlmgmtError: it could not be run, or has not ended after `timeout` seconds.
@@ -201,15 +201,15 @@ class ScoringTest:
             callback()
 
     def stop(self) -> None:
-        """Sends no more requests; `run` returns what there is. May be called from any thread."""
+        """Send no more requests; `run` returns what there is. May be called from any thread."""
         self._stopped.set()
 
     def report(self) -> ScoringReport:
-        """What is known: all of it once the test has ended."""
+        """Return what is known: all of it once the test has ended."""
         return ScoringReport(self.tally, name=self.name, processes=self.processes, partial=self.is_partial)
 
     def run(self, on_progress: Callable[[ScoringReport], None] | None = None) -> ScoringReport:
-        """Sends the requests and judges the answers. An interrupt ends it early and keeps what there is.
+        """Send the requests and judges the answers. An interrupt ends it early and keep what there is.
 
         Args:
             on_progress: called a few times a second with the report so far, in this thread. Its numbers move on.
@@ -258,7 +258,7 @@ class ScoringTest:
             self._tell()
 
     def _finish(self, load: Load) -> None:
-        """Takes what is on its way."""
+        """Take what is on its way."""
         load.stop()
         deadline = time.perf_counter() + _STOP_SECONDS
         while not load.is_over and (left := deadline - time.perf_counter()) > 0:
@@ -330,7 +330,7 @@ class _Judge:
         return same(expected, self._part(answer, expected), self._tolerance)
 
     def _part(self, answer: Any, expected: Any) -> Any:
-        """What of an answer is compared: of a list of one its item, of an object what the expected column names."""
+        """Return what of an answer is compared: of a list of one its item, of an object what the expected column names."""
         if self._is_compared:
             return answer
         if isinstance(answer, list) and len(answer) == 1 and not isinstance(expected, list):
@@ -355,7 +355,7 @@ def same(expected: Any, answer: Any, tolerance: float) -> bool:
 
 
 def _answer(status: int, content: bytes) -> tuple[Any, str]:
-    """The answer, and what is wrong when it is none."""
+    """Return the answer, and what is wrong when it is none."""
     if status == 0:
         return None, content.decode(errors="replace")
     value = _decoded(content)
@@ -366,7 +366,7 @@ def _answer(status: int, content: bytes) -> tuple[Any, str]:
 
 
 def _reference(outcome: Outcome) -> tuple[Any, str]:
-    """What the other service answered, and what is wrong when it did not."""
+    """Return what the other service answered, and what is wrong when it did not."""
     if outcome.other_status < 0:
         return None, "the test was stopped before the other service was asked"
     expected, error = _answer(outcome.other_status, outcome.other_content)
@@ -381,7 +381,7 @@ def _decoded(content: bytes) -> Any:
 
 
 def described(scorer: Scorer) -> Mapping[str, Any]:
-    """The service's own description; none for a service that gives none."""
+    """Return the service's own description; none for a service that gives none."""
     try:
         return scorer.swagger()
     except ScoringError as error:

@@ -77,7 +77,7 @@ def _config_unset(session: Session, arguments: Any) -> Any:
 
 
 def _computes(session: Session) -> dict[str, dict[str, str | None]]:
-    """The computes that are known, by id. The API does not list them; on other servers those in use are taken."""
+    """Return the computes that are known, by id. The API does not list them; on other servers those in use are taken."""
     try:
         known = session.workspace.computes()
     except NotFoundError:

@@ -39,7 +39,7 @@ def _login(session: Session, arguments: Any) -> Settings:
 
 
 def _secret(method: str, certificate: str | None) -> str | None:
-    """The secret of a service principal: from the environment, or typed where nobody sees it.
+    """Return the secret of a service principal: from the environment, or typed where nobody sees it.
 
     There is no flag for it: what is typed after a command lands in the history, the notebook or the list of processes.
     """

@@ -87,7 +87,7 @@ def _driver(session: Session, arguments: Any) -> Checked:
 
 
 def _variables(option: str, given: Sequence[str] | None) -> list[str]:
-    """The arguments that hand variables on to the runtime."""
+    """Return the arguments that hand variables on to the runtime."""
     flag = f"--{option.replace('_', '-')}"
     return [
         part for value in given or () for part in (flag, str(Path(value).absolute()) if flag == "--env-file" else value)
@@ -95,7 +95,7 @@ def _variables(option: str, given: Sequence[str] | None) -> list[str]:
 
 
 def check_driver(driver: Path, beside: Sequence[Path] | None, schema: Path | None = None) -> Checked:
-    """Checks a driver before it is deployed: that it compiles and has `run`, that it loads, and that it answers for the
+    """Check a driver before it is deployed: that it compiles and has `run`, that it loads, and that it answers for the
     sample of its schema.
 
     Args:
@@ -147,7 +147,7 @@ def _read(path: Path, field: str) -> str:
 
 
 def _sample(given: Any) -> Any:
-    """The sample: a Python value, or the file that has it as JSON."""
+    """Return the sample: a Python value, or the file that has it as JSON."""
     if not isinstance(given, (str, os.PathLike)):
         return given
     try:
@@ -157,7 +157,7 @@ def _sample(given: Any) -> Any:
 
 
 def _functions(source: str, path: Path, *, written: bool) -> dict[str, list[str]]:
-    """The functions at the top of the driver, with their arguments.
+    """Return the functions at the top of the driver, with their arguments.
 
     Raises:
         UsageError: it does not compile, or has no `run`.
@@ -191,7 +191,7 @@ def _line(source: str, number: int, path: Path, *, written: bool) -> str:
 
 
 def _try(trial: _Trial, sample: Any) -> tuple[Any, Any]:
-    """Loads the driver in a process of its own, as a replica would, and scores the sample, or its schema's own."""
+    """Load the driver in a process of its own, as a replica would, and scores the sample, or its schema's own."""
     command = [trial.python, "-m", "mlmgmt_nb.scoring", "--app", str(trial.stage.app)]
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
         process = subprocess.Popen(
@@ -212,7 +212,7 @@ def _try(trial: _Trial, sample: Any) -> tuple[Any, Any]:
 
 
 def _await(process: subprocess.Popen[bytes], log: IO[str], trial: _Trial) -> str:
-    """Waits until the driver is loaded; returns its scoring URL."""
+    """Wait until the driver is loaded; return its scoring URL."""
     deadline = time.monotonic() + _LOAD_SECONDS
     while time.monotonic() < deadline:
         ended = process.poll() is not None
@@ -259,7 +259,7 @@ def _score(url: str, sample: Any, log: IO[str], trial: _Trial) -> Any:
 
 
 def _failure(log: str, trial: _Trial, summary: str) -> UsageError:
-    """The error for a driver that raised, at its own line."""
+    """Return the error for a driver that raised, at its own line."""
     path = trial.driver
     lines = [line for line in log.splitlines() if line.strip()]
     numbers = re.findall(rf'File ".*{re.escape(path.name)}", line (\d+)', log)
@@ -273,7 +273,7 @@ def _failure(log: str, trial: _Trial, summary: str) -> UsageError:
 
 
 def _left_out(what: str, trial: _Trial) -> str:
-    """What to do about a file that lies beside the driver here, and was not named."""
+    """Return what to do about a file that lies beside the driver here, and was not named."""
     found = _MISSING.search(what)
     if found is None:
         return ""

@@ -23,7 +23,7 @@ _ID = Flag("-i --image-id", "id of the image", required=True, completes="image")
 def build(
     session: Session, arguments: Any, name: str, manifest_id: str | None, description: str | None
 ) -> Poller[Image]:
-    """Starts the build of an image from a manifest, which is made first when there is none."""
+    """Start the build of an image from a manifest, which is made first when there is none."""
     workspace = session.workspace
     manifest = manifest_id and workspace.manifests.get(manifest_id)
     compute = arguments.compute_resource_id or session.setting("compute") or "local"

@@ -42,7 +42,7 @@ APPLICATION = (
 
 
 def step(session: Session, name: str, call: Callable[[], T]) -> T:
-    """Does one step of several, and reports how long it took."""
+    """Do one step of several, and reports how long it took."""
     started = time.perf_counter()
     result = call()
     if session.report:
@@ -53,7 +53,7 @@ def step(session: Session, name: str, call: Callable[[], T]) -> T:
 def make_manifest(
     session: Session, arguments: Any, name: str, description: str | None, compute: str | None = None
 ) -> Manifest:
-    """Registers the models that the flags name, then the manifest. A model without a driver is packaged first.
+    """Register the models that the flags name, then the manifest. A model without a driver is packaged first.
 
     Args:
         session: what the commands of a user share.

@@ -49,7 +49,7 @@ def _test(session: Session, arguments: Any) -> Any:
 
 
 def _cases(session: Session, arguments: Any) -> Any:
-    """The cases of `--cases`: a Python value, JSON text, or `@` and a file; the service's own sample without."""
+    """Return the cases of `--cases`: a Python value, JSON text, or `@` and a file; the service's own sample without."""
     given = arguments.cases
     if given is None:
         case = sample(session.workspace, arguments.service)

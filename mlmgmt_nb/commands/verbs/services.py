@@ -65,7 +65,7 @@ def _settings(arguments: Any) -> ServiceSettings:
 
 
 def _image(session: Session, arguments: Any, name: str) -> Image | str:
-    """The image that is named, or one that is built from the driver and models."""
+    """Return the image that is named, or one that is built from the driver and models."""
     if arguments.image_id is not None:
         if arguments.driver is not None:
             raise UsageError("--image-id and --driver exclude each other", field="image_id", fix="Give one of them.")
@@ -184,7 +184,7 @@ def _try(session: Session, arguments: Any) -> Any:
 
 
 def _data(given: Any) -> Any:
-    """The data of `-d`: a Python value, JSON text, or `@` and the file that has it."""
+    """Return the data of `-d`: a Python value, JSON text, or `@` and the file that has it."""
     if isinstance(given, str) and given.startswith("@"):
         path = Path(given[1:]).expanduser()
         try:
@@ -195,7 +195,7 @@ def _data(given: Any) -> Any:
 
 
 def sample(workspace: Workspace, service: str) -> Any:
-    """The body that a service gives as its example; None when its driver has no schema to make one from."""
+    """Return the body that a service gives as its example; None when its driver has no schema to make one from."""
     given = workspace.services.swagger(service).get("definitions", {}).get("ServiceInput", {})
     return given.get("example") if "properties" in given else None
 

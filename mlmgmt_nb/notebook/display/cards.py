@@ -48,7 +48,7 @@ class Card(NamedTuple):
     rows: list[tuple[str, str | dt.datetime]]
 
     def lines(self, *, ages: bool = True) -> list[tuple[str, str]]:
-        """The rows as text; times with their ages if asked for."""
+        """Return the rows as text; times with their ages if asked for."""
         return [
             (label, _time(value, age=ages) if isinstance(value, dt.datetime) else value) for label, value in self.rows
         ]
@@ -71,19 +71,19 @@ class Card(NamedTuple):
 
 
 def badge(state: str) -> str:
-    """A state, as HTML; told by its word, not by its color alone."""
+    """Return a state, as HTML; told by its word, not by its color alone."""
     color = _COLORS.get(state, "#6e7781")
     style = f"color:#fff;background:{color};border-radius:0.6em;padding:0 0.6em"
     return f'<span style="{style}">{html.escape(state)}</span>'
 
 
 def bundle(text: str, markup: str) -> dict[str, str]:
-    """A display in both forms."""
+    """Return a display in both forms."""
     return {"text/plain": _fitting(text), "text/html": markup}
 
 
 def card_of(resource: Any) -> Card:
-    """What is shown of one of the API's resources."""
+    """Return what is shown of one of the API's resources."""
     cards = {name: card for module, name, card in _cards() if module == _RESOURCES}
     shown = cards[type(resource).__name__](resource)
     assert isinstance(shown, Card)
@@ -91,7 +91,7 @@ def card_of(resource: Any) -> Card:
 
 
 def register(shell: Any) -> None:
-    """Gives the resources their displays. Imports none of their types."""
+    """Return the resources their displays. Imports none of their types."""
     for module, name, card in _cards():
         plain = shell.display_formatter.formatters["text/plain"]
         plain.for_type_by_name(module, name, lambda value, printer, _, card=card: printer.text(_text(card(value))))
@@ -100,7 +100,7 @@ def register(shell: Any) -> None:
 
 
 def unregister(shell: Any) -> None:
-    """Takes the displays away."""
+    """Take the displays away."""
     for module, name, _ in _cards():
         for kind in ("text/plain", "text/html"):
             formatter = shell.display_formatter.formatters[kind]
@@ -116,7 +116,7 @@ def _text(shown: Shown | str) -> str:
 
 
 def _fitting(text: str) -> str:
-    """What the terminal shows as it is; in a notebook, where there is none, it lacks no character."""
+    """Return what the terminal shows as it is; in a notebook, where there is none, it lacks no character."""
     return encodable(printable(text), getattr(sys.stdout, "encoding", None))
 
 
@@ -156,7 +156,7 @@ class _Report:
     """A scoring report; in a cell whose panel shows it already, only what one can do with it."""
 
     def __init__(self, report: Any) -> None:
-        from mlmgmt_nb.notebook.panels.scoring_test.view import is_shown_here
+        from mlmgmt_nb.notebook.display.shown import is_shown_here
 
         self._report = report
         self._is_shown = is_shown_here(report)
@@ -171,7 +171,7 @@ class _Report:
 
 
 def _rows(*rows: tuple[str, Any]) -> list[tuple[str, str | dt.datetime]]:
-    """The rows that have a value, as text but for times."""
+    """Return the rows that have a value, as text but for times."""
     return [(label, _shown(value)) for label, value in rows if value is not None and value != []]
 
 
@@ -182,7 +182,7 @@ def _shown(value: Any) -> str | dt.datetime:
 
 
 def _time(value: dt.datetime, *, age: bool) -> str:
-    """A time, and its age when it is shown."""
+    """Return a time, and its age when it is shown."""
     value = value if value.tzinfo else value.replace(tzinfo=dt.UTC)
     if not age:
         return f"{value.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S} UTC"
@@ -244,7 +244,7 @@ def _image(image: Any) -> Card:
 
 
 def service_card(service: Any) -> Card:
-    """A service: whether it answers, and, unless that is why it does, how its last operation ended."""
+    """Return a service: whether it answers, and, unless that is why it does, how its last operation ended."""
     from mlmgmt_nb.client.conditions import condition
 
     now = condition(service)
@@ -265,7 +265,7 @@ def service_card(service: Any) -> Card:
 
 
 def _service(service: Any) -> Card:
-    """A service, and how to get at its panel."""
+    """Return a service, and how to get at its panel."""
     card = service_card(service)
     return card._replace(rows=[*card.rows, ("panel", f"%mlmgmt service panel -n {service.name}")])
 
@@ -301,7 +301,7 @@ def _operation(operation: Any) -> Card:
 
 
 def _poller(poller: Any) -> Card:
-    """The image or service that was made; before that, what is known of the operation without asking the server."""
+    """Return the image or service that was made; before that, what is known of the operation without asking the server."""
     operation = poller.operation
     if operation is not None and operation.state == "Succeeded":
         made = _made(poller)
@@ -314,7 +314,7 @@ def _poller(poller: Any) -> Card:
 
 
 def _made(poller: Any) -> Card | None:
-    """What the operation has made, unless it is gone meanwhile or the server cannot be asked."""
+    """Return what the operation has made, unless it is gone meanwhile or the server cannot be asked."""
     from mlmgmt_nb.errors import MlmgmtError
 
     try:

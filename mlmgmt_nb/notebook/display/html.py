@@ -46,7 +46,7 @@ class Trouble(NamedTuple):
 
     @classmethod
     def of(cls, error: BaseException) -> Trouble:
-        """The lines of an error."""
+        """Return the lines of an error."""
         if isinstance(error, MlmgmtError):
             first, *rest = error.message.splitlines() or [type(error).__name__]
             return cls(first, error.fix or " ".join(line.strip() for line in rest))
@@ -56,13 +56,13 @@ class Trouble(NamedTuple):
 
 
 def alert(trouble: Trouble) -> str:
-    """An error, in two lines; a screen reader says it when it appears."""
+    """Return an error, in two lines; a screen reader says it when it appears."""
     fix = "".join(f"<br>{escape(line)}" for line in trouble.fix.splitlines())
     return f'<div role="alert" class="mlmgmt-alert"><b>{escape(trouble.what)}</b>{fix}</div>'
 
 
 def progress_bar(label: str, part: float | None) -> str:
-    """A bar that is `part` (0 to 1) full; ipywidgets' own has no role and no text.
+    """Return a bar that is `part` (0 to 1) full; ipywidgets' own has no role and no text.
 
     Args:
         label: what goes on.
@@ -86,7 +86,7 @@ def log_lines(lines: Sequence[str]) -> str:
 
 
 def link(url: str, text: str | None = None) -> str:
-    """A link that opens beside the notebook; only its text where the URL is none of the web."""
+    """Return a link that opens beside the notebook; only its text where the URL is none of the web."""
     shown = escape(url if text is None else text)
     if not url.startswith(("http://", "https://")):
         return shown
@@ -96,7 +96,7 @@ def link(url: str, text: str | None = None) -> str:
 def table(
     head: Sequence[str], rows: Iterable[Sequence[str]], *, label: str, states: Container[int] = frozenset()
 ) -> str:
-    """A table of plain text.
+    """Return a table of plain text.
 
     Args:
         head: the titles of its columns.

@@ -24,7 +24,7 @@ class Live:
         self.is_displayed = False
 
     def show(self, shown: dict[str, str]) -> None:
-        """Displays it, the first time; then changes it, if it is another."""
+        """Display it, the first time; then changes it, if it is another."""
         if shown == self._shown:
             return
         self._shown = shown

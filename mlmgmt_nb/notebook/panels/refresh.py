@@ -63,7 +63,7 @@ class Feed:
                     self._due[tick] = self._clock() + pause
 
     def _next(self) -> Tick | None:
-        """Waits until a panel is due; None when there is none to wait for."""
+        """Wait until a panel is due; None when there is none to wait for."""
         with self._changed:
             while self._due:
                 tick = min(self._due, key=self._due.__getitem__)

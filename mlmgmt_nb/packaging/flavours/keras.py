@@ -45,7 +45,7 @@ def _quiet(call: Call) -> dict[str, Any]:
 
 
 def _foreign_modules(model: Any) -> Iterator[str]:
-    """The modules of layers that are not of Keras.
+    """Return the modules of layers that are not of Keras.
 
     Raises:
         UsageError: a layer is a class of the notebook, which a `.keras` file cannot hold.

@@ -46,7 +46,7 @@ class LightGBM(Flavour):
 
 
 def _literal(values: list[Any]) -> str:
-    """A list as source, with double quotes."""
+    """Return a list as source, with double quotes."""
     return "[" + ", ".join(json.dumps(value) if isinstance(value, str) else repr(value) for value in values) + "]"
 
 
@@ -55,7 +55,7 @@ def _load(name: str) -> tuple[str, ...]:
 
 
 def _answer(model: Any, call: Call) -> tuple[str, ...] | None:
-    """The statements that get from the booster's output to the answer of the estimator; None where there are none."""
+    """Return the statements that get from the booster's output to the answer of the estimator; None where there are none."""
     classes = getattr(model, "classes_", None)
     predicted = f"model.predict({call.sample.passed})"
     if classes is None:

@@ -82,7 +82,7 @@ def _is_exported(model: Any) -> bool:
 
 
 def _number_type(model: Any) -> Any:
-    """The floating-point type of the module's weights, as NumPy names it."""
+    """Return the floating-point type of the module's weights, as NumPy names it."""
     parameters = getattr(model, "parameters", None)
     if isinstance(model, Path) or parameters is None:
         return None

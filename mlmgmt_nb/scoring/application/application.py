@@ -39,7 +39,7 @@ class Application:
 
 
 def find_application(folder: str, driver: str | None = None, schema: str | None = None) -> Application:
-    """The application in a folder.
+    """Return the application in a folder.
 
     What the arguments name is taken first, then what `mlmgmt-app.json` names, then `score.py` (or the only `.py` file
     that defines `run`) and `service_schema.json` if there is one.

@@ -38,7 +38,7 @@ def set_variables(application: Application, environment: MutableMapping[str, str
 
 
 def _models_root(root: Path) -> Path:
-    """The folder of the only model version, the folder of all if there are several, or else that of the application."""
+    """Return the folder of the only model version, the folder of all if there are several, or else that of the application."""
     versions = [path for path in root.glob(f"{MODELS_FOLDER}/*/*") if path.is_dir()]
     if len(versions) == 1:
         return versions[0]
@@ -77,19 +77,19 @@ def find_model(name: str, version: int | str | None = None, root: Path | None = 
 
 
 def _noted(root: Path, name: str) -> dict[str, str]:
-    """The paths of a model's versions, by `model_config_map.json`."""
+    """Return the paths of a model's versions, by `model_config_map.json`."""
     model = read_config(root).get("models", {}).get(name, {})
     return dict(model.get("versions", {}))
 
 
 def _laid_out(root: Path, name: str) -> dict[str, str]:
-    """The paths of a model's versions, by the folders that there are."""
+    """Return the paths of a model's versions, by the folders that there are."""
     folders = [path for path in (root / MODELS_FOLDER / name).glob("*") if path.name.isdigit()]
     return {folder.name: str(_content(folder).relative_to(root)) for folder in folders}
 
 
 def _content(folder: Path) -> Path:
-    """The only file or folder in the folder of a version, or that folder."""
+    """Return the only file or folder in the folder of a version, or that folder."""
     children = list(folder.iterdir())
     return children[0] if len(children) == 1 else folder
 

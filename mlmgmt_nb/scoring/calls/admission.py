@@ -84,7 +84,7 @@ class Engine:
         self._sweeper: asyncio.TimerHandle | None = None
 
     async def start(self, load: Callable[[], Driver]) -> Driver:
-        """Loads the driver in its thread.
+        """Load the driver in its thread.
 
         Raises:
             LoadError: what `load` raised.
@@ -94,7 +94,7 @@ class Engine:
         return self.driver
 
     def stop(self) -> None:
-        """Ends the driver's thread once the calls before are done; does not wait."""
+        """End the driver's thread once the calls before are done; does not wait."""
         if self._sweeper:
             self._sweeper.cancel()
         self._runner.stop()
@@ -172,7 +172,7 @@ class Engine:
             call.future.set_exception(failure)
 
     def stats(self) -> Stats:
-        """The counters now."""
+        """Return the counters now."""
         running = self._runner.running
         occupied = self._seen / self._looks if self._looks else float(len(self._calls))
         self._seen = self._looks = 0

@@ -46,7 +46,7 @@ class Batcher:
         self._expected = 1
 
     def gather(self, first: _Item, queue: SimpleQueue[_Item | None], admitted: Callable[[], int]) -> list[_Item]:
-        """The first request and those that come with it.
+        """Return the first request and those that come with it.
 
         Args:
             first: a request taken from the queue.
@@ -72,7 +72,7 @@ class Batcher:
         return gathered
 
     def answer(self, requests: Sequence[tuple[str, bytes]]) -> list[Any]:
-        """The answers (or `RequestError`s) to some requests, by one call of `run` where that is possible.
+        """Return the answers (or `RequestError`s) to some requests, by one call of `run` where that is possible.
 
         Args:
             requests: the id and the body of each.

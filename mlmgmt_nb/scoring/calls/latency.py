@@ -25,7 +25,7 @@ class Latencies:
         self._counts = [0] * len(_LABELS)
 
     def add(self, seconds: float) -> None:
-        """Counts a request."""
+        """Count a request."""
         self.seconds += seconds
         self._counts[bisect_left(_BOUNDS, seconds)] += 1
 

@@ -49,7 +49,7 @@ class Turns:
         self._failure: BaseException | None = None
 
     def run(self, main: Coroutine[Any, Any, int]) -> int:
-        """Runs a coroutine to its end, in the main thread, whoever runs the loop."""
+        """Run a coroutine to its end, in the main thread, whoever runs the loop."""
         task = self.loop.create_task(main)
         task.add_done_callback(self._end)
         with self._turn:
@@ -72,7 +72,7 @@ class Turns:
         self.loop.stop()
 
     def call_back(self) -> None:
-        """Ends the loan, if there is one, with this turn of the loop."""
+        """End the loan, if there is one, with this turn of the loop."""
         if self.is_lent:
             self._end()
 
@@ -81,7 +81,7 @@ class Turns:
         self.loop.stop()
 
     def _watch(self) -> None:
-        """Waits until the loop is given back, or takes it."""
+        """Wait until the loop is given back, or take it."""
         self._is_asked = False
         self._back.clear()
         self._paused_since = monotonic()  # until the other thread takes it, it stands still
@@ -105,7 +105,7 @@ class Turns:
     # in the driver's thread
 
     def take(self) -> bool:
-        """Waits for the loop; False when it is not lent any more."""
+        """Wait for the loop; False when it is not lent any more."""
         while self.is_lent:
             if self._turn.acquire(timeout=_TICK_SECONDS):
                 self._paused_since = 0.0
@@ -113,7 +113,7 @@ class Turns:
         return False
 
     def run_turn(self) -> None:
-        """Runs the loop until one of its callbacks stops it."""
+        """Run the loop until one of its callbacks stops it."""
         self._turns_run += 1
         try:
             self.loop.run_forever()
@@ -134,7 +134,7 @@ class Turns:
         return True
 
     def give_back(self) -> None:
-        """Ends the loan."""
+        """End the loan."""
         self.is_lent = False
         self._back.set()
         self._turn.release()

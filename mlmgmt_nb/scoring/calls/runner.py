@@ -81,7 +81,7 @@ class Runner:
         self._busy_seconds = 0.0
 
     async def start(self, load: Callable[[], Driver]) -> Driver:
-        """Loads the driver in its thread.
+        """Load the driver in its thread.
 
         Raises:
             LoadError: what `load` raised.
@@ -91,7 +91,7 @@ class Runner:
         return await loaded
 
     def stop(self) -> None:
-        """Ends the thread once the calls before are done; does not wait."""
+        """End the thread once the calls before are done; does not wait."""
         self._stopping = True
         self._turns.call_back()
         self._queue.put(None)
@@ -175,7 +175,7 @@ class Runner:
         self._queue.put(None)  # for the next thread
 
     def _lead(self, driver: Driver) -> None:
-        """Runs the loop and the calls that it brings, by turns."""
+        """Run the loop and the calls that it brings, by turns."""
         turns = self._turns
         if turns.take():
             self._take_queued()
@@ -309,6 +309,6 @@ class Runner:
 
 
 def _unexpected(error: BaseException) -> RequestError:
-    """The answer for a fault of this runtime."""
+    """Return the answer for a fault of this runtime."""
     traceback.print_exc()
     return RequestError(500, "RuntimeError", f"{type(error).__name__}: {error}")

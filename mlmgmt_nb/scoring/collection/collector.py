@@ -72,7 +72,7 @@ class ModelDataCollector:
         self._writer = shared_writer(storage)
 
     def collect(self, input_data: Any, user_correlation_id: str = "") -> None:
-        """Notes rows; they are written within seconds, in another thread.
+        """Note rows; they are written within seconds, in another thread.
 
         Args:
             input_data: a DataFrame, an array of one or two dimensions, or a list (one row). It is not changed.

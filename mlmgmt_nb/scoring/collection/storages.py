@@ -33,7 +33,7 @@ class Storage(Protocol):
     seconds: float
 
     def append(self, folder: str, header: Sequence[str], rows: str) -> None:
-        """Appends rows to the day's file; a new file starts with the header.
+        """Append rows to the day's file; a new file starts with the header.
 
         Rows of another shape go to a file of their own beside it, so that each file is one table.
 
@@ -43,7 +43,7 @@ class Storage(Protocol):
 
 
 def open_storage(where: str) -> Storage:
-    """The storage at a folder, an fsspec URL, or the connection string of an Azure storage account."""
+    """Return the storage at a folder, an fsspec URL, or the connection string of an Azure storage account."""
     if "AccountName=" in where or "BlobEndpoint=" in where:
         return _AzureBlobs(where)
     if where.startswith("file://"):
@@ -52,14 +52,14 @@ def open_storage(where: str) -> Storage:
 
 
 def to_line(values: Sequence[Any]) -> str:
-    """A line of CSV."""
+    """Return a line of CSV."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(values)
     return text.getvalue()
 
 
 def _names(header: str, middle: str = "") -> Iterator[str]:
-    """The day's file, and the one for a table with this header, when that has another."""
+    """Yield the day's file, and the one for a table with this header, when that has another."""
     yield f"data{middle}.csv"
     yield f"data.{sha256(header.encode()).hexdigest()[:8]}{middle}.csv"
 
@@ -79,7 +79,7 @@ class _Folder:
 
     @staticmethod
     def _append(path: str, header: str, rows: str) -> bool:
-        """Appends under a lock; False when the file has another header."""
+        """Append under a lock; False when the file has another header."""
         with open(path, "a+b") as file:
             _lock(file)
             file.seek(0)
@@ -126,7 +126,7 @@ class _AzureBlobs:
         self._begun[folder, first] = blob
 
     def _begin(self, folder: str, header: str, middle: str = "") -> Any:
-        """The blob for a table, which starts with its header, whoever of us was first."""
+        """Return the blob for a table, which starts with its header, whoever of us was first."""
         container, _, place = folder.partition("/")
         for name in _names(header, middle):
             blob = self._service.get_blob_client(container, f"{place}/{name}")

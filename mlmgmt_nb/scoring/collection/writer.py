@@ -56,7 +56,7 @@ class Writer:
         self._records.append(record)
 
     def flush(self) -> None:
-        """Writes what has come in so far."""
+        """Write what has come in so far."""
         with self._writing:
             records = []
             while self._records:
@@ -88,7 +88,7 @@ _writers: dict[str, Writer] = {}
 
 
 def flush_writers(seconds: float) -> None:
-    """Writes what has come in so far, before the process ends; gives up after so many seconds."""
+    """Write what has come in so far, before the process ends; return up after so many seconds."""
     flushing = [threading.Thread(target=writer.flush, daemon=True) for writer in _writers.values()]
     for thread in flushing:
         thread.start()
@@ -98,7 +98,7 @@ def flush_writers(seconds: float) -> None:
 
 
 def shared_writer(where: str) -> Writer:
-    """The one writer of a storage in this process.
+    """Return the one writer of a storage in this process.
 
     Args:
         where: a folder, an fsspec URL, or the connection string of an Azure storage account.

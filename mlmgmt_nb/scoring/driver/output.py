@@ -51,7 +51,7 @@ class Output(io.TextIOWrapper):
         self.write("".join(lines))
 
     def end_line(self, identity: str) -> None:
-        """Writes what a request has left of a line."""
+        """Write what a request has left of a line."""
         if self._begun and (begun := self._begun.pop(identity, "")):
             self._take_lines(identity, [begun])
 
@@ -64,7 +64,7 @@ class Output(io.TextIOWrapper):
 
 
 def capture() -> None:
-    """Replaces `sys.stdout` and `sys.stderr`, for good."""
+    """Replace `sys.stdout` and `sys.stderr`, for good."""
     if not isinstance(sys.stdout, Output):
         sys.stdout = Output(sys.stdout)
     if not isinstance(sys.stderr, Output):

@@ -170,7 +170,7 @@ def encode_part(part: Any) -> bytes:
 
 
 def _media_type(first: Any) -> str:
-    """The media type that the first part tells: events, text, bytes, or lines of JSON."""
+    """Return the media type that the first part tells: events, text, bytes, or lines of JSON."""
     if isinstance(first, (bytes, bytearray, memoryview)):
         head = bytes(first[:8]).decode("latin1")
         return "text/event-stream" if head.startswith(_EVENTS[:2]) else "application/octet-stream"

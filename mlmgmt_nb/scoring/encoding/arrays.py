@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mlmgmt_nb.scoring.encoding.builtins import JsonFormError, Walk
+from mlmgmt_nb.scoring.encoding.walk import JsonFormError, Walk
 
 __all__ = ["convert", "from_array"]
 
@@ -29,7 +29,7 @@ _CALENDAR = {"Y": "years", "M": "months"}
 
 
 def convert(value: Any, walk: Walk) -> Any:
-    """A value of NumPy as builtins, NotImplemented for others.
+    """Return a value of NumPy as builtins, NotImplemented for others.
 
     Raises:
         JsonFormError: it has no JSON form.
@@ -42,7 +42,7 @@ def convert(value: Any, walk: Walk) -> Any:
 
 
 def from_array(array: Any, walk: Walk) -> Any:
-    """An array as nested lists; one without dimensions as its element."""
+    """Return an array as nested lists; one without dimensions as its element."""
     if isinstance(array, np.ma.MaskedArray):
         return _masked(array, walk)
     kind = array.dtype.kind
@@ -77,7 +77,7 @@ def _masked(array: Any, walk: Walk) -> Any:
 
 
 def _records(array: Any, walk: Walk) -> Any:
-    """A structured array as dicts."""
+    """Return a structured array as dicts."""
     flat = array.reshape(-1)
     columns = [from_array(flat[name], walk) for name in flat.dtype.names]
     rows = np.empty(array.shape, dtype=object)
@@ -124,7 +124,7 @@ def _signed(date: str) -> str:
 
 
 def _span(count: int, unit: str) -> float | str:
-    """A span in seconds; as text where a double cannot hold them, or where the unit has no fixed length."""
+    """Return a span in seconds; as text where a double cannot hold them, or where the unit has no fixed length."""
     if unit in _CALENDAR:
         return f"{count} {_CALENDAR[unit]}"
     if unit not in _SECONDS:

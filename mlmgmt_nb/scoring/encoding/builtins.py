@@ -6,12 +6,11 @@ NumPy and pandas are never imported here: a value of theirs can only exist when 
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import sys
 from collections import abc
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from itertools import chain
@@ -21,146 +20,71 @@ from uuid import UUID
 
 import msgspec
 
-__all__ = ["ENCODER", "JsonFormError", "Walk", "is_plain", "key_text", "to_builtins", "whole_offset"]
+from mlmgmt_nb.scoring.encoding.walk import SCALARS, JsonFormError, Walk, type_name, whole_offset
 
-ENCODER = msgspec.json.Encoder(decimal_format="number")
-"""Writes what `to_builtins` makes."""
+__all__ = ["is_plain", "key_text", "to_builtins"]
 
-_SCALARS = frozenset({str, int, float, bool, type(None)})
 _LISTS = frozenset({list, tuple})
-_PLAIN = _SCALARS | _LISTS | {dict}
-# the encoder writes these by itself
-_LEAVES = _SCALARS | {date, time, timedelta, UUID, bytes, bytearray}
+_PLAIN = SCALARS | _LISTS | {dict}
 _ITERABLES: tuple[type[Iterable[Any]], ...] = (abc.Sequence, abc.Set, abc.MappingView)  # type: ignore[assignment]
 
 
-class JsonFormError(TypeError):
-    """A value has no JSON form.
-
-    Args:
-        problem: names the value and says why, such as `object, which has no JSON form`.
-        fix: a sentence that says what to do.
-
-    Attributes:
-        path: where the value is in what was to be written, such as `[0].age`; empty for the whole.
-    """
-
-    def __init__(self, problem: str, fix: str = "") -> None:
-        super().__init__(problem)
-        self.problem = problem
-        self.fix = fix
-        self.path = ""
-
-    def at(self, root: str) -> str:
-        """The path with a name in front; empty for the whole."""
-        return f"{root}{self.path}" if self.path else ""
-
-
-class Walk:
-    """Goes through one value; calling it converts a part."""
-
-    def __init__(self) -> None:
-        self._open: set[int] = set()
-
-    def __call__(self, value: Any) -> Any:
-        """A part as builtins.
-
-        Raises:
-            JsonFormError: it has no JSON form; the path begins at this part.
-        """
-        if type(value) in _LEAVES:
-            return value
-        if id(value) in self._open:
-            raise JsonFormError(f"a {type_name(value)} that contains itself")
-        self._open.add(id(value))
-        try:
-            return self._convert(value)
-        finally:
-            self._open.discard(id(value))
-
-    def at(self, step: str, value: Any) -> Any:
-        """A part that is one step further down the path."""
-        try:
-            return self(value)
-        except JsonFormError as error:
-            error.path = step + error.path
-            raise
-
-    def items(self, values: Iterable[Any], suffix: str = "") -> list[Any]:
-        """The parts of a list; `suffix` follows their position in the path."""
-        items = list(values)
-        if _LEAVES.issuperset(map(type, items)):
-            return items
-        return [self.at(f"[{place}]{suffix}", item) for place, item in enumerate(items)]
-
-    def members(self, mapping: Mapping[Any, Any]) -> dict[str, Any]:
-        """The parts of an object.
-
-        Raises:
-            JsonFormError: two keys are the same text, besides what a call raises.
-        """
-        made: dict[str, Any] = {}
-        for key, item in mapping.items():
-            text = key if type(key) is str else key_text(key)
-            if text in made:
-                other = next(k for k in mapping if key_text(k) == text)
-                raise JsonFormError(
-                    f"a {type_name(mapping)} whose keys {other!r} and {key!r} are both {json.dumps(text)} in JSON",
-                    "Rename one of them.",
-                )
-            made[text] = self.at(f".{text}", item)
-        return made
-
-    def _convert(self, value: Any) -> Any:
-        if type(value) is dict:
-            return self.members(value)
-        if type(value) in (list, tuple):
-            return self.items(value)
-        for module, convert in _LIBRARIES:
-            if module in sys.modules:
-                made = convert(value, self)
-                if made is not NotImplemented:
-                    return made
-        made = _scalar(value, self)
-        return made if made is not NotImplemented else self._structure(value)
-
-    def _structure(self, value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return self.members(value)
-        if isinstance(value, _ITERABLES):
-            return self.items(value)
-        if isinstance(value, msgspec.Struct):
-            return self(msgspec.to_builtins(value, enc_hook=self))
-        names = _field_names(value)
-        if names is not None:
-            return self.members({name: getattr(value, name) for name in names})
-        if not isinstance(value, type):
-            for method in ("tolist", "isoformat"):  # tensors and times of other libraries
-                if callable(getattr(value, method, None)):
-                    return self(getattr(value, method)())
-        raise JsonFormError(f"{type_name(value)}, which has no JSON form")
-
-
 def to_builtins(value: Any) -> Any:
-    """A value as dicts with text keys, lists and what the encoder writes by itself.
+    """Return a value as dicts with text keys, lists and what the encoder writes by itself.
 
     Raises:
         JsonFormError: a part has no JSON form; the error has its path.
     """
     try:
-        return Walk()(value)
+        return Walk(_convert)(value)
     except RecursionError:
         raise JsonFormError("a structure that is nested too deeply") from None
 
 
+def _convert(value: Any, walk: Walk) -> Any:
+    for module, convert in _LIBRARIES:
+        if module in sys.modules:
+            made = convert(value, walk)
+            if made is not NotImplemented:
+                return made
+    made = _scalar(value, walk)
+    return made if made is not NotImplemented else _structure(value, walk)
+
+
+def _structure(value: Any, walk: Walk) -> Any:
+    if isinstance(value, Mapping):
+        return walk.members(value)
+    if isinstance(value, _ITERABLES):
+        return walk.items(value)
+    if isinstance(value, msgspec.Struct):
+        return walk(msgspec.to_builtins(value, enc_hook=walk))
+    names = _field_names(value)
+    if names is not None:
+        return walk.members({name: getattr(value, name) for name in names})
+    if not isinstance(value, type):
+        for method in ("tolist", "isoformat"):  # tensors and times of other libraries
+            if callable(getattr(value, method, None)):
+                return walk(getattr(value, method)())
+    raise JsonFormError(f"{type_name(value)}, which has no JSON form")
+
+
+def key_text(key: Any) -> str:
+    """Return the text of a key of an object.
+
+    Raises:
+        JsonFormError: the key has none.
+    """
+    return Walk(_convert).key_text(key)
+
+
 def is_plain(value: Any) -> bool:
     """Whether a value that the encoder took consists of builtins with text keys only: other keys could collide."""
-    if type(value) is list and _SCALARS.issuperset(map(type, value)):
+    if type(value) is list and SCALARS.issuperset(map(type, value)):
         return True  # the usual answer, in a fraction of the time
     level = [value]
     while True:
         kinds = set(map(type, level))
-        if kinds <= _SCALARS:
+        if kinds <= SCALARS:
             return True
         if not kinds <= _PLAIN:
             return False
@@ -171,36 +95,8 @@ def is_plain(value: Any) -> bool:
         level = [*chain.from_iterable(map(dict.values, dicts)), *chain.from_iterable(lists)]
 
 
-def key_text(key: Any) -> str:
-    """The text of a key of an object.
-
-    Raises:
-        JsonFormError: the key has none.
-    """
-    if isinstance(key, Enum):
-        return key_text(key.value)
-    if isinstance(key, str):
-        return str.__str__(key)
-    if isinstance(key, tuple):
-        return str(key)
-    try:
-        plain = to_builtins(key)
-        text = plain if isinstance(plain, str) else ENCODER.encode(plain).decode()
-    except JsonFormError as error:
-        raise JsonFormError(f"a key that is {error.problem}") from None
-    if text[:1] in ("[", "{") and not isinstance(plain, str):
-        raise JsonFormError(f"a key that is {type_name(key)}, which has no JSON form")
-    return text.strip('"') if text is not plain else text
-
-
-def type_name(value: Any) -> str:
-    """The name of a value's type, for messages."""
-    kind = type(value)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-
-
 def _scalar(value: Any, walk: Walk) -> Any:
-    """A single value of the standard library, or NotImplemented."""
+    """Return a single value of the standard library, or NotImplemented."""
     if isinstance(value, Enum):
         return walk(value.value)
     for kind, convert in _CONVERSIONS:
@@ -215,12 +111,6 @@ def _decimal(value: Decimal) -> Decimal | None:
     if math.isinf(float(value)):
         raise JsonFormError(f"the Decimal {value}, which is beyond the range of JSON's numbers")
     return value
-
-
-def whole_offset(value: datetime) -> datetime:
-    """The same moment with an offset that ISO 8601 can write, which has minutes and no seconds."""
-    offset = value.utcoffset()
-    return value.astimezone(UTC) if offset is not None and offset % timedelta(minutes=1) else value
 
 
 def _moment(value: datetime) -> datetime | str:
@@ -247,7 +137,7 @@ _CONVERSIONS: tuple[tuple[type, Callable[[Any], Any]], ...] = (
 
 
 def _field_names(value: Any) -> list[str] | None:
-    """The names of the fields of an instance of a dataclass or an attrs class."""
+    """Return the names of the fields of an instance of a dataclass or an attrs class."""
     if isinstance(value, type):
         return None
     if dataclasses.is_dataclass(value):

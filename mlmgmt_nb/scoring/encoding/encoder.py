@@ -11,7 +11,8 @@ from typing import Any
 
 import msgspec
 
-from mlmgmt_nb.scoring.encoding.builtins import ENCODER, JsonFormError, is_plain, to_builtins
+from mlmgmt_nb.scoring.encoding.builtins import is_plain, to_builtins
+from mlmgmt_nb.scoring.encoding.walk import ENCODER, JsonFormError
 from mlmgmt_nb.scoring.errors import RequestError
 
 __all__ = ["JsonFormError", "encode_json", "encode_result", "encode_value"]
@@ -20,7 +21,7 @@ _RAW_DECODER = msgspec.json.Decoder(msgspec.Raw)
 
 
 def encode_json(value: Any) -> bytes:
-    """A value as JSON; text is always a JSON string.
+    """Return a value as JSON; text is always a JSON string.
 
     NaN, infinity and missing values become null. DataFrames, also those of Spark, become a list of records (the index
     is left out), Series, arrays, sets and vectors lists, dates ISO 8601, spans of NumPy and pandas seconds (ISO 8601
@@ -45,7 +46,7 @@ def encode_json(value: Any) -> bytes:
 
 
 def encode_result(result: Any) -> bytes:
-    """What `run` returned, as JSON.
+    """Return what `run` returned, as JSON.
 
     Text (and UTF-8 bytes) that is JSON already goes out as it is, other text as a JSON string; other bytes are Base64,
     and everything else is as `encode_json` writes it.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from mlmgmt_nb.scoring.encoding.arrays import from_array
-from mlmgmt_nb.scoring.encoding.builtins import JsonFormError, Walk, key_text, whole_offset
+from mlmgmt_nb.scoring.encoding.walk import JsonFormError, Walk, whole_offset
 
 __all__ = ["check_labels", "convert"]
 
@@ -17,7 +18,7 @@ _COLUMNS = (pd.Series, pd.Index, pd.api.extensions.ExtensionArray)
 
 
 def convert(value: Any, walk: Walk) -> Any:
-    """A value of pandas as builtins, NotImplemented for others.
+    """Return a value of pandas as builtins, NotImplemented for others.
 
     Raises:
         JsonFormError: it has no JSON form.
@@ -35,8 +36,8 @@ def convert(value: Any, walk: Walk) -> Any:
     return str(value) if isinstance(value, (pd.Period, pd.Interval)) else NotImplemented
 
 
-def check_labels(columns: Any) -> list[str]:
-    """The keys of the columns in JSON.
+def check_labels(columns: Any, key_text: Callable[[Any], str]) -> list[str]:
+    """Return the keys of the columns in JSON.
 
     Raises:
         JsonFormError: two columns have the same key, or one has none.
@@ -67,7 +68,7 @@ def _collision(first: Any, second: Any, key: str) -> str:
 
 
 def _records(frame: Any, walk: Walk) -> list[dict[str, Any]]:
-    names = check_labels(frame.columns)
+    names = check_labels(frame.columns, walk.key_text)
     if not names:
         return [{} for _ in range(len(frame))]
     columns = [_column(frame.iloc[:, place], walk, f".{name}") for place, name in enumerate(names)]

@@ -122,7 +122,7 @@ class ScoringApp:
         self._id_counter = count(secrets.randbits(40))
 
     def set_keys(self, digests: Iterable[str]) -> int:
-        """Replaces the keys, given as SHA-256 in hex; no key at all lets everybody in. Returns their number."""
+        """Replace the keys, given as SHA-256 in hex; no key at all lets everybody in. Return their number."""
         self._digests = list(digests)
         return len(self._digests)
 
@@ -139,7 +139,7 @@ class ScoringApp:
     def answer_directly(
         self, cycle: RequestResponseCycle, start_task: Callable[[RequestResponseCycle, ASGI3Application], None]
     ) -> bool:
-        """Takes a request to score whose body is complete, without a task: it is answered in one write.
+        """Take a request to score whose body is complete, without a task: it is answered in one write.
 
         Args:
             cycle: the request.
@@ -197,7 +197,7 @@ class ScoringApp:
         self._log_request(request, 200, len(body))
 
     def _ids(self, request: Request) -> bytes:
-        """The lines that say which request was answered, in the words of all clients that there have been."""
+        """Return the lines that say which request was answered, in the words of all clients that there have been."""
         identity = request.id.encode()
         lines = b"x-ms-request-id: %b\r\nx-request-id: %b\r\n" % (identity, _good_id(request.request_id) or identity)
         if client := _good_id(request.client_id):
@@ -206,7 +206,7 @@ class ScoringApp:
 
     @staticmethod
     def _ran(request: Request) -> bytes:
-        """The lines that say how `run` fared."""
+        """Return the lines that say how `run` fared."""
         milliseconds = b"%.3f" % (request.spent * 1000)
         return b"x-ms-run-fn-exec-ms: %b\r\nx-ms-run-function-failed: False\r\n" % milliseconds
 
@@ -263,7 +263,7 @@ class ScoringApp:
         return f"{self._id_prefix}-{next(self._id_counter) & 0xFFFFFFFFFFFF:012x}"
 
     def _is_key(self, authorization: bytes) -> bool:
-        """Compares with every key, always all of them, in constant time."""
+        """Compare with every key, always all of them, in constant time."""
         if not self._digests:
             return True
         scheme, _, key = authorization.partition(b" ")
@@ -336,7 +336,7 @@ class ScoringApp:
         await self._finish(request, receive, send)
 
     async def _finish(self, request: Request, _receive: Receive, send: Send) -> None:
-        """Sends what the driver answers."""
+        """Send what the driver answers."""
         answer = await request.answer
         if isinstance(answer, Stream):
             await self._send_stream(answer, request, send)
@@ -356,7 +356,7 @@ class ScoringApp:
         return fared
 
     async def _send_stream(self, stream: Stream, request: Request, send: Send) -> None:
-        """Sends an answer part by part. When the driver fails in it, the caller sees that its end is missing."""
+        """Send an answer part by part. When the driver fails in it, the caller sees that its end is missing."""
         size, code, message = 0, "", ""
         own = [*stream.headers, *self._fared(request, stream)]
         await self._start_answer(stream.status_code, request, send, own, [])
@@ -374,7 +374,7 @@ class ScoringApp:
             self._log_request(request, stream.status_code, size, code, message)
 
     async def _read(self, request: Request, receive: Receive) -> bytes:
-        """The body: as it came for drivers that want the whole request, as UTF-8 for all others."""
+        """Return the body: as it came for drivers that want the whole request, as UTF-8 for all others."""
 
         async def receive_part() -> MutableMapping[str, Any]:
             message = await receive()
@@ -404,7 +404,7 @@ class ScoringApp:
         *,
         more: bool = False,
     ) -> None:
-        """Sends an answer; `own` are its headers, if it is not JSON without further ones."""
+        """Send an answer; `own` are its headers, if it is not JSON without further ones."""
         headers = [(b"content-length", b"%d" % len(body)), *([_CLOSE] if more else [])]
         await self._start_answer(status, request, send, own, headers)
         await send({"type": "http.response.body", "body": body, "more_body": more})
@@ -417,7 +417,7 @@ class ScoringApp:
         own: Iterable[tuple[str, str]] | None,
         headers: list[tuple[bytes, bytes]],
     ) -> None:
-        """Sends the head of an answer."""
+        """Send the head of an answer."""
         for line in self._ids(request).splitlines():
             name, _, value = line.partition(b": ")
             headers.append((name, value))
@@ -468,10 +468,10 @@ class ScoringApp:
 
 
 def _good_id(given: bytes) -> bytes:
-    """An id that a caller gave, if it can be kept in headers and logs as it is."""
+    """Return an id that a caller gave, if it can be kept in headers and logs as it is."""
     return given if given and len(given) <= 128 and _ID_CHARACTERS.issuperset(given) else b""
 
 
 def _header_value(value: object) -> bytes:
-    """A header's value, in which nothing begins another header."""
+    """Return a header's value, in which nothing begins another header."""
     return str(value).replace("\r", " ").replace("\n", " ").encode()

@@ -55,7 +55,7 @@ class BodyReader:
         self._readings: dict[_Reading, None] = {}  # the oldest first
 
     async def read(self, receive: Receive, inflater: Inflater | None = None) -> bytes:
-        """A body, decoded.
+        """Return a body, decoded.
 
         Raises:
             RequestError: it is too large, too slow, or not encoded as it says.
@@ -80,7 +80,7 @@ class BodyReader:
         return len(self._readings)
 
     def too_large(self) -> RequestError:
-        """The refusal of a body that is larger than the largest."""
+        """Return the refusal of a body that is larger than the largest."""
         message = f"the body is larger than {self.largest} bytes, the limit of this service"
         return RequestError(413, "BodyTooLarge", message)
 

@@ -89,7 +89,7 @@ class Connection(HttpProtocol):
                 return
 
     def _learn(self, head: bytes, rest: int) -> None:
-        """Keeps what was read of a head, if what followed it was its body and nothing else."""
+        """Keep what was read of a head, if what followed it was its body and nothing else."""
         cycle = self.cycle
         lengths = [int(value) for name, value in cycle.scope["headers"] if name == b"content-length"]
         is_plain = cycle.keep_alive and not self.expect_100_continue and not self.parser.should_upgrade()
@@ -99,7 +99,7 @@ class Connection(HttpProtocol):
             self._known[head] = {**cycle.scope, CALL: None}, rest
 
     def _repeat(self, like: Scope, body: bytes) -> None:
-        """Takes a request whose head is known; the parser, which is between two requests, does not see it."""
+        """Take a request whose head is known; the parser, which is between two requests, does not see it."""
         self.scope = {**like, "client": self.client}  # type: ignore[typeddict-item]
         self._bytes_without_body = 0
         self.cycle = RequestResponseCycle(
@@ -154,7 +154,7 @@ class Connection(HttpProtocol):
         super()._start_asgi_task(cycle, app)
 
     def check(self, now: float, patience: float) -> str:
-        """Ends the connection when its caller is too slow; looks at it about once a second, so requests pay nothing.
+        """End the connection when its caller is too slow; looks at it about once a second, so requests pay nothing.
 
         Args:
             now: the time, of a clock that only goes forward.
@@ -178,7 +178,7 @@ class Connection(HttpProtocol):
         return ""
 
     def _state(self) -> tuple[str, object] | None:
-        """What the connection waits for its caller to do, and for which request; None when it is not."""
+        """Return what the connection waits for its caller to do, and for which request; None when it is not."""
         if self.transport.get_write_buffer_size():
             return "answer", self.cycle
         if self._in_head():
@@ -194,7 +194,7 @@ class Connection(HttpProtocol):
         return self.scope is not None and (self.cycle is None or self.cycle.scope is not self.scope)
 
     def _refuse(self, status: bytes) -> None:
-        """Ends the connection, with this answer unless that of an earlier request is due, or has begun."""
+        """End the connection, with this answer unless that of an earlier request is due, or has begun."""
         is_due = self.cycle is None or self.cycle.response_complete
         if is_due or not (self._in_head() or self.pipeline or self.cycle.response_started):
             self.transport.write(b"HTTP/1.1 " + status + b"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")

@@ -83,7 +83,7 @@ class Inflater:
 
 
 def inflater(content_encoding: bytes) -> Inflater | None:
-    """What undoes a `Content-Encoding`; None where there is nothing to undo.
+    """Return what undoes a `Content-Encoding`; None where there is nothing to undo.
 
     Raises:
         RequestError: 415, it is not known here.
@@ -107,7 +107,7 @@ def is_utf8(body: bytes, content_type: bytes) -> bool:
 
 
 def as_utf8(body: bytes, content_type: bytes) -> bytes:
-    """A text as UTF-8 without byte order mark.
+    """Return a text as UTF-8 without byte order mark.
 
     Its charset is what `Content-Type` declares, else what its mark or its zeros tell, else UTF-8, which is not checked.
 
@@ -147,7 +147,7 @@ def _python_name(charset: str) -> str:
 
 
 def _evident(body: bytes) -> str | None:
-    """The charset that the first bytes give away."""
+    """Return the charset that the first bytes give away."""
     for mark, charset in _MARKS.items():
         if body.startswith(mark):
             return charset

@@ -75,7 +75,7 @@ class HostCheck:
 
 
 def cross_origins(environment: Mapping[str, str]) -> list[str]:
-    """The origins that `AML_CORS_ORIGINS` names, separated by commas."""
+    """Return the origins that `AML_CORS_ORIGINS` names, separated by commas."""
     return [origin.strip() for origin in environment.get("AML_CORS_ORIGINS", "").split(",") if origin.strip()]
 
 

@@ -84,12 +84,12 @@ class Request:
                 self._keep(_RARE[name], value)
 
     def _keep(self, attribute: str, value: bytes) -> None:
-        """Keeps a header; what comes of it when it is there twice is refused."""
+        """Keep a header; what comes of it when it is there twice is refused."""
         before = getattr(self, attribute)
         setattr(self, attribute, b"%b, %b" % (before, value) if before else value)
 
     def header(self, name: bytes) -> str:
-        """A header that is seldom asked for; empty if it is not there."""
+        """Return a header that is seldom asked for; empty if it is not there."""
         return next((value.decode("latin1") for given, value in self.scope["headers"] if given == name), "")
 
     @property
@@ -99,7 +99,7 @@ class Request:
         return call.seconds if call is not None else 0.0
 
     def whole(self, body: bytes) -> WholeRequest:
-        """The whole of it, for drivers that want that."""
+        """Return the whole of it, for drivers that want that."""
         scope = self.scope
         headers = [(name.decode("latin1"), value.decode("latin1")) for name, value in scope["headers"]]
         ends = scope.get("client"), scope.get("server")

@@ -36,7 +36,7 @@ class RequestLog:
         self._notes: list[Note] = []
 
     def add(self, note: Note) -> None:
-        """Notes a request; errors are written at once, so that they stand beside their traceback."""
+        """Note a request; errors are written at once, so that they stand beside their traceback."""
         failed = note[-1]
         if self.listener is not None:
             self.listener(note)
@@ -47,7 +47,7 @@ class RequestLog:
             self.flush()
 
     def flush(self) -> None:
-        """Writes what has been noted."""
+        """Write what has been noted."""
         if not self._notes:
             return
         notes, self._notes = self._notes, []

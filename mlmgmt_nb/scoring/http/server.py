@@ -63,12 +63,12 @@ class ReplicaServer(uvicorn.Server):
         super().__init__(config)
 
     async def run_until_drained(self) -> bool:
-        """Serves; returns once drained: whether every request in flight was answered."""
+        """Serve; return once drained: whether every request in flight was answered."""
         await self.serve(sockets=[self._listener])
         return self.drained
 
     async def wait_accepting(self) -> None:
-        """Returns when connections are accepted."""
+        """Return when connections are accepted."""
         await self._accepting.wait()
 
     def drain(self, seconds: float, *, idle_seconds: float = _IDLE_SECONDS) -> None:
@@ -88,7 +88,7 @@ class ReplicaServer(uvicorn.Server):
         self.should_exit = True
 
     def descriptors(self) -> list[int]:
-        """The sockets of open connections."""
+        """Return the sockets of open connections."""
         transports = [connection.transport for connection in list(self.server_state.connections)]
         sockets = [transport.get_extra_info("socket") for transport in transports]
         return [connected.fileno() for connected in sockets if connected is not None]
@@ -110,7 +110,7 @@ class ReplicaServer(uvicorn.Server):
         return await super().on_tick(counter)
 
     def _check_connections(self) -> None:
-        """Ends the connections of callers that are too slow, and says how many those are."""
+        """End the connections of callers that are too slow, and report how many those are."""
         self._checked = monotonic()
         faults: Counter[str] = Counter()
         for connection in list(self.server_state.connections):

@@ -13,7 +13,7 @@ _CHUNK = 65536
 
 
 def control_over_stdio() -> int:
-    """Makes the standard input and output the control channel, and gives the descriptor of its end.
+    """Make the standard input and output the control channel, and return the descriptor of its end.
 
     What the driver prints goes to the standard error from then on.
     """
@@ -42,7 +42,7 @@ def _take(outer: socket.socket, reports: int) -> None:
 
 
 def handed_listener(path: str) -> socket.socket:
-    """The listening socket that whoever waits at a UNIX socket hands over.
+    """Return the listening socket that whoever waits at a UNIX socket hands over.
 
     Raises:
         OSError: nobody waits there, or nothing is handed over.

@@ -98,7 +98,7 @@ class Channel:
         self._writer: asyncio.StreamWriter | None = None
 
     def read_start(self) -> Start | None:
-        """Waits for the first line; None when the supervisor is gone.
+        """Wait for the first line; None when the supervisor is gone.
 
         Raises:
             ValueError: the first line is something else.
@@ -115,7 +115,7 @@ class Channel:
         return command
 
     def send(self, report: Report) -> None:
-        """Sends a line; a supervisor that has gone is noticed by `listen`."""
+        """Send a line; a supervisor that has gone is noticed by `listen`."""
         line = msgspec.json.encode(report) + b"\n"
         if self._writer is not None:
             if not self._writer.is_closing():
@@ -125,7 +125,7 @@ class Channel:
             self._socket.sendall(line)
 
     async def close(self) -> None:
-        """Ends the channel once everything has been sent."""
+        """End the channel once everything has been sent."""
         if self._writer is not None:
             self._writer.close()
             with contextlib.suppress(OSError):

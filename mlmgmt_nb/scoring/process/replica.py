@@ -78,7 +78,7 @@ class Replica:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def serve(self) -> int:
-        """Runs until drained; the exit code of the process."""
+        """Run until drained; the exit code of the process."""
         try:
             return await self._serve()
         finally:
@@ -137,7 +137,7 @@ class Replica:
             self._log.listener = self._telemetry.request
 
     def drain(self, seconds: float, *, idle_seconds: float | None = None) -> None:
-        """Stops accepting and ends when the calls in flight are done, or after so many seconds."""
+        """Stop accepting and end when the calls in flight are done, or after so many seconds."""
         if self._server is None:
             self._gave_up.set()
         elif idle_seconds is None:
@@ -168,7 +168,7 @@ class Replica:
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(self.drain, 30.0))
 
     def _sockets(self) -> list[int]:
-        """The descriptors that belong to this process alone, not to what its driver forks."""
+        """Return the descriptors that belong to this process alone, not to what its driver forks."""
         channel = [self._channel.descriptor] if self._channel else []
         return [self._listener.fileno(), *channel, *(self._server.descriptors() if self._server else [])]
 
@@ -201,7 +201,7 @@ class Replica:
 
 
 def run_in_loop(main: Callable[[Turns], Coroutine[Any, Any, int]]) -> int:
-    """Runs what `main` makes, in uvicorn's fast loop where there is one."""
+    """Run what `main` makes, in uvicorn's fast loop where there is one."""
     try:
         import uvloop
     except ImportError:
@@ -214,7 +214,7 @@ def run_in_loop(main: Callable[[Turns], Coroutine[Any, Any, int]]) -> int:
 
 
 def run_supervised(folder: str, driver: str | None, schema: str | None, listen_fd: int, control_fd: int) -> int:
-    """A replica of a supervisor, which bound the socket and holds the other end of the control channel.
+    """Return a replica of a supervisor, which bound the socket and holds the other end of the control channel.
 
     Args:
         folder, driver, schema: as for `find_application`.
@@ -230,7 +230,7 @@ def run_supervised(folder: str, driver: str | None, schema: str | None, listen_f
 
 
 def run_contained(folder: str, driver: str | None, schema: str | None, listen: Callable[[], socket.socket]) -> int:
-    """A replica in a container, whose standard input and output are the control channel.
+    """Return a replica in a container, whose standard input and output are the control channel.
 
     Args:
         folder, driver, schema: as for `find_application`.
@@ -274,7 +274,7 @@ def _die_with_parent() -> bool:
 
 
 def end_process(code: int) -> None:
-    """Ends the process with this exit code, in good order but not waiting for threads that a driver left running."""
+    """End the process with this exit code, in good order but not waiting for threads that a driver left running."""
     watchdog = threading.Timer(_EXIT_SECONDS, os._exit, (code,))
     watchdog.daemon = True
     watchdog.start()

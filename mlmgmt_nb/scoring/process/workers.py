@@ -28,7 +28,7 @@ _STEADY_SECONDS = 10.0
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A listening TCP socket.
+    """Return a listening TCP socket.
 
     Raises:
         OSError: the address is taken or not ours.
@@ -48,7 +48,7 @@ def bind(host: str, port: int) -> socket.socket:
 def run_by_hand(
     folder: str, driver: str | None, schema: str | None, host: str, port: int, workers: int, start: Start
 ) -> int:
-    """Serves a folder until SIGTERM or SIGINT.
+    """Serve a folder until SIGTERM or SIGINT.
 
     Args:
         folder, driver, schema: as for `find_application`.
@@ -128,7 +128,7 @@ class _Pool:
             return process.wait()
 
     def _watch(self, ours: socket.socket, process: subprocess.Popen[bytes]) -> None:
-        """Reads what the worker reports until it ends; sends the drain when the pool stops."""
+        """Read what the worker reports until it ends; sends the drain when the pool stops."""
         ours.settimeout(0.2)
         drained = False
         while process.poll() is None:

@@ -21,7 +21,7 @@ def bad_input(problems: list[str]) -> RequestError:
 
 
 def decode_text(body: bytes) -> str:
-    """The body as text.
+    """Return the body as text.
 
     Raises:
         RequestError: 400, it is not UTF-8.
@@ -33,7 +33,7 @@ def decode_text(body: bytes) -> str:
 
 
 def decode_object(body: bytes, names: Mapping[str, Any]) -> dict[str, Any]:
-    """The body as a JSON object; `names` are those it should have, for the message.
+    """Return the body as a JSON object; `names` are those it should have, for the message.
 
     Raises:
         RequestError: 400, it is something else.
@@ -49,7 +49,7 @@ def decode_object(body: bytes, names: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_arguments(body: bytes, types: Mapping[str, ArgumentType], optional: frozenset[str]) -> dict[str, Any]:
-    """The arguments, converted to their types.
+    """Return the arguments, converted to their types.
 
     Args:
         body: a JSON object whose keys are the arguments.

@@ -58,7 +58,7 @@ class NestedType(ArgumentType):
 
 
 def _by_text(members: Mapping[Any, ArgumentType]) -> dict[str, ArgumentType]:
-    """The members by their keys in JSON."""
+    """Return the members by their keys in JSON."""
     made: dict[str, ArgumentType] = {}
     for key, member in members.items():
         if (text := key_text(key)) in made:

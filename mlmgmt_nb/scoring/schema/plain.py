@@ -61,7 +61,7 @@ class PlainType(ArgumentType):
 
     @classmethod
     def from_sample(cls, sample: Any) -> PlainType:
-        """The type of a sample; a sample that is itself a type stands for any value of it."""
+        """Return the type of a sample; a sample that is itself a type stands for any value of it."""
         if isinstance(sample, type):
             return cls(sample.__name__)
         return cls(type(sample).__name__, plain_json(sample))

@@ -26,7 +26,7 @@ _ERROR = {
 
 
 def service_swagger(name: str, schema: ServiceSchema | None, optional: frozenset[str] = frozenset()) -> dict[str, Any]:
-    """The description of one service.
+    """Return the description of one service.
 
     Args:
         name: the service's name.
@@ -77,7 +77,7 @@ def own_descriptions(folder: Path) -> dict[str, bytes]:
 
 
 def as_openapi(swagger: dict[str, Any]) -> dict[str, Any]:
-    """The same description as an OpenAPI 3.0 document.
+    """Return the same description as an OpenAPI 3.0 document.
 
     Args:
         swagger: what `service_swagger` returned.
@@ -101,7 +101,7 @@ def as_openapi(swagger: dict[str, Any]) -> dict[str, Any]:
 
 
 def _as_operation(operation: dict[str, Any]) -> dict[str, Any]:
-    """An operation with its body and its answers as OpenAPI 3 has them."""
+    """Return an operation with its body and its answers as OpenAPI 3 has them."""
     made = {name: value for name, value in operation.items() if name not in ("parameters", "responses")}
     for parameter in operation.get("parameters", []):
         made["requestBody"] = {"required": parameter["required"], "content": _content(parameter["schema"])}

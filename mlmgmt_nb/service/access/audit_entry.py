@@ -39,7 +39,7 @@ class Trail:
         self.resource_id = ""
 
     def record(self, audit: AuditLog, reply: Reply) -> None:
-        """Records it, if it is one that is recorded."""
+        """Record it, if it is one that is recorded."""
         reads = self._request.method in {"GET", "HEAD"}
         if reply.status in _REFUSED:
             audit.refused(self._entry(reply))

@@ -53,7 +53,7 @@ class AuditLog:
         self._refusals, self._minute, self._left_out = 0, -1, 0
 
     def add(self, entry: Entry) -> None:
-        """Appends an entry. A disk that is full is told in the service's log; the request has been acted on."""
+        """Append an entry. A disk that is full is told in the service's log; the request has been acted on."""
         line = msgspec.json.encode(entry) + b"\n"
         try:
             with self._lock:
@@ -68,7 +68,7 @@ class AuditLog:
             log.error("the audit log cannot be written (%s); it lacks: %s", error.strerror, line.decode().rstrip())
 
     def refused(self, entry: Entry) -> None:
-        """Appends the entry of a refused request, unless there were too many in this minute."""
+        """Append the entry of a refused request, unless there were too many in this minute."""
         with self._lock:
             minute = int(entry.time.timestamp()) // 60
             if minute != self._minute:
@@ -117,7 +117,7 @@ def _fits(entry: Entry, filters: Mapping[str, str]) -> bool:
 
 
 def _lines_backwards(path: Path, end: int | None) -> Iterator[tuple[int, bytes]]:
-    """The whole lines before a byte, the last one first, each with the byte that it starts at."""
+    """Yield the whole lines before a byte, the last one first, each with the byte that it starts at."""
     with path.open("rb") as file:
         place = file.seek(0, os.SEEK_END) if end is None else end
         rest = b""

@@ -40,7 +40,7 @@ class Guard:
         self._grants = tuple(grants) or DEFAULT_GRANTS
 
     def warm(self) -> None:
-        """Gets what the first request would wait for."""
+        """Get what the first request would wait for."""
         if self._issuer is not None:
             self._issuer.warm()
 
@@ -107,7 +107,7 @@ class Guard:
         return Problem(401, "Unauthorized", message, headers={"www-authenticate": challenge})
 
     def _challenge(self, error: str = "", **more: str) -> str:
-        """What a client is told of how to come back (RFC 6750, section 3)."""
+        """Return what a client is told of how to come back (RFC 6750, section 3)."""
         parts = {"authorization_uri": self._accepted.authorization_uri} if self._accepted else {}
         parts |= {"error": error, **more} if error else {}
         return ", ".join(['Bearer realm="mlmgmt"', *(f'{name}="{value}"' for name, value in parts.items())])

@@ -185,14 +185,14 @@ METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def _of_get(request: Request, *reply: Any, **options: Any) -> Reply:
-    """The reply of what is beside the accounts, where there is only GET."""
+    """Return the reply of what is beside the accounts, where there is only GET."""
     if request.method != "GET":
         raise Problem(405, "MethodNotAllowed", "There is only GET here.", headers={"allow": "GET"})
     return Reply(*reply, **options)
 
 
 def _account(request: Request) -> tuple[str, tuple[str, ...]]:
-    """The account of a request, and the segments after it."""
+    """Return the account of a request, and the segments after it."""
     match request.segments:
         case ("api", "subscriptions", subscription, "resourceGroups", group, "accounts", name, *rest) if rest:
             if max(map(len, (subscription, group, name))) > MAX_CHARACTERS["name"]:
@@ -204,7 +204,7 @@ def _account(request: Request) -> tuple[str, tuple[str, ...]]:
 def _match(
     segments: tuple[str, ...], routes: Mapping[tuple[str, ...], Any]
 ) -> tuple[tuple[str, ...], str, tuple[str, ...]]:
-    """The pattern that fits, the `{id}` in it and what its `*` stands for."""
+    """Return the pattern that fits, the `{id}` in it and what its `*` stands for."""
     if segments in routes:
         return segments, "", ()
     with_id = (segments[0], "{id}", *segments[2:])

@@ -32,7 +32,7 @@ class ApiConnection(HttpProtocol):
     _head_is_complete = False
 
     def check(self, now: float) -> None:
-        """Closes it when its client has taken too long. `now` is in seconds, of a clock that only goes forward."""
+        """Close it when its client has taken too long. `now` is in seconds, of a clock that only goes forward."""
         in_head = self._in_head()
         waits_for = self.scope if in_head else "a request" if self.cycle is None else None
         if waits_for is not self._seen:

@@ -32,7 +32,7 @@ def partial_folder(home: Home, image_id: str, claimed_by: str) -> Path:
 
 
 def sweep(store: Store, home: Home, environments: Environments, docker: DockerBuilder) -> None:
-    """Removes it, also that of builds which are not begun again. It may be called at any time."""
+    """Remove it, also that of builds which are not begun again. It may be called at any time."""
     if count := end_orphans(home.path):
         log.warning("ended %s process(es) of builds, which a crash had left behind", count)
     # Looked at before the store: what is made from now on is not among them.
@@ -59,7 +59,7 @@ def _sweep_containers(docker: DockerBuilder) -> None:
 
 
 def _claims(db: Connection) -> list[tuple[str, str]]:
-    """The builds that processes are at work on, with these."""
+    """Return the builds that processes are at work on, with these."""
     operations, processes = schema.operations, schema.processes
     query = (
         select(operations.c.resource_id, operations.c.claimed_by)

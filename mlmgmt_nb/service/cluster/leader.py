@@ -21,7 +21,7 @@ _PASSED_ON = "x-mlmgmt-passed-on"
 
 
 def ask_leader(store: Store, home: Home, request: Request) -> bytes:
-    """The body of the leader's answer to a GET that has been admitted here.
+    """Return the body of the leader's answer to a GET that has been admitted here.
 
     Raises:
         Problem: 503, when no process leads at present, or the one that does cannot be asked.

@@ -78,7 +78,7 @@ class Membership:
         self._thread = threading.Thread(target=self._run, name="membership", daemon=True)
 
     def join(self) -> None:
-        """Takes part from now on.
+        """Take part from now on.
 
         Raises:
             LocalServiceError: processes on another machine are at work on this database.
@@ -111,7 +111,7 @@ class Membership:
         self.leads = leads
 
     def _watch_elsewhere(self) -> None:
-        """Notes which processes on other machines are silent, so that they are known to be dead."""
+        """Note which processes on other machines are silent, so that they are known to be dead."""
         before = self._beats_elsewhere()
         until = time.monotonic() + _WATCH_SECONDS
         beats = before
@@ -136,7 +136,7 @@ class Membership:
         self._wake.set()
 
     def leave(self) -> None:
-        """Takes part no longer; another process may lead from now on."""
+        """Take part no longer; another process may lead from now on."""
         self._stopping = True
         self._wake.set()
         if self._thread.is_alive():
@@ -207,7 +207,7 @@ class Membership:
         return True
 
     def _living(self, db: Connection) -> list[Row[Any]]:
-        """The other processes that live. Those that do not are removed."""
+        """Return the other processes that live. Those that do not are removed."""
         rows = db.execute(select(_processes).where(_processes.c.id != self.id)).all()
         there = [row for row in rows if self._is_elsewhere(row) or self._has_its_place(row)]
         living = [row for row in there if not self._is_silent(row)]
@@ -242,7 +242,7 @@ class Membership:
         return looks >= SILENT_LOOKS
 
     def _end(self, row: Row[Any]) -> None:
-        """Ends a process that led and stands still: its replicas have the ports of all services."""
+        """End a process that led and stands still: its replicas have the ports of all services."""
         if row.leads and row.machine == self._machine and started(row.pid) == row.started:
             log.warning("process %s led and stands still; it is ended", row.pid)
             os.kill(row.pid, signal.SIGKILL)

@@ -50,7 +50,7 @@ class Computes:
             compute.close(service_id)
 
     def stop(self, seconds: float) -> None:
-        """Ends everything on all computes, at the same time."""
+        """End everything on all computes, at the same time."""
         threads = [threading.Thread(target=compute.stop, args=(seconds,)) for compute in self._computes.values()]
         for thread in threads:
             thread.start()

@@ -109,7 +109,7 @@ class ReplicaContainer(SupervisedReplica):
         self._ended(ended)
 
     def _run(self) -> Exit | None:
-        """Runs the container until it ends."""
+        """Run the container until it ends."""
         built = BuiltImage.of(self.launch.context)
         if built is None:
             raise BuildError("NoDockerImage", "The image was not built for compute docker; build it anew for it.")
@@ -223,7 +223,7 @@ class ReplicaContainer(SupervisedReplica):
             self._forwarder.shut()
 
     def _make_forwarder(self, container_id: str) -> Forwarder:
-        """What takes the connections of a replica that cannot be handed the socket."""
+        """Return what takes the connections of a replica that cannot be handed the socket."""
         ports: Any = self._engine.api.inspect_container(container_id)["NetworkSettings"]["Ports"]
         published = (ports.get(f"{SCORING_PORT}/tcp") or [{}])[0]
         if "HostPort" not in published:

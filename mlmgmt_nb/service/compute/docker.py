@@ -84,7 +84,7 @@ class DockerCompute(SharingCompute[ReplicaContainer]):
             self.sweep()
 
     def sweep(self) -> None:
-        """Removes containers that nobody looks after any more, in the background, as soon as the engine answers."""
+        """Remove containers that nobody looks after any more, in the background, as soon as the engine answers."""
         threading.Thread(target=self._sweep, name="container-sweep", daemon=True).start()
 
     def _sweep(self) -> None:

@@ -84,7 +84,7 @@ class ReplicaProcess(SupervisedReplica):
         return explained
 
     def _pump(self, selector: selectors.BaseSelector, output: int) -> None:
-        """Reads output and messages until the process has ended and all that it wrote is read."""
+        """Read output and messages until the process has ended and all that it wrote is read."""
         deadline: float | None = None
         looked = time.monotonic()
         while selector.get_map():
@@ -136,7 +136,7 @@ def _spawn(
 
 
 def _environment(launch: Launch) -> dict[str, str]:
-    """The user's own variables, without our secrets, and those of the launch."""
+    """Return the user's own variables, without our secrets, and those of the launch."""
     inherited = {
         name: value
         for name, value in os.environ.items()

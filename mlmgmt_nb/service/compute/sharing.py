@@ -48,7 +48,7 @@ class SharingCompute(ABC, Generic[R]):
 
     @abstractmethod
     def _make(self, replica_id: str, launch: Launch, listener: socket.socket) -> R:
-        """Starts a replica.
+        """Start a replica.
 
         Raises:
             OSError: it cannot be started.

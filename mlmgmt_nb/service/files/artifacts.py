@@ -25,7 +25,7 @@ _PATTERN = re.compile(r"/artifacts/sha256/([0-9a-f]{64})(?:/([^/?#]*))?(?:[?#]|\
 
 
 def digest_in(url: str) -> str | None:
-    """The digest that a URL of an artifact names, whichever service the URL is of: a digest says what the bytes are."""
+    """Return the digest that a URL of an artifact names, whichever service the URL is of: a digest says what the bytes are."""
     found = _PATTERN.search(url)
     return found[1] if found else None
 
@@ -44,7 +44,7 @@ class ArtifactStore:
         self._partial.mkdir(parents=True, exist_ok=True)
 
     def path(self, digest: str) -> Path | None:
-        """The file with this content, or None."""
+        """Return the file with this content, or None."""
         path = self._whole(digest)
         return path if path.exists() else None
 
@@ -82,7 +82,7 @@ class ArtifactStore:
             self._whole(digest).replace(self._damaged / digest)
 
     def touch(self, digest: str) -> None:
-        """Notes that somebody has seen that a content is there, and may be about to name it."""
+        """Note that somebody has seen that a content is there, and may be about to name it."""
         with suppress(FileNotFoundError):
             os.utime(self._whole(digest))
 
@@ -94,7 +94,7 @@ class ArtifactStore:
             return 0
 
     async def append(self, digest: str, offset: int, total: int, chunks: AsyncIterator[bytes]) -> int:
-        """Adds bytes to an upload; gives how many have arrived now.
+        """Add bytes to an upload; return how many have arrived now.
 
         Raises:
             Problem: 409 when `offset` is not where the upload stands or another one of these bytes is under way; 422

@@ -40,5 +40,5 @@ class Collection:
         return {name: size for name, size in files.items() if name.endswith(".csv")}
 
     def read(self, folder: str, name: str) -> bytes:
-        """A file that `files` has listed."""
+        """Return a file that `files` has listed."""
         return bytes(self._files.cat_file(f"{self._root}{folder}/{name}"))

@@ -43,7 +43,7 @@ _PLACES = 64
 
 
 def write_atomically(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Writes a file so that it is there whole or not at all, also after a power cut."""
+    """Write a file so that it is there whole or not at all, also after a power cut."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
@@ -210,7 +210,7 @@ class Home:
 
     @contextmanager
     def maintenance(self) -> Iterator[None]:
-        """Keeps what removes files and what copies them apart, also across processes; waits until it is free."""
+        """Keep what removes files and what copies them apart, also across processes; waits until it is free."""
         with FileLock(self.path / "maintenance.lock", mode=0o600):
             yield
 
@@ -238,7 +238,7 @@ class Home:
         return f" (process {known.get('pid')}, {known.get('baseUrl')})"
 
     def token(self) -> str:
-        """The bearer token of this state folder, in a file for its user alone. Made anew where there is none that is as
+        """Return the bearer token of this state folder, in a file for its user alone. Made anew where there is none that is as
         long as ours: an empty or short one, which anybody could guess, lets nobody in.
         """
         if not (token := self._known_token()):
@@ -248,7 +248,7 @@ class Home:
         return token
 
     def _known_token(self) -> str:
-        """The token in the file; "" where there is none that may be used."""
+        """Return the token in the file; "" where there is none that may be used."""
         try:
             token = self.token_file.read_bytes().strip().decode("ascii", errors="replace")
         except FileNotFoundError:
@@ -278,7 +278,7 @@ class Home:
         self._id_file.unlink(missing_ok=True)
 
     def last_port(self) -> int | None:
-        """The port that a service at this place listened on last."""
+        """Return the port that a service at this place listened on last."""
         try:
             port = int(self._port_file.read_text())
         except (OSError, ValueError):
@@ -342,7 +342,7 @@ class Home:
 
 
 def damaged(path: Path, fix: str) -> LocalServiceError:
-    """The error for a file of the state folder that has garbage in it."""
+    """Return the error for a file of the state folder that has garbage in it."""
     return LocalServiceError(f"{path} is damaged: it does not have what the service writes there.", fix=fix)
 
 

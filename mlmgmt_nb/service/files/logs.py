@@ -34,7 +34,7 @@ class Log:
         self._why = ""
 
     def append(self, data: bytes) -> bool:
-        """Appends to it; whether that could be done. What the disk does not take is lost, and the log says so when it
+        """Append to it; whether that could be done. What the disk does not take is lost, and the log says so when it
         takes something again: whoever writes must not end for that.
         """
         with self._lock:
@@ -64,11 +64,11 @@ class Log:
             self._path(old).unlink(missing_ok=True)
 
     def line(self, text: str) -> bool:
-        """Appends a line of the service's own; whether that could be done."""
+        """Append a line of the service's own; whether that could be done."""
         return self.append(f"{text.rstrip()}\n".encode())
 
     def read(self, offset: int = 0) -> tuple[int, bytes]:
-        """What is kept from an offset on: the offset where it really starts, and the bytes."""
+        """Return what is kept from an offset on: the offset where it really starts, and the bytes."""
         with self._lock:
             segments = self._segments()
             parts = []
@@ -80,7 +80,7 @@ class Log:
             return max(offset, segments[0] if segments else 0), b"".join(parts)
 
     def end(self) -> int:
-        """The offset after the last byte."""
+        """Return the offset after the last byte."""
         with self._lock:
             segments = self._segments()
             return segments[-1] + self._size(segments[-1]) if segments else 0
@@ -101,7 +101,7 @@ class Log:
 
 
 def log_reply(log: Log, request: Request) -> Reply:
-    """The log, or what a `Range: bytes=N-M` or `bytes=-N` asks of it (RFC 9110).
+    """Return the log, or what a `Range: bytes=N-M` or `bytes=-N` asks of it (RFC 9110).
 
     Raises:
         Problem: 416, when there is nothing (yet) in that range.

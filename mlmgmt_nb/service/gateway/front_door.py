@@ -220,7 +220,7 @@ class _Exchange:
         self._feeding = asyncio.create_task(self._feed(first))
 
     async def _feed(self, message: Any) -> None:
-        """Sends the rest of the body; then waits until the client goes away, which the replica is to notice."""
+        """Send the rest of the body; then wait until the client goes away, which the replica is to notice."""
         try:
             while message.get("more_body", False):
                 message = await self._receive()
@@ -264,7 +264,7 @@ class _Exchange:
 
 
 def _request_head(scope: Scope, name: str, *, chunked: bool) -> bytes:
-    """The request line and headers for the replica. The name of the service alone means its health, as `/` there."""
+    """Return the request line and headers for the replica. The name of the service alone means its health, as `/` there."""
     asked: bytes = scope["raw_path"].partition(b"?")[0]
     rest = asked.lstrip(b"/").split(b"/", len(PREFIX) + 1)[len(PREFIX) + 1 :]
     path = b"/%b/%b/%b" % ("/".join(PREFIX).encode(), name.encode(), rest[0]) if rest and rest[0] else b"/"

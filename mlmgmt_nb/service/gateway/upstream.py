@@ -52,7 +52,7 @@ class Upstream(asyncio.Protocol):
         self._complete = True  # no exchange has begun
 
     def begin(self, *, head_only: bool) -> None:
-        """Gets ready for the next answer; `head_only` when it has no body, whatever its headers say."""
+        """Get ready for the next answer; `head_only` when it has no body, whatever its headers say."""
         self._events.clear()
         self._head_only = head_only
         self._headers: list[Header] = []
@@ -70,7 +70,7 @@ class Upstream(asyncio.Protocol):
         return bool(self._events) and isinstance(self._events[0], Answered)
 
     async def write(self, data: bytes) -> None:
-        """Sends a part of the request; waits while the other side does not take it.
+        """Send a part of the request; waits while the other side does not take it.
 
         Raises:
             LostError: the connection has ended.
@@ -82,7 +82,7 @@ class Upstream(asyncio.Protocol):
             await self._writable
 
     async def next(self) -> Head | bytes | Answered:
-        """The next part of the answer.
+        """Return the next part of the answer.
 
         Raises:
             LostError: there is none, and will be none.
@@ -100,7 +100,7 @@ class Upstream(asyncio.Protocol):
         return event
 
     def close(self) -> None:
-        """Ends the connection at once: whoever works for it is to notice."""
+        """End the connection at once: whoever works for it is to notice."""
         self._transport.abort()
 
     def _add(self, event: Head | bytes | Answered) -> None:

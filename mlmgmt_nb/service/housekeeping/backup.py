@@ -53,7 +53,7 @@ class About(msgspec.Struct, frozen=True, rename="camel"):
 
 
 def backup(store: Store, home: Home, target: Path) -> int:
-    """Writes a backup; gives its size in bytes.
+    """Write a backup; return its size in bytes.
 
     Args:
         target: the file, compressed when its name ends in `.gz` or `.tgz`.
@@ -98,7 +98,7 @@ def _fill(tar: tarfile.TarFile, home: Home, database: Path, scratch: Path) -> No
 
 
 def _files(path: Path) -> Iterator[Path]:
-    """A file, or a folder with all that is to be kept of it."""
+    """Yield a file, or a folder with all that is to be kept of it."""
     if path.name.endswith((".partial", ".lock")) or (
         path.name in {"partial", "damaged"} and path.parent.name == "artifacts"
     ):
@@ -124,7 +124,7 @@ def _copy_out(store: Store, path: Path) -> None:
 
 
 def _copy(source: Connection, target: Connection) -> None:
-    """Copies all rows. The target has none."""
+    """Copy all rows. The target has none."""
     for table in schema.metadata.sorted_tables:
         if table.name in _NOT_COPIED:
             continue
@@ -141,7 +141,7 @@ def _copy(source: Connection, target: Connection) -> None:
 def restore(
     source: Path, folder: Path, database: str | None, limits: Callable[[Path], Limits] = Limits.of_disk
 ) -> list[str]:
-    """Makes a state folder of a backup; it is whole, or not there.
+    """Make a state folder of a backup; it is whole, or not there.
 
     Args:
         folder: a folder that is empty or not there.
@@ -237,7 +237,7 @@ def _copy_in(store: Store, database: str) -> None:
 
 
 def _lacking(store: Store, folder: Path) -> list[str]:
-    """The interpreters of images that are not here."""
+    """Return the interpreters of images that are not here."""
     images, installation = schema.images, schema.installation
     with store.reading() as db:
         before = db.scalar(select(installation.c.path)) or ""

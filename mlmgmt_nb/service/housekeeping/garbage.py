@@ -60,7 +60,7 @@ class Garbage(msgspec.Struct, frozen=True, rename="camel"):
 
 
 def find(store: Store, home: Home, older_than: dt.timedelta) -> list[Garbage]:
-    """What nothing uses, and has been there for that long."""
+    """Return what nothing uses, and has been there for that long."""
     before = now() - older_than
     with store.reading() as db:
         images = dict(_unused_images(db, before))
@@ -85,7 +85,7 @@ def find(store: Store, home: Home, older_than: dt.timedelta) -> list[Garbage]:
 
 
 def remove(store: Store, home: Home, garbage: Iterable[Garbage]) -> list[Garbage]:
-    """Removes what was found, but for what has come into use since; gives what is gone."""
+    """Remove what was found, but for what has come into use since; return what is gone."""
     # Nothing is removed while it is copied into a backup.
     with home.maintenance():
         return [item for item in garbage if _remove(store, item)]
@@ -122,7 +122,7 @@ def _collect(db: Connection, image_id: str, when: dt.datetime | None) -> None:
 
 
 def _remove_from_engine(context: Path) -> bool:
-    """Removes what the Docker engine has of an image; False when it cannot be asked, or something runs the image."""
+    """Remove what the Docker engine has of an image; False when it cannot be asked, or something runs the image."""
     built = BuiltImage.of(context)
     if built is None:
         return True
@@ -208,7 +208,7 @@ def _pins(home: Home, images: set[str], before: dt.datetime) -> Iterator[Path]:
 
 
 def _named(db: Connection) -> set[bytes]:
-    """The digests of all contents that models and manifests name."""
+    """Return the digests of all contents that models and manifests name."""
     docs = [doc for table in (schema.models, schema.manifests) for doc in db.scalars(select(table.c.doc))]
     return {digest for doc in docs for digest in _DIGEST.findall(doc)}
 

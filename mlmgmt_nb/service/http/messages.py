@@ -38,7 +38,7 @@ class Request:
         self._receive = receive
 
     def query(self) -> dict[str, str]:
-        """The parameters of the query.
+        """Return the parameters of the query.
 
         Raises:
             Problem: 400, when one is given twice, with different values.
@@ -52,7 +52,7 @@ class Request:
         return values
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it arrives.
+        """Yield the body as it arrives.
 
         Raises:
             ConnectionResetError: when the client goes away before its end.
@@ -67,7 +67,7 @@ class Request:
                 yield body
 
     async def json(self) -> bytes:
-        """The body of a request whose body is JSON, not decoded yet.
+        """Return the body of a request whose body is JSON, not decoded yet.
 
         Raises:
             Problem: 413 when it is too large, 415 when it is something else or encoded in a way that is not known here.
@@ -82,7 +82,7 @@ class Request:
             raise Problem(error.status, error.code, f"{error}.", headers=error.headers) from None
 
     async def _decoded(self) -> bytes:
-        """The body without its content coding."""
+        """Return the body without its content coding."""
         decoder = inflater(self.headers.get("content-encoding", "").encode("latin-1"))
         body = bytearray()
         async for chunk in self.chunks():
@@ -131,7 +131,7 @@ class Reply:
         return self._body
 
     async def send(self, send: Send, *, head: bool = False) -> None:
-        """Sends it; only its headers when the request was a HEAD."""
+        """Send it; only its headers when the request was a HEAD."""
         headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in self.headers.items()]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         if self._chunks is not None and not head:

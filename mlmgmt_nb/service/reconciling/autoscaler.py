@@ -50,7 +50,7 @@ def decide(
     has_request: bool = False,
     starting: bool = False,
 ) -> ScaleState:
-    """The state after the sample of this moment.
+    """Return the state after the sample of this moment.
 
     Args:
         load: of the ready replicas together.

@@ -13,7 +13,7 @@ _TROUBLES = frozenset({"CrashLoop", "PortTaken"})
 
 
 def in_trouble(error: ErrorResponse | None, code: str, message: str) -> ErrorResponse:
-    """The error of a service that has come into trouble.
+    """Return the error of a service that has come into trouble.
 
     Args:
         error: what its error is now.
@@ -24,7 +24,7 @@ def in_trouble(error: ErrorResponse | None, code: str, message: str) -> ErrorRes
 
 
 def out_of_trouble(error: ErrorResponse | None) -> ErrorResponse | None:
-    """The error of a service that has no trouble any more: what its last update ended with, if that had one."""
+    """Return the error of a service that has no trouble any more: what its last update ended with, if that had one."""
     if error is None or error.code not in _TROUBLES:
         return error
     return next((ErrorResponse(code=one.code, message=one.message) for one in error.details or ()), None)

@@ -103,7 +103,7 @@ class _Collector(Collector):
 
 
 def _buckets(counted: Counters) -> list[tuple[str, float]]:
-    """The buckets as Prometheus has them: how many took no longer."""
+    """Return the buckets as Prometheus has them: how many took no longer."""
     buckets, total = [], 0
     for bound, count in sorted(counted.latency.items(), key=lambda item: float(item[0])):
         total += count

@@ -157,7 +157,7 @@ def is_settled(service: Desired, crashes: Mapping[str, Crashes], now: float) -> 
 def step(
     desired: Sequence[Desired], replicas: Sequence[Replica], crashes: Mapping[str, Crashes], now: float
 ) -> list[Action]:
-    """The actions of this moment.
+    """Return the actions of this moment.
 
     Args:
         desired: every service. Replicas of services that are not in it are killed.
@@ -176,7 +176,7 @@ def step(
 
 
 def _paced(actions: Sequence[Action], starting: int) -> Iterator[Action]:
-    """The actions without the starts that would be too many at once; later steps ask for those again."""
+    """Yield the actions without the starts that would be too many at once; later steps ask for those again."""
     for action in actions:
         if isinstance(action, Start):
             starting += 1
@@ -234,7 +234,7 @@ def _overdue(replica: Replica, service: Desired, now: float) -> bool:
 def _keep(
     service_id: str, deployment_id: str, count: int, live: Sequence[Replica], crashes: Mapping[str, Crashes], now: float
 ) -> Iterator[Action]:
-    """Keeps `count` replicas of a deployment and retires all others."""
+    """Keep `count` replicas of a deployment and retires all others."""
     mine = [r for r in live if r.deployment_id == deployment_id]
     yield from (Drain(service_id, r.id) for r in live if r.deployment_id != deployment_id)
     yield from (Drain(service_id, r.id) for r in _expendable(mine)[: max(0, len(mine) - count)])

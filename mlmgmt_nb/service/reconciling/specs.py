@@ -39,7 +39,7 @@ class Scaling(msgspec.Struct, frozen=True):
 
 
 def scaling(spec: ServiceCreateRequest) -> Scaling | None:
-    """The autoscaler of a service, or None where the number of replicas is fixed."""
+    """Return the autoscaler of a service, or None where the number of replicas is fixed."""
     given = spec.auto_scaler
     if given is None or not given.autoscale_enabled:
         return None
@@ -68,12 +68,12 @@ def replica_count(spec: ServiceCreateRequest, scale: int | None) -> int:
 
 
 def slots(spec: ServiceCreateRequest) -> int:
-    """Requests that one replica accepts at once."""
+    """Request that one replica accepts at once."""
     return spec.max_concurrent_requests_per_container or DEFAULT_CONCURRENCY
 
 
 def changed(spec: ServiceCreateRequest, update: ServiceUpdateRequest) -> ServiceCreateRequest:
-    """The spec after an update: what the update does not set stays, also inside of nested settings.
+    """Return the spec after an update: what the update does not set stays, also inside of nested settings.
 
     Raises:
         Problem: 400, when a fixed number of replicas meets an autoscaler that is on.

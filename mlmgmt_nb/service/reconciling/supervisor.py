@@ -101,13 +101,13 @@ class Supervisor:
         self._wake.set()
 
     def stop(self) -> None:
-        """Ends the loop, then every replica."""
+        """End the loop, then every replica."""
         self._stopping = True
         self._wake.set()
         self._thread.join()
 
     def push_keys(self, service_id: str) -> None:
-        """Gives the replicas of a service the keys that are in the store now."""
+        """Return the replicas of a service the keys that are in the store now."""
         services = schema.services
         self.wake()
         with self._store.reading() as db:
@@ -145,7 +145,7 @@ class Supervisor:
             self._is_leading = False
 
     def _round(self) -> float:
-        """Looks, decides and acts; tells how long to wait for the next round when nothing changes."""
+        """Look, decides and acts; return how long to wait for the next round when nothing changes."""
         moment = self._clock()
         rows = self._unsettled()
         for ended in self.computes.exits():
@@ -170,7 +170,7 @@ class Supervisor:
         return 0.1 if backs_off else 1.0
 
     def _unsettled(self) -> dict[str, Row[Any]]:
-        """The services to look at: all of them when the store has changed, else those at which anything can happen."""
+        """Return the services to look at: all of them when the store has changed, else those at which anything can happen."""
         self._all, is_new = self._rows.look()
         if is_new:
             self._settled.clear()
@@ -255,7 +255,7 @@ class Supervisor:
             self.wake()
 
     def _others(self, row: Row[Any]) -> list[tuple[ServiceCreateRequest, int]]:
-        """The specs of the other services on a service's compute, with how many replicas each should have now."""
+        """Return the specs of the other services on a service's compute, with how many replicas each should have now."""
         counted = (
             (other.serving_spec, replica_count(other.serving_spec, other.scale))
             for other in self._all.values()
@@ -264,7 +264,7 @@ class Supervisor:
         return [(spec, count) for spec, count in counted if count]
 
     def _renew_keys(self, row: Row[Any]) -> None:
-        """Gives replicas the keys that have changed since the last round, those too that were just being started."""
+        """Return replicas the keys that have changed since the last round, those too that were just being started."""
         digests = _digests(row)
         if self._keys.setdefault(row.id, digests) != digests:
             self.computes[row.compute_id].set_keys(row.id, digests, timeout=0)
@@ -440,7 +440,7 @@ def _digests(row: Row[Any]) -> list[str]:
 
 
 def _environment(spec: ServiceCreateRequest, version: int, data_storage: str | None) -> dict[str, str]:
-    """The variables of a replica that drivers of 2017 know."""
+    """Return the variables of a replica that drivers of 2017 know."""
     collects = bool(spec.data_collection and spec.data_collection.storage_enabled)
     known = {
         "SERVICE_NAME": spec.name,

@@ -39,7 +39,7 @@ def sqlite(path: Path) -> Engine:
 
 
 def postgresql_url(given: str) -> URL:
-    """The URL of a PostgreSQL database.
+    """Return the URL of a PostgreSQL database.
 
     Raises:
         LocalServiceError: it is the URL of something else, or the driver is not installed.

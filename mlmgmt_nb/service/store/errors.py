@@ -43,7 +43,7 @@ _ANSWERS = {
 
 
 def store_problem(error: Exception) -> Problem | None:
-    """The answer for an error of the store, or None for one that should not be."""
+    """Return the answer for an error of the store, or None for one that should not be."""
     if isinstance(error, OutcomeUnknown):
         # No Retry-After: a client must not simply ask again.
         return Problem(

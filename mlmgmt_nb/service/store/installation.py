@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 def database_of(home: Path, given: str | None) -> str | None:
-    """The URL of the database of a state folder, or None for the SQLite file in it.
+    """Return the URL of the database of a state folder, or None for the SQLite file in it.
 
     Args:
         given: the URL that the user gives, if any.
@@ -217,7 +217,7 @@ def _read(path: Path) -> str | None:
 
 
 def _read_or_none(path: Path) -> str | None:
-    """The same for what the database has, too: garbage is as good as nothing."""
+    """Return the same for what the database has, too: garbage is as good as nothing."""
     try:
         return _read(path)
     except LocalServiceError as error:

@@ -84,7 +84,7 @@ class UtcTime(TypeDecorator[dt.datetime]):
 
 
 def _where(sqlite: str, postgresql: str) -> dict[str, Any]:
-    """The condition of a partial index, in both dialects."""
+    """Return the condition of a partial index, in both dialects."""
     return {"sqlite_where": text(sqlite), "postgresql_where": text(postgresql)}
 
 
@@ -118,7 +118,7 @@ processes = Table(
 
 
 def _resource(name: str, *columns: Any) -> Table:
-    """A table of resources of an account."""
+    """Return a table of resources of an account."""
     return Table(
         name,
         metadata,

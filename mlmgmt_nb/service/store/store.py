@@ -130,7 +130,7 @@ class Store:
             )
 
     def _set_aside(self, version: int) -> None:
-        """Keeps the database as it is before it is migrated."""
+        """Keep the database as it is before it is migrated."""
         if self._file is None:
             return
         copy = self._file.with_suffix(f".schema-{version}{self._file.suffix}")
@@ -182,7 +182,7 @@ class Store:
 
 
 def _begun(connection: Connection) -> RootTransaction:
-    """A transaction on a connection."""
+    """Return a transaction on a connection."""
     try:
         return connection.begin()
     except OperationalError as error:

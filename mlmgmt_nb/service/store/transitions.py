@@ -25,7 +25,7 @@ def image_ended(
     claimed_by: str | None = None,
     **made: str | None,
 ) -> bool:
-    """Ends the build of an image; tells whether it was still open.
+    """End the build of an image; return whether it was still open.
 
     Args:
         db: the write that it is part of.
@@ -42,7 +42,7 @@ def image_ended(
 
 
 def rollout_succeeded(db: Connection, service_id: str, target_id: str, serving_id: str) -> bool:
-    """A service now serves its target instead of what it served; tells whether that still was its target."""
+    """Return a service now serves its target instead of what it served; return whether that still was its target."""
     deployments = schema.deployments
     if not _is_target(db, service_id, target_id):
         return False
@@ -58,7 +58,7 @@ def rollout_succeeded(db: Connection, service_id: str, target_id: str, serving_i
 
 
 def rollout_failed(db: Connection, service_id: str, target_id: str, state: str, error: ErrorResponse) -> bool:
-    """A service goes on with what it served before; tells whether this still was its target.
+    """Return a service goes on with what it served before; return whether this still was its target.
 
     Args:
         state: `Failed` or `Cancelled`.

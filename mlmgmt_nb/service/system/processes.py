@@ -29,7 +29,7 @@ def started(pid: int) -> str:
 
 
 def machine() -> str:
-    """The machine (or container) whose pids are known here."""
+    """Return the machine (or container) whose pids are known here."""
     try:
         namespace = os.readlink("/proc/self/ns/pid")
     except OSError:
@@ -38,7 +38,7 @@ def machine() -> str:
 
 
 def end_group(pid: int, started_then: str, mark: str) -> bool:
-    """Ends a process that led a group, and what is left of the group when it has gone itself.
+    """End a process that led a group, and what is left of the group when it has gone itself.
 
     Args:
         started_then: when it started, as `started` told then: a later process with its pid is let be.
@@ -59,13 +59,13 @@ def end_group(pid: int, started_then: str, mark: str) -> bool:
 
 
 def ownership(folder: Path) -> dict[str, str]:
-    """A variable for the environment of a process, which it hands on to its children: who started it, for what state
+    """Return a variable for the environment of a process, which it hands on to its children: who started it, for what state
     folder. `end_orphans` goes by it."""
     return {_OWNER: f"{os.getpid()} {started(os.getpid())} {folder}"}
 
 
 def end_orphans(folder: Path) -> int:
-    """Ends what services of a state folder have started that are there no more; how many processes that were."""
+    """End what services of a state folder have started that are there no more; how many processes that were."""
     orphans = []
     for process in psutil.process_iter():
         with contextlib.suppress(OSError, psutil.Error):

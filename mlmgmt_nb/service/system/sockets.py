@@ -11,7 +11,7 @@ _KEEP_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A socket bound to an address; port 0 takes a free one.
+    """Return a socket bound to an address; port 0 takes a free one.
 
     Raises:
         OSError: the address is taken, or not one of this machine.

@@ -30,7 +30,7 @@ def rows() -> pd.DataFrame:
 
 
 def pipeline() -> Any:
-    """A pipeline with a transformer of a class that no module has, as those of notebooks."""
+    """Return a pipeline with a transformer of a class that no module has, as those of notebooks."""
     from sklearn.base import BaseEstimator, TransformerMixin
 
     class Numbers(TransformerMixin, BaseEstimator):  # type: ignore[misc]

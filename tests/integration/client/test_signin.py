@@ -83,7 +83,7 @@ def environment(provider: IdentityProvider, tmp_path: Path, monkeypatch: pytest.
 
 
 def run(*words: str) -> str:
-    """What a command prints."""
+    """Return what a command prints."""
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
         code = main(list(words))

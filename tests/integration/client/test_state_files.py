@@ -27,7 +27,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
 
 
 def running(home: Path) -> list[psutil.Process]:
-    """Processes of the service of a folder."""
+    """Process of the service of a folder."""
     found = []
     for process in psutil.process_iter():
         try:

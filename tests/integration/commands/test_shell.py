@@ -48,7 +48,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def shell(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
-    """Runs a command line in this process, in a folder with a driver and a model."""
+    """Run a command line in this process, in a folder with a driver and a model."""
     for name in ("MLMGMT_BASE_URL", "MLMGMT_TOKEN", "MLMGMT_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MLMGMT_HOME", str(home))
@@ -196,7 +196,7 @@ class Forever(BaseHTTPRequestHandler):
         self.asked.release()
 
     def log_message(self, *args: object) -> None:
-        """Keeps the test's output clean."""
+        """Keep the test's output clean."""
 
 
 def test_ctrl_c_tells_how_to_go_on(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def workspace(service: ServiceProcess) -> Iterator[Workspace]:
 
 
 def by_hand(engine: Any, image: str) -> Any:
-    """What a container answers that was started as anybody would, with no service around it."""
+    """Return what a container answers that was started as anybody would, with no service around it."""
     host = engine.create_host_config(port_bindings={5001: ("127.0.0.1", None)})
     container = engine.create_container(image, ports=[5001], host_config=host)["Id"]
     try:

@@ -27,13 +27,13 @@ def ws(home: Path) -> Iterator[Workspace]:
 
 @pytest.fixture(autouse=True)
 def folder(environment: Path) -> Path:
-    """A working folder whose driver opens its model when it is loaded."""
+    """Return a working folder whose driver opens its model when it is loaded."""
     (environment / "score.py").write_text(ECHO)
     return environment
 
 
 def settings_of(service: ServiceResponse) -> dict[str, Any]:
-    """What a service is like, whatever it is called and whenever it was made."""
+    """Return what a service is like, whatever it is called and whenever it was made."""
     image, manifest = service.image, service.manifest
     assert image is not None
     assert manifest is not None

@@ -32,7 +32,7 @@ def listener(replica: Any) -> Listener:
 
 @pytest.fixture(params=["plain", "typed"])
 def echo(request: Any, folder: Callable[..., Path], spawn: Callable[..., Any]) -> Any:
-    """A driver that gets the body as text, or the argument `x` of it; both answer `["é"]`."""
+    """Return a driver that gets the body as text, or the argument `x` of it; both answer `["é"]`."""
     if request.param == "plain":
         app = folder("import json\ndef run(body):\n    return [json.loads(body)['x']]\n")
     else:
@@ -105,7 +105,7 @@ class TestEncodedBodies:
 class TestSlowBodies:
     @pytest.fixture
     def slow(self) -> Iterator[Callable[..., Any]]:
-        """Sends the beginning of a request of a thousand bytes; its connection."""
+        """Send the beginning of a request of a thousand bytes; its connection."""
         with ExitStack() as stack:
 
             def send(port: Listener, framing: str = "length", sent: int = 1) -> Any:
@@ -225,5 +225,5 @@ class TestHosts:
 
 
 def wait_for(url: str) -> None:
-    """Connections wait at the socket until the driver is loaded."""
+    """Connection wait at the socket until the driver is loaded."""
     assert requests.get(url, timeout=30).status_code == 200

@@ -153,7 +153,7 @@ def receive(connection: socket.socket) -> Any:
 
 @contextlib.contextmanager
 def borrowed_loop(replica: Any, count: int = 8) -> Iterator[list[socket.socket]]:
-    """Connections that have called so fast that the driver's thread runs the event loop."""
+    """Connection that have called so fast that the driver's thread runs the event loop."""
     address = ("127.0.0.1", urlsplit(replica.url).port or 0)
     with contextlib.ExitStack() as stack:
         connections = [stack.enter_context(socket.create_connection(address, 30)) for _ in range(count)]

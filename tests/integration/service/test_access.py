@@ -210,7 +210,7 @@ BODIES = {"POST", "PUT", "PATCH"}
 
 
 def _method_and_path(action: str) -> tuple[str, str]:
-    """A request for an action, to a resource that is not there."""
+    """Return a request for an action, to a resource that is not there."""
     if action == METRICS_ACTION:
         return "GET", "/metrics"
     operation = OPERATIONS.get(action)
@@ -313,7 +313,7 @@ def _part(value: Any) -> str:
 
 
 def _output(service: ServiceProcess) -> str:
-    """What the service has logged."""
+    """Return what the service has logged."""
     return service.home.with_name(service.home.name + ".output").read_text()
 
 
@@ -513,7 +513,7 @@ class TestTheNetwork:
 
 @pytest.fixture(scope="module")
 def audited(provider: IdentityProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
-    """A service for the tests of the audit log: at the other one too many requests are refused to be recorded."""
+    """Yield a service for the tests of the audit log: at the other one too many requests are refused to be recorded."""
     environment = {"REQUESTS_CA_BUNDLE": str(provider.ca_file)}
     service = ServiceProcess(tmp_path_factory.mktemp("audit") / "home", *arguments(provider), environment=environment)
     yield service

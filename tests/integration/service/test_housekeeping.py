@@ -34,7 +34,7 @@ def store_of(home: Path) -> Store:
 
 
 def upload(api: ServiceProcess, content: bytes) -> str:
-    """Puts a content into the artifact store; gives its URL."""
+    """Put a content into the artifact store; return its URL."""
     digest = hashlib.sha256(content).hexdigest()
     headers = {"upload-offset": "0", "upload-length": str(len(content))}
     answer = api.request("PATCH", f"/artifacts/sha256/{digest}/x.txt", data=content, headers=headers)
@@ -43,7 +43,7 @@ def upload(api: ServiceProcess, content: bytes) -> str:
 
 
 def age(path: Path) -> None:
-    """Makes files two hours older than they are."""
+    """Make files two hours older than they are."""
     for file in (path, *path.rglob("*")):
         os.utime(file, (time.time() - 7200,) * 2, follow_symlinks=False)
 
@@ -209,7 +209,7 @@ def _scored(api: ServiceProcess, service: Any, key: str) -> Any:
 
 @pytest.fixture
 def old_operation(start_service: Callable[..., ServiceProcess], tmp_path: Path) -> tuple[Path, str]:
-    """A state folder with an operation that ended 31 days ago, and another."""
+    """Return a state folder with an operation that ended 31 days ago, and another."""
     api = start_service(home=tmp_path / "home")
     (tmp_path / "empty").mkdir()
     manifest = api.post(

@@ -29,7 +29,7 @@ AS_BEFORE = "def init():\n    pass\n\ndef run(body):\n    return 'as before'\n"
 
 
 def put(version: int, path: Path, **replaced: str) -> None:
-    """Makes the database of a released version."""
+    """Make the database of a released version."""
     script = (RELEASED / f"{version}.sql").read_text()
     for name, value in {"PORT": "20000", "HOME": str(path.parent), "PYTHON": sys.executable, **replaced}.items():
         script = script.replace(f"@{name}@", value)

@@ -18,7 +18,7 @@ from mlmgmt_nb.notebook.panels.deploy.form import DEFAULTS, arguments, masked, p
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with the files that a form names."""
+    """Return a working folder with the files that a form names."""
     monkeypatch.chdir(tmp_path)
     for name in ("score.py", "iris.pkl", "my model.pkl", "schema.json", "requirements.txt", "conda.yml", "helper.py"):
         (tmp_path / name).write_text("x")

@@ -32,7 +32,7 @@ FRAME = pd.DataFrame(
 
 @pytest.fixture
 def swagger(tmp_path: Any) -> dict[str, Any]:
-    """What a service with arguments of every kind tells of itself."""
+    """Return what a service with arguments of every kind tells of itself."""
 
     def run(
         frame: Any, matrix: Any, series: Any, count: int, ratio: float, flag: bool, word: str, more: Any

@@ -297,7 +297,7 @@ def _function(folder: Path) -> Any:
 
 
 def examples() -> dict[str, Example]:
-    """The examples by name."""
+    """Return the examples by name."""
     sklearn = ("sklearn", "skops")
     return {
         "sklearn": Example(_sklearn, sklearn, "skops", frame),

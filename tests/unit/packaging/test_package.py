@@ -207,7 +207,7 @@ def test_text_that_is_also_the_name_of_a_folder_carries_nothing(
 
 
 def run_notebook(folder: Path, text: str) -> str:
-    """Runs a script as a notebook runs: its classes are those of `__main__`, and modules lie beside it."""
+    """Run a script as a notebook runs: its classes are those of `__main__`, and modules lie beside it."""
     (folder / "notebook.py").write_text(textwrap.dedent(text))
     done = subprocess.run(
         [sys.executable, "notebook.py"],

@@ -46,7 +46,7 @@ class Other:
 
 
 def run(turns: Turns, main: Coroutine[Any, Any, int]) -> int:
-    """Runs it, to a deadline."""
+    """Run it, to a deadline."""
     return turns.run(asyncio.wait_for(main, DEADLINE))
 
 

@@ -63,7 +63,7 @@ def home(tmp_path: Path) -> Iterator[Home]:
 
 @contextmanager
 def building(store: Store, home: Home) -> Iterator[None]:
-    """Builds in the name of process `p`."""
+    """Build in the name of process `p`."""
     builder = Builder(
         store,
         home,

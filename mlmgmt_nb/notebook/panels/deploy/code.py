@@ -37,7 +37,7 @@ _PLAIN = re.compile(r"[\w./:@%+,~=-]+")
 
 
 def magic_line(arguments: Mapping[str, Any], registered: frozenset[str], connect: Mapping[str, str]) -> str:
-    """The line `%mlmgmt service create ...`.
+    """Return the line `%mlmgmt service create ...`.
 
     Args:
         arguments: of `Workspace.deploy`.
@@ -56,7 +56,7 @@ def magic_line(arguments: Mapping[str, Any], registered: frozenset[str], connect
 
 
 def python_code(arguments: Mapping[str, Any], connect: Mapping[str, str]) -> str:
-    """The Python.
+    """Return the Python.
 
     Args:
         arguments: of `Workspace.deploy`.
@@ -75,7 +75,7 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _quoted(value: Any) -> str:
-    """A value as the magic reads it: as it is, in quotes, or as a Python expression."""
+    """Return a value as the magic reads it: as it is, in quotes, or as a Python expression."""
     text = str(value).lower() if isinstance(value, bool) else str(value)
     if _PLAIN.fullmatch(text):
         return text

@@ -72,12 +72,12 @@ _MASK = "***"
 
 
 def lines(text: str) -> list[str]:
-    """The lines of a field that takes several."""
+    """Return the lines of a field that takes several."""
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def masked(text: str) -> str:
-    """A text without what its URLs have after `?`, which may be a key: for what is shown and saved."""
+    """Return a text without what its URLs have after `?`, which may be a key: for what is shown and saved."""
     return _QUERY.sub(rf"\1?{_MASK}", text)
 
 
@@ -87,7 +87,7 @@ def is_local(source: str) -> bool:
 
 
 def problems(values: Values, is_registered: Callable[[str], bool | None]) -> dict[str, str]:
-    """What is wrong, by field, in a sentence each.
+    """Return what is wrong, by field, in a sentence each.
 
     Args:
         values: the form.
@@ -135,7 +135,7 @@ def _limit(field: str, path: str, typed: str) -> str | None:
 
 
 def _value(field: str, typed: str) -> str | int | None:
-    """What was typed as the contract has it; nothing is None, except for a name, which is needed."""
+    """Return what was typed as the contract has it; nothing is None, except for a name, which is needed."""
     text = typed.strip()
     if not text and field != "name":
         return None
@@ -164,13 +164,13 @@ def _file(source: str, field: str, *, folders: bool = False) -> str | None:
 
 
 def _sentence(error: UsageError, field: str) -> str:
-    """An error of the client, for the field that it is shown beside."""
+    """Return an error of the client, for the field that it is shown beside."""
     text = error.message.removeprefix(f"{field}: ")
     return f"{text[:1].upper()}{text[1:]}. {error.fix or ''}".strip()
 
 
 def arguments(values: Values) -> dict[str, Any]:
-    """The arguments of `Workspace.deploy` that the form stands for; those that are its defaults are left out.
+    """Return the arguments of `Workspace.deploy` that the form stands for; those that are its defaults are left out.
 
     The form must be right.
     """
@@ -204,7 +204,7 @@ def _application(values: Values) -> Application:
 
 
 def suggestions(folder: Path) -> dict[str, list[str]]:
-    """The files of a folder that may be meant, by field."""
+    """Return the files of a folder that may be meant, by field."""
     try:
         names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
     except OSError:

@@ -98,18 +98,18 @@ class DeployState:
         self.judge()
 
     def set(self, field: str, value: Any) -> None:
-        """Takes what was typed into a field."""
+        """Take what was typed into a field."""
         if field in deploy_form.DEFAULTS:
             is_box = isinstance(deploy_form.DEFAULTS[field], bool)
             self.values = {**self.values, field: bool(value) if is_box else str(value)}
             self.judge()
 
     def judge(self) -> None:
-        """Finds out what is wrong with what is typed."""
+        """Find out what is wrong with what is typed."""
         self.problems = deploy_form.problems(self.values, self._registered.get)
 
     def unknown_models(self) -> list[str]:
-        """The models of which it is not known whether they are registered."""
+        """Return the models of which it is not known whether they are registered."""
         models = deploy_form.lines(self.values["models"])
         return [model for model in models if not deploy_form.is_local(model) and model not in self._registered]
 
@@ -130,24 +130,24 @@ class DeployState:
         self.names = tuple(dict.fromkeys(model.name for model in page.value))
 
     def suggestions(self) -> dict[str, list[str]]:
-        """What may be meant, by field: files of the folder that the kernel works in, and registered models."""
+        """Return what may be meant, by field: files of the folder that the kernel works in, and registered models."""
         found = deploy_form.suggestions(Path.cwd())
         return {**found, "models": [*found.get("models", ()), *self.names]}
 
     def line(self) -> str:
-        """The line of the magic that does the same; without keys that are part of URLs."""
+        """Return the line of the magic that does the same; without keys that are part of URLs."""
         given = deploy_form.arguments(self.values)
         models = deploy_form.lines(self.values["models"])
         registered = frozenset(model for model in models if not deploy_form.is_local(model))
         return deploy_form.masked(magic_line(given, registered, self._workspace.connect_arguments))
 
     def code(self) -> str:
-        """The Python that does the same; without keys that are part of URLs."""
+        """Return the Python that does the same; without keys that are part of URLs."""
         written = python_code(deploy_form.arguments(self.values), self._workspace.connect_arguments)
         return deploy_form.masked(written)
 
     def check_driver(self) -> Checked:
-        """Loads the driver as the service would and tries it on the sample of its schema.
+        """Load the driver as the service would and tries it on the sample of its schema.
 
         Raises:
             UsageError: what is wrong with it.
@@ -175,7 +175,7 @@ class DeployState:
         return found
 
     def begin(self) -> None:
-        """Marks the beginning of the deployment, which `deploy` then does.
+        """Mark the beginning of the deployment, which `deploy` then does.
 
         Raises:
             UsageError: the form is not right, or a deployment goes on.
@@ -192,7 +192,7 @@ class DeployState:
             self._began = self._clock()
 
     def deploy(self) -> None:
-        """Does the deployment that `begin` began; it takes as long as that takes. How it ends is in `failure`."""
+        """Do the deployment that `begin` began; it takes as long as that takes. How it ends is in `failure`."""
         given = deploy_form.arguments(self.values)
         try:
             self.service = self._workspace.deploy(
@@ -210,14 +210,14 @@ class DeployState:
             self._on_change()
 
     def cancel(self) -> None:
-        """Cancels the operation that goes on, and with it the deployment."""
+        """Cancel the operation that goes on, and with it the deployment."""
         poller = self._poller
         if poller is None:
             raise UsageError("there is nothing to cancel now", fix="Builds and starts of services can be cancelled.")
         self._workspace.operations.cancel(poller.operation_id)
 
     def look(self) -> None:
-        """Reads what is new in the log of the operation that goes on."""
+        """Read what is new in the log of the operation that goes on."""
         for step in self.steps:
             if step.progress is not None and step.state == "goes on":
                 step.progress.look()
@@ -247,7 +247,7 @@ class DeployState:
 
 
 def _typed(value: Any) -> Any:
-    """A value as one would type it: one a line where there are several, a model by its id."""
+    """Return a value as one would type it: one a line where there are several, a model by its id."""
     if isinstance(value, bool):
         return value
     if isinstance(value, Sequence) and not isinstance(value, str):

@@ -97,7 +97,7 @@ class DeployPanel(Panel):
         return _LOOK_SECONDS if self.state.is_deploying else None
 
     def shown(self) -> dict[str, Any]:
-        """What the front end draws."""
+        """Return what the front end draws."""
         state = self.state
         is_right = not state.problems
         return {
@@ -117,7 +117,7 @@ class DeployPanel(Panel):
         }
 
     def _filled(self) -> list[tuple[str, str]]:
-        """The fields that are not as an untouched form has them, and the name."""
+        """Return the fields that are not as an untouched form has them, and the name."""
         return [
             (field, str(_shown(value)).replace("\n", ", "))
             for field, value in self.state.values.items()
@@ -125,7 +125,7 @@ class DeployPanel(Panel):
         ]
 
     def _steps(self) -> str:
-        """The steps as HTML, with the operations of those that have one."""
+        """Return the steps as HTML, with the operations of those that have one."""
         rows = []
         for step in self.state.steps:
             operation = step.progress.html() if step.progress else ""

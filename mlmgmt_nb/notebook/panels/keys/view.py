@@ -45,7 +45,7 @@ class KeysPanel(Panel):
         self._front.shown = self.shown()
 
     def shown(self) -> dict[str, Any]:
-        """What the front end draws. The keys are not in it."""
+        """Return what the front end draws. The keys are not in it."""
         return {"name": self.state.name, "note": self.state.note}
 
     def _masked(self, keys: AuthKeys) -> Card:

@@ -93,7 +93,7 @@ class Progress:
         return self._poller.operation.error if self._poller.operation else None
 
     def look(self) -> None:
-        """Reads what is new in the log and, at the end, what was made."""
+        """Read what is new in the log and, at the end, what was made."""
         operation = self._poller.operation
         if self._earlier is None and operation is not None:
             self._earlier = _age(operation)
@@ -147,7 +147,7 @@ class Progress:
         return self.ready[0] / self.ready[1] if self.ready and self.ready[1] else None
 
     def traceback(self) -> list[str]:
-        """The last traceback in the log of what failed: the driver's. Empty where there is none."""
+        """Return the last traceback in the log of what failed: the driver's. Empty where there is none."""
         return _last_traceback(list(self.lines)) if self.state == "Failed" else []
 
     def text(self) -> str:
@@ -199,7 +199,7 @@ def _folded(title: str, lines: Sequence[str]) -> str:
 
 
 def _of_last_rollout(lines: list[str]) -> list[str]:
-    """The lines of a service's log since its last rollout but one has ended: a log begins with the service's first."""
+    """Return the lines of a service's log since its last rollout but one has ended: a log begins with the service's first."""
     ends = [place for place, line in enumerate(lines[:-1]) if line.startswith(_ROLLOUT_ENDS)]
     return lines[ends[-1] + 1 :] if ends else lines
 

@@ -43,7 +43,7 @@ class OperationPanel:
         self.progress = Progress(poller)
 
     def show(self) -> None:
-        """Displays it; it moves by itself from then on."""
+        """Display it; it moves by itself from then on."""
         with self._lock:
             self._draw()
         # A change of the state is shown at once, the log and the time by the clock.
@@ -51,7 +51,7 @@ class OperationPanel:
         self._feed.follow(self._tick)
 
     def wait(self, timeout: float | None = None) -> None:
-        """Waits until the operation has ended; shows it when that takes a moment.
+        """Wait until the operation has ended; shows it when that takes a moment.
 
         Args:
             timeout: most seconds to wait; without end when None.
@@ -77,7 +77,7 @@ class OperationPanel:
         self._poller.result()
 
     def _explain(self) -> None:
-        """Shows what ended at once, unless it ended well: its log has the reason."""
+        """Show what ended at once, unless it ended well: its log has the reason."""
         if self.progress.state != "Succeeded":
             self.progress.look()
             self._draw()

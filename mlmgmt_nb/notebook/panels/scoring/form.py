@@ -56,7 +56,7 @@ class Field:
         return self.kind == "table" and not self.is_json
 
     def take(self, value: Any) -> None:
-        """Puts a JSON value into the field."""
+        """Put a JSON value into the field."""
         if self.kind != "table":
             self.text = _text(self.kind, value)
             return
@@ -122,21 +122,21 @@ class Field:
         return [row[0] for row in rows] if self.shape == "values" else rows
 
     def set_cell(self, row: int, column: int, text: str) -> None:
-        """Puts a text into a cell; one that is not there any more takes nothing."""
+        """Put a text into a cell; one that is not there any more takes nothing."""
         if row < len(self.rows) and column < len(self.columns):
             self.rows[row][column] = text
 
     def add_row(self) -> None:
-        """Adds a row like the last one."""
+        """Add a row like the last one."""
         self.rows.append(list(self.rows[-1]) if self.rows else [""] * len(self.columns))
 
     def remove_row(self, row: int) -> None:
-        """Takes a row away."""
+        """Take a row away."""
         if row < len(self.rows):
             del self.rows[row]
 
     def paste(self, row: int, column: int, text: str) -> None:
-        """Puts what was copied from a spreadsheet into the cells from the given one on; adds rows for it."""
+        """Put what was copied from a spreadsheet into the cells from the given one on; adds rows for it."""
         lines = [line.split("\t") for line in text.rstrip("\r\n").splitlines()]
         for down, line in enumerate(lines[: MOST_ROWS - row]):
             if row + down == len(self.rows):
@@ -146,7 +146,7 @@ class Field:
 
 
 def fields_of(swagger: Mapping[str, Any]) -> list[Field]:
-    """The fields that a service's description asks for; none for a driver that takes any body."""
+    """Return the fields that a service's description asks for; none for a driver that takes any body."""
     given = swagger.get("definitions", {}).get("ServiceInput", {})
     required = given.get("required", ())
     example = given.get("example")
@@ -203,7 +203,7 @@ def _text(kind: Kind, value: Any) -> str:
 
 
 def _value(kind: Kind, text: str) -> tuple[Any, str]:
-    """What a text in a field stands for, and what is wrong with it, if so."""
+    """Return what a text in a field stands for, and what is wrong with it, if so."""
     bare = text.strip()
     if kind == "text":
         return text, ""
@@ -260,7 +260,7 @@ def pretty(value: Any, indent: str = "") -> str:
 
 
 def as_table(value: Any) -> tuple[Sequence[str], list[list[str]]] | None:
-    """The columns and rows of an answer that is a table: records, lists, or values of the same kind."""
+    """Return the columns and rows of an answer that is a table: records, lists, or values of the same kind."""
     if isinstance(value, dict) and value and not any(isinstance(item, (dict, list)) for item in value.values()):
         value = [value]
     if not isinstance(value, list) or not value:

@@ -51,7 +51,7 @@ class Input:
         return bool(self.fields)
 
     def edit(self, name: str, change: Callable[[Field], None], *, is_typed: bool = False) -> None:
-        """Changes a field; the JSON follows.
+        """Change a field; the JSON follows.
 
         Args:
             name: of the field.
@@ -76,7 +76,7 @@ class Input:
         self.body_changes += 1
 
     def set_body(self, text: str, *, is_typed: bool = False) -> None:
-        """Changes the JSON (or any text, for a driver without a schema); the form follows."""
+        """Change the JSON (or any text, for a driver without a schema); the form follows."""
         self.body, self._typed_as_json = text, True
         self.body_changes += not is_typed
         if not self.fields:
@@ -104,7 +104,7 @@ class Input:
         self.form_changes += 1
 
     def check(self) -> str:
-        """The body to send.
+        """Return the body to send.
 
         Raises:
             UsageError: the form has what cannot be sent. What is typed as JSON is sent as it is, wrong or not: the
@@ -160,7 +160,7 @@ class Answer(NamedTuple):
         return f"{self.status} OK" if self.status == 200 else f"{self.status} error"
 
     def shown(self) -> dict[str, Any]:
-        """What a front end draws."""
+        """Return what a front end draws."""
         found = None if self.error else as_table(self.value)
         columns, rows = found or ((), [])
         text = "" if self.error else self.value if isinstance(self.value, str) else pretty(self.value)
@@ -206,7 +206,7 @@ class Trial:
         self.answer: Answer | None = None
 
     def ask(self, body: str) -> Answer:
-        """Sends a body and gives what came of it, which `remember` is to be given; takes its time."""
+        """Send a body and return what came of it, which `remember` is to be given; takes its time."""
         number = self.history[0].number + 1 if self.history else 1
         at, began = self._now(), self._clock()
         try:
@@ -219,7 +219,7 @@ class Trial:
         return Answer(number, at, body, scored.status, scored.seconds, scored.request_id, scored.value)
 
     def remember(self, answer: Answer) -> None:
-        """Shows an answer, and has it in the history."""
+        """Show an answer, and has it in the history."""
         self.answer = answer
         self.history = [answer, *self.history][:_KEPT_REQUESTS]
 
@@ -231,7 +231,7 @@ class Trial:
                 self.input.set_body(answer.body)
 
     def past(self) -> Sequence[Mapping[str, Any]]:
-        """The history, latest first, for a front end."""
+        """Return the history, latest first, for a front end."""
         return [
             {
                 "number": one.number,

@@ -56,7 +56,7 @@ class ScoringPanel(Panel):
             return self.trial.answer.value if self.trial.answer else None
 
     def send(self) -> None:
-        """Sends what the form has; the answer appears when it is there."""
+        """Send what the form has; the answer appears when it is there."""
         with self.lock:
             try:
                 body = self.trial.input.check()
@@ -98,7 +98,7 @@ class ScoringPanel(Panel):
         self._front.shown = self.shown()
 
     def shown(self) -> dict[str, Any]:
-        """What the front end draws."""
+        """Return what the front end draws."""
         given, trial = self.trial.input, self.trial
         return {
             "title": self._service.name,
@@ -171,7 +171,7 @@ def _line(answer: Answer) -> str:
 
 
 def _answer(answer: Answer) -> str:
-    """An answer as static HTML."""
+    """Return an answer as static HTML."""
     shown = answer.shown()
     head = f"<div><b>{escape(_line(answer))}</b></div>"
     if shown["error"]:

@@ -4,31 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from IPython.core.getipython import get_ipython
-
 from mlmgmt_nb.client import ScoringReport, ScoringTest
 from mlmgmt_nb.client.scoring_tests.html import charts, failures, numbers, verdict
 from mlmgmt_nb.notebook.display.cards import badge
 from mlmgmt_nb.notebook.display.html import Trouble, escape, progress_bar
+from mlmgmt_nb.notebook.display.shown import note_shown
 from mlmgmt_nb.notebook.panels.frontend import front
 from mlmgmt_nb.notebook.panels.panel import Panel
 
-__all__ = ["Course", "ScoringTestPanel", "is_shown_here"]
+__all__ = ["Course", "ScoringTestPanel"]
 
 _QUIET_SECONDS = 0.4
 """What takes no longer needs no panel."""
-
-_shown: tuple[int, ScoringReport] | None = None
-
-
-def is_shown_here(report: ScoringReport) -> bool:
-    """Whether a panel of the cell that runs shows this report already."""
-    return _shown is not None and _shown[1] is report and _shown[0] == _cell()
-
-
-def _cell() -> int:
-    shell: Any = get_ipython()
-    return int(shell.execution_count) if shell is not None else 0
 
 
 class Course:
@@ -59,7 +46,7 @@ class Course:
         return f"{word}, stopped before its end" if self._test.is_partial else word
 
     def verdict(self) -> str:
-        """The state as HTML."""
+        """Return the state as HTML."""
         if not self._test.done():
             return badge("Running") + (" stopping" if self._test.is_stopped else "")
         return verdict(self._test.tally.numbers, partial=self._test.is_partial)
@@ -80,7 +67,7 @@ class Course:
         return self._test.goal.part(known.requests, known.seconds)
 
     def shown(self) -> dict[str, Any]:
-        """What the front end draws."""
+        """Return what the front end draws."""
         return {
             "title": self.title,
             "state": self.verdict(),
@@ -132,12 +119,11 @@ class ScoringTestPanel(Panel):
         self._is_started = False
 
     def run(self) -> ScoringReport:
-        """Runs the test; shows it unless it ends in a moment.
+        """Run the test; shows it unless it ends in a moment.
 
         Raises:
             MlmgmtError: the requests could not be sent.
         """
-        global _shown
         self._is_started = self.course.is_waited_for = True
         begun = self._clock()
 
@@ -152,11 +138,11 @@ class ScoringTestPanel(Panel):
             self.course.is_waited_for = False
             self.close()
         if self._is_displayed:
-            _shown = (_cell(), report)
+            note_shown(report)
         return report
 
     def start(self) -> None:
-        """Starts the test in the background, unless it has been started."""
+        """Start the test in the background, unless it has been started."""
         with self.lock:
             if self._is_started:
                 return
@@ -165,7 +151,7 @@ class ScoringTestPanel(Panel):
         self.test.start()
 
     def show(self) -> None:
-        """Displays it, and starts the test if nobody has."""
+        """Display it, and start the test if nobody has."""
         self.start()
         super().show()
 

@@ -47,16 +47,16 @@ class ImageChoice:
         return Kinship.MODEL if not self.models.keys().isdisjoint(ids) else Kinship.OTHER
 
     def own_first(self, images: Iterable[Image]) -> list[Image]:
-        """The images, own ones before those with its models and these before others; each kind as it came."""
+        """Return the images, own ones before those with its models and these before others; each kind as it came."""
         return sorted(images, key=self.kinship)
 
     def differences(self, image: Image) -> list[tuple[str, str, str]]:
-        """What changes with an image: rows of label, what the service has now, and what it would have."""
+        """Return what changes with an image: rows of label, what the service has now, and what it would have."""
         now, then = self._facts(self.service.image), self._facts(image)
         return [(label, now[label], then[label]) for label in then if now[label] != then[label]]
 
     def _facts(self, image: Image | None) -> dict[str, str]:
-        """What tells one image from another, in words."""
+        """Return what tells one image from another, in words."""
         manifest = image.manifest if image else None
         runtime = manifest.target_runtime if manifest else None
         return {

@@ -49,14 +49,14 @@ class LogTail:
         self._rest = ""
 
     def search(self, request_id: str) -> None:
-        """Shows only what is about this request from the next look on; all lines when it is empty."""
+        """Show only what is about this request from the next look on; all lines when it is empty."""
         with self._lock:
             self.request_id = request_id.strip()
             self._about = LinesAbout(self.request_id) if self.request_id else None
             self._offset, self._rest, self.lines = None, "", ()
 
     def look(self) -> None:
-        """Reads what is new."""
+        """Read what is new."""
         with self._lock:
             if self._offset is None:
                 part = self._read(0, _SEARCHED_LINES if self._about else _KEPT_LINES)
@@ -218,7 +218,7 @@ class ServiceState:
         return ImageChoice(self.service, ran, self._models)
 
     def image_name(self, image_id: str | None) -> str:
-        """An image in words: its name and version where they are known, else its id."""
+        """Return an image in words: its name and version where they are known, else its id."""
         own = self.service.image
         image = own if own is not None and own.id == image_id else self._images_by_id.get(image_id or "")
         return f"{image.name} version {image.version}" if image else str(image_id)
@@ -293,7 +293,7 @@ class ServiceState:
         self.update(deployment.image_id)
 
     def cancel(self) -> None:
-        """Cancels the operation that goes on: the service goes on with what it served."""
+        """Cancel the operation that goes on: the service goes on with what it served."""
         if self._poller is not None:
             self._workspace.operations.cancel(self._poller.operation_id)
 
@@ -303,7 +303,7 @@ class ServiceState:
         return (keys.primary_key if which == "Primary" else keys.secondary_key) or ""
 
     def regenerate(self, which: Which, name: str) -> None:
-        """Makes a key anew; the old one is refused from then on.
+        """Make a key anew; the old one is refused from then on.
 
         Args:
             which: the key.
@@ -317,7 +317,7 @@ class ServiceState:
         self.note = f"The {which.lower()} key is new; the old one is refused."
 
     def delete(self, name: str) -> None:
-        """Deletes it.
+        """Delete it.
 
         Args:
             name: its name, typed again.
@@ -351,7 +351,7 @@ class ServiceState:
 
 
 def which_key(message: Mapping[str, Any]) -> Which:
-    """The key that a message of a front end is about."""
+    """Return the key that a message of a front end is about."""
     return "Secondary" if message.get("which") == "Secondary" else "Primary"
 
 
@@ -360,7 +360,7 @@ def _created(image: Image) -> float:
 
 
 def readable(line: str) -> str:
-    """A line of a service's log; one that notes a request is JSON, and is put for people."""
+    """Return a line of a service's log; one that notes a request is JSON, and is put for people."""
     try:
         note = msgspec.json.decode(line, type=_Note)
     except msgspec.DecodeError:

@@ -44,7 +44,7 @@ class Traffic:
         self.points: tuple[Point, ...] = ()
 
     def add(self, metrics: ServiceMetrics) -> None:
-        """Takes the metrics of this moment."""
+        """Take the metrics of this moment."""
         now = self._clock()
         self.latest = metrics
         if self._recent and now - self._recent[-1][0] < _LEAST_SECONDS:
@@ -66,7 +66,7 @@ class Traffic:
         self.points = (*(kept for kept in self.points if now - kept.at <= _KEPT_SECONDS), point)
 
     def rows(self) -> list[tuple[str, str]]:
-        """The present numbers, as label and value."""
+        """Return the present numbers, as label and value."""
         if self.latest is None:
             return []
         rows = [("in all", self.totals())]
@@ -78,14 +78,14 @@ class Traffic:
         return rows
 
     def totals(self) -> str:
-        """What was counted since the service process started, in words."""
+        """Return what was counted since the service process started, in words."""
         counted = self.latest
         if counted is None:
             return ""
         return f"{counted.requests} requests, of which {counted.failures} failed; {counted.rejected} more were rejected"
 
     def html(self) -> str:
-        """The charts."""
+        """Return the charts."""
         points = self.points
         if not points:
             return ""

@@ -109,7 +109,7 @@ class ServicePanel(Panel):
         return pause
 
     def shown(self) -> dict[str, Any]:
-        """What the front end draws. The keys are not in it.
+        """Return what the front end draws. The keys are not in it.
 
         All tabs are, since the kernel may hear of no click while a cell runs.
         """
@@ -140,7 +140,7 @@ class ServicePanel(Panel):
         }
 
     def _images(self) -> list[dict[str, Any]]:
-        """The images that it could run: all but the one that it runs."""
+        """Return the images that it could run: all but the one that it runs."""
         choice, state = self.state.choice, self.state
         serving = choice.service.image.id if choice.service.image else None
         return [
@@ -217,12 +217,12 @@ def _can_come_back(deployment: Deployment) -> bool:
 
 
 def _name(message: dict[str, Any]) -> str:
-    """The service's name as it was typed, to confirm what cannot be taken back."""
+    """Return the service's name as it was typed, to confirm what cannot be taken back."""
     return str(message.get("name") or "")
 
 
 def _number(text: Any, name: str) -> int | None:
-    """A number that was typed, or None for none."""
+    """Return a number that was typed, or None for none."""
     text = str("" if text is None else text).strip()
     if not text:
         return None

@@ -54,7 +54,7 @@ class Kind(NamedTuple):
 
 
 def shown(value: Any) -> str:
-    """A value of a column, as text."""
+    """Return a value of a column, as text."""
     if value is None:
         return ""
     if isinstance(value, dt.datetime):
@@ -71,12 +71,12 @@ def _filters(operation_id: str) -> tuple[Parameter, ...]:
 
 
 def _named(filters: Mapping[str, str]) -> dict[str, Any]:
-    """The filters by the names that the client has for them."""
+    """Return the filters by the names that the client has for them."""
     return {re.sub(r"[A-Z]", lambda letter: f"_{letter[0].lower()}", name): value for name, value in filters.items()}
 
 
 def _pages(kind: str) -> Read:
-    """Reads pages of a kind that the client and the API list in pages."""
+    """Read pages of a kind that the client and the API list in pages."""
 
     def read(ws: Workspace, filters: Mapping[str, str], count: int, token: str | None) -> Page[Any]:
         page: Page[Any] = next(getattr(ws, kind).list(count=count, **_named(filters)).by_page(token))
@@ -91,7 +91,7 @@ def _deployments(ws: Workspace, filters: Mapping[str, str], _: int, token: str |
 
 
 def _operations(ws: Workspace, _: Mapping[str, str], count: int, token: str | None) -> Page[Any]:
-    """The operations of the account, or of this session where the server has no list of them: the API has none."""
+    """Return the operations of the account, or of this session where the server has no list of them: the API has none."""
     try:
         return next(ws.operations.list(count=count).by_page(token))
     except ApiError as error:

@@ -43,7 +43,7 @@ class Lineage:
         self.crowded: set[str] = set()
 
     def add(self, kind: str, resource: Any, *, of: Any = None) -> bool:
-        """Adds a resource, and that it was made of another one; tells whether there was room for it."""
+        """Add a resource, and that it was made of another one; return whether there was room for it."""
         if resource.id not in self.nodes:
             if sum(node.kind == kind for node in self.nodes.values()) >= MOST:
                 self.crowded.add(kind)

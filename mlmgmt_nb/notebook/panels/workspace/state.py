@@ -44,7 +44,7 @@ class Part(NamedTuple):
 
 
 def read(ws: Workspace, request: Request, is_outdated: Callable[[], bool] = lambda: False) -> Part:
-    """Reads one page. The server filters; it cannot search: that is done here, page by page, and not without end.
+    """Read one page. The server filters; it cannot search: that is done here, page by page, and not without end.
 
     Args:
         is_outdated: tells that nobody wants it any more.
@@ -117,7 +117,7 @@ class Browsing:
             self.is_stale = True
 
     def filter(self, name: str, value: str) -> None:
-        """Sets one of the API's filters; an empty one is none."""
+        """Set one of the API's filters; an empty one is none."""
         if name not in {parameter.name for parameter in self.kind.filters}:
             return
         self._list.filters.pop(name, None)
@@ -126,7 +126,7 @@ class Browsing:
         self._from_the_start()
 
     def search(self, text: str) -> None:
-        """Shows only what has a text in a column."""
+        """Show only what has a text in a column."""
         self._list.search = text.strip()
         self._from_the_start()
 
@@ -149,12 +149,12 @@ class Browsing:
         self.is_stale = True
 
     def select(self, id: str) -> bool:  # noqa: A002 - the API's word
-        """Selects an item of the page; tells whether it is another one than before."""
+        """Select an item of the page; return whether it is another one than before."""
         found = next((item for item in self.rows() if item.id == id), None)
         return found is not None and self.take(self.kind.id, found)
 
     def take(self, kind: str, resource: Any) -> bool:
-        """Selects a resource; tells whether it is another one than before."""
+        """Select a resource; return whether it is another one than before."""
         is_other = self.selected is None or self.selected.id != resource.id
         self.selected, self.selected_kind = resource, kind
         if is_other:
@@ -164,12 +164,12 @@ class Browsing:
     # --- what is read ---------------------------------------------------------------------------------------------
 
     def request(self) -> Request:
-        """What is to be read for the list as it is now."""
+        """Return what is to be read for the list as it is now."""
         there = self._list
         return Request(self.kind, dict(there.filters), there.search, there.starts[-1])
 
     def accept(self, request: Request, part: Part) -> bool:
-        """Takes what was read, unless something else is wanted by now; tells whether it did."""
+        """Take what was read, unless something else is wanted by now; return whether it did."""
         if request != self.request():
             return False
         self._list.part = part
@@ -179,7 +179,7 @@ class Browsing:
         return True
 
     def rows(self) -> list[Any]:
-        """The items of the page, in the order in which they are shown."""
+        """Return the items of the page, in the order in which they are shown."""
         there = self._list
         items = list(there.part.items) if there.part else []
         if there.sort is None:
@@ -236,7 +236,7 @@ class Browsing:
         }
 
     def text(self) -> str:
-        """The list and the selection, for a terminal."""
+        """Return the list and the selection, for a terminal."""
         rows = [self._cells(item) for item in self.rows()]
         titles = [column.title for column in self.kind.columns]
         widths = [max(len(line[place]) for line in [titles, *rows]) for place in range(len(titles))]
@@ -250,7 +250,7 @@ class Browsing:
         return "\n".join([self.status(), *(lines if rows else []), *more, *card, *lineage])
 
     def html(self) -> str:
-        """The list and the selection, where no kernel is."""
+        """Return the list and the selection, where no kernel is."""
         rows = self.rows()
         more = f"<p>{len(rows) - _PICTURE_ROWS} more on this page</p>" if len(rows) > _PICTURE_ROWS else ""
         listed = table(
@@ -298,6 +298,6 @@ class Browsing:
 
 
 def _order(column: Column, item: Any) -> Any:
-    """What a list is sorted by: numbers and times as such, all else as text, whatever the case."""
+    """Return what a list is sorted by: numbers and times as such, all else as text, whatever the case."""
     value = column.value(item)
     return shown(value).casefold() if isinstance(value, (str, list)) else value

@@ -71,7 +71,7 @@ class WorkspacePanel(Panel):
 
     @only_looking()
     def look(self) -> float | None:
-        """Reads the page again. A search is not done again by itself: it may take many requests."""
+        """Read the page again. A search is not done again by itself: it may take many requests."""
         with self.lock:
             request = self.state.request()
             if self.is_working or request.search or not self._first_page.is_set():
@@ -130,7 +130,7 @@ class WorkspacePanel(Panel):
                 self.state.lineage = lineage
 
     def _follow(self, kind: str, id: str) -> None:  # noqa: A002 - the API's word
-        """Selects a resource of the graph, which need not be in the list."""
+        """Select a resource of the graph, which need not be in the list."""
         resources = {
             "models": self._ws.models,
             "manifests": self._ws.manifests,

@@ -32,7 +32,7 @@ def head(call: Call) -> Reply:
 
 
 def download(call: Call) -> Reply:
-    """A content, by its SHA-256; 404 when it is not there."""
+    """Return a content, by its SHA-256; 404 when it is not there."""
     digest = _digest(call)
     path = call.backend.artifacts.path(digest)
     if path is None:
@@ -41,7 +41,7 @@ def download(call: Call) -> Reply:
 
 
 async def append(call: Call) -> Reply:
-    """Adds bytes to a content, from `Upload-Offset` on; `Upload-Length` is how many it has in all.
+    """Add bytes to a content, from `Upload-Offset` on; `Upload-Length` is how many it has in all.
 
     Answers 204 with `Upload-Offset` while bytes are missing; then 201 with `Content-Location`: its URL for models.
     """

@@ -18,7 +18,7 @@ _FILTERS = ("principalId", "resourceId", "action")
 
 
 def list_(call: Call) -> Reply:
-    """The audit log, newest first, in pages: `time`, `action`, `principalId`, `resourceId`, `statusCode`, ...
+    """Return the audit log, newest first, in pages: `time`, `action`, `principalId`, `resourceId`, `statusCode`, ...
 
     The query filters them by `principalId`, `resourceId` and `action`; `count` and `$skipToken` are as in other lists.
     """

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 def read(call: Call) -> Reply:
-    """The data that the drivers of a service have collected.
+    """Return the data that the drivers of a service have collected.
 
     `value` lists the files: `path`, `model`, `identifier`, `date`, `bytes`. With `path` in the query, that file as CSV.
     """
@@ -49,6 +49,6 @@ def _answer(collection: Collection, folder: str, wanted: str | None) -> Reply:
 
 
 def _described(name: str, size: int) -> dict[str, object]:
-    """A file by what its path says: `MODEL-NAME-VERSION/IDENTIFIER/YYYY/MM/DD/data.csv`."""
+    """Return a file by what its path says: `MODEL-NAME-VERSION/IDENTIFIER/YYYY/MM/DD/data.csv`."""
     model, identifier, *date = PurePosixPath(name).parts[:-1]
     return {"path": name, "model": model, "identifier": identifier, "date": "-".join(date), "bytes": size}

@@ -9,5 +9,5 @@ __all__ = ["list_"]
 
 
 def list_(call: Call) -> Reply:
-    """The computes, as `value`: `id`, `state` (`ready` or `unavailable`), and the `reason` why it is not ready."""
+    """Return the computes, as `value`: `id`, `state` (`ready` or `unavailable`), and the `reason` why it is not ready."""
     return Reply(200, {"value": call.backend.computes()})

@@ -9,7 +9,7 @@ __all__ = ["swagger"]
 
 
 def swagger(call: Call) -> Reply:
-    """The OpenAPI document of the API."""
+    """Return the OpenAPI document of the API."""
     # Loaded when first asked for: making the document takes longer than starting the service should.
     from mlmgmt_nb.contract import openapi
 

@@ -21,7 +21,7 @@ _CHUNK_BYTES = 2**18
 
 
 def built(call: Call) -> Reply:
-    """The Docker image: its `reference`, `imageId` on the engine, `digest` in the registry, and `base`.
+    """Return the Docker image: its `reference`, `imageId` on the engine, `digest` in the registry, and `base`.
 
     409 for an image of compute `local`, as it is none of Docker.
     """
@@ -29,13 +29,13 @@ def built(call: Call) -> Reply:
 
 
 def context(call: Call) -> Reply:
-    """The build context of an image, as a tar archive. 409 until the image is built."""
+    """Return the build context of an image, as a tar archive. 409 until the image is built."""
     folder = _context(call)
     return _archive(call, lambda target, _: context_archive(folder, target))
 
 
 def oci(call: Call) -> Reply:
-    """The image as an OCI archive, which `docker load` takes too. 409 where there is no Docker image."""
+    """Return the image as an OCI archive, which `docker load` takes too. 409 where there is no Docker image."""
     image = _built(_context(call))
     images, log = call.backend.images, call.backend.build_log(call.id)
 

@@ -57,7 +57,7 @@ def _selected() -> Select[Any]:
 
 
 def image_of(columns: Mapping[str, Any], manifest_doc: bytes, base_url: str) -> Image:
-    """The image of a row, given by column name."""
+    """Return the image of a row, given by column name."""
     return Image(
         id=columns["id"],
         name=columns["name"],
@@ -92,7 +92,7 @@ def get(call: Call) -> Reply:
 
 
 def build_log(call: Call) -> Reply:
-    """The log of the build, as text; `Range: bytes=N-` and `bytes=-N` ask for a part. 416: there is no such part."""
+    """Return the log of the build, as text; `Range: bytes=N-` and `bytes=-N` ask for a part. 416: there is no such part."""
     with call.backend.store.reading() as db:
         row = row_of(db, call, schema.images)
     return log_reply(call.backend.build_log(row.id), call.request)

@@ -17,7 +17,7 @@ __all__ = ["document", "documents", "next_version", "row_of"]
 
 
 def row_of(db: Connection, call: Call, table: Table, query: Select[Any] | None = None, hint: str = "") -> Row[Any]:
-    """The row that the path of a request names.
+    """Return the row that the path of a request names.
 
     Args:
         query: gives it with what belongs to it; the row of the table alone when None.
@@ -34,13 +34,13 @@ def row_of(db: Connection, call: Call, table: Table, query: Select[Any] | None =
 
 
 def document(call: Call, table: Table) -> Reply:
-    """A resource that never changes, as it was stored."""
+    """Return a resource that never changes, as it was stored."""
     with call.backend.store.reading() as db:
         return Reply(200, row_of(db, call, table).doc)
 
 
 def documents(call: Call, table: Table, query: Select[Any], order: ColumnElement[int] | None = None) -> Reply:
-    """A page of such resources. `query` has the filters; it is over `table`, and selects nothing that matters.
+    """Return a page of such resources. `query` has the filters; it is over `table`, and selects nothing that matters.
 
     Args:
         order: see `page`.
@@ -52,7 +52,7 @@ def documents(call: Call, table: Table, query: Select[Any], order: ColumnElement
 
 
 def next_version(db: Connection, table: Table, account: str, name: str) -> int:
-    """The version that the next row of a name gets. Call it inside the write that adds the row."""
+    """Return the version that the next row of a name gets. Call it inside the write that adds the row."""
     return (db.scalar(_last_version(table), {"account": account, "name": name}) or 0) + 1
 
 

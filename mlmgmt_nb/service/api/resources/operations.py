@@ -26,7 +26,7 @@ _COLLECTIONS = {"Image": "images", "Service": "services"}
 
 
 def begin(db: Connection, account: str, kind: str, resource_id: str) -> str:
-    """Adds the operation that works on a resource, in the transaction that asks for the work, and gives its id."""
+    """Add the operation that works on a resource, in the transaction that asks for the work, and return its id."""
     operation_id = str(uuid.uuid4())
     db.execute(
         insert(schema.operations).values(
@@ -58,7 +58,7 @@ def _row(db: Connection, call: Call) -> Row[Any]:
 
 
 def list_(call: Call) -> Reply:
-    """The operations of the account, newest first, in pages, with `count` and `$skipToken`."""
+    """Return the operations of the account, newest first, in pages, with `count` and `$skipToken`."""
     given: dict[str, str] = {name: call.query[name] for name in ("count", "$skipToken") if name in call.query}
     if "count" in given:
         try:
@@ -73,7 +73,7 @@ def list_(call: Call) -> Reply:
 
 
 def cancel(call: Call) -> Reply:
-    """Ends an operation that goes on; 409 when it has ended.
+    """End an operation that goes on; 409 when it has ended.
 
     An image is not built; a service goes on with what it served before. Answers with the operation.
     """
@@ -114,7 +114,7 @@ def _status(row: Row[Any], base_url: str) -> AsyncOperationStatus:
 
 
 def _with_log(error: ErrorResponse | None, log_uri: str) -> ErrorResponse | None:
-    """Adds where the whole log is; at each answer, since the address of the service may change."""
+    """Add where the whole log is; at each answer, since the address of the service may change."""
     if error is None:
         return None
     return msgspec.structs.replace(error, details=[*(error.details or ()), ErrorDetail(code="Log", message=log_uri)])

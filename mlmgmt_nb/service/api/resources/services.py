@@ -219,14 +219,14 @@ def get(call: Call) -> Reply:
 
 
 def logs(call: Call) -> Reply:
-    """The log of a service, as text; `Range: bytes=N-` and `bytes=-N` ask for a part. 416: there is no such part."""
+    """Return the log of a service, as text; `Range: bytes=N-` and `bytes=-N` ask for a part. 416: there is no such part."""
     with call.backend.store.reading() as db:
         row = _row(db, call)
     return log_reply(call.backend.service_log(row.id), call.request)
 
 
 def metrics(call: Call) -> Reply:
-    """Requests, failures, latencies and replicas of a service, in the text format of Prometheus."""
+    """Request, failures, latencies and replicas of a service, in the text format of Prometheus."""
     with call.backend.store.reading() as db:
         row = _row(db, call)
     return Reply(200, call.backend.metrics(call.request, row.id), media_type=METRICS)

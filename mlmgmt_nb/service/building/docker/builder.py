@@ -89,7 +89,7 @@ class DockerBuilder:
         self._pythons: dict[str, Python] = {}
 
     def python_of(self, base: str, log: Log) -> Python:
-        """The Python of a base image, which is pulled if it is not there.
+        """Return the Python of a base image, which is pulled if it is not there.
 
         Raises:
             BuildError: there is no such image, or no Python of 3.11 or newer in it.
@@ -130,7 +130,7 @@ class DockerBuilder:
         cancellation: Cancellation,
         logins: Mapping[str, tuple[str, str]] = MappingProxyType({}),
     ) -> BuiltImage:
-        """Builds the image of a context, and pushes it if there is a registry.
+        """Build the image of a context, and pushes it if there is a registry.
 
         Args:
             context: the folder.
@@ -167,7 +167,7 @@ class DockerBuilder:
         log: Log,
         cancellation: Cancellation,
     ) -> str:
-        """The name of the image that has the packages; made now unless there is one made of the same."""
+        """Return the name of the image that has the packages; made now unless there is one made of the same."""
         parts = [(self._images.id_of(recipe.base) or "").encode(), " ".join(recipe.install).encode()]
         parts += [(context / name).read_bytes() for name in recipe.inputs]
         files = sorted(path for path in (context / PACKAGES).rglob("*") if path.is_file())
@@ -184,7 +184,7 @@ class DockerBuilder:
         return f"{_REQUIREMENTS}:{key}"
 
     def _secrets(self, logins: Mapping[str, tuple[str, str]]) -> bytes:
-        """What the installation of packages gets on its standard input."""
+        """Return what the installation of packages gets on its standard input."""
         found = {"pip.conf": self._pip_config.read_text()} if self._pip_config else {}
         if logins:
             found["netrc"] = netrc(logins)
@@ -275,7 +275,7 @@ class DockerBuilder:
         return image_id
 
     def sweep(self) -> None:
-        """Removes the containers of builds that a crash interrupted.
+        """Remove the containers of builds that a crash interrupted.
 
         Raises:
             EngineError: the engine cannot be asked.
@@ -316,7 +316,7 @@ class _Tail:
                 self._lines.append(text)
 
     def why(self) -> str:
-        """The step that failed and the line that says why: the last one, unless the tool marks one as its error."""
+        """Return the step that failed and the line that says why: the last one, unless the tool marks one as its error."""
         marked = [line for line in self._lines if line.startswith("ERROR: ")]
         lines = [*self._lines, *marked][-1:]
         reason = "".join(lines).removeprefix("ERROR: ")[:_LONGEST_REASON]
@@ -335,7 +335,7 @@ def _inputs_archive(context: Path, recipe: Recipe) -> bytes:
 
 
 def _add_parents(archive: tarfile.TarFile, name: str, made: set[str]) -> None:
-    """Adds the folders above a name, but those that were added before."""
+    """Add the folders above a name, but those that were added before."""
     parts = name.split("/")[:-1]
     for count in range(1, len(parts) + 1):
         folder = "/".join(parts[:count])
@@ -347,7 +347,7 @@ def _add_parents(archive: tarfile.TarFile, name: str, made: set[str]) -> None:
 
 
 def _events(response: Any) -> Iterator[dict[str, Any]]:
-    """The JSON objects that the engine streams."""
+    """Yield the JSON objects that the engine streams."""
     decoder, pending = json.JSONDecoder(), ""
     for chunk in response.iter_content(chunk_size=None):
         pending += chunk.decode(errors="replace")
@@ -371,7 +371,7 @@ def _check(response: Any) -> None:
 
 
 def _spooled() -> Any:
-    """A file for a build context, which may be large."""
+    """Return a file for a build context, which may be large."""
     import tempfile
 
     return tempfile.TemporaryFile()

@@ -38,19 +38,19 @@ class BuiltImage(msgspec.Struct, frozen=True, rename="camel"):
 
     @classmethod
     def of(cls, context: Path) -> BuiltImage | None:
-        """What was built of a context on an engine, if anything."""
+        """Return what was built of a context on an engine, if anything."""
         try:
             return msgspec.json.decode((context / _BUILT).read_bytes(), type=cls)
         except FileNotFoundError:
             return None
 
     def note(self, context: Path) -> None:
-        """Writes it into the context."""
+        """Write it into the context."""
         (context / _BUILT).write_bytes(msgspec.json.format(msgspec.json.encode(self)))
 
 
 def context_archive(context: Path, target: BinaryIO) -> None:
-    """Writes a build context as a tar archive, the same bytes each time."""
+    """Write a build context as a tar archive, the same bytes each time."""
     with tarfile.open(fileobj=target, mode="w") as archive:
         for path in sorted(context.iterdir()):
             if path.name != _BUILT:
@@ -58,7 +58,7 @@ def context_archive(context: Path, target: BinaryIO) -> None:
 
 
 def repository_of(reference: str) -> tuple[str, str]:
-    """The name and the tag or digest: `host:5000/name:3` -> `host:5000/name`, `3`; `name@sha256:...` too."""
+    """Return the name and the tag or digest: `host:5000/name:3` -> `host:5000/name`, `3`; `name@sha256:...` too."""
     name, at, digest = reference.partition("@")
     if at:
         return name, digest

@@ -26,7 +26,7 @@ _HEALTH = f"import urllib.request as u; u.urlopen('http://127.0.0.1:{SCORING_POR
 
 
 def default_base() -> str:
-    """A Python like the one that the service runs with."""
+    """Return a Python like the one that the service runs with."""
     return f"python:{sys.version_info.major}.{sys.version_info.minor}-slim"
 
 
@@ -60,7 +60,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def labels(account: str, manifest: Manifest, models: Sequence[Model]) -> dict[str, str]:
-    """What an image says about itself. Its own name and version are not in it: the same inputs make the same image."""
+    """Return what an image says about itself. Its own name and version are not in it: the same inputs make the same image."""
     return {
         "mlmgmt.account": account,
         "mlmgmt.manifest": manifest.id or "",
@@ -69,19 +69,19 @@ def labels(account: str, manifest: Manifest, models: Sequence[Model]) -> dict[st
 
 
 def requirements(recipe: Recipe) -> str:
-    """The part that installs packages. Its layers stay as they are while the requirements do."""
+    """Return the part that installs packages. Its layers stay as they are while the requirements do."""
     files = f"COPY {' '.join(recipe.inputs)} {BUILD_FOLDER}/\nCOPY {PACKAGES} {BUILD_FOLDER}/{PACKAGES}/\n"
     return f"{with_conda(recipe)}{files}RUN {_words(recipe.install)}\n"
 
 
 def with_conda(recipe: Recipe) -> str:
-    """The base, with the installer of conda packages if there are any."""
+    """Return the base, with the installer of conda packages if there are any."""
     tool = f"COPY --from={MICROMAMBA} /bin/micromamba /usr/local/bin/micromamba\n" if recipe.conda else ""
     return f"FROM {recipe.base}\nUSER root\n{tool}"
 
 
 def application(recipe: Recipe, runtime: str = "runtime /mlmgmt/runtime", app: str = "app /app") -> str:
-    """The part with the runtime and the application.
+    """Return the part with the runtime and the application.
 
     Args:
         runtime, app: from where to where they are copied.

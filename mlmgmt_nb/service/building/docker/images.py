@@ -34,7 +34,7 @@ class EngineImages:
         self._engine = engine
 
     def id_of(self, name: str) -> str | None:
-        """The id of an image by its name or id; None when it is not on the engine."""
+        """Return the id of an image by its name or id; None when it is not on the engine."""
         import docker.errors
 
         try:
@@ -43,7 +43,7 @@ class EngineImages:
             return None
 
     def pull(self, reference: str, log: Log) -> None:
-        """Pulls an image, with the credentials of Docker's configuration.
+        """Pull an image, with the credentials of Docker's configuration.
 
         Raises:
             BuildError: it cannot be had.
@@ -88,7 +88,7 @@ class EngineImages:
         return digest
 
     def ensure(self, built: BuiltImage, log: Log) -> str:
-        """The id of a built image on the engine; it is pulled by its digest when it is not there.
+        """Return the id of a built image on the engine; it is pulled by its digest when it is not there.
 
         Raises:
             BuildError: it is neither here nor in a registry.
@@ -110,7 +110,7 @@ class EngineImages:
             return found
 
     def export(self, built: BuiltImage, target: BinaryIO, folder: Path, log: Log) -> str:
-        """Writes an image as an OCI archive; gives the digest of its manifest.
+        """Write an image as an OCI archive; return the digest of its manifest.
 
         Args:
             folder: an empty folder for what is unpacked meanwhile.
@@ -152,7 +152,7 @@ class EngineImages:
 
     @contextlib.contextmanager
     def asking(self) -> Iterator[None]:
-        """Turns what goes wrong at the engine into BuildError."""
+        """Turn what goes wrong at the engine into BuildError."""
         try:
             with self._engine.asking():
                 yield
@@ -161,14 +161,14 @@ class EngineImages:
 
 
 def _tell(line: str, told: set[str], log: Log) -> None:
-    """Logs a line of a transfer, once."""
+    """Log a line of a transfer, once."""
     if line and line not in told:
         told.add(line)
         log.line(line)
 
 
 def api_error() -> Any:
-    """The engine's error, whose package is loaded when it is needed."""
+    """Return the engine's error, whose package is loaded when it is needed."""
     import docker.errors
 
     return docker.errors.APIError

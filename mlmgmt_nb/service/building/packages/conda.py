@@ -50,7 +50,7 @@ def read_content(conda_file: Path) -> dict[str, object]:
 
 
 def read_conda(content: dict[str, object]) -> CondaFile:
-    """What the decoded content of a file asks for.
+    """Return what the decoded content of a file asks for.
 
     Raises:
         BuildError: it is no such file.
@@ -87,7 +87,7 @@ def check_python(file: CondaFile) -> None:
 
 
 def local_packages(file: CondaFile) -> LocalPackages:
-    """What compute `local` installs: with pip, on a Python of this machine.
+    """Return what compute `local` installs: with pip, on a Python of this machine.
 
     Raises:
         BuildError: it cannot serve the file; all problems at once.

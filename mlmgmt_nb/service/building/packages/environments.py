@@ -70,7 +70,7 @@ class Environments:
     def ensure(
         self, wanted: Wanted, context: Path, interpreter: str, log: Log, cancellation: Cancellation
     ) -> Environment:
-        """The environment for requirements; made now unless there is one with the same packages.
+        """Return the environment for requirements; made now unless there is one with the same packages.
 
         Args:
             wanted: the requirements.
@@ -98,7 +98,7 @@ class Environments:
         return Environment(folder, lock)
 
     def lock(self, wanted: Wanted, context: Path, target: Platform, log: Log, cancellation: Cancellation) -> Lock:
-        """The lock of requirements on a Python elsewhere; the same each time.
+        """Return the lock of requirements on a Python elsewhere; the same each time.
 
         Args:
             wanted: the requirements.
@@ -116,7 +116,7 @@ class Environments:
     def _resolved(
         self, wanted: Wanted, context: Path, python: Sequence[str], log: Log, cancellation: Cancellation
     ) -> Lock:
-        """The lock that requirements come to: the one of before, if they have only sources that do not change."""
+        """Return the lock that requirements come to: the one of before, if they have only sources that do not change."""
         if not wanted.is_lasting:
             lock = _resolve(wanted, context, python, log, cancellation)
         else:
@@ -136,7 +136,7 @@ class Environments:
         return lock
 
     def sweep(self) -> None:
-        """Removes what is half made, but for what somebody is at work on."""
+        """Remove what is half made, but for what somebody is at work on."""
         for path in self._folder.iterdir():
             if path.is_dir() and not (path / "complete").exists():
                 with suppress(Timeout), FileLock(self._lock_of(path.name.partition(".")[0]), timeout=0, mode=0o600):
@@ -202,7 +202,7 @@ def _resolve(wanted: Wanted, context: Path, python: Sequence[str], log: Log, can
 
 @contextmanager
 def _variables(wanted: Wanted) -> Iterator[dict[str, str]]:
-    """The environment variables by which `uv` knows indexes and logins."""
+    """Yield the environment variables by which `uv` knows indexes and logins."""
     if not wanted.file_logins:
         yield wanted.variables
         return
@@ -214,7 +214,7 @@ def _variables(wanted: Wanted) -> Iterator[dict[str, str]]:
 
 
 def _exempt(wanted: Wanted) -> set[str]:
-    """The packages that are installed for us, which no user can pin."""
+    """Return the packages that are installed for us, which no user can pin."""
     return runtime_closure() | {re.split(r"[^\w.-]", line)[0] for line in wanted.added}
 
 

@@ -58,7 +58,7 @@ _RULES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
 
 
 def explanation(output: str, asked: Iterable[str], platform: str) -> str:
-    """The sentence for what `uv` printed when it failed.
+    """Return the sentence for what `uv` printed when it failed.
 
     Args:
         output: what it printed.
@@ -100,7 +100,7 @@ def _shortened(text: str) -> str:
 
 
 def _as_written(sentence: str, asked: Iterable[str]) -> str:
-    """The sentence with the names of projects as the user wrote them."""
+    """Return the sentence with the names of projects as the user wrote them."""
     for name in set(_names(asked)):
         normalized = project_name(name)
         if normalized != name:

@@ -26,7 +26,7 @@ class Lock:
 
     @classmethod
     def resolved_in(cls, folder: Path, text: str) -> Lock:
-        """The lock that `uv` wrote in a build context, without the path of the context."""
+        """Return the lock that `uv` wrote in a build context, without the path of the context."""
         prefix = f"{folder.as_uri()}/"
 
         def relative(found: re.Match[str]) -> str:
@@ -45,7 +45,7 @@ class Lock:
         return [f"{package['name']}=={package.get('version', '?')}" for package in self.packages]
 
     def only(self, pins: Iterable[tuple[str, tuple[str, ...]]]) -> Lock:
-        """The lock without the files whose hashes are not among those that are pinned.
+        """Return the lock without the files whose hashes are not among those that are pinned.
 
         Args:
             pins: the hashes by the name of a package, or its path or URL.
@@ -82,7 +82,7 @@ class Lock:
             )
 
     def pip_lines(self, *, by_url: bool) -> list[str]:
-        """The lines of a requirements file that makes pip install exactly this, with `--no-deps`.
+        """Return the lines of a requirements file that makes pip install exactly this, with `--no-deps`.
 
         Args:
             by_url: name the URL of each file, so that no index is asked.
@@ -91,7 +91,7 @@ class Lock:
 
 
 def _files(package: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The files of a package, the preferred first."""
+    """Yield the files of a package, the preferred first."""
     yield from package.get("wheels", [])
     yield from (package[kind] for kind in ("archive", "sdist") if kind in package)
 

@@ -89,7 +89,7 @@ class WantedPackages(msgspec.Struct, kw_only=True):
         (folder / "environment.yml").write_text(text, encoding="utf-8")
 
     def pip_file(self, lock: Lock) -> str:
-        """The requirements file of an image whose packages are locked."""
+        """Return the requirements file of an image whose packages are locked."""
         options = [f"--trusted-host {host}" for host in self.wanted.values("--trusted-host")]
         index = self.wanted.values("--index-url")
         if index:  # what is needed to build packages from their sources comes from there
@@ -98,7 +98,7 @@ class WantedPackages(msgspec.Struct, kw_only=True):
         return "".join(f"{line}\n" for line in [*options, *lines])
 
     def unlocked_pip_file(self, folder: Path) -> str:
-        """The requirements file of an image in which conda has a say.
+        """Return the requirements file of an image in which conda has a say.
 
         Args:
             folder: the build context, which gets the constraints.

@@ -32,7 +32,7 @@ _INDEXES = ("--index-url", "--extra-index-url")
 
 
 def runtime_requirements() -> list[str]:
-    """What the scoring runtime itself needs, in the versions that it was tested with here.
+    """Return what the scoring runtime itself needs, in the versions that it was tested with here.
 
     Drivers of raw HTTP need werkzeug too, in any version, as theirs often name one.
     """
@@ -44,7 +44,7 @@ def _runtime() -> list[str]:
 
 
 def runtime_closure() -> set[str]:
-    """The normalized names of the packages that the scoring runtime needs, with those that they need."""
+    """Return the normalized names of the packages that the scoring runtime needs, with those that they need."""
     found: set[str] = set()
     left = _runtime()
     while left:
@@ -82,7 +82,7 @@ class Wanted(msgspec.Struct, kw_only=True):
     file_logins: dict[str, tuple[str, str]] = msgspec.field(default_factory=dict)
 
     def values(self, *names: str) -> list[str]:
-        """The values of options."""
+        """Return the values of options."""
         return [option.value for option in self.options if option.name in names]
 
     def has(self, name: str) -> bool:
@@ -146,7 +146,7 @@ class Wanted(msgspec.Struct, kw_only=True):
 
 
 def _login(url: str) -> dict[str, tuple[str, str]]:
-    """The user and password in a URL, by its host."""
+    """Return the user and password in a URL, by its host."""
     parts = urlsplit(url)
     if not parts.hostname or not parts.username:
         return {}
@@ -154,7 +154,7 @@ def _login(url: str) -> dict[str, tuple[str, str]]:
 
 
 def without_login(url: str) -> str:
-    """A URL without user and password; that of a repository as it is."""
+    """Return a URL without user and password; that of a repository as it is."""
     if "@" not in url or is_repository(url):
         return url
     parts = urlsplit(url)
@@ -162,7 +162,7 @@ def without_login(url: str) -> str:
 
 
 def netrc(logins: Mapping[str, tuple[str, str]]) -> str:
-    """The logins as a netrc file has them."""
+    """Return the logins as a netrc file has them."""
     return "".join(
         f"machine {host} login {_quoted(user)} password {_quoted(word)}\n" for host, (user, word) in logins.items()
     )
@@ -241,7 +241,7 @@ class WantedReader:
             self._open.pop()
 
     def _login(self, location: str, where: str) -> dict[str, tuple[str, str]]:
-        """The login of the host of a file; a repository of sources must have none."""
+        """Return the login of the host of a file; a repository of sources must have none."""
         login = _login(location)
         if not is_repository(location) or all(user == "git" and not word for user, word in login.values()):
             return {} if is_repository(location) else login
@@ -265,7 +265,7 @@ class WantedReader:
 
 
 def pins(wanted: Wanted) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """The pinned hashes by the name or the location of what they are of; those of constraints last."""
+    """Yield the pinned hashes by the name or the location of what they are of; those of constraints last."""
     for requirement in [*wanted.requirements, *wanted.constraints]:
         if requirement.hashes:
             yield requirement.name or requirement.location.removeprefix("./"), requirement.hashes

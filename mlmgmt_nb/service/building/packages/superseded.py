@@ -47,7 +47,7 @@ _SDK = frozenset(
 
 
 def without_superseded(requirements: Iterable[Requirement], log: Log) -> list[Requirement]:
-    """The requirements but those that cannot work; a line in the log says of each what stands in."""
+    """Return the requirements but those that cannot work; a line in the log says of each what stands in."""
     return list(_kept(requirements, log))
 
 
@@ -64,7 +64,7 @@ def _kept(requirements: Iterable[Requirement], log: Log) -> Iterator[Requirement
 
 
 def _stand_in(requirement: Requirement) -> str | None:
-    """The modules that stand in for a requirement that cannot work."""
+    """Return the modules that stand in for a requirement that cannot work."""
     if requirement.location or not requirement.name:
         return None
     if requirement.name in _SDK and not _admits_working(requirement.spec):

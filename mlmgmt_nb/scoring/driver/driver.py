@@ -78,7 +78,7 @@ class Driver:
         self._converts = _is_decorated(run)
 
     def answer(self, payload: Payload) -> Outcome:
-        """Calls `run` for one request.
+        """Call `run` for one request.
 
         Raises:
             RequestError: the request or the driver is at fault.
@@ -119,7 +119,7 @@ class Driver:
         return driver_failure(error)
 
     def _prepare(self, payload: Payload) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The arguments of `run`."""
+        """Return the arguments of `run`."""
         headers: dict[str, str] = {}
         if isinstance(payload, WholeRequest):
             if self.raw:
@@ -137,7 +137,7 @@ class Driver:
 
 
 def finish(result: Any) -> Outcome:
-    """What `run` returned, as an answer.
+    """Return what `run` returned, as an answer.
 
     Raises:
         RequestError: 500, it cannot be written as JSON.
@@ -166,7 +166,7 @@ def _is_response(result: Any) -> bool:
 
 
 def _streamed(result: Any) -> tuple[Any, int, list[tuple[str, str]]] | None:
-    """The parts, status and headers of a response that is a stream."""
+    """Return the parts, status and headers of a response that is a stream."""
     if not getattr(result, "is_streamed", False) or not _is_response(result):
         return None
     lazy = result.response
@@ -175,7 +175,7 @@ def _streamed(result: Any) -> tuple[Any, int, list[tuple[str, str]]] | None:
 
 
 def _begun(result: Any) -> Any:
-    """A coroutine run to its end, or a generator to its first part; in the driver's thread, which has no loop."""
+    """Return a coroutine run to its end, or a generator to its first part; in the driver's thread, which has no loop."""
     if inspect.isawaitable(result):
         result = asyncio.run(_awaited(result))
     return stream_of(result) if isinstance(result, LAZY) else result
@@ -192,7 +192,7 @@ def _raw_request(payload: WholeRequest) -> Any:
 
 
 def load_driver(application: Application) -> Driver:
-    """Imports the driver, reads the schema and calls `init`.
+    """Import the driver, reads the schema and calls `init`.
 
     The working directory becomes the application folder, which also goes first in `sys.path`, for good: `run` opens
     files too.
@@ -253,7 +253,7 @@ def _is_syntax_error_of(error: BaseException, path: Path) -> bool:
 
 
 def _module_name(path: Path, folder: str) -> str:
-    """The file's stem, so that pickles of classes of `score.py` find them, unless another module has that name."""
+    """Return the file's stem, so that pickles of classes of `score.py` find them, unless another module has that name."""
     stem = path.stem
     if stem in sys.modules or stem in sys.stdlib_module_names or not stem.isidentifier():
         return f"mlmgmt_driver_{stem}"
@@ -266,7 +266,7 @@ def _module_name(path: Path, folder: str) -> str:
 
 
 def _bind(run: Callable[..., Any], application: Application) -> Driver:
-    """Looks at `run` once, at load, and at what describes its arguments."""
+    """Look at `run` once, at load, and at what describes its arguments."""
     if _takes_request(run):
         return _checked(Driver(run, None), application.driver.name)
     try:
@@ -309,7 +309,7 @@ def _parameters(run: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 
 
 def _text_argument(parameters: Iterable[str]) -> str:
-    """The argument that gets the body; empty if there is none."""
+    """Return the argument that gets the body; empty if there is none."""
     return next((name for name in parameters if name != _HEADERS_ARGUMENT), "")
 
 
@@ -350,7 +350,7 @@ def _check_takes_text(run: Callable[..., Any], file: str) -> None:
 
 
 def _schema_of_decorators(run: Callable[..., Any]) -> ServiceSchema | None:
-    """What the decorators of `inference-schema` say: ours, or those of the real package."""
+    """Return what the decorators of `inference-schema` say: ours, or those of the real package."""
     if not _is_decorated(run):
         schema: ServiceSchema | None = getattr(run, _SCHEMA_MARK, None)
         return schema
