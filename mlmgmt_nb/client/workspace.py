@@ -358,7 +358,7 @@ class Workspace:
         )
 
     def computes(self) -> list[dict[str, str | None]]:
-        """Return the computes of the service: `id`, `state` (`ready` or `unavailable`) and the `reason` why it is not ready.
+        """Return the computes of the service: `id`, `state` (`ready` or `unavailable`), and `reason` if not ready.
 
         Example:
             >>> ws.computes()[0]

@@ -55,7 +55,7 @@ def _load(name: str) -> tuple[str, ...]:
 
 
 def _answer(model: Any, call: Call) -> tuple[str, ...] | None:
-    """Return the statements that get from the booster's output to the answer of the estimator; None where there are none."""
+    """Return the statements that get from the booster's output to the answer of the estimator."""
     classes = getattr(model, "classes_", None)
     predicted = f"model.predict({call.sample.passed})"
     if classes is None:
