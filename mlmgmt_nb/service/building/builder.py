@@ -22,6 +22,7 @@ from mlmgmt_nb.service.building.docker.builder import DockerBuilder
 from mlmgmt_nb.service.building.docker.dockerfile import Recipe, labels
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.fetch import Fetcher
+from mlmgmt_nb.service.building.installed import has_all
 from mlmgmt_nb.service.building.leftovers import partial_folder, sweep
 from mlmgmt_nb.service.building.packages.environments import Environments, lacks
 from mlmgmt_nb.service.building.packages.packages import wanted_packages
@@ -345,6 +346,12 @@ class Builder:
             output.line(f"none; it runs with {interpreter}")
             _check_interpreter(interpreter)
             return interpreter, "\n".join(runtime_requirements())
+        if asked.conda is None and manifest.target_runtime.properties.get("pythonInterpreter"):
+            lines = list(map(str, asked.wanted.lines))
+            if has_all(interpreter, lines):
+                output.line(f"{interpreter} has them all; it runs with it")
+                _check_interpreter(interpreter)
+                return interpreter, "\n".join([*lines, *runtime_requirements()])
         base = asked.take_conda_from_pip(output)
         asked.wanted.added += runtime_requirements()
         environment = self._environments.ensure(asked.wanted, context.folder, base, output, cancellation)
