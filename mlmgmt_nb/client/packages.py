@@ -16,7 +16,7 @@ from mlmgmt_nb.contract import Manifest, Model, ServiceResponse
 from mlmgmt_nb.errors import PackagingError, UsageError
 
 if TYPE_CHECKING:
-    from mlmgmt_nb.client.workspace import Workspace
+    from mlmgmt_nb.client.services import Services
     from mlmgmt_nb.packaging import Package
 
 __all__ = [
@@ -147,7 +147,7 @@ def warn_of_versions(manifest: Manifest | None) -> None:
 
 
 def check_served(
-    workspace: Workspace, service: ServiceResponse, package: Package, before: ServiceResponse | None, tolerance: float
+    services: Services, service: ServiceResponse, package: Package, before: ServiceResponse | None, tolerance: float
 ) -> None:
     """Compare the answer of the running service with that of the package. Undo the deployment if they differ.
 
@@ -158,14 +158,14 @@ def check_served(
 
     if not package.request:
         return
-    got = workspace.services.run(service, package.request, timeout=_SECONDS)
+    got = services.run(service, package.request, timeout=_SECONDS)
     largest, differences = compare(package.expected, got, tolerance)
     if not differences:
         return
     if before is None:
-        workspace.services.delete(service)
+        services.delete(service)
     else:
-        workspace.services.update(service, image=before.image).result()
+        services.update(service, image=before.image).result()
     undone = "it was deleted" if before is None else "it runs its former image again"
     rows = package.proof.rows if package.proof else 1
     proof = Proof(rows, True, largest, differences)

@@ -288,7 +288,7 @@ class Workspace:
                     tags=[*package.tags, *(tags or ())],
                     if_exists=if_exists,
                 )
-                check_served(self, service, package, before, tolerance)
+                check_served(self.services, service, package, before, tolerance)
             return service
         check_not_packaged(options)
         several = isinstance(model, Sequence) and not isinstance(model, str)
