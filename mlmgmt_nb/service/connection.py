@@ -29,7 +29,6 @@ class ApiConnection(HttpProtocol):
     _seen: object = None
     _since = 0.0
     _bytes_without_body = 0
-    _head_is_complete = False
 
     def check(self, now: float) -> None:
         """Closes it when its client has taken too long. `now` is in seconds, of a clock that only goes forward."""
@@ -72,16 +71,7 @@ class ApiConnection(HttpProtocol):
 
     # what the parser calls
 
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._head_is_complete = False
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._head_is_complete:  # a trailer is not a header of a request that is being answered already
-            super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
-        self._head_is_complete = True
         self._bytes_without_body = 0
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > _LARGEST_HEAD:
