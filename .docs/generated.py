@@ -24,7 +24,7 @@ from mlmgmt_nb.contract.operations import ACCOUNT_PATH
 from mlmgmt_nb.scoring.__main__ import driver_parser
 from mlmgmt_nb.service.access.permissions import NEEDED
 from mlmgmt_nb.service.access.principals import Role
-from mlmgmt_nb.service.resources import EXTENSIONS
+from mlmgmt_nb.service.api.resources import EXTENSIONS
 
 Json = Mapping[str, Any]
 
@@ -48,7 +48,7 @@ def _code(text: str) -> str:
 
 
 def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """A table, or nothing when it has no row."""
+    """Yield a table, or nothing when it has no row."""
     lines = [f"| {' | '.join(row)} |" for row in rows]
     if lines:
         yield from ("", f"| {' | '.join(headings)} |", "|---" * len(headings) + "|", *lines, "")
@@ -68,7 +68,7 @@ def commands() -> str:
 
 
 def command_summary() -> str:
-    """A table of the commands, a row for each group."""
+    """Return a table of the commands, a row for each group."""
     rows = []
     for group, members in groupby(sorted(COMMANDS, key=_place), lambda command: command.words[0]):
         verbs = [" ".join(command.words[1:]) for command in members]
@@ -103,7 +103,7 @@ def _flag(flag: Flag) -> tuple[str, str, str]:
 
 
 def service_commands() -> str:
-    """The commands of the shell that are about the service itself."""
+    """Return the commands of the shell that are about the service itself."""
     lines: list[str] = []
     for name, help_, parser in _own_commands():
         lines += [f"### mlmgmt {name}", "", f"{_text(help_[:1].upper() + help_[1:])}.", *_options(parser)]
@@ -111,12 +111,12 @@ def service_commands() -> str:
 
 
 def serve() -> str:
-    """The flags of `mlmgmt serve`."""
+    """Return the flags of `mlmgmt serve`."""
     return "\n".join(line for name, _, parser in _own_commands() if name == "serve" for line in _options(parser))
 
 
 def driver_command() -> str:
-    """The flags of the runtime by hand."""
+    """Return the flags of the runtime by hand."""
     return "\n".join(_options(driver_parser()))
 
 
@@ -146,7 +146,7 @@ def _option(action: argparse.Action) -> tuple[str, str]:
 
 
 def settings() -> str:
-    """The settings of a profile."""
+    """Return the settings of a profile."""
     rows = (
         (_code(name), _code(f"MLMGMT_{name.upper()}"), _text(about), _code(DEFAULTS[name]) if name in DEFAULTS else "")
         for name, about in SETTINGS.items()
@@ -158,7 +158,7 @@ def settings() -> str:
 
 
 def operations() -> str:
-    """The operations of the API, from its OpenAPI document."""
+    """Return the operations of the API, from its OpenAPI document."""
     document = openapi.document()
     found: dict[str, list[str]] = {
         tag["name"]: [f"## {tag['name']}", "", tag["description"]] for tag in document["tags"]
@@ -196,7 +196,7 @@ def _content(holder: Json) -> str:
 
 
 def types() -> str:
-    """The types of bodies and answers, from the OpenAPI document."""
+    """Return the types of bodies and answer, from the OpenAPI document."""
     lines: list[str] = []
     for name, schema in openapi.document()["components"]["schemas"].items():
         if name != "NullValue":
@@ -230,7 +230,7 @@ _LIMITS = {
 
 
 def _kind(schema: Json) -> str:
-    """The type of a value and its limits, in a few words."""
+    """Return the type of a value and its limits, in a few words."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         return f"[{name}](#{name.lower()})"
@@ -247,7 +247,7 @@ def _kind(schema: Json) -> str:
 
 
 def bounds() -> str:
-    """What bodies of requests may have at most, beside what their types say."""
+    """Return what bodies of requests may have at most, beside what their types say."""
     rows = [("the whole body", f"{limits.MAX_BODY_BYTES:,} bytes")]
     rows += [(_bounded(name, "text"), f"{most:,} characters") for name, most in limits.MAX_CHARACTERS.items()]
     rows += [(_bounded(name, "list or object"), f"{most:,} items") for name, most in limits.MAX_ITEMS.items()]
@@ -275,7 +275,7 @@ def _request_of(action: str) -> tuple[str, str]:
 
 
 def extensions() -> str:
-    """What the service answers beside the operations of the API: the docstrings of its handlers say what."""
+    """Return what the service answers beside the operations of the API: the docstrings of its handlers say what."""
     lines: list[str] = []
     for pattern, methods in EXTENSIONS.items():
         for method, handler in methods.items():
@@ -302,5 +302,5 @@ _MARK = re.compile(r"<!-- generated: ([\w-]+) -->")
 
 
 def filled(source: str) -> str:
-    """A page with what is generated in its places."""
+    """Return a page with what is generated in its places."""
     return _MARK.sub(lambda mark: GENERATORS[mark[1]](), source)

@@ -18,7 +18,7 @@ NOTEBOOKS = Path(__file__).with_name("notebooks")
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Called by Sphinx."""
+    """Return called by Sphinx."""
     shutil.rmtree(NOTEBOOKS, ignore_errors=True)
     shutil.copytree(ROOT / "notebooks", NOTEBOOKS)
     app.connect("source-read", _fill)

@@ -93,7 +93,7 @@ def _timed(step: str, report: Callable[[str, float], None], action: Callable[[],
 
 
 def _train(folder: Path) -> pd.DataFrame:
-    """Writes the model, its driver and its schema into `folder`; returns one flower of each kind."""
+    """Write the model, its driver and its schema into `folder`; return one flower of each kind."""
     try:
         import joblib
         from sklearn.datasets import load_iris

@@ -40,7 +40,7 @@ def _installed(version: str, environment: dict[str, str] | None) -> str | None:
 
 
 def _uv(arguments: Sequence[str], environment: dict[str, str] | None) -> str | None:
-    """The output of `uv`; None if it fails."""
+    """Return the output of `uv`; None if it fails."""
     import uv
 
     variables = {**os.environ, **(environment or {}), "PATH": _search_path(arguments[-1]), "UV_HTTP_RETRIES": "1"}
@@ -55,7 +55,7 @@ def _uv(arguments: Sequence[str], environment: dict[str, str] | None) -> str | N
 
 
 def _search_path(version: str) -> str:
-    """The search path with the Pythons of pyenv in the place of its shims, which start only one chosen version."""
+    """Return the search path with the Pythons of pyenv in the place of its shims, which start only one chosen version."""
     root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
     versions = [str(path) for path in sorted(root.glob(f"versions/{version}.*/bin"), reverse=True)]
     shims = str(root / "shims")

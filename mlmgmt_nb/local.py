@@ -80,18 +80,18 @@ class Endpoint:
 
 
 def state_folder(home: str | os.PathLike[str] | None = None) -> Path:
-    """The state folder: `home`, else MLMGMT_HOME, else the user's data folder. Nothing is made."""
+    """Return the state folder: `home`, else MLMGMT_HOME, else the user's data folder. Nothing is made."""
     chosen = home or os.environ.get("MLMGMT_HOME") or platformdirs.user_data_dir("mlmgmt-nb", appauthor=False)
     return Path(chosen).expanduser().absolute()
 
 
 def find(home: str | os.PathLike[str] | None = None) -> Endpoint | None:
-    """The embedded service of a state folder, or None when none answers there."""
+    """Return the embedded service of a state folder, or None when none answers there."""
     return next(living(state_folder(home)), None)
 
 
 def ensure(home: str | os.PathLike[str] | None = None, timeout: float = 30.0) -> Endpoint:
-    """The embedded service of a state folder; it is started when none answers. Any number of processes may ask at once.
+    """Return the embedded service of a state folder; it is started when none answers. Any number of processes may ask at once.
 
     Args:
         home: the state folder, as `state_folder` has it; made if it is not there.
@@ -142,7 +142,7 @@ def resume(home: str | os.PathLike[str] | None = None) -> Endpoint:
 
 
 def stop(home: str | os.PathLike[str] | None = None, timeout: float = _STOP_SECONDS) -> bool:
-    """Stops the embedded service of a state folder, with all its processes. Returns False when none was running.
+    """Stop the embedded service of a state folder, with all its processes. Return False when none was running.
 
     Raises:
         LocalServiceError: it has not ended in time.
@@ -231,7 +231,7 @@ def _start(folder: Path, deadline: float) -> Endpoint:
 
 
 def _await(folder: Path, process: subprocess.Popen[bytes], deadline: float, heard: int) -> Endpoint:
-    """Waits until a service answers. A child that ends is no failure while another service holds the folder."""
+    """Wait until a service answers. A child that ends is no failure while another service holds the folder."""
     seen: tuple[int, int] | None = None
     while time.monotonic() < deadline:
         ended = process.poll() is not None
@@ -263,7 +263,7 @@ def _failure(folder: Path, code: int, heard: int) -> LocalServiceError:
 
 
 def living(folder: Path) -> Iterator[Endpoint]:
-    """The processes of the service of a folder that answer, the one that came first before the others."""
+    """Yield the processes of the service of a folder that answer, the one that came first before the others."""
     _reap()
     further = sorted(folder.glob("service-*.json"))
     for path in (folder / "service.json", *further):
@@ -375,7 +375,7 @@ def is_locked(folder: Path) -> bool:
 
 
 def _mark(folder: Path) -> tuple[int, int] | None:
-    """Changes when `service.json` is written."""
+    """Change when `service.json` is written."""
     try:
         found = (folder / "service.json").stat()
     except FileNotFoundError:

@@ -23,12 +23,12 @@ _SECRETS = re.compile(
 
 
 def redacted(text: str) -> str:
-    """A text without what looks like a secret."""
+    """Return a text without what looks like a secret."""
     return _SECRETS.sub(lambda found: f"{found['before'] or ''}***", text)
 
 
 def redact_chain(error: BaseException) -> None:
-    """Takes secrets out of the messages of an error and of those that it came from."""
+    """Take secrets out of the messages of an error and of those that it came from."""
     seen: set[int] = set()
     left: list[object] = [error]
     while left:

@@ -27,7 +27,7 @@ def is_printable(text: str) -> bool:
 
 
 def printable(text: str) -> str:
-    r"""The text without what a terminal would obey: each such character is shown as its escape, such as `\x1b`.
+    r"""Return the text without what a terminal would obey: each such character is shown as its escape, such as `\x1b`.
 
     Tabs and line feeds stay; a carriage return, which would overwrite its line, ends it instead.
     """
@@ -47,7 +47,7 @@ def json_printable(text: str) -> str:
 
 
 def encodable(text: str, encoding: str | None) -> str:
-    """The text with a `?` for each character that the encoding lacks."""
+    """Return the text with a `?` for each character that the encoding lacks."""
     return text if encoding is None else text.encode(encoding, "replace").decode(encoding)
 
 
@@ -72,11 +72,11 @@ class Terminal:
         return getattr(self._stream, "encoding", None)
 
     def write(self, text: str) -> None:
-        """Writes a text, and has it appear."""
+        """Write a text, and has it appear."""
         self._put(printable(text))
 
     def rewrite(self, text: str, end: str = "") -> None:
-        """Puts a text in the place of the line that is there; for streams that are terminals."""
+        """Put a text in the place of the line that is there; for streams that are terminals."""
         self._put(f"\r{one_line(text)}\033[K{end}")
 
     def isatty(self) -> bool:

@@ -18,11 +18,11 @@ import pytest
 import requests
 from hypothesis import settings
 
-from tests import postgresql
-from tests.held_back import HeldBack
+from tests.support import postgresql
+from tests.support.held_back import HeldBack
 
 if TYPE_CHECKING:
-    from tests.engine import EngineProcess
+    from tests.support.engine import EngineProcess
 
 # Machines are shared: an example that takes long proves nothing. CI draws the same examples each time.
 settings.register_profile("tests", deadline=None, derandomize=os.environ.get("CI") == "true")
@@ -49,7 +49,7 @@ API_VERSION = {"api-version": "2017-09-01-preview"}
 
 
 def eventually(look: Callable[[], T | None], timeout: float = 30.0, what: str = "it") -> T:
-    """The first true value that `look` gives; fails after `timeout` seconds without one."""
+    """Return the first true value that `look` gives; fails after `timeout` seconds without one."""
     deadline = time.monotonic() + timeout
     while True:
         if seen := look():
@@ -67,7 +67,7 @@ def lives(process: psutil.Process) -> bool:
 
 
 def database_arguments(home: Path) -> tuple[str, ...]:
-    """What has a service on a state folder use the database that `MLMGMT_TEST_DATABASE` asks for.
+    """Return what has a service on a state folder use the database that `MLMGMT_TEST_DATABASE` asks for.
 
     It is `sqlite`, the default, or `postgresql`: a server of the session, with a database for each folder.
     """
@@ -80,7 +80,7 @@ def database_arguments(home: Path) -> tuple[str, ...]:
 
 
 def mlmgmt(*arguments: object, code: int = 0) -> str:
-    """Runs a command; gives what it printed."""
+    """Run a command; return what it printed."""
     command = [sys.executable, "-m", "mlmgmt_nb.cli", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == code, done.stdout + done.stderr
@@ -123,7 +123,7 @@ class ServiceProcess:
         self._session.verify = str(ca_file)
 
     def described(self) -> dict[str, Any]:
-        """What this process says about itself in the state folder; nothing before it listens."""
+        """Return what this process says about itself in the state folder; nothing before it listens."""
         for path in self.home.glob("service*.json"):
             with contextlib.suppress(OSError, msgspec.DecodeError):
                 described: dict[str, Any] = msgspec.json.decode(path.read_bytes())
@@ -135,7 +135,7 @@ class ServiceProcess:
         return psutil.Process(self.process.pid).children(recursive=True)
 
     def request(self, method: str, path: str, **options: Any) -> requests.Response:
-        """A request to a path after the account, or to a whole URL."""
+        """Return a request to a path after the account, or to a whole URL."""
         url = path if "://" in path else self.base_url + path
         headers = {"authorization": f"Bearer {self.token}", **options.pop("headers", {})}
         parameters = {**API_VERSION, **options.pop("params", {})}
@@ -152,7 +152,7 @@ class ServiceProcess:
         return answer.json()
 
     def operation(self, answer: requests.Response, timeout: float = 60.0) -> dict[str, Any]:
-        """The operation that a 202 points at, once it has ended."""
+        """Return the operation that a 202 points at, once it has ended."""
         assert answer.status_code == 202, answer.text
         url = answer.headers["Operation-Location"]
         return eventually(lambda: self._ended(url), timeout, "the end of the operation")
@@ -165,14 +165,14 @@ class ServiceProcess:
         return self.post("/models", {"name": name, "url": url, "mimeType": "application/json", **more})
 
     def manifest(self, folder: Path, *model_ids: str, name: str = "iris", driver: str = "score.py", **more: Any) -> Any:
-        """A manifest of all files in a folder."""
+        """Return a manifest of all files in a folder."""
         assets = [{"id": f.name, "url": f.as_uri(), "mimeType": "text/plain"} for f in sorted(folder.iterdir())]
         runtime = {"runtimeType": "Python", "properties": more.pop("properties", {})}
         given = {"name": name, "assets": assets, "driverProgram": driver, "targetRuntime": runtime}
         return self.post("/manifests", {**given, "modelIds": list(model_ids), **more})
 
     def image(self, folder: Path, *model_ids: str, **more: Any) -> Any:
-        """An image of a folder, built."""
+        """Return an image of a folder, built."""
         manifest = self.manifest(folder, *model_ids, **more)
         request = {"name": "iris", "manifestId": manifest["id"], "imageType": "Docker", "computeResourceId": "local"}
         ended = self.operation(self.request("POST", "/images", json=request))
@@ -184,7 +184,7 @@ class ServiceProcess:
         return self.request("POST", "/services", json={**given, **more})
 
     def service(self, image_id: str, name: str = "iris", **more: Any) -> Any:
-        """A service that runs."""
+        """Return a service that runs."""
         ended = self.operation(self.create(image_id, name, **more))
         assert ended["state"] == "Succeeded", (ended, self.log(ended["resourceLocation"] + "/logs"))
         return self.get("/services/" + ended["resourceLocation"].rpartition("/")[2])
@@ -198,7 +198,7 @@ class ServiceProcess:
         session: requests.Session | None = None,
         **options: Any,
     ) -> requests.Response:
-        """An answer to data, on a connection of its own unless a session is given."""
+        """Return an answer to data, on a connection of its own unless a session is given."""
         key = key or self.get(f"/services/{service['id']}/keys")["primaryKey"]
         headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
         post = session.post if session else requests.post
@@ -213,7 +213,7 @@ class ServiceProcess:
         self.process.wait()
 
     def stop(self) -> None:
-        """Ends it as an orderly stop does, and fails when a process of it stays."""
+        """End it as an orderly stop does, and fails when a process of it stays."""
         if self.process.poll() is None:
             children = self.children()
             self.process.send_signal(signal.SIGTERM)
@@ -223,7 +223,7 @@ class ServiceProcess:
 
 @pytest.fixture
 def start_service(tmp_path: Path) -> Iterator[Callable[..., ServiceProcess]]:
-    """Starts services of the test's own; they are stopped when it ends."""
+    """Start services of the test's own; they are stopped when it ends."""
     started: list[ServiceProcess] = []
 
     def start(*arguments: str, home: Path | None = None, **options: Any) -> ServiceProcess:
@@ -245,8 +245,8 @@ def shared_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service
 
 @pytest.fixture(scope="session")
 def engine_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:
-    """The Docker engine of all tests."""
-    from tests.engine import EngineProcess  # which imports this module
+    """Yield the Docker engine of all tests."""
+    from tests.support.engine import EngineProcess  # which imports this module
 
     with EngineProcess(tmp_path_factory.mktemp("engine")) as process:
         yield process
@@ -254,10 +254,10 @@ def engine_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineP
 
 @pytest.fixture(scope="session")
 def engine(engine_process: EngineProcess) -> Iterator[Any]:
-    """The client of that engine, which has the base image."""
+    """Yield the client of that engine, which has the base image."""
     import docker
 
-    from tests.engine import import_base
+    from tests.support.engine import import_base
 
     api = docker.APIClient(version="auto", timeout=120)
     import_base(api)
@@ -267,7 +267,7 @@ def engine(engine_process: EngineProcess) -> Iterator[Any]:
 
 @pytest.fixture
 def held_back() -> Iterator[HeldBack]:
-    """A model that no build gets before it may."""
+    """Yield a model that no build gets before it may."""
     made = HeldBack()
     yield made
     made.close()
@@ -275,7 +275,7 @@ def held_back() -> Iterator[HeldBack]:
 
 @pytest.fixture
 def write_driver(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a driver into a folder of its own and gives the folder."""
+    """Write a driver into a folder of its own and return the folder."""
 
     def write(source: str, name: str = "driver", **files: str) -> Path:
         folder = tmp_path / name

@@ -20,7 +20,7 @@ _OWN = frozenset({"serve", "status", "stop", "demo", "gc", "check", "backup", "r
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command line; gives the exit code: 0, 1 (the error is on standard error), or 2 for a wrong line."""
+    """Run a command line; return the exit code: 0, 1 (the error is on standard error), or 2 for a wrong line."""
     words = list(sys.argv[1:] if argv is None else argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal may lack characters of what is printed
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def service_parser() -> argparse.ArgumentParser:
-    """The commands of the service itself and their flags."""
+    """Return the commands of the service itself and their flags."""
     parser = argparse.ArgumentParser(prog="mlmgmt", description="The service on this machine:", add_help=False)
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, title="commands", metavar="COMMAND")

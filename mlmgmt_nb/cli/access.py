@@ -47,13 +47,15 @@ def add_access(serve: argparse.ArgumentParser) -> None:
 
 
 def read_access(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The settings that say who may ask, and over what.
+    """Return the settings that say who may ask, and over what.
 
     Raises:
         UsageError: they do not go together, or would put a service without protection on a network.
     """
+    from mlmgmt_nb.scoring.http.hosts import LOOPBACK
+    from mlmgmt_nb.service.access.issuer_settings import AZURE_AUTHORITY, IssuerSettings
     from mlmgmt_nb.service.access.principals import parse_grant
-    from mlmgmt_nb.service.settings import AZURE_AUTHORITY, LOOPBACK, IssuerSettings, TlsSettings
+    from mlmgmt_nb.service.settings import TlsSettings
 
     issuer = None
     needed = {"local": (), "aad": ("tenant", "audience"), "oidc": ("issuer", "audience")}[arguments.auth]

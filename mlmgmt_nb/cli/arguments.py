@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mlmgmt_nb.extraction import Limits
+    from mlmgmt_nb.archives.extraction import Limits
 
 __all__ = ["add_database", "add_home", "add_limits", "database_of", "days", "limits_of"]
 
@@ -32,8 +32,8 @@ def add_database(parser: argparse.ArgumentParser) -> None:
 
 
 def database_of(arguments: argparse.Namespace, home: Path) -> str | None:
-    """The URL of the PostgreSQL database; None for SQLite in the folder."""
-    from mlmgmt_nb.service.installation import database_of as find
+    """Return the URL of the PostgreSQL database; None for SQLite in the folder."""
+    from mlmgmt_nb.service.store.installation import database_of as find
 
     return find(home, arguments.database or os.environ.get("MLMGMT_DATABASE"))
 
@@ -72,7 +72,7 @@ def _positive(text: str) -> int:
 
 
 def days(text: str) -> float:
-    """A number of days, for `argparse`."""
+    """Return a number of days, for `argparse`."""
     try:
         number = float(text)
     except ValueError:

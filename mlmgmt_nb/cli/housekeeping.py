@@ -16,8 +16,8 @@ from mlmgmt_nb.errors import MlmgmtError
 from mlmgmt_nb.terminal import one_line
 
 if TYPE_CHECKING:
-    from mlmgmt_nb.service.home import Home
-    from mlmgmt_nb.service.store import Store
+    from mlmgmt_nb.service.files.home import Home
+    from mlmgmt_nb.service.store.store import Store
 
 __all__ = ["add_housekeeping"]
 
@@ -59,10 +59,10 @@ def _add_check(commands: Any) -> None:
 
 
 def _opened(arguments: argparse.Namespace) -> tuple[Store, Home]:
-    """The database and the folder of a service, which may run meanwhile."""
-    from mlmgmt_nb.service.home import Home
-    from mlmgmt_nb.service.installation import check_database
-    from mlmgmt_nb.service.store import Store
+    """Return the database and the folder of a service, which may run meanwhile."""
+    from mlmgmt_nb.service.files.home import Home
+    from mlmgmt_nb.service.store.installation import check_database
+    from mlmgmt_nb.service.store.store import Store
 
     home = Home(local.state_folder(arguments.home))
     if not (home.path / "installation").exists() and not home.database.exists():
@@ -130,7 +130,7 @@ def _backup(arguments: argparse.Namespace) -> int:
 
 
 def _restore(arguments: argparse.Namespace) -> int:
-    from mlmgmt_nb.extraction import Limits
+    from mlmgmt_nb.archives.extraction import Limits
     from mlmgmt_nb.service.housekeeping.backup import restore
 
     home = local.state_folder(arguments.home)

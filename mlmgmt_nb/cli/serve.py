@@ -108,7 +108,7 @@ def _origin(text: str) -> str:
 
 
 def _allowed_hosts(arguments: argparse.Namespace) -> tuple[str, ...]:
-    from mlmgmt_nb.scoring.hosts import HostCheck
+    from mlmgmt_nb.scoring.http.hosts import HostCheck
 
     given = arguments.allowed_host or os.environ.get("MLMGMT_ALLOWED_HOSTS", "").split(",")
     hosts = tuple(host.strip() for host in given if host.strip())
@@ -133,10 +133,10 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace) -> None:
     # Loaded here: the other commands need no service.
-    from mlmgmt_nb.extraction import Limits
-    from mlmgmt_nb.service.log_file import log_to
+    from mlmgmt_nb.archives.extraction import Limits
     from mlmgmt_nb.service.server import serve
     from mlmgmt_nb.service.settings import Settings
+    from mlmgmt_nb.service.system.service_log import log_to
 
     home = local.state_folder(arguments.home)
     log_to(home / "logs" / "service.log" if arguments.detached else None)

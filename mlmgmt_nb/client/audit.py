@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mlmgmt_nb.client.paging import PAGE_SIZE, Pager
-from mlmgmt_nb.client.transport import Transport
+from mlmgmt_nb.client.http.paging import PAGE_SIZE, Pager
+from mlmgmt_nb.client.http.transport import Transport
 from mlmgmt_nb.contract.extensions import AUDIT_LIST, AuditEntry
 
 __all__ = ["Audit", "AuditEntry"]
@@ -23,7 +23,7 @@ class Audit:
         action: str | None = None,
         count: int = PAGE_SIZE,
     ) -> Pager[AuditEntry]:
-        """What was done in the account, newest first; all filters must fit.
+        """Return what was done in the account, newest first; all filters must fit.
 
         Args:
             principal_id: who did it.

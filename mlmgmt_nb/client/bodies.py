@@ -57,7 +57,7 @@ def settings_fields(
     collect_model_data: bool | None = None,
     app_insights: bool | None = None,
 ) -> dict[str, Any]:
-    """The settings as properties of a `ServiceCreateRequest` or `ServiceUpdateRequest`.
+    """Return the settings as properties of a `ServiceCreateRequest` or `ServiceUpdateRequest`.
 
     Raises:
         UsageError: the autoscaler has a property that there is not.
@@ -78,7 +78,7 @@ def settings_fields(
 
 
 def checked(type_: type[T], **fields: Any) -> T:
-    """A body of a request with these properties (None: not set), within the limits of the contract.
+    """Return a body of a request with these properties (None: not set), within the limits of the contract.
 
     Raises:
         UsageError: a property breaks a limit; the message has its JSON path.
@@ -110,7 +110,7 @@ def is_uuid(text: str) -> bool:
 
 
 def not_found(kind: str, id_or_name: str, answer: NotFoundError | None = None) -> NotFoundError:
-    """The error for a resource that is not there by its id or name; `answer` is what the server said of the id."""
+    """Return the error for a resource that is not there by its id or name; `answer` is what the server said of the id."""
     return NotFoundError(
         f"no {kind} has the {'id' if is_uuid(id_or_name) or kind == 'image' else 'name'} {id_or_name!r}",
         status_code=404,

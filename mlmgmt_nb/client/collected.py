@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any
 
-from mlmgmt_nb.client.transport import Transport
+from mlmgmt_nb.client.http.transport import Transport
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,17 +6,18 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
-from mlmgmt_nb.client.application import Application, Source
+from mlmgmt_nb.client.applications.application import Application, Source
 from mlmgmt_nb.client.bodies import ServiceSettings, is_uuid
-from mlmgmt_nb.client.files import as_source, check_readable, is_url
+from mlmgmt_nb.client.http.files import as_source, check_readable, is_url
+from mlmgmt_nb.client.images import Images
+from mlmgmt_nb.client.manifests import Manifests
+from mlmgmt_nb.client.models import Models
 from mlmgmt_nb.client.polling import Poller
+from mlmgmt_nb.client.services import Services
 from mlmgmt_nb.contract import Model, ServiceResponse
 from mlmgmt_nb.errors import ConflictError, NotFoundError, UsageError
-
-if TYPE_CHECKING:
-    from mlmgmt_nb.client.workspace import Workspace
 
 __all__ = ["Deploy", "ModelSource"]
 
@@ -24,6 +25,15 @@ ModelSource = Model | Source
 """A registered model, its id or name; or a path or URL that is to be registered."""
 
 T = TypeVar("T")
+
+
+class Account(Protocol):
+    """The resources of a workspace that a deployment is made of."""
+
+    models: Models
+    manifests: Manifests
+    images: Images
+    services: Services
 
 
 class Deploy:
@@ -39,7 +49,7 @@ class Deploy:
 
     def __init__(
         self,
-        workspace: Workspace,
+        workspace: Account,
         name: str,
         *,
         compute_resource_id: str,
@@ -65,7 +75,7 @@ class Deploy:
         tags: Sequence[str] | None,
         if_exists: Literal["update", "fail"],
     ) -> ServiceResponse:
-        """Makes the service, or updates the one that has the name. The arguments are those of `Workspace.deploy`."""
+        """Make the service, or updates the one that has the name. The arguments are those of `Workspace.deploy`."""
         self._workspace.manifests.check(application, self._compute_resource_id)
         self._workspace.services.check(self._name, compute_resource_id=self._compute_resource_id, **settings)
         ready = [self._checked_model(model) for model in models]
@@ -100,7 +110,7 @@ class Deploy:
         return self._step("service", served)
 
     def _checked_model(self, model: ModelSource) -> Model | str:
-        """The registered model; or what is to be registered, which can be read."""
+        """Return the registered model; or what is to be registered, which can be read."""
         if isinstance(model, Model):
             return model
         source = as_source(model, "model")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from mlmgmt_nb.client.answers import decode
-from mlmgmt_nb.client.paging import Pager
+from mlmgmt_nb.client.http.paging import Pager
+from mlmgmt_nb.client.http.responses import decode
+from mlmgmt_nb.client.http.transport import Transport
 from mlmgmt_nb.client.services import Services
-from mlmgmt_nb.client.transport import Transport
 from mlmgmt_nb.contract import Deployment, ServiceResponse
 
 __all__ = ["Deployments"]
@@ -19,7 +19,7 @@ class Deployments:
         self._services = services
 
     def get(self, id: str) -> Deployment:  # noqa: A002 - the API's word
-        """A deployment by its id.
+        """Return a deployment by its id.
 
         Raises:
             NotFoundError: there is none.
@@ -27,7 +27,7 @@ class Deployments:
         return decode(self._transport.call("deployments_get", id=id), Deployment)
 
     def list(self, *, service: ServiceResponse | str | None = None) -> Pager[Deployment]:
-        """The deployments of the account, or of one service, newest first.
+        """Return the deployments of the account, or of one service, newest first.
 
         Args:
             service: the service, or its id or name.

@@ -10,16 +10,16 @@ from typing import IO
 import msgspec
 import requests
 
-from mlmgmt_nb.client.answers import decode
+from mlmgmt_nb.archives.extraction import ArchiveError, Limits, extract_tar
 from mlmgmt_nb.client.bodies import checked, not_found
+from mlmgmt_nb.client.http.paging import PAGE_SIZE, Pager
+from mlmgmt_nb.client.http.responses import decode
+from mlmgmt_nb.client.http.transport import Transport
 from mlmgmt_nb.client.logs import LogPart, build_log_url, read_log
 from mlmgmt_nb.client.operations import Operations
-from mlmgmt_nb.client.paging import PAGE_SIZE, Pager
 from mlmgmt_nb.client.polling import Poller
-from mlmgmt_nb.client.transport import Transport
 from mlmgmt_nb.contract import OPERATIONS, Image, ImageRequest, Manifest
 from mlmgmt_nb.errors import NotFoundError, TransportError, UsageError
-from mlmgmt_nb.extraction import ArchiveError, Limits, extract_tar
 
 __all__ = ["DockerImage", "Images"]
 
@@ -69,7 +69,7 @@ class Images:
         compute_resource_id: str | None = None,
         description: str | None = None,
     ) -> Poller[Image]:
-        """Starts the build of an image. A name in use gets its next version.
+        """Start the build of an image. A name in use gets its next version.
 
         Example:
             >>> manifest = ws.manifests.get("iris")
@@ -97,7 +97,7 @@ class Images:
         return self._operations.started(self._transport.call("images_create", body=body), self.get)
 
     def get(self, id: str) -> Image:  # noqa: A002 - the API's word
-        """An image by its id.
+        """Return an image by its id.
 
         Raises:
             NotFoundError: there is none.
@@ -110,7 +110,7 @@ class Images:
     def list(
         self, *, manifest_id: str | None = None, manifest_name: str | None = None, count: int = PAGE_SIZE
     ) -> Pager[Image]:
-        """The images that match every filter given, newest first.
+        """Return the images that match every filter given, newest first.
 
         Args:
             manifest_id: images of this manifest.
@@ -121,7 +121,7 @@ class Images:
         return Pager(self._transport, "images_list", Image, query, count)
 
     def build_log(self, image: Image | str, *, offset: int = 0, tail: int | None = None) -> LogPart:
-        """The log of an image's build.
+        """Return the log of an image's build.
 
         Args:
             image: the image, or its id.
@@ -132,7 +132,7 @@ class Images:
         return read_log(self._transport, build_log_url(self._transport.base_url, image), offset=offset, tail=tail)
 
     def docker(self, image: Image | str) -> DockerImage:
-        """What was built of an image on a Docker engine.
+        """Return what was built of an image on a Docker engine.
 
         Raises:
             ConflictError: it was not built for compute docker.
@@ -140,7 +140,7 @@ class Images:
         return decode(self._transport.send("GET", f"{self._path(image)}/docker"), DockerImage)
 
     def export_context(self, image: Image | str, folder: str | os.PathLike[str]) -> Path:
-        """Writes the build context of an image into a folder, where `docker build` makes the image of it.
+        """Write the build context of an image into a folder, where `docker build` makes the image of it.
 
         Args:
             image: the image, or its id.
@@ -172,7 +172,7 @@ class Images:
         return target
 
     def export_oci(self, image: Image | str, file: str | os.PathLike[str]) -> Path:
-        """Writes a Docker image as an OCI archive, which `docker load`, `podman load` and others take.
+        """Write a Docker image as an OCI archive, which `docker load`, `podman load` and others take.
 
         Args:
             image: the image, or its id.
@@ -203,7 +203,7 @@ class Images:
         return OPERATIONS["images_get"].url("", id=image if isinstance(image, str) else image.id or "")
 
     def _download(self, url: str, target: IO[bytes]) -> None:
-        """Writes what is at a URL to a file; the service may take long to have it ready."""
+        """Write what is at a URL to a file; the service may take long to have it ready."""
         with self._transport.send("GET", url, timeout=(3.05, _EXPORT_SECONDS), stream=True) as answer:
             try:
                 for chunk in answer.iter_content(_CHUNK_BYTES):

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from mlmgmt_nb.client.transport import Transport, origin
+from mlmgmt_nb.client.http.transport import Transport, origin
 from mlmgmt_nb.contract import Image
 from mlmgmt_nb.errors import UsageError
 
@@ -44,7 +44,7 @@ def build_log_url(base_url: str, image: Image) -> str:
 
 
 def read_log(transport: Transport, url: str, *, offset: int = 0, tail: int | None = None) -> LogPart:
-    """What a log has from an offset on.
+    """Return what a log has from an offset on.
 
     Args:
         transport: sends the request.
@@ -76,7 +76,7 @@ def read_log(transport: Transport, url: str, *, offset: int = 0, tail: int | Non
 
 
 def _last_lines(part: LogPart, tail: int | None, *, whole: bool) -> LogPart | None:
-    """The last lines of a part; None when it may have too few of them."""
+    """Return the last lines of a part; None when it may have too few of them."""
     if tail is None:
         return part
     lines = part.text.splitlines(keepends=True)
@@ -91,7 +91,7 @@ def _start(answer: requests.Response, offset: int) -> int:
 
 
 def _whole_characters(data: bytes) -> bytes:
-    """The data without the first bytes of a UTF-8 character whose rest is not written yet."""
+    """Return the data without the first bytes of a UTF-8 character whose rest is not written yet."""
     for length in range(1, min(4, len(data) + 1)):
         byte = data[-length]
         if byte & 0xC0 != 0x80:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from mlmgmt_nb.client.answers import decode
-from mlmgmt_nb.client.application import DRIVER, Application
+from mlmgmt_nb.client.applications.application import DRIVER, Application
 from mlmgmt_nb.client.bodies import checked, is_uuid, not_found
-from mlmgmt_nb.client.paging import PAGE_SIZE, Pager
-from mlmgmt_nb.client.transport import Transport
-from mlmgmt_nb.client.uploads import Uploader
+from mlmgmt_nb.client.http.paging import PAGE_SIZE, Pager
+from mlmgmt_nb.client.http.responses import decode
+from mlmgmt_nb.client.http.transport import Transport
+from mlmgmt_nb.client.http.uploads import Uploader
 from mlmgmt_nb.contract import Asset, Manifest, TargetRuntime
 from mlmgmt_nb.errors import NotFoundError
 
@@ -37,7 +37,7 @@ class Manifests:
         model_type: Literal["Registered"] | None = "Registered",
         webservice_type: Literal["Realtime"] | None = "Realtime",
     ) -> Manifest:
-        """Registers a manifest of files that the service can read. A name in use gets its next version.
+        """Register a manifest of files that the service can read. A name in use gets its next version.
 
         `create` makes one from local files.
 
@@ -75,7 +75,7 @@ class Manifests:
         model_ids: Sequence[str] = (),
         description: str | None = None,
     ) -> Manifest:
-        """Uploads the files of an application and registers a manifest of them.
+        """Upload the files of an application and registers a manifest of them.
 
         Example:
             >>> model = ws.models.get("iris")
@@ -106,7 +106,7 @@ class Manifests:
         )
 
     def check(self, application: Application, compute: str | None = None) -> None:
-        """Checks all that can be checked of an application before anything is sent.
+        """Check all that can be checked of an application before anything is sent.
 
         Args:
             application: the driver and what it needs.
@@ -118,7 +118,7 @@ class Manifests:
         application.check(compute, is_here=self._interpreter is not None)
 
     def get(self, id_or_name: str) -> Manifest:
-        """A manifest by its id, or the latest version of a name.
+        """Return a manifest by its id, or the latest version of a name.
 
         Args:
             id_or_name: the one or the other.
@@ -138,7 +138,7 @@ class Manifests:
     def list(
         self, *, model_id: str | None = None, manifest_name: str | None = None, count: int = PAGE_SIZE
     ) -> Pager[Manifest]:
-        """The manifests that match every filter given, newest first.
+        """Return the manifests that match every filter given, newest first.
 
         Args:
             model_id: manifests with this model.

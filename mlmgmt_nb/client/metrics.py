@@ -47,7 +47,7 @@ class ServiceMetrics:
         return self.replicas.get("ready", 0)
 
     def since(self, earlier: ServiceMetrics) -> ServiceMetrics:
-        """What was counted after an `earlier` moment; what is no count is as it is now.
+        """Return what was counted after an `earlier` moment; what is no count is as it is now.
 
         When the counters began again meanwhile, because the service process did, all that they have now counts.
 
@@ -90,7 +90,7 @@ class ServiceMetrics:
 
 
 def parse_metrics(text: str) -> ServiceMetrics:
-    """The metrics of one service from the text format of Prometheus; what is not known is left out."""
+    """Return the metrics of one service from the text format of Prometheus; what is not known is left out."""
     from prometheus_client.parser import text_string_to_metric_families  # only who looks at metrics needs it
 
     numbers: dict[str, int] = {}

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from mlmgmt_nb.client.answers import decode
 from mlmgmt_nb.client.bodies import checked, is_uuid, not_found
-from mlmgmt_nb.client.files import as_source, is_url, mime_type_of
-from mlmgmt_nb.client.paging import PAGE_SIZE, Pager
-from mlmgmt_nb.client.transport import Transport
-from mlmgmt_nb.client.uploads import Progress, Uploaded, Uploader
+from mlmgmt_nb.client.http.files import as_source, is_url, mime_type_of
+from mlmgmt_nb.client.http.paging import PAGE_SIZE, Pager
+from mlmgmt_nb.client.http.responses import decode
+from mlmgmt_nb.client.http.transport import Transport
+from mlmgmt_nb.client.http.uploads import Progress, Uploaded, Uploader
 from mlmgmt_nb.contract import Model
 from mlmgmt_nb.errors import NotFoundError, UsageError
 
@@ -42,7 +42,7 @@ class Models:
         new_version: bool = False,
         on_reuse: Callable[[Model], None] | None = None,
     ) -> Model:
-        """Registers a model. A name in use gets its next version, unless its latest version is the same content.
+        """Register a model. A name in use gets its next version, unless its latest version is the same content.
 
         Example:
             >>> ws.models.register("iris.pkl", "flowers", tags=["test"]).version
@@ -96,12 +96,12 @@ class Models:
         return decode(self._transport.call("models_register", body=body), Model)
 
     def _latest(self, name: str) -> Model | None:
-        """The latest version of a name."""
+        """Return the latest version of a name."""
         page = next(self.list(name=name, count=_VERSIONS).by_page()).value
         return max((model for model in page if model.name == name), key=lambda model: model.version or 0, default=None)
 
     def get(self, id_or_name: str) -> Model:
-        """A model by its id, or the latest version of a name.
+        """Return a model by its id, or the latest version of a name.
 
         Args:
             id_or_name: the one or the other.
@@ -120,7 +120,7 @@ class Models:
         return max(versions, key=lambda model: model.version or 0)
 
     def list(self, *, name: str | None = None, tag: str | None = None, count: int = PAGE_SIZE) -> Pager[Model]:
-        """The models that match every filter given, newest first.
+        """Return the models that match every filter given, newest first.
 
         Args:
             name: models of this name.
@@ -148,6 +148,6 @@ def _is_same(asked: Model, latest: Model) -> bool:
 
 
 def default_name(source: str) -> str:
-    """The file's or folder's name without its ending, from a path or URL."""
+    """Return the file's or folder's name without its ending, from a path or URL."""
     path = PurePosixPath(unquote(urlsplit(source).path)) if is_url(source) else Path(source).expanduser().absolute()
     return path.name.removesuffix(".tar.gz").removesuffix(path.suffix) if path.suffix else path.name

@@ -8,11 +8,11 @@ from typing import Any
 
 import requests
 
-from mlmgmt_nb.client.answers import decode, retry_after
+from mlmgmt_nb.client.http.paging import PAGE_SIZE, Pager
+from mlmgmt_nb.client.http.responses import decode, retry_after
+from mlmgmt_nb.client.http.transport import Transport, is_loopback
 from mlmgmt_nb.client.logs import LogPart, build_log_url, read_log
-from mlmgmt_nb.client.paging import PAGE_SIZE, Pager
 from mlmgmt_nb.client.polling import Poller, Watch, Watcher
-from mlmgmt_nb.client.transport import Transport, is_loopback
 from mlmgmt_nb.contract import OPERATIONS, AsyncOperationStatus, Image, ServiceResponse
 from mlmgmt_nb.contract.extensions import OPERATIONS_LIST
 from mlmgmt_nb.errors import ApiError, ServerError
@@ -38,7 +38,7 @@ class Operations:
         return Operations, (self._transport,)
 
     def get(self, id: str) -> AsyncOperationStatus:  # noqa: A002 - the API's word
-        """The state of an operation.
+        """Return the state of an operation.
 
         Args:
             id: of the operation.
@@ -49,7 +49,7 @@ class Operations:
         return decode(self._transport.call("operations_get", id=id), AsyncOperationStatus)
 
     def cancel(self, id: str) -> AsyncOperationStatus:  # noqa: A002
-        """Cancels an operation that goes on: an image is not built, a service goes on with what it served before.
+        """Cancel an operation that goes on: an image is not built, a service goes on with what it served before.
 
         The API of 2017 does not have this; the embedded service does. Cancelling again changes nothing.
 
@@ -65,7 +65,7 @@ class Operations:
         return decode(self._transport.send("POST", url), AsyncOperationStatus)
 
     def list(self, *, count: int = PAGE_SIZE) -> Pager[AsyncOperationStatus]:
-        """The operations of the account, newest first.
+        """Return the operations of the account, newest first.
 
         The API of 2017 does not have this; the embedded service does. Of other servers, `known` has the ids of those
         that this workspace has met.
@@ -81,7 +81,7 @@ class Operations:
         return list(reversed(self._known))
 
     def wait(self, id: str, timeout: float | None = None) -> AsyncOperationStatus:  # noqa: A002
-        """Waits until the operation has ended, well or not, as `Poller.wait` does.
+        """Wait until the operation has ended, well or not, as `Poller.wait` does.
 
         Args:
             id: of the operation.
@@ -90,11 +90,11 @@ class Operations:
         return self.poller(id).wait(timeout)
 
     def poller(self, id: str) -> Poller[Image | ServiceResponse]:  # noqa: A002
-        """A poller for an operation that goes on, from its `id` or a poller's continuation token. Sends nothing yet."""
+        """Return a poller for an operation that goes on, from its `id` or a poller's continuation token. Sends nothing yet."""
         return self._poller(Watch(id), self._load)
 
     def started(self, response: requests.Response, load: Callable[[str], Any]) -> Poller[Any]:
-        """The poller for a 202 answer.
+        """Return the poller for a 202 answer.
 
         Args:
             response: the answer.

@@ -8,11 +8,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
-from mlmgmt_nb.client.forks import renew_after_fork
+from mlmgmt_nb.client.http.forks import renew_after_fork
+from mlmgmt_nb.client.http.looking import only_looking
 from mlmgmt_nb.client.logs import LogPart
-from mlmgmt_nb.client.looking import only_looking
 from mlmgmt_nb.client.waiting import wait_for
 from mlmgmt_nb.contract import AsyncOperationState, AsyncOperationStatus
 from mlmgmt_nb.errors import (
@@ -24,9 +24,6 @@ from mlmgmt_nb.errors import (
     TransportError,
     UsageError,
 )
-
-if TYPE_CHECKING:
-    from mlmgmt_nb.client.workspace import Workspace
 
 __all__ = ["Poller", "Watch", "Watcher"]
 
@@ -62,7 +59,7 @@ class Watch:
         renew_after_fork(self)
 
     def after_fork(self) -> None:
-        """Waits anew; who listened does so in the parent process."""
+        """Wait anew; who listened does so in the parent process."""
         is_settled = self.ended or self.failure is not None
         self._lock, self.settled = threading.Lock(), threading.Event()
         self._listeners = []
@@ -79,14 +76,14 @@ class Watch:
         return delay if retry_after is None else retry_after
 
     def listen(self, listener: Callable[[], None]) -> None:
-        """Calls `listener` after each change, and once now if it is settled already."""
+        """Call `listener` after each change, and once now if it is settled already."""
         with self._lock:
             self._listeners.append(listener)
         if self.settled.is_set():
             listener()
 
     def seen(self, status: AsyncOperationStatus) -> None:
-        """Takes the server's answer."""
+        """Take the server's answer."""
         changed = self.status is None or self.status.state != status.state
         self.status, self.failing_since = status, None
         if self.ended:
@@ -95,7 +92,7 @@ class Watch:
             self._tell()
 
     def lost(self, failure: Exception) -> None:
-        """Gives up."""
+        """Return up."""
         self.failure = failure
         self.settled.set()
         self._tell()
@@ -152,7 +149,7 @@ class Watcher:
         self._due, self._open, self._thread = [], set(), None
 
     def follow(self, watch: Watch) -> None:
-        """Looks at the operation until it has ended; does nothing when that is known, or it is followed already."""
+        """Look at the operation until it has ended; does nothing when that is known, or it is followed already."""
         with self._wake:
             if self._closed and not watch.settled.is_set():
                 raise UsageError("the workspace is closed", fix="Connect again: the operation goes on.")
@@ -166,7 +163,7 @@ class Watcher:
                 self._thread.start()
 
     def close(self) -> None:
-        """Stops looking; who waits is told so. The operations go on."""
+        """Stop looking; who waits is told so. The operations go on."""
         with self._wake:
             self._closed = True
             abandoned, thread = list(self._open), self._thread
@@ -198,7 +195,7 @@ class Watcher:
                 watch.lost(failure)
 
     def _next(self) -> Watch | None:
-        """Waits until an operation is due and returns it; None, and no thread any more, when none is open."""
+        """Wait until an operation is due and return it; None, and no thread any more, when none is open."""
         with self._wake:
             while self._due:
                 wait = self._due[0][0] - self._clock()
@@ -222,6 +219,12 @@ class Watcher:
             return watch.next_delay(getattr(error, "retry_after", None), self._slowest)
         watch.seen(status)
         return None if watch.ended else watch.next_delay(wait, self._slowest)
+
+
+class _Resumes(Protocol):
+    """A workspace: its operations can be resumed."""
+
+    operations: Any
 
 
 class Poller(Generic[T]):
@@ -263,14 +266,15 @@ class Poller(Generic[T]):
         self._read_log = read_log
 
     @classmethod
-    def from_continuation_token(cls, workspace: Workspace, continuation_token: str) -> Poller[T]:
-        """The poller of an operation that an earlier poller waited for.
+    def from_continuation_token(cls, workspace: _Resumes, continuation_token: str) -> Poller[T]:
+        """Return the poller of an operation that an earlier poller waited for.
 
         Args:
             workspace: the account.
             continuation_token: that of the earlier poller.
         """
-        return workspace.operations.poller(continuation_token)  # type: ignore[return-value]
+        poller: Poller[T] = workspace.operations.poller(continuation_token)
+        return poller
 
     @property
     def operation_id(self) -> str:
@@ -283,11 +287,11 @@ class Poller(Generic[T]):
         return self._watch.status
 
     def continuation_token(self) -> str:
-        """What `from_continuation_token` takes: the operation's id."""
+        """Return what `from_continuation_token` takes: the operation's id."""
         return self._watch.operation_id
 
     def status(self) -> AsyncOperationState:
-        """The state that was seen last, without waiting; `NotStarted` before the first look."""
+        """Return the state that was seen last, without waiting; `NotStarted` before the first look."""
         self._watcher.follow(self._watch)
         status = self._watch.status
         return (status.state if status else None) or "NotStarted"
@@ -298,7 +302,7 @@ class Poller(Generic[T]):
         return self._watch.settled.is_set()
 
     def wait(self, timeout: float | None = None) -> AsyncOperationStatus:
-        """Waits until the operation has ended, well or not.
+        """Wait until the operation has ended, well or not.
 
         Args:
             timeout: most seconds to wait; without end when None.
@@ -325,7 +329,7 @@ class Poller(Generic[T]):
         return watch.status
 
     def result(self, timeout: float | None = None) -> T:
-        """Waits as `wait` does and returns the image or service.
+        """Wait as `wait` does and return the image or service.
 
         Args:
             timeout: most seconds to wait; without end when None.
@@ -352,7 +356,7 @@ class Poller(Generic[T]):
         )
 
     def log(self, *, offset: int = 0, tail: int | None = None) -> LogPart:
-        """The log of what the operation works on: of an image's build, or of a service since it was made.
+        """Return the log of what the operation works on: of an image's build, or of a service since it was made.
 
         Args:
             offset: byte where to start: the `next_offset` of an earlier part.
@@ -366,7 +370,7 @@ class Poller(Generic[T]):
         return LogPart("", offset) if status is None else self._read_log(status, offset, tail)
 
     def add_done_callback(self, callback: Callable[[Poller[T]], None]) -> None:
-        """Calls `callback(poller)` once when the operation has ended, in the background thread; at once if it has."""
+        """Call `callback(poller)` once when the operation has ended, in the background thread; at once if it has."""
         called = threading.Lock()
 
         def listener() -> None:
@@ -376,7 +380,7 @@ class Poller(Generic[T]):
         self.add_change_callback(lambda _: listener())
 
     def add_change_callback(self, callback: Callable[[Poller[T]], None]) -> None:
-        """Calls `callback(poller)` in the background thread whenever the state changes or asking is given up."""
+        """Call `callback(poller)` in the background thread whenever the state changes or asking is given up."""
         self._watch.listen(lambda: callback(self))
         self._watcher.follow(self._watch)
 

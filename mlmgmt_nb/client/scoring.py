@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import msgspec
 import requests
 
-from mlmgmt_nb.client.answers import REQUEST_ID, error_body
-from mlmgmt_nb.client.transport import Timeout, Transport
+from mlmgmt_nb.client.http.responses import REQUEST_ID, error_body
+from mlmgmt_nb.client.http.transport import Timeout, Transport
 from mlmgmt_nb.errors import ApiError, DriverError, ScoringError, UsageError
-from mlmgmt_nb.scoring.results import JsonFormError, encode_json
+from mlmgmt_nb.scoring.encoding.encoder import JsonFormError, encode_json
 
 __all__ = ["Scored", "Scorer", "as_json", "encode_input", "swagger_arguments"]
 
@@ -54,7 +54,7 @@ class Scorer(NamedTuple):
         return self.scoring_uri.rpartition("/")[0] + "/swagger.json"
 
     def swagger(self) -> dict[str, Any]:
-        """The service's own description.
+        """Return the service's own description.
 
         Raises:
             ScoringError: the service did not give it.
@@ -62,7 +62,7 @@ class Scorer(NamedTuple):
         return _object(self._send("GET", self.swagger_uri, timeout=None).content)
 
     def score(self, body: bytes, timeout: float) -> Any:
-        """Posts a body and returns the decoded answer (text where the answer is no JSON).
+        """Post a body and return the decoded answer (text where the answer is no JSON).
 
         Args:
             body: JSON, or what the driver takes.
@@ -76,7 +76,7 @@ class Scorer(NamedTuple):
         return _value(self._send("POST", self.scoring_uri, body, (_CONNECT_SECONDS, timeout)))
 
     def ask(self, body: bytes, timeout: float) -> Scored:
-        """Posts a body once, and tells about the answer besides; raises what `score` raises."""
+        """Post a body once, and return about the answer besides; raises what `score` raises."""
         began = time.perf_counter()
         answer = self._send("POST", self.scoring_uri, body, (_CONNECT_SECONDS, timeout), attempts=1)
         seconds = time.perf_counter() - began
@@ -123,13 +123,13 @@ def _value(answer: requests.Response) -> Any:
 
 
 def swagger_arguments(swagger: Mapping[str, Any]) -> Sequence[str] | None:
-    """The arguments of `run` that a service's description asks for; None for a driver without a schema."""
+    """Return the arguments of `run` that a service's description asks for; None for a driver without a schema."""
     given = swagger.get("definitions", {}).get("ServiceInput", {})
     return given.get("required") or list(given.get("properties") or ()) or None
 
 
 def encode_input(data: Any, arguments: Sequence[str] | None) -> bytes:
-    """The body of a scoring request.
+    """Return the body of a scoring request.
 
     Args:
         data: text and bytes go as they are; dicts, lists and numbers as JSON, with DataFrames in them as records and
@@ -166,7 +166,7 @@ def _utf8(text: str) -> bytes:
 
 
 def as_json(value: Any) -> Any:
-    """A value as it looks when it has gone through JSON: arrays are lists, times are text.
+    """Return a value as it looks when it has gone through JSON: arrays are lists, times are text.
 
     Raises:
         UsageError: it cannot be written as JSON.

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
 
-from mlmgmt_nb.client.answers import decode
 from mlmgmt_nb.client.bodies import ServiceSettings, checked, is_uuid, not_found, settings_fields
-from mlmgmt_nb.client.cases import cases_of
 from mlmgmt_nb.client.collected import read_collected
+from mlmgmt_nb.client.http.paging import PAGE_SIZE, Pager
+from mlmgmt_nb.client.http.responses import decode
+from mlmgmt_nb.client.http.transport import Transport
 from mlmgmt_nb.client.logs import LogPart, read_log
 from mlmgmt_nb.client.metrics import ServiceMetrics, parse_metrics
 from mlmgmt_nb.client.operations import Operations
-from mlmgmt_nb.client.paging import PAGE_SIZE, Pager
 from mlmgmt_nb.client.polling import Poller
-from mlmgmt_nb.client.report import ScoringReport
 from mlmgmt_nb.client.scoring import Scored, Scorer, encode_input, needs_argument, swagger_arguments
-from mlmgmt_nb.client.testing import Check, LoadOptions, ScoringTest, described
-from mlmgmt_nb.client.transport import Transport
+from mlmgmt_nb.client.scoring_tests.cases import cases_of
+from mlmgmt_nb.client.scoring_tests.report import ScoringReport
+from mlmgmt_nb.client.scoring_tests.test import Check, LoadOptions, ScoringTest, described
 from mlmgmt_nb.contract import (
     OPERATIONS,
     AuthKeys,
@@ -70,7 +70,7 @@ class Services:
         compute_resource_id: str | None = None,
         **settings: Unpack[ServiceSettings],
     ) -> Poller[ServiceResponse]:
-        """Starts an image as a web service.
+        """Start an image as a web service.
 
         Args:
             name: its name, unique in the account: 3 to 32 of a-z, 0-9, `-` and `.`.
@@ -88,7 +88,7 @@ class Services:
         return self._operations.started(self._transport.call("services_create", body=body), self._get)
 
     def check(self, name: str, *, compute_resource_id: str = "local", **settings: Unpack[ServiceSettings]) -> None:
-        """Checks what `create` would be given, before there is an image. Sends nothing.
+        """Check what `create` would be given, before there is an image. Sends nothing.
 
         Example:
             >>> ws.services.check("iris", memory="a lot")
@@ -114,7 +114,7 @@ class Services:
         image: Image | str | None = None,
         **settings: Unpack[ServiceSettings],
     ) -> Poller[ServiceResponse]:
-        """Changes a service, under the same URL and keys.
+        """Change a service, under the same URL and keys.
 
         Example:
             >>> changed = ws.services.update("iris", max_concurrent_requests=20).result()
@@ -139,7 +139,7 @@ class Services:
         return self._operations.started(answer, self._updated)
 
     def get(self, id_or_name: str) -> ServiceResponse:
-        """A service by its id or name.
+        """Return a service by its id or name.
 
         Args:
             id_or_name: the one or the other.
@@ -157,7 +157,7 @@ class Services:
             raise not_found("service", id_or_name, error) from error
 
     def find(self, name: str) -> ServiceResponse | None:
-        """The service of this name, or None."""
+        """Return the service of this name, or None."""
         return next((service for service in self.list(service_name=name) if service.name == name), None)
 
     def list(
@@ -172,7 +172,7 @@ class Services:
         compute_resource_id: str | None = None,
         count: int = PAGE_SIZE,
     ) -> Pager[ServiceResponse]:
-        """The services that match every filter given, newest first.
+        """Return the services that match every filter given, newest first.
 
         Args:
             service_name: the service of this name.
@@ -194,7 +194,7 @@ class Services:
         return Pager(self._transport, "services_list", ServiceResponse, query, count)
 
     def delete(self, service: ServiceResponse | str) -> bool:
-        """Deletes a service. Returns False when there was none."""
+        """Delete a service. Return False when there was none."""
         try:
             service_id = self.id_of(service)
         except NotFoundError:
@@ -208,7 +208,7 @@ class Services:
     def regenerate_key(
         self, service: ServiceResponse | str, key_type: Literal["Primary", "Secondary"] = "Primary"
     ) -> AuthKeys:
-        """Replaces one key of a service, at once; the other stays. Returns both as they are now.
+        """Replace one key of a service, at once; the other stays. Return both as they are now.
 
         Args:
             service: the service.
@@ -222,7 +222,7 @@ class Services:
         return decode(answer, AuthKeys)
 
     def logs(self, service: ServiceResponse | str, *, offset: int = 0, tail: int | None = None) -> LogPart:
-        """The log of a service and its replicas.
+        """Return the log of a service and its replicas.
 
         Args:
             service: the service.
@@ -233,7 +233,7 @@ class Services:
         return read_log(self._transport, f"{path}/logs", offset=offset, tail=tail)
 
     def metrics(self, service: ServiceResponse | str) -> ServiceMetrics:
-        """What the replicas of a service have counted, how many there are, and how long requests took.
+        """Return what the replicas of a service have counted, how many there are, and how long requests took.
 
         Raises:
             NotFoundError: there is no such service, or the server has no metrics of services.
@@ -244,7 +244,7 @@ class Services:
     def data(
         self, service: ServiceResponse | str, *, model: str | None = None, identifier: str | None = None
     ) -> pd.DataFrame:
-        """What the driver collected with `ModelDataCollector`; see `mlmgmt_nb.client.collected` for the columns.
+        """Return what the driver collected with `ModelDataCollector`; see `mlmgmt_nb.client.collected` for the columns.
 
         Args:
             service: the service, created or updated with `collect_model_data=True`.
@@ -255,7 +255,7 @@ class Services:
         return read_collected(self._transport, f"{path}/data", model=model, identifier=identifier)
 
     def swagger(self, service: ServiceResponse | str) -> dict[str, Any]:
-        """The swagger description that the service itself gives; its `definitions.ServiceInput.example` is a sample.
+        """Return the swagger description that the service itself gives; its `definitions.ServiceInput.example` is a sample.
 
         Raises:
             ScoringError, TransportError: as `run`.
@@ -348,7 +348,7 @@ class Services:
         against: ServiceResponse | str | None = None,
         **options: Unpack[LoadOptions],
     ) -> ScoringTest:
-        """What `test` runs, for who wants to start, watch and stop it.
+        """Return what `test` runs, for who wants to start, watch and stop it.
 
         Args:
             service, cases, expect, against: as those of `test`.
@@ -371,7 +371,7 @@ class Services:
         )
 
     def id_of(self, service: ServiceResponse | str) -> str:
-        """The id of a service that is given as such, by its id or by its name."""
+        """Return the id of a service that is given as such, by its id or by its name."""
         if isinstance(service, ServiceResponse):
             return service.id or ""
         return service if is_uuid(service) else self.get(service).id or ""
@@ -385,7 +385,7 @@ class Services:
         return self._get(service_id)
 
     def _with_scorer(self, service: ServiceResponse | str, call: Callable[[Scorer], T]) -> T:
-        """Calls with the scoring URL and key that are known; asks for them again when they are no longer right."""
+        """Call with the scoring URL and key that are known; asks for them again when they are no longer right."""
         name = (service.id or "") if isinstance(service, ServiceResponse) else service
         known = self._scorers.get(name)
         if known is not None:

@@ -12,7 +12,7 @@ _LONGEST_SECONDS = 0.5
 
 
 def wait_for(event: threading.Event, timeout: float | None) -> bool:
-    """Waits until an event is set; tells whether it is.
+    """Wait until an event is set; return whether it is.
 
     One long wait could miss an interrupt: Python looks for one only between two steps of the main thread, and a signal
     that arrives just before the wait, or at another thread, does not wake it. So the wait is made of short ones.

@@ -45,7 +45,7 @@ def advice(prog: str, arguments: Any) -> Iterator[None]:
 
 
 def _log(error: OperationFailed, prog: str, arguments: Any) -> str | None:
-    """The command that shows the log of a build or service that failed, if it has one."""
+    """Return the command that shows the log of a build or service that failed, if it has one."""
     if not error.log_uri or error.operation is None:
         return None
     resource = (error.operation.resource_location or "").rpartition("/")[2]

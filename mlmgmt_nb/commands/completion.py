@@ -60,7 +60,7 @@ class Completer:
         self._operations: list[str] = []
 
     def complete(self, text: str) -> Completion:
-        """What may follow.
+        """Return what may follow.
 
         Args:
             text: what comes after `mlmgmt`, up to the cursor.

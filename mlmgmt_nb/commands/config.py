@@ -90,7 +90,7 @@ class Config:
         return found
 
     def profile(self, given: str | None = None) -> tuple[str, str]:
-        """The profile in use, and what chose it.
+        """Return the profile in use, and what chose it.
 
         Raises:
             UsageError: there is no such profile.
@@ -121,7 +121,7 @@ class Config:
         self._write(document)
 
     def set(self, profile: str, values: Mapping[str, str | None]) -> None:
-        """Changes settings of a profile, which is made if it is not there; None takes a setting out.
+        """Change settings of a profile, which is made if it is not there; None takes a setting out.
 
         Raises:
             UsageError: a setting is unknown.
@@ -154,7 +154,7 @@ class Config:
             ) from error
 
     def _document(self) -> Any:
-        """The file as it is written, with its comments."""
+        """Return the file as it is written, with its comments."""
         import tomlkit  # only who writes the file needs it
 
         return tomlkit.parse(self.path.read_text(encoding="utf-8")) if self._read() else tomlkit.document()

@@ -10,12 +10,9 @@ import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn
 
 from mlmgmt_nb.errors import UsageError
-
-if TYPE_CHECKING:
-    from mlmgmt_nb.commands.session import Session
 
 __all__ = ["Command", "Flag", "Help", "Kind", "Token", "metavar", "nearest", "parse_flags"]
 
@@ -78,7 +75,7 @@ class Command:
         words: what it is called by.
         help: what it does, in one sentence.
         example: a line that shows it.
-        run: does it, and returns a value: a resource, a pager, a poller, a text.
+        run: takes the session and the arguments, does it, and returns a value: a resource, a pager, a poller, a text.
         flags: its flags.
         operations: the operations of the contract that it stands for.
         waits: whether its value is a poller that is waited for.
@@ -87,7 +84,7 @@ class Command:
     words: tuple[str, ...]
     help: str
     example: str
-    run: Callable[[Session, Any], Any]
+    run: Callable[[Any, Any], Any]
     flags: tuple[Flag, ...] = ()
     operations: tuple[str, ...] = ()
     waits: bool = False
@@ -116,7 +113,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parse_flags(command: Command, tokens: Sequence[Token], common: Sequence[Flag], prog: str) -> SimpleNamespace | Help:
-    """The arguments of a command from the tokens after its words, or its help when they ask for that.
+    """Return the arguments of a command from the tokens after its words, or its help when they ask for that.
 
     Args:
         command: the command.
@@ -149,7 +146,7 @@ def parse_flags(command: Command, tokens: Sequence[Token], common: Sequence[Flag
 
 
 def nearest(word: str, known: Iterator[str] | Sequence[str]) -> str:
-    """A hint at what was meant, or nothing."""
+    """Return a hint at what was meant, or nothing."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f" Did you mean `{close[0]}`?" if close else ""
 
@@ -185,27 +182,27 @@ def _parser(command: Command, flags: Sequence[Flag], prog: str) -> _Parser:
 
 
 def _usage(flags: Sequence[Flag], prog: str) -> str:
-    """What has to be there; the other flags are told line by line."""
+    """Return what has to be there; the other flags are told line by line."""
     needed = [flag for flag in flags if flag.required]
     parts = [metavar(f) if f.is_positional else f"{_shortest(f)} {metavar(f)}" for f in needed]
     return " ".join([prog, *parts, "[flags]"])
 
 
 def _shortest(flag: Flag) -> str:
-    """The last of its names with one letter; its last name if none has."""
+    """Return the last of its names with one letter; its last name if none has."""
     names = flag.names.split()[::-1]
     return next((name for name in names if len(name) == 2), names[0])
 
 
 def metavar(flag: Flag) -> str:
-    """What stands for the value of a flag in help."""
+    """Return what stands for the value of a flag in help."""
     if flag.choices:
         return "|".join(flag.choices)
     return flag.metavar or ("true|false" if flag.kind == "yes-no" else flag.dest.upper())
 
 
 def _with_values(given: Any, values: Sequence[Any]) -> Any:
-    """Puts the Python values back in their places. A list for a flag that may come again gives its items."""
+    """Put the Python values back in their places. A list for a flag that may come again gives its items."""
     if isinstance(given, list):
         items = [_with_values(item, values) for item in given]
         return [part for item in items for part in (item if isinstance(item, (list, tuple)) else [item])]
@@ -250,5 +247,5 @@ def _unknown(rest: Sequence[str], missing: Sequence[Flag], flags: Sequence[Flag]
 
 
 def flags_by_name(flags: Sequence[Flag]) -> Mapping[str, Flag]:
-    """Flags by each of their names."""
+    """Flag by each of their names."""
     return {name: flag for flag in flags for name in flag.names.split()}

@@ -13,8 +13,8 @@ import msgspec
 
 from mlmgmt_nb.client import Pager, ScoringReport
 from mlmgmt_nb.client.conditions import condition
-from mlmgmt_nb.commands.drivers import Checked
 from mlmgmt_nb.commands.values import Keys, Settings, Usage
+from mlmgmt_nb.commands.verbs.drivers import Checked
 from mlmgmt_nb.contract import AsyncOperationStatus, Deployment, Image, Manifest, Model, ServiceResponse
 from mlmgmt_nb.errors import UsageError
 from mlmgmt_nb.terminal import encodable, json_printable, one_line, printable
@@ -39,7 +39,7 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON has it: dicts with the API's names, lists, texts and numbers. Keys stay masked unless shown."""
+    """Return a value as JSON has it: dicts with the API's names, lists, texts and numbers. Keys stay masked unless shown."""
     if isinstance(value, Pager):
         return [msgspec.to_builtins(item) for item in value]
     if isinstance(value, Keys):
@@ -63,7 +63,7 @@ def plain(value: Any) -> Any:
 
 
 def queried(value: Any, query: str) -> Any:
-    """What a JMESPath query finds in a value.
+    """Return what a JMESPath query finds in a value.
 
     Raises:
         UsageError: the query is none.
@@ -78,7 +78,7 @@ def queried(value: Any, query: str) -> Any:
 
 
 def formatted(value: Any, output: str, query: str | None = None, encoding: str | None = None) -> str:
-    """A value as the text that a shell prints, without a last line break. Nothing in it is obeyed by a terminal, and
+    """Return a value as the text that a shell prints, without a last line break. Nothing in it is obeyed by a terminal, and
     no cell of TSV or CSV is run by a spreadsheet.
 
     Args:
@@ -106,7 +106,7 @@ def formatted(value: Any, output: str, query: str | None = None, encoding: str |
 
 
 def _for_people(item: msgspec.Struct) -> dict[str, Any]:
-    """A resource as a table has it. A service that answers is not Failed: how its last operation ended stands apart."""
+    """Return a resource as a table has it. A service that answers is not Failed: how its last operation ended stands apart."""
     row: dict[str, Any] = msgspec.to_builtins(item)
     if not isinstance(item, ServiceResponse):
         return row
@@ -142,7 +142,7 @@ def _table(value: Any, columns: Sequence[str], *, is_record: bool) -> str:
 
 
 def _summary(value: Any) -> Any:
-    """A resource inside of another one by its id, an error by its message; anything else as it is."""
+    """Return a resource inside of another one by its id, an error by its message; anything else as it is."""
     if isinstance(value, dict):
         return value.get("id") or value.get("message") or value
     return [_summary(item) for item in value] if isinstance(value, list) else value
@@ -191,7 +191,7 @@ def _csv_cell(value: Any) -> str:
 
 
 def _harmless(cell: str) -> str:
-    """A cell that a spreadsheet would run as a formula, with an apostrophe before it; numbers are as they are."""
+    """Return a cell that a spreadsheet would run as a formula, with an apostrophe before it; numbers are as they are."""
     if not cell.lstrip("\"' \t\r\n").startswith(_FORMULA) or _NUMBER.fullmatch(cell):
         return cell
     return f"'{cell}"

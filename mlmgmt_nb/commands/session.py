@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
 
 from mlmgmt_nb import local
 from mlmgmt_nb.client import ScoringReport, ScoringTest, SignIn, Workspace, connect
-from mlmgmt_nb.client.forks import ForkLock
-from mlmgmt_nb.client.signin import Method
+from mlmgmt_nb.client.auth.signin import Method
+from mlmgmt_nb.client.http.forks import ForkLock
 from mlmgmt_nb.commands.advice import advice
 from mlmgmt_nb.commands.config import Config, Setting
 from mlmgmt_nb.commands.grammar import Command, Flag, Help, Token, nearest, parse_flags
@@ -57,7 +57,7 @@ WAITING_AFTER_BUILD = (
 
 
 def _unshown(_: str) -> None:
-    """Uploads without a meter."""
+    """Upload without a meter."""
 
 
 def _unshown_note(_: str) -> None:
@@ -150,7 +150,7 @@ class Session:
         return connect_to(sign_in=self.sign_in()) if self.credential is None else connect_to(credential=self.credential)
 
     def _place(self) -> tuple[str | None, ...]:
-        """What tells one workspace from another."""
+        """Return what tells one workspace from another."""
         return (*(self.setting(name) for name in PLACE), self._signed_in_as)
 
     @property
@@ -159,7 +159,7 @@ class Session:
         return self._credentials.get(self.setting("profile") or "")
 
     def signed_in(self, credential: Any) -> None:
-        """Keeps what `login` signed in with; None forgets it."""
+        """Keep what `login` signed in with; None forgets it."""
         profile = self.setting("profile") or ""
         if credential is None:
             self._credentials.pop(profile, None)
@@ -178,17 +178,17 @@ class Session:
         return SignIn(method=cast("Method", method), persistent=persistent, **chosen)
 
     def reachable(self) -> Workspace | None:
-        """The workspace if it can be had at once: nothing is started. For completion."""
+        """Return the workspace if it can be had at once: nothing is started. For completion."""
         base_url, home = self.setting("base_url"), self.setting("home")
         is_there = self._place() in self._workspaces or base_url or local.find(home) is not None
         return self.workspace if is_there else None
 
     def setting(self, name: str) -> str | None:
-        """The value of a setting for the command that runs."""
+        """Return the value of a setting for the command that runs."""
         return (self.settings or self.config.settings({}))[name].value
 
     def execute(self, tokens: Sequence[Token]) -> Outcome:
-        """Runs the command that the tokens call; gives help when they ask for it.
+        """Run the command that the tokens call; return help when they ask for it.
 
         Raises:
             MlmgmtError: whatever goes wrong; kept as `last_error`.
@@ -212,14 +212,14 @@ class Session:
             raise
 
     def common(self, command: Command) -> tuple[Flag, ...]:
-        """The flags that a command has besides its own."""
-        if not command.waits:
-            return COMMON
+        """Return the flags that a command has besides its own. A name that it uses itself is not among them."""
+        taken = {name for flag in command.flags for name in flag.names.split()}
         may_build = any(flag.dest == "image_id" for flag in command.flags)
-        return (*(WAITING_AFTER_BUILD if may_build else WAITING), *COMMON)
+        waiting = (WAITING_AFTER_BUILD if may_build else WAITING) if command.waits else ()
+        return tuple(_without(flag, taken) for flag in (*waiting, *COMMON))
 
     def find(self, tokens: Sequence[Token]) -> tuple[Command | None, Sequence[Token]]:
-        """The command that the tokens start with, and the tokens after its words; None when help is asked for.
+        """Return the command that the tokens start with, and the tokens after its words; None when help is asked for.
 
         Raises:
             UsageError: there is no such command; the message has the nearest.
@@ -235,7 +235,7 @@ class Session:
         raise self._no_command(words, is_group=is_group)
 
     def help(self, tokens: Sequence[Token]) -> Help:
-        """The commands of a group (all of them without words), one a line."""
+        """Return the commands of a group (all of them without words), one a line."""
         words, _ = _leading_words(tokens)
         under = [command for known, command in self.commands.items() if known[: len(words)] == tuple(words)]
         width = max(len(command.name) for command in under)
@@ -248,7 +248,7 @@ class Session:
         self.tell(f"version {model.version} of {model.name!r} has the same content: no new one was made")
 
     def close(self) -> None:
-        """Ends the connections. May be called again."""
+        """End the connections. May be called again."""
         with self._connecting:
             for workspace in self._workspaces.values():
                 workspace.close()
@@ -284,8 +284,13 @@ class Session:
         )
 
 
+def _without(flag: Flag, taken: set[str]) -> Flag:
+    left = [name for name in flag.names.split() if name not in taken]
+    return flag if len(left) == len(flag.names.split()) else replace(flag, names=" ".join(left))
+
+
 def _leading_words(tokens: Sequence[Token]) -> tuple[list[str], list[Token]]:
-    """The words before the first flag or value (at most three count), and what comes after them."""
+    """Return the words before the first flag or value (at most three count), and what comes after them."""
     words: list[str] = []
     for position, token in enumerate(tokens):
         if not isinstance(token, str) or token.startswith("-") or len(words) == 3:
@@ -305,7 +310,7 @@ def _check_output(setting: Setting) -> None:
 
 
 def _turned(words: Sequence[str], names: Sequence[str]) -> str:
-    """A hint for who says the verb first, as in `list models`."""
+    """Return a hint for who says the verb first, as in `list models`."""
     name = " ".join([word.removesuffix("s") for word in words[1:2]] + list(words[:1]))
     return f" Did you mean `{name}`?" if name in names else ""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
@@ -25,7 +26,7 @@ __all__ = ["main"]
 
 
 def main(argv: Sequence[str], stdout: TextIO | None = None, stderr: TextIO | None = None) -> int:
-    """Runs a command line.
+    """Run a command line.
 
     Args:
         argv: the words and flags after the program's name.
@@ -62,7 +63,7 @@ def main(argv: Sequence[str], stdout: TextIO | None = None, stderr: TextIO | Non
         tell=lambda text: err.write(f"{text}\n"),
     )
     try:
-        outcome = session.execute(argv)
+        outcome = _executed(session, argv, err)
         _write(session, outcome, out, err)
     except MlmgmtError as error:
         if "--debug" in argv:
@@ -78,6 +79,17 @@ def main(argv: Sequence[str], stdout: TextIO | None = None, stderr: TextIO | Non
     finally:
         session.close()
     return 0
+
+
+def _executed(session: Session, argv: Sequence[str], err: Terminal) -> Outcome:
+    """Runs the command; warnings are lines of their own."""
+
+    def show(message: Warning | str, *_: object) -> None:
+        err.write(f"mlmgmt: warning: {message}\n")
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show  # type: ignore[assignment]
+        return session.execute(argv)
 
 
 def _write(session: Session, outcome: Outcome, out: Terminal, err: Terminal) -> None:
@@ -98,7 +110,7 @@ def _write(session: Session, outcome: Outcome, out: Terminal, err: Terminal) -> 
 
 
 def _awaited(session: Session, poller: Poller[object], arguments: object, err: Terminal) -> object:
-    """The resource, when the operation has ended; the operation with `--no-wait`."""
+    """Return the resource, when the operation has ended; the operation with `--no-wait`."""
     resume = f"{session.prog} operation watch {poller.operation_id}"
     if getattr(arguments, "no_wait", None):
         err.write(f"It goes on; `{resume}` waits for it.\n")

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import mlmgmt_nb
 from mlmgmt_nb.client.models import default_name
 from mlmgmt_nb.errors import UsageError
 
@@ -50,7 +49,7 @@ class Stage:
         self._add_runtime()
 
     def python(self, requirements: str | os.PathLike[str] | Sequence[str] | None) -> str:
-        """The Python that runs the driver: this one, or that of an environment with the requirements alone.
+        """Return the Python that runs the driver: this one, or that of an environment with the requirements alone.
 
         Args:
             requirements: a pip requirements file, or its lines.
@@ -73,7 +72,7 @@ class Stage:
         return str(interpreter)
 
     def environment(self) -> Mapping[str, str]:
-        """The variables of the process, as those of a replica: the user's own without ours."""
+        """Return the variables of the process, as those of a replica: the user's own without ours."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("MLMGMT_")}
         path = [str(self._folder / "runtime"), *filter(None, [inherited.get("PYTHONPATH")])]
         return inherited | {"PYTHONPATH": os.pathsep.join(path)}
@@ -90,7 +89,7 @@ class Stage:
 
     def _add_runtime(self) -> None:
         """The runtime by itself, so that what is installed beside it here is not there for the driver."""
-        package = Path(mlmgmt_nb.__file__).parent
+        package = Path(__file__).parents[1]
         runtime = self._folder / "runtime" / package.name
         runtime.mkdir(parents=True)
         shutil.copy2(package / "__init__.py", runtime)
@@ -104,7 +103,7 @@ class Stage:
 
 
 def _put(source: Path, app: Path, field: str) -> None:
-    """Copies a file or folder; a driver must not find by its own path what lies beside it here."""
+    """Copy a file or folder; a driver must not find by its own path what lies beside it here."""
     target = app / _name_of(source)
     if target.exists():
         raise UsageError(

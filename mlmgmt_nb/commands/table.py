@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mlmgmt_nb.commands import (
+from mlmgmt_nb.commands.grammar import Command
+from mlmgmt_nb.commands.verbs import (
     accounts,
     collected,
     drivers,
@@ -10,11 +11,15 @@ from mlmgmt_nb.commands import (
     manifests,
     models,
     others,
+    packages,
     services,
-    signing,
-    testing,
 )
-from mlmgmt_nb.commands.grammar import Command
+from mlmgmt_nb.commands.verbs import (
+    auth as signing,
+)
+from mlmgmt_nb.commands.verbs import (
+    scoring_tests as testing,
+)
 
 __all__ = ["COMMANDS"]
 
@@ -27,6 +32,7 @@ COMMANDS: tuple[Command, ...] = (
     *collected.COMMANDS,
     *others.COMMANDS,
     *drivers.COMMANDS,
+    *packages.COMMANDS,
     *accounts.COMMANDS,
     *signing.COMMANDS,
 )

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from mlmgmt_nb.client import LogPart, Workspace
-from mlmgmt_nb.client.looking import only_looking
+from mlmgmt_nb.client.http.looking import only_looking
 from mlmgmt_nb.contract import ServiceResponse
 
 __all__ = [
@@ -76,7 +76,7 @@ class LogStream:
                 part = self._read(part.next_offset)
 
     def stop(self) -> None:
-        """Ends the iteration."""
+        """End the iteration."""
         self._stopped.set()
 
 
@@ -100,7 +100,7 @@ class LinesAbout:
 
 
 def chosen_lines(text: str, line: Callable[[str], bool] | None) -> str:
-    """The lines of a text that are wanted."""
+    """Return the lines of a text that are wanted."""
     return text if line is None else "".join(part for part in text.splitlines(keepends=True) if line(part))
 
 
@@ -112,11 +112,11 @@ class Keys(msgspec.Struct, frozen=True, rename="camel"):
     shown: bool = False
 
     def visible(self) -> dict[str, str]:
-        """The keys as they were asked for: as they are, or masked."""
+        """Return the keys as they were asked for: as they are, or masked."""
         return {"primaryKey": self.primary_key, "secondaryKey": self.secondary_key} if self.shown else self.masked()
 
     def masked(self) -> dict[str, str]:
-        """The keys, each by its end."""
+        """Return the keys, each by its end."""
         return {"primaryKey": masked(self.primary_key), "secondaryKey": masked(self.secondary_key)}
 
     def __repr__(self) -> str:
@@ -124,7 +124,7 @@ class Keys(msgspec.Struct, frozen=True, rename="camel"):
 
 
 def masked(secret: str) -> str:
-    """The last characters of a secret, to tell one from another."""
+    """Return the last characters of a secret, to tell one from another."""
     return "****" + (secret[-4:] if len(secret) > 12 else "")
 
 

@@ -205,7 +205,7 @@ def _name(entry: str) -> str:
 
 
 def admitted_pythons(entries: Iterable[str]) -> list[str]:
-    """The versions of Python (`3.11`) that the runtime runs on and that all of these entries admit.
+    """Return the versions of Python (`3.11`) that the runtime runs on and that all of these entries admit.
 
     A version down to the patch level, such as `python=3.11.4`, admits all of its minor version.
 
@@ -226,12 +226,12 @@ def admitted_pythons(entries: Iterable[str]) -> list[str]:
 
 
 def renamed(file: CondaFile) -> list[str]:
-    """The packages that pip has under another name, as sentences show them: `py-xgboost (as xgboost)`."""
+    """Return the packages that pip has under another name, as sentences show them: `py-xgboost (as xgboost)`."""
     return [f"{entry} (as {_PIP_NAMES[name]})" for entry in file.packages if (name := _name(entry)) in _PIP_NAMES]
 
 
 def pip_equivalents(file: CondaFile) -> tuple[list[str], list[str], list[str]]:
-    """The packages of conda as requirements of pip.
+    """Return the packages of conda as requirements of pip.
 
     Returns:
         the requirements; the entries that any Python brings itself; and what is wrong with the others.
@@ -266,7 +266,7 @@ def _pip_requirement(entry: str) -> str:
 
 
 def _version(entry: str) -> str:
-    """The version of an entry as pip writes it: `=1.2` is `==1.2.*`, and builds are left out."""
+    """Return the version of an entry as pip writes it: `=1.2` is `==1.2.*`, and builds are left out."""
     parts = _ENTRY.fullmatch(entry.strip())
     version = parts["version"].strip() if parts else ""
     if "|" in version:
@@ -295,7 +295,7 @@ def _foreign_channel(channel: str) -> str:
 
 
 def advice(*, about_python: bool, about_packages: bool) -> str:
-    """What to do about a file that compute `local` cannot serve."""
+    """Return what to do about a file that compute `local` cannot serve."""
     python = "Relax the pin of Python, or give --any-python (any_python=True) to run on the Python at hand."
     packages = "List what pip has under 'pip:' and remove the rest, or use compute `docker`, which installs from conda."
     return " ".join([*([python] if about_python else []), *([packages] if about_packages else [])])

@@ -104,12 +104,12 @@ _EXPLANATIONS = {
 
 
 def explained(pattern: str) -> str:
-    """What a pattern of the contract asks for, for people."""
+    """Return what a pattern of the contract asks for, for people."""
     return _EXPLANATIONS[pattern]
 
 
 def explain(error: msgspec.ValidationError) -> tuple[str, str]:
-    """Splits a validation error into the JSON path of the field (`$.name`) and what was expected there, for people."""
+    """Split a validation error into the JSON path of the field (`$.name`) and what was expected there, for people."""
     text, separator, path = str(error).partition(" - at `")
     for pattern, explanation in _EXPLANATIONS.items():
         text = text.replace(f"`str` matching regex {pattern!r}", explanation)

@@ -69,7 +69,7 @@ _RULED_OUT = {r.ServiceCreateRequest.__name__, r.ServiceUpdateRequest.__name__}
 
 @lru_cache(maxsize=4)
 def document(base_url: str = "/") -> Json:
-    """The whole document, made once for each `base_url`. It is shared: do not change it.
+    """Return the whole document, made once for each `base_url`. It is shared: do not change it.
 
     Args:
         base_url: the server's URL, without the path of an account.
@@ -206,7 +206,7 @@ def _schemas() -> Json:
 
 
 def _openapi(schema: Json) -> Json:
-    """A JSON schema of msgspec as OpenAPI 3.0 has it, which knows neither the type null nor words beside `$ref`."""
+    """Return a JSON schema of msgspec as OpenAPI 3.0 has it, which knows neither the type null nor words beside `$ref`."""
     if "$ref" in schema:
         return {"$ref": schema["$ref"]}
     if "anyOf" in schema:

@@ -63,7 +63,7 @@ class Operation(Struct, frozen=True, kw_only=True):
         return self.tag.lower().removesuffix("s")
 
     def url(self, base_url: str, **path_parameters: str) -> str:
-        """The URL of this operation, without the query.
+        """Return the URL of this operation, without the query.
 
         Args:
             base_url: that of the account, which ends in `/accounts/NAME`.

@@ -82,7 +82,7 @@ class Requirement(NamedTuple):
 
 
 def project_name(name: str) -> str:
-    """The normalized name of a project: `Ruamel.YAML` is `ruamel-yaml`."""
+    """Return the normalized name of a project: `Ruamel.YAML` is `ruamel-yaml`."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -97,7 +97,7 @@ def is_repository(location: str) -> bool:
 
 
 def local_path(location: str) -> str:
-    """The path of a local location."""
+    """Return the path of a local location."""
     parts = urlsplit(location)
     return unquote(parts.path) if parts.scheme == "file" else location.partition("#")[0]
 
@@ -140,7 +140,7 @@ def _words(number: int, line: str) -> list[str]:
 
 
 def _split(word: str) -> tuple[str, str]:
-    """The long name and the value of an option: `-rFILE`, `--requirement=FILE`."""
+    """Return the long name and the value of an option: `-rFILE`, `--requirement=FILE`."""
     if not word.startswith("--"):
         return _SHORT.get(word[:2], word), word[2:].lstrip("=")
     name, _, value = word.partition("=")
@@ -161,7 +161,7 @@ def _requirement(number: int, line: str) -> Requirement:
 
 
 def _located(number: int, text: str) -> Requirement:
-    """A requirement that is only a path or URL."""
+    """Return a requirement that is only a path or URL."""
     found = _BARE.fullmatch(text)
     if not found:
         raise RequirementsError(f"line {number}: {text!r} is not a path or URL of a package")

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, line_cell_magic, magics_class, needs_local_scope, no_var_expand
 
-from mlmgmt_nb.notebook.display import register, unregister
+from mlmgmt_nb.notebook.display.cards import register, unregister
 
 if TYPE_CHECKING:
-    from mlmgmt_nb.notebook.door import Door
+    from mlmgmt_nb.notebook.execution import Door
 
 __all__ = ["MlmgmtMagics"]
 
@@ -27,7 +27,7 @@ class MlmgmtMagics(Magics):
     @cached_property
     def door(self) -> Door:
         """Runs the commands."""
-        from mlmgmt_nb.notebook.door import Door
+        from mlmgmt_nb.notebook.execution import Door
 
         return Door(self.shell)
 
@@ -51,14 +51,14 @@ class MlmgmtMagics(Magics):
         return self.door.run(line, cell, local_ns or {})
 
     def attach(self) -> None:
-        """Adds completion, help by `?`, and rich displays."""
+        """Add completion, help by `?`, and rich displays."""
         shell: Any = self.shell
         register(shell)
         shell.input_transformers_cleanup.append(_help_lines)
         shell.Completer.custom_matchers.append(self.matcher)
 
     def detach(self) -> None:
-        """Takes away what `attach` added, and ends the connections."""
+        """Take away what `attach` added, and end the connections."""
         shell: Any = self.shell
         unregister(shell)
         if _help_lines in shell.input_transformers_cleanup:

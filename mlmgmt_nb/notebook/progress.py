@@ -11,8 +11,8 @@ from typing import Any
 from mlmgmt_nb.client import Poller, ScoringReport, ScoringTest
 from mlmgmt_nb.commands.uploads import Meter
 from mlmgmt_nb.errors import OperationTimeout
-from mlmgmt_nb.notebook.display import bundle
-from mlmgmt_nb.notebook.panels.live import Live
+from mlmgmt_nb.notebook.display.cards import bundle
+from mlmgmt_nb.notebook.display.live import Live
 from mlmgmt_nb.terminal import Terminal
 
 __all__ = ["run_in_terminal", "upload_meter", "wait_in_terminal"]
@@ -21,7 +21,7 @@ _TICK_SECONDS = 0.25
 
 
 def upload_meter(shell: Any, path: str) -> Meter | None:
-    """What shows an upload: a live output in a notebook, a line that moves in a terminal, nothing in a pipe.
+    """Return what shows an upload: a live output in a notebook, a line that moves in a terminal, nothing in a pipe.
 
     Args:
         shell: the IPython.
@@ -40,13 +40,13 @@ class _Upload(Live):
     """An upload in a notebook."""
 
     def show_part(self, text: str, part: float) -> None:
-        """Shows how much is done, as text and, until it is all, as a bar."""
+        """Show how much is done, as text and, until it is all, as a bar."""
         bar = f' <progress value="{part:.3f}" max="1" aria-label="uploaded"></progress>' if part < 1 else ""
         self.show(bundle(text, f'<div role="status">{html.escape(text)}{bar}</div>'))
 
 
 def run_in_terminal(test: ScoringTest) -> ScoringReport:
-    """Runs a scoring test, with a line that moves, except in a pipe."""
+    """Run a scoring test, with a line that moves, except in a pipe."""
     if not sys.stdout.isatty():
         return test.run()
 
@@ -60,7 +60,7 @@ def run_in_terminal(test: ScoringTest) -> ScoringReport:
 
 
 def wait_in_terminal(poller: Poller[Any], timeout: float | None = None) -> None:
-    """Waits until an operation has ended; a line tells each state, since a terminal cannot change what it has shown.
+    """Wait until an operation has ended; a line tells each state, since a terminal cannot change what it has shown.
 
     Args:
         poller: the operation.
@@ -92,7 +92,7 @@ def wait_in_terminal(poller: Poller[Any], timeout: float | None = None) -> None:
 
 
 def _waited(poller: Poller[Any], started: float, timeout: float | None) -> bool:
-    """Waits a little; tells whether it has ended."""
+    """Wait a little; return whether it has ended."""
     left = None if timeout is None else timeout - (time.monotonic() - started)
     try:
         poller.wait(_TICK_SECONDS if left is None else max(0.0, min(left, _TICK_SECONDS)))

@@ -108,4 +108,6 @@ def _required(installed: Distribution) -> Iterator[Requirement]:
 
 def _has_file(name: str, file: str) -> bool:
     path = Path(file)
-    return any(entry.name == path.name and Path(str(entry.locate())) == path for entry in distribution(name).files or ())
+    return any(
+        entry.name == path.name and Path(str(entry.locate())) == path for entry in distribution(name).files or ()
+    )

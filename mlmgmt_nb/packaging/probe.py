@@ -45,15 +45,15 @@ class _Hiding:
 
 def main(order_file: str, result_file: str) -> None:
     """Load, answer, and write the outcome."""
-    from mlmgmt_nb.scoring.application import find_application
-    from mlmgmt_nb.scoring.driver import load_driver
+    from mlmgmt_nb.scoring.application.application import find_application
+    from mlmgmt_nb.scoring.driver.driver import load_driver
     from mlmgmt_nb.scoring.errors import LoadError, RequestError
 
     order = json.loads(Path(order_file).read_text(encoding="utf-8"))
     body = Path(order["body"]).read_bytes()
     before = set(sys.modules)
     hidden = frozenset(order["hidden"]) - {name.partition(".")[0] for name in before}
-    sys.meta_path[:] = [_Hiding(finder, hidden) for finder in sys.meta_path]  # type: ignore[misc]
+    sys.meta_path[:] = [_Hiding(finder, hidden) for finder in sys.meta_path]
     outcome: dict[str, Any] = {}
     try:
         with warnings.catch_warnings(record=True) as caught:

@@ -6,19 +6,19 @@ import argparse
 import socket
 from collections.abc import Sequence
 
-from mlmgmt_nb.scoring.contained import handed_listener
-from mlmgmt_nb.scoring.control import Start
-from mlmgmt_nb.scoring.hosts import ANY, LOOPBACK
-from mlmgmt_nb.scoring.output import capture
-from mlmgmt_nb.scoring.replica import end_process, run_contained, run_supervised
-from mlmgmt_nb.scoring.variables import read_variables
-from mlmgmt_nb.scoring.workers import bind, run_by_hand
+from mlmgmt_nb.scoring.application.variables import read_variables
+from mlmgmt_nb.scoring.driver.output import capture
+from mlmgmt_nb.scoring.http.hosts import ANY, LOOPBACK
+from mlmgmt_nb.scoring.process.container import handed_listener
+from mlmgmt_nb.scoring.process.control import Start
+from mlmgmt_nb.scoring.process.replica import end_process, run_contained, run_supervised
+from mlmgmt_nb.scoring.process.workers import bind, run_by_hand
 
 __all__ = ["driver_parser", "main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serves a folder; returns the exit code."""
+    """Serve a folder; return the exit code."""
     parser = driver_parser()
     options = parser.parse_args(arguments)
     if (options.fd is None) != (options.control_fd is None):
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def driver_parser() -> argparse.ArgumentParser:
-    """The flags."""
+    """Return the flags."""
     defaults = Start()
     parser = argparse.ArgumentParser(prog="python -m mlmgmt_nb.scoring", description="Serves a driver folder.")
     parser.add_argument("--app", required=True, metavar="FOLDER", help="the folder with the driver and its files")

@@ -86,7 +86,7 @@ class CallerGone(RuntimeFailure):
 
 
 def driver_failure(error: BaseException) -> RequestError:
-    """The answer for an exception that the user's `run` raised: 500 with the exception's type and text."""
+    """Return the answer for an exception that the user's `run` raised: 500 with the exception's type and text."""
     status = getattr(error, "status_code", None)
     if type(error).__module__.startswith(_CHOSEN):  # the driver chose the answer
         code = "BadInput" if status == 400 else type(error).__name__.removesuffix("Exception")
@@ -105,7 +105,7 @@ def driver_failure(error: BaseException) -> RequestError:
 
 
 def _in_user_code(trace: TracebackType | None) -> TracebackType | None:
-    """The traceback from where it leaves the runtime, whose frames tell a user nothing; all of it if it never does."""
+    """Return the traceback from where it leaves the runtime, whose frames tell a user nothing; all of it if it never does."""
     ours = os.path.dirname(os.path.abspath(__file__)) + os.sep
     begin = trace
     while begin is not None and os.path.abspath(begin.tb_frame.f_code.co_filename).startswith(ours):
@@ -114,7 +114,7 @@ def _in_user_code(trace: TracebackType | None) -> TracebackType | None:
 
 
 def last_line(error: BaseException, folder: str) -> str:
-    """The last line of an exception's traceback, with the innermost place in `folder` that it went through.
+    """Return the last line of an exception's traceback, with the innermost place in `folder` that it went through.
 
     Args:
         error: an exception that user code raised.

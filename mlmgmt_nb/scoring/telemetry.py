@@ -17,11 +17,11 @@ from hashlib import sha256
 from time import perf_counter, time
 from typing import Any
 
+from mlmgmt_nb.scoring.calls.admission import log
 from mlmgmt_nb.scoring.context import request_id
-from mlmgmt_nb.scoring.engine import log
+from mlmgmt_nb.scoring.driver.output import Output
 from mlmgmt_nb.scoring.errors import RequestError
-from mlmgmt_nb.scoring.output import Output
-from mlmgmt_nb.scoring.request_log import Note
+from mlmgmt_nb.scoring.http.request_log import Note
 
 __all__ = ["Telemetry", "start_telemetry"]
 
@@ -33,7 +33,7 @@ _OWN_LOGGERS = ("azure", "opentelemetry", "urllib3")
 
 
 def start_telemetry(environment: Mapping[str, str]) -> Telemetry | None:
-    """Starts it if it is on; whatever is missing is said in the log, and the service runs without."""
+    """Start it if it is on; whatever is missing is said in the log, and the service runs without."""
     if environment.get("AML_APP_INSIGHTS_ENABLED", "").lower() != "true":
         return None
     key = environment.get("AML_APP_INSIGHTS_KEY")
@@ -165,7 +165,7 @@ class Telemetry:
         self._emit(self._raised, logging.ERROR, error.message, identity, attributes)
 
     def stop(self) -> None:
-        """Sends what is left, within a few seconds."""
+        """Send what is left, within a few seconds."""
         sender = threading.Thread(target=self._shut_down, daemon=True)
         sender.start()
         sender.join(_STOP_SECONDS)
@@ -195,7 +195,7 @@ class Telemetry:
 
 
 def _context(trace_id: int = 0, span_id: int = 0) -> Any:
-    """The context of a span; an empty one without ids."""
+    """Return the context of a span; an empty one without ids."""
     from opentelemetry.context import Context
     from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
@@ -206,7 +206,7 @@ def _context(trace_id: int = 0, span_id: int = 0) -> Any:
 
 
 def _ids() -> Any:
-    """A generator that gives the ids that it was told."""
+    """Return a generator that gives the ids that it was told."""
     from opentelemetry.sdk.trace.id_generator import IdGenerator
 
     class Told(IdGenerator):

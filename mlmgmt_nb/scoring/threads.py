@@ -23,7 +23,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def threaded(threads: int) -> Callable[[_Function], _Function]:
-    """Declares that `run` may be called by several threads at the same time.
+    """Declare that `run` may be called by several threads at the same time.
 
     Args:
         threads: how many.

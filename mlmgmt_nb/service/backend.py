@@ -13,37 +13,38 @@ from sqlalchemy import Connection, delete, func, insert, select
 
 from mlmgmt_nb import __version__
 from mlmgmt_nb.contract import ServiceCreateRequest
-from mlmgmt_nb.service import schema
-from mlmgmt_nb.service.artifacts import ArtifactStore
-from mlmgmt_nb.service.audit import AuditLog
+from mlmgmt_nb.service.access.audit_log import AuditLog
 from mlmgmt_nb.service.building.builder import Builder, build_log, release_builds
-from mlmgmt_nb.service.building.docker import DockerBuilder
-from mlmgmt_nb.service.building.dockerfile import default_base
-from mlmgmt_nb.service.building.environments import Environments
+from mlmgmt_nb.service.building.docker.builder import DockerBuilder
+from mlmgmt_nb.service.building.docker.dockerfile import default_base
+from mlmgmt_nb.service.building.docker.images import EngineImages
 from mlmgmt_nb.service.building.fetch import Fetcher
-from mlmgmt_nb.service.building.images import EngineImages
-from mlmgmt_nb.service.capacity import check_capacity
-from mlmgmt_nb.service.compute.computes import DOCKER, LOCAL, Computes
+from mlmgmt_nb.service.building.packages.environments import Environments
+from mlmgmt_nb.service.cluster.leader import ask_leader
+from mlmgmt_nb.service.cluster.membership import Membership
+from mlmgmt_nb.service.cluster.notifications import Notices
+from mlmgmt_nb.service.compute.computes import Computes
 from mlmgmt_nb.service.compute.docker import DockerCompute
 from mlmgmt_nb.service.compute.listeners import Listeners
 from mlmgmt_nb.service.compute.local import LocalCompute
-from mlmgmt_nb.service.engine import Engine, EngineError
-from mlmgmt_nb.service.home import Home
+from mlmgmt_nb.service.compute_ids import DOCKER, LOCAL
+from mlmgmt_nb.service.docker_engine import Engine, EngineError
+from mlmgmt_nb.service.files.artifacts import ArtifactStore
+from mlmgmt_nb.service.files.home import Home
+from mlmgmt_nb.service.files.logs import Log
 from mlmgmt_nb.service.housekeeping.check import glance
 from mlmgmt_nb.service.housekeeping.pruning import Pruner
-from mlmgmt_nb.service.http import Request
-from mlmgmt_nb.service.installation import bind, check_database
-from mlmgmt_nb.service.leader import ask_leader
-from mlmgmt_nb.service.logs import Log
-from mlmgmt_nb.service.membership import Membership
-from mlmgmt_nb.service.notices import Notices
-from mlmgmt_nb.service.problems import conflict, not_found
-from mlmgmt_nb.service.processes import end_group, ownership, started
+from mlmgmt_nb.service.http.messages import Request
+from mlmgmt_nb.service.http.problems import conflict, not_found
+from mlmgmt_nb.service.reconciling.capacity import check_capacity
+from mlmgmt_nb.service.reconciling.specs import replica_bounds
+from mlmgmt_nb.service.reconciling.supervisor import Supervisor, service_log
 from mlmgmt_nb.service.settings import Settings
-from mlmgmt_nb.service.sockets import is_free
-from mlmgmt_nb.service.specs import replica_bounds
-from mlmgmt_nb.service.store import PASSING, Store
-from mlmgmt_nb.service.supervisor import Supervisor, service_log
+from mlmgmt_nb.service.store import schema
+from mlmgmt_nb.service.store.installation import bind, check_database
+from mlmgmt_nb.service.store.store import PASSING, Store
+from mlmgmt_nb.service.system.processes import end_group, ownership, started
+from mlmgmt_nb.service.system.sockets import is_free
 
 __all__ = ["Backend"]
 
@@ -137,7 +138,7 @@ class Backend:
             log.warning("whether everything is there cannot be looked at: %s", error)
 
     def _take_over(self) -> None:
-        """Ends what the process before has left behind."""
+        """End what the process before has left behind."""
         self._register.sweep()
         if self._uses_docker():
             self._containers.sweep()
@@ -158,7 +159,7 @@ class Backend:
         self._supervisor.wake()
 
     def _hear(self, topic: str, subject: str) -> None:
-        """Takes a notice of another process."""
+        """Take a notice of another process."""
         match topic:
             case "images":
                 self._builder.wake()
@@ -180,7 +181,7 @@ class Backend:
         return {"name": "mlmgmt-nb", "version": __version__, "pid": os.getpid(), "home": str(self.home.path)}
 
     def metrics(self, request: Request, service_id: str | None = None) -> bytes:
-        """The metrics of this moment, or those of one service, in the text format of Prometheus.
+        """Return the metrics of this moment, or those of one service, in the text format of Prometheus.
 
         Raises:
             Problem: 503, when another process runs the services and cannot be asked.
@@ -188,7 +189,7 @@ class Backend:
         if not self._membership.leads:
             return ask_leader(self.store, self.home, request)
         # Loaded when first asked for, which most services never are.
-        from mlmgmt_nb.service.metrics import render
+        from mlmgmt_nb.service.reconciling.metrics import render
 
         return render(self.store, self._supervisor.computes, service_id)
 
@@ -221,7 +222,7 @@ class Backend:
         return service_log(self.home, service_id)
 
     def compute_id(self, given: str | None, path: str) -> str:
-        """The compute that a request means; clients of 2017 send the whole resource id of theirs.
+        """Return the compute that a request means; clients of 2017 send the whole resource id of theirs.
 
         Raises:
             Problem: 404 for none of those that there are; 409 when it cannot be used now.
@@ -237,7 +238,7 @@ class Backend:
         return compute_id
 
     def computes(self) -> list[dict[str, str | None]]:
-        """The computes, with the reason why one cannot be used now."""
+        """Return the computes, with the reason why one cannot be used now."""
         found = []
         for compute_id in self._supervisor.computes.ids:
             try:
@@ -296,7 +297,7 @@ class _Register:
             log.warning("the end of replica %s cannot be noted in the store", pid)
 
     def sweep(self) -> None:
-        """Ends the replicas that outlived the service that started them."""
+        """End the replicas that outlived the service that started them."""
         replicas = schema.replicas
         with self._store.reading() as db:
             rows = db.execute(select(replicas)).all()

@@ -8,5 +8,5 @@ __all__ = ["now"]
 
 
 def now() -> dt.datetime:
-    """The present moment in UTC."""
+    """Return the present moment in UTC."""
     return dt.datetime.now(dt.UTC)

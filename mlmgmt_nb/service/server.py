@@ -20,13 +20,13 @@ import uvicorn
 from mlmgmt_nb import __version__
 from mlmgmt_nb.errors import LocalServiceError
 from mlmgmt_nb.service.access.guard import Guard
-from mlmgmt_nb.service.app import App
+from mlmgmt_nb.service.api.app import App
+from mlmgmt_nb.service.api.connection import ApiConnection
+from mlmgmt_nb.service.api.resources import EXTENSIONS, HANDLERS
 from mlmgmt_nb.service.backend import Backend
-from mlmgmt_nb.service.connection import ApiConnection
-from mlmgmt_nb.service.home import DISK_FULL, READ_ONLY, Home
-from mlmgmt_nb.service.resources import EXTENSIONS, HANDLERS
+from mlmgmt_nb.service.files.home import DISK_FULL, READ_ONLY, Home
 from mlmgmt_nb.service.settings import Settings
-from mlmgmt_nb.service.sockets import bind
+from mlmgmt_nb.service.system.sockets import bind
 
 __all__ = ["serve"]
 
@@ -38,7 +38,7 @@ _OPEN_FILES = 16384
 
 
 def serve(settings: Settings, on_ready: Callable[[str], None] = lambda _: None) -> None:
-    """Runs a service until SIGTERM or SIGINT.
+    """Run a service until SIGTERM or SIGINT.
 
     Args:
         on_ready: called with the base URL once it listens.
@@ -79,7 +79,7 @@ def serve(settings: Settings, on_ready: Callable[[str], None] = lambda _: None) 
 
 
 def _configured(app: App, settings: Settings) -> uvicorn.Config:
-    """The configuration of the HTTP server.
+    """Return the configuration of the HTTP server.
 
     Raises:
         LocalServiceError: the certificate or its key cannot be used.
@@ -160,7 +160,7 @@ def _allow_connections() -> None:
 
 
 def _listen(settings: Settings, home: Home) -> socket.socket:
-    """The socket of the API. Without a port given, the last one again if it can be had: URLs stay the same."""
+    """Return the socket of the API. Without a port given, the last one again if it can be had: URLs stay the same."""
     candidates = [settings.port] if settings.port is not None else [home.last_port() or 0, 0]
     for port in candidates:
         try:

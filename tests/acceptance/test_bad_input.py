@@ -40,7 +40,7 @@ def ws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
 
 @pytest.fixture(scope="module")
 def sums(ws: Workspace, tmp_path_factory: pytest.TempPathFactory) -> ServiceResponse:
-    """A service that takes a table of two columns."""
+    """Return a service that takes a table of two columns."""
     folder = tmp_path_factory.mktemp("sums")
     (folder / "score.py").write_text(SUMS)
     sample = pd.DataFrame({"a": [1], "b": [0.5]})

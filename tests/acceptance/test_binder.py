@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.components import missing
+from tests.support.components import missing
 
 ROOT = Path(__file__).parents[2]
 DETECT = """
@@ -30,7 +30,7 @@ print(json.dumps({**found, "post": pack.get_post_build_scripts(), "dockerfile": 
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The files of the project, as a clone would have them."""
+    """Return the files of the project, as a clone would have them."""
     folder = tmp_path_factory.mktemp("clone")
     command = ("git", "ls-files", "--cached", "--others", "--exclude-standard", "-z")
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
@@ -42,7 +42,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def environment(folder: Path, *packages: str, cwd: Path) -> Path:
-    """The programs of a fresh virtual environment with some packages."""
+    """Return the programs of a fresh virtual environment with some packages."""
     subprocess.run(("uv", "venv", "--quiet", "--python", sys.executable, str(folder)), check=True)
     command = ("uv", "pip", "install", "--quiet", "--python", str(folder / "bin" / "python"), *packages)
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from tests import postgresql
 from tests.acceptance.test_several_processes import rows
-from tests.components import missing
 from tests.conftest import ServiceProcess, eventually
 from tests.integration.service.drivers import ECHO, replicas, under_load
+from tests.support import postgresql
+from tests.support.components import missing
 
 NAP = "import time\ndef init():\n    pass\ndef run(body):\n    time.sleep(float(body))\n    return 'rested'\n"
 BEATS = 3

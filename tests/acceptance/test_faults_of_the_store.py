@@ -22,11 +22,11 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from tests.components import missing
 from tests.conftest import API_VERSION, ServiceProcess, eventually
-from tests.held_back import HeldBack
 from tests.integration.service.drivers import replicas, trouble
-from tests.postgresql import PostgreSQL
+from tests.support.components import missing
+from tests.support.held_back import HeldBack
+from tests.support.postgresql import PostgreSQL
 
 DRIVER = "def init():\n    pass\n\ndef run(body):\n    return 'here'\n"
 MODEL = {"name": "late", "url": "file:///nowhere/late.pkl", "mimeType": "application/json"}
@@ -34,14 +34,14 @@ MODEL = {"name": "late", "url": "file:///nowhere/late.pkl", "mimeType": "applica
 
 @pytest.fixture
 def database() -> Iterator[PostgreSQL]:
-    """A server of the test's own: that of the session must not be away."""
+    """Yield a server of the test's own: that of the session must not be away."""
     own = PostgreSQL()
     yield own
     own.remove()
 
 
 def refused(home: Path, *before: str) -> str:
-    """What a service says that does not start on a folder."""
+    """Return what a service says that does not start on a folder."""
     command = [*before, sys.executable, "-m", "mlmgmt_nb.cli", "serve", "--home", str(home)]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60)
     said = done.stdout + done.stderr
@@ -51,7 +51,7 @@ def refused(home: Path, *before: str) -> str:
 
 
 def post_alone(api: ServiceProcess, model: dict[str, str]) -> requests.Response:
-    """Registers a model on a connection of its own."""
+    """Register a model on a connection of its own."""
     headers = {"authorization": f"Bearer {api.token}"}
     return requests.post(f"{api.base_url}/models", json=model, headers=headers, params=API_VERSION, timeout=30)
 
@@ -203,7 +203,7 @@ def test_a_port_that_is_away_for_a_while_does_not_hide_how_the_last_update_ended
 
 
 def here(api: ServiceProcess, url: str, key: str) -> dict[str, Any] | None:
-    """A service that answers at its URL."""
+    """Return a service that answers at its URL."""
     seen: dict[str, Any] = api.get(url)
     with contextlib.suppress(requests.ConnectionError):
         if seen["scoringUri"] and api.score(seen, "1", key).status_code == 200:
@@ -306,7 +306,7 @@ def test_a_disk_that_can_only_be_read_under_a_running_service(
     known = [api.model()]
 
     def only_read() -> None:
-        """Changes are refused with the reason, and all else goes on; also while a replica is replaced."""
+        """Change are refused with the reason, and all else goes on; also while a replica is replaced."""
         digest = hashlib.sha256(b"content").hexdigest()
         for answer in (
             api.request("POST", "/models", json=MODEL),

@@ -49,7 +49,7 @@ def test_a_worse_model_does_not_get_into_production(home: Path, tmp_path: Path) 
 
 
 def _gate_and_after(notebook: nbformat.NotebookNode) -> tuple[nbformat.NotebookNode, list[nbformat.NotebookNode]]:
-    """The cell with the gate, and the cells of code after it."""
+    """Return the cell with the gate, and the cells of code after it."""
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     (place,) = (number for number, cell in enumerate(cells) if "assert_ok" in cell.source)
     return cells[place], cells[place + 1 :]

@@ -17,8 +17,8 @@ from mlmgmt_nb import connect, local
 from mlmgmt_nb.commands.config import Config
 from tests.acceptance.panels.kernels import VERSIONS
 from tests.acceptance.panels.lab import jupyter_environment
-from tests.engine import BASE
-from tests.team import team
+from tests.support.engine import BASE
+from tests.support.team import team
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -40,19 +40,19 @@ _COLOR = re.compile(r"\x1b\[[0-9;]*m")
 
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Path]:
-    """A state folder, whose service ends with the test."""
+    """Yield a state folder, whose service ends with the test."""
     yield tmp_path / "home"
     local.stop(tmp_path / "home")
 
 
 def _environment(folder: Path, ours: dict[str, str]) -> dict[str, str]:
-    """What notebooks are run in: our settings, Jupyter in folders of its own, and nothing of the user's."""
+    """Return what notebooks are run in: our settings, Jupyter in folders of its own, and nothing of the user's."""
     found = jupyter_environment(folder / "jupyter", ours)
     return {name: value for name, value in found.items() if name in ours or not name.startswith(("MLMGMT_", "PYTEST_"))}
 
 
 def _run(folder: Path, kernel: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Runs the notebooks of a folder, two at a time, and compares what they show."""
+    """Run the notebooks of a folder, two at a time, and compares what they show."""
     options = ("--nbval", "--nbval-kernel-name", kernel, "--nbval-sanitize-with", str(RULES))
     patient = ("--nbval-cell-timeout", "300", "--nbval-kernel-startup-timeout", "300")
     two = ("-n", "2", "--dist", "loadfile") if len(list(folder.iterdir())) > 1 else ()
@@ -66,7 +66,7 @@ def _run(folder: Path, kernel: str, environment: dict[str, str]) -> subprocess.C
 def _run_twice(
     notebooks: list[Path], folder: Path, environment: dict[str, str], services: Callable[[], list[Any]]
 ) -> None:
-    """Runs notebooks on each version of the kernel in turn, which is twice in a row, and looks at what they leave.
+    """Run notebooks on each version of the kernel in turn, which is twice in a row, and looks at what they leave.
 
     Each has a folder of its own: a driver takes the `service_schema.json` beside it, and it may be that of another.
     """

@@ -61,7 +61,7 @@ def seed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seed]:
 
 
 def _seeded(service: ServiceProcess, folder: Path) -> Seed:
-    """Registers models and a manifest, builds its image, and creates two services, of which one may be deleted."""
+    """Register models and a manifest, builds its image, and creates two services, of which one may be deleted."""
     (folder / "app").mkdir()
     (folder / "app" / "score.py").write_text(DRIVER)
     (folder / "model.txt").write_text("a model")
@@ -124,7 +124,7 @@ def _use_real_ids(case: Case, seed: Seed) -> None:
 
 
 def _real_body(body: dict[str, Any], seed: Seed) -> dict[str, Any]:
-    """What has to change in a body so that what it names is there; and few replicas, since they will really run."""
+    """Return what has to change in a body so that what it names is there; and few replicas, since they will really run."""
     real: dict[str, Any] = {
         "imageId": seed.ids["image"],
         "manifestId": seed.ids["manifest"],
@@ -161,12 +161,12 @@ def _empty(refused: Refused) -> bool:
 
 
 def _foreign_skip_token(refused: Refused) -> bool:
-    """A `$skipToken` that the server did not issue."""
+    """Return a `$skipToken` that the server did not issue."""
     return refused.path == "$skipToken"
 
 
 def _no_such_asset(refused: Refused) -> bool:
-    """A `driverProgram` that is no asset's id."""
+    """Return a `driverProgram` that is no asset's id."""
     body: Any = refused.case.body
     return refused.path == "$.driverProgram" and refused.value not in [asset.get("id") for asset in body["assets"]]
 
@@ -199,6 +199,6 @@ def filter_failure(
 
 
 def _value_at(case: Case, path: str) -> Any:
-    """The value that an error's path names; None when it is none of the body's own properties or of the query."""
+    """Return the value that an error's path names; None when it is none of the body's own properties or of the query."""
     values = case.body if path.startswith("$.") else case.query
     return values.get(path.removeprefix("$.")) if isinstance(values, Mapping) else None

@@ -23,13 +23,13 @@ import requests
 
 from mlmgmt_nb import local
 from mlmgmt_nb.errors import LocalServiceError
-from mlmgmt_nb.service.installation import database_of
-from mlmgmt_nb.service.store import Store
-from tests import postgresql
-from tests.components import missing
+from mlmgmt_nb.service.store.installation import database_of
+from mlmgmt_nb.service.store.store import Store
 from tests.conftest import API_VERSION, ServiceProcess, eventually
 from tests.faults.scene import processes_of
-from tests.held_back import HeldBack
+from tests.support import postgresql
+from tests.support.components import missing
+from tests.support.held_back import HeldBack
 
 DRIVER = "def init():\n    pass\n\ndef run(body):\n    return {says!r}\n"
 NEVER_READY = "import time\ndef init(): time.sleep(600)\ndef run(body): return 2\n"
@@ -38,7 +38,7 @@ ENDED = {"Succeeded", "Failed", "Cancelled"}
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[[], ServiceProcess]]:
-    """Starts processes that share the database and the state folder of the test."""
+    """Start processes that share the database and the state folder of the test."""
     home = tmp_path / "home"
     database = ("--database", postgresql.server().database_of(home))
     started: list[ServiceProcess] = []
@@ -70,7 +70,7 @@ def rows(home: Path, query: str) -> list[tuple[Any, ...]]:
 
 
 def leader(home: Path) -> int | None:
-    """The pid of the process that leads."""
+    """Return the pid of the process that leads."""
     return next((pid for (pid,) in rows(home, "SELECT pid FROM processes WHERE leads")), None)
 
 
@@ -325,7 +325,7 @@ def test_another_folder_is_refused(start: Callable[[], ServiceProcess], tmp_path
 
 
 def on_another_machine(api: ServiceProcess, copy: Path) -> str:
-    """What a service says that is started on a copy of the folder, under the same path on a machine of another name."""
+    """Return what a service says that is started on a copy of the folder, under the same path on a machine of another name."""
     if os.geteuid() != 0 or shutil.which("unshare") is None:
         missing("A machine of another name", "run the tests as root, with util-linux")
     serve = f"{sys.executable} -m mlmgmt_nb.cli serve --home {api.home}"

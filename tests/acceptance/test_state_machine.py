@@ -102,7 +102,7 @@ class Machine(RuleBasedStateMachine):
         self.services: dict[str, Running] = {}
 
     def _begin(self, home: Path) -> None:
-        """Starts a service on a folder: two processes, where they can share a database."""
+        """Start a service on a folder: two processes, where they can share a database."""
         self._apis = [ServiceProcess(home) for _ in range(2 if database_arguments(home) else 1)]
         self._asked = 0
 
@@ -288,7 +288,7 @@ class Machine(RuleBasedStateMachine):
         gone: set[str] = set()
 
         def collect() -> bool:
-            """Some may be in use for a moment yet, by a service that is just ending."""
+            """Return some may be in use for a moment yet, by a service that is just ending."""
             line = mlmgmt("gc", "--home", self.api.home, "--older-than", "0", "--delete", "-o", "json")
             gone.update(Path(item["path"]).name for item in json.loads(line)["items"] if item["kind"] == "image")
             return gone == wanted
@@ -399,7 +399,7 @@ class Machine(RuleBasedStateMachine):
         return operation if operation["state"] not in {"NotStarted", "Running"} else None
 
     def _pick(self, number: int, *wanted: str) -> tuple[str | None, str]:
-        """An image that was built of one of these drivers, and what that says."""
+        """Return an image that was built of one of these drivers, and what that says."""
         built = [
             (image_id, image.says)
             for image_id, image in self.images.items()
@@ -412,7 +412,7 @@ class Machine(RuleBasedStateMachine):
         return found[number % len(found)]
 
     def _serving(self) -> list[tuple[str, Running]]:
-        """The services that serve something."""
+        """Return the services that serve something."""
         return [(name, running) for name, running in self.services.items() if running.serving is not None]
 
     def _put(self, running: Running, **changes: Any) -> requests.Response:
@@ -427,7 +427,7 @@ class Machine(RuleBasedStateMachine):
         return ready is not None and float(ready[1]) == running.replicas
 
     def _rolled_out(self, name: str, image_id: str, state: str, *, fails: bool) -> None:
-        """Notes how a rollout ended."""
+        """Note how a rollout ended."""
         running = self.services[name]
         says = self.images[image_id].says
         if fails:

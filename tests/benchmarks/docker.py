@@ -18,7 +18,7 @@ import docker
 from tests.benchmarks.scoring_load import Load, run_load
 from tests.benchmarks.table import show
 from tests.conftest import ServiceProcess
-from tests.engine import BASE, EngineProcess, import_base
+from tests.support.engine import BASE, EngineProcess, import_base
 
 ROUNDS = 3
 SECONDS = 4.0

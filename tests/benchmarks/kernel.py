@@ -17,7 +17,7 @@ def cpu_seconds(process: psutil.Process) -> float:
 
 
 def run_cell(client: BlockingKernelClient, code: str) -> tuple[Counter[str], int]:
-    """The kinds of messages that a cell had sent to the browser, and the characters in them."""
+    """Return the kinds of messages that a cell had sent to the browser, and the characters in them."""
     sent: Counter[str] = Counter()
     size = 0
 

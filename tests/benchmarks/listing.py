@@ -70,10 +70,10 @@ def main() -> None:
 
 
 def fill(home: Path, base_url: str, size: int) -> None:
-    """Registers models past the API, which would take minutes: the rows are those that it would have written."""
-    from mlmgmt_nb.service import schema
-    from mlmgmt_nb.service.home import Home
-    from mlmgmt_nb.service.store import Store
+    """Register models past the API, which would take minutes: the rows are those that it would have written."""
+    from mlmgmt_nb.service.files.home import Home
+    from mlmgmt_nb.service.store import schema
+    from mlmgmt_nb.service.store.store import Store
 
     parts = urlsplit(base_url).path.split("/")
     account = f"{parts[3]}/{parts[5]}/{parts[7]}"
@@ -100,7 +100,7 @@ def _row(account: str, index: int) -> dict[str, Any]:
 
 
 def _measured(base_url: str, token_file: Path, size: int) -> dict[str, float]:
-    """The figures of one size, from a process of its own: its peak of memory is then that of this size."""
+    """Return the figures of one size, from a process of its own: its peak of memory is then that of this size."""
     command = [sys.executable, "-m", "tests.benchmarks.listing", base_url, str(token_file), str(size)]
     answer = subprocess.run(command, capture_output=True, text=True, check=True)
     return msgspec.json.decode(answer.stdout, type=dict[str, float])
@@ -149,7 +149,7 @@ def _seconds(action: Callable[[], object]) -> float:
 
 
 def _peak_bytes() -> int:
-    """The most memory that this process has had. On Linux `ru_maxrss` would have that of the parent in it."""
+    """Return the most memory that this process has had. On Linux `ru_maxrss` would have that of the parent in it."""
     status = Path("/proc/self/status")
     if not status.exists():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

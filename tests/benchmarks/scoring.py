@@ -57,7 +57,7 @@ def environment(peer: Peer, folder: Path) -> Path:
 
 @contextlib.contextmanager
 def serving(peer: Peer, number: int, kind: str, folder: Path) -> Iterator[tuple[int, int, float]]:
-    """Starts a peer; its pid, its port and the seconds until its first answer."""
+    """Start a peer; its pid, its port and the seconds until its first answer."""
     with create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     python = environment(peer, folder)
@@ -84,7 +84,7 @@ def serving(peer: Peer, number: int, kind: str, folder: Path) -> Iterator[tuple[
 
 
 def end_tree(process: subprocess.Popen[bytes]) -> None:
-    """Ends a server with all that it started: workers may have left its group."""
+    """End a server with all that it started: workers may have left its group."""
     with contextlib.suppress(psutil.NoSuchProcess):
         for child in psutil.Process(process.pid).children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess):

@@ -103,7 +103,7 @@ def tree_memory(pid: int) -> float:
 def run_load(
     pid: int, port: int, path: str, body: bytes, *, seconds: float, connections: int = 8, headers: str = ""
 ) -> Load:
-    """Loads a server and measures it, after warming it up."""
+    """Load a server and measures it, after warming it up."""
     request = (
         f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n{headers}"
         f"Content-Length: {len(body)}\r\n\r\n"
@@ -132,7 +132,7 @@ class Pace:
 def run_paced(
     port: int, path: str, body: bytes, *, rate: float, seconds: float, slow: bytes | None = None, headers: str = ""
 ) -> Pace:
-    """Sends requests at a steady rate, whether or not the ones before are answered.
+    """Send requests at a steady rate, whether or not the ones before are answered.
 
     Args:
         slow: body of one further request, a third into the time.
@@ -200,7 +200,7 @@ async def _watch_health(port: int, latencies: list[float]) -> None:
 
 
 async def _read_answer(reader: asyncio.StreamReader) -> bytes:
-    """The head of an answer, whose body is read too."""
+    """Return the head of an answer, whose body is read too."""
     answer = await reader.readuntil(b"\r\n\r\n")
     head, rest = answer[:-4], b""
     while not _is_complete(head, rest):

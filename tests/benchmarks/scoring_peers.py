@@ -173,7 +173,7 @@ _SERVER = ["uvicorn", "httptools", "uvloop", "msgspec"]
 
 
 def _ours(name: str, app: str, *kinds: str) -> Peer:
-    """This runtime with a driver from a folder of this name, supervised as a local compute does it."""
+    """Thi runtime with a driver from a folder of this name, supervised as a local compute does it."""
     command = ["{python}", __file__, f"{{folder}}/{app}", "{port}"]
     return Peer(name, command, _SERVER, argument={"predict": "df"}, kinds=kinds or ("echo", "predict"))
 
@@ -253,7 +253,7 @@ PEERS = [
 
 
 def prepare(folder: Path) -> None:
-    """Puts the model, our drivers and all files of the peers into a folder."""
+    """Put the model, our drivers and all files of the peers into a folder."""
     from sklearn.datasets import load_iris
     from sklearn.linear_model import LogisticRegression
 
@@ -286,13 +286,13 @@ def prepare(folder: Path) -> None:
 
 
 def body_of(peer: Peer, kind: str, rows: int, *, slow: bool = False) -> bytes:
-    """The request's body."""
+    """Return the request's body."""
     records = [{**ROW, COLUMNS[0]: -1.0} if slow else ROW] * rows
     return json.dumps({peer.argument[kind]: records} if kind in peer.argument else records).encode()
 
 
 def supervise(app: str, port: int) -> None:
-    """Runs one replica as the local compute does: an inherited socket, keys, a limit."""
+    """Run one replica as the local compute does: an inherited socket, keys, a limit."""
     listener = socket.create_server(("127.0.0.1", port), backlog=2048)
     ours, theirs = socket.socketpair()
     fds = (listener.fileno(), theirs.fileno())

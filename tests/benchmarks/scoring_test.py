@@ -27,9 +27,9 @@ from jupyter_client.manager import KernelManager
 
 from mlmgmt_nb import local
 from mlmgmt_nb.client import connect
-from mlmgmt_nb.client.cases import cases_of
 from mlmgmt_nb.client.scoring import Scorer
-from mlmgmt_nb.client.testing import ScoringTest
+from mlmgmt_nb.client.scoring_tests.cases import cases_of
+from mlmgmt_nb.client.scoring_tests.test import ScoringTest
 from tests.benchmarks.kernel import cpu_seconds, run_cell
 from tests.benchmarks.scoring_load import run_load
 from tests.benchmarks.table import show
@@ -113,7 +113,7 @@ def _test(url: str, requests: int, processes: int) -> ScoringTest:
 
 
 def _threads(url: str, requests: int) -> tuple[float, float]:
-    """Requests a second, and milliseconds of CPU for each."""
+    """Request a second, and milliseconds of CPU for each."""
     parts = urlsplit(url)
 
     def send() -> None:

@@ -8,7 +8,7 @@ __all__ = ["show"]
 
 
 def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Prints a table: the first column to the left, the others, which hold figures, to the right."""
+    """Print a table: the first column to the left, the others, which hold figures, to the right."""
     cells = [list(columns), *[[_cell(value) for value in row] for row in rows]]
     widths = [max(len(row[index]) for row in cells) for index in range(len(columns))]
     print(f"\n{title}")

@@ -362,7 +362,7 @@ def _others(scene: Scene, victim: psutil.Process) -> list[psutil.Process]:
 
 @contextlib.contextmanager
 def _updated(scene: Scene) -> Iterator[requests.Response]:
-    """An update of the steady service that has begun; afterwards it is rolled back."""
+    """Yield an update of the steady service that has begun; afterwards it is rolled back."""
     url = f"/services/{scene.steady['id']}"
     other = scene.api.image(scene.driver("other", DRIVER.format(says="other")))
     try:
@@ -378,7 +378,7 @@ def _assert_says(scene: Scene, says: str) -> None:
 
 
 def _of_service(scene: Scene) -> list[psutil.Process]:
-    """The replicas of the steady service, whatever their image."""
+    """Return the replicas of the steady service, whatever their image."""
     found = scene.api.get(f"/services/{scene.steady['id']}")
     deployed = scene.api.get("/deployments", serviceId=found["id"])[:2]
     return [process for one in deployed for process in replicas(scene.api, {"image": {"id": one["imageId"]}})]
@@ -409,7 +409,7 @@ def _endless_build(scene: Scene) -> requests.Response:
 
 
 def _remains(scene: Scene) -> list[object]:
-    """The processes and the half-made folders of the build that never ends."""
+    """Return the processes and the half-made folders of the build that never ends."""
     environments = (scene.api.home / "environments").iterdir()
     folders = [path for path in environments if path.is_dir() and not (path / "complete").exists()]
     processes = [one for one in processes_of(scene.api.home) if "build-of" in command_of(one)]
@@ -417,7 +417,7 @@ def _remains(scene: Scene) -> list[object]:
 
 
 def _of_build(scene: Scene) -> psutil.Process | None:
-    """The process of the build that never ends, if it runs."""
+    """Return the process of the build that never ends, if it runs."""
     for child in scene.api.children():
         with contextlib.suppress(psutil.NoSuchProcess):
             if "build-of" in child.cmdline():
@@ -438,7 +438,7 @@ def _listener(host: str, port: int) -> socket.socket | None:
 
 
 def _sent(stack: contextlib.ExitStack, url: str, data: bytes) -> socket.socket:
-    """A connection that has sent something."""
+    """Return a connection that has sent something."""
     connection = stack.enter_context(socket.create_connection(_address(url), timeout=30))
     connection.sendall(data)
     return connection

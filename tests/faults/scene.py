@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 import requests
 
-from mlmgmt_nb.service.home import Home
+from mlmgmt_nb.service.files.home import Home
 from mlmgmt_nb.service.housekeeping import check
 from tests.conftest import ServiceProcess, eventually
 from tests.integration.service.drivers import at_front_door, replicas
@@ -154,7 +154,7 @@ class Scene:
         )
 
     def driver(self, name: str, source: str, **files: str) -> Path:
-        """A folder of that name with a driver, made once."""
+        """Return a folder of that name with a driver, made once."""
         folder = self.folder / name
         folder.mkdir(exist_ok=True)
         for file, content in {"score.py": source, **files}.items():
@@ -239,7 +239,7 @@ class Scene:
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:
-        """The client works meanwhile."""
+        """Yield the client works meanwhile."""
         stop = threading.Event()
         worker = threading.Thread(target=self.client.work, args=(stop,))
         worker.start()

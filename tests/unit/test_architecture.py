@@ -6,10 +6,12 @@ import importlib
 import inspect
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import grimp
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -32,6 +34,14 @@ def test_rooms_import_only_what_they_may() -> None:
         [Path(sys.executable).with_name("lint-imports"), "--no-cache"], cwd=ROOT, capture_output=True, text=True
     )
     assert lint.returncode == 0, lint.stdout + lint.stderr
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    """Imports inside functions and for type checking count too; those of the package itself, which are lazy, do not."""
+    graph = grimp.build_graph("mlmgmt_nb", cache_dir=None)
+    imports = {name: graph.find_modules_directly_imported_by(name) for name in graph.modules - {"mlmgmt_nb"}}
+    assert len(imports) > 300
+    TopologicalSorter(imports).prepare()  # raises CycleError, which names the circle
 
 
 @pytest.mark.parametrize("name", [*PUBLIC, "mlmgmt_nb.cli"])

@@ -13,21 +13,22 @@ from typing import Any
 
 import pytest
 
-from mlmgmt_nb import cli, client, connect, contract, errors, schema
+from mlmgmt_nb import cli, client, connect, contract, errors, packaging, schema
 from mlmgmt_nb.commands import COMMANDS, Command, Flag
 from mlmgmt_nb.commands.config import SETTINGS
 from mlmgmt_nb.commands.session import COMMON, WAITING
 from mlmgmt_nb.contract import OPERATIONS, openapi
 from mlmgmt_nb.notebook import panels
+from mlmgmt_nb.packaging import flavours
 from mlmgmt_nb.scoring.batching import batched
 from mlmgmt_nb.scoring.threads import threaded
 from mlmgmt_nb.service.access.permissions import NEEDED
-from mlmgmt_nb.service.resources import EXTENSIONS
-from tests import documentation as check
+from mlmgmt_nb.service.api.resources import EXTENSIONS
+from tests.support import documentation as check
 
 ROOT = Path(__file__).parents[2]
 SITE = ROOT / ".docs"
-MODULES = (importlib.import_module("mlmgmt_nb"), client, schema, errors, contract, panels)
+MODULES = (importlib.import_module("mlmgmt_nb"), client, schema, errors, contract, panels, packaging, flavours)
 """What users import from."""
 OTHERS = {"mlmgmt_nb.scoring.batching.batched": batched, "mlmgmt_nb.scoring.threads.threaded": threaded}
 """What drivers import besides."""
@@ -52,7 +53,7 @@ def _page(name: str) -> str:
 
 
 def _workspace_classes() -> dict[str, type]:
-    """The classes of what a workspace has: `ws.models`, `ws.services`, ..."""
+    """Return the classes of what a workspace has: `ws.models`, `ws.services`, ..."""
     account = "http://127.0.0.1:9/api/subscriptions/s/resourceGroups/g/accounts/a"
     with connect(base_url=account, token="none") as workspace:
         parts = [type(part) for name, part in vars(workspace).items() if not name.startswith("_")]
@@ -60,7 +61,7 @@ def _workspace_classes() -> dict[str, type]:
 
 
 def _reachable() -> dict[str, Any]:
-    """What users meet without a name for it in a public module: what a workspace has, and what methods give."""
+    """Return what users meet without a name for it in a public module: what a workspace has, and what methods give."""
     known = {**dict(check.public_names(MODULES)), **OTHERS}
     met: dict[str, Any] = {}
     waiting = [*known.values(), *_workspace_classes().values()]
@@ -93,7 +94,7 @@ def test_a_public_name_is_documented(name: str, thing: Any) -> None:
 def test_what_users_meet_besides_is_documented() -> None:
     reachable = _reachable()
     assert "mlmgmt_nb.client.models.Models" in reachable
-    assert "mlmgmt_nb.client.identity.Identity" in reachable
+    assert "mlmgmt_nb.client.auth.identity.Identity" in reachable
     faults = [fault for name, thing in reachable.items() for fault in check.undocumented(name, thing, is_made=False)]
     assert not faults
     assert not [name for name, thing in reachable.items() if not _on_python_pages(name, thing)]
@@ -111,16 +112,16 @@ class MadeUp:
         pass
 
     def vague(self, amount: int) -> None:
-        """Does something."""
+        """Do something."""
         if amount < 0:
             raise errors.UsageError("no")
 
     def raising(self) -> None:
-        """Does something."""
+        """Do something."""
         raise UsageError("no")
 
     def right(self, amount: int) -> None:
-        """Does something with an amount."""
+        """Do something with an amount."""
 
 
 UsageError = errors.UsageError

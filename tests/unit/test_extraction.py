@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import io
 import lzma
@@ -20,7 +21,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlmgmt_nb.extraction import ArchiveError, Limits, extract, extract_tar
+from mlmgmt_nb.archives.extraction import ArchiveError, Limits, extract, extract_tar
 
 Entry = tuple[str, bytes, str]
 """Name, type of `tarfile`, and content or target of a link."""
@@ -57,7 +58,7 @@ def zip_of(entries: Sequence[Entry]) -> bytes:
 
 @pytest.fixture
 def unpacked(tmp_path: Path) -> Callable[..., dict[str, str]]:
-    """Extracts an archive; gives what is in the folder afterwards."""
+    """Extract an archive; return what is in the folder afterwards."""
 
     def run(content: bytes, limits: Limits = Limits()) -> dict[str, str]:  # noqa: B008
         (tmp_path / "archive").write_bytes(content)
@@ -68,7 +69,7 @@ def unpacked(tmp_path: Path) -> Callable[..., dict[str, str]]:
 
 
 def listed(folder: Path) -> dict[str, str]:
-    """What is in a folder: contents of files, targets of links with an arrow, folders with a slash."""
+    """Return what is in a folder: contents of files, targets of links with an arrow, folders with a slash."""
     return {str(path.relative_to(folder)): _content(path) for path in sorted(folder.rglob("*"))}
 
 
@@ -232,10 +233,48 @@ def test_files_of_holes_and_second_names_count(unpacked: Callable[..., object]) 
         unpacked(tar_of(names), Limits(bytes=99_000))
 
 
+@pytest.mark.parametrize("name", ["GNU.sparse.size", "size"])
+def test_a_negative_size_gives_nothing_back(unpacked: Callable[..., object], name: str) -> None:
+    """A member that is said to be smaller than nothing must not make room for those behind it."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        info = tarfile.TarInfo("debt")
+        info.pax_headers = {name: str(-(2**50)), "GNU.sparse.map": "0,0"}
+        tar.addfile(info)
+        info = tarfile.TarInfo("large")
+        info.size = 10**6
+        tar.addfile(info, io.BytesIO(b"x" * info.size))
+    with pytest.raises(ArchiveError, match=r"negative|damaged"):
+        unpacked(buffer.getvalue(), Limits(bytes=10**5))
+
+
+def test_more_names_of_a_file_than_the_disk_can_give(
+    unpacked: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many disks stop at 65,000, which is more than a test should make."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EMLINK, os.strerror(errno.EMLINK))
+
+    monkeypatch.setattr(os, "link", refuse)
+    with pytest.raises(ArchiveError, match=r"'b'.*Too many links"):
+        unpacked(tar_of([("a", FILE, ""), ("b", HARD, "a")]))
+
+
 def _pax_header(size: int) -> bytes:
     info = tarfile.TarInfo("header")
     info.type, info.size = tarfile.XHDTYPE, size
     return info.tobuf(tarfile.USTAR_FORMAT)
+
+
+def _sparse_header_without_its_rest() -> bytes:
+    info = tarfile.TarInfo("holes")
+    info.type = tarfile.GNUTYPE_SPARSE
+    block = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    block[482] = 1  # it goes on in the next block
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
 
 
 def _encrypted() -> bytes:
@@ -261,7 +300,7 @@ def _stored(content: str) -> bytes:
 
 
 def _of_long_list() -> bytes:
-    """The end of a zip archive whose list of files is all that is before it."""
+    """Return the end of a zip archive whose list of files is all that is before it."""
     return b"PK\5\6" + struct.pack("<HHHHIIH", 0, 0, 1, 1, 2**24 + 1, 0, 0)
 
 
@@ -272,6 +311,8 @@ DAMAGED: dict[str, tuple[bytes, str]] = {
     "encrypted": (_encrypted(), "encrypted.*weights"),
     "a method of the future": (_of_method(77), "damaged.*compression"),
     "a long header": (_pax_header(2**30), "header that is longer"),
+    "a header cut between its blocks": (_sparse_header_without_its_rest(), "damaged"),
+    "a name of a zip that is empty": (zip_of([("q", FILE, "1")]).replace(b"q", b"\0"), "damaged"),
     "a tar cut between members": (tar_of([("a", FILE, "1"), ("b", FILE, "2")])[:1024], "cut off"),
     "a tar cut in a member": (tar_of([("a", FILE, "1" * 2000)])[:1200], "damaged"),
     "a gzip that was cut": (gzip.compress(tar_of([("a", FILE, "1")]))[:-20], "damaged"),

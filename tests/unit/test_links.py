@@ -36,7 +36,7 @@ class _Html(HTMLParser):
 
 
 def text_of(path: Path) -> str:
-    """The Markdown of a file, which for a notebook is that of its cells."""
+    """Return the Markdown of a file, which for a notebook is that of its cells."""
     if path.suffix != ".ipynb":
         return path.read_text()
     cells = nbformat.read(path, as_version=4).cells  # type: ignore[no-untyped-call]
@@ -62,7 +62,7 @@ def links_of(text: str) -> list[str]:
 
 
 def anchors_of(text: str) -> set[str]:
-    """The anchors that a forge gives the headings: in lower case, without punctuation, blanks as hyphens."""
+    """Return the anchors that a forge gives the headings: in lower case, without punctuation, blanks as hyphens."""
     tokens = MARKDOWN.parse(text)
     headings = [following for token, following in pairwise(tokens) if token.type == "heading_open"]
     words = ["".join(part.content for part in heading.children or ()) for heading in headings]
@@ -70,7 +70,7 @@ def anchors_of(text: str) -> set[str]:
 
 
 def broken(path: Path, text: str) -> list[str]:
-    """The links of a file that lead nowhere."""
+    """Return the links of a file that lead nowhere."""
     return [link for link in links_of(text) if not _leads_somewhere(path, text, link)]
 
 

@@ -31,7 +31,7 @@ def check(type_: type[msgspec.Struct], path: str, value: Any) -> str | None:
 
 
 def words(type_: type[msgspec.Struct], path: str) -> str:
-    """What a property takes, to go after `Give`."""
+    """Return what a property takes, to go after `Give`."""
     found = _found(type_, path)
     if isinstance(found, inspect.IntType):
         if found.ge is not None and found.le is not None:
@@ -43,7 +43,7 @@ def words(type_: type[msgspec.Struct], path: str) -> str:
 
 
 def attributes(type_: type[msgspec.Struct], path: str) -> dict[str, Any]:
-    """The limits as HTML's `input` has them, and what the property is (`title`)."""
+    """Return the limits as HTML's `input` has them, and what the property is (`title`)."""
     found = _found(type_, path)
     about: dict[str, Any] = {"title": _about(type_, path)}
     if isinstance(found, inspect.IntType):
@@ -54,7 +54,7 @@ def attributes(type_: type[msgspec.Struct], path: str) -> dict[str, Any]:
 
 
 def pattern(type_: type[msgspec.Struct], path: str) -> str | None:
-    """The pattern of a property that is text, as regular expressions of JavaScript have it, without its anchors."""
+    """Return the pattern of a property that is text, as regular expressions of JavaScript have it, without its anchors."""
     found = _found(type_, path)
     if not isinstance(found, inspect.StrType) or found.pattern is None:
         return None
@@ -76,7 +76,7 @@ def _found(type_: type[msgspec.Struct], path: str) -> inspect.Type:
 
 
 def _bare(type_: inspect.Type) -> inspect.Type:
-    """The type without its description and without the null that stands for "not set"."""
+    """Return the type without its description and without the null that stands for "not set"."""
     while isinstance(type_, (inspect.Metadata, inspect.UnionType)):
         type_ = (
             type_.type

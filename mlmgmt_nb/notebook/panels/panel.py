@@ -22,13 +22,13 @@ from IPython.core.getipython import get_ipython
 from IPython.display import DisplayHandle
 
 from mlmgmt_nb import local
-from mlmgmt_nb.client.charts import still
-from mlmgmt_nb.client.forks import ForkLock
-from mlmgmt_nb.client.looking import only_looking
+from mlmgmt_nb.charts import still
+from mlmgmt_nb.client.http.forks import ForkLock
+from mlmgmt_nb.client.http.looking import only_looking
 from mlmgmt_nb.errors import MlmgmtError, ServiceStoppedError
-from mlmgmt_nb.notebook.display import bundle
-from mlmgmt_nb.notebook.panels.feed import DRAWING, FEED, Feed
-from mlmgmt_nb.notebook.panels.markup import CSS, Trouble, alert
+from mlmgmt_nb.notebook.display.cards import bundle
+from mlmgmt_nb.notebook.display.html import CSS, Trouble, alert
+from mlmgmt_nb.notebook.panels.refresh import DRAWING, FEED, Feed
 from mlmgmt_nb.notebook.panels.worker import Worker
 from mlmgmt_nb.terminal import Terminal
 
@@ -83,15 +83,15 @@ class Panel(ABC):
 
     @abstractmethod
     def text(self) -> str:
-        """The state, for a terminal and for where there is no HTML."""
+        """Return the state, for a terminal and for where there is no HTML."""
 
     @abstractmethod
     def html(self) -> str:
-        """The state as static HTML. Whatever comes from the server must be escaped."""
+        """Return the state as static HTML. Whatever comes from the server must be escaped."""
 
     @abstractmethod
     def build(self) -> Any:
-        """Makes the widget; called once, in a notebook only."""
+        """Make the widget; called once, in a notebook only."""
 
     @abstractmethod
     def draw(self) -> None:
@@ -124,7 +124,7 @@ class Panel(ABC):
         return self._working > 0
 
     def show(self) -> None:
-        """Displays it: in a notebook as a panel, elsewhere as text."""
+        """Display it: in a notebook as a panel, elsewhere as text."""
         shell = get_ipython()
         is_live = shell is not None and hasattr(shell, "kernel")
         if not self._is_closed:
@@ -147,7 +147,7 @@ class Panel(ABC):
         self._looking.follow(self._look)
 
     def close(self) -> None:
-        """Ends it: the widget goes and the picture stays, as it is now. May be called again."""
+        """End it: the widget goes and the picture stays, as it is now. May be called again."""
         with self.lock:
             if self._is_closed:
                 return
@@ -184,7 +184,7 @@ class Panel(ABC):
         self._worker.do(lambda: self._done(work))
 
     def fail(self, trouble: Trouble | None) -> None:
-        """Shows an error in the panel, or none any more."""
+        """Show an error in the panel, or none any more."""
         self._note("work", trouble)
 
     def _note(self, source: str, trouble: Trouble | None) -> None:
@@ -225,7 +225,7 @@ class Panel(ABC):
         return pause
 
     def start_service(self) -> None:
-        """Starts the embedded service again, when it was stopped while the panel was open."""
+        """Start the embedded service again, when it was stopped while the panel was open."""
         if (home := self._stopped) is not None:
             self.do(lambda: self._start(home))
 
@@ -269,7 +269,7 @@ class Panel(ABC):
             self._picture_handle.update(shown, raw=True)
 
     def _picture(self) -> dict[str, str]:
-        """What is saved with the notebook."""
+        """Return what is saved with the notebook."""
         trouble = self.trouble
         text = "\n".join([self.text(), *(trouble or ())])
         error = alert(trouble) if trouble else ""
@@ -314,7 +314,7 @@ def _end_of_cell(_: Any) -> None:
 
 
 def _rule(id: str) -> str:  # noqa: A002
-    """Shows the picture or the widget, never both. A dead widget has a class of its own, or is not there."""
+    """Show the picture or the widget, never both. A dead widget has a class of its own, or is not there."""
     live, picture = f".mlmgmt-live-{id}", f".mlmgmt-picture-{id}"
     alive, output = f"{live}:not(.jupyter-widgets-disconnected)", ".jp-OutputArea-child"
     return (
@@ -325,7 +325,7 @@ def _rule(id: str) -> str:  # noqa: A002
 
 
 def _close(widget: Any) -> None:
-    """Closes a widget and those in it."""
+    """Close a widget and those in it."""
     for child in getattr(widget, "children", ()):
         _close(child)
     widget.close()

@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-from mlmgmt_nb.client.forks import renew_after_fork
+from mlmgmt_nb.client.http.forks import renew_after_fork
 
 __all__ = ["Worker"]
 

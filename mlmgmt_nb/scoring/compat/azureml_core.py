@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mlmgmt_nb.scoring.application.model_files import find_model, read_config
 from mlmgmt_nb.scoring.compat.unavailable import NotAvailableError
-from mlmgmt_nb.scoring.model_files import find_model, read_config
 
 __all__ = ["VERSION", "Model", "Run", "get_model_path"]
 

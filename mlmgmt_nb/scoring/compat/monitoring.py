@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from mlmgmt_nb.scoring.collector import ModelDataCollector
+from mlmgmt_nb.scoring.application.model_files import read_config
+from mlmgmt_nb.scoring.collection.collector import ModelDataCollector
 from mlmgmt_nb.scoring.context import request_id
-from mlmgmt_nb.scoring.model_files import read_config
 
 __all__ = ["BasicCorrelationContext", "Collector", "CorrelationContext"]
 

@@ -16,7 +16,7 @@ try:
 except ImportError as error:
     raise ImportError("drivers of raw HTTP need werkzeug 2 or newer: add it to the requirements") from error
 
-from mlmgmt_nb.scoring.messages import RAW_MARK, WholeRequest
+from mlmgmt_nb.scoring.compat.messages import RAW_MARK, WholeRequest
 
 __all__ = ["AMLRequest", "AMLResponse", "make_request", "rawhttp"]
 

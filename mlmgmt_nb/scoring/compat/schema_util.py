@@ -8,14 +8,14 @@ from typing import Any
 
 import msgspec
 
-from mlmgmt_nb.scoring.arguments import read_arguments
 from mlmgmt_nb.scoring.compat.exceptions import BadRequestException
 from mlmgmt_nb.scoring.errors import RequestError
+from mlmgmt_nb.scoring.schema.arguments import read_arguments
 from mlmgmt_nb.scoring.schema.file import ServiceSchema, load_schema, save_schema
 from mlmgmt_nb.scoring.schema.pickled import read_internal
 from mlmgmt_nb.scoring.schema.samples import SampleDefinition
+from mlmgmt_nb.scoring.schema.swagger import service_swagger
 from mlmgmt_nb.scoring.schema.types import ArgumentType
-from mlmgmt_nb.scoring.swagger import service_swagger
 
 __all__ = [
     "deserialize",
@@ -28,7 +28,7 @@ __all__ = [
 
 
 def load_service_schema(filename: str) -> ServiceSchema:
-    """Reads a schema file.
+    """Read a schema file.
 
     Raises:
         SchemaError: it cannot be read.
@@ -41,7 +41,7 @@ def save_service_schema(
     input_schema_sample: Mapping[str, SampleDefinition] | None = None,
     output_schema_sample: Mapping[str, SampleDefinition] | None = None,
 ) -> None:
-    """Writes a schema file of samples."""
+    """Write a schema file of samples."""
     samples = [
         {name: sample.schema for name, sample in (part or {}).items()}
         for part in (input_schema_sample, output_schema_sample)
@@ -50,7 +50,7 @@ def save_service_schema(
 
 
 def parse_service_input(http_body: str, service_input_schema: Mapping[str, ArgumentType]) -> dict[str, Any]:
-    """The arguments of `run` from the text of a request; the caller's `run` may have defaults for missing ones.
+    """Return the arguments of `run` from the text of a request; the caller's `run` may have defaults for missing ones.
 
     Raises:
         BadRequestException: names what is wrong.
@@ -67,7 +67,7 @@ def generate_service_swagger(
     service_version: str = "1.0",
     service_path_prefix: str = "",
 ) -> dict[str, Any]:
-    """The description of a service, as Swagger 2.0."""
+    """Return the description of a service, as Swagger 2.0."""
     schema = load_schema(service_schema_file_path) if service_schema_file_path else None
     swagger = service_swagger(service_name, schema)
     swagger["info"]["version"] = service_version
@@ -79,14 +79,14 @@ def generate_service_swagger(
 
 
 def serialize(value: Any) -> str:
-    """A schema object as 2017 wrote it: Base64 of its pickle."""
+    """Return a schema object as 2017 wrote it: Base64 of its pickle."""
     import base64
 
     return base64.b64encode(pickle.dumps(value)).decode()
 
 
 def deserialize(text: str) -> Any:
-    """The attributes of a pickled schema object.
+    """Return the attributes of a pickled schema object.
 
     Raises:
         SchemaError: the text is something else.

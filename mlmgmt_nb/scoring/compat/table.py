@@ -16,8 +16,8 @@ _INFERENCE = _OURS + "compat.inference"
 _CORE = _OURS + "compat.azureml_core"
 _LOGS = _OURS + "compat.logs"
 _UNAVAILABLE = _OURS + "compat.unavailable"
-_COLLECTOR = _OURS + "collector"
-_NO_MODEL = _OURS + "model_files"
+_COLLECTOR = _OURS + "collection.collector"
+_NO_MODEL = _OURS + "application.model_files"
 _HERE = ["get_model_path"]
 
 MOVED = {"sklearn.externals.joblib": "joblib", "sklearn.externals.six": "six"}

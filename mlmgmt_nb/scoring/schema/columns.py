@@ -34,7 +34,7 @@ _SWAGGER = {
 
 
 def swagger_of_dtype(dtype: Any) -> dict[str, Any]:
-    """The Swagger type and format of a NumPy or pandas data type; an object column may hold anything."""
+    """Return the Swagger type and format of a NumPy or pandas data type; an object column may hold anything."""
     kind = _kind(dtype)
     if kind == "O":
         return {}
@@ -90,7 +90,7 @@ class Column:
         return self.kind == "O" or self.accepted.issuperset(set(map(type, values)))
 
     def convert(self, values: Sequence[Any], path: Callable[[int], str]) -> Any:
-        """An array of the column's data type.
+        """Return an array of the column's data type.
 
         Args:
             values: JSON values.
@@ -108,7 +108,7 @@ class Column:
             raise InputError(self._unconvertible(values, path)) from None
 
     def _mended(self, values: Sequence[Any], path: Callable[[int], str]) -> list[Any]:
-        """The values with those mended that only look wrong; everything else of a wrong type is a fault."""
+        """Return the values with those mended that only look wrong; everything else of a wrong type is a fault."""
         mended = [self._mend(value) for value in values]
         problems = [
             f"{path(place)}: expected {self.words}, got {describe(value)}"
@@ -200,7 +200,7 @@ class Column:
 
 
 def _unit(dtype: Any) -> tuple[str, int]:
-    """The unit of a data type of times, and how many of them one count is."""
+    """Return the unit of a data type of times, and how many of them one count is."""
     import numpy as np
 
     if isinstance(dtype, np.dtype):
@@ -209,7 +209,7 @@ def _unit(dtype: Any) -> tuple[str, int]:
 
 
 def check_dtype(dtype: Any, name: str) -> None:
-    """Raises `SchemaError` for data types that no JSON can fill."""
+    """Raise `SchemaError` for data types that no JSON can fill."""
     if getattr(dtype, "names", None):
         for field in dtype.names:
             check_dtype(dtype[field].base, f"{name}, field {field}")

@@ -49,7 +49,7 @@ class _File(msgspec.Struct):
 
 
 def load_schema(path: str | Path) -> ServiceSchema:
-    """Reads a schema file, also one that the original package wrote.
+    """Read a schema file, also one that the original package wrote.
 
     Args:
         path: of the file.
@@ -85,7 +85,7 @@ def _decode(data: bytes) -> _File:
 
 
 def save_schema(schema: ServiceSchema, path: str | Path) -> None:
-    """Writes a schema file that the original package reads too.
+    """Write a schema file that the original package reads too.
 
     Args:
         schema: the schema.
@@ -98,7 +98,7 @@ def save_schema(schema: ServiceSchema, path: str | Path) -> None:
 
 
 def type_of_sample(data_type: DataTypes | int, sample: Any) -> ArgumentType:
-    """The type of sample data.
+    """Return the type of sample data.
 
     Raises:
         SchemaError: the sample is not of that kind of data.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from mlmgmt_nb.scoring.encoding.builtins import key_text
 from mlmgmt_nb.scoring.schema.orient import read_records, write_example
 from mlmgmt_nb.scoring.schema.types import ArgumentType, DataTypes, InputError, SchemaError, describe
-from mlmgmt_nb.scoring.to_builtins import key_text
 
 __all__ = ["DescribedType", "LooseArrayType", "LooseFrameType", "NestedType", "OptionalType"]
 
@@ -58,7 +58,7 @@ class NestedType(ArgumentType):
 
 
 def _by_text(members: Mapping[Any, ArgumentType]) -> dict[str, ArgumentType]:
-    """The members by their keys in JSON."""
+    """Return the members by their keys in JSON."""
     made: dict[str, ArgumentType] = {}
     for key, member in members.items():
         if (text := key_text(key)) in made:

@@ -38,7 +38,7 @@ class NumpyType(ArgumentType):
 
     @classmethod
     def from_sample(cls, sample: Any) -> NumpyType:
-        """The type of a sample array."""
+        """Return the type of a sample array."""
         import numpy as np
 
         if not isinstance(sample, (np.ndarray, np.generic)):
@@ -69,7 +69,7 @@ class NumpyType(ArgumentType):
         return cls(_FROM_SWAGGER.get(inner.get("type", ""), "object"), shape, example)
 
     def with_shape(self, shape: Sequence[int] | None) -> NumpyType:
-        """The same type with other sizes; None for any."""
+        """Return the same type with other sizes; None for any."""
         return NumpyType(self.elements.dtype, shape, self.example)
 
     def parse(self, value: Any, name: str) -> Any:
@@ -79,7 +79,7 @@ class NumpyType(ArgumentType):
         return array.reshape(shape)
 
     def _flatten(self, value: Any, depth: int, name: str, flat: list[Any]) -> tuple[int, ...]:
-        """Appends the elements to `flat`; the shape of `value`."""
+        """Append the elements to `flat`; the shape of `value`."""
         if not self._is_level(value, depth):
             if self.shape is not None and depth < len(self.shape):
                 raise InputError([f"{name}: expected {self._wanted()}, got {describe(value)} in place of a list"])

@@ -14,7 +14,7 @@ Read = tuple[list[dict[str, Any]], list[Any] | None]
 
 
 def read_records(value: Any, orient: str, names: Sequence[str], path: str) -> Read:
-    """The rows of a table.
+    """Return the rows of a table.
 
     Args:
         value: the JSON value.

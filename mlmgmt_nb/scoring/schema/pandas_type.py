@@ -7,7 +7,7 @@ from functools import partial
 from operator import itemgetter
 from typing import Any
 
-from mlmgmt_nb.scoring.results import JsonFormError
+from mlmgmt_nb.scoring.encoding.encoder import JsonFormError
 from mlmgmt_nb.scoring.schema.columns import Column, check_dtype, swagger_of_dtype
 from mlmgmt_nb.scoring.schema.plain import plain_json
 from mlmgmt_nb.scoring.schema.types import MAX_PROBLEMS, ArgumentType, DataTypes, InputError, SchemaError, describe
@@ -26,10 +26,11 @@ _FROM_SWAGGER = {
 
 
 def _check_columns(columns: Any) -> None:
-    from mlmgmt_nb.scoring.frame_values import check_labels
+    from mlmgmt_nb.scoring.encoding.builtins import key_text
+    from mlmgmt_nb.scoring.encoding.frames import check_labels
 
     try:
-        check_labels(columns)
+        check_labels(columns, key_text)
     except JsonFormError as error:
         raise SchemaError(f"the sample is {error.problem}. {error.fix}") from None
 
@@ -66,7 +67,7 @@ class PandasType(ArgumentType):
 
     @classmethod
     def from_sample(cls, sample: Any) -> PandasType:
-        """The type of a sample DataFrame."""
+        """Return the type of a sample DataFrame."""
         import pandas as pd
 
         if not isinstance(sample, pd.DataFrame):
@@ -120,7 +121,7 @@ class PandasType(ArgumentType):
         return self._by_column(rows, name)
 
     def parse_known(self, records: list[dict[str, Any]], name: str) -> Any:
-        """A frame of the columns that are there: known ones of their types, others as pandas finds them."""
+        """Return a frame of the columns that are there: known ones of their types, others as pandas finds them."""
         import pandas as pd
 
         there = dict.fromkeys(key for record in records for key in record)
@@ -156,7 +157,7 @@ class PandasType(ArgumentType):
         return frame
 
     def row_values(self, records: list[Any], name: str) -> list[Any]:
-        """The values of each record in the order of the columns."""
+        """Return the values of each record in the order of the columns."""
         width = len(self.columns)
         try:
             picked = (
@@ -223,14 +224,14 @@ class PandasType(ArgumentType):
 
 
 def _python(label: Any) -> Any:
-    """A label whose pickle needs no NumPy: its modules have other names since."""
+    """Return a label whose pickle needs no NumPy: its modules have other names since."""
     import numpy as np
 
     return label.item() if isinstance(label, np.generic) else label
 
 
 def _original_type(dtype: Any) -> Any:
-    """The data type that a column had with the original package."""
+    """Return the data type that a column had with the original package."""
     import numpy as np
 
     if isinstance(dtype, np.dtype) and dtype.kind != "T":

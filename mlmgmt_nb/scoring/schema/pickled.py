@@ -121,14 +121,14 @@ def _numpy_name(module: str, name: str) -> Any:
 
 
 def _empty_array(*_: Any) -> Any:
-    """What numpy's `_reconstruct` gives: an array of no size, which the pickle then fills."""
+    """Return what numpy's `_reconstruct` gives: an array of no size, which the pickle then fills."""
     import numpy as np
 
     return np.empty(0, dtype="b")
 
 
 def read_internal(text: str) -> tuple[str, dict[str, Any]]:
-    """The class name (`PandasSchema`, ...) and attributes of a pickled schema.
+    """Return the class name (`PandasSchema`, ...) and attributes of a pickled schema.
 
     Raises:
         UnknownTypeError: it names something that is not allowed.
@@ -148,7 +148,7 @@ def read_internal(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def write_internal(module: str, name: str, attributes: dict[str, Any]) -> str:
-    """The inverse of `read_internal`, as the original package reads it too.
+    """Return the inverse of `read_internal`, as the original package reads it too.
 
     Args:
         module: module of the class, such as `azureml.api.schema.pandasUtil`.

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from mlmgmt_nb.scoring.results import JsonFormError, encode_json
+from mlmgmt_nb.scoring.encoding.encoder import JsonFormError, encode_json
 from mlmgmt_nb.scoring.schema.text_values import TEXT_TYPES
 from mlmgmt_nb.scoring.schema.types import ArgumentType, DataTypes, InputError, SchemaError, describe
 
@@ -61,7 +61,7 @@ class PlainType(ArgumentType):
 
     @classmethod
     def from_sample(cls, sample: Any) -> PlainType:
-        """The type of a sample; a sample that is itself a type stands for any value of it."""
+        """Return the type of a sample; a sample that is itself a type stands for any value of it."""
         if isinstance(sample, type):
             return cls(sample.__name__)
         return cls(type(sample).__name__, plain_json(sample))

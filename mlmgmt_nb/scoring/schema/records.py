@@ -26,18 +26,18 @@ class Elements(Protocol):
     kind: str
 
     def convert(self, values: Sequence[Any], path: Callable[[int], str]) -> Any:
-        """An array with one element for each value; raises `InputError`."""
+        """Return an array with one element for each value; raises `InputError`."""
 
 
 def elements_of(dtype: Any) -> Elements:
-    """The elements of an array, or of a field, of a data type."""
+    """Return the elements of an array, or of a field, of a data type."""
     if dtype.names:
         return Records(dtype)
     return Column("", dtype) if dtype.subdtype is None else Blocks(dtype)
 
 
 def swagger_of_elements(dtype: Any) -> dict[str, Any]:
-    """The Swagger schema of one element."""
+    """Return the Swagger schema of one element."""
     if dtype.names:
         properties = {name: swagger_of_elements(dtype[name]) for name in dtype.names}
         return {"type": "object", "properties": properties}
@@ -75,7 +75,7 @@ class Records:
         return made
 
     def _fitting(self, columns: dict[str, Any]) -> Any:
-        """The data type, with wider fields where text is longer than in the sample: NumPy would cut it."""
+        """Return the data type, with wider fields where text is longer than in the sample: NumPy would cut it."""
         widest = [(name, column.dtype, column.shape[1:]) for name, column in columns.items()]
         grown = any(column.dtype.itemsize > self.dtype[name].base.itemsize for name, column in columns.items())
         return np.dtype(widest) if grown else self.dtype

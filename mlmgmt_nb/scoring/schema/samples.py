@@ -38,7 +38,7 @@ def generate_schema(
     outputs: Mapping[str, SampleDefinition] | None = None,
     filepath: str | Path | None = None,
 ) -> ServiceSchema:
-    """The schema of a driver's `run`, and its file.
+    """Return the schema of a driver's `run`, and its file.
 
     Example:
         >>> def run(flowers, top=1): ...
@@ -72,7 +72,7 @@ def generate_schema(
 
 
 def check_arguments(parameters: Mapping[str, inspect.Parameter], names: set[str]) -> None:
-    """Raises `SchemaError` when a function cannot be called with just these names."""
+    """Raise `SchemaError` when a function cannot be called with just these names."""
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     named = {n: p for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
     unknown = sorted(names - set(named)) if not takes_any else []

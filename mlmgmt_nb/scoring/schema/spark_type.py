@@ -57,7 +57,7 @@ class SparkType(ArgumentType):
 
     @classmethod
     def from_sample(cls, sample: Any) -> SparkType:
-        """The type of a sample DataFrame."""
+        """Return the type of a sample DataFrame."""
         if not (type(sample).__module__.startswith("pyspark.") and hasattr(sample, "schema")):
             raise SchemaError(f"a SPARK sample must be a Spark DataFrame, not {type(sample).__name__}")
         return cls(sample.schema, plain_json([row.asDict(recursive=True) for row in sample.take(_EXAMPLE_ROWS)]))
@@ -110,7 +110,7 @@ class SparkType(ArgumentType):
 
 
 def _plain(value: Any, kind: str) -> Any:
-    """A value as Spark takes it for a type."""
+    """Return a value as Spark takes it for a type."""
     if kind == "decimal":
         return Decimal(repr(value))
     moment = value.to_pydatetime() if hasattr(value, "to_pydatetime") else value
@@ -118,7 +118,7 @@ def _plain(value: Any, kind: str) -> Any:
 
 
 def _session() -> Any:
-    """The driver's session, or one on this machine."""
+    """Return the driver's session, or one on this machine."""
     from pyspark.sql import SparkSession
 
     return SparkSession.builder.getOrCreate()

@@ -51,7 +51,7 @@ _LARGEST = 2**63 - 1  # the smallest integer is not-a-time
 
 
 def to_dates(values: Sequence[str | int | None], unit: str, step: int = 1) -> Any:
-    """An array of datetime64 in UTC.
+    """Return an array of datetime64 in UTC.
 
     Args:
         values: ISO 8601 text (without a zone: UTC), milliseconds since 1970, or None.
@@ -71,7 +71,7 @@ def to_dates(values: Sequence[str | int | None], unit: str, step: int = 1) -> An
 
 
 def to_spans(values: Sequence[str | float | None], unit: str, step: int = 1) -> Any:
-    """An array of timedelta64.
+    """Return an array of timedelta64.
 
     Args:
         values: text (ISO 8601, `2 weeks`, or as pandas writes it), seconds, or None.
@@ -100,7 +100,7 @@ def _date_count(seconds: int, fraction: str, unit: str, step: int) -> int:
 
 
 def _parts_of_date(value: str | int | None, digits: int) -> tuple[str | int | None, int, str]:
-    """A moment in whole seconds as NumPy reads it, the offset of its zone, and the decimal places that follow."""
+    """Return a moment in whole seconds as NumPy reads it, the offset of its zone, and the decimal places that follow."""
     if value is None:
         return None, 0, ""
     if isinstance(value, int):
@@ -144,7 +144,7 @@ def _span_count(value: str | float, unit: str, step: int) -> int:
 
 
 def span_seconds(text: str) -> Fraction:
-    """The seconds of a span that is written as text; raises ValueError."""
+    """Return the seconds of a span that is written as text; raises ValueError."""
     if (words := _WORDS.fullmatch(text)) and (seconds := _BY_WORD.get(words["unit"].lower().removesuffix("s"))):
         return int(words["count"]) * seconds
     if match := _ISO_SPAN.fullmatch(text):

@@ -70,11 +70,11 @@ class ArgumentType(ABC):
         return f"{type(self).__name__}(example={self.example!r})"
 
     def prepare(self) -> None:  # noqa: B027 - most have nothing to prepare
-        """Does once, before the first request, what would make that one slow."""
+        """Do once, before the first request, what would make that one slow."""
 
     @abstractmethod
     def parse(self, value: Any, name: str) -> Any:
-        """The argument from the JSON value of a request.
+        """Return the argument from the JSON value of a request.
 
         Args:
             value: what the JSON decoder gave.
@@ -86,7 +86,7 @@ class ArgumentType(ABC):
 
     @abstractmethod
     def swagger(self) -> dict[str, Any]:
-        """The Swagger 2.0 schema object, with the example."""
+        """Return the Swagger 2.0 schema object, with the example."""
 
     @abstractmethod
     def state(self) -> tuple[str, str, dict[str, Any]]:
@@ -94,7 +94,7 @@ class ArgumentType(ABC):
 
 
 def describe(value: Any) -> str:
-    """A JSON value in a few words, for messages: `the string "x"`, `null`, `a list`."""
+    """Return a JSON value in a few words, for messages: `the string "x"`, `null`, `a list`."""
     if value is None:
         return "null"
     if isinstance(value, bool):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 
 from mlmgmt_nb.service.access.issuer import Issuer, NoKeysError, TokenError
+from mlmgmt_nb.service.access.issuer_settings import IssuerSettings
 from mlmgmt_nb.service.access.permissions import NEEDED
 from mlmgmt_nb.service.access.principals import (
     DEFAULT_GRANTS,
@@ -17,9 +18,8 @@ from mlmgmt_nb.service.access.principals import (
     Principal,
     principal_of,
 )
-from mlmgmt_nb.service.http import Request
-from mlmgmt_nb.service.problems import Problem
-from mlmgmt_nb.service.settings import IssuerSettings
+from mlmgmt_nb.service.http.messages import Request
+from mlmgmt_nb.service.http.problems import Problem
 
 __all__ = ["Guard"]
 
@@ -40,7 +40,7 @@ class Guard:
         self._grants = tuple(grants) or DEFAULT_GRANTS
 
     def warm(self) -> None:
-        """Gets what the first request would wait for."""
+        """Get what the first request would wait for."""
         if self._issuer is not None:
             self._issuer.warm()
 
@@ -107,7 +107,7 @@ class Guard:
         return Problem(401, "Unauthorized", message, headers={"www-authenticate": challenge})
 
     def _challenge(self, error: str = "", **more: str) -> str:
-        """What a client is told of how to come back (RFC 6750, section 3)."""
+        """Return what a client is told of how to come back (RFC 6750, section 3)."""
         parts = {"authorization_uri": self._accepted.authorization_uri} if self._accepted else {}
         parts |= {"error": error, **more} if error else {}
         return ", ".join(['Bearer realm="mlmgmt"', *(f'{name}="{value}"' for name, value in parts.items())])

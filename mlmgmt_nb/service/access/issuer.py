@@ -17,7 +17,8 @@ import jwt
 import msgspec
 import requests
 
-from mlmgmt_nb.service.settings import AZURE_AUTHORITY, LOOPBACK, IssuerSettings
+from mlmgmt_nb.scoring.http.hosts import LOOPBACK
+from mlmgmt_nb.service.access.issuer_settings import AZURE_AUTHORITY, IssuerSettings
 
 __all__ = ["Issuer", "NoKeysError", "TokenError"]
 
@@ -67,7 +68,7 @@ class Issuer:
         self._known: _Known | None = None
 
     def check(self, token: str) -> dict[str, Any]:
-        """The claims of a token.
+        """Return the claims of a token.
 
         Raises:
             TokenError: it is not accepted.
@@ -102,7 +103,7 @@ class Issuer:
         return claims
 
     def warm(self) -> None:
-        """Reads the keys now, so that the first request need not wait for them; a failure is only logged."""
+        """Read the keys now, so that the first request need not wait for them; a failure is only logged."""
         try:
             self._read(self._clock())
         except NoKeysError as error:
@@ -118,7 +119,7 @@ class Issuer:
         return key, known
 
     def _read(self, now: float) -> _Known:
-        """The provider's keys: asked for now, unless that was done a moment ago."""
+        """Return the provider's keys: asked for now, unless that was done a moment ago."""
         with self._reading:
             if self._clock() - self._asked_at < self._settings.pause or (self._known and self._known.read_at > now):
                 if self._known is not None:
@@ -166,7 +167,7 @@ _REASONS: Mapping[type[Exception], str] = {
 
 
 def _chosen(known: _Known, key_id: str | None) -> jwt.PyJWK | None:
-    """The key that a token names; the only one, for a token that names none."""
+    """Return the key that a token names; the only one, for a token that names none."""
     if key_id is None and len(known.keys) == 1:
         return next(iter(known.keys.values()))
     return known.keys.get(key_id) if isinstance(key_id, str) else None

@@ -76,7 +76,7 @@ OWNER = Principal(id="local", name="owner of the state folder", grants=(Grant(Ro
 
 
 def parse_grant(text: str) -> Grant:
-    """A grant from `ROLE=WHO` or `ROLE=WHO@ACCOUNT`.
+    """Return a grant from `ROLE=WHO` or `ROLE=WHO@ACCOUNT`.
 
     Raises:
         ValueError: it has another form.
@@ -93,7 +93,7 @@ def parse_grant(text: str) -> Grant:
 
 
 def principal_of(claims: Mapping[str, Any], grants: Iterable[Grant]) -> Principal:
-    """The principal that a token's claims describe, with those of the grants that are for it.
+    """Return the principal that a token's claims describe, with those of the grants that are for it.
 
     Names that can be given away again, such as mail addresses, are shown but grant nothing. Claims of another JSON type
     than they should have are as if they were not there.

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, cast
 
 import msgspec
 
-from mlmgmt_nb.extraction import ArchiveError, Limits, extract_tar
+from mlmgmt_nb.archives.extraction import ArchiveError, Limits, extract_tar
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.install import EPOCH
 
@@ -24,14 +24,14 @@ _CHUNK = 2**20
 
 
 def add_bytes(archive: tarfile.TarFile, name: str, content: bytes) -> None:
-    """Adds a file."""
+    """Add a file."""
     entry = tarfile.TarInfo(name)
     entry.size, entry.mtime, entry.mode = len(content), EPOCH, 0o644
     archive.addfile(entry, io.BytesIO(content))
 
 
 def add_tree(archive: tarfile.TarFile, path: Path, name: str, owner: int = 0) -> None:
-    """Adds a file, or a folder with all that is in it, readable for everybody and without a trace of when and whose."""
+    """Add a file, or a folder with all that is in it, readable for everybody and without a trace of when and whose."""
     entry = archive.gettarinfo(path, name)
     entry.uid = entry.gid = owner
     entry.uname = entry.gname = ""
@@ -64,13 +64,13 @@ class _Layout:
         add_bytes(self._archive, name, content)
 
     def blob(self, content: bytes, media_type: str) -> dict[str, Any]:
-        """Adds a blob and gives its descriptor."""
+        """Add a blob and return its descriptor."""
         digest = hashlib.sha256(content).hexdigest()
         self._once(digest, lambda: self.add(f"blobs/sha256/{digest}", content))
         return {"mediaType": f"{_OCI}.{media_type}", "digest": f"sha256:{digest}", "size": len(content)}
 
     def layer(self, source: Path) -> dict[str, Any]:
-        """Adds a layer, a tar archive, and gives its descriptor."""
+        """Add a layer, a tar archive, and return its descriptor."""
         with source.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         entry = tarfile.TarInfo(f"blobs/sha256/{digest}")
@@ -93,7 +93,7 @@ class _Layout:
 
 
 def oci_archive(saved: Iterable[bytes], target: BinaryIO, folder: Path, reference: str) -> str:
-    """Turns what an engine saves of one image into an OCI archive, and gives the digest of its manifest.
+    """Turn what an engine saves of one image into an OCI archive, and return the digest of its manifest.
 
     The archive has a `manifest.json` too, so that `docker load` of every age takes it.
 
@@ -153,7 +153,7 @@ def _inside(folder: Path, name: str) -> Path:
 
 
 def _plain(layer: Path) -> Path:
-    """A layer uncompressed, as the configuration of the image names its digest."""
+    """Return a layer uncompressed, as the configuration of the image names its digest."""
     with layer.open("rb") as file:
         if file.read(2) != b"\x1f\x8b":
             return layer

@@ -14,25 +14,26 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, select, update
 
+from mlmgmt_nb.archives.extraction import Limits
 from mlmgmt_nb.contract import ErrorResponse, Manifest, Model
-from mlmgmt_nb.extraction import Limits
-from mlmgmt_nb.service import schema
 from mlmgmt_nb.service.building.cancellation import Cancellation
 from mlmgmt_nb.service.building.context import Context, compile_runtime
-from mlmgmt_nb.service.building.docker import DockerBuilder
-from mlmgmt_nb.service.building.dockerfile import Recipe, labels
-from mlmgmt_nb.service.building.environments import Environments, lacks
+from mlmgmt_nb.service.building.docker.builder import DockerBuilder
+from mlmgmt_nb.service.building.docker.dockerfile import Recipe, labels
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.fetch import Fetcher
-from mlmgmt_nb.service.building.packages import wanted_packages
-from mlmgmt_nb.service.building.remains import partial_folder, sweep
-from mlmgmt_nb.service.building.requirements import runtime_requirements
-from mlmgmt_nb.service.compute.computes import DOCKER
-from mlmgmt_nb.service.home import DISK_FULL, READ_ONLY, Home, flush
-from mlmgmt_nb.service.logs import Log
-from mlmgmt_nb.service.outcomes import image_ended
-from mlmgmt_nb.service.processes import end_orphans, ownership
-from mlmgmt_nb.service.store import PASSING, Store
+from mlmgmt_nb.service.building.installed import has_all
+from mlmgmt_nb.service.building.leftovers import partial_folder, sweep
+from mlmgmt_nb.service.building.packages.environments import Environments, lacks
+from mlmgmt_nb.service.building.packages.packages import wanted_packages
+from mlmgmt_nb.service.building.packages.requirements import runtime_requirements
+from mlmgmt_nb.service.compute_ids import DOCKER
+from mlmgmt_nb.service.files.home import DISK_FULL, READ_ONLY, Home, flush
+from mlmgmt_nb.service.files.logs import Log
+from mlmgmt_nb.service.store import schema
+from mlmgmt_nb.service.store.store import PASSING, Store
+from mlmgmt_nb.service.store.transitions import image_ended
+from mlmgmt_nb.service.system.processes import end_orphans, ownership
 
 __all__ = ["Builder", "build_log", "release_builds"]
 
@@ -120,7 +121,7 @@ class Builder:
             self._wake.notify_all()
 
     def clean_up(self) -> None:
-        """Processes have ended, or stood still: what they had claimed is theirs no longer. This may be one of them."""
+        """Process have ended, or stood still: what they had claimed is theirs no longer. This may be one of them."""
         mine = self._process_id()
         for (_, claimed_by), cancellation in list(self._under_way.items()):
             if claimed_by != mine:
@@ -129,13 +130,13 @@ class Builder:
         self.wake()
 
     def cancel(self, image_id: str) -> None:
-        """Stops a build under way, whose operation has been ended in the store."""
+        """Stop a build under way, whose operation has been ended in the store."""
         for (of_image, _), cancellation in list(self._under_way.items()):
             if of_image == image_id:
                 cancellation.cancel()
 
     def stop(self) -> None:
-        """Ends the workers, and what a build under way runs; the next service begins that build again."""
+        """End the workers, and what a build under way runs; the next service begins that build again."""
         self._stopping = True
         for cancellation in list(self._under_way.values()):
             cancellation.cancel()
@@ -169,7 +170,7 @@ class Builder:
                 self._wake.wait(timeout=1.0)
 
     def _sweep(self) -> None:
-        """Removes what builds have left behind, before the next one begins."""
+        """Remove what builds have left behind, before the next one begins."""
         with self._claiming:
             if not self._has_remains:
                 return
@@ -183,7 +184,7 @@ class Builder:
                 log.warning("what builds have left behind cannot be removed: %s", error)
 
     def _claim(self) -> Row[Any] | None:
-        """Moves the oldest waiting operation to Running."""
+        """Move the oldest waiting operation to Running."""
         operations, images = schema.operations, schema.images
         process_id = self._process_id()
         waiting = (
@@ -272,7 +273,7 @@ class Builder:
             return db.scalar(mine) is not None
 
     def _make(self, operation: Row[Any], output: Log, cancellation: Cancellation) -> dict[str, str]:
-        """Fills the build context and realises it for the image's compute; gives the columns that say how."""
+        """Fill the build context and realises it for the image's compute; return the columns that say how."""
         image_id = operation.resource_id
         image, manifest, models = self._inputs(image_id)
         on_docker = image.compute_id == DOCKER
@@ -336,7 +337,7 @@ class Builder:
     def _realise(
         self, context: Context, manifest: Manifest, output: Log, cancellation: Cancellation
     ) -> tuple[str, str]:
-        """The interpreter that runs the driver on this machine, and the requirements of the image."""
+        """Return the interpreter that runs the driver on this machine, and the requirements of the image."""
         interpreter = manifest.target_runtime.properties.get("pythonInterpreter") or sys.executable
         asked = wanted_packages(context, manifest, output)
         if manifest.target_runtime.runtime_type == "SparkPython":
@@ -345,6 +346,12 @@ class Builder:
             output.line(f"none; it runs with {interpreter}")
             _check_interpreter(interpreter)
             return interpreter, "\n".join(runtime_requirements())
+        if asked.conda is None and manifest.target_runtime.properties.get("pythonInterpreter"):
+            lines = list(map(str, asked.wanted.lines))
+            if has_all(interpreter, lines):
+                output.line(f"{interpreter} has them all; it runs with it")
+                _check_interpreter(interpreter)
+                return interpreter, "\n".join([*lines, *runtime_requirements()])
         base = asked.take_conda_from_pip(output)
         asked.wanted.added += runtime_requirements()
         environment = self._environments.ensure(asked.wanted, context.folder, base, output, cancellation)
@@ -377,7 +384,7 @@ class Builder:
         error: ErrorResponse | None,
         **made: str,
     ) -> None:
-        """Ends a build, unless it has been ended or taken over meanwhile; `said` is the last line of its log."""
+        """End a build, unless it has been ended or taken over meanwhile; `said` is the last line of its log."""
         image_id, operations = operation.resource_id, schema.operations
         of_image = select(operations.c.state, operations.c.claimed_by).where(operations.c.id == operation.id)
         is_told = False
@@ -400,7 +407,7 @@ class Builder:
 
 
 def _unexpected(error: Exception) -> ErrorResponse:
-    """What ends a build that is the fault of neither its manifest nor its driver."""
+    """Return what ends a build that is the fault of neither its manifest nor its driver."""
     number = error.errno if isinstance(error, OSError) else None
     if number in DISK_FULL:
         message = "The disk of the service is full. Free some space, then create the image again."
@@ -413,7 +420,7 @@ def _unexpected(error: Exception) -> ErrorResponse:
 
 
 def _check_interpreter(interpreter: str) -> None:
-    """Raises BuildError unless it is a Python that has what the scoring runtime needs."""
+    """Raise BuildError unless it is a Python that has what the scoring runtime needs."""
     if interpreter != sys.executable and (reason := lacks(interpreter, ["uvicorn", "httptools", "msgspec"])):
         raise BuildError(
             "BadInterpreter",

@@ -34,13 +34,13 @@ class Cancellation:
                 self._stop()
 
     def check(self) -> None:
-        """Raises BuildError when the build has been cancelled."""
+        """Raise BuildError when the build has been cancelled."""
         if self._cancelled:
             raise BuildError("Cancelled", "The build was cancelled.")
 
     @contextlib.contextmanager
     def calling(self, stop: Callable[[], None]) -> Iterator[None]:
-        """Calls `stop` when the build is cancelled while this lasts.
+        """Call `stop` when the build is cancelled while this lasts.
 
         Raises:
             BuildError: the build was cancelled.
@@ -57,7 +57,7 @@ class Cancellation:
         self.check()
 
     def ending(self, process: subprocess.Popen[bytes]) -> contextlib.AbstractContextManager[None]:
-        """Ends a process, with its children, when the build is cancelled while this lasts; see `calling`."""
+        """End a process, with its children, when the build is cancelled while this lasts; see `calling`."""
         return self.calling(lambda: _end(process))
 
 

@@ -21,15 +21,16 @@ from typing import Any
 import msgspec
 
 import mlmgmt_nb
+from mlmgmt_nb.archives.extraction import Limits
 from mlmgmt_nb.contract import Asset, Manifest, Model
 from mlmgmt_nb.contract.requirements import PACKAGES
-from mlmgmt_nb.extraction import Limits
-from mlmgmt_nb.service.building import dockerfile, install
+from mlmgmt_nb.service.building import install
 from mlmgmt_nb.service.building.cancellation import Cancellation
+from mlmgmt_nb.service.building.docker import dockerfile
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.fetch import Fetcher, file_name, unpack
 from mlmgmt_nb.service.building.model_layout import link_file, link_tree, model_path, version_folder
-from mlmgmt_nb.service.logs import Log
+from mlmgmt_nb.service.files.logs import Log
 
 __all__ = ["SCHEMA_ASSET", "Context", "compile_runtime"]
 
@@ -40,7 +41,7 @@ _PACKAGE = Path(mlmgmt_nb.__file__).parent
 
 
 def compile_runtime() -> None:
-    """Makes the byte code of the scoring runtime, unless it is there; otherwise each image's first replica would."""
+    """Make the byte code of the scoring runtime, unless it is there; otherwise each image's first replica would."""
     compileall.compile_dir(_PACKAGE / "scoring", quiet=2)
 
 
@@ -83,7 +84,7 @@ class Context:
             link_file(folder, self.app / self._add(what, model.url, model.name))
 
     def add_assets(self, manifest: Manifest) -> None:
-        """Adds the assets, and notes which is the driver and which the schema.
+        """Add the assets, and notes which is the driver and which the schema.
 
         Raises:
             BuildError: when one cannot be read, or two of them would be the same file.
@@ -102,7 +103,7 @@ class Context:
         self._write_json("mlmgmt-app.json", roles)
 
     def _add_package_file(self, asset: Asset) -> None:
-        """Adds a file that the requirements name, outside of the application."""
+        """Add a file that the requirements name, outside of the application."""
         what = f"asset {asset.id!r}"
         if not asset.url:
             raise BuildError("BadUrl", f"{what}: has no url.")
@@ -140,13 +141,13 @@ class Context:
         return name
 
     def add_file(self, url: str, what: str) -> Path:
-        """Fetches a file that steers the build but does not belong to the application."""
+        """Fetch a file that steers the build but does not belong to the application."""
         target = self.folder / what
         self._fetcher.fetch(url, target, what, self._cancellation)
         return target
 
     def describe(self, account: str, models: Sequence[Model]) -> None:
-        """Writes `model_config_map.json`, by which a driver knows its models and its account."""
+        """Write `model_config_map.json`, by which a driver knows its models and its account."""
         subscription, group, name = account.split("/")
         described: dict[str, dict[str, Any]] = {}
         for model in sorted(models, key=lambda model: model.version or 0):  # the newest of a name comes last
@@ -158,7 +159,7 @@ class Context:
         self._write_json("model_config_map.json", {"accountContext": names, "models": described})
 
     def finish(self, requirements: str, recipe: dockerfile.Recipe) -> None:
-        """Adds the runtime, the requirements and the Dockerfile."""
+        """Add the runtime, the requirements and the Dockerfile."""
         (self.folder / "requirements.txt").write_text(requirements)
         (self.folder / "Dockerfile").write_text(dockerfile.requirements(recipe) + dockerfile.application(recipe))
         (self.folder / "build").mkdir()

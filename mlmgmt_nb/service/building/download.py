@@ -122,7 +122,7 @@ class _Addresses:
     refused = ""
 
     def socket(self, info: tuple[Any, ...]) -> socket.socket:
-        """The socket for an address, given as `getaddrinfo` has it."""
+        """Return the socket for an address, given as `getaddrinfo` has it."""
         family, kind, protocol, _, address = info
         if _is_near(address[0]):
             self.refused = str(address[0])

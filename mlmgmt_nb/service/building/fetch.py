@@ -6,23 +6,23 @@ import hashlib
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from mlmgmt_nb.extraction import ArchiveError, Limits, extract
-from mlmgmt_nb.service.artifacts import ArtifactStore, DamagedContent, digest_in
+from mlmgmt_nb.archives.extraction import ArchiveError, Limits, extract
 from mlmgmt_nb.service.building.cancellation import Cancellation
 from mlmgmt_nb.service.building.errors import BuildError
-from mlmgmt_nb.service.home import DISK_FULL
+from mlmgmt_nb.service.files.artifacts import ArtifactStore, DamagedContent, digest_in
+from mlmgmt_nb.service.files.home import DISK_FULL
 
 __all__ = ["Fetcher", "file_name", "shown", "unpack"]
 
 
 def shown(url: str) -> str:
-    """A URL as it may be logged: without the query, which may hold a signature, and without a password."""
+    """Return a URL as it may be logged: without the query, which may hold a signature, and without a password."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
 def file_name(url: str, fallback: str) -> str:
-    """The name of the file that a URL gives: its last segment.
+    """Return the name of the file that a URL gives: its last segment.
 
     Raises:
         BuildError: when neither that nor `fallback` can be a file name.
@@ -56,7 +56,7 @@ class Fetcher:
         self._is_shared = is_shared
 
     def fetch(self, url: str, target: Path, what: str, cancellation: Cancellation) -> None:
-        """Copies a content to a file.
+        """Copy a content to a file.
 
         Raises:
             BuildError: when it cannot be read; `what` says in it whose content it is. Also when the build is cancelled.

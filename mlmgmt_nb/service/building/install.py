@@ -55,7 +55,7 @@ def install() -> str:
 
 
 def step(name: str, act: Callable[[], None]) -> None:
-    """Does a step; a failing one ends the build, and its name is the last line but one."""
+    """Do a step; a failing one ends the build, and its name is the last line but one."""
     print("--> " + name, flush=True)
     try:
         act()
@@ -139,7 +139,7 @@ def groups() -> Iterator[str]:
 
 
 def secrets() -> tuple[dict[str, str], tuple[int, ...]]:
-    """The environment variables that lead pip to its secrets, and the descriptors that it inherits for that."""
+    """Return the environment variables that lead pip to its secrets, and the descriptors that it inherits for that."""
     if "--secrets" not in sys.argv:
         return {}, ()
     environment: dict[str, str] = {}

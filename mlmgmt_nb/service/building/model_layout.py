@@ -58,6 +58,6 @@ def link_tree(source: Path, target: Path, what: str) -> None:
 
 
 def model_path(app: Path, folder: Path) -> str:
-    """The path of a version for drivers: its only file or folder, or else its own folder."""
+    """Return the path of a version for drivers: its only file or folder, or else its own folder."""
     children = list(folder.iterdir())
     return str((children[0] if len(children) == 1 else folder).relative_to(app))

@@ -8,8 +8,8 @@ from typing import Protocol
 
 import msgspec
 
-from mlmgmt_nb.service.logs import Log
-from mlmgmt_nb.service.reconciler import Replica
+from mlmgmt_nb.service.compute.observed import Replica
+from mlmgmt_nb.service.files.logs import Log
 
 __all__ = ["Capacity", "Compute", "Counters", "Exit", "Launch", "Load"]
 
@@ -121,7 +121,7 @@ class Compute(Protocol):
     def capacity(self) -> Capacity: ...
 
     def open(self, service_id: str, port: int | None) -> int:
-        """Gives a service its socket and tells its port; the given one, or a free one.
+        """Return a service its socket and return its port; the given one, or a free one.
 
         Raises:
             OSError: when the given port is taken, or none is free.
@@ -137,19 +137,19 @@ class Compute(Protocol):
     def kill(self, replica_id: str, *, hung: bool) -> None: ...
 
     def set_keys(self, service_id: str, digests: Sequence[str], timeout: float) -> bool:
-        """Gives the replicas of a service its new keys; False when one did not confirm within `timeout` seconds."""
+        """Return the replicas of a service its new keys; False when one did not confirm within `timeout` seconds."""
         ...
 
     def replicas(self) -> list[Replica]: ...
 
     def exits(self) -> list[Exit]:
-        """The exits since the last call."""
+        """Return the exits since the last call."""
         ...
 
     def load(self, service_id: str) -> Load: ...
 
     def counters(self, service_id: str) -> Counters:
-        """What all replicas of a service have counted, those that have ended too, since this process started."""
+        """Return what all replicas of a service have counted, those that have ended too, since this process started."""
         ...
 
     def has_pending_connection(self, service_id: str) -> bool:
@@ -171,5 +171,5 @@ class Compute(Protocol):
     def close(self, service_id: str) -> None: ...
 
     def stop(self, seconds: float) -> None:
-        """Ends everything, giving replicas so long to finish their requests. It may be used again afterwards."""
+        """End everything, giving replicas so long to finish their requests. It may be used again afterwards."""
         ...

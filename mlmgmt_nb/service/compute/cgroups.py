@@ -53,7 +53,7 @@ class Group(msgspec.Struct, frozen=True):
                         os.kill(int(pid), signal.SIGKILL)
 
     def remove(self) -> None:
-        """Gives it up. A process that has just been killed may need a moment to leave it."""
+        """Return it up. A process that has just been killed may need a moment to leave it."""
         deadline = time.monotonic() + _REMOVE_SECONDS
         for folder in self.folders:
             while not _removed(folder) and time.monotonic() < deadline:
@@ -96,7 +96,7 @@ class ControlGroups:
         return True
 
     def add(self, replica_id: str, pid: int, cpus: float | None, memory_bytes: int | None) -> Group:
-        """Puts a process into a group of its own. What cannot be had is left out.
+        """Put a process into a group of its own. What cannot be had is left out.
 
         Args:
             replica_id: names the group.
@@ -123,7 +123,7 @@ class ControlGroups:
         return Group(folders, memory)
 
     def close(self) -> None:
-        """Gives up what all groups are in. None may be left."""
+        """Return up what all groups are in. None may be left."""
         for folder in {self._cpu, self._memory}:
             if folder is not None:
                 _removed(folder)
@@ -169,13 +169,13 @@ def find_groups(proc: Path = Path("/proc/self")) -> ControlGroups:
 
 
 def _below(mount: Path, root: str, path: str) -> Path:
-    """The folder of a group, where the mount shows only what is below `root`."""
+    """Return the folder of a group, where the mount shows only what is below `root`."""
     inside = path.removeprefix(root) if root != "/" else path
     return mount / inside.strip("/")
 
 
 def _parent(folder: Path) -> Path | None:
-    """A group for the replicas of this process, if one can be made; what crashes have left there is removed."""
+    """Return a group for the replicas of this process, if one can be made; what crashes have left there is removed."""
     if not folder.is_dir():
         return None
     for left in folder.glob(f"{_PREFIX}*"):

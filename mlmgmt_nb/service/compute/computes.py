@@ -6,14 +6,9 @@ import threading
 from collections.abc import Mapping
 
 from mlmgmt_nb.service.compute.base import Compute, Exit
-from mlmgmt_nb.service.reconciler import Replica
+from mlmgmt_nb.service.compute.observed import Replica
 
-__all__ = ["DOCKER", "LOCAL", "Computes"]
-
-LOCAL = "local"
-"""Id of the compute that every service has."""
-DOCKER = "docker"
-"""Id of the compute of the Docker engine."""
+__all__ = ["Computes"]
 
 
 class Computes:
@@ -55,7 +50,7 @@ class Computes:
             compute.close(service_id)
 
     def stop(self, seconds: float) -> None:
-        """Ends everything on all computes, at the same time."""
+        """End everything on all computes, at the same time."""
         threads = [threading.Thread(target=compute.stop, args=(seconds,)) for compute in self._computes.values()]
         for thread in threads:
             thread.start()

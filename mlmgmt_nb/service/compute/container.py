@@ -17,16 +17,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mlmgmt_nb.service.building.built import BuiltImage
-from mlmgmt_nb.service.building.dockerfile import COMMAND, SCORING_PORT
+from mlmgmt_nb.service.building.docker.built_image import BuiltImage
+from mlmgmt_nb.service.building.docker.dockerfile import COMMAND, SCORING_PORT
+from mlmgmt_nb.service.building.docker.images import EngineImages
 from mlmgmt_nb.service.building.errors import BuildError
-from mlmgmt_nb.service.building.images import EngineImages
 from mlmgmt_nb.service.compute.base import Exit, Launch
 from mlmgmt_nb.service.compute.cgroups import LEFT_OVER
 from mlmgmt_nb.service.compute.forwarder import Forwarder
+from mlmgmt_nb.service.compute.observed import ReplicaState
 from mlmgmt_nb.service.compute.supervised import LONGEST_LOOK, SupervisedReplica
-from mlmgmt_nb.service.engine import Attached, Engine, EngineError
-from mlmgmt_nb.service.reconciler import ReplicaState
+from mlmgmt_nb.service.docker_engine import Attached, Engine, EngineError
 
 __all__ = ["ReplicaContainer"]
 
@@ -109,7 +109,7 @@ class ReplicaContainer(SupervisedReplica):
         self._ended(ended)
 
     def _run(self) -> Exit | None:
-        """Runs the container until it ends."""
+        """Run the container until it ends."""
         built = BuiltImage.of(self.launch.context)
         if built is None:
             raise BuildError("NoDockerImage", "The image was not built for compute docker; build it anew for it.")
@@ -223,7 +223,7 @@ class ReplicaContainer(SupervisedReplica):
             self._forwarder.shut()
 
     def _make_forwarder(self, container_id: str) -> Forwarder:
-        """What takes the connections of a replica that cannot be handed the socket."""
+        """Return what takes the connections of a replica that cannot be handed the socket."""
         ports: Any = self._engine.api.inspect_container(container_id)["NetworkSettings"]["Ports"]
         published = (ports.get(f"{SCORING_PORT}/tcp") or [{}])[0]
         if "HostPort" not in published:

@@ -13,15 +13,15 @@ from pathlib import Path
 
 import psutil
 
-from mlmgmt_nb.service.building.images import EngineImages
+from mlmgmt_nb.service.building.docker.images import EngineImages
 from mlmgmt_nb.service.compute.base import Capacity, Launch
-from mlmgmt_nb.service.compute.computes import DOCKER
 from mlmgmt_nb.service.compute.container import ReplicaContainer
 from mlmgmt_nb.service.compute.listeners import Listeners
 from mlmgmt_nb.service.compute.local import replicas_for
 from mlmgmt_nb.service.compute.sharing import SharingCompute
 from mlmgmt_nb.service.compute.supervised import SupervisedReplica
-from mlmgmt_nb.service.engine import HOME_LABEL, Engine, EngineError
+from mlmgmt_nb.service.compute_ids import DOCKER
+from mlmgmt_nb.service.docker_engine import HOME_LABEL, Engine, EngineError
 
 __all__ = ["DockerCompute"]
 
@@ -84,7 +84,7 @@ class DockerCompute(SharingCompute[ReplicaContainer]):
             self.sweep()
 
     def sweep(self) -> None:
-        """Removes containers that nobody looks after any more, in the background, as soon as the engine answers."""
+        """Remove containers that nobody looks after any more, in the background, as soon as the engine answers."""
         threading.Thread(target=self._sweep, name="container-sweep", daemon=True).start()
 
     def _sweep(self) -> None:

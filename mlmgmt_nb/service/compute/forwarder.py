@@ -40,11 +40,11 @@ class Forwarder:
         asyncio.run_coroutine_threadsafe(self._open(), self._loop)
 
     def shut(self) -> None:
-        """Accepts no more; connections that there are go on."""
+        """Accept no more; connections that there are go on."""
         self._loop.call_soon_threadsafe(self._shut)
 
     def close(self) -> None:
-        """Ends everything."""
+        """End everything."""
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from mlmgmt_nb.service.compute.refusal import refuse
 from mlmgmt_nb.service.compute.watch import ConnectionWatch
-from mlmgmt_nb.service.sockets import bind
+from mlmgmt_nb.service.system.sockets import bind
 
 __all__ = ["Listeners"]
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from mlmgmt_nb.service.compute.base import Exit, Launch
 from mlmgmt_nb.service.compute.cgroups import ControlGroups
 from mlmgmt_nb.service.compute.supervised import LONGEST_LOOK, SupervisedReplica
-from mlmgmt_nb.service.processes import end_marked
+from mlmgmt_nb.service.system.processes import end_marked
 
 __all__ = ["ReplicaProcess"]
 
@@ -84,7 +84,7 @@ class ReplicaProcess(SupervisedReplica):
         return explained
 
     def _pump(self, selector: selectors.BaseSelector, output: int) -> None:
-        """Reads output and messages until the process has ended and all that it wrote is read."""
+        """Read output and messages until the process has ended and all that it wrote is read."""
         deadline: float | None = None
         looked = time.monotonic()
         while selector.get_map():
@@ -136,7 +136,7 @@ def _spawn(
 
 
 def _environment(launch: Launch) -> dict[str, str]:
-    """The user's own variables, without our secrets, and those of the launch."""
+    """Return the user's own variables, without our secrets, and those of the launch."""
     inherited = {
         name: value
         for name, value in os.environ.items()

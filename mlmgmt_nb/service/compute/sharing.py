@@ -16,8 +16,8 @@ from typing import Generic, TypeVar
 
 from mlmgmt_nb.service.compute.base import Capacity, Counters, Exit, Launch, Load
 from mlmgmt_nb.service.compute.listeners import Listeners
+from mlmgmt_nb.service.compute.observed import Replica, ReplicaState
 from mlmgmt_nb.service.compute.supervised import SupervisedReplica
-from mlmgmt_nb.service.reconciler import Replica, ReplicaState
 
 __all__ = ["SharingCompute"]
 
@@ -48,7 +48,7 @@ class SharingCompute(ABC, Generic[R]):
 
     @abstractmethod
     def _make(self, replica_id: str, launch: Launch, listener: socket.socket) -> R:
-        """Starts a replica.
+        """Start a replica.
 
         Raises:
             OSError: it cannot be started.

@@ -1,6 +1,6 @@
 """A replica as its compute knows it: the conversation with its scoring runtime, whatever carries it.
 
-Lines of JSON go both ways (`mlmgmt_nb.scoring.control`): `start`, `keys` and `drain` to the replica; `ready`, `failed`,
+Lines of JSON go both ways (`scoring.process.control`): `start`, `keys` and `drain` to the replica; `ready`, `failed`,
 `stats` and a receipt for the keys from it.
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from mlmgmt_nb.service.compute.base import Counters, Exit, Launch
-from mlmgmt_nb.service.reconciler import Replica, ReplicaState
+from mlmgmt_nb.service.compute.observed import Replica, ReplicaState
 
 __all__ = ["LONGEST_LOOK", "SupervisedReplica"]
 
@@ -59,7 +59,7 @@ class SupervisedReplica(ABC):
         self._thread.start()
 
     def view(self) -> Replica:
-        """The replica as the reconciler sees it."""
+        """Return the replica as the reconciler sees it."""
         return Replica(
             id=self.id,
             service_id=self.launch.service_id,
@@ -76,11 +76,11 @@ class SupervisedReplica(ABC):
 
     @abstractmethod
     def _transmit(self, line: bytes) -> None:
-        """Sends a line; to a replica that has just ended it is sent in vain, which its exit will tell."""
+        """Send a line; to a replica that has just ended it is sent in vain, which its exit will tell."""
 
     @abstractmethod
     def _end(self) -> None:
-        """Ends it at once."""
+        """End it at once."""
 
     def send(self, **message: Any) -> None:
         self._transmit(msgspec.json.encode(message) + b"\n")
@@ -108,7 +108,7 @@ class SupervisedReplica(ABC):
         self._end()
 
     def set_keys(self, digests: Sequence[str]) -> threading.Event:
-        """Sends new keys; the event is set when they are in force."""
+        """Send new keys; the event is set when they are in force."""
         self._keys_confirmed.clear()
         self.send(type="keys", digests=list(digests))
         return self._keys_confirmed
@@ -122,7 +122,7 @@ class SupervisedReplica(ABC):
         self.since = time.monotonic()
 
     def _hear(self, data: bytes) -> None:
-        """Takes what has come from the replica."""
+        """Take what has come from the replica."""
         self.silence = 0.0
         *lines, self._unfinished = (self._unfinished + data).split(b"\n")
         for line in lines:
@@ -149,13 +149,13 @@ class SupervisedReplica(ABC):
         self._on_change(self)
 
     def _hung_up(self) -> None:
-        """Notes that it says nothing more: one that has been drained does so some time before its process has ended."""
+        """Note that it says nothing more: one that has been drained does so some time before its process has ended."""
         if self.state is ReplicaState.DRAINING:
             self.state = ReplicaState.ENDING
             self._on_change(self)
 
     def _ended(self, exit_: Exit | None) -> None:
-        """Notes that it has ended. `exit_` is why, when it was not asked to."""
+        """Note that it has ended. `exit_` is why, when it was not asked to."""
         self.exit = exit_
         self.launch.log.line(f"[mlmgmt] replica {self.id} ended{f': {exit_.message}' if exit_ else ''}")
         self.ended = True

@@ -17,15 +17,15 @@ from sqlalchemy import Row, select
 from sqlalchemy.exc import DatabaseError
 
 from mlmgmt_nb.contract import Asset, Manifest, Model
-from mlmgmt_nb.service import schema
-from mlmgmt_nb.service.artifacts import digest_in
-from mlmgmt_nb.service.building.built import BuiltImage
+from mlmgmt_nb.service.building.docker.built_image import BuiltImage
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.fetch import file_name
-from mlmgmt_nb.service.compute.computes import DOCKER
-from mlmgmt_nb.service.engine import Engine, EngineError
-from mlmgmt_nb.service.home import Home
-from mlmgmt_nb.service.store import Store
+from mlmgmt_nb.service.compute_ids import DOCKER
+from mlmgmt_nb.service.docker_engine import Engine, EngineError
+from mlmgmt_nb.service.files.artifacts import digest_in
+from mlmgmt_nb.service.files.home import Home
+from mlmgmt_nb.service.store import schema
+from mlmgmt_nb.service.store.store import Store
 
 __all__ = ["Checked", "Damage", "find", "glance"]
 
@@ -70,7 +70,7 @@ class _Rows:
     images: list[Row[Any]]
 
     def contents(self) -> Iterator[tuple[str, str]]:
-        """The digest of each content that is named, and the name of what names it."""
+        """Yield the digest of each content that is named, and the name of what names it."""
         for model in self.models:
             if digest := digest_in(model.url):
                 yield digest, f"model {model.name!r} version {model.version}"
@@ -185,7 +185,7 @@ def _of_image(home: Home, row: Row[Any], rows: _Rows) -> Iterator[Damage]:
 
 
 def _parts_of_image(home: Home, row: Row[Any]) -> Iterator[Damage]:
-    """The parts without which no replica starts."""
+    """Yield the parts without which no replica starts."""
     folder = home.images / row.id
     for path in (folder, folder / "app" / _APPLICATION, folder / "runtime"):
         if not path.exists():
@@ -196,7 +196,7 @@ def _parts_of_image(home: Home, row: Row[Any]) -> Iterator[Damage]:
 
 
 def _files_of(row: Row[Any], rows: _Rows) -> Iterator[tuple[str, str]]:
-    """The files of an image whose digest is known: what was uploaded, but for archives that were unpacked."""
+    """Yield the files of an image whose digest is known: what was uploaded, but for archives that were unpacked."""
     manifest = next((one for one in rows.manifests if one.id == row.manifest_id), None)
     if manifest is None:
         return

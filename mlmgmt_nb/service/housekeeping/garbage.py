@@ -24,15 +24,15 @@ import msgspec
 from filelock import FileLock, Timeout
 from sqlalchemy import Connection, select, update
 
-from mlmgmt_nb.service import schema
-from mlmgmt_nb.service.building.built import BuiltImage
-from mlmgmt_nb.service.building.environments import PINNED
-from mlmgmt_nb.service.building.lock import LOCK_FILE
+from mlmgmt_nb.service.building.docker.built_image import BuiltImage
+from mlmgmt_nb.service.building.packages.environments import PINNED
+from mlmgmt_nb.service.building.packages.lock import LOCK_FILE
 from mlmgmt_nb.service.clock import now
-from mlmgmt_nb.service.compute.computes import DOCKER, LOCAL
-from mlmgmt_nb.service.engine import Engine, EngineError
-from mlmgmt_nb.service.home import Home
-from mlmgmt_nb.service.store import Store
+from mlmgmt_nb.service.compute_ids import DOCKER, LOCAL
+from mlmgmt_nb.service.docker_engine import Engine, EngineError
+from mlmgmt_nb.service.files.home import Home
+from mlmgmt_nb.service.store import schema
+from mlmgmt_nb.service.store.store import Store
 
 __all__ = ["Garbage", "find", "remove"]
 
@@ -60,7 +60,7 @@ class Garbage(msgspec.Struct, frozen=True, rename="camel"):
 
 
 def find(store: Store, home: Home, older_than: dt.timedelta) -> list[Garbage]:
-    """What nothing uses, and has been there for that long."""
+    """Return what nothing uses, and has been there for that long."""
     before = now() - older_than
     with store.reading() as db:
         images = dict(_unused_images(db, before))
@@ -85,7 +85,7 @@ def find(store: Store, home: Home, older_than: dt.timedelta) -> list[Garbage]:
 
 
 def remove(store: Store, home: Home, garbage: Iterable[Garbage]) -> list[Garbage]:
-    """Removes what was found, but for what has come into use since; gives what is gone."""
+    """Remove what was found, but for what has come into use since; return what is gone."""
     # Nothing is removed while it is copied into a backup.
     with home.maintenance():
         return [item for item in garbage if _remove(store, item)]
@@ -122,7 +122,7 @@ def _collect(db: Connection, image_id: str, when: dt.datetime | None) -> None:
 
 
 def _remove_from_engine(context: Path) -> bool:
-    """Removes what the Docker engine has of an image; False when it cannot be asked, or something runs the image."""
+    """Remove what the Docker engine has of an image; False when it cannot be asked, or something runs the image."""
     built = BuiltImage.of(context)
     if built is None:
         return True
@@ -208,7 +208,7 @@ def _pins(home: Home, images: set[str], before: dt.datetime) -> Iterator[Path]:
 
 
 def _named(db: Connection) -> set[bytes]:
-    """The digests of all contents that models and manifests name."""
+    """Return the digests of all contents that models and manifests name."""
     docs = [doc for table in (schema.models, schema.manifests) for doc in db.scalars(select(table.c.doc))]
     return {digest for doc in docs for digest in _DIGEST.findall(doc)}
 

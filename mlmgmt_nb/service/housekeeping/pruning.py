@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 from sqlalchemy import delete
 
-from mlmgmt_nb.service import schema
 from mlmgmt_nb.service.clock import now
-from mlmgmt_nb.service.store import PASSING, Store
+from mlmgmt_nb.service.store import schema
+from mlmgmt_nb.service.store.store import PASSING, Store
 
 __all__ = ["Pruner"]
 

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, sync_playwright
 from mlmgmt_nb import local
 from tests.acceptance.panels.kernels import VERSIONS
 from tests.acceptance.panels.lab import CHROMIUM_ARGUMENTS, Lab, Notebook, Voila
-from tests.components import missing
+from tests.support.components import missing
 
 
 @pytest.fixture(scope="session")
@@ -50,13 +50,13 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(params=[f"ipykernel-{version}" for version in VERSIONS])
 def kernel_name(request: pytest.FixtureRequest) -> str:
-    """The kernel spec of each version in turn."""
+    """Return the kernel spec of each version in turn."""
     return str(request.param)
 
 
 @pytest.fixture
 def open_notebook(lab: Lab, browser: Browser, request: pytest.FixtureRequest) -> Iterator[Callable[..., Notebook]]:
-    """Writes a notebook of some cells, opens it, and closes it and its kernel when the test ends."""
+    """Write a notebook of some cells, opens it, and close it and its kernel when the test ends."""
     opened: list[Notebook] = []
 
     def open_(cells: list[str], *, theme: str = "light", **options: Any) -> Notebook:
@@ -71,5 +71,5 @@ def open_notebook(lab: Lab, browser: Browser, request: pytest.FixtureRequest) ->
 
 @pytest.fixture
 def work(lab: Lab) -> Path:
-    """The folder where notebooks, and the files that their cells name, are."""
+    """Return the folder where notebooks, and the files that their cells name, are."""
     return lab.work

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.components import missing
+from tests.support.components import missing
 
 __all__ = ["VERSIONS", "install_kernels"]
 
@@ -16,7 +16,7 @@ VERSIONS = ("6.31", "7.4")
 
 
 def install_kernels(folder: Path) -> None:
-    """Makes the kernel specs `ipykernel-VERSION` in a folder that is on `JUPYTER_PATH`."""
+    """Make the kernel specs `ipykernel-VERSION` in a folder that is on `JUPYTER_PATH`."""
     for version in VERSIONS:
         packages = folder / f"ipykernel-{version}"
         wanted = [f"ipykernel=={version}.*", "nest-asyncio", "comm"]

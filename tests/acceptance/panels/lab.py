@@ -84,7 +84,7 @@ class Server:
         return self._log.read_text()
 
     def stop(self) -> None:
-        """Stops it and its kernels."""
+        """Stop it and its kernels."""
         children = psutil.Process(self.process.pid).children(recursive=True)
         self.process.send_signal(signal.SIGTERM)
         try:
@@ -121,7 +121,7 @@ class Lab:
         self.work = self.server.work
 
     def write(self, name: str, cells: Sequence[str], kernel: str = f"ipykernel-{VERSIONS[-1]}") -> Path:
-        """Writes a notebook; each test gives it a name of its own, since a name that was open keeps its kernel."""
+        """Write a notebook; each test gives it a name of its own, since a name that was open keeps its kernel."""
         path = self.work / f"{name}.ipynb"
         blank: dict[str, Any] = {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": []}
         notebook = {
@@ -134,7 +134,7 @@ class Lab:
         return path
 
     def open(self, browser: Browser, path: Path, *, kernel: bool = True, theme: str = "light") -> Notebook:
-        """Opens a notebook in a browser's page of its own.
+        """Open a notebook in a browser's page of its own.
 
         Args:
             browser: the browser.
@@ -162,7 +162,7 @@ class Notebook:
         page.on("pageerror", lambda error: self.errors.append(str(error)))
 
     def open(self, *, kernel: bool = True) -> None:
-        """Loads the page anew. Without `kernel` the notebook's kernel is ended, and it is opened with none."""
+        """Load the page anew. Without `kernel` the notebook's kernel is ended, and it is opened with none."""
         address = f"{self.lab.server.url}/lab/tree/{self.path.name}?reset&token={TOKEN}"
         if kernel:
             self.page.goto(address)
@@ -174,7 +174,7 @@ class Notebook:
         self.page.evaluate(_OPEN_WITHOUT_KERNEL, self.path.name)
 
     def set_theme(self, theme: str) -> None:
-        """Changes the theme, which JupyterLab keeps: for notebooks that are opened later, too."""
+        """Change the theme, which JupyterLab keeps: for notebooks that are opened later, too."""
         is_set = f"body[data-jp-theme-light='{'true' if theme == 'light' else 'false'}']"
         if not self.page.locator(is_set).count():
             name = f"JupyterLab {theme.capitalize()}"
@@ -184,14 +184,14 @@ class Notebook:
             self.page.wait_for_selector(is_set, state="attached")
 
     def wait_until_idle(self) -> None:
-        """Waits until the kernel has done all it was asked for."""
+        """Wait until the kernel has done all it was asked for."""
         deadline = time.monotonic() + DEADLINE
         while not self.page.evaluate(_READY):
             assert time.monotonic() < deadline, self.page.inner_text("body")[-2000:]
             self.page.wait_for_timeout(50)
 
     def run(self, number: int, *, wait: bool = True) -> None:
-        """Runs a cell (they count from 0); waits until it has ended unless told not to."""
+        """Run a cell (they count from 0); waits until it has ended unless told not to."""
         self.page.evaluate(
             "number => { const panel = window.jupyterapp.shell.currentWidget; panel.content.activeCellIndex = number;"
             " window.jupyterapp.commands.execute('notebook:run-cell') }",
@@ -201,7 +201,7 @@ class Notebook:
             self.wait_for_end(number)
 
     def run_all(self) -> None:
-        """Runs each cell after the other."""
+        """Run each cell after the other."""
         for number in range(self.page.evaluate("window.jupyterapp.shell.currentWidget.content.widgets.length")):
             self.run(number)
 
@@ -209,20 +209,20 @@ class Notebook:
         return self.page.evaluate(_PROMPT, number) in ("*", "")
 
     def wait_for_end(self, number: int) -> None:
-        """Waits until a cell that was run has ended."""
+        """Wait until a cell that was run has ended."""
         self.page.wait_for_function(f"number => !['*', ''].includes(({_PROMPT})(number))", arg=number)
         self.wait_until_idle()
 
     def outputs(self, number: int) -> Locator:
-        """The outputs of a cell."""
+        """Return the outputs of a cell."""
         return self.page.locator(".jp-Notebook .jp-Cell").nth(number).locator(".jp-Cell-outputArea")
 
     def seen(self, number: int) -> str:
-        """The text of a cell's outputs that one sees; what is hidden is left out."""
+        """Return the text of a cell's outputs that one sees; what is hidden is left out."""
         return self.outputs(number).inner_text()
 
     def wait_to_see(self, number: int, text: str) -> str:
-        """Waits until a cell's outputs show a text."""
+        """Wait until a cell's outputs show a text."""
         return eventually(lambda: _if(text, self.seen(number), self.page), DEADLINE, f"{text!r} in cell {number}")
 
     def interrupt(self) -> None:
@@ -234,7 +234,7 @@ class Notebook:
         self.wait_until_idle()
 
     def end_kernel(self) -> None:
-        """Ends the kernel, as who leaves for the day."""
+        """End the kernel, as who leaves for the day."""
         sessions = requests.get(f"{self.lab.server.url}/api/sessions", params={"token": TOKEN}, timeout=30).json()
         for session in sessions:
             if session["path"] == self.path.name:
@@ -242,21 +242,21 @@ class Notebook:
                 requests.delete(url, params={"token": TOKEN}, timeout=30).raise_for_status()
 
     def save(self, *, widgets: bool = False) -> Any:
-        """Saves the notebook, with the state of its widgets if asked for, and gives it as JSON."""
+        """Save the notebook, with the state of its widgets if asked for, and return it as JSON."""
         self._keep_widget_state(widgets)
         self.page.evaluate("window.jupyterapp.shell.currentWidget.context.save()")
         self._keep_widget_state(False)
         return json.loads(self.path.read_text())
 
     def _keep_widget_state(self, keep: bool) -> None:
-        """Sets what the menu has as `Save Widget State Automatically`."""
+        """Set what the menu has as `Save Widget State Automatically`."""
         is_kept = f"keep => window.jupyterapp.commands.isToggled({_SAVE_STATE}) === keep"
         if not self.page.evaluate(is_kept, keep):
             self.page.evaluate(f"window.jupyterapp.commands.execute({_SAVE_STATE})")
             self.page.wait_for_function(is_kept, arg=keep)
 
     def screenshot(self, name: str, number: int | None = None) -> Path:
-        """Takes a picture of the page, or of one cell's outputs. `MLMGMT_SCREENSHOTS` names the folder."""
+        """Take a picture of the page, or of one cell's outputs. `MLMGMT_SCREENSHOTS` names the folder."""
         folder = Path(os.environ.get("MLMGMT_SCREENSHOTS") or self.lab.work.parent / "screenshots")
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{name}.png"
@@ -267,7 +267,7 @@ class Notebook:
         return path
 
     def close(self) -> None:
-        """Ends the kernel and closes the page."""
+        """End the kernel and close the page."""
         self.end_kernel()
         self.page.context.close()
 
@@ -282,7 +282,7 @@ class Voila:
         self.server = Server(folder, (*arguments, str(lab.work)), "/", lab.environment)
 
     def open(self, browser: Browser, path: Path) -> Page:
-        """The page of a notebook, once it has been run."""
+        """Return the page of a notebook, once it has been run."""
         page = browser.new_context(viewport={"width": 1100, "height": 900}).new_page()
         page.set_default_timeout(DEADLINE * 1000)
         page.goto(f"{self.server.url}/voila/render/{path.name}")
@@ -302,7 +302,7 @@ _PROMPT = "number => window.jupyterapp.shell.currentWidget.content.widgets[numbe
 
 
 def jupyter_environment(folder: Path, environment: dict[str, str]) -> dict[str, str]:
-    """An environment in which Jupyter keeps to a folder and has the kernels of the tests."""
+    """Return an environment in which Jupyter keeps to a folder and has the kernels of the tests."""
     install_kernels(folder / "kernels")
     folders = {
         name: str(folder / name.lower())

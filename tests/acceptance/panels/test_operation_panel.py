@@ -38,7 +38,7 @@ THREADS = "import threading\nprint(sorted(t.name for t in threading.enumerate() 
 
 
 def driver(work: Path, name: str) -> Path:
-    """Writes a driver that is ready when a file is there; gives the path of the file."""
+    """Write a driver that is ready when a file is there; return the path of the file."""
     release = work / f"{name}-released"
     (work / f"{name}.py").write_text(WAITS.format(release=str(release)))
     (work / "model.bin").write_text("m")

@@ -169,7 +169,7 @@ def test_a_driver_without_a_schema_in_the_dark(open_notebook: Callable[..., Note
 
 
 def _fails(panel: Locator) -> bool:
-    """Sends once more; whether that fails."""
+    """Send once more; whether that fails."""
     requests = panel.get_by_role("region", name="history").get_by_role("button")
     before = requests.count()
     panel.get_by_role("button", name="Send").click()

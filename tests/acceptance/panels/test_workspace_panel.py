@@ -27,7 +27,7 @@ while not pathlib.Path({name!r}).exists() and time.monotonic() < deadline:
 
 @pytest.fixture(scope="module")
 def ws(lab: Lab) -> Iterator[Workspace]:
-    """What is browsed: 60 models of one kind, and a service."""
+    """Yield what is browsed: 60 models of one kind, and a service."""
     with connect(home=lab.environment["MLMGMT_HOME"]) as ws:
         for number in range(60):
             ws.models.register("https://example.org/m.pkl", name=f"many-{number}", tags=["many"], description="<b>bold")

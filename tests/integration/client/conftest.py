@@ -38,7 +38,7 @@ def ws(home: Path) -> Iterator[Workspace]:
 
 @pytest.fixture
 def echo(tmp_path: Path) -> Path:
-    """A folder with a driver that gives back what it gets, and its model."""
+    """Return a folder with a driver that gives back what it gets, and its model."""
     (tmp_path / "score.py").write_text(ECHO)
     (tmp_path / "model.bin").write_text("one")
     return tmp_path

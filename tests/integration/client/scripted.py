@@ -12,7 +12,7 @@ Answer = Callable[[int, bytes], Awaitable[bytes | None]]
 
 
 def plain(content: bytes, status: str = "200 OK", *headers: str) -> bytes:
-    """An answer."""
+    """Return an answer."""
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(content)}", "X-Ms-Request-Id: some-id", *headers]
     return "\r\n".join([*lines, "", ""]).encode() + content
 

@@ -9,8 +9,8 @@ from typing import Any
 from azure.storage.blob import BlobServiceClient
 
 from mlmgmt_nb.client import Workspace, connect
-from tests.azurite import azurite
 from tests.conftest import ServiceProcess, eventually
+from tests.support.azurite import azurite
 
 DRIVER = """\
 import json

@@ -19,10 +19,10 @@ import psutil
 import pytest
 import trustme
 
-from mlmgmt_nb.client.cases import cases_of
-from mlmgmt_nb.client.generator import Target
 from mlmgmt_nb.client.scoring import Scorer
-from mlmgmt_nb.client.testing import LoadOptions, ScoringTest
+from mlmgmt_nb.client.scoring_tests.cases import cases_of
+from mlmgmt_nb.client.scoring_tests.generator import Target
+from mlmgmt_nb.client.scoring_tests.test import LoadOptions, ScoringTest
 from mlmgmt_nb.errors import MlmgmtError
 from tests.conftest import eventually
 from tests.integration.client.scripted import ScriptedServer, plain

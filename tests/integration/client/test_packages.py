@@ -9,7 +9,7 @@ import pytest
 from mlmgmt_nb.client import Workspace
 from mlmgmt_nb.errors import UsageError
 from mlmgmt_nb.interpreters import HERE, find_interpreter
-from tests.package_index import project, wheel
+from tests.support.package_index import project, wheel
 
 SAYS = "import sys, {module}\ndef init(): pass\ndef run(body): return [{module}.WHAT, '%d.%d' % sys.version_info[:2]]\n"
 DEADLINE = 120.0

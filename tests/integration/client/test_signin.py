@@ -23,12 +23,12 @@ from azure.identity import CredentialUnavailableError
 
 from mlmgmt_nb import connect
 from mlmgmt_nb.client import SignIn
-from mlmgmt_nb.client.signin import AzCache, scope_of
+from mlmgmt_nb.client.auth.signin import AzCache, scope_of
 from mlmgmt_nb.commands import main
 from mlmgmt_nb.errors import SignInError, UnauthorizedError, UsageError
-from tests.components import missing
 from tests.conftest import ServiceProcess, eventually
-from tests.oidc import AUDIENCE, TENANT, IdentityProvider, running
+from tests.support.components import missing
+from tests.support.oidc import AUDIENCE, TENANT, IdentityProvider, running
 
 SCOPE = f"{AUDIENCE}/.default"
 APPLICATION = "aaaaaaaa-0000-0000-0000-000000000001"
@@ -83,7 +83,7 @@ def environment(provider: IdentityProvider, tmp_path: Path, monkeypatch: pytest.
 
 
 def run(*words: str) -> str:
-    """What a command prints."""
+    """Return what a command prints."""
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
         code = main(list(words))

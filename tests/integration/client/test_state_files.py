@@ -14,9 +14,9 @@ import pytest
 
 from mlmgmt_nb import errors, local
 from mlmgmt_nb.client import Workspace, connect
-from mlmgmt_nb.client.looking import only_looking
-from tests.components import missing
+from mlmgmt_nb.client.http.looking import only_looking
 from tests.conftest import eventually, mlmgmt
+from tests.support.components import missing
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
 
 
 def running(home: Path) -> list[psutil.Process]:
-    """Processes of the service of a folder."""
+    """Process of the service of a folder."""
     found = []
     for process in psutil.process_iter():
         try:

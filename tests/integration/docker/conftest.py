@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import ServiceProcess
-from tests.engine import BASE, Registry
 from tests.integration.docker.helpers import SAYS, build
+from tests.support.engine import BASE, Registry
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +22,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
 
 @pytest.fixture(scope="session")
 def service(engine: Any, registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
-    """A service whose images are pushed to the registry."""
+    """Yield a service whose images are pushed to the registry."""
     home: Path = tmp_path_factory.mktemp("docker") / "home"
     service = ServiceProcess(home, "--base-image", BASE, "--registry", registry.host, "--start-timeout", "60")
     yield service
@@ -41,7 +41,7 @@ def name() -> str:
 
 @pytest.fixture(scope="session")
 def image(service: ServiceProcess, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """An image with a requirement, a model and a driver."""
+    """Return an image with a requirement, a model and a driver."""
     folder = tmp_path_factory.mktemp("first")
     (folder / "score.py").write_text(SAYS.format(word="first"))
     wanted = tmp_path_factory.mktemp("wanted") / "requirements.txt"

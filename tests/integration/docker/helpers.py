@@ -18,7 +18,7 @@ def ask_for_image(api: ServiceProcess, manifest_id: str, name: str) -> requests.
 
 
 def build(api: ServiceProcess, folder: Path, name: str, *models: str, **properties: str) -> Any:
-    """An image of a folder."""
+    """Return an image of a folder."""
     manifest = api.manifest(folder, *models, name=name, properties=properties)
     ended = api.operation(ask_for_image(api, manifest["id"], name), timeout=170)
     assert ended["state"] == "Succeeded", (ended, api.log(ended["resourceLocation"] + "/buildLog"))
@@ -46,6 +46,6 @@ def score(api: ServiceProcess, service: Any) -> Any:
 
 
 def remove_image(engine: Any, built: Any) -> None:
-    """Removes an image from the engine under all its names."""
+    """Remove an image from the engine under all its names."""
     for tag in engine.inspect_image(built["imageId"])["RepoTags"]:
         engine.remove_image(tag, force=True)

@@ -15,7 +15,6 @@ import pytest
 import requests
 
 from tests.conftest import ServiceProcess, eventually, mlmgmt
-from tests.engine import BASE, Registry
 from tests.integration.docker.helpers import (
     SAYS,
     ask_for_image,
@@ -27,6 +26,7 @@ from tests.integration.docker.helpers import (
     serve,
 )
 from tests.integration.service.drivers import under_load
+from tests.support.engine import BASE, Registry
 
 
 class TestBuild:

@@ -21,9 +21,7 @@ from filelock import FileLock
 from mlmgmt_nb.client import Workspace, connect
 from mlmgmt_nb.commands import main
 from mlmgmt_nb.errors import ConflictError
-from tests.components import missing
 from tests.conftest import ServiceProcess, eventually
-from tests.engine import BASE, EngineProcess
 from tests.integration.docker.helpers import (
     SAYS,
     ask_for_image,
@@ -35,7 +33,9 @@ from tests.integration.docker.helpers import (
     serve,
 )
 from tests.integration.service.drivers import under_load
-from tests.package_index import wheel
+from tests.support.components import missing
+from tests.support.engine import BASE, EngineProcess
+from tests.support.package_index import wheel
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def workspace(service: ServiceProcess) -> Iterator[Workspace]:
 
 
 def by_hand(engine: Any, image: str) -> Any:
-    """What a container answers that was started as anybody would, with no service around it."""
+    """Return what a container answers that was started as anybody would, with no service around it."""
     host = engine.create_host_config(port_bindings={5001: ("127.0.0.1", None)})
     container = engine.create_container(image, ports=[5001], host_config=host)["Id"]
     try:
@@ -141,6 +141,18 @@ def test_from_python(workspace: Workspace, write_driver: Callable[..., Path], na
     made = workspace.deploy(name, driver=folder / "score.py")
     assert made.compute_resource.id == "docker"
     assert workspace.services.run(made, [1]) == "deployed"
+    workspace.services.delete(made)
+
+
+def test_a_fitted_object(workspace: Workspace, name: str) -> None:
+    """The container has what was measured here, and nothing else, and answers to the last bit."""
+    import pandas as pd
+    from sklearn.linear_model import LogisticRegression
+
+    rows = pd.DataFrame({"age": [1.0, 2.0, 8.0, 9.0], "dose": [0.25, 1.0, 0.0, 1.5]})
+    model = LogisticRegression().fit(rows, ["low", "low", "high", "high"])
+    made = workspace.deploy(name, model=model, sample=rows, method="predict_proba")
+    assert workspace.services.run(made, rows) == model.predict_proba(rows).tolist()
     workspace.services.delete(made)
 
 

@@ -34,19 +34,19 @@ class Notebook:
         self.run("%load_ext mlmgmt_nb")
 
     def run(self, code: str) -> Cell:
-        """Runs a cell that is expected to succeed."""
+        """Run a cell that is expected to succeed."""
         cell = self.attempt(code)
         assert cell.error is None, cell.error
         return cell
 
     def attempt(self, code: str) -> Cell:
-        """Runs a cell."""
+        """Run a cell."""
         with capture_output() as captured:
             ran = self.shell.run_cell(code, store_history=True)  # type: ignore[no-untyped-call]
         return Cell(ran.result, captured.stdout, ran.error_in_exec or ran.error_before_exec, captured.outputs)
 
     def complete(self, text: str) -> list[str]:
-        """What completes the text, at its end."""
+        """Return what completes the text, at its end."""
         with provisionalcompleter():
             return [found.text for found in self.shell.Completer.completions(text, len(text))]
 
@@ -67,7 +67,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def environment(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with a driver and a model, and settings that name the service."""
+    """Return a working folder with a driver and a model, and settings that name the service."""
     for name in ("MLMGMT_BASE_URL", "MLMGMT_TOKEN", "MLMGMT_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MLMGMT_HOME", str(home))

@@ -12,8 +12,8 @@ import pytest
 from mlmgmt_nb.client import Workspace, connect
 from mlmgmt_nb.contract import ServiceResponse
 from mlmgmt_nb.errors import ConflictError, UsageError
-from mlmgmt_nb.notebook.panels.deploy import DeployPanel
-from mlmgmt_nb.notebook.panels.deploy_state import STEPS, DeployState
+from mlmgmt_nb.notebook.panels.deploy.state import STEPS, DeployState
+from mlmgmt_nb.notebook.panels.deploy.view import DeployPanel
 from tests.conftest import eventually
 from tests.integration.client.conftest import ECHO
 from tests.integration.notebook.conftest import Notebook
@@ -27,13 +27,13 @@ def ws(home: Path) -> Iterator[Workspace]:
 
 @pytest.fixture(autouse=True)
 def folder(environment: Path) -> Path:
-    """A working folder whose driver opens its model when it is loaded."""
+    """Return a working folder whose driver opens its model when it is loaded."""
     (environment / "score.py").write_text(ECHO)
     return environment
 
 
 def settings_of(service: ServiceResponse) -> dict[str, Any]:
-    """What a service is like, whatever it is called and whenever it was made."""
+    """Return what a service is like, whatever it is called and whenever it was made."""
     image, manifest = service.image, service.manifest
     assert image is not None
     assert manifest is not None

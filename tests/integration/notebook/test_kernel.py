@@ -30,7 +30,7 @@ class Kernel:
         self.run("%load_ext mlmgmt_nb")
 
     def run(self, code: str, on_output: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
-        """Runs a cell; returns its reply, with its outputs under `outputs`."""
+        """Run a cell; return its reply, with its outputs under `outputs`."""
         outputs: list[dict[str, Any]] = []
 
         def hook(message: dict[str, Any]) -> None:
@@ -54,7 +54,7 @@ def kernel(environment: Path) -> Iterator[Kernel]:
 
 
 def write(kernel: Kernel, name: str, driver: str) -> None:
-    """Writes a driver beside the notebook."""
+    """Write a driver beside the notebook."""
     assert kernel.run(f"with open({name!r}, 'w') as file:\n    file.write({driver!r})")["status"] == "ok"
 
 
@@ -178,7 +178,7 @@ class Forever(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *args: object) -> None:
-        """Keeps the test's output clean."""
+        """Keep the test's output clean."""
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from tests.integration.notebook.conftest import Notebook
 
 @pytest.fixture
 def echo(notebook: Notebook) -> Notebook:
-    """A notebook with a service `echo`, made by a cell that may run again."""
+    """Return a notebook with a service `echo`, made by a cell that may run again."""
     notebook.run("%mlmgmt service create -n echo -m model.bin -f score.py -r python --if-exists reuse")
     return notebook
 

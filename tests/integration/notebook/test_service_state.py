@@ -17,8 +17,8 @@ from mlmgmt_nb.client import Application, Workspace, connect
 from mlmgmt_nb.client.conditions import condition
 from mlmgmt_nb.contract import Image
 from mlmgmt_nb.errors import ConflictError, NotFoundError, ScoringError, UsageError
-from mlmgmt_nb.notebook.panels.service import ServicePanel
-from mlmgmt_nb.notebook.panels.service_state import ServiceState
+from mlmgmt_nb.notebook.panels.service.state import ServiceState
+from mlmgmt_nb.notebook.panels.service.view import ServicePanel
 from tests.conftest import eventually
 from tests.integration.notebook.conftest import Notebook
 
@@ -28,7 +28,7 @@ DRIVER = "def run(body):\n    return {version} // int(body)\n"
 
 @pytest.fixture(scope="module")
 def ws(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
-    """A workspace with a service that has been deployed twice: it divides 2 by what it gets, once it was 1."""
+    """Yield a workspace with a service that has been deployed twice: it divides 2 by what it gets, once it was 1."""
     folder = tmp_path_factory.mktemp("console")
     with connect(home=home) as ws:
         for version in (1, 2):
@@ -44,7 +44,7 @@ def state(ws: Workspace) -> ServiceState:
 
 
 def until_done(state: ServiceState) -> None:
-    """Looks until the operation has ended well."""
+    """Look until the operation has ended well."""
     eventually(lambda: state.look() is None or not state.is_open, 60.0, "the end of the operation")
     assert state.progress is not None
     assert state.progress.state == "Succeeded", state.progress.text()
@@ -112,7 +112,7 @@ def test_update_and_roll_back(ws: Workspace, state: ServiceState) -> None:
 
 
 def built(ws: Workspace, folder: Path, driver: str, name: str = "console-bad") -> Image:
-    """An image of a driver that the service has nothing in common with."""
+    """Return an image of a driver that the service has nothing in common with."""
     (folder / "score.py").write_text(driver)
     manifest = ws.manifests.create(name, Application(driver=folder / "score.py"))
     return ws.images.create(name, manifest).result(60)

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from mlmgmt_nb.client import Workspace, connect
-from mlmgmt_nb.notebook.panels.kinds import KINDS
-from mlmgmt_nb.notebook.panels.lineage import Lineage, trace
-from mlmgmt_nb.notebook.panels.workspace_state import Browsing, read
+from mlmgmt_nb.notebook.panels.workspace.kinds import KINDS
+from mlmgmt_nb.notebook.panels.workspace.lineage import Lineage, trace
+from mlmgmt_nb.notebook.panels.workspace.state import Browsing, read
 from tests.integration.notebook.conftest import Notebook
 
 

@@ -52,7 +52,7 @@ class Replica:
         self.control.sendall(json.dumps(message).encode() + b"\n")
 
     def report(self, *kinds: str) -> dict[str, Any]:
-        """The next report of one of these kinds."""
+        """Return the next report of one of these kinds."""
         while line := self._lines.readline():
             report: dict[str, Any] = json.loads(line)
             if report["type"] in kinds:
@@ -68,7 +68,7 @@ class Replica:
         return self.session.post(f"{self.url}/score", data=body, timeout=DEADLINE, **options)
 
     def hang_up(self) -> None:
-        """Ends the control channel as the end of a supervisor does: reports are left unread."""
+        """End the control channel as the end of a supervisor does: reports are left unread."""
         self._lines.close()
         self.control.close()
 
@@ -91,7 +91,7 @@ def listen() -> socket.socket:
 
 @pytest.fixture
 def spawn(tmp_path: Path) -> Iterator[Callable[..., Replica]]:
-    """Starts a replica of a folder; all are ended after the test."""
+    """Start a replica of a folder; all are ended after the test."""
     replicas: list[Replica] = []
 
     def start(app: Path, **options: Any) -> Replica:
@@ -106,13 +106,13 @@ def spawn(tmp_path: Path) -> Iterator[Callable[..., Replica]]:
 
 @pytest.fixture
 def drivers() -> Path:
-    """The folder of sample drivers."""
+    """Return the folder of sample drivers."""
     return Path(__file__).parents[2] / "drivers"
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Callable[..., Path]:
-    """Makes an application folder of one driver."""
+    """Make an application folder of one driver."""
 
     def make(source: str, name: str = "app") -> Path:
         made = tmp_path / name
@@ -125,7 +125,7 @@ def folder(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def until() -> Callable[[Callable[[], Any]], Any]:
-    """Polls to a deadline; the first true value."""
+    """Poll to a deadline; the first true value."""
 
     def poll(check: Callable[[], Any]) -> Any:
         end = time.monotonic() + DEADLINE
@@ -144,7 +144,7 @@ def digest(key: str) -> str:
 
 @pytest.fixture
 def by_hand(tmp_path: Path) -> Iterator[Callable[..., tuple[subprocess.Popen[bytes], str, Path]]]:
-    """Starts `python -m mlmgmt_nb.scoring` as a user does; gives the process, its URL and its log."""
+    """Start `python -m mlmgmt_nb.scoring` as a user does; return the process, its URL and its log."""
     processes: list[subprocess.Popen[bytes]] = []
 
     def start(app: Path, *options: str) -> tuple[subprocess.Popen[bytes], str, Path]:

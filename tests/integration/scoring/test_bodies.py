@@ -16,7 +16,7 @@ import psutil
 import pytest
 import requests
 
-from tests.framing import FRAMINGS, Listener, cut, read_answers
+from tests.support.framing import FRAMINGS, Listener, cut, gzip_of_nothing, read_answers
 
 PLAIN = "def run(body):\n    return [body]\n"
 RAW = (
@@ -32,7 +32,7 @@ def listener(replica: Any) -> Listener:
 
 @pytest.fixture(params=["plain", "typed"])
 def echo(request: Any, folder: Callable[..., Path], spawn: Callable[..., Any]) -> Any:
-    """A driver that gets the body as text, or the argument `x` of it; both answer `["é"]`."""
+    """Return a driver that gets the body as text, or the argument `x` of it; both answer `["é"]`."""
     if request.param == "plain":
         app = folder("import json\ndef run(body):\n    return [json.loads(body)['x']]\n")
     else:
@@ -84,6 +84,7 @@ class TestEncodedBodies:
             ("Content-Encoding: gzip\r\n", utf8, 400, "gzip"),
             ("Content-Encoding: gzip\r\n", gzip.compress(utf8)[:-1], 400, "end is missing"),
             ("Content-Encoding: gzip\r\n", bomb, 413, "1048576 bytes"),
+            ("Content-Encoding: gzip\r\n", gzip_of_nothing(3 * 2**20), 413, "1048576 bytes"),
             ("Content-Encoding: deflate\r\n", zlib.compress(utf8 + b" " * 2**20), 413, "1048576 bytes"),
         ):
             (answer,) = port.answers([port.request(body, framing, more=headers)])
@@ -105,7 +106,7 @@ class TestEncodedBodies:
 class TestSlowBodies:
     @pytest.fixture
     def slow(self) -> Iterator[Callable[..., Any]]:
-        """Sends the beginning of a request of a thousand bytes; its connection."""
+        """Send the beginning of a request of a thousand bytes; its connection."""
         with ExitStack() as stack:
 
             def send(port: Listener, framing: str = "length", sent: int = 1) -> Any:
@@ -225,5 +226,5 @@ class TestHosts:
 
 
 def wait_for(url: str) -> None:
-    """Connections wait at the socket until the driver is loaded."""
+    """Connection wait at the socket until the driver is loaded."""
     assert requests.get(url, timeout=30).status_code == 200

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.framing import FRAMINGS, OFFERS, Answer, Listener, cut, read_answers
+from tests.support.framing import FRAMINGS, OFFERS, Answer, Listener, cut, read_answers
 
 ENDLESS = {
     "request line": (b"GET /", b"a" * 50),

@@ -23,11 +23,11 @@ import psutil
 import pytest
 import requests
 
-from mlmgmt_nb.scoring.application import find_application
-from mlmgmt_nb.scoring.control import Start
-from mlmgmt_nb.scoring.engine import Engine
-from mlmgmt_nb.scoring.replica import Replica, run_in_loop
-from mlmgmt_nb.scoring.turns import Turns
+from mlmgmt_nb.scoring.application.application import find_application
+from mlmgmt_nb.scoring.calls.admission import Engine
+from mlmgmt_nb.scoring.calls.loop_lending import Turns
+from mlmgmt_nb.scoring.process.control import Start
+from mlmgmt_nb.scoring.process.replica import Replica, run_in_loop
 
 SLOW = "import time\ndef run(body):\n    time.sleep(float(body))\n    return 'done'\n"
 TELLS = """\
@@ -153,7 +153,7 @@ def receive(connection: socket.socket) -> Any:
 
 @contextlib.contextmanager
 def borrowed_loop(replica: Any, count: int = 8) -> Iterator[list[socket.socket]]:
-    """Connections that have called so fast that the driver's thread runs the event loop."""
+    """Connection that have called so fast that the driver's thread runs the event loop."""
     address = ("127.0.0.1", urlsplit(replica.url).port or 0)
     with contextlib.ExitStack() as stack:
         connections = [stack.enter_context(socket.create_connection(address, 30)) for _ in range(count)]

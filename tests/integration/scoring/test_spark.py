@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.components import missing
+from tests.support.components import missing
 
 MAKE_SCHEMA = """
 import datetime, decimal, sys

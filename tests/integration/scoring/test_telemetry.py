@@ -42,7 +42,7 @@ class Insights(ThreadingHTTPServer):
         return f"InstrumentationKey={KEY};IngestionEndpoint=http://127.0.0.1:{self.server_address[1]}/"
 
     def of(self, kind: str) -> list[dict[str, Any]]:
-        """What has come of a kind, with the ids of its trace."""
+        """Return what has come of a kind, with the ids of its trace."""
         return [
             {**item["data"]["baseData"], "tags": item["tags"]}
             for item in self.received

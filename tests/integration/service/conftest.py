@@ -16,5 +16,5 @@ def api(shared_service: ServiceProcess) -> ServiceProcess:
 
 @pytest.fixture
 def name() -> str:
-    """A name that no other test uses."""
+    """Return a name that no other test uses."""
     return f"t{uuid.uuid4().hex[:12]}"

@@ -17,19 +17,19 @@ SAYS = "import os\ndef init():\n    pass\n\ndef run(body):\n    return {'says': 
 
 
 def replicas(api: ServiceProcess, service: Any) -> list[psutil.Process]:
-    """The processes of a service."""
+    """Return the processes of a service."""
     context = f"/{service['image']['id']}/"
     return [process for process in api.children() if context in _command(process)]
 
 
 def trouble(api: ServiceProcess, url: str, code: str) -> dict[str, Any] | None:
-    """The error of a service, once it is of that kind."""
+    """Return the error of a service, once it is of that kind."""
     error: dict[str, Any] | None = api.get(url)["error"]
     return error if error and error["code"] == code else None
 
 
 def at_front_door(api: ServiceProcess, service: Any) -> Any:
-    """The service, with its scoring URL at the front door."""
+    """Return the service, with its scoring URL at the front door."""
     origin = api.base_url.partition("/api/")[0]
     return {**service, "scoringUri": f"{origin}/api/v1/service/{service['name']}/score"}
 

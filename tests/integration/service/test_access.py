@@ -25,12 +25,12 @@ from mlmgmt_nb import connect, local
 from mlmgmt_nb.contract import OPERATIONS, Operation
 from mlmgmt_nb.errors import TransportError
 from mlmgmt_nb.service.access.issuer import Issuer, TokenError
+from mlmgmt_nb.service.access.issuer_settings import IssuerSettings
 from mlmgmt_nb.service.access.permissions import METRICS_ACTION, NEEDED, action_of
 from mlmgmt_nb.service.access.principals import Role
-from mlmgmt_nb.service.resources import EXTENSIONS
-from mlmgmt_nb.service.settings import IssuerSettings
+from mlmgmt_nb.service.api.resources import EXTENSIONS
 from tests.conftest import API_VERSION, ServiceProcess, eventually
-from tests.oidc import AUDIENCE, TENANT, IdentityProvider, Key, running
+from tests.support.oidc import AUDIENCE, TENANT, IdentityProvider, Key, running
 
 TEAM = "/api/subscriptions/s/resourceGroups/g/accounts/team"
 OTHER = "/api/subscriptions/s/resourceGroups/g/accounts/other"
@@ -210,7 +210,7 @@ BODIES = {"POST", "PUT", "PATCH"}
 
 
 def _method_and_path(action: str) -> tuple[str, str]:
-    """A request for an action, to a resource that is not there."""
+    """Return a request for an action, to a resource that is not there."""
     if action == METRICS_ACTION:
         return "GET", "/metrics"
     operation = OPERATIONS.get(action)
@@ -313,7 +313,7 @@ def _part(value: Any) -> str:
 
 
 def _output(service: ServiceProcess) -> str:
-    """What the service has logged."""
+    """Return what the service has logged."""
     return service.home.with_name(service.home.name + ".output").read_text()
 
 
@@ -513,7 +513,7 @@ class TestTheNetwork:
 
 @pytest.fixture(scope="module")
 def audited(provider: IdentityProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
-    """A service for the tests of the audit log: at the other one too many requests are refused to be recorded."""
+    """Yield a service for the tests of the audit log: at the other one too many requests are refused to be recorded."""
     environment = {"REQUESTS_CA_BUNDLE": str(provider.ca_file)}
     service = ServiceProcess(tmp_path_factory.mktemp("audit") / "home", *arguments(provider), environment=environment)
     yield service

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import requests
 
-from mlmgmt_nb.service.logs import Log
+from mlmgmt_nb.service.files.logs import Log
 from tests.conftest import ServiceProcess, eventually
 
 
@@ -101,7 +101,7 @@ def test_the_contents_are_read_only(api: Any) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 8 MB; where none may be mounted, a folder in which no file may grow beyond that."""
+    """Yield a file system of 8 MB; where none may be mounted, a folder in which no file may grow beyond that."""
     folder = tmp_path / "small"
     folder.mkdir()
     mounted = (

@@ -153,7 +153,7 @@ class TestContents:
 
 @pytest.fixture
 def web(tmp_path: Path) -> Iterator[str]:
-    """A web server for the folder `web`."""
+    """Yield a web server for the folder `web`."""
     (tmp_path / "web").mkdir()
     handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path / "web"))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:

@@ -53,7 +53,7 @@ def door(shared_service: ServiceProcess, tmp_path_factory: pytest.TempPathFactor
 def exchange(
     port: int, *parts: bytes, wait: float = 5.0, is_enough: Callable[[bytes], bool] = lambda _: False
 ) -> bytes:
-    """What comes back for these bytes until it is enough, the connection ends, or `wait` seconds have passed."""
+    """Return what comes back for these bytes until it is enough, the connection ends, or `wait` seconds have passed."""
     got = b""
     with socket.create_connection(("127.0.0.1", port), timeout=wait) as client:
         deadline = time.monotonic() + wait
@@ -294,13 +294,13 @@ def second_caller(door: Door) -> Iterator[tuple[list[str], Callable[[], int]]]:
 
 
 def used_again(asked: Callable[[], int]) -> None:
-    """Waits until the second caller has used the connections to the replica again."""
+    """Wait until the second caller has used the connections to the replica again."""
     before = asked()
     eventually(lambda: asked() >= before + 4, what="answers to the second caller")
 
 
 def _odd_requests(path: str, key: str) -> st.SearchStrategy[bytes]:
-    """Requests that hide another one in their body, with framings of any kind, right and wrong."""
+    """Request that hide another one in their body, with framings of any kind, right and wrong."""
     with_key = f"Authorization: Bearer {key}\r\n"
     hidden = st.sampled_from(
         [

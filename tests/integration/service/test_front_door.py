@@ -37,7 +37,7 @@ RAW = (
 
 @pytest.fixture
 def behind(api: ServiceProcess, write_driver: Callable[..., Path], name: str) -> Callable[..., Any]:
-    """Starts a service and gives it as the front door shows it."""
+    """Start a service and return it as the front door shows it."""
 
     def start(driver: str, **settings: Any) -> Any:
         return at_front_door(api, api.service(api.image(write_driver(driver))["id"], name, **settings))

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event
 
-from mlmgmt_nb.service.resources import models
-from mlmgmt_nb.service.store import Store
+from mlmgmt_nb.service.api.resources import models
+from mlmgmt_nb.service.store.store import Store
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def plan(store: Store, run: Any, query: dict[str, str]) -> str:
-    """The plan of SQLite for the statement of a list."""
+    """Return the plan of SQLite for the statement of a list."""
     said: list[tuple[str, Any]] = []
 
     def note(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:

@@ -11,13 +11,13 @@ import pytest
 
 from mlmgmt_nb.interpreters import find_interpreter
 from mlmgmt_nb.service.building.cancellation import Cancellation
-from mlmgmt_nb.service.building.environments import Environment, Environments
 from mlmgmt_nb.service.building.errors import BuildError
-from mlmgmt_nb.service.building.lock import Lock
-from mlmgmt_nb.service.building.requirements import Wanted, WantedReader
-from mlmgmt_nb.service.logs import Log
-from mlmgmt_nb.service.processes import ownership
-from tests.package_index import digest_of, package_index, project, wheel
+from mlmgmt_nb.service.building.packages.environments import Environment, Environments
+from mlmgmt_nb.service.building.packages.lock import Lock
+from mlmgmt_nb.service.building.packages.requirements import Wanted, WantedReader
+from mlmgmt_nb.service.files.logs import Log
+from mlmgmt_nb.service.system.processes import ownership
+from tests.support.package_index import digest_of, package_index, project, wheel
 
 LOGIN = "someone:canary-password"
 

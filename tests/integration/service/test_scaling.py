@@ -28,7 +28,7 @@ EATS = "held = []\ndef init():\n    pass\ndef run(body):\n    held.append(b'x' *
 
 @pytest.fixture
 def groups() -> Iterator[ControlGroups]:
-    """What this process can make, as the service can that it starts."""
+    """Yield what this process can make, as the service can that it starts."""
     found = find_groups()
     yield found
     found.close()

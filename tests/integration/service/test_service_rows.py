@@ -9,10 +9,10 @@ import pytest
 from sqlalchemy import insert, update
 
 from mlmgmt_nb.contract import ComputeResource, ServiceCreateRequest
-from mlmgmt_nb.service import schema
 from mlmgmt_nb.service.clock import now
-from mlmgmt_nb.service.service_rows import ServiceRows
-from mlmgmt_nb.service.store import Store
+from mlmgmt_nb.service.reconciling.service_rows import ServiceRows
+from mlmgmt_nb.service.store import schema
+from mlmgmt_nb.service.store.store import Store
 
 
 @pytest.fixture

@@ -18,10 +18,10 @@ import pytest
 from sqlalchemy import inspect
 
 from mlmgmt_nb.errors import LocalServiceError
-from mlmgmt_nb.service import migrations, schema
-from mlmgmt_nb.service.store import Store
-from tests import postgresql
+from mlmgmt_nb.service.store import migrations, schema
+from mlmgmt_nb.service.store.store import Store
 from tests.conftest import ServiceProcess, eventually
+from tests.support import postgresql
 
 RELEASED = Path(__file__).with_name("released")
 VERSIONS = sorted(int(path.stem) for path in RELEASED.glob("*.sql"))
@@ -29,7 +29,7 @@ AS_BEFORE = "def init():\n    pass\n\ndef run(body):\n    return 'as before'\n"
 
 
 def put(version: int, path: Path, **replaced: str) -> None:
-    """Makes the database of a released version."""
+    """Make the database of a released version."""
     script = (RELEASED / f"{version}.sql").read_text()
     for name, value in {"PORT": "20000", "HOME": str(path.parent), "PYTHON": sys.executable, **replaced}.items():
         script = script.replace(f"@{name}@", value)

@@ -13,8 +13,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from mlmgmt_nb.client import Workspace
-from mlmgmt_nb.client.credentials import StaticToken
-from mlmgmt_nb.client.transport import Location, Transport
+from mlmgmt_nb.client.http.credentials import StaticToken
+from mlmgmt_nb.client.http.transport import Location, Transport
 
 ACCOUNT = "/api/subscriptions/s/resourceGroups/g/accounts/test"
 
@@ -68,7 +68,7 @@ class Server:
         return self.origin + ACCOUNT
 
     def answers(self, *answers: Answer) -> None:
-        """Gives these answers one after the other."""
+        """Return these answers one after the other."""
         left = list(answers)
         self.script = lambda _: left.pop(0)
 
@@ -111,7 +111,7 @@ class Server:
             do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_PATCH = answer
 
             def log_message(self, *args: object) -> None:
-                """Keeps the test's output clean."""
+                """Keep the test's output clean."""
 
         return Handler
 
@@ -143,7 +143,7 @@ def pauses() -> Pauses:
 
 @pytest.fixture
 def transport(server: Server, pauses: Pauses) -> Iterator[Transport]:
-    """A transport whose pauses take no time and are always the longest."""
+    """Yield a transport whose pauses take no time and are always the longest."""
     transport = Transport(
         Location(server.base_url, StaticToken("secret", "a test")),
         timeout=(2.0, 2.0),
@@ -157,7 +157,7 @@ def transport(server: Server, pauses: Pauses) -> Iterator[Transport]:
 
 @pytest.fixture
 def workspace(server: Server) -> Iterator[Workspace]:
-    """A workspace that keeps real time, with short pauses."""
+    """Yield a workspace that keeps real time, with short pauses."""
     transport = Transport(Location(server.base_url, StaticToken("secret", "a test")), uniform=lambda: 0.01)
     with Workspace(transport) as workspace:
         yield workspace

@@ -9,7 +9,7 @@ import pytest
 from mlmgmt_nb.client.conditions import condition
 from mlmgmt_nb.commands.output import formatted
 from mlmgmt_nb.contract import ComputeResource, ServiceResponse
-from mlmgmt_nb.notebook.display import card_of
+from mlmgmt_nb.notebook.display.cards import card_of
 
 
 @pytest.mark.parametrize(

@@ -23,13 +23,13 @@ import pytest
 from requests.adapters import HTTPAdapter
 
 from mlmgmt_nb.client import SignIn, Workspace, connect
-from mlmgmt_nb.client.credentials import AzureToken, StaticToken, TokenFile
-from mlmgmt_nb.client.forks import ForkLock
+from mlmgmt_nb.client.http.credentials import AzureToken, StaticToken, TokenFile
+from mlmgmt_nb.client.http.forks import ForkLock
+from mlmgmt_nb.client.http.transport import Location, Transport
 from mlmgmt_nb.client.polling import Watch, Watcher
 from mlmgmt_nb.client.scoring import Scorer
-from mlmgmt_nb.client.transport import Location, Transport
 from mlmgmt_nb.errors import SignInError, UsageError
-from mlmgmt_nb.notebook.panels.feed import Feed
+from mlmgmt_nb.notebook.panels.refresh import Feed
 from mlmgmt_nb.notebook.panels.worker import Worker
 from tests.conftest import eventually
 from tests.unit.client.conftest import Answer, Seen, Server

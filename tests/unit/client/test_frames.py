@@ -9,7 +9,7 @@ import msgspec
 import pandas as pd
 import pytest
 
-from mlmgmt_nb.client.frames import to_frame
+from mlmgmt_nb.client.http.frames import to_frame
 from mlmgmt_nb.contract import Deployment, Image, Manifest, Model, ServiceResponse
 
 UTC_TIMES = "datetime64[us, UTC]"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlmgmt_nb.client.latencies import Histogram, Timeline, percentile
+from mlmgmt_nb.client.scoring_tests.histogram import Histogram, Timeline, percentile
 
 SECONDS = st.lists(st.floats(1e-6, 100.0), min_size=1, max_size=200)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mlmgmt_nb import errors
 from mlmgmt_nb.client import Pager
-from mlmgmt_nb.client.transport import Transport
+from mlmgmt_nb.client.http.transport import Transport
 from mlmgmt_nb.contract import API_VERSION, Deployment, Model
 from tests.unit.client.conftest import Answer, Seen, Server
 

@@ -48,7 +48,7 @@ class Builds:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    """Waits for a condition, to a deadline."""
+    """Wait for a condition, to a deadline."""
     deadline = time.monotonic() + DEADLINE
     while not condition():
         assert time.monotonic() < deadline, "the condition did not become true in time"

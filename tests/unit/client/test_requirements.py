@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from mlmgmt_nb.client.application import Application
-from mlmgmt_nb.client.requirements import Bundle
+from mlmgmt_nb.client.applications.application import Application
+from mlmgmt_nb.client.applications.requirements import Bundle
 from mlmgmt_nb.contract.conda import CondaFile, admitted_pythons, pip_equivalents
 from mlmgmt_nb.contract.requirements import Option, Requirement, RequirementsError, parse
 from mlmgmt_nb.errors import UsageError
-from tests.package_index import project, wheel
+from tests.support.package_index import project, wheel
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from array import array
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
-from mlmgmt_nb.client.generator import Batch, Outcome
-from mlmgmt_nb.client.report import ScoringReport
-from mlmgmt_nb.client.tally import Judged, Tally
+from mlmgmt_nb.client.scoring_tests.generator import Batch, Outcome
+from mlmgmt_nb.client.scoring_tests.report import ScoringReport
+from mlmgmt_nb.client.scoring_tests.results import Judged, Tally
 
 
 def judge(outcome: Outcome) -> Judged:
@@ -18,7 +18,7 @@ def judge(outcome: Outcome) -> Judged:
 
 
 def batch(cases: Sequence[int], new: Sequence[int], at: float = 0.0, cpu: float = 0.5, ended: bool = False) -> Batch:
-    """Requests of some cases, whose outcomes have the cases' numbers as their places."""
+    """Request of some cases, whose outcomes have the cases' numbers as their places."""
     times = array("d", [at] * len(cases)).tobytes()
     seconds = array("d", [0.01 * (case + 1) for case in cases]).tobytes()
     places = array("q", cases).tobytes()

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from mlmgmt_nb import errors
-from mlmgmt_nb.client.answers import decode, retry_after
-from mlmgmt_nb.client.credentials import AZURE_SCOPE, AzureToken, StaticToken, TokenFile
-from mlmgmt_nb.client.transport import Location, Transport, is_loopback, origin
+from mlmgmt_nb.client.http.credentials import AZURE_SCOPE, AzureToken, StaticToken, TokenFile
+from mlmgmt_nb.client.http.responses import decode, retry_after
+from mlmgmt_nb.client.http.transport import Location, Transport, is_loopback, origin
 from mlmgmt_nb.contract import API_VERSION, OPERATIONS, Model
 from tests.unit.client.conftest import Answer, Pauses, Seen, Server
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from mlmgmt_nb import errors
-from mlmgmt_nb.client.credentials import StaticToken
-from mlmgmt_nb.client.files import check_readable, mime_type_of
-from mlmgmt_nb.client.transport import Location, Transport
-from mlmgmt_nb.client.uploads import Uploader
+from mlmgmt_nb.client.http.credentials import StaticToken
+from mlmgmt_nb.client.http.files import check_readable, mime_type_of
+from mlmgmt_nb.client.http.transport import Location, Transport
+from mlmgmt_nb.client.http.uploads import Uploader
 from tests.unit.client.conftest import ACCOUNT, Answer, Pauses, Seen, Server
 
 MIB = 2**20

@@ -14,7 +14,7 @@ class Clock:
 
 
 def measured(times: list[float], total: int = 15_000_000) -> list[tuple[str, float]]:
-    """What is shown when equal parts arrive at these times."""
+    """Return what is shown when equal parts arrive at these times."""
     shown: list[tuple[str, float]] = []
     clock = Clock()
     meter = Meter("big.bin", lambda text, part: shown.append((text, part)), clock)

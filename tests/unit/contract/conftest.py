@@ -17,7 +17,7 @@ _MOST_INTEGER = 2**63 - 1
 
 @pytest.fixture(scope="session")
 def values() -> Callable[[Any], Strategy]:
-    """Gives a strategy for values of a type of the contract."""
+    """Return a strategy for values of a type of the contract."""
     return lambda of: _strategy(inspect.type_info(of))
 
 
@@ -45,7 +45,7 @@ def _(info: inspect.StructType) -> Strategy:
 
 
 def _without_contradiction(cls: type[Any], given: dict[str, Any]) -> dict[str, Any]:
-    """An enabled autoscaler and a fixed number of replicas exclude each other in requests."""
+    """Return an enabled autoscaler and a fixed number of replicas exclude each other in requests."""
     scaler = given.get("auto_scaler")
     if cls.__name__.endswith("Request") and scaler is not None and scaler.autoscale_enabled:
         return {name: value for name, value in given.items() if name != "num_replicas"}

@@ -92,7 +92,7 @@ def test_there_is_nothing_else_in_the_reference(reference: dict[str, Any]) -> No
 
 
 def _path(made: dict[str, Any], path: str) -> dict[str, Any]:
-    """The operations of a path by method, each with all its parameters by place and name."""
+    """Return the operations of a path by method, each with all its parameters by place and name."""
     item = dict(made["paths"][path])
     shared = item.pop("parameters")
     operations = {}

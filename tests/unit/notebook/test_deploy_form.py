@@ -9,16 +9,16 @@ import pytest
 
 from mlmgmt_nb.commands import COMMANDS
 from mlmgmt_nb.commands.grammar import Flag, parse_flags
-from mlmgmt_nb.notebook.panels.deploy_form import DEFAULTS, arguments, masked, problems, suggestions
-from mlmgmt_nb.notebook.panels.written import magic_line, python_code
-from mlmgmt_nb.notebook.tokens import read_line
+from mlmgmt_nb.notebook.line import read_line
+from mlmgmt_nb.notebook.panels.deploy.code import magic_line, python_code
+from mlmgmt_nb.notebook.panels.deploy.form import DEFAULTS, arguments, masked, problems, suggestions
 
 (CREATE,) = [command for command in COMMANDS if command.words == ("service", "create")]
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with the files that a form names."""
+    """Return a working folder with the files that a form names."""
     monkeypatch.chdir(tmp_path)
     for name in ("score.py", "iris.pkl", "my model.pkl", "schema.json", "requirements.txt", "conda.yml", "helper.py"):
         (tmp_path / name).write_text("x")

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from mlmgmt_nb.notebook.panels.feed import Feed
+from mlmgmt_nb.notebook.panels.refresh import Feed
 from tests.conftest import eventually
 
 

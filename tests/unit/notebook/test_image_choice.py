@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from mlmgmt_nb.contract import Asset, ComputeResource, Image, Manifest, Model, ServiceResponse, TargetRuntime
-from mlmgmt_nb.notebook.panels.image_choice import ImageChoice, Kinship
+from mlmgmt_nb.notebook.panels.service.image_choice import ImageChoice, Kinship
 
 
 def image(name: str, *, manifest: str = "", models: list[str] | None = None, version: int = 1) -> Image:

@@ -12,7 +12,7 @@ from mlmgmt_nb.client.logs import LogPart
 from mlmgmt_nb.client.polling import Watch, Watcher
 from mlmgmt_nb.contract import AsyncOperationStatus, ComputeResource, ErrorDetail, ErrorResponse, Image, ServiceResponse
 from mlmgmt_nb.errors import NotFoundError
-from mlmgmt_nb.notebook.panels.operation_state import Progress
+from mlmgmt_nb.notebook.panels.operation.state import Progress
 
 FAILED = ErrorResponse(
     code="BuildFailed",

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from mlmgmt_nb.errors import UsageError
-from mlmgmt_nb.notebook.panels.feed import Feed
-from mlmgmt_nb.notebook.panels.markup import Trouble, alert, link, progress_bar, table
+from mlmgmt_nb.notebook.display.html import Trouble, alert, link, progress_bar, table
 from mlmgmt_nb.notebook.panels.panel import Panel
+from mlmgmt_nb.notebook.panels.refresh import Feed
 from mlmgmt_nb.notebook.panels.worker import Worker
 from tests.conftest import eventually
 

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from mlmgmt_nb.client import Scored
 from mlmgmt_nb.errors import ConnectError, DriverError, UsageError
-from mlmgmt_nb.notebook.panels.scoring_fields import Column, Field, Kind, as_table, fields_of, pretty
-from mlmgmt_nb.notebook.panels.scoring_state import Input, Trial
+from mlmgmt_nb.notebook.panels.scoring.form import Column, Field, Kind, as_table, fields_of, pretty
+from mlmgmt_nb.notebook.panels.scoring.state import Input, Trial
 from mlmgmt_nb.scoring.schema import DataTypes, SampleDefinition, generate_schema
 from mlmgmt_nb.scoring.schema.file import load_schema
-from mlmgmt_nb.scoring.swagger import service_swagger
+from mlmgmt_nb.scoring.schema.swagger import service_swagger
 
 FRAME = pd.DataFrame(
     {
@@ -32,7 +32,7 @@ FRAME = pd.DataFrame(
 
 @pytest.fixture
 def swagger(tmp_path: Any) -> dict[str, Any]:
-    """What a service with arguments of every kind tells of itself."""
+    """Return what a service with arguments of every kind tells of itself."""
 
     def run(
         frame: Any, matrix: Any, series: Any, count: int, ratio: float, flag: bool, word: str, more: Any

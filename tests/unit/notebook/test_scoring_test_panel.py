@@ -6,9 +6,10 @@ from typing import Any
 from xml.etree import ElementTree
 
 from mlmgmt_nb.client import ScoringTest
-from mlmgmt_nb.client.cases import cases_of
 from mlmgmt_nb.client.scoring import Scorer
-from mlmgmt_nb.notebook.panels.scoring_test import Course, ScoringTestPanel, is_shown_here
+from mlmgmt_nb.client.scoring_tests.cases import cases_of
+from mlmgmt_nb.notebook.display.shown import is_shown_here
+from mlmgmt_nb.notebook.panels.scoring_test.view import Course, ScoringTestPanel
 from tests.conftest import eventually
 from tests.integration.client.scripted import ScriptedServer, plain
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlmgmt_nb.errors import UsageError
-from mlmgmt_nb.notebook.tokens import read_line
+from mlmgmt_nb.notebook.line import read_line
 
 FRAME = object()
 NAMES = {"frame": FRAME, "name": "iris", "rows": [{"a": 1}]}

@@ -10,9 +10,9 @@ from xml.etree import ElementTree
 
 import pytest
 
+from mlmgmt_nb.charts import Series, chart, short, still
 from mlmgmt_nb.client import ServiceMetrics
-from mlmgmt_nb.client.charts import Series, chart, short, still
-from mlmgmt_nb.notebook.panels.traffic import Traffic
+from mlmgmt_nb.notebook.panels.service.traffic import Traffic
 
 
 class Clock:

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlmgmt_nb.client.paging import Page
+from mlmgmt_nb.client.http.paging import Page
 from mlmgmt_nb.contract import OPERATIONS, AsyncOperationStatus, Deployment, Model
 from mlmgmt_nb.errors import NotFoundError, UnauthorizedError
-from mlmgmt_nb.notebook.panels import workspace_state
-from mlmgmt_nb.notebook.panels.kinds import KINDS
-from mlmgmt_nb.notebook.panels.lineage import MOST, Lineage
-from mlmgmt_nb.notebook.panels.workspace_state import Browsing, Part, Position, Request, read
+from mlmgmt_nb.notebook.panels.workspace import state as workspace_state
+from mlmgmt_nb.notebook.panels.workspace.kinds import KINDS
+from mlmgmt_nb.notebook.panels.workspace.lineage import MOST, Lineage
+from mlmgmt_nb.notebook.panels.workspace.state import Browsing, Part, Position, Request, read
 
 
 def model(number: int, **more: Any) -> Model:

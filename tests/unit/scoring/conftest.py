@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import uvloop
 
-from mlmgmt_nb.scoring.turns import Turns
+from mlmgmt_nb.scoring.calls.loop_lending import Turns
 
 
 @pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from mlmgmt_nb.scoring.application.model_files import ModelNotFoundError, find_model
+from mlmgmt_nb.scoring.application.variables import read_variables
 from mlmgmt_nb.scoring.compat import unavailable
 from mlmgmt_nb.scoring.compat.table import EXPORTS
-from mlmgmt_nb.scoring.model_files import ModelNotFoundError, find_model
-from mlmgmt_nb.scoring.variables import read_variables
 
 
 def _run(code: str, folder: Path, *before: str) -> subprocess.CompletedProcess[str]:

@@ -6,16 +6,16 @@ import asyncio
 import socket
 from time import monotonic
 
-from mlmgmt_nb.scoring.app import ScoringApp
-from mlmgmt_nb.scoring.connection import Connection
-from mlmgmt_nb.scoring.driver import Driver
-from mlmgmt_nb.scoring.engine import Engine
-from mlmgmt_nb.scoring.hosts import HostCheck
-from mlmgmt_nb.scoring.replica import run_in_loop
-from mlmgmt_nb.scoring.request_log import RequestLog
-from mlmgmt_nb.scoring.server import ReplicaServer
-from mlmgmt_nb.scoring.swagger import service_swagger
-from mlmgmt_nb.scoring.turns import Turns
+from mlmgmt_nb.scoring.calls.admission import Engine
+from mlmgmt_nb.scoring.calls.loop_lending import Turns
+from mlmgmt_nb.scoring.driver.driver import Driver
+from mlmgmt_nb.scoring.http.app import ScoringApp
+from mlmgmt_nb.scoring.http.connection import Connection
+from mlmgmt_nb.scoring.http.hosts import HostCheck
+from mlmgmt_nb.scoring.http.request_log import RequestLog
+from mlmgmt_nb.scoring.http.server import ReplicaServer
+from mlmgmt_nb.scoring.process.replica import run_in_loop
+from mlmgmt_nb.scoring.schema.swagger import service_swagger
 
 REQUEST = b"POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\n[1]"
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlmgmt_nb.scoring.decoding import as_utf8, inflater, is_utf8
 from mlmgmt_nb.scoring.errors import RequestError
+from mlmgmt_nb.scoring.http.decoding import as_utf8, inflater, is_utf8
 
 UNICODE = ("utf-8", "utf-16", "utf-32", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
 JSON = st.recursive(

@@ -20,7 +20,7 @@ from mlmgmt_nb.scoring.compat.inference import (
     StandardPythonParameterType,
     input_schema,
 )
-from mlmgmt_nb.scoring.results import encode_value
+from mlmgmt_nb.scoring.encoding.encoder import encode_value
 from mlmgmt_nb.scoring.schema import (
     DataTypes,
     InputError,

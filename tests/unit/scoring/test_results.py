@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlmgmt_nb.scoring.encoding.encoder import encode_result
 from mlmgmt_nb.scoring.errors import RequestError
-from mlmgmt_nb.scoring.results import encode_result
 
 plain = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

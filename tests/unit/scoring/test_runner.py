@@ -7,10 +7,10 @@ from queue import SimpleQueue
 from time import sleep
 from typing import Any
 
-from mlmgmt_nb.scoring.call import Call
-from mlmgmt_nb.scoring.driver import Driver
-from mlmgmt_nb.scoring.runner import Runner
-from mlmgmt_nb.scoring.turns import Turns
+from mlmgmt_nb.scoring.calls.call import Call
+from mlmgmt_nb.scoring.calls.loop_lending import Turns
+from mlmgmt_nb.scoring.calls.runner import Runner
+from mlmgmt_nb.scoring.driver.driver import Driver
 
 DEADLINE = 30.0
 CALLERS = 8

@@ -20,8 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from hypothesis.extra import pandas as hpd
 
-from mlmgmt_nb.scoring.arguments import read_arguments
-from mlmgmt_nb.scoring.results import encode_value
+from mlmgmt_nb.scoring.encoding.encoder import encode_value
 from mlmgmt_nb.scoring.schema import (
     DataTypes,
     InputError,
@@ -30,8 +29,9 @@ from mlmgmt_nb.scoring.schema import (
     generate_schema,
     load_schema,
 )
+from mlmgmt_nb.scoring.schema.arguments import read_arguments
 from mlmgmt_nb.scoring.schema.pickled import read_internal, write_internal
-from mlmgmt_nb.scoring.swagger import service_swagger
+from mlmgmt_nb.scoring.schema.swagger import service_swagger
 
 
 def run(df: Any) -> Any:

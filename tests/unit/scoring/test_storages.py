@@ -8,7 +8,7 @@ from typing import Any
 import fsspec
 import pytest
 
-from mlmgmt_nb.scoring.storages import open_storage
+from mlmgmt_nb.scoring.collection.storages import open_storage
 
 
 @pytest.fixture

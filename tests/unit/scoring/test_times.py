@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlmgmt_nb.scoring.results import encode_value
+from mlmgmt_nb.scoring.encoding.encoder import encode_value
 from mlmgmt_nb.scoring.schema import DataTypes, InputError, SampleDefinition, SchemaError
 
 UNITS = ["W", "D", "h", "m", "s", "ms", "us", "ns", "ps", "fs", "as"]

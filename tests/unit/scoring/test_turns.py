@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mlmgmt_nb.scoring.turns import Turns
+from mlmgmt_nb.scoring.calls.loop_lending import Turns
 
 DEADLINE = 30.0
 
@@ -46,7 +46,7 @@ class Other:
 
 
 def run(turns: Turns, main: Coroutine[Any, Any, int]) -> int:
-    """Runs it, to a deadline."""
+    """Run it, to a deadline."""
     return turns.run(asyncio.wait_for(main, DEADLINE))
 
 

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlmgmt_nb.contract import AutoScaler, ComputeResource, ServiceCreateRequest
-from mlmgmt_nb.service.autoscaler import ScaleState, decide
 from mlmgmt_nb.service.compute.base import Load
-from mlmgmt_nb.service.specs import Scaling, replica_bounds, replica_count, scaling
+from mlmgmt_nb.service.reconciling.autoscaler import ScaleState, decide
+from mlmgmt_nb.service.reconciling.specs import Scaling, replica_bounds, replica_count, scaling
 
 CALM_SECONDS = 30.0
 AUTO = Scaling(minimum=1, maximum=10, refresh_seconds=1.0, target=0.7)

@@ -13,14 +13,14 @@ import pytest
 from sqlalchemy import Connection, Row, insert, select
 
 from mlmgmt_nb.contract import Asset, Manifest, TargetRuntime
-from mlmgmt_nb.service import schema
-from mlmgmt_nb.service.artifacts import ArtifactStore
 from mlmgmt_nb.service.building.builder import Builder, build_log
-from mlmgmt_nb.service.building.environments import Environments
 from mlmgmt_nb.service.building.fetch import Fetcher
+from mlmgmt_nb.service.building.packages.environments import Environments
 from mlmgmt_nb.service.clock import now
-from mlmgmt_nb.service.home import Home
-from mlmgmt_nb.service.store import OutcomeUnknown, Store, StoreBusy
+from mlmgmt_nb.service.files.artifacts import ArtifactStore
+from mlmgmt_nb.service.files.home import Home
+from mlmgmt_nb.service.store import schema
+from mlmgmt_nb.service.store.store import OutcomeUnknown, Store, StoreBusy
 from tests.conftest import eventually
 
 
@@ -63,7 +63,7 @@ def home(tmp_path: Path) -> Iterator[Home]:
 
 @contextmanager
 def building(store: Store, home: Home) -> Iterator[None]:
-    """Builds in the name of process `p`."""
+    """Build in the name of process `p`."""
     builder = Builder(
         store,
         home,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from mlmgmt_nb.contract import AutoScaler, ComputeResource, ContainerResourceReservation, ServiceCreateRequest
-from mlmgmt_nb.service.capacity import check_capacity, replicas_that_fit
 from mlmgmt_nb.service.compute.base import Capacity
-from mlmgmt_nb.service.problems import Problem
+from mlmgmt_nb.service.http.problems import Problem
+from mlmgmt_nb.service.reconciling.capacity import check_capacity, replicas_that_fit
 
 TWO_CORES = Capacity(cpus=2.0, memory_bytes=2**30, replicas=10)
 

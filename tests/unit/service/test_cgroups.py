@@ -13,7 +13,7 @@ from mlmgmt_nb.service.compute.cgroups import ControlGroups, find_groups
 
 
 def described(folder: Path, mounts: str, own: str) -> Path:
-    """A folder that describes a process, as /proc/self does."""
+    """Return a folder that describes a process, as /proc/self does."""
     proc = folder / "proc"
     proc.mkdir()
     (proc / "mountinfo").write_text(mounts)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from mlmgmt_nb.service.building import dockerfile
-from mlmgmt_nb.service.building.built import BuiltImage, context_archive
-from mlmgmt_nb.service.building.conda import asks_for_conda, read_conda, read_content
-from mlmgmt_nb.service.building.docker import Python
-from mlmgmt_nb.service.engine import Engine, EngineError
+from mlmgmt_nb.service.building.docker import dockerfile
+from mlmgmt_nb.service.building.docker.builder import Python
+from mlmgmt_nb.service.building.docker.built_image import BuiltImage, context_archive
+from mlmgmt_nb.service.building.packages.conda import asks_for_conda, read_conda, read_content
+from mlmgmt_nb.service.docker_engine import Engine, EngineError
 
 
 class TestDockerfile:

@@ -10,10 +10,10 @@ from urllib.parse import unquote
 
 import pytest
 
-from mlmgmt_nb.service.artifacts import ArtifactStore
 from mlmgmt_nb.service.building.cancellation import Cancellation
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.fetch import Fetcher
+from mlmgmt_nb.service.files.artifacts import ArtifactStore
 
 SCHEMES = frozenset({"http", "https", "s3"})
 

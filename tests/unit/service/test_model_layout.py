@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from mlmgmt_nb.contract import Model
+from mlmgmt_nb.service.building.cancellation import Cancellation
 from mlmgmt_nb.service.building.context import Context
 from mlmgmt_nb.service.building.errors import BuildError
 
@@ -28,7 +29,7 @@ class _Log:
 
 
 def _context(folder: Path) -> Context:
-    return Context(folder / "image", _Fetcher(), _Log(), None)  # type: ignore[arg-type]
+    return Context(folder / "image", _Fetcher(), _Log(), Cancellation({}))  # type: ignore[arg-type]
 
 
 def _model(name: str, url: Path, version: int = 1, **more: Any) -> Model:

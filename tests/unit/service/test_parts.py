@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import insert, select, update
 
+from mlmgmt_nb.archives.extraction import Limits
 from mlmgmt_nb.contract import (
     AutoScaler,
     ComputeResource,
@@ -21,20 +22,20 @@ from mlmgmt_nb.contract import (
     ServiceUpdateRequest,
 )
 from mlmgmt_nb.errors import LocalServiceError
-from mlmgmt_nb.extraction import Limits
-from mlmgmt_nb.service import logs, schema
+from mlmgmt_nb.service.api.paging import page
 from mlmgmt_nb.service.building.cancellation import Cancellation
-from mlmgmt_nb.service.building.conda import local_packages, read_conda, read_content
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.fetch import file_name, shown, unpack
-from mlmgmt_nb.service.building.packages import WantedPackages
-from mlmgmt_nb.service.building.requirements import WantedReader
-from mlmgmt_nb.service.home import Home
-from mlmgmt_nb.service.pages import page
-from mlmgmt_nb.service.problems import Problem
+from mlmgmt_nb.service.building.packages.conda import local_packages, read_conda, read_content
+from mlmgmt_nb.service.building.packages.packages import WantedPackages
+from mlmgmt_nb.service.building.packages.requirements import WantedReader
+from mlmgmt_nb.service.files import logs
+from mlmgmt_nb.service.files.home import Home
+from mlmgmt_nb.service.http.problems import Problem
+from mlmgmt_nb.service.reconciling.specs import changed, cpus, memory_bytes
 from mlmgmt_nb.service.settings import Settings
-from mlmgmt_nb.service.specs import changed, cpus, memory_bytes
-from mlmgmt_nb.service.store import Store
+from mlmgmt_nb.service.store import schema
+from mlmgmt_nb.service.store.store import Store
 
 
 class TestPages:

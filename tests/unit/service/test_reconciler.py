@@ -9,7 +9,8 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlmgmt_nb.service.reconciler import (
+from mlmgmt_nb.service.compute.observed import Replica, ReplicaState
+from mlmgmt_nb.service.reconciling.reconciler import (
     LINGER_SECONDS,
     STARTING_AT_ONCE,
     Action,
@@ -21,8 +22,6 @@ from mlmgmt_nb.service.reconciler import (
     Kill,
     Open,
     Refuse,
-    Replica,
-    ReplicaState,
     Start,
     Succeed,
     backoff,

@@ -1,0 +1,292 @@
+"""Extract archives by a rule that holds for every format and does not depend on the filters of `tarfile`.
+
+Regular files and folders are written first, into real folders only, so that no link is ever written through. Links
+are made last, and each must lead to a place inside: its target is followed component by component on the disk, as the
+system follows it. Members, bytes, the ratio to the archive's size, and the length and depth of paths are bounded.
+"""
+
+from __future__ import annotations
+
+import errno
+import lzma
+import os
+import shutil
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from mlmgmt_nb.archives.members import ArchiveError, Member, MemberReader, members_of, tar_members
+from mlmgmt_nb.archives.paths import PATH_BYTES, components, leads_inside, links_in, shown
+
+__all__ = ["ArchiveError", "Limits", "extract", "extract_tar", "first_file"]
+
+_CHUNK = 2**18
+_RATIO_FLOOR = 64 * 2**20
+"""An archive may become this large whatever its ratio is: small files of zeros are no bomb."""
+_CLASHES = frozenset(
+    {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.EMLINK}
+)
+"""Errors of the disk that the names and links in an archive cause."""
+_BROKEN = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    LookupError,  # a header that ends too early
+    NotImplementedError,  # a compression method that Python does not have
+    OverflowError,
+    RecursionError,
+    RuntimeError,
+    ValueError,
+)
+"""Errors that modules of the standard library raise for archives that are damaged or made to harm."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of an archive.
+
+    Attributes:
+        members: most files, folders and links.
+        bytes: most bytes, extracted.
+        ratio: most bytes for each byte of the archive, once 64 MiB are exceeded.
+    """
+
+    members: int = 100_000
+    bytes: int = 50 * 2**30
+    ratio: int = 200
+
+    @classmethod
+    def of_disk(cls, folder: Path) -> Limits:
+        """Return the limits for an archive of our own making: the free space of the disk."""
+        return cls(members=10_000_000, bytes=shutil.disk_usage(folder).free)
+
+
+def extract(
+    archive: Path,
+    folder: Path,
+    limits: Limits = Limits(),
+    *,
+    check: Callable[[], None] = lambda: None,
+    mode_of: Callable[[int], int] | None = None,
+    may_leave: Callable[[str], bool] = lambda _: False,
+) -> None:
+    """Extract a tar archive, compressed or not, or a zip archive into a folder, and nowhere else.
+
+    Args:
+        folder: is made if it is not there. After an error it may have a part of the archive.
+        check: called again and again; raises to end it.
+        mode_of: the mode of a file by the mode in the archive (default: 0644, or 0755 if it is executable).
+        may_leave: whether the link of this name may lead outside.
+
+    Raises:
+        ArchiveError: the archive is damaged, encrypted or not an archive, or has a member that is not allowed.
+        OSError: the archive cannot be read, or the folder cannot be written.
+    """
+    size = archive.stat().st_size
+    extraction = _Extraction(folder, limits, size, check, mode_of or _shared_mode, may_leave)
+    extraction.run(lambda spend: members_of(archive, spend))
+
+
+def extract_tar(stream: BinaryIO, folder: Path, limits: Limits) -> None:
+    """Extract an uncompressed tar archive that is read once, from its beginning to its end.
+
+    Raises:
+        ArchiveError, OSError: as `extract`.
+    """
+    extraction = _Extraction(folder, limits, None, lambda: None, _shared_mode, lambda _: False)
+    extraction.run(lambda spend: tar_members(stream, spend))
+
+
+def first_file(archive: Path, most: int) -> tuple[str, bytes] | None:
+    """Return the name and the content of the first member if it is a file of at most so many bytes.
+
+    Raises:
+        ArchiveError, OSError: as `extract`.
+    """
+    with _blaming_it(), closing(members_of(archive, lambda _: None)) as members:
+        member = next(members, None)
+        if member is None or member.kind != "file":
+            return None
+        with member.open() as file:
+            content = file.read(most + 1)
+        return (member.name, content) if len(content) <= most else None
+
+
+@contextmanager
+def _blaming_it() -> Iterator[None]:
+    """Turn the errors of the standard library's modules into ArchiveError."""
+    try:
+        yield
+    except _BROKEN as error:
+        raise ArchiveError(f"is damaged: {_reason(error)}") from error
+    except OSError as error:
+        # Decompressors raise some of their own errors as OSError, without a number.
+        if error.errno is None:
+            raise ArchiveError(f"is damaged: {_reason(error)}") from error
+        raise
+
+
+@contextmanager
+def _blaming_the_name(name: str) -> Iterator[None]:
+    """Turn errors of the disk that a name causes into ArchiveError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _CLASHES:
+            raise ArchiveError(f"has {shown(name)}, which cannot be written: {error.strerror}") from error
+        raise
+
+
+def _shared_mode(mode: int) -> int:
+    return 0o755 if mode & 0o100 else 0o644
+
+
+class _Extraction:
+    """One extraction of one archive."""
+
+    def __init__(
+        self,
+        folder: Path,
+        limits: Limits,
+        size: int | None,
+        check: Callable[[], None],
+        mode_of: Callable[[int], int],
+        may_leave: Callable[[str], bool],
+    ) -> None:
+        self._folder, self._limits, self._size = folder, limits, size
+        self._check, self._mode_of, self._may_leave = check, mode_of, may_leave
+        self._spent = self._count = 0
+        self._files: set[tuple[str, ...]] = set()
+        self._folders: dict[tuple[str, ...], float | None] = {(): None}
+        self._links: dict[tuple[str, ...], str] = {}
+
+    def run(self, read: MemberReader) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with _blaming_it():
+            for member in read(self._spend):
+                self._add(member)
+            self._make_links()
+            self._set_times()
+
+    def _add(self, member: Member) -> None:
+        self._count += 1
+        if self._count > self._limits.members:
+            raise ArchiveError(f"has more than {self._limits.members:,} members, the limit (--unpack-members)")
+        self._check()
+        path = components(member.name)
+        with _blaming_the_name(member.name):
+            self._write(member, path)
+
+    def _write(self, member: Member, path: tuple[str, ...]) -> None:
+        if member.kind == "folder":
+            self._make_folder(path)
+            self._folders[path] = member.mtime
+            return
+        if not path:
+            raise ArchiveError(f"has {shown(member.name)}, which is not a file name")
+        self._make_folder(path[:-1])
+        if member.kind == "file":
+            self._write_file(member, path)
+        elif member.kind == "symlink":
+            self._make_room(path)
+            self._links[path] = member.link
+        elif member.kind == "hardlink":
+            self._link_again(member, path)
+        else:
+            raise ArchiveError(f"has {shown(member.name)}, which is neither a file, a folder nor a link")
+
+    def _make_folder(self, path: tuple[str, ...]) -> None:
+        """Make a folder and those above it. Each must be a real folder, not a link to one."""
+        for length in range(1, len(path) + 1):
+            part = path[:length]
+            if part in self._folders:
+                continue
+            where = self._folder.joinpath(*part)
+            try:
+                where.mkdir(mode=self._mode_of(0o755))
+            except FileExistsError:
+                if not stat.S_ISDIR(where.lstat().st_mode):
+                    raise ArchiveError(f"has a folder {shown('/'.join(part))} where there is a file") from None
+            self._folders[part] = None
+
+    def _make_room(self, path: tuple[str, ...]) -> Path:
+        """Return the place for a file. A member that comes twice replaces itself, and nothing else."""
+        where = self._folder.joinpath(*path)
+        self._links.pop(path, None)
+        if path in self._files:
+            self._files.remove(path)
+            where.unlink()
+        elif os.path.lexists(where):
+            raise ArchiveError(f"has a file {shown('/'.join(path))} where there is a file or folder already")
+        return where
+
+    def _write_file(self, member: Member, path: tuple[str, ...]) -> None:
+        where = self._make_room(path)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        with member.open() as source, open(os.open(where, flags, 0o600), "wb") as target:
+            self._files.add(path)
+            while chunk := source.read(_CHUNK):
+                self._check()
+                target.write(chunk)
+            os.fchmod(target.fileno(), self._mode_of(member.mode))
+        if member.mtime is not None:
+            os.utime(where, (member.mtime, member.mtime))
+
+    def _link_again(self, member: Member, path: tuple[str, ...]) -> None:
+        """Make a second name of a member that came before."""
+        target = components(member.link)
+        if target in self._links:
+            self._make_room(path)
+            self._links[path] = self._links[target]
+            return
+        if target not in self._files or target == path:
+            raise ArchiveError(f"has a link {shown(member.name)} to {shown(member.link)}, which is not before it")
+        source = self._folder.joinpath(*target)
+        self._spend(source.stat().st_size)  # who reads the folder reads it twice
+        os.link(source, self._make_room(path), follow_symlinks=False)
+        self._files.add(path)
+
+    def _make_links(self) -> None:
+        for path, target in self._links.items():
+            if "\0" in target or not target or len(os.fsencode(target)) > PATH_BYTES:
+                raise ArchiveError(f"has a link {shown('/'.join(path))} whose target is empty or too long")
+            with _blaming_the_name("/".join(path)):
+                self._folder.joinpath(*path).symlink_to(target)
+        if self._links:
+            self._check_links()
+
+    def _check_links(self) -> None:
+        """Check those of archives before, too: with a new link they may lead elsewhere."""
+        for path in links_in(self._folder):
+            name = "/".join(path)
+            if not self._may_leave(name) and not leads_inside(self._folder, path):
+                for made in self._links:
+                    self._folder.joinpath(*made).unlink()
+                raise ArchiveError(f"has a link {shown(name)} that leads outside")
+
+    def _set_times(self) -> None:
+        for path, mtime in self._folders.items():
+            if mtime is not None:
+                os.utime(self._folder.joinpath(*path), (mtime, mtime))
+
+    def _spend(self, count: int) -> None:
+        self._spent += count
+        limits = self._limits
+        if self._spent > limits.bytes:
+            raise ArchiveError(f"becomes larger than {limits.bytes:,} bytes, the limit (--unpack-bytes)")
+        if self._size is not None and self._spent > max(_RATIO_FLOOR, limits.ratio * self._size):
+            raise ArchiveError(
+                f"becomes more than {limits.ratio} times larger than it is, the limit of the ratio (--unpack-ratio)"
+            )
+
+
+def _reason(error: BaseException) -> str:
+    return str(error).rstrip(".") or type(error).__name__

@@ -1,0 +1,77 @@
+"""Judge the names in archives: where a name leads below a folder, and where a link leads."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections import deque
+from pathlib import Path
+
+from mlmgmt_nb.archives.members import ArchiveError
+
+__all__ = ["PATH_BYTES", "components", "leads_inside", "links_in", "shown"]
+
+PATH_BYTES = 1024
+"""Longest path in an archive, and longest target of a link."""
+_NAME_BYTES, _DEPTH, _HOPS = 255, 64, 40
+
+
+def components(name: str) -> tuple[str, ...]:
+    """Return where a name leads below the folder. A slash at its beginning does not count, as for `tar` and `unzip`."""
+    found: list[str] = []
+    for part in name.split("/"):
+        if part == ".." and not found:
+            raise ArchiveError(f"has {shown(name)}, which would land outside of its folder")
+        if part == "..":
+            found.pop()
+        elif part not in {"", "."}:
+            found.append(part)
+    if "\0" in name:
+        raise ArchiveError(f"has {shown(name)}, which is not a file name")
+    longest = max((len(os.fsencode(part)) for part in found), default=0)
+    if longest > _NAME_BYTES or len(os.fsencode(name)) > PATH_BYTES or len(found) > _DEPTH:
+        raise ArchiveError(
+            f"has {shown(name)}, whose name is too long: at most {_NAME_BYTES} bytes in a name, {PATH_BYTES} in a "
+            f"path, and {_DEPTH} folders"
+        )
+    return tuple(found)
+
+
+def links_in(folder: Path) -> list[tuple[str, ...]]:
+    """Return the symbolic links below a folder."""
+    return [
+        Path(above, name).relative_to(folder).parts
+        for above, folders, files in os.walk(folder)
+        for name in (*folders, *files)
+        if Path(above, name).is_symlink()
+    ]
+
+
+def leads_inside(folder: Path, link: tuple[str, ...]) -> bool:
+    """Follow a link on the disk, component by component; return False as soon as it leaves the folder."""
+    at: list[str] = []
+    rest, hops = deque(link), 0
+    while rest:
+        part = rest.popleft()
+        if part == ".." and not at:
+            return False
+        if part == "..":
+            at.pop()
+        elif part not in {"", "."}:
+            here = folder.joinpath(*at, part)
+            try:
+                target = os.readlink(here)
+            except OSError as error:
+                if error.errno not in {errno.EINVAL, errno.ENOENT, errno.ENOTDIR}:
+                    return False
+                at.append(part)  # not a link, or nothing yet
+                continue
+            hops += 1
+            if hops > _HOPS or target.startswith("/"):
+                return False
+            rest.extendleft(reversed(target.split("/")))
+    return True
+
+
+def shown(name: str) -> str:
+    return repr(name if len(name) <= 100 else f"{name[:60]}...{name[-30:]}")

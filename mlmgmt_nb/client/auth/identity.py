@@ -1,0 +1,80 @@
+"""Who the client is to the server: what its token says, and what the server says."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+
+import msgspec
+
+from mlmgmt_nb.client.http.responses import decode
+from mlmgmt_nb.client.http.transport import Transport
+from mlmgmt_nb.errors import NotFoundError
+
+__all__ = ["Identity", "identity_of", "whoami"]
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody who is signed in.
+
+    Attributes:
+        source: where the token comes from.
+        name, id, tenant: of the user or application.
+        audience: whom the token is for.
+        expires_on: until when it is good.
+        role: the role in the account, `Reader` or `Contributor`; None where the server does not tell.
+    """
+
+    source: str
+    name: str | None = None
+    id: str | None = None
+    tenant: str | None = None
+    audience: str | None = None
+    expires_on: dt.datetime | None = None
+    role: str | None = None
+
+
+class _Claims(msgspec.Struct):
+    preferred_username: str | None = None
+    upn: str | None = None
+    name: str | None = None
+    azp: str | None = None
+    appid: str | None = None
+    oid: str | None = None
+    tid: str | None = None
+    aud: str | list[str] | None = None
+    exp: float | None = None
+
+
+class _Told(msgspec.Struct):
+    id: str = ""
+    name: str = ""
+    role: str | None = None
+
+
+def identity_of(token: str | None, source: str) -> Identity:
+    """Return what a token says of whom it was given to; an opaque one says nothing. To check it is the server's business."""
+    try:
+        body = (token or "").split(".")[1]
+        claims = msgspec.json.decode(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)), type=_Claims)
+    except (IndexError, ValueError):
+        return Identity(source=source)
+    return Identity(
+        source=source,
+        name=claims.preferred_username or claims.upn or claims.name or claims.azp or claims.appid,
+        id=claims.oid,
+        tenant=claims.tid,
+        audience=", ".join(claims.aud) if isinstance(claims.aud, list) else claims.aud,
+        expires_on=dt.datetime.fromtimestamp(claims.exp, dt.UTC) if claims.exp else None,
+    )
+
+
+def whoami(transport: Transport) -> Identity:
+    """Who the server takes the client for, as far as it tells; a server of 2017 does not."""
+    credential = transport.credential
+    mine = identity_of(credential.token(), credential.source)
+    try:
+        told = decode(transport.send("GET", "/whoami"), _Told)
+    except NotFoundError:
+        return mine
+    return msgspec.structs.replace(mine, name=told.name or mine.name, id=told.id or mine.id, role=told.role)

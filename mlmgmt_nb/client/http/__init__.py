@@ -1,0 +1,1 @@
+"""HTTP for the client: requests with retries and timeouts, credentials, pages, uploads, errors from responses."""

@@ -1,0 +1,206 @@
+"""Where the bearer token of a request comes from. No credential shows its token in `repr`."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Protocol
+
+from mlmgmt_nb.client.http.forks import renew_after_fork
+from mlmgmt_nb.errors import LocalServiceError, MlmgmtError, SignInError
+from mlmgmt_nb.redaction import redact_chain
+
+__all__ = ["AZURE_SCOPE", "AzureToken", "Credential", "StaticToken", "TokenCredential", "TokenFile"]
+
+AZURE_SCOPE = "https://management.azure.com/.default"
+"""The scope that is asked of an Azure credential."""
+
+_SPARE_SECONDS = 300.0
+
+
+class Credential(Protocol):
+    """Gives the bearer token of each request; `source` says where it comes from, for messages."""
+
+    @property
+    def source(self) -> str: ...
+
+    def token(self) -> str | None:
+        """Return the token, or None when the request goes without one."""
+        ...
+
+    def renew(self, refused: str | None, claims: str | None) -> bool:
+        """Asked when the server has not accepted a token: whether `token` gives another one now.
+
+        Args:
+            refused: the token.
+            claims: what the server wants the next one to have, if it said so.
+        """
+        ...
+
+
+class TokenCredential(Protocol):
+    """What azure-core calls a `TokenCredential`: any object of azure-identity."""
+
+    def get_token(self, *scopes: str) -> Any:
+        """Return an object with `token` and `expires_on` (seconds since the epoch), for the `scopes` that are asked for."""
+        ...
+
+
+class StaticToken:
+    """A token that does not change.
+
+    Args:
+        token: the token, or None for requests without one.
+        source: where it was given, such as "the argument `token`".
+    """
+
+    def __init__(self, token: str | None, source: str) -> None:
+        self._token = token
+        self.source = source
+
+    def token(self) -> str | None:
+        return self._token
+
+    def renew(self, refused: str | None, claims: str | None) -> bool:  # noqa: ARG002
+        return False
+
+    def __reduce__(self) -> tuple[Callable[..., Credential], tuple[object, ...]]:
+        """For pickle: where the token came from, not the token."""
+        return (_unpickled, (self.source,)) if self._token is not None else (StaticToken, (None, self.source))
+
+
+class MissingToken:
+    """Stands for a token that a pickle does not carry: says so when it is needed.
+
+    Args:
+        source: where the token came from in the process that made the pickle.
+    """
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+
+    def token(self) -> str | None:
+        raise SignInError(
+            f"the token came from {self.source}, and a pickled workspace carries no secret",
+            fix="Set MLMGMT_TOKEN where it is used, or call `connect` there.",
+        )
+
+    def renew(self, refused: str | None, claims: str | None) -> bool:  # noqa: ARG002
+        return False
+
+
+def _unpickled(source: str) -> Credential:
+    """Return the credential in the place of one whose secret stayed behind."""
+    token = os.environ.get("MLMGMT_TOKEN")
+    return StaticToken(token, "MLMGMT_TOKEN") if token else MissingToken(source)
+
+
+class TokenFile:
+    """The token in a file, read for each request so that a replaced file works at once.
+
+    Args:
+        path: the file; its content without surrounding blanks is the token.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.source = f"the file {path}"
+
+    def token(self) -> str | None:
+        try:
+            return self._path.read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise LocalServiceError(
+                f"the service's token cannot be read from {self._path}: {error}",
+                fix="The file belongs to the user who runs the service; connect as that user, or give `token`.",
+            ) from error
+
+    def renew(self, refused: str | None, claims: str | None) -> bool:  # noqa: ARG002
+        return self.token() != refused
+
+
+_OF_PARENTS: list[object] = []
+"""Credentials that this process inherited by a fork: to end one may take locks that are held for ever."""
+
+
+class AzureToken:
+    """A token of an azure-core `TokenCredential`, kept until five minutes before it expires. Thread-safe.
+
+    Args:
+        credential: an object of azure-identity, or anything with its `get_token`; or makes one when first needed, and
+            again in a process that is forked afterwards.
+        scope: what the token is asked for.
+        source: for messages; the credential's type when None.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        credential: TokenCredential | Callable[[], TokenCredential],
+        scope: str = AZURE_SCOPE,
+        source: str | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._given = credential
+        self._credential = credential
+        self._scope = scope
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._kept: tuple[str, float] | None = None
+        self.source = source or f"the credential {type(credential).__name__}"
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Leaves the session of a credential that was made here to the parent process; its token is still good."""
+        self._lock = threading.Lock()
+        _OF_PARENTS.append(self._credential)
+        self._credential = self._given
+
+    def __reduce__(self) -> tuple[Callable[..., Credential], tuple[object, ...]]:
+        """For pickle: how to sign in, where it is known; not the tokens."""
+        if hasattr(self._given, "get_token"):
+            return _unpickled, (self.source,)
+        return AzureToken, (self._given, self._scope, self.source)
+
+    def token(self) -> str | None:
+        with self._lock:
+            if self._kept is None or self._clock() >= self._kept[1] - _SPARE_SECONDS:
+                self._kept = self._fresh()
+            return self._kept[0]
+
+    @property
+    def expires_on(self) -> float | None:
+        """When the token that is kept expires, in seconds since the epoch."""
+        return self._kept[1] if self._kept else None
+
+    def renew(self, refused: str | None, claims: str | None) -> bool:
+        with self._lock:
+            if self._kept is None or self._kept[0] == refused:  # otherwise another thread has renewed it
+                self._kept = self._fresh({"claims": claims} if claims else {})
+            return self._kept[0] != refused
+
+    def _fresh(self, more: Mapping[str, Any] = MappingProxyType({})) -> tuple[str, float]:
+        """Return a token of the credential, which may have it in a cache of its own.
+
+        Raises:
+            SignInError: the credential has none.
+        """
+        try:
+            if not hasattr(self._credential, "get_token"):
+                self._credential = self._credential()
+            get_token: Callable[..., Any] = self._credential.get_token
+            found = get_token(self._scope, **more)
+        except MlmgmtError:
+            raise
+        except Exception as error:  # whatever a credential raises, it means that there is no token
+            redact_chain(error)
+            reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            raise SignInError(
+                f"no token could be had from {self.source}: {reason}",
+                fix="Sign in with `mlmgmt login` (or `az login`), or give `token` or `credential`.",
+            ) from error
+        return found.token, float(found.expires_on)

@@ -1,0 +1,155 @@
+"""Files and folders of the user: whether they can be uploaded, their media types, and folders as archives."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import mimetypes
+import os
+import stat
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from mlmgmt_nb.errors import UsageError
+
+__all__ = ["archive", "as_source", "check_readable", "is_url", "mime_type_of"]
+
+_SKIPPED = frozenset({"__pycache__", ".ipynb_checkpoints"})
+_MIME_TYPES = {
+    ".gz": "application/gzip",
+    ".tgz": "application/gzip",
+    ".zip": "application/zip",
+    ".json": "application/json",
+    ".yml": "application/yaml",
+    ".yaml": "application/yaml",
+    ".py": "text/x-python",
+}
+
+
+def is_url(text: str) -> bool:
+    """Whether the text is a URL (`https://...`, `s3://...`, `file:///...`), not a path."""
+    return "://" in text
+
+
+def as_source(value: object, field: str) -> str:
+    """Return the path or URL as text.
+
+    Args:
+        value: what was given.
+        field: the argument that it came in.
+
+    Raises:
+        UsageError: it is neither a path nor a URL, such as a fitted model.
+    """
+    if isinstance(value, (str, os.PathLike)) and isinstance(text := os.fspath(value), str):
+        return text
+    fix = "Give the path of a file or folder, or a URL."
+    if field in {"model", "path_or_url"}:
+        fix = (
+            "Save it first, for example `joblib.dump(model, 'model.pkl')`, and give that path; the driver's init() "
+            "loads it again."
+        )
+    raise UsageError(f"{field}: a {type(value).__name__} is neither a path nor a URL", field=field, fix=fix)
+
+
+def mime_type_of(name: str) -> str:
+    """Media type by the file's name; `application/octet-stream` for models and whatever else has none."""
+    suffix = Path(name).suffix.lower()
+    guessed, encoding = mimetypes.guess_type(name)
+    return _MIME_TYPES.get(suffix) or (None if encoding else guessed) or "application/octet-stream"
+
+
+def check_readable(path: Path, field: str, without: frozenset[str] = frozenset()) -> None:
+    """Check that a file or folder can be uploaded.
+
+    Args:
+        path: the file or folder.
+        field: the argument that it came in, for messages.
+        without: names in the folder that are left out.
+
+    Raises:
+        UsageError: it is missing, empty, cannot be read, is neither file nor folder, or has a link that leads nowhere
+            or out of the folder.
+    """
+    try:
+        kind = path.stat().st_mode
+        if stat.S_ISDIR(kind):
+            _check_folder(path, field, without)
+        elif not stat.S_ISREG(kind):
+            raise UsageError(f"{field}: {path} is neither a file nor a folder", field=field, fix="Give a regular file.")
+        elif path.stat().st_size == 0:
+            raise UsageError(f"{field}: the file {path} is empty", field=field, fix="Write the file first.")
+        else:
+            path.open("rb").close()
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"{field}: there is no file {path}", field=field, fix=f"Check the path; it is taken from {Path.cwd()}."
+        ) from error
+    except OSError as error:
+        raise UsageError(
+            f"{field}: {path} cannot be read: {error.strerror}", field=field, fix="Give yourself the right to read it."
+        ) from error
+
+
+def _check_folder(folder: Path, field: str, without: frozenset[str]) -> None:
+    files = 0
+    root = folder.resolve()
+    for path in _walk(folder, without):
+        if path.is_symlink() and not path.exists():
+            raise UsageError(
+                f"{field}: the link {path} leads nowhere (to {os.readlink(path)})",
+                field=field,
+                fix="Remove the link or put the file there.",
+            )
+        if path.is_symlink() and not path.resolve().is_relative_to(root):
+            raise UsageError(
+                f"{field}: the link {path} leads out of the folder, to {path.resolve()}",
+                field=field,
+                fix="Copy the file into the folder.",
+            )
+        if path.is_symlink() and path.is_dir() and path.parent.resolve().is_relative_to(path.resolve()):
+            raise UsageError(f"{field}: the link {path} leads into a circle", field=field, fix="Remove the link.")
+        if not path.is_dir():
+            if not path.is_file():
+                raise UsageError(f"{field}: {path} is no regular file", field=field, fix="Take it out of the folder.")
+            path.open("rb").close()
+            files += 1
+    if not files:
+        raise UsageError(f"{field}: the folder {folder} has no files", field=field, fix="Put the files into it first.")
+
+
+def _walk(folder: Path, without: frozenset[str]) -> Iterator[Path]:
+    """All that is in a folder, sorted, links followed; caches of Python and Jupyter are left out."""
+    for path in sorted(folder.iterdir()):
+        if path.name in _SKIPPED or path.name in without:
+            continue
+        yield path
+        leads_up = path.is_symlink() and path.parent.resolve().is_relative_to(path.resolve())
+        if path.is_dir() and not leads_up:
+            yield from _walk(path, without)
+
+
+def archive(folder: Path, name: str, to: Path, without: frozenset[str] = frozenset()) -> None:
+    """Write a `.tar.gz` that holds the folder under `name`, but for what is left out. The same content gives the same
+    bytes."""
+    with contextlib.ExitStack() as stack:
+        raw = stack.enter_context(to.open("wb"))
+        packed = stack.enter_context(gzip.GzipFile("", "wb", compresslevel=1, fileobj=raw, mtime=0))
+        tar = stack.enter_context(tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT))
+        for path in _walk(folder, without):
+            if path.is_dir():
+                entry = tarfile.TarInfo(f"{name}/{path.relative_to(folder).as_posix()}")
+                entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+                tar.addfile(entry)
+            else:
+                _add_file(tar, path, f"{name}/{path.relative_to(folder).as_posix()}")
+
+
+def _add_file(tar: tarfile.TarFile, path: Path, name: str) -> None:
+    with path.open("rb") as file:
+        found = os.fstat(file.fileno())
+        entry = tarfile.TarInfo(name)
+        entry.size = found.st_size
+        entry.mode = 0o755 if found.st_mode & stat.S_IXUSR else 0o644
+        tar.addfile(entry, file)

@@ -1,0 +1,90 @@
+"""Pages of resources as a pandas DataFrame.
+
+Columns are the resource's properties under their Python names: first `id`, `name`, `version`, `state`, then the others
+in the contract's order. Their dtypes are the same whether there are rows or not: text is `string`, integers `Int64`,
+booleans `boolean`, times `datetime64[us, UTC]`; lists stay lists and settings are dicts as the API writes them
+(`object`). A resource or error inside of another one is not repeated; its column has its id or message: `manifest_id`,
+`image_id`, `model_ids`, `compute_resource_id`, `error`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import types
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
+
+import msgspec
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["to_frame"]
+
+_DTYPES = {str: "string", int: "Int64", bool: "boolean", dt.datetime: "datetime64[us, UTC]"}
+
+_FIRST = ("id", "name", "version", "state")
+
+# A nested resource: the column that stands for it, its dtype, and what is in it.
+_NESTED: dict[str, tuple[str, str, Callable[[Any], Any]]] = {
+    "manifest": ("manifest_id", "string", lambda manifest: manifest.id),
+    "image": ("image_id", "string", lambda image: image.id),
+    "models": ("model_ids", "object", lambda models: [model.id for model in models]),
+    "compute_resource": ("compute_resource_id", "string", lambda compute: compute.id),
+    "error": ("error", "string", lambda error: error.message),
+}
+
+
+class _Column:
+    """The values of one property, gathered page by page."""
+
+    def __init__(self, field: msgspec.structs.FieldInfo) -> None:
+        kind = _plain(field.type)
+        as_it_is: tuple[str, str, Callable[[Any], Any] | None] = (field.name, _DTYPES.get(kind, "object"), None)
+        self._property = field.name
+        self.name, self.dtype, self._take = _NESTED.get(field.name) or as_it_is
+        if self._take is None and isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+            self._take = msgspec.to_builtins
+        self.values: list[Any] = []
+
+    def extend(self, items: Sequence[Any]) -> None:
+        name, take = self._property, self._take
+        values = [getattr(item, name) for item in items]
+        if take is not None:
+            values = [None if value is None else take(value) for value in values]
+        self.values += values
+
+    def series(self) -> pd.Series[Any]:
+        """Return the column, in its dtype. Return the list up, so that values are held once."""
+        import pandas as pd
+
+        values, self.values = self.values, []
+        if self.dtype.startswith("datetime64"):
+            return pd.to_datetime(pd.Series(values, dtype=object), utc=True).dt.as_unit("us")
+        return pd.Series(values, dtype=self.dtype)
+
+
+def to_frame(type_: type[msgspec.Struct], pages: Iterable[Sequence[Any]]) -> pd.DataFrame:
+    """Return a DataFrame with a row for each resource of the pages. Holds one page of resources at a time.
+
+    Args:
+        type_: type of the resources, from the contract.
+        pages: the resources, page by page.
+    """
+    import pandas as pd
+
+    fields = {field.name: field for field in msgspec.structs.fields(type_)}
+    columns = [_Column(fields[name]) for name in dict.fromkeys((*_FIRST, *fields)) if name in fields]
+    for page in pages:
+        for column in columns:
+            column.extend(page)
+    return pd.DataFrame({column.name: column.series() for column in columns}, copy=False)
+
+
+def _plain(annotation: Any) -> Any:
+    """Return the type behind `Annotated` and `| None`."""
+    if hasattr(annotation, "__metadata__"):
+        return _plain(annotation.__origin__)
+    if get_origin(annotation) in {Union, types.UnionType}:
+        return _plain(next(part for part in get_args(annotation) if part is not type(None)))
+    return get_origin(annotation) or annotation

@@ -1,0 +1,145 @@
+"""What an HTTP answer means: its decoded body, or the error of the one error tree that it stands for."""
+
+from __future__ import annotations
+
+import email.utils
+import time
+from collections.abc import Mapping
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+import requests
+
+from mlmgmt_nb.contract import ErrorDetail, ErrorResponse
+from mlmgmt_nb.errors import (
+    ApiError,
+    BadRequestError,
+    ConflictError,
+    NotFoundError,
+    ServerError,
+    ThrottledError,
+    UnauthorizedError,
+)
+from mlmgmt_nb.redaction import redacted
+
+__all__ = ["REQUEST_ID", "ErrorBody", "api_error", "decode", "error_body", "retry_after"]
+
+REQUEST_ID = "x-ms-client-request-id"
+"""The header that carries the id of a request."""
+
+_BY_STATUS: Mapping[int, type[ApiError]] = {
+    400: BadRequestError,
+    401: UnauthorizedError,
+    403: UnauthorizedError,
+    404: NotFoundError,
+    409: ConflictError,
+    413: BadRequestError,
+    415: BadRequestError,
+    422: BadRequestError,
+    429: ThrottledError,
+}
+_LONGEST_TEXT = 300
+_LONGEST_WAIT = 86_400.0
+
+T = TypeVar("T")
+
+
+class ErrorBody(msgspec.Struct, rename="camel"):
+    """The parts of an `ErrorResponse` that we read; servers send it with more, less, or inside of `error`."""
+
+    code: str = ""
+    message: str = ""
+    details: list[ErrorDetail] | None = None
+    request_id: str | None = None
+    error: ErrorResponse | None = None
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that `Retry-After` asks to wait (a number or an HTTP date), or None without a valid one."""
+    value = headers.get("Retry-After", "").strip()
+    if value.isascii() and value.isdecimal():
+        return min(float(value), _LONGEST_WAIT)
+    try:
+        return min(max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time()), _LONGEST_WAIT)
+    except (ValueError, OverflowError):
+        return None
+
+
+def decode(response: requests.Response, type_: type[T]) -> T:
+    """Return the body of a successful answer.
+
+    Raises:
+        ServerError: the body is not what the contract says; the message has the JSON path.
+    """
+    try:
+        return msgspec.json.decode(response.content, type=type_)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ServerError(
+            f"the answer does not follow the contract: {error}{_named(response)}",
+            status_code=response.status_code,
+            code="InvalidAnswer",
+            fix="Check that base_url names an account of a Model Management service.",
+            **_request_of(response),
+        ) from error
+
+
+def error_body(response: requests.Response) -> ErrorBody:
+    """Return the `ErrorResponse` of a failed answer, or as much of one as an empty, HTML or foreign body gives."""
+    try:
+        body = msgspec.json.decode(response.content, type=ErrorBody)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        is_page = "html" in response.headers.get("Content-Type", "")
+        return ErrorBody(message="" if is_page else response.content.decode(errors="replace").strip()[:_LONGEST_TEXT])
+    if body.error and not body.message:
+        return ErrorBody(body.error.code, body.error.message, body.error.details, body.request_id)
+    return body
+
+
+def api_error(response: requests.Response, *, token_source: str = "") -> ApiError:
+    """Return the error that a failed answer stands for.
+
+    Args:
+        response: the answer.
+        token_source: where the request's token came from, for the fix of a 401.
+    """
+    body = error_body(response)
+    status, wait = response.status_code, retry_after(response.headers)
+    kind = _BY_STATUS.get(status, ServerError if status >= 500 else ApiError)
+    if status == 503 and wait is not None:
+        kind = ThrottledError
+    message = body.message or f"the server answered {status} {response.reason or ''}".strip()
+    return kind(
+        message + _named(response),
+        status_code=status,
+        code=body.code or (response.reason or str(status)),
+        details=[(detail.code, detail.message) for detail in body.details or ()],
+        retry_after=wait,
+        fix=_fix(response, wait, token_source),
+        **_request_of(response),
+    )
+
+
+def _fix(response: requests.Response, wait: float | None, token_source: str) -> str | None:
+    status = response.status_code
+    if status == 401:
+        came = f"The token came from {token_source}. " if token_source else ""
+        return f"{came}Sign in with `mlmgmt login`, or give the server's token as `token` or in MLMGMT_TOKEN."
+    if status == 403:
+        return "Ask the owner of the account for access."
+    if status in {429, 503}:
+        return f"Try again in {wait:g} s." if wait is not None else "Try again later."
+    if 300 <= status < 400:
+        return f"The server points to {response.headers.get('Location', 'another URL')}; give that as base_url."
+    return None
+
+
+def _named(response: requests.Response) -> str:
+    request = response.request
+    return f" ({response.status_code} for {request.method} {urlsplit(str(request.url)).path})"
+
+
+def _request_of(response: requests.Response) -> dict[str, Any]:
+    request = response.request
+    request_id = str(request.headers.get(REQUEST_ID, ""))
+    return {"method": request.method or "", "url": redacted(str(request.url)), "request_id": request_id}

@@ -1,0 +1,96 @@
+"""Cases of a scoring test: inputs, the bodies of their requests, and what their answers should be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from mlmgmt_nb.client.scoring import as_json, encode_input, swagger_arguments
+from mlmgmt_nb.errors import UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Cases", "cases_of"]
+
+
+@dataclass(frozen=True)
+class Cases:
+    """The cases.
+
+    Attributes:
+        bodies: the body of each one's request.
+        expected: what its answer should be, as JSON has it; None where nothing is expected.
+        given: the input of the case of a number, for the user's own check.
+    """
+
+    bodies: Sequence[bytes]
+    expected: Sequence[Any]
+    given: Callable[[int], Any]
+
+    def __len__(self) -> int:
+        return len(self.bodies)
+
+
+def cases_of(data: pd.DataFrame | Sequence[Any], swagger: Mapping[str, Any], expect: str | None) -> Cases:
+    """Return the cases in a DataFrame, a row each, or in a list of inputs as `services.run` takes them.
+
+    Args:
+        data: the inputs.
+        swagger: the service's own description; names the argument that a row is for.
+        expect: the column, or the key of each input, that holds the expected answer and is not sent. Where it is
+            missing in a row, nothing is expected.
+
+    Raises:
+        UsageError: there is no case, or no such column, or an input cannot be written as JSON.
+    """
+    if not hasattr(data, "__len__") or isinstance(data, (str, bytes, dict)):
+        raise UsageError(
+            f"the cases are a {type(data).__name__}", field="cases", fix="Give a DataFrame or a list of inputs."
+        )
+    if not len(data):
+        raise UsageError("there are no cases", field="cases", fix="Give a DataFrame with a row for each case.")
+    arguments = swagger_arguments(swagger)
+    return _of_frame(data, arguments, expect) if hasattr(data, "iloc") else _of_list(data, arguments, expect)
+
+
+def _of_frame(data: Any, arguments: Sequence[str] | None, expect: str | None) -> Cases:
+    if expect is not None and expect not in data.columns:
+        known = ", ".join(map(str, data.columns))
+        raise UsageError(f"the cases have no column {expect!r}", field="expect", fix=f"They have: {known}.")
+    if list(data.columns).count(expect) > 1:
+        raise UsageError(f"the cases have two columns {expect!r}", field="expect", fix="Rename one of them.")
+    inputs = data if expect is None else data.drop(columns=[expect])
+    expected = [None] * len(data) if expect is None else [_expectation(value) for value in data[expect].tolist()]
+    # All rows at once: one at a time costs a frame each.
+    whole = msgspec.json.decode(encode_input(inputs, arguments))
+    bodies = (
+        [msgspec.json.encode({name: [row]}) for name, rows in whole.items() for row in rows]
+        if isinstance(whole, dict)
+        else [msgspec.json.encode([row]) for row in whole]
+    )
+    return Cases(bodies, expected, lambda number: inputs.iloc[[number]])
+
+
+def _of_list(data: Sequence[Any], arguments: Sequence[str] | None, expect: str | None) -> Cases:
+    inputs, expected = list(data), [None] * len(data)
+    if expect is not None:
+        for number, given in enumerate(data):
+            if not isinstance(given, dict) or expect not in given:
+                raise UsageError(
+                    f"case {number} has no {expect!r}", field="expect", fix="Each case must have what is expected."
+                )
+            inputs[number] = {name: value for name, value in given.items() if name != expect}
+            expected[number] = _expectation(given[expect])
+    return Cases([encode_input(given, arguments) for given in inputs], expected, inputs.__getitem__)
+
+
+def _expectation(value: Any) -> Any:
+    """Return what is expected, as an answer would have it."""
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    return as_json(value)

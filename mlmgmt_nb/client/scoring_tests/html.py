@@ -1,0 +1,171 @@
+"""A scoring test as HTML: numbers, latencies, failures. The same while it runs and in a report, light and dark."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mlmgmt_nb.charts import HEIGHT, WIDTH, Series, chart, plot, short
+from mlmgmt_nb.client.scoring_tests.results import Numbers, Result, Tally
+
+__all__ = ["CLIENT_BOUND", "charts", "failures", "is_client_bound", "numbers", "picture", "verdict"]
+
+CLIENT_BOUND = (
+    "The client was at work nearly all the time: this may be its limit and not the service's. Give it more `processes`."
+)
+_BUSY_SHARE = 0.85
+_BARS = 40
+_SHOWN_FAILURES = 50
+_LONGEST = 120
+_TILE = "padding:4px 0;min-width:0"
+_COLORS = {"passed": "#1a7f37", "failed": "#c62828", "errored": "#9a6700"}
+_TITLES = ("case", "state", "times", "expected", "answer", "why", "ms", "first request")
+_TILES = "display:grid;grid-template-columns:repeat(auto-fit,minmax(5.6em,1fr));gap:4px 8px;margin:6px 0"
+_GRID = "display:grid;grid-template-columns:repeat(auto-fit,minmax(240px,1fr));gap:8px 20px;margin:6px 0"
+
+
+def picture(tally: Tally, name: str, summary: Mapping[str, Any]) -> str:
+    """All of a test. Whatever comes from a service is escaped.
+
+    Args:
+        tally: what is known of it.
+        name: of the service.
+        summary: of its report.
+    """
+    head = html.escape(f"Scoring test of {name}" if name else "Scoring test")
+    note = f"<p>{html.escape(CLIENT_BOUND)}</p>" if is_client_bound(summary) else ""
+    return (
+        f"<div><div><b>{head}</b> {verdict(tally.numbers, partial=summary['partial'])}</div>"
+        f"{numbers(tally, summary['client_share'])}{note}{charts(tally)}{failures(tally)}</div>"
+    )
+
+
+def is_client_bound(summary: Mapping[str, Any]) -> bool:
+    """Whether the client may have been what limited the requests."""
+    return bool(summary["client_share"] > _BUSY_SHARE)
+
+
+def verdict(known: Numbers, *, partial: bool) -> str:
+    """One word for it all, as HTML, and whether it is not all."""
+    wrong = known.failed + known.errored
+    word, color = ("Failed", _COLORS["failed"]) if wrong else ("Passed", _COLORS["passed"])
+    if not wrong and not known.passed:
+        word, color = ("Answered", "#6e7781") if known.requests else ("Nothing sent", "#6e7781")
+    badge = f'<span style="color:#fff;background:{color};border-radius:.6em;padding:0 .6em">{word}</span>'
+    return badge + (" stopped before its end" if partial else "")
+
+
+def numbers(tally: Tally, client_share: float) -> str:
+    """Return the counts, the rate and the latencies, a tile each."""
+    known = tally.numbers
+    rate = known.requests / known.seconds if known.seconds else 0.0
+    tiles = [
+        *((word, f"{getattr(known, word):,}", _COLORS[word] if getattr(known, word) else "") for word in _COLORS),
+        ("requests", f"{known.requests:,}", ""),
+        ("seconds", f"{known.seconds:.1f}", ""),
+        ("per second", short(rate), ""),
+        *((f"p{percent}", f"{short(1000 * tally.percentile(percent))} ms", "") for percent in (50, 95, 99)),
+        ("longest", f"{short(1000 * tally.latencies.longest)} ms", ""),
+        ("client's share", f"{client_share:.0%}", ""),
+    ]
+    return f'<div style="{_TILES}">{"".join(_tile(*tile) for tile in tiles)}</div>{_others(tally)}'
+
+
+def _tile(label: str, value: str, color: str) -> str:
+    mark = f"border-left:3px solid {color};padding-left:7px" if color else ""
+    return (
+        f'<div style="{_TILE};{mark}"><div style="font-size:1.35em;line-height:1.2;font-variant-numeric:tabular-nums">'
+        f'{value}</div><div style="opacity:.75;font-size:.9em">{html.escape(label)}</div></div>'
+    )
+
+
+def _others(tally: Tally) -> str:
+    """Return the latencies of the service that it is compared with."""
+    if not tally.others.count:
+        return ""
+    pairs = ", ".join(f"p{percent} {short(1000 * tally.others.percentile(percent))} ms" for percent in (50, 95, 99))
+    return f"<div>The other service: {pairs}</div>"
+
+
+def charts(tally: Tally) -> str:
+    """Return the latencies as a histogram, and requests and latencies over time."""
+    width, slices = tally.slices()
+    if not slices:
+        return ""
+    span = f"{len(slices) * width:g} s"
+    # The last slice is not full yet, unless it is the only one.
+    rates = [one.answers / width for one in slices]
+    if len(rates) > 1:
+        rates = rates[:-1]
+    over = {
+        f"p{percent}": [1000 * one.latencies.percentile(percent) if one.answers else None for one in slices]
+        for percent in (50, 95, 99)
+    }
+    parts = [
+        _histogram(tally.bars(_BARS)),
+        chart("Requests per second", "", [Series("", rates)], span),
+        chart("Latency", "ms", [Series(name, values) for name, values in over.items()], span),
+    ]
+    if any(one.wrong for one in slices):
+        parts.append(chart("Not right", "per second", [Series("", [one.wrong / width for one in slices])], span))
+    return f'<div style="{_GRID}">{"".join(parts)}</div>'
+
+
+def _histogram(bars: Sequence[tuple[float, float, int]]) -> str:
+    highest = max(count for _, _, count in bars)
+    most = max(bars, key=lambda bar: bar[2])
+    first, last = f"{short(1000 * bars[0][0])} ms", f"{short(1000 * bars[-1][1])} ms"
+    label = f"Latencies from {first} to {last}; most between {short(1000 * most[0])} and {short(1000 * most[1])} ms"
+    width = WIDTH / len(bars)
+    drawn = "".join(
+        f'<rect x="{place * width:.1f}" y="{HEIGHT * (1 - count / highest):.1f}" width="{width * 0.9:.1f}"'
+        f' height="{HEIGHT * count / highest:.1f}" fill="#3b82f6"/>'
+        for place, (_, _, count) in enumerate(bars)
+        if count
+    )
+    return (
+        '<figure style="margin:0;flex:1 1 220px;min-width:200px">'
+        f"<figcaption><b>How long</b> (logarithmic)</figcaption>{plot(drawn, label)}"
+        '<div style="display:flex;justify-content:space-between;opacity:.75;font-size:.85em">'
+        f"<span>{first}</span><span>{last}</span></div></figure>"
+    )
+
+
+def failures(tally: Tally) -> str:
+    """Return what is not right, as a table with a row for each different outcome; nothing when all is right."""
+    found = tally.wrong(_SHOWN_FAILURES)
+    if not found:
+        return ""
+    count = tally.numbers.failed + tally.numbers.errored
+    cells = [_failure(*one) for one in found]
+    filled = [place for place in range(len(_TITLES)) if any(row[place] for row in cells)]
+    head = "".join(f'<th scope="col" style="text-align:left">{_TITLES[place]}</th>' for place in filled)
+    rows = "".join(f"<tr>{''.join(_cell(row[place]) for place in filled)}</tr>" for row in cells)
+    more = f" (the first {len(found)} different ones)" if sum(times for _, times in found) < count else ""
+    return (
+        f'<div style="margin-top:6px"><b>{count:,} not right</b>{more}</div>'
+        '<div style="max-height:24em;overflow:auto" tabindex="0" role="region" aria-label="what is not right">'
+        f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _failure(result: Result, times: int) -> list[str]:
+    state = "failed" if result.passed is False else "errored"
+    values = ["" if value is None else _json(value) for value in (result.expected, result.answer)]
+    milliseconds = f"{1000 * result.seconds:.1f}"
+    return [str(result.case), state, f"{times:,}", *values, result.error, milliseconds, result.request_id]
+
+
+def _cell(text: str) -> str:
+    keep = ";white-space:nowrap" if " " not in text else ""  # such as an id
+    return f'<td style="text-align:left{keep}">{html.escape(_short(text))}</td>'
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"

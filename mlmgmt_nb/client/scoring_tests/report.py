@@ -1,0 +1,172 @@
+"""What a scoring test found out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
+
+from mlmgmt_nb.charts import still
+from mlmgmt_nb.client.scoring_tests.histogram import percentile
+from mlmgmt_nb.client.scoring_tests.html import CLIENT_BOUND, is_client_bound, picture
+from mlmgmt_nb.client.scoring_tests.results import Result, Tally
+from mlmgmt_nb.errors import ScoringTestFailed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Result", "ScoringReport"]
+
+_SHOWN_FAILURES = 10
+_PERCENTILES = (50, 90, 95, 99)
+
+
+class ScoringReport:
+    """The results of a scoring test.
+
+    Example:
+        >>> report = ws.services.test("iris", [[[5.1, 3.5, 1.4, 0.2]]], requests=3)
+        >>> report.results[["case", "answer"]]
+           case answer
+        0     0    [0]
+        1     0    [0]
+        2     0    [0]
+        >>> report.to_junit().count("<testcase")
+        1
+
+    Args:
+        tally: what became of the requests.
+        name: of the service.
+        processes: how many sent the requests.
+        partial: whether it was stopped before its end, or still runs.
+    """
+
+    def __init__(self, tally: Tally, *, name: str = "", processes: int = 1, partial: bool = False) -> None:
+        self._tally = tally
+        self._processes = processes
+        self.name = name
+        self.partial = partial
+
+    @property
+    def results(self) -> pd.DataFrame:
+        """A row for each request; the columns are the attributes of `Result`."""
+        import pandas as pd
+
+        return pd.DataFrame(self._tally.columns(), columns=list(Result._fields)).astype({"passed": "boolean"})
+
+    @property
+    def failures(self) -> list[Result]:
+        """The first 1,000 requests whose answer was wrong or missing; `results` has all."""
+        return self._tally.failures()
+
+    @property
+    def summary(self) -> Mapping[str, Any]:
+        """Counts, requests per second, latencies in milliseconds, and the client's own share.
+
+        `client_share` is the part of the time that each process that sends the requests was at work; `client_late_ms`
+        is by how much it was late to send one. Near 1, it is the client's limit that was measured.
+        """
+        numbers, latencies = self._tally.numbers, sorted(self._tally.durations())
+        count, seconds = numbers.requests, numbers.seconds
+        others = self._tally.others
+        return {
+            "requests": count,
+            "answered": numbers.answered,
+            "passed": numbers.passed,
+            "failed": numbers.failed,
+            "errored": numbers.errored,
+            "seconds": round(seconds, 3),
+            "requests_per_second": round(count / seconds, 1) if seconds else 0.0,
+            **{f"p{percent}_ms": round(1000 * percentile(latencies, percent), 3) for percent in _PERCENTILES},
+            "max_ms": round(1000 * latencies[-1], 3) if latencies else 0.0,
+            **{f"against_p{p}_ms": round(1000 * others.percentile(p), 3) for p in _PERCENTILES if others.count},
+            "client_ms_per_request": round(1000 * numbers.client_seconds / count, 3) if count else 0.0,
+            "client_share": round(numbers.client_seconds / seconds / self._processes, 3) if seconds else 0.0,
+            "client_late_ms": round(1000 * numbers.late, 3),
+            "partial": self.partial,
+        }
+
+    def assert_ok(self, *, p95_ms: float | None = None) -> None:
+        """Do nothing when every answer was right (or nothing was expected of it) and in time.
+
+        Example:
+            >>> report = ws.services.test("iris", [[[5.1, 3.5, 1.4, 0.2]]], expect=lambda rows, answer: answer == [1])
+            >>> report.assert_ok()
+            Traceback (most recent call last):
+            ...
+            mlmgmt_nb.errors.ScoringTestFailed: 1 of 1 requests have a wrong answer or none:
+            ...
+
+        Args:
+            p95_ms: the longest 95th percentile of the latencies, in milliseconds.
+
+        Raises:
+            ScoringTestFailed: an answer was wrong or missing, there was none at all, or they took too long.
+        """
+        summary, failures = self.summary, self._tally.failures(_SHOWN_FAILURES)
+        if not summary["requests"]:
+            raise ScoringTestFailed("the scoring test sent no request", self)
+        if failures:
+            wrong = summary["failed"] + summary["errored"]
+            lines = [_line(result) for result in failures]
+            more = [f"... and {wrong - len(lines)} more"] if wrong > len(lines) else []
+            first = f"{wrong} of {summary['requests']} requests have a wrong answer or none:"
+            raise ScoringTestFailed("\n  ".join([first, *lines, *more]), self)
+        if p95_ms is not None and summary["p95_ms"] > p95_ms:
+            raise ScoringTestFailed(
+                f"the 95th percentile is {summary['p95_ms']} ms, and at most {p95_ms} ms is right", self
+            )
+
+    def to_junit(self) -> str:
+        """JUnit XML: a test for each case, failed when any of its requests did not get the right answer."""
+        seconds: dict[int, float] = {}
+        wrong: dict[int, Result] = {}
+        for result in self._tally.results():
+            seconds[result.case] = seconds.get(result.case, 0.0) + result.seconds
+            if (result.passed is False or result.error) and result.case not in wrong:
+                wrong[result.case] = result
+        failed = sum(1 for result in wrong.values() if result.passed is False)
+        suite = ElementTree.Element(
+            "testsuite",
+            name=f"scoring {self.name}".strip(),
+            tests=str(len(seconds)),
+            failures=str(failed),
+            errors=str(len(wrong) - failed),
+            time=f"{self._tally.numbers.seconds:.3f}",
+        )
+        for case in sorted(seconds):
+            test = ElementTree.SubElement(
+                suite, "testcase", name=f"case {case}", classname="scoring", time=f"{seconds[case]:.6f}"
+            )
+            if case in wrong:
+                kind = "failure" if wrong[case].passed is False else "error"
+                ElementTree.SubElement(test, kind, message=_xml(_line(wrong[case])))
+        return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True)
+
+    def to_html(self) -> str:
+        """Return the numbers, the latencies and the first failures as HTML that needs no script and no other file."""
+        return picture(self._tally, self.name, self.summary)
+
+    def _repr_html_(self) -> str:
+        return still(self.to_html())
+
+    def __str__(self) -> str:
+        lines = [f"{name:<22} {value}" for name, value in self.summary.items()]
+        if is_client_bound(self.summary):
+            lines.append(CLIENT_BOUND)
+        return "\n".join([*lines, *(f"  {_line(result)}" for result in self._tally.failures(_SHOWN_FAILURES))])
+
+    __repr__ = __str__
+
+
+def _line(result: Result) -> str:
+    if result.passed is False:
+        what = f"{result.error or f'expected {result.expected!r}'}, got {result.answer!r}"
+    else:
+        what = result.error
+    return f"case {result.case}: {what}" + (f" (request {result.request_id})" if result.request_id else "")
+
+
+def _xml(text: str) -> str:
+    """Text without the characters that XML cannot hold."""
+    return "".join(c if c in "\t\n\r" or ord(c) >= 32 else "\ufffd" for c in text)

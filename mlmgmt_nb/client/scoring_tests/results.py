@@ -1,0 +1,249 @@
+"""What is known of a scoring test while it runs and afterwards: every request in a few bytes, and counts of them."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable
+from itertools import islice
+from typing import Any, NamedTuple
+
+from mlmgmt_nb.client.http.forks import ForkLock
+from mlmgmt_nb.client.scoring_tests.generator import Batch, Outcome
+from mlmgmt_nb.client.scoring_tests.histogram import Histogram, Slice, Timeline
+
+__all__ = ["Judged", "Numbers", "Result", "Tally"]
+
+_KEPT_BYTES = 16 * 2**20
+"""Answers are kept until they are so many bytes of JSON in all; of later ones, their beginnings."""
+_BEGINNING = 200
+_KEPT_FAILURES = 1000
+
+
+class Result(NamedTuple):
+    """One request of a scoring test.
+
+    Attributes:
+        case: number of the case, from 0.
+        at: seconds after the start when it was due; when it was sent, where there is no rate.
+        seconds: from then until its answer was there.
+        status: HTTP status, 0 for no answer.
+        passed: whether the answer was right; None where nothing was expected or there was no answer to judge.
+        expected, answer: the two values.
+        error: why there is no right answer, where that is known.
+        request_id: finds the request in the service's log.
+    """
+
+    case: int
+    at: float
+    seconds: float
+    status: int
+    passed: bool | None
+    expected: Any
+    answer: Any
+    error: str
+    request_id: str
+
+
+class Judged(NamedTuple):
+    """An outcome, and what is to be said of it; see `Result`."""
+
+    case: int
+    status: int
+    passed: bool | None
+    expected: Any
+    answer: Any
+    error: str
+
+
+class Numbers(NamedTuple):
+    """How far a test is.
+
+    Attributes:
+        requests: those that are answered or given up.
+        answered: those with status 200.
+        passed, failed, errored: right answers, wrong ones, none.
+        seconds: since the start.
+        client_seconds: seconds of CPU that sending took.
+        late: most seconds by which the client was late to send a request.
+    """
+
+    requests: int = 0
+    answered: int = 0
+    passed: int = 0
+    failed: int = 0
+    errored: int = 0
+    seconds: float = 0.0
+    client_seconds: float = 0.0
+    late: float = 0.0
+
+
+class Tally:
+    """Takes batches of results. May be read from other threads.
+
+    Args:
+        judge: tells what an outcome is worth; asked once for each different one.
+
+    Attributes:
+        numbers: how far the test is.
+        latencies, others: of the service, and of the one that it is compared with.
+    """
+
+    def __init__(self, judge: Callable[[Outcome], Judged]) -> None:
+        self._judge = judge
+        self._lock = ForkLock()
+        self._judged: list[Judged] = []
+        self._known: dict[Outcome, int] = {}
+        self._places: dict[int, list[int]] = {}
+        self._cpu: dict[int, float] = {}
+        self._kept_bytes = 0
+        self._at, self._seconds, self._outcomes = array("d"), array("d"), array("q")
+        self._ids: list[str] = []
+        self._failures: list[int] = []
+        self._wrong: dict[int, list[int]] = {}
+        self._timeline = Timeline()
+        self.numbers = Numbers()
+        self.latencies, self.others = Histogram(), Histogram()
+
+    def add(self, process: int, batch: Batch) -> None:
+        """Take a batch of one of the processes."""
+        # Outside the lock: a user's check may take its time.
+        new = [self._place(outcome) for outcome in batch.new]
+        with self._lock:
+            places = self._places.setdefault(process, [])
+            places.extend(new)
+            self._cpu[process] = batch.cpu
+            self._count(places, batch)
+            for seconds in _doubles(batch.other_seconds):
+                self.others.add(seconds)
+
+    def _place(self, outcome: Outcome) -> int:
+        """Return the place of an outcome among the judged ones; another process may have had it, too."""
+        place = self._known.get(outcome)
+        if place is not None:
+            return place
+        judged, place = self._judge(outcome), len(self._judged)
+        self._kept_bytes += len(outcome.content) + len(outcome.other_content)
+        if self._kept_bytes <= _KEPT_BYTES:
+            self._known[outcome] = place
+        else:
+            judged = judged._replace(answer=_beginning(judged.answer), expected=_beginning(judged.expected))
+        self._judged.append(judged)
+        return place
+
+    def _count(self, places: list[int], batch: Batch) -> None:
+        outcomes = array("q")
+        outcomes.frombytes(batch.outcomes)
+        at, seconds = _doubles(batch.at), _doubles(batch.seconds)
+        answered, passed, failed, errored = self.numbers[1:5]
+        for due, took, place in zip(at, seconds, outcomes, strict=True):
+            judged = self._judged[places[place]]
+            wrong = judged.passed is False or bool(judged.error)
+            if wrong:
+                self._note_wrong(places[place])
+            answered += judged.status == 200
+            passed += judged.passed is True
+            failed += judged.passed is False
+            errored += judged.passed is None and wrong
+            self._outcomes.append(places[place])
+            self.latencies.add(took)
+            self._timeline.add(due + took, took, wrong=wrong)
+        self._at.extend(at)
+        self._seconds.extend(seconds)
+        self._ids.extend(batch.ids.split("\n") if outcomes else ())
+        known = self.numbers
+        self.numbers = Numbers(
+            len(self._at),
+            answered,
+            passed,
+            failed,
+            errored,
+            max(known.seconds, batch.clock),
+            sum(self._cpu.values()),
+            max(known.late, batch.late),
+        )
+
+    def _note_wrong(self, place: int) -> None:
+        """Note that the next request has this outcome, which is none that is right."""
+        row = len(self._outcomes)
+        if len(self._failures) < _KEPT_FAILURES:
+            self._failures.append(row)
+        if place in self._wrong:
+            self._wrong[place][1] += 1
+        elif len(self._wrong) < _KEPT_FAILURES:
+            self._wrong[place] = [row, 1]
+
+    def slices(self) -> tuple[float, list[Slice]]:
+        """Return the seconds of a slice of time, and what was answered in each."""
+        with self._lock:
+            return self._timeline.width, self._timeline.slices()
+
+    def bars(self, most: int) -> list[tuple[float, float, int]]:
+        """Return the latencies in at most so many bars; see `Histogram.bars`."""
+        with self._lock:
+            return self.latencies.bars(most)
+
+    def percentile(self, percent: float) -> float:
+        """Return the seconds that so many percent of the requests did not exceed, nearly."""
+        with self._lock:
+            return self.latencies.percentile(percent)
+
+    def durations(self) -> list[float]:
+        """Return the seconds of each request."""
+        with self._lock:
+            return self._seconds.tolist()
+
+    def failures(self, most: int = _KEPT_FAILURES) -> list[Result]:
+        """Return the first requests whose answer was wrong or missing; at most 1,000."""
+        with self._lock:
+            return [self._result(place) for place in islice(self._failures, most)]
+
+    def wrong(self, most: int) -> list[tuple[Result, int]]:
+        """Return the first different outcomes that are not right: the first request that had it, and how many had it."""
+        with self._lock:
+            return [(self._result(row), count) for row, count in islice(self._wrong.values(), most)]
+
+    def results(self) -> list[Result]:
+        """Every request, in the order of the answers."""
+        with self._lock:
+            return [self._result(place) for place in range(len(self._outcomes))]
+
+    def columns(self) -> dict[str, list[Any]]:
+        """Every request, a list for each attribute of `Result`."""
+        with self._lock:
+            judged = [self._judged[place] for place in self._outcomes]
+            return {
+                "case": [one.case for one in judged],
+                "at": self._at.tolist(),
+                "seconds": self._seconds.tolist(),
+                "status": [one.status for one in judged],
+                "passed": [one.passed for one in judged],
+                "expected": [one.expected for one in judged],
+                "answer": [one.answer for one in judged],
+                "error": [one.error for one in judged],
+                "request_id": list(self._ids),
+            }
+
+    def _result(self, place: int) -> Result:
+        judged = self._judged[self._outcomes[place]]
+        return Result(
+            judged.case,
+            self._at[place],
+            self._seconds[place],
+            judged.status,
+            judged.passed,
+            judged.expected,
+            judged.answer,
+            judged.error,
+            self._ids[place],
+        )
+
+
+def _doubles(content: bytes) -> array[float]:
+    made = array("d")
+    made.frombytes(content)
+    return made
+
+
+def _beginning(value: Any) -> Any:
+    text = str(value)
+    return value if len(text) <= _BEGINNING else f"{text[:_BEGINNING]}… (not kept whole)"

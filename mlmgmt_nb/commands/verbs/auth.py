@@ -1,0 +1,122 @@
+"""Commands: signing in and out, who one is, and the audit log."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from typing import Any
+
+from mlmgmt_nb.client.auth.identity import Identity, identity_of
+from mlmgmt_nb.client.auth.signin import is_interactive, scope_of
+from mlmgmt_nb.client.http.credentials import AzureToken
+from mlmgmt_nb.commands.grammar import Command, Flag
+from mlmgmt_nb.commands.session import SIGN_IN, Session
+from mlmgmt_nb.commands.values import Settings, Text
+from mlmgmt_nb.errors import UsageError
+
+__all__ = ["COMMANDS"]
+
+_METHODS = ("service-principal", "device-code", "browser", "cli")
+
+
+def _login(session: Session, arguments: Any) -> Settings:
+    chosen = [method for method in _METHODS if getattr(arguments, method.replace("-", "_"))]
+    if len(chosen) > 1:
+        raise UsageError(
+            f"--{chosen[0]} and --{chosen[1]} exclude each other", field=chosen[1], fix="Give one way to sign in."
+        )
+    given = {name: getattr(arguments, name) for name in ("tenant", "client_id", "certificate", "authority", "scope")}
+    given |= {"sign_in": chosen[0] if chosen else None, "token_cache": "yes" if arguments.token_cache else None}
+    sign_in = session.sign_in(**given)
+    scope = given["scope"] or session.setting("scope") or scope_of(sign_in.authority)
+    credential = sign_in.credential(secret=_secret(sign_in.method, sign_in.certificate))
+    token = AzureToken(credential, scope, f"the sign-in {sign_in.method!r}")
+    rows = _rows(identity_of(token.token(), token.source))
+    profile = session.setting("profile") or "default"
+    session.config.set(profile, {name: value for name, value in given.items() if value is not None})
+    session.signed_in(credential)
+    return Settings((*rows, {"name": "profile", "value": profile}))
+
+
+def _secret(method: str, certificate: str | None) -> str | None:
+    """Return the secret of a service principal: from the environment, or typed where nobody sees it.
+
+    There is no flag for it: what is typed after a command lands in the history, the notebook or the list of processes.
+    """
+    if method != "service-principal" or certificate is not None or os.environ.get("AZURE_CLIENT_SECRET"):
+        return None
+    if not is_interactive():
+        raise UsageError(
+            "the secret of the service principal is missing, and there is nobody to ask",
+            field="AZURE_CLIENT_SECRET",
+            fix="Set the environment variable AZURE_CLIENT_SECRET, or give --certificate.",
+        )
+    return getpass.getpass("Secret of the service principal: ")
+
+
+def _logout(session: Session, _: Any) -> Text:
+    profile = session.setting("profile") or "default"
+    session.signed_in(None)
+    session.config.set(profile, dict.fromkeys((*SIGN_IN, "scope")))
+    return Text(f"signed out of profile {profile!r}; tokens that were given out stay good until they expire")
+
+
+def _whoami(session: Session, _: Any) -> Settings:
+    workspace = session.workspace
+    rows = _rows(workspace.whoami())
+    return Settings((*rows, {"name": "account", "value": workspace.base_url.rpartition("/")[2]}))
+
+
+def _rows(identity: Identity) -> list[dict[str, str | None]]:
+    expires = f"{identity.expires_on:%Y-%m-%d %H:%M} UTC" if identity.expires_on else None
+    rows: dict[str, str | None] = {
+        "name": identity.name,
+        "id": identity.id,
+        "role": identity.role,
+        "tenant": identity.tenant,
+        "audience": identity.audience,
+        "expires": expires,
+        "signed in by": identity.source,
+    }
+    return [{"name": name, "value": value} for name, value in rows.items() if value]
+
+
+def _audit(session: Session, arguments: Any) -> Any:
+    return session.workspace.audit.list(
+        principal_id=arguments.principal, resource_id=arguments.resource, action=arguments.action
+    )
+
+
+COMMANDS = (
+    Command(
+        ("login",),
+        "Sign in with Azure AD, and have the profile in use sign in so from now on",
+        "mlmgmt login --device-code --tenant contoso.example",
+        _login,
+        (
+            Flag("--device-code", "open a page on any machine and enter a code there", "switch"),
+            Flag("--browser", "use the browser of this machine", "switch"),
+            Flag("--cli", "use what `az login` has signed in", "switch"),
+            Flag("--service-principal", "as an application; its secret is asked for, or AZURE_CLIENT_SECRET", "switch"),
+            Flag("-t --tenant", "id or domain of the tenant"),
+            Flag("-u --client-id", "id of the application"),
+            Flag("--certificate", "file with the certificate and key of the application", completes="path"),
+            Flag("--authority", "authority of a sovereign cloud, such as https://login.microsoftonline.us"),
+            Flag("--scope", "what tokens are asked for, such as api://mlmgmt/.default"),
+            Flag("--token-cache", "have azure-identity keep the tokens, encrypted, for the next process", "switch"),
+        ),
+    ),
+    Command(("logout",), "Forget how the profile in use signs in", "mlmgmt logout", _logout),
+    Command(("whoami",), "Tell who is signed in, and with which role", "mlmgmt whoami", _whoami),
+    Command(
+        ("audit", "list"),
+        "List who did what in the account, newest first",
+        "mlmgmt audit list --action services_delete",
+        _audit,
+        (
+            Flag("--principal", "id of who did it"),
+            Flag("--resource", "id of the resource"),
+            Flag("--action", "what was done, such as models_register"),
+        ),
+    ),
+)

@@ -1,0 +1,317 @@
+"""Commands: drivers, written from a cell and tried in the runtime that will serve them."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import msgspec
+import requests
+
+from mlmgmt_nb.client.http.files import check_readable
+from mlmgmt_nb.commands.grammar import Command, Flag
+from mlmgmt_nb.commands.session import Session
+from mlmgmt_nb.commands.staging import Stage
+from mlmgmt_nb.commands.verbs.manifests import APPLICATION
+from mlmgmt_nb.errors import UsageError
+
+__all__ = ["COMMANDS", "Checked", "check_driver"]
+
+_LOAD_SECONDS, _SAMPLE_SECONDS = 60.0, 60.0
+_MISSING = re.compile(r"No module named '([\w.]+)'|No such file or directory: '([^']+)'")
+_URL = re.compile(r"http://\S+/score\s*$", re.MULTILINE)
+
+
+class Checked(msgspec.Struct, frozen=True, rename="camel"):
+    """A driver that was checked.
+
+    Attributes:
+        driver: its file.
+        arguments: of its `run`.
+        has_init: whether it has `init`.
+        sample: the sample that it ran on, as JSON, or None.
+        result: what `run` gave for it.
+        seconds: how long loading it and the run took; 0 when it was not loaded.
+    """
+
+    driver: str
+    arguments: list[str]
+    has_init: bool
+    sample: Any = None
+    result: Any = None
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        lines = [f"{self.driver}: run({', '.join(self.arguments)}), {'' if self.has_init else 'no '}init"]
+        lines.append(f"loaded and checked in {self.seconds:.2f} s" if self.seconds else "compiled, not loaded")
+        if self.sample is not None:
+            lines.append(f"run on {json.dumps(self.sample)[:200]}")
+            lines.append(f"gave   {json.dumps(self.result)[:200]}")
+        return "\n".join(lines)
+
+
+def _driver(session: Session, arguments: Any) -> Checked:
+    path = Path(arguments.file).expanduser()
+    written = session.body is not None
+    source = session.body if session.body is not None else _read(path, "file")
+    compiled = _compiled(source, path, written=written)
+    if written:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(source, encoding="utf-8")
+    sample = None if arguments.check is None else _sample(arguments.check)
+    beside = {
+        "dependencies": [Path(each).expanduser() for each in arguments.dependency or ()],
+        "models": [Path(each).expanduser() for each in arguments.model_file or ()],
+    }
+    for field, paths in beside.items():
+        for each in paths:
+            check_readable(each, field)
+    schema = Path(arguments.schema).expanduser() if arguments.schema else None
+    if schema is not None:
+        check_readable(schema, "schema")
+    variables = [part for option in ("env", "env_file") for part in _variables(option, getattr(arguments, option))]
+    with tempfile.TemporaryDirectory(prefix="mlmgmt-check-") as folder:
+        stage = Stage(Path(folder), path, **beside, schema=schema)
+        python = stage.python(arguments.requirements)
+        trial = _Trial(stage, python, path, float(arguments.timeout), variables, written=written)
+        return _tried(compiled, trial, sample)
+
+
+def _variables(option: str, given: Sequence[str] | None) -> list[str]:
+    """Return the arguments that hand variables on to the runtime."""
+    flag = f"--{option.replace('_', '-')}"
+    return [
+        part for value in given or () for part in (flag, str(Path(value).absolute()) if flag == "--env-file" else value)
+    ]
+
+
+def check_driver(driver: Path, beside: Sequence[Path] | None, schema: Path | None = None) -> Checked:
+    """Check a driver before it is deployed: that it compiles and has `run`, that it loads, and that it answers for the
+    sample of its schema.
+
+    Args:
+        driver: the driver.
+        beside: files and folders that lie beside it when it runs; None when they cannot be had here, in which case it
+            is not loaded.
+        schema: its schema file.
+
+    Raises:
+        UsageError: what is wrong, with the line of the driver.
+    """
+    compiled = _compiled(_read(driver, "driver"), driver, written=False)
+    if beside is None:
+        return compiled
+    with tempfile.TemporaryDirectory(prefix="mlmgmt-check-") as folder:
+        others = [path for path in beside if path != schema]
+        stage = Stage(Path(folder), driver, dependencies=others, models=(), schema=schema)
+        return _tried(compiled, _Trial(stage, sys.executable, driver, _SAMPLE_SECONDS, (), written=False), None)
+
+
+def _compiled(source: str, path: Path, *, written: bool) -> Checked:
+    functions = _functions(source, path, written=written)
+    return Checked(str(path), functions["run"], "init" in functions)
+
+
+class _Trial(NamedTuple):
+    """Where a driver is tried: the folder and Python of an image, the driver's own file, and the time for a sample."""
+
+    stage: Stage
+    python: str
+    driver: Path
+    timeout: float
+    options: Sequence[str]
+    written: bool
+
+
+def _tried(compiled: Checked, trial: _Trial, sample: Any) -> Checked:
+    started = time.perf_counter()
+    sample, result = _try(trial, sample)
+    seconds = time.perf_counter() - started
+    return msgspec.structs.replace(compiled, sample=sample, result=result, seconds=seconds)
+
+
+def _read(path: Path, field: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{field}: {path} cannot be read: {error}", field=field, fix="Check the path.") from error
+
+
+def _sample(given: Any) -> Any:
+    """Return the sample: a Python value, or the file that has it as JSON."""
+    if not isinstance(given, (str, os.PathLike)):
+        return given
+    try:
+        return json.loads(_read(Path(given).expanduser(), "check"))
+    except json.JSONDecodeError as error:
+        raise UsageError(f"check: {given} is no JSON: {error}", field="check", fix="Correct the sample.") from error
+
+
+def _functions(source: str, path: Path, *, written: bool) -> dict[str, list[str]]:
+    """Return the functions at the top of the driver, with their arguments.
+
+    Raises:
+        UsageError: it does not compile, or has no `run`.
+    """
+    try:
+        tree = ast.parse(source, str(path))
+    except SyntaxError as error:
+        line = _line(source, error.lineno or 1, path, written=written)
+        raise UsageError(f"{line}: {error.msg}", field="driver", fix="Correct that line.") from error
+    found = {
+        node.name: [argument.arg for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+        for node in tree.body
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+    }
+    assigned = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
+    if "run" not in found and "run" not in assigned:
+        raise UsageError(
+            f"{path.name} has no function `run`",
+            field="driver",
+            fix="Write `def run(body): ...`: it gets each request's body and returns the answer.",
+        )
+    return {"run": [], **found}
+
+
+def _line(source: str, number: int, path: Path, *, written: bool) -> str:
+    """Names a line of the driver; that of the cell too, whose first line is the magic."""
+    lines = source.splitlines()
+    text = lines[number - 1].strip() if 0 < number <= len(lines) else ""
+    cell = f" (line {number + 1} of the cell)" if written else ""
+    return f"{path.name}, line {number}{cell}: `{text}`"
+
+
+def _try(trial: _Trial, sample: Any) -> tuple[Any, Any]:
+    """Load the driver in a process of its own, as a replica would, and scores the sample, or its schema's own."""
+    command = [trial.python, "-m", "mlmgmt_nb.scoring", "--app", str(trial.stage.app)]
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
+        process = subprocess.Popen(
+            [*command, "--port", "0", "--timeout", str(trial.timeout), *trial.options],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=trial.stage.app,
+            env=trial.stage.environment(),
+        )
+        try:
+            url = _await(process, log, trial)
+            sample = _schema_sample(url) if sample is None else sample
+            return sample, None if sample is None else _score(url, sample, log, trial)
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _await(process: subprocess.Popen[bytes], log: IO[str], trial: _Trial) -> str:
+    """Wait until the driver is loaded; return its scoring URL."""
+    deadline = time.monotonic() + _LOAD_SECONDS
+    while time.monotonic() < deadline:
+        ended = process.poll() is not None
+        text = _text(log)
+        if ended:
+            raise _failure(text, trial, "the driver does not load")
+        found = _URL.search(text)
+        if found and _is_ready(found[0].strip()):
+            return found[0].strip()
+        time.sleep(0.02)
+    raise UsageError(
+        f"{trial.driver.name} was not loaded after {_LOAD_SECONDS:g} s", field="driver", fix="Make init() faster."
+    )
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        return requests.get(_origin(url), timeout=1.0).ok
+    except requests.RequestException:
+        return False
+
+
+def _origin(url: str) -> str:
+    return "/".join(url.split("/")[:3]) + "/"
+
+
+def _schema_sample(url: str) -> Any:
+    swagger = requests.get(url.rpartition("/")[0] + "/swagger.json", timeout=5.0).json()
+    given = swagger["definitions"]["ServiceInput"]
+    return given["example"] if given.get("properties") else None
+
+
+def _score(url: str, sample: Any, log: IO[str], trial: _Trial) -> Any:
+    try:
+        answer = requests.post(url, json=sample, timeout=trial.timeout + 5.0)
+        body = answer.json()
+    except requests.RequestException as error:  # the driver ended the process, or holds it up
+        raise _failure(_text(log), trial, f"no answer to the sample: {error}") from error
+    if answer.ok:
+        return body
+    if body.get("code") == "DriverError":
+        raise _failure(_text(log), trial, str(body.get("message")))
+    raise UsageError(f"the sample was refused: {body.get('message')}", field="check", fix="Correct the sample.")
+
+
+def _failure(log: str, trial: _Trial, summary: str) -> UsageError:
+    """Return the error for a driver that raised, at its own line."""
+    path = trial.driver
+    lines = [line for line in log.splitlines() if line.strip()]
+    numbers = re.findall(rf'File ".*{re.escape(path.name)}", line (\d+)', log)
+    raised = [line for line in lines if re.match(r"[\w.]+(Error|Exception|Interrupt|Exit)\b", line)]
+    what = raised[-1] if raised and summary == "the driver does not load" else summary
+    left_out = _left_out(what, trial)
+    if not numbers:
+        return UsageError(f"{path.name}: {what}", field="driver", fix=left_out or "Correct the driver.")
+    where = _line(_read(path, "file"), int(numbers[-1]), path, written=trial.written)
+    return UsageError(f"{where}: {what}", field="driver", fix=left_out or "Correct that line.")
+
+
+def _left_out(what: str, trial: _Trial) -> str:
+    """Return what to do about a file that lies beside the driver here, and was not named."""
+    found = _MISSING.search(what)
+    if found is None:
+        return ""
+    name = found[1].partition(".")[0] if found[1] else Path(found[2]).name
+    for candidate in (name, f"{name}.py") if found[1] else (name,):
+        if (trial.driver.parent / candidate).exists() and not (trial.stage.app / candidate).exists():
+            return (
+                f"{candidate} lies beside the driver here, and only what is named is sent along: "
+                f"give it with `-d {candidate}`, or with `-m` if it is a model, here and when you deploy."
+            )
+    return ""
+
+
+def _text(log: IO[str]) -> str:
+    log.seek(0)
+    return log.read()
+
+
+_BESIDE = tuple(flag for flag in APPLICATION if flag.dest in {"model_file", "dependency", "requirements"})
+"""What a deployment sends along, by the flags that it has there; nothing else is there in the check."""
+
+COMMANDS = (
+    Command(
+        ("driver",),
+        "Check a driver as it will be served, with only what is sent along: that it compiles, has `run`, loads and "
+        "runs on a sample; writes the cell to its file",
+        "mlmgmt driver score.py -m model.pkl --check sample.json",
+        _driver,
+        (
+            Flag("file", "the driver", required=True, completes="path"),
+            Flag("--check", "JSON file with a sample, or a Python value", "value", completes="path", metavar="FILE"),
+            Flag("-s --schema", "schema file", completes="path", metavar="FILE"),
+            *_BESIDE,
+            Flag("--env", "variable of the driver, NAME=VALUE; may be given again", "many", metavar="NAME=VALUE"),
+            Flag("--env-file", "file with such lines; may be given again", "many", completes="path", metavar="FILE"),
+            Flag(
+                "--timeout", "most seconds for the sample", "integer", default=int(_SAMPLE_SECONDS), metavar="SECONDS"
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,1 @@
+"""Rich display of resources: HTML for notebooks, text for terminals."""

@@ -1,0 +1,335 @@
+"""How resources look: HTML for a notebook, aligned text for a terminal. Both read well where no kernel runs."""
+
+from __future__ import annotations
+
+import datetime as dt
+import html
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, Protocol
+
+from mlmgmt_nb.terminal import encodable, one_line, printable
+
+__all__ = ["Card", "badge", "bundle", "card_of", "register", "service_card", "unregister"]
+
+_COLORS = {
+    "Succeeded": "#1a7f37",
+    "Active": "#1a7f37",
+    "Serving": "#1a7f37",
+    "Failed": "#c62828",
+    "Not serving": "#c62828",
+    "Cancelled": "#6e7781",
+    "Running": "#0969da",
+    "Deploying": "#0969da",
+    "NotStarted": "#6e7781",
+}
+_RESOURCES, _VALUES = "mlmgmt_nb.contract.resources", "mlmgmt_nb.commands.values"
+
+
+_REPORT_USES = "ScoringReport: .summary, .results, .failures, .assert_ok(), .to_html(), .to_junit()"
+
+
+class Shown(Protocol):
+    """What can be displayed in both forms."""
+
+    def text(self) -> str:
+        """For a terminal."""
+
+    def html(self) -> str:
+        """For a notebook."""
+
+
+class Card(NamedTuple):
+    """What is shown of a resource: its kind, name and state, and rows of label and value: plain text, or a time."""
+
+    kind: str
+    name: str
+    state: str | None
+    rows: list[tuple[str, str | dt.datetime]]
+
+    def lines(self, *, ages: bool = True) -> list[tuple[str, str]]:
+        """Return the rows as text; times with their ages if asked for."""
+        return [
+            (label, _time(value, age=ages) if isinstance(value, dt.datetime) else value) for label, value in self.rows
+        ]
+
+    def text(self, *, ages: bool = True) -> str:
+        """For a terminal."""
+        head = " ".join(part for part in (self.kind, self.name, f"[{self.state}]" if self.state else "") if part)
+        width = max((len(label) for label, _ in self.rows), default=0)
+        rows = [f"  {label:<{width}}  {one_line(value)}" for label, value in self.lines(ages=ages)]
+        return "\n".join([one_line(head), *rows])
+
+    def html(self, *, ages: bool = True) -> str:
+        """For a notebook."""
+        head = f"<b>{html.escape(self.kind)} {html.escape(self.name)}</b> {badge(self.state) if self.state else ''}"
+        rows = "".join(
+            f"<tr><th style='text-align:left'>{html.escape(a)}</th><td style='text-align:left'>{_cell(b)}</td></tr>"
+            for a, b in self.lines(ages=ages)
+        )
+        return f"<div>{head}<table>{rows}</table></div>"
+
+
+def badge(state: str) -> str:
+    """Return a state, as HTML; told by its word, not by its color alone."""
+    color = _COLORS.get(state, "#6e7781")
+    style = f"color:#fff;background:{color};border-radius:0.6em;padding:0 0.6em"
+    return f'<span style="{style}">{html.escape(state)}</span>'
+
+
+def bundle(text: str, markup: str) -> dict[str, str]:
+    """Return a display in both forms."""
+    return {"text/plain": _fitting(text), "text/html": markup}
+
+
+def card_of(resource: Any) -> Card:
+    """Return what is shown of one of the API's resources."""
+    cards = {name: card for module, name, card in _cards() if module == _RESOURCES}
+    shown = cards[type(resource).__name__](resource)
+    assert isinstance(shown, Card)
+    return shown
+
+
+def register(shell: Any) -> None:
+    """Return the resources their displays. Imports none of their types."""
+    for module, name, card in _cards():
+        plain = shell.display_formatter.formatters["text/plain"]
+        plain.for_type_by_name(module, name, lambda value, printer, _, card=card: printer.text(_text(card(value))))
+        markup = shell.display_formatter.formatters["text/html"]
+        markup.for_type_by_name(module, name, lambda value, card=card: _markup(card(value)))
+
+
+def unregister(shell: Any) -> None:
+    """Take the displays away."""
+    for module, name, _ in _cards():
+        for kind in ("text/plain", "text/html"):
+            formatter = shell.display_formatter.formatters[kind]
+            formatter.deferred_printers.pop((module, name), None)
+            for known in [
+                type_ for type_ in formatter.type_printers if (type_.__module__, type_.__name__) == (module, name)
+            ]:
+                formatter.pop(known)
+
+
+def _text(shown: Shown | str) -> str:
+    return _fitting(shown if isinstance(shown, str) else shown.text())
+
+
+def _fitting(text: str) -> str:
+    """Return what the terminal shows as it is; in a notebook, where there is none, it lacks no character."""
+    return encodable(printable(text), getattr(sys.stdout, "encoding", None))
+
+
+def _markup(shown: Shown | str) -> str:
+    return f"<pre>{html.escape(shown)}</pre>" if isinstance(shown, str) else shown.html()
+
+
+def _cell(value: str) -> str:
+    escaped = html.escape(value)
+    if value.startswith(("http://", "https://")):
+        return f'<a href="{escaped}" target="_blank" rel="noopener">{escaped}</a>'
+    is_code = value.startswith("%mlmgmt ") or (len(value) == 36 and value.count("-") == 4)
+    return f"<code>{escaped}</code>" if is_code else escaped
+
+
+def _cards() -> Iterator[tuple[str, str, Callable[[Any], Shown | str]]]:
+    resources: Mapping[str, Callable[[Any], Card]] = {
+        "Model": _model,
+        "Manifest": _manifest,
+        "Image": _image,
+        "ServiceResponse": _service,
+        "Deployment": _deployment,
+        "AsyncOperationStatus": _operation,
+    }
+    yield from ((_RESOURCES, name, card) for name, card in resources.items())
+    yield "mlmgmt_nb.client.polling", "Poller", _poller
+    yield _VALUES, "SecretText", repr
+    yield _VALUES, "Text", lambda text: str(text).rstrip("\n")
+    yield _VALUES, "Usage", str
+    yield _VALUES, "Settings", _settings
+    yield _VALUES, "Keys", _keys
+    yield "mlmgmt_nb.commands.verbs.drivers", "Checked", str
+    yield "mlmgmt_nb.client.scoring_tests.report", "ScoringReport", _Report
+
+
+class _Report:
+    """A scoring report; in a cell whose panel shows it already, only what one can do with it."""
+
+    def __init__(self, report: Any) -> None:
+        from mlmgmt_nb.notebook.display.shown import is_shown_here
+
+        self._report = report
+        self._is_shown = is_shown_here(report)
+
+    def text(self) -> str:
+        """For a terminal."""
+        return _REPORT_USES if self._is_shown else str(self._report)
+
+    def html(self) -> str:
+        """For a notebook."""
+        return f"<code>{_REPORT_USES}</code>" if self._is_shown else self._report.to_html()
+
+
+def _rows(*rows: tuple[str, Any]) -> list[tuple[str, str | dt.datetime]]:
+    """Return the rows that have a value, as text but for times."""
+    return [(label, _shown(value)) for label, value in rows if value is not None and value != []]
+
+
+def _shown(value: Any) -> str | dt.datetime:
+    if isinstance(value, dt.datetime):
+        return value
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _time(value: dt.datetime, *, age: bool) -> str:
+    """Return a time, and its age when it is shown."""
+    value = value if value.tzinfo else value.replace(tzinfo=dt.UTC)
+    if not age:
+        return f"{value.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S} UTC"
+    seconds = max(0, int((dt.datetime.now(dt.UTC) - value).total_seconds()))
+    units = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+    size, unit = next((pair for pair in units if seconds >= pair[0]), units[-1])
+    return f"{value.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S} UTC ({seconds // size} {unit} old)"
+
+
+def _versioned(item: Any) -> str:
+    return f"{item.name} version {item.version}" if item.version is not None else str(item.name)
+
+
+def _named(item: Any) -> str | None:
+    return None if item is None else f"{_versioned(item)}: {item.id}"
+
+
+def _message(error: Any) -> str | None:
+    return None if error is None else str(error.message)
+
+
+def _model(model: Any) -> Card:
+    rows = _rows(
+        ("id", model.id),
+        ("created", model.created_at),
+        ("tags", model.tags),
+        ("description", model.description),
+        ("type", model.mime_type),
+        ("url", model.url),
+    )
+    return Card("model", _versioned(model), None, rows)
+
+
+def _manifest(manifest: Any) -> Card:
+    rows = _rows(
+        ("id", manifest.id),
+        ("created", manifest.created_time),
+        ("driver", manifest.driver_program),
+        ("assets", [str(asset.id) for asset in manifest.assets]),
+        ("models", manifest.model_ids),
+        ("runtime", manifest.target_runtime.runtime_type),
+        ("description", manifest.description),
+    )
+    return Card("manifest", _versioned(manifest), None, rows)
+
+
+def _image(image: Any) -> Card:
+    rows = _rows(
+        ("id", image.id),
+        ("created", image.created_time),
+        ("manifest", _named(image.manifest)),
+        ("compute", image.compute_resource_id),
+        ("location", image.image_location),
+        ("build log", image.image_build_log_uri),
+        ("error", _message(image.error)),
+        ("description", image.description),
+    )
+    return Card("image", _versioned(image), image.creation_state, rows)
+
+
+def service_card(service: Any) -> Card:
+    """Return a service: whether it answers, and, unless that is why it does, how its last operation ended."""
+    from mlmgmt_nb.client.conditions import condition
+
+    now = condition(service)
+    rows = _rows(
+        ("last operation", None if now == service.state else service.state),
+        ("id", service.id),
+        ("scoring URL", service.scoring_uri),
+        ("updated", service.updated_at),
+        ("created", service.created_at),
+        ("replicas", _replicas(service)),
+        ("models", [_named(model) for model in service.models or ()]),
+        ("image", _named(service.image)),
+        ("manifest", _named(service.manifest)),
+        ("compute", service.compute_resource.id),
+        ("error", _message(service.error)),
+    )
+    return Card("service", service.name or "", now, rows)
+
+
+def _service(service: Any) -> Card:
+    """Return a service, and how to get at its panel."""
+    card = service_card(service)
+    return card._replace(rows=[*card.rows, ("panel", f"%mlmgmt service panel -n {service.name}")])
+
+
+def _replicas(service: Any) -> str | None:
+    scaler = service.auto_scaler
+    if scaler is not None and scaler.autoscale_enabled:
+        least = 1 if scaler.min_replicas is None else scaler.min_replicas
+        most = 10 if scaler.max_replicas is None else scaler.max_replicas
+        return f"{least} to {max(least, most)}, by load"
+    return None if service.num_replicas is None else str(service.num_replicas)
+
+
+def _deployment(deployment: Any) -> Card:
+    rows = _rows(
+        ("id", deployment.id),
+        ("image", deployment.image_id),
+        ("created", deployment.created_at),
+        ("expired", deployment.expired_at),
+    )
+    return Card("deployment of", deployment.service_name or "", deployment.status, rows)
+
+
+def _operation(operation: Any) -> Card:
+    rows = _rows(
+        ("id", operation.id),
+        ("created", operation.created_time),
+        ("ended", operation.end_time),
+        ("resource", operation.resource_location),
+        ("error", _message(operation.error)),
+    )
+    return Card("operation", (operation.operation_type or "").lower(), operation.state, rows)
+
+
+def _poller(poller: Any) -> Card:
+    """Return the image or service that was made; before that, what is known of the operation without asking the server."""
+    operation = poller.operation
+    if operation is not None and operation.state == "Succeeded":
+        made = _made(poller)
+        if made is not None:
+            return made
+    if operation is not None:
+        return _operation(operation)
+    watch = f"%mlmgmt operation watch {poller.operation_id}"
+    return Card("operation", "", None, [("id", poller.operation_id), ("wait", watch)])
+
+
+def _made(poller: Any) -> Card | None:
+    """Return what the operation has made, unless it is gone meanwhile or the server cannot be asked."""
+    from mlmgmt_nb.errors import MlmgmtError
+
+    try:
+        resource = poller.result()
+    except MlmgmtError:
+        return None
+    card = {"Image": _image, "ServiceResponse": _service}.get(type(resource).__name__)
+    return card(resource) if card else None
+
+
+def _keys(keys: Any) -> Card:
+    return Card("keys", "", None, list(keys.masked().items()))
+
+
+def _settings(settings: Any) -> str:
+    from mlmgmt_nb.commands.output import formatted
+
+    return formatted(settings, "table")

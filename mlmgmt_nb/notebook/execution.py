@@ -1,0 +1,284 @@
+"""Runs the lines of the magics: values of the notebook in, values and displays out."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import sys
+from collections import ChainMap
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+
+from mlmgmt_nb.client import Pager, Poller, ScoringReport, ScoringTest
+from mlmgmt_nb.client.conditions import condition_of
+from mlmgmt_nb.commands import COMMANDS, Command, Help, Outcome, Session
+from mlmgmt_nb.commands.advice import advice
+from mlmgmt_nb.commands.completion import Completer
+from mlmgmt_nb.commands.output import formatted, queried
+from mlmgmt_nb.commands.values import DeployForm, Keys, LogStream, SecretText, ServiceConsole, ServiceTrial, Text
+from mlmgmt_nb.errors import MlmgmtError, UsageError
+from mlmgmt_nb.notebook.line import read_line
+from mlmgmt_nb.notebook.panels import (
+    DeployPanel,
+    OperationPanel,
+    ScoringPanel,
+    ScoringTestPanel,
+    ServicePanel,
+    WorkspacePanel,
+)
+from mlmgmt_nb.notebook.panels.keys.view import KeysPanel
+from mlmgmt_nb.notebook.progress import run_in_terminal, upload_meter, wait_in_terminal
+from mlmgmt_nb.terminal import Terminal, is_printable, one_line
+
+__all__ = ["Door"]
+
+_FIRST_COLUMNS = (
+    *("name", "service_name", "version", "state", "creation_state", "status", "id", "scoring_uri", "tags"),
+    *("last_operation",),
+    *("updated_at", "created_at", "created_time", "description"),
+)
+_TAKE_VARIABLES: dict[tuple[str, ...], tuple[str, ...]] = {
+    ("service", "run"): ("-d", "--data"),
+    ("service", "test"): ("--cases",),
+}
+_TAKE_FUNCTIONS: dict[tuple[str, ...], tuple[str, ...]] = {("service", "test"): ("--expect",)}
+_WARNING = "These keys open the service: keep them out of files and logs."
+_PANELS: dict[type, Callable[[Any], Any]] = {
+    ServiceConsole: lambda asked: ServicePanel(asked.workspace, asked.service),
+    ServiceTrial: lambda asked: ScoringPanel(asked.workspace, asked.service),
+    DeployForm: lambda asked: DeployPanel(asked.workspace, asked.models, **asked.fields),
+}
+"""The panels that commands ask for."""
+
+
+class Door:
+    """What `%mlmgmt` does.
+
+    Args:
+        shell: the IPython.
+    """
+
+    def __init__(self, shell: Any) -> None:
+        self._shell = shell
+        self.session = Session(
+            COMMANDS,
+            prog="%mlmgmt",
+            report=_report,
+            uploading=lambda path: upload_meter(shell, path),
+            testing=self._tested,
+            stays=True,
+            tell=lambda text: Terminal(sys.stdout).write(f"{text}\n"),
+        )
+        self._completer = Completer(self.session)
+
+    def run(self, line: str, body: str | None, scope: Mapping[str, Any] = MappingProxyType({})) -> Any:
+        """Run a line.
+
+        Args:
+            line: what follows `%mlmgmt`.
+            body: the rest of the cell for `%%mlmgmt`.
+            scope: the names that are known where the line stands, besides the notebook's: those of a function.
+
+        Raises:
+            MlmgmtError: whatever goes wrong; shown in a few lines, without a traceback unless `--debug` is there.
+        """
+        try:
+            names = ChainMap(dict(scope), self._shell.user_ns)
+            read = read_line(line, lambda expression: eval(expression, {**names}))  # noqa: S307 - the user's own
+            self.session.body = None
+            tokens = self._with_variables(read.tokens if body is None else self._with_body(read.tokens, body), names)
+            value = self._presented(self.session.execute(tokens)) if tokens or body else self._overview()
+        except MlmgmtError as error:
+            self.session.last_error = error
+            if "--debug" not in line.split():
+                _shorten(error)
+            raise
+        except KeyboardInterrupt as stop:
+            # Where the cell was waiting is of no use to who interrupted it.
+            lines = ["KeyboardInterrupt: the cell was interrupted", *getattr(stop, "__notes__", ())]
+            stop._render_traceback_ = lambda: lines  # type: ignore[attr-defined]
+            raise
+        if read.target is None:
+            return value
+        self._shell.user_ns[read.target] = value
+        return None
+
+    def complete(self, text: str) -> tuple[str, list[str]]:
+        """Return what the text ends with and what it may become; see `Completer`."""
+        fragment, candidates = self._completer.complete(text)
+        # IPython would put its own guesses in the place of an empty list.
+        return fragment, candidates or [fragment] * bool(fragment)
+
+    def close(self) -> None:
+        """End the connections."""
+        self.session.close()
+
+    def _with_variables(self, tokens: Sequence[Any], names: Mapping[str, Any]) -> list[Any]:
+        """Return the tokens, with the value of a variable in the place of its bare name where data is due, as in `-d df`.
+
+        Where a name or a function is due, as in `--expect is_right`, only a function is put in the place of its name.
+        """
+        command, _ = self.session.find(tokens)
+        words = command.words if command else ()
+        found = list(tokens)
+        for place, (before, token) in enumerate(itertools.pairwise(tokens), start=1):
+            if not isinstance(before, str) or not isinstance(token, str):
+                continue
+            value = names.get(token, token)
+            if before in _TAKE_VARIABLES.get(words, ()) or (
+                before in _TAKE_FUNCTIONS.get(words, ()) and callable(value)
+            ):
+                found[place] = value
+        return found
+
+    def _with_body(self, tokens: Sequence[Any], body: str) -> list[Any]:
+        """Return the tokens, with what the body of the cell stands for."""
+        command, _ = self.session.find(tokens)
+        if command is None or not body.strip():
+            return list(tokens)
+        if command.words == ("driver",):
+            self.session.body = body
+            return list(tokens)
+        if command.words == ("service", "run"):
+            return [*tokens, "--data", _data(body)]
+        return [*tokens, *_flags(command, body)]
+
+    def _overview(self) -> WorkspacePanel | None:
+        """Return what there is: to browse in a notebook; in a terminal the commands, and the models if the service runs."""
+        self.session.settings = self.session.config.settings({})  # not those of the flags of an earlier line
+        if hasattr(self._shell, "kernel"):
+            return WorkspacePanel(self.session.workspace)
+        sys.stdout.write(self.session.help([]).rstrip() + "\n")
+        workspace = self.session.reachable()
+        if workspace is not None:
+            sys.stdout.write("\n")
+            WorkspacePanel(workspace).show()
+        return None
+
+    def _presented(self, outcome: Outcome) -> Any:
+        """Return the value that the magic returns, once it is shown what has to be shown."""
+        value, arguments = outcome.value, outcome.arguments
+        if isinstance(value, Help):
+            sys.stdout.write(value.rstrip() + "\n")
+            return None
+        if isinstance(value, LogStream):
+            return _follow(value)
+        if isinstance(value, ScoringTest):
+            if self._is_notebook:
+                ScoringTestPanel(value).show()
+            return value
+        if type(value) in _PANELS:
+            return _PANELS[type(value)](value)
+        if isinstance(value, Poller):
+            self._completer.remember(value.operation_id)
+            self._show_operation(value, arguments)
+        if isinstance(value, Keys) and value.shown:
+            return self._shown_keys(value, arguments)
+        if arguments.output:
+            shown = value.result() if isinstance(value, Poller) and value.done() else value
+            return Text(formatted(shown, arguments.output, arguments.query))
+        if arguments.query:
+            return queried(value, arguments.query)
+        return _frame(value) if isinstance(value, Pager) else value
+
+    def _shown_keys(self, keys: Keys, arguments: Any) -> Any:
+        """Return the keys, of which a saved notebook gets none: in a panel, or as text that is used and not displayed."""
+        if arguments.output:
+            return SecretText(formatted(keys, arguments.output, arguments.query))
+        if arguments.query:
+            found = queried(keys, arguments.query)
+            return SecretText(found if isinstance(found, str) else formatted(found, "json"))
+        if self._is_notebook:
+            KeysPanel(self.session.workspace, arguments.service).show()
+        else:
+            Terminal(sys.stdout).write(f"{formatted(keys, 'table')}\n{_WARNING}\n")
+        return keys
+
+    @property
+    def _is_notebook(self) -> bool:
+        return hasattr(self._shell, "kernel")
+
+    def _tested(self, test: ScoringTest) -> ScoringReport:
+        """Run a scoring test and show it."""
+        return ScoringTestPanel(test).run() if self._is_notebook else run_in_terminal(test)
+
+    def _show_operation(self, poller: Poller[Any], arguments: Any) -> None:
+        """Wait for an operation, or lets it move by itself."""
+        if not arguments.no_wait:
+            with advice(self.session.prog, arguments):
+                if self._is_notebook:
+                    OperationPanel(poller).wait(arguments.timeout)
+                else:
+                    wait_in_terminal(poller, arguments.timeout)
+        elif self._is_notebook and not arguments.output:
+            OperationPanel(poller).show()
+
+
+def _report(step: str, seconds: float) -> None:
+    Terminal(sys.stdout).write(f"{step:<9} {seconds:.2f} s\n")
+
+
+def _frame(pager: Pager[Any]) -> Any:
+    """Return the resources as a DataFrame to look at: what people look for first on its left, and its text printable."""
+    frame = pager.to_frame()
+    if "scoring_uri" in frame.columns:  # services: whether one answers stands apart from how its last operation ended
+        parts = zip(frame["state"], frame["scoring_uri"].notna(), frame["num_replicas"].fillna(1), strict=True)
+        now = [condition_of(state, has_url=has_url, replicas=replicas) for state, has_url, replicas in parts]
+        frame["last_operation"], frame["state"] = frame["state"], now
+    for name in frame.columns:
+        if not all(is_printable(value) for value in frame[name] if isinstance(value, str)):
+            frame[name] = frame[name].map(lambda value: one_line(value) if isinstance(value, str) else value)
+    first = [name for name in _FIRST_COLUMNS if name in frame.columns]
+    return frame[[*first, *(name for name in frame.columns if name not in first)]]
+
+
+def _follow(log: LogStream) -> None:
+    try:
+        for part in log:
+            Terminal(sys.stdout).write(part)
+    except KeyboardInterrupt:  # the way to end it
+        log.stop()
+
+
+def _shorten(error: MlmgmtError) -> None:
+    """Lets IPython show the message alone. The type stays, so that `except` works."""
+    first, *rest = str(error).splitlines() or [""]
+    error._render_traceback_ = lambda: [f"{type(error).__name__}: {first}", *rest]  # type: ignore[attr-defined]
+
+
+def _data(body: str) -> Any:
+    """Return data in a cell: JSON, else a Python literal, else text as it is."""
+    try:
+        return msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        pass
+    try:
+        return ast.literal_eval(body.strip())
+    except (ValueError, SyntaxError):
+        return body
+
+
+def _flags(command: Command, body: str) -> list[Any]:
+    """Flag in a cell: YAML whose keys are the flags' long names."""
+    import yaml  # only who writes them needs it
+
+    try:
+        given = yaml.safe_load(body)
+    except yaml.YAMLError as error:
+        raise UsageError(
+            f"the cell is no YAML: {error}", field="cell", fix="Write lines such as `driver: score.py`."
+        ) from error
+    if not isinstance(given, dict):
+        raise UsageError("the cell has no flags", field="cell", fix="Write lines such as `driver: score.py`.")
+    switches = {flag.dest for flag in command.flags if flag.kind == "switch"}
+    tokens: list[Any] = []
+    for key, value in given.items():
+        name = f"--{str(key).lstrip('-').replace('_', '-')}"
+        if name[2:].replace("-", "_") in switches:
+            tokens += [name] if value else []
+        elif value is not None:
+            tokens += [name, str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value]
+    return tokens

@@ -1,0 +1,215 @@
+"""The form of a `DeployPanel`: what is typed into it, what is wrong with that, what it means. No server is asked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from mlmgmt_nb.client import Application
+from mlmgmt_nb.client.http.files import check_readable, is_url
+from mlmgmt_nb.contract import ServiceCreateRequest
+from mlmgmt_nb.errors import UsageError
+from mlmgmt_nb.notebook.panels import limits
+
+__all__ = ["DEFAULTS", "LIMITED", "arguments", "is_local", "lines", "masked", "problems", "suggestions"]
+
+Values = Mapping[str, Any]
+"""What the form has, by field: text, and true or false for a box."""
+
+DEFAULTS: Values = MappingProxyType(
+    {
+        "name": "",
+        "models": "",
+        "driver": "",
+        "schema": "",
+        "requirements": "",
+        "conda": "",
+        "dependencies": "",
+        "runtime": "python",
+        "compute_resource_id": "local",
+        "autoscale": False,
+        "num_replicas": "1",
+        "min_replicas": "",
+        "max_replicas": "",
+        "target_utilization": "",
+        "refresh_period_in_seconds": "",
+        "cpu": "",
+        "memory": "",
+        "max_concurrent_requests": "",
+        "collect_model_data": False,
+        "if_exists": "update",
+    }
+)
+"""A form that nobody has touched. `models` and `dependencies` have one a line."""
+
+_AUTOSCALER = ("min_replicas", "max_replicas", "target_utilization", "refresh_period_in_seconds")
+LIMITED = {
+    "name": "name",
+    "compute_resource_id": "compute_resource.id",
+    "num_replicas": "num_replicas",
+    **{name: f"auto_scaler.{name}" for name in _AUTOSCALER},
+    "cpu": "container_resource_reservation.cpu",
+    "memory": "container_resource_reservation.memory",
+    "max_concurrent_requests": "max_concurrent_requests_per_container",
+}
+"""The fields whose limits the contract has, and their properties of a `ServiceCreateRequest`."""
+
+_NUMBERS = frozenset({"num_replicas", *_AUTOSCALER, "max_concurrent_requests"})
+_FILES = ("driver", "schema", "requirements", "conda")
+_SUGGESTED = {
+    "driver": (".py",),
+    "schema": (".json",),
+    "requirements": (".txt",),
+    "conda": (".yml", ".yaml"),
+    "models": (".pkl", ".pickle", ".joblib", ".onnx", ".h5", ".keras", ".pt", ".pth", ".bin", ".cbm", ".ubj", ".model"),
+}
+_MOST_SUGGESTIONS = 40
+_QUERY = re.compile(r"(\w+://[^\s?]+)\?[^\s'\"]+")
+_MASK = "***"
+
+
+def lines(text: str) -> list[str]:
+    """Return the lines of a field that takes several."""
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def masked(text: str) -> str:
+    """Return a text without what its URLs have after `?`, which may be a key: for what is shown and saved."""
+    return _QUERY.sub(rf"\1?{_MASK}", text)
+
+
+def is_local(source: str) -> bool:
+    """Whether a model is a file or folder here, or a URL; else it is the id or name of a registered one."""
+    return is_url(source) or Path(source).expanduser().exists()
+
+
+def problems(values: Values, is_registered: Callable[[str], bool | None]) -> dict[str, str]:
+    """Return what is wrong, by field, in a sentence each.
+
+    Args:
+        values: the form.
+        is_registered: whether a model of this id or name is registered; None where that is not known yet.
+    """
+    found = {field: problem for field, problem in _all(values, is_registered) if problem}
+    if not found:
+        try:
+            _application(values).check_names()
+        except UsageError as error:
+            found[error.field or "driver"] = _sentence(error, error.field or "")
+    return found
+
+
+def _all(values: Values, is_registered: Callable[[str], bool | None]) -> Iterator[tuple[str, str | None]]:
+    for field, path in LIMITED.items():
+        if _is_used(field, values):
+            yield field, _limit(field, path, values[field])
+    yield "max_replicas", _order(values)
+    for field in _FILES:
+        yield field, _file(str(values[field]).strip(), field)
+    yield "driver", None if str(values["driver"]).strip() else "Give the driver, such as score.py."
+    for dependency in lines(values["dependencies"]):
+        yield "dependencies", _file(dependency, "dependencies", folders=True)
+    for model in lines(values["models"]):
+        if is_local(model):
+            yield "models", _file(model, "models", folders=True)
+        elif is_registered(model) is False:
+            yield "models", f"There is no file {model!r}, and no registered model has this name or id."
+
+
+def _is_used(field: str, values: Values) -> bool:
+    """Whether a field counts: those of the autoscaler only when it is on, the fixed number only when it is off."""
+    if field in _AUTOSCALER:
+        return bool(values["autoscale"])
+    return field != "num_replicas" or not values["autoscale"]
+
+
+def _limit(field: str, path: str, typed: str) -> str | None:
+    try:
+        value = _value(field, typed)
+    except ValueError:
+        return f"Give {limits.words(ServiceCreateRequest, path)}."
+    return limits.check(ServiceCreateRequest, path, value)
+
+
+def _value(field: str, typed: str) -> str | int | None:
+    """Return what was typed as the contract has it; nothing is None, except for a name, which is needed."""
+    text = typed.strip()
+    if not text and field != "name":
+        return None
+    return int(text) if field in _NUMBERS else text
+
+
+def _order(values: Values) -> str | None:
+    least, most = values["min_replicas"].strip(), values["max_replicas"].strip()
+    if values["autoscale"] and least.isdecimal() and most.isdecimal() and int(least) > int(most):
+        return f"Give at least {least}, the fewest replicas."
+    return None
+
+
+def _file(source: str, field: str, *, folders: bool = False) -> str | None:
+    if not source or is_url(source):
+        return None
+    path = Path(source).expanduser()
+    if path.is_dir():
+        # What is in it is looked at when it is sent: whoever types a path passes by large folders.
+        return None if folders else f"{source} is a folder: give a file."
+    try:
+        check_readable(path, field)
+    except UsageError as error:
+        return _sentence(error, field)
+    return None
+
+
+def _sentence(error: UsageError, field: str) -> str:
+    """Return an error of the client, for the field that it is shown beside."""
+    text = error.message.removeprefix(f"{field}: ")
+    return f"{text[:1].upper()}{text[1:]}. {error.fix or ''}".strip()
+
+
+def arguments(values: Values) -> dict[str, Any]:
+    """Return the arguments of `Workspace.deploy` that the form stands for; those that are its defaults are left out.
+
+    The form must be right.
+    """
+    # Registered ones first, as the command has them, which takes them by a flag of their own.
+    models = sorted(lines(values["models"]), key=is_local)
+    given: dict[str, Any] = {"name": values["name"].strip(), "model": models[0] if len(models) == 1 else models}
+    given |= {field: values[field].strip() for field in _FILES}
+    given["dependencies"] = lines(values["dependencies"])
+    given |= {field: values[field].strip() for field in ("runtime", "compute_resource_id", "if_exists")}
+    if values["autoscale"]:
+        settings = {name: _value(name, values[name]) for name in _AUTOSCALER}
+        set_ = {name: value for name, value in settings.items() if value is not None}
+        given["autoscaler"] = {"autoscale_enabled": True, **set_}
+    else:
+        given["num_replicas"] = _value("num_replicas", values["num_replicas"])
+    given |= {field: _value(field, values[field]) for field in ("cpu", "memory", "max_concurrent_requests")}
+    given["collect_model_data"] = True if values["collect_model_data"] else None
+    defaults = {"runtime": "python", "compute_resource_id": "local", "if_exists": "update"}
+    return {name: value for name, value in given.items() if value not in (None, "", [], defaults.get(name))}
+
+
+def _application(values: Values) -> Application:
+    return Application(
+        driver=values["driver"].strip(),
+        schema=values["schema"].strip() or None,
+        requirements=values["requirements"].strip() or None,
+        conda=values["conda"].strip() or None,
+        dependencies=lines(values["dependencies"]),
+        runtime=values["runtime"],
+    )
+
+
+def suggestions(folder: Path) -> dict[str, list[str]]:
+    """Return the files of a folder that may be meant, by field."""
+    try:
+        names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError:
+        return {}
+    return {
+        field: [name for name in names if name.endswith(endings)][:_MOST_SUGGESTIONS]
+        for field, endings in _SUGGESTED.items()
+    }

@@ -1,0 +1,207 @@
+"""`DeployPanel`: from models to a running service in one form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mlmgmt_nb.client import Workspace
+from mlmgmt_nb.client.http.looking import only_looking
+from mlmgmt_nb.contract import ServiceCreateRequest, ServiceResponse
+from mlmgmt_nb.notebook.display.cards import badge
+from mlmgmt_nb.notebook.display.html import Trouble, alert, escape, link, table
+from mlmgmt_nb.notebook.panels import limits
+from mlmgmt_nb.notebook.panels.deploy import form as deploy_form
+from mlmgmt_nb.notebook.panels.deploy.state import DeployState, ModelGiven, Step
+from mlmgmt_nb.notebook.panels.frontend import front
+from mlmgmt_nb.notebook.panels.panel import Panel
+from mlmgmt_nb.notebook.panels.worker import Worker
+
+__all__ = ["DeployPanel"]
+
+_LOOK_SECONDS = 0.25
+_BADGES = {"waits": "NotStarted", "goes on": "Running", "done": "Succeeded", "failed": "Failed"}
+
+
+class DeployPanel(Panel):
+    """A form that deploys: it checks what is typed, writes the code that does the same, and shows each step.
+
+    Display it at the end of a cell. What the form has is sent when `Deploy` is pressed, and not before.
+
+    Args:
+        workspace: the account.
+        model: the model, or several: registered ones (with their ids or names), files, folders or URLs.
+        **fields: what other fields begin with, by their names in `Workspace.deploy`, such as `driver="score.py"`.
+
+    Attributes:
+        state: what it shows, and does.
+
+    Raises:
+        UsageError: the form has no such field.
+    """
+
+    def __init__(
+        self, workspace: Workspace, model: ModelGiven | Sequence[ModelGiven] | None = None, **fields: Any
+    ) -> None:
+        super().__init__()
+        self.state = DeployState(workspace, model, on_change=self._moved, clock=self._clock, **fields)
+        self._deploying = Worker()
+        self._front: Any = None
+        self._typed_in = ""
+
+    @property
+    def service(self) -> ServiceResponse | None:
+        """The service that was made; None before."""
+        return self.state.service
+
+    def text(self) -> str:
+        """For a terminal: the form, what is wrong with it, and the code or the steps."""
+        state = self.state
+        filled = [f"  {_label(field):<24}{value}" for field, value in self._filled()]
+        wrong = [f"  {_label(field)}: {problem}" for field, problem in state.problems.items()]
+        code = [] if state.problems else ["", state.line(), "", state.code()]
+        parts = ["deploy", *filled, *(["not right yet:", *wrong] if wrong else code)]
+        for step in state.steps:
+            parts.append(f"  {step.name:<10}{step.state}{_seconds(step)}")
+            parts += [f"    {line}" for line in step.progress.text().splitlines()] if step.progress else []
+        return "\n".join([*parts, *(state.failure or ())])
+
+    def html(self) -> str:
+        state = self.state
+        form = table(("field", "value"), [(_label(field), value) for field, value in self._filled()], label="the form")
+        code = "" if state.problems else f"<pre>{escape(state.line())}\n\n{escape(state.code())}</pre>"
+        wrong = "".join(f"<li>{escape(_label(field))}: {escape(text)}</li>" for field, text in state.problems.items())
+        wrong = f"<div>Not right yet:</div><ul>{wrong}</ul>" if wrong else ""
+        failed = alert(state.failure) if state.failure else ""
+        made = f"<div>{link(state.service.scoring_uri or '')}</div>" if state.service else ""
+        return (
+            f"<b>deploy</b>{form}{wrong}{self._steps()}{failed}{made}<details><summary>code</summary>{code}</details>"
+        )
+
+    def prepare(self, *, is_live: bool) -> None:
+        if not is_live:
+            self.state.look_up_models()
+
+    def build(self) -> Any:
+        self._front = front("deploy", self.shown(), self._heard)
+        self.do(self._begin)
+        return self._front
+
+    def draw(self) -> None:
+        self._front.shown = self.shown()
+
+    @only_looking()
+    def look(self) -> float | None:
+        self.state.look()
+        self.changed()
+        return _LOOK_SECONDS if self.state.is_deploying else None
+
+    def shown(self) -> dict[str, Any]:
+        """Return what the front end draws."""
+        state = self.state
+        is_right = not state.problems
+        return {
+            "values": {field: _shown(value) for field, value in state.values.items()},
+            "typedIn": self._typed_in,
+            "problems": state.problems,
+            "limits": {field: _limit(path) for field, path in deploy_form.LIMITED.items()},
+            "suggestions": state.suggestions(),
+            "checked": state.checked,
+            "working": self.is_working,
+            "line": state.line() if is_right else "",
+            "code": state.code() if is_right else "",
+            "deploying": state.is_deploying,
+            "steps": self._steps(),
+            "failure": alert(state.failure) if state.failure else "",
+            "service": self._made(),
+        }
+
+    def _filled(self) -> list[tuple[str, str]]:
+        """Return the fields that are not as an untouched form has them, and the name."""
+        return [
+            (field, str(_shown(value)).replace("\n", ", "))
+            for field, value in self.state.values.items()
+            if value != deploy_form.DEFAULTS[field]
+        ]
+
+    def _steps(self) -> str:
+        """Return the steps as HTML, with the operations of those that have one."""
+        rows = []
+        for step in self.state.steps:
+            operation = step.progress.html() if step.progress else ""
+            state = "" if operation else f"{badge(_BADGES[step.state])} "  # an operation has one of its own
+            head = f"{state}<b>{step.name}</b> {step.state}{_seconds(step)}"
+            rows.append(f'<li style="list-style:none;margin:4px 0">{head}{operation}</li>')
+        return f'<ol aria-label="steps" style="padding:0">{"".join(rows)}</ol>' if rows else ""
+
+    def _made(self) -> dict[str, str] | None:
+        service = self.state.service
+        if service is None:
+            return None
+        name = service.name or ""
+        return {"name": name, "uri": service.scoring_uri or "", "panel": f"%mlmgmt service panel -n {name}"}
+
+    def _begin(self) -> None:
+        """Asks for what the form cannot know by itself. In the worker's thread."""
+        self.state.find_names()
+        self.state.look_up_models()
+
+    def _moved(self) -> None:
+        self.changed()
+        self.look_now()
+
+    def _heard(self, message: dict[str, Any]) -> None:
+        """What the user does; a callback, so it hands over what takes long."""
+        state, act = self.state, message.get("act")
+        if act == "set":
+            self._take(message)
+        elif act == "check":
+            self.do(lambda: (state.check_driver(), None)[1])
+        elif act == "cancel":
+            self.do(state.cancel)
+        elif act == "deploy":
+            self._take(message)
+            self.do(self._deploy)
+
+    def _take(self, message: dict[str, Any]) -> None:
+        with self.lock:
+            self._typed_in = str(message.get("view", ""))
+            for field, value in message.get("values", {}).items():
+                self.state.set(str(field), value)
+        self.fail(None)
+        if self.state.unknown_models():
+            self.do(self.state.look_up_models)
+        self.changed()
+
+    def _deploy(self) -> None:
+        """In the worker's thread: has the deployment done in another one, so that it can be cancelled by this one."""
+        self.state.begin()
+        self._deploying.do(self._run)
+        self._moved()
+
+    def _run(self) -> None:
+        try:
+            self.state.deploy()
+        except Exception as error:  # noqa: BLE001 - nobody else would hear of it
+            self.fail(Trouble.of(error))
+        self._moved()
+
+
+def _limit(path: str) -> dict[str, Any]:
+    return {
+        "attributes": limits.attributes(ServiceCreateRequest, path),
+        "words": limits.words(ServiceCreateRequest, path),
+        "pattern": limits.pattern(ServiceCreateRequest, path),
+    }
+
+
+def _shown(value: Any) -> Any:
+    return deploy_form.masked(value) if isinstance(value, str) else value
+
+
+def _label(field: str) -> str:
+    return field.replace("_", " ")
+
+
+def _seconds(step: Step) -> str:
+    return "" if step.seconds is None else f", {step.seconds:.1f} s"

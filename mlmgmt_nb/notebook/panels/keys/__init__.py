@@ -1,0 +1,1 @@
+"""The keys of a service, on the screen and in no file."""

@@ -1,0 +1,65 @@
+"""`KeysPanel`: the keys of a service, on the screen and in no file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlmgmt_nb.client import Workspace
+from mlmgmt_nb.commands.values import masked
+from mlmgmt_nb.contract import AuthKeys
+from mlmgmt_nb.notebook.display.cards import Card
+from mlmgmt_nb.notebook.panels.frontend import front
+from mlmgmt_nb.notebook.panels.panel import Panel
+from mlmgmt_nb.notebook.panels.service.state import ServiceState, which_key
+
+__all__ = ["KeysPanel"]
+
+
+class KeysPanel(Panel):
+    """The keys of a service, to reveal, copy or make anew. What is saved has only their ends.
+
+    Args:
+        workspace: the account.
+        service: id or name of the service.
+        **options: see `Panel`.
+    """
+
+    def __init__(self, workspace: Workspace, service: str, **options: Any) -> None:
+        super().__init__(**options)
+        self._workspace = workspace
+        self.state = ServiceState(workspace, service)
+        self._card = self._masked(workspace.services.keys(self.state.service))
+        self._front: Any = None
+
+    def text(self) -> str:
+        return self._card.text()
+
+    def html(self) -> str:
+        return self._card.html()
+
+    def build(self) -> Any:
+        self._front = front("keys", self.shown(), lambda message: self.do(lambda: self._obey(message)))
+        return self._front
+
+    def draw(self) -> None:
+        self._front.shown = self.shown()
+
+    def shown(self) -> dict[str, Any]:
+        """Return what the front end draws. The keys are not in it."""
+        return {"name": self.state.name, "note": self.state.note}
+
+    def _masked(self, keys: AuthKeys) -> Card:
+        rows = [("primary", masked(keys.primary_key or "")), ("secondary", masked(keys.secondary_key or ""))]
+        return Card("keys of", self.state.name, None, list(rows))
+
+    def _obey(self, message: dict[str, Any]) -> None:
+        """In the worker's thread."""
+        which = which_key(message)
+        if message.get("act") == "key":
+            told = {"which": which, "use": str(message["use"]), "view": message["view"]}
+            self._front.send({**told, "key": self.state.key(which)})
+        elif message.get("act") == "regenerate":
+            self.state.regenerate(which, str(message.get("name") or ""))
+            keys = self._workspace.services.keys(self.state.service)
+            with self.lock:
+                self._card = self._masked(keys)

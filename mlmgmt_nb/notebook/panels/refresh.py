@@ -1,0 +1,86 @@
+"""The thread that keeps the panels of a session moving."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from mlmgmt_nb.client.http.forks import renew_after_fork
+
+__all__ = ["DRAWING", "FEED", "Feed", "Tick"]
+
+Tick = Callable[[], float | None]
+"""Brings a panel up to date. Gives the seconds until it is due again, or None when it will not change any more."""
+
+log = logging.getLogger(__name__)
+
+
+class Feed:
+    """Ticks the panels in one daemon thread, which lives while there are any.
+
+    Args:
+        clock: seconds, monotonic.
+        name: of the thread.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, name: str = "mlmgmt-panels") -> None:
+        self._clock = clock
+        self._name = name
+        self._changed = threading.Condition()
+        self._due: dict[Tick, float] = {}
+        self._thread: threading.Thread | None = None
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Follows nothing: the panels are the parent process's, whose thread ticks them."""
+        self._changed, self._due, self._thread = threading.Condition(), {}, None
+
+    def follow(self, tick: Tick) -> None:
+        """Ticks a panel from now on. For one that is followed already: ticks it now."""
+        with self._changed:
+            self._due[tick] = self._clock()
+            self._changed.notify_all()
+            if self._thread is None or not self._thread.is_alive():  # an interrupt may come as it starts
+                self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        while (tick := self._next()) is not None:
+            try:
+                pause = tick()
+            except Exception:
+                # One panel's mistake must not stop the others.
+                log.exception("a panel failed")
+                pause = None
+            with self._changed:
+                if self._due[tick] != _BUSY:  # it was asked for again meanwhile
+                    continue
+                if pause is None:
+                    del self._due[tick]
+                else:
+                    self._due[tick] = self._clock() + pause
+
+    def _next(self) -> Tick | None:
+        """Wait until a panel is due; None when there is none to wait for."""
+        with self._changed:
+            while self._due:
+                tick = min(self._due, key=self._due.__getitem__)
+                left = self._due[tick] - self._clock()
+                if left <= 0:
+                    self._due[tick] = _BUSY
+                    return tick
+                self._changed.wait(left)
+            self._thread = None
+            return None
+
+
+_BUSY = float("inf")
+"""When a panel is due that is being ticked; `follow` meanwhile puts a time in its place."""
+
+FEED = Feed()
+"""The feed of this session: it asks servers."""
+
+DRAWING = Feed(name="mlmgmt-drawing")
+"""Draws what is known; it waits for no server."""

@@ -1,0 +1,249 @@
+"""What a `ScoringPanel` knows: the input as a form and as JSON, kept in step; requests and their answers."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from mlmgmt_nb.client import Scored
+from mlmgmt_nb.errors import MlmgmtError, ScoringError, UsageError
+from mlmgmt_nb.notebook.panels.scoring.form import Field, as_table, fields_of, pretty
+
+__all__ = ["Answer", "Input", "Trial"]
+
+_KEPT_REQUESTS = 50
+_SHOWN_ROWS, _SHOWN_CHARACTERS = 200, 20_000
+
+
+class Input:
+    """The body of the next request.
+
+    Args:
+        swagger: the service's own description; an empty one for a service that gives none.
+
+    Attributes:
+        fields: of the form; none for a driver without a schema, which takes any text.
+        body: the body as text.
+        problem: what is wrong with the body as JSON.
+        problems: what is wrong in the form, by name of the field and place in it.
+        form_changes, body_changes: how often each was changed other than by typing into it.
+    """
+
+    def __init__(self, swagger: Mapping[str, Any]) -> None:
+        self.fields = fields_of(swagger)
+        example = swagger.get("definitions", {}).get("ServiceInput", {}).get("example")
+        self._more: dict[str, Any] = {}
+        self._typed_as_json = False
+        self.body = ""
+        self.problem = ""
+        self.problems: dict[str, dict[str, str]] = {}
+        self.form_changes = self.body_changes = 0
+        if self.fields:
+            self._from_form()
+        else:
+            self.body = pretty(example) if example else ""
+
+    @property
+    def has_form(self) -> bool:
+        """Whether the service tells what it takes."""
+        return bool(self.fields)
+
+    def edit(self, name: str, change: Callable[[Field], None], *, is_typed: bool = False) -> None:
+        """Change a field; the JSON follows.
+
+        Args:
+            name: of the field.
+            change: does it.
+            is_typed: whether the front end shows the change already.
+        """
+        for field in self.fields:
+            if field.name == name:
+                change(field)
+                self.form_changes += not is_typed
+                self._from_form()
+
+    def _from_form(self) -> None:
+        values, self.problems = dict(self._more), {}
+        for field in self.fields:
+            value, problems = field.value()
+            if problems:
+                self.problems[field.name] = problems
+            if not field.is_left_out:
+                values[field.name] = value
+        self.body, self.problem, self._typed_as_json = pretty(values), "", False
+        self.body_changes += 1
+
+    def set_body(self, text: str, *, is_typed: bool = False) -> None:
+        """Change the JSON (or any text, for a driver without a schema); the form follows."""
+        self.body, self._typed_as_json = text, True
+        self.body_changes += not is_typed
+        if not self.fields:
+            return
+        self.problem = ""
+        try:
+            values = json.loads(text)
+        except ValueError as error:
+            self.problem = f"not JSON: {error}"
+            return
+        if not isinstance(values, dict):
+            self.problem = "not an object with the arguments " + ", ".join(field.name for field in self.fields)
+            return
+        self._more = dict(values)
+        self.problems = {}
+        for field in self.fields:
+            if field.name in self._more:
+                field.take(self._more.pop(field.name))
+                problems = field.value()[1]
+            else:
+                field.text, field.rows = "", []
+                problems = {"": "it is missing"} if field.is_required else {}
+            if problems:
+                self.problems[field.name] = problems
+        self.form_changes += 1
+
+    def check(self) -> str:
+        """Return the body to send.
+
+        Raises:
+            UsageError: the form has what cannot be sent. What is typed as JSON is sent as it is, wrong or not: the
+                service tells best what it thinks of it.
+        """
+        if self.problems and not self._typed_as_json:
+            name, problems = next(iter(self.problems.items()))
+            place, problem = next(iter(problems.items()))
+            raise UsageError(
+                f"{name}{self._place(name, place)}: {problem}",
+                field=name,
+                fix="Put it right, or write what you mean as JSON.",
+            )
+        return self.body
+
+    def _place(self, name: str, place: str) -> str:
+        if not place:
+            return ""
+        row, column = map(int, place.split(","))
+        columns = next(field.columns for field in self.fields if field.name == name)
+        return f"[{row}].{columns[column].name}"
+
+
+class Answer(NamedTuple):
+    """A request and what came of it.
+
+    Attributes:
+        number: of the request, from 1.
+        at: when it was sent, as a clock shows it.
+        body: what was sent.
+        status: HTTP status; 0 for no answer.
+        seconds: until the answer was there.
+        request_id: finds the request in the service's log.
+        value: the decoded answer, where it is one.
+        error, fix: what is wrong and what to do, where it is none.
+    """
+
+    number: int
+    at: str
+    body: str
+    status: int
+    seconds: float
+    request_id: str
+    value: Any = None
+    error: str = ""
+    fix: str = ""
+
+    @property
+    def words(self) -> str:
+        """The status in words."""
+        if self.status == 0:
+            return "no answer"
+        return f"{self.status} OK" if self.status == 200 else f"{self.status} error"
+
+    def shown(self) -> dict[str, Any]:
+        """Return what a front end draws."""
+        found = None if self.error else as_table(self.value)
+        columns, rows = found or ((), [])
+        text = "" if self.error else self.value if isinstance(self.value, str) else pretty(self.value)
+        return {
+            "number": self.number,
+            "at": self.at,
+            "words": self.words,
+            "ok": self.status == 200,
+            "ms": f"{1000 * self.seconds:.1f} ms",
+            "id": self.request_id,
+            "error": self.error,
+            "fix": self.fix,
+            "columns": list(columns),
+            "rows": rows[:_SHOWN_ROWS],
+            "more": max(0, len(rows) - _SHOWN_ROWS),
+            "text": text
+            if len(text) <= _SHOWN_CHARACTERS
+            else f"{text[:_SHOWN_CHARACTERS]}… ({len(text):,} characters)",
+        }
+
+
+class Trial:
+    """Sends inputs to a service and remembers what came of them.
+
+    Args:
+        ask: sends a body and gives the answer.
+        swagger: the service's own description.
+        clock: seconds, for latencies of what fails.
+        now: the time of day.
+    """
+
+    def __init__(
+        self,
+        ask: Callable[[str], Scored],
+        swagger: Mapping[str, Any],
+        *,
+        clock: Callable[[], float] = time.perf_counter,
+        now: Callable[[], str] = lambda: time.strftime("%H:%M:%S"),
+    ) -> None:
+        self._ask, self._clock, self._now = ask, clock, now
+        self.input = Input(swagger)
+        self.history: list[Answer] = []
+        self.answer: Answer | None = None
+
+    def ask(self, body: str) -> Answer:
+        """Send a body and return what came of it, which `remember` is to be given; takes its time."""
+        number = self.history[0].number + 1 if self.history else 1
+        at, began = self._now(), self._clock()
+        try:
+            scored = self._ask(body)
+        except ScoringError as error:
+            seconds = self._clock() - began
+            return _failed(Answer(number, at, body, error.status_code, seconds, error.request_id or ""), error)
+        except MlmgmtError as error:
+            return _failed(Answer(number, at, body, 0, self._clock() - began, ""), error)
+        return Answer(number, at, body, scored.status, scored.seconds, scored.request_id, scored.value)
+
+    def remember(self, answer: Answer) -> None:
+        """Show an answer, and has it in the history."""
+        self.answer = answer
+        self.history = [answer, *self.history][:_KEPT_REQUESTS]
+
+    def choose(self, number: int) -> None:
+        """Brings a request of the history back, with its answer."""
+        for answer in self.history:
+            if answer.number == number:
+                self.answer = answer
+                self.input.set_body(answer.body)
+
+    def past(self) -> Sequence[Mapping[str, Any]]:
+        """Return the history, latest first, for a front end."""
+        return [
+            {
+                "number": one.number,
+                "at": one.at,
+                "words": one.words,
+                "ok": one.status == 200,
+                "ms": f"{1000 * one.seconds:.1f} ms",
+                "chosen": one is self.answer,
+            }
+            for one in self.history
+        ]
+
+
+def _failed(answer: Answer, error: MlmgmtError) -> Answer:
+    return answer._replace(error=error.message, fix=error.fix or "")

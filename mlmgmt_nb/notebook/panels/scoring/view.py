@@ -1,0 +1,183 @@
+"""`ScoringPanel`: a form for the input of a service, and its answers."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from mlmgmt_nb.client import Workspace
+from mlmgmt_nb.commands.values import Usage
+from mlmgmt_nb.contract import ServiceResponse
+from mlmgmt_nb.errors import UsageError
+from mlmgmt_nb.notebook.display.html import Trouble, escape, table
+from mlmgmt_nb.notebook.panels.frontend import front
+from mlmgmt_nb.notebook.panels.panel import Panel
+from mlmgmt_nb.notebook.panels.scoring.form import Field, pretty
+from mlmgmt_nb.notebook.panels.scoring.state import Answer, Trial
+
+__all__ = ["ScoringPanel"]
+
+_LONGEST_CODE = 20_000
+_SAVED_ROWS = 20
+
+
+class ScoringPanel(Panel):
+    """A service to try out: its input as a form or as JSON, with its sample filled in; its answers; and code.
+
+    Display it at the end of a cell. No key is in it: code reads it from the environment.
+
+    Args:
+        workspace: the account.
+        service: the service, its id or its name.
+        timeout: most seconds until an answer comes.
+        **feeds: see `Panel`.
+
+    Attributes:
+        trial: what it shows, and does.
+
+    Raises:
+        NotFoundError, UsageError: there is no such service, or it does not run.
+    """
+
+    def __init__(
+        self, workspace: Workspace, service: ServiceResponse | str, *, timeout: float = 60.0, **feeds: Any
+    ) -> None:
+        super().__init__(**feeds)
+        services = workspace.services
+        self._service = services.get((service.id or "") if isinstance(service, ServiceResponse) else service)
+        name = self._service.name or ""  # by its name: it may be made anew while the panel is open
+        self.trial = Trial(lambda body: services.ask(name, body, timeout=timeout), services.description(name))
+        self._front: Any = None
+
+    @property
+    def answer(self) -> Any:
+        """The value that the service gave last, or that of the request that is chosen; None for none."""
+        with self.lock:
+            return self.trial.answer.value if self.trial.answer else None
+
+    def send(self) -> None:
+        """Send what the form has; the answer appears when it is there."""
+        with self.lock:
+            try:
+                body = self.trial.input.check()
+            except UsageError as error:
+                self.fail(Trouble.of(error))
+                return
+        self.do(lambda: self._sent(body))
+
+    def _sent(self, body: str) -> None:
+        """In the worker's thread."""
+        answer = self.trial.ask(body)
+        with self.lock:
+            self.trial.remember(answer)
+
+    # Panel
+
+    def text(self) -> str:
+        """For a terminal: the body of the next request, and the last answer."""
+        parts = [f"service {self._service.name} at {self._service.scoring_uri}", self.trial.input.body or "(any body)"]
+        if answer := self.trial.answer:
+            parts += [_line(answer), "\n".join((answer.error, answer.fix)) if answer.error else pretty(answer.value)]
+        else:
+            parts.append(f"`%mlmgmt service run -n {self._service.name} -d DATA` scores data.")
+        return "\n".join(parts)
+
+    def html(self) -> str:
+        name, uri = escape(self._service.name or ""), escape(self._service.scoring_uri or "")
+        head = f"<div><b>{name}</b> <code>{uri}</code></div>"
+        answer = self.trial.answer
+        body = answer.body if answer else self.trial.input.body
+        sent = f"<pre>{escape(body[:_LONGEST_CODE])}</pre>" if body else ""
+        return head + sent + (_answer(answer) if answer else "")
+
+    def build(self) -> Any:
+        self._front = front("scoring", self.shown(), self._told)
+        return self._front
+
+    def draw(self) -> None:
+        self._front.shown = self.shown()
+
+    def shown(self) -> dict[str, Any]:
+        """Return what the front end draws."""
+        given, trial = self.trial.input, self.trial
+        return {
+            "title": self._service.name,
+            "uri": self._service.scoring_uri,
+            "fields": [_field(field, given.problems.get(field.name, {})) for field in given.fields],
+            "formChanges": given.form_changes,
+            "body": given.body,
+            "bodyChanges": given.body_changes,
+            "problem": given.problem,
+            "sending": self.is_working,
+            "answer": trial.answer.shown() if trial.answer else None,
+            "history": trial.past(),
+            "code": self._code(),
+        }
+
+    def _code(self) -> dict[str, str]:
+        """How the next request is sent from elsewhere."""
+        body = self.trial.input.body
+        if len(body) > _LONGEST_CODE:
+            note = f"The input has {len(body):,} characters, which is too long to be shown as code."
+            return {"curl": note, "python": note}
+        try:
+            sample = json.loads(body)
+        except ValueError:
+            sample = body
+        usage = Usage(self._service.name or "", self._service.scoring_uri or "", "", sample)
+        return {"curl": usage.curl, "python": usage.python}
+
+    def _told(self, message: dict[str, Any]) -> None:
+        """What the user does. Callbacks are short: requests are sent by the worker."""
+        given = self.trial.input
+        name, text = str(message.get("field", "")), str(message.get("text", ""))
+        row, column = int(message.get("row", 0)), int(message.get("column", 0))
+        changes: dict[str, Any] = {
+            "set": lambda: given.edit(name, lambda field: setattr(field, "text", text), is_typed=True),
+            "cell": lambda: given.edit(name, lambda field: field.set_cell(row, column, text), is_typed=True),
+            "paste": lambda: given.edit(name, lambda field: field.paste(row, column, text)),
+            "add": lambda: given.edit(name, Field.add_row),
+            "remove": lambda: given.edit(name, lambda field: field.remove_row(row)),
+            "body": lambda: given.set_body(text, is_typed=True),
+            "choose": lambda: self.trial.choose(row),
+        }
+        with self.lock:
+            if message.get("do") == "send":
+                self.send()
+                return
+            change = changes.get(message.get("do", ""))
+            if change is not None:
+                change()
+                self.fail(None)
+        self.changed()
+
+
+def _field(field: Field, problems: dict[str, str]) -> dict[str, Any]:
+    return {
+        "name": field.name,
+        "kind": field.kind if field.kind != "table" or field.is_table else "json",
+        "required": field.is_required,
+        "columns": [{"name": name, "kind": kind} for name, kind in field.columns] if field.is_table else [],
+        "text": field.text,
+        "rows": [list(row) for row in field.rows] if field.is_table else [],
+        "isOneColumn": field.shape == "values",
+        "problems": problems,
+    }
+
+
+def _line(answer: Answer) -> str:
+    request = f", request {answer.request_id}" if answer.request_id else ""
+    return f"{answer.words}, {1000 * answer.seconds:.1f} ms{request}"
+
+
+def _answer(answer: Answer) -> str:
+    """Return an answer as static HTML."""
+    shown = answer.shown()
+    head = f"<div><b>{escape(_line(answer))}</b></div>"
+    if shown["error"]:
+        return f"{head}<div>{escape(shown['error'])}<br>{escape(shown['fix'])}</div>"
+    if shown["columns"]:
+        more = max(0, len(shown["rows"]) + shown["more"] - _SAVED_ROWS)
+        note = f"<div>and {more:,} more rows</div>" if more else ""
+        return head + table(shown["columns"], shown["rows"][:_SAVED_ROWS], label="answer") + note
+    return f"{head}<pre>{escape(shown['text'])}</pre>"

@@ -1,0 +1,394 @@
+"""What a `ServicePanel` knows and does, without any display."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from mlmgmt_nb.client import Poller, Workspace
+from mlmgmt_nb.client.http.forks import ForkLock
+from mlmgmt_nb.commands.values import LinesAbout
+from mlmgmt_nb.contract import Deployment, Image, ServiceResponse, ServiceUpdateRequest
+from mlmgmt_nb.errors import NotFoundError, UsageError
+from mlmgmt_nb.notebook.panels import limits
+from mlmgmt_nb.notebook.panels.operation.state import Progress
+from mlmgmt_nb.notebook.panels.service.image_choice import ImageChoice, Kinship
+from mlmgmt_nb.notebook.panels.service.traffic import Traffic
+
+__all__ = ["AUTOSCALER", "LogTail", "ServiceState", "Which", "readable", "which_key"]
+
+AUTOSCALER = ("min_replicas", "max_replicas", "target_utilization", "refresh_period_in_seconds")
+"""The settings of the autoscaler that a panel offers, by their names in the contract."""
+
+Which = Literal["Primary", "Secondary"]
+
+_KEPT_LINES, _SEARCHED_LINES = 400, 20_000
+_DEPLOYMENTS, _IMAGES = 20, 50
+_BUSY_SECONDS, _LOOK_SECONDS, _SERVICE_SECONDS, _IMAGES_SECONDS = 0.25, 1.0, 2.0, 20.0
+
+
+class LogTail:
+    """The end of a service's log, and the lines of it that are about one request.
+
+    Attributes:
+        request_id: the request, or nothing for all lines.
+        lines: what is shown, oldest first.
+    """
+
+    def __init__(self, read: Callable[[int, int | None], Any]) -> None:
+        self._read = read
+        self._lock = ForkLock()
+        self.request_id = ""
+        self.lines: tuple[str, ...] = ()
+        self._about: LinesAbout | None = None
+        self._offset: int | None = None
+        self._rest = ""
+
+    def search(self, request_id: str) -> None:
+        """Show only what is about this request from the next look on; all lines when it is empty."""
+        with self._lock:
+            self.request_id = request_id.strip()
+            self._about = LinesAbout(self.request_id) if self.request_id else None
+            self._offset, self._rest, self.lines = None, "", ()
+
+    def look(self) -> None:
+        """Read what is new."""
+        with self._lock:
+            if self._offset is None:
+                part = self._read(0, _SEARCHED_LINES if self._about else _KEPT_LINES)
+            else:
+                part = self._read(self._offset, None)
+            self._offset = part.next_offset
+            *lines, self._rest = (self._rest + part.text).split("\n")
+            chosen = [line for line in lines if self._about is None or self._about(line)]
+            self.lines = (*self.lines, *chosen)[-_KEPT_LINES:]
+
+
+class ServiceState:
+    """A service as it is now, and what can be done with it.
+
+    What it shows is replaced, never changed in place, so that it may be drawn while it looks. Its methods ask the
+    server and so take a while; they raise what the client raises.
+
+    Args:
+        workspace: the account.
+        service: the service, its id or its name.
+        on_change: called, from any thread, when an operation of the service is at another state.
+        clock: seconds, monotonic.
+
+    Attributes:
+        service: as the server told last.
+        traffic: its metrics.
+        log: its log.
+        deployments: what ran under its name, newest first.
+        images: images that it could run, its own first; newest first among the own, and among the others.
+        progress: the operation that was begun here last, or None.
+        note: what was done last, in words.
+        is_gone: it was deleted, here or elsewhere.
+        has_metrics: whether the server has metrics of services.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        service: ServiceResponse | str,
+        *,
+        on_change: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._workspace = workspace
+        self._on_change = on_change
+        self._clock = clock
+        self._refreshed = clock()
+        self._images_found = -math.inf
+        self._is_deleting = False
+        self._poller: Poller[ServiceResponse] | None = None
+        self._images_by_id: dict[str, Image] = {}
+        self.service = service if isinstance(service, ServiceResponse) else workspace.services.get(service)
+        self.traffic = Traffic(clock)
+        self.log = LogTail(lambda offset, tail: workspace.services.logs(self.service, offset=offset, tail=tail))
+        self.deployments: tuple[Deployment, ...] = ()
+        self.images: tuple[Image, ...] = ()
+        self._models: dict[str | None, str] = {}
+        self.progress: Progress | None = None
+        self.note = ""
+        self.is_gone = False
+        self.has_metrics = True
+
+    @property
+    def name(self) -> str:
+        return self.service.name or ""
+
+    @property
+    def is_autoscaled(self) -> bool:
+        scaler = self.service.auto_scaler
+        return scaler is not None and bool(scaler.autoscale_enabled)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether an operation that was begun here goes on, or its outcome is not seen yet."""
+        return self._poller is not None
+
+    def replicas(self) -> str:
+        """How many there are and should be, in words."""
+        metrics = self.traffic.latest
+        if metrics is None:
+            wanted = self.service.num_replicas
+            return "" if wanted is None else f"{wanted} wanted"
+        others = [f"{number} {state}" for state, number in metrics.replicas.items() if number and state != "ready"]
+        return ", ".join([f"{metrics.ready} of {metrics.wanted} ready", *others])
+
+    def look(self) -> float | None:
+        """Asks the server what is new; gives the seconds until it should be asked again, or None when it is gone."""
+        if self.is_gone:
+            return None
+        try:
+            self._look()
+        except NotFoundError:
+            if not self._is_deleting and not self.is_gone:  # else `delete` tells what became of it
+                self.is_gone = True
+                self.note = f"There is no service {self.name} any more."
+        if self.is_gone:
+            return None
+        return _BUSY_SECONDS if self.is_open else _LOOK_SECONDS
+
+    def _look(self) -> None:
+        poller, progress = self._poller, self.progress
+        if poller is not None and progress is not None:
+            has_ended = poller.done()
+            progress.look()
+            if has_ended:
+                self.refresh()
+                self._poller = None
+        if self._clock() - self._refreshed >= _SERVICE_SECONDS or not self.deployments:
+            self.refresh()
+        if self.has_metrics:
+            try:
+                self.traffic.add(self._workspace.services.metrics(self.service))
+            except NotFoundError:
+                self._get()  # it may be gone; else this server has no metrics, as that of 2017
+                self.has_metrics = False
+        self.log.look()
+
+    def refresh(self) -> None:
+        """Asks for the service, its deployments, and now and then for the images."""
+        before = self.service.updated_at
+        self._get()
+        self._refreshed = self._clock()
+        if not self.deployments or self.service.updated_at != before:
+            self.deployments = tuple(self._workspace.deployments.list(service=self.service))[:_DEPLOYMENTS]
+            self._images_found = -math.inf
+        if self._clock() - self._images_found >= _IMAGES_SECONDS:
+            self._images_found = self._clock()
+            self._find_images()
+
+    def _find_images(self) -> None:
+        """Asks for the images that it could run, and for those that it ran. A full list may have none of its own."""
+        lists = [self._workspace.images.list(count=_IMAGES)]
+        if self.service.manifest is not None:
+            lists.append(self._workspace.images.list(manifest_name=self.service.manifest.name, count=_IMAGES))
+        pages = [next(images.by_page()).value for images in lists]
+        found = {image.id or "": image for page in pages for image in page if image.creation_state == "Succeeded"}
+        self._images_by_id |= found
+        self._find_models()
+        for deployment in self.deployments:
+            if deployment.image_id and deployment.image_id not in self._images_by_id:
+                try:
+                    self._images_by_id[deployment.image_id] = self._workspace.images.get(deployment.image_id)
+                except NotFoundError:
+                    continue
+        newest_first = sorted(found.values(), key=_created, reverse=True)
+        self.images = tuple(self.choice.own_first(newest_first))
+
+    def _find_models(self) -> None:
+        """Asks for all versions of its models: another version has another id."""
+        names = dict.fromkeys(model.name for model in self.service.models or ())
+        pages = [next(self._workspace.models.list(name=name, count=_IMAGES).by_page()).value for name in names]
+        known = [*(self.service.models or ()), *(model for page in pages for model in page)]
+        self._models = {model.id: f"{model.name} version {model.version}" for model in known}
+
+    @property
+    def choice(self) -> ImageChoice:
+        """What it could run, beside what it runs."""
+        ran = {one.image_id for one in self.deployments if one.status in {"Active", "Expired"}}
+        return ImageChoice(self.service, ran, self._models)
+
+    def image_name(self, image_id: str | None) -> str:
+        """Return an image in words: its name and version where they are known, else its id."""
+        own = self.service.image
+        image = own if own is not None and own.id == image_id else self._images_by_id.get(image_id or "")
+        return f"{image.name} version {image.version}" if image else str(image_id)
+
+    def scale(self, replicas: int | None, name: str = "") -> None:
+        """Has it run so many replicas, whatever the load.
+
+        Args:
+            replicas: how many.
+            name: the service's name, typed again, for none at all.
+
+        Raises:
+            UsageError: that is no number of replicas, or the name is not the service's.
+        """
+        _check("num_replicas", replicas, needed=True)
+        if replicas == 0:
+            self._check_name(name)
+        off = {"autoscaler": {"autoscale_enabled": False}} if self.is_autoscaled else {}
+        self._change(f"{replicas} replicas", num_replicas=replicas, **off)
+
+    def autoscale(self, **settings: int | None) -> None:
+        """Has the number of replicas follow the load.
+
+        Args:
+            **settings: those of `AUTOSCALER`; what is None stays as it is.
+
+        Raises:
+            UsageError: a setting breaks a limit.
+        """
+        for name, value in settings.items():
+            _check(f"auto_scaler.{name}", value)
+        least, most = settings.get("min_replicas"), settings.get("max_replicas")
+        if least is not None and most is not None and least > most:
+            raise UsageError(
+                "the most replicas are fewer than the fewest", field="max_replicas", fix=f"Give at least {least}."
+            )
+        given = {name: value for name, value in settings.items() if value is not None}
+        self._change("replicas by load", autoscaler={"autoscale_enabled": True, **given})
+
+    def update(self, image_id: str, *, seen: str | None = None, name: str = "") -> None:
+        """Has it run another image, under the same URL and keys.
+
+        Args:
+            image_id: the image.
+            seen: id of the image that it ran when the difference was shown; None when that does not matter.
+            name: the service's name, typed again, for an image that has nothing in common with the service.
+
+        Raises:
+            UsageError: no image is named, it runs another one than was seen, or the name is not the service's.
+        """
+        image_id = image_id.strip()
+        if not image_id:
+            raise UsageError("no image is chosen", field="image", fix="Choose one, or give its id.")
+        if seen is not None:
+            self._get()
+            if self.service.image is not None and self.service.image.id != seen:
+                raise UsageError(
+                    f"{self.name} runs {self.image_name(self.service.image.id)} meanwhile",
+                    field="image",
+                    fix="Look at the difference again, and update it then.",
+                )
+        image = self._images_by_id.get(image_id) or self._workspace.images.get(image_id)
+        if self.choice.kinship(image) is Kinship.OTHER:
+            self._check_name(name)
+        self._change(self.image_name(image_id), image=image_id)
+
+    def roll_back(self, deployment_id: str) -> None:
+        """Has it run the image of an earlier deployment again."""
+        deployment = next((one for one in self.deployments if one.id == deployment_id), None)
+        if deployment is None or not deployment.image_id:
+            raise UsageError("this deployment is not known", field="deployment", fix="Choose one of the list.")
+        self.update(deployment.image_id)
+
+    def cancel(self) -> None:
+        """Cancel the operation that goes on: the service goes on with what it served."""
+        if self._poller is not None:
+            self._workspace.operations.cancel(self._poller.operation_id)
+
+    def key(self, which: Which) -> str:
+        """One of its keys. It is kept nowhere: who asks for it must not keep it either."""
+        keys = self._workspace.services.keys(self.service)
+        return (keys.primary_key if which == "Primary" else keys.secondary_key) or ""
+
+    def regenerate(self, which: Which, name: str) -> None:
+        """Make a key anew; the old one is refused from then on.
+
+        Args:
+            which: the key.
+            name: the service's name, typed again.
+
+        Raises:
+            UsageError: that is not its name. The key is as it was.
+        """
+        self._check_name(name)
+        self._workspace.services.regenerate_key(self.service, which)
+        self.note = f"The {which.lower()} key is new; the old one is refused."
+
+    def delete(self, name: str) -> None:
+        """Delete it.
+
+        Args:
+            name: its name, typed again.
+
+        Raises:
+            UsageError: that is not its name. Nothing was deleted.
+        """
+        self._check_name(name)
+        self._is_deleting = True
+        try:
+            self._workspace.services.delete(self.service)
+            self.note = f"The service {self.name} is deleted."
+            self.is_gone = True
+        finally:
+            self._is_deleting = False
+
+    def _check_name(self, name: str) -> None:
+        """Refuses what cannot be taken back unless the service's name was typed for it."""
+        if name != self.name:
+            raise UsageError(f"{name!r} is not the name of this service", field="name", fix=f"Type {self.name}.")
+
+    def _change(self, what: str, **settings: Any) -> None:
+        poller = self._workspace.services.update(self.service, **settings)
+        self.progress = Progress(poller, self._clock)
+        self._poller = poller
+        self.note = f"{self.name}: {what}"
+        poller.add_change_callback(lambda _: self._on_change())
+
+    def _get(self) -> None:
+        self.service = self._workspace.services.get(self.service.id or "")
+
+
+def which_key(message: Mapping[str, Any]) -> Which:
+    """Return the key that a message of a front end is about."""
+    return "Secondary" if message.get("which") == "Secondary" else "Primary"
+
+
+def _created(image: Image) -> float:
+    return image.created_time.timestamp() if image.created_time else 0.0
+
+
+def readable(line: str) -> str:
+    """Return a line of a service's log; one that notes a request is JSON, and is put for people."""
+    try:
+        note = msgspec.json.decode(line, type=_Note)
+    except msgspec.DecodeError:
+        return line
+    path = note.path.rpartition("/")[2]
+    what = f" {note.method} /{path}" if (note.method, path) != ("POST", "score") else ""
+    failed = f"  {note.code}: {note.message}" if note.code else ""
+    return f"{note.time[11:23]}  {note.status}  {note.ms:>8.1f} ms  {note.request}{what}{failed}"
+
+
+class _Note(msgspec.Struct):
+    """A line of the log about a request, as replicas write it."""
+
+    time: str
+    request: str
+    method: str
+    path: str
+    status: int
+    ms: float
+    code: str = ""
+    message: str = ""
+
+
+def _check(path: str, value: int | None, *, needed: bool = False) -> None:
+    """Refuses a value that breaks a limit of the contract."""
+    field = path.rpartition(".")[2]
+    if value is None and needed:
+        raise UsageError(f"{field} is missing", field=field, fix=f"Give {limits.words(ServiceUpdateRequest, path)}.")
+    wrong = limits.check(ServiceUpdateRequest, path, value)
+    if wrong:
+        raise UsageError(f"{field.replace('_', ' ')} is {value!r}", field=field, fix=wrong)

@@ -1,0 +1,238 @@
+"""`ServicePanel`: the console of a service."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from mlmgmt_nb.client import Workspace
+from mlmgmt_nb.client.conditions import condition
+from mlmgmt_nb.client.http.looking import only_looking
+from mlmgmt_nb.contract import Deployment, ServiceResponse, ServiceUpdateRequest
+from mlmgmt_nb.errors import UsageError
+from mlmgmt_nb.notebook.display.cards import Card, badge, service_card
+from mlmgmt_nb.notebook.display.html import escape, log_lines, table
+from mlmgmt_nb.notebook.panels import limits
+from mlmgmt_nb.notebook.panels.frontend import front
+from mlmgmt_nb.notebook.panels.panel import Panel
+from mlmgmt_nb.notebook.panels.service.image_choice import Kinship
+from mlmgmt_nb.notebook.panels.service.state import AUTOSCALER, ServiceState, readable, which_key
+
+__all__ = ["ServicePanel"]
+
+_SHOWN_LINES, _SAVED_LINES = 100, 15
+_GROUPS = {
+    Kinship.OWN: "Of this service",
+    Kinship.MODEL: "With its models",
+    Kinship.OTHER: "Of other services",
+}
+_NUMBERS = {"num_replicas": "num_replicas", **{name: f"auto_scaler.{name}" for name in AUTOSCALER}}
+
+
+class ServicePanel(Panel):
+    """A service while it runs: its replicas, traffic, log, scale, deployments and keys; and what can be done with it.
+
+    Display it at the end of a cell. Keys are shown when asked for, by a message that is saved nowhere.
+
+    Args:
+        workspace: the account.
+        service: the service, its id or its name.
+        **options: what has panels look and draw, instead of the session's own clock.
+
+    Attributes:
+        state: what it shows, and does.
+
+    Raises:
+        NotFoundError: there is no such service.
+    """
+
+    def __init__(self, workspace: Workspace, service: ServiceResponse | str, **options: Any) -> None:
+        super().__init__(**options)
+        self.state = ServiceState(workspace, service, on_change=self.look_now, clock=self._clock)
+        self._front: Any = None
+
+    def text(self) -> str:
+        """For a terminal: the service, and what its metrics are."""
+        state = self.state
+        parts = [self._card().text(), state.progress.text() if state.progress else "", state.note]
+        return "\n".join(part for part in parts if part)
+
+    def html(self) -> str:
+        state = self.state
+        note = f'<div role="status">{escape(state.note)}</div>' if state.note else ""
+        progress = state.progress.html() if state.progress else ""
+        history = table(
+            ("image", "status", "from", "until"),
+            [(row["image"], row["status"], row["from"], row["until"]) for row in self._deployments()],
+            label="deployments",
+        )
+        history = f"<details><summary>deployments</summary>{history}</details>"
+        lines = state.log.lines[-_SAVED_LINES:]
+        log = (
+            f"<details><summary>log</summary>{log_lines([readable(line) for line in lines])}</details>" if lines else ""
+        )
+        return f"{self._card().html()}{note}{progress}{state.traffic.html()}{history}{log}"
+
+    def _card(self) -> Card:
+        card, state = service_card(self.state.service)._replace(state=self._condition()), self.state
+        rows = [("ready", state.replicas()), *state.traffic.rows()]
+        return card._replace(rows=card.rows + [row for row in rows if row[1]])
+
+    def _condition(self) -> str:
+        """Whether it answers: by its replicas where they are known, whatever became of its last operation."""
+        metrics, now = self.state.traffic.latest, condition(self.state.service)
+        if metrics is not None and now in {"Deploying", "Serving", "Not serving"} and metrics.ready:
+            return "Serving"
+        return now
+
+    def _last_operation(self) -> str:
+        """How its last operation ended or stands, unless the condition says so."""
+        state = self.state.service.state or ""
+        return "" if state == self._condition() else f"last operation: {state}"
+
+    def prepare(self, *, is_live: bool) -> None:  # noqa: ARG002 - a terminal needs it, and the first picture too
+        self.state.look()
+
+    def build(self) -> Any:
+        self._front = front("service", self.shown(), self._heard)
+        return self._front
+
+    def draw(self) -> None:
+        self._front.shown = self.shown()
+
+    @only_looking()
+    def look(self) -> float | None:
+        pause = self.state.look()
+        self.changed()
+        if self.state.is_gone:
+            self.close()
+        return pause
+
+    def shown(self) -> dict[str, Any]:
+        """Return what the front end draws. The keys are not in it.
+
+        All tabs are, since the kernel may hear of no click while a cell runs.
+        """
+        state, service = self.state, self.state.service
+        return {
+            "name": state.name,
+            "state": badge(self._condition()),
+            "lastOperation": self._last_operation(),
+            "replicas": state.replicas(),
+            "image": state.image_name(service.image.id) if service.image else "",
+            "uri": service.scoring_uri or "",
+            "error": service.error.message if service.error else "",
+            "progress": state.progress.html() if state.progress else "",
+            "note": state.note,
+            "open": state.is_open,
+            "working": self.is_working,
+            "gone": state.is_gone,
+            "hasMetrics": state.has_metrics,
+            "scale": {"auto": state.is_autoscaled, "values": self._scale()},
+            "limits": {name: limits.attributes(ServiceUpdateRequest, path) for name, path in _NUMBERS.items()},
+            "charts": state.traffic.html(),
+            "totals": state.traffic.totals(),
+            "request": state.log.request_id,
+            "log": "\n".join(map(readable, state.log.lines[-_SHOWN_LINES:])),
+            "deployments": self._deployments(),
+            "serving": service.image.id if service.image else "",
+            "images": self._images(),
+        }
+
+    def _images(self) -> list[dict[str, Any]]:
+        """Return the images that it could run: all but the one that it runs."""
+        choice, state = self.state.choice, self.state
+        serving = choice.service.image.id if choice.service.image else None
+        return [
+            {
+                "id": image.id,
+                "label": state.image_name(image.id),
+                "group": _GROUPS[choice.kinship(image)],
+                "foreign": choice.kinship(image) is Kinship.OTHER,
+                "differences": choice.differences(image),
+            }
+            for image in state.images
+            if image.id != serving
+        ]
+
+    def _scale(self) -> dict[str, int | None]:
+        scaler = self.state.service.auto_scaler
+        values = {name: getattr(scaler, name) if scaler else None for name in AUTOSCALER}
+        return {"num_replicas": self.state.service.num_replicas, **values}
+
+    def _deployments(self) -> list[dict[str, Any]]:
+        state = self.state
+        serving = state.service.image.id if state.service.image else None
+        newest = next((one.id for one in state.deployments if one.status == "Active"), None)
+        return [
+            {
+                "id": one.id,
+                "image": state.image_name(one.image_id),
+                "status": one.status or "",
+                "from": _time(one.created_at),
+                "until": _time(one.expired_at),
+                "current": one.id == newest,
+                "back": _can_come_back(one) and one.image_id != serving,
+            }
+            for one in state.deployments
+        ]
+
+    def _heard(self, message: dict[str, Any]) -> None:
+        """What the user does; a callback, so it hands the work over."""
+        self.do(lambda: self._obey(message))
+
+    def _obey(self, message: dict[str, Any]) -> None:
+        """In the worker's thread."""
+        state, act = self.state, message.get("act")
+        if act == "key":
+            self._tell_key(message)
+            return
+        if act == "search":
+            state.log.search(str(message["request"]))
+        elif act == "scale":
+            values = {name: _number(message["values"].get(name), name) for name in _NUMBERS}
+            replicas = values.pop("num_replicas")
+            state.autoscale(**values) if message["auto"] else state.scale(replicas, _name(message))
+        elif act == "update":
+            state.update(str(message["image"]), seen=str(message["seen"]), name=_name(message))
+        elif act == "rollback":
+            state.roll_back(str(message["deployment"]))
+        elif act == "cancel":
+            state.cancel()
+        elif act == "regenerate":
+            state.regenerate(which_key(message), _name(message))
+        elif act == "delete":
+            state.delete(_name(message))
+        self.look_now()
+
+    def _tell_key(self, message: dict[str, Any]) -> None:
+        which = which_key(message)
+        told = {"which": which, "use": str(message["use"]), "view": message["view"]}
+        self._front.send({**told, "key": self.state.key(which)})
+
+
+def _can_come_back(deployment: Deployment) -> bool:
+    """Whether it ran once: one that failed to start would fail again."""
+    return bool(deployment.image_id) and deployment.status in {"Active", "Expired"}
+
+
+def _name(message: dict[str, Any]) -> str:
+    """Return the service's name as it was typed, to confirm what cannot be taken back."""
+    return str(message.get("name") or "")
+
+
+def _number(text: Any, name: str) -> int | None:
+    """Return a number that was typed, or None for none."""
+    text = str("" if text is None else text).strip()
+    if not text:
+        return None
+    try:
+        return int(text)
+    except ValueError as error:
+        wanted = limits.words(ServiceUpdateRequest, _NUMBERS[name])
+        label = name.replace("_", " ")
+        raise UsageError(f"{label} is {text!r}, which is no whole number", field=name, fix=f"Give {wanted}.") from error
+
+
+def _time(moment: dt.datetime | None) -> str:
+    return "" if moment is None else f"{moment:%Y-%m-%d %H:%M:%S} UTC"

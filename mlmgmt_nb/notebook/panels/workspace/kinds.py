@@ -1,0 +1,186 @@
+"""The kinds of resources that a workspace has: their columns, the API's filters of them, and how they are read."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from mlmgmt_nb.client import Workspace
+from mlmgmt_nb.client.conditions import condition
+from mlmgmt_nb.client.http.paging import Page
+from mlmgmt_nb.contract import OPERATIONS
+from mlmgmt_nb.contract.operations import Parameter
+from mlmgmt_nb.errors import ApiError, NotFoundError
+
+__all__ = ["KINDS", "Column", "Kind", "shown"]
+
+_PAGING = frozenset({"count", "$skipToken"})
+_SHOWN_OPERATIONS = 50
+
+
+Read = Callable[[Workspace, Mapping[str, str], int, str | None], Page[Any]]
+"""Reads a page: the filters by their names in the API, how many items, and from which token on."""
+
+
+class Column(NamedTuple):
+    """A column of a list: the property that it shows, unless `value` takes it from elsewhere."""
+
+    id: str
+    title: str
+    value: Callable[[Any], Any]
+    is_state: bool = False
+
+
+class Kind(NamedTuple):
+    """A kind of resources.
+
+    Attributes:
+        id: its name in the API's paths.
+        columns: what is shown of each.
+        filters: those of the API.
+        page: reads a page of it.
+    """
+
+    id: str
+    columns: tuple[Column, ...]
+    filters: tuple[Parameter, ...]
+    page: Read
+
+    @property
+    def title(self) -> str:
+        return self.id.capitalize()
+
+
+def shown(value: Any) -> str:
+    """Return a value of a column, as text."""
+    if value is None:
+        return ""
+    if isinstance(value, dt.datetime):
+        return f"{(value if value.tzinfo else value.replace(tzinfo=dt.UTC)).astimezone(dt.UTC):%Y-%m-%d %H:%M:%S}"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _column(id: str, title: str | None = None, *, is_state: bool = False) -> Column:  # noqa: A002
+    return Column(id, title or id.replace("_", " "), lambda item: getattr(item, id), is_state)
+
+
+def _filters(operation_id: str) -> tuple[Parameter, ...]:
+    return tuple(parameter for parameter in OPERATIONS[operation_id].query if parameter.name not in _PAGING)
+
+
+def _named(filters: Mapping[str, str]) -> dict[str, Any]:
+    """Return the filters by the names that the client has for them."""
+    return {re.sub(r"[A-Z]", lambda letter: f"_{letter[0].lower()}", name): value for name, value in filters.items()}
+
+
+def _pages(kind: str) -> Read:
+    """Read pages of a kind that the client and the API list in pages."""
+
+    def read(ws: Workspace, filters: Mapping[str, str], count: int, token: str | None) -> Page[Any]:
+        page: Page[Any] = next(getattr(ws, kind).list(count=count, **_named(filters)).by_page(token))
+        return page
+
+    return read
+
+
+def _deployments(ws: Workspace, filters: Mapping[str, str], _: int, token: str | None) -> Page[Any]:
+    """All of them: the API has no pages of deployments."""
+    return next(ws.deployments.list(service=filters.get("serviceId")).by_page(token))
+
+
+def _operations(ws: Workspace, _: Mapping[str, str], count: int, token: str | None) -> Page[Any]:
+    """Return the operations of the account, or of this session where the server has no list of them: the API has none."""
+    try:
+        return next(ws.operations.list(count=count).by_page(token))
+    except ApiError as error:
+        if error.status_code not in (404, 405):
+            raise
+        return Page(list(_known(ws, ws.operations.known[:_SHOWN_OPERATIONS])), None)
+
+
+def _known(ws: Workspace, ids: Iterable[str]) -> Iterable[Any]:
+    for id in ids:  # noqa: A001 - the API's word
+        try:
+            yield ws.operations.get(id)
+        except NotFoundError:  # kept for a while only
+            continue
+
+
+_NAME, _VERSION, _ID = _column("name"), _column("version"), _column("id")
+_CREATED = _column("created_at", "created (UTC)")
+_TIME = _column("created_time", "created (UTC)")
+_DESCRIPTION = _column("description")
+_MANIFEST = Column(
+    "manifest", "manifest", lambda item: item.manifest and f"{item.manifest.name} {item.manifest.version}"
+)
+_IMAGE = Column("image", "image", lambda item: item.image and f"{item.image.name} {item.image.version}")
+_STATE = _column("state", is_state=True)
+_CONDITION = Column("condition", "state", condition, is_state=True)
+_LAST_OPERATION = Column("state", "last operation", lambda item: item.state)
+
+KINDS: Mapping[str, Kind] = {
+    kind.id: kind
+    for kind in (
+        Kind(
+            "models",
+            (_NAME, _VERSION, _column("tags"), _CREATED, _DESCRIPTION, _ID),
+            _filters("models_list"),
+            _pages("models"),
+        ),
+        Kind(
+            "manifests",
+            (_NAME, _VERSION, _column("driver_program", "driver"), _TIME, _DESCRIPTION, _ID),
+            _filters("manifests_list"),
+            _pages("manifests"),
+        ),
+        Kind(
+            "images",
+            (_NAME, _VERSION, _column("creation_state", "state", is_state=True), _MANIFEST, _TIME, _ID),
+            _filters("images_list"),
+            _pages("images"),
+        ),
+        Kind(
+            "services",
+            (
+                _NAME,
+                _CONDITION,
+                _LAST_OPERATION,
+                _column("num_replicas", "replicas"),
+                _IMAGE,
+                _column("updated_at", "updated (UTC)"),
+                _ID,
+            ),
+            _filters("services_list"),
+            _pages("services"),
+        ),
+        Kind(
+            "deployments",
+            (
+                _column("service_name", "service"),
+                _column("status", is_state=True),
+                _column("image_id", "image"),
+                _CREATED,
+                _column("expired_at", "expired (UTC)"),
+                _ID,
+            ),
+            _filters("deployments_list"),
+            _deployments,
+        ),
+        Kind(
+            "operations",
+            (
+                _column("operation_type", "kind"),
+                _STATE,
+                _TIME,
+                _column("end_time", "ended (UTC)"),
+                Column("error", "error", lambda item: item.error and item.error.message),
+                _ID,
+            ),
+            (),
+            _operations,
+        ),
+    )
+}
+"""The kinds by their ids, in the order in which one makes them."""

@@ -1,0 +1,146 @@
+"""`WorkspacePanel`: what an account has, to browse and to choose from."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from mlmgmt_nb.client import Workspace, connect
+from mlmgmt_nb.client.http.looking import only_looking
+from mlmgmt_nb.errors import MlmgmtError
+from mlmgmt_nb.notebook.display.html import Trouble
+from mlmgmt_nb.notebook.panels.frontend import front
+from mlmgmt_nb.notebook.panels.panel import Panel
+from mlmgmt_nb.notebook.panels.workspace.lineage import trace
+from mlmgmt_nb.notebook.panels.workspace.state import Browsing, read
+
+__all__ = ["WorkspacePanel"]
+
+_REFRESH_SECONDS = 3.0
+_FIRST_PAGE_SECONDS = 1.0
+"""How long a cell waits for the first page, so that it is in the notebook even if nobody watches it."""
+
+
+class WorkspacePanel(Panel):
+    """Models, manifests, images, services, deployments and operations of an account, in tabs.
+
+    The lists are read page by page with the filters of the API, and read again while one sees them. `selected` is the
+    resource that is selected in the panel.
+
+    Args:
+        ws: the workspace; the user's own when None.
+        **options: see `Panel`.
+    """
+
+    def __init__(self, ws: Workspace | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self._ws = ws or connect()
+        self._first_page = threading.Event()
+        self._front: Any = None
+        self.state = Browsing()
+
+    @property
+    def selected(self) -> Any:
+        """The resource that is selected: a `Model`, `Manifest`, `Image`, `ServiceResponse`, ... or None."""
+        with self.lock:
+            return self.state.selected
+
+    def prepare(self, *, is_live: bool) -> None:
+        if is_live:
+            self.do(self._read)
+            self._first_page.wait(_FIRST_PAGE_SECONDS)
+            return
+        try:
+            self._read()
+        except MlmgmtError as error:
+            self.fail(Trouble.of(error))
+
+    def text(self) -> str:
+        return f"{self._ws.base_url}\n{self.state.text()}"
+
+    def html(self) -> str:
+        return self.state.html()
+
+    def build(self) -> Any:
+        self._front = front("workspace", self.state.shown(is_working=True), self._told)
+        return self._front
+
+    def draw(self) -> None:
+        self._front.shown = self.state.shown(is_working=self.is_working)
+
+    @only_looking()
+    def look(self) -> float | None:
+        """Read the page again. A search is not done again by itself: it may take many requests."""
+        with self.lock:
+            request = self.state.request()
+            if self.is_working or request.search or not self._first_page.is_set():
+                return _REFRESH_SECONDS
+        part = read(self._ws, request)
+        with self.lock:
+            self.state.accept(request, part)
+        self.changed()
+        return _REFRESH_SECONDS
+
+    def _told(self, message: dict[str, Any]) -> None:
+        """What the user does in the front end."""
+        state, value = self.state, str(message.get("value", ""))
+        steps: dict[Any, Callable[[], Any]] = {
+            "tab": lambda: state.choose(value),
+            "filter": lambda: state.filter(str(message.get("name", "")), value),
+            "search": lambda: state.search(value),
+            "sort": lambda: state.sort(value),
+            "next": lambda: state.turn(1),
+            "previous": lambda: state.turn(-1),
+            "refresh": state.refresh,
+            "select": lambda: state.select(value),
+            "follow": lambda: self.do(lambda: self._follow(str(message.get("kind", "")), value)),
+        }
+        step = steps.get(message.get("do"))
+        if step is None:
+            return
+        with self.lock:
+            step()
+            state.answered += 1
+            if state.is_stale:
+                self.do(self._read)
+            if state.selected is not None and (state.lineage is None or step == state.refresh):
+                self.do(self._trace)
+        self.changed()
+
+    def _read(self) -> None:
+        """In the worker's thread."""
+        with self.lock:
+            request = self.state.request()
+            if not self.state.is_stale:
+                return
+        try:
+            part = read(self._ws, request, lambda: self.state.request() != request)
+            with self.lock:
+                self.state.accept(request, part)
+        finally:
+            self._first_page.set()
+
+    def _trace(self) -> None:
+        with self.lock:
+            kind, resource = self.state.selected_kind, self.state.selected
+        lineage = trace(self._ws, kind, resource)
+        with self.lock:
+            if self.state.selected.id == resource.id:
+                self.state.lineage = lineage
+
+    def _follow(self, kind: str, id: str) -> None:  # noqa: A002 - the API's word
+        """Select a resource of the graph, which need not be in the list."""
+        resources = {
+            "models": self._ws.models,
+            "manifests": self._ws.manifests,
+            "images": self._ws.images,
+            "services": self._ws.services,
+            "deployments": self._ws.deployments,
+        }
+        if kind not in resources:
+            return
+        found: Any = resources[kind].get(id)  # type: ignore[attr-defined]
+        with self.lock:
+            self.state.take(kind, found)
+        self._trace()

@@ -1,0 +1,1 @@
+"""The application folder: the driver and its schema, the models, the environment variables."""

@@ -1,0 +1,98 @@
+"""Where a driver finds its models: `azureml-models/NAME/VERSION/...` in the application folder, and by their names.
+
+The build of an image lays them out so and notes them in `model_config_map.json`. A folder that somebody serves by hand
+may have the same layout, or its model files beside the driver.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import MutableMapping
+from pathlib import Path
+from typing import Any
+
+from mlmgmt_nb.scoring.application.application import Application
+
+__all__ = ["CONFIG_FILE", "MODELS_FOLDER", "ModelNotFoundError", "find_model", "read_config", "set_variables"]
+
+MODELS_FOLDER = "azureml-models"
+CONFIG_FILE = "model_config_map.json"
+
+
+class ModelNotFoundError(Exception):
+    """There is no model of this name and version."""
+
+
+def set_variables(application: Application, environment: MutableMapping[str, str]) -> None:
+    """Set the variables by which drivers find their files, unless somebody has set them.
+
+    Args:
+        application: what is served.
+        environment: that of this process.
+    """
+    root = application.folder
+    environment.setdefault("AML_APP_ROOT", str(root))
+    environment.setdefault("AZUREML_ENTRY_SCRIPT", str(application.driver.relative_to(root)))
+    environment.setdefault("AZUREML_MODEL_DIR", str(_models_root(root)))
+
+
+def _models_root(root: Path) -> Path:
+    """Return the folder of the only model version, the folder of all if there are several, or else that of the application."""
+    versions = [path for path in root.glob(f"{MODELS_FOLDER}/*/*") if path.is_dir()]
+    if len(versions) == 1:
+        return versions[0]
+    return root / MODELS_FOLDER if versions else root
+
+
+def read_config(root: Path) -> dict[str, Any]:
+    """Return what the build noted about models and account; empty if there was no build."""
+    path = root / CONFIG_FILE
+    return dict(json.loads(path.read_text())) if path.is_file() else {}
+
+
+def find_model(name: str, version: int | str | None = None, root: Path | None = None) -> str:
+    """Return the path of a model: of its file, or of its folder if it has several files.
+
+    Args:
+        name: as it was registered, or a file beside the driver.
+        version: of the model; the newest one there is, if None.
+        root: the application folder, if not the one that is served.
+
+    Raises:
+        ModelNotFoundError: it is not here; names those that are.
+    """
+    root = root or Path(os.environ.get("AML_APP_ROOT") or os.curdir)
+    versions = _noted(root, name) or _laid_out(root, name)
+    wanted = str(version) if version is not None else max(versions, key=int, default="")
+    if wanted in versions:
+        return str(root / versions[wanted])
+    folders = [root, Path(os.environ.get("AZUREML_MODEL_DIR") or root)]
+    beside = [folder / name for folder in folders if (folder / name).exists()]
+    if beside and not versions:
+        return str(beside[0])
+    known = ", ".join(sorted(_names(root))) or "none"
+    what = f"version {version} of the model {name!r}" if versions else f"a model {name!r}"
+    raise ModelNotFoundError(f"{what} is not here: the models of this image are {known}")
+
+
+def _noted(root: Path, name: str) -> dict[str, str]:
+    """Return the paths of a model's versions, by `model_config_map.json`."""
+    model = read_config(root).get("models", {}).get(name, {})
+    return dict(model.get("versions", {}))
+
+
+def _laid_out(root: Path, name: str) -> dict[str, str]:
+    """Return the paths of a model's versions, by the folders that there are."""
+    folders = [path for path in (root / MODELS_FOLDER / name).glob("*") if path.name.isdigit()]
+    return {folder.name: str(_content(folder).relative_to(root)) for folder in folders}
+
+
+def _content(folder: Path) -> Path:
+    """Return the only file or folder in the folder of a version, or that folder."""
+    children = list(folder.iterdir())
+    return children[0] if len(children) == 1 else folder
+
+
+def _names(root: Path) -> set[str]:
+    return {*read_config(root).get("models", {}), *(path.name for path in root.glob(f"{MODELS_FOLDER}/*"))}

@@ -1,0 +1,235 @@
+"""Which calls are taken, how long they may take, what became of them, and counters."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from time import monotonic
+
+import msgspec
+
+from mlmgmt_nb.scoring.calls.call import Call
+from mlmgmt_nb.scoring.calls.latency import Latencies
+from mlmgmt_nb.scoring.calls.loop_lending import Turns
+from mlmgmt_nb.scoring.calls.runner import Runner
+from mlmgmt_nb.scoring.driver.driver import Driver, Outcome, Payload
+from mlmgmt_nb.scoring.driver.streaming import Stream
+from mlmgmt_nb.scoring.errors import CallerGone, RequestError, RuntimeFailure
+
+__all__ = ["Engine", "Stats", "log"]
+
+_SWEEP_SECONDS = 0.1
+
+
+def log(text: str) -> None:
+    """One line (or a traceback) on stderr, which the supervisor keeps."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+class Stats(msgspec.Struct, rename="camel", tag="stats"):
+    """Counters since the start.
+
+    Attributes:
+        requests: calls taken, whatever became of them.
+        failures: calls that the driver failed (500) or did not finish in time (504).
+        rejected: calls refused because the limit was reached (503).
+        busy: calls that run now.
+        waiting: calls that have been taken and do not run yet.
+        limit: how many calls may run and wait together.
+        busy_seconds: time spent in the driver, the present call included.
+        latency: answered calls by how long that took, see `Latencies.counts`.
+        latency_seconds: how long that took together.
+        occupied: mean number of calls that ran and waited since the last report.
+    """
+
+    requests: int
+    failures: int
+    rejected: int
+    busy: int
+    waiting: int
+    limit: int
+    busy_seconds: float
+    latency: dict[str, int]
+    latency_seconds: float
+    occupied: float
+
+
+class Engine:
+    """Runs one driver.
+
+    Args:
+        concurrency: how many calls may run and wait together.
+        timeout: seconds that a call may take before its caller is answered 504; once begun, it keeps its place until
+            `run` returns.
+        turns: of the running event loop, for the driver's thread to borrow it.
+
+    Attributes:
+        latencies: how long calls took, counted by whoever answers them.
+        on_failure: is told each exception that `run` raised, and the id of its request.
+    """
+
+    def __init__(self, concurrency: int, timeout: float, turns: Turns) -> None:
+        self.concurrency = concurrency
+        self.timeout = timeout
+        self.driver: Driver | None = None
+        self.latencies = Latencies()
+        self.on_failure: Callable[[RequestError, str], None] | None = None
+        self._loop = turns.loop
+        self._calls: dict[Call, None] = {}
+        self._runner = Runner(turns, self._deliver, self._calls.__len__)
+        self._requests = self._failures = self._rejected = 0
+        self._seen = self._looks = 0
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    async def start(self, load: Callable[[], Driver]) -> Driver:
+        """Load the driver in its thread.
+
+        Raises:
+            LoadError: what `load` raised.
+        """
+        self.driver = await self._runner.start(load)
+        self._sweep()
+        return self.driver
+
+    def stop(self) -> None:
+        """End the driver's thread once the calls before are done; does not wait."""
+        if self._sweeper:
+            self._sweeper.cancel()
+        self._runner.stop()
+
+    def abandon(self) -> int:
+        """Answers all callers that the replica ends; their number."""
+        open_calls = [call for call in self._calls if not call.answered]
+        for call in self._calls:
+            if call.stream is not None:
+                call.stream.close()
+        for call in open_calls:
+            call.answered = True
+            if not call.future.done():
+                call.future.set_exception(
+                    RequestError(503, "ReplicaEnds", "this replica ends: try again", headers={"Retry-After": "1"})
+                )
+        return len(open_calls)
+
+    @property
+    def calls(self) -> int:
+        """How many calls run and wait."""
+        return len(self._calls)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether all places are taken."""
+        return len(self._calls) >= self.concurrency
+
+    def check_room(self) -> None:
+        """Count and refuse a call that would find no place.
+
+        Raises:
+            RequestError: 503, all places are taken.
+        """
+        if self.is_full:
+            self._rejected += 1
+            raise RequestError(
+                503,
+                "TooManyRequests",
+                f"all {self.concurrency} places of this replica are taken: try again later",
+                headers={"Retry-After": "1"},
+            )
+
+    def submit(self, request_id: str, payload: Payload, deadline: float = 0.0) -> Call:
+        """Has `run` called, in a place of its own; the call's future gives the answer or a `RequestError`.
+
+        Args:
+            deadline: when its caller has waited too long; `timeout` from now without.
+
+        Raises:
+            RequestError: 503, all places are taken.
+        """
+        assert self.driver is not None
+        self.check_room()
+        self._requests += 1
+        call = Call(request_id, deadline or monotonic() + self.timeout, self._loop.create_future())
+        call.payload = payload
+        self._calls[call] = None
+        self._runner.submit(self.driver, call)
+        return call
+
+    def hang_up(self, call: Call) -> None:
+        """The caller of a submitted call has gone."""
+        if call.stream is not None:
+            call.stream.close()
+        elif not call.answered:
+            self._settle(call, CallerGone("the caller hung up"))
+
+    def _settle(self, call: Call, failure: RuntimeFailure) -> None:
+        """Answers a call before `run` has. If it only waits, its place is free at once, and it will never run."""
+        call.answered = True
+        if not call.begun:
+            self._calls.pop(call, None)
+        if not call.future.done():
+            call.future.set_exception(failure)
+
+    def stats(self) -> Stats:
+        """Return the counters now."""
+        running = self._runner.running
+        occupied = self._seen / self._looks if self._looks else float(len(self._calls))
+        self._seen = self._looks = 0
+        return Stats(
+            requests=self._requests,
+            failures=self._failures,
+            rejected=self._rejected,
+            busy=running,
+            waiting=max(0, len(self._calls) - running),
+            limit=self.concurrency,
+            busy_seconds=round(self._runner.busy_seconds(), 3),
+            latency=self.latencies.counts(),
+            latency_seconds=round(self.latencies.seconds, 6),
+            occupied=round(occupied, 2),
+        )
+
+    def _deliver(self, call: Call, outcome: Outcome | RequestError) -> None:
+        if isinstance(outcome, Stream) and not outcome.ended:
+            self._begin_stream(call, outcome)
+            return
+        self._calls.pop(call, None)
+        if isinstance(outcome, Stream) and outcome.failure is not None:
+            self._log_failure(call, outcome.failure)
+        if not isinstance(outcome, RequestError):
+            if not call.answered and not call.future.done():
+                call.future.set_result(outcome)
+            return
+        self._log_failure(call, outcome)
+        if not call.answered and not call.future.done():
+            call.future.set_exception(outcome)
+
+    def _begin_stream(self, call: Call, stream: Stream) -> None:
+        """Has a stream sent; its call keeps its place until it ends."""
+        if call.answered or call.future.done():
+            stream.close()
+            return
+        call.stream = stream
+        call.answered = True
+        call.future.set_result(stream)
+
+    def _log_failure(self, call: Call, error: RequestError) -> None:
+        if error.status < 500 or not error.message:
+            return
+        self._failures += 0 if call.answered else 1
+        if error.trace:
+            log(f"request {call.request_id}: run() failed\n{error.trace}")
+            if self.on_failure:
+                self.on_failure(error, call.request_id)
+
+    def _sweep(self) -> None:
+        """Answers calls that take too long. A few calls a few times a second: cheaper than a timer for each."""
+        now = monotonic()
+        self._seen += len(self._calls)
+        self._looks += 1
+        for call in list(self._calls):
+            if now < call.deadline or call.answered:
+                continue
+            self._failures += 1
+            self._settle(call, RequestError(504, "Timeout", f"run() did not finish within {self.timeout:g} seconds"))
+        self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep)

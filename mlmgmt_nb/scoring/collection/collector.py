@@ -1,0 +1,118 @@
+"""Data collection: what a model was asked and what it answered, kept as CSV.
+
+Rows go to `modeldata/<subscription>/<group>/<account>/<service>/<model>/<identifier>/<yyyy>/<mm>/<dd>/data.csv` (where
+`<model>` is its id, name and version, joined by `-`) below `AML_MODEL_DC_STORAGE`: a folder, an fsspec URL, or the
+connection string of an Azure storage account.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from mlmgmt_nb.scoring.application.model_files import read_config
+from mlmgmt_nb.scoring.collection.writer import Record, shared_writer
+from mlmgmt_nb.scoring.context import request_id
+
+__all__ = ["ModelDataCollector"]
+
+_LEADING = ["$Timestamp", "$CorrelationId", "$RequestId"]
+_NO_REQUEST = "00000000-0000-0000-0000-000000000000"
+
+
+class ModelDataCollector:
+    """Collects rows for one model under one name.
+
+    Collecting is on when the environment says `AML_MODEL_DC_STORAGE_ENABLED=true`; otherwise `collect` does nothing.
+
+    Args:
+        model_name: the model's name; its id and version are looked up in `model_config_map.json`.
+        identifier: the name of what is collected, such as `inputs`.
+        feature_names: names of the columns, for lists and arrays.
+        model_management_account_id: `subscription/group/account`, where no file tells it.
+        webservice_name: the service, where no environment variable tells it.
+        model_id, model_version: of the model, where no file tells them.
+        designation: another name of `identifier`, that of `azureml.monitoring`.
+    """
+
+    def __init__(
+        self,
+        model_name: str,
+        identifier: str = "default",
+        feature_names: Sequence[str] | None = None,
+        model_management_account_id: str = "unknown",
+        webservice_name: str = "unknown",
+        model_id: str = "unknown",
+        model_version: str = "unknown",
+        designation: str | None = None,
+    ) -> None:
+        identifier = designation or identifier
+        self._feature_names = list(feature_names) if feature_names is not None else None
+        self._enabled = os.environ.get("AML_MODEL_DC_STORAGE_ENABLED", "").lower() == "true"
+        self._debug = os.environ.get("AML_MODEL_DC_DEBUG", "").lower() == "true"
+        if not self._enabled:
+            return
+        config = read_config(Path())
+        model = config.get("models", {}).get(model_name, {})
+        account = config.get("accountContext") or config.get("account") or {}
+        parts = [account.get(key, "") for key in ("subscriptionId", "resourceGroupName", "accountName")]
+        account_id = "/".join(parts) if all(parts) else model_management_account_id
+        service = os.environ.get("SERVICE_NAME", webservice_name)
+        number = f"{model.get('id', model_id)}-{model_name}-{model.get('version', model_version)}"
+        self._folder = f"modeldata/{account_id}/{service}/{number}/{identifier}"
+        storage = os.environ.get("AML_MODEL_DC_STORAGE")
+        if not storage:
+            warnings.warn("data collection is on, but AML_MODEL_DC_STORAGE does not say where to", stacklevel=2)
+            self._enabled = False
+            return
+        self._writer = shared_writer(storage)
+
+    def collect(self, input_data: Any, user_correlation_id: str = "") -> None:
+        """Note rows; they are written within seconds, in another thread.
+
+        Args:
+            input_data: a DataFrame, an array of one or two dimensions, or a list (one row). It is not changed.
+            user_correlation_id: an id of the caller's, kept with each row.
+        """
+        if not (self._enabled or self._debug):
+            return
+        taken = _rows(input_data, self._feature_names)
+        if taken is None:
+            kind = type(input_data).__name__
+            warnings.warn(f"collect() takes a DataFrame, an array or a list, not {kind}: not collected", stacklevel=2)
+            return
+        columns, rows = taken
+        now = datetime.now(UTC)
+        moment = now.replace(tzinfo=None).isoformat(timespec="microseconds")
+        leading = [moment, user_correlation_id, request_id.get() or _NO_REQUEST]
+        if self._debug:
+            print(*[*_LEADING, *columns], sep=",")  # noqa: T201 - what the switch is for
+            for row in rows:
+                print(*[*leading, *row], sep=",")  # noqa: T201
+        if self._enabled:
+            path = f"{self._folder}/{now:%Y/%m/%d}"
+            self._writer.put(Record(path, [*_LEADING, *columns], leading, rows))
+
+
+def _rows(data: Any, names: list[str] | None) -> tuple[list[str], list[list[Any]]] | None:
+    """Names of the columns and a copy of the rows; None for other kinds of data."""
+    if isinstance(data, list):
+        return names or _numbers(len(data)), [list(data)]
+    if hasattr(data, "toPandas"):
+        data = data.toPandas()
+    if hasattr(data, "iloc") and hasattr(data, "to_frame"):  # a Series: one column
+        data = data.to_frame()
+    if hasattr(data, "iloc"):
+        return [str(name) for name in data.columns], data.to_numpy(dtype=object).tolist()
+    if hasattr(data, "tolist") and getattr(data, "ndim", 0) in (1, 2):
+        rows = data.tolist() if data.ndim == 2 else [data.tolist()]
+        return names or _numbers(len(rows[0]) if rows else 0), rows
+    return None
+
+
+def _numbers(count: int) -> list[str]:
+    return [str(number) for number in range(count)]

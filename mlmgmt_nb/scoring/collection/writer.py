@@ -1,0 +1,108 @@
+"""The writing half of data collection: a buffer, and a thread that empties it."""
+
+from __future__ import annotations
+
+import atexit
+import sys
+import threading
+from collections import deque
+from collections.abc import Sequence
+from itertools import groupby
+from time import monotonic
+from typing import Any, NamedTuple
+
+from mlmgmt_nb.scoring.collection.storages import Storage, open_storage, to_line
+
+__all__ = ["Record", "Writer", "flush_writers", "shared_writer"]
+
+_MOST_RECORDS = 10_000
+
+
+class Record(NamedTuple):
+    """Rows of one call of `collect`: the folder of the day, the header, the values before each row, the rows."""
+
+    folder: str
+    header: list[str]
+    leading: list[str]
+    rows: Sequence[Sequence[Any]]
+
+    @property
+    def place(self) -> tuple[str, tuple[str, ...]]:
+        """Records of the same place are written together."""
+        return self.folder, tuple(self.header)
+
+
+class Writer:
+    """Writes records in a thread of its own, every second (every five over a network); a crash loses at most what came
+    in since.
+
+    When storage is slower than the model, records beyond a limit are dropped, and told so.
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._records: deque[Record] = deque()
+        self._dropped = 0
+        self._wake = threading.Event()
+        self._writing = threading.Lock()
+        threading.Thread(target=self._work, name="data-collection", daemon=True).start()
+        atexit.register(self.flush)
+
+    def put(self, record: Record) -> None:
+        """Queues a record; never waits."""
+        if len(self._records) >= _MOST_RECORDS:
+            self._dropped += 1
+            return
+        self._records.append(record)
+
+    def flush(self) -> None:
+        """Write what has come in so far."""
+        with self._writing:
+            records = []
+            while self._records:
+                records.append(self._records.popleft())
+            records.sort(key=lambda record: record.place)
+            for (folder, header), group in groupby(records, key=lambda record: record.place):
+                rows = "".join(to_line([*record.leading, *row]) for record in group for row in record.rows)
+                self._append(folder, header, rows)
+            if self._dropped:
+                _tell(f"{self._dropped} records were dropped: storage is too slow")
+                self._dropped = 0
+
+    def _append(self, folder: str, header: Sequence[str], rows: str) -> None:
+        try:
+            self._storage.append(folder, header, rows)
+        except Exception as error:  # noqa: BLE001 - of whichever storage: scoring goes on
+            _tell(f"{rows.count(chr(10))} rows for {folder} were lost: {type(error).__name__}: {error}")
+
+    def _work(self) -> None:
+        while not self._wake.wait(self._storage.seconds):
+            self.flush()
+
+
+def _tell(text: str) -> None:
+    sys.stderr.write(f"data collection: {text}\n")
+
+
+_writers: dict[str, Writer] = {}
+
+
+def flush_writers(seconds: float) -> None:
+    """Write what has come in so far, before the process ends; return up after so many seconds."""
+    flushing = [threading.Thread(target=writer.flush, daemon=True) for writer in _writers.values()]
+    for thread in flushing:
+        thread.start()
+    deadline = monotonic() + seconds
+    for thread in flushing:
+        thread.join(max(0.0, deadline - monotonic()))
+
+
+def shared_writer(where: str) -> Writer:
+    """Return the one writer of a storage in this process.
+
+    Args:
+        where: a folder, an fsspec URL, or the connection string of an Azure storage account.
+    """
+    if where not in _writers:
+        _writers[where] = Writer(open_storage(where))
+    return _writers[where]

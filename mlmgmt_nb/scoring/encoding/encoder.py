@@ -1,0 +1,131 @@
+"""Values as JSON: what `run` returned, samples of schemas, and what a client sends.
+
+There is one encoder for all of them, so that a value looks the same whichever side writes it.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import msgspec
+
+from mlmgmt_nb.scoring.encoding.builtins import is_plain, to_builtins
+from mlmgmt_nb.scoring.encoding.walk import ENCODER, JsonFormError
+from mlmgmt_nb.scoring.errors import RequestError
+
+__all__ = ["JsonFormError", "encode_json", "encode_result", "encode_value"]
+
+_RAW_DECODER = msgspec.json.Decoder(msgspec.Raw)
+
+
+def encode_json(value: Any) -> bytes:
+    """Return a value as JSON; text is always a JSON string.
+
+    NaN, infinity and missing values become null. DataFrames, also those of Spark, become a list of records (the index
+    is left out), Series, arrays, sets and vectors lists, dates ISO 8601, spans of NumPy and pandas seconds (ISO 8601
+    where a double cannot hold them), enums their values, dataclasses objects, bytes Base64.
+
+    Raises:
+        JsonFormError: a part has no JSON form, or two keys of an object are the same text.
+    """
+    try:
+        data = ENCODER.encode(value)
+        if is_plain(value):  # only now: what contains itself would have no end
+            return data
+    except (TypeError, ValueError, RecursionError):
+        pass  # the longer way converts more, and names the place of what it cannot
+    plain = to_builtins(value)
+    try:
+        return ENCODER.encode(plain)
+    except UnicodeEncodeError:
+        raise _surrogate(plain) from None
+    except RecursionError:
+        raise JsonFormError("a structure that is nested too deeply") from None
+
+
+def encode_result(result: Any) -> bytes:
+    """Return what `run` returned, as JSON.
+
+    Text (and UTF-8 bytes) that is JSON already goes out as it is, other text as a JSON string; other bytes are Base64,
+    and everything else is as `encode_json` writes it.
+
+    Raises:
+        RequestError: 500 `ResultError`, when the result cannot be written as JSON; names the type and its path.
+    """
+    if type(result) is bytes:
+        result = _decode_bytes(result)
+    if isinstance(result, str):
+        return _encode_text(str.__str__(result))
+    return encode_value(result)
+
+
+def encode_value(value: Any) -> bytes:
+    """Like `encode_result`, but text is always a JSON string."""
+    try:
+        return encode_json(value)
+    except JsonFormError as error:
+        raise _result_error(error) from None
+    except (TypeError, ValueError, OverflowError) as error:
+        raise _result_error(JsonFormError(f"{type(value).__qualname__}, which has no JSON form ({error})")) from error
+
+
+def _result_error(error: JsonFormError) -> RequestError:
+    place = error.at("result")
+    where = f" (at {place})" if place else ""
+    fix = error.fix or "Return text, numbers, lists, dicts, NumPy or pandas data."
+    return RequestError(500, "ResultError", f"run() returned {error.problem}{where}. {fix}")
+
+
+def _encode_text(text: str) -> bytes:
+    try:
+        data = text.encode()
+    except UnicodeEncodeError:
+        raise _result_error(_surrogate(text)) from None
+    try:
+        _RAW_DECODER.decode(data)
+    except RecursionError:
+        raise _result_error(JsonFormError("JSON text that is nested too deeply")) from None
+    except msgspec.DecodeError:
+        return _encode_text_like_json(text)
+    return data
+
+
+def _encode_text_like_json(text: str) -> bytes:
+    """json.dumps() writes NaN and Infinity, which are not JSON; json.loads() reads them."""
+    if "NaN" in text or "Infinity" in text:
+        try:
+            return ENCODER.encode(json.loads(text))
+        except (ValueError, RecursionError):
+            pass
+    return ENCODER.encode(text)
+
+
+def _decode_bytes(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return base64.b64encode(data).decode()
+
+
+def _surrogate(plain: Any) -> JsonFormError:
+    error = JsonFormError("text with a lone surrogate, which UTF-8 cannot express")
+    error.path = _surrogate_path(plain) or ""
+    return error
+
+
+def _surrogate_path(value: Any) -> str | None:
+    """Where text is that UTF-8 cannot express."""
+    if isinstance(value, str):
+        return "" if any("\ud800" <= letter <= "\udfff" for letter in value) else None
+    if isinstance(value, dict):
+        if any(_surrogate_path(key) is not None for key in value):
+            return ""
+        parts = [(f".{key}", item) for key, item in value.items()]
+    elif isinstance(value, (list, tuple)):
+        parts = [(f"[{place}]", item) for place, item in enumerate(value)]
+    else:
+        return None
+    inner = ((step, _surrogate_path(item)) for step, item in parts)
+    return next((step + path for step, path in inner if path is not None), None)

@@ -1,0 +1,149 @@
+"""The walk through a value that becomes JSON: dicts, lists and leaves; everything else is converted by others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, date, datetime, timedelta
+from enum import Enum
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+__all__ = ["ENCODER", "SCALARS", "JsonFormError", "Walk", "has_seconds", "type_name", "whole_offset"]
+
+ENCODER = msgspec.json.Encoder(decimal_format="number")
+"""Writes what a walk makes."""
+
+SCALARS = frozenset({str, int, float, bool, type(None)})
+# the encoder writes these by itself
+_LEAVES = SCALARS | {date, timedelta, UUID, bytes, bytearray}
+
+
+class JsonFormError(TypeError):
+    """A value has no JSON form.
+
+    Args:
+        problem: names the value and says why, such as `object, which has no JSON form`.
+        fix: a sentence that says what to do.
+
+    Attributes:
+        path: where the value is in what was to be written, such as `[0].age`; empty for the whole.
+    """
+
+    def __init__(self, problem: str, fix: str = "") -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.fix = fix
+        self.path = ""
+
+    def at(self, root: str) -> str:
+        """Return the path with a name in front; empty for the whole."""
+        return f"{root}{self.path}" if self.path else ""
+
+
+class Walk:
+    """Go through one value; calling it converts a part.
+
+    Args:
+        convert: converts a part that is neither a leaf nor a dict, list or tuple, by means of the walk.
+    """
+
+    def __init__(self, convert: Callable[[Any, Walk], Any]) -> None:
+        self._convert = convert
+        self._open: set[int] = set()
+
+    def __call__(self, value: Any) -> Any:
+        """Return a part as builtins.
+
+        Raises:
+            JsonFormError: it has no JSON form; the path begins at this part.
+        """
+        if type(value) in _LEAVES:
+            return value
+        if id(value) in self._open:
+            raise JsonFormError(f"a {type_name(value)} that contains itself")
+        self._open.add(id(value))
+        try:
+            if type(value) is dict:
+                return self.members(value)
+            if type(value) in (list, tuple):
+                return self.items(value)
+            return self._convert(value, self)
+        finally:
+            self._open.discard(id(value))
+
+    def at(self, step: str, value: Any) -> Any:
+        """Return a part that is one step further down the path."""
+        try:
+            return self(value)
+        except JsonFormError as error:
+            error.path = step + error.path
+            raise
+
+    def items(self, values: Iterable[Any], suffix: str = "") -> list[Any]:
+        """Return the parts of a list; `suffix` follows their position in the path."""
+        items = list(values)
+        if _LEAVES.issuperset(map(type, items)):
+            return items
+        return [self.at(f"[{place}]{suffix}", item) for place, item in enumerate(items)]
+
+    def members(self, mapping: Mapping[Any, Any]) -> dict[str, Any]:
+        """Return the parts of an object.
+
+        Raises:
+            JsonFormError: two keys are the same text, besides what a call raises.
+        """
+        made: dict[str, Any] = {}
+        for key, item in mapping.items():
+            text = key if type(key) is str else self.key_text(key)
+            if text in made:
+                other = next(k for k in mapping if self.key_text(k) == text)
+                raise JsonFormError(
+                    f"a {type_name(mapping)} whose keys {other!r} and {key!r} are both {json.dumps(text)} in JSON",
+                    "Rename one of them.",
+                )
+            made[text] = self.at(f".{text}", item)
+        return made
+
+    def key_text(self, key: Any) -> str:
+        """Return the text of a key of an object.
+
+        Raises:
+            JsonFormError: the key has none.
+        """
+        if isinstance(key, Enum):
+            return self.key_text(key.value)
+        if isinstance(key, str):
+            return str.__str__(key)
+        if isinstance(key, tuple):
+            return str(key)
+        try:
+            plain = Walk(self._convert)(key)
+            text = plain if isinstance(plain, str) else ENCODER.encode(plain).decode()
+        except (JsonFormError, RecursionError) as error:
+            problem = error.problem if isinstance(error, JsonFormError) else "nested too deeply"
+            raise JsonFormError(f"a key that is {problem}") from None
+        if text[:1] in ("[", "{") and not isinstance(plain, str):
+            raise JsonFormError(f"a key that is {type_name(key)}, which has no JSON form")
+        return text.strip('"') if text is not plain else text
+
+
+def type_name(value: Any) -> str:
+    """Return the name of a value's type, for messages."""
+    kind = type(value)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def whole_offset(value: datetime) -> datetime:
+    """Return the same moment with an offset that ISO 8601 can write, which has minutes and no seconds."""
+    try:
+        return value.astimezone(UTC) if has_seconds(value.utcoffset()) else value
+    except OverflowError:
+        raise JsonFormError(f"the time {value}, which is beyond the last or first year in UTC") from None
+
+
+def has_seconds(offset: timedelta | None) -> bool:
+    """Return whether an offset from UTC is not in whole minutes."""
+    return offset is not None and offset % timedelta(minutes=1) != timedelta()

@@ -1,0 +1,106 @@
+"""One request as the application sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, MutableMapping
+from time import perf_counter
+from typing import Any
+
+from mlmgmt_nb.scoring.compat.messages import WholeRequest
+from mlmgmt_nb.scoring.driver.driver import Outcome
+
+__all__ = ["CALL", "Request", "Scope"]
+
+Scope = MutableMapping[str, Any]
+_RARE = {
+    b"origin": "origin",
+    b"content-encoding": "content_encoding",
+    b"x-ms-client-request-id": "client_id",
+    b"x-request-id": "request_id",
+}
+CALL = "mlmgmt.call"
+"""Where a request's scope holds its call."""
+
+
+class Request:
+    """What matters of a request's headers, when it came, whether the engine took it, and the answer it is to give."""
+
+    __slots__ = (
+        "answer",
+        "authorization",
+        "began",
+        "bytes_in",
+        "client_id",
+        "content_encoding",
+        "content_type",
+        "has_body",
+        "host",
+        "id",
+        "id_given",
+        "length",
+        "origin",
+        "request_id",
+        "scope",
+        "taken",
+        "traceparent",
+    )
+
+    answer: Awaitable[Outcome]
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+        self.began = perf_counter()
+        self.id = ""
+        self.authorization = b""
+        self.id_given = b""
+        self.client_id = b""
+        self.request_id = b""
+        self.traceparent = b""
+        self.host = b""
+        self.origin = b""
+        self.content_type = b""
+        self.content_encoding = b""
+        self.length = -1
+        self.has_body = False
+        self.bytes_in = 0
+        self.taken = False
+        for name, value in scope["headers"]:
+            if name == b"host":
+                self.host = b"%b, %b" % (self.host, value) if self.host else value  # there must not be two
+            elif name == b"authorization":
+                self.authorization = value
+            elif name == b"content-type":
+                self.content_type = value
+            elif name == b"content-length":
+                self.length = int(value)  # uvicorn's parser has refused what is no number
+                self.has_body = self.length > 0
+            elif name == b"transfer-encoding":
+                self.has_body = True
+            elif name == b"traceparent":
+                self.traceparent = value
+            elif name == b"x-ms-request-id":
+                self.id_given = value
+            elif name in _RARE:
+                self._keep(_RARE[name], value)
+
+    def _keep(self, attribute: str, value: bytes) -> None:
+        """Keep a header; what comes of it when it is there twice is refused."""
+        before = getattr(self, attribute)
+        setattr(self, attribute, b"%b, %b" % (before, value) if before else value)
+
+    def header(self, name: bytes) -> str:
+        """Return a header that is seldom asked for; empty if it is not there."""
+        return next((value.decode("latin1") for given, value in self.scope["headers"] if given == name), "")
+
+    @property
+    def spent(self) -> float:
+        """Seconds that `run` took."""
+        call = self.scope.get(CALL)
+        return call.seconds if call is not None else 0.0
+
+    def whole(self, body: bytes) -> WholeRequest:
+        """Return the whole of it, for drivers that want that."""
+        scope = self.scope
+        headers = [(name.decode("latin1"), value.decode("latin1")) for name, value in scope["headers"]]
+        ends = scope.get("client"), scope.get("server")
+        return WholeRequest(scope["method"], scope["path"], scope["query_string"], headers, body, *ends)

@@ -1,0 +1,76 @@
+"""One line of JSON a request, on stderr.
+
+Its keys: `time` (UTC), `request` (its id), `method`, `path`, `status`, `ms` (from its headers to its answer), `bytesIn`
+and `bytesOut` (of the bodies), and for an error `code` and `message`. Lines are written in bunches, several times a
+second, since a system call for each would cost as much as the request.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import lru_cache
+from time import gmtime, perf_counter, strftime, time
+
+import msgspec
+
+__all__ = ["Note", "RequestLog"]
+
+Note = tuple[str, str, str, int, float, float, int, int, str, str]
+"""Request id, method, path, status, `perf_counter()` at its begin and end, bytes in and out, error code and message."""
+
+_MOST_LINES = 1000
+
+
+class RequestLog:
+    """Collects notes and writes them.
+
+    Args:
+        enabled: False drops those of requests that went well.
+        listener: is told all of them.
+    """
+
+    def __init__(self, *, enabled: bool = True, listener: Callable[[Note], None] | None = None) -> None:
+        self.enabled = enabled
+        self.listener = listener
+        self._notes: list[Note] = []
+
+    def add(self, note: Note) -> None:
+        """Note a request; errors are written at once, so that they stand beside their traceback."""
+        failed = note[-1]
+        if self.listener is not None:
+            self.listener(note)
+        if not self.enabled and not failed:
+            return
+        self._notes.append(note)
+        if failed or len(self._notes) >= _MOST_LINES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what has been noted."""
+        if not self._notes:
+            return
+        notes, self._notes = self._notes, []
+        clock = time() - perf_counter()
+        second, stamp, lines = -1, "", []
+        for request, method, path, status, began, ended, size_in, size_out, code, message in notes:
+            now = clock + ended
+            if int(now) != second:
+                second = int(now)
+                stamp = strftime("%Y-%m-%dT%H:%M:%S", gmtime(second))
+            # a request id needs no escaping: the application lets no other characters in
+            line = (
+                f'{{"time":"{stamp}.{int(now % 1 * 1000):03}Z","request":"{request}","method":"{method}",'
+                f'"path":{_quoted(path)},"status":{status},"ms":{(ended - began) * 1000:.3f},'
+                f'"bytesIn":{size_in},"bytesOut":{size_out}'
+            )
+            if code:
+                line += f',"code":"{code}","message":{_quoted(message[:500])}'
+            lines.append(line)
+        sys.stderr.write("}\n".join(lines) + "}\n")
+        sys.stderr.flush()
+
+
+@lru_cache(maxsize=64)
+def _quoted(text: str) -> str:
+    return msgspec.json.encode(text).decode()

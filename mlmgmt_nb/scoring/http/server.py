@@ -1,0 +1,144 @@
+"""uvicorn on a listening socket that is shared with other processes, and a drain that loses no request.
+
+uvicorn's own shutdown closes connections whose first request is still under way. Here the listening socket goes first;
+requests that still arrive on open connections are answered with `Connection: close`; only connections that stay idle
+are closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections import Counter
+from collections.abc import Iterator
+from time import monotonic
+
+import uvicorn
+
+from mlmgmt_nb.scoring.calls.admission import log
+from mlmgmt_nb.scoring.http.app import ScoringApp
+from mlmgmt_nb.scoring.http.connection import Connection
+
+__all__ = ["ReplicaServer"]
+
+_IDLE_SECONDS = 2.0
+"""How long a drain leaves an idle connection open: its next request may be on the way."""
+_TICK_SECONDS = 0.02
+_LAST_TICKS = 10
+_CHECK_SECONDS = 0.5
+
+
+class ReplicaServer(uvicorn.Server):
+    """Serves one application until told to drain.
+
+    Args:
+        app: the application.
+        listener: a bound and listening TCP socket; it is closed by the drain.
+        patience: seconds that a caller may take for the head of a request, and for a part of an answer.
+    """
+
+    def __init__(self, app: ScoringApp, listener: socket.socket, patience: float) -> None:
+        self._app = app
+        self._listener = listener
+        self._patience = patience
+        self._checked = monotonic()
+        self._accepting = asyncio.Event()
+        self._drain_seconds = 30.0
+        self._idle_seconds = _IDLE_SECONDS
+        self._drain_began = 0.0
+        self.drained = True
+        config = uvicorn.Config(
+            app,
+            interface="asgi3",
+            http=Connection,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            log_level="warning",
+            proxy_headers=False,
+            server_header=False,
+        )
+        super().__init__(config)
+
+    async def run_until_drained(self) -> bool:
+        """Serve; return once drained: whether every request in flight was answered."""
+        await self.serve(sockets=[self._listener])
+        return self.drained
+
+    async def wait_accepting(self) -> None:
+        """Return when connections are accepted."""
+        await self._accepting.wait()
+
+    def drain(self, seconds: float, *, idle_seconds: float = _IDLE_SECONDS) -> None:
+        """Begins the drain; a later call can only shorten it.
+
+        Args:
+            seconds: after this time what is still in flight is given up.
+            idle_seconds: after this time idle connections are closed.
+        """
+        if self._app.draining:
+            seconds, idle_seconds = min(seconds, self._drain_seconds), min(idle_seconds, self._idle_seconds)
+        self._app.draining = True
+        self._drain_seconds, self._idle_seconds = seconds, idle_seconds
+        self._drain_began = monotonic()
+        for server in getattr(self, "servers", []):
+            server.close()
+        self.should_exit = True
+
+    def descriptors(self) -> list[int]:
+        """Return the sockets of open connections."""
+        transports = [connection.transport for connection in list(self.server_state.connections)]
+        sockets = [transport.get_extra_info("socket") for transport in transports]
+        return [connected.fileno() for connected in sockets if connected is not None]
+
+    # what uvicorn calls
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are the process's business."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        self._accepting.set()
+
+    async def on_tick(self, counter: int) -> bool:
+        if monotonic() - self._checked >= _CHECK_SECONDS:
+            self._check_connections()
+        return await super().on_tick(counter)
+
+    def _check_connections(self) -> None:
+        """End the connections of callers that are too slow, and report how many those are."""
+        self._checked = monotonic()
+        faults: Counter[str] = Counter()
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, Connection):
+                faults[connection.check(self._checked, self._patience)] += 1
+        for fault, count in faults.items():
+            if fault:
+                log(f"slow callers: {fault} within {self._patience:g} seconds: {count} connection(s) closed")
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for listener in sockets or []:
+            listener.close()
+        while self.server_state.connections or self.server_state.tasks:
+            elapsed = monotonic() - self._drain_began
+            if elapsed >= self._drain_seconds:
+                self.drained = self._app.abandon() == 0
+                await asyncio.sleep(_TICK_SECONDS)  # those that have no task get one to be told
+                break
+            if elapsed >= self._idle_seconds:
+                self._close_idle()
+            self._check_connections()
+            await asyncio.sleep(_TICK_SECONDS)
+        self._close_idle()
+        for _ in range(_LAST_TICKS):  # the last answers, good or bad, get out
+            if self.server_state.tasks:
+                await asyncio.sleep(_TICK_SECONDS)
+
+    def _close_idle(self) -> None:
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, Connection):
+                connection.shutdown()  # closes it when idle, else after the answer

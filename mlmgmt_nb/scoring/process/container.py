@@ -1,0 +1,55 @@
+"""What a replica in a container does about its surroundings: how it talks to its supervisor, and where it listens."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+
+__all__ = ["control_over_stdio", "handed_listener"]
+
+_CHUNK = 65536
+
+
+def control_over_stdio() -> int:
+    """Make the standard input and output the control channel, and return the descriptor of its end.
+
+    What the driver prints goes to the standard error from then on.
+    """
+    commands, reports = os.dup(0), os.dup(1)
+    with open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+    os.dup2(2, 1)
+    outer, inner = socket.socketpair()
+    threading.Thread(target=_bring, args=(commands, outer), name="commands", daemon=True).start()
+    # No daemon: the last reports get out before the process ends.
+    threading.Thread(target=_take, args=(outer, reports), name="reports").start()
+    return inner.detach()
+
+
+def _bring(commands: int, outer: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := os.read(commands, _CHUNK):
+            outer.sendall(data)
+        outer.shutdown(socket.SHUT_WR)
+
+
+def _take(outer: socket.socket, reports: int) -> None:
+    with contextlib.suppress(OSError):
+        while data := outer.recv(_CHUNK):
+            os.write(reports, data)
+
+
+def handed_listener(path: str) -> socket.socket:
+    """Return the listening socket that whoever waits at a UNIX socket hands over.
+
+    Raises:
+        OSError: nobody waits there, or nothing is handed over.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
+        door.connect(path)
+        _, descriptors, _, _ = socket.recv_fds(door, 1, 1)
+    if not descriptors:
+        raise OSError(f"no socket was handed over at {path}")
+    return socket.socket(fileno=descriptors[0])

@@ -1,0 +1,150 @@
+"""The control channel of a supervised replica: lines of JSON over a socket pair.
+
+The supervisor sends `start` first, later `keys` and `drain`; the replica sends `ready` or `failed`, then `stats`, and
+`keys` as a receipt. The end of the stream means that the other side is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from mlmgmt_nb.scoring.calls.admission import Stats
+from mlmgmt_nb.scoring.http.hosts import LOOPBACK
+
+__all__ = ["Channel", "Drain", "Failed", "Keys", "KeysSet", "Ready", "Start"]
+
+
+class Start(msgspec.Struct, rename="camel", tag="start"):
+    """The first line: what to serve.
+
+    Attributes:
+        name: the service's name, part of its paths.
+        keys: SHA-256 of each key in hex; none lets everybody in.
+        concurrency: how many calls may run and wait together.
+        max_body_bytes: larger bodies are refused.
+        request_timeout_seconds: callers are answered 504 after this time.
+        client_timeout_seconds: how long a caller may take for the head of a request, and to take a part of an answer.
+        allowed_hosts: hosts that requests may name, as `HostCheck` takes them.
+        request_log: write a line of JSON for each request to stderr; failing requests are always written.
+        environment: further variables of the driver. Here they are in no list of processes and no description of a
+            container, so secrets come this way.
+    """
+
+    name: str = "local"
+    keys: list[str] = []
+    concurrency: int = 10
+    max_body_bytes: int = 32 * 1024 * 1024
+    request_timeout_seconds: float = 60.0
+    client_timeout_seconds: float = 10.0
+    allowed_hosts: tuple[str, ...] = LOOPBACK
+    request_log: bool = True
+    environment: dict[str, str] = {}
+
+
+class Keys(msgspec.Struct, rename="camel", tag="keys"):
+    """Replaces the keys at once."""
+
+    digests: list[str]
+
+
+class Drain(msgspec.Struct, rename="camel", tag="drain"):
+    """Stop accepting, finish what is in flight within so many seconds, exit."""
+
+    seconds: float = 30.0
+
+
+class Ready(msgspec.Struct, rename="camel", tag="ready"):
+    """`init` has returned and connections are accepted."""
+
+    pid: int
+    load_seconds: float
+
+
+class Failed(msgspec.Struct, rename="camel", tag="failed"):
+    """The application cannot be served."""
+
+    code: str
+    message: str
+
+
+class KeysSet(msgspec.Struct, rename="camel", tag="keys"):
+    """The receipt for `Keys`."""
+
+    count: int
+
+
+Command = Start | Keys | Drain
+Report = Ready | Failed | KeysSet | Stats
+_COMMANDS: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
+
+
+class Channel:
+    """The replica's end.
+
+    Args:
+        fd: the file descriptor of its end of the socket pair.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._socket = socket.socket(fileno=fd)
+        self.descriptor = fd
+        self._buffer = b""
+        self._writer: asyncio.StreamWriter | None = None
+
+    def read_start(self) -> Start | None:
+        """Wait for the first line; None when the supervisor is gone.
+
+        Raises:
+            ValueError: the first line is something else.
+        """
+        while b"\n" not in self._buffer:
+            chunk = self._socket.recv(65536)
+            if not chunk:
+                return None
+            self._buffer += chunk
+        line, self._buffer = self._buffer.split(b"\n", 1)
+        command = _COMMANDS.decode(line)
+        if not isinstance(command, Start):
+            raise ValueError(f"expected start, got {line[:80]!r}")
+        return command
+
+    def send(self, report: Report) -> None:
+        """Send a line; a supervisor that has gone is noticed by `listen`."""
+        line = msgspec.json.encode(report) + b"\n"
+        if self._writer is not None:
+            if not self._writer.is_closing():
+                self._writer.write(line)
+            return
+        with contextlib.suppress(OSError):
+            self._socket.sendall(line)
+
+    async def close(self) -> None:
+        """End the channel once everything has been sent."""
+        if self._writer is not None:
+            self._writer.close()
+            with contextlib.suppress(OSError):
+                await self._writer.wait_closed()
+        else:
+            self._socket.close()
+
+    async def listen(self, obey: Callable[[Command], Any]) -> None:
+        """Hands each further command to `obey`; returns when the supervisor is gone."""
+        reader, self._writer = await asyncio.open_connection(sock=self._socket)
+        pending, self._buffer = self._buffer, b""
+        while True:
+            *lines, pending = pending.split(b"\n")
+            for line in lines:
+                obey(_COMMANDS.decode(line))
+            try:
+                chunk = await reader.read(65536)
+            except ConnectionError:  # it went without having read our last reports
+                return
+            if not chunk:
+                return
+            pending += chunk

@@ -1,0 +1,281 @@
+"""One replica: a process that loads a driver and serves it on a socket it was given."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Coroutine
+from time import monotonic
+from typing import Any
+
+import msgspec
+
+from mlmgmt_nb.scoring.application.application import Application, find_application
+from mlmgmt_nb.scoring.calls.admission import Engine, log
+from mlmgmt_nb.scoring.calls.loop_lending import Turns
+from mlmgmt_nb.scoring.collection.writer import flush_writers
+from mlmgmt_nb.scoring.driver.driver import Driver, load_driver
+from mlmgmt_nb.scoring.errors import LoadError
+from mlmgmt_nb.scoring.http.app import ScoringApp
+from mlmgmt_nb.scoring.http.cors import allowed_origins
+from mlmgmt_nb.scoring.http.hosts import HostCheck, cross_origins
+from mlmgmt_nb.scoring.http.request_log import RequestLog
+from mlmgmt_nb.scoring.http.server import ReplicaServer
+from mlmgmt_nb.scoring.process.container import control_over_stdio
+from mlmgmt_nb.scoring.process.control import Channel, Command, Drain, Failed, Keys, KeysSet, Ready, Start
+from mlmgmt_nb.scoring.process.forking import protect_forks
+from mlmgmt_nb.scoring.schema.swagger import own_descriptions, service_swagger
+from mlmgmt_nb.scoring.telemetry import start_telemetry
+
+__all__ = ["EXIT_LOAD_FAILED", "EXIT_NOT_DRAINED", "Replica", "end_process", "run_contained", "run_supervised"]
+
+EXIT_NOT_DRAINED = 1
+EXIT_LOAD_FAILED = 3
+
+_ORPHAN_SECONDS = 2.0
+_STATS_SECONDS = 1.0
+_LOG_SECONDS = 0.2
+_EXIT_SECONDS = 2.0
+_SEND_SECONDS = 5.0
+"""How long collected data may take to be written at the end."""
+_PR_SET_PDEATHSIG = 1
+
+
+class Replica:
+    """Loads an application and serves it.
+
+    Args:
+        application: the driver and its schema.
+        listener: a bound and listening TCP socket.
+        start: name, keys and limits.
+        turns: of the event loop.
+        channel: to the supervisor; None when run by hand.
+    """
+
+    def __init__(
+        self,
+        application: Application,
+        listener: socket.socket,
+        start: Start,
+        turns: Turns,
+        channel: Channel | None = None,
+    ) -> None:
+        self._application = application
+        self._listener = listener
+        self._start = start
+        self._turns = turns
+        self._channel = channel
+        self._server: ReplicaServer | None = None
+        self._app: ScoringApp | None = None
+        self._gave_up = asyncio.Event()
+        self._log = RequestLog(enabled=start.request_log)
+        self._telemetry = start_telemetry(os.environ)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def serve(self) -> int:
+        """Run until drained; the exit code of the process."""
+        try:
+            return await self._serve()
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            if self._channel:
+                await self._channel.close()
+            flush_writers(_SEND_SECONDS)
+            if self._telemetry:
+                self._telemetry.stop()
+
+    async def _serve(self) -> int:
+        began = monotonic()
+        os.environ.update(self._start.environment)
+        self._catch_signals()
+        protect_forks(self._sockets)
+        engine = Engine(self._start.concurrency, self._start.request_timeout_seconds, self._turns)
+        self._observe(engine)
+        if self._channel:
+            self._start_task(self._listen(self._channel))
+        loading = asyncio.create_task(engine.start(lambda: load_driver(self._application)))
+        giving_up = asyncio.create_task(self._gave_up.wait())
+        await asyncio.wait({loading, giving_up}, return_when=asyncio.FIRST_COMPLETED)
+        if self._gave_up.is_set():  # told to go before it could accept anything
+            return 0
+        try:
+            driver = loading.result()
+        except LoadError as error:
+            log(f"{error.code}: {error.message}")
+            if self._channel:
+                self._channel.send(Failed(error.code, error.message))
+            return EXIT_LOAD_FAILED
+        server = self._make_server(engine, driver)
+        serving = asyncio.create_task(server.run_until_drained())
+        accepting = asyncio.create_task(server.wait_accepting())
+        await asyncio.wait({serving, accepting}, return_when=asyncio.FIRST_COMPLETED)
+        if serving.done():  # it could not even start: let the error out
+            accepting.cancel()
+            return 0 if serving.result() else EXIT_NOT_DRAINED
+        if self._channel:
+            self._channel.send(Ready(os.getpid(), round(monotonic() - began, 3)))
+            self._start_task(self._report_stats(self._channel, engine))
+        self._start_task(self._flush_log())
+        in_time = await serving
+        self._log.flush()
+        if self._channel:
+            self._channel.send(engine.stats())
+        engine.stop()
+        if not in_time:
+            log(f"drain: {engine.calls} call(s) did not end in time and were answered 503")
+        return 0 if in_time else EXIT_NOT_DRAINED
+
+    def _observe(self, engine: Engine) -> None:
+        if self._telemetry:
+            engine.on_failure = self._telemetry.raised
+            self._log.listener = self._telemetry.request
+
+    def drain(self, seconds: float, *, idle_seconds: float | None = None) -> None:
+        """Stop accepting and end when the calls in flight are done, or after so many seconds."""
+        if self._server is None:
+            self._gave_up.set()
+        elif idle_seconds is None:
+            self._server.drain(seconds)
+        else:
+            self._server.drain(seconds, idle_seconds=idle_seconds)
+
+    def _start_task(self, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks.append(asyncio.create_task(work))
+
+    def _make_server(self, engine: Engine, driver: Driver) -> ReplicaServer:
+        start = self._start
+        swagger = service_swagger(start.name, driver.swagger_schema, driver.optional)
+        described = own_descriptions(self._application.folder)
+        hosts = HostCheck(start.allowed_hosts, cross_origins(os.environ))
+        self._app = ScoringApp(
+            start.name, engine, start.max_body_bytes, swagger, self._log, hosts, described, allowed_origins(os.environ)
+        )
+        self._app.set_keys(start.keys)
+        if self._telemetry:
+            self._app.on_trace = self._telemetry.expect
+        self._server = ReplicaServer(self._app, self._listener, start.client_timeout_seconds)
+        return self._server
+
+    def _catch_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(self.drain, 30.0))
+
+    def _sockets(self) -> list[int]:
+        """Return the descriptors that belong to this process alone, not to what its driver forks."""
+        channel = [self._channel.descriptor] if self._channel else []
+        return [self._listener.fileno(), *channel, *(self._server.descriptors() if self._server else [])]
+
+    async def _listen(self, channel: Channel) -> None:
+        try:
+            await channel.listen(lambda command: self._obey(channel, command))
+            log("the supervisor is gone: this replica ends")
+        except msgspec.MsgspecError as error:
+            log(f"the supervisor sent what is no command: this replica ends ({error})")
+        self.drain(_ORPHAN_SECONDS, idle_seconds=0.0)
+
+    def _obey(self, channel: Channel, command: Command) -> None:
+        if isinstance(command, Drain):
+            self.drain(command.seconds)
+        elif isinstance(command, Keys):
+            self._start.keys = command.digests  # also right when the driver is still loading
+            if self._app:
+                self._app.set_keys(command.digests)
+            channel.send(KeysSet(len(command.digests)))
+
+    async def _flush_log(self) -> None:
+        while True:
+            await asyncio.sleep(_LOG_SECONDS)
+            self._log.flush()
+
+    async def _report_stats(self, channel: Channel, engine: Engine) -> None:
+        while True:  # also when nothing has changed: the supervisor hears that this replica reacts
+            channel.send(engine.stats())
+            await asyncio.sleep(_STATS_SECONDS)
+
+
+def run_in_loop(main: Callable[[Turns], Coroutine[Any, Any, int]]) -> int:
+    """Run what `main` makes, in uvicorn's fast loop where there is one."""
+    try:
+        import uvloop
+    except ImportError:
+        new_loop = asyncio.new_event_loop
+    else:
+        new_loop = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        turns = Turns(runner.get_loop())
+        return turns.run(main(turns))
+
+
+def run_supervised(folder: str, driver: str | None, schema: str | None, listen_fd: int, control_fd: int) -> int:
+    """Return a replica of a supervisor, which bound the socket and holds the other end of the control channel.
+
+    Args:
+        folder, driver, schema: as for `find_application`.
+        listen_fd: an inherited, listening TCP socket.
+        control_fd: one end of a stream socket pair.
+
+    Returns:
+        The exit code: 0 drained, 1 not drained in time, 3 the application cannot be loaded.
+    """
+    if not _die_with_parent():
+        return 0
+    return _run(folder, driver, schema, Channel(control_fd), lambda: socket.socket(fileno=listen_fd))
+
+
+def run_contained(folder: str, driver: str | None, schema: str | None, listen: Callable[[], socket.socket]) -> int:
+    """Return a replica in a container, whose standard input and output are the control channel.
+
+    Args:
+        folder, driver, schema: as for `find_application`.
+        listen: gives a listening TCP socket.
+
+    Returns:
+        The exit code, as that of `run_supervised`.
+    """
+    # What it collects is in a private folder of the supervisor, who reads and removes it as another user.
+    os.umask(0)
+    return _run(folder, driver, schema, Channel(control_over_stdio()), listen)
+
+
+def _run(
+    folder: str, driver: str | None, schema: str | None, channel: Channel, listen: Callable[[], socket.socket]
+) -> int:
+    start = channel.read_start()
+    if start is None:
+        return 0
+    try:
+        application = find_application(folder, driver, schema)
+    except LoadError as error:
+        log(f"{error.code}: {error.message}")
+        channel.send(Failed(error.code, error.message))
+        return EXIT_LOAD_FAILED
+    listener = listen()
+    return run_in_loop(lambda turns: Replica(application, listener, start, turns, channel).serve())
+
+
+def _die_with_parent() -> bool:
+    """Asks Linux to end this process with its parent, even when the driver hangs; False when the parent is gone
+    already.
+
+    The kernel goes by the thread that started the process, so a supervisor starts replicas from a thread that lives on.
+    """
+    if sys.platform != "linux":
+        return True
+    parent = os.getppid()
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    return os.getppid() == parent != 1
+
+
+def end_process(code: int) -> None:
+    """End the process with this exit code, in good order but not waiting for threads that a driver left running."""
+    watchdog = threading.Timer(_EXIT_SECONDS, os._exit, (code,))
+    watchdog.daemon = True
+    watchdog.start()
+    sys.exit(code)

@@ -1,0 +1,69 @@
+"""What the audit log is to say of a request, gathered while it is answered."""
+
+from __future__ import annotations
+
+import msgspec
+
+from mlmgmt_nb.service.access.audit_log import AuditLog, Entry
+from mlmgmt_nb.service.access.principals import Principal
+from mlmgmt_nb.service.clock import now
+from mlmgmt_nb.service.http.messages import Reply, Request
+
+__all__ = ["Trail"]
+
+_READS = frozenset({"services_get_keys"})
+"""What only reads and is recorded all the same: whoever reads a secret can use it from then on."""
+_REFUSED = frozenset({401, 403})
+_MOST_CHARACTERS = 256
+
+
+class _Made(msgspec.Struct):
+    """The id of what a request made, in its answer."""
+
+    id: str = ""
+
+
+class Trail:
+    """One request.
+
+    Attributes:
+        principal: who asks, once that is known.
+        account, action, resource_id: as `Entry` has them.
+    """
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self.principal: Principal | None = None
+        self.account = ""
+        self.action = ""
+        self.resource_id = ""
+
+    def record(self, audit: AuditLog, reply: Reply) -> None:
+        """Record it, if it is one that is recorded."""
+        reads = self._request.method in {"GET", "HEAD"}
+        if reply.status in _REFUSED:
+            audit.refused(self._entry(reply))
+        elif self.account and (not reads or self.action in _READS):
+            audit.add(self._entry(reply))
+
+    def _entry(self, reply: Reply) -> Entry:
+        return Entry(
+            time=now(),
+            principal_id=self.principal.id if self.principal else "",
+            principal_name=self.principal.name if self.principal else "",
+            address=self._request.address,
+            action=self.action or self._request.method,
+            account=self.account,
+            resource_id=(self.resource_id or _made(reply))[:_MOST_CHARACTERS],  # a path may have anything
+            operation_id=reply.headers.get("Operation-Location", "").rpartition("/")[2],
+            status_code=reply.status,
+            code=reply.code,
+            request_id=reply.headers.get("x-ms-request-id", ""),
+        )
+
+
+def _made(reply: Reply) -> str:
+    try:
+        return msgspec.json.decode(reply.body, type=_Made).id
+    except (msgspec.DecodeError, msgspec.ValidationError):
+        return ""

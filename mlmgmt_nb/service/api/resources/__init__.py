@@ -1,0 +1,67 @@
+"""The handlers of the API: one module a resource, a function an operation of the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mlmgmt_nb.service.api.app import Handler
+from mlmgmt_nb.service.api.resources import (
+    artifacts,
+    audit,
+    collected,
+    computes,
+    deployments,
+    description,
+    exports,
+    images,
+    manifests,
+    models,
+    operations,
+    services,
+)
+
+__all__ = ["EXTENSIONS", "HANDLERS"]
+
+HANDLERS: Mapping[str, Handler] = {
+    "models_register": models.register,
+    "models_list": models.list_,
+    "models_get": models.get,
+    "manifests_register": manifests.register,
+    "manifests_list": manifests.list_,
+    "manifests_get": manifests.get,
+    "images_create": images.create,
+    "images_list": images.list_,
+    "images_get": images.get,
+    "services_create": services.create,
+    "services_list": services.list_,
+    "services_get": services.get,
+    "services_update": services.update_,
+    "services_delete": services.delete_,
+    "services_get_keys": services.get_keys,
+    "services_regenerate_keys": services.regenerate_keys,
+    "services_regenerate_keys_alias": services.regenerate_keys,
+    "deployments_list": deployments.list_,
+    "deployments_get": deployments.get,
+    "operations_get": operations.get,
+}
+"""A handler for each operation of the contract."""
+
+EXTENSIONS: Mapping[tuple[str, ...], Mapping[str, Handler]] = {
+    ("swagger.json",): {"GET": description.swagger},
+    ("computes",): {"GET": computes.list_},
+    ("images", "{id}", "buildLog"): {"GET": images.build_log},
+    ("images", "{id}", "docker"): {"GET": exports.built},
+    ("images", "{id}", "context"): {"GET": exports.context},
+    ("images", "{id}", "oci"): {"GET": exports.oci},
+    ("operations",): {"GET": operations.list_},
+    ("operations", "{id}", "cancel"): {"POST": operations.cancel},
+    ("services", "{id}", "logs"): {"GET": services.logs},
+    ("services", "{id}", "metrics"): {"GET": services.metrics},
+    ("services", "{id}", "data"): {"GET": collected.read},
+    ("audit",): {"GET": audit.list_},
+    ("whoami",): {"GET": audit.whoami},
+    ("artifacts", "*"): {"GET": artifacts.download, "HEAD": artifacts.head, "PATCH": artifacts.append},
+}
+"""What the API page does not have: its own description, logs, metrics, the list of operations and their cancelling,
+the list of computes, images taken elsewhere, collected data, the audit log, who asks, and the store for uploads.
+"""

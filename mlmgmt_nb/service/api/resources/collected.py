@@ -1,0 +1,54 @@
+"""Collected data of a service: what its drivers noted with `ModelDataCollector`, as the CSV files that it is in.
+
+An extension of ours: `services/ID/data` lists the files, and `services/ID/data?path=PATH` is one of them.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import PurePosixPath
+
+from mlmgmt_nb.service.api.app import Call
+from mlmgmt_nb.service.api.resources.lookup import row_of
+from mlmgmt_nb.service.files.collected_data import Collection
+from mlmgmt_nb.service.http.messages import Reply
+from mlmgmt_nb.service.http.problems import Problem
+from mlmgmt_nb.service.store import schema
+
+__all__ = ["read"]
+
+log = logging.getLogger(__name__)
+
+
+def read(call: Call) -> Reply:
+    """Return the data that the drivers of a service have collected.
+
+    `value` lists the files: `path`, `model`, `identifier`, `date`, `bytes`. With `path` in the query, that file as CSV.
+    """
+    with call.backend.store.reading() as db:
+        service = row_of(db, call, schema.services)
+    # Where the runtime's collector puts it: the account, then the service.
+    collection = Collection(call.backend.settings.data_storage or str(call.backend.home.data))
+    try:
+        return _answer(collection, f"modeldata/{call.account}/{service.name}", call.query.get("path"))
+    except Problem:
+        raise
+    except Exception as error:  # of whichever storage
+        log.warning("the collected data of %s cannot be read", service.name, exc_info=error)
+        raise Problem(502, "DataUnreachable", f"The data's storage cannot be read: {type(error).__name__}.") from error
+
+
+def _answer(collection: Collection, folder: str, wanted: str | None) -> Reply:
+    files = collection.files(folder)
+    if wanted is None:
+        return Reply(200, {"value": [_described(name, size) for name, size in files.items()]})
+    # Only what was listed can be read, so no path leads out of the folder.
+    if wanted not in files:
+        raise Problem(404, "DataNotFound", f"This service has collected no {wanted!r}.")
+    return Reply(200, collection.read(folder, wanted), media_type="text/csv; charset=utf-8")
+
+
+def _described(name: str, size: int) -> dict[str, object]:
+    """Return a file by what its path says: `MODEL-NAME-VERSION/IDENTIFIER/YYYY/MM/DD/data.csv`."""
+    model, identifier, *date = PurePosixPath(name).parts[:-1]
+    return {"path": name, "model": model, "identifier": identifier, "date": "-".join(date), "bytes": size}

@@ -1,0 +1,85 @@
+"""Images taken elsewhere: what was built, the build context, and the image as an OCI archive. Extensions of ours."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from mlmgmt_nb.service.api.app import Call
+from mlmgmt_nb.service.api.resources.lookup import row_of
+from mlmgmt_nb.service.building.docker.built_image import BuiltImage, context_archive
+from mlmgmt_nb.service.building.errors import BuildError
+from mlmgmt_nb.service.http.messages import Reply
+from mlmgmt_nb.service.http.problems import conflict
+from mlmgmt_nb.service.store import schema
+
+__all__ = ["built", "context", "oci"]
+
+_CHUNK_BYTES = 2**18
+
+
+def built(call: Call) -> Reply:
+    """Return the Docker image: its `reference`, `imageId` on the engine, `digest` in the registry, and `base`.
+
+    409 for an image of compute `local`, as it is none of Docker.
+    """
+    return Reply(200, _built(_context(call)))
+
+
+def context(call: Call) -> Reply:
+    """Return the build context of an image, as a tar archive. 409 until the image is built."""
+    folder = _context(call)
+    return _archive(call, lambda target, _: context_archive(folder, target))
+
+
+def oci(call: Call) -> Reply:
+    """Return the image as an OCI archive, which `docker load` takes too. 409 where there is no Docker image."""
+    image = _built(_context(call))
+    images, log = call.backend.images, call.backend.build_log(call.id)
+
+    def write(target: BinaryIO, folder: Path) -> None:
+        images.export(image, target, folder, log)
+
+    try:
+        return _archive(call, write)
+    except BuildError as error:
+        raise conflict(error.code, error.message) from error
+
+
+def _context(call: Call) -> Path:
+    with call.backend.store.reading() as db:
+        row = row_of(db, call, schema.images)
+    if row.state != "Succeeded":
+        raise conflict("ImageNotReady", f"The build of this image is in state {row.state}, not Succeeded.")
+    return call.backend.home.images / str(row.id)
+
+
+def _built(folder: Path) -> BuiltImage:
+    image = BuiltImage.of(folder)
+    if image is None:
+        raise conflict(
+            "NoDockerImage",
+            "This image was built for local compute: it is a folder, not a Docker image. Its build context can be "
+            "exported (--context), and `docker build` makes an image of it; or build it for compute docker.",
+        )
+    return image
+
+
+def _archive(call: Call, write: Callable[[BinaryIO, Path], None]) -> Reply:
+    """Streams an archive that is written to disk first."""
+    home = call.backend.home.exports
+    home.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=home) as folder:
+        target = tempfile.TemporaryFile(dir=home)  # noqa: SIM115 - closed when all of it has been sent
+        write(target, Path(folder))
+    length = target.tell()
+    target.seek(0)
+    return Reply(200, _chunks(target), {"content-length": str(length)}, "application/x-tar")
+
+
+def _chunks(file: BinaryIO) -> Iterator[bytes]:
+    with file:
+        while chunk := file.read(_CHUNK_BYTES):
+            yield chunk

@@ -1,0 +1,98 @@
+"""Images: requested here, built by the builder."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from sqlalchemy import Select, insert, select
+
+from mlmgmt_nb.contract import Image, ImageRequest, Manifest
+from mlmgmt_nb.service.api.app import Call
+from mlmgmt_nb.service.api.paging import Page, page
+from mlmgmt_nb.service.api.resources import operations
+from mlmgmt_nb.service.api.resources.lookup import next_version, row_of
+from mlmgmt_nb.service.clock import now
+from mlmgmt_nb.service.files.logs import log_reply
+from mlmgmt_nb.service.http.messages import Reply
+from mlmgmt_nb.service.http.problems import not_found
+from mlmgmt_nb.service.store import schema
+
+__all__ = ["build_log", "create", "get", "image_of", "list_"]
+
+
+def create(call: Call) -> Reply:
+    request: ImageRequest = call.body
+    manifests = schema.manifests
+    with call.backend.store.writing() as db:
+        known = select(manifests.c.id).where(manifests.c.account == call.account, manifests.c.id == request.manifest_id)
+        if db.scalar(known) is None:
+            raise not_found("manifest", request.manifest_id, "$.manifestId")
+        compute_id = call.backend.compute_id(request.compute_resource_id, "$.computeResourceId")
+        image_id = str(uuid.uuid4())
+        db.execute(
+            insert(schema.images).values(
+                id=image_id,
+                account=call.account,
+                name=request.name,
+                version=next_version(db, schema.images, call.account, request.name),
+                manifest_id=request.manifest_id,
+                compute_id=compute_id,
+                description=request.description,
+                state="NotStarted",
+                created_at=now(),
+            )
+        )
+        operation_id = operations.begin(db, call.account, "Image", image_id)
+    call.backend.images_changed()
+    return operations.accepted(call, operation_id)
+
+
+def _selected() -> Select[Any]:
+    """Images with their manifests."""
+    images, manifests = schema.images, schema.manifests
+    return select(images, manifests.c.doc.label("manifest_doc")).join(manifests, manifests.c.id == images.c.manifest_id)
+
+
+def image_of(columns: Mapping[str, Any], manifest_doc: bytes, base_url: str) -> Image:
+    """Return the image of a row, given by column name."""
+    return Image(
+        id=columns["id"],
+        name=columns["name"],
+        version=columns["version"],
+        created_time=columns["created_at"],
+        creation_state=columns["state"],
+        description=columns["description"],
+        error=columns["error"],
+        compute_resource_id=columns["compute_id"],
+        image_type="Docker",
+        image_location=columns["location"],
+        image_build_log_uri=f"{base_url}/images/{columns['id']}/buildLog",
+        manifest=msgspec.json.decode(manifest_doc, type=Manifest),
+    )
+
+
+def list_(call: Call) -> Reply:
+    query = _selected().where(schema.images.c.account == call.account)
+    if (manifest_id := call.query.get("manifestId")) is not None:
+        query = query.where(schema.images.c.manifest_id == manifest_id)
+    if (manifest_name := call.query.get("manifestName")) is not None:
+        query = query.where(schema.manifests.c.name == manifest_name)
+    with call.backend.store.reading() as db:
+        rows, next_link = page(db, query, schema.images, call.query, f"{call.base_url}/images")
+    return Reply(200, Page([image_of(row._asdict(), row.manifest_doc, call.base_url) for row in rows], next_link))
+
+
+def get(call: Call) -> Reply:
+    with call.backend.store.reading() as db:
+        row = row_of(db, call, schema.images, _selected())
+    return Reply(200, image_of(row._asdict(), row.manifest_doc, call.base_url))
+
+
+def build_log(call: Call) -> Reply:
+    """Return the log of the build, as text; `Range: bytes=N-` and `bytes=-N` ask for a part. 416: there is no such part."""
+    with call.backend.store.reading() as db:
+        row = row_of(db, call, schema.images)
+    return log_reply(call.backend.build_log(row.id), call.request)

@@ -1,0 +1,63 @@
+"""What all resources have in common: how they are found, listed and numbered."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import msgspec
+from sqlalchemy import ColumnElement, Connection, Row, Select, Table, bindparam, func, select
+
+from mlmgmt_nb.service.api.app import Call
+from mlmgmt_nb.service.api.paging import Page, page
+from mlmgmt_nb.service.http.messages import Reply
+from mlmgmt_nb.service.http.problems import not_found
+
+__all__ = ["document", "documents", "next_version", "row_of"]
+
+
+def row_of(db: Connection, call: Call, table: Table, query: Select[Any] | None = None, hint: str = "") -> Row[Any]:
+    """Return the row that the path of a request names.
+
+    Args:
+        query: gives it with what belongs to it; the row of the table alone when None.
+        hint: added to the error when it is not there.
+
+    Raises:
+        Problem: 404.
+    """
+    query = select(table) if query is None else query
+    row = db.execute(query.where(table.c.account == call.account, table.c.id == call.id)).one_or_none()
+    if row is None:
+        raise not_found(table.name.removesuffix("s"), call.id, hint=hint)
+    return row
+
+
+def document(call: Call, table: Table) -> Reply:
+    """Return a resource that never changes, as it was stored."""
+    with call.backend.store.reading() as db:
+        return Reply(200, row_of(db, call, table).doc)
+
+
+def documents(call: Call, table: Table, query: Select[Any], order: ColumnElement[int] | None = None) -> Reply:
+    """Return a page of such resources. `query` has the filters; it is over `table`, and selects nothing that matters.
+
+    Args:
+        order: see `page`.
+    """
+    columns = query.with_only_columns(table.c.seq, table.c.doc).where(table.c.account == call.account)
+    with call.backend.store.reading() as db:
+        rows, next_link = page(db, columns, table, call.query, f"{call.base_url}/{table.name}", order)
+    return Reply(200, Page([msgspec.Raw(row.doc) for row in rows], next_link))
+
+
+def next_version(db: Connection, table: Table, account: str, name: str) -> int:
+    """Return the version that the next row of a name gets. Call it inside the write that adds the row."""
+    return (db.scalar(_last_version(table), {"account": account, "name": name}) or 0) + 1
+
+
+@cache
+def _last_version(table: Table) -> Select[Any]:
+    # Made once: making a statement takes longer than running it.
+    same_name = (table.c.account == bindparam("account"), table.c.name == bindparam("name"))
+    return select(func.max(table.c.version)).where(*same_name)

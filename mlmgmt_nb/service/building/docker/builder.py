@@ -1,0 +1,377 @@
+"""Docker images, built through the engine's API.
+
+An image has two halves. The packages are installed in a container of the base image, whose result is kept under a name
+made of everything that went into it: the same requirements are never installed twice, and passwords of package indexes
+go through that container's standard input and so into no layer. Upon that the engine builds the runtime and the
+application from the Dockerfile's second part, in seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import tarfile
+import threading
+import uuid
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+
+from mlmgmt_nb.service.building.archives import add_bytes, add_tree
+from mlmgmt_nb.service.building.cancellation import Cancellation
+from mlmgmt_nb.service.building.docker import dockerfile
+from mlmgmt_nb.service.building.docker.built_image import BuiltImage
+from mlmgmt_nb.service.building.docker.dockerfile import BUILD_FOLDER, PACKAGES, Recipe
+from mlmgmt_nb.service.building.docker.images import EngineImages, api_error
+from mlmgmt_nb.service.building.errors import BuildError
+from mlmgmt_nb.service.building.install import EPOCH
+from mlmgmt_nb.service.building.packages.requirements import netrc
+from mlmgmt_nb.service.docker_engine import Engine, EngineError
+from mlmgmt_nb.service.files.home import Home
+from mlmgmt_nb.service.files.logs import Log
+
+__all__ = ["BUILD_NAME", "DockerBuilder", "Python"]
+
+BUILD_NAME = "mlmgmt-build-"
+"""Begins the names of the containers in which packages are installed; the id of the state folder, the place in it and
+the session of the process follow."""
+_REQUIREMENTS = "mlmgmt/requirements"
+_LAST_LINES = 8
+_LONGEST_REASON = 300
+_LOOK = (
+    "import json, platform as p, sys; "
+    "print(json.dumps({'version': '%d.%d' % sys.version_info[:2], 'machine': p.machine(), 'libc': p.libc_ver()[0]}))"
+)
+
+
+class Python(msgspec.Struct, frozen=True):
+    """The Python of a base image."""
+
+    version: str
+    machine: str
+    libc: str
+
+    @property
+    def platform(self) -> str:
+        """Its platform in the words of `uv`."""
+        machine = {"arm64": "aarch64", "amd64": "x86_64"}.get(self.machine, self.machine)
+        return f"{machine}-unknown-linux-{'gnu' if self.libc == 'glibc' else 'musl'}"
+
+
+class DockerBuilder:
+    """Builds images on an engine.
+
+    Args:
+        images: those of the engine.
+        home: the state folder; others may use the same engine.
+        registry: where images are pushed to: a host, with a path if need be; None to keep them on the engine.
+        pip_config: a `pip.conf` that the installation of packages uses; it may have passwords.
+    """
+
+    def __init__(
+        self, engine: Engine, images: EngineImages, home: Home, registry: str | None, pip_config: Path | None
+    ) -> None:
+        self._engine = engine
+        self._images = images
+        self._home = home
+        self._prefix = f"{BUILD_NAME}{home.identity()}-"
+        self._session = uuid.uuid4().hex[:12]
+        self._registry = registry
+        self._pip_config = pip_config
+        self._guard = threading.Lock()
+        self._locks: dict[str, threading.Lock] = {}
+        self._pythons: dict[str, Python] = {}
+
+    def python_of(self, base: str, log: Log) -> Python:
+        """Return the Python of a base image, which is pulled if it is not there.
+
+        Raises:
+            BuildError: there is no such image, or no Python of 3.11 or newer in it.
+        """
+        with self._images.asking():
+            image_id = self._images.id_of(base)
+            if image_id is None:
+                self._images.pull(base, log)
+                image_id = self._images.id_of(base)
+            if image_id not in self._pythons:
+                self._pythons[image_id or ""] = self._look(base)
+        return self._pythons[image_id or ""]
+
+    def _look(self, base: str) -> Python:
+        api = self._engine.api
+        try:
+            container = api.create_container(base, ["python3", "-c", _LOOK], entrypoint=[], name=self._build_name())
+            try:
+                api.start(container)
+                api.wait(container, timeout=60)
+                found = msgspec.json.decode(api.logs(container, stderr=False), type=Python)
+            finally:
+                self._engine.remove(container["Id"])
+        except (EngineError, api_error(), msgspec.DecodeError) as error:
+            raise BuildError("BadBaseImage", f"The base image {base} has no python3 that runs: {error}") from error
+        if tuple(map(int, found.version.split("."))) < (3, 11):
+            message = f"The base image {base} has Python {found.version}; the scoring runtime needs 3.11 or newer."
+            raise BuildError("BadBaseImage", message)
+        return found
+
+    def build(
+        self,
+        context: Path,
+        recipe: Recipe,
+        name: str,
+        version: int,
+        log: Log,
+        cancellation: Cancellation,
+        logins: Mapping[str, tuple[str, str]] = MappingProxyType({}),
+    ) -> BuiltImage:
+        """Build the image of a context, and pushes it if there is a registry.
+
+        Args:
+            context: the folder.
+            recipe: how it is made.
+            name: of the image.
+            version: of the image.
+            log: of the build.
+            cancellation: of the build.
+            logins: user and password of package indexes, by host.
+
+        Raises:
+            BuildError: it cannot be built or pushed; the message has the step and its last lines.
+        """
+        with self._images.asking():
+            installed = self._requirements(context, recipe, logins, log, cancellation)
+            image_id = self._application(context, recipe, installed, log, cancellation)
+            reference = f"{self._registry or 'mlmgmt'}/{name}:{version}"
+            image_id = self._images.settle(image_id, reference)
+            built = BuiltImage(reference, image_id, recipe.base)
+            log.line(f"image {reference}: {image_id}")
+            if self._registry:
+                digest = self._images.push(reference, log, cancellation)
+                built = msgspec.structs.replace(built, digest=digest)
+            built.note(context)
+        return built
+
+    # --- packages ------------------------------------------------------------------------------------------------
+
+    def _requirements(
+        self,
+        context: Path,
+        recipe: Recipe,
+        logins: Mapping[str, tuple[str, str]],
+        log: Log,
+        cancellation: Cancellation,
+    ) -> str:
+        """Return the name of the image that has the packages; made now unless there is one made of the same."""
+        parts = [(self._images.id_of(recipe.base) or "").encode(), " ".join(recipe.install).encode()]
+        parts += [(context / name).read_bytes() for name in recipe.inputs]
+        files = sorted(path for path in (context / PACKAGES).rglob("*") if path.is_file())
+        parts += [part for path in files for part in (str(path.relative_to(context)).encode(), path.read_bytes())]
+        key = hashlib.sha256(b"\0".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()[:32]
+        with self._guard:
+            lock = self._locks.setdefault(key, threading.Lock())
+        with lock:
+            cancellation.check()
+            if self._images.id_of(f"{_REQUIREMENTS}:{key}"):
+                log.line("using the packages that were installed for the same requirements before")
+            else:
+                self._install(context, recipe, key, logins, log, cancellation)
+        return f"{_REQUIREMENTS}:{key}"
+
+    def _secrets(self, logins: Mapping[str, tuple[str, str]]) -> bytes:
+        """Return what the installation of packages gets on its standard input."""
+        found = {"pip.conf": self._pip_config.read_text()} if self._pip_config else {}
+        if logins:
+            found["netrc"] = netrc(logins)
+        return json.dumps(found).encode() if found else b""
+
+    def _install(
+        self,
+        context: Path,
+        recipe: Recipe,
+        key: str,
+        logins: Mapping[str, tuple[str, str]],
+        log: Log,
+        cancellation: Cancellation,
+    ) -> None:
+        api = self._engine.api
+        base = recipe.base
+        if recipe.conda:
+            base = self._build(dockerfile.with_conda(recipe), [], log, cancellation)
+        secrets = self._secrets(logins)
+        container = api.create_container(
+            base,
+            [*recipe.install, *(["--secrets"] if secrets else [])],
+            entrypoint=[],
+            user="root",
+            stdin_open=True,
+            name=self._build_name(),
+        )["Id"]
+        try:
+            api.put_archive(container, "/", _inputs_archive(context, recipe))
+            attached = self._engine.attach(container)
+            with contextlib.closing(attached), cancellation.calling(lambda: self._engine.remove(container)):
+                api.start(container)
+                attached.send(secrets)
+                attached.end_input()
+                tail = _Tail(log)
+                for _, data in attached.frames():
+                    tail.hear(data)
+                code = api.wait(container)["StatusCode"]
+            if code != 0:
+                raise BuildError("RequirementsFailed", f"The requirements cannot be installed: {tail.why()}")
+            api.commit(container, repository=_REQUIREMENTS, tag=key)
+        finally:
+            self._engine.remove(container)
+            cancellation.check()
+
+    # --- the application -----------------------------------------------------------------------------------------
+
+    def _application(self, context: Path, recipe: Recipe, installed: str, log: Log, cancellation: Cancellation) -> str:
+        text = f"FROM {installed}\n" + dockerfile.application(recipe, "layer/runtime /", "layer/app /")
+        # Folders that are in the archive keep its times; those that the engine makes do not.
+        layers = [(context / "runtime", "layer/runtime/mlmgmt/runtime"), (context / "app", "layer/app/app")]
+        return self._build(text, layers, log, cancellation)
+
+    def _build(self, text: str, trees: Sequence[tuple[Path, str]], log: Log, cancellation: Cancellation) -> str:
+        """Has the engine build a Dockerfile; gives the id of the image."""
+        from docker.types import CancellableStream
+
+        api = self._engine.api
+        with _spooled() as file:
+            with tarfile.open(fileobj=file, mode="w") as archive:
+                add_bytes(archive, "Dockerfile", text.encode())
+                made: set[str] = set()
+                for path, name in trees:
+                    _add_parents(archive, name, made)
+                    add_tree(archive, path, name)
+            file.seek(0)
+            cancellation.check()
+            response = api.post(
+                f"{api.base_url}/v{api.api_version}/build",
+                params={"rm": True, "forcerm": True},
+                data=file,
+                headers={"Content-Type": "application/tar"},
+                stream=True,
+                timeout=None,
+            )
+            _check(response)
+            image_id, error, tail = "", "", _Tail(log)
+            try:
+                with cancellation.calling(CancellableStream(response, response).close):
+                    for event in _events(response):
+                        image_id = event.get("aux", {}).get("ID", image_id)
+                        error = event.get("error", error)
+                        tail.hear(event.get("stream", "").encode())
+            finally:
+                cancellation.check()  # first of all, when the stream broke because of it
+        if error or not image_id:
+            raise BuildError("BuildFailed", f"The image cannot be built: {tail.why()}: {error or 'no image came out'}")
+        return image_id
+
+    def sweep(self) -> None:
+        """Remove the containers of builds that a crash interrupted.
+
+        Raises:
+            EngineError: the engine cannot be asked.
+        """
+        with self._engine.asking():
+            for container in self._engine.api.containers(all=True, filters={"name": f"^/{self._prefix}"}):
+                if not any(self._is_at_work(name) for name in container["Names"]):
+                    self._engine.remove(container["Id"])
+
+    def _is_at_work(self, name: str) -> bool:
+        """Whether the process lives that gave a container its name: this one, or the one that has its place now."""
+        place, session, _ = name.removeprefix(f"/{self._prefix}").split("-", 2)
+        return session == self._session or self._home.is_taken(int(place))
+
+    def _build_name(self) -> str:
+        return f"{self._prefix}{self._home.place}-{self._session}-{uuid.uuid4().hex[:12]}"
+
+
+class _Tail:
+    """Passes output on to a log, line by line, and remembers the step and the last lines."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._step = ""
+        self._rest = b""
+        self._lines: deque[str] = deque(maxlen=_LAST_LINES)
+
+    def hear(self, data: bytes) -> None:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            text = line.decode(errors="replace").rstrip()
+            if text:
+                self._log.line(text)
+            if text.startswith(("--> ", "Step ")):
+                self._step = text.removeprefix("--> ")
+                self._lines.clear()
+            elif text and not text.startswith(("step failed: ", " ---> ")):
+                self._lines.append(text)
+
+    def why(self) -> str:
+        """Return the step that failed and the line that says why: the last one, unless the tool marks one as its error."""
+        marked = [line for line in self._lines if line.startswith("ERROR: ")]
+        lines = [*self._lines, *marked][-1:]
+        reason = "".join(lines).removeprefix("ERROR: ")[:_LONGEST_REASON]
+        return ": ".join(filter(None, [self._step and f"step {self._step!r} failed", reason]))
+
+
+def _inputs_archive(context: Path, recipe: Recipe) -> bytes:
+    buffer = io.BytesIO()
+    folder = BUILD_FOLDER.strip("/")
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        _add_parents(archive, f"{folder}/x", set())
+        add_tree(archive, context / PACKAGES, f"{folder}/{PACKAGES}")
+        for name in recipe.inputs:
+            add_tree(archive, context / name, f"{folder}/{Path(name).name}")
+    return buffer.getvalue()
+
+
+def _add_parents(archive: tarfile.TarFile, name: str, made: set[str]) -> None:
+    """Add the folders above a name, but those that were added before."""
+    parts = name.split("/")[:-1]
+    for count in range(1, len(parts) + 1):
+        folder = "/".join(parts[:count])
+        if folder not in made:
+            made.add(folder)
+            entry = tarfile.TarInfo(folder)
+            entry.type, entry.mode, entry.mtime = tarfile.DIRTYPE, 0o755, EPOCH
+            archive.addfile(entry)
+
+
+def _events(response: Any) -> Iterator[dict[str, Any]]:
+    """Yield the JSON objects that the engine streams."""
+    decoder, pending = json.JSONDecoder(), ""
+    for chunk in response.iter_content(chunk_size=None):
+        pending += chunk.decode(errors="replace")
+        while pending := pending.lstrip():
+            try:
+                found, end = decoder.raw_decode(pending)
+            except ValueError:  # not whole yet
+                break
+            pending = pending[end:]
+            yield found
+
+
+def _check(response: Any) -> None:
+    import docker.errors
+    import requests
+
+    try:
+        response.raise_for_status()
+    except requests.exceptions.HTTPError as error:
+        raise docker.errors.create_api_error_from_http_exception(error) from error
+
+
+def _spooled() -> Any:
+    """Return a file for a build context, which may be large."""
+    import tempfile
+
+    return tempfile.TemporaryFile()

@@ -1,0 +1,174 @@
+"""Images on a Docker engine, and on their way from and to registries."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from mlmgmt_nb.service.building.archives import add_bytes, oci_archive
+from mlmgmt_nb.service.building.cancellation import Cancellation
+from mlmgmt_nb.service.building.docker.built_image import BuiltImage, repository_of
+from mlmgmt_nb.service.building.errors import BuildError
+from mlmgmt_nb.service.docker_engine import Engine, EngineError
+from mlmgmt_nb.service.files.logs import Log
+
+__all__ = ["EngineImages", "api_error"]
+
+_EPOCH = "1980-01-01T00:00:00Z"
+_CONFIG = frozenset(
+    {"User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "WorkingDir", "Labels", "Healthcheck", "Volumes"}
+    | {"StopSignal", "Shell"}
+)
+"""What of an image's configuration is not about how it was built."""
+
+
+class EngineImages:
+    """The images of an engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def id_of(self, name: str) -> str | None:
+        """Return the id of an image by its name or id; None when it is not on the engine."""
+        import docker.errors
+
+        try:
+            return str(self._engine.api.inspect_image(name)["Id"])
+        except docker.errors.NotFound:
+            return None
+
+    def pull(self, reference: str, log: Log) -> None:
+        """Pull an image, with the credentials of Docker's configuration.
+
+        Raises:
+            BuildError: it cannot be had.
+        """
+        log.line(f"pulling {reference}")
+        api = self._engine.api
+        told: set[str] = set()
+        repository, tag = repository_of(reference)
+        try:
+            api.reload_config()
+            for event in api.pull(repository, tag, stream=True, decode=True):
+                if error := event.get("error"):
+                    raise BuildError("PullFailed", f"The image {reference} cannot be pulled: {error}")
+                if not event.get("progressDetail"):
+                    _tell(f"{event.get('id', '')} {event.get('status', '')}".strip(), told, log)
+        except api_error() as error:
+            raise BuildError(
+                "PullFailed", f"The image {reference} cannot be pulled: {error.explanation or error}"
+            ) from error
+
+    def push(self, reference: str, log: Log, cancellation: Cancellation) -> str:
+        """Pushes an image; gives the digest of its manifest.
+
+        Raises:
+            BuildError: it cannot be pushed.
+        """
+        log.line(f"pushing {reference}")
+        api = self._engine.api
+        api.reload_config()
+        repository, tag = repository_of(reference)
+        digest = error = ""
+        told: set[str] = set()
+        for event in api.push(repository, tag, stream=True, decode=True):
+            cancellation.check()
+            digest = (event.get("aux") or {}).get("Digest", digest)
+            error = event.get("error", error)
+            line = f"{event.get('id', '')} {event.get('status', '')}".strip()
+            if "progressDetail" not in event or not event["progressDetail"]:
+                _tell(line, told, log)
+        if error or not digest:
+            raise BuildError("PushFailed", f"{reference} cannot be pushed: {error or 'the registry gave no digest'}")
+        return digest
+
+    def ensure(self, built: BuiltImage, log: Log) -> str:
+        """Return the id of a built image on the engine; it is pulled by its digest when it is not there.
+
+        Raises:
+            BuildError: it is neither here nor in a registry.
+        """
+        with self.asking():
+            if self.id_of(built.image_id):
+                return built.image_id
+            exact = built.pull_reference
+            if exact is None:
+                raise BuildError(
+                    "ImageGone",
+                    f"The image {built.reference} ({built.image_id}) is not on the Docker engine any more, and was not "
+                    "pushed to a registry; build it again (image create) and update the service.",
+                )
+            self.pull(exact, log)
+            found = self.id_of(exact)
+            if found is None:
+                raise BuildError("ImageGone", f"The image {exact} was pulled, but is not on the engine.")
+            return found
+
+    def export(self, built: BuiltImage, target: BinaryIO, folder: Path, log: Log) -> str:
+        """Write an image as an OCI archive; return the digest of its manifest.
+
+        Args:
+            folder: an empty folder for what is unpacked meanwhile.
+        """
+        image_id = self.ensure(built, log)
+        with self._engine.asking():
+            return oci_archive(self._engine.api.get_image(image_id), target, folder, built.reference)
+
+    def settle(self, image_id: str, reference: str) -> str:
+        """Names the image; where the engine lets us, under a configuration that does not tell when it was built."""
+        api = self._engine.api
+        seen = api.inspect_image(image_id)
+        layers = seen["RootFS"]["Layers"]
+        config = {
+            "architecture": seen["Architecture"],
+            "os": seen["Os"],
+            "created": _EPOCH,
+            "config": {name: seen["Config"][name] for name in sorted(_CONFIG) if seen["Config"].get(name)},
+            "rootfs": {"type": "layers", "diff_ids": layers},
+            "history": [{"created": _EPOCH, "created_by": "mlmgmt-nb"} for _ in layers],
+        }
+        # The engine has all layers, so they need not be in the archive. Engines that want them say so.
+        manifest = [
+            {"Config": "config.json", "RepoTags": [reference], "Layers": [f"{n}.tar" for n in range(len(layers))]}
+        ]
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as archive:
+            add_bytes(archive, "config.json", json.dumps(config, sort_keys=True).encode())
+            add_bytes(archive, "manifest.json", json.dumps(manifest).encode())
+        repository, tag = repository_of(reference)
+        with contextlib.suppress(api_error()):
+            for _ in api.load_image(buffer.getvalue(), quiet=True):
+                pass
+        settled = self.id_of(reference)
+        if settled is None or api.inspect_image(settled)["RootFS"]["Layers"] != layers:
+            api.tag(image_id, repository, tag, force=True)
+            return image_id
+        return settled
+
+    @contextlib.contextmanager
+    def asking(self) -> Iterator[None]:
+        """Turn what goes wrong at the engine into BuildError."""
+        try:
+            with self._engine.asking():
+                yield
+        except EngineError as error:
+            raise BuildError(error.code, error.message) from error
+
+
+def _tell(line: str, told: set[str], log: Log) -> None:
+    """Log a line of a transfer, once."""
+    if line and line not in told:
+        told.add(line)
+        log.line(line)
+
+
+def api_error() -> Any:
+    """Return the engine's error, whose package is loaded when it is needed."""
+    import docker.errors
+
+    return docker.errors.APIError

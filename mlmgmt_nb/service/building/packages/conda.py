@@ -1,0 +1,117 @@
+"""Conda environment files of manifests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import yaml
+
+from mlmgmt_nb.contract.conda import (
+    CondaFile,
+    CondaFileError,
+    admitted_pythons,
+    advice,
+    pip_equivalents,
+)
+from mlmgmt_nb.interpreters import HERE, find_interpreter
+from mlmgmt_nb.service.building.errors import BuildError
+
+__all__ = ["LocalPackages", "asks_for_conda", "check_python", "local_packages", "read_conda", "read_content"]
+
+
+class LocalPackages(msgspec.Struct, frozen=True):
+    """What compute `local` installs for a conda environment file.
+
+    Attributes:
+        lines: requirements of pip.
+        left_out: the packages that any Python brings itself.
+        interpreter: the Python.
+    """
+
+    lines: list[str]
+    left_out: list[str]
+    interpreter: str
+
+
+def read_content(conda_file: Path) -> dict[str, object]:
+    """Decode a conda environment file.
+
+    Raises:
+        BuildError: it is no such file.
+    """
+    try:
+        content: object = yaml.safe_load(conda_file.read_text(encoding="utf-8-sig"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise _no_conda_file(error) from error
+    if not isinstance(content, dict):
+        raise _no_conda_file(CondaFileError("it must have the list 'dependencies'"))
+    return content
+
+
+def read_conda(content: dict[str, object]) -> CondaFile:
+    """Return what the decoded content of a file asks for.
+
+    Raises:
+        BuildError: it is no such file.
+    """
+    try:
+        return CondaFile.of(content)
+    except CondaFileError as error:
+        raise _no_conda_file(error) from error
+
+
+def _no_conda_file(error: Exception) -> BuildError:
+    return BuildError("BadCondaFile", f"condaEnvFile: not a conda environment file: {' '.join(str(error).split())}.")
+
+
+def asks_for_conda(file: CondaFile, python: str) -> bool:
+    """Whether a conda environment file asks for more than pip can serve on a Python of this version.
+
+    Raises:
+        BuildError: its version of Python is not understood.
+    """
+    others = [entry for entry in file.packages if entry not in file.pythons and entry.strip() != "pip"]
+    return bool(others) or python not in _admitted(file)
+
+
+def check_python(file: CondaFile) -> None:
+    """Check that the scoring runtime runs on a Python that a file asks conda for.
+
+    Raises:
+        BuildError: it runs on none of them.
+    """
+    if not _admitted(file):
+        message = f"condaEnvFile: {', '.join(file.pythons)!r}: the scoring runtime needs Python 3.11 or newer."
+        raise BuildError("PythonVersion", f"{message} {advice(about_python=True, about_packages=False)}")
+
+
+def local_packages(file: CondaFile) -> LocalPackages:
+    """Return what compute `local` installs: with pip, on a Python of this machine.
+
+    Raises:
+        BuildError: it cannot serve the file; all problems at once.
+    """
+    lines, left_out, problems = pip_equivalents(file)
+    admitted = _admitted(file)
+    interpreter = find_interpreter(admitted)
+    python = [] if interpreter else [_python_problem(file, admitted)]
+    if interpreter is None or problems:
+        fix = advice(about_python=bool(python), about_packages=bool(problems))
+        raise BuildError(
+            "PythonVersion" if python else "CondaPackages",
+            f"condaEnvFile: compute `local` cannot serve it: {'; '.join([*python, *problems])}. {fix}",
+        )
+    return LocalPackages([*lines, *file.pip], left_out, interpreter)
+
+
+def _python_problem(file: CondaFile, admitted: list[str]) -> str:
+    reason = "there is no such Python, and uv cannot install one" if admitted else "the runtime needs 3.11 or newer"
+    return f"{', '.join(file.pythons)!r}: {reason} (Python {HERE} is at hand)"
+
+
+def _admitted(file: CondaFile) -> list[str]:
+    try:
+        return admitted_pythons(file.pythons)
+    except CondaFileError as error:
+        raise BuildError("BadCondaFile", f"condaEnvFile: {error}.") from error

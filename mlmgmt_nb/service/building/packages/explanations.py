@@ -1,0 +1,114 @@
+"""Why packages cannot be had, in one sentence, out of what `uv` prints."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+
+from mlmgmt_nb.contract.requirements import project_name
+
+__all__ = ["explanation"]
+
+_LONGEST = 300
+_CAUSE = re.compile(r"^\s*(?:╰─▶|├─▶|cause:)\s*", re.MULTILINE)
+_BUILT = re.compile(r"Failed to (?:build|download and build|prepare) `(?P<what>[^`]+)`|\bbuild (?:backend|failed)\b")
+_REASON = re.compile(r"\b(?:\w+(?:Error|Exception)|fatal error): [^\n]+")
+_VERSION = r"[^\s,]+"
+_RULES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
+    (
+        re.compile(r"(?P<name>[\w.-]+) was not found in the (?:package registry|provided package locations)"),
+        lambda found: f"{found['name']}: the package indexes have no package of this name",
+    ),
+    (
+        re.compile(r"(?:there is|there are) no versions? of (?P<what>[^\s]+)"),
+        lambda found: f"{found['what']}: there is no such release",
+    ),
+    (
+        re.compile(
+            r"requested Python version \([^)]*\) does not satisfy "
+            rf"(?P<python>Python{_VERSION}) and (?P<what>{_VERSION})"
+        ),
+        lambda found: f"{found['what']}: needs {found['python']}, and has no release for the Python in use",
+    ),
+    (
+        re.compile(rf"(?P<what>{_VERSION}) has no (?:wheels|usable wheels|source distribution)[^,]*"),
+        lambda found: f"{found['what']}: there is no wheel for this version of Python or this platform",
+    ),
+    (
+        re.compile(
+            rf"(?P<by>{_VERSION}) depends? on (?P<name>[\w.-]+)(?P<range>[<>=!~]\S*?),? "
+            rf".*you require (?P<what>(?P=name){_VERSION})"
+        ),
+        lambda found: f"{found['what']}: conflicts with {found['by']}, which needs {found['name']}{found['range']}",
+    ),
+    (
+        re.compile(r"Because you require (?P<first>[^\s,]+) and (?:you require )?(?P<second>[^\s,]+), we can conclude"),
+        lambda found: f"{found['first']}: conflicts with {found['second']}",
+    ),
+    (
+        re.compile(r"Hash mismatch for `(?P<what>[^`]+)`"),
+        lambda found: f"{found['what']}: the hash of the file is not the one that is pinned",
+    ),
+    (
+        re.compile(r"(?:Failed to fetch|error sending request for url)[:\s(]+`?(?P<what>[^\s`)]+)"),
+        lambda found: f"{found['what']} cannot be reached",
+    ),
+)
+"""What the reasons of uv look like, most specific first, and the sentences for them."""
+
+
+def explanation(output: str, asked: Iterable[str], platform: str) -> str:
+    """Return the sentence for what `uv` printed when it failed.
+
+    Args:
+        output: what it printed.
+        asked: the requirements, as the user wrote them.
+        platform: the Python and platform that packages were wanted for, in words.
+    """
+    causes = " ".join(_CAUSE.sub("", output[_begin(output) :]).partition("\nhint:")[0].split())
+    built = _BUILT.search(output)
+    sentence = _unbuilt(built, output, platform) if built else _matched(causes)
+    sentence = (
+        sentence
+        or _shortened(causes.removeprefix("error: ").removeprefix("No solution found when resolving dependencies "))
+        or "uv failed"
+    )
+    if "authentication credentials" in output or re.search(r"\b40[13] (?:Unauthorized|Forbidden)", output):
+        sentence += " (a package index refused its credentials, or needs some)"
+    return _as_written(sentence, asked)
+
+
+def _begin(output: str) -> int:
+    found = re.search(r"^(?:error:|\s*\u00d7)", output, re.MULTILINE)
+    return found.start() if found else 0
+
+
+def _matched(causes: str) -> str:
+    matches = ((pattern.search(causes), sentence) for pattern, sentence in _RULES)
+    return next((sentence(found) for found, sentence in matches if found), "")
+
+
+def _unbuilt(built: re.Match[str], output: str, platform: str) -> str:
+    what = (built["what"] or "a package").partition(" @ ")[0]
+    reasons = [reason for reason in _REASON.findall(output) if "/" not in reason and "setup.py" not in reason]
+    why = f" ({_shortened(reasons[-1])})" if reasons else ""
+    return f"{what}: its source cannot be built here{why}, and there is no wheel of it for {platform}"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+def _as_written(sentence: str, asked: Iterable[str]) -> str:
+    """Return the sentence with the names of projects as the user wrote them."""
+    for name in set(_names(asked)):
+        normalized = project_name(name)
+        if normalized != name:
+            sentence = re.sub(rf"(?<![\w.-]){re.escape(normalized)}(?![\w-])", name, sentence)
+    return sentence
+
+
+def _names(asked: Iterable[str]) -> Iterator[str]:
+    for line in asked:
+        if found := re.match(r"[\w.-]*\w", line):
+            yield found[0]

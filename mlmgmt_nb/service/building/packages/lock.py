@@ -1,0 +1,138 @@
+"""The lock of an environment: each package with its version, the URL of its files and their hashes (`pylock.toml`)."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from mlmgmt_nb.service.building.errors import BuildError
+
+__all__ = ["LOCK_FILE", "Lock"]
+
+LOCK_FILE = "pylock.toml"
+
+_URL = re.compile(r'\burl = "(?P<url>file://[^"]*)"')
+
+
+class Lock:
+    """A lock, as the text of a `pylock.toml` whose paths are relative to the build context."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    @classmethod
+    def resolved_in(cls, folder: Path, text: str) -> Lock:
+        """Return the lock that `uv` wrote in a build context, without the path of the context."""
+        prefix = f"{folder.as_uri()}/"
+
+        def relative(found: re.Match[str]) -> str:
+            url = found["url"]
+            return f'path = "{unquote(url.removeprefix(prefix))}"' if url.startswith(prefix) else found[0]
+
+        return cls(_URL.sub(relative, text))
+
+    @property
+    def packages(self) -> list[dict[str, Any]]:
+        return list(tomllib.loads(self.text).get("packages", []))
+
+    @property
+    def versions(self) -> list[str]:
+        """The packages with their versions, for people."""
+        return [f"{package['name']}=={package.get('version', '?')}" for package in self.packages]
+
+    def only(self, pins: Iterable[tuple[str, tuple[str, ...]]]) -> Lock:
+        """Return the lock without the files whose hashes are not among those that are pinned.
+
+        Args:
+            pins: the hashes by the name of a package, or its path or URL.
+
+        Raises:
+            BuildError: nothing is left of a package.
+        """
+        import tomlkit
+
+        document = tomlkit.parse(self.text).unwrap()
+        for what, hashes in pins:
+            for package in document.get("packages", []):
+                if what in {package["name"], *_locations(package)}:
+                    _keep_pinned(package, set(hashes))
+        return Lock(tomlkit.dumps(document))
+
+    def check_pinned(self, pinned: Iterable[str], exempt: set[str]) -> None:
+        """Check that all packages have pinned hashes, as pip does once one has.
+
+        Raises:
+            BuildError: some have none; names all of them.
+        """
+        known = set(pinned) | exempt
+        lacking = [
+            f"{package['name']}=={package.get('version', '?')}"
+            for package in self.packages
+            if not known & {package["name"], *_locations(package)}
+        ]
+        if lacking:
+            raise BuildError(
+                "RequirementsFailed",
+                f"The requirements cannot be installed: {', '.join(lacking)}: no --hash is given, though others "
+                "have one or --require-hashes is set. Give those of all packages (`pip-compile --generate-hashes`).",
+            )
+
+    def pip_lines(self, *, by_url: bool) -> list[str]:
+        """Return the lines of a requirements file that makes pip install exactly this, with `--no-deps`.
+
+        Args:
+            by_url: name the URL of each file, so that no index is asked.
+        """
+        return [_pip_line(package, by_url=by_url) for package in self.packages]
+
+
+def _files(package: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the files of a package, the preferred first."""
+    yield from package.get("wheels", [])
+    yield from (package[kind] for kind in ("archive", "sdist") if kind in package)
+
+
+def _locations(package: Mapping[str, Any]) -> Iterator[str]:
+    """Where the files of a package are."""
+    return (file.get("path") or file.get("url", "") for file in _files(package))
+
+
+def _keep_pinned(package: dict[str, Any], hashes: set[str]) -> None:
+    kept = [file for file in _files(package) if _hashes(file) & hashes]
+    if not kept:
+        raise BuildError(
+            "RequirementsFailed",
+            f"The requirements cannot be installed: {package['name']}=={package.get('version', '?')}: no file of this "
+            "release for this Python and platform has a hash (sha256) that is pinned. Check the package index and the "
+            "hashes in the requirements.",
+        )
+    wheels = [wheel for wheel in package.pop("wheels", []) if wheel in kept]
+    if package.get("sdist") not in kept:
+        package.pop("sdist", None)
+    if wheels:
+        package["wheels"] = wheels
+
+
+def _hashes(file: Mapping[str, Any]) -> set[str]:
+    return {f"{name}:{digest}" for name, digest in file.get("hashes", {}).items()}
+
+
+def _pip_line(package: Mapping[str, Any], *, by_url: bool) -> str:
+    name = package["name"]
+    if vcs := package.get("vcs"):
+        folder = f"#subdirectory={vcs['subdirectory']}" if "subdirectory" in vcs else ""
+        return f"{name} @ {vcs['type']}+{vcs.get('url') or vcs.get('path')}@{vcs['commit-id']}{folder}"
+    first = next(_files(package))
+    if "path" in first:
+        return f"./{first['path'].removeprefix('./')} {_pip_hashes([first])}"
+    if by_url or "archive" in package:
+        return f"{name} @ {first['url']} {_pip_hashes([first])}"
+    return f"{name}=={package['version']} {_pip_hashes(_files(package))}"
+
+
+def _pip_hashes(files: Iterable[Mapping[str, Any]]) -> str:
+    return " ".join(f"--hash={digest}" for file in files for digest in sorted(_hashes(file)))

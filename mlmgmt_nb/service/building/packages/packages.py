@@ -1,0 +1,154 @@
+"""The packages that a manifest asks for, by its requirements file and its conda environment file."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import yaml
+
+from mlmgmt_nb.contract import Manifest
+from mlmgmt_nb.contract.conda import CondaFile
+from mlmgmt_nb.service.building.context import Context
+from mlmgmt_nb.service.building.docker.dockerfile import PACKAGES
+from mlmgmt_nb.service.building.errors import BuildError
+from mlmgmt_nb.service.building.packages.conda import (
+    asks_for_conda,
+    check_python,
+    local_packages,
+    read_conda,
+    read_content,
+)
+from mlmgmt_nb.service.building.packages.lock import Lock
+from mlmgmt_nb.service.building.packages.requirements import Wanted, WantedReader, without_login
+from mlmgmt_nb.service.building.packages.superseded import without_superseded
+from mlmgmt_nb.service.files.logs import Log
+
+__all__ = ["WantedPackages", "wanted_packages"]
+
+
+class WantedPackages(msgspec.Struct, kw_only=True):
+    """The packages.
+
+    Attributes:
+        wanted: those of pip.
+        conda: the conda environment file, whose pip section is part of `wanted`.
+        content: its decoded content.
+        reader: reads further lines.
+    """
+
+    wanted: Wanted
+    conda: CondaFile | None
+    content: dict[str, object]
+    reader: WantedReader
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether no packages are asked for, and any Python will do."""
+        return not self.wanted.lines and (self.conda is None or not self.conda.packages)
+
+    def add_spark(self, is_installed: Callable[[], bool]) -> None:
+        """Add pyspark for a driver of the `SparkPython` runtime, of which it is part.
+
+        Args:
+            is_installed: whether the interpreter that would run it without requirements has pyspark.
+        """
+        is_asked = any(requirement.name == "pyspark" for requirement in self.wanted.requirements)
+        if not is_asked and (not self.is_nothing or not is_installed()):
+            self.wanted.added.append("pyspark")
+
+    def take_conda_from_pip(self, log: Log) -> str:
+        """Add the packages of conda that pip has; return the interpreter that the conda file asks for.
+
+        Raises:
+            BuildError: compute `local` cannot serve the conda file.
+        """
+        if self.conda is None:
+            return sys.executable
+        found = local_packages(self.conda)
+        for entry in found.left_out:
+            log.line(f"{entry} is left out: Python brings it")
+        added = self.reader.read(found.lines, "condaEnvFile")
+        self.wanted.requirements += without_superseded(added.requirements, log)
+        return found.interpreter
+
+    def needs_conda(self, python: str) -> bool:
+        """Whether pip alone cannot serve the conda file, in an image with a Python of this version."""
+        return self.conda is not None and asks_for_conda(self.conda, python)
+
+    def write_environment(self, folder: Path) -> None:
+        """Write what conda itself installs: all of its file but the pip section, which pip installs afterwards."""
+        assert self.conda is not None
+        check_python(self.conda)
+        packages: list[object] = [*self.conda.packages]
+        if self.wanted.lines and not any(entry.split("=")[0].strip() == "pip" for entry in self.conda.packages):
+            packages.append("pip")
+        text = yaml.safe_dump({**self.content, "dependencies": packages}, sort_keys=False)
+        (folder / "environment.yml").write_text(text, encoding="utf-8")
+
+    def pip_file(self, lock: Lock) -> str:
+        """Return the requirements file of an image whose packages are locked."""
+        options = [f"--trusted-host {host}" for host in self.wanted.values("--trusted-host")]
+        index = self.wanted.values("--index-url")
+        if index:  # what is needed to build packages from their sources comes from there
+            options.append(f"--index-url {without_login(index[-1])}")
+        lines = lock.pip_lines(by_url=self.wanted.has_own_indexes)
+        return "".join(f"{line}\n" for line in [*options, *lines])
+
+    def unlocked_pip_file(self, folder: Path) -> str:
+        """Return the requirements file of an image in which conda has a say.
+
+        Args:
+            folder: the build context, which gets the constraints.
+
+        Raises:
+            BuildError: pip alone cannot hold what is asked for.
+        """
+        if self.wanted.values("--extra-index-url"):
+            raise BuildError(
+                "CondaPackages",
+                "pipRequirements: --extra-index-url beside packages of conda: pip would take a package from whichever "
+                "index has the newest. Use --index-url, or list all packages in the requirements.",
+            )
+        options = [f"{option.name} {without_login(option.value)}".strip() for option in self.wanted.options]
+        if self.wanted.constraints:
+            limits = "".join(f"{requirement}\n" for requirement in self.wanted.constraints)
+            (folder / PACKAGES / "constraints.txt").write_text(limits, encoding="utf-8")
+            options.append(f"--constraint {PACKAGES}/constraints.txt")
+        lines = [*options, *map(str, self.wanted.requirements), *self.wanted.added]
+        return "".join(f"{line}\n" for line in lines)
+
+
+def wanted_packages(context: Context, manifest: Manifest, log: Log) -> WantedPackages:
+    """Read what a manifest asks for; packages that cannot work are left out, as the log says.
+
+    Raises:
+        BuildError: it cannot be read, or names what cannot be installed.
+    """
+    properties = manifest.target_runtime.properties
+    reader = WantedReader(context.folder, context.add_file)
+    lines: list[str] = []
+    if url := properties.get("pipRequirements"):
+        lines = _text(context.add_file(url, "pipRequirements"), "pipRequirements").splitlines()
+    wanted = reader.read(lines, "pipRequirements")
+    conda: CondaFile | None = None
+    content: dict[str, object] = {}
+    if url := properties.get("condaEnvFile"):
+        path = context.add_file(url, "condaEnvFile")
+        content = read_content(path)
+        conda = read_conda(content)
+        path.unlink()
+        wanted.extend(reader.read(conda.pip, "condaEnvFile"))
+    wanted.requirements = without_superseded(wanted.requirements, log)
+    return WantedPackages(wanted=wanted, conda=conda, content=content, reader=reader)
+
+
+def _text(path: Path, what: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BuildError("BadRequirements", f"{what}: not UTF-8 text: {error.reason}.") from error
+    finally:
+        path.unlink()

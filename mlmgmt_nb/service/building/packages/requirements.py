@@ -1,0 +1,271 @@
+"""What a build is asked to install: requirements, constraints and options, read out of requirements files."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from urllib.parse import unquote, urljoin, urlsplit
+
+import msgspec
+
+from mlmgmt_nb.contract.requirements import (
+    PACKAGES,
+    Option,
+    Requirement,
+    RequirementsError,
+    is_local,
+    is_repository,
+    local_path,
+    parse,
+    project_name,
+)
+from mlmgmt_nb.redaction import redacted
+from mlmgmt_nb.service.building.errors import BuildError
+
+__all__ = ["Wanted", "WantedReader", "netrc", "pins", "runtime_closure", "runtime_requirements", "without_login"]
+
+_SENT = re.compile(rf"(?:\./)?{PACKAGES.pattern}/(?!\.\.?$)[^/]+")
+_INDEXES = ("--index-url", "--extra-index-url")
+
+
+def runtime_requirements() -> list[str]:
+    """Return what the scoring runtime itself needs, in the versions that it was tested with here.
+
+    Drivers of raw HTTP need werkzeug too, in any version, as theirs often name one.
+    """
+    return [*(f"{name}=={importlib.metadata.version(name)}" for name in _runtime()), "werkzeug"]
+
+
+def _runtime() -> list[str]:
+    return ["uvicorn", "httptools", "msgspec"] + ([] if sys.platform == "win32" else ["uvloop"])
+
+
+def runtime_closure() -> set[str]:
+    """Return the normalized names of the packages that the scoring runtime needs, with those that they need."""
+    found: set[str] = set()
+    left = _runtime()
+    while left:
+        name = project_name(left.pop())
+        if name not in found:
+            found.add(name)
+            left += _needs(name)
+    return found
+
+
+def _needs(name: str) -> list[str]:
+    try:
+        lines = importlib.metadata.requires(name) or []
+    except importlib.metadata.PackageNotFoundError:
+        return []
+    return [re.split(r"[^\w.-]", line)[0] for line in lines if "extra ==" not in line]
+
+
+class Wanted(msgspec.Struct, kw_only=True):
+    """What is to be installed.
+
+    Attributes:
+        requirements: of the user.
+        added: requirements of ours, as lines.
+        constraints: versions, for what is installed.
+        options: index URLs and the like, in their order.
+        file_logins: user and password of each host whose files requirements name with them; the requirements are
+            without them.
+    """
+
+    requirements: list[Requirement] = msgspec.field(default_factory=list)
+    added: list[str] = msgspec.field(default_factory=list)
+    constraints: list[Requirement] = msgspec.field(default_factory=list)
+    options: list[Option] = msgspec.field(default_factory=list)
+    file_logins: dict[str, tuple[str, str]] = msgspec.field(default_factory=dict)
+
+    def values(self, *names: str) -> list[str]:
+        """Return the values of options."""
+        return [option.value for option in self.options if option.name in names]
+
+    def has(self, name: str) -> bool:
+        return any(option.name == name for option in self.options)
+
+    def extend(self, other: Wanted) -> None:
+        """Add what another file asks for."""
+        self.requirements += other.requirements
+        self.constraints += other.constraints
+        self.options += other.options
+        self.file_logins |= other.file_logins
+
+    @property
+    def lines(self) -> list[str]:
+        """The requirements without hashes, as `uv` and `pip` read them."""
+        return [*(requirement.spec for requirement in self.requirements), *self.added]
+
+    @property
+    def has_own_indexes(self) -> bool:
+        """Whether packages may come from elsewhere than the default index."""
+        return any(option.name in (*_INDEXES, "--find-links", "--no-index") for option in self.options)
+
+    @property
+    def is_lasting(self) -> bool:
+        """Whether the same text always means the same content: no branches, no files of other servers."""
+        sources = [requirement.location for requirement in self.requirements] + self.values("--find-links")
+        return all(not source or is_local(source) for source in sources)
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment variables by which `uv` knows the indexes; they may have passwords."""
+        found = {}
+        if index := self.values("--index-url"):
+            found["UV_DEFAULT_INDEX"] = index[-1]
+        if extra := self.values("--extra-index-url"):
+            found["UV_INDEX"] = " ".join(extra)
+        if links := self.values("--find-links"):
+            found["UV_FIND_LINKS"] = ",".join(links)
+        if hosts := self.values("--trusted-host"):
+            found["UV_INSECURE_HOST"] = " ".join(hosts)
+        if self.has("--pre"):
+            found["UV_PRERELEASE"] = "allow"
+        return found
+
+    @property
+    def arguments(self) -> list[str]:
+        """The options of `uv` beside the indexes."""
+        found = ["--no-index"] if self.has("--no-index") else []
+        for option in self.options:
+            if option.name in {"--no-binary", "--only-binary"}:
+                found += [part for name in option.value.split(",") for part in (option.name, name)]
+        return found
+
+    @property
+    def logins(self) -> dict[str, tuple[str, str]]:
+        """The user and password of each host that options and requirements name with some."""
+        found = dict(self.file_logins)
+        for value in self.values(*_INDEXES, "--find-links"):
+            found |= _login(value)
+        return found
+
+
+def _login(url: str) -> dict[str, tuple[str, str]]:
+    """Return the user and password in a URL, by its host."""
+    parts = urlsplit(url)
+    if not parts.hostname or not parts.username:
+        return {}
+    return {parts.hostname: (unquote(parts.username), unquote(parts.password or ""))}
+
+
+def without_login(url: str) -> str:
+    """Return a URL without user and password; that of a repository as it is."""
+    if "@" not in url or is_repository(url):
+        return url
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def netrc(logins: Mapping[str, tuple[str, str]]) -> str:
+    """Return the logins as a netrc file has them."""
+    return "".join(
+        f"machine {host} login {_quoted(user)} password {_quoted(word)}\n" for host, (user, word) in logins.items()
+    )
+
+
+def _quoted(word: str) -> str:
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+class WantedReader:
+    """Reads requirements files of a build.
+
+    Args:
+        folder: the build context, which has the files that were sent with the requirements.
+        fetch: fetches what is at a URL into a file; the second argument says what it is.
+    """
+
+    def __init__(self, folder: Path, fetch: Callable[[str, str], Path]) -> None:
+        self._folder = folder
+        self._fetch = fetch
+        self._problems: list[str] = []
+        self._open: list[str] = []
+
+    def read(self, lines: Iterable[str], origin: str) -> Wanted:
+        """Read the lines of a requirements file.
+
+        Args:
+            lines: its lines.
+            origin: what it is called in messages.
+
+        Raises:
+            BuildError: some cannot be installed; all that is wrong.
+        """
+        wanted = Wanted()
+        self._read("\n".join(lines), origin, wanted, is_constraint=False)
+        if self._problems:
+            raise BuildError("BadRequirements", redacted(f"{'; '.join(self._problems)}."))
+        return wanted
+
+    def _read(self, text: str, origin: str, wanted: Wanted, *, is_constraint: bool, base: str = "") -> None:
+        try:
+            for entry in parse(text):
+                where = f"{origin}, line {entry.number}"
+                if isinstance(entry, Option):
+                    self._add_option(entry, where, wanted, is_constraint=is_constraint, base=base)
+                elif self._can_be_read(entry.location, where):
+                    wanted.file_logins |= self._login(entry.location, where)
+                    plain = entry._replace(location=without_login(entry.location))
+                    (wanted.constraints if is_constraint else wanted.requirements).append(plain)
+        except RequirementsError as error:
+            self._problems.append(f"{origin}, {error}")
+
+    def _add_option(self, option: Option, where: str, wanted: Wanted, *, is_constraint: bool, base: str) -> None:
+        if option.name in {"--requirement", "--constraint"}:
+            self._include(
+                option, where, wanted, is_constraint=is_constraint or option.name == "--constraint", base=base
+            )
+        elif option.name != "--find-links" or self._can_be_read(option.value, where):
+            wanted.options.append(option)
+
+    def _include(self, option: Option, where: str, wanted: Wanted, *, is_constraint: bool, base: str) -> None:
+        url = urljoin(base, option.value) if base else option.value
+        if url in self._open:
+            self._problems.append(f"{where}: {option.value} includes itself")
+        elif is_local(url):
+            if self._can_be_read(url, where):
+                text = (self._folder / local_path(url)).read_text(encoding="utf-8")
+                self._read(text, Path(url).name, wanted, is_constraint=is_constraint)
+        else:
+            self._open.append(url)
+            path = self._fetch(url, "included requirements")
+            text = path.read_text(encoding="utf-8", errors="replace")
+            path.unlink()
+            self._read(text, url, wanted, is_constraint=is_constraint, base=url)
+            self._open.pop()
+
+    def _login(self, location: str, where: str) -> dict[str, tuple[str, str]]:
+        """Return the login of the host of a file; a repository of sources must have none."""
+        login = _login(location)
+        if not is_repository(location) or all(user == "git" and not word for user, word in login.values()):
+            return {} if is_repository(location) else login
+        self._problems.append(
+            f"{where}: a user or token in the URL of a repository would stay in the image. "
+            "Name a wheel or a folder instead, which are sent along"
+        )
+        return {}
+
+    def _can_be_read(self, location: str, where: str) -> bool:
+        """Whether a location is elsewhere, or a file that was sent along."""
+        if not is_local(location):
+            return True
+        if _SENT.fullmatch(location) and (self._folder / location).exists():
+            return True
+        self._problems.append(
+            f"{where}: {location!r} is a path, and no such file was sent. Create the manifest with "
+            "`mlmgmt manifest create` or `ws.manifests.create`, which send such files, or give a URL"
+        )
+        return False
+
+
+def pins(wanted: Wanted) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield the pinned hashes by the name or the location of what they are of; those of constraints last."""
+    for requirement in [*wanted.requirements, *wanted.constraints]:
+        if requirement.hashes:
+            yield requirement.name or requirement.location.removeprefix("./"), requirement.hashes

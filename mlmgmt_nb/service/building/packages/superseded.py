@@ -1,0 +1,95 @@
+"""Packages of SDKs that cannot work on the Pythons of today, for which the scoring runtime stands in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from mlmgmt_nb.contract.requirements import Requirement
+from mlmgmt_nb.service.files.logs import Log
+
+__all__ = ["without_superseded"]
+
+_ALWAYS = {
+    "azure-ml-api-sdk": "azureml.api",
+    "azureml-model-management-sdk": "azureml.api",
+    "azureml-datacollector": "azureml.datacollector",
+    "azureml-webservice-schema": "azureml.webservice_schema",
+    "azureml-sdk-data-collector": "azureml.sdk.data_collector",
+}
+"""Packages of which no release works, and the modules that stand in."""
+_WORKS_SINCE = "1.60"
+"""The first release of the SDK of 2018 that can be imported without `pkg_resources`, which Python has no longer."""
+_SDK = frozenset(
+    [
+        "azureml-core",
+        "azureml-defaults",
+        "azureml-sdk",
+        "azureml-telemetry",
+        "azureml-contrib-services",
+        "azureml-monitoring",
+        "azureml-train",
+        "azureml-train-core",
+        "azureml-pipeline",
+        "azureml-pipeline-core",
+        "azureml-pipeline-steps",
+        "azureml-automl-core",
+        "azureml-automl-runtime",
+        "azureml-train-automl",
+        "azureml-train-automl-client",
+        "azureml-train-automl-runtime",
+        "azureml-dataprep",
+        "azureml-explain-model",
+        "azureml-widgets",
+        "azureml-interpret",
+    ]
+)
+"""Packages of the SDK of 2018 to 2025."""
+
+
+def without_superseded(requirements: Iterable[Requirement], log: Log) -> list[Requirement]:
+    """Return the requirements but those that cannot work; a line in the log says of each what stands in."""
+    return list(_kept(requirements, log))
+
+
+def _kept(requirements: Iterable[Requirement], log: Log) -> Iterator[Requirement]:
+    for requirement in requirements:
+        modules = _stand_in(requirement)
+        if modules is None:
+            yield requirement
+        else:
+            log.line(
+                f"{requirement.spec} is left out: it does not work on this Python; "
+                f"the runtime's own {modules} stands in for it"
+            )
+
+
+def _stand_in(requirement: Requirement) -> str | None:
+    """Return the modules that stand in for a requirement that cannot work."""
+    if requirement.location or not requirement.name:
+        return None
+    if requirement.name in _SDK and not _admits_working(requirement.spec):
+        return "azureml.core"
+    return _ALWAYS.get(requirement.name)
+
+
+def _admits_working(spec: str) -> bool:
+    """Whether a requirement admits a release that works."""
+    from packaging.requirements import InvalidRequirement
+    from packaging.requirements import Requirement as Parsed
+
+    try:
+        specifier = Parsed(spec).specifier
+    except InvalidRequirement:
+        return True  # the resolution names what is wrong with it
+    versions = [_WORKS_SINCE, *(f"1.{minor}" for minor in range(61, 100))]
+    named = [clause.version.removesuffix(".*") for clause in specifier if clause.operator in {"==", "===", "~=", ">="}]
+    return any(specifier.contains(version) for version in [*versions, *(v for v in named if _works(v))])
+
+
+def _works(version: str) -> bool:
+    from packaging.version import InvalidVersion, Version
+
+    try:
+        return Version(version) >= Version(_WORKS_SINCE)
+    except InvalidVersion:
+        return True

@@ -1,0 +1,72 @@
+"""`uv` as a process: its output goes to the log of a build, without passwords."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mlmgmt_nb.redaction import redacted
+from mlmgmt_nb.service.building.cancellation import Cancellation
+from mlmgmt_nb.service.files.logs import Log
+
+__all__ = ["UvError", "run_uv"]
+
+_TIMEOUT_SECONDS = 1800.0
+_MOST_OUTPUT = 200_000
+
+
+class UvError(Exception):
+    """`uv` failed. `output` is what it printed."""
+
+    def __init__(self, output: str) -> None:
+        super().__init__("uv failed")
+        self.output = output
+
+
+def run_uv(
+    arguments: Sequence[str], folder: Path, variables: Mapping[str, str], log: Log, cancellation: Cancellation
+) -> None:
+    """Run `uv`.
+
+    Args:
+        arguments: those of its command line, which is logged.
+        folder: its working directory.
+        variables: environment variables beside those of the service; these may have passwords.
+        log: gets its output.
+        cancellation: that of the build.
+
+    Raises:
+        UvError: it failed.
+        BuildError: the build was cancelled.
+    """
+    import uv
+
+    command = [uv.find_uv_bin(), *arguments, "--no-progress", "--color", "never", "--no-config"]
+    log.line(f"$ uv {' '.join(arguments)}")
+    output: list[str] = []
+    with (
+        subprocess.Popen(
+            command,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "UV_PREVIEW_FEATURES": "pylock", **variables, **cancellation.environment},
+        ) as process,
+        cancellation.ending(process),
+    ):
+        timer = threading.Timer(_TIMEOUT_SECONDS, process.kill)
+        timer.start()
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                text = redacted(line.decode(errors="replace").rstrip("\n"))
+                log.line(text)
+                output.append(text)
+        finally:
+            timer.cancel()
+    if process.returncode != 0:
+        raise UvError("\n".join(output)[-_MOST_OUTPUT:])

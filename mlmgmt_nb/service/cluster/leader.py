@@ -1,0 +1,52 @@
+"""What only the process that leads can answer, asked of it by the others."""
+
+from __future__ import annotations
+
+import http.client
+from urllib.parse import quote
+
+from sqlalchemy import select
+
+from mlmgmt_nb import local
+from mlmgmt_nb.service.files.home import Home
+from mlmgmt_nb.service.http.messages import Request
+from mlmgmt_nb.service.http.problems import Problem
+from mlmgmt_nb.service.store import schema
+from mlmgmt_nb.service.store.store import Store
+
+__all__ = ["ask_leader"]
+
+_PASSED_ON = "x-mlmgmt-passed-on"
+"""Header of a request that another process has passed on: it goes no further."""
+
+
+def ask_leader(store: Store, home: Home, request: Request) -> bytes:
+    """Return the body of the leader's answer to a GET that has been admitted here.
+
+    Raises:
+        Problem: 503, when no process leads at present, or the one that does cannot be asked.
+    """
+    if _PASSED_ON in request.headers:
+        raise _nobody()
+    with store.reading() as db:
+        pid = db.scalar(select(schema.processes.c.pid).where(schema.processes.c.leads))
+    endpoint = next((one for one in local.living(home.path) if one.pid == pid), None)
+    if endpoint is None:
+        raise _nobody()
+    path = "/" + "/".join(quote(segment, safe="") for segment in request.segments)
+    try:
+        status, body = local.get(endpoint, path, {_PASSED_ON: "1"})
+    except (OSError, http.client.HTTPException):
+        raise _nobody() from None
+    if status != 200:
+        raise _nobody()
+    return body
+
+
+def _nobody() -> Problem:
+    return Problem(
+        503,
+        "NoLeader",
+        "The process that runs the services cannot be asked at present. Another one takes over within seconds.",
+        headers={"retry-after": "1"},
+    )

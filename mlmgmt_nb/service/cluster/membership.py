@@ -1,0 +1,248 @@
+"""Which service processes are at work on a database, and which one of them leads.
+
+The one that leads runs the replicas of all services; all answer requests and build images. With SQLite there is one
+process, which leads. With PostgreSQL, each process counts up its beats in its row about once a second, and looks at
+those of the others. One is dead when its place in the state folder is free, which the end of a process brings about at
+once, or when it has been silent for many looks on end. Whoever finds one dead removes its row and gives back what it
+had claimed; if it led, another leads. No clock is read for it, so none can be wrong, and while the database is away
+nobody is found dead.
+
+All processes are on one machine, and on one state folder. A folder that was copied to another machine under the same
+path is not told from that one, and the places in it tell nothing of those who work on the original: they are watched
+for a while. Whoever still beats, lives, and the copy is refused; whoever does not was ended by a reboot, perhaps.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, insert, select, update
+
+from mlmgmt_nb.errors import LocalServiceError
+from mlmgmt_nb.service.files.home import Home
+from mlmgmt_nb.service.store import schema
+from mlmgmt_nb.service.store.store import PASSING, Store
+from mlmgmt_nb.service.system.processes import machine, started
+
+__all__ = ["Membership"]
+
+log = logging.getLogger(__name__)
+
+_BEAT_SECONDS = 1.0
+_WATCH_SECONDS = 5.0
+"""How long a process that was on another machine may be silent before it is taken for dead, when this one starts."""
+SILENT_LOOKS = 15
+"""Looks in which a process that lives, but stands still, has not beaten: then the others go on without it."""
+
+_processes = schema.processes
+
+
+class Membership:
+    """This process among those that share the database.
+
+    Args:
+        release: called, in a write, to give back what processes have claimed that are there no longer.
+        on_release: called afterwards, outside of it; also when what this process had claimed is the others'.
+        on_change: called when this process has begun or ceased to lead.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        home: Home,
+        release: Callable[[Connection], None],
+        *,
+        on_release: Callable[[], None],
+        on_change: Callable[[], None],
+    ) -> None:
+        self.id = str(uuid.uuid4())
+        self.leads = False
+        self._store = store
+        self._home = home
+        self._release = release
+        self._on_release = on_release
+        self._on_change = on_change
+        self._machine = machine()
+        self._silent: dict[str, tuple[int, int]] = {}
+        self._has_released = False
+        self._is_blind = False
+        self._wake = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="membership", daemon=True)
+
+    def join(self) -> None:
+        """Take part from now on.
+
+        Raises:
+            LocalServiceError: processes on another machine are at work on this database.
+        """
+        self._watch_elsewhere()
+        try:
+            self._join()
+        except PASSING as error:
+            if self._store.is_shared:
+                raise
+            # A full disk. There is nobody else: services run all the same, and this is noted when there is room.
+            log.warning("this process cannot be noted in the store at present: %s", error)
+            self.leads = True
+            self._thread.start()
+        else:
+            if self._store.is_shared:
+                self._thread.start()
+
+    def _join(self) -> None:
+        with self._store.writing() as db:
+            others = self._living(db)
+            if far := next((row for row in others if row.machine != self._machine), None):
+                raise LocalServiceError(
+                    f"The database {self._store} is in use by processes on another machine ({far.machine.split()[0]}).",
+                    fix="Run all processes that share a database on one machine, or stop those first (mlmgmt stop).",
+                )
+            self._enter(db)
+            self._release(db)
+            leads = self._lead(db, others)
+        self.leads = leads
+
+    def _watch_elsewhere(self) -> None:
+        """Note which processes on other machines are silent, so that they are known to be dead."""
+        before = self._beats_elsewhere()
+        until = time.monotonic() + _WATCH_SECONDS
+        beats = before
+        while before and beats == before and time.monotonic() < until:
+            time.sleep(_BEAT_SECONDS / 4)
+            beats = self._beats_elsewhere()
+        for process_id, count in beats.items():
+            if before.get(process_id) == count:
+                self._silent[process_id] = (count, SILENT_LOOKS)
+
+    def _beats_elsewhere(self) -> dict[str, int]:
+        with self._store.reading() as db:
+            return {row.id: row.beats for row in db.execute(select(_processes)) if self._is_elsewhere(row)}
+
+    def _is_elsewhere(self, row: Row[Any]) -> bool:
+        """Whether a process was on another machine, or on this one before it was booted. A file of SQLite has one
+        process, which is in the folder."""
+        return self._store.is_shared and row.machine != self._machine
+
+    def look(self) -> None:
+        """Beat and look at the others now."""
+        self._wake.set()
+
+    def leave(self) -> None:
+        """Take part no longer; another process may lead from now on."""
+        self._stopping = True
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        try:
+            with self._store.writing() as db:
+                db.execute(delete(_processes).where(_processes.c.id == self.id))
+                self._release(db)
+        except PASSING:
+            log.warning("the store is away; the other processes will notice that this one has ended")
+
+    def _run(self) -> None:
+        is_away = False
+        while not self._stopping:
+            self._wake.wait(_BEAT_SECONDS)
+            self._wake.clear()
+            if self._stopping:
+                return
+            try:
+                self._beat()
+                is_away = False
+            except PASSING as error:
+                if not is_away:
+                    log.warning("the store is away: %s", error)
+                is_away = True
+            except Exception:
+                # Whoever ceases to beat is taken for dead.
+                log.exception("this process could not beat")
+
+    def _beat(self) -> None:
+        led = self.leads
+        with self._store.writing() as db:
+            beaten = db.execute(
+                update(_processes).where(_processes.c.id == self.id).values(beats=_processes.c.beats + 1)
+            )
+            others = self._living(db)
+            if beaten.rowcount == 0:
+                # The others went on without this process. What it had claimed is theirs: it begins anew.
+                log.warning("this process stood still for so long that the others went on without it")
+                self.id = str(uuid.uuid4())
+                self._has_released = True
+                self._enter(db)
+            leads = self._lead(db, others)
+        self.leads = leads
+        if self._has_released:
+            self._has_released = False
+            self._on_release()
+        if leads != led:
+            log.info("this process %s", "leads now" if leads else "does not lead any more")
+            self._on_change()
+
+    def _enter(self, db: Connection) -> None:
+        row = {
+            "id": self.id,
+            "place": self._home.place,
+            "machine": self._machine,
+            "pid": os.getpid(),
+            "started": started(os.getpid()),
+            "beats": 0,
+            "leads": False,
+        }
+        db.execute(insert(_processes), row)
+
+    def _lead(self, db: Connection, others: list[Row[Any]]) -> bool:
+        if any(row.leads for row in others):
+            return False
+        db.execute(update(_processes).where(_processes.c.id == self.id).values(leads=True))
+        return True
+
+    def _living(self, db: Connection) -> list[Row[Any]]:
+        """Return the other processes that live. Those that do not are removed."""
+        rows = db.execute(select(_processes).where(_processes.c.id != self.id)).all()
+        there = [row for row in rows if self._is_elsewhere(row) or self._has_its_place(row)]
+        living = [row for row in there if not self._is_silent(row)]
+        dead = [row for row in rows if row not in living]
+        for row in dead:
+            log.warning("process %s has ended or stands still; the others take over its work", row.pid)
+            if row in there:
+                self._end(row)
+            db.execute(delete(_processes).where(_processes.c.id == row.id))
+        if dead:
+            self._release(db)
+            self._has_released = True
+        self._silent = {row.id: self._silent[row.id] for row in living}
+        return living
+
+    def _has_its_place(self, row: Row[Any]) -> bool:
+        try:
+            taken = self._home.is_taken(row.place)
+        except OSError as error:
+            # The disk can only be read, perhaps. Whether it beats still tells whether it lives.
+            if not self._is_blind:
+                log.warning("the places in the state folder cannot be looked at: %s", error)
+            taken, self._is_blind = True, True
+        else:
+            self._is_blind = False
+        return taken
+
+    def _is_silent(self, row: Row[Any]) -> bool:
+        beats, looks = self._silent.get(row.id, (row.beats, 0))
+        looks = looks + 1 if beats == row.beats else 0
+        self._silent[row.id] = (row.beats, looks)
+        return looks >= SILENT_LOOKS
+
+    def _end(self, row: Row[Any]) -> None:
+        """End a process that led and stands still: its replicas have the ports of all services."""
+        if row.leads and row.machine == self._machine and started(row.pid) == row.started:
+            log.warning("process %s led and stands still; it is ended", row.pid)
+            os.kill(row.pid, signal.SIGKILL)

@@ -1,0 +1,97 @@
+"""What one service process tells the others at once, over the database that they share.
+
+Nothing depends on a notice: everybody looks at the store from time to time anyway. With SQLite there is nobody else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from mlmgmt_nb.service.store.store import Store
+
+__all__ = ["Notices"]
+
+log = logging.getLogger(__name__)
+
+_CHANNEL = "mlmgmt"
+_WAIT_SECONDS = 0.5
+_PAUSE_SECONDS = 1.0
+
+
+class _Notice(msgspec.Struct):
+    sender: str
+    topic: str
+    subject: str
+
+
+class Notices:
+    """Sends and hears notices.
+
+    Args:
+        hear: called with the topic and the subject of each notice of another process, in a thread of its own.
+    """
+
+    def __init__(self, store: Store, hear: Callable[[str, str], None]) -> None:
+        self._store = store
+        self._hear = hear
+        self._me = str(uuid.uuid4())
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="notices", daemon=True)
+
+    def start(self) -> None:
+        if self._store.is_shared:
+            self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def send(self, topic: str, subject: str = "") -> None:
+        """Tells the other processes, if there may be any. It may be lost."""
+        if not self._store.is_shared:
+            return
+        notice = msgspec.json.encode(_Notice(self._me, topic, subject)).decode()
+        with contextlib.suppress(DBAPIError), self._store.engine.begin() as db:
+            db.execute(text("SELECT pg_notify(:channel, :notice)"), {"channel": _CHANNEL, "notice": notice})
+
+    def _run(self) -> None:
+        import psycopg
+
+        while not self._stop.is_set():
+            try:
+                self._listen()
+            except (DBAPIError, psycopg.Error):
+                # It was away, or is: the next round tells. Membership logs it.
+                self._stop.wait(_PAUSE_SECONDS)
+            except Exception:
+                # Whoever hears nothing any more is late in everything.
+                log.exception("a notice of another process could not be followed")
+                self._stop.wait(_PAUSE_SECONDS)
+
+    def _listen(self) -> None:
+        pooled = self._store.engine.raw_connection()
+        connection: Any = pooled.driver_connection
+        # It is this thread's own from now on, and not the pool's to close.
+        pooled.detach()
+        with connection:
+            connection.autocommit = True
+            connection.execute(f"LISTEN {_CHANNEL}")
+            while not self._stop.is_set():
+                for told in connection.notifies(timeout=_WAIT_SECONDS):
+                    self._take(told.payload)
+
+    def _take(self, payload: str) -> None:
+        with contextlib.suppress(msgspec.DecodeError):
+            notice = msgspec.json.decode(payload, type=_Notice)
+            if notice.sender != self._me:
+                self._hear(notice.topic, notice.subject)

@@ -1,0 +1,255 @@
+"""The Docker engine: where it is, what it is asked, and its errors in words for the user.
+
+Any engine with Docker's API will do: Docker's own, Docker Desktop, or Podman's compatible socket.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+__all__ = ["HOME_LABEL", "Attached", "Engine", "EngineError", "is_gone"]
+
+HOME_LABEL = "mlmgmt-nb.home"
+"""Label of the containers of a state folder."""
+_TIMEOUT_SECONDS = 60
+_REMEDY = (
+    "Install one (apt-get install docker.io, Docker Desktop, or Podman with its socket), start it, let your user reach "
+    "it (group docker), or set DOCKER_HOST. Compute `local` works without it."
+)
+_SOCKETS = (
+    "/var/run/docker.sock",
+    "~/.docker/run/docker.sock",
+    "~/.docker/desktop/docker.sock",
+    "~/.colima/default/docker.sock",
+    "{runtime}/docker.sock",
+    "{runtime}/podman/podman.sock",
+    "/run/podman/podman.sock",
+)
+"""Where engines listen: Docker, Docker Desktop, Colima, rootless Docker, and Podman."""
+_FRAME = struct.Struct(">BxxxL")
+_OUTPUT = 1
+_READ_BYTES = 2**16
+_TICK_SECONDS = 1.0
+
+
+class EngineError(OSError):
+    """The engine cannot be reached, or refuses. `code` is for programs."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+def is_gone(error: Exception) -> bool:
+    """Whether a call failed for the engine's not being there, rather than by its answer."""
+    import requests
+
+    return isinstance(error, requests.exceptions.ConnectionError | requests.exceptions.Timeout)
+
+
+class Engine:
+    """An engine, found and connected to when it is first asked something.
+
+    Args:
+        environment: names it in DOCKER_HOST, if at all; otherwise the context of Docker's configuration in use and the
+            usual places are tried.
+    """
+
+    def __init__(self, environment: dict[str, str] | None = None) -> None:
+        self._environment = dict(os.environ) if environment is None else environment
+        self._lock = threading.Lock()
+        self._api: Any = None
+        self._url = ""
+
+    @property
+    def api(self) -> Any:
+        """Docker's low-level client.
+
+        Raises:
+            EngineError: no engine answers.
+        """
+        with self._lock:
+            if self._api is None:
+                self._api = self._connect()
+            return self._api
+
+    def check(self) -> None:
+        """Raise EngineError unless the engine answers."""
+        with self.asking():
+            self.api.ping()
+
+    @contextlib.contextmanager
+    def asking(self) -> Iterator[None]:
+        """Turn what Docker's client raises into EngineError."""
+        # Loaded when an engine is first used: most services never do.
+        import docker.errors
+        import requests
+
+        try:
+            yield
+        except docker.errors.APIError as error:
+            raise EngineError("EngineRefused", f"The Docker engine refused: {error.explanation or error}") from error
+        except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+            raise self._missing(str(error)) from error
+
+    def _missing(self, reason: str) -> EngineError:
+        return EngineError("NoEngine", f"No Docker engine answers ({reason}). {_REMEDY}")
+
+    def _connect(self) -> Any:
+        import docker
+        import docker.errors
+        import docker.utils
+        import requests
+
+        reasons = []
+        for url in self._candidates():
+            options: dict[str, Any] = {"base_url": url}
+            if url == self._environment.get("DOCKER_HOST"):
+                options = docker.utils.kwargs_from_env(self._environment)
+            try:
+                api = docker.APIClient(version="auto", timeout=_TIMEOUT_SECONDS, **options)
+                api.ping()
+            except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+                reasons.append(f"{url}: {_short(error)}")
+                continue
+            self._url = url
+            return api
+        raise self._missing("; ".join(reasons) or "there is none in the usual places")
+
+    def _candidates(self) -> Iterator[str]:
+        if host := self._environment.get("DOCKER_HOST"):
+            yield host
+            return
+        if url := self._of_context():
+            yield url
+            return
+        runtime = self._environment.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
+        for place in _SOCKETS:
+            path = Path(place.format(runtime=runtime)).expanduser()
+            if path.is_socket():
+                yield f"unix://{path}"
+
+    def _of_context(self) -> str | None:
+        """Return the engine of the context that `docker context use` chose."""
+        from docker.context import ContextAPI
+        from docker.errors import DockerException
+
+        try:
+            name = self._environment.get("DOCKER_CONTEXT") or ContextAPI.get_current_context().name
+            context = None if name in {None, "default"} else ContextAPI.get_context(name)
+        except (DockerException, OSError, ValueError, KeyError):
+            return None
+        return str(context.Host) if context is not None and context.Host else None
+
+    def is_here(self) -> bool:
+        """Whether it runs on this kernel and in this file system, so that open sockets can be handed to its containers.
+
+        MLMGMT_DOCKER_FORWARD=1 says that it does not.
+        """
+        if not self._is_local or self._environment.get("MLMGMT_DOCKER_FORWARD") == "1":
+            return False
+        info = self.api.info()
+        return (info.get("KernelVersion"), info.get("Name")) == (platform.release(), platform.node())
+
+    @property
+    def _is_local(self) -> bool:
+        return self._url.startswith(("unix:", "/", "http+unix:"))
+
+    @property
+    def host(self) -> str:
+        """The host on which ports of its containers are published."""
+        return "127.0.0.1" if self._is_local else urlsplit(self._url).hostname or "127.0.0.1"
+
+    @property
+    def publish_address(self) -> str:
+        """The address on that host: none that others reach, where that is possible."""
+        return "127.0.0.1" if self._is_local or self.host in {"127.0.0.1", "localhost"} else "0.0.0.0"  # noqa: S104
+
+    def attach(self, container_id: str) -> Attached:
+        """Connect to a container that has not been started yet: to its standard input and both outputs."""
+        with self.asking():
+            return Attached(
+                self.api.attach_socket(container_id, params={"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
+            )
+
+    def remove(self, container_id: str) -> None:
+        """Remove a container, running or not; nothing happens when it has gone already."""
+        import docker.errors
+
+        with contextlib.suppress(docker.errors.NotFound), self.asking():
+            try:
+                self.api.remove_container(container_id, force=True, v=True)
+            except docker.errors.APIError as error:
+                if error.status_code != 409:  # its removal is in progress
+                    raise
+
+
+class Attached:
+    """The streams of a container. When this end closes, its standard input ends."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self._socket = getattr(stream, "_sock", stream)
+        with contextlib.suppress(AttributeError, OSError):
+            self._socket.settimeout(_TICK_SECONDS)
+        self._lock = threading.Lock()
+
+    def send(self, data: bytes) -> None:
+        """Write to its standard input; in vain when it has ended."""
+        with self._lock, contextlib.suppress(OSError):
+            self._socket.sendall(data)
+
+    def end_input(self) -> None:
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+
+    def frames(self) -> Iterator[tuple[bool, bytes]]:
+        """Yield what it writes, until it ends: whether that is on its standard output (or else its standard error).
+
+        While it writes nothing, there is nothing of that once a second.
+        """
+        pending = b""
+        while (chunk := self._read()) is not None:
+            pending += chunk
+            if not chunk:
+                yield False, b""
+            while len(pending) >= _FRAME.size:
+                kind, length = _FRAME.unpack_from(pending)
+                end = _FRAME.size + length
+                if len(pending) < end:
+                    break
+                yield kind == _OUTPUT, pending[_FRAME.size : end]
+                pending = pending[end:]
+
+    def _read(self) -> bytes | None:
+        """Return what has come; nothing when that takes long, and None at the end."""
+        try:
+            return self._socket.recv(_READ_BYTES) or None
+        except TimeoutError:
+            return b""
+        except OSError:
+            return None
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):
+            self._stream.close()
+
+
+def _short(error: Exception) -> str:
+    """Return the innermost reason, which the client wraps several times."""
+    cause: BaseException = error
+    while (inner := cause.__cause__ or cause.__context__) is not None:
+        cause = inner
+    return getattr(cause, "strerror", None) or str(cause)

@@ -1,0 +1,186 @@
+"""The artifact store: contents of models and assets, by the SHA-256 of their bytes.
+
+An upload may come in parts and go on after a broken connection: what has arrived lies in `partial/` under the digest. A
+content is in the store when it is whole, has been checked and is safe on disk; it never changes afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import hashlib
+import os
+import re
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from mlmgmt_nb.service.files.home import DISK_FULL
+from mlmgmt_nb.service.http.problems import Problem, bad_field
+
+__all__ = ["ArtifactStore", "DamagedContent", "digest_in"]
+
+_BATCH_BYTES = 2**20
+_PATTERN = re.compile(r"/artifacts/sha256/([0-9a-f]{64})(?:/([^/?#]*))?(?:[?#]|\Z)")
+
+
+def digest_in(url: str) -> str | None:
+    """Return the digest that a URL of an artifact names, whichever service the URL is of: a digest says what the bytes are."""
+    found = _PATTERN.search(url)
+    return found[1] if found else None
+
+
+class DamagedContent(Exception):  # noqa: N818 - not a fault of ours, but of the disk
+    """The bytes of a content are not those of its digest any more."""
+
+
+class ArtifactStore:
+    """The store in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._partial = folder / "partial"
+        self._damaged = folder / "damaged"
+        self._partial.mkdir(parents=True, exist_ok=True)
+
+    def path(self, digest: str) -> Path | None:
+        """Return the file with this content, or None."""
+        path = self._whole(digest)
+        return path if path.exists() else None
+
+    def copy(self, digest: str, target: Path, check: Callable[[], None]) -> None:
+        """Copy a content to a file, and check on the way that it still is what its digest says.
+
+        One that is damaged is set aside: it can be uploaded again, which repairs whatever names it.
+
+        Args:
+            check: called again and again; raises to end it.
+
+        Raises:
+            DamagedContent: it is damaged, or was found to be before.
+            FileNotFoundError: there is none.
+        """
+        if self.is_damaged(digest):
+            raise DamagedContent(digest)
+        found = hashlib.sha256()
+        with self._whole(digest).open("rb") as source, target.open("wb") as sink:
+            while chunk := source.read(_BATCH_BYTES):
+                check()
+                found.update(chunk)
+                sink.write(chunk)
+        if found.hexdigest() != digest:
+            self._set_aside(digest)
+            raise DamagedContent(digest)
+
+    def is_damaged(self, digest: str) -> bool:
+        """Whether a content was found to be damaged, and has not been uploaded again since."""
+        return not self._whole(digest).exists() and (self._damaged / digest).exists()
+
+    def _set_aside(self, digest: str) -> None:
+        self._damaged.mkdir(exist_ok=True)
+        with suppress(FileNotFoundError):
+            self._whole(digest).replace(self._damaged / digest)
+
+    def touch(self, digest: str) -> None:
+        """Note that somebody has seen that a content is there, and may be about to name it."""
+        with suppress(FileNotFoundError):
+            os.utime(self._whole(digest))
+
+    def offset(self, digest: str) -> int:
+        """How many bytes of an upload have arrived."""
+        try:
+            return (self._partial / digest).stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    async def append(self, digest: str, offset: int, total: int, chunks: AsyncIterator[bytes]) -> int:
+        """Add bytes to an upload; return how many have arrived now.
+
+        Raises:
+            Problem: 409 when `offset` is not where the upload stands or another one of these bytes is under way; 422
+                when the whole has another digest; 507 when the disk is full. What arrived is kept, but for 422.
+            ConnectionResetError: when the client goes away.
+        """
+        try:
+            with self._alone(digest):
+                here = self.offset(digest)
+                if offset != here:
+                    raise Problem(
+                        409, "WrongOffset", f"The upload stands at byte {here}.", headers={"upload-offset": str(here)}
+                    )
+                arrived = await self._write(self._partial / digest, here, total, chunks)
+                if arrived == total:
+                    await asyncio.to_thread(self._complete, digest)
+                return arrived
+        except OSError as error:
+            if error.errno not in DISK_FULL:
+                raise
+            raise Problem(
+                507,
+                "DiskFull",
+                "The disk of the service is full. What has arrived is kept: free some space, and the upload goes on.",
+                headers={"upload-offset": str(self.offset(digest))},
+            ) from error
+
+    @contextmanager
+    def _alone(self, digest: str) -> Iterator[None]:
+        """Nobody else writes these bytes meanwhile; neither do other processes that share the folder."""
+        partial = self._partial / digest
+        descriptor = os.open(partial, os.O_RDONLY | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # What has just been completed has this name no longer.
+            if not partial.exists() or not os.path.samestat(os.fstat(descriptor), partial.stat()):
+                raise BlockingIOError
+            yield
+        except BlockingIOError:
+            raise Problem(
+                409, "UploadUnderWay", "Another upload of these bytes is under way.", headers={"retry-after": "1"}
+            ) from None
+        finally:
+            os.close(descriptor)
+
+    async def _write(self, path: Path, size: int, total: int, chunks: AsyncIterator[bytes]) -> int:
+        with path.open("ab", buffering=0) as file:
+            batch = bytearray()
+            try:
+                async for chunk in chunks:
+                    if size + len(batch) + len(chunk) > total:
+                        raise bad_field("Upload-Length", f"more than the {total} bytes that it announces were sent.")
+                    batch += chunk
+                    if len(batch) >= _BATCH_BYTES:
+                        size += await asyncio.to_thread(_write_all, file.fileno(), bytes(batch))
+                        batch.clear()
+            finally:
+                # Also when the connection breaks: the upload goes on from here.
+                size += await asyncio.to_thread(_write_all, file.fileno(), bytes(batch))
+        return size
+
+    def _complete(self, digest: str) -> None:
+        partial = self._partial / digest
+        with partial.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != digest:
+                partial.unlink()
+                raise Problem(
+                    422, "DigestMismatch", "The bytes are not those of the digest; nothing was kept. Send them again."
+                )
+            os.fsync(file.fileno())
+        whole = self._whole(digest)
+        whole.parent.mkdir(exist_ok=True)
+        partial.chmod(0o400)
+        partial.replace(whole)
+        (self._damaged / digest).unlink(missing_ok=True)
+        for folder in (whole.parent, self._folder):
+            descriptor = os.open(folder, os.O_RDONLY)
+            os.fsync(descriptor)
+            os.close(descriptor)
+
+    def _whole(self, digest: str) -> Path:
+        return self._folder / digest[:2] / digest
+
+
+def _write_all(descriptor: int, data: bytes) -> int:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+    return len(data)

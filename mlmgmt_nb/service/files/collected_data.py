@@ -1,0 +1,44 @@
+"""Where collected data is read back from: the folder, fsspec URL or Azure storage account that replicas write it to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["Collection"]
+
+
+class Collection:
+    """CSV files below a place.
+
+    Args:
+        where: a folder, an fsspec URL, or the connection string of an Azure storage account.
+    """
+
+    def __init__(self, where: str) -> None:
+        import fsspec
+
+        # listings are not cached: data is added all the time
+        options: dict[str, Any] = {"use_listings_cache": False}
+        if "AccountName=" in where or "BlobEndpoint=" in where:
+            where, options = "abfs://", {"connection_string": where}
+        self._files, root = fsspec.core.url_to_fs(where, **options)
+        self._root = f"{root.rstrip('/')}/" if root else ""
+
+    def files(self, folder: str) -> dict[str, int]:
+        """Paths below a folder, and their sizes; none when it is not there.
+
+        Raises:
+            Exception: of whichever storage: it cannot be read.
+        """
+        place = self._root + folder
+        self._files.invalidate_cache()
+        try:
+            found = self._files.find(place, detail=True)
+        except FileNotFoundError:
+            return {}
+        files = {name.partition(f"{folder}/")[2]: int(info["size"]) for name, info in sorted(found.items())}
+        return {name: size for name, size in files.items() if name.endswith(".csv")}
+
+    def read(self, folder: str, name: str) -> bytes:
+        """Return a file that `files` has listed."""
+        return bytes(self._files.cat_file(f"{self._root}{folder}/{name}"))

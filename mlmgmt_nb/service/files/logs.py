@@ -1,0 +1,125 @@
+"""Logs of builds and services: bounded on disk, read from any offset."""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+import threading
+from pathlib import Path
+
+from mlmgmt_nb.service.files.home import DISK_FULL
+from mlmgmt_nb.service.http.messages import Reply, Request
+from mlmgmt_nb.service.http.problems import Problem
+
+__all__ = ["Log", "log_reply"]
+
+log = logging.getLogger(__name__)
+
+SEGMENT_BYTES = 4 * 2**20
+KEPT_SEGMENTS = 4
+
+
+class Log:
+    """A log: one stream of bytes, of which the last 12 to 16 MiB are kept.
+
+    The folder holds segments that are named by the offset of their first byte. Offsets count from the first byte ever
+    written, so that a reader who follows the log stays right when old segments go.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._lost = 0
+        self._why = ""
+
+    def append(self, data: bytes) -> bool:
+        """Append to it; whether that could be done. What the disk does not take is lost, and the log says so when it
+        takes something again: whoever writes must not end for that.
+        """
+        with self._lock:
+            told = f"[mlmgmt] {self._lost} bytes of this log are lost: {self._why}\n" if self._lost else ""
+            try:
+                self._append(told.encode() + data)
+            except OSError as error:
+                if not self._lost:
+                    log.warning("the log %s cannot be written: %s", self._folder, error.strerror)
+                self._lost += len(data)
+                self._why = "the disk was full" if error.errno in DISK_FULL else str(error.strerror)
+                return False
+            self._lost = 0
+            return True
+
+    def _append(self, data: bytes) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        segments = self._segments()
+        if not segments:
+            segments = [0]
+        size = self._size(segments[-1])
+        if size >= SEGMENT_BYTES:
+            segments.append(segments[-1] + size)
+        with self._path(segments[-1]).open("ab") as file:
+            file.write(data)
+        for old in segments[:-KEPT_SEGMENTS]:
+            self._path(old).unlink(missing_ok=True)
+
+    def line(self, text: str) -> bool:
+        """Append a line of the service's own; whether that could be done."""
+        return self.append(f"{text.rstrip()}\n".encode())
+
+    def read(self, offset: int = 0) -> tuple[int, bytes]:
+        """Return what is kept from an offset on: the offset where it really starts, and the bytes."""
+        with self._lock:
+            segments = self._segments()
+            parts = []
+            for start in segments:
+                if start + self._size(start) > offset:
+                    with self._path(start).open("rb") as file:
+                        file.seek(max(0, offset - start))
+                        parts.append(file.read())
+            return max(offset, segments[0] if segments else 0), b"".join(parts)
+
+    def end(self) -> int:
+        """Return the offset after the last byte."""
+        with self._lock:
+            segments = self._segments()
+            return segments[-1] + self._size(segments[-1]) if segments else 0
+
+    def remove(self) -> None:
+        with self._lock:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _segments(self) -> list[int]:
+        return sorted(int(path.stem) for path in self._folder.glob("*.log"))
+
+    def _path(self, start: int) -> Path:
+        return self._folder / f"{start:020d}.log"
+
+    def _size(self, start: int) -> int:
+        path = self._path(start)
+        return path.stat().st_size if path.exists() else 0
+
+
+def log_reply(log: Log, request: Request) -> Reply:
+    """Return the log, or what a `Range: bytes=N-M` or `bytes=-N` asks of it (RFC 9110).
+
+    Raises:
+        Problem: 416, when there is nothing (yet) in that range.
+    """
+    wanted = re.fullmatch(r"bytes=(\d{0,18})-(\d{0,18})", request.headers.get("range", "").replace(" ", ""))
+    if wanted is None or not (wanted[1] or wanted[2]):
+        return Reply(200, log.read()[1], {"accept-ranges": "bytes"}, "text/plain; charset=utf-8")
+    end = log.end()
+    offset = int(wanted[1]) if wanted[1] else max(0, end - int(wanted[2]))
+    start, data = log.read(offset)
+    if wanted[1] and wanted[2]:
+        data = data[: max(0, int(wanted[2]) + 1 - start)]
+    if not data:
+        raise Problem(
+            416, "RangeNotSatisfiable", f"The log has {end} bytes so far.", headers={"content-range": f"bytes */{end}"}
+        )
+    headers = {
+        "accept-ranges": "bytes",
+        "content-range": f"bytes {start}-{start + len(data) - 1}/{max(end, start + len(data))}",
+    }
+    return Reply(206, data, headers, "text/plain; charset=utf-8")

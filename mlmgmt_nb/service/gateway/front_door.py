@@ -1,0 +1,280 @@
+"""One front door: the port of the API answers for every service, so that one port through a firewall is enough.
+
+A request for `/api/v1/service/NAME/...` is streamed to the service's own port, and the answer back, without either
+being held whole. Keys are checked by the replica, as at its own port. What a client waits for there it waits for here:
+a service that sleeps is woken, and nothing is lost when a service is updated. Accounts may use the same name: the
+oldest service has it here, and any service can be named by its id instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, func, select
+
+from mlmgmt_nb.service.gateway.upstream import Answered, Head, LostError, Upstream
+from mlmgmt_nb.service.http.framing import connection_options
+from mlmgmt_nb.service.http.messages import Receive, Scope, Send
+from mlmgmt_nb.service.http.problems import Problem
+from mlmgmt_nb.service.store import schema
+from mlmgmt_nb.service.store.store import Store
+
+__all__ = ["PREFIX", "FrontDoor", "first_of_names"]
+
+PREFIX = ("api", "v1", "service")
+
+_KNOWN_SECONDS = 1.0
+"""How long a port is believed without looking into the store again."""
+_CONNECTION_SECONDS = 1.0
+"""How long a connection to a replica is used again. Shorter than a retired replica keeps its open connections (2 s), so
+that no request is ever sent on one that is about to be closed; and replicas that are new soon get their share."""
+_CONNECT_SECONDS = 30.0
+_WATCH_SECONDS = 0.05
+_LINGER_SECONDS = 10.0
+"""How long the rest of a refused body is still taken, as replicas do."""
+_HOP_BY_HOP = frozenset(
+    (
+        b"connection keep-alive proxy-authenticate proxy-authorization te trailer transfer-encoding upgrade expect"
+    ).split()
+)
+"""Headers that are about one connection."""
+_OWN = _HOP_BY_HOP | {b"date"}
+"""Headers of an answer that the server of the API sets itself."""
+
+
+def first_of_names(db: Connection, names: Sequence[str]) -> dict[str, int]:
+    """Which service (its `seq`) the front door means by each name: where accounts use the same one, the oldest."""
+    services = schema.services
+    query = (
+        select(services.c.name, func.min(services.c.seq))
+        .where(services.c.name.in_(names), ~services.c.deleting)
+        .group_by(services.c.name)
+    )
+    return {row[0]: row[1] for row in db.execute(query)}
+
+
+class _Place(NamedTuple):
+    """The name of a service, which the paths of its replicas have, and its port."""
+
+    name: str
+    port: int
+
+
+class FrontDoor:
+    """Passes requests on.
+
+    Args:
+        host: the address that scoring services listen on.
+    """
+
+    def __init__(self, store: Store, host: str) -> None:
+        self._store = store
+        self._host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - to connect, not to bind
+        self._known: dict[str, tuple[_Place, float]] = {}
+        self._idle: dict[int, list[Upstream]] = {}
+
+    async def __call__(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a request for a service.
+
+        Args:
+            name: its name or id, as the path has it.
+
+        Raises:
+            Problem: when it could not be passed on, and nothing has been answered yet.
+        """
+        place = await self._place(name)
+        upstream = await self._connected(name, place.port)
+        exchange = _Exchange(upstream, place.name, scope, receive, send)
+        try:
+            await exchange.run()
+        except LostError:
+            if not exchange.answering:
+                raise Problem(
+                    502, "ReplicaLost", "The replica ended before it had answered.", headers={"retry-after": "1"}
+                ) from None
+            # The answer has begun: all that can be told the client is that it is not whole.
+        finally:
+            self._put_back(upstream, place.port, reusable=exchange.clean)
+
+    async def _connected(self, name: str, port: int) -> Upstream:
+        loop = asyncio.get_running_loop()
+        for upstream in _taken(self._idle.get(port, [])):
+            if not upstream.ended and loop.time() - upstream.opened < _CONNECTION_SECONDS:
+                return upstream
+            upstream.close()
+        try:
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                _, upstream = await loop.create_connection(
+                    lambda: Upstream(lambda ended: self._forget(ended, port)), self._host, port
+                )
+        except OSError:
+            self._known.pop(name, None)
+            raise _unreachable(name) from None
+        loop.call_later(_CONNECTION_SECONDS, self._expire, upstream, port)
+        return upstream
+
+    async def _place(self, name: str) -> _Place:
+        """Where a service is.
+
+        Raises:
+            Problem: 404 when there is no such service, 503 when it has no port yet.
+        """
+        loop = asyncio.get_running_loop()
+        known = self._known.pop(name, None)
+        if known and loop.time() - known[1] < _KNOWN_SECONDS:
+            self._known[name] = known
+            return known[0]
+        found = await loop.run_in_executor(None, self._look_up, name)
+        if found is None:
+            raise _unreachable(name)
+        self._known[name] = (found, loop.time())
+        return found
+
+    def _look_up(self, name: str) -> _Place | None:
+        services = schema.services
+        query = select(services.c.name, services.c.port).where(~services.c.deleting)
+        with self._store.reading() as db:
+            # No name is as long as an id.
+            seq = first_of_names(db, [name]).get(name)
+            row = db.execute(query.where(services.c.seq == seq if seq else services.c.id == name)).one_or_none()
+        if row is None:
+            raise Problem(404, "ServiceNotFound", f"There is no service with the name {name!r} here.")
+        return None if row.port is None else _Place(row.name, row.port)
+
+    def _put_back(self, upstream: Upstream, port: int, *, reusable: bool) -> None:
+        young = asyncio.get_running_loop().time() - upstream.opened < _CONNECTION_SECONDS
+        if reusable and young and upstream.reusable:
+            self._idle.setdefault(port, []).append(upstream)
+        else:
+            upstream.close()
+
+    def _expire(self, upstream: Upstream, port: int) -> None:
+        if upstream in self._idle.get(port, []):
+            upstream.close()
+
+    def _forget(self, upstream: Upstream, port: int) -> None:
+        idle = self._idle.get(port, [])
+        if upstream in idle:
+            idle.remove(upstream)
+        if not idle:
+            self._idle.pop(port, None)
+
+
+def _taken(idle: list[Upstream]) -> Iterator[Upstream]:
+    while idle:
+        yield idle.pop()
+
+
+def _unreachable(name: str) -> Problem:
+    return Problem(
+        503, "NoReplicas", f"The service {name!r} does not listen (yet); try again.", headers={"retry-after": "1"}
+    )
+
+
+class _Exchange:
+    """One request passed on, and its answer passed back.
+
+    Attributes:
+        answering: whether the answer has begun.
+        clean: whether both came to their end.
+    """
+
+    def __init__(self, upstream: Upstream, name: str, scope: Scope, receive: Receive, send: Send) -> None:
+        self._upstream = upstream
+        self._name = name
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._chunked = any(name == b"transfer-encoding" for name, _ in scope["headers"])
+        self._sent = asyncio.Event()
+        self._feeding: asyncio.Task[None] | None = None
+        self.answering = False
+        self.clean = False
+
+    async def run(self) -> None:
+        """Both directions at once: a replica may answer before it has read the whole body.
+
+        Raises:
+            LostError: the replica ended before its answer did.
+        """
+        self._upstream.begin(head_only=self._scope["method"] == "HEAD")
+        first = await self._receive()
+        if first["type"] == "http.disconnect":
+            raise LostError
+        if not first.get("more_body", False):
+            self._sent.set()
+        await self._upstream.write(_request_head(self._scope, self._name, chunked=self._chunked) + self._framed(first))
+        # Most answers come at once: watching the client any earlier would only cost.
+        delay = 0.0 if first.get("more_body", False) else _WATCH_SECONDS
+        watching = asyncio.get_running_loop().call_later(delay, self._start_feeding, first)
+        try:
+            await self._relay()
+        finally:
+            watching.cancel()
+            if self._feeding is not None:
+                self._feeding.cancel()
+
+    def _start_feeding(self, first: Any) -> None:
+        self._feeding = asyncio.create_task(self._feed(first))
+
+    async def _feed(self, message: Any) -> None:
+        """Send the rest of the body; then wait until the client goes away, which the replica is to notice."""
+        try:
+            while message.get("more_body", False):
+                message = await self._receive()
+                if message["type"] == "http.disconnect":
+                    self._upstream.close()
+                    return
+                await self._upstream.write(self._framed(message))
+            self._sent.set()
+            await self._receive()
+            self._upstream.close()
+        except LostError:
+            return  # the other direction has noticed too, and deals with it
+
+    def _framed(self, message: Any) -> bytes:
+        body: bytes = message.get("body", b"")
+        if not self._chunked:
+            return body
+        chunk = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+        return chunk if message.get("more_body", False) else chunk + b"0\r\n\r\n"
+
+    async def _relay(self) -> None:
+        while not isinstance(event := await self._upstream.next(), Answered):
+            if isinstance(event, Head):
+                self.answering = True
+                dropped = _OWN | connection_options(event.headers) - {b"content-length"}
+                headers = [(name, value) for name, value in event.headers if name not in dropped]
+                await self._send({"type": "http.response.start", "status": event.status, "headers": headers})
+            elif self._upstream.at_end and self._sent.is_set():
+                self.clean = True
+                await self._send({"type": "http.response.body", "body": event})
+                return
+            else:
+                await self._send({"type": "http.response.body", "body": event, "more_body": True})
+        if self._feeding is not None and not self._sent.is_set():
+            # The client is still sending what was refused; closing now would lose the answer on its way.
+            sent = asyncio.create_task(self._sent.wait())
+            await asyncio.wait({self._feeding, sent}, timeout=_LINGER_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            sent.cancel()
+        self.clean = self._sent.is_set()
+        await self._send({"type": "http.response.body", "body": b""})
+
+
+def _request_head(scope: Scope, name: str, *, chunked: bool) -> bytes:
+    """Return the request line and headers for the replica. The name of the service alone means its health, as `/` there."""
+    asked: bytes = scope["raw_path"].partition(b"?")[0]
+    rest = asked.lstrip(b"/").split(b"/", len(PREFIX) + 1)[len(PREFIX) + 1 :]
+    path = b"/%b/%b/%b" % ("/".join(PREFIX).encode(), name.encode(), rest[0]) if rest and rest[0] else b"/"
+    if scope["query_string"]:
+        path += b"?" + scope["query_string"]
+    lines = [b"%b %b HTTP/1.1" % (scope["method"].encode(), path)]
+    dropped = _HOP_BY_HOP | connection_options(scope["headers"])
+    lines += [b"%b: %b" % header for header in scope["headers"] if header[0] not in dropped]
+    if scope.get("client"):
+        lines.append(b"x-forwarded-for: " + scope["client"][0].encode())
+    if chunked:
+        lines.append(b"transfer-encoding: chunked")
+    return b"\r\n".join(lines) + b"\r\n\r\n"

@@ -1,0 +1,179 @@
+"""A connection to a service's own port, for one HTTP exchange at a time: written and read as a stream."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import cast
+
+import httptools
+import msgspec
+
+__all__ = ["Answered", "Head", "LostError", "Upstream"]
+
+_MOST_WAITING = 2**18
+"""Bytes of an answer that wait for a slow client; more stay with the sender."""
+
+Header = tuple[bytes, bytes]
+
+
+class Head(msgspec.Struct, frozen=True):
+    """Status and headers of an answer, as they came."""
+
+    status: int
+    headers: list[Header]
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """The answer is complete."""
+
+
+class LostError(Exception):
+    """The connection ended before the answer did."""
+
+
+class Upstream(asyncio.Protocol):
+    """A connection. `begin` an exchange, `write` its request, take `next` until the answer is complete.
+
+    Args:
+        on_ended: called when the connection has ended, whoever ended it.
+    """
+
+    def __init__(self, on_ended: Callable[[Upstream], None]) -> None:
+        self.opened = asyncio.get_running_loop().time()
+        self.ended = False
+        self._on_ended = on_ended
+        self._events: deque[Head | bytes | Answered] = deque()
+        self._waiting_bytes = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self._writable: asyncio.Future[None] | None = None
+        self._until_end = False
+        self._complete = True  # no exchange has begun
+
+    def begin(self, *, head_only: bool) -> None:
+        """Get ready for the next answer; `head_only` when it has no body, whatever its headers say."""
+        self._events.clear()
+        self._head_only = head_only
+        self._headers: list[Header] = []
+        self._complete = self._keeps = False
+        self._parser = httptools.HttpResponseParser(self)
+
+    @property
+    def reusable(self) -> bool:
+        """Whether another exchange may follow."""
+        return self._keeps and not self.ended
+
+    @property
+    def at_end(self) -> bool:
+        """Whether what `next` gave last was the last of the body."""
+        return bool(self._events) and isinstance(self._events[0], Answered)
+
+    async def write(self, data: bytes) -> None:
+        """Send a part of the request; waits while the other side does not take it.
+
+        Raises:
+            LostError: the connection has ended.
+        """
+        if self.ended:
+            raise LostError
+        self._transport.write(data)
+        if self._writable is not None:
+            await self._writable
+
+    async def next(self) -> Head | bytes | Answered:
+        """Return the next part of the answer.
+
+        Raises:
+            LostError: there is none, and will be none.
+        """
+        while not self._events:
+            if self.ended:
+                raise LostError
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        event = self._events.popleft()
+        if isinstance(event, bytes):
+            self._waiting_bytes -= len(event)
+            if self._waiting_bytes <= _MOST_WAITING:
+                self._transport.resume_reading()
+        return event
+
+    def close(self) -> None:
+        """End the connection at once: whoever works for it is to notice."""
+        self._transport.abort()
+
+    def _add(self, event: Head | bytes | Answered) -> None:
+        self._events.append(event)
+        self._notify()
+
+    def _notify(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _drop(self) -> None:
+        """End a connection with an answer that nobody asked for: it must not become the answer to the next request."""
+        self.ended = True
+        self._transport.abort()
+
+    # what asyncio calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are of no such class
+
+    def data_received(self, data: bytes) -> None:
+        if self._complete:
+            self._drop()
+            return
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._transport.abort()
+
+    def pause_writing(self) -> None:
+        self._writable = asyncio.get_running_loop().create_future()
+
+    def resume_writing(self) -> None:
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+        self._writable = None
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if error is None and self._until_end and not self._complete:
+            self.on_message_complete()
+        self.ended = True
+        self.resume_writing()
+        self._notify()
+        self._on_ended(self)
+
+    # what the parser calls
+
+    def on_message_begin(self) -> None:
+        if self._complete:
+            self._drop()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if status < 200:  # it will still come to the point
+            return
+        self._until_end = not any(name in {b"content-length", b"transfer-encoding"} for name, _ in self._headers)
+        self._add(Head(status, self._headers))
+        if self._head_only:
+            self.on_message_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._waiting_bytes += len(body)
+        if self._waiting_bytes > _MOST_WAITING:
+            self._transport.pause_reading()
+        self._add(body)
+
+    def on_message_complete(self) -> None:
+        if self._parser.get_status_code() < 200:
+            self._headers = []
+        elif not self._complete:
+            self._complete = True
+            self._keeps = self._parser.should_keep_alive() and not self._head_only
+            self._add(Answered())

@@ -1,0 +1,63 @@
+"""What a compute has to give, and what of it is reserved: who gets replicas, and who is refused them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from mlmgmt_nb.contract import ServiceCreateRequest
+from mlmgmt_nb.service.compute.base import Capacity
+from mlmgmt_nb.service.http.problems import conflict
+from mlmgmt_nb.service.reconciling.specs import cpus, memory_bytes, replica_bounds, scaling
+
+__all__ = ["Others", "check_capacity", "replicas_that_fit"]
+
+Others = Sequence[tuple[ServiceCreateRequest, int]]
+"""What else is on the compute: specs, and for how many replicas of each a place is kept."""
+
+
+class _Resource(NamedTuple):
+    """What replicas take: the field that asks for it, its unit, what each takes, what there is, and what is taken."""
+
+    path: str
+    unit: str
+    each: float
+    there: float
+    taken: float
+
+
+def check_capacity(spec: ServiceCreateRequest, others: Others, capacity: Capacity) -> None:
+    """Refuses replicas and reservations that cannot be had beside those of the other services.
+
+    Raises:
+        Problem: 409, with what there is and what is reserved already.
+    """
+    count = max(1, replica_bounds(spec)[0])
+    for resource in _resources(spec, others, capacity):
+        wanted = resource.each * count
+        if wanted and wanted + resource.taken > resource.there:
+            raise conflict(
+                "CapacityExceeded",
+                f"{resource.path}: {wanted:,g} {resource.unit} cannot be had: this compute has {resource.there:,g} "
+                f"in all, of which {resource.taken:,g} are reserved by other services.",
+            )
+
+
+def replicas_that_fit(spec: ServiceCreateRequest, others: Others, capacity: Capacity) -> int:
+    """How many replicas of a service there is room for beside the other services."""
+    return min(
+        int((resource.there - resource.taken) / resource.each + 1e-9)
+        for resource in _resources(spec, others, capacity)
+        if resource.each
+    )
+
+
+def _resources(spec: ServiceCreateRequest, others: Others, capacity: Capacity) -> Iterator[_Resource]:
+    kinds: list[tuple[str, str, Callable[[ServiceCreateRequest], float | None], float]] = [
+        ("$.containerResourceReservation.cpu", "CPUs", cpus, capacity.cpus),
+        ("$.containerResourceReservation.memory", "bytes", memory_bytes, capacity.memory_bytes),
+        ("$.autoScaler.minReplicas" if scaling(spec) else "$.numReplicas", "replicas", lambda _: 1, capacity.replicas),
+    ]
+    for path, unit, each, there in kinds:
+        taken = sum((each(other) or 0.0) * count for other, count in others)
+        yield _Resource(path, unit, each(spec) or 0.0, there, taken)

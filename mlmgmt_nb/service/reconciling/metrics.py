@@ -1,0 +1,118 @@
+"""`GET /metrics`, and that of one service: what the services do, in the text format of Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Metric, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.registry import Collector
+from sqlalchemy import Row, func, select
+
+from mlmgmt_nb.service.compute.base import Counters
+from mlmgmt_nb.service.compute.computes import Computes
+from mlmgmt_nb.service.compute.observed import ReplicaState
+from mlmgmt_nb.service.reconciling.specs import replica_count
+from mlmgmt_nb.service.store import schema
+from mlmgmt_nb.service.store.store import Store
+
+__all__ = ["render"]
+
+_SERVICE = ("account", "service")
+
+
+def render(store: Store, computes: Computes, service_id: str | None = None) -> bytes:
+    """All metrics of this moment, or those of one service. Counters begin again when the service process does, as
+    Prometheus expects.
+    """
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Collector(store, computes, service_id))
+    return generate_latest(registry)
+
+
+class _Collector(Collector):
+    """Reads the metrics off the store and the computes; nothing is counted twice."""
+
+    def __init__(self, store: Store, computes: Computes, service_id: str | None) -> None:
+        self._store = store
+        self._computes = computes
+        self._service_id = service_id
+
+    def collect(self) -> Iterator[Metric]:
+        services, deployments = schema.services, schema.deployments
+        # What a service should be: that of the deployment on its way, else of the one that is served.
+        latest = func.coalesce(services.c.target_id, services.c.deployment_id)
+        query = select(services, deployments.c.spec).join(deployments, deployments.c.id == latest)
+        query = query.where(~services.c.deleting)
+        if self._service_id is not None:
+            query = query.where(services.c.id == self._service_id)
+        with self._store.reading() as db:
+            rows = db.execute(query).all()
+        names = {row.id: (row.account, row.name) for row in rows}
+        yield from self._counters(names, {row.id: row.compute_id for row in rows})
+        yield self._replicas(names)
+        yield _wanted(rows)
+        if self._service_id is None:
+            yield self._operations()
+
+    def _operations(self) -> Metric:
+        operations = schema.operations
+        with self._store.reading() as db:
+            states = db.execute(
+                select(operations.c.kind, operations.c.state, func.count()).group_by(
+                    operations.c.kind, operations.c.state
+                )
+            ).all()
+        count = GaugeMetricFamily("mlmgmt_operations", "Operations by kind and state.", labels=("kind", "state"))
+        for kind, state, number in states:
+            count.add_metric((kind, state), number)
+        return count
+
+    def _counters(self, names: dict[str, tuple[str, str]], places: dict[str, str]) -> Iterator[Metric]:
+        requests = CounterMetricFamily("mlmgmt_requests", "Scoring requests taken.", labels=_SERVICE)
+        failures = CounterMetricFamily("mlmgmt_request_failures", "Requests that the driver failed.", labels=_SERVICE)
+        rejected = CounterMetricFamily("mlmgmt_requests_rejected", "Requests beyond the limit.", labels=_SERVICE)
+        seconds = CounterMetricFamily("mlmgmt_driver_seconds", "Time spent in the driver.", labels=_SERVICE)
+        busy = GaugeMetricFamily("mlmgmt_slots_busy", "Requests being worked on or waiting.", labels=_SERVICE)
+        slots = GaugeMetricFamily("mlmgmt_slots", "Requests that the ready replicas accept at once.", labels=_SERVICE)
+        latency = HistogramMetricFamily(
+            "mlmgmt_request_seconds", "Time from a request's headers to its answer.", labels=_SERVICE
+        )
+        for service_id, labels in names.items():
+            compute = self._computes[places[service_id]]
+            counted, load = compute.counters(service_id), compute.load(service_id)
+            requests.add_metric(labels, counted.requests)
+            failures.add_metric(labels, counted.failures)
+            rejected.add_metric(labels, counted.rejected)
+            seconds.add_metric(labels, counted.busy_seconds)
+            busy.add_metric(labels, load.busy)
+            slots.add_metric(labels, load.slots)
+            if counted.latency:
+                latency.add_metric(labels, _buckets(counted), counted.latency_seconds)
+        yield from (requests, failures, rejected, seconds, busy, slots, latency)
+
+    def _replicas(self, names: dict[str, tuple[str, str]]) -> Metric:
+        metric = GaugeMetricFamily("mlmgmt_replicas", "Replicas by state.", labels=(*_SERVICE, "state"))
+        living = self._computes.replicas()
+        for service_id, labels in names.items():
+            for state in ReplicaState:
+                number = sum(r.service_id == service_id and r.state is state for r in living)
+                metric.add_metric((*labels, state.value), number)
+        return metric
+
+
+def _buckets(counted: Counters) -> list[tuple[str, float]]:
+    """Return the buckets as Prometheus has them: how many took no longer."""
+    buckets, total = [], 0
+    for bound, count in sorted(counted.latency.items(), key=lambda item: float(item[0])):
+        total += count
+        buckets.append((bound, float(total)))
+    return buckets
+
+
+def _wanted(rows: Sequence[Row[Any]]) -> Metric:
+    metric = GaugeMetricFamily("mlmgmt_replicas_wanted", "Replicas that there should be.", labels=_SERVICE)
+    for row in rows:
+        metric.add_metric((row.account, row.name), replica_count(row.spec, row.scale))
+    return metric

@@ -1,0 +1,72 @@
+"""The services as the store has them, read again only when they may have changed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sqlalchemy import Row, select
+
+from mlmgmt_nb.service.store import schema
+from mlmgmt_nb.service.store.store import Store
+
+__all__ = ["ServiceRows"]
+
+_MAX_AGE_SECONDS = 60.0
+"""A change that nobody announced, such as that of a program beside the service, is seen after so long."""
+
+
+class ServiceRows:
+    """Rows of services, each with the specs of the deployment that serves and of its target.
+
+    Args:
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._clock = clock
+        self._rows: dict[str, Row[Any]] = {}
+        self._read_at = float("-inf")
+        self._is_stale = threading.Event()
+        self._is_stale.set()
+
+    def invalidate(self) -> None:
+        """Have the next look read the store: a service has changed there. Call it after the change is committed."""
+        self._is_stale.set()
+
+    def look(self) -> tuple[Mapping[str, Row[Any]], bool]:
+        """Return the rows by service id, and whether they were read anew.
+
+        Another process that shares the store announces its changes, but an announcement can get lost: then the store
+        is read each time.
+        """
+        is_old = self._clock() - self._read_at >= _MAX_AGE_SECONDS
+        if not (self._is_stale.is_set() or self._store.is_shared or is_old):
+            return self._rows, False
+        # Cleared first: a change that comes while the rows are read has them read again.
+        self._is_stale.clear()
+        try:
+            self._rows = self._read()
+        except BaseException:
+            self._is_stale.set()
+            raise
+        self._read_at = self._clock()
+        return self._rows, True
+
+    def _read(self) -> dict[str, Row[Any]]:
+        services, deployments = schema.services, schema.deployments
+        target = deployments.alias("target")
+        query = (
+            select(
+                services,
+                deployments.c.spec.label("serving_spec"),
+                deployments.c.status.label("serving_status"),
+                target.c.spec.label("target_spec"),
+            )
+            .join(deployments, deployments.c.id == services.c.deployment_id)
+            .outerjoin(target, target.c.id == services.c.target_id)
+        )
+        with self._store.reading() as db:
+            return {row.id: row for row in db.execute(query)}

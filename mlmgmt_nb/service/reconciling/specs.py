@@ -1,0 +1,137 @@
+"""What a service is to run: defaults, changes, and what cannot be had."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any, TypeVar
+
+import msgspec
+
+from mlmgmt_nb.contract import AutoScaler, ServiceCreateRequest, ServiceUpdateRequest
+from mlmgmt_nb.service.http.problems import bad_field, conflict, invalid
+
+__all__ = [
+    "Scaling",
+    "changed",
+    "check_supported",
+    "cpus",
+    "memory_bytes",
+    "replica_bounds",
+    "replica_count",
+    "scaling",
+    "slots",
+]
+
+DEFAULT_CONCURRENCY = 10
+"""Requests that a replica accepts at once when the service does not say; the original's default."""
+
+T = TypeVar("T")
+
+
+class Scaling(msgspec.Struct, frozen=True):
+    """The settings of an enabled autoscaler with the API's defaults filled in; `target` is a share of 1."""
+
+    minimum: int
+    maximum: int
+    refresh_seconds: float
+    target: float
+
+
+def scaling(spec: ServiceCreateRequest) -> Scaling | None:
+    """Return the autoscaler of a service, or None where the number of replicas is fixed."""
+    given = spec.auto_scaler
+    if given is None or not given.autoscale_enabled:
+        return None
+    minimum = 1 if given.min_replicas is None else given.min_replicas
+    maximum = 10 if given.max_replicas is None else given.max_replicas
+    return Scaling(
+        minimum=minimum,
+        # A maximum below the minimum is ignored, as it always was.
+        maximum=maximum if maximum >= minimum else minimum,
+        refresh_seconds=float(given.refresh_period_in_seconds or 1),
+        target=(70 if given.target_utilization is None else given.target_utilization) / 100,
+    )
+
+
+def replica_bounds(spec: ServiceCreateRequest) -> tuple[int, int]:
+    """Fewest and most replicas of a service."""
+    if auto := scaling(spec):
+        return auto.minimum, auto.maximum
+    fixed = 1 if spec.num_replicas is None else spec.num_replicas
+    return fixed, fixed
+
+
+def replica_count(spec: ServiceCreateRequest, scale: int | None) -> int:
+    """How many replicas there should be now. `scale` is what the autoscaler last decided, if it ever did."""
+    return scale if scaling(spec) and scale is not None else replica_bounds(spec)[0]
+
+
+def slots(spec: ServiceCreateRequest) -> int:
+    """Request that one replica accepts at once."""
+    return spec.max_concurrent_requests_per_container or DEFAULT_CONCURRENCY
+
+
+def changed(spec: ServiceCreateRequest, update: ServiceUpdateRequest) -> ServiceCreateRequest:
+    """Return the spec after an update: what the update does not set stays, also inside of nested settings.
+
+    Raises:
+        Problem: 400, when a fixed number of replicas meets an autoscaler that is on.
+    """
+    if update.num_replicas is not None and scaling(spec) and not _switches_autoscaler(update):
+        raise bad_field(
+            "$.numReplicas", "the autoscaler of this service is on; send autoScaler.autoscaleEnabled false with it."
+        )
+    merged = _merged(msgspec.to_builtins(spec), msgspec.to_builtins(update))
+    if update.auto_scaler is not None and update.auto_scaler.autoscale_enabled:
+        merged["numReplicas"] = None
+    try:
+        return msgspec.convert(merged, ServiceCreateRequest)
+    except msgspec.ValidationError as error:
+        raise invalid(error) from None
+
+
+def _switches_autoscaler(update: ServiceUpdateRequest) -> bool:
+    return isinstance(update.auto_scaler, AutoScaler) and update.auto_scaler.autoscale_enabled is not None
+
+
+def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    result = dict(old)
+    for name, value in new.items():
+        if isinstance(value, dict) and isinstance(old.get(name), dict):
+            result[name] = _merged(old[name], value)
+        elif value is not None:
+            result[name] = value
+    return result
+
+
+def check_supported(spec: ServiceCreateRequest) -> None:
+    """Refuses what this service cannot do, rather than ignoring it.
+
+    Raises:
+        Problem: 409: the request is right, but not for this service.
+    """
+    if spec.data_collection is not None and spec.data_collection.event_hub_enabled:
+        message = "$.dataCollection.eventHubEnabled: there is no event hub here; use storageEnabled."
+        raise conflict("NoEventHub", message)
+
+
+_FACTORS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18}
+_FACTORS |= {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60}
+
+
+def cpus(spec: ServiceCreateRequest) -> float | None:
+    """CPUs reserved for each replica."""
+    reserved = spec.container_resource_reservation
+    if reserved is None or reserved.cpu is None:
+        return None
+    return int(reserved.cpu[:-1]) / 1000 if reserved.cpu.endswith("m") else float(reserved.cpu)
+
+
+def memory_bytes(spec: ServiceCreateRequest) -> int | None:
+    """Bytes reserved for each replica."""
+    reserved = spec.container_resource_reservation
+    if reserved is None or reserved.memory is None:
+        return None
+    number, unit = re.fullmatch(r"([0-9.]+)([a-zA-Z]*)", reserved.memory).groups()  # type: ignore[union-attr]
+    return math.ceil(float(number) * _FACTORS[unit])

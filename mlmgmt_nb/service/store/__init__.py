@@ -1,0 +1,1 @@
+"""The SQL store: tables, transactions, migrations, and the transitions of operations."""

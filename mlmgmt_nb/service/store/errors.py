@@ -1,0 +1,86 @@
+"""What a database or a disk answers when it cannot do something, as an answer to the request that asked for it."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from sqlalchemy.exc import DataError, DBAPIError, OperationalError
+
+from mlmgmt_nb.service.files.home import DISK_FULL, READ_ONLY
+from mlmgmt_nb.service.http.problems import Problem
+from mlmgmt_nb.service.store.store import OutcomeUnknown, StoreBusy, StoreReadOnly
+
+__all__ = ["is_passing", "store_problem"]
+
+_FULL, _BUSY, _READ_ONLY, _AWAY = "DiskFull", "StoreBusy", "StoreReadOnly", "StoreUnavailable"
+
+_SQLITE = {
+    sqlite3.SQLITE_FULL: _FULL,
+    sqlite3.SQLITE_BUSY: _BUSY,
+    sqlite3.SQLITE_LOCKED: _BUSY,
+    sqlite3.SQLITE_READONLY: _READ_ONLY,
+    sqlite3.SQLITE_CANTOPEN: _AWAY,
+    sqlite3.SQLITE_IOERR: _AWAY,
+}
+"""By the primary result code."""
+
+_POSTGRESQL = {
+    "53100": _FULL,
+    "55P03": _BUSY,  # lock_not_available
+    "40001": _BUSY,  # serialization_failure
+    "40P01": _BUSY,  # deadlock_detected
+    "25006": _READ_ONLY,
+}
+"""By SQLSTATE; whole classes of them below."""
+_POSTGRESQL_AWAY = ("08", "53", "57P")  # no connection; no resources; shut down, starting
+
+_ANSWERS = {
+    _FULL: (507, "The disk of the service is full; nothing was changed. Free some space and try again."),
+    _BUSY: (503, "The store is busy; nothing was changed. Try again."),
+    _READ_ONLY: (503, "The store can only be read at present; nothing was changed. Make its disk writable."),
+    _AWAY: (503, "The store cannot be reached at present; nothing was changed. Try again."),
+}
+
+
+def store_problem(error: Exception) -> Problem | None:
+    """Return the answer for an error of the store, or None for one that should not be."""
+    if isinstance(error, OutcomeUnknown):
+        # No Retry-After: a client must not simply ask again.
+        return Problem(
+            500, "OutcomeUnknown", "The store went away while it wrote this. Look whether it was done, then try again."
+        )
+    if isinstance(error, DataError):
+        return Problem(400, "BadRequest", f"A value of the request cannot be stored: {str(error.orig).splitlines()[0]}")
+    if str(getattr(getattr(error, "orig", None), "sqlstate", None)).startswith("54"):  # program_limit_exceeded
+        return Problem(400, "BadRequest", "A name in the request is too long to be stored.")
+    code = _code(error)
+    if code is None:
+        return None
+    status, message = _ANSWERS[code]
+    return Problem(status, code, message, headers={"retry-after": "1"} if status == 503 else None)
+
+
+def is_passing(error: Exception) -> bool:
+    """Whether it is the state of the database that an error tells of, and not a fault of ours."""
+    return isinstance(error, OutcomeUnknown) or _code(error) is not None
+
+
+def _code(error: Exception) -> str | None:
+    if isinstance(error, StoreBusy):
+        return _BUSY
+    if isinstance(error, StoreReadOnly):
+        return _READ_ONLY
+    if isinstance(error, OSError):
+        return _FULL if error.errno in DISK_FULL else _READ_ONLY if error.errno in READ_ONLY else None
+    if not isinstance(error, DBAPIError):
+        return None
+    if not isinstance(error, OperationalError):
+        # PostgreSQL's driver has classes of errors of its own below others.
+        return _POSTGRESQL.get(getattr(error.orig, "sqlstate", None) or "")
+    sqlite_code = getattr(error.orig, "sqlite_errorcode", None)
+    if sqlite_code is not None:
+        return _SQLITE.get(sqlite_code & 0xFF)
+    state = getattr(error.orig, "sqlstate", None)
+    if state in _POSTGRESQL:
+        return _POSTGRESQL[state]
+    return _AWAY if state is None or state.startswith(_POSTGRESQL_AWAY) else None

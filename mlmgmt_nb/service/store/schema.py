@@ -1,0 +1,241 @@
+"""The tables. What is looked up by is a column; the rest of a resource is the contract's own JSON.
+
+Lists go down from the highest `seq`, and new rows come above it: a page token is a `seq`, so pages stay right while
+rows are added.
+
+Whoever changes a table raises VERSION and adds the step from the version before to `migrations.py`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import msgspec
+from sqlalchemy import (
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+
+from mlmgmt_nb.contract import ErrorResponse, ServiceCreateRequest
+
+__all__ = [
+    "VERSION",
+    "deployments",
+    "images",
+    "installation",
+    "manifest_models",
+    "manifests",
+    "metadata",
+    "model_tags",
+    "models",
+    "operations",
+    "processes",
+    "replicas",
+    "schema_version",
+    "services",
+]
+
+VERSION = 2
+"""Version of this schema; an earlier one is brought up to it (`migrations.py`), a later one is refused."""
+
+
+class StructText(TypeDecorator[Any]):
+    """A value of a contract type, stored as its JSON."""
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, kind: Any) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def process_bind_param(self, value: Any, _dialect: Dialect) -> str | None:
+        return None if value is None else msgspec.json.encode(value).decode()
+
+    def process_result_value(self, value: str | None, _dialect: Dialect) -> Any:
+        return None if value is None else msgspec.json.decode(value, type=self.kind)
+
+
+class UtcTime(TypeDecorator[dt.datetime]):
+    """A moment, stored as UTC."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: dt.datetime | None, _dialect: Dialect) -> dt.datetime | None:
+        return None if value is None else value.astimezone(dt.UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: dt.datetime | None, _dialect: Dialect) -> dt.datetime | None:
+        return None if value is None else value.replace(tzinfo=dt.UTC)
+
+
+def _where(sqlite: str, postgresql: str) -> dict[str, Any]:
+    """Return the condition of a partial index, in both dialects."""
+    return {"sqlite_where": text(sqlite), "postgresql_where": text(postgresql)}
+
+
+metadata = MetaData()
+
+schema_version = Table("schema_version", metadata, Column("version", Integer, nullable=False))
+
+# One row: the state folder that belongs to this database. `id` is in the folder too; `path` is where it was last.
+installation = Table(
+    "installation",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("path", Text, nullable=False),
+)
+
+# The service processes at work on this database: one, or several on PostgreSQL. `place` is the one that it holds in the
+# state folder; it counts up its `beats` while it lives; one of them leads: it runs the replicas of all services.
+# `started` tells a process from a later one with the same pid.
+processes = Table(
+    "processes",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("place", Integer, nullable=False),
+    Column("machine", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("started", Text, nullable=False),
+    Column("beats", Integer, nullable=False, default=0),
+    Column("leads", Boolean, nullable=False, default=False),
+    Index("processes_one_leader", "leads", unique=True, **_where("leads", "leads")),
+)
+
+
+def _resource(name: str, *columns: Any) -> Table:
+    """Return a table of resources of an account."""
+    return Table(
+        name,
+        metadata,
+        Column("seq", Integer, primary_key=True),
+        Column("id", String(36), nullable=False, unique=True),
+        Column("account", Text, nullable=False),
+        *columns,
+        Index(f"{name}_by_account", "account", "seq"),
+    )
+
+
+def _versioned(name: str, *columns: Any) -> Table:
+    return _resource(
+        name,
+        Column("name", Text, nullable=False),
+        Column("version", Integer, nullable=False),
+        *columns,
+        UniqueConstraint("account", "name", "version"),
+        Index(f"{name}_by_name", "account", "name", "seq"),
+    )
+
+
+# Models and manifests never change: `doc` is the answer, byte for byte.
+models = _versioned("models", Column("doc", LargeBinary, nullable=False))
+
+model_tags = Table(
+    "model_tags",
+    metadata,
+    Column("tag", Text, primary_key=True),
+    Column("model_seq", Integer, ForeignKey("models.seq"), primary_key=True),
+)
+
+manifests = _versioned("manifests", Column("doc", LargeBinary, nullable=False))
+
+manifest_models = Table(
+    "manifest_models",
+    metadata,
+    Column("manifest_id", String(36), ForeignKey("manifests.id"), primary_key=True),
+    Column("model_id", String(36), ForeignKey("models.id"), primary_key=True),
+    Column("position", Integer, nullable=False),
+    Index("manifest_models_by_model", "model_id"),
+)
+
+# state: NotStarted -> Running -> Succeeded | Failed | Cancelled, always that of the image's operation.
+images = _versioned(
+    "images",
+    Column("manifest_id", String(36), ForeignKey("manifests.id"), nullable=False, index=True),
+    Column("compute_id", Text, nullable=False),
+    Column("description", Text),
+    Column("state", Text, nullable=False),
+    Column("error", StructText(ErrorResponse)),
+    Column("location", Text),
+    # The Python that runs its driver on local compute.
+    Column("interpreter", Text),
+    Column("created_at", UtcTime, nullable=False),
+    # When its files were removed because nothing used them; it cannot be deployed any more.
+    Column("collected_at", UtcTime),
+)
+
+# A service serves `deployment_id`. While an operation is at work on it, `target_id` is the deployment that it is to
+# serve next (at creation both are the same), and `state` is NotStarted or Running; no second one may begin then.
+# `deleting` stays until every replica has gone; then the row goes too.
+services = _resource(
+    "services",
+    Column("name", Text, nullable=False),
+    Column("compute_id", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("error", StructText(ErrorResponse)),
+    Column("deployment_id", String(36), nullable=False),
+    Column("target_id", String(36)),
+    Column("deleting", Boolean, nullable=False, default=False),
+    # The port of its URL; chosen when it first starts, then kept for good.
+    Column("port", Integer, unique=True),
+    # What the autoscaler last decided.
+    Column("scale", Integer),
+    Column("primary_key", Text, nullable=False),
+    Column("secondary_key", Text, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("updated_at", UtcTime, nullable=False),
+    # A deleted service gives its name back at once, though its last requests are still being answered.
+    Index("services_by_name", "account", "name", unique=True, **_where("deleting = 0", "NOT deleting")),
+)
+
+# status: Deploying -> Active -> Expired, or Deploying -> Failed | Cancelled. `spec` is what was asked for, with what
+# was kept from before.
+deployments = _resource(
+    "deployments",
+    Column("service_id", String(36), nullable=False, index=True),
+    Column("service_name", Text, nullable=False),
+    Column("image_id", String(36), ForeignKey("images.id"), nullable=False, index=True),
+    Column("spec", StructText(ServiceCreateRequest), nullable=False),
+    Column("status", Text, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("expired_at", UtcTime),
+)
+
+# state: NotStarted -> Running -> Succeeded | Failed | Cancelled. A worker claims a row by moving it to Running, in the
+# name of its process; rows that a dead process left Running are taken up again, a bounded number of `attempts`.
+operations = _resource(
+    "operations",
+    Column("kind", Text, nullable=False),
+    Column("resource_id", String(36), nullable=False, index=True),
+    Column("state", Text, nullable=False),
+    Column("error", StructText(ErrorResponse)),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("created_at", UtcTime, nullable=False),
+    Column("end_time", UtcTime, index=True),
+    # The process that works on it.
+    Column("claimed_by", String(36)),
+    Index("operations_open", "kind", "state", "seq"),
+)
+
+# Processes of replicas, so that the next service can end those that outlived a crash. `started` as above.
+replicas = Table(
+    "replicas",
+    metadata,
+    Column("pid", Integer, primary_key=True, autoincrement=False),
+    Column("started", Text, nullable=False),
+    Column("service_id", String(36), nullable=False),
+)

@@ -1,0 +1,100 @@
+"""How the work on a resource ends. Whoever ends it first wins: what comes later changes nothing.
+
+Builds and rollouts end here when they are done, and when somebody cancels them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from mlmgmt_nb.contract import ErrorResponse
+from mlmgmt_nb.service.clock import now
+from mlmgmt_nb.service.store import schema
+
+__all__ = ["image_ended", "rollout_failed", "rollout_succeeded"]
+
+
+def image_ended(
+    db: Connection,
+    image_id: str,
+    state: str,
+    error: ErrorResponse | None = None,
+    *,
+    claimed_by: str | None = None,
+    **made: str | None,
+) -> bool:
+    """End the build of an image; return whether it was still open.
+
+    Args:
+        db: the write that it is part of.
+        state: `Succeeded`, `Failed` or `Cancelled`.
+        error: why it did not succeed.
+        claimed_by: the process that built it, if that is who ends it: another one may be at work on it by now.
+        **made: what the build has made, as columns of the image.
+    """
+    images = schema.images
+    if not _end_operation(db, image_id, state, error, claimed_by):
+        return False
+    db.execute(update(images).where(images.c.id == image_id).values(state=state, error=error, **made))
+    return True
+
+
+def rollout_succeeded(db: Connection, service_id: str, target_id: str, serving_id: str) -> bool:
+    """Return a service now serves its target instead of what it served; return whether that still was its target."""
+    deployments = schema.deployments
+    if not _is_target(db, service_id, target_id):
+        return False
+    if serving_id != target_id:
+        db.execute(
+            update(deployments)
+            .where(deployments.c.id == serving_id, deployments.c.expired_at.is_(None))
+            .values(status="Expired", expired_at=now())
+        )
+    db.execute(update(deployments).where(deployments.c.id == target_id).values(status="Active"))
+    _end_rollout(db, service_id, "Succeeded", None, deployment_id=target_id)
+    return True
+
+
+def rollout_failed(db: Connection, service_id: str, target_id: str, state: str, error: ErrorResponse) -> bool:
+    """Return a service goes on with what it served before; return whether this still was its target.
+
+    Args:
+        state: `Failed` or `Cancelled`.
+    """
+    deployments = schema.deployments
+    if not _is_target(db, service_id, target_id):
+        return False
+    db.execute(update(deployments).where(deployments.c.id == target_id).values(status=state, expired_at=now()))
+    _end_rollout(db, service_id, state, error)
+    return True
+
+
+def _is_target(db: Connection, service_id: str, target_id: str) -> bool:
+    services = schema.services
+    found = select(services.c.id).where(
+        services.c.id == service_id, services.c.target_id == target_id, ~services.c.deleting
+    )
+    return db.execute(found).one_or_none() is not None
+
+
+def _end_rollout(db: Connection, service_id: str, state: str, error: ErrorResponse | None, **changes: Any) -> None:
+    services = schema.services
+    db.execute(
+        update(services)
+        .where(services.c.id == service_id)
+        .values(state=state, error=error, target_id=None, updated_at=now(), **changes)
+    )
+    _end_operation(db, service_id, state, error)
+
+
+def _end_operation(
+    db: Connection, resource_id: str, state: str, error: ErrorResponse | None, claimed_by: str | None = None
+) -> bool:
+    operations = schema.operations
+    is_open = [operations.c.resource_id == resource_id, operations.c.end_time.is_(None)]
+    if claimed_by is not None:
+        is_open.append(operations.c.claimed_by == claimed_by)
+    ended = db.execute(update(operations).where(*is_open).values(state=state, error=error, end_time=now()))
+    return bool(ended.rowcount)

@@ -1,0 +1,1 @@
+"""The machine: processes, sockets, addresses, the service's own log file."""

@@ -1,0 +1,112 @@
+"""A PostgreSQL server of the tests' own: started when first asked for, stopped when the session ends."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import getpass
+import hashlib
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from pathlib import Path
+
+from tests.support.components import missing
+
+__all__ = ["PostgreSQL", "server"]
+
+_OPTIONS = {
+    "listen_addresses": "127.0.0.1",
+    "fsync": "on",
+    "max_connections": "300",
+    "shared_buffers": "32MB",
+    "log_min_messages": "fatal",
+}
+
+
+def _programs() -> Path:
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+    if found:
+        return found[-1]
+    on_path = shutil.which("pg_ctl")
+    return Path(on_path).parent if on_path else missing("PostgreSQL", "apt-get install postgresql")
+
+
+class PostgreSQL:
+    """A server on a port of its own, with everything in one folder.
+
+    The server refuses to be root: root's tests run it as the user `postgres`.
+    """
+
+    def __init__(self) -> None:
+        self._programs = _programs()
+        self._user = "postgres" if os.geteuid() == 0 else getpass.getuser()
+        self.folder = Path(tempfile.mkdtemp(prefix="mlmgmt-postgresql-"))
+        if os.geteuid() == 0:
+            os.chown(self.folder, pwd.getpwnam(self._user).pw_uid, -1)
+        self._data = self.folder / "data"
+        with contextlib.closing(socket.socket()) as free:
+            free.bind(("127.0.0.1", 0))
+            self.port: int = free.getsockname()[1]
+        initdb = ["--no-sync", "--auth=trust", "--encoding=UTF8", "--locale=C", f"--username={self._user}"]
+        self._run("initdb", *initdb, "-D", str(self._data))
+        self.start()
+
+    def _run(self, program: str, *arguments: str) -> None:
+        done = subprocess.run(
+            [self._programs / program, *arguments],
+            user=self._user if os.geteuid() == 0 else None,
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            # A file rather than a pipe, which the server would keep open.
+            stdout=(self.folder / "output").open("ab"),
+            stderr=subprocess.STDOUT,
+            check=False,
+            timeout=120,
+        )
+        assert done.returncode == 0, (program, (self.folder / "output").read_text())
+
+    def run(self, program: str, *arguments: str) -> None:
+        """Run a client of it."""
+        self._run(program, "-h", "127.0.0.1", "-p", str(self.port), *arguments)
+
+    def start(self) -> None:
+        options = " ".join(f"-c {name}={value}" for name, value in _OPTIONS.items())
+        options += f" -c port={self.port} -c unix_socket_directories={self.folder}"
+        self._run("pg_ctl", "-w", "-D", str(self._data), "-l", str(self.folder / "log"), "-o", options, "start")
+
+    def stop(self, mode: str = "fast") -> None:
+        self._run("pg_ctl", "-w", "-D", str(self._data), "-m", mode, "stop")
+
+    def remove(self) -> None:
+        with contextlib.suppress(AssertionError):
+            self.stop("immediate")
+        shutil.rmtree(self.folder)
+
+    def url(self, database: str) -> str:
+        return f"postgresql+psycopg://{self._user}@127.0.0.1:{self.port}/{database}"
+
+    def database(self, name: str) -> str:
+        """Return the URL of a database, made now unless it is there."""
+        import psycopg
+
+        with psycopg.connect(self.url("postgres").replace("+psycopg", ""), autocommit=True) as db:
+            if db.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone() is None:
+                db.execute(psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(name)))
+        return self.url(name)
+
+    def database_of(self, home: Path) -> str:
+        """Return the URL of the database of a state folder, always the same for one folder."""
+        return self.database("home_" + hashlib.sha256(str(home).encode()).hexdigest()[:16])
+
+
+@functools.cache
+def server() -> PostgreSQL:
+    """Return the server of this session."""
+    started = PostgreSQL()
+    atexit.register(started.remove)
+    return started
