@@ -29,7 +29,6 @@ class ApiConnection(HttpProtocol):
     _seen: object = None
     _since = 0.0
     _bytes_without_body = 0
-    _head_is_complete = False
 
     def check(self, now: float) -> None:
         """Close the connection if its client took too long. `now` is monotonic time in seconds."""
@@ -72,16 +71,7 @@ class ApiConnection(HttpProtocol):
 
     # callbacks of the parser
 
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._head_is_complete = False
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._head_is_complete:  # trailers are not headers of the current request
-            super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
-        self._head_is_complete = True
         self._bytes_without_body = 0
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > _LARGEST_HEAD:
