@@ -166,14 +166,14 @@ def test_what_is_refused(unpacked: Callable[..., object], name: str, make: Calla
 
 @pytest.mark.parametrize("target", ["none", "/etc/passwd", "../x", "later"])
 def test_a_hard_link_to_what_is_not_before_it(unpacked: Callable[..., object], target: str) -> None:
-    with pytest.raises(ArchiveError, match=r"not before it|outside"):
+    with pytest.raises(ArchiveError, match=r"not come before it|outside"):
         unpacked(tar_of([("x", HARD, target), ("later", FILE, "")]))
 
 
 def test_a_file_that_was_there_before_stays(unpacked: Callable[..., object], tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "score.py").write_text("mine")
-    with pytest.raises(ArchiveError, match=r"'score\.py' where there is a file"):
+    with pytest.raises(ArchiveError, match=r"'score\.py' at the path of another file"):
         unpacked(tar_of([("score.py", FILE, "theirs")]))
     assert (tmp_path / "in" / "score.py").read_text() == "mine"
 
@@ -313,7 +313,7 @@ DAMAGED: dict[str, tuple[bytes, str]] = {
     "a long header": (_pax_header(2**30), "header that is longer"),
     "a header cut between its blocks": (_sparse_header_without_its_rest(), "damaged"),
     "a name of a zip that is empty": (zip_of([("q", FILE, "1")]).replace(b"q", b"\0"), "damaged"),
-    "a tar cut between members": (tar_of([("a", FILE, "1"), ("b", FILE, "2")])[:1024], "cut off"),
+    "a tar cut between members": (tar_of([("a", FILE, "1"), ("b", FILE, "2")])[:1024], "is truncated"),
     "a tar cut in a member": (tar_of([("a", FILE, "1" * 2000)])[:1200], "damaged"),
     "a gzip that was cut": (gzip.compress(tar_of([("a", FILE, "1")]))[:-20], "damaged"),
     "a zip that was cut": (zip_of([("a", FILE, "1")])[:-30], "is not a"),
