@@ -103,7 +103,7 @@ class Membership:
             if far := next((row for row in others if row.machine != self._machine), None):
                 raise LocalServiceError(
                     f"The database {self._store} is in use by processes on another machine ({far.machine.split()[0]}).",
-                    fix="Run all processes that share a database on one machine, or stop the others first (mlmgmt stop).",
+                    fix="Run all processes that share a database on one machine, or stop the others (mlmgmt stop).",
                 )
             self._enter(db)
             self._release(db)
