@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -164,9 +164,19 @@ class ServiceProcess:
     def model(self, name: str = "iris", url: str = "file:///nowhere/model.pkl", **more: Any) -> Any:
         return self.post("/models", {"name": name, "url": url, "mimeType": "application/json", **more})
 
-    def manifest(self, folder: Path, *model_ids: str, name: str = "iris", driver: str = "score.py", **more: Any) -> Any:
-        """Return a manifest of all files in a folder."""
+    def manifest(
+        self,
+        folder: Path,
+        *model_ids: str,
+        name: str = "iris",
+        driver: str = "score.py",
+        packages: Iterable[Path] = (),
+        **more: Any,
+    ) -> Any:
+        """Return a manifest of all files in a folder; `packages` are what its requirements name as `./packages/1/FILE`."""
         assets = [{"id": f.name, "url": f.as_uri(), "mimeType": "text/plain"} for f in sorted(folder.iterdir())]
+        for number, file in enumerate(packages, 1):
+            assets.append({"id": f"packages/{number}", "url": file.as_uri(), "mimeType": "application/octet-stream"})
         runtime = {"runtimeType": "Python", "properties": more.pop("properties", {})}
         given = {"name": name, "assets": assets, "driverProgram": driver, "targetRuntime": runtime}
         return self.post("/manifests", {**given, "modelIds": list(model_ids), **more})

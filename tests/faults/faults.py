@@ -22,15 +22,10 @@ from mlmgmt_nb.service.compute.cgroups import find_groups
 from tests.conftest import ServiceProcess, database_arguments, eventually, mlmgmt
 from tests.faults.scene import CALLERS, DRIVER, HANG_SECONDS, Fault, Scene, command_of, processes_of, random_moment
 from tests.integration.service.drivers import replicas, trouble
+from tests.support.endless_build import endless_package
 
 __all__ = ["FAULTS"]
 
-ENDLESS_BUILD = (
-    "import subprocess, sys\n"
-    "def _wait(*args, **more):\n"
-    "    subprocess.run([sys.executable, '-c', 'import time; time.sleep(600)', 'build-of', {home!r}])\n"
-    "get_requires_for_build_wheel = prepare_metadata_for_build_wheel = build_wheel = _wait\n"
-)
 EATS = "held = []\ndef init():\n    pass\ndef run(body):\n    held.append(b'x' * int(body))\n    return len(held)\n"
 FLOODS = (
     "import subprocess, sys\n"
@@ -389,19 +384,11 @@ def _if_ended(operation: Any) -> Any:
 
 
 def _endless_build(scene: Scene) -> requests.Response:
-    package = scene.driver(
-        "endless",
-        "",
-        **{
-            "pyproject.toml": '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
-            '[project]\nname = "endless"\nversion = "1"\n',
-            "backend.py": ENDLESS_BUILD.format(home=str(scene.api.home)),
-        },
-    )
-    wanted = {"pip.txt": f"endless @ {package.as_uri()}\n"}
+    package = endless_package(scene.folder / "endless", "build-of", str(scene.api.home))
+    wanted = {"pip.txt": f"./packages/1/{package.name}\n"}
     folder = scene.driver("needs-endless", "def run(body):\n    return 1\n", **wanted)
     properties = {"pipRequirements": (folder / "pip.txt").as_uri()}
-    manifest = scene.api.manifest(folder, properties=properties)
+    manifest = scene.api.manifest(folder, packages=[package], properties=properties)
     request = {"name": "iris", "manifestId": manifest["id"], "imageType": "Docker", "computeResourceId": "local"}
     answer = scene.api.request("POST", "/images", json=request)
     assert answer.status_code == 202, answer.text

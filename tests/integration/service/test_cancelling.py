@@ -8,33 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import pytest
 import requests
 
 from tests.conftest import ServiceProcess, eventually
 from tests.integration.service.drivers import replicas
+from tests.support.endless_build import endless_package
 
 ONE = "def init(): pass\ndef run(body): return 1\n"
 NEVER_READY = "import time\ndef init(): time.sleep(600)\ndef run(body): return 2\n"
-# A package whose build does not end, with a backend of its own: nothing needs to be had from a registry.
-BACKEND = """\
-import subprocess, sys
-def _wait(*args, **more):
-    subprocess.run([sys.executable, "-c", "import time; time.sleep(600)", "canary-of-a-build"])
-get_requires_for_build_wheel = prepare_metadata_for_build_wheel = build_wheel = _wait
-"""
-
-
-@pytest.fixture
-def package(tmp_path: Path) -> Path:
-    folder = tmp_path / "endless"
-    folder.mkdir()
-    (folder / "pyproject.toml").write_text(
-        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
-        '[project]\nname = "endless"\nversion = "1"\n'
-    )
-    (folder / "backend.py").write_text(BACKEND)
-    return folder
 
 
 def cancel(api: ServiceProcess, accepted: requests.Response) -> requests.Response:
@@ -42,8 +23,8 @@ def cancel(api: ServiceProcess, accepted: requests.Response) -> requests.Respons
     return api.request("POST", accepted.headers["Operation-Location"] + "/cancel")
 
 
-def ask_for_image(api: ServiceProcess, folder: Path, **properties: str) -> requests.Response:
-    manifest = api.manifest(folder, properties=properties)
+def ask_for_image(api: ServiceProcess, folder: Path, *packages: Path, **properties: str) -> requests.Response:
+    manifest = api.manifest(folder, packages=packages, properties=properties)
     request = {"name": "iris", "manifestId": manifest["id"], "imageType": "Docker", "computeResourceId": "local"}
     return api.request("POST", "/images", json=request)
 
@@ -58,11 +39,12 @@ def running(word: str, below: ServiceProcess) -> list[psutil.Process]:
 
 
 def test_a_build_stops_with_its_processes(
-    api: ServiceProcess, write_driver: Callable[..., Path], package: Path, tmp_path: Path
+    api: ServiceProcess, write_driver: Callable[..., Path], tmp_path: Path
 ) -> None:
     wanted = tmp_path / "requirements.txt"
-    wanted.write_text(f"endless @ {package.as_uri()}\n")
-    accepted = ask_for_image(api, write_driver(ONE), pipRequirements=wanted.as_uri())
+    package = endless_package(tmp_path / "endless", "canary-of-a-build")
+    wanted.write_text(f"./packages/1/{package.name}\n")
+    accepted = ask_for_image(api, write_driver(ONE), package, pipRequirements=wanted.as_uri())
     eventually(lambda: running("canary-of-a-build", api), what="the build of the package")
     answer = cancel(api, accepted)
     assert answer.status_code == 200
