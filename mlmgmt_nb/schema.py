@@ -1,9 +1,9 @@
-"""Schemas of a driver's inputs and outputs, in the file format of 2017: what is needed to write and read them.
+"""Write and read schemas of a driver's inputs and outputs, in the file format of 2017.
 
-`generate_schema` makes one from sample data.
+`generate_schema` creates a schema from sample data.
 
 `install_azureml_imports()` makes `azureml.api.schema` and the other imports of 2017 work in this process, as they do in
-a driver, for notebooks that were written then; packages that are really installed are used instead.
+a driver, for notebooks of that time. Installed packages take precedence.
 """
 
 from mlmgmt_nb.scoring.compat import install as install_azureml_imports

@@ -46,7 +46,7 @@ class _Hiding:
 def main(order_file: str, result_file: str) -> None:
     """Load, answer, and write the outcome."""
     from mlmgmt_nb.scoring.application.application import find_application
-    from mlmgmt_nb.scoring.driver.driver import load_driver
+    from mlmgmt_nb.scoring.driver.loading import load_driver
     from mlmgmt_nb.scoring.errors import LoadError, RequestError
 
     order = json.loads(Path(order_file).read_text(encoding="utf-8"))

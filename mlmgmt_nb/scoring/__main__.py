@@ -1,4 +1,4 @@
-"""`python -m mlmgmt_nb.scoring`: serves a driver folder by hand, or as a replica of a supervisor."""
+"""`python -m mlmgmt_nb.scoring`: serve a driver folder, standalone or as a replica of a supervisor."""
 
 from __future__ import annotations
 
@@ -50,14 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def driver_parser() -> argparse.ArgumentParser:
-    """Return the flags."""
+    """Return the parser of the command line."""
     defaults = Start()
-    parser = argparse.ArgumentParser(prog="python -m mlmgmt_nb.scoring", description="Serves a driver folder.")
+    parser = argparse.ArgumentParser(prog="python -m mlmgmt_nb.scoring", description="Serve a driver folder.")
     parser.add_argument("--app", required=True, metavar="FOLDER", help="the folder with the driver and its files")
     parser.add_argument("--driver", metavar="FILE", help="the driver, relative to the folder (default: score.py)")
-    parser.add_argument(
-        "--schema", metavar="FILE", help="the schema file (default: service_schema.json if there is one)"
-    )
+    parser.add_argument("--schema", metavar="FILE", help="the schema file (default: service_schema.json if it exists)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument(
         "--port", type=int, default=5001, help="port to listen on, 0 for a free one (default: %(default)s)"
@@ -68,7 +66,7 @@ def driver_parser() -> argparse.ArgumentParser:
         "--concurrency",
         type=_positive,
         default=defaults.concurrency,
-        help="requests that may run and wait in one process; more get 503 (default: %(default)s)",
+        help="most requests that run or wait in one process; further ones get 503 (default: %(default)s)",
     )
     parser.add_argument(
         "--timeout",
@@ -80,7 +78,7 @@ def driver_parser() -> argparse.ArgumentParser:
         "--client-timeout",
         type=float,
         default=defaults.client_timeout_seconds,
-        help="seconds that a caller may take to send the head of a request, or to take a part of an answer "
+        help="seconds that a caller may take to send the head of a request, or to receive a part of an answer "
         "(default: %(default)s)",
     )
     parser.add_argument(
@@ -93,20 +91,24 @@ def driver_parser() -> argparse.ArgumentParser:
         "--allowed-host",
         action="append",
         metavar="HOST",
-        help="name, address or network that requests may have in Host and Origin; may be given again "
+        help="name, address or network that requests may name in Host and Origin; repeatable "
         "(default: any, or this machine's own when --host is a loopback address)",
     )
     parser.add_argument(
         "--request-log",
         action=argparse.BooleanOptionalAction,
         default=defaults.request_log,
-        help="a line of JSON on stderr for each request (default: %(default)s)",
+        help="write a line of JSON to stderr for each request (default: %(default)s)",
     )
     parser.add_argument(
-        "--env", action="append", default=[], metavar="NAME=VALUE", help="variable of the driver; may be given again"
+        "--env",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="environment variable of the driver; repeatable",
     )
     parser.add_argument(
-        "--env-file", action="append", default=[], metavar="FILE", help="file with such lines; may be given again"
+        "--env-file", action="append", default=[], metavar="FILE", help="file of NAME=VALUE lines; repeatable"
     )
     parser.add_argument("--fd", type=int, help="supervised: an inherited listening socket")
     parser.add_argument("--control-fd", type=int, help="supervised: one end of the control channel")
@@ -121,7 +123,7 @@ def driver_parser() -> argparse.ArgumentParser:
 
 def _allowed_hosts(options: argparse.Namespace) -> tuple[str, ...]:
     if options.allowed_host is None and options.host not in LOOPBACK:
-        return (ANY,)  # whoever listens beyond loopback has names for it that are not known here
+        return (ANY,)  # beyond loopback, the names of the host are unknown here
     return (*LOOPBACK, options.host, *(options.allowed_host or []))
 
 

@@ -1,6 +1,6 @@
-"""Several requests scored by one call of `run`.
+"""Score several requests with one call of `run`.
 
-A driver asks for it::
+A driver opts in with a decorator::
 
     from mlmgmt_nb.scoring.batching import batched
 
@@ -8,8 +8,8 @@ A driver asks for it::
     def run(input_df):
         return model.predict(input_df)
 
-`run` then gets the rows of all requests that have come in meanwhile in one DataFrame (or array), and returns one item
-for each row: a list, an array, a Series, a DataFrame, or the JSON of a list.
+`run` then receives the rows of all waiting requests in one DataFrame (or array), and returns one item per row: a
+list, an array, a Series, a DataFrame, or the JSON of a list.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Batch:
-    """How requests are put together: at most so many, after waiting at most so many seconds for one more."""
+    """Limits of a batch: the number of requests, and the seconds to wait for another one."""
 
     max_requests: int
     max_wait: float
@@ -39,11 +39,11 @@ def batched(max_requests: int = 32, max_wait: float = 0.005) -> Callable[[_Funct
     """Declare that `run` takes the rows of several requests at once.
 
     Args:
-        max_requests: most requests in one call.
-        max_wait: most seconds that a request waits for others. A caller who is alone does not wait.
+        max_requests: maximum number of requests in one call.
+        max_wait: maximum seconds that a request waits for others. A single caller does not wait.
 
     Raises:
-        ValueError: they are too small.
+        ValueError: a limit is too small.
 
     Example:
         >>> @batched(max_requests=64, max_wait=0.01)
@@ -63,7 +63,7 @@ def batched(max_requests: int = 32, max_wait: float = 0.005) -> Callable[[_Funct
 
 
 def check_batch(batch: Batch | None, schema: ServiceSchema | None, optional: frozenset[str], *, is_async: bool) -> None:
-    """Raise `SchemaError` when a `run` that declares batches cannot be called with them."""
+    """Raise `SchemaError` if a `run` that declares batches cannot be called with them."""
     if batch is None:
         return
     required = [name for name in (schema.input if schema else {}) if name not in optional]

@@ -1,4 +1,4 @@
-"""Which request a driver is working for."""
+"""The request that a driver is handling."""
 
 from __future__ import annotations
 

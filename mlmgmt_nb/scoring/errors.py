@@ -1,13 +1,13 @@
-"""What can go wrong in the scoring runtime.
+"""Errors of the scoring runtime.
 
 ::
 
     RuntimeFailure
     ├── LoadError       the application cannot be served: bad driver, schema or folder; the process ends with code 3
     ├── RequestError    one request cannot be answered as asked; becomes an HTTP answer
-    └── CallerGone      nobody is left to be answered
+    └── CallerGone      the caller hung up
 
-A failure in the user's own `run` is a `RequestError` with the code `DriverError`, which has the traceback as text.
+A failure in the user's `run` is a `RequestError` with the code `DriverError` and the traceback as text.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _NOT_IN_MAIN = re.compile(
     r"Can't get (?:local )?(?:attribute|object) '([\w.]+)' on <module '(?:[\w.]+\.)?__main__'"
     r"|module '(?:[\w.]+\.)?__main__' has no attribute '([\w.]+)'"
 )
-"""How unpickling says that a class or function is missing, in all releases of Python."""
+"""The message of unpickling for a missing class or function, in all releases of Python."""
 _CHOSEN = ("azureml.api.exceptions", "mlmgmt_nb.scoring.compat.exceptions")
 
 
@@ -39,7 +39,7 @@ class LoadError(RuntimeFailure):
     Args:
         code: `DriverSyntaxError`, `DriverImportError`, `DriverNoRun`, `DriverSignatureError`, `DriverInitError`,
             `SchemaError` or `ApplicationError`.
-        message: one line that says what is wrong, with file and line where useful.
+        message: one line that describes the fault, with file and line where useful.
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -54,12 +54,12 @@ class RequestError(RuntimeFailure):
     Args:
         status: the HTTP status.
         code: one word for programs, such as `BadInput` or `DriverError`.
-        message: one sentence that says what is wrong.
+        message: one sentence that describes the fault.
         details: pairs of code and message, one for each fault found.
-        headers: further headers of the answer.
+        headers: additional headers of the answer.
 
     Attributes:
-        trace: the traceback in the user's code, as text: the exception itself would keep alive what `run` held.
+        trace: the traceback in the user's code, as text: the exception itself would keep the frames of `run` alive.
     """
 
     trace = ""
@@ -92,7 +92,7 @@ def driver_failure(error: BaseException) -> RequestError:
         code = "BadInput" if status == 400 else type(error).__name__.removesuffix("Exception")
         message = str(getattr(error, "message", error))
         return RequestError(int(status or 500), code, message, details=[(code, message)] if status == 400 else ())
-    if type(error).__module__ == "werkzeug.exceptions" and getattr(error, "code", None):  # so did flask.abort()
+    if type(error).__module__ == "werkzeug.exceptions" and getattr(error, "code", None):  # chosen with flask.abort()
         text = str(getattr(error, "description", error))
         return RequestError(int(error.code), type(error).__name__, text)  # type: ignore[attr-defined]
     if isinstance(error, SystemExit):
@@ -105,7 +105,7 @@ def driver_failure(error: BaseException) -> RequestError:
 
 
 def _in_user_code(trace: TracebackType | None) -> TracebackType | None:
-    """Return the traceback from where it leaves the runtime, whose frames tell a user nothing; all of it if it never does."""
+    """Return the traceback without the leading frames of the runtime; all of it if there are no others."""
     ours = os.path.dirname(os.path.abspath(__file__)) + os.sep
     begin = trace
     while begin is not None and os.path.abspath(begin.tb_frame.f_code.co_filename).startswith(ours):
@@ -114,7 +114,7 @@ def _in_user_code(trace: TracebackType | None) -> TracebackType | None:
 
 
 def last_line(error: BaseException, folder: str) -> str:
-    """Return the last line of an exception's traceback, with the innermost place in `folder` that it went through.
+    """Return the last line of an exception's traceback, with the innermost location in `folder`.
 
     Args:
         error: an exception that user code raised.
@@ -133,12 +133,12 @@ def last_line(error: BaseException, folder: str) -> str:
 
 
 def _unpickling_advice(error: BaseException) -> str:
-    """For an object whose class was pickled in a notebook or script: there, `__main__` had it, and here nothing has."""
+    """Return advice for an object whose class was pickled in a notebook or script, where `__main__` defined it."""
     found = _NOT_IN_MAIN.search(str(error)) if isinstance(error, AttributeError) else None
     if found is None:
         return ""
     name = found[1] or found[2]
     return (
-        f". {name} was defined in the notebook or script that pickled it. Move it into a module of its own, import it "
+        f". {name} was defined in the notebook or script that pickled it. Move it into its own module, import it "
         'from there, pickle again, and send the module along: `-d MODULE.py`, or `dependencies=["MODULE.py"]`.'
     )

@@ -1,8 +1,8 @@
-"""Application Insights: a trace of each request, and what the driver prints, logs and raises, through OpenTelemetry.
+"""Application Insights: a trace of each request, and the output, logs and exceptions of the driver, by OpenTelemetry.
 
-It is on when the environment says `AML_APP_INSIGHTS_ENABLED=true`, and goes where
-`APPLICATIONINSIGHTS_CONNECTION_STRING` or the key in `AML_APP_INSIGHTS_KEY` says. It is sent in the background, in
-bunches; what cannot be sent is lost, and scoring goes on.
+It is enabled by `AML_APP_INSIGHTS_ENABLED=true`. `APPLICATIONINSIGHTS_CONNECTION_STRING` or the key in
+`AML_APP_INSIGHTS_KEY` sets the destination. Data is sent in batches in the background; if it cannot be sent, it is
+lost, and scoring continues.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _DELAY_MILLISECONDS = 2000
 _STOP_SECONDS = 3.0
 _MOST_PARENTS = 10_000
 _OWN_LOGGERS = ("azure", "opentelemetry", "urllib3")
-"""What they log is about sending logs."""
+"""Loggers whose messages are about sending logs."""
 
 
 def start_telemetry(environment: Mapping[str, str]) -> Telemetry | None:
-    """Start it if it is on; whatever is missing is said in the log, and the service runs without."""
+    """Start telemetry if it is enabled. If something is missing, log that and let the service run without it."""
     if environment.get("AML_APP_INSIGHTS_ENABLED", "").lower() != "true":
         return None
     key = environment.get("AML_APP_INSIGHTS_KEY")
@@ -57,7 +57,7 @@ def start_telemetry(environment: Mapping[str, str]) -> Telemetry | None:
 
 
 class Telemetry:
-    """Sends what it is told of.
+    """A sender of traces and logs.
 
     Args:
         connection: the connection string of an Application Insights resource.
@@ -65,7 +65,7 @@ class Telemetry:
     """
 
     def __init__(self, connection: str, service: str) -> None:
-        # it would report about itself, and ask for settings, elsewhere
+        # otherwise it sends statistics about itself, and fetches settings, from elsewhere
         os.environ.setdefault("APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL", "true")
         os.environ.setdefault("APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED", "true")
         from azure.monitor.opentelemetry.exporter import AzureMonitorLogExporter, AzureMonitorTraceExporter
@@ -103,18 +103,18 @@ class Telemetry:
                 self.logged(record)
             return record
 
-        # no handler: beside one, the driver's own logging.basicConfig() would do nothing
+        # not a handler: with one, the driver's own logging.basicConfig() would do nothing
         logging.setLogRecordFactory(make_and_send)
 
     def expect(self, identity: str, traceparent: bytes) -> None:
-        """A request has come in that is part of a caller's trace."""
+        """Register a request that is part of a caller's trace."""
         parts = traceparent.split(b"-")
         with suppress(ValueError):
             if len(parts) == 4 and len(parts[1]) == 32 and len(parts[2]) == 16 and len(self._parents) < _MOST_PARENTS:
                 self._parents[identity] = int(parts[1], 16), int(parts[2], 16)
 
     def request(self, note: Note) -> None:
-        """A request has been answered."""
+        """Send the span of an answered request."""
         from opentelemetry.trace import SpanKind, StatusCode
 
         identity, method, path, status, began, ended, bytes_in, bytes_out, code, message = note
@@ -143,11 +143,11 @@ class Telemetry:
         span.end(int((clock + ended) * 1e9))
 
     def printed(self, line: str, identity: str) -> None:
-        """The driver has printed a line."""
+        """Send a line that the driver printed."""
         self._emit(self._printed, logging.INFO, line, identity, {})
 
     def logged(self, record: logging.LogRecord) -> None:
-        """The driver, or a library that it uses, has logged something."""
+        """Send a log record of the driver or of a library that it uses."""
         try:
             text = record.getMessage()
         except Exception:  # noqa: BLE001 - arguments that do not fit: logging itself tells the user
@@ -156,7 +156,7 @@ class Telemetry:
         self._emit(self._logs.get_logger(record.name), record.levelno, text, request_id.get(), where)
 
     def raised(self, error: RequestError, identity: str) -> None:
-        """The driver's `run` has raised an exception."""
+        """Send an exception that `run` raised."""
         attributes = {
             "exception.type": error.message.partition(":")[0],
             "exception.message": error.message,
@@ -165,7 +165,7 @@ class Telemetry:
         self._emit(self._raised, logging.ERROR, error.message, identity, attributes)
 
     def stop(self) -> None:
-        """Send what is left, within a few seconds."""
+        """Send the remaining data, within a few seconds."""
         sender = threading.Thread(target=self._shut_down, daemon=True)
         sender.start()
         sender.join(_STOP_SECONDS)
@@ -188,7 +188,7 @@ class Telemetry:
         )
 
     def _trace_of(self, identity: str) -> tuple[int, int]:
-        """Ids of a request's trace and span: its logs have them before its span is made."""
+        """Ids of a request's trace and span: its logs need them before its span is created."""
         digest = sha256(identity.encode()).digest()
         trace_id = self._parents[identity][0] if identity in self._parents else int.from_bytes(digest[:16], "big")
         return trace_id, int.from_bytes(digest[16:24], "big")
@@ -206,7 +206,7 @@ def _context(trace_id: int = 0, span_id: int = 0) -> Any:
 
 
 def _ids() -> Any:
-    """Return a generator that gives the ids that it was told."""
+    """Return an OpenTelemetry id generator that returns preset ids."""
     from opentelemetry.sdk.trace.id_generator import IdGenerator
 
     class Told(IdGenerator):

@@ -1,6 +1,6 @@
-"""Several calls of `run` at a time, for drivers that bear it.
+"""Several simultaneous calls of `run`, for thread-safe drivers.
 
-A driver says so::
+A driver opts in with a decorator::
 
     from mlmgmt_nb.scoring.threads import threaded
 
@@ -8,7 +8,7 @@ A driver says so::
     def run(input_df):
         return model.predict(input_df)
 
-A slow request then holds up nobody else. `init` is still called once, in one of the threads.
+A slow request then does not delay others. `init` is still called once, in one of the threads.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ def threaded(threads: int) -> Callable[[_Function], _Function]:
     """Declare that `run` may be called by several threads at the same time.
 
     Args:
-        threads: how many.
+        threads: number of threads.
 
     Raises:
-        ValueError: they are less than 1.
+        ValueError: the number is less than 1.
     """
     if threads < 1:
         raise ValueError("threads must be at least 1")
@@ -42,7 +42,9 @@ def threaded(threads: int) -> Callable[[_Function], _Function]:
 
 
 def check_threads(threads: int, *, is_async: bool, is_batched: bool) -> str:
-    """Why a `run` that declares threads cannot have them; empty when it can."""
+    """Return the reason if `run` cannot be called by several threads; empty if it can."""
     if threads > 1 and (is_async or is_batched):
-        return f"@threaded does not go with {'async run()' if is_async else '@batched'}: it is for plain functions"
+        return (
+            f"@threaded cannot be combined with {'async run()' if is_async else '@batched'}: it is for plain functions"
+        )
     return ""

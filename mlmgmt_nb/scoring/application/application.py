@@ -1,4 +1,4 @@
-"""Finds the driver and the schema of an application folder."""
+"""Find the driver and the schema of an application folder."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class _AppFile(msgspec.Struct, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class Application:
-    """The files that make a service.
+    """The files of a service.
 
     Attributes:
         folder: absolute path; the working directory of the driver.
         driver: absolute path of the driver.
-        schema: absolute path of the schema file, or None when `run` gets the body as text.
-        schema_named: somebody said that this is the schema; otherwise it was only found.
+        schema: absolute path of the schema file, or None if `run` takes the body as text.
+        schema_named: the schema was named explicitly; otherwise it was found by its file name.
     """
 
     folder: Path
@@ -41,7 +41,7 @@ class Application:
 def find_application(folder: str, driver: str | None = None, schema: str | None = None) -> Application:
     """Return the application in a folder.
 
-    What the arguments name is taken first, then what `mlmgmt-app.json` names, then `score.py` (or the only `.py` file
+    The arguments take precedence over `mlmgmt-app.json`, and that over `score.py` (or the only `.py` file
     that defines `run`) and `service_schema.json` if there is one.
 
     Args:
@@ -50,11 +50,11 @@ def find_application(folder: str, driver: str | None = None, schema: str | None 
         schema: path of the schema file, relative to the folder.
 
     Raises:
-        LoadError: a file is missing, or the driver cannot be told.
+        LoadError: a file is missing, or the driver is ambiguous.
     """
     root = Path(folder).resolve()
     if not root.is_dir():
-        raise LoadError("ApplicationError", f"{folder}: there is no such folder")
+        raise LoadError("ApplicationError", f"{folder}: this folder does not exist")
     named = _read_app_file(root / APP_FILE)
     schema_named = True
     if named:
@@ -91,6 +91,6 @@ def _only_driver(root: Path) -> Path:
     names = ", ".join(path.name for path in found)
     raise LoadError(
         "ApplicationError",
-        f"{root.name}/ has no score.py and {'several files' if found else 'no .py file'} that define run()"
-        + (f": {names}. Say which with --driver" if found else ""),
+        f"{root.name}/ has no score.py and {'several files define run()' if found else 'no .py file defines run()'}"
+        + (f": {names}. Choose one with --driver" if found else ""),
     )

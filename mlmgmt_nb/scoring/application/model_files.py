@@ -1,7 +1,7 @@
-"""Where a driver finds its models: `azureml-models/NAME/VERSION/...` in the application folder, and by their names.
+"""Find the models of a driver: `azureml-models/NAME/VERSION/...` in the application folder.
 
-The build of an image lays them out so and notes them in `model_config_map.json`. A folder that somebody serves by hand
-may have the same layout, or its model files beside the driver.
+The build of an image creates this layout and lists the models in `model_config_map.json`. A folder that is served
+by hand may have the same layout, or its model files next to the driver.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ CONFIG_FILE = "model_config_map.json"
 
 
 class ModelNotFoundError(Exception):
-    """There is no model of this name and version."""
+    """A model with this name and version does not exist."""
 
 
 def set_variables(application: Application, environment: MutableMapping[str, str]) -> None:
-    """Set the variables by which drivers find their files, unless somebody has set them.
+    """Set the variables that tell drivers where their files are, unless they are set already.
 
     Args:
-        application: what is served.
-        environment: that of this process.
+        application: the application.
+        environment: the environment of this process.
     """
     root = application.folder
     environment.setdefault("AML_APP_ROOT", str(root))
@@ -38,7 +38,7 @@ def set_variables(application: Application, environment: MutableMapping[str, str
 
 
 def _models_root(root: Path) -> Path:
-    """Return the folder of the only model version, the folder of all if there are several, or else that of the application."""
+    """Return the folder of the only model version, of all models, or, without models, of the application."""
     versions = [path for path in root.glob(f"{MODELS_FOLDER}/*/*") if path.is_dir()]
     if len(versions) == 1:
         return versions[0]
@@ -46,7 +46,7 @@ def _models_root(root: Path) -> Path:
 
 
 def read_config(root: Path) -> dict[str, Any]:
-    """Return what the build noted about models and account; empty if there was no build."""
+    """Return the models and account that the build recorded; empty for a folder that was not built."""
     path = root / CONFIG_FILE
     return dict(json.loads(path.read_text())) if path.is_file() else {}
 
@@ -55,15 +55,15 @@ def find_model(name: str, version: int | str | None = None, root: Path | None = 
     """Return the path of a model: of its file, or of its folder if it has several files.
 
     Args:
-        name: as it was registered, or a file beside the driver.
-        version: of the model; the newest one there is, if None.
-        root: the application folder, if not the one that is served.
+        name: the registered name, or a file next to the driver.
+        version: the version of the model; None is the newest.
+        root: the application folder; None is the one that is served.
 
     Raises:
-        ModelNotFoundError: it is not here; names those that are.
+        ModelNotFoundError: the model is missing; the message lists the available ones.
     """
     root = root or Path(os.environ.get("AML_APP_ROOT") or os.curdir)
-    versions = _noted(root, name) or _laid_out(root, name)
+    versions = _recorded(root, name) or _laid_out(root, name)
     wanted = str(version) if version is not None else max(versions, key=int, default="")
     if wanted in versions:
         return str(root / versions[wanted])
@@ -73,23 +73,23 @@ def find_model(name: str, version: int | str | None = None, root: Path | None = 
         return str(beside[0])
     known = ", ".join(sorted(_names(root))) or "none"
     what = f"version {version} of the model {name!r}" if versions else f"a model {name!r}"
-    raise ModelNotFoundError(f"{what} is not here: the models of this image are {known}")
+    raise ModelNotFoundError(f"{what} is not in this image. Its models: {known}")
 
 
-def _noted(root: Path, name: str) -> dict[str, str]:
-    """Return the paths of a model's versions, by `model_config_map.json`."""
+def _recorded(root: Path, name: str) -> dict[str, str]:
+    """Return the paths of a model's versions from `model_config_map.json`."""
     model = read_config(root).get("models", {}).get(name, {})
     return dict(model.get("versions", {}))
 
 
 def _laid_out(root: Path, name: str) -> dict[str, str]:
-    """Return the paths of a model's versions, by the folders that there are."""
+    """Return the paths of a model's versions from the existing folders."""
     folders = [path for path in (root / MODELS_FOLDER / name).glob("*") if path.name.isdigit()]
     return {folder.name: str(_content(folder).relative_to(root)) for folder in folders}
 
 
 def _content(folder: Path) -> Path:
-    """Return the only file or folder in the folder of a version, or that folder."""
+    """Return the only file or folder in the folder of a version, or the folder itself."""
     children = list(folder.iterdir())
     return children[0] if len(children) == 1 else folder
 

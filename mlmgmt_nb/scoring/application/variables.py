@@ -12,17 +12,17 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def read_variables(given: Iterable[str] = (), files: Iterable[str | Path] = ()) -> dict[str, str]:
-    """Return the variables of some files and those that are given, which come last.
+    """Return the variables from files and from `given`, which takes precedence.
 
-    Files are read as `docker run --env-file` reads them: a `NAME=VALUE` in each line, as it is; empty lines and those
-    that begin with `#` are left out.
+    Files have the format of `docker run --env-file`: one literal `NAME=VALUE` per line; empty lines and lines with
+    `#` at the start are ignored.
 
     Args:
-        given: texts such as `NAME=VALUE`.
+        given: variables such as `NAME=VALUE`.
         files: paths of files.
 
     Raises:
-        ValueError: a text or a line is not of that form; says which, but not its value.
+        ValueError: a variable is malformed; the message names it without its value.
         OSError: a file cannot be read.
     """
     found: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Which calls are taken, how long they may take, what became of them, and counters."""
+"""Admit calls up to a limit, enforce their deadlines, answer them, and count."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SWEEP_SECONDS = 0.1
 
 
 def log(text: str) -> None:
-    """One line (or a traceback) on stderr, which the supervisor keeps."""
+    """Write a line (or a traceback) to stderr, which the supervisor keeps."""
     sys.stderr.write(text + "\n")
     sys.stderr.flush()
 
@@ -32,16 +32,16 @@ class Stats(msgspec.Struct, rename="camel", tag="stats"):
     """Counters since the start.
 
     Attributes:
-        requests: calls taken, whatever became of them.
-        failures: calls that the driver failed (500) or did not finish in time (504).
+        requests: calls admitted, whatever their result.
+        failures: calls in which the driver failed (500) or did not finish in time (504).
         rejected: calls refused because the limit was reached (503).
         busy: calls that run now.
-        waiting: calls that have been taken and do not run yet.
-        limit: how many calls may run and wait together.
-        busy_seconds: time spent in the driver, the present call included.
-        latency: answered calls by how long that took, see `Latencies.counts`.
-        latency_seconds: how long that took together.
-        occupied: mean number of calls that ran and waited since the last report.
+        waiting: calls that were admitted and do not run yet.
+        limit: maximum number of calls that run or wait.
+        busy_seconds: time spent in the driver, including the current call.
+        latency: number of answered calls by latency, see `Latencies.counts`.
+        latency_seconds: sum of the latencies.
+        occupied: mean number of running and waiting calls since the last report.
     """
 
     requests: int
@@ -57,17 +57,16 @@ class Stats(msgspec.Struct, rename="camel", tag="stats"):
 
 
 class Engine:
-    """Runs one driver.
+    """Admission of calls to one driver.
 
     Args:
-        concurrency: how many calls may run and wait together.
-        timeout: seconds that a call may take before its caller is answered 504; once begun, it keeps its place until
-            `run` returns.
-        turns: of the running event loop, for the driver's thread to borrow it.
+        concurrency: maximum number of calls that run or wait.
+        timeout: seconds after which the caller gets 504; a call that has started keeps its place until `run` returns.
+        turns: the event loop, for the driver's thread to borrow.
 
     Attributes:
-        latencies: how long calls took, counted by whoever answers them.
-        on_failure: is told each exception that `run` raised, and the id of its request.
+        latencies: latencies of the calls, added by the code that answers them.
+        on_failure: called with each exception that `run` raised, and the id of its request.
     """
 
     def __init__(self, concurrency: int, timeout: float, turns: Turns) -> None:
@@ -94,13 +93,13 @@ class Engine:
         return self.driver
 
     def stop(self) -> None:
-        """End the driver's thread once the calls before are done; does not wait."""
+        """End the driver's thread after the calls before, without waiting for them."""
         if self._sweeper:
             self._sweeper.cancel()
         self._runner.stop()
 
     def abandon(self) -> int:
-        """Answers all callers that the replica ends; their number."""
+        """Tell all callers that the replica is stopping; return their number."""
         open_calls = [call for call in self._calls if not call.answered]
         for call in self._calls:
             if call.stream is not None:
@@ -109,22 +108,24 @@ class Engine:
             call.answered = True
             if not call.future.done():
                 call.future.set_exception(
-                    RequestError(503, "ReplicaEnds", "this replica ends: try again", headers={"Retry-After": "1"})
+                    RequestError(
+                        503, "ReplicaEnds", "this replica is stopping. Try again", headers={"Retry-After": "1"}
+                    )
                 )
         return len(open_calls)
 
     @property
     def calls(self) -> int:
-        """How many calls run and wait."""
+        """Number of running and waiting calls."""
         return len(self._calls)
 
     @property
     def is_full(self) -> bool:
-        """Whether all places are taken."""
+        """Return whether all places are taken."""
         return len(self._calls) >= self.concurrency
 
     def check_room(self) -> None:
-        """Count and refuse a call that would find no place.
+        """Count and refuse a call if there is no place for it.
 
         Raises:
             RequestError: 503, all places are taken.
@@ -134,15 +135,15 @@ class Engine:
             raise RequestError(
                 503,
                 "TooManyRequests",
-                f"all {self.concurrency} places of this replica are taken: try again later",
+                f"all {self.concurrency} places of this replica are taken. Try again later",
                 headers={"Retry-After": "1"},
             )
 
     def submit(self, request_id: str, payload: Payload, deadline: float = 0.0) -> Call:
-        """Has `run` called, in a place of its own; the call's future gives the answer or a `RequestError`.
+        """Take a place and have `run` called; the future of the call returns the answer or raises `RequestError`.
 
         Args:
-            deadline: when its caller has waited too long; `timeout` from now without.
+            deadline: when the caller has waited too long; 0 is `timeout` from now.
 
         Raises:
             RequestError: 503, all places are taken.
@@ -157,14 +158,14 @@ class Engine:
         return call
 
     def hang_up(self, call: Call) -> None:
-        """The caller of a submitted call has gone."""
+        """Note that the caller of a submitted call hung up."""
         if call.stream is not None:
             call.stream.close()
         elif not call.answered:
             self._settle(call, CallerGone("the caller hung up"))
 
     def _settle(self, call: Call, failure: RuntimeFailure) -> None:
-        """Answers a call before `run` has. If it only waits, its place is free at once, and it will never run."""
+        """Answer a call before `run` returns. If it is still waiting, it frees its place at once and does not run."""
         call.answered = True
         if not call.begun:
             self._calls.pop(call, None)
@@ -172,7 +173,7 @@ class Engine:
             call.future.set_exception(failure)
 
     def stats(self) -> Stats:
-        """Return the counters now."""
+        """Return the current counters."""
         running = self._runner.running
         occupied = self._seen / self._looks if self._looks else float(len(self._calls))
         self._seen = self._looks = 0
@@ -205,7 +206,7 @@ class Engine:
             call.future.set_exception(outcome)
 
     def _begin_stream(self, call: Call, stream: Stream) -> None:
-        """Has a stream sent; its call keeps its place until it ends."""
+        """Have a stream sent; its call keeps its place until the stream ends."""
         if call.answered or call.future.done():
             stream.close()
             return
@@ -223,7 +224,7 @@ class Engine:
                 self.on_failure(error, call.request_id)
 
     def _sweep(self) -> None:
-        """Answers calls that take too long. A few calls a few times a second: cheaper than a timer for each."""
+        """Answer calls that take too long. Checking a few times a second is cheaper than a timer per call."""
         now = monotonic()
         self._seen += len(self._calls)
         self._looks += 1

@@ -23,13 +23,13 @@ _Item = TypeVar("_Item")
 
 
 class Batcher:
-    """Puts requests together and takes their results apart.
+    """Combines requests into one call and splits its result.
 
     Args:
         batch: the limits.
         run: the user's function.
-        types: the types of its arguments, of which the first one holds the rows.
-        alone: answers one request by itself.
+        types: the types of its arguments; the first one holds the rows.
+        alone: answers a single request.
     """
 
     def __init__(
@@ -46,12 +46,12 @@ class Batcher:
         self._expected = 1
 
     def gather(self, first: _Item, queue: SimpleQueue[_Item | None], admitted: Callable[[], int]) -> list[_Item]:
-        """Return the first request and those that come with it.
+        """Return the first request and those that arrive with it.
 
         Args:
             first: a request taken from the queue.
-            queue: where further ones arrive; None ends it and is put back.
-            admitted: how many requests are under way in all, those that are still being read included.
+            queue: the queue of further requests; None ends it and is put back.
+            admitted: returns the number of all requests in progress, including those still being read.
         """
         gathered = [first]
         expected = min(max(self._expected, admitted()), self._batch.max_requests)
@@ -72,14 +72,14 @@ class Batcher:
         return gathered
 
     def answer(self, requests: Sequence[tuple[str, bytes]]) -> list[Any]:
-        """Return the answers (or `RequestError`s) to some requests, by one call of `run` where that is possible.
+        """Return the answers (or `RequestError`s) to some requests, with one call of `run` if possible.
 
         Args:
-            requests: the id and the body of each.
+            requests: the id and the body of each request.
         """
         if len(requests) > 1:
-            request_id.set("")  # what is printed and collected then belongs to all of them
-            # whatever goes wrong: perhaps one request is at fault, so each gets what it deserves
+            request_id.set("")  # output and collected data belong to all of them
+            # one request may be at fault, so each is answered separately
             with suppress(Exception):
                 return self._together([body for _, body in requests])
         return [self._by_itself(identity, body) for identity, body in requests]
@@ -98,7 +98,7 @@ class Batcher:
             values = decode_object(body, {self._name: None})
             own = values.get(self._name)
             if len(values) != 1 or not isinstance(own, list):
-                raise InputError(["not to be put together"])
+                raise InputError(["cannot be combined"])
             rows += own
             ends.append(len(rows))
         result = self._run(**{self._name: self._type.parse(rows, self._name)})
@@ -112,4 +112,4 @@ class Batcher:
 
 def _wrong_length(result: Any, rows: int) -> RequestError:
     got = f"{len(result)} items" if hasattr(result, "__len__") else type(result).__name__
-    return RequestError(500, "ResultError", f"a batched run() returns one item a row: got {got} for {rows} rows")
+    return RequestError(500, "ResultError", f"a batched run() must return one item per row: got {got} for {rows} rows")

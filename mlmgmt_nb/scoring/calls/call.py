@@ -11,15 +11,15 @@ __all__ = ["Call"]
 
 
 class Call:
-    """One request on its way through the engine.
+    """One call of `run` for a request.
 
     Attributes:
-        deadline: when its caller has waited too long, of a clock that only goes forward.
-        future: gives the answer or a `RequestError`.
-        begun: `run` has been called for it.
-        seconds: how long `run` took.
-        stream: the answer, if it goes out in parts.
-        answered: its caller has an answer already, or has gone: what `run` returns goes nowhere.
+        deadline: when the caller has waited too long, on a monotonic clock.
+        future: returns the answer or raises `RequestError`.
+        begun: `run` has been called.
+        seconds: duration of `run`.
+        stream: the answer, if it is sent in parts.
+        answered: the caller already has an answer or hung up; the result of `run` is dropped.
     """
 
     __slots__ = ("answered", "begun", "deadline", "future", "payload", "request_id", "seconds", "stream")

@@ -1,4 +1,4 @@
-"""How long requests took, counted in buckets: a few hundred nanoseconds a request, whatever their number."""
+"""A histogram of request latencies: a few hundred nanoseconds per request, whatever their number."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _LABELS = (*map(str, _BOUNDS), "+Inf")
 
 
 class Latencies:
-    """The buckets of one replica.
+    """The histogram of one replica.
 
     Attributes:
-        seconds: all requests together.
+        seconds: sum of all latencies.
     """
 
     def __init__(self) -> None:
@@ -25,10 +25,10 @@ class Latencies:
         self._counts = [0] * len(_LABELS)
 
     def add(self, seconds: float) -> None:
-        """Count a request."""
+        """Add a request."""
         self.seconds += seconds
         self._counts[bisect_left(_BOUNDS, seconds)] += 1
 
     def counts(self) -> dict[str, int]:
-        """How many requests each bucket has, by its upper bound in seconds as Prometheus writes it."""
+        """Return the count of each bucket, by its upper bound in seconds as Prometheus writes it."""
         return dict(zip(_LABELS, self._counts, strict=True))

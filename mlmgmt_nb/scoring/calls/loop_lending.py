@@ -1,10 +1,10 @@
-"""Who runs the event loop: the main thread, or for a while the driver's.
+"""Run the event loop in the main thread, or temporarily in the driver's thread.
 
-To hand a call to another thread and its answer back costs more than all else that is done for a brief one. So the main
-thread lends the event loop to the driver's thread while calls are brief and come thick: that runs the loop for a turn,
-then the calls which the turn has brought, and so on, and nothing is handed over. `init` and `run` see the same thread
-as ever, and no loop runs in it when `run` is called. The main thread watches meanwhile: when a call is not brief after
-all, it takes the loop in the middle of it, so that health checks are answered and limits kept as ever.
+For a brief call, handing it to another thread and its answer back costs more than everything else. So while calls are
+brief and frequent, the main thread lends the event loop to the driver's thread, which alternates between one turn of
+the loop and the calls that the turn brought; nothing is handed over. `init` and `run` still see the same thread, and no
+loop runs in it while `run` is called. The main thread watches: if a call turns out not to be brief, it takes the loop
+back during the call, so that health checks are still answered and limits enforced.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from typing import Any
 __all__ = ["Turns"]
 
 _TICK_SECONDS = 0.005
-"""How often the main thread looks whether the driver's thread is stuck in a call."""
+"""How often the main thread checks whether the driver's thread is stuck in a call."""
 _PATIENCE_SECONDS = 0.005
-"""How long the loop may stand still for calls."""
+"""How long calls may pause the loop."""
 _LOOK_TICKS = 10
 _FEW_TURNS = 25
-"""The loan ends when there are fewer between two looks at their number: what is seldom is not worth the watch."""
+"""The loan ends if there are fewer turns between two checks: infrequent calls do not pay for the watching."""
 
 
 class Turns:
@@ -33,14 +33,14 @@ class Turns:
 
     Attributes:
         loop: the event loop.
-        is_lent: it is, or is about to be, the driver's thread that runs the loop. Changes only while the loop does not
-            run, or in its callbacks.
+        is_lent: the driver's thread runs the loop or is about to. Changes only while the loop does not run, or in its
+            callbacks.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.is_lent = False
-        self._turn = threading.Lock()  # held by whoever runs the loop
+        self._turn = threading.Lock()  # held by the thread that runs the loop
         self._is_asked = False
         self._on_taken: Callable[[], object] = lambda: None
         self._back = threading.Event()
@@ -49,7 +49,7 @@ class Turns:
         self._failure: BaseException | None = None
 
     def run(self, main: Coroutine[Any, Any, int]) -> int:
-        """Run a coroutine to its end, in the main thread, whoever runs the loop."""
+        """Run a coroutine to its end from the main thread, whichever thread runs the loop."""
         task = self.loop.create_task(main)
         task.add_done_callback(self._end)
         with self._turn:
@@ -57,22 +57,22 @@ class Turns:
                 self.loop.run_forever()
                 if self._is_asked:
                     self._watch()
-            self._end()  # one more turn: a stop that is still due must not end what is run after this
+            self._end()  # one more turn: a pending stop must not end a later run
             self.loop.run_forever()
         return task.result()
 
     def lend(self, on_taken: Callable[[], object]) -> None:
-        """Lets go of the loop at the end of this turn; the driver's thread is to `take` it.
+        """Release the loop at the end of this turn, for the driver's thread to `take`.
 
         Args:
-            on_taken: called in the loop when it was taken in the middle of a call.
+            on_taken: called in the loop if the main thread took it back during a call.
         """
         self._on_taken = on_taken
         self.is_lent = self._is_asked = True
         self.loop.stop()
 
     def call_back(self) -> None:
-        """End the loan, if there is one, with this turn of the loop."""
+        """End the loan, if there is any, after this turn of the loop."""
         if self.is_lent:
             self._end()
 
@@ -81,10 +81,10 @@ class Turns:
         self.loop.stop()
 
     def _watch(self) -> None:
-        """Wait until the loop is given back, or take it."""
+        """Wait until the loop is given back, or take it back."""
         self._is_asked = False
         self._back.clear()
-        self._paused_since = monotonic()  # until the other thread takes it, it stands still
+        self._paused_since = monotonic()  # the loop is paused until the other thread takes it
         self._turn.release()
         ticks, seen = 0, self._turns_run
         while not self._back.wait(_TICK_SECONDS):
@@ -102,10 +102,10 @@ class Turns:
         if self._failure is not None:
             raise self._failure
 
-    # in the driver's thread
+    # called in the driver's thread
 
     def take(self) -> bool:
-        """Wait for the loop; False when it is not lent any more."""
+        """Wait for the loop; return False if it is no longer lent."""
         while self.is_lent:
             if self._turn.acquire(timeout=_TICK_SECONDS):
                 self._paused_since = 0.0
@@ -122,12 +122,12 @@ class Turns:
             self.is_lent = False
 
     def pause(self) -> None:
-        """Lets the loop stand still for calls."""
+        """Pause the loop for calls."""
         self._paused_since = monotonic()
         self._turn.release()
 
     def resume(self) -> bool:
-        """Goes on with the loop; False when it was taken meanwhile."""
+        """Resume the loop; return False if the main thread took it meanwhile."""
         if not self._turn.acquire(blocking=False):
             return False
         self._paused_since = 0.0

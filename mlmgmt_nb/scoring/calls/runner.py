@@ -1,9 +1,9 @@
-"""The driver's thread: calls `init` and `run`, one call after the other or as the driver says.
+"""Call `init` and `run` in the driver's thread, one call after the other or as the driver declares.
 
-Both are always called in a thread of their own (`run` in several, if the driver says so), so that the event loop keeps
-answering health checks. Handing over costs most where little else does, since each wake-up takes the interpreter away
-from the other side. So calls are handed over once in a turn of the loop; and where calls are brief and come thick, the
-driver's thread borrows the loop instead, see `Turns`.
+Both are always called in a separate thread (`run` in several, if the driver declares that), so that the event loop
+keeps answering health checks. Handing calls over is expensive, because each wake-up takes the interpreter away from the
+other side. So calls are handed over once per turn of the loop; and if calls are brief and frequent, the driver's thread
+borrows the loop instead, see `Turns`.
 """
 
 from __future__ import annotations
@@ -31,29 +31,29 @@ from mlmgmt_nb.scoring.errors import LoadError, RequestError
 
 __all__ = ["Runner"]
 
-_NO_STREAM = RequestError(500, "ResultError", "a batched run() returns one item a row, not a generator")
+_NO_STREAM = RequestError(500, "ResultError", "a batched run() must return one item per row, not a generator")
 _BRIEF_SECONDS = 0.0003
-"""Calls that usually end so soon are better not handed over."""
+"""Calls that usually take less than this are better not handed over."""
 _USUAL_CALLS = 8
-"""How many calls tell what is usual."""
+"""Number of calls in the moving average of durations."""
 _THICK_SECONDS = 0.002
-"""Calls come thick when there are new ones so soon after the ones before."""
+"""Calls are frequent if new ones arrive within this time after the previous ones."""
 _LED_SECONDS = 0.001
-"""For how long the driver's thread calls `run` before the loop that it has borrowed has its turn."""
+"""How long the driver's thread calls `run` before the next turn of the borrowed loop."""
 _SWITCH_SECONDS = 0.001
-"""How long a thread keeps the interpreter when several run the driver: at Python's 5 ms they wait for each other."""
+"""Switch interval when several threads run the driver: with Python's 5 ms they wait for each other."""
 
 
 class Runner:
-    """Runs calls of one driver. All but what is marked is for the event loop.
+    """The calls of one driver. Unless marked otherwise, methods belong to the event loop.
 
     Args:
-        turns: of the event loop, for the driver's thread to borrow it.
-        deliver: gets each call with what became of it, in the event loop.
-        admitted: how many calls there are in all. Called in any thread.
+        turns: the event loop, for the driver's thread to borrow.
+        deliver: called in the event loop with each call and its outcome.
+        admitted: returns the number of admitted calls. Called in any thread.
 
     Attributes:
-        running: how many calls run now.
+        running: number of running calls.
     """
 
     def __init__(
@@ -62,12 +62,12 @@ class Runner:
         self.running = 0
         self._turns = turns
         self._loop = turns.loop
-        self._context = copy_context()  # of no request
+        self._context = copy_context()  # outside of any request
         self._deliver_one = deliver
         self._admitted = admitted
         self._queue: SimpleQueue[Call | None] = SimpleQueue()
         self._submitted: list[Call] = []
-        self._led: deque[Call] = deque()  # those of the turn, when the driver's thread runs the loop
+        self._led: deque[Call] = deque()  # calls of the current turn, while the driver's thread runs the loop
         self._done: deque[tuple[Call, Outcome | RequestError]] = deque()
         self._waking = False
         self._may_lend = False
@@ -91,7 +91,7 @@ class Runner:
         return await loaded
 
     def stop(self) -> None:
-        """End the thread once the calls before are done; does not wait."""
+        """End the thread after the calls before, without waiting for them."""
         self._stopping = True
         self._turns.call_back()
         self._queue.put(None)
@@ -99,7 +99,7 @@ class Runner:
             self._driver_loop.call_soon_threadsafe(self._driver_loop.stop)
 
     def submit(self, driver: Driver, call: Call) -> None:
-        """Has `run` called for it."""
+        """Have `run` called."""
         if self._driver_loop is not None:
             self._driver_loop.call_soon_threadsafe(self._start_async, driver, call)
         elif self._turns.is_lent:
@@ -112,15 +112,15 @@ class Runner:
             self._submitted.append(call)
 
     def busy_seconds(self) -> float:
-        """Time spent in the driver, the present call included."""
+        """Return the time spent in the driver, including the current call."""
         running, since = self.running, self._running_since
         return self._busy_seconds + (monotonic() - since if running and since else 0.0)
 
     def _hand_over(self) -> None:
-        """Wakes the driver's thread for all that was submitted in this turn of the loop: one wake-up, not one each."""
+        """Wake the driver's thread once for all calls that were submitted in this turn of the loop."""
         before, self._handed_over = self._handed_over, monotonic()
-        come_thick = self._handed_over - before < _THICK_SECONDS
-        if self._may_lend and come_thick and self._usual_seconds < _BRIEF_SECONDS and not self.running:
+        are_frequent = self._handed_over - before < _THICK_SECONDS
+        if self._may_lend and are_frequent and self._usual_seconds < _BRIEF_SECONDS and not self.running:
             first, *others = self._submitted
             self._led.extend(others)
             self._turns.lend(self._deliver)
@@ -145,7 +145,7 @@ class Runner:
                 traceback.print_exception(error.__cause__)
             self._loop.call_soon_threadsafe(loaded.set_exception, error)
             return
-        except BaseException as error:  # noqa: BLE001 - a fault of ours must reach the supervisor too
+        except BaseException as error:  # noqa: BLE001 - our own faults must reach the supervisor too
             traceback.print_exc()
             failure = LoadError("RuntimeError", f"{type(error).__name__}: {error}")
             self._loop.call_soon_threadsafe(loaded.set_exception, failure)
@@ -153,7 +153,7 @@ class Runner:
         if driver.is_async:
             self._work_async(driver, loaded)
             return
-        # what has been loaded stays: the garbage collector need not look through it again and again
+        # loaded objects stay, so the garbage collector need not traverse them
         gc.freeze()
         self._loop.call_soon_threadsafe(loaded.set_result, driver)
         if driver.batch is not None and driver.schema is not None:
@@ -172,10 +172,10 @@ class Runner:
             self._wake_loop()
             if self._turns.is_lent or self._led:
                 self._lead(driver)
-        self._queue.put(None)  # for the next thread
+        self._queue.put(None)  # ends the next thread
 
     def _lead(self, driver: Driver) -> None:
-        """Run the loop and the calls that it brings, by turns."""
+        """Alternate between the loop and the calls that it brings."""
         turns = self._turns
         if turns.take():
             self._take_queued()
@@ -197,26 +197,26 @@ class Runner:
             self._wake_loop()
 
     def _take_queued(self) -> None:
-        """Take over the calls that wait in the queue: nobody looks there until the loan ends.
+        """Take the calls that wait in the queue, which is not read until the loan ends.
 
-        The call that woke this thread may have been handed over before the loan, and others after it.
+        The call that woke this thread may have been queued before the loan, and others after it.
         """
         queued: list[Call] = []
         with suppress(Empty):
             while (call := self._queue.get_nowait()) is not None:
                 queued.append(call)
-            self._queue.put(None)  # the end is for `_work_calls`
+            self._queue.put(None)  # `_work_calls` reads the end marker
         self._led.extendleft(reversed(queued))
 
     def _call_led(self, driver: Driver) -> None:
         until = monotonic() + _LED_SECONDS
         while self._led and monotonic() < until:
             self._call(driver, self._led.popleft())
-        if not self._turns.is_lent:  # the loop was taken, it is to be told
+        if not self._turns.is_lent:  # the main thread took the loop and must be woken
             self._wake_loop()
 
     def _call(self, driver: Driver, call: Call) -> None:
-        if call.answered:  # while it waited
+        if call.answered:  # it was answered while it waited
             self._done.append((call, RequestError(504, "Timeout", "")))
             return
         outcome: Outcome | RequestError
@@ -225,7 +225,7 @@ class Runner:
             outcome = driver.answer(call.payload)
         except RequestError as error:
             outcome = error.with_traceback(None)
-        except BaseException as error:  # noqa: BLE001 - whatever happens, the thread lives on
+        except BaseException as error:  # noqa: BLE001 - the thread must survive
             outcome = _unexpected(error)
         call.seconds = monotonic() - began
         if isinstance(outcome, Stream) and not outcome.ended:
@@ -250,14 +250,14 @@ class Runner:
             self._wake_loop()
 
     def _work_async(self, driver: Driver, loaded: asyncio.Future[Driver]) -> None:
-        """An event loop of the driver's own, in which its calls run side by side."""
+        """Run an event loop for the driver, in which its calls run concurrently."""
         loop = asyncio.new_event_loop()
         self._driver_loop = loop
         loop.call_soon(self._loop.call_soon_threadsafe, loaded.set_result, driver)
         while not self._stopping:
             try:
                 loop.run_forever()
-            except BaseException:  # noqa: BLE001 - a task of the driver's own raised SystemExit or KeyboardInterrupt
+            except BaseException:  # noqa: BLE001 - a task of the driver raised SystemExit or KeyboardInterrupt
                 traceback.print_exc()
 
     def _start_async(self, driver: Driver, call: Call) -> None:
@@ -272,7 +272,7 @@ class Runner:
             outcome: Outcome | RequestError = await driver.answer_async(call.payload)
         except RequestError as error:
             outcome = error.with_traceback(None)
-        except BaseException as error:  # noqa: BLE001 - whatever happens, the caller is answered
+        except BaseException as error:  # noqa: BLE001 - the caller must get an answer
             outcome = _unexpected(error)
         call.seconds = monotonic() - began
         if isinstance(outcome, Stream) and not outcome.ended:
@@ -284,7 +284,7 @@ class Runner:
         self._wake_loop()
 
     def _enter(self, call: Call) -> float:
-        """`run` is to be called; the time."""
+        """Note that `run` is about to be called; return the time."""
         call.begun = True
         request_id.set(call.request_id)
         now = monotonic()
@@ -300,7 +300,7 @@ class Runner:
             if not self.running:
                 self._busy_seconds += monotonic() - self._running_since
         end_lines(call.request_id)
-        request_id.set("")  # what the loop does next in this thread is for no request
+        request_id.set("")  # the loop may run next in this thread, outside of any request
 
     def _wake_loop(self) -> None:
         if not self._waking:
@@ -309,6 +309,6 @@ class Runner:
 
 
 def _unexpected(error: BaseException) -> RequestError:
-    """Return the answer for a fault of this runtime."""
+    """Return the answer for a fault of the runtime."""
     traceback.print_exc()
     return RequestError(500, "RuntimeError", f"{type(error).__name__}: {error}")

@@ -66,7 +66,7 @@ class ModelDataCollector:
         self._folder = f"modeldata/{account_id}/{service}/{number}/{identifier}"
         storage = os.environ.get("AML_MODEL_DC_STORAGE")
         if not storage:
-            warnings.warn("data collection is on, but AML_MODEL_DC_STORAGE does not say where to", stacklevel=2)
+            warnings.warn("data collection is on, but AML_MODEL_DC_STORAGE is not set", stacklevel=2)
             self._enabled = False
             return
         self._writer = shared_writer(storage)

@@ -94,7 +94,7 @@ class _GuardedLoader(Loader):
         except Exception as error:  # noqa: BLE001 - whatever old packages do on a Python of today
             name = module.__name__
             sys.stderr.write(
-                f"{name} is installed but does not import ({type(error).__name__}: {error}): ours is used\n"
+                f"{name} is installed but cannot be imported ({type(error).__name__}: {error}): using the substitute\n"
             )
             _forget_parts(name)
             if _is_package(name):

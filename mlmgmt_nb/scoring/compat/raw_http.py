@@ -14,14 +14,14 @@ from typing import Any
 try:
     from werkzeug.wrappers import Request, Response
 except ImportError as error:
-    raise ImportError("drivers of raw HTTP need werkzeug 2 or newer: add it to the requirements") from error
+    raise ImportError("raw HTTP drivers need werkzeug 2 or newer. Add it to the requirements") from error
 
 from mlmgmt_nb.scoring.compat.messages import RAW_MARK, WholeRequest
 
 __all__ = ["AMLRequest", "AMLResponse", "make_request", "rawhttp"]
 
 if not hasattr(Request, "get_json"):
-    raise ImportError("drivers of raw HTTP need werkzeug 2 or newer: change it in the requirements")
+    raise ImportError("raw HTTP drivers need werkzeug 2 or newer. Change its version in the requirements")
 
 
 def rawhttp(run: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,6 +1,9 @@
-"""The driver: find its files, load it, bind requests to `run`.
+"""The user's driver: load it, call its `run` for each request, encode the result.
 
-driver     load the driver and bind requests to `run`
+loading    import the driver, find its schema, call `init`
+driver     prepare the arguments of `run`, call it, encode its result
+signature  what `run` takes: text, typed arguments, headers, the whole request
+results    turn the return value of `run` into an answer
 streaming  answers in parts
-output     what drivers print and log, with the request id
+output     the output and logs of drivers, with the request id
 """

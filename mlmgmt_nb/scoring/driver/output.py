@@ -1,4 +1,4 @@
-"""What a driver prints and logs, line by line with the id of the request that it was working for."""
+"""Capture the output and logs of a driver line by line, with the id of the current request."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from mlmgmt_nb.scoring.context import request_id
 __all__ = ["Output", "capture", "end_lines"]
 
 Listener = Callable[[str, str], None]
-"""Gets each whole line and the request's id, which is empty outside of one."""
+"""Called with each whole line and the id of the request; the id is empty outside of a request."""
 
 
 class Output(io.TextIOWrapper):
-    """A stream in the place of `sys.stdout` or `sys.stderr`.
+    """A replacement of `sys.stdout` or `sys.stderr`.
 
-    What is written while `run` works for a request goes out in whole lines that begin with `[request id]`; the rest
-    passes as it is.
+    Text written while `run` handles a request is sent in whole lines that begin with `[request id]`; other text passes
+    unchanged.
 
     Args:
-        stream: what is replaced.
+        stream: the original stream.
 
     Attributes:
-        listener: is told each line.
+        listener: called with each line.
     """
 
     def __init__(self, stream: TextIO) -> None:
-        # what a driver prints is seen when it is printed, not when a buffer is full
+        # output appears when it is printed, not when a buffer is full
         super().__init__(stream.buffer, stream.encoding, errors="backslashreplace", line_buffering=True)
         self._begun: dict[str, str] = {}
         self.listener: Listener | None = None
@@ -51,12 +51,12 @@ class Output(io.TextIOWrapper):
         self.write("".join(lines))
 
     def end_line(self, identity: str) -> None:
-        """Write what a request has left of a line."""
+        """Write the incomplete last line of a request."""
         if self._begun and (begun := self._begun.pop(identity, "")):
             self._take_lines(identity, [begun])
 
     def _take_lines(self, identity: str, lines: list[str]) -> None:
-        if identity:  # one call, so that lines of other threads do not come between
+        if identity:  # one call, so that lines of other threads cannot interleave
             super().write("".join(f"[{identity}] {line}\n" for line in lines))
         if self.listener is not None:
             for line in lines:
@@ -64,7 +64,7 @@ class Output(io.TextIOWrapper):
 
 
 def capture() -> None:
-    """Replace `sys.stdout` and `sys.stderr`, for good."""
+    """Replace `sys.stdout` and `sys.stderr` permanently."""
     if not isinstance(sys.stdout, Output):
         sys.stdout = Output(sys.stdout)
     if not isinstance(sys.stderr, Output):
@@ -72,7 +72,7 @@ def capture() -> None:
 
 
 def end_lines(identity: str) -> None:
-    """A request has ended: what it left of a line on either stream goes out."""
+    """Write the incomplete last lines of a request that ended, on both streams."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, Output):
             stream.end_line(identity)

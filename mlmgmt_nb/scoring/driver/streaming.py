@@ -1,8 +1,8 @@
-"""Answers that go out part by part, as a generator of the driver's brings them.
+"""Stream answers part by part, as a generator of the driver yields them.
 
-The driver's thread (or its event loop) takes the parts and hands them to the loop that sends them, and is never more
-than a few parts ahead of the caller. Its first part is taken before anything is sent: a driver that fails until then
-is answered 500 as ever. One that fails later breaks the answer off, which the caller sees.
+The driver's thread (or its event loop) takes the parts and hands them to the loop that sends them; it stays at most a
+few parts ahead of the caller. The first part is taken before anything is sent, so a driver that fails until then is
+answered with 500 as usual. If the driver fails later, the answer breaks off, which the caller can detect.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from mlmgmt_nb.scoring.errors import RequestError, driver_failure
 __all__ = ["LAZY", "Stream", "run_through", "stream_async", "stream_of"]
 
 LAZY = (GeneratorType, AsyncGeneratorType, CoroutineType)
-"""Types of results that have not been computed yet."""
+"""Types of results that are computed lazily."""
 _AHEAD = 16
-"""Parts that the driver may be ahead of the caller."""
+"""Number of parts that the driver may be ahead of the caller."""
 _EVENTS = ("data:", "event:", "id:", "retry:", ":")
 _END = object()
 
@@ -30,13 +30,14 @@ class Stream:
     """An answer in parts.
 
     Args:
-        parts: brings them.
+        parts: an iterator of the remaining parts.
         first: the part that was taken already.
-        status_code, headers: of the answer.
+        status_code: the HTTP status of the answer.
+        headers: the headers of the answer.
 
     Attributes:
-        ended: no part comes any more.
-        failure: why the answer is broken off, if it is.
+        ended: there are no further parts.
+        failure: the reason if the answer was broken off.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class Stream:
         self._is_closed = False
         self._more_room: Callable[[], object] = self._room.release
 
-    # where the driver runs
+    # called where the driver runs
 
     def pump(self, loop: asyncio.AbstractEventLoop) -> None:
         """Take all parts, in the driver's thread, and hand them to the loop that sends them."""
@@ -74,7 +75,7 @@ class Stream:
         self._finish(loop, getattr(self._parts, "close", None))
 
     async def pump_async(self, loop: asyncio.AbstractEventLoop) -> None:
-        """As `pump`, in the driver's event loop."""
+        """Do the same as `pump`, in the driver's event loop."""
         if not isinstance(self._parts, AsyncIterator):
             await asyncio.to_thread(self.pump, loop)
             return
@@ -102,13 +103,13 @@ class Stream:
         self.ended = True
         loop.call_soon_threadsafe(self._arrived.put_nowait, None)
 
-    # where it is sent
+    # called where the stream is sent
 
     async def sent(self, patience: float) -> AsyncIterator[bytes]:
-        """Bring the parts to send; the last one may come long before the driver's generator has been closed.
+        """Yield the parts to send. The last part may come long before the driver's generator is closed.
 
         Args:
-            patience: seconds that one part may take.
+            patience: time limit of each part in seconds.
 
         Raises:
             RequestError: the driver failed, or took too long.
@@ -118,7 +119,7 @@ class Stream:
             try:
                 part = await asyncio.wait_for(self._arrived.get(), patience)
             except TimeoutError:
-                message = f"run() brought no further part within {patience:g} seconds"
+                message = f"run() yielded no further part within {patience:g} seconds"
                 raise RequestError(504, "Timeout", message) from None
             if part is None:
                 break
@@ -127,10 +128,10 @@ class Stream:
         if self.failure is not None:
             raise self.failure
         if self._is_closed:
-            raise RequestError(503, "ReplicaEnds", "this replica ends: try again")
+            raise RequestError(503, "ReplicaEnds", "this replica is stopping. Try again")
 
     def close(self) -> None:
-        """Let the driver's generator end: nobody takes its parts any more."""
+        """Let the driver's generator end because its parts are no longer sent."""
         self._is_closed = True
         self._more_room()
         self._arrived.put_nowait(None)
@@ -143,14 +144,14 @@ def stream_of(parts: Any, status_code: int = 200, headers: list[tuple[str, str]]
 
 
 async def stream_async(parts: Any, status_code: int = 200, headers: list[tuple[str, str]] | None = None) -> Stream:
-    """As `stream_of`, in the driver's event loop."""
+    """Do the same as `stream_of`, in the driver's event loop."""
     if not isinstance(parts, AsyncIterator):
         return await asyncio.to_thread(stream_of, parts, status_code, headers)
     return Stream(parts, await anext(parts, _END), status_code, headers)
 
 
 def run_through(parts: AsyncIterator[Any]) -> Iterator[Any]:
-    """Bring the parts of an asynchronous generator in a thread that has no event loop."""
+    """Yield the parts of an asynchronous generator in a thread without an event loop."""
     with asyncio.Runner() as runner:
         while (part := runner.run(_next(parts))) is not _END:
             yield part
@@ -170,7 +171,7 @@ def encode_part(part: Any) -> bytes:
 
 
 def _media_type(first: Any) -> str:
-    """Return the media type that the first part tells: events, text, bytes, or lines of JSON."""
+    """Return the media type that the first part indicates: events, text, bytes, or lines of JSON."""
     if isinstance(first, (bytes, bytearray, memoryview)):
         head = bytes(first[:8]).decode("latin1")
         return "text/event-stream" if head.startswith(_EVENTS[:2]) else "application/octet-stream"

@@ -50,7 +50,7 @@ def from_array(array: Any, walk: Walk) -> Any:
         return _records(array, walk)
     if kind == "c":
         what = "an array of complex numbers, which have" if array.ndim else "a complex number, which has"
-        raise JsonFormError(f"{what} no JSON form", "Give its real and imaginary parts.")
+        raise JsonFormError(f"{what} no JSON form", "Use its real and imaginary parts.")
     if array.dtype.char == "g":
         return _long_doubles(array)
     if kind == "S":
@@ -99,7 +99,7 @@ def _texts(array: Any) -> Any:
         return np.char.decode(array, "utf-8").tolist()
     except UnicodeDecodeError:
         raise JsonFormError(
-            f"data of type {array.dtype} that is not UTF-8 text", "Give bytes, which are sent as Base64."
+            f"data of type {array.dtype} that is not UTF-8 text", "Use bytes, which are sent as Base64."
         ) from None
 
 

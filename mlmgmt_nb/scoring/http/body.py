@@ -1,7 +1,7 @@
-"""Reads the bodies of requests that have no place yet: a caller who sends slowly keeps nobody else out.
+"""Read the bodies of requests before they take a place: a caller that sends slowly does not block others.
 
-Each has its largest size and the time of a request, and all together their memory: beyond it the body that has been
-coming for longest is given up.
+Each body has a maximum size and the time limit of a request. All bodies together have a memory limit; beyond it, the
+oldest incomplete one is given up.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
 class LateBodyError(RequestError):
-    """A body that is not waited for any longer."""
+    """A body that did not arrive in time."""
 
 
 class _Reading:
-    """A body that is being read: its clock, its size until now, and why it was given up."""
+    """A body that is being read: its clock, its size so far, and the reason if it was given up."""
 
     __slots__ = ("clock", "fault", "size")
 
@@ -39,12 +39,12 @@ class _Reading:
 
 
 class BodyReader:
-    """Reads bodies.
+    """A reader of request bodies with limits.
 
     Args:
-        largest: most bytes of one, decoded.
-        most_held: most bytes of all that are not complete.
-        seconds: how long one may take.
+        largest: maximum size of a decoded body in bytes.
+        most_held: maximum size of all incomplete bodies together.
+        seconds: time limit of each body.
     """
 
     def __init__(self, largest: int, most_held: int, seconds: float) -> None:
@@ -58,7 +58,7 @@ class BodyReader:
         """Return a body, decoded.
 
         Raises:
-            RequestError: it is too large, too slow, or not encoded as it says.
+            RequestError: it is too large, too slow, or not encoded as declared.
             CallerGone: its caller hung up.
         """
         late = LateBodyError(408, "RequestTimeout", f"the body did not arrive within {self._seconds:g} seconds")
@@ -74,9 +74,9 @@ class BodyReader:
             self._held -= reading.size
 
     def abandon(self) -> int:
-        """Give up all that is being read, as the replica ends; return how many bodies that are."""
+        """Give up all incomplete bodies because the replica is stopping; return their number."""
         for reading in self._readings:
-            reading.give_up(LateBodyError(503, "ReplicaEnds", "this replica ends: try again", headers=_SOON))
+            reading.give_up(LateBodyError(503, "ReplicaEnds", "this replica is stopping. Try again", headers=_SOON))
         return len(self._readings)
 
     def too_large(self) -> RequestError:
@@ -100,7 +100,7 @@ class BodyReader:
                 raise self.too_large()
             for part in inflater.feed(message["body"]):
                 self._hold(reading, parts, part)
-                await asyncio.sleep(0)  # others have their turn
+                await asyncio.sleep(0)  # let other requests run
         if inflater is not None:
             inflater.finish()
         return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -112,7 +112,7 @@ class BodyReader:
             raise self.too_large()
         parts.append(part)
         if self._held > self._most_held:
-            message = "too many bodies are on their way, and this one has taken longest: try again"
+            message = "too many request bodies are being received, and this one is the slowest. Try again"
             next(iter(self._readings)).give_up(LateBodyError(503, "TooManyRequests", message, headers=_SOON))
 
 

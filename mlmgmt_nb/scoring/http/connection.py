@@ -1,9 +1,9 @@
-"""One connection: uvicorn's, which also notices callers that have gone and ends those that are too slow.
+"""uvicorn's connection, which also detects callers that hang up and ends connections of slow ones.
 
-A task for each request, and what goes with it, costs more than all else that is done for one. So a request whose body
-came with its head is offered to the application as it is (`ScoringApp.answer_directly`); it gets a task only when the
-application does not take it. Next comes the reading of heads, and callers send the same ones again and again: what has
-been read of those is kept.
+A task per request costs more than everything else that is done for a request. So a request whose body arrived with its
+head is first offered to the application directly (`ScoringApp.answer_directly`); it gets a task only if the application
+declines. The next largest cost is parsing heads. Callers send the same heads again and again, so parsed heads are
+cached.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ if TYPE_CHECKING:
 __all__ = ["Connection"]
 
 _LARGEST_HEAD = 65536
-"""Bytes that may come without any of a body: heads, trailers, extensions of chunks. One part more may be read."""
+"""Maximum bytes without body data: heads, trailers, chunk extensions. One more part may be read."""
 _PART = 16384
 _LEAST_TAKEN = 32768
-"""Bytes of an answer that a caller takes in each `patience`, or the rest of it."""
+"""Bytes of an answer that a caller must receive in each period of `patience`, unless fewer are left."""
 _SILENT_SECONDS = 75.0
-"""How long a connection may send nothing, also a new one: browsers open some in advance."""
+"""How long a connection may stay silent, also a new one: browsers open some in advance."""
 _KNOWN_HEADS = 256
 _LARGEST_KNOWN = 2048
 
 
 class Connection(HttpProtocol):
-    """A connection. Bodies that do not arrive are the application's concern, which reads them (`BodyReader`)."""
+    """A connection. The application itself handles bodies that do not arrive (`BodyReader`)."""
 
     app: ScoringApp
     _known: ClassVar[dict[bytes, tuple[Scope, int]]] = {}
-    """What was read of heads of requests that came in one piece, with the length of their bodies. Keys are in them, so
-    nobody shows it; whether a key is right is asked for each request.
+    """Parsed heads of requests that arrived in one piece, with the length of their bodies. They contain keys, so they
+    must not be logged; the key of each request is still checked.
     """
     _is_whole = True
     """The parser is between two requests."""
@@ -49,13 +49,13 @@ class Connection(HttpProtocol):
     _slow_since = 0.0
     _unsent = 0
     _unread: tuple[RequestResponseCycle, ASGI3Application] | None = None
-    """The request whose head is complete and whose body may be so before this read is done."""
+    """The request whose head is complete and whose body may become complete within the current read."""
 
     def on_response_complete(self) -> None:
         if self.pipeline:
             super().on_response_complete()
             return
-        # without uvicorn's timer, which costs more than the rest of this: `check` ends connections that are idle
+        # without uvicorn's timer, which costs more than the rest of this method: `check` ends idle connections
         self.server_state.total_requests += 1
         self.flow.resume_reading()
 
@@ -89,7 +89,7 @@ class Connection(HttpProtocol):
                 return
 
     def _learn(self, head: bytes, rest: int) -> None:
-        """Keep what was read of a head, if what followed it was its body and nothing else."""
+        """Cache a parsed head, if exactly its body followed it."""
         cycle = self.cycle
         lengths = [int(value) for name, value in cycle.scope["headers"] if name == b"content-length"]
         is_plain = cycle.keep_alive and not self.expect_100_continue and not self.parser.should_upgrade()
@@ -99,7 +99,7 @@ class Connection(HttpProtocol):
             self._known[head] = {**cycle.scope, CALL: None}, rest
 
     def _repeat(self, like: Scope, body: bytes) -> None:
-        """Take a request whose head is known; the parser, which is between two requests, does not see it."""
+        """Start a request whose head is cached, bypassing the parser, which is between two requests."""
         self.scope = {**like, "client": self.client}  # type: ignore[typeddict-item]
         self._bytes_without_body = 0
         self.cycle = RequestResponseCycle(
@@ -154,23 +154,23 @@ class Connection(HttpProtocol):
         super()._start_asgi_task(cycle, app)
 
     def check(self, now: float, patience: float) -> str:
-        """End the connection when its caller is too slow; looks at it about once a second, so requests pay nothing.
+        """End the connection if its caller is too slow. Called about once a second, so requests pay nothing for it.
 
         Args:
-            now: the time, of a clock that only goes forward.
-            patience: seconds that the head of a request may take, and a part of an answer.
+            now: the time of a monotonic clock.
+            patience: seconds that the head of a request or a part of an answer may take.
 
         Returns:
-            What was wrong with it, if it was ended.
+            The reason if the connection was ended; otherwise an empty text.
         """
         state, unsent = self._state(), self.transport.get_write_buffer_size()
-        if state != self._slow or self._unsent - unsent >= _LEAST_TAKEN:  # it got on
+        if state != self._slow or self._unsent - unsent >= _LEAST_TAKEN:  # there was progress
             self._slow, self._slow_since, self._unsent = state, now, unsent
         if state is None or now - self._slow_since < (_SILENT_SECONDS if state[0] == "silence" else patience):
             return ""
         if state[0] == "answer":
             self.transport.abort()
-            return "an answer was not taken"
+            return "an answer was not received"
         if state[0] == "head":
             self._refuse(b"408 Request Timeout")
             return "the head of a request did not arrive"
@@ -178,7 +178,7 @@ class Connection(HttpProtocol):
         return ""
 
     def _state(self) -> tuple[str, object] | None:
-        """Return what the connection waits for its caller to do, and for which request; None when it is not."""
+        """Return the step of the caller that the connection waits for, and its request; None if it does not wait."""
         if self.transport.get_write_buffer_size():
             return "answer", self.cycle
         if self._in_head():
@@ -186,15 +186,15 @@ class Connection(HttpProtocol):
         return ("silence", self.cycle) if self._rests() else None
 
     def _rests(self) -> bool:
-        """Whether it is between two requests."""
+        """Return whether the connection is between two requests."""
         return self._is_whole and (self.cycle is None or self.cycle.response_complete)
 
     def _in_head(self) -> bool:
-        """Whether a request has begun whose head is not complete."""
+        """Return whether a request has started but its head is incomplete."""
         return self.scope is not None and (self.cycle is None or self.cycle.scope is not self.scope)
 
     def _refuse(self, status: bytes) -> None:
-        """End the connection, with this answer unless that of an earlier request is due, or has begun."""
+        """End the connection, with this answer unless the answer of an earlier request is pending or has started."""
         is_due = self.cycle is None or self.cycle.response_complete
         if is_due or not (self._in_head() or self.pipeline or self.cycle.response_started):
             self.transport.write(b"HTTP/1.1 " + status + b"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")

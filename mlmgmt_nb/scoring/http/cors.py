@@ -1,7 +1,7 @@
-"""Pages of other origins that may call a service: `AML_CORS_ORIGINS`, a list with commas, or `*` for all.
+"""CORS: pages of other origins that may call a service, from `AML_CORS_ORIGINS` (comma-separated, or `*` for all).
 
-Without it no page of another origin can read an answer. Keys are needed as ever; only the question of a browser whether
-it may ask (`OPTIONS` with `Access-Control-Request-Method`) is answered without one.
+Without it, pages of other origins cannot read an answer. Requests still need a key, except preflight requests
+(`OPTIONS` with `Access-Control-Request-Method`).
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ _DAY = "86400"
 
 
 class Origins:
-    """The origins that are allowed.
+    """The allowed origins.
 
     Args:
-        allowed: such as `https://app.example.org`; `*` stands for all.
+        allowed: origins such as `https://app.example.org`; `*` stands for all.
     """
 
     def __init__(self, allowed: frozenset[str]) -> None:
@@ -32,7 +32,7 @@ class Origins:
         return "*" in self._allowed or origin.lower() in self._allowed
 
     def headers(self, origin: str) -> list[tuple[str, str]]:
-        """Return the headers by which a browser lets a page of this origin read the answer."""
+        """Return the headers that let a page of this origin read the answer."""
         if not self._allowed:
             return []
         if not origin or not self.allows(origin):
@@ -40,12 +40,12 @@ class Origins:
         return [("access-control-allow-origin", origin), ("vary", "Origin")]
 
     def preflight(self, origin: str, methods: str, asked: str) -> list[tuple[str, str]]:
-        """Return the headers, beside those of each answer, that answer the question of a browser.
+        """Return the additional headers of the answer to a preflight request.
 
         Args:
-            origin: of the page.
-            methods: those that the service has.
-            asked: the headers that the page wants to send.
+            origin: the origin of the page.
+            methods: the methods of the service.
+            asked: the headers that the page is going to send.
         """
         if not self.allows(origin):
             return []

@@ -1,4 +1,4 @@
-"""Bodies as they are meant: without their content coding, and text of any charset as UTF-8."""
+"""Decode bodies: undo the content coding, and convert text of any charset to UTF-8."""
 
 from __future__ import annotations
 
@@ -16,16 +16,19 @@ _PART = 2**18
 _FORMATS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 _CHARSET = re.compile(r""";\s*charset\s*=\s*["']?([^"';\s]+)""", re.IGNORECASE)
 _TAKEN = re.compile(r"utf-(8|(16|32)(-[lb]e)?)|ascii|iso8859-\d+|cp125\d")
-"""Canonical names of charsets that are taken: Python's other codecs are for few, and some take quadratic time."""
+"""Canonical names of the supported charsets. Python's other codecs are rarely used, and some take quadratic time."""
 _MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF32_LE: "utf-32-le", codecs.BOM_UTF32_BE: "utf-32-be"}
-_MARKS |= {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}  # after UTF-32, which begins so too
+_MARKS |= {
+    codecs.BOM_UTF16_LE: "utf-16-le",
+    codecs.BOM_UTF16_BE: "utf-16-be",
+}  # after UTF-32, which starts alike
 _FIRSTS = frozenset((b"\xef", b"\xfe", b"\xff", b"\0"))
 _UNITS = {b"\0\0\0\1": "utf-32-be", b"\1\0\0\0": "utf-32-le", b"\0\1\0\1": "utf-16-be", b"\1\0\1\0": "utf-16-le"}
-"""Where the zeros are in two characters of ASCII (one in UTF-32)."""
+"""Positions of the zero bytes in two ASCII characters (in one for UTF-32)."""
 
 
 class Inflater:
-    """Undoes a content coding part by part; memory is bounded, whatever the parts become."""
+    """An incremental decoder of a content coding; memory stays bounded whatever the data expands to."""
 
     def __init__(self, coding: str) -> None:
         self._coding = coding
@@ -33,10 +36,10 @@ class Inflater:
         self._begin = b""
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Give the parts that `data` becomes, each of them small.
+        """Yield the decoded data in small parts.
 
         Raises:
-            RequestError: 400, it is not encoded so.
+            RequestError: 400, the data has another encoding.
         """
         try:
             yield from self._inflate(data)
@@ -44,13 +47,13 @@ class Inflater:
             raise self._bad(str(error)) from None
 
     def finish(self) -> None:
-        """Note that there is no more.
+        """Check that the data is complete.
 
         Raises:
-            RequestError: 400, the end is missing.
+            RequestError: 400, the data is truncated.
         """
         if self._begin or (self._decoder is not None and not self._decoder.eof):
-            raise self._bad("its end is missing")
+            raise self._bad("the data is truncated")
 
     def _inflate(self, data: bytes) -> Iterator[bytes]:
         if self._decoder is None:
@@ -60,7 +63,9 @@ class Inflater:
                 return
             self._decoder = zlib.decompressobj(self._format(data))
         part = b""
-        while data or (len(part) == _PART and not self._decoder.eof):  # a part that is full may leave some behind
+        while data or (
+            len(part) == _PART and not self._decoder.eof
+        ):  # after a full part, more may be left in the decoder
             if self._decoder.eof:
                 self._decoder = self._next_member()
             part = self._decoder.decompress(data, _PART)
@@ -70,11 +75,11 @@ class Inflater:
 
     def _next_member(self) -> zlib._Decompress:
         if self._coding == "deflate":
-            raise self._bad("there is more behind its end")
+            raise self._bad("extra data follows its end")
         return zlib.decompressobj(_FORMATS["gzip"])
 
     def _format(self, data: bytes) -> int:
-        """How it is framed; some send `deflate` without the frame that it should have."""
+        """Return the window bits of the format; some clients send `deflate` without its zlib header."""
         is_framed = data[0] & 15 == 8 and int.from_bytes(data[:2], "big") % 31 == 0
         return _FORMATS[self._coding] if is_framed or self._coding != "deflate" else -zlib.MAX_WBITS
 
@@ -88,10 +93,10 @@ def most_encoded(largest: int) -> int:
 
 
 def inflater(content_encoding: bytes) -> Inflater | None:
-    """Return what undoes a `Content-Encoding`; None where there is nothing to undo.
+    """Return a decoder for a `Content-Encoding`; None if the body is not encoded.
 
     Raises:
-        RequestError: 415, it is not known here.
+        RequestError: 415, the encoding is not supported.
     """
     coding = content_encoding.decode("latin-1").strip().lower()
     if coding in {"", "identity"}:
@@ -100,24 +105,25 @@ def inflater(content_encoding: bytes) -> Inflater | None:
         raise RequestError(
             415,
             "UnsupportedMediaType",
-            f"Content-Encoding {coding[:100]!r} is not decoded here: send gzip, deflate or none",
+            f"Content-Encoding {coding[:100]!r} is not supported. Use gzip, deflate or none",
             headers={"Accept-Encoding": "gzip, deflate"},
         )
     return Inflater(coding)
 
 
 def is_utf8(body: bytes, content_type: bytes) -> bool:
-    """Whether `as_utf8` would leave a body as it is. Cheap; False now and then for one that it leaves."""
+    """Return whether `as_utf8` would not change a body: a cheap check, which may be False although it would not."""
     return body[:1] not in _FIRSTS and body[1:2] != b"\0" and _charset(content_type) in {"", "utf-8"}
 
 
 def as_utf8(body: bytes, content_type: bytes) -> bytes:
     """Return a text as UTF-8 without byte order mark.
 
-    Its charset is what `Content-Type` declares, else what its mark or its zeros tell, else UTF-8, which is not checked.
+    The charset is taken from `Content-Type`, then from a byte order mark or zero bytes; otherwise it is UTF-8, which is
+    not validated.
 
     Raises:
-        RequestError: 415 when its charset is not known, 400 when it is not in its charset.
+        RequestError: 415 if the charset is not supported, 400 if the text is not valid in it.
     """
     declared = _charset(content_type)
     charset = _python_name(declared) if declared else _evident(body) or "utf-8"
@@ -147,12 +153,12 @@ def _python_name(charset: str) -> str:
     except (LookupError, ValueError):
         name = ""
     if not _TAKEN.fullmatch(name):
-        raise _unsupported(charset, "is not decoded here: send UTF-8")
+        raise _unsupported(charset, "is not supported. Send UTF-8")
     return name
 
 
 def _evident(body: bytes) -> str | None:
-    """Return the charset that the first bytes give away."""
+    """Return the charset that the first bytes reveal."""
     for mark, charset in _MARKS.items():
         if body.startswith(mark):
             return charset

@@ -1,6 +1,6 @@
-"""Which hosts and origins a port answers to: a page of another origin in a user's browser must not reach it.
+"""Check which hosts and origins may use a port: a page of another origin in a user's browser must not reach it.
 
-A page can make a name of its own lead here (DNS rebinding), which `Host` then shows; `Origin` shows whose page asks.
+A page can point its own host name to this port (DNS rebinding), which `Host` reveals; `Origin` names the calling page.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class HostCheck:
     """Checks `Host` and `Origin` of requests.
 
     Args:
-        hosts: names, addresses and networks (`10.0.0.0/8`); `*` is any host, but then only pages of this same host.
-        origins: pages that may ask besides, by origin (`https://app.example.org`); `*` is any page.
+        hosts: names, addresses and networks (`10.0.0.0/8`); `*` is any host, but then only pages of that same host.
+        origins: further pages that may call, by origin (`https://app.example.org`); `*` is any page.
     """
 
     def __init__(self, hosts: Iterable[str] = LOOPBACK, origins: Iterable[str] = ()) -> None:
@@ -34,7 +34,7 @@ class HostCheck:
         self._seen: set[bytes] = set()
 
     def admits(self, host: bytes, origin: bytes) -> bool:
-        """Whether a request with these headers is to be answered; they are empty where it has none."""
+        """Return whether a request with these headers may be answered; a missing header is empty."""
         if not origin and host in self._seen:
             return True
         try:
@@ -53,20 +53,20 @@ class HostCheck:
         """
         name = _name(host)
         if host and not name:
-            raise RequestError(400, "BadInput", f"Host: {_shown(host)} is not one host, with a port or without")
+            raise RequestError(400, "BadInput", f"Host: {_shown(host)} is not a single host with an optional port")
         if host and not self.answers_to(name):
             raise _foreign("Host", host, "--allowed-host")
         if origin and not (self.allows_origin(origin) or self._is_own_origin(origin, name)):
             raise _foreign("Origin", origin, "--allowed-host or AML_CORS_ORIGINS")
 
     def answers_to(self, name: str) -> bool:
-        """Whether a request may name this host, given in lower case and without port."""
+        """Return whether a request may name this host, given in lower case and without port."""
         if name in self._hosts or (ANY in self._hosts and name):
             return True
         return bool(self._networks) and _is_within(name, self._networks)
 
     def allows_origin(self, origin: bytes) -> bool:
-        """Whether the origin of a page is one of those that may ask besides."""
+        """Return whether the origin is one of the further ones that may call."""
         return ANY in self._origins or origin.decode("latin-1").lower() in self._origins
 
     def _is_own_origin(self, origin: bytes, host: str) -> bool:
@@ -80,7 +80,7 @@ def cross_origins(environment: Mapping[str, str]) -> list[str]:
 
 
 def _name(authority: bytes) -> str:
-    """`[::1]:80` -> `::1`; `localhost:80` -> `localhost`; empty where it is something else."""
+    """Return the host without port: `[::1]:80` -> `::1`, `localhost:80` -> `localhost`; empty if it is malformed."""
     found = _AUTHORITY.fullmatch(authority.decode("latin-1").lower())
     return (found[1] or found[2]) if found else ""
 
@@ -89,7 +89,7 @@ def _network(host: str) -> IPv4Network | IPv6Network | None:
     try:
         return ip_network(host) if "/" in host else None
     except ValueError:
-        raise ValueError(f"{host!r} is not a network; write one such as 10.0.0.0/8") from None
+        raise ValueError(f"{host!r} is not a network. Use the form 10.0.0.0/8") from None
 
 
 def _is_within(name: str, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
@@ -108,6 +108,6 @@ def _foreign(header: str, value: bytes, setting: str) -> RequestError:
     return RequestError(
         403,
         "ForeignHost",
-        f"requests with the {header} {_shown(value)} are not answered here; whoever runs the service allows it with "
-        f"{setting}",
+        f"requests with the {header} {_shown(value)} are refused. The administrator of the service can allow it "
+        f"with {setting}",
     )

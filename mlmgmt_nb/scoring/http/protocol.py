@@ -1,7 +1,7 @@
-"""uvicorn's HTTP/1.1 protocol, for every listener of mlmgmt-nb: offers to upgrade are ignored, trailers are dropped.
+"""uvicorn's HTTP/1.1 protocol for every listener of mlmgmt-nb: ignores `Upgrade` and drops trailers.
 
-RFC 9110 (7.8) lets a server ignore `Upgrade` and answer the request as it is. The parser cannot: it takes whatever
-follows the head for another protocol. So a head with an offer is read a second time without it, by a parser of its own.
+RFC 9110 (7.8) lets a server ignore `Upgrade` and answer the request as it is. The parser cannot: it treats
+whatever follows the head as another protocol. So a head with `Upgrade` is parsed a second time without it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class HttpProtocol(HttpToolsProtocol):
     """A connection."""
 
     _head_is_read = False
-    """The parser is behind the head of a request: further headers are trailers."""
+    """The head of the request has been parsed: further headers are trailers."""
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
@@ -40,10 +40,10 @@ class HttpProtocol(HttpToolsProtocol):
                 return
 
     def _read_again(self) -> None:
-        """Read the head that the parser has just read, without its offer.
+        """Parse the head again without its `Upgrade` header.
 
         Raises:
-            HttpParserError: it asks for a tunnel (CONNECT), which is not an offer.
+            HttpParserError: it asks for a tunnel (CONNECT), which cannot be ignored.
         """
         method, version = self.parser.get_method(), self.parser.get_http_version()
         if method == HTTPMethod.CONNECT.encode():
@@ -51,7 +51,7 @@ class HttpProtocol(HttpToolsProtocol):
         kept = b"".join(b"%b: %b\r\n" % header for header in self.headers if header[0] != b"upgrade")
         head = b"%b %b HTTP/%b\r\n%b\r\n" % (method, self.url, version.encode(), kept)
         self.parser = httptools.HttpRequestParser(self)
-        # as uvicorn's: what follows a request that closes its connection is not an error
+        # same as uvicorn: data that follows a request that closes its connection is not an error
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
         self.parser.feed_data(head)
 
@@ -74,7 +74,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.on_request_read()
 
     def on_request_read(self) -> None:
-        """Called when a request has arrived whole, its body too."""
+        """React to the end of a request, including its body; a hook for subclasses."""
 
     def _should_upgrade(self) -> bool:
         return False

@@ -17,12 +17,12 @@ __all__ = ["body_of_query"]
 def body_of_query(query: bytes, types: Mapping[str, ArgumentType]) -> bytes:
     """Return the body that a POST with the same arguments has.
 
-    A value is read as JSON if it is that, and else as text; one whose argument is text stays text. A name that is there
-    several times has a list.
+    A value is parsed as JSON if it is valid, otherwise it is text; values of text arguments always stay text. A
+    repeated name becomes a list.
 
     Args:
-        query: the part of the URL behind the question mark.
-        types: of the arguments.
+        query: the part of the URL after the question mark.
+        types: the types of the arguments.
     """
     given = parse_qs(query.decode("latin1"), keep_blank_values=True, encoding="utf-8", errors="replace")
     return msgspec.json.encode({name: _value(values, types.get(name)) for name, values in given.items()})

@@ -1,4 +1,4 @@
-"""One request as the application sees it."""
+"""The parsed head of a request."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from time import perf_counter
 from typing import Any
 
 from mlmgmt_nb.scoring.compat.messages import WholeRequest
-from mlmgmt_nb.scoring.driver.driver import Outcome
+from mlmgmt_nb.scoring.driver.results import Outcome
 
 __all__ = ["CALL", "Request", "Scope"]
 
@@ -19,11 +19,11 @@ _RARE = {
     b"x-request-id": "request_id",
 }
 CALL = "mlmgmt.call"
-"""Where a request's scope holds its call."""
+"""The key of the call in a request's scope."""
 
 
 class Request:
-    """What matters of a request's headers, when it came, whether the engine took it, and the answer it is to give."""
+    """The relevant headers of a request, its start time, whether it was admitted, and its future answer."""
 
     __slots__ = (
         "answer",
@@ -66,13 +66,13 @@ class Request:
         self.taken = False
         for name, value in scope["headers"]:
             if name == b"host":
-                self.host = b"%b, %b" % (self.host, value) if self.host else value  # there must not be two
+                self.host = b"%b, %b" % (self.host, value) if self.host else value  # a duplicate makes the host invalid
             elif name == b"authorization":
                 self.authorization = value
             elif name == b"content-type":
                 self.content_type = value
             elif name == b"content-length":
-                self.length = int(value)  # uvicorn's parser has refused what is no number
+                self.length = int(value)  # uvicorn's parser refused other values already
                 self.has_body = self.length > 0
             elif name == b"transfer-encoding":
                 self.has_body = True
@@ -84,22 +84,22 @@ class Request:
                 self._keep(_RARE[name], value)
 
     def _keep(self, attribute: str, value: bytes) -> None:
-        """Keep a header; what comes of it when it is there twice is refused."""
+        """Store a header; duplicates are joined, and the result is refused later."""
         before = getattr(self, attribute)
         setattr(self, attribute, b"%b, %b" % (before, value) if before else value)
 
     def header(self, name: bytes) -> str:
-        """Return a header that is seldom asked for; empty if it is not there."""
+        """Return the value of a header that is rarely needed; empty if it is missing."""
         return next((value.decode("latin1") for given, value in self.scope["headers"] if given == name), "")
 
     @property
     def spent(self) -> float:
-        """Seconds that `run` took."""
+        """Duration of `run` in seconds."""
         call = self.scope.get(CALL)
         return call.seconds if call is not None else 0.0
 
     def whole(self, body: bytes) -> WholeRequest:
-        """Return the whole of it, for drivers that want that."""
+        """Return the whole request, for drivers that ask for it."""
         scope = self.scope
         headers = [(name.decode("latin1"), value.decode("latin1")) for name, value in scope["headers"]]
         ends = scope.get("client"), scope.get("server")

@@ -1,8 +1,8 @@
-"""One line of JSON a request, on stderr.
+"""Write one line of JSON per request to stderr.
 
-Its keys: `time` (UTC), `request` (its id), `method`, `path`, `status`, `ms` (from its headers to its answer), `bytesIn`
-and `bytesOut` (of the bodies), and for an error `code` and `message`. Lines are written in bunches, several times a
-second, since a system call for each would cost as much as the request.
+Keys: `time` (UTC), `request` (the id), `method`, `path`, `status`, `ms` (from the headers to the answer), `bytesIn` and
+`bytesOut` (of the bodies), and for errors `code` and `message`. Lines are written in batches several times a second,
+because a system call for each line would cost as much as the request.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ import msgspec
 __all__ = ["Note", "RequestLog"]
 
 Note = tuple[str, str, str, int, float, float, int, int, str, str]
-"""Request id, method, path, status, `perf_counter()` at its begin and end, bytes in and out, error code and message."""
+"""Request id, method, path, status, `perf_counter()` at start and end, bytes in and out, error code and message."""
 
 _MOST_LINES = 1000
 
 
 class RequestLog:
-    """Collects notes and writes them.
+    """A buffer of log entries.
 
     Args:
-        enabled: False drops those of requests that went well.
-        listener: is told all of them.
+        enabled: if False, only failed requests are logged.
+        listener: called with every entry.
     """
 
     def __init__(self, *, enabled: bool = True, listener: Callable[[Note], None] | None = None) -> None:
@@ -36,7 +36,7 @@ class RequestLog:
         self._notes: list[Note] = []
 
     def add(self, note: Note) -> None:
-        """Note a request; errors are written at once, so that they stand beside their traceback."""
+        """Add a request; errors are written at once, so that they appear next to their traceback."""
         failed = note[-1]
         if self.listener is not None:
             self.listener(note)
@@ -47,7 +47,7 @@ class RequestLog:
             self.flush()
 
     def flush(self) -> None:
-        """Write what has been noted."""
+        """Write the buffered entries."""
         if not self._notes:
             return
         notes, self._notes = self._notes, []

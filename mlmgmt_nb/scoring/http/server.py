@@ -1,8 +1,8 @@
-"""uvicorn on a listening socket that is shared with other processes, and a drain that loses no request.
+"""Run uvicorn on a listening socket shared with other processes, with a drain that loses no request.
 
-uvicorn's own shutdown closes connections whose first request is still under way. Here the listening socket goes first;
-requests that still arrive on open connections are answered with `Connection: close`; only connections that stay idle
-are closed.
+uvicorn's own shutdown closes connections whose first request is still in progress. Here, the listening socket is closed
+first; requests that still arrive on open connections are answered with `Connection: close`; only idle connections are
+closed.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _CHECK_SECONDS = 0.5
 
 
 class ReplicaServer(uvicorn.Server):
-    """Serves one application until told to drain.
+    """A server of one application that runs until it is drained.
 
     Args:
         app: the application.
-        listener: a bound and listening TCP socket; it is closed by the drain.
+        listener: a bound and listening TCP socket; the drain closes it.
         patience: seconds that a caller may take for the head of a request, and for a part of an answer.
     """
 
@@ -63,24 +63,24 @@ class ReplicaServer(uvicorn.Server):
         super().__init__(config)
 
     async def run_until_drained(self) -> bool:
-        """Serve; return once drained: whether every request in flight was answered."""
+        """Serve until drained; return whether every request in flight was answered."""
         await self.serve(sockets=[self._listener])
         return self.drained
 
     async def wait_accepting(self) -> None:
-        """Return when connections are accepted."""
+        """Wait until connections are accepted."""
         await self._accepting.wait()
 
     def drain(self, seconds: float, *, idle_seconds: float = _IDLE_SECONDS) -> None:
-        """Begins the drain; a later call can only shorten it.
+        """Begin the drain; a later call can only shorten it.
 
         Args:
-            seconds: after this time what is still in flight is given up.
-            idle_seconds: after this time idle connections are closed.
+            seconds: after this time, requests still in flight are given up.
+            idle_seconds: after this time, idle connections are closed.
         """
         if self._app.draining:
             seconds, idle_seconds = min(seconds, self._drain_seconds), min(idle_seconds, self._idle_seconds)
-        self._app.draining = True
+        self._app.drain()
         self._drain_seconds, self._idle_seconds = seconds, idle_seconds
         self._drain_began = monotonic()
         for server in getattr(self, "servers", []):
@@ -93,11 +93,11 @@ class ReplicaServer(uvicorn.Server):
         sockets = [transport.get_extra_info("socket") for transport in transports]
         return [connected.fileno() for connected in sockets if connected is not None]
 
-    # what uvicorn calls
+    # hooks that uvicorn calls
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Signals are the process's business."""
+        """Leave signals to the process."""
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -110,7 +110,7 @@ class ReplicaServer(uvicorn.Server):
         return await super().on_tick(counter)
 
     def _check_connections(self) -> None:
-        """End the connections of callers that are too slow, and report how many those are."""
+        """End the connections of slow callers, and log their number."""
         self._checked = monotonic()
         faults: Counter[str] = Counter()
         for connection in list(self.server_state.connections):
@@ -127,14 +127,14 @@ class ReplicaServer(uvicorn.Server):
             elapsed = monotonic() - self._drain_began
             if elapsed >= self._drain_seconds:
                 self.drained = self._app.abandon() == 0
-                await asyncio.sleep(_TICK_SECONDS)  # those that have no task get one to be told
+                await asyncio.sleep(_TICK_SECONDS)  # requests without a task get one for their refusal
                 break
             if elapsed >= self._idle_seconds:
                 self._close_idle()
             self._check_connections()
             await asyncio.sleep(_TICK_SECONDS)
         self._close_idle()
-        for _ in range(_LAST_TICKS):  # the last answers, good or bad, get out
+        for _ in range(_LAST_TICKS):  # let the last answers be sent
             if self.server_state.tasks:
                 await asyncio.sleep(_TICK_SECONDS)
 

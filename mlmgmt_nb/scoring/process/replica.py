@@ -19,7 +19,8 @@ from mlmgmt_nb.scoring.application.application import Application, find_applicat
 from mlmgmt_nb.scoring.calls.admission import Engine, log
 from mlmgmt_nb.scoring.calls.loop_lending import Turns
 from mlmgmt_nb.scoring.collection.writer import flush_writers
-from mlmgmt_nb.scoring.driver.driver import Driver, load_driver
+from mlmgmt_nb.scoring.driver.driver import Driver
+from mlmgmt_nb.scoring.driver.loading import load_driver
 from mlmgmt_nb.scoring.errors import LoadError
 from mlmgmt_nb.scoring.http.app import ScoringApp
 from mlmgmt_nb.scoring.http.cors import allowed_origins
@@ -128,7 +129,7 @@ class Replica:
             self._channel.send(engine.stats())
         engine.stop()
         if not in_time:
-            log(f"drain: {engine.calls} call(s) did not end in time and were answered 503")
+            log(f"drain: {engine.calls} call(s) did not finish in time and were answered with 503")
         return 0 if in_time else EXIT_NOT_DRAINED
 
     def _observe(self, engine: Engine) -> None:
@@ -175,9 +176,9 @@ class Replica:
     async def _listen(self, channel: Channel) -> None:
         try:
             await channel.listen(lambda command: self._obey(channel, command))
-            log("the supervisor is gone: this replica ends")
+            log("the supervisor has exited: this replica stops")
         except msgspec.MsgspecError as error:
-            log(f"the supervisor sent what is no command: this replica ends ({error})")
+            log(f"the supervisor sent an invalid command: this replica stops ({error})")
         self.drain(_ORPHAN_SECONDS, idle_seconds=0.0)
 
     def _obey(self, channel: Channel, command: Command) -> None:

@@ -61,7 +61,7 @@ def read_arguments(body: bytes, types: Mapping[str, ArgumentType], optional: fro
     """
     values = decode_object(body, types)
     known = ", ".join(types) or "none"
-    problems = [f"{name}: there is no such argument; the arguments are {known}" for name in values if name not in types]
+    problems = [f"{name}: unknown argument; the arguments are {known}" for name in values if name not in types]
     arguments: dict[str, Any] = {}
     for name, argument in types.items():
         if name in values:

@@ -218,6 +218,6 @@ def check_dtype(dtype: Any, name: str) -> None:
     if getattr(dtype, "kind", "O") == "V" or str(dtype).startswith("interval"):
         raise SchemaError(f"{name}: data type {dtype} has no JSON form")
     if str(dtype) in ("datetime64", "timedelta64"):
-        raise SchemaError(f"{name}: data type {dtype} has no unit: use one with a unit, such as {dtype}[s]")
+        raise SchemaError(f"{name}: data type {dtype} has no unit: use a type with a unit, such as {dtype}[s]")
     if categories is not None and _kind(categories.dtype) not in "OTUiufb":
         raise SchemaError(f"{name}: categories of {categories.dtype} have no JSON form: make them text")

@@ -148,7 +148,7 @@ def _read_entry(entry: _Entry, where: str) -> ArgumentType:
 
 def _read_internal(entry: _Entry) -> tuple[str, dict[str, Any]]:
     if not entry.internal:
-        raise SchemaError("there is no internal part")
+        raise SchemaError("the internal part is missing")
     if isinstance(entry.internal, dict):  # Spark's own description, as the original package writes it
         return "SparkSchema", {"schema_json": json.dumps(entry.internal)}
     kind, state = read_internal(entry.internal)

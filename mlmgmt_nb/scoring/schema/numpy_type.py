@@ -62,7 +62,7 @@ class NumpyType(ArgumentType):
             inner = inner.get("items", {})
         if inner.get("properties"):
             raise SchemaError(
-                "the fields of a structured array are known by the internal part only: write the file anew"
+                "the fields of a structured array are only in the internal part. Generate the schema file again"
             )
         example = swagger.get("example")
         shape = None if example is None else np.array(example, dtype=object).shape

@@ -47,13 +47,13 @@ def write_example(records: Sequence[Mapping[str, Any]], orient: str, names: Sequ
 
 def _read_records(value: Any, names: Sequence[str], path: str) -> Read:
     if not isinstance(value, list):
-        raise InputError([f"{path}: expected a list of records, one object a row; got {describe(value)}"])
+        raise InputError([f"{path}: expected a list of records, one object per row; got {describe(value)}"])
     return [_record(row, f"{path}[{place}]", names) for place, row in enumerate(value)], None
 
 
 def _read_values(value: Any, names: Sequence[str], path: str) -> Read:
     if not isinstance(value, list):
-        raise InputError([f"{path}: expected a list of rows, one list each; got {describe(value)}"])
+        raise InputError([f"{path}: expected a list of rows, one list per row; got {describe(value)}"])
     return _named(value, names, path), None
 
 

@@ -107,7 +107,7 @@ class PandasType(ArgumentType):
         import pandas as pd
 
         if type(value) is not list:
-            raise InputError([f"{name}: expected a list of records, one object a row; got {describe(value)}"])
+            raise InputError([f"{name}: expected a list of records, one object per row; got {describe(value)}"])
         rows = self.row_values(value, name)
         if self._common is not None and rows:
             flat = [item for row in rows for item in row]
@@ -179,7 +179,7 @@ class PandasType(ArgumentType):
                 continue
             problems += [f"{name}[{row}].{key}: this column is missing" for key in self._keys if key not in record]
             problems += [
-                f"{name}[{row}].{key}: there is no such column; the columns are {self._listed()}"
+                f"{name}[{row}].{key}: unknown column; the columns are {self._listed()}"
                 for key in record
                 if key not in self._keys
             ]

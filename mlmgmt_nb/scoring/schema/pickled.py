@@ -141,7 +141,7 @@ def read_internal(text: str) -> tuple[str, dict[str, Any]]:
     except (binascii.Error, pickle.UnpicklingError) as error:
         raise SchemaError(f"internal: {error}") from error
     except Exception as error:  # a broken pickle may raise anything
-        raise SchemaError(f"internal: this is no pickled schema ({type(error).__name__}: {error})") from error
+        raise SchemaError(f"internal: not a pickled schema ({type(error).__name__}: {error})") from error
     if not isinstance(read, _Pickled):
         raise SchemaError(f"internal: expected a pickled schema, got {type(read).__name__}")
     return read.kind, read.attributes

@@ -102,7 +102,7 @@ class Records:
             return [f"{path}: expected an object with the fields {listed}; got {describe(value)}"]
         missing = [f"{path}.{name}: this field is missing" for name in self._fields if name not in value]
         unknown = [name for name in value if name not in self._fields]
-        return missing + [f"{path}.{name}: there is no such field; the fields are {listed}" for name in unknown]
+        return missing + [f"{path}.{name}: unknown field; the fields are {listed}" for name in unknown]
 
 
 class Blocks:

@@ -90,7 +90,7 @@ class SparkType(ArgumentType):
         for place, field in enumerate(self.schema.fields):
             gone = missing.iloc[:, place].tolist()
             if not field.nullable and any(gone):
-                raise InputError([f"{name}[{gone.index(True)}].{field.name}: this column takes no null"])
+                raise InputError([f"{name}[{gone.index(True)}].{field.name}: this column does not accept null"])
             kind = field.dataType.typeName()
             values = zip(frame.iloc[:, place].tolist(), gone, strict=True)
             columns.append([None if absent else _plain(item, kind) for item, absent in values])

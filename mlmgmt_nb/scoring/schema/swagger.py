@@ -141,7 +141,7 @@ def _score_operation() -> dict[str, Any]:
 
 def _input(schema: ServiceSchema | None, optional: frozenset[str]) -> dict[str, Any]:
     if schema is None:
-        return {"description": "Any body; run() gets it as text", "example": {}}
+        return {"description": "Any body; run() receives it as text", "example": {}}
     made: dict[str, Any] = {
         "type": "object",
         "properties": {name: _bare(argument) for name, argument in schema.input.items()},

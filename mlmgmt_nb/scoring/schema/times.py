@@ -100,7 +100,7 @@ def _date_count(seconds: int, fraction: str, unit: str, step: int) -> int:
 
 
 def _parts_of_date(value: str | int | None, digits: int) -> tuple[str | int | None, int, str]:
-    """Return a moment in whole seconds as NumPy reads it, the offset of its zone, and the decimal places that follow."""
+    """Return a time in whole seconds as NumPy text, the offset of its zone in seconds, and its fractional digits."""
     if value is None:
         return None, 0, ""
     if isinstance(value, int):

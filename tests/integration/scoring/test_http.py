@@ -291,7 +291,7 @@ def test_slow_callers(folder: Callable[..., Path], spawn: Callable[..., Any], un
         assert slow.recv(1000) == b""
         with contextlib.suppress(ConnectionError):
             assert endless.recv(1000).startswith(b"HTTP/1.1 431 ")
-        until(lambda: "slow callers: an answer was not taken within 0.5 seconds: 1 connection(s) closed" in replica.log)
+        until(lambda: "slow callers: an answer was not received within 0.5 seconds: 1 connection(s) closed" in replica.log)
         received = 0
         with contextlib.suppress(ConnectionError):
             while chunk := greedy.recv(1_000_000):
@@ -317,7 +317,7 @@ def test_descriptions(drivers: Path, spawn: Callable[..., Any]) -> None:
     operation = new["paths"]["/api/v1/service/iris/score"]["post"]
     assert operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].endswith("/ServiceInput")
     answer = check_error(replica.session.get(url, params={"version": "4"}), 400, "BadInput")
-    assert answer["message"] == "version: there is no '4': 2 is Swagger 2.0 and 3 is OpenAPI 3.0"
+    assert answer["message"] == "version: '4' does not exist. Use 2 for Swagger 2.0 or 3 for OpenAPI 3.0"
 
 
 HEAD = b"POST /score HTTP/1.1\r\nHost: localhost\r\n"

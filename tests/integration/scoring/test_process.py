@@ -325,7 +325,7 @@ def test_by_hand_with_a_bad_driver(drivers: Path) -> None:
         assert ended.returncode == 3
         assert "DriverNoRun: score.py defines no function run()" in ended.stderr
     ended = subprocess.run([*command, "/no/such/folder"], capture_output=True, timeout=30, text=True)
-    assert (ended.returncode, ended.stderr) == (3, "ApplicationError: /no/such/folder: there is no such folder\n")
+    assert (ended.returncode, ended.stderr) == (3, "ApplicationError: /no/such/folder: this folder does not exist\n")
 
 
 def test_workers(folder: Callable[..., Path], by_hand: Callable[..., Any], until: Any) -> None:

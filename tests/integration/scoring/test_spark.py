@@ -84,7 +84,7 @@ def test_spark_frames(folder: Callable[..., Path], spawn: Callable[..., Any]) ->
     assert replica.score('{"df": []}').json() == [1.5, 2.5]
     for change, message in (
         ({"n": "2"}, 'df[0].n: expected an integer or null, got the string "2"'),
-        ({"n": None}, "df[0].n: this column takes no null"),
+        ({"n": None}, "df[0].n: this column does not accept null"),
         ({"n": 2**40}, "df[0].n: expected an integer or null (Int32), got the number 1099511627776"),
         ({"day": "soon"}, "df[0].day: expected a date"),
         ({"list": ["x"]}, "df: does not fit the columns struct<n:int,"),

@@ -114,7 +114,7 @@ def test_a_part_that_does_not_come(spawn: Any, folder: Any, until: Any) -> None:
     replica = spawn(folder(slow), requestTimeoutSeconds=0.5).ready()
     with pytest.raises(requests.exceptions.ChunkedEncodingError):
         replica.score("1")
-    until(lambda: "run() brought no further part within 0.5 seconds" in replica.log)
+    until(lambda: "run() yielded no further part within 0.5 seconds" in replica.log)
 
 
 def test_drain_waits_for_a_stream(spawn: Any, folder: Any) -> None:

@@ -51,7 +51,7 @@ def test_originals(tmp_path: Path) -> None:
     )
     done = _run(code, tmp_path)
     assert done.stdout.startswith("theirs <class 'mlmgmt_nb.")
-    assert "azureml.core is installed but does not import (ModuleNotFoundError" in done.stderr
+    assert "azureml.core is installed but cannot be imported (ModuleNotFoundError" in done.stderr
 
 
 def test_what_is_not_available_says_what_to_do() -> None:

@@ -239,7 +239,7 @@ def test_samples_of_another_kind(kind: DataTypes, sample: Any, message: str) -> 
     ("content", "message"),
     [
         ("{", "schema.json: "),
-        ('{"input": {"df": {"type": 2}}}', "input df: there is no internal part"),
+        ('{"input": {"df": {"type": 2}}}', "input df: the internal part is missing"),
         ('{"input": {"df": {"type": 4, "swagger": {"type": "array"}}}}', "input df: type 4 is not known: there are 0"),
         ('{"input": {"df": {}}}', "missing required field `type`"),
     ],

@@ -149,7 +149,7 @@ def test_rows_of_structured_arrays() -> None:
         ({"name": 1}, "x[0].name: expected a string"),
         ({"at": "2017-10-01T00:00:00.5"}, "x[0].at: expected a date"),
         ({"in": {}}, "x[0].in.b: this field is missing"),
-        ({"in": {"b": True, "c": 1}}, "x[0].in.c: there is no such field; the fields are b"),
+        ({"in": {"b": True, "c": 1}}, "x[0].in.c: unknown field; the fields are b"),
         ({"in": 1}, "x[0].in: expected an object with the fields b"),
         ({"v": [[1.5]]}, "x[0].v: expected a list of 2 values, got 1 values"),
         ({"v": [[1.5], ["x"]]}, "x[0].v[1][0]: expected a number"),

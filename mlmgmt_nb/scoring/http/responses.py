@@ -1,0 +1,239 @@
+"""Write the responses of a service, with their ids and headers, and log each request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from mlmgmt_nb.scoring.calls.latency import Latencies
+from mlmgmt_nb.scoring.compat.messages import Answer
+from mlmgmt_nb.scoring.driver.results import Outcome
+from mlmgmt_nb.scoring.driver.streaming import Stream
+from mlmgmt_nb.scoring.errors import RequestError
+from mlmgmt_nb.scoring.http.body import LateBodyError, Receive
+from mlmgmt_nb.scoring.http.cors import Origins
+from mlmgmt_nb.scoring.http.request import Request
+from mlmgmt_nb.scoring.http.request_ids import valid_id
+from mlmgmt_nb.scoring.http.request_log import RequestLog
+
+if TYPE_CHECKING:
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+__all__ = ["Responder", "Send"]
+
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+_JSON_ONLY = [("content-type", "application/json")]
+_CLOSE = (b"connection", b"close")
+_RESERVED = frozenset(
+    {"content-length", "x-ms-request-id", "x-request-id", "x-ms-client-request-id", "connection", "transfer-encoding"}
+)
+"""Headers of a response that a driver cannot set."""
+_DRIVER_FAULTS = frozenset({"DriverError", "ResultError", "RuntimeError", "Timeout"})
+"""Codes of errors that the driver caused."""
+_SMALL_BODY = 65536
+_LINGER_SECONDS = 10.0
+"""How long the rest of a refused body is read and discarded: a client that is still sending then sees the response."""
+
+
+class Responder:
+    """Writes the responses of one service.
+
+    Args:
+        origins: origins of pages that may read them.
+        request_log: gets a line for each request.
+        latencies: counts how long the calls of the driver took.
+
+    Attributes:
+        draining: each response closes its connection, so that callers move on to other replicas.
+    """
+
+    def __init__(self, origins: Origins, request_log: RequestLog, latencies: Latencies) -> None:
+        self.draining = False
+        self._origins = origins
+        self._log = request_log
+        self._latencies = latencies
+        self._default_lines: tuple[object, bytes] = (None, b"")
+
+    # without the ASGI machinery
+
+    def can_write(self, cycle: RequestResponseCycle) -> bool:
+        """Return whether `write` can send a response at once."""
+        return not self.draining and cycle.keep_alive and not cycle.flow.write_paused
+
+    def write(self, cycle: RequestResponseCycle, request: Request, body: bytes) -> None:
+        """Write the JSON result of `run` in one piece, unless the caller hung up."""
+        if not cycle.disconnected:
+            cycle.transport.write(
+                b"HTTP/1.1 200 OK\r\n%bcontent-length: %d\r\n%b%bcontent-type: application/json\r\n\r\n%b"
+                % (self._default_headers(cycle), len(body), _id_lines(request), _run_lines(request), body)
+            )
+            cycle.response_started = cycle.response_complete = True
+            cycle.on_response()
+        self.log(request, 200, len(body))
+
+    def _default_headers(self, cycle: RequestResponseCycle) -> bytes:
+        """Return uvicorn's own headers as lines. It renews them about once a second."""
+        if self._default_lines[0] is not cycle.default_headers:
+            lines = (b"%b: %b\r\n" % header for header in cycle.default_headers)
+            self._default_lines = cycle.default_headers, b"".join(lines)
+        return self._default_lines[1]
+
+    # through ASGI
+
+    async def send(
+        self,
+        status: int,
+        body: bytes,
+        request: Request,
+        send: Send,
+        own: Iterable[tuple[str, str]] | None = None,
+        *,
+        more: bool = False,
+    ) -> None:
+        """Send a response.
+
+        Args:
+            status: the HTTP status.
+            body: all of the body.
+            request: the request that it answers.
+            send: the ASGI function.
+            own: its headers, if it is not plain JSON.
+            more: the response is not complete yet: the caller is still sending its body.
+        """
+        headers = [(b"content-length", b"%d" % len(body)), *([_CLOSE] if more else [])]
+        await self._start(status, request, send, own, headers)
+        await send({"type": "http.response.body", "body": body, "more_body": more})
+
+    async def send_outcome(self, outcome: Outcome, request: Request, send: Send, patience: float) -> None:
+        """Send the answer of the driver, and log the request.
+
+        Args:
+            outcome: the answer.
+            request: the request that it answers.
+            send: the ASGI function.
+            patience: seconds that one part of a stream may take.
+        """
+        if isinstance(outcome, Stream):
+            await self._send_stream(outcome, request, send, patience)
+            return
+        answer = Answer(200, _JSON_ONLY, outcome) if isinstance(outcome, bytes) else outcome
+        own = [*answer.headers, *_run_headers(request, answer)]
+        await self.send(answer.status_code, answer.body, request, send, own)
+        self.log(request, answer.status_code, len(answer.body))
+
+    async def _send_stream(self, stream: Stream, request: Request, send: Send, patience: float) -> None:
+        """Send an answer part by part. If the driver fails on the way, the caller sees that the end is missing."""
+        size, code, message = 0, "", ""
+        own = [*stream.headers, *_run_headers(request, stream)]
+        await self._start(stream.status_code, request, send, own, [])
+        try:
+            async for part in stream.sent(patience):
+                size += len(part)
+                if part:
+                    await send({"type": "http.response.body", "body": part, "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        except RequestError as error:
+            code, message = error.code, error.message
+            # Without the last part, uvicorn ends the connection.
+        finally:
+            stream.close()
+            self.log(request, stream.status_code, size, code, message)
+
+    async def refuse(self, error: RequestError, request: Request, receive: Receive, send: Send) -> None:
+        """Send an error at once, even if the caller is still sending a body that nobody will read."""
+        body = _error_body(error, request.id)
+        self.log(request, error.status, len(body), error.code, error.message)
+        unread = request.has_body
+        is_near = 0 < request.length <= _SMALL_BODY and not isinstance(error, LateBodyError)
+        if unread and is_near:  # cheaper to read than to lose the connection
+            unread = not await _discard(receive)
+        failed = ("x-ms-run-function-failed", str(error.code in _DRIVER_FAULTS))
+        own = [*_JSON_ONLY, failed, *error.headers.items()]
+        await self.send(error.status, body, request, send, own, more=unread)
+        if unread:
+            await _discard(receive)
+            await send({"type": "http.response.body", "body": b""})
+
+    def log(self, request: Request, status: int, size: int, code: str = "", message: str = "") -> None:
+        """Log a request, and count its latency if it was a call of the driver."""
+        method, path, ended = request.scope["method"], request.scope["path"], perf_counter()
+        if request.taken:
+            self._latencies.add(ended - request.began)
+        self._log.add(
+            (request.id, method, path, status, request.began, ended, request.bytes_in, size, code, message or code)
+        )
+
+    async def _start(
+        self,
+        status: int,
+        request: Request,
+        send: Send,
+        own: Iterable[tuple[str, str]] | None,
+        headers: list[tuple[bytes, bytes]],
+    ) -> None:
+        """Send the head of a response."""
+        for line in _id_lines(request).splitlines():
+            name, _, value = line.partition(b": ")
+            headers.append((name, value))
+        kept = [(name.lower(), value) for name, value in (_JSON_ONLY if own is None else own)]
+        kept += self._origins.headers(request.origin.decode("latin1"))
+        headers += [(name.encode(), _header_value(value)) for name, value in kept if name not in _RESERVED]
+        if self.draining and _CLOSE not in headers:
+            headers.append(_CLOSE)
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+
+
+def _id_lines(request: Request) -> bytes:
+    """Return the header lines with the request's id, under each name that a generation of clients reads."""
+    identity = request.id.encode()
+    lines = b"x-ms-request-id: %b\r\nx-request-id: %b\r\n" % (identity, valid_id(request.request_id) or identity)
+    if client := valid_id(request.client_id):
+        lines += b"x-ms-client-request-id: %b\r\n" % client
+    return lines
+
+
+def _run_lines(request: Request) -> bytes:
+    """Return the header lines about a call of `run` that succeeded."""
+    milliseconds = b"%.3f" % (request.spent * 1000)
+    return b"x-ms-run-fn-exec-ms: %b\r\nx-ms-run-function-failed: False\r\n" % milliseconds
+
+
+def _run_headers(request: Request, answer: Answer | Stream) -> list[tuple[str, str]]:
+    """Return the headers about the call of `run`; the driver may have set the second one itself."""
+    headers = [("x-ms-run-fn-exec-ms", f"{request.spent * 1000:.3f}")]
+    if not any(name.lower() == "x-ms-run-function-failed" for name, _ in answer.headers):
+        headers.append(("x-ms-run-function-failed", str(answer.status_code >= 500)))
+    return headers
+
+
+def _error_body(error: RequestError, request_id: str) -> bytes:
+    return msgspec.json.encode(
+        {
+            "code": error.code,
+            "message": error.message,
+            "statusCode": error.status,
+            "requestId": request_id,
+            "details": [{"code": code, "message": message} for code, message in error.details],
+        }
+    )
+
+
+async def _discard(receive: Receive) -> bool:
+    """Discard the rest of a body; return whether it ended in time."""
+    try:
+        async with asyncio.timeout(_LINGER_SECONDS):
+            while (await receive()).get("more_body", False):
+                pass
+    except TimeoutError:
+        return False
+    return True
+
+
+def _header_value(value: object) -> bytes:
+    """Return a header's value without line ends, so that it cannot start another header."""
+    return str(value).replace("\r", " ").replace("\n", " ").encode()
