@@ -1,1 +1,1 @@
-"""Archives that somebody else made: extracted inside one folder, bounded in members, bytes and ratio."""
+"""Extraction of untrusted archives: inside one folder, with limits on members, bytes and ratio."""

@@ -1,4 +1,4 @@
-"""Extract archives by a rule that holds for every format and does not depend on the filters of `tarfile`.
+"""Extract archives by one rule for every format, independent of the filters of `tarfile`.
 
 Regular files and folders are written first, into real folders only, so that no link is ever written through. Links
 are made last, and each must lead to a place inside: its target is followed component by component on the disk, as the
@@ -28,32 +28,35 @@ __all__ = ["ArchiveError", "Limits", "extract", "extract_tar", "first_file"]
 
 _CHUNK = 2**18
 _RATIO_FLOOR = 64 * 2**20
-"""An archive may become this large whatever its ratio is: small files of zeros are no bomb."""
-_CLASHES = frozenset({errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ})
-"""Errors of the disk that the names in an archive cause."""
+"""Archives below this size are exempt from the ratio: small files of zeros are not a bomb."""
+_CLASHES = frozenset(
+    {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.EMLINK}
+)
+"""Disk errors that the names and links in an archive cause."""
 _BROKEN = (
     tarfile.TarError,
     zipfile.BadZipFile,
     zlib.error,
     lzma.LZMAError,
     EOFError,
-    NotImplementedError,  # a compression method that Python does not have
+    LookupError,  # a header that ends too early
+    NotImplementedError,  # a compression method that Python does not support
     OverflowError,
     RecursionError,
     RuntimeError,
     ValueError,
 )
-"""Errors that modules of the standard library raise for archives that are damaged or made to harm."""
+"""Errors that the standard library raises for damaged or malicious archives."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds of an archive.
+    """Limits for an archive.
 
     Attributes:
-        members: most files, folders and links.
-        bytes: most bytes, extracted.
-        ratio: most bytes for each byte of the archive, once 64 MiB are exceeded.
+        members: maximum number of files, folders and links.
+        bytes: maximum extracted bytes.
+        ratio: maximum extracted bytes for each byte of the archive, beyond 64 MiB.
     """
 
     members: int = 100_000
@@ -62,7 +65,7 @@ class Limits:
 
     @classmethod
     def of_disk(cls, folder: Path) -> Limits:
-        """Return the limits for an archive of our own making: the free space of the disk."""
+        """Return the limits for a trusted archive that we wrote: the free disk space."""
         return cls(members=10_000_000, bytes=shutil.disk_usage(folder).free)
 
 
@@ -75,13 +78,13 @@ def extract(
     mode_of: Callable[[int], int] | None = None,
     may_leave: Callable[[str], bool] = lambda _: False,
 ) -> None:
-    """Extract a tar archive, compressed or not, or a zip archive into a folder, and nowhere else.
+    """Extract a tar archive, compressed or not, or a zip archive into a folder and nowhere else.
 
     Args:
-        folder: is made if it is not there. After an error it may have a part of the archive.
-        check: called again and again; raises to end it.
-        mode_of: the mode of a file by the mode in the archive (default: 0644, or 0755 if it is executable).
-        may_leave: whether the link of this name may lead outside.
+        folder: created if it does not exist. After an error it may contain a part of the archive.
+        check: called repeatedly; raises to stop the extraction.
+        mode_of: maps the mode in the archive to the mode of the file (default: 0644, or 0755 if it is executable).
+        may_leave: returns whether the link of this name may lead outside.
 
     Raises:
         ArchiveError: the archive is damaged, encrypted or not an archive, or has a member that is not allowed.
@@ -93,7 +96,7 @@ def extract(
 
 
 def extract_tar(stream: BinaryIO, folder: Path, limits: Limits) -> None:
-    """Extract an uncompressed tar archive that is read once, from its beginning to its end.
+    """Extract an uncompressed tar archive in one pass, from beginning to end.
 
     Raises:
         ArchiveError, OSError: as `extract`.
@@ -103,7 +106,7 @@ def extract_tar(stream: BinaryIO, folder: Path, limits: Limits) -> None:
 
 
 def first_file(archive: Path, most: int) -> tuple[str, bytes] | None:
-    """Return the name and the content of the first member if it is a file of at most so many bytes.
+    """Return the name and the content of the first member if it is a file of at most `most` bytes.
 
     Raises:
         ArchiveError, OSError: as `extract`.
@@ -119,13 +122,13 @@ def first_file(archive: Path, most: int) -> tuple[str, bytes] | None:
 
 @contextmanager
 def _blaming_it() -> Iterator[None]:
-    """Turn the errors of the standard library's modules into ArchiveError."""
+    """Turn errors of the standard library into ArchiveError."""
     try:
         yield
     except _BROKEN as error:
         raise ArchiveError(f"is damaged: {_reason(error)}") from error
     except OSError as error:
-        # Decompressors raise some of their own errors as OSError, without a number.
+        # Decompressors raise some of their own errors as OSError without errno.
         if error.errno is None:
             raise ArchiveError(f"is damaged: {_reason(error)}") from error
         raise
@@ -133,7 +136,7 @@ def _blaming_it() -> Iterator[None]:
 
 @contextmanager
 def _blaming_the_name(name: str) -> Iterator[None]:
-    """Turn errors of the disk that a name causes into ArchiveError."""
+    """Turn disk errors that a name causes into ArchiveError."""
     try:
         yield
     except OSError as error:
@@ -201,7 +204,7 @@ class _Extraction:
             raise ArchiveError(f"has {shown(member.name)}, which is neither a file, a folder nor a link")
 
     def _make_folder(self, path: tuple[str, ...]) -> None:
-        """Make a folder and those above it. Each must be a real folder, not a link to one."""
+        """Create a folder and its parents. Each must be a real folder, not a link to one."""
         for length in range(1, len(path) + 1):
             part = path[:length]
             if part in self._folders:
@@ -211,18 +214,18 @@ class _Extraction:
                 where.mkdir(mode=self._mode_of(0o755))
             except FileExistsError:
                 if not stat.S_ISDIR(where.lstat().st_mode):
-                    raise ArchiveError(f"has a folder {shown('/'.join(part))} where there is a file") from None
+                    raise ArchiveError(f"has a folder {shown('/'.join(part))} at the path of a file") from None
             self._folders[part] = None
 
     def _make_room(self, path: tuple[str, ...]) -> Path:
-        """Return the place for a file. A member that comes twice replaces itself, and nothing else."""
+        """Return the path for a file. A repeated member replaces itself and nothing else."""
         where = self._folder.joinpath(*path)
         self._links.pop(path, None)
         if path in self._files:
             self._files.remove(path)
             where.unlink()
         elif os.path.lexists(where):
-            raise ArchiveError(f"has a file {shown('/'.join(path))} where there is a file or folder already")
+            raise ArchiveError(f"has a file {shown('/'.join(path))} at the path of another file or folder")
         return where
 
     def _write_file(self, member: Member, path: tuple[str, ...]) -> None:
@@ -238,16 +241,18 @@ class _Extraction:
             os.utime(where, (member.mtime, member.mtime))
 
     def _link_again(self, member: Member, path: tuple[str, ...]) -> None:
-        """Make a second name of a member that came before."""
+        """Create a second name for an earlier member."""
         target = components(member.link)
         if target in self._links:
             self._make_room(path)
             self._links[path] = self._links[target]
             return
         if target not in self._files or target == path:
-            raise ArchiveError(f"has a link {shown(member.name)} to {shown(member.link)}, which is not before it")
+            raise ArchiveError(
+                f"has a link {shown(member.name)} to {shown(member.link)}, which does not come before it"
+            )
         source = self._folder.joinpath(*target)
-        self._spend(source.stat().st_size)  # who reads the folder reads it twice
+        self._spend(source.stat().st_size)  # readers of the folder read it twice
         os.link(source, self._make_room(path), follow_symlinks=False)
         self._files.add(path)
 
@@ -261,7 +266,7 @@ class _Extraction:
             self._check_links()
 
     def _check_links(self) -> None:
-        """Check those of archives before, too: with a new link they may lead elsewhere."""
+        """Check all links, also those of earlier archives: a new link can change where they lead."""
         for path in links_in(self._folder):
             name = "/".join(path)
             if not self._may_leave(name) and not leads_inside(self._folder, path):

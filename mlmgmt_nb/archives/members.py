@@ -1,4 +1,4 @@
-"""Read the members of tar and zip archives, in the order in which they come, without trusting what they say."""
+"""Read the members of tar and zip archives in order, without trusting their headers."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from typing import IO, Any, BinaryIO, Literal, cast
 __all__ = ["ArchiveError", "Member", "MemberReader", "members_of", "tar_members"]
 
 Spend = Callable[[int], None]
-"""Is told of bytes that were read or that are to be written; raises when there are too many."""
+"""Called with the number of bytes that were read or will be written; raises when there are too many."""
 
 _SINGLE_READ = 16 * 2**20
-"""Most bytes of one read: what the standard library reads at once, headers and lists of files, it keeps in memory."""
+"""Maximum bytes of one read. The standard library keeps single reads (headers, file lists) in memory."""
 _CHUNK = 2**16
 _LATEST = float(2**32)
-"""The latest time of a file: not every disk has later ones."""
+"""Latest time of a file that every file system supports."""
 _COMPRESSIONS: dict[bytes, Callable[[Path], Any]] = {
     b"\x1f\x8b": gzip.open,
     b"BZh": bz2.open,
     b"\xfd7zXZ\x00": lzma.open,
     b"\x5d\x00\x00": lzma.open,
 }
-"""By the first bytes of a file."""
+"""Openers by the first bytes of a file."""
 
 
 class ArchiveError(Exception):
@@ -43,7 +43,7 @@ class Member:
 
     Attributes:
         link: the target of a link; of a hard link, the name of another member.
-        open: gives the content of a file; to be read before the next member is asked for.
+        open: returns the content of a file; read it before you ask for the next member.
     """
 
     name: str
@@ -62,8 +62,8 @@ def members_of(archive: Path, spend: Spend) -> Members:
     """Read a tar archive, compressed or not, or a zip archive.
 
     Raises:
-        ArchiveError: it is encrypted, cut off or neither of them.
-        OSError, ValueError, ...: what the standard library raises for one that is damaged.
+        ArchiveError: the archive is encrypted or truncated, or is neither tar nor zip.
+        OSError, ValueError, ...: raised by the standard library for a damaged archive.
     """
     with archive.open("rb") as file:
         start = file.read(8)
@@ -82,11 +82,11 @@ def members_of(archive: Path, spend: Spend) -> Members:
 
 
 def _is_tar(archive: Path) -> bool:
-    """Whether the first block is a header of tar. `tarfile.is_tarfile` would also read whatever that announces."""
+    """Return whether the first block is a tar header. `tarfile.is_tarfile` would also read everything it announces."""
     with archive.open("rb") as file:
         block = file.read(tarfile.BLOCKSIZE)
     if len(block) == tarfile.BLOCKSIZE and not block.strip(b"\0"):
-        return True  # an empty one
+        return True  # an empty archive
     try:
         tarfile.TarInfo.frombuf(block, tarfile.ENCODING, "surrogateescape")
     except (tarfile.TarError, ValueError):
@@ -95,7 +95,7 @@ def _is_tar(archive: Path) -> bool:
 
 
 class _Forward(io.RawIOBase):
-    """A stream that is read forward only, each byte counted, and no more at once than fits into memory."""
+    """A forward-only stream that counts each byte and refuses reads too large for memory."""
 
     def __init__(self, stream: IO[bytes], spend: Spend) -> None:
         self._stream, self._spend, self._position = stream, spend, 0
@@ -127,12 +127,12 @@ def tar_members(stream: IO[bytes], spend: Spend) -> Members:
     """Read an uncompressed tar archive.
 
     Raises:
-        ArchiveError: it does not end with the mark of its end.
+        ArchiveError: the end-of-archive marker is missing.
     """
     ended = False
 
     class Header(tarfile.TarInfo):
-        """Notes the mark of the end, which tells an archive that is whole from one that was cut between members."""
+        """Record the end-of-archive marker, which distinguishes a whole archive from one cut between members."""
 
         @classmethod
         def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Header:
@@ -146,12 +146,14 @@ def tar_members(stream: IO[bytes], spend: Spend) -> Members:
             tar.members.clear()  # type: ignore[attr-defined]  # they would all be kept
             yield _of_tar(tar, info, spend)
     if not ended:
-        raise ArchiveError("was cut off: the mark of its end is missing")
+        raise ArchiveError("is truncated: its end-of-archive marker is missing")
 
 
 def _of_tar(tar: tarfile.TarFile, info: tarfile.TarInfo, spend: Spend) -> Member:
+    if info.size < 0:  # it would give back what other members spend
+        raise tarfile.ReadError(f"{info.name!r} has a negative size")
     if info.issparse():
-        spend(info.size)  # holes are not read, but written
+        spend(info.size)  # holes of sparse files are not read, but written
 
     def content() -> IO[bytes]:
         file = tar.extractfile(info)
@@ -173,12 +175,12 @@ def _zip_members(archive: Path, spend: Spend) -> Members:
     with archive.open("rb") as file, zipfile.ZipFile(cast("IO[bytes]", _Bounded(file))) as zipped:
         for info in zipped.infolist():
             if info.flag_bits & 1:
-                raise ArchiveError(f"is encrypted ({info.filename!r}); make it without a password")
+                raise ArchiveError(f"is encrypted ({info.filename!r}); create it without a password")
             yield _of_zip(zipped, info, spend)
 
 
 def _of_zip(zipped: zipfile.ZipFile, info: zipfile.ZipInfo, spend: Spend) -> Member:
-    mode = info.external_attr >> 16 if info.create_system == 3 else 0  # those of Unix have one
+    mode = info.external_attr >> 16 if info.create_system == 3 else 0  # only archives made on Unix have a mode
 
     def content() -> IO[bytes]:
         return cast("IO[bytes]", _Forward(zipped.open(info), spend))
@@ -194,7 +196,7 @@ def _of_zip(zipped: zipfile.ZipFile, info: zipfile.ZipInfo, spend: Spend) -> Mem
 
 
 class _Bounded:
-    """A file that `zipfile` reads: no more at once than fits into memory."""
+    """A file for `zipfile` that refuses reads too large for memory."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -207,7 +209,7 @@ class _Bounded:
 
 
 class _Whole(io.RawIOBase):
-    """The content of a member, which must have the size that its header names."""
+    """The content of a member, which must have the size in its header."""
 
     def __init__(self, file: IO[bytes], size: int) -> None:
         self._file, self._left = file, size

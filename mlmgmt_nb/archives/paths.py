@@ -1,4 +1,4 @@
-"""Judge the names in archives: where a name leads below a folder, and where a link leads."""
+"""Check names and link targets in archives: where each leads below a folder."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from mlmgmt_nb.archives.members import ArchiveError
 __all__ = ["PATH_BYTES", "components", "leads_inside", "links_in", "shown"]
 
 PATH_BYTES = 1024
-"""Longest path in an archive, and longest target of a link."""
+"""Maximum length of a path in an archive, and of a link target."""
 _NAME_BYTES, _DEPTH, _HOPS = 255, 64, 40
 
 
 def components(name: str) -> tuple[str, ...]:
-    """Return where a name leads below the folder. A slash at its beginning does not count, as for `tar` and `unzip`."""
+    """Return the path below the folder that a name leads to. A leading slash is dropped, as in `tar` and `unzip`."""
     found: list[str] = []
     for part in name.split("/"):
         if part == ".." and not found:
-            raise ArchiveError(f"has {shown(name)}, which would land outside of its folder")
+            raise ArchiveError(f"has {shown(name)}, which would be written outside its folder")
         if part == "..":
             found.pop()
         elif part not in {"", "."}:
@@ -32,7 +32,7 @@ def components(name: str) -> tuple[str, ...]:
     if longest > _NAME_BYTES or len(os.fsencode(name)) > PATH_BYTES or len(found) > _DEPTH:
         raise ArchiveError(
             f"has {shown(name)}, whose name is too long: at most {_NAME_BYTES} bytes in a name, {PATH_BYTES} in a "
-            f"path, and {_DEPTH} folders"
+            f"path, and {_DEPTH} levels of folders"
         )
     return tuple(found)
 
@@ -48,7 +48,7 @@ def links_in(folder: Path) -> list[tuple[str, ...]]:
 
 
 def leads_inside(folder: Path, link: tuple[str, ...]) -> bool:
-    """Follow a link on the disk, component by component; return False as soon as it leaves the folder."""
+    """Follow a link on the disk, component by component. Return False as soon as it leaves the folder."""
     at: list[str] = []
     rest, hops = deque(link), 0
     while rest:
@@ -64,7 +64,7 @@ def leads_inside(folder: Path, link: tuple[str, ...]) -> bool:
             except OSError as error:
                 if error.errno not in {errno.EINVAL, errno.ENOENT, errno.ENOTDIR}:
                     return False
-                at.append(part)  # not a link, or nothing yet
+                at.append(part)  # not a link, or does not exist yet
                 continue
             hops += 1
             if hops > _HOPS or target.startswith("/"):

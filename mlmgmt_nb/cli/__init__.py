@@ -1,4 +1,4 @@
-"""The shell command `mlmgmt`: the service's own commands, and those of `mlmgmt_nb.commands`."""
+"""The shell command `mlmgmt`: the commands of the service, and those of `mlmgmt_nb.commands`."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _OWN = frozenset({"serve", "status", "stop", "demo", "gc", "check", "backup", "r
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command line; return the exit code: 0, 1 (the error is on standard error), or 2 for a wrong line."""
+    """Run a command line. Return the exit code: 0, 1 (the error is on standard error), or 2 (the line is invalid)."""
     words = list(sys.argv[1:] if argv is None else argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal may lack characters of what is printed
+        sys.stdout.reconfigure(errors="replace")  # the terminal's encoding may lack some characters
     if not words or words[0] in {"-h", "--help"}:
         service_parser().print_help()
         print()
     if not words or words[0] not in _OWN:
-        # Loaded here: `mlmgmt serve` has no use for it.
+        # Imported here: `mlmgmt serve` does not need it.
         from mlmgmt_nb.commands import main as run_command
 
         return run_command(words)
@@ -44,24 +44,26 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def service_parser() -> argparse.ArgumentParser:
-    """Return the commands of the service itself and their flags."""
-    parser = argparse.ArgumentParser(prog="mlmgmt", description="The service on this machine:", add_help=False)
+    """Build the parser of the service's own commands."""
+    parser = argparse.ArgumentParser(
+        prog="mlmgmt", description="Commands for the service on this machine:", add_help=False
+    )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, title="commands", metavar="COMMAND")
 
     add_serve(commands)
     status = commands.add_parser("status", help="show the service of the state folder")
     add_home(status)
-    status.add_argument("-o", "--output", choices=("text", "json"), default="text", help="form of the output")
+    status.add_argument("-o", "--output", choices=("text", "json"), default="text", help="output format")
     status.set_defaults(run=_status)
 
-    stop = commands.add_parser("stop", help="stop the service of the state folder, and with it what it serves")
+    stop = commands.add_parser("stop", help="stop the service of the state folder and everything it serves")
     add_home(stop)
     stop.set_defaults(run=_stop)
 
     add_housekeeping(commands)
 
-    demo = commands.add_parser("demo", help="train a model, register it, serve it and score it")
+    demo = commands.add_parser("demo", help="train, register, serve and score a sample model")
     add_home(demo)
     demo.set_defaults(run=_demo)
     return parser
@@ -71,8 +73,8 @@ def _status(arguments: argparse.Namespace) -> int:
     endpoint = local.find(arguments.home)
     if endpoint is None:
         raise MlmgmtError(
-            f"No service runs on the state folder {local.state_folder(arguments.home)}.",
-            fix="connect() starts it when it is needed; mlmgmt serve runs it here.",
+            f"No service is running for the state folder {local.state_folder(arguments.home)}.",
+            fix="Start it with mlmgmt serve, or call connect(), which starts it.",
         )
     known = {
         "baseUrl": endpoint.base_url,

@@ -1,4 +1,4 @@
-"""`mlmgmt gc`, `check`, `backup` and `restore`: what is done to a state folder, whether or not its service runs."""
+"""`mlmgmt gc`, `check`, `backup` and `restore`: maintenance of a state folder, whether or not its service runs."""
 
 from __future__ import annotations
 
@@ -23,50 +23,55 @@ __all__ = ["add_housekeeping"]
 
 
 def add_housekeeping(commands: Any) -> None:
-    """The commands and their flags."""
-    gc = commands.add_parser("gc", help="show what the state folder has that nothing uses; remove it with --delete")
+    """Add the commands and their flags."""
+    gc = commands.add_parser("gc", help="list unused data in the state folder; remove it with --delete")
     add_home(gc)
     add_database(gc)
-    gc.add_argument("--older-than", type=days, default=7.0, metavar="DAYS", help="and that is older (default: 7)")
-    gc.add_argument("--delete", action="store_true", help="remove it, rather than show it only")
-    gc.add_argument("-o", "--output", choices=("text", "json"), default="text", help="form of the output")
+    gc.add_argument("--older-than", type=days, default=7.0, metavar="DAYS", help="minimum age (default: 7)")
+    gc.add_argument("--delete", action="store_true", help="remove the listed data")
+    gc.add_argument("-o", "--output", choices=("text", "json"), default="text", help="output format")
     gc.set_defaults(run=_gc)
 
     _add_check(commands)
 
-    backup = commands.add_parser("backup", help="write a state folder and its database into one file; services may run")
-    backup.add_argument("file", type=Path, metavar="FILE", help="the file; compressed when it ends in .gz")
+    backup = commands.add_parser(
+        "backup", help="write the state folder and its database to one file; services may keep running"
+    )
+    backup.add_argument("file", type=Path, metavar="FILE", help="file to write; compressed if the name ends in .gz")
     add_home(backup)
     add_database(backup)
     backup.set_defaults(run=_backup)
 
-    restore = commands.add_parser("restore", help="make a new state folder of a backup")
-    restore.add_argument("file", type=Path, metavar="FILE", help="a file of mlmgmt backup")
+    restore = commands.add_parser("restore", help="create a state folder from a backup")
+    restore.add_argument("file", type=Path, metavar="FILE", help="file written by mlmgmt backup")
     add_home(restore)
     add_database(restore)
-    add_limits(restore, {"members": "10000000", "bytes": "the free space of the disk", "ratio": "200"})
+    add_limits(restore, {"members": "10000000", "bytes": "the free disk space", "ratio": "200"})
     restore.set_defaults(run=_restore)
 
 
 def _add_check(commands: Any) -> None:
     check = commands.add_parser(
-        "check", help="verify the database, artifacts and images of the state folder, byte by byte; services may run"
+        "check",
+        help="verify the database, artifacts and images of the state folder byte by byte; services may keep running",
     )
     add_home(check)
     add_database(check)
-    check.add_argument("-o", "--output", choices=("text", "json"), default="text", help="form of the output")
+    check.add_argument("-o", "--output", choices=("text", "json"), default="text", help="output format")
     check.set_defaults(run=_check)
 
 
 def _opened(arguments: argparse.Namespace) -> tuple[Store, Home]:
-    """Return the database and the folder of a service, which may run meanwhile."""
+    """Open the database and the state folder of a service, which may be running."""
     from mlmgmt_nb.service.files.home import Home
     from mlmgmt_nb.service.store.installation import check_database
     from mlmgmt_nb.service.store.store import Store
 
     home = Home(local.state_folder(arguments.home))
     if not (home.path / "installation").exists() and not home.database.exists():
-        raise MlmgmtError(f"{home.path} is no state folder.", fix="Give one with --home or MLMGMT_HOME.")
+        raise MlmgmtError(
+            f"{home.path} is not a state folder.", fix="Set --home or MLMGMT_HOME to the state folder of a service."
+        )
     database = database_of(arguments, home.path)
     check_database(home, database)
     return Store(database or home.database, may_migrate=home.is_alone()), home
@@ -87,8 +92,12 @@ def _gc(arguments: argparse.Namespace) -> int:
         return 0
     for item in found:
         print(one_line(f"{item.kind:<12} {_size(item.bytes):>10}  {item.name}"))
-    what = f"{len(found)} things that nothing uses, {_size(total)}"
-    print(f"Removed {what}." if arguments.delete else f"{what}. Nothing was removed: --delete does that.")
+    what = f"{len(found)} unused items, {_size(total)}"
+    print(
+        f"Removed {what}."
+        if arguments.delete
+        else f"{what}. Nothing was removed; run it again with --delete to remove them."
+    )
     return 0
 
 
@@ -101,7 +110,7 @@ def _size(count: float) -> str:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    """Exit code 1: something is missing or damaged."""
+    """Print the problems. The exit code is 1 if something is missing or damaged."""
     from mlmgmt_nb.service.housekeeping import check
 
     store, home = _opened(arguments)
@@ -125,7 +134,7 @@ def _backup(arguments: argparse.Namespace) -> int:
     store, home = _opened(arguments)
     size = backup(store, home, arguments.file.absolute())
     store.close()
-    print(f"{arguments.file}: {_size(size)}. It has the keys of the services and the token: keep it safe.")
+    print(f"{arguments.file}: {_size(size)}. It contains the keys of the services and the token: keep it safe.")
     return 0
 
 
@@ -136,7 +145,7 @@ def _restore(arguments: argparse.Namespace) -> int:
     home = local.state_folder(arguments.home)
     database = arguments.database or os.environ.get("MLMGMT_DATABASE")
     lacking = restore(arguments.file, home, database, lambda folder: limits_of(arguments, Limits.of_disk(folder)))
-    print(f"The state folder {home} is ready: mlmgmt serve --home {home}")
+    print(f"The state folder {home} is ready. Start its service with: mlmgmt serve --home {home}")
     for what in lacking:
         print(one_line(f"note: {what}; create the image again"), file=sys.stderr)
     return 0

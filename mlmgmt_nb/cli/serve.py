@@ -1,4 +1,4 @@
-"""`mlmgmt serve`: the service, until Ctrl-C."""
+"""`mlmgmt serve`: run the service until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -18,83 +18,83 @@ __all__ = ["add_serve"]
 
 
 def add_serve(commands: Any) -> None:
-    """The command and its flags."""
-    serve = commands.add_parser("serve", help="run the Model Management service here, until Ctrl-C")
+    """Add the command and its flags."""
+    serve = commands.add_parser("serve", help="run the Model Management service in the foreground until Ctrl-C")
     add_home(serve)
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    serve.add_argument("--port", type=int, help="port of the API (default: the last one, or any free one)")
-    serve.add_argument("--account", default="default", help="account that the base URL names (default: %(default)s)")
+    serve.add_argument("--port", type=int, help="port of the API (default: the last port used, or any free port)")
+    serve.add_argument("--account", default="default", help="account in the base URL (default: %(default)s)")
     serve.add_argument(
         "--public-url",
         type=_origin,
         metavar="URL",
-        help="origin under which clients reach the service, if not this one; scoring URLs lead there too",
+        help="public origin of the service, if clients reach it under another one; also used in scoring URLs",
     )
     serve.add_argument(
         "--allowed-host",
         action="append",
         metavar="HOST",
-        help="further name, address or network that requests may have in Host and Origin, also at the ports of "
-        "services; * for any; may be given again (default: MLMGMT_ALLOWED_HOSTS, separated by commas)",
+        help="additional name, address or network allowed in Host and Origin, also on the ports of "
+        "services; * for any; repeatable (default: MLMGMT_ALLOWED_HOSTS, separated by commas)",
     )
     serve.add_argument(
         "--keep-operations",
         type=days,
         default=30.0,
         metavar="DAYS",
-        help="how long operations are kept after their end (default: 30)",
+        help="days to keep operations after they end (default: 30)",
     )
     serve.add_argument(
         "--database",
         metavar="URL",
-        help="PostgreSQL database, postgresql+psycopg://USER@HOST/NAME, which several processes may share; "
-        "its password is in PGPASSWORD or ~/.pgpass (default: MLMGMT_DATABASE, or that of the folder: SQLite at first)",
+        help="PostgreSQL database, postgresql+psycopg://USER@HOST/NAME, which several processes can share; "
+        "password in PGPASSWORD or ~/.pgpass (default: MLMGMT_DATABASE; initially SQLite in the state folder)",
     )
     serve.add_argument(
         "--new",
         action="store_true",
-        help="begin a new account in a state folder whose database is lost, beside the files that are there",
+        help="start with an empty database in a state folder that lost its database; existing files stay",
     )
     serve.add_argument(
         "--url-scheme",
         action="append",
         metavar="SCHEME",
-        help="read models by URLs of this kind only; may be given again",
+        help="only read models from URLs with this scheme; repeatable",
     )
     serve.add_argument(
-        "--url-host", action="append", metavar="HOST", help="read models from this host only; may be given again"
+        "--url-host", action="append", metavar="HOST", help="only read models from this host; repeatable"
     )
     add_access(serve)
     _add_docker(serve)
     add_limits(serve, {"members": "100000", "bytes": "50 GiB", "ratio": "200"})
-    serve.add_argument("--start-timeout", type=float, default=300.0, metavar="SECONDS", help="longest time for init()")
+    serve.add_argument("--start-timeout", type=float, default=300.0, metavar="SECONDS", help="time limit for init()")
     serve.add_argument(
         "--calm-seconds",
         type=float,
         default=30.0,
         metavar="SECONDS",
-        help="autoscalers take a replica away when fewer have been enough for so long (default: %(default)s)",
+        help="time with low load before an autoscaler removes a replica (default: %(default)s)",
     )
     serve.add_argument(
         "--hang-timeout",
         type=float,
         default=60.0,
         metavar="SECONDS",
-        help="replace a replica that does not react at all for so long (default: %(default)s)",
+        help="time without any response after which a replica is replaced (default: %(default)s)",
     )
     serve.add_argument("--detached", action="store_true", help=argparse.SUPPRESS)
-    serve.add_argument("--report", type=int, help=argparse.SUPPRESS)  # descriptor that takes why it does not start
+    serve.add_argument("--report", type=int, help=argparse.SUPPRESS)  # file descriptor for the reason of a failed start
     serve.set_defaults(run=_serve)
 
 
 def _add_docker(serve: argparse.ArgumentParser) -> None:
-    """What images of compute `docker` are built on, and where they go; for a service that `connect` starts too."""
+    """Add the flags for Docker images. Each has an environment variable, for a service that `connect` starts."""
     docker = serve.add_argument_group("Docker images")
     for flag, what in (
-        ("base-image", "base image (default: a slim one with this Python)"),
-        ("base-image-spark", "the same for the runtime spark-py (default: that of the others; Java is added)"),
-        ("registry", "host, with a path if need be, where images are pushed to and pulled from"),
-        ("pip-config", "a pip.conf for the installation of packages in images; no layer gets it"),
+        ("base-image", "base image (default: a slim image with this Python version)"),
+        ("base-image-spark", "base image for the runtime spark-py (default: as --base-image; Java is added)"),
+        ("registry", "registry host, optionally with a path, that images are pushed to and pulled from"),
+        ("pip-config", "pip.conf used to install packages in images; not stored in any layer"),
     ):
         variable = f"MLMGMT_{flag.replace('-', '_').upper()}"
         docker.add_argument(f"--{flag}", default=os.environ.get(variable), help=f"{what}; also {variable}")
@@ -103,7 +103,7 @@ def _add_docker(serve: argparse.ArgumentParser) -> None:
 def _origin(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-        raise argparse.ArgumentTypeError(f"{text!r} is no origin; give one such as https://ml.example.org")
+        raise argparse.ArgumentTypeError(f"{text!r} is not an origin. Use the form https://ml.example.org")
     return text.rstrip("/")
 
 
@@ -132,7 +132,7 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    # Loaded here: the other commands need no service.
+    # Imported here: the other commands do not need the service.
     from mlmgmt_nb.archives.extraction import Limits
     from mlmgmt_nb.service.server import serve
     from mlmgmt_nb.service.settings import Settings
@@ -155,7 +155,8 @@ def _run(arguments: argparse.Namespace) -> None:
         start_timeout=arguments.start_timeout,
         hang_timeout=arguments.hang_timeout,
         calm_seconds=arguments.calm_seconds,
-        data_storage=os.environ.get("MLMGMT_DATA_STORAGE") or None,  # no argument: others see those of a process
+        data_storage=os.environ.get("MLMGMT_DATA_STORAGE")
+        or None,  # not a flag: other users can see the arguments of a process
         base_image=arguments.base_image,
         base_image_spark=arguments.base_image_spark,
         registry=arguments.registry,
@@ -163,4 +164,7 @@ def _run(arguments: argparse.Namespace) -> None:
         url_schemes=None if arguments.url_scheme is None else frozenset(arguments.url_scheme),
         url_hosts=None if arguments.url_host is None else frozenset(host.lower() for host in arguments.url_host),
     )
-    serve(settings, on_ready=lambda url: None if arguments.detached else print(f"{url}\nCtrl-C stops it.", flush=True))
+    serve(
+        settings,
+        on_ready=lambda url: None if arguments.detached else print(f"{url}\nPress Ctrl-C to stop.", flush=True),
+    )

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, Self, Unpack
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, Unpack
 from urllib.parse import quote
 
 from requests.adapters import BaseAdapter
@@ -28,10 +28,21 @@ from mlmgmt_nb.client.images import Images
 from mlmgmt_nb.client.manifests import Manifests
 from mlmgmt_nb.client.models import Models
 from mlmgmt_nb.client.operations import Operations
+from mlmgmt_nb.client.packages import (
+    PackageOptions,
+    application_of,
+    check_not_packaged,
+    check_packageable,
+    check_served,
+    packaged,
+)
 from mlmgmt_nb.client.polling import Poller
 from mlmgmt_nb.client.services import Services
 from mlmgmt_nb.contract import ServiceResponse
 from mlmgmt_nb.errors import UsageError
+
+if TYPE_CHECKING:
+    from mlmgmt_nb.packaging import Package
 
 __all__ = ["Workspace", "connect"]
 
@@ -167,13 +178,18 @@ class Workspace:
         self,
         name: str,
         *,
-        driver: Source,
-        model: ModelSource | Sequence[ModelSource] | None = None,
+        driver: Source | None = None,
+        model: ModelSource | Sequence[ModelSource] | Any = None,
         schema: Source | None = None,
         requirements: Source | Sequence[str] | None = None,
         conda: Source | None = None,
         dependencies: Sequence[Source] = (),
         runtime: str = "python",
+        sample: Any = None,
+        method: str | None = None,
+        example: Any = True,
+        tolerance: float = 1e-6,
+        metadata: Mapping[str, Any] | None = None,
         any_python: bool = False,
         model_name: str | None = None,
         description: str | None = None,
@@ -190,17 +206,29 @@ class Workspace:
         Everything is checked before anything is sent. A file or folder given as model makes a
         new version unless the latest one has the same content (see `Models.register`); a URL always does.
 
+        Without a driver, a fitted object, a function or a model file is packaged first, see `package`: a fresh process
+        must answer the sample as the object does before anything is sent, and the service once it runs.
+
         Example:
             >>> service = ws.deploy("iris-2", model="iris.pkl", driver="score.py")
             >>> ws.services.run(service, [[5.1, 3.5, 1.4, 0.2]])
             [0]
             >>> ws.services.delete(service)
             True
+            >>> def discount(age: int, plan: str) -> float:
+            ...     return 0.2 if plan == "A" and age < 30 else 0.0
+            >>> service = ws.deploy("discount", model=discount, sample={"age": 25, "plan": "A"})
+            >>> ws.services.run(service, {"age": 41, "plan": "A"})
+            0.0
+            >>> ws.services.delete(service)
+            True
 
         Args:
             name: of the service, its image and its manifest: 3 to 32 of a-z, 0-9, `-` and `.`.
-            driver: the driver (`score.py`): a path, or a URL that the service can read, as all files here.
-            model: a registered `Model`, its id or its name, or a file, folder or URL; or a list of these.
+            driver: the driver (`score.py`): a path, or a URL that the service can read, as all files here. One is
+                generated when None.
+            model: a registered `Model`, its id or its name, or a file, folder or URL; or a list of these. Without a
+                driver a fitted object, a function, or a model file or folder of this machine.
             schema: the driver's schema file.
             requirements: a pip requirements file, or a list of its lines. Without it and `conda` an embedded service
                 runs the driver with this process's own Python. The files that it names are sent along.
@@ -208,7 +236,9 @@ class Workspace:
             dependencies: files and folders that lie beside the driver when it runs.
             runtime: `python` or `spark-py`.
             any_python: run on the Python at hand, whatever version the conda file asks for.
-            model_name: name for the one model that is registered; its file's name without ending when None.
+            sample, method, example, tolerance, metadata: how a model without a driver is packaged, see `package`.
+            model_name: name for the one model that is registered; when None its file's name without ending, or the
+                name of the service if it is packaged.
             description: free text for what is made.
             tags: tags for the models that are registered.
             compute_resource_id: where to build and run; the compute of the workspace when None.
@@ -221,11 +251,46 @@ class Workspace:
 
         Raises:
             UsageError: an argument is wrong. Nothing was sent.
+            PackagingError: the package does not answer as the object does: nothing was sent. Or the service does not,
+                and was undone.
             ConflictError: the service exists and `if_exists` is `fail`. Nothing was sent.
             UploadError: bytes could not be sent.
             OperationFailed: the build failed or the service did not start.
             OperationTimeout: it takes longer; it goes on.
         """
+        options: PackageOptions = {"sample": sample, "method": method, "example": example, "tolerance": tolerance}
+        options["metadata"] = metadata
+        deploy = Deploy(
+            self,
+            name,
+            compute_resource_id=compute_resource_id or self.compute,
+            on_step=on_step,
+            on_operation=on_operation,
+            timeout=timeout,
+        )
+        if driver is None:
+            check_packageable(model, schema=schema, runtime=runtime)
+            self.services.check(name, compute_resource_id=compute_resource_id or self.compute, **settings)
+            before = self.services.find(name)
+            with packaged(model, options) as package:
+                service = deploy.run(
+                    [package.model],
+                    application_of(
+                        package,
+                        requirements=requirements,
+                        conda=conda,
+                        dependencies=dependencies,
+                        any_python=any_python,
+                    ),
+                    settings,
+                    model_name=model_name or name,
+                    description=description or package.description,
+                    tags=[*package.tags, *(tags or ())],
+                    if_exists=if_exists,
+                )
+                check_served(self.services, service, package, before, tolerance)
+            return service
+        check_not_packaged(options)
         several = isinstance(model, Sequence) and not isinstance(model, str)
         models: Sequence[ModelSource] = [] if model is None else model if several else [model]  # type: ignore[assignment, list-item]
         if model_name is not None and len(models) != 1:
@@ -239,14 +304,6 @@ class Workspace:
             runtime=runtime,
             any_python=any_python,
         )
-        deploy = Deploy(
-            self,
-            name,
-            compute_resource_id=compute_resource_id or self.compute,
-            on_step=on_step,
-            on_operation=on_operation,
-            timeout=timeout,
-        )
         return deploy.run(
             models,
             application,
@@ -257,8 +314,51 @@ class Workspace:
             if_exists=if_exists,
         )
 
+    def package(
+        self,
+        model: Any,
+        *,
+        to: str | os.PathLike[str],
+        sample: Any = None,
+        method: str | None = None,
+        example: Any = True,
+        tolerance: float = 1e-6,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Package:
+        """Write the files of a deployment without a driver into a folder, to be read, edited and deployed by hand.
+
+        The folder has the model, a driver, its schema, requirements pinned to what this kernel has, and code of the
+        notebook. A fresh process answers the sample and is compared with the object. Sends nothing.
+
+        Example:
+            >>> def discount(age: int, plan: str) -> float:
+            ...     return 0.2 if plan == "A" and age < 30 else 0.0
+            >>> package = ws.package(discount, sample={"age": 25, "plan": "A"}, to="discount")
+            >>> package.driver.name, package.proof.largest
+            ('score.py', 0.0)
+
+        Args:
+            model: a fitted object, a function, or the path of a model file or folder.
+            to: the folder; it must be empty or new.
+            sample: what the model takes: rows as DataFrame or array, text, or for a function a dict of its arguments.
+            method: method that answers requests; `predict` when None, or the function itself.
+            example: whether rows of the sample are shown as the example of the service; other rows to show in their
+                place; or False for their types only.
+            tolerance: largest relative difference between the answers of the object and of the package.
+            metadata: facts that are kept with the model, such as `{"metrics": {"auc": 0.93}}`.
+
+        Raises:
+            UsageError: the model or the sample cannot be used; the text says which part and why.
+            PackagingError: the package does not answer as the object does.
+        """
+        from mlmgmt_nb.packaging import package
+
+        return package(
+            model, to=to, sample=sample, method=method, example=example, tolerance=tolerance, metadata=metadata
+        )
+
     def computes(self) -> list[dict[str, str | None]]:
-        """Return the computes of the service: `id`, `state` (`ready` or `unavailable`) and the `reason` why it is not ready.
+        """Return the computes of the service: `id`, `state` (`ready` or `unavailable`), and `reason` if not ready.
 
         Example:
             >>> ws.computes()[0]

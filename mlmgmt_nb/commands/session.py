@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
@@ -212,11 +212,11 @@ class Session:
             raise
 
     def common(self, command: Command) -> tuple[Flag, ...]:
-        """Return the flags that a command has besides its own."""
-        if not command.waits:
-            return COMMON
+        """Return the flags that a command has besides its own. A name that it uses itself is not among them."""
+        taken = {name for flag in command.flags for name in flag.names.split()}
         may_build = any(flag.dest == "image_id" for flag in command.flags)
-        return (*(WAITING_AFTER_BUILD if may_build else WAITING), *COMMON)
+        waiting = (WAITING_AFTER_BUILD if may_build else WAITING) if command.waits else ()
+        return tuple(_without(flag, taken) for flag in (*waiting, *COMMON))
 
     def find(self, tokens: Sequence[Token]) -> tuple[Command | None, Sequence[Token]]:
         """Return the command that the tokens start with, and the tokens after its words; None when help is asked for.
@@ -282,6 +282,11 @@ class Session:
         return UsageError(
             f"there is no command `{self.prog} {text}`.{hint}", fix=f"`{' '.join([self.prog, *group])} -h` lists them."
         )
+
+
+def _without(flag: Flag, taken: set[str]) -> Flag:
+    left = [name for name in flag.names.split() if name not in taken]
+    return flag if len(left) == len(flag.names.split()) else replace(flag, names=" ".join(left))
 
 
 def _leading_words(tokens: Sequence[Token]) -> tuple[list[str], list[Token]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
@@ -62,7 +63,7 @@ def main(argv: Sequence[str], stdout: TextIO | None = None, stderr: TextIO | Non
         tell=lambda text: err.write(f"{text}\n"),
     )
     try:
-        outcome = session.execute(argv)
+        outcome = _executed(session, argv, err)
         _write(session, outcome, out, err)
     except MlmgmtError as error:
         if "--debug" in argv:
@@ -78,6 +79,17 @@ def main(argv: Sequence[str], stdout: TextIO | None = None, stderr: TextIO | Non
     finally:
         session.close()
     return 0
+
+
+def _executed(session: Session, argv: Sequence[str], err: Terminal) -> Outcome:
+    """Runs the command; warnings are lines of their own."""
+
+    def show(message: Warning | str, *_: object) -> None:
+        err.write(f"mlmgmt: warning: {message}\n")
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show  # type: ignore[assignment]
+        return session.execute(argv)
 
 
 def _write(session: Session, outcome: Outcome, out: Terminal, err: Terminal) -> None:

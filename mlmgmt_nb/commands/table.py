@@ -11,6 +11,7 @@ from mlmgmt_nb.commands.verbs import (
     manifests,
     models,
     others,
+    packages,
     services,
 )
 from mlmgmt_nb.commands.verbs import (
@@ -31,6 +32,7 @@ COMMANDS: tuple[Command, ...] = (
     *collected.COMMANDS,
     *others.COMMANDS,
     *drivers.COMMANDS,
+    *packages.COMMANDS,
     *accounts.COMMANDS,
     *signing.COMMANDS,
 )

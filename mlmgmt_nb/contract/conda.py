@@ -1,4 +1,4 @@
-"""Conda environment files as data, and their packages as pip has them."""
+"""Conda environment files as data, and the pip equivalents of their packages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mlmgmt_nb.contract.requirements import project_name
 __all__ = ["CondaFile", "CondaFileError", "admitted_pythons", "advice", "pip_equivalents", "renamed"]
 
 _MINORS = range(11, 20)
-"""The minor versions of Python 3 that the scoring runtime runs on, and those to come."""
+"""The minor versions of Python 3 that the scoring runtime supports, and those to come."""
 _PATCHES = range(40)
 
 _PIP_NAMES = {
@@ -45,7 +45,7 @@ _PIP_NAMES = {
     "torchvision-cpu": "torchvision",
     "ruamel-yaml": "ruamel.yaml",
 }
-"""Projects whose package on conda channels has another name, by that (normalized)."""
+"""Pip names of projects whose conda package has another name, by conda name (normalized)."""
 _PART_OF_PYTHON = frozenset(
     [
         "bzip2",
@@ -65,7 +65,7 @@ _PART_OF_PYTHON = frozenset(
         "zlib",
     ]
 )
-"""Packages that every Python outside of conda brings itself, or does without."""
+"""Packages that every Python outside of conda includes or does not need."""
 _WITHOUT_PIP = frozenset(
     [
         "binutils",
@@ -125,7 +125,7 @@ _WITHOUT_PIP = frozenset(
         "zstd",
     ]
 )
-"""Programs and libraries that pip does not have, though it may have another project of the name."""
+"""Programs and libraries that pip cannot install, even if another project on PyPI has the same name."""
 _WITHOUT_PIP_PREFIX = re.compile(r"lib(?!rosa|svm|cst|sass|tmux|clang)|r-|_|cuda-|gcc-|gxx-|arrow-cpp|\S+-ng$")
 _PUBLIC_CHANNELS = frozenset(
     [
@@ -161,12 +161,12 @@ class CondaFileError(ValueError):
 
 
 class CondaFile(NamedTuple):
-    """What a conda environment file asks for.
+    """The content of a conda environment file.
 
     Attributes:
-        packages: its packages of conda, Python among them, as they are written.
+        packages: its conda packages, Python among them, as written.
         pip: the lines of its pip section.
-        channels: where conda looks for packages.
+        channels: the channels that conda searches for packages.
     """
 
     packages: list[str]
@@ -178,24 +178,24 @@ class CondaFile(NamedTuple):
         """Read the decoded content of a file.
 
         Raises:
-            CondaFileError: it has another structure.
+            CondaFileError: the structure is not that of a conda environment file.
         """
         if not isinstance(content, dict):
-            raise CondaFileError("it must have the list 'dependencies'")
+            raise CondaFileError("the list 'dependencies' is missing")
         entries, channels = content.get("dependencies") or [], content.get("channels") or []
         if not isinstance(entries, list) or not isinstance(channels, list):
-            raise CondaFileError("'dependencies' and 'channels' must be lists")
+            raise CondaFileError("'dependencies' and 'channels' must both be lists")
         sections = [entry for entry in entries if isinstance(entry, dict)]
         odd = [entry for entry in entries if not isinstance(entry, dict | str)]
         odd += [key for section in sections for key in section if key != "pip"]
         if odd or not all(isinstance(section.get("pip") or [], list) for section in sections):
-            raise CondaFileError("'dependencies' must list packages, and the packages of pip under 'pip:'")
+            raise CondaFileError("'dependencies' must list packages, with pip packages under 'pip:'")
         pip = [str(line) for section in sections for line in section.get("pip") or []]
         return cls([entry for entry in entries if isinstance(entry, str)], pip, [str(name) for name in channels])
 
     @property
     def pythons(self) -> list[str]:
-        """The entries for Python itself."""
+        """Return the entries for Python itself."""
         return [entry for entry in self.packages if _name(entry) == "python"]
 
 
@@ -205,19 +205,19 @@ def _name(entry: str) -> str:
 
 
 def admitted_pythons(entries: Iterable[str]) -> list[str]:
-    """Return the versions of Python (`3.11`) that the runtime runs on and that all of these entries admit.
+    """Return the Python versions (`3.11`) that the runtime supports and that all of these entries admit.
 
-    A version down to the patch level, such as `python=3.11.4`, admits all of its minor version.
+    A version with a patch level, such as `python=3.11.4`, admits its whole minor version.
 
     Raises:
-        CondaFileError: an entry is not understood.
+        CondaFileError: an entry cannot be parsed.
     """
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
     try:
         admitted = [SpecifierSet(_version(entry)) for entry in entries]
     except InvalidSpecifier as error:
-        raise CondaFileError(f"its version of Python is not understood: {error}") from error
+        raise CondaFileError(f"its Python version cannot be parsed: {error}") from error
 
     def is_admitted(minor: str) -> bool:
         return all(any(f"{minor}.{patch}" in spec for patch in _PATCHES) for spec in admitted)
@@ -226,15 +226,15 @@ def admitted_pythons(entries: Iterable[str]) -> list[str]:
 
 
 def renamed(file: CondaFile) -> list[str]:
-    """Return the packages that pip has under another name, as sentences show them: `py-xgboost (as xgboost)`."""
+    """Return the packages that have another name on pip, formatted for messages: `py-xgboost (as xgboost)`."""
     return [f"{entry} (as {_PIP_NAMES[name]})" for entry in file.packages if (name := _name(entry)) in _PIP_NAMES]
 
 
 def pip_equivalents(file: CondaFile) -> tuple[list[str], list[str], list[str]]:
-    """Return the packages of conda as requirements of pip.
+    """Convert conda packages to pip requirements.
 
     Returns:
-        the requirements; the entries that any Python brings itself; and what is wrong with the others.
+        the requirements; the entries that every Python includes; and the problems with the others.
     """
     found: list[str] = []
     left_out: list[str] = []
@@ -256,17 +256,17 @@ def pip_equivalents(file: CondaFile) -> tuple[list[str], list[str], list[str]]:
 def _pip_requirement(entry: str) -> str:
     parts = _ENTRY.fullmatch(entry.strip())
     if not parts:
-        raise CondaFileError(f"{entry!r} is not understood; write NAME=VERSION")
+        raise CondaFileError(f"{entry!r} cannot be parsed; write NAME=VERSION")
     if parts["channel"] and not _is_public(parts["channel"]):
         raise CondaFileError(_foreign_channel(parts["channel"]))
     name = project_name(parts["name"])
     if name in _WITHOUT_PIP or _WITHOUT_PIP_PREFIX.match(parts["name"]):
-        raise CondaFileError(f"{entry!r} is a library or program that pip does not have")
+        raise CondaFileError(f"{entry!r} is a library or program that pip cannot install")
     return f"{_PIP_NAMES.get(name, parts['name'])}{_version(entry)}"
 
 
 def _version(entry: str) -> str:
-    """Return the version of an entry as pip writes it: `=1.2` is `==1.2.*`, and builds are left out."""
+    """Return the version of an entry in pip syntax: `=1.2` becomes `==1.2.*`, and builds are left out."""
     parts = _ENTRY.fullmatch(entry.strip())
     version = parts["version"].strip() if parts else ""
     if "|" in version:
@@ -280,7 +280,7 @@ def _clause(text: str) -> str:
     version, *build = re.split(r"[=\s]+", text.lstrip("= "))
     if version == "*":
         return ""
-    # As conda has it, `=1.2` is a prefix, and `1.2` or `=1.2=BUILD` is exact.
+    # In conda, `=1.2` is a prefix, and `1.2` or `=1.2=BUILD` is exact.
     is_prefix = text.startswith("=") and not build and not version.endswith("*")
     return f"=={version}.*" if is_prefix else f"=={version}"
 
@@ -291,11 +291,13 @@ def _is_public(channel: str) -> bool:
 
 def _foreign_channel(channel: str) -> str:
     shown = re.sub(r"(?<=://)[^/@]*@", "", channel)
-    return f"the channel {shown!r} may have packages of its own, which are not taken from the public index of pip"
+    return f"the channel {shown!r} may have packages that are not on the public pip index"
 
 
 def advice(*, about_python: bool, about_packages: bool) -> str:
-    """Return what to do about a file that compute `local` cannot serve."""
-    python = "Relax the pin of Python, or give --any-python (any_python=True) to run on the Python at hand."
-    packages = "List what pip has under 'pip:' and remove the rest, or use compute `docker`, which installs from conda."
+    """Return the fix for a file that compute `local` cannot serve."""
+    python = "Relax the Python version, or use --any-python (any_python=True) to run on the current Python."
+    packages = (
+        "Move packages that pip can install to 'pip:' and remove the others, or use compute `docker`, which uses conda."
+    )
     return " ".join([*([python] if about_python else []), *([packages] if about_packages else [])])

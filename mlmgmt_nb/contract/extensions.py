@@ -1,4 +1,4 @@
-"""What the embedded service has beside the API of 2017 and its client asks for in lists: operations, audit entries."""
+"""Extensions of the embedded service to the API of 2017 that clients read as lists: operations and audit entries."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ __all__ = ["AUDIT_LIST", "OPERATIONS_LIST", "AuditEntry"]
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Who did what, when, to which resource, and how that ended.
+    """Who did what, when, to which resource, and with which result.
 
     Attributes:
-        time: when it was answered.
-        action: id of the operation of the API, or method and path of what the API does not have.
-        principal_id, principal_name: who; empty where nobody was recognized.
-        address: from where.
-        resource_id: of what; of what was made, for a request that makes something.
-        operation_id: the operation that went on with it.
-        status_code, code: how it was answered; the code of the error, if it was one.
-        request_id: its `x-ms-request-id`.
-        not_recorded: refused requests that were not recorded since the one before, because there were too many.
+        time: time of the response.
+        action: id of the API operation; method and path for extensions.
+        principal_id, principal_name: the caller; empty if not recognized.
+        address: address of the caller.
+        resource_id: the resource, or the new resource for a request that creates one.
+        operation_id: the asynchronous operation that the request started.
+        status_code, code: HTTP status of the response; error code, if it was an error.
+        request_id: `x-ms-request-id` of the response.
+        not_recorded: number of refused requests that were not recorded since the previous entry because of the limit.
     """
 
     time: dt.datetime

@@ -1,4 +1,4 @@
-"""The limits that the contract puts on values, and how a value that breaks one is described."""
+"""The limits that the contract sets on values, and the descriptions of values that exceed them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ API_VERSION = "2017-09-01-preview"
 
 
 def matching(body: str) -> str:
-    """Pattern for the whole of a string. Python's `$` also matches before a final line break; the API's does not."""
+    """Return a pattern for the whole string. Python's `$` also matches before a final newline; the API's does not."""
     return rf"^{body}\Z"
 
 
@@ -41,31 +41,31 @@ Name = Annotated[str, Meta(min_length=3, max_length=32, pattern=matching("[a-z0-
 NonEmpty = Annotated[str, Meta(min_length=1)]
 
 Count = Annotated[str, Meta(pattern=matching("[1-9][0-9]*"))]
-"""A number of items, at least 1, as the query string has it."""
+"""A number of items, at least 1, in the query string."""
 
 Cpu = Annotated[str, Meta(pattern=matching(r"([0-9]+m|[0-9]+(\.[0-9]{1,3})?)"))]
-"""CPUs in Kubernetes notation: `500m` is half of one, `0.5` too."""
+"""CPUs in Kubernetes notation: `500m` and `0.5` are half a CPU."""
 
 Memory = Annotated[str, Meta(pattern=matching(r"[0-9]+(\.[0-9]+)?(k|Ki|[MGTPE]i?)?"))]
 """Bytes in Kubernetes notation: `300Mi`, `1G`."""
 
 MAX_BODY_BYTES = 16 * 2**20
-"""Largest body of a request. Contents of models and assets are not such bodies; they go to the artifact store."""
+"""Maximum size of a request body. Contents of models and assets are not bodies; they go to the artifact store."""
 
 OTHERWISE = "otherwise"
-"""Key of the two tables below for properties that they do not name."""
+"""Key of the two tables below for properties that they do not list."""
 MAX_CHARACTERS: Mapping[str, int] = MappingProxyType(
     {"name": 256, "tags": 256, "description": 16_384, "url": 8_192, "properties": 8_192, OTHERWISE: 1_024}
 )
-"""Most characters of a text by the name of its property. The service takes no more, though the API page of 2017, and so
-the OpenAPI document, has no such limits: answers of other servers are read whatever their length.
+"""Maximum number of characters of a text, by property name. Only the service enforces these limits: the API page of
+2017 and the OpenAPI document have none, and the client reads longer responses of other servers.
 """
 MAX_ITEMS: Mapping[str, int] = MappingProxyType({"tags": 256, "assets": 10_000, OTHERWISE: 1_000})
-"""Most items of a list, or entries of an object with names of the user's, by the name of its property."""
+"""Maximum number of items of a list, or of entries of an object with user-defined names, by property name."""
 
 
 def exceeded(body: Any) -> tuple[str, str] | None:
-    """Return the JSON path of the first text or list of a body that is too long, and the limit; None if all fit."""
+    """Return the JSON path of the first text or list in a body that is too long, and the limit; None if all fit."""
     return next(_exceeded(body, "$", OTHERWISE), None)
 
 
@@ -73,7 +73,7 @@ def _exceeded(value: Any, path: str, name: str) -> Iterator[tuple[str, str]]:
     if isinstance(value, str):
         most = MAX_CHARACTERS.get(name, MAX_CHARACTERS[OTHERWISE])
         if len(value) > most:
-            yield path, f"has {len(value)} characters; at most {most} are taken."
+            yield path, f"has {len(value)} characters; the maximum is {most}."
     elif isinstance(value, msgspec.Struct):
         for field in msgspec.structs.fields(value):
             yield from _exceeded(getattr(value, field.name), f"{path}.{field.encode_name}", field.encode_name)
@@ -84,7 +84,7 @@ def _exceeded(value: Any, path: str, name: str) -> Iterator[tuple[str, str]]:
 def _exceeded_items(value: list[Any] | dict[str, Any], path: str, name: str) -> Iterator[tuple[str, str]]:
     most = MAX_ITEMS.get(name, MAX_ITEMS[OTHERWISE])
     if len(value) > most:
-        yield path, f"has {len(value)} items; at most {most} are taken."
+        yield path, f"has {len(value)} items; the maximum is {most}."
         return
     if isinstance(value, dict):
         for key in value:
@@ -104,12 +104,12 @@ _EXPLANATIONS = {
 
 
 def explained(pattern: str) -> str:
-    """Return what a pattern of the contract asks for, for people."""
+    """Return a human-readable description of a pattern of the contract."""
     return _EXPLANATIONS[pattern]
 
 
 def explain(error: msgspec.ValidationError) -> tuple[str, str]:
-    """Split a validation error into the JSON path of the field (`$.name`) and what was expected there, for people."""
+    """Split a validation error into the JSON path of the field (`$.name`) and a readable description of the problem."""
     text, separator, path = str(error).partition(" - at `")
     for pattern, explanation in _EXPLANATIONS.items():
         text = text.replace(f"`str` matching regex {pattern!r}", explanation)

@@ -32,17 +32,17 @@ Json = dict[str, Any]
 _SCHEMAS = "#/components/schemas/"
 _NULL: Json = {"$ref": _SCHEMAS + "NullValue"}
 _NAMED_ENUMS = {
-    "AsyncOperationState": (get_args(r.AsyncOperationState), "How far an operation is."),
+    "AsyncOperationState": (get_args(r.AsyncOperationState), "State of an operation."),
     "ImageType": (get_args(r.ImageType), "Kind of image."),
 }
 
 _TAGS = {
     "Models": "Registered models and their versions.",
-    "Manifests": "What images are built from: models, driver, files and runtime.",
+    "Manifests": "Inputs of images: models, driver, files and runtime.",
     "Images": "Images and their builds.",
     "Services": "Web services that run an image, and their keys.",
-    "Deployments": "What ran for the services, and when.",
-    "Operations": "How far asynchronous requests are.",
+    "Deployments": "History of the images that services ran.",
+    "Operations": "States of asynchronous requests.",
 }
 _HEADERS: Json = {
     "Operation-Location": {
@@ -64,15 +64,15 @@ _AUTOSCALED_AND_FIXED: Json = {
     },
 }
 _RULED_OUT = {r.ServiceCreateRequest.__name__, r.ServiceUpdateRequest.__name__}
-"""Schemas whose values cannot have both an enabled autoscaler and a fixed number of replicas."""
+"""Schemas that cannot have both an enabled autoscaler and a fixed number of replicas."""
 
 
 @lru_cache(maxsize=4)
 def document(base_url: str = "/") -> Json:
-    """Return the whole document, made once for each `base_url`. It is shared: do not change it.
+    """Return the whole document, created once for each `base_url`. It is shared: do not change it.
 
     Args:
-        base_url: the server's URL, without the path of an account.
+        base_url: URL of the server, without the path of an account.
 
     Returns:
         An OpenAPI 3.0.3 document that `json.dumps` can write.
@@ -87,9 +87,9 @@ def document(base_url: str = "/") -> Json:
             "title": "Model Management API",
             "version": API_VERSION,
             "description": (
-                "Registers models, describes how they run, builds images from them and runs those as web services. "
-                "What takes long answers 202; its `Operation-Location` header names an operation to poll. An optional "
-                "property may be left out or be null, which both mean: not set."
+                "Registers models, describes how they run, builds images and runs them as web services. "
+                "Long operations return 202; the `Operation-Location` header names an operation to poll. An optional "
+                "property may be left out or be null; both mean 'not set'."
             ),
         },
         "servers": [{"url": base_url}],
@@ -156,7 +156,7 @@ def _schema_name(body: Any) -> str:
 
 
 def _key(name: str) -> str:
-    """Name of a parameter or header as a key of `components`: `api-version` is `ApiVersion`."""
+    """Return the key in `components` for a parameter or header: `api-version` becomes `ApiVersion`."""
     return "".join(part[:1].upper() + part[1:] for part in name.split("-"))
 
 
@@ -176,13 +176,13 @@ def _components() -> Json:
         },
         "parameters": parameters,
         "headers": {_key(name): header for name, header in _HEADERS.items()},
-        "responses": {"Error": _answer(Answer("The request failed; the body says why.", r.ErrorResponse))},
+        "responses": {"Error": _answer(Answer("The request failed; the body has the error.", r.ErrorResponse))},
         "schemas": _schemas(),
     }
 
 
 def _schemas() -> Json:
-    """All schemas, by name: the types that a body or an answer has, and what they refer to."""
+    """Return all schemas by name: the types of bodies and responses, and the types that they refer to."""
     answers = [answer.body for operation in OPERATIONS.values() for answer in operation.answers.values()]
     bodies = [body for body in [*answers, *(o.body for o in OPERATIONS.values()), r.ErrorResponse] if body is not None]
     made, structs = msgspec.json.schema_components(bodies, ref_template=_SCHEMAS + "{name}")
@@ -198,7 +198,7 @@ def _schemas() -> Json:
         schemas[name] = {"type": "string", "description": description, "enum": list(values)}
     schemas["NullValue"] = {
         "type": "object",
-        "description": "Null; stands beside a reference, where `nullable` has no effect.",
+        "description": "Null; used beside a reference, where `nullable` has no effect.",
         "nullable": True,
         "enum": [None],
     }
@@ -206,7 +206,7 @@ def _schemas() -> Json:
 
 
 def _openapi(schema: Json) -> Json:
-    """Return a JSON schema of msgspec as OpenAPI 3.0 has it, which knows neither the type null nor words beside `$ref`."""
+    """Convert a JSON schema of msgspec to OpenAPI 3.0, which has neither the type null nor keywords beside `$ref`."""
     if "$ref" in schema:
         return {"$ref": schema["$ref"]}
     if "anyOf" in schema:
@@ -215,7 +215,7 @@ def _openapi(schema: Json) -> Json:
         return _enum(schema)
     made = {word: value for word, value in schema.items() if word not in {"title", "default"}}
     if "pattern" in made:
-        # Python's whole-string pattern; `$` of ECMA-262, which OpenAPI means, has no exception for a line break.
+        # Python's whole-string pattern; `$` in ECMA-262, which OpenAPI uses, does not match before a final newline.
         made["pattern"] = re.sub(r"\\Z$", "$", made["pattern"])
     if not made.get("required", True):
         del made["required"]

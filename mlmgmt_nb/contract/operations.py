@@ -19,13 +19,13 @@ from mlmgmt_nb.contract.limits import API_VERSION, Count
 __all__ = ["ACCOUNT_PATH", "OPERATIONS", "Answer", "Operation", "Parameter"]
 
 ACCOUNT_PATH = "/api/subscriptions/{subscriptionId}/resourceGroups/{resourceGroupName}/accounts/{accountName}"
-"""Every path of the API starts with this."""
+"""Prefix of every path of the API."""
 
 Method = Literal["GET", "POST", "PUT", "DELETE"]
 
 
 class Parameter(Struct, frozen=True):
-    """A parameter of the query or path. `type` is what it is decoded to, with its limits."""
+    """A parameter of the query or path. `type` is the decoded type, with its limits."""
 
     name: str
     description: str
@@ -35,7 +35,7 @@ class Parameter(Struct, frozen=True):
 
 
 class Answer(Struct, frozen=True):
-    """An answer that an operation may give. `body` is None where the answer has none."""
+    """A possible response of an operation. `body` is None if the response has no body."""
 
     description: str
     body: Any = None
@@ -43,7 +43,7 @@ class Answer(Struct, frozen=True):
 
 
 class Operation(Struct, frozen=True, kw_only=True):
-    """One operation. `path` comes after `ACCOUNT_PATH`; an `{id}` in it names a resource of kind `subject`."""
+    """One operation. `path` is relative to `ACCOUNT_PATH`; an `{id}` in it names a resource of kind `subject`."""
 
     id: str
     tag: str
@@ -59,15 +59,15 @@ class Operation(Struct, frozen=True, kw_only=True):
 
     @property
     def subject(self) -> str:
-        """What kind of resource its `{id}` names, in the singular: `model`, `service`, ..."""
+        """Return the kind of resource that `{id}` names, in the singular: `model`, `service`, ..."""
         return self.tag.lower().removesuffix("s")
 
     def url(self, base_url: str, **path_parameters: str) -> str:
         """Return the URL of this operation, without the query.
 
         Args:
-            base_url: that of the account, which ends in `/accounts/NAME`.
-            **path_parameters: what stands in braces in `path`.
+            base_url: base URL of the account, ending in `/accounts/NAME`.
+            **path_parameters: values of the parameters in braces in `path`.
         """
         return base_url + re.sub(r"\{(\w+)\}", lambda m: quote(path_parameters[m[1]], safe=""), self.path)
 
@@ -75,15 +75,15 @@ class Operation(Struct, frozen=True, kw_only=True):
 API_VERSION_PARAMETER = Parameter("api-version", "Version of the API.", required=True, example=API_VERSION)
 PATH_PARAMETERS: Mapping[str, str] = MappingProxyType(
     {
-        "subscriptionId": "Azure subscription, or what stands for one.",
+        "subscriptionId": "Azure subscription, or a placeholder.",
         "resourceGroupName": "Resource group of the account.",
-        "accountName": "The Model Management account.",
+        "accountName": "Model Management account.",
     }
 )
 
 _PAGE = (
-    Parameter("count", "Most items in one page.", Count),
-    Parameter("$skipToken", "Where the page starts; taken from a `nextLink`."),
+    Parameter("count", "Maximum number of items in one page.", Count),
+    Parameter("$skipToken", "Start of the page; taken from a `nextLink`."),
 )
 _ACCEPTED_HEADERS = ("Operation-Location",)
 
@@ -97,7 +97,7 @@ def _ok(body: Any, description: str) -> Mapping[int, Answer]:
 
 
 def _accepted(what: str, **others: Answer) -> Mapping[int, Answer]:
-    return {202: Answer(f"Accepted: the operation tells how {what} goes on.", headers=_ACCEPTED_HEADERS)} | {
+    return {202: Answer(f"Accepted; poll the operation for the state of {what}.", headers=_ACCEPTED_HEADERS)} | {
         int(status.removeprefix("_")): answer for status, answer in others.items()
     }
 
@@ -109,7 +109,7 @@ _TABLE = (
         method="POST",
         path="/models",
         summary="Register a model",
-        description="A name in use gets its next version, which has an id of its own.",
+        description="An existing name gets its next version, which has its own id.",
         body=r.Model,
         body_name="model",
         body_description="The model.",
@@ -139,7 +139,7 @@ _TABLE = (
         method="POST",
         path="/manifests",
         summary="Register a manifest",
-        description="Says which models run with which driver, files and runtime.",
+        description="Defines which models run with which driver, files and runtime.",
         body=r.Manifest,
         body_name="manifestRequest",
         body_description="The manifest.",
@@ -172,7 +172,7 @@ _TABLE = (
         description="Starts the build of an image from a manifest.",
         body=r.ImageRequest,
         body_name="imageRequest",
-        body_description="What to build.",
+        body_description="The image to build.",
         answers=_accepted("the build"),
     ),
     Operation(
@@ -238,7 +238,7 @@ _TABLE = (
         method="PUT",
         path="/services/{id}",
         summary="Update a service",
-        description="Changes what is given, under the same URL and keys; what is not set stays.",
+        description="Changes the given properties and keeps the others, the URL and the keys.",
         body=r.ServiceUpdateRequest,
         body_name="serviceUpdateRequest",
         body_description="The changes.",
@@ -250,7 +250,7 @@ _TABLE = (
         method="DELETE",
         path="/services/{id}",
         summary="Delete a service",
-        answers={200: Answer("Deleted."), 204: Answer("There is no such service, so nothing to delete.")},
+        answers={200: Answer("Deleted."), 204: Answer("There is no such service.")},
     ),
     Operation(
         id="services_get_keys",
@@ -266,11 +266,11 @@ _TABLE = (
         method="POST",
         path="/services/{id}/keys",
         summary="Regenerate a key of a service",
-        description="Replaces one key; the other stays. Works at once, without a restart.",
+        description="Replaces one key and keeps the other. Takes effect immediately, without a restart.",
         body=r.ServiceRegenerateKeyRequest,
         body_name="regenerateKeyRequest",
-        body_description="Which key.",
-        answers=_ok(r.AuthKeys, "Both keys as they are now."),
+        body_description="The key to replace.",
+        answers=_ok(r.AuthKeys, "Both current keys."),
     ),
     Operation(
         id="services_regenerate_keys_alias",
@@ -281,8 +281,8 @@ _TABLE = (
         description="The same as POST `keys`.",
         body=r.ServiceRegenerateKeyRequest,
         body_name="regenerateKeyRequest",
-        body_description="Which key.",
-        answers=_ok(r.AuthKeys, "Both keys as they are now."),
+        body_description="The key to replace.",
+        answers=_ok(r.AuthKeys, "Both current keys."),
     ),
     Operation(
         id="deployments_list",
@@ -290,7 +290,7 @@ _TABLE = (
         method="GET",
         path="/deployments",
         summary="List deployments",
-        description="The deployments of the account or of one service, newest first, in one answer.",
+        description="The deployments of the account or of one service, newest first, in one response.",
         query=_filters(serviceId="Deployments of this service."),
         answers=_ok(list[r.Deployment], "The deployments."),
     ),
@@ -308,7 +308,7 @@ _TABLE = (
         method="GET",
         path="/operations/{id}",
         summary="Get an operation",
-        description="How far an asynchronous request is.",
+        description="The state of an asynchronous request.",
         answers=_ok(r.AsyncOperationStatus, "The operation."),
     ),
 )

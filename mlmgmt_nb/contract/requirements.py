@@ -21,7 +21,7 @@ __all__ = [
 ]
 
 PACKAGES = re.compile(r"packages/\d+")
-"""Ids of the assets of a manifest that its requirements install from: `./ID/FILE` is the path of such a file there."""
+"""Ids of the manifest's assets that its requirements install from; `./ID/FILE` is the path of such a file."""
 
 _SHORT = {"-i": "--index-url", "-f": "--find-links", "-r": "--requirement", "-c": "--constraint", "-e": "--editable"}
 _WITH_VALUE = frozenset(_SHORT.values()) | {"--extra-index-url", "--trusted-host", "--no-binary", "--only-binary"}
@@ -38,7 +38,7 @@ _VCS = re.compile(r"(?:git|hg|svn|bzr)\+")
 
 
 class RequirementsError(ValueError):
-    """A line is not a requirement or option that can be installed here."""
+    """A line is neither a requirement nor an option that can be installed here."""
 
 
 class Option(NamedTuple):
@@ -53,11 +53,11 @@ class Requirement(NamedTuple):
     """A requirement.
 
     Attributes:
-        number: its line.
-        head: the text before the location; all of it if there is none.
-        location: the path or URL that it is installed from, if it names one.
-        tail: the text after it.
-        hashes: the digests that are pinned, such as `sha256:...`.
+        number: its line number.
+        head: the text before the location; the whole text if there is no location.
+        location: the path or URL to install from, if any.
+        tail: the text after the location.
+        hashes: the pinned digests, such as `sha256:...`.
     """
 
     number: int
@@ -68,12 +68,12 @@ class Requirement(NamedTuple):
 
     @property
     def spec(self) -> str:
-        """The requirement without its hashes."""
+        """Return the requirement without its hashes."""
         return f"{self.head}{self.location}{self.tail}"
 
     @property
     def name(self) -> str:
-        """The normalized name of the project; empty if only a location is given."""
+        """Return the normalized name of the project; empty if there is only a location."""
         found = _ONLY_NAME.match(self.head)
         return project_name(found[0]) if found else ""
 
@@ -87,12 +87,12 @@ def project_name(name: str) -> str:
 
 
 def is_local(location: str) -> bool:
-    """Whether a location is a path or a `file:` URL."""
+    """Return whether a location is a path or a `file:` URL."""
     return bool(location) and not _VCS.match(location) and urlsplit(location).scheme in {"", "file"}
 
 
 def is_repository(location: str) -> bool:
-    """Whether a location is a repository of sources, such as of git."""
+    """Return whether a location is a source repository, such as a Git repository."""
     return bool(_VCS.match(location))
 
 
@@ -106,7 +106,7 @@ def parse(text: str) -> Iterator[Option | Requirement]:
     """Parse the lines of a requirements file.
 
     Raises:
-        RequirementsError: a line is not understood; the message begins with its number.
+        RequirementsError: a line cannot be parsed; the message begins with its line number.
     """
     number = 1
     for line in _CONTINUED.sub("\0", text.removeprefix("\ufeff")).splitlines():
@@ -161,7 +161,7 @@ def _requirement(number: int, line: str) -> Requirement:
 
 
 def _located(number: int, text: str) -> Requirement:
-    """Return a requirement that is only a path or URL."""
+    """Return a requirement that consists of a path or URL only."""
     found = _BARE.fullmatch(text)
     if not found:
         raise RequirementsError(f"line {number}: {text!r} is not a path or URL of a package")

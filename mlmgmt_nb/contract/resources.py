@@ -1,9 +1,9 @@
 """The resource types of the Model Management API, with their limits.
 
-Every type is a `msgspec.Struct` whose Python names are snake_case and whose wire names are camelCase. An optional
-property may be left out or be null; both mean "not set" (`None`). Answers carry every property, null where it is not
-set: clients of 2017 read many of them without checking. Only `next_link` of a page is left out when there is no next
-page.
+Every type is a `msgspec.Struct` with snake_case names in Python and camelCase names on the wire. An optional
+property may be left out or be null; both mean "not set" (`None`). Responses carry every property, null where it is
+not set: clients of 2017 read many of them without checking. Only `next_link` is left out, on the last page.
+
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ __all__ = [
 AsyncOperationState = Literal["NotStarted", "Running", "Cancelled", "Succeeded", "Failed"]
 ImageType = Literal["Docker"]
 
-# Not `tz=True`: some servers leave the `Z` out, and mean UTC all the same.
+# Not `tz=True`: some servers leave out the `Z` and still mean UTC.
 UtcTime = Annotated[dt.datetime, Meta(extra_json_schema={"format": "date-time"})]
 
 
@@ -57,166 +57,166 @@ def _about(description: str, *, read_only: bool = False) -> Meta:
 
 
 class Wire(Struct, rename="camel", frozen=True):
-    """Base of all types that go over the wire: immutable values with camelCase names, made by keyword."""
+    """Base of all wire types: immutable values with camelCase names and keyword-only constructors."""
 
 
 class ErrorDetail(Wire, frozen=True, kw_only=True):
     """One part of an error."""
 
-    code: Annotated[str, _about("A code for programs.")]
-    message: Annotated[str, _about("What is wrong; starts with the JSON path of the field where there is one.")]
+    code: Annotated[str, _about("Machine-readable code.")]
+    message: Annotated[str, _about("Human-readable message; starts with the JSON path of the field, if any.")]
 
 
 class ErrorResponse(Wire, frozen=True, kw_only=True):
-    """An error, as every failed request and every failed operation carries it."""
+    """The error of a failed request or a failed operation."""
 
-    code: Annotated[str, _about("A code for programs.")]
-    message: Annotated[str, _about("What is wrong, for people.")]
-    status_code: Annotated[int | None, _about("The HTTP status that goes with it.")] = None
-    details: Annotated[list[ErrorDetail] | None, _about("Its parts.")] = None
+    code: Annotated[str, _about("Machine-readable code.")]
+    message: Annotated[str, _about("Human-readable message.")]
+    status_code: Annotated[int | None, _about("HTTP status of the error.")] = None
+    details: Annotated[list[ErrorDetail] | None, _about("Details of the error.")] = None
 
 
 class Asset(Wire, frozen=True, kw_only=True):
     """A file that goes into an image: the driver, a schema, a dependency."""
 
-    id: Annotated[str | None, _about("Name by which the manifest refers to it.")] = None
+    id: Annotated[str | None, _about("Name that the manifest uses for the asset.")] = None
     mime_type: Annotated[str | None, _about("Media type of the content.")] = None
-    unpack: Annotated[bool | None, _about("Whether the content is an archive that the build unpacks.")] = None
-    url: Annotated[str | None, _about("Where the content is.")] = None
+    unpack: Annotated[bool | None, _about("Whether the build unpacks the content, an archive.")] = None
+    url: Annotated[str | None, _about("URL of the content.")] = None
 
 
 class Model(Wire, frozen=True, kw_only=True):
-    """A registered model: one version of a name."""
+    """A registered model: one version of a named model."""
 
     mime_type: Annotated[str, _about("Media type of the content.")]
-    name: Annotated[str, _about("Its name; registering the name again makes the next version.")]
-    url: Annotated[str, _about("Where the content is.")]
-    id: Annotated[str | None, _about("Its id, a UUID.", read_only=True)] = None
-    version: Annotated[int | None, _about("Its version; the service counts from 1.", read_only=True)] = None
-    created_at: Annotated[UtcTime | None, _about("When it was registered (UTC).", read_only=True)] = None
+    name: Annotated[str, _about("Name; registering it again creates the next version.")]
+    url: Annotated[str, _about("URL of the content.")]
+    id: Annotated[str | None, _about("Id, a UUID.", read_only=True)] = None
+    version: Annotated[int | None, _about("Version; the service counts from 1.", read_only=True)] = None
+    created_at: Annotated[UtcTime | None, _about("Time of registration (UTC).", read_only=True)] = None
     description: Annotated[str | None, _about("Free text.")] = None
-    tags: Annotated[list[str] | None, _about("Its tags.")] = None
-    unpack: Annotated[bool | None, _about("Whether the content is an archive that the build unpacks.")] = None
+    tags: Annotated[list[str] | None, _about("Tags.")] = None
+    unpack: Annotated[bool | None, _about("Whether the build unpacks the content, an archive.")] = None
 
 
 class TargetRuntime(Wire, frozen=True, kw_only=True):
-    """What the driver runs on."""
+    """The runtime of the driver."""
 
     properties: Annotated[dict[str, str], _about("Settings by name, such as `pipRequirements` and `condaEnvFile`.")]
     runtime_type: Annotated[Literal["SparkPython", "Python"], _about("Kind of runtime.")]
 
 
 class Manifest(Wire, frozen=True, kw_only=True):
-    """What an image is built from: models, driver, files and runtime."""
+    """The input of an image build: models, driver, files and runtime."""
 
-    assets: Annotated[list[Asset], _about("Its files.")]
+    assets: Annotated[list[Asset], _about("Files of the image.")]
     driver_program: Annotated[str, _about("Id of the asset that is the driver.")]
-    name: Annotated[str, _about("Its name; registering the name again makes the next version.")]
-    target_runtime: Annotated[TargetRuntime, _about("What the driver runs on.")]
-    id: Annotated[str | None, _about("Its id.")] = None
-    version: Annotated[int | None, _about("Its version; the service counts from 1.", read_only=True)] = None
-    created_time: Annotated[UtcTime | None, _about("When it was registered (UTC).", read_only=True)] = None
+    name: Annotated[str, _about("Name; registering it again creates the next version.")]
+    target_runtime: Annotated[TargetRuntime, _about("Runtime of the driver.")]
+    id: Annotated[str | None, _about("Id.")] = None
+    version: Annotated[int | None, _about("Version; the service counts from 1.", read_only=True)] = None
+    created_time: Annotated[UtcTime | None, _about("Time of registration (UTC).", read_only=True)] = None
     description: Annotated[str | None, _about("Free text.")] = None
-    model_ids: Annotated[list[str] | None, _about("Ids of its models, which must be registered.")] = None
-    model_type: Annotated[Literal["Registered"] | None, _about("Says that the models are registered ones.")] = None
-    webservice_type: Annotated[Literal["Realtime"] | None, _about("Kind of web service that it is for.")] = None
+    model_ids: Annotated[list[str] | None, _about("Ids of registered models.")] = None
+    model_type: Annotated[Literal["Registered"] | None, _about("Kind of models.")] = None
+    webservice_type: Annotated[Literal["Realtime"] | None, _about("Kind of web service.")] = None
 
 
 class ImageRequest(Wire, frozen=True, kw_only=True):
     """A request for an image."""
 
-    compute_resource_id: Annotated[NonEmpty, _about("Compute to build it for.")]
+    compute_resource_id: Annotated[NonEmpty, _about("Compute that will run the image.")]
     image_type: Annotated[ImageType, _about("Kind of image.")]
-    manifest_id: Annotated[NonEmpty, _about("Manifest to build it from.")]
-    name: Annotated[Name, _about("Its name; using the name again makes the next version.")]
+    manifest_id: Annotated[NonEmpty, _about("Manifest to build the image from.")]
+    name: Annotated[Name, _about("Name; using it again creates the next version.")]
     description: Annotated[str | None, _about("Free text.")] = None
 
 
 class Image(Wire, frozen=True, kw_only=True):
-    """An image: one version of a name."""
+    """An image: one version of a named image."""
 
-    id: Annotated[str | None, _about("Its id.")] = None
-    name: Annotated[str | None, _about("Its name.")] = None
-    version: Annotated[int | None, _about("Its version; the service counts from 1.")] = None
-    created_time: Annotated[UtcTime | None, _about("When it was requested (UTC).")] = None
-    creation_state: Annotated[AsyncOperationState | None, _about("How far the build is.")] = None
+    id: Annotated[str | None, _about("Id.")] = None
+    name: Annotated[str | None, _about("Name.")] = None
+    version: Annotated[int | None, _about("Version; the service counts from 1.")] = None
+    created_time: Annotated[UtcTime | None, _about("Time of the request (UTC).")] = None
+    creation_state: Annotated[AsyncOperationState | None, _about("State of the build.")] = None
     description: Annotated[str | None, _about("Free text.")] = None
-    error: Annotated[ErrorResponse | None, _about("Why the build failed.")] = None
-    compute_resource_id: Annotated[str | None, _about("Compute that it is built for.")] = None
+    error: Annotated[ErrorResponse | None, _about("Error of a failed build.")] = None
+    compute_resource_id: Annotated[str | None, _about("Compute that the image is built for.")] = None
     image_type: Annotated[ImageType | None, _about("Kind of image.")] = None
-    image_location: Annotated[str | None, _about("Where the image is.")] = None
-    image_build_log_uri: Annotated[str | None, _about("Where the log of the build is.")] = None
-    manifest: Annotated[Manifest | None, _about("The manifest that it is built from.")] = None
+    image_location: Annotated[str | None, _about("Location of the image.")] = None
+    image_build_log_uri: Annotated[str | None, _about("URL of the build log.")] = None
+    manifest: Annotated[Manifest | None, _about("Manifest that the image is built from.")] = None
 
 
 class ComputeResource(Wire, frozen=True, kw_only=True):
-    """Where a service runs."""
+    """The compute that runs a service."""
 
-    id: Annotated[str | None, _about("Its id.")] = None
+    id: Annotated[str | None, _about("Id.")] = None
     type: Annotated[Literal["Cluster"] | None, _about("Kind of compute.")] = None
 
 
 class ContainerResourceReservation(Wire, frozen=True, kw_only=True):
-    """What is reserved for one replica."""
+    """The resources reserved for one replica."""
 
     cpu: Annotated[Cpu | None, _about("CPUs in Kubernetes notation, such as `500m`.")] = None
     memory: Annotated[Memory | None, _about("Memory in Kubernetes notation, such as `300Mi`.")] = None
 
 
 class ModelDataCollection(Wire, frozen=True, kw_only=True):
-    """Where the inputs and outputs of the models are collected."""
+    """The destinations of collected inputs and outputs of models."""
 
-    event_hub_enabled: Annotated[bool | None, _about("Whether they go to an event hub.")] = None
-    storage_enabled: Annotated[bool | None, _about("Whether they go to storage.")] = None
+    event_hub_enabled: Annotated[bool | None, _about("Whether data is sent to an event hub.")] = None
+    storage_enabled: Annotated[bool | None, _about("Whether data is sent to storage.")] = None
 
 
 class AutoScaler(Wire, frozen=True, kw_only=True):
-    """How the number of replicas follows the load. Not set: 1 to 10 replicas, every second, at 70 %."""
+    """How the number of replicas follows the load. Defaults: 1 to 10 replicas, decided every second, at 70 %."""
 
-    autoscale_enabled: Annotated[bool | None, _about("Whether it is on.")] = None
-    min_replicas: Annotated[Annotated[int, Meta(ge=0)] | None, _about("Fewest replicas.")] = None
+    autoscale_enabled: Annotated[bool | None, _about("Whether the autoscaler is enabled.")] = None
+    min_replicas: Annotated[Annotated[int, Meta(ge=0)] | None, _about("Minimum number of replicas.")] = None
     max_replicas: Annotated[
-        Annotated[int, Meta(ge=1)] | None, _about("Most replicas; ignored if below the fewest.")
+        Annotated[int, Meta(ge=1)] | None, _about("Maximum number of replicas; ignored if below the minimum.")
     ] = None
     refresh_period_in_seconds: Annotated[Annotated[int, Meta(ge=1)] | None, _about("Seconds between decisions.")] = None
     target_utilization: Annotated[
-        Annotated[int, Meta(ge=0, le=100)] | None, _about("Utilization, in percent, that it aims at.")
+        Annotated[int, Meta(ge=0, le=100)] | None, _about("Target utilization, in percent.")
     ] = None
 
 
 class _Settings(Wire, frozen=True, kw_only=True):
-    """What a service can be asked to do, at its creation or later."""
+    """Settings of a service that a client can set when it creates or updates the service."""
 
-    app_insights_enabled: Annotated[bool | None, _about("Whether telemetry goes to Application Insights.")] = None
+    app_insights_enabled: Annotated[bool | None, _about("Whether telemetry is sent to Application Insights.")] = None
     auto_scaler: Annotated[AutoScaler | None, _about("Autoscaling.")] = None
     container_resource_reservation: Annotated[
-        ContainerResourceReservation | None, _about("What is reserved for each replica.")
+        ContainerResourceReservation | None, _about("Resources reserved for each replica.")
     ] = None
     data_collection: Annotated[ModelDataCollection | None, _about("Data collection.")] = None
     max_concurrent_requests_per_container: Annotated[
-        Annotated[int, Meta(ge=1)] | None, _about("Most requests that a replica accepts at once.")
+        Annotated[int, Meta(ge=1)] | None, _about("Maximum number of concurrent requests of a replica.")
     ] = None
     num_replicas: Annotated[Annotated[int, Meta(ge=0)] | None, _about("Number of replicas.")] = None
 
 
 class _RequestedSettings(_Settings, frozen=True, kw_only=True):
-    """Settings as a request has them: a fixed number of replicas and an enabled autoscaler exclude each other."""
+    """Settings in a request: a fixed number of replicas and an enabled autoscaler are mutually exclusive."""
 
     def __post_init__(self) -> None:
         if self.num_replicas is not None and self.auto_scaler is not None and self.auto_scaler.autoscale_enabled:
-            raise ValueError("numReplicas and an enabled autoScaler exclude each other: leave one of them out")
+            raise ValueError("numReplicas and an enabled autoScaler are mutually exclusive: leave one of them out")
 
 
 class ServiceCreateRequest(_RequestedSettings, frozen=True, kw_only=True):
     """A request for a service."""
 
-    compute_resource: Annotated[ComputeResource, _about("Where it is to run.")]
+    compute_resource: Annotated[ComputeResource, _about("Compute to run the service on.")]
     image_id: Annotated[NonEmpty, _about("Image to run.")]
-    name: Annotated[Name, _about("Its name, unique in the account.")]
+    name: Annotated[Name, _about("Name, unique in the account.")]
 
 
 class ServiceUpdateRequest(_RequestedSettings, frozen=True, kw_only=True):
-    """Changes of a service: what is not set stays as it is."""
+    """Changes to a service. Properties that are not set keep their values."""
 
     image_id: Annotated[str | None, _about("Image to run.")] = None
 
@@ -224,27 +224,27 @@ class ServiceUpdateRequest(_RequestedSettings, frozen=True, kw_only=True):
 class ServiceResponse(_Settings, frozen=True, kw_only=True):
     """A service."""
 
-    compute_resource: Annotated[ComputeResource, _about("Where it runs.")]
-    id: Annotated[str | None, _about("Its id.")] = None
-    name: Annotated[str | None, _about("Its name.")] = None
-    state: Annotated[AsyncOperationState | None, _about("State of its last operation.")] = None
-    created_at: Annotated[UtcTime | None, _about("When it was created (UTC).")] = None
-    updated_at: Annotated[UtcTime | None, _about("When it was last updated (UTC).")] = None
-    scoring_uri: Annotated[str | None, _about("Where to send data for scoring.")] = None
-    image: Annotated[Image | None, _about("The image that it runs.")] = None
-    manifest: Annotated[Manifest | None, _about("The manifest of that image.")] = None
-    models: Annotated[list[Model] | None, _about("Its models.")] = None
-    error: Annotated[ErrorResponse | None, _about("What is wrong with it.")] = None
+    compute_resource: Annotated[ComputeResource, _about("Compute that runs the service.")]
+    id: Annotated[str | None, _about("Id.")] = None
+    name: Annotated[str | None, _about("Name.")] = None
+    state: Annotated[AsyncOperationState | None, _about("State of the last operation.")] = None
+    created_at: Annotated[UtcTime | None, _about("Time of creation (UTC).")] = None
+    updated_at: Annotated[UtcTime | None, _about("Time of the last update (UTC).")] = None
+    scoring_uri: Annotated[str | None, _about("URL for scoring requests.")] = None
+    image: Annotated[Image | None, _about("Image that the service runs.")] = None
+    manifest: Annotated[Manifest | None, _about("Manifest of the image.")] = None
+    models: Annotated[list[Model] | None, _about("Models of the manifest.")] = None
+    error: Annotated[ErrorResponse | None, _about("Current error.")] = None
 
 
 class ServiceRegenerateKeyRequest(Wire, frozen=True, kw_only=True):
     """A request for a new key."""
 
-    key_type: Annotated[Literal["Primary", "Secondary"] | None, _about("Which key; the primary when not set.")] = None
+    key_type: Annotated[Literal["Primary", "Secondary"] | None, _about("Key to replace; default: Primary.")] = None
 
 
 class AuthKeys(Wire, frozen=True, kw_only=True):
-    """The keys of a service; either one opens its scoring URL. Not shown by `repr`."""
+    """The keys of a service. Each one authorizes scoring requests. `repr` does not show them."""
 
     primary_key: Annotated[str | None, _about("First key.")] = None
     secondary_key: Annotated[str | None, _about("Second key.")] = None
@@ -258,26 +258,28 @@ class AuthKeys(Wire, frozen=True, kw_only=True):
 
 
 class Deployment(Wire, frozen=True, kw_only=True):
-    """One deployment of a service: what ran from when to when."""
+    """One deployment of a service: the image that ran during a period of time."""
 
-    id: Annotated[str | None, _about("Its id.")] = None
-    service_name: Annotated[str | None, _about("Name of its service.")] = None
-    image_id: Annotated[str | None, _about("Image that it runs.")] = None
-    status: Annotated[str | None, _about("Its status.")] = None
-    created_at: Annotated[UtcTime | None, _about("When it was created (UTC).", read_only=True)] = None
-    expired_at: Annotated[UtcTime | None, _about("When it expired (UTC).", read_only=True)] = None
+    id: Annotated[str | None, _about("Id.")] = None
+    service_name: Annotated[str | None, _about("Name of the service.")] = None
+    image_id: Annotated[str | None, _about("Image of the deployment.")] = None
+    status: Annotated[str | None, _about("Status.")] = None
+    created_at: Annotated[UtcTime | None, _about("Time of creation (UTC).", read_only=True)] = None
+    expired_at: Annotated[UtcTime | None, _about("Time of expiry (UTC).", read_only=True)] = None
 
 
 class AsyncOperationStatus(Wire, frozen=True, kw_only=True):
-    """An operation: how far an asynchronous request is."""
+    """An operation: the progress of an asynchronous request."""
 
-    id: Annotated[str | None, _about("Its id.")] = None
-    operation_type: Annotated[Literal["Image", "Service"] | None, _about("Kind of resource that it works on.")] = None
-    state: Annotated[AsyncOperationState | None, _about("How far it is.")] = None
-    created_time: Annotated[UtcTime | None, _about("When it was created (UTC).", read_only=True)] = None
-    end_time: Annotated[UtcTime | None, _about("When it ended (UTC).", read_only=True)] = None
-    resource_location: Annotated[str | None, _about("The resource that it creates or updates.")] = None
-    error: Annotated[ErrorResponse | None, _about("Why it failed.")] = None
+    id: Annotated[str | None, _about("Id.")] = None
+    operation_type: Annotated[
+        Literal["Image", "Service"] | None, _about("Kind of resource that the operation works on.")
+    ] = None
+    state: Annotated[AsyncOperationState | None, _about("State.")] = None
+    created_time: Annotated[UtcTime | None, _about("Time of creation (UTC).", read_only=True)] = None
+    end_time: Annotated[UtcTime | None, _about("Time of the end (UTC).", read_only=True)] = None
+    resource_location: Annotated[str | None, _about("Resource that the operation creates or updates.")] = None
+    error: Annotated[ErrorResponse | None, _about("Error of a failed operation.")] = None
 
 
 _NextLink = Annotated[

@@ -51,7 +51,7 @@ class Carrier:
         return len(self.names) > before
 
     def _local(self, name: str) -> Path | None:
-        """The file or folder of a top-level module that is not installed but lies beside the notebook."""
+        """Return the file or folder of a top-level module that is not installed but lies beside the notebook."""
         if not name.isidentifier() or name in {"__main__", "mlmgmt_nb"} or name in sys.stdlib_module_names:
             return None
         path = _path_of(name)
@@ -73,20 +73,16 @@ def imports_of(source: bytes | str) -> Iterator[str]:
 
 
 def _path_of(name: str) -> Path | None:
-    """The `.py` file of a module, or the folder of a package."""
-    origin = getattr(sys.modules.get(name), "__file__", None) or _found(name)
-    if not origin or not origin.endswith(".py"):
-        return None
-    path = Path(origin).resolve()
-    return path.parent if path.name == "__init__.py" else path
-
-
-def _found(name: str) -> str | None:
+    """Return the `.py` file of a module, or the folder of a package."""
     try:
         spec = importlib.util.find_spec(name)
     except (ImportError, ValueError):
-        return None
-    return spec.origin if spec is not None else None
+        spec = None
+    folders = list(spec.submodule_search_locations or ()) if spec is not None else []
+    if folders:
+        return Path(folders[0]).resolve()
+    origin = getattr(sys.modules.get(name), "__file__", None) or (spec.origin if spec is not None else None)
+    return Path(origin).resolve() if origin and origin.endswith(".py") else None
 
 
 def _installed_folders() -> list[Path]:

@@ -29,7 +29,7 @@ def driver_text(title: str, saved: Saved, sample: Sample, facts: Mapping[str, An
 
 
 def _imports(lines: Iterable[str]) -> list[str]:
-    """The import statements, standard library first."""
+    """Return the import statements, standard library first."""
     ordered = sorted(set(lines), key=lambda line: (line.split()[1], line))
     standard = [line for line in ordered if line in _STANDARD]
     others = [line for line in ordered if line not in _STANDARD]

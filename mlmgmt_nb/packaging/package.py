@@ -46,6 +46,9 @@ class Package:
         proof: the result of the fresh process; None without a sample.
         facts: metadata of the model.
         notes: hints, one a line.
+        warnings: what loading the model warned of, such as a pickle of another version of scikit-learn.
+        request: the sample as the body of a request; empty without a sample.
+        expected: the answer of the fresh process to it, as plain JSON values.
     """
 
     folder: Path
@@ -60,8 +63,15 @@ class Package:
     proof: Proof | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     request: bytes = field(default=b"", repr=False)
     expected: Any = field(default=None, repr=False)
+
+    @property
+    def summary(self) -> str:
+        """The format, the code that travels, and the proof, in one line."""
+        code = f"with {', '.join(self.carried)}" if self.carried else ""
+        return "; ".join(filter(None, [self.format, code, str(self.proof or "")]))
 
     @property
     def tags(self) -> list[str]:
@@ -70,8 +80,8 @@ class Package:
 
     @property
     def description(self) -> str:
-        """The metadata as a sentence."""
-        return description(self.facts)
+        """The metadata as a sentence, and what loading the model warned of."""
+        return "; ".join([description(self.facts), *self.warnings])
 
     def __str__(self) -> str:
         names = ", ".join(path.name for path in (self.model, self.driver, self.schema, self.requirements))
@@ -80,7 +90,8 @@ class Package:
             lines.append(f"code    {', '.join(self.carried)}")
         if self.proof is not None:
             lines.append(f"proof   {self.proof}")
-        return "\n".join([*lines, *(f"note    {note}" for note in self.notes)])
+        lines += [f"note    {note}" for note in self.notes]
+        return "\n".join([*lines, *(f"warning {warning}" for warning in self.warnings)])
 
 
 def package(
@@ -139,7 +150,7 @@ class _Writing:
         """Write the rest, try it out, and prove it."""
         folder, saved = self.folder, self.saved
         carrier = Carrier(folder, Installed())
-        carrier.carry(saved.modules)
+        carrier.carry(self._imported_by_model())
         title = f"{self.facts.get('class') or self.facts.get('function') or saved.file} ({self.flavour.name})"
         text = driver_text(title, saved, self.sample, self.facts)
         (folder / DRIVER).write_text(text, encoding="utf-8")
@@ -163,19 +174,20 @@ class _Writing:
             carried=(*carrier.names, *code),
             proof=proof,
             facts=self.facts,
-            notes=(*saved.notes, *self.sample.notes, *_told(trial)),
+            notes=(*saved.notes, *self.sample.notes),
+            warnings=tuple(_told(trial)),
             request=body,
             expected=trial.answer,
         )
 
     def _modules(self, driver: str, carrier: Carrier) -> set[str]:
-        """The modules that the driver, the model and carried code name, and those that the schema needs."""
+        """Return the modules that the driver, the model and carried code name, and those that the schema needs."""
         kinds = {kind.data_type for kind in self.sample.types.values()}
         of_schema = {"pandas"} if DataTypes.PANDAS in kinds else {"numpy"} if DataTypes.NUMPY in kinds else set()
         return {*imports_of(driver), *carrier.imports, *of_schema, *self._imported_by_model()}
 
     def _imported_by_model(self) -> set[str]:
-        """Text of the model file that names a module which is imported here."""
+        """Text of the model file that names a module which is imported here; other text may name a folder by chance."""
         return {name for name in self.saved.modules if name in sys.modules}
 
     def _proof(self, expected: bytes | None, trial: Trial) -> Proof:
@@ -199,7 +211,7 @@ class _Writing:
         save_schema(ServiceSchema(types, output), self.folder / SCHEMA)
 
     def _shown(self, name: str, kind: ArgumentType) -> ArgumentType:
-        """The type of an argument, with the example that is to be shown."""
+        """Return the type of an argument, with the example that is to be shown."""
         if self.example is False:
             kind.example = None
         elif self.example is not True:
@@ -209,7 +221,7 @@ class _Writing:
 
 
 def _asked(flavour: Flavour, model: Any, call: Call) -> bytes:
-    """The answer of the object in the notebook, as JSON.
+    """Return the answer of the object in the notebook, as JSON.
 
     Raises:
         UsageError: it refuses the sample, or its answer has no JSON form.
@@ -236,7 +248,7 @@ def _refusal(model: Any, error: Exception) -> UsageError:
     first = str(error).strip().partition("\n")[0]
     if kind == "NotFittedError" or ("not fitted" in first or "not been fitted" in first):
         return UsageError(
-            f"model: this {type(model).__qualname__} is not fitted", field="model", fix="Call its `fit` first."
+            f"model: this {type(model).__name__} is not fitted", field="model", fix="Call its `fit` first."
         )
     return UsageError(
         f"sample: the model refuses it: {kind}: {first}",
@@ -246,7 +258,7 @@ def _refusal(model: Any, error: Exception) -> UsageError:
 
 
 def _as_file(model: Any) -> Path | None:
-    """The path, if the model is a file or folder."""
+    """Return the path, if the model is a file or folder."""
     if not isinstance(model, (str, os.PathLike)):
         return None
     path = Path(model).expanduser()
@@ -280,6 +292,6 @@ def _first_rows(answer: Any) -> Any:
 
 
 def _told(trial: Trial) -> Sequence[str]:
-    """Warnings that loading the model gave, such as that of another version of scikit-learn."""
+    """Warnings that loading the model gave, each once, by their first lines."""
     kept = [text.partition("\n")[0] for text in trial.warnings if not text.startswith(("Deprecation", "Pending"))]
-    return [f"loading it warns: {text}" for text in dict.fromkeys(kept)][:5]
+    return [f"loading it warns of {text}" for text in dict.fromkeys(kept)][:5]

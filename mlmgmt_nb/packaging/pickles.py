@@ -21,6 +21,9 @@ MAX_CARRIED_BYTES = 100 * 2**20
 
 _FILE = "model.pkl"
 _DEPTH = 4
+_LONGEST_NAME = 200
+_OF_VALUES = frozenset({"__module__", "__name__", "__package__", "__file__"})
+"""Attributes of code that is in a pickle by value."""
 
 
 def saved_pickle(model: Any, folder: Path, answer: tuple[str, ...], *, imports: tuple[str, ...] = ()) -> Saved:
@@ -45,7 +48,7 @@ def pickled(model: Any) -> bytes:
     """
     _check_size(model)
     try:
-        return cloudpickle.dumps(model)
+        content: bytes = cloudpickle.dumps(model)
     except Exception as error:
         path, part, reason = _culprit(model, "model", error, _DEPTH)
         raise UsageError(
@@ -53,13 +56,35 @@ def pickled(model: Any) -> bytes:
             field="model",
             fix="Remove it from the object, or open it in a driver of your own.",
         ) from error
+    return content
 
 
 def modules_in(content: bytes) -> Iterator[str]:
-    """Yield all text of a pickle that may name a module: of classes, functions and imports within functions."""
-    for _, argument, _ in pickletools.genops(content):
-        if isinstance(argument, str) and len(argument) < 200:
-            yield argument.partition(" ")[0]
+    """Yield all text of a pickle that may name a module: of classes, functions and imports within functions.
+
+    Code that is there by value names its own module too, which it does not need.
+    """
+    for before, text in _texts(content):
+        if before not in _OF_VALUES and len(text) < _LONGEST_NAME:
+            yield text
+
+
+def _texts(content: bytes) -> Iterator[tuple[str | None, str]]:
+    """Yield all text of a pickle, each with the text that comes right before it."""
+    memo: dict[int, str | None] = {}
+    before: str | None = None
+    text: str | None = None
+    for code, argument, _ in pickletools.genops(content):
+        if code.name == "MEMOIZE":
+            memo[len(memo)] = text
+            continue
+        if "PUT" in code.name:
+            memo[int(argument or 0)] = text
+            continue
+        before, text = text, memo.get(int(argument or 0)) if "GET" in code.name else argument
+        text = text if isinstance(text, str) else None
+        if text is not None:
+            yield before, text
 
 
 def notebook_code(content: bytes) -> list[str]:
@@ -139,6 +164,5 @@ def _parts(value: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 def _kind(value: Any) -> str:
     kind = type(value)
-    return (
-        kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
-    )
+    prefix = "" if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}."
+    return prefix + kind.__qualname__

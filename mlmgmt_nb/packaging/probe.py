@@ -53,7 +53,7 @@ def main(order_file: str, result_file: str) -> None:
     body = Path(order["body"]).read_bytes()
     before = set(sys.modules)
     hidden = frozenset(order["hidden"]) - {name.partition(".")[0] for name in before}
-    sys.meta_path[:] = [_Hiding(finder, hidden) for finder in sys.meta_path]  # type: ignore[misc]
+    sys.meta_path[:] = [_Hiding(finder, hidden) for finder in sys.meta_path]
     outcome: dict[str, Any] = {}
     try:
         with warnings.catch_warnings(record=True) as caught:

@@ -72,7 +72,8 @@ def compare(expected: Any, got: Any, tolerance: float) -> tuple[float, tuple[Dif
     Returns:
         the largest difference that was tolerated, and the first values that differ.
     """
-    largest, differences = 0.0, []
+    largest = 0.0
+    differences: list[Difference] = []
     for path, left, right in _pairs(expected, got, ""):
         distance = _distance(left, right)
         if distance <= tolerance:
@@ -83,7 +84,7 @@ def compare(expected: Any, got: Any, tolerance: float) -> tuple[float, tuple[Dif
 
 
 def _pairs(left: Any, right: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
-    """The values of two structures side by side; where the structures part, the parts."""
+    """Return the values of two structures side by side; where the structures part, the parts."""
     if isinstance(left, dict) and isinstance(right, dict) and left.keys() == right.keys():
         for key in left:
             yield from _pairs(left[key], right[key], f"{path}.{key}" if path else key)
@@ -95,10 +96,10 @@ def _pairs(left: Any, right: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
 
 
 def _distance(left: Any, right: Any) -> float:
-    """The relative difference of two numbers; 0 or infinity for all else."""
+    """Return the relative difference of two numbers; 0 or infinity for all else."""
     if left == right and isinstance(left, bool) == isinstance(right, bool):
         return 0.0
     if not all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in (left, right)):
         return math.inf
     # Numbers near zero are compared as if they were about 1: probabilities of 1e-17 and 0 are equal.
-    return abs(left - right) / max(abs(left), abs(right), 1.0)
+    return float(abs(left - right) / max(abs(left), abs(right), 1.0))

@@ -41,7 +41,7 @@ def requirements_text(
 
 
 def _requirement(name: str, folder: Path) -> str:
-    """The line that asks for exactly what is installed here; a project of this machine becomes a wheel."""
+    """Return the line that asks for exactly what is installed here; a project of this machine becomes a wheel."""
     installed = distribution(name)
     origin = origin_of(installed)
     url = str(origin.get("url", ""))

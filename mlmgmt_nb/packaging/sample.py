@@ -50,7 +50,7 @@ class Sample:
     def rows(self) -> int:
         """Number of rows; 1 when it has none."""
         first = next(iter(self.values.values()), None)
-        has_rows = len(self.values) == 1 and (_is_frame(first) or isinstance(first, list) or getattr(first, "ndim", 0))
+        has_rows = len(self.values) == 1 and (_is_frame(first) or isinstance(first, list) or _has_rows(first))
         return len(first) if has_rows else 1  # type: ignore[arg-type]
 
     @property
@@ -158,7 +158,7 @@ def _of_hints(function: Callable[..., Any], named: Mapping[str, inspect.Paramete
 
 
 def _signature(named: Mapping[str, inspect.Parameter], names: list[str]) -> str:
-    """The arguments of `run`, with those defaults that are plain values."""
+    """Return the arguments of `run`, with those defaults that are plain values."""
     parts, has_default = [], False
     for name in names:
         default = named[name].default
@@ -174,7 +174,7 @@ def _signature(named: Mapping[str, inspect.Parameter], names: list[str]) -> str:
 
 
 def _literal(value: Any) -> str:
-    """A plain value as source, with the quotes that formatters prefer."""
+    """Return a plain value as source, with the quotes that formatters prefer."""
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
 
 
@@ -210,7 +210,7 @@ def _plain_array(value: Any) -> Any:
 
 
 def _as_array(value: list[Any]) -> Any:
-    """A list of numbers, or of lists of them, as an array; any other list as it is."""
+    """Return a list of numbers, or of lists of them, as an array; any other list as it is."""
     import numpy as np
 
     try:
@@ -223,7 +223,7 @@ def _as_array(value: list[Any]) -> Any:
 def _cut(value: Any) -> Any:
     if _is_frame(value) or _is_series(value):
         return value.head(MAX_ROWS)
-    if isinstance(value, list) or getattr(value, "ndim", 0):
+    if isinstance(value, list) or _has_rows(value):
         return value[:MAX_ROWS]
     return value
 
@@ -232,13 +232,15 @@ def _hints(value: Any) -> list[str]:
     """Offers for columns whose type is stricter than later requests may be."""
     if not _is_frame(value):
         return []
-    whole = [
-        str(name) for name, dtype in value.dtypes.items() if getattr(dtype, "kind", "") in "iu" and _is_numpy(dtype)
-    ]
+    whole = [str(name) for name, dtype in value.dtypes.items() if _is_numpy(dtype) and dtype.kind in "iu"]
     if not whole:
         return []
     shown = ", ".join(whole[:5]) + (", ..." if len(whole) > 5 else "")
     return [f"integer columns refuse missing values: {shown}; to accept them give `sample=X.astype({{NAME: 'Int64'}})`"]
+
+
+def _has_rows(value: Any) -> bool:
+    return bool(getattr(value, "ndim", 0))
 
 
 def _is_numpy(dtype: Any) -> bool:

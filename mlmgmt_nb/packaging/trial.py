@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -29,6 +30,7 @@ _ATTEMPTS = 20
 _SCRIPT = Path(__file__).with_name("probe.py")
 _RUNTIME = ("uvicorn", "httptools", "msgspec", "uvloop")
 """What every image has."""
+_OF_NOTEBOOK = frozenset({"PYTHONPATH", "KERAS_BACKEND"})
 
 
 @dataclass(frozen=True)
@@ -153,9 +155,9 @@ def _link(source: str, target: str) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """The environment of a service: modules that only `PYTHONPATH` finds here are not there."""
-    root = str(Path(__file__).parents[2])
-    return {**os.environ, "PYTHONPATH": root, "PYTHONDONTWRITEBYTECODE": "1"}
+    """Return the environment of a service, which has neither paths nor settings that are the notebook's own."""
+    inherited = {name: value for name, value in os.environ.items() if name not in _OF_NOTEBOOK}
+    return {**inherited, "PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def _failure(error: Mapping[str, Any]) -> UsageError:
@@ -167,8 +169,8 @@ def _failure(error: Mapping[str, Any]) -> UsageError:
             field="model",
             fix=f"Install it in this kernel (`%pip install {named(name.partition('.')[0])}`), then package again.",
         )
-    if "Can't get attribute" in message and "__main__" in message:
-        name = message.split("'")[1]
+    if found := re.search(r"Can't get attribute '(\w+)' on <module '__main__'", message):
+        name = found[1]
         return UsageError(
             f"model: the pickle refers to {name!r} of a notebook or script, and does not contain it: {message}",
             field="model",
@@ -182,6 +184,6 @@ def _failure(error: Mapping[str, Any]) -> UsageError:
 
 
 def _innermost(trace: str) -> str | None:
-    """The innermost place of a traceback."""
+    """Return the innermost place of a traceback."""
     places = [line.strip() for line in trace.splitlines() if line.strip().startswith("File ")]
     return f"It was raised at {places[-1]}." if places else None

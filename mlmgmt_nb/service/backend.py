@@ -1,4 +1,4 @@
-"""The parts of a service, put together: what the handlers of the API work with."""
+"""The components of a service, assembled: the interface of the API's handlers to everything else."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ __all__ = ["Backend"]
 log = logging.getLogger(__name__)
 
 _KEYS_SECONDS = 2.0
-"""How long a process that does not lead waits for the one that does to give the replicas their new keys."""
+"""Seconds that a process waits for the leader to send new keys to the replicas."""
 
 
 class Backend:
-    """A service without its HTTP: store, artifacts, builder and supervisor on one state folder.
+    """A service without HTTP: store, artifacts, builder and supervisor on one state folder.
 
     Args:
-        home: the state folder, opened.
+        home: the opened state folder.
     """
 
     def __init__(self, settings: Settings, home: Home) -> None:
@@ -119,7 +119,7 @@ class Backend:
         return Computes({LOCAL: local, DOCKER: self._containers})
 
     def start(self) -> None:
-        """Goes on where the last service stopped."""
+        """Resume where the last service process stopped."""
         for folder in (self.home.containers, self.home.exports):
             shutil.rmtree(folder, ignore_errors=True)
         self._membership.join()
@@ -130,15 +130,15 @@ class Backend:
         threading.Thread(target=self._glance, name="check", daemon=True).start()
 
     def _glance(self) -> None:
-        """Tell what is missing of what the database speaks of; nothing waits for it."""
+        """Log the files that the database refers to and that are missing. Nothing waits for this."""
         try:
             for damage in glance(self.store, self.home):
                 log.warning("%s: %s (%s). %s", damage.name, damage.problem, damage.path, damage.fix)
         except (*PASSING, OSError) as error:
-            log.warning("whether everything is there cannot be looked at: %s", error)
+            log.warning("cannot check for missing files: %s", error)
 
     def _take_over(self) -> None:
-        """End what the process before has left behind."""
+        """Clean up after the previous process."""
         self._register.sweep()
         if self._uses_docker():
             self._containers.sweep()
@@ -159,7 +159,7 @@ class Backend:
         self._supervisor.wake()
 
     def _hear(self, topic: str, subject: str) -> None:
-        """Take a notice of another process."""
+        """Handle a notification of another process."""
         match topic:
             case "images":
                 self._builder.wake()
@@ -177,18 +177,18 @@ class Backend:
                 self._membership.look()
 
     def about(self) -> dict[str, object]:
-        """Which service this is."""
+        """Return the identity of this service."""
         return {"name": "mlmgmt-nb", "version": __version__, "pid": os.getpid(), "home": str(self.home.path)}
 
     def metrics(self, request: Request, service_id: str | None = None) -> bytes:
-        """Return the metrics of this moment, or those of one service, in the text format of Prometheus.
+        """Return current metrics, of all services or of one, in the Prometheus text format.
 
         Raises:
-            Problem: 503, when another process runs the services and cannot be asked.
+            Problem: 503, when another process runs the services and cannot be reached.
         """
         if not self._membership.leads:
             return ask_leader(self.store, self.home, request)
-        # Loaded when first asked for, which most services never are.
+        # Imported on first use: most services never need it.
         from mlmgmt_nb.service.reconciling.metrics import render
 
         return render(self.store, self._supervisor.computes, service_id)
@@ -206,7 +206,7 @@ class Backend:
         self._notices.send("services")
 
     def keys_changed(self, service_id: str) -> None:
-        """Has the replicas of a service know its keys that are in the store now; waits a moment until they do."""
+        """Send the keys in the store to the replicas of a service; wait briefly until they confirm."""
         if self._membership.leads:
             self._supervisor.push_keys(service_id)
             return
@@ -222,10 +222,10 @@ class Backend:
         return service_log(self.home, service_id)
 
     def compute_id(self, given: str | None, path: str) -> str:
-        """Return the compute that a request means; clients of 2017 send the whole resource id of theirs.
+        """Return the compute that a request names; clients of 2017 send a complete resource id.
 
         Raises:
-            Problem: 404 for none of those that there are; 409 when it cannot be used now.
+            Problem: 404 for an unknown compute; 409 when it is not available.
         """
         compute_id = LOCAL if given is None else given.rstrip("/").rpartition("/")[2]
         if compute_id not in self._supervisor.computes:
@@ -238,7 +238,7 @@ class Backend:
         return compute_id
 
     def computes(self) -> list[dict[str, str | None]]:
-        """Return the computes, with the reason why one cannot be used now."""
+        """Return the computes, with the reason if one is not available."""
         found = []
         for compute_id in self._supervisor.computes.ids:
             try:
@@ -250,17 +250,17 @@ class Backend:
         return found
 
     def _uses_docker(self) -> bool:
-        """Whether there can be anything of ours on the Docker engine."""
+        """Return whether the Docker engine may have containers or images of this service."""
         with self.store.reading() as db:
             return (
                 db.scalar(select(schema.images.c.id).where(schema.images.c.compute_id == DOCKER).limit(1)) is not None
             )
 
     def check_capacity(self, db: Connection, spec: ServiceCreateRequest, compute_id: str, service_id: str) -> None:
-        """Refuses replicas and reservations that cannot be had beside those of the other services.
+        """Refuse replicas and reservations that exceed the capacity left by other services.
 
         Raises:
-            Problem: 409, with what there is and what is reserved already.
+            Problem: 409, with the capacity and the amount that is already reserved.
         """
         services, deployments = schema.services, schema.deployments
         others = db.scalars(
@@ -273,7 +273,7 @@ class Backend:
 
 
 class _Register:
-    """The processes of replicas, in the store."""
+    """The processes of replicas, recorded in the store."""
 
     def __init__(self, store: Store, home: Home) -> None:
         self._store = store
@@ -286,22 +286,22 @@ class _Register:
                 db.execute(delete(replicas).where(replicas.c.pid == pid))
                 db.execute(insert(replicas).values(pid=pid, started=started(pid), service_id=service_id))
         except PASSING:
-            # A replica ends with its service in any case; what it has started itself may be left after a crash.
-            log.warning("replica %s cannot be noted in the store", pid)
+            # A replica ends with its service in any case; only its own child processes could remain after a crash.
+            log.warning("cannot record the start of replica %s in the store", pid)
 
     def remove(self, pid: int) -> None:
         try:
             with self._store.writing() as db:
                 db.execute(delete(schema.replicas).where(schema.replicas.c.pid == pid))
         except PASSING:
-            log.warning("the end of replica %s cannot be noted in the store", pid)
+            log.warning("cannot record the end of replica %s in the store", pid)
 
     def sweep(self) -> None:
-        """End the replicas that outlived the service that started them."""
+        """End replicas that outlived the service process that started them."""
         replicas = schema.replicas
         with self._store.reading() as db:
             rows = db.execute(select(replicas)).all()
         for row in rows:
             if end_group(row.pid, row.started, f"{self._home.path}{os.sep}"):
-                log.warning("ended replica %s of service %s, which a crash had left behind", row.pid, row.service_id)
+                log.warning("ended replica %s of service %s, left over from a crash", row.pid, row.service_id)
             self.remove(row.pid)

@@ -1,4 +1,4 @@
-"""The time of day, as it is stored and shown."""
+"""The current time, in the form that is stored and shown."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ __all__ = ["now"]
 
 
 def now() -> dt.datetime:
-    """Return the present moment in UTC."""
+    """Return the current time in UTC."""
     return dt.datetime.now(dt.UTC)

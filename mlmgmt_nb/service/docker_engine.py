@@ -1,6 +1,6 @@
-"""The Docker engine: where it is, what it is asked, and its errors in words for the user.
+"""The Docker engine: discovery, requests, and its errors in words for the user.
 
-Any engine with Docker's API will do: Docker's own, Docker Desktop, or Podman's compatible socket.
+Any engine with Docker's API works: Docker, Docker Desktop, or Podman's compatible socket.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ HOME_LABEL = "mlmgmt-nb.home"
 """Label of the containers of a state folder."""
 _TIMEOUT_SECONDS = 60
 _REMEDY = (
-    "Install one (apt-get install docker.io, Docker Desktop, or Podman with its socket), start it, let your user reach "
-    "it (group docker), or set DOCKER_HOST. Compute `local` works without it."
+    "Install one (apt-get install docker.io, Docker Desktop, or Podman with its socket), start it, give your user access "
+    "to it (group docker), or set DOCKER_HOST. Compute `local` works without it."
 )
 _SOCKETS = (
     "/var/run/docker.sock",
@@ -34,7 +34,7 @@ _SOCKETS = (
     "{runtime}/podman/podman.sock",
     "/run/podman/podman.sock",
 )
-"""Where engines listen: Docker, Docker Desktop, Colima, rootless Docker, and Podman."""
+"""Default sockets of engines: Docker, Docker Desktop, Colima, rootless Docker, and Podman."""
 _FRAME = struct.Struct(">BxxxL")
 _OUTPUT = 1
 _READ_BYTES = 2**16
@@ -42,7 +42,7 @@ _TICK_SECONDS = 1.0
 
 
 class EngineError(OSError):
-    """The engine cannot be reached, or refuses. `code` is for programs."""
+    """The engine cannot be reached, or refused the request. `code` is machine-readable."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -51,18 +51,18 @@ class EngineError(OSError):
 
 
 def is_gone(error: Exception) -> bool:
-    """Whether a call failed for the engine's not being there, rather than by its answer."""
+    """Return whether a call failed because the engine is unavailable, not because of its response."""
     import requests
 
     return isinstance(error, requests.exceptions.ConnectionError | requests.exceptions.Timeout)
 
 
 class Engine:
-    """An engine, found and connected to when it is first asked something.
+    """An engine, found and connected to when first used.
 
     Args:
-        environment: names it in DOCKER_HOST, if at all; otherwise the context of Docker's configuration in use and the
-            usual places are tried.
+        environment: may name the engine in DOCKER_HOST; otherwise the current context of Docker's configuration and the
+            default sockets are tried.
     """
 
     def __init__(self, environment: dict[str, str] | None = None) -> None:
@@ -73,10 +73,10 @@ class Engine:
 
     @property
     def api(self) -> Any:
-        """Docker's low-level client.
+        """Return Docker's low-level client.
 
         Raises:
-            EngineError: no engine answers.
+            EngineError: no engine responds.
         """
         with self._lock:
             if self._api is None:
@@ -84,26 +84,28 @@ class Engine:
             return self._api
 
     def check(self) -> None:
-        """Raise EngineError unless the engine answers."""
+        """Raise EngineError unless the engine responds."""
         with self.asking():
             self.api.ping()
 
     @contextlib.contextmanager
     def asking(self) -> Iterator[None]:
-        """Turn what Docker's client raises into EngineError."""
-        # Loaded when an engine is first used: most services never do.
+        """Turn errors of Docker's client into EngineError."""
+        # Imported when an engine is first used: most services never use one.
         import docker.errors
         import requests
 
         try:
             yield
         except docker.errors.APIError as error:
-            raise EngineError("EngineRefused", f"The Docker engine refused: {error.explanation or error}") from error
+            raise EngineError(
+                "EngineRefused", f"The Docker engine refused the request: {error.explanation or error}"
+            ) from error
         except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
             raise self._missing(str(error)) from error
 
     def _missing(self, reason: str) -> EngineError:
-        return EngineError("NoEngine", f"No Docker engine answers ({reason}). {_REMEDY}")
+        return EngineError("NoEngine", f"No Docker engine responds ({reason}). {_REMEDY}")
 
     def _connect(self) -> Any:
         import docker
@@ -124,7 +126,7 @@ class Engine:
                 continue
             self._url = url
             return api
-        raise self._missing("; ".join(reasons) or "there is none in the usual places")
+        raise self._missing("; ".join(reasons) or "no socket in the default locations")
 
     def _candidates(self) -> Iterator[str]:
         if host := self._environment.get("DOCKER_HOST"):
@@ -140,7 +142,7 @@ class Engine:
                 yield f"unix://{path}"
 
     def _of_context(self) -> str | None:
-        """Return the engine of the context that `docker context use` chose."""
+        """Return the engine of the context chosen with `docker context use`."""
         from docker.context import ContextAPI
         from docker.errors import DockerException
 
@@ -152,9 +154,9 @@ class Engine:
         return str(context.Host) if context is not None and context.Host else None
 
     def is_here(self) -> bool:
-        """Whether it runs on this kernel and in this file system, so that open sockets can be handed to its containers.
+        """Return whether it runs on this kernel and file system, so that its containers can receive open sockets.
 
-        MLMGMT_DOCKER_FORWARD=1 says that it does not.
+        MLMGMT_DOCKER_FORWARD=1 disables this.
         """
         if not self._is_local or self._environment.get("MLMGMT_DOCKER_FORWARD") == "1":
             return False
@@ -167,23 +169,23 @@ class Engine:
 
     @property
     def host(self) -> str:
-        """The host on which ports of its containers are published."""
+        """Return the host where ports of its containers are published."""
         return "127.0.0.1" if self._is_local else urlsplit(self._url).hostname or "127.0.0.1"
 
     @property
     def publish_address(self) -> str:
-        """The address on that host: none that others reach, where that is possible."""
+        """Return the address to publish ports on: one that other machines cannot reach, if possible."""
         return "127.0.0.1" if self._is_local or self.host in {"127.0.0.1", "localhost"} else "0.0.0.0"  # noqa: S104
 
     def attach(self, container_id: str) -> Attached:
-        """Connect to a container that has not been started yet: to its standard input and both outputs."""
+        """Connect to the standard input and both outputs of a container that has not been started yet."""
         with self.asking():
             return Attached(
                 self.api.attach_socket(container_id, params={"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
             )
 
     def remove(self, container_id: str) -> None:
-        """Remove a container, running or not; nothing happens when it has gone already."""
+        """Remove a container, running or not; do nothing if it does not exist."""
         import docker.errors
 
         with contextlib.suppress(docker.errors.NotFound), self.asking():
@@ -195,7 +197,7 @@ class Engine:
 
 
 class Attached:
-    """The streams of a container. When this end closes, its standard input ends."""
+    """The streams of a container. Closing this end ends its standard input."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -205,7 +207,7 @@ class Attached:
         self._lock = threading.Lock()
 
     def send(self, data: bytes) -> None:
-        """Write to its standard input; in vain when it has ended."""
+        """Write to its standard input; do nothing if it has ended."""
         with self._lock, contextlib.suppress(OSError):
             self._socket.sendall(data)
 
@@ -214,9 +216,9 @@ class Attached:
             self._socket.shutdown(socket.SHUT_WR)
 
     def frames(self) -> Iterator[tuple[bool, bytes]]:
-        """Yield what it writes, until it ends: whether that is on its standard output (or else its standard error).
+        """Yield its output until it ends, and whether each part is from standard output (or else standard error).
 
-        While it writes nothing, there is nothing of that once a second.
+        While there is no output, yield an empty part every second.
         """
         pending = b""
         while (chunk := self._read()) is not None:
@@ -232,7 +234,7 @@ class Attached:
                 pending = pending[end:]
 
     def _read(self) -> bytes | None:
-        """Return what has come; nothing when that takes long, and None at the end."""
+        """Return received bytes: empty after a timeout, None at the end."""
         try:
             return self._socket.recv(_READ_BYTES) or None
         except TimeoutError:

@@ -48,7 +48,7 @@ timed("import pandas", lambda: __import__("pandas"))
 timed("%mlmgmt model list", lambda: cell("%mlmgmt model list"))
 pager = shell.magics_manager.registry["MlmgmtMagics"].door.session.workspace.models.list
 pages = timed("  of it: pages from the server", lambda: list(pager().by_page()))
-from mlmgmt_nb.client.frames import to_frame
+from mlmgmt_nb.client.http.frames import to_frame
 from mlmgmt_nb.contract import Model
 frame = timed("  of it: the frame", lambda: to_frame(Model, [page.value for page in pages]))
 timed("displaying the frame (HTML and text)", lambda: shell.display_formatter.format(frame))

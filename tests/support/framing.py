@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import socket
 from collections.abc import Iterable, Sequence
@@ -58,6 +59,11 @@ class Listener:
         """Wait for the answer to another request: what was sent before has been read then."""
         other.sendall(f"GET / HTTP/1.1\r\nHost: {self.host}:{self.port}\r\n\r\n".encode())
         read_answers(other, 1)
+
+
+def gzip_of_nothing(size: int) -> bytes:
+    """So many bytes of gzip, at least, that become no byte: blocks that are empty, without an end."""
+    return gzip.compress(b"")[:10] + b"\0\0\0\xff\xff" * (size // 5)
 
 
 def read_answers(caller: socket.socket, count: int) -> list[Answer]:

@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
-from mlmgmt_nb import cli, client, connect, contract, errors, schema
+from mlmgmt_nb import cli, client, connect, contract, errors, packaging, schema
 from mlmgmt_nb.commands import COMMANDS, Command, Flag
 from mlmgmt_nb.commands.config import SETTINGS
 from mlmgmt_nb.commands.session import COMMON, WAITING
 from mlmgmt_nb.contract import OPERATIONS, openapi
 from mlmgmt_nb.notebook import panels
+from mlmgmt_nb.packaging import flavours
 from mlmgmt_nb.scoring.batching import batched
 from mlmgmt_nb.scoring.threads import threaded
 from mlmgmt_nb.service.access.permissions import NEEDED
@@ -27,7 +28,7 @@ from tests.support import documentation as check
 
 ROOT = Path(__file__).parents[2]
 SITE = ROOT / ".docs"
-MODULES = (importlib.import_module("mlmgmt_nb"), client, schema, errors, contract, panels)
+MODULES = (importlib.import_module("mlmgmt_nb"), client, schema, errors, contract, panels, packaging, flavours)
 """What users import from."""
 OTHERS = {"mlmgmt_nb.scoring.batching.batched": batched, "mlmgmt_nb.scoring.threads.threaded": threaded}
 """What drivers import besides."""

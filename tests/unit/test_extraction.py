@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import io
 import lzma
@@ -165,14 +166,14 @@ def test_what_is_refused(unpacked: Callable[..., object], name: str, make: Calla
 
 @pytest.mark.parametrize("target", ["none", "/etc/passwd", "../x", "later"])
 def test_a_hard_link_to_what_is_not_before_it(unpacked: Callable[..., object], target: str) -> None:
-    with pytest.raises(ArchiveError, match=r"not before it|outside"):
+    with pytest.raises(ArchiveError, match=r"not come before it|outside"):
         unpacked(tar_of([("x", HARD, target), ("later", FILE, "")]))
 
 
 def test_a_file_that_was_there_before_stays(unpacked: Callable[..., object], tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "score.py").write_text("mine")
-    with pytest.raises(ArchiveError, match=r"'score\.py' where there is a file"):
+    with pytest.raises(ArchiveError, match=r"'score\.py' at the path of another file"):
         unpacked(tar_of([("score.py", FILE, "theirs")]))
     assert (tmp_path / "in" / "score.py").read_text() == "mine"
 
@@ -232,10 +233,48 @@ def test_files_of_holes_and_second_names_count(unpacked: Callable[..., object]) 
         unpacked(tar_of(names), Limits(bytes=99_000))
 
 
+@pytest.mark.parametrize("name", ["GNU.sparse.size", "size"])
+def test_a_negative_size_gives_nothing_back(unpacked: Callable[..., object], name: str) -> None:
+    """A member that is said to be smaller than nothing must not make room for those behind it."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        info = tarfile.TarInfo("debt")
+        info.pax_headers = {name: str(-(2**50)), "GNU.sparse.map": "0,0"}
+        tar.addfile(info)
+        info = tarfile.TarInfo("large")
+        info.size = 10**6
+        tar.addfile(info, io.BytesIO(b"x" * info.size))
+    with pytest.raises(ArchiveError, match=r"negative|damaged"):
+        unpacked(buffer.getvalue(), Limits(bytes=10**5))
+
+
+def test_more_names_of_a_file_than_the_disk_can_give(
+    unpacked: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many disks stop at 65,000, which is more than a test should make."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EMLINK, os.strerror(errno.EMLINK))
+
+    monkeypatch.setattr(os, "link", refuse)
+    with pytest.raises(ArchiveError, match=r"'b'.*Too many links"):
+        unpacked(tar_of([("a", FILE, ""), ("b", HARD, "a")]))
+
+
 def _pax_header(size: int) -> bytes:
     info = tarfile.TarInfo("header")
     info.type, info.size = tarfile.XHDTYPE, size
     return info.tobuf(tarfile.USTAR_FORMAT)
+
+
+def _sparse_header_without_its_rest() -> bytes:
+    info = tarfile.TarInfo("holes")
+    info.type = tarfile.GNUTYPE_SPARSE
+    block = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    block[482] = 1  # it goes on in the next block
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
 
 
 def _encrypted() -> bytes:
@@ -272,7 +311,9 @@ DAMAGED: dict[str, tuple[bytes, str]] = {
     "encrypted": (_encrypted(), "encrypted.*weights"),
     "a method of the future": (_of_method(77), "damaged.*compression"),
     "a long header": (_pax_header(2**30), "header that is longer"),
-    "a tar cut between members": (tar_of([("a", FILE, "1"), ("b", FILE, "2")])[:1024], "cut off"),
+    "a header cut between its blocks": (_sparse_header_without_its_rest(), "damaged"),
+    "a name of a zip that is empty": (zip_of([("q", FILE, "1")]).replace(b"q", b"\0"), "damaged"),
+    "a tar cut between members": (tar_of([("a", FILE, "1"), ("b", FILE, "2")])[:1024], "is truncated"),
     "a tar cut in a member": (tar_of([("a", FILE, "1" * 2000)])[:1200], "damaged"),
     "a gzip that was cut": (gzip.compress(tar_of([("a", FILE, "1")]))[:-20], "damaged"),
     "a zip that was cut": (zip_of([("a", FILE, "1")])[:-30], "is not a"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -51,6 +51,9 @@ class Application:
         conda: a conda environment file; the same holds for its pip section.
         dependencies: files and folders that lie beside the driver when it runs, under their own names.
         runtime: `python` or `spark-py`.
+        from_kernel: the requirements are what this process's Python has, so that an embedded service may run the
+            driver with it in place of an environment of its own.
+        properties: further properties of the runtime, which the manifest keeps.
         any_python: run on the Python at hand, whatever version the conda file asks for.
     """
 
@@ -60,6 +63,8 @@ class Application:
     conda: Source | None = None
     dependencies: Sequence[Source] = ()
     runtime: str = "python"
+    from_kernel: bool = False
+    properties: Mapping[str, str] | None = None
     any_python: bool = False
 
     def __repr__(self) -> str:
@@ -145,7 +150,7 @@ class Application:
         bundle, changed = self._packages()
         sources = [(field, source) for field, source in self._sources() if field not in changed]
         contents = in_parallel([partial(_upload, uploader, field, source) for field, source in sources])
-        assets, properties = [], {}
+        assets, properties = [], dict(self.properties or {})
         for (field, source), content in zip(sources, contents, strict=True):
             if field in _PROPERTIES:
                 properties[_PROPERTIES[field]] = content.url
@@ -155,7 +160,7 @@ class Application:
                 assets.append(Asset(id=asset_id, url=content.url, mime_type=content.mime_type, unpack=unpack))
         for field, text in changed.items():
             properties[_PROPERTIES[field]] = uploader.upload_text(text, _SENT_AS[field])
-        if not properties and interpreter:
+        if interpreter and (self.from_kernel or not set(_PROPERTIES.values()) & properties.keys()):
             properties["pythonInterpreter"] = interpreter
         assets += bundle.assets(uploader)
         return assets, TargetRuntime(properties=properties, runtime_type=_RUNTIMES[self.runtime])

@@ -9,6 +9,7 @@ from mlmgmt_nb.commands.grammar import Command, Flag
 from mlmgmt_nb.commands.session import Session
 from mlmgmt_nb.commands.values import Text
 from mlmgmt_nb.commands.verbs.manifests import APPLICATION, make_manifest
+from mlmgmt_nb.commands.verbs.packages import PACKAGING
 from mlmgmt_nb.contract import Image
 from mlmgmt_nb.errors import ConflictError, NotFoundError, UsageError
 
@@ -96,6 +97,7 @@ COMMANDS = (
             Flag("-n --image-name", "name of the image", required=True),
             Flag("--manifest-id", "id or name of its manifest", completes="manifest"),
             *APPLICATION,
+            *PACKAGING,
             Flag("--image-description", "free text"),
             Flag("--image-type", "kind of image", choices=("Docker",), default="Docker"),
             Flag("--compute-resource-id", "compute to build it for"),

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mlmgmt_nb.client import Application
+from mlmgmt_nb.client.packages import application_of
 from mlmgmt_nb.commands.grammar import Command, Flag
 from mlmgmt_nb.commands.session import Session
+from mlmgmt_nb.commands.verbs.packages import PACKAGING, check_options, package_of
 from mlmgmt_nb.contract import Manifest
 from mlmgmt_nb.errors import UsageError
 
@@ -21,7 +23,13 @@ APPLICATION = (
     Flag("-f --driver", "the driver, such as score.py", completes="path", metavar="FILE"),
     Flag("-r --runtime", "runtime of the driver", choices=("python", "spark-py"), default="python"),
     Flag("-i --model-id", "id or name of a registered model; may be given again", "many", completes="model"),
-    Flag("-m --model-file", "model to register first; may be given again", "many", completes="path", metavar="PATH"),
+    Flag(
+        "-m --model-file",
+        "model to register first; may be given again. Without a driver one file, or in a notebook an object",
+        "many",
+        completes="path",
+        metavar="PATH",
+    ),
     Flag("-s --schema-file", "schema file of the driver", completes="path", metavar="FILE"),
     Flag("-c --conda-file", "conda environment file", completes="path", metavar="FILE"),
     Flag(
@@ -45,7 +53,7 @@ def step(session: Session, name: str, call: Callable[[], T]) -> T:
 def make_manifest(
     session: Session, arguments: Any, name: str, description: str | None, compute: str | None = None
 ) -> Manifest:
-    """Register the models that the flags name, then the manifest.
+    """Register the models that the flags name, then the manifest. A model without a driver is packaged first.
 
     Args:
         session: what the commands of a user share.
@@ -57,6 +65,9 @@ def make_manifest(
     Raises:
         UsageError: the driver is missing, or a file cannot be read. Nothing was sent.
     """
+    if arguments.driver is None and arguments.model_file:
+        return _packaged_manifest(session, arguments, name, description)
+    check_options(arguments)
     if arguments.driver is None:
         raise UsageError("--driver is missing", field="driver", fix="Give the driver with -f, such as `-f score.py`.")
     application = Application(
@@ -87,6 +98,36 @@ def make_manifest(
     )
 
 
+def _packaged_manifest(session: Session, arguments: Any, name: str, description: str | None) -> Manifest:
+    workspace = session.workspace
+    started = time.perf_counter()
+    with package_of(arguments) as package:
+        if session.report:
+            session.report(f"package ({package.summary})", time.perf_counter() - started)
+        application = application_of(
+            package,
+            requirements=arguments.requirements,
+            conda=arguments.conda_file,
+            dependencies=arguments.dependency or (),
+            any_python=bool(arguments.any_python),
+        )
+
+        def registered() -> str:
+            made = workspace.models.register(
+                package.model, name, tags=package.tags, description=package.description, on_reuse=session.reused
+            )
+            return made.id or ""
+
+        model_id = step(session, "model", registered)
+        return step(
+            session,
+            "manifest",
+            lambda: workspace.manifests.create(
+                name, application, model_ids=[model_id], description=description or package.description
+            ),
+        )
+
+
 def _create(session: Session, arguments: Any) -> Any:
     default = Path(arguments.driver).stem if isinstance(arguments.driver, str) else None
     return make_manifest(session, arguments, arguments.manifest_name or default or "", arguments.manifest_description)
@@ -109,6 +150,7 @@ COMMANDS = (
         (
             Flag("-n --manifest-name", "name of the manifest (default: that of the driver)"),
             *APPLICATION,
+            *PACKAGING,
             Flag("--manifest-description", "free text"),
         ),
         ("manifests_register",),

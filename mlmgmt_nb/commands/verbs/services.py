@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mlmgmt_nb.client import ServiceSettings, Workspace
+from mlmgmt_nb.client.packages import warn_of_versions
 from mlmgmt_nb.commands.grammar import Command, Flag
 from mlmgmt_nb.commands.session import Session
 from mlmgmt_nb.commands.values import (
@@ -21,6 +22,7 @@ from mlmgmt_nb.commands.values import (
 )
 from mlmgmt_nb.commands.verbs.images import build
 from mlmgmt_nb.commands.verbs.manifests import APPLICATION, step
+from mlmgmt_nb.commands.verbs.packages import PACKAGING
 from mlmgmt_nb.contract import Image, ServiceResponse
 from mlmgmt_nb.errors import ConflictError, UsageError
 
@@ -100,13 +102,17 @@ def _create(session: Session, arguments: Any) -> Any:
 def _update(session: Session, arguments: Any) -> Any:
     service = session.workspace.services.get(arguments.service)
     session.workspace.services.check(service.name or "", **_settings(arguments))
-    has_image = arguments.image_id is not None or arguments.driver is not None
+    has_image = any(given is not None for given in (arguments.image_id, arguments.driver, arguments.model_file))
     image = _image(session, arguments, service.name or "") if has_image else None
+    if arguments.image_id is not None:  # perhaps a former one
+        warn_of_versions(session.workspace.images.get(arguments.image_id).manifest)
     return session.workspace.services.update(service, image=image, **_settings(arguments))
 
 
 def _show(session: Session, arguments: Any) -> Any:
-    return session.workspace.services.get(arguments.service)
+    service = session.workspace.services.get(arguments.service)
+    warn_of_versions(service.manifest)
+    return service
 
 
 def _in_notebook(session: Session, instead: str) -> None:
@@ -215,13 +221,14 @@ def _logs(session: Session, arguments: Any) -> Any:
 COMMANDS = (
     Command(
         ("service", "create"),
-        "Run an image as a web service; with a driver, registers models, builds the image and runs it",
+        "Run an image as a web service; with a model or driver, registers models, builds the image and runs it",
         "mlmgmt service create -n iris -m model.pkl -f score.py -r python",
         _create,
         (
             Flag("-n --name --service-name", "name of the service", required=True),
             Flag("--image-id", "image to run", completes="image"),
             *APPLICATION,
+            *PACKAGING,
             *_SETTINGS,
             Flag("--compute-resource-id", "compute to run it on"),
             Flag(
@@ -243,6 +250,7 @@ COMMANDS = (
             _SERVICE,
             Flag("--image-id", "image to run", completes="image"),
             *(flag for flag in APPLICATION if flag.dest != "model_id"),  # its `-i` is the service here
+            *PACKAGING,
             Flag("--model-id", "id or name of a registered model; may be given again", "many", completes="model"),
             *_SETTINGS,
             Flag("--compute-resource-id", "compute to build an image for"),

@@ -70,21 +70,21 @@ class Flavour:
     endings: ClassVar[tuple[str, ...]] = ()
 
     def takes(self, model: Any) -> bool:
-        """Return whether it packages this object."""
+        """Return whether it packages this object, `model`."""
         return is_made_of(model, self.roots)
 
     def takes_file(self, path: Path) -> bool:
-        """Return whether it packages this file or folder."""
+        """Return whether it packages the file or folder at `path`."""
         return path.is_file() and path.suffix.lower() in self.endings
 
     def sample(self, model: Any, sample: Any) -> Sample:  # noqa: ARG002 - some look at the model
-        """Return the sample as the driver gets it."""
+        """Return the user's `sample` as the driver gets it; some flavours look at the model."""
         from mlmgmt_nb.packaging.sample import of_model
 
         return of_model(sample, arrays=True)
 
     def method(self, model: Any) -> str | None:
-        """Return the method that is called when the user names none.
+        """Return the method of `model` that is called when the user names none.
 
         Raises:
             UsageError: the object has none.
@@ -94,41 +94,41 @@ class Flavour:
         methods = [name for name in ("transform", "decision_function", "score_samples") if hasattr(model, name)]
         hint = f", such as `method={methods[0]!r}`" if methods else ""
         raise UsageError(
-            f"model: a {type(model).__qualname__} has no method `predict`",
+            f"model: a {type(model).__name__} has no method `predict`",
             field="method",
             fix=f"Name the method to call{hint}.",
         )
 
     def check_method(self, model: Any, method: str) -> None:
-        """Check that the object has the method.
+        """Check that `model` has the method.
 
         Raises:
             UsageError: it has not.
         """
         if not callable(getattr(model, method, None)):
             raise UsageError(
-                f"method: a {type(model).__qualname__} has no method {method!r}",
+                f"method: a {type(model).__name__} has no method {method!r}",
                 field="method",
                 fix="Name a method that takes the sample, such as `method='predict'`.",
             )
 
     def answer(self, model: Any, call: Call) -> Any:
-        """Return the answer of the object in the notebook."""
+        """Return the answer of `model` in the notebook to a `call`."""
         assert call.sample.given is not None
         positional, named = call.sample.given
         return getattr(model, call.method or "predict")(*positional, **named)
 
     def save(self, model: Any, call: Call, folder: Path) -> Saved:
-        """Write the object into the folder."""
+        """Write `model` into the folder, for a driver that answers as `call` says."""
         raise NotImplementedError
 
     def adopt(self, path: Path, call: Call, folder: Path) -> Saved:
-        """Copy a file or folder of this format into the application folder."""
+        """Copy the file or folder at `path` into the application `folder`, for a driver that answers as `call` says."""
         raise NotImplementedError
 
     def metadata(self, model: Any) -> dict[str, Any]:
-        """Return facts about the object: its class and hyperparameters."""
-        found: dict[str, Any] = {"class": type(model).__qualname__}
+        """Return facts about `model`: its class and hyperparameters."""
+        found: dict[str, Any] = {"class": type(model).__name__}
         classes = getattr(model, "classes_", None)
         if getattr(classes, "ndim", 0) == 1:
             found["classes"] = classes.tolist()  # type: ignore[union-attr]

@@ -43,7 +43,7 @@ class Function(Flavour):
         return saved_pickle(model, folder, (f"return {called}({call.sample.passed})",))
 
     def metadata(self, model: Any) -> dict[str, Any]:
-        return {"function": getattr(model, "__qualname__", type(model).__qualname__)}
+        return {"function": getattr(model, "__name__", type(model).__name__)}
 
 
 FLAVOUR = Function()

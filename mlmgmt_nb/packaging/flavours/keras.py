@@ -37,7 +37,7 @@ class Keras(Flavour):
         return _loaded(copied(path, folder), call, [])
 
     def metadata(self, model: Any) -> dict[str, Any]:
-        return {"class": type(model).__qualname__, "steps": [type(layer).__qualname__ for layer in model.layers]}
+        return {"class": type(model).__name__, "steps": [type(layer).__name__ for layer in model.layers]}
 
 
 def _quiet(call: Call) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def _quiet(call: Call) -> dict[str, Any]:
 
 
 def _foreign_modules(model: Any) -> Iterator[str]:
-    """The modules of layers that are not of Keras.
+    """Return the modules of layers that are not of Keras.
 
     Raises:
         UsageError: a layer is a class of the notebook, which a `.keras` file cannot hold.
@@ -53,7 +53,7 @@ def _foreign_modules(model: Any) -> Iterator[str]:
     for part in (model, *model.layers):
         module = type(part).__module__
         if module == "__main__":
-            name = type(part).__qualname__
+            name = type(part).__name__
             raise UsageError(
                 f"model: {name} is a class of the notebook, which a .keras file does not hold",
                 field="model",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -32,8 +33,10 @@ class LightGBM(Flavour):
         if lines is None:
             return saved_pickle(model, folder, (f"return model.{call.method}({call.sample.passed})",))
         booster.save_model(folder / _FILE)
-        imports = ("import lightgbm", "import numpy as np") if "np." in " ".join(lines) else ("import lightgbm",)
-        constants = (f"CLASSES = np.array({model.classes_.tolist()!r})",) if "CLASSES" in " ".join(lines) else ()
+        text = " ".join(lines)
+        constants = (f"CLASSES = np.array({_literal(model.classes_.tolist())})",) if "CLASSES" in text else ()
+        needs_numpy = constants or "np." in text
+        imports = ("import lightgbm", "import numpy as np") if needs_numpy else ("import lightgbm",)
         return Saved(_FILE, "LightGBM text", _load(_FILE), lines, imports, constants)
 
     def adopt(self, path: Path, call: Call, folder: Path) -> Saved:
@@ -42,12 +45,17 @@ class LightGBM(Flavour):
         return Saved(name, "LightGBM text", _load(name), answer, ("import lightgbm",))
 
 
+def _literal(values: list[Any]) -> str:
+    """Return a list as source, with double quotes."""
+    return "[" + ", ".join(json.dumps(value) if isinstance(value, str) else repr(value) for value in values) + "]"
+
+
 def _load(name: str) -> tuple[str, ...]:
     return (f'model = lightgbm.Booster(model_file="{name}")',)
 
 
 def _answer(model: Any, call: Call) -> tuple[str, ...] | None:
-    """The statements that get from the booster's output to the answer of the estimator; None where there are none."""
+    """Return the statements that get from the booster's output to the answer of the estimator."""
     classes = getattr(model, "classes_", None)
     predicted = f"model.predict({call.sample.passed})"
     if classes is None:
@@ -59,7 +67,7 @@ def _answer(model: Any, call: Call) -> tuple[str, ...] | None:
         joined = (f"second = {predicted}", "return np.column_stack([1 - second, second])")
         return joined if is_binary else (f"return {predicted}",)
     if is_binary:
-        return (f"second = {predicted}", "return CLASSES[(second > 1 - second).astype(int)]")
+        return (f"second = {predicted}", "return CLASSES[(second > 0.5).astype(int)]")
     return (f"return CLASSES[np.argmax({predicted}, axis=1)]",)
 
 

@@ -69,7 +69,7 @@ def _described(path: Path) -> Mapping[str, Any]:
 
 
 def _example(path: Path) -> Any:
-    """The input example that was logged with the model, as a DataFrame; None if there is none."""
+    """Return the input example that was logged with the model, as a DataFrame; None if there is none."""
     info = _described(path).get("saved_input_example_info") or {}
     file = path / str(info.get("artifact_path", ""))
     if info.get("type") != "dataframe" or not file.is_file():
@@ -81,7 +81,7 @@ def _example(path: Path) -> Any:
 
 
 def _requirements(path: Path) -> tuple[str, ...] | None:
-    """The requirement lines of the folder; None if it has none."""
+    """Return the requirement lines of the folder; None if it has none."""
     if (file := path / "requirements.txt").is_file():
         return tuple(line for line in file.read_text(encoding="utf-8").splitlines() if line.strip())
     if (file := path / "conda.yaml").is_file():

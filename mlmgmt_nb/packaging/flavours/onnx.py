@@ -101,7 +101,7 @@ def _as(value: Any, dtype: str) -> Any:
 
 
 def _zeros(inputs: Sequence[Any]) -> Any:
-    """A row of zeros, or of empty text: the types of a model whose user gives no sample."""
+    """Return a row of zeros, or of empty text: the types of a model whose user gives no sample."""
     import numpy as np
 
     if len(inputs) != 1:

@@ -28,8 +28,8 @@ class Pickled(Flavour):
         answer = (f"return model.{call.method or 'predict'}({call.sample.passed})",)
         notes = (f"{name} is a pickle: loading it runs whatever code it holds",)
         if path.suffix.lower() == ".joblib":
-            load = (f'model = joblib.load("{name}")',)
-            return Saved(name, "joblib", load, answer, ("import joblib",), notes=notes)
+            loaded = (f'model = joblib.load("{name}")',)
+            return Saved(name, "joblib", loaded, answer, ("import joblib",), notes=notes)
         load = (f'with open("{name}", "rb") as file:', "    model = pickle.load(file)")
         modules = frozenset(modules_in(path.read_bytes()))
         return Saved(name, "pickle", load, answer, ("import pickle",), modules=modules, notes=notes)

@@ -12,7 +12,7 @@ from typing import Any
 from mlmgmt_nb.errors import UsageError
 from mlmgmt_nb.packaging.flavours.base import Flavour
 
-__all__ = ["GROUP", "flavour_named", "flavour_of", "flavours"]
+__all__ = ["GROUP", "flavour_of", "flavours"]
 
 GROUP = "mlmgmt_nb.flavours"
 """The group of entry points."""
@@ -59,24 +59,11 @@ def flavour_of(model: Any) -> Flavour:
     found = next((flavour for flavour in flavours() if flavour.takes(model)), None)
     if found is None:
         raise UsageError(
-            f"model: a {type(model).__qualname__} has no method `predict` and cannot be called",
+            f"model: a {type(model).__name__} has no method `predict` and cannot be called",
             field="model",
             fix="Give a fitted model, a function, a model file, or a driver besides.",
         )
     return found
-
-
-def flavour_named(name: str) -> Flavour:
-    """Return a flavour by its name.
-
-    Raises:
-        UsageError: there is none of this name.
-    """
-    for flavour in flavours():
-        if flavour.name == name:
-            return flavour
-    known = ", ".join(flavour.name for flavour in flavours())
-    raise UsageError(f"flavour: {name!r} is not known", field="flavour", fix=f"Give one of {known}.")
 
 
 def _found() -> Iterator[Flavour]:

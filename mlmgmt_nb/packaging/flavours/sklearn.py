@@ -53,7 +53,7 @@ class ScikitLearn(Flavour):
         with contextlib.suppress(Exception):  # get_params of a user's own class
             steps = getattr(model, "steps", None)
             if steps:
-                found["steps"] = [type(step).__qualname__ for _, step in steps]
+                found["steps"] = [type(step).__name__ for _, step in steps]
             found["parameters"] = _changed_parameters(steps[-1][1] if steps else model)
         return found
 

@@ -22,7 +22,7 @@ class Statsmodels(Flavour):
     def method(self, model: Any) -> str | None:
         if not hasattr(model, "params"):
             raise UsageError(
-                f"model: a {type(model).__qualname__} is not fitted",
+                f"model: a {type(model).__name__} is not fitted",
                 field="model",
                 fix="Give the results of its `fit()`.",
             )

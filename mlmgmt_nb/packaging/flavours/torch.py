@@ -55,7 +55,7 @@ class Torch(Flavour):
         module = copy.deepcopy(model).cpu().eval()
         shape = _shape_of_answer(module, call)
         if isinstance(model, torch.jit.ScriptModule):
-            torch.jit.save(module, folder / _SCRIPT)  # type: ignore[no-untyped-call]
+            torch.jit.save(module, folder / _SCRIPT)
             return _loaded(_SCRIPT, shape, call)
         if call.method is None and _export(module, call.sample, folder / _EXPORTED):
             return _loaded(_EXPORTED, shape, call)
@@ -68,13 +68,13 @@ class Torch(Flavour):
         name = copied(path, folder)
         import torch
 
-        module = torch.export.load(path).module() if name.endswith(".pt2") else torch.jit.load(path)  # type: ignore[no-untyped-call]
+        module = torch.export.load(path).module() if name.endswith(".pt2") else torch.jit.load(path)
         return _loaded(name, _shape_of_answer(module, call), call)
 
     def metadata(self, model: Any) -> dict[str, Any]:
         if _is_exported(model):
             return {"class": "ExportedProgram"}
-        return {"class": type(model).__qualname__, "weights": sum(part.numel() for part in model.parameters())}
+        return {"class": type(model).__name__, "weights": sum(part.numel() for part in model.parameters())}
 
 
 def _is_exported(model: Any) -> bool:
@@ -82,7 +82,7 @@ def _is_exported(model: Any) -> bool:
 
 
 def _number_type(model: Any) -> Any:
-    """The floating-point type of the module's weights, as NumPy names it."""
+    """Return the floating-point type of the module's weights, as NumPy names it."""
     parameters = getattr(model, "parameters", None)
     if isinstance(model, Path) or parameters is None:
         return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import sys
-from collections import abc
+from collections import UserString, abc
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -20,7 +20,7 @@ from uuid import UUID
 
 import msgspec
 
-from mlmgmt_nb.scoring.encoding.walk import SCALARS, JsonFormError, Walk, type_name, whole_offset
+from mlmgmt_nb.scoring.encoding.walk import SCALARS, JsonFormError, Walk, has_seconds, type_name, whole_offset
 
 __all__ = ["is_plain", "key_text", "to_builtins"]
 
@@ -113,6 +113,12 @@ def _decimal(value: Decimal) -> Decimal | None:
     return value
 
 
+def _clock(value: time) -> time | str:
+    if has_seconds(value.utcoffset()):
+        raise JsonFormError(f"the time {value}, whose offset has seconds", "Give it with an offset of whole minutes.")
+    return value if type(value) is time else value.isoformat()
+
+
 def _moment(value: datetime) -> datetime | str:
     moment = whole_offset(value)
     return moment if type(moment) is datetime else moment.isoformat()
@@ -121,6 +127,7 @@ def _moment(value: datetime) -> datetime | str:
 # what a subclass is to the encoder; the order matters, as a datetime is a date
 _CONVERSIONS: tuple[tuple[type, Callable[[Any], Any]], ...] = (
     (str, str.__str__),
+    (UserString, str),
     (int, int.__int__),
     (float, float.__float__),
     (bytes, bytes),
@@ -129,7 +136,7 @@ _CONVERSIONS: tuple[tuple[type, Callable[[Any], Any]], ...] = (
     (Decimal, _decimal),
     (datetime, _moment),
     (date, date.isoformat),
-    (time, time.isoformat),
+    (time, _clock),
     (timedelta, lambda value: timedelta(value.days, value.seconds, value.microseconds)),
     (UUID, str),
     (PurePath, str),

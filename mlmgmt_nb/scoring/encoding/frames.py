@@ -25,6 +25,8 @@ def convert(value: Any, walk: Walk) -> Any:
     """
     if isinstance(value, pd.DataFrame):
         return _records(value, walk)
+    if isinstance(value, pd.MultiIndex):
+        return walk.items(value)
     if isinstance(value, _COLUMNS):
         return _column(pd.Series(value), walk)
     if value is pd.NA or value is pd.NaT:

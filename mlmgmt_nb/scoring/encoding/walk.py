@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from enum import Enum
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
-__all__ = ["ENCODER", "SCALARS", "JsonFormError", "Walk", "type_name", "whole_offset"]
+__all__ = ["ENCODER", "SCALARS", "JsonFormError", "Walk", "has_seconds", "type_name", "whole_offset"]
 
 ENCODER = msgspec.json.Encoder(decimal_format="number")
 """Writes what a walk makes."""
 
 SCALARS = frozenset({str, int, float, bool, type(None)})
 # the encoder writes these by itself
-_LEAVES = SCALARS | {date, time, timedelta, UUID, bytes, bytearray}
+_LEAVES = SCALARS | {date, timedelta, UUID, bytes, bytearray}
 
 
 class JsonFormError(TypeError):
@@ -138,5 +138,12 @@ def type_name(value: Any) -> str:
 
 def whole_offset(value: datetime) -> datetime:
     """Return the same moment with an offset that ISO 8601 can write, which has minutes and no seconds."""
-    offset = value.utcoffset()
-    return value.astimezone(UTC) if offset is not None and offset % timedelta(minutes=1) else value
+    try:
+        return value.astimezone(UTC) if has_seconds(value.utcoffset()) else value
+    except OverflowError:
+        raise JsonFormError(f"the time {value}, which is beyond the last or first year in UTC") from None
+
+
+def has_seconds(offset: timedelta | None) -> bool:
+    """Return whether an offset from UTC is not in whole minutes."""
+    return offset is not None and offset % timedelta(minutes=1) != timedelta()

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from mlmgmt_nb.scoring.errors import CallerGone, RequestError
-from mlmgmt_nb.scoring.http.decoding import Inflater
+from mlmgmt_nb.scoring.http.decoding import Inflater, most_encoded
 
 __all__ = ["BodyReader", "LateBodyError", "Receive"]
 
@@ -86,7 +86,7 @@ class BodyReader:
 
     async def _collect(self, reading: _Reading, receive: Receive, inflater: Inflater | None) -> bytes:
         parts: list[bytes] = []
-        more = True
+        more, left = True, most_encoded(self.largest)
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
@@ -95,6 +95,9 @@ class BodyReader:
             if inflater is None:
                 self._hold(reading, parts, message["body"])
                 continue
+            left -= len(message["body"])
+            if left < 0:
+                raise self.too_large()
             for part in inflater.feed(message["body"]):
                 self._hold(reading, parts, part)
                 await asyncio.sleep(0)  # others have their turn

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from mlmgmt_nb.scoring.errors import RequestError
 
-__all__ = ["Inflater", "as_utf8", "inflater", "is_utf8"]
+__all__ = ["Inflater", "as_utf8", "inflater", "is_utf8", "most_encoded"]
 
 _PART = 2**18
 _FORMATS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
@@ -80,6 +80,11 @@ class Inflater:
 
     def _bad(self, reason: str) -> RequestError:
         return RequestError(400, "BadInput", f"the body is not {self._coding} data, as Content-Encoding says: {reason}")
+
+
+def most_encoded(largest: int) -> int:
+    """Return how many bytes may arrive for a body of at most so many, decoded: data that becomes nothing has no end."""
+    return 2 * largest + 1024
 
 
 def inflater(content_encoding: bytes) -> Inflater | None:

@@ -61,7 +61,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._head_is_read:
-            super().on_header(name, value)
+            super().on_header(name, value.rstrip(b" \t"))  # what the parser leaves of the white space around it
 
     def on_headers_complete(self) -> None:
         self._head_is_read = True

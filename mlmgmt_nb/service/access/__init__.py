@@ -1,1 +1,1 @@
-"""Who may ask: bearer tokens, who they stand for, what that one may do, and the record of what was done."""
+"""Authentication and authorization: bearer tokens, principals, their permissions, and the audit log."""

@@ -1,4 +1,4 @@
-"""What the audit log is to say of a request, gathered while it is answered."""
+"""The audit entry of a request, collected while the request is handled."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from mlmgmt_nb.service.http.messages import Reply, Request
 __all__ = ["Trail"]
 
 _READS = frozenset({"services_get_keys"})
-"""What only reads and is recorded all the same: whoever reads a secret can use it from then on."""
+"""Reads that are recorded all the same: anyone who reads a secret can use it from then on."""
 _REFUSED = frozenset({401, 403})
 _MOST_CHARACTERS = 256
 
 
 class _Made(msgspec.Struct):
-    """The id of what a request made, in its answer."""
+    """The id in a response to a request that created something."""
 
     id: str = ""
 
 
 class Trail:
-    """One request.
+    """The audit data of one request.
 
     Attributes:
-        principal: who asks, once that is known.
-        account, action, resource_id: as `Entry` has them.
+        principal: the caller, once known.
+        account, action, resource_id: as in `Entry`.
     """
 
     def __init__(self, request: Request) -> None:
@@ -39,7 +39,7 @@ class Trail:
         self.resource_id = ""
 
     def record(self, audit: AuditLog, reply: Reply) -> None:
-        """Record it, if it is one that is recorded."""
+        """Record the request, if it is of a recorded kind."""
         reads = self._request.method in {"GET", "HEAD"}
         if reply.status in _REFUSED:
             audit.refused(self._entry(reply))
@@ -54,7 +54,7 @@ class Trail:
             address=self._request.address,
             action=self.action or self._request.method,
             account=self.account,
-            resource_id=(self.resource_id or _made(reply))[:_MOST_CHARACTERS],  # a path may have anything
+            resource_id=(self.resource_id or _made(reply))[:_MOST_CHARACTERS],  # a path may contain anything
             operation_id=reply.headers.get("Operation-Location", "").rpartition("/")[2],
             status_code=reply.status,
             code=reply.code,

@@ -1,11 +1,11 @@
-"""The audit log: who did what, when, to which resource, and how that ended.
+"""The audit log: who did what, when, to which resource, and with which result.
 
-One JSON object a line, in a file a month, under `logs/audit` of the state folder. Lines are only ever appended, and
-nothing in this program changes or removes one. A line is with the operating system before the request is answered; it
-is not waited until it is on the disk, so that a power cut (not a crash of the service) may lose the last ones.
+The log has one JSON object a line, in a file a month, under `logs/audit` of the state folder. Lines are only appended;
+nothing in this program changes or removes them. A line is passed to the operating system before the response is sent,
+without waiting for the disk: a power cut (not a crash of the service) may lose the last lines.
 
-Recorded are all requests that change something, those that read the keys of a service, and those that were refused
-(401, 403): of the latter so many a minute, and how many more there were. No body, header or query is recorded.
+It records all requests that change something, reads of the keys of a service, and refused requests (401, 403):
+a limited number of those a minute, and how many more there were. No body, header or query is recorded.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ _BLOCK = 64 * 1024
 
 
 class Entry(AuditEntry, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """A line of the audit log: an entry, and the account that it is of."""
+    """A line of the audit log: an entry and its account."""
 
     account: str = ""
 
 
 class AuditLog:
-    """The log of a state folder. Thread-safe; several processes may append at once.
+    """The audit log of a state folder. Thread-safe; several processes may append at the same time.
 
     Args:
-        folder: where the files are; made when it is first needed.
-        clock: the present time.
+        folder: folder of the files; created when first needed.
+        clock: returns the current time.
     """
 
     def __init__(self, folder: Path, clock: Callable[[], dt.datetime] = now) -> None:
@@ -53,7 +53,7 @@ class AuditLog:
         self._refusals, self._minute, self._left_out = 0, -1, 0
 
     def add(self, entry: Entry) -> None:
-        """Append an entry. A disk that is full is told in the service's log; the request has been acted on."""
+        """Append an entry. The request has been carried out, so a full disk is only reported in the service log."""
         line = msgspec.json.encode(entry) + b"\n"
         try:
             with self._lock:
@@ -65,7 +65,7 @@ class AuditLog:
                 finally:
                     os.close(descriptor)
         except OSError as error:
-            log.error("the audit log cannot be written (%s); it lacks: %s", error.strerror, line.decode().rstrip())
+            log.error("cannot write the audit log (%s); missing entry: %s", error.strerror, line.decode().rstrip())
 
     def refused(self, entry: Entry) -> None:
         """Append the entry of a refused request, unless there were too many in this minute."""
@@ -81,10 +81,10 @@ class AuditLog:
         self.add(msgspec.structs.replace(entry, not_recorded=left_out))
 
     def page(self, account: str, filters: Mapping[str, str], size: int, token: str | None) -> tuple[list[Entry], str]:
-        """Entries of an account, newest first, and the token of the next page, or "".
+        """Return entries of an account, newest first, and the token of the next page, or "".
 
         Args:
-            filters: `principalId`, `resourceId` and `action` that entries must have.
+            filters: required values of `principalId`, `resourceId` and `action`.
             token: from an earlier page.
         """
         found: list[Entry] = []
@@ -98,7 +98,7 @@ class AuditLog:
         return found, ""
 
     def _backwards(self, month: str, end: int | None) -> Iterator[tuple[str, Entry]]:
-        """Entries before a place, newest first, each with its place."""
+        """Yield entries before a position, newest first, each with its position."""
         names = sorted((path.name for path in self._folder.glob("*.jsonl")), reverse=True)
         for name in names:
             if month and name > month:
@@ -108,7 +108,7 @@ class AuditLog:
                 try:
                     yield f"{name}:{start}", msgspec.json.decode(line, type=Entry)
                 except msgspec.DecodeError:
-                    log.warning("a line of the audit log %s at byte %s cannot be read", name, start)
+                    log.warning("cannot read a line of the audit log %s, at byte %s", name, start)
 
 
 def _fits(entry: Entry, filters: Mapping[str, str]) -> bool:
@@ -117,7 +117,7 @@ def _fits(entry: Entry, filters: Mapping[str, str]) -> bool:
 
 
 def _lines_backwards(path: Path, end: int | None) -> Iterator[tuple[int, bytes]]:
-    """Yield the whole lines before a byte, the last one first, each with the byte that it starts at."""
+    """Yield the whole lines before a byte offset, last line first, each with its byte offset."""
     with path.open("rb") as file:
         place = file.seek(0, os.SEEK_END) if end is None else end
         rest = b""
@@ -147,4 +147,4 @@ def _decoded(token: str | None) -> tuple[str, int | None]:
             raise ValueError
         return name, int(start)
     except ValueError:
-        raise bad_field("$skipToken", "not a token of this list; take it from nextLink.") from None
+        raise bad_field("$skipToken", "is not a token of this list; use the one in nextLink.") from None

@@ -1,4 +1,4 @@
-"""The guard: finds out who asks, and whether that one may."""
+"""The guard: authenticates and authorizes requests."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ __all__ = ["Guard"]
 
 
 class Guard:
-    """Admits requests.
+    """Authenticate and authorize requests.
 
     Args:
-        token: the token of the state folder; whoever has it may do everything.
-        accepted: tokens of an identity provider that are accepted besides, or None.
-        grants: what they allow; the usual names of roles and scopes when there are none.
+        token: the token of the state folder; it gives full access.
+        accepted: validates tokens of an identity provider, if any are accepted.
+        grants: the grants; the default app roles and scopes if empty.
     """
 
     def __init__(self, token: str, accepted: IssuerSettings | None = None, grants: Sequence[Grant] = ()) -> None:
@@ -40,22 +40,22 @@ class Guard:
         self._grants = tuple(grants) or DEFAULT_GRANTS
 
     def warm(self) -> None:
-        """Get what the first request would wait for."""
+        """Read the keys of the identity provider in advance, so that the first request does not wait."""
         if self._issuer is not None:
             self._issuer.warm()
 
     async def principal(self, request: Request, threads: Executor) -> Principal:
-        """Who asks.
+        """Return the caller of a request.
 
         Args:
-            threads: where the identity provider is waited for.
+            threads: executor in which to wait for the identity provider.
 
         Raises:
-            Problem: 401 without a token that is accepted; 503 when the provider's keys cannot be had.
+            Problem: 401 without an accepted token; 503 when the provider's keys are not available.
         """
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         token = token.strip()
-        # Both are compared in full, so that the time taken tells nothing about the token.
+        # Both are compared in full, so that the time taken reveals nothing about the token.
         if scheme.lower() == "bearer" and token and hmac.compare_digest(token.encode("latin-1"), self._token):
             return OWNER
         if self._issuer is None:
@@ -79,11 +79,11 @@ class Guard:
         return principal_of(claims, self._grants)
 
     def authorize(self, principal: Principal, action: str, account: str) -> None:
-        """Lets a principal do what it may.
+        """Check that a principal may perform an action.
 
         Args:
             action: one of `permissions.NEEDED`.
-            account: `SUBSCRIPTION/RESOURCEGROUP/NAME`, or `*` for what is about every account.
+            account: `SUBSCRIPTION/RESOURCEGROUP/NAME`, or `*` for actions on every account.
 
         Raises:
             Problem: 403.
@@ -97,8 +97,8 @@ class Guard:
         raise Problem(
             403,
             "Forbidden",
-            f"{principal.name} has {has} for {where}; this needs {needed.name.capitalize()}. "
-            "The service's operator grants it (`mlmgmt serve --grant`, or an app role of the tenant).",
+            f"{principal.name} has {has} for {where}; this request needs {needed.name.capitalize()}. "
+            "Ask the operator of the service for it (`mlmgmt serve --grant`, or an app role of the tenant).",
             headers={"www-authenticate": self._challenge("insufficient_scope", scope=needed.name.capitalize())},
         )
 
@@ -107,7 +107,7 @@ class Guard:
         return Problem(401, "Unauthorized", message, headers={"www-authenticate": challenge})
 
     def _challenge(self, error: str = "", **more: str) -> str:
-        """Return what a client is told of how to come back (RFC 6750, section 3)."""
+        """Return the `WWW-Authenticate` header for a client (RFC 6750, section 3)."""
         parts = {"authorization_uri": self._accepted.authorization_uri} if self._accepted else {}
         parts |= {"error": error, **more} if error else {}
         return ", ".join(['Bearer realm="mlmgmt"', *(f'{name}="{value}"' for name, value in parts.items())])

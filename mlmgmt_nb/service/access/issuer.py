@@ -1,7 +1,7 @@
-"""Tokens that an identity provider has issued for this service: checked as a resource server should check them.
+"""Validation of tokens that an identity provider issued for this service.
 
-The provider's keys are found by OpenID Connect discovery, kept, and read again when they are a day old or when a token
-names one that is not known (at most once a minute: whoever makes up key ids must not make us ask all the time).
+The provider's keys are found by OpenID Connect discovery, cached, and read again when they are a day old or when a
+token names an unknown key (at most once a minute, so that made-up key ids do not cause a flood of requests).
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ log = logging.getLogger(__name__)
 
 _ALGORITHMS = frozenset(
     f"{kind}{bits}" for kind in ("RS", "PS", "ES") for bits in (256, 384, 512)
-)  # none of them has a secret that both sides know
+)  # no algorithm with a shared secret
 _SKEW_SECONDS = 60
 _KEYS_SECONDS = 24 * 3600.0
 _MALFORMED = (jwt.PyJWTError, ValueError, TypeError, AttributeError, ArithmeticError, LookupError, RecursionError)
-"""What comes of parts of a token that are of another JSON type than they should be, nested too deep, or no JSON."""
+"""Exceptions for parts of a token that have the wrong JSON type, are nested too deep, or are not JSON."""
 _MOST_TOKEN_BYTES = 16 * 1024
 _MOST_ANSWER_BYTES = 2**20
 _TIMEOUT = (3.05, 10.0)
 
 
 class TokenError(Exception):
-    """A token is not accepted. Its text says why and repeats nothing of the token's."""
+    """A token is not accepted. The message gives the reason and repeats nothing from the token."""
 
 
 class NoKeysError(Exception):
-    """The provider's keys cannot be had."""
+    """The provider's keys are not available."""
 
 
 class _Known(msgspec.Struct, frozen=True):
-    """What the provider said when it was asked last."""
+    """The provider's last response."""
 
     issuers: tuple[str, ...]
     keys: Mapping[str | None, jwt.PyJWK]
@@ -53,11 +53,11 @@ class _Known(msgspec.Struct, frozen=True):
 
 
 class Issuer:
-    """Checks the tokens of one provider. Thread-safe; `check` may block while the provider is asked for its keys.
+    """Check the tokens of one provider. Thread-safe; `check` may block while it reads the provider's keys.
 
     Args:
-        settings: which tokens are accepted.
-        clock: seconds, monotonic.
+        settings: defines which tokens are accepted.
+        clock: monotonic time in seconds.
     """
 
     def __init__(self, settings: IssuerSettings, clock: Callable[[], float] = time.monotonic) -> None:
@@ -71,18 +71,18 @@ class Issuer:
         """Return the claims of a token.
 
         Raises:
-            TokenError: it is not accepted.
-            NoKeysError: there are no keys to check it with.
+            TokenError: the token is not accepted.
+            NoKeysError: the keys to check it with are not available.
         """
         if len(token) > _MOST_TOKEN_BYTES:
             raise TokenError("the token is too long")
         try:
             header = jwt.get_unverified_header(token)
         except _MALFORMED:
-            raise TokenError("this is no signed token") from None
+            raise TokenError("the token is not a signed JWT") from None
         algorithm = header.get("alg")
         if not isinstance(algorithm, str) or algorithm not in _ALGORITHMS:
-            raise TokenError("the token is not signed by an algorithm that is accepted")
+            raise TokenError("the token is not signed with an accepted algorithm")
         key, known = self._key(header.get("kid"))
         try:
             claims: dict[str, Any] = jwt.decode(
@@ -99,15 +99,15 @@ class Issuer:
         except _MALFORMED:
             raise TokenError("the token is malformed") from None
         if self._settings.issuer is None and claims.get("tid") != self._settings.tenant:
-            raise TokenError("the token is of another tenant")
+            raise TokenError("the token is from another tenant")
         return claims
 
     def warm(self) -> None:
-        """Read the keys now, so that the first request need not wait for them; a failure is only logged."""
+        """Read the keys now, so that the first request does not wait for them. Log a failure."""
         try:
             self._read(self._clock())
         except NoKeysError as error:
-            log.warning("%s; they are read when the first token comes", error)
+            log.warning("%s; the next attempt is at the first token", error)
 
     def _key(self, key_id: str | None) -> tuple[jwt.PyJWK, _Known]:
         known, now = self._known, self._clock()
@@ -115,16 +115,18 @@ class Issuer:
             known = self._read(now)
         key = _chosen(known, key_id)
         if key is None:
-            raise TokenError("the token is signed by a key that its issuer does not have")
+            raise TokenError("the token is signed with a key that its issuer does not publish")
         return key, known
 
     def _read(self, now: float) -> _Known:
-        """Return the provider's keys: asked for now, unless that was done a moment ago."""
+        """Read the provider's keys, unless that was done a moment ago."""
         with self._reading:
             if self._clock() - self._asked_at < self._settings.pause or (self._known and self._known.read_at > now):
                 if self._known is not None:
                     return self._known
-                raise NoKeysError("the keys of the identity provider could not be read a moment ago")
+                raise NoKeysError(
+                    "the keys of the identity provider could not be read at the last attempt, moments ago"
+                )
             self._asked_at = self._clock()
             try:
                 self._known = self._fetched()
@@ -141,18 +143,18 @@ class Issuer:
         issuer = str(metadata["issuer"])
         keys: dict[str | None, jwt.PyJWK] = {}
         for document in _get(str(metadata["jwks_uri"]))["keys"]:
-            # Symmetric keys have no business in a public document, nor have those for encryption.
+            # Symmetric keys and encryption keys do not belong in a public document.
             if document.get("kty") in {"RSA", "EC"} and document.get("use", "sig") == "sig":
                 try:
                     keys[document.get("kid")] = jwt.PyJWK(document)
                 except jwt.PyJWTError:
-                    continue  # of a kind that is not accepted anyhow
+                    continue  # a key type that is not accepted
         if not keys:
-            raise ValueError("there are no keys for signatures")
+            raise ValueError("the document has no signing keys")
         return _Known((issuer, *self._older_issuer(issuer)), keys, self._clock())
 
     def _older_issuer(self, issuer: str) -> tuple[str, ...]:
-        """Azure AD names another issuer in tokens of its version 1, which many applications still get."""
+        """Return the other issuer name that Azure AD uses in version 1 tokens, which many applications still get."""
         is_azure = self._settings.issuer is None and urlsplit(issuer).hostname == urlsplit(AZURE_AUTHORITY).hostname
         return (f"https://sts.windows.net/{self._settings.tenant}/",) if is_azure else ()
 
@@ -161,13 +163,13 @@ _REASONS: Mapping[type[Exception], str] = {
     jwt.ExpiredSignatureError: "the token has expired",
     jwt.ImmatureSignatureError: "the token is not valid yet",
     jwt.InvalidAudienceError: "the token is for another audience",
-    jwt.InvalidIssuerError: "the token is of another issuer",
-    jwt.MissingRequiredClaimError: "the token lacks one of the claims exp, iss and aud",
+    jwt.InvalidIssuerError: "the token is from another issuer",
+    jwt.MissingRequiredClaimError: "the token lacks at least one of the claims exp, iss and aud",
 }
 
 
 def _chosen(known: _Known, key_id: str | None) -> jwt.PyJWK | None:
-    """Return the key that a token names; the only one, for a token that names none."""
+    """Return the key that a token names, or the only key for a token that names none."""
     if key_id is None and len(known.keys) == 1:
         return next(iter(known.keys.values()))
     return known.keys.get(key_id) if isinstance(key_id, str) else None
@@ -184,5 +186,5 @@ def _get(url: str) -> dict[str, Any]:
         body = response.raw.read(_MOST_ANSWER_BYTES, decode_content=True)
     answer = msgspec.json.decode(body)
     if not isinstance(answer, dict):
-        raise TypeError(f"{url} gave no JSON object")
+        raise TypeError(f"{url} did not return a JSON object")
     return answer

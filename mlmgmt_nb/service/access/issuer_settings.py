@@ -1,4 +1,4 @@
-"""The identity provider whose tokens the service accepts."""
+"""Settings of the identity provider whose tokens the service accepts."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ AZURE_AUTHORITY = "https://login.microsoftonline.com"
 
 
 class IssuerSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Which tokens are accepted.
+    """The conditions for accepted tokens.
 
     Attributes:
-        audience: what their `aud` must be; any of these.
-        tenant: the tenant that issued them; their `tid` where they have one.
-        authority: URL of the authority, for a tenant of Azure AD (a sovereign cloud has one of its own).
-        issuer: URL of another OpenID Connect provider, instead of a tenant at an authority.
-        pause: fewest seconds between two requests for the provider's keys.
+        audience: accepted values of `aud`.
+        tenant: the tenant that issued the token; its `tid`, if it has one.
+        authority: URL of the authority of an Azure AD tenant (sovereign clouds have their own).
+        issuer: URL of another OpenID Connect provider, instead of a tenant and authority.
+        pause: minimum seconds between two requests for the provider's keys.
     """
 
     audience: tuple[str, ...]
@@ -28,11 +28,11 @@ class IssuerSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def metadata_url(self) -> str:
-        """Where the provider describes itself."""
+        """Return the URL of the provider's discovery document."""
         base = self.issuer or f"{self.authority.rstrip('/')}/{self.tenant}/v2.0"
         return f"{base.rstrip('/')}/.well-known/openid-configuration"
 
     @property
     def authorization_uri(self) -> str:
-        """Where a client is sent that has no token."""
+        """Return the URL where a client without a token can sign in."""
         return self.issuer or f"{self.authority.rstrip('/')}/{self.tenant}"

@@ -1,7 +1,7 @@
-"""Which role each operation needs: the one table that requests are checked against and the docs are made from.
+"""The role for each operation. Requests are checked against this table, and the docs are generated from it.
 
-A reader sees resources, their states, logs and metrics. Whatever changes something, opens something (keys), or shows
-what others wrote (the code of drivers, models, collected data, the audit log) needs a contributor.
+A reader can see resources, their states, logs and metrics. Every operation that changes something, reveals keys, or
+returns content of other users (driver code, models, collected data, the audit log) requires a contributor.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from mlmgmt_nb.service.access.principals import Role
 __all__ = ["METRICS_ACTION", "NEEDED", "action_of"]
 
 METRICS_ACTION = "GET /metrics"
-"""The metrics of every account, beside the accounts."""
+"""The metrics of all accounts, outside of the accounts' paths."""
 
 _READER = (
     "models_list",
@@ -61,9 +61,9 @@ _CONTRIBUTOR = (
 NEEDED: Mapping[str, Role] = MappingProxyType(
     dict.fromkeys(_READER, Role.READER) | dict.fromkeys(_CONTRIBUTOR, Role.CONTRIBUTOR)
 )
-"""The role by action."""
+"""The required role, by action."""
 
 
 def action_of(method: str, pattern: tuple[str, ...]) -> str:
-    """Return the action of a request that the contract has no operation for."""
+    """Return the action of a request for an extension, which is not in the contract."""
     return f"{method} /{'/'.join(pattern)}"

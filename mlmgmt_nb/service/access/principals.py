@@ -14,19 +14,19 @@ EVERY_ACCOUNT = "*"
 
 
 class Role(IntEnum):
-    """A set of rights: `permissions` has the role that each operation needs. A higher one includes the lower."""
+    """A set of rights; `permissions` lists the role for each operation. A higher role includes the lower."""
 
     READER = 1
     CONTRIBUTOR = 2
 
 
 class Grant(msgspec.Struct, frozen=True):
-    """A role for whoever has `who` in the token.
+    """A role for every caller whose token contains `who`.
 
     Attributes:
         role: the role.
         who: an object id, the id of an application or a group, an app role, or a scope.
-        account: the account that it is for, as `NAME` or `SUBSCRIPTION/RESOURCEGROUP/NAME`; `*` for every one.
+        account: the account it applies to, as `NAME` or `SUBSCRIPTION/RESOURCEGROUP/NAME`; `*` for all accounts.
     """
 
     role: Role
@@ -34,7 +34,7 @@ class Grant(msgspec.Struct, frozen=True):
     account: str = EVERY_ACCOUNT
 
     def covers(self, account: str) -> bool:
-        """Whether it is for an account, given as `SUBSCRIPTION/RESOURCEGROUP/NAME`."""
+        """Return whether it applies to an account, given as `SUBSCRIPTION/RESOURCEGROUP/NAME`."""
         return self.account in {EVERY_ACCOUNT, account, account.rpartition("/")[2]}
 
 
@@ -44,22 +44,22 @@ DEFAULT_GRANTS = (
     Grant(Role.READER, "ModelManagement.Read"),
     Grant(Role.CONTRIBUTOR, "ModelManagement.ReadWrite"),
 )
-"""What counts while no grant is given: app roles with the names of Azure's roles, and scopes of the usual kind."""
+"""Default grants: app roles named after Azure's roles, and scopes with the usual names."""
 
 
 _NAMES = ("preferred_username", "upn", "name", "azp", "appid")
-"""Claims that name somebody for people to read, the best first."""
+"""Claims with a human-readable name, in order of preference."""
 
 _MOST_CHARACTERS = 256
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
-    """Who asks.
+    """A caller.
 
     Attributes:
-        id: names it for good: `local`, or the object id of a user or application.
-        name: for people to read.
-        grants: what it has been granted.
+        id: permanent identifier: `local`, or the object id of a user or application.
+        name: human-readable name.
+        grants: the grants of this caller.
     """
 
     id: str
@@ -67,36 +67,36 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     grants: tuple[Grant, ...]
 
     def role(self, account: str) -> Role | None:
-        """Its role in an account, or None."""
+        """Return its role in an account, or None."""
         return max((grant.role for grant in self.grants if grant.covers(account)), default=None)
 
 
 OWNER = Principal(id="local", name="owner of the state folder", grants=(Grant(Role.CONTRIBUTOR, "local"),))
-"""Whoever can read the token in the state folder."""
+"""Anyone who can read the token in the state folder."""
 
 
 def parse_grant(text: str) -> Grant:
-    """Return a grant from `ROLE=WHO` or `ROLE=WHO@ACCOUNT`.
+    """Parse a grant of the form `ROLE=WHO` or `ROLE=WHO@ACCOUNT`.
 
     Raises:
-        ValueError: it has another form.
+        ValueError: the text has another form.
     """
     role, _, rest = text.partition("=")
     who, _, account = rest.partition("@")
     names = {known.name.lower(): known for known in Role}
     if role.strip().lower() not in names or not who.strip():
         raise ValueError(
-            f"{text!r} is no grant; give reader=WHO or contributor=WHO, with @ACCOUNT behind it for one account only, "
-            "where WHO is an object id, application id, group id, app role or scope"
+            f"{text!r} is not a grant. Use reader=WHO or contributor=WHO, with @ACCOUNT appended for a single account; "
+            "WHO is an object id, application id, group id, app role or scope"
         )
     return Grant(names[role.strip().lower()], who.strip(), account.strip() or EVERY_ACCOUNT)
 
 
 def principal_of(claims: Mapping[str, Any], grants: Iterable[Grant]) -> Principal:
-    """Return the principal that a token's claims describe, with those of the grants that are for it.
+    """Return the principal that the claims of a token describe, with the grants that apply to it.
 
-    Names that can be given away again, such as mail addresses, are shown but grant nothing. Claims of another JSON type
-    than they should have are as if they were not there.
+    Names that can be reassigned, such as mail addresses, are shown but grant nothing. Claims with the wrong JSON type
+    are ignored.
     """
     has = {_text(claims, name) for name in ("oid", "sub", "appid", "azp")}
     for name in ("roles", "groups"):
@@ -115,5 +115,5 @@ def _text(claims: Mapping[str, Any], name: str) -> str:
 
 
 def _shortened(text: str) -> str:
-    """Text that fits into any answer and log: bounded, and without halves of characters (lone surrogates)."""
+    """Shorten text to fit into any response and log: bounded, and without lone surrogates."""
     return text[:_MOST_CHARACTERS].encode(errors="replace").decode()

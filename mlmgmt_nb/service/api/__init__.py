@@ -1,1 +1,1 @@
-"""The Model Management API over HTTP: the app, pages, connections, and one module for each resource."""
+"""The Model Management API over HTTP: the app, paging, connections, and one module for each resource."""

@@ -1,7 +1,7 @@
-"""The ASGI application: who may ask, which handler answers, and errors as `ErrorResponse`.
+"""The ASGI application: admission of requests, dispatch to handlers, and errors as `ErrorResponse`.
 
-Routes come from the contract's table; `extensions` holds what the API page does not have. Handlers are plain functions
-and run in threads; only those that stream (artifact uploads) are coroutines.
+Routes come from the contract's table; `extensions` has those that the API page does not define. Handlers are plain
+functions that run in threads; only those that stream (artifact uploads) are coroutines.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ log = logging.getLogger(__name__)
 
 
 class Call(msgspec.Struct):
-    """What a handler is given.
+    """The request, as a handler gets it.
 
     Attributes:
         backend: the parts of the service.
-        principal: who asks.
-        account: the account, as one word; rows of different accounts never meet.
+        principal: the caller.
+        account: key of the account; rows of different accounts are never mixed.
         base_url: absolute URL of the account, ending in `/accounts/NAME`.
         id: the `{id}` of the path, or "".
-        query: the parameters of the query, checked.
+        query: the validated parameters of the query.
         body: the decoded body, or None.
         request: the request itself.
-        rest: the segments of the path after those that the route names.
+        rest: the path segments after those of the route.
     """
 
     backend: Backend
@@ -80,9 +80,9 @@ class App:
 
     Args:
         backend: the parts of the service.
-        handlers: a handler for each operation of the contract, by id.
-        extensions: further handlers, by path pattern after the account and method; `{id}` stands for a resource, a
-            final `*` for any number of segments.
+        handlers: handlers by id of an operation of the contract.
+        extensions: additional handlers, by path pattern after the account and method; `{id}` matches a resource, a
+            final `*` any number of segments.
         guard: admits requests.
     """
 
@@ -100,7 +100,7 @@ class App:
             self._routes.setdefault(pattern, {}).update({method: (None, h) for method, h in methods.items()})
         self._front_door = FrontDoor(backend.store, backend.settings.service_host)
         self._threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="request")
-        # Of their own: reads go on while writes wait for a store that is busy.
+        # Separate threads: reads continue while writes wait for a busy store.
         self._writers = ThreadPoolExecutor(max_workers=32, thread_name_prefix="change")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -111,7 +111,7 @@ class App:
         try:
             self._check_host(request, check_head(scope))
             if request.segments[:-1][:3] == PREFIX:
-                # Scoring requests: their keys are the replicas' business.
+                # Scoring requests: replicas check their keys.
                 await self._front_door(request.segments[3], scope, receive, send)
                 return
             reply = await self._answer(request, trail)
@@ -128,7 +128,7 @@ class App:
         await reply.send(send, head=request.method == "HEAD")
 
     async def _answer(self, request: Request, trail: Trail) -> Reply:
-        with contextlib.suppress(Problem):  # whoever is not let in is recorded at the account that was asked for
+        with contextlib.suppress(Problem):  # record refused callers in the account that they requested
             trail.account, _ = _account(request)
         trail.principal = principal = await self._guard.principal(request, self._threads)
         if request.segments == ("",):
@@ -144,7 +144,7 @@ class App:
             raise Problem(
                 405,
                 "MethodNotAllowed",
-                f"{request.method} is not a method of this resource; it has {', '.join(sorted(methods))}.",
+                f"This resource does not support {request.method}; use {', '.join(sorted(methods))}.",
                 headers={"allow": ", ".join(sorted(methods))},
             )
         operation, handler = methods[request.method]
@@ -168,12 +168,16 @@ class App:
         return await asyncio.get_running_loop().run_in_executor(threads, handler, call)
 
     def _check_host(self, request: Request, host: str) -> None:
-        """Refuses foreign hosts and origins."""
+        """Refuse foreign hosts and origins."""
         origin = request.headers.get("origin")
         for header, value in (("host", host), ("origin", None if origin is None else host_of_origin(origin))):
             if value is not None and not self._backend.settings.answers_to(value):
                 given = request.headers[header]
-                raise Problem(403, "ForeignHost", f"Requests with the {header} {given!r} are not answered here.")
+                raise Problem(
+                    403,
+                    "ForeignHost",
+                    f"Requests with the {header} {given!r} are not allowed; add it with mlmgmt serve --allowed-host.",
+                )
 
     def _base_url(self, request: Request) -> str:
         origin = self._backend.settings.public_url or f"{self._backend.settings.scheme}://{request.headers['host']}"
@@ -185,26 +189,26 @@ METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def _of_get(request: Request, *reply: Any, **options: Any) -> Reply:
-    """Return the reply of what is beside the accounts, where there is only GET."""
+    """Return the response at a path outside of the accounts, which only supports GET."""
     if request.method != "GET":
-        raise Problem(405, "MethodNotAllowed", "There is only GET here.", headers={"allow": "GET"})
+        raise Problem(405, "MethodNotAllowed", "This path supports only GET.", headers={"allow": "GET"})
     return Reply(*reply, **options)
 
 
 def _account(request: Request) -> tuple[str, tuple[str, ...]]:
-    """Return the account of a request, and the segments after it."""
+    """Return the account of a request, and the path segments after it."""
     match request.segments:
         case ("api", "subscriptions", subscription, "resourceGroups", group, "accounts", name, *rest) if rest:
             if max(map(len, (subscription, group, name))) > MAX_CHARACTERS["name"]:
-                raise bad_field("path", f"a name in it has more than {MAX_CHARACTERS['name']} characters.", "TooLong")
+                raise bad_field("path", f"has a name of more than {MAX_CHARACTERS['name']} characters.", "TooLong")
             return "/".join(quote(part, safe="") for part in (subscription, group, name)), tuple(rest)
-    raise Problem(404, "NoSuchPath", "There is nothing at this path; the API is under /api/subscriptions/....")
+    raise Problem(404, "NoSuchPath", "This path does not exist; the API is under /api/subscriptions/....")
 
 
 def _match(
     segments: tuple[str, ...], routes: Mapping[tuple[str, ...], Any]
 ) -> tuple[tuple[str, ...], str, tuple[str, ...]]:
-    """Return the pattern that fits, the `{id}` in it and what its `*` stands for."""
+    """Return the matching pattern, its `{id}`, and the segments that its `*` matches."""
     if segments in routes:
         return segments, "", ()
     with_id = (segments[0], "{id}", *segments[2:])
@@ -212,7 +216,7 @@ def _match(
         return with_id, segments[1], ()
     if (segments[0], "*") in routes:
         return (segments[0], "*"), "", segments[1:]
-    raise Problem(404, "NoSuchPath", f"There is nothing at /{'/'.join(segments)} in an account.")
+    raise Problem(404, "NoSuchPath", f"The path /{'/'.join(segments)} does not exist in an account.")
 
 
 def _query(request: Request, operation: Operation) -> dict[str, str]:
@@ -240,7 +244,7 @@ async def _body(request: Request, operation: Operation) -> Any:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise bad_field("$", f"not JSON: {error}.", "InvalidJson") from None
     except RecursionError:
-        raise bad_field("$", "nested too deep; the API has no body of more than a few levels.", "InvalidJson") from None
+        raise bad_field("$", "nested too deep; bodies of the API have only a few levels.", "InvalidJson") from None
     if too_long := exceeded(body):
         raise bad_field(*too_long, "TooLong")
     return body
@@ -252,6 +256,6 @@ def _unexpected(error: Exception) -> Problem:
     return Problem(
         500,
         "InternalError",
-        f"The service failed ({type(error).__name__}); its log has the details under {request_id}.",
+        f"The service failed ({type(error).__name__}); see its log for the request {request_id}.",
         headers={"x-ms-request-id": request_id},
     )

@@ -1,4 +1,4 @@
-"""A connection to the API: uvicorn's, with bounds for the head of a request, in bytes and in time."""
+"""An API connection: that of uvicorn, with limits on the size and the duration of a request head."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from mlmgmt_nb.service.http.problems import Problem
 __all__ = ["ApiConnection"]
 
 _LARGEST_HEAD = 65536
-"""Bytes of a head; and those that may come without any of a body after it: trailers, extensions of chunks."""
+"""Maximum bytes of a head, and of data after it that is not part of a body: trailers and chunk extensions."""
 _HEAD_SECONDS = 10.0
-"""How long the head of a request may take."""
+"""Maximum seconds for the head of a request."""
 _SILENT_SECONDS = 75.0
-"""How long a new connection may say nothing: clients open some in advance."""
+"""Maximum seconds until the first byte of a new connection: clients open some in advance."""
 _TOO_LARGE = Problem(
     431, "HeadTooLarge", f"The request line and headers are larger than {_LARGEST_HEAD} bytes; send less."
 )
@@ -24,15 +24,14 @@ _MALFORMED = Problem(400, "MalformedRequest", "The request is not valid HTTP/1.1
 
 
 class ApiConnection(HttpProtocol):
-    """A connection. `check` is to be called about once a second; requests pay nothing for it."""
+    """An API connection. Call `check` about once a second; there is no cost per request."""
 
     _seen: object = None
     _since = 0.0
     _bytes_without_body = 0
-    _head_is_complete = False
 
     def check(self, now: float) -> None:
-        """Close it when its client has taken too long. `now` is in seconds, of a clock that only goes forward."""
+        """Close the connection if its client took too long. `now` is monotonic time in seconds."""
         in_head = self._in_head()
         waits_for = self.scope if in_head else "a request" if self.cycle is None else None
         if waits_for is not self._seen:
@@ -41,23 +40,23 @@ class ApiConnection(HttpProtocol):
             self.transport.close()
 
     def _in_head(self) -> bool:
-        """Whether a request has begun whose head is not complete."""
+        """Return whether a request has begun whose head is incomplete."""
         return self.scope is not None and (self.cycle is None or self.cycle.scope is not self.scope)
 
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
-            return  # refused already; the parser has stopped
+            return  # already refused; the parser has stopped
         self._bytes_without_body += len(data)
         super().data_received(data)
         if self._bytes_without_body > _LARGEST_HEAD:
             self._refuse(_TOO_LARGE)
 
     def send_400_response(self, _msg: str) -> None:
-        """Refuse what the parser did not take."""
+        """Refuse data that the parser rejected."""
         self._refuse(_MALFORMED)
 
     def _refuse(self, problem: Problem) -> None:
-        """End the connection, with an answer unless the client could take it for that of an earlier request."""
+        """Close the connection, with a response unless the client could take it for that of an earlier request."""
         if self.transport.is_closing():
             return
         unanswered = self.cycle is not None and not self.cycle.response_complete
@@ -70,18 +69,9 @@ class ApiConnection(HttpProtocol):
             self.cycle.message_event.set()
         self.transport.close()
 
-    # what the parser calls
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._head_is_complete = False
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._head_is_complete:  # a trailer is not a header of a request that is being answered already
-            super().on_header(name, value)
+    # callbacks of the parser
 
     def on_headers_complete(self) -> None:
-        self._head_is_complete = True
         self._bytes_without_body = 0
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > _LARGEST_HEAD:

@@ -1,4 +1,4 @@
-"""Pages of lists: opaque tokens that stay right while rows are added."""
+"""Pages of lists: opaque tokens that remain correct while rows are added."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAX_COUNT = 1000
 
 
 class Page(msgspec.Struct, rename="camel"):
-    """A page as it goes out. Its items are contract types or their JSON."""
+    """A page as sent. Its items are contract types or their JSON."""
 
     value: list[Any]
     next_link: str | msgspec.UnsetType = msgspec.UNSET
@@ -34,14 +34,14 @@ def page(
     url: str,
     order: ColumnElement[int] | None = None,
 ) -> tuple[Sequence[Row[Any]], str | msgspec.UnsetType]:
-    """One page of a query, newest first, and the link to the next.
+    """Return one page of a query, newest first, and the link to the next page.
 
     Args:
-        query: selects `table.c.seq` among other things, with the filters applied.
-        parameters: those of the request; `count` and `$skipToken` say which page, the others are the filters.
+        query: selects `table.c.seq` among other columns, with the filters applied.
+        parameters: parameters of the request; `count` and `$skipToken` select the page, the others are the filters.
         url: absolute URL of the list, without a query.
-        order: the column to walk, whose values are those of `table.c.seq`; that one when None. An index of a filter
-            has such a column of its own: walked in its order, rows that the filter leaves out are not visited.
+        order: column with the values of `table.c.seq` to walk instead of it. The index of a filter has such a column:
+            in its order, rows outside the filter are not visited.
 
     Raises:
         Problem: 400, when the token was not issued for this list and these filters.
@@ -60,7 +60,7 @@ def page(
 
 
 def page_size(count: str | None) -> int:
-    # The digits are checked before they become a number: thousands of them would be refused by int().
+    # Check the digits before converting: int() raises on thousands of them.
     if count is None:
         return DEFAULT_COUNT
     return MAX_COUNT if len(count) > len(str(MAX_COUNT)) else min(int(count), MAX_COUNT)
@@ -77,10 +77,10 @@ def _decode(token: str, scope: str) -> int:
         raw = b""
     seq = int.from_bytes(raw[:8], "big")
     if len(raw) != 16 or raw[8:] != _mark(seq, scope):
-        raise bad_field("$skipToken", "not a token of this list with these filters; take it from nextLink.")
+        raise bad_field("$skipToken", "is not a token of this list with these filters; use the one in nextLink.")
     return seq
 
 
 def _mark(seq: int, scope: str) -> bytes:
-    """Ties a token to its list, so that one of another list is refused rather than giving wrong pages."""
+    """Bind a token to its list, so that tokens of other lists are refused instead of returning wrong pages."""
     return hashlib.blake2b(f"{seq} {scope}".encode(errors="surrogateescape"), digest_size=8).digest()

@@ -1,1 +1,1 @@
-"""Building images: fetching, unpacking, the build context, environments, and the worker that does it in order."""
+"""Image builds: fetching, unpacking, the build context, environments, and the workers that run the steps."""

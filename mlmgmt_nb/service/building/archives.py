@@ -1,4 +1,4 @@
-"""Tar archives of build contexts, the same bytes for the same files; and images as OCI archives."""
+"""Reproducible tar archives of build contexts, and images as OCI archives."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def add_bytes(archive: tarfile.TarFile, name: str, content: bytes) -> None:
 
 
 def add_tree(archive: tarfile.TarFile, path: Path, name: str, owner: int = 0) -> None:
-    """Add a file, or a folder with all that is in it, readable for everybody and without a trace of when and whose."""
+    """Add a file or a folder with its content, readable for everyone and without times and owners."""
     entry = archive.gettarinfo(path, name)
     entry.uid = entry.gid = owner
     entry.uname = entry.gname = ""
     entry.mtime = EPOCH
     entry.mode = 0o755 if entry.isdir() or entry.mode & 0o100 else 0o644
-    if entry.islnk():  # a second name of a file that has been added
+    if entry.islnk():  # a second name of a file that was added before
         entry = archive.tarinfo(name)
         entry.size, entry.mtime, entry.mode = path.stat().st_size, EPOCH, 0o644
         entry.uid = entry.gid = owner
@@ -53,7 +53,7 @@ def add_tree(archive: tarfile.TarFile, path: Path, name: str, owner: int = 0) ->
 
 
 class _Layout:
-    """An OCI image layout that is being written as a tar archive."""
+    """An OCI image layout, written as a tar archive."""
 
     def __init__(self, target: BinaryIO) -> None:
         self._archive = tarfile.open(fileobj=target, mode="w|")  # noqa: SIM115 - closed by `close`
@@ -93,13 +93,13 @@ class _Layout:
 
 
 def oci_archive(saved: Iterable[bytes], target: BinaryIO, folder: Path, reference: str) -> str:
-    """Turn what an engine saves of one image into an OCI archive, and return the digest of its manifest.
+    """Convert an image saved by an engine to an OCI archive, and return the digest of its manifest.
 
-    The archive has a `manifest.json` too, so that `docker load` of every age takes it.
+    The archive also has a `manifest.json`, so that every version of `docker load` accepts it.
 
     Args:
-        saved: the archive that the engine gives.
-        folder: an empty folder for what is unpacked meanwhile.
+        saved: the archive from the engine.
+        folder: an empty folder for temporary files.
         reference: name and version of the image.
 
     Raises:
@@ -140,11 +140,11 @@ class _Saved(msgspec.Struct, frozen=True, rename="pascal"):
 
 
 def _inside(folder: Path, name: str) -> Path:
-    """Return the file of this name in a folder, whose links have been checked.
+    """Return the path of a file in a folder whose links have been checked.
 
     Raises:
-        FileNotFoundError: there is none.
-        ArchiveError: it would be outside.
+        FileNotFoundError: the file does not exist.
+        ArchiveError: the path is outside the folder.
     """
     path = (folder / name).resolve(strict=True)
     if not path.is_relative_to(folder.resolve()) or not path.is_file():
@@ -153,7 +153,7 @@ def _inside(folder: Path, name: str) -> Path:
 
 
 def _plain(layer: Path) -> Path:
-    """Return a layer uncompressed, as the configuration of the image names its digest."""
+    """Return a layer uncompressed, since the configuration of the image has the digest of the uncompressed layer."""
     with layer.open("rb") as file:
         if file.read(2) != b"\x1f\x8b":
             return layer
@@ -165,7 +165,7 @@ def _plain(layer: Path) -> Path:
 
 
 class _Reader(io.RawIOBase):
-    """Chunks as a file to read from."""
+    """A readable file over an iterator of chunks."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks: Iterator[bytes] = iter(chunks)

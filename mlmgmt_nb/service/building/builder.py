@@ -1,4 +1,4 @@
-"""The workers that build images: they claim operations from the store, and can begin again at any point."""
+"""The workers that build images: they claim operations from the store, and can restart a build at any point."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from mlmgmt_nb.service.building.docker.builder import DockerBuilder
 from mlmgmt_nb.service.building.docker.dockerfile import Recipe, labels
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.fetch import Fetcher
+from mlmgmt_nb.service.building.installed import has_all
 from mlmgmt_nb.service.building.leftovers import partial_folder, sweep
 from mlmgmt_nb.service.building.packages.environments import Environments, lacks
 from mlmgmt_nb.service.building.packages.packages import wanted_packages
@@ -39,10 +40,10 @@ __all__ = ["Builder", "build_log", "release_builds"]
 log = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 3
-"""Builds that a crash of the service interrupted begin again, so often at most."""
+"""Maximum attempts of a build that crashes of the service interrupt."""
 WORKERS = 2
 _STORE_SECONDS = 1.0
-"""Pause before what could not be stored is tried again."""
+"""Pause before a failed write to the store is retried."""
 _STOP_SECONDS = 5.0
 
 
@@ -51,10 +52,10 @@ def build_log(home: Home, image_id: str) -> Log:
 
 
 def release_builds(db: Connection) -> None:
-    """Has the builds begin again that processes had claimed which are there no longer; those that failed too often end.
+    """Re-queue builds claimed by processes that no longer exist; fail builds that were interrupted too often.
 
     Args:
-        db: the write that it is part of.
+        db: transaction to use.
     """
     operations, processes = schema.operations, schema.processes
     left = (
@@ -64,7 +65,7 @@ def release_builds(db: Connection) -> None:
     )
     error = ErrorResponse(
         code="Interrupted",
-        message=f"The service ended {MAX_ATTEMPTS} times while it built this image; it is not tried again.",
+        message=f"The service ended {MAX_ATTEMPTS} times while building this image; it is not retried.",
     )
     for image_id in db.scalars(select(operations.c.resource_id).where(*left, operations.c.attempts >= MAX_ATTEMPTS)):
         image_ended(db, image_id, "Failed", error)
@@ -72,13 +73,13 @@ def release_builds(db: Connection) -> None:
 
 
 class Builder:
-    """The workers, as threads.
+    """The build workers, as threads.
 
     Args:
-        process_id: the id of this process, in whose name operations are claimed.
-        docker: builds the images of compute `docker`.
-        bases: their base images, by type of runtime.
-        limits: of archives that are unpacked.
+        process_id: id of this process; operations are claimed with it.
+        docker: builds images for compute `docker`.
+        bases: base images, by type of runtime.
+        limits: limits for unpacked archives.
     """
 
     def __init__(
@@ -103,7 +104,7 @@ class Builder:
         self._limits = limits
         self._wake = threading.Condition()
         self._stopping = False
-        # By image, and by the id in whose name it was claimed, which changes when this process stood still.
+        # Keyed by image and by the id of the claim, which changes when this process has stalled.
         self._under_way: dict[tuple[str, str], Cancellation] = {}
         self._claiming = threading.Lock()
         self._is_unsure = False
@@ -115,12 +116,12 @@ class Builder:
             thread.start()
 
     def wake(self) -> None:
-        """There is something to build."""
+        """Check for new builds."""
         with self._wake:
             self._wake.notify_all()
 
     def clean_up(self) -> None:
-        """Process have ended, or stood still: what they had claimed is theirs no longer. This may be one of them."""
+        """Clean up after processes that ended or stalled and lost their claims, possibly this process."""
         mine = self._process_id()
         for (_, claimed_by), cancellation in list(self._under_way.items()):
             if claimed_by != mine:
@@ -129,13 +130,13 @@ class Builder:
         self.wake()
 
     def cancel(self, image_id: str) -> None:
-        """Stop a build under way, whose operation has been ended in the store."""
+        """Stop a running build whose operation has ended in the store."""
         for (of_image, _), cancellation in list(self._under_way.items()):
             if of_image == image_id:
                 cancellation.cancel()
 
     def stop(self) -> None:
-        """End the workers, and what a build under way runs; the next service begins that build again."""
+        """Stop the workers and the processes of their builds; the next service process restarts those builds."""
         self._stopping = True
         for cancellation in list(self._under_way.values()):
             cancellation.cancel()
@@ -144,32 +145,32 @@ class Builder:
             thread.join(_STOP_SECONDS)
 
     def _work(self) -> None:
-        # Now rather than in the first build, which somebody waits for.
+        # Now rather than during the first build, which a user waits for.
         compile_runtime()
         while not self._stopping:
             self._sweep()
             try:
                 row = self._claim()
             except PASSING as error:
-                log.warning("no build can be claimed at present: %s", error)
+                log.warning("cannot claim a build: %s", error)
                 self._is_unsure = True
                 row = None
             if row is not None:
                 try:
                     self._build(row)
                 except PASSING as error:
-                    log.warning("the build of image %s begins again: %s", row.resource_id, error)
+                    log.warning("restarting the build of image %s: %s", row.resource_id, error)
                     self._is_unsure = True
                 except Exception:
-                    # The worker must outlive what goes wrong with one build. It is claimed anew.
-                    log.exception("the build of image %s broke off", row.resource_id)
+                    # The worker must survive a failure in one build. The build is claimed again.
+                    log.exception("the build of image %s was interrupted", row.resource_id)
                     self._is_unsure = True
                 continue
             with self._wake:
                 self._wake.wait(timeout=1.0)
 
     def _sweep(self) -> None:
-        """Remove what builds have left behind, before the next one begins."""
+        """Remove leftovers of earlier builds before the next build starts."""
         with self._claiming:
             if not self._has_remains:
                 return
@@ -177,10 +178,10 @@ class Builder:
             try:
                 sweep(self._store, self._home, self._environments, self._docker)
             except PASSING as error:
-                log.warning("what builds have left behind cannot be looked for at present: %s", error)
+                log.warning("cannot look for leftovers of builds: %s", error)
                 self._has_remains = True
             except OSError as error:
-                log.warning("what builds have left behind cannot be removed: %s", error)
+                log.warning("cannot remove leftovers of builds: %s", error)
 
     def _claim(self) -> Row[Any] | None:
         """Move the oldest waiting operation to Running."""
@@ -198,11 +199,11 @@ class Builder:
         with self._claiming:
             with self._store.writing() as db:
                 if db.scalar(select(schema.processes.c.id).where(schema.processes.c.id == process_id)) is None:
-                    # The others went on without this process, and it does not know yet: it will have another id.
+                    # The others declared this process dead, and it does not know yet: it will get another id.
                     return None
                 if self._is_unsure:
-                    self._is_unsure = False  # first: another worker may come to be unsure meanwhile
-                    # A claim may have been stored, though that was not heard.
+                    self._is_unsure = False  # first: another worker may become unsure in the meantime
+                    # A claim may have been stored even though the confirmation was lost.
                     at_work = [image_id for image_id, claimed_by in list(self._under_way) if claimed_by == process_id]
                     mine = (operations.c.claimed_by == process_id, operations.c.resource_id.not_in(at_work))
                     release = update(operations).where(*mine, operations.c.state == "Running")
@@ -217,7 +218,7 @@ class Builder:
                 )
                 db.execute(update(images).where(images.c.id == row.resource_id).values(state="Running"))
                 row = db.execute(select(operations).where(operations.c.id == row.id)).one()
-            # Only now: where the write was in vain, nobody is at work on it.
+            # Only now: if the write failed, no process works on it.
             self._under_way[row.resource_id, process_id] = Cancellation(self._ownership)
             return row
 
@@ -230,7 +231,7 @@ class Builder:
             cancellation.cancel()
         if operation.attempts > 1:
             end_orphans(self._home.path)
-            output.line(f"this build begins again: attempt {operation.attempts}")
+            output.line(f"restarting this build: attempt {operation.attempts}")
         try:
             self._check_open(operation, cancellation)
             made = self._make(operation, output, cancellation)
@@ -238,10 +239,10 @@ class Builder:
             if not self._stopping:
                 response = ErrorResponse(code=error.code, message=error.message)
                 self._finish(operation, output, f"the build failed: {error.message}", "Failed", response)
-            elif self._is_open(operation):  # and not another process's by now
-                output.line("the service ends; the next one begins this build again")
+            elif self._is_open(operation):  # and not claimed by another process
+                output.line("the service is stopping; this build restarts with the next service process")
         except PASSING:
-            raise  # it begins again
+            raise  # the build restarts
         except Exception as error:
             response = _unexpected(error)
             if response.code == "InternalError":
@@ -254,14 +255,12 @@ class Builder:
             del self._under_way[image_id, operation.claimed_by]
 
     def _check_open(self, operation: Row[Any], cancellation: Cancellation) -> None:
-        """Notices what has not reached `cancel`: that the operation has ended, or that another process is at work on
-        it, since this one stood still for so long that it was taken for dead.
-        """
+        """Detect that an operation ended without `cancel`, or that another process claimed it while it stalled."""
         if not self._is_open(operation):
             cancellation.cancel()
 
     def _is_open(self, operation: Row[Any]) -> bool:
-        """Whether an operation goes on, and this process still is the one that is at work on it."""
+        """Return whether an operation is running and still claimed by this process."""
         operations = schema.operations
         mine = select(operations.c.id).where(
             operations.c.id == operation.id,
@@ -272,7 +271,7 @@ class Builder:
             return db.scalar(mine) is not None
 
     def _make(self, operation: Row[Any], output: Log, cancellation: Cancellation) -> dict[str, str]:
-        """Fill the build context and realises it for the image's compute; return the columns that say how."""
+        """Fill the build context and realize it for the image's compute; return the resulting columns."""
         image_id = operation.resource_id
         image, manifest, models = self._inputs(image_id)
         on_docker = image.compute_id == DOCKER
@@ -305,7 +304,7 @@ class Builder:
             if on_docker:
                 output.line(f"[5/{steps}] Docker image")
                 built = self._docker.build(partial, recipe, image.name, image.version, output, cancellation, logins)
-            with contextlib.suppress(*PASSING):  # then nobody else can have claimed it either
+            with contextlib.suppress(*PASSING):  # then no other process can have claimed it either
                 self._check_open(operation, cancellation)
             cancellation.check()
             flush(partial)
@@ -342,9 +341,15 @@ class Builder:
         if manifest.target_runtime.runtime_type == "SparkPython":
             asked.add_spark(is_installed=lambda: lacks(interpreter, ["pyspark"]) is None)
         if asked.is_nothing:
-            output.line(f"none; it runs with {interpreter}")
+            output.line(f"none; using {interpreter}")
             _check_interpreter(interpreter)
             return interpreter, "\n".join(runtime_requirements())
+        if asked.conda is None and manifest.target_runtime.properties.get("pythonInterpreter"):
+            lines = list(map(str, asked.wanted.lines))
+            if has_all(interpreter, lines):
+                output.line(f"{interpreter} has them all; it runs with it")
+                _check_interpreter(interpreter)
+                return interpreter, "\n".join([*lines, *runtime_requirements()])
         base = asked.take_conda_from_pip(output)
         asked.wanted.added += runtime_requirements()
         environment = self._environments.ensure(asked.wanted, context.folder, base, output, cancellation)
@@ -353,8 +358,7 @@ class Builder:
     def _lock(
         self, context: Context, manifest: Manifest, recipe: Recipe, output: Log, cancellation: Cancellation
     ) -> tuple[Recipe, str, Mapping[str, tuple[str, str]]]:
-        """How a Docker image is made; its requirements, pinned unless conda has a say in them; and the logins of
-        package indexes."""
+        """Return the recipe of a Docker image, its requirements (pinned unless conda is involved), and index logins."""
         python = self._docker.python_of(recipe.base, output)
         asked = wanted_packages(context, manifest, output)
         if manifest.target_runtime.runtime_type == "SparkPython":
@@ -377,7 +381,7 @@ class Builder:
         error: ErrorResponse | None,
         **made: str,
     ) -> None:
-        """End a build, unless it has been ended or taken over meanwhile; `said` is the last line of its log."""
+        """End a build, unless it was ended or claimed by another process; `said` is the last line of its log."""
         image_id, operations = operation.resource_id, schema.operations
         of_image = select(operations.c.state, operations.c.claimed_by).where(operations.c.id == operation.id)
         is_told = False
@@ -388,35 +392,35 @@ class Builder:
                     final = db.execute(of_image).one()
                     is_cancelled = final.state == "Cancelled" and final.claimed_by == operation.claimed_by
                     if (ended or is_cancelled) and not is_told:
-                        # In here, where nobody can take it over; and there before anybody is told of the end.
+                        # Inside the transaction: no other process can claim it, and nobody sees its end yet.
                         is_told = output.line(said if ended else "The build was cancelled.")
             except PASSING as problem:
-                log.warning("the end of the build of image %s cannot be stored at present: %s", image_id, problem)
+                log.warning("cannot store the end of the build of image %s yet: %s", image_id, problem)
                 time.sleep(_STORE_SECONDS)
                 continue
-            if final.state == "Cancelled":  # in the last moment
+            if final.state == "Cancelled":  # at the last moment
                 shutil.rmtree(self._home.images / image_id, ignore_errors=True)
             return
 
 
 def _unexpected(error: Exception) -> ErrorResponse:
-    """Return what ends a build that is the fault of neither its manifest nor its driver."""
+    """Return the error for a failure that neither the manifest nor the driver caused."""
     number = error.errno if isinstance(error, OSError) else None
     if number in DISK_FULL:
         message = "The disk of the service is full. Free some space, then create the image again."
         return ErrorResponse(code="DiskFull", message=message)
     if number in READ_ONLY:
-        message = "The state folder can only be read at present. Make its disk writable, then create the image again."
+        message = "The state folder is read-only. Make its disk writable, then create the image again."
         return ErrorResponse(code="StoreReadOnly", message=message)
     message = f"The service failed while building: {type(error).__name__}: {error}"
     return ErrorResponse(code="InternalError", message=message)
 
 
 def _check_interpreter(interpreter: str) -> None:
-    """Raise BuildError unless it is a Python that has what the scoring runtime needs."""
+    """Raise BuildError unless an interpreter has the packages of the scoring runtime."""
     if interpreter != sys.executable and (reason := lacks(interpreter, ["uvicorn", "httptools", "msgspec"])):
         raise BuildError(
             "BadInterpreter",
-            f"pythonInterpreter: {interpreter} lacks what the scoring runtime needs ({reason}); "
-            "install mlmgmt-nb there, or give requirements.",
+            f"pythonInterpreter: {interpreter} lacks packages that the scoring runtime needs ({reason}); "
+            "install mlmgmt-nb there, or add requirements to the manifest.",
         )

@@ -1,4 +1,4 @@
-"""Stopping a build from another thread."""
+"""Cancellation of a build from another thread."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["Cancellation"]
 
 
 class Cancellation:
-    """Whether a build has been cancelled. The build asks now and then; a process that it runs is ended at once.
+    """The cancellation state of a build. The build polls it; running processes of the build are ended immediately.
 
     Args:
-        environment: variables for the processes of the build, by which they are known after a crash.
+        environment: variables for the processes of the build, which identify them after a crash.
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
@@ -40,7 +40,7 @@ class Cancellation:
 
     @contextlib.contextmanager
     def calling(self, stop: Callable[[], None]) -> Iterator[None]:
-        """Call `stop` when the build is cancelled while this lasts.
+        """Call `stop` if the build is cancelled inside this context.
 
         Raises:
             BuildError: the build was cancelled.
@@ -57,7 +57,7 @@ class Cancellation:
         self.check()
 
     def ending(self, process: subprocess.Popen[bytes]) -> contextlib.AbstractContextManager[None]:
-        """End a process, with its children, when the build is cancelled while this lasts; see `calling`."""
+        """End a process and its children if the build is cancelled inside this context; see `calling`."""
         return self.calling(lambda: _end(process))
 
 

@@ -1,13 +1,13 @@
-"""The build context of an image: one folder with all that runs it, the same for every kind of compute.
+"""The build context of an image: one folder with everything that it runs, the same for every kind of compute.
 
 Dockerfile          for a Docker engine, here or anywhere
-requirements.txt    the exact packages, and environment.yml if packages of conda are asked for
-packages/           the files that the requirements name, in folders by the ids of their assets
-pylock.toml         the same packages with the URLs and hashes of their files, unless conda has a say in them
-build/              what installs them in an image
+requirements.txt    the exact packages, and environment.yml if conda packages are requested
+packages/           the files that the requirements name, in a folder for each asset id
+pylock.toml         the same packages with the URLs and hashes of their files, unless conda is involved
+build/              the script that installs them in an image
 app/                the working directory of the driver: driver, models, assets, schema, model_config_map.json,
                     azureml-models/NAME/VERSION/
-runtime/            the scoring runtime, as it was when the image was built
+runtime/            the scoring runtime, at the time of the build
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from mlmgmt_nb.service.files.logs import Log
 __all__ = ["SCHEMA_ASSET", "Context", "compile_runtime"]
 
 SCHEMA_ASSET = "schema"
-"""Id of the asset that is the schema of the driver's inputs."""
+"""Id of the asset with the schema of the driver's inputs."""
 
 _PACKAGE = Path(mlmgmt_nb.__file__).parent
 
 
 def compile_runtime() -> None:
-    """Make the byte code of the scoring runtime, unless it is there; otherwise each image's first replica would."""
+    """Create the byte code of the scoring runtime if missing; otherwise the first replica of each image would."""
     compileall.compile_dir(_PACKAGE / "scoring", quiet=2)
 
 
@@ -49,8 +49,8 @@ class Context:
     """A build context that is being filled.
 
     Args:
-        folder: an empty folder, which must not be seen by anybody until it is whole.
-        limits: of archives that are unpacked.
+        folder: an empty folder, hidden from others until it is complete.
+        limits: limits for unpacked archives.
     """
 
     def __init__(
@@ -84,10 +84,10 @@ class Context:
             link_file(folder, self.app / self._add(what, model.url, model.name))
 
     def add_assets(self, manifest: Manifest) -> None:
-        """Add the assets, and notes which is the driver and which the schema.
+        """Add the assets, and note which are the driver and the schema.
 
         Raises:
-            BuildError: when one cannot be read, or two of them would be the same file.
+            BuildError: an asset cannot be read, or two of them have the same file name.
         """
         roles: dict[str, str | None] = {"driver": None, "schema": None}
         for asset in manifest.assets:
@@ -103,10 +103,10 @@ class Context:
         self._write_json("mlmgmt-app.json", roles)
 
     def _add_package_file(self, asset: Asset) -> None:
-        """Add a file that the requirements name, outside of the application."""
+        """Add a file that the requirements name, outside the application folder."""
         what = f"asset {asset.id!r}"
         if not asset.url:
-            raise BuildError("BadUrl", f"{what}: has no url.")
+            raise BuildError("BadUrl", f"{what}: the url is missing.")
         folder = self.folder / (asset.id or "")
         folder.mkdir(parents=True)
         target = folder / file_name(asset.url, "package")
@@ -119,7 +119,7 @@ class Context:
     def _add_asset(self, asset: Asset, *, unpack_in: Path | None) -> str:
         what = f"asset {asset.id!r}"
         if not asset.url:
-            raise BuildError("BadUrl", f"{what}: has no url.")
+            raise BuildError("BadUrl", f"{what}: the url is missing.")
         return self._add(what, asset.url, asset.id or "", unpack_in=unpack_in)
 
     def _add(self, what: str, url: str, fallback: str, *, unpack_in: Path | None = None) -> str:
@@ -131,7 +131,9 @@ class Context:
         self._names[name] = what
         target = self.app / name
         if target.exists():
-            raise BuildError("SameName", f"{what}: an archive that was unpacked before has a {name!r} too.")
+            raise BuildError(
+                "SameName", f"{what}: an archive that was unpacked earlier also contains {name!r}; rename one of them."
+            )
         self._fetcher.fetch(url, target, what, self._cancellation)
         self._log.line(f"{what}: {name} ({target.stat().st_size} bytes)")
         if unpack_in is not None:
@@ -141,16 +143,16 @@ class Context:
         return name
 
     def add_file(self, url: str, what: str) -> Path:
-        """Fetch a file that steers the build but does not belong to the application."""
+        """Fetch a file that controls the build but is not part of the application."""
         target = self.folder / what
         self._fetcher.fetch(url, target, what, self._cancellation)
         return target
 
     def describe(self, account: str, models: Sequence[Model]) -> None:
-        """Write `model_config_map.json`, by which a driver knows its models and its account."""
+        """Write `model_config_map.json`, which tells a driver its models and its account."""
         subscription, group, name = account.split("/")
         described: dict[str, dict[str, Any]] = {}
-        for model in sorted(models, key=lambda model: model.version or 0):  # the newest of a name comes last
+        for model in sorted(models, key=lambda model: model.version or 0):  # the newest version of a name comes last
             path = model_path(self.app, version_folder(self.app, model))
             before = described.get(model.name, {"versions": {}})["versions"]
             versions = {**before, str(model.version): path}
@@ -167,11 +169,11 @@ class Context:
         runtime = self.folder / "runtime" / _PACKAGE.name
         runtime.mkdir(parents=True)
         shutil.copy2(_PACKAGE / "__init__.py", runtime)
-        # With its byte code, which goes by the times of the sources.
+        # Including its byte code, which depends on the modification times of the sources.
         shutil.copytree(_PACKAGE / "scoring", runtime / "scoring")
 
     def _write_json(self, name: str, content: object) -> None:
         path = self.app / name
         if path.exists():
-            raise BuildError("SameName", f"The file name {name!r} is taken by the image itself; rename yours.")
+            raise BuildError("SameName", f"The file name {name!r} is reserved; rename the file.")
         path.write_bytes(msgspec.json.format(msgspec.json.encode(content)))

@@ -1,7 +1,7 @@
-"""Contents over HTTP: from hosts that may be named only, at every redirect, and not from this machine's own network.
+"""Downloads over HTTP: only from allowed hosts, at every redirect, and not from this machine's own network.
 
-A URL may be a colleague's, and the server behind it may redirect to anywhere. So each hop is checked like the first
-one, and on a service that others use the address of each connection too: a name can resolve to any address.
+A URL may come from another user, and its server may redirect anywhere. So each hop is checked like the first, and on
+a shared service also the address of each connection: a name can resolve to any address.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _CHUNK_BYTES = 2**20
 
 
 class Sources(msgspec.Struct, frozen=True):
-    """Where contents may be read from.
+    """The allowed sources of contents.
 
     Attributes:
-        schemes: the schemes of URLs.
-        hosts: the hosts that they may name; None for any.
-        is_shared: whether others may register URLs. They cannot have this machine read from its own addresses
-            (loopback) and those of its link (link-local, such as a cloud's metadata), unless `hosts` names the host.
+        schemes: allowed URL schemes.
+        hosts: allowed hosts; None for any.
+        is_shared: whether other users can register URLs. They cannot make this machine read from its own addresses
+            (loopback) and those of its link (link-local, such as cloud metadata), unless `hosts` names the host.
     """
 
     schemes: frozenset[str]
@@ -46,29 +46,34 @@ class Sources(msgspec.Struct, frozen=True):
         """Refuse a URL that may not be read.
 
         Raises:
-            BuildError: it may not; `what` says in it whose URL it is.
+            BuildError: the URL is not allowed; the message begins with `what`.
         """
         if scheme not in self.schemes:
             allowed = ", ".join(sorted(self.schemes))
-            raise BuildError("BadUrl", f"{what}: the scheme {scheme!r} is not one that is read here ({allowed}).")
+            raise BuildError(
+                "BadUrl",
+                f"{what}: the URL scheme {scheme!r} is not allowed. Allowed: {allowed} (mlmgmt serve --url-scheme).",
+            )
         if self.hosts is not None and host and host not in self.hosts:
             allowed = ", ".join(sorted(self.hosts)) or "none"
-            raise BuildError("BadUrl", f"{what}: nothing is read from the host {host!r} here (only from: {allowed}).")
+            raise BuildError(
+                "BadUrl",
+                f"{what}: the host {host!r} is not allowed. Allowed: {allowed} (mlmgmt serve --url-host).",
+            )
 
     def allows_any_address_of(self, host: str | None) -> bool:
-        """Whether a host may be at any address: its name is enough."""
+        """Return whether a host may have any address, because its name is allowed."""
         return not self.is_shared or (self.hosts is not None and host in self.hosts)
 
 
 def download(url: str, sink: BinaryIO, what: str, sources: Sources, cancellation: Cancellation) -> None:
-    """Write what a URL answers to a file.
+    """Download a URL to a file.
 
     Raises:
-        BuildError: the URL, or one that it redirects to, may not be read. Also when the build is cancelled.
-        OSError: it cannot be read.
-        aiohttp.ClientError: so too.
+        BuildError: the URL, or one that it redirects to, is not allowed; or the build was cancelled.
+        OSError, aiohttp.ClientError: the URL cannot be read.
     """
-    web = msgspec.structs.replace(sources, schemes=sources.schemes & _SCHEMES)  # redirects stay there
+    web = msgspec.structs.replace(sources, schemes=sources.schemes & _SCHEMES)  # for redirects too
     asyncio.run(_download(URL(url), sink, what, web, cancellation))
 
 
@@ -81,12 +86,12 @@ async def _download(url: URL, sink: BinaryIO, what: str, sources: Sources, cance
         try:
             url = url.join(URL(following))
         except ValueError:
-            raise OSError("it redirects to something that is not a URL") from None
+            raise OSError("it redirects to an invalid URL") from None
     raise OSError(f"more than {_MOST_REDIRECTS} redirects")
 
 
 async def _read(url: URL, sink: BinaryIO, what: str, sources: Sources, cancellation: Cancellation) -> str | None:
-    """Write what one URL answers to the file, or return where it redirects to."""
+    """Download one URL to a file, or return the URL that it redirects to."""
     guard = _Addresses()
     connector = aiohttp.TCPConnector(socket_factory=None if sources.allows_any_address_of(url.host) else guard.socket)
     try:
@@ -105,28 +110,28 @@ async def _read(url: URL, sink: BinaryIO, what: str, sources: Sources, cancellat
         if guard.refused:
             raise BuildError(
                 "BadUrl",
-                f"{what}: the host {url.host!r} is at {guard.refused}, an address of the service's own machine or "
-                "link, from which nothing is read here (--url-host allows a host).",
+                f"{what}: the host {url.host!r} has the address {guard.refused}, on the service's own machine or "
+                "link, which is not allowed here. Allow the host with mlmgmt serve --url-host.",
             ) from None
         raise
     return None
 
 
 class _Addresses:
-    """Makes sockets for addresses beyond this machine and its link, and for no others.
+    """Create sockets only for addresses beyond this machine and its link.
 
     Attributes:
-        refused: the address that was refused last, or "".
+        refused: the address that was last refused, or "".
     """
 
     refused = ""
 
     def socket(self, info: tuple[Any, ...]) -> socket.socket:
-        """Return the socket for an address, given as `getaddrinfo` has it."""
+        """Return the socket for an address of `getaddrinfo`."""
         family, kind, protocol, _, address = info
         if _is_near(address[0]):
             self.refused = str(address[0])
-            raise PermissionError(errno.EACCES, "not read from here")
+            raise PermissionError(errno.EACCES, "address not allowed")
         return socket.socket(family, kind, protocol)
 
 

@@ -1,4 +1,4 @@
-"""Why a build fails, for the user who asked for it."""
+"""Build errors, for the user who requested the build."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ __all__ = ["BuildError"]
 
 
 class BuildError(Exception):
-    """A build cannot be done. `code` is for programs; the message names what is at fault, and the fix."""
+    """A build cannot be done. `code` is machine-readable; the message names the cause and the fix."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)

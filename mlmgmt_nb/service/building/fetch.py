@@ -1,4 +1,4 @@
-"""Getting the contents of models and assets by their URLs, and unpacking archives."""
+"""Fetch the contents of models and assets by their URLs, and unpack archives."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ __all__ = ["Fetcher", "file_name", "shown", "unpack"]
 
 
 def shown(url: str) -> str:
-    """Return a URL as it may be logged: without the query, which may hold a signature, and without a password."""
+    """Return a URL that is safe to log: without query, which may contain a signature, and without password."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
 def file_name(url: str, fallback: str) -> str:
-    """Return the name of the file that a URL gives: its last segment.
+    """Return the file name in a URL: its last segment.
 
     Raises:
-        BuildError: when neither that nor `fallback` can be a file name.
+        BuildError: neither that nor `fallback` is a valid file name.
     """
     for name in (unquote(PurePosixPath(urlsplit(url).path).name), fallback):
         if name and name not in {".", ".."} and "/" not in name and "\0" not in name:
             return name
-    raise BuildError("BadUrl", f"{shown(url)!r} does not end in the name of a file.")
+    raise BuildError("BadUrl", f"{shown(url)!r} does not end in a file name.")
 
 
 class Fetcher:
-    """Reads contents: from the artifact store where their URL names one that is there, otherwise through fsspec.
+    """Reads contents: from the artifact store if it has the content of the URL, otherwise through fsspec.
 
     Args:
-        schemes: the schemes of URLs that may be read.
-        hosts: the hosts that they may name; None for any.
-        is_shared: whether others may register URLs; see `download.Sources`.
+        schemes: allowed URL schemes.
+        hosts: allowed hosts; None for any.
+        is_shared: whether other users can register URLs; see `download.Sources`.
     """
 
     def __init__(
@@ -56,11 +56,11 @@ class Fetcher:
         self._is_shared = is_shared
 
     def fetch(self, url: str, target: Path, what: str, cancellation: Cancellation) -> None:
-        """Copy a content to a file.
+        """Copy content to a file.
 
         Raises:
-            BuildError: when it cannot be read; `what` says in it whose content it is. Also when the build is cancelled.
-            OSError: there is no room for it.
+            BuildError: the content cannot be read, or the build was cancelled; the message begins with `what`.
+            OSError: the disk is full.
         """
         cancellation.check()
         digest = digest_in(url)
@@ -76,20 +76,20 @@ class Fetcher:
             name = file_name(url, "its file")
             raise BuildError(
                 "DamagedArtifact",
-                f"{what}: the content of {name!r} is damaged on the disk of the service (it has not the SHA-256 "
+                f"{what}: the content of {name!r} is damaged on the disk of the service (its SHA-256 is not "
                 f"{digest}). Register or upload the same file again, then create the image again.",
             ) from error
         except Exception as error:
             if isinstance(error, OSError) and error.errno in DISK_FULL:
                 raise
-            # The storage's own words may repeat the URL, and with it a signature.
+            # Messages of the storage may repeat the URL, and with it a signature.
             reason = (
                 str(error).replace(url, shown(url)).replace(urlsplit(url).query or url, "...") or type(error).__name__
             )
             raise BuildError("UnreadableUrl", f"{what}: {shown(url)} cannot be read: {reason}") from error
 
     def _read(self, url: str, target: Path, what: str, cancellation: Cancellation) -> None:
-        # Loaded when needed: most builds read from the artifact store alone.
+        # Imported when needed: most builds only read from the artifact store.
         from mlmgmt_nb.service.building.download import Sources, download
 
         sources = Sources(self._schemes, self._hosts, self._is_shared)
@@ -100,7 +100,9 @@ class Fetcher:
                 download(url, sink, what, sources, cancellation)
             return
         if "::" in url:
-            raise BuildError("BadUrl", f"{what}: {shown(url)!r} has '::', which chains kinds of storage; give one URL.")
+            raise BuildError(
+                "BadUrl", f"{what}: {shown(url)!r} contains '::', which chains storages; use a single URL."
+            )
         from fsspec.core import url_to_fs
 
         storage, path = url_to_fs(url)
@@ -111,20 +113,23 @@ class Fetcher:
 
 
 def _check_digest(url: str, path: Path, what: str) -> None:
-    """Raise BuildError if a URL names a digest, as those of artifacts do, and the bytes are others."""
+    """Raise BuildError if a URL names a digest, as artifact URLs do, and the bytes do not match it."""
     if (digest := digest_in(url)) is None:
         return
     with path.open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != digest:
-            raise BuildError("DamagedArtifact", f"{what}: what {shown(url)} gives is not what its SHA-256 says.")
+            raise BuildError(
+                "DamagedArtifact",
+                f"{what}: the content of {shown(url)} does not match its SHA-256. Upload the file again.",
+            )
 
 
 def unpack(archive: Path, folder: Path, what: str, limits: Limits, cancellation: Cancellation) -> None:
-    """Unpack a `.tar`, `.tar.gz` (or other compression) or `.zip` into a folder, and nowhere else.
+    """Unpack a `.tar`, `.tar.gz` (or other compression) or `.zip` archive into a folder and nowhere else.
 
     Raises:
-        BuildError: it cannot be unpacked, or exceeds a limit; `what` says in it whose archive it is. Also when the
-            build is cancelled.
+        BuildError: the archive cannot be unpacked or exceeds a limit, or the build was cancelled; the message begins
+            with `what`.
     """
     try:
         extract(archive, folder, limits, check=cancellation.check)

@@ -1,13 +1,13 @@
-"""Runs in an image that is being built, not in the service: installs what its driver needs; leaves no trace of when.
+"""Install the packages of a driver inside an image that is being built. Reproducible; not part of the service.
 
-Lies in `/mlmgmt/build/` beside `requirements.txt` and, for packages of conda, `environment.yml`. Standard output is the
-log of the build.
+The script is at `/mlmgmt/build/` beside `requirements.txt` and, for conda packages, `environment.yml`. Its standard
+output is the build log.
 
---secrets       the standard input is a JSON object with `pip.conf` and `netrc`, which may have passwords of package
-                indexes: they are kept in memory only, so that no layer has them
+--secrets       the standard input is a JSON object with `pip.conf` and `netrc`, which may contain passwords of
+                package indexes: they are only kept in memory, so that no layer contains them
 --locked        the requirements are exact and complete
---java          installs a Java runtime, if there is none
---compile       installs nothing, but makes byte code of the scoring runtime
+--java          installs a Java runtime if there is none
+--compile       only creates byte code of the scoring runtime
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ CONDA = "/opt/conda"
 USER = "mlmgmt:x:1000:1000:mlmgmt:/home/mlmgmt:/usr/sbin/nologin\n"
 RUNTIME = "/mlmgmt/runtime"
 EPOCH = 315532800
-"""1980-01-01, the earliest time that every archive format can hold: what is installed is dated so."""
+"""1980-01-01, the earliest time that every archive format can store: installed files get this time."""
 
 
 def main() -> None:
     began = time.time()
-    time.sleep(0.05)  # the clock of the file system is coarser than ours
+    time.sleep(0.05)  # the file system's clock is coarser
     os.environ.update(
         PYTHONDONTWRITEBYTECODE="1", PIP_BREAK_SYSTEM_PACKAGES="1", DEBIAN_FRONTEND="noninteractive", PYTHONHASHSEED="0"
     )
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def install() -> str:
-    """Installs everything; gives the Python that will run the driver."""
+    """Install everything; return the Python that will run the driver."""
     step("user", add_user)
     if "--java" in sys.argv and shutil.which("java") is None:
         step("java", add_java)
@@ -55,7 +55,7 @@ def install() -> str:
 
 
 def step(name: str, act: Callable[[], None]) -> None:
-    """Do a step; a failing one ends the build, and its name is the last line but one."""
+    """Run a step. A failure ends the build; the second to last line then names the step."""
     print("--> " + name, flush=True)
     try:
         act()
@@ -83,7 +83,7 @@ def run(
 
 
 def add_user() -> None:
-    """The user that drivers run as; none is added where the image has one with its number."""
+    """Add the user that drivers run as, unless the image has a user with this id."""
     with open("/etc/passwd", "a+") as file:
         file.seek(0)
         if not any(line.split(":")[2:3] == ["1000"] for line in file):
@@ -106,7 +106,7 @@ def add_conda() -> None:
 
 def add_java() -> None:
     if shutil.which("apt-get") is None:
-        raise OSError("the base image has neither java nor apt-get; name one that has java")
+        raise OSError("the base image has neither java nor apt-get; use one that has java")
     run("apt-get", "update", "-qq")
     run("apt-get", "install", "-qq", "-y", "--no-install-recommends", "default-jre-headless")
     shutil.rmtree("/var/lib/apt/lists", ignore_errors=True)
@@ -124,7 +124,7 @@ def add_requirements(python: str) -> None:
 
 
 def groups() -> Iterator[str]:
-    """Files with the requirements: those with hashes first, since pip wants a hash of all or of none."""
+    """Yield requirements files: those with hashes first, since pip requires a hash for all requirements or none."""
     with open(HERE + "/requirements.txt") as file:
         lines = file.readlines()
     options = [line for line in lines if line.startswith("-")]
@@ -139,7 +139,7 @@ def groups() -> Iterator[str]:
 
 
 def secrets() -> tuple[dict[str, str], tuple[int, ...]]:
-    """Return the environment variables that lead pip to its secrets, and the descriptors that it inherits for that."""
+    """Return the environment variables that point pip to its secrets, and the descriptors that it inherits for them."""
     if "--secrets" not in sys.argv:
         return {}, ()
     environment: dict[str, str] = {}
@@ -153,16 +153,16 @@ def secrets() -> tuple[dict[str, str], tuple[int, ...]]:
 
 
 def settle(began: float, python: str, also: str | None = None) -> None:
-    """Compiles what is new, and gives every file of this step the same time: the same input, the same layer.
+    """Compile new modules, and give every file of this step the same time: the same input produces the same layer.
 
     Args:
         python: compiles the modules.
-        also: a folder whose modules are compiled though they are not new.
+        also: a folder whose modules are compiled even if they are not new.
     """
     paths = [*changed(began), *(walk(also) if also else [])]
     modules = "\n".join(path for path in paths if path.endswith(".py"))
     compiler = [python, "-B", "-m", "compileall", "-qq", "--invalidation-mode", "unchecked-hash", "-i", "-"]
-    # Some packages have modules of other versions of Python, which do not compile.
+    # Some packages include modules for other versions of Python, which do not compile.
     subprocess.run(compiler, input=modules, text=True, check=False)
     for path in list(changed(began)):
         os.utime(path, (EPOCH, EPOCH), follow_symlinks=False)
@@ -173,7 +173,7 @@ def changed(since: float) -> Iterator[str]:
 
 
 def walk(top: str) -> Iterator[str]:
-    """Every file and folder of the image itself, folders after what is in them."""
+    """Yield every file and folder of the image itself, folders after their content."""
     device = os.lstat(top).st_dev
     for folder, folders, files in os.walk(top, topdown=True):
         folders[:] = [name for name in folders if os.lstat(os.path.join(folder, name)).st_dev == device]

@@ -1,4 +1,4 @@
-"""What builds have left behind that nobody is at work on any more: processes, half-made folders, containers."""
+"""Leftovers of builds that no process works on: processes, incomplete folders, containers."""
 
 from __future__ import annotations
 
@@ -26,16 +26,17 @@ _PARTIAL = ".partial"
 
 
 def partial_folder(home: Home, image_id: str, claimed_by: str) -> Path:
-    """Where a process makes an image. Each has its own: another one may still be at work on the same image, of which
-    this one believes that it is dead."""
+    """Return the folder where a process builds an image. Each process has its own: another process that is wrongly
+    believed dead may still be building the same image.
+    """
     return home.images / f"{image_id}.{claimed_by}{_PARTIAL}"
 
 
 def sweep(store: Store, home: Home, environments: Environments, docker: DockerBuilder) -> None:
-    """Remove it, also that of builds which are not begun again. It may be called at any time."""
+    """Remove leftovers, also those of builds that are not restarted. Safe to call at any time."""
     if count := end_orphans(home.path):
-        log.warning("ended %s process(es) of builds, which a crash had left behind", count)
-    # Looked at before the store: what is made from now on is not among them.
+        log.warning("ended %s process(es) of builds, left over from a crash", count)
+    # Listed before reading the store: folders created from now on are not among them.
     partial = list(home.images.glob(f"*{_PARTIAL}"))
     with store.reading() as db:
         at_work = {partial_folder(home, image_id, claimed_by) for image_id, claimed_by in _claims(db)}
@@ -46,7 +47,7 @@ def sweep(store: Store, home: Home, environments: Environments, docker: DockerBu
             shutil.rmtree(folder, ignore_errors=True)
     environments.sweep()
     if uses_docker is not None:
-        # No build of local compute waits for an engine that may be far away.
+        # Builds for compute `local` must not wait for an engine that may be far away.
         threading.Thread(target=_sweep_containers, args=(docker,), name="build-sweep", daemon=True).start()
 
 
@@ -54,12 +55,12 @@ def _sweep_containers(docker: DockerBuilder) -> None:
     try:
         docker.sweep()
     except EngineError as error:
-        # Whoever leads does it again when it removes containers of replicas.
-        log.warning("containers of earlier builds cannot be removed at present: %s", error)
+        # The leading process repeats this when it removes containers of replicas.
+        log.warning("cannot remove containers of earlier builds yet: %s", error)
 
 
 def _claims(db: Connection) -> list[tuple[str, str]]:
-    """Return the builds that processes are at work on, with these."""
+    """Return the running builds and the processes that claimed them."""
     operations, processes = schema.operations, schema.processes
     query = (
         select(operations.c.resource_id, operations.c.claimed_by)

@@ -1,1 +1,1 @@
-"""Several processes of the service on one database: members, their leader, notifications between them."""
+"""Several service processes on one database: members, their leader, and notifications between them."""

@@ -1,4 +1,4 @@
-"""What only the process that leads can answer, asked of it by the others."""
+"""Requests that only the leading process can answer, forwarded to it by the others."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from mlmgmt_nb.service.store.store import Store
 __all__ = ["ask_leader"]
 
 _PASSED_ON = "x-mlmgmt-passed-on"
-"""Header of a request that another process has passed on: it goes no further."""
+"""Header of a request that another process forwarded; it is not forwarded again."""
 
 
 def ask_leader(store: Store, home: Home, request: Request) -> bytes:
-    """Return the body of the leader's answer to a GET that has been admitted here.
+    """Return the body of the leader's response to a GET that was admitted here.
 
     Raises:
-        Problem: 503, when no process leads at present, or the one that does cannot be asked.
+        Problem: 503, when there is no leader, or it cannot be reached.
     """
     if _PASSED_ON in request.headers:
         raise _nobody()
@@ -47,6 +47,6 @@ def _nobody() -> Problem:
     return Problem(
         503,
         "NoLeader",
-        "The process that runs the services cannot be asked at present. Another one takes over within seconds.",
+        "The process that runs the services cannot be reached. Try again in a few seconds, when another one leads.",
         headers={"retry-after": "1"},
     )

@@ -1,15 +1,15 @@
-"""Which service processes are at work on a database, and which one of them leads.
+"""The service processes that share a database, and the election of their leader.
 
-The one that leads runs the replicas of all services; all answer requests and build images. With SQLite there is one
-process, which leads. With PostgreSQL, each process counts up its beats in its row about once a second, and looks at
-those of the others. One is dead when its place in the state folder is free, which the end of a process brings about at
-once, or when it has been silent for many looks on end. Whoever finds one dead removes its row and gives back what it
-had claimed; if it led, another leads. No clock is read for it, so none can be wrong, and while the database is away
-nobody is found dead.
+The leader runs the replicas of all services; all processes answer requests and build images. With SQLite there is one
+process, which leads. With PostgreSQL, each process increments a heartbeat counter in its row about once a second, and
+reads those of the others. A process is dead when its place in the state folder is free, which the end of the process
+causes immediately, or when its counter has not changed for many reads. Any process that finds a dead one removes its
+row and releases its claims; if it was the leader, another process leads. No clock is involved, so no clock can be
+wrong, and while the database is unavailable no process is declared dead.
 
-All processes are on one machine, and on one state folder. A folder that was copied to another machine under the same
-path is not told from that one, and the places in it tell nothing of those who work on the original: they are watched
-for a while. Whoever still beats, lives, and the copy is refused; whoever does not was ended by a reboot, perhaps.
+All processes run on one machine and one state folder. A folder that was copied to another machine under the same path
+cannot be distinguished from the original, and its places say nothing about processes on the original: they are watched
+for a while. If their counters change, they are alive and the copy is refused; otherwise a reboot probably ended them.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ log = logging.getLogger(__name__)
 
 _BEAT_SECONDS = 1.0
 _WATCH_SECONDS = 5.0
-"""How long a process that was on another machine may be silent before it is taken for dead, when this one starts."""
+"""Seconds that a process of another machine may be silent, when this one starts, before it is declared dead."""
 SILENT_LOOKS = 15
-"""Looks in which a process that lives, but stands still, has not beaten: then the others go on without it."""
+"""Reads without a change of the counter after which a stalled process is declared dead."""
 
 _processes = schema.processes
 
@@ -48,9 +48,9 @@ class Membership:
     """This process among those that share the database.
 
     Args:
-        release: called, in a write, to give back what processes have claimed that are there no longer.
-        on_release: called afterwards, outside of it; also when what this process had claimed is the others'.
-        on_change: called when this process has begun or ceased to lead.
+        release: called in a transaction to release the claims of processes that no longer exist.
+        on_release: called after that transaction; also when other processes have taken the claims of this one.
+        on_change: called when this process has become the leader or ceased to be.
     """
 
     def __init__(
@@ -78,10 +78,10 @@ class Membership:
         self._thread = threading.Thread(target=self._run, name="membership", daemon=True)
 
     def join(self) -> None:
-        """Take part from now on.
+        """Join the processes that share the database.
 
         Raises:
-            LocalServiceError: processes on another machine are at work on this database.
+            LocalServiceError: processes on another machine use this database.
         """
         self._watch_elsewhere()
         try:
@@ -89,8 +89,8 @@ class Membership:
         except PASSING as error:
             if self._store.is_shared:
                 raise
-            # A full disk. There is nobody else: services run all the same, and this is noted when there is room.
-            log.warning("this process cannot be noted in the store at present: %s", error)
+            # The disk is full. There are no other processes: run all the same, and add the row when there is room.
+            log.warning("cannot record this process in the store yet: %s", error)
             self.leads = True
             self._thread.start()
         else:
@@ -103,7 +103,7 @@ class Membership:
             if far := next((row for row in others if row.machine != self._machine), None):
                 raise LocalServiceError(
                     f"The database {self._store} is in use by processes on another machine ({far.machine.split()[0]}).",
-                    fix="Run all processes that share a database on one machine, or stop those first (mlmgmt stop).",
+                    fix="Run all processes that share a database on one machine, or stop the others (mlmgmt stop).",
                 )
             self._enter(db)
             self._release(db)
@@ -111,7 +111,7 @@ class Membership:
         self.leads = leads
 
     def _watch_elsewhere(self) -> None:
-        """Note which processes on other machines are silent, so that they are known to be dead."""
+        """Record which processes on other machines are silent, so that they can be declared dead."""
         before = self._beats_elsewhere()
         until = time.monotonic() + _WATCH_SECONDS
         beats = before
@@ -127,16 +127,18 @@ class Membership:
             return {row.id: row.beats for row in db.execute(select(_processes)) if self._is_elsewhere(row)}
 
     def _is_elsewhere(self, row: Row[Any]) -> bool:
-        """Whether a process was on another machine, or on this one before it was booted. A file of SQLite has one
-        process, which is in the folder."""
+        """Return whether a process ran on another machine, or on this one before it was booted.
+
+        With SQLite there is one process, which is in the folder.
+        """
         return self._store.is_shared and row.machine != self._machine
 
     def look(self) -> None:
-        """Beat and look at the others now."""
+        """Update the heartbeat and check the other processes now."""
         self._wake.set()
 
     def leave(self) -> None:
-        """Take part no longer; another process may lead from now on."""
+        """Leave the group; another process may lead from now on."""
         self._stopping = True
         self._wake.set()
         if self._thread.is_alive():
@@ -146,7 +148,7 @@ class Membership:
                 db.execute(delete(_processes).where(_processes.c.id == self.id))
                 self._release(db)
         except PASSING:
-            log.warning("the store is away; the other processes will notice that this one has ended")
+            log.warning("the store is unavailable; the other processes will notice that this one has ended")
 
     def _run(self) -> None:
         is_away = False
@@ -160,11 +162,11 @@ class Membership:
                 is_away = False
             except PASSING as error:
                 if not is_away:
-                    log.warning("the store is away: %s", error)
+                    log.warning("the store is unavailable: %s", error)
                 is_away = True
             except Exception:
-                # Whoever ceases to beat is taken for dead.
-                log.exception("this process could not beat")
+                # A process without a heartbeat is declared dead.
+                log.exception("cannot update the heartbeat of this process")
 
     def _beat(self) -> None:
         led = self.leads
@@ -174,8 +176,8 @@ class Membership:
             )
             others = self._living(db)
             if beaten.rowcount == 0:
-                # The others went on without this process. What it had claimed is theirs: it begins anew.
-                log.warning("this process stood still for so long that the others went on without it")
+                # The other processes declared this one dead and took its claims: start again.
+                log.warning("this process stalled for so long that the other processes took over its work")
                 self.id = str(uuid.uuid4())
                 self._has_released = True
                 self._enter(db)
@@ -185,7 +187,7 @@ class Membership:
             self._has_released = False
             self._on_release()
         if leads != led:
-            log.info("this process %s", "leads now" if leads else "does not lead any more")
+            log.info("this process %s", "is now the leader" if leads else "is no longer the leader")
             self._on_change()
 
     def _enter(self, db: Connection) -> None:
@@ -207,13 +209,13 @@ class Membership:
         return True
 
     def _living(self, db: Connection) -> list[Row[Any]]:
-        """Return the other processes that live. Those that do not are removed."""
+        """Return the other processes that are alive. Remove the others."""
         rows = db.execute(select(_processes).where(_processes.c.id != self.id)).all()
         there = [row for row in rows if self._is_elsewhere(row) or self._has_its_place(row)]
         living = [row for row in there if not self._is_silent(row)]
         dead = [row for row in rows if row not in living]
         for row in dead:
-            log.warning("process %s has ended or stands still; the others take over its work", row.pid)
+            log.warning("process %s has ended or stalled; other processes take over its work", row.pid)
             if row in there:
                 self._end(row)
             db.execute(delete(_processes).where(_processes.c.id == row.id))
@@ -227,9 +229,9 @@ class Membership:
         try:
             taken = self._home.is_taken(row.place)
         except OSError as error:
-            # The disk can only be read, perhaps. Whether it beats still tells whether it lives.
+            # The disk may be read-only. Its heartbeat still shows whether it is alive.
             if not self._is_blind:
-                log.warning("the places in the state folder cannot be looked at: %s", error)
+                log.warning("cannot check the places in the state folder: %s", error)
             taken, self._is_blind = True, True
         else:
             self._is_blind = False
@@ -242,7 +244,7 @@ class Membership:
         return looks >= SILENT_LOOKS
 
     def _end(self, row: Row[Any]) -> None:
-        """End a process that led and stands still: its replicas have the ports of all services."""
+        """End a leader that stalled: its replicas hold the ports of all services."""
         if row.leads and row.machine == self._machine and started(row.pid) == row.started:
-            log.warning("process %s led and stands still; it is ended", row.pid)
+            log.warning("the leading process %s stalled; ending it", row.pid)
             os.kill(row.pid, signal.SIGKILL)

@@ -1,6 +1,6 @@
-"""What one service process tells the others at once, over the database that they share.
+"""Immediate notifications between service processes, over the database that they share.
 
-Nothing depends on a notice: everybody looks at the store from time to time anyway. With SQLite there is nobody else.
+Nothing depends on a notification: every process polls the store anyway. With SQLite there are no other processes.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ class _Notice(msgspec.Struct):
 
 
 class Notices:
-    """Sends and hears notices.
+    """Send and receive notifications.
 
     Args:
-        hear: called with the topic and the subject of each notice of another process, in a thread of its own.
+        hear: called with the topic and the subject of each notification of another process, in a separate thread.
     """
 
     def __init__(self, store: Store, hear: Callable[[str, str], None]) -> None:
@@ -57,7 +57,7 @@ class Notices:
             self._thread.join()
 
     def send(self, topic: str, subject: str = "") -> None:
-        """Tells the other processes, if there may be any. It may be lost."""
+        """Notify the other processes, if there may be any. A notification may be lost."""
         if not self._store.is_shared:
             return
         notice = msgspec.json.encode(_Notice(self._me, topic, subject)).decode()
@@ -71,17 +71,17 @@ class Notices:
             try:
                 self._listen()
             except (DBAPIError, psycopg.Error):
-                # It was away, or is: the next round tells. Membership logs it.
+                # The database was or is unavailable: try again in the next round. Membership logs it.
                 self._stop.wait(_PAUSE_SECONDS)
             except Exception:
-                # Whoever hears nothing any more is late in everything.
-                log.exception("a notice of another process could not be followed")
+                # A process without notifications still works, but reacts late.
+                log.exception("cannot process a notification of another process")
                 self._stop.wait(_PAUSE_SECONDS)
 
     def _listen(self) -> None:
         pooled = self._store.engine.raw_connection()
         connection: Any = pooled.driver_connection
-        # It is this thread's own from now on, and not the pool's to close.
+        # From now on the connection belongs to this thread; the pool must not close it.
         pooled.detach()
         with connection:
             connection.autocommit = True

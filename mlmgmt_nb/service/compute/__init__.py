@@ -1,1 +1,1 @@
-"""Where services run: one module for each kind of compute."""
+"""Computes, where services run: one module for each kind."""

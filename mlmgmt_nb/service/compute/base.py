@@ -1,4 +1,4 @@
-"""What every kind of compute offers to the supervisor."""
+"""The protocol of all kinds of compute, as used by the supervisor."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ __all__ = ["Capacity", "Compute", "Counters", "Exit", "Launch", "Load"]
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
-    """All that it takes to start one replica.
+    """The parameters for starting one replica.
 
     Attributes:
         context: the build context of the image.
-        interpreter: the Python that the image was realised with, where the compute runs it directly.
+        interpreter: the Python of the image, if the compute runs it directly.
         key_digests: SHA-256 of the keys, in hexadecimal.
         environment: variables for the driver.
-        secrets: further ones, which are told to the replica itself: no list of processes and no engine shows them.
-        data: folder for the data that the driver collects, unless `AML_MODEL_DC_STORAGE` in `environment` says where.
-        slots: requests that it accepts at once.
+        secrets: additional variables, sent to the replica directly: no process list and no engine shows them.
+        data: folder for collected data, unless `AML_MODEL_DC_STORAGE` in `environment` names another place.
+        slots: maximum number of concurrent requests.
         allowed_hosts: hosts that requests may name.
-        cpus: CPUs reserved for it, if any.
-        memory_bytes: memory reserved for it, if any.
+        cpus: reserved CPUs, if any.
+        memory_bytes: reserved memory, if any.
     """
 
     service_id: str
@@ -50,10 +50,10 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Exit(msgspec.Struct, frozen=True, kw_only=True):
-    """A replica that ended without having been asked to.
+    """A replica that ended without being asked to.
 
     Attributes:
-        permanent: its driver does not load.
+        permanent: whether a restart cannot help, because the driver does not load.
         lived: seconds that it was ready.
     """
 
@@ -66,8 +66,9 @@ class Exit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Load(msgspec.Struct, frozen=True):
-    """How busy the ready replicas of a service are: requests accepted, how many they could accept, and how many they
-    had accepted on average in the last second or so."""
+    """The load of the ready replicas of a service: current requests, maximum concurrent requests, and the average
+    number of current requests during the last second.
+    """
 
     busy: int
     slots: int
@@ -75,15 +76,15 @@ class Load(msgspec.Struct, frozen=True):
 
 
 class Counters(msgspec.Struct, frozen=True, rename="camel"):
-    """What replicas have counted since they started.
+    """The counters of replicas since they started.
 
     Attributes:
-        requests: scoring requests taken.
-        failures: those that the driver failed or did not finish in time.
+        requests: accepted scoring requests.
+        failures: requests that failed in the driver or timed out.
         rejected: requests refused because all slots were taken.
         busy_seconds: time spent in the driver.
-        latency: answered requests by how long that took: the count of each bucket, by its upper bound in seconds.
-        latency_seconds: how long that took together.
+        latency: number of completed requests in each latency bucket, by upper bound in seconds.
+        latency_seconds: sum of the latencies.
     """
 
     requests: int = 0
@@ -108,7 +109,7 @@ class Counters(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Capacity(msgspec.Struct, frozen=True):
-    """What a compute has to give; `replicas` is how many it can bear at all."""
+    """The capacity of a compute; `replicas` is the maximum number of replicas."""
 
     cpus: float
     memory_bytes: int
@@ -116,15 +117,15 @@ class Capacity(msgspec.Struct, frozen=True):
 
 
 class Compute(Protocol):
-    """A kind of compute. It acts and observes; what to do is decided by the reconciler. Methods return at once."""
+    """A kind of compute. It acts and observes; the reconciler decides. Methods return immediately."""
 
     def capacity(self) -> Capacity: ...
 
     def open(self, service_id: str, port: int | None) -> int:
-        """Return a service its socket and return its port; the given one, or a free one.
+        """Open the socket of a service and return its port: the given port, or a free one.
 
         Raises:
-            OSError: when the given port is taken, or none is free.
+            OSError: the given port is taken, or no port is free.
         """
         ...
 
@@ -137,7 +138,7 @@ class Compute(Protocol):
     def kill(self, replica_id: str, *, hung: bool) -> None: ...
 
     def set_keys(self, service_id: str, digests: Sequence[str], timeout: float) -> bool:
-        """Return the replicas of a service its new keys; False when one did not confirm within `timeout` seconds."""
+        """Send new keys to the replicas of a service. Return False if one did not confirm within `timeout` seconds."""
         ...
 
     def replicas(self) -> list[Replica]: ...
@@ -149,27 +150,27 @@ class Compute(Protocol):
     def load(self, service_id: str) -> Load: ...
 
     def counters(self, service_id: str) -> Counters:
-        """Return what all replicas of a service have counted, those that have ended too, since this process started."""
+        """Return the counters of all replicas of a service, including ended ones, since this process started."""
         ...
 
     def has_pending_connection(self, service_id: str) -> bool:
-        """Return whether a request waits at the socket of a service that has no replica.
+        """Return whether a request waits at the socket of a service without replicas.
 
-        If none does, the compute watches the socket: it reports a change when a connection comes, and `connected()`
-        then has the service.
+        If none does, the compute watches the socket: it reports a change when a connection arrives, and `connected()`
+        then includes the service.
         """
         ...
 
     def connected(self) -> set[str]:
-        """Return the services that got a connection while they were watched, since the last call."""
+        """Return the services that received a connection while they were watched, since the last call."""
         ...
 
     def refuse(self, service_id: str, message: str) -> None:
-        """Answers 503 to the requests that wait at the socket of a service that has no replica."""
+        """Answer 503 to the requests that wait at the socket of a service without replicas."""
         ...
 
     def close(self, service_id: str) -> None: ...
 
     def stop(self, seconds: float) -> None:
-        """End everything, giving replicas so long to finish their requests. It may be used again afterwards."""
+        """End everything after replicas had up to `seconds` to finish their requests. The compute can be used again."""
         ...

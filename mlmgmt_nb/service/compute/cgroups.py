@@ -1,9 +1,9 @@
-"""Reservations held by the kernel: a control group for each replica, where this process may make groups (Linux).
+"""Resource reservations enforced by the kernel: a control group for each replica, where this process can create groups.
 
-What is reserved of the CPUs is a share that counts when cores are short; who has reserved nothing gets what is left.
-What is reserved of memory is also the most that the replica gets: one that takes more is ended, and the others live.
-All are in one group below that of this process: no limit that holds for it is evaded, and replicas together count for
-as much as the cores that there are, beside the other processes there.
+Linux only. Reserved CPUs are a share that applies when cores are scarce; replicas without a reservation get the rest.
+Reserved memory is also the limit: a replica that exceeds it is ended, and the others continue. All groups are below the
+group of this process: its own limits still apply, and together the replicas have a share of as many CPUs as there are
+cores, beside the other processes there.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ __all__ = ["LEFT_OVER", "ControlGroups", "Group", "find_groups"]
 
 _PREFIX = "mlmgmt-"
 LEFT_OVER = 0.1
-"""CPUs that a replica without a reservation counts for, beside those that have one."""
+"""Share, in CPUs, of a replica without a reservation beside those that have one."""
 _REMOVE_SECONDS = 2.0
 
 
 class Group(msgspec.Struct, frozen=True):
-    """The control groups of one replica: a folder, or with cgroup v1 one for each controller.
+    """The control groups of one replica: a folder, or with cgroup v1 one folder for each controller.
 
     Attributes:
-        memory: the folder in which memory is counted; None where that cannot be had.
+        memory: the folder of the memory controller; None if not available.
     """
 
     folders: Sequence[Path]
     memory: Path | None
 
     def out_of_memory(self) -> bool:
-        """Whether a process of it was ended because it took more memory than there is for it."""
+        """Return whether one of its processes was ended because it exceeded its memory limit."""
         for name in ("memory.events", "memory.oom_control"):
             if self.memory is not None and (self.memory / name).exists():
                 counted = dict(line.split() for line in (self.memory / name).read_text().splitlines())
@@ -45,7 +45,7 @@ class Group(msgspec.Struct, frozen=True):
         return False
 
     def kill(self) -> None:
-        """End all processes in it, whatever group or session they have gone into."""
+        """End all of its processes, whatever process group or session they are in."""
         for folder in self.folders:
             with contextlib.suppress(OSError):
                 for pid in (folder / "cgroup.procs").read_text().split():
@@ -53,7 +53,7 @@ class Group(msgspec.Struct, frozen=True):
                         os.kill(int(pid), signal.SIGKILL)
 
     def remove(self) -> None:
-        """Return it up. A process that has just been killed may need a moment to leave it."""
+        """Remove it. A process that was just killed may need a moment to leave it."""
         deadline = time.monotonic() + _REMOVE_SECONDS
         for folder in self.folders:
             while not _removed(folder) and time.monotonic() < deadline:
@@ -61,11 +61,11 @@ class Group(msgspec.Struct, frozen=True):
 
 
 class ControlGroups:
-    """Where groups can be made.
+    """The place for new groups.
 
     Args:
-        cpu: group below which replicas share the CPUs; None where that cannot be had.
-        memory: the same for memory; with cgroup v2 it is the same folder.
+        cpu: parent group for CPU shares; None if not available.
+        memory: parent group for memory limits; the same folder with cgroup v2.
         unified: whether this is cgroup v2.
     """
 
@@ -76,16 +76,16 @@ class ControlGroups:
 
     @property
     def shares_cpus(self) -> bool:
-        """Whether reserved CPUs are enforced."""
+        """Return whether reserved CPUs are enforced."""
         return self._cpu is not None
 
     @property
     def limits_memory(self) -> bool:
-        """Whether reserved memory is enforced."""
+        """Return whether reserved memory is enforced."""
         return self._memory is not None
 
     def prepared(self) -> bool:
-        """Whether groups of replicas can be made now; with cgroup v2 they get their controllers here."""
+        """Return whether groups of replicas can be created now; with cgroup v2, enable their controllers."""
         try:
             if self._unified and self._cpu is not None:
                 (self._cpu / "cgroup.subtree_control").write_text("+cpu +memory")
@@ -96,11 +96,11 @@ class ControlGroups:
         return True
 
     def add(self, replica_id: str, pid: int, cpus: float | None, memory_bytes: int | None) -> Group:
-        """Put a process into a group of its own. What cannot be had is left out.
+        """Move a process into a new group. Unavailable controllers are skipped.
 
         Args:
-            replica_id: names the group.
-            cpus: what is reserved for it, if anything; so too `memory_bytes`.
+            replica_id: name of the group.
+            cpus, memory_bytes: reserved resources, if any.
         """
         folders: list[Path] = []
         memory = None
@@ -123,7 +123,7 @@ class ControlGroups:
         return Group(folders, memory)
 
     def close(self) -> None:
-        """Return up what all groups are in. None may be left."""
+        """Remove the parent of all groups, which must be empty."""
         for folder in {self._cpu, self._memory}:
             if folder is not None:
                 _removed(folder)
@@ -135,12 +135,12 @@ class ControlGroups:
             else ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes", memory_bytes)
         )
         (folder / limit).write_text(str(memory_bytes))
-        with contextlib.suppress(OSError):  # there is no such file where swapping is not counted
+        with contextlib.suppress(OSError):  # the file does not exist if swap is not counted
             (folder / swap).write_text(str(most))
 
 
 def find_groups(proc: Path = Path("/proc/self")) -> ControlGroups:
-    """Where this process may make groups; removes those that a crash has left behind.
+    """Find where this process can create groups; remove groups left over from a crash.
 
     Args:
         proc: folder that describes this process.
@@ -148,7 +148,7 @@ def find_groups(proc: Path = Path("/proc/self")) -> ControlGroups:
     try:
         mounts = [line.split() for line in (proc / "mountinfo").read_text().splitlines()]
         own = [line.split(":", 2) for line in (proc / "cgroup").read_text().splitlines()]
-    except OSError:  # no Linux
+    except OSError:  # not Linux
         return ControlGroups(None, None, unified=False)
     found: dict[str, Path | None] = {"cpu": None, "memory": None}
     unified = None
@@ -169,13 +169,13 @@ def find_groups(proc: Path = Path("/proc/self")) -> ControlGroups:
 
 
 def _below(mount: Path, root: str, path: str) -> Path:
-    """Return the folder of a group, where the mount shows only what is below `root`."""
+    """Return the folder of a group, if the mount only shows the groups below `root`."""
     inside = path.removeprefix(root) if root != "/" else path
     return mount / inside.strip("/")
 
 
 def _parent(folder: Path) -> Path | None:
-    """Return a group for the replicas of this process, if one can be made; what crashes have left there is removed."""
+    """Return a group for the replicas of this process, if it can be created; remove leftovers of crashes in it."""
     if not folder.is_dir():
         return None
     for left in folder.glob(f"{_PREFIX}*"):
@@ -200,8 +200,11 @@ def _share_cpu(folder: Path, cpus: float, *, unified: bool) -> None:
 
 
 def _delegated(folder: Path) -> bool:
-    """Whether groups in a folder of cgroup v2 get controllers. A group that has any must have no processes itself, so
-    that this process moves into a group of its own; where others stay in it, the kernel refuses."""
+    """Return whether groups in a folder of cgroup v2 get controllers.
+
+    A group with controllers must not contain processes itself, so this process moves into a new group; if others stay
+    in it, the kernel refuses.
+    """
     control = folder / "cgroup.subtree_control"
     try:
         if {"cpu", "memory"} <= set(control.read_text().split()):

@@ -1,4 +1,4 @@
-"""All computes of a service, side by side, so that one supervisor looks after them."""
+"""All computes of a service behind one interface, for one supervisor."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Computes"]
 
 
 class Computes:
-    """The computes, by id. A service stays on the compute that it was made for."""
+    """The computes, by id. A service stays on the compute that it was created for."""
 
     def __init__(self, computes: Mapping[str, Compute]) -> None:
         self._computes = dict(computes)
@@ -37,7 +37,7 @@ class Computes:
         return set().union(*(compute.connected() for compute in self._computes.values()))
 
     def drain(self, replica_id: str, seconds: float) -> None:
-        # Ids of replicas are unique over all computes; those that do not have it do nothing.
+        # Ids of replicas are unique over all computes; the other computes ignore an unknown id.
         for compute in self._computes.values():
             compute.drain(replica_id, seconds)
 
@@ -50,7 +50,7 @@ class Computes:
             compute.close(service_id)
 
     def stop(self, seconds: float) -> None:
-        """End everything on all computes, at the same time."""
+        """End everything on all computes concurrently."""
         threads = [threading.Thread(target=compute.stop, args=(seconds,)) for compute in self._computes.values()]
         for thread in threads:
             thread.start()

@@ -1,8 +1,8 @@
-"""One replica as a container: created, started, talked to over its standard input and output, and removed.
+"""One replica as a container: created, started, controlled over its standard input and output, and removed.
 
-On an engine of this machine the replica is handed the service's listening socket through a UNIX socket in a folder that
-only its container has; no proxy is between it and its callers. When the service dies, the standard input ends, and with
-it the replica.
+On an engine of this machine, the replica receives the service's listening socket through a UNIX socket in a folder
+that only its container mounts; no proxy is between it and its clients. When the service dies, the standard input ends,
+and the replica with it.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ _DATA = "/mlmgmt/data"
 _SOCKET = "listener.sock"
 _TICK_SECONDS = 0.5
 _TELEMETRY = ("APPLICATIONINSIGHTS_CONNECTION_STRING", "AML_APP_INSIGHTS_KEY")
-"""What of the service's own environment says where telemetry goes."""
+"""Variables of the service's environment that configure telemetry."""
 
 
 class ReplicaContainer(SupervisedReplica):
-    """A replica.
+    """A replica in a container.
 
     Args:
-        launch: what to start.
+        launch: parameters of the replica.
         listener: the service's listening socket.
         on_change: see `SupervisedReplica`.
-        engine: where it runs.
-        images: fetches its image if that is not there.
-        folder: a folder of its own, which is made and removed.
-        labels: of the container.
+        engine: the engine that runs the container.
+        images: pulls the image if necessary.
+        folder: a private folder, which is created and removed.
+        labels: labels of the container.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class ReplicaContainer(SupervisedReplica):
         labels: Mapping[str, str],
     ) -> None:
         super().__init__(replica_id, launch, on_change)
-        # Its own, so that it stays valid while this replica starts, whatever happens to the service.
+        # A duplicate, which stays valid while this replica starts, whatever happens to the service.
         self._listener = listener.dup()
         self._engine = engine
         self._images = images
@@ -89,7 +89,7 @@ class ReplicaContainer(SupervisedReplica):
             self._ending = True
             container_id = self._container_id
         if container_id is not None:
-            # The engine may take its time, which the caller has not.
+            # The engine may be slow, and the caller must not wait.
             threading.Thread(target=self._kill, args=(container_id,), name="container-kill", daemon=True).start()
 
     def _kill(self, container_id: str) -> None:
@@ -112,7 +112,10 @@ class ReplicaContainer(SupervisedReplica):
         """Run the container until it ends."""
         built = BuiltImage.of(self.launch.context)
         if built is None:
-            raise BuildError("NoDockerImage", "The image was not built for compute docker; build it anew for it.")
+            raise BuildError(
+                "NoDockerImage",
+                "The image was not built for compute docker; create an image for it and update the service.",
+            )
         image_id = self._images.ensure(built, self.launch.log)
         with self._engine.asking():
             shared = self._engine.is_here()
@@ -152,12 +155,12 @@ class ReplicaContainer(SupervisedReplica):
             self.silence += min(looked - before, LONGEST_LOOK)
 
     def _outcome(self, container_id: str) -> Exit | None:
-        """Why it ended."""
+        """Return why the container ended."""
         state = self._engine.api.wait(container_id) and self._engine.api.inspect_container(container_id)["State"]
         code = int(state["ExitCode"])
         if state.get("OOMKilled") and self._explain(0) is not None:
             return self._out_of_memory()
-        # A process that a signal ends has 128 and its number as exit code.
+        # The exit code of a process that a signal ended is 128 plus the number of the signal.
         return self._explain(128 - code if code > 128 else code)
 
     def _create(self, image_id: str, *, shared: bool) -> str:
@@ -179,9 +182,9 @@ class ReplicaContainer(SupervisedReplica):
         host = api.create_host_config(
             binds=binds,
             port_bindings={} if shared else {SCORING_PORT: (self._engine.publish_address, None)},
-            # The reconciler starts what ended again, later and later; an engine that did so too would only disturb it.
+            # The reconciler restarts replicas, with a back-off; restarts by the engine would only interfere.
             restart_policy={"Name": "no"},
-            # As on local compute: a share that counts when cores are short, and memory that is also the most there is.
+            # As on local compute: a CPU share that applies when cores are scarce, and memory that is also the limit.
             cpu_shares=max(2, round(LEFT_OVER * 1024 if launch.cpus is None else launch.cpus * 1024)),
             mem_limit=launch.memory_bytes,
             memswap_limit=launch.memory_bytes,
@@ -199,7 +202,7 @@ class ReplicaContainer(SupervisedReplica):
             ports=[] if shared else [SCORING_PORT],
             host_config=host,
             labels={**self._labels, "mlmgmt-nb.service": launch.name, "mlmgmt-nb.deployment": launch.deployment_id},
-            # It says itself when it is ready, and where it listens there is nothing to be asked.
+            # The replica reports when it is ready, and its socket does not accept health checks.
             healthcheck={"test": ["NONE"]},
         )
         return str(container["Id"])
@@ -216,14 +219,14 @@ class ReplicaContainer(SupervisedReplica):
         self._steer()
 
     def _steer(self) -> None:
-        """Lets connections through while it is ready."""
+        """Forward connections while the replica is ready."""
         if self._forwarder is not None and self.state is ReplicaState.READY:
             self._forwarder.open()
         elif self._forwarder is not None:
             self._forwarder.shut()
 
     def _make_forwarder(self, container_id: str) -> Forwarder:
-        """Return what takes the connections of a replica that cannot be handed the socket."""
+        """Return the forwarder of a replica that cannot receive the socket itself."""
         ports: Any = self._engine.api.inspect_container(container_id)["NetworkSettings"]["Ports"]
         published = (ports.get(f"{SCORING_PORT}/tcp") or [{}])[0]
         if "HostPort" not in published:
@@ -239,19 +242,19 @@ class ReplicaContainer(SupervisedReplica):
 
 
 class _HandOver:
-    """Gives an open socket to the one process that connects to a UNIX socket."""
+    """Passes an open socket to the one process that connects to a UNIX socket."""
 
     def __init__(self, path: Path, given: socket.socket) -> None:
         self._given = given
         self._over = False
         self._door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        # By the open folder: the path of the state folder may be longer than the path of a socket may be.
+        # Through the open folder: the path of the state folder may exceed the maximum length of a socket path.
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
             self._door.bind(f"/proc/self/fd/{folder}/{path.name}")
         finally:
             os.close(folder)
-        # The user of the container is another one. Nobody else gets here: the state folder is private.
+        # The user of the container is another one. The state folder is private, so no other user gets here.
         path.parent.chmod(0o755)
         path.chmod(0o666)
         self._door.listen(1)
@@ -276,6 +279,6 @@ class _HandOver:
 
 
 def _open_to_all(folder: Path) -> None:
-    """Lets the user of a container write here. The state folder that it lies in is private."""
+    """Let the user of a container write here. The state folder around it is private."""
     folder.mkdir(exist_ok=True)
     folder.chmod(0o777)

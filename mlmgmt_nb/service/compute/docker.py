@@ -33,15 +33,15 @@ _SWEEP_SECONDS = 5.0
 class DockerCompute(SharingCompute[ReplicaContainer]):
     """Replicas as containers.
 
-    Containers that were lost sight of, in a crash of the service or while the engine was away, end by themselves, since
-    their standard input has ended; what is left of them is removed as soon as the engine answers.
+    Containers that the service lost, in a crash or because the engine was unavailable, end by themselves because their
+    standard input ends; they are removed as soon as the engine responds.
 
     Args:
         listeners, on_change: see `SharingCompute`.
-        images: fetches images that are not there.
-        sweep_builds: removes the containers of builds that nobody is at work on any more.
-        folder: for the folders of replicas.
-        folder_id: names the state folder among others that use the same engine.
+        images: pulls images if necessary.
+        sweep_builds: removes containers of builds that no process works on.
+        folder: parent of the folders of replicas.
+        folder_id: identifies the state folder among others on the same engine.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class DockerCompute(SharingCompute[ReplicaContainer]):
                 info = self._engine.api.info()
             cpus, memory = float(info["NCPU"]), int(info["MemTotal"])
         except EngineError:
-            # Whoever asks for a service is told so; here those that run already are only counted.
+            # Requests that need more are refused elsewhere; this only counts the replicas that already run.
             cpus, memory = float(os.cpu_count() or 1), psutil.virtual_memory().total
         return Capacity(cpus=cpus, memory_bytes=memory, replicas=replicas_for(memory))
 
@@ -80,11 +80,11 @@ class DockerCompute(SharingCompute[ReplicaContainer]):
 
     def _forget(self, replica: SupervisedReplica) -> None:
         if replica.exit is not None:
-            # Its container may be left, if the engine went away.
+            # Its container may still exist, if the engine went away.
             self.sweep()
 
     def sweep(self) -> None:
-        """Remove containers that nobody looks after any more, in the background, as soon as the engine answers."""
+        """Remove containers that no process supervises, in the background, as soon as the engine responds."""
         threading.Thread(target=self._sweep, name="container-sweep", daemon=True).start()
 
     def _sweep(self) -> None:

@@ -1,8 +1,8 @@
-"""Forwards the connections of a service to a replica that cannot be handed the listening socket itself.
+"""Forwards connections of a service to a replica that cannot receive the listening socket itself.
 
-That is so when the engine is on another kernel: in the virtual machine of Docker Desktop, or on another machine. Bytes
-are passed on as they come, so that everything about HTTP stays the replica's business. A replica's forwarder accepts
-only while the replica is ready, next to those of the other replicas.
+This happens when the engine runs on another kernel: in the virtual machine of Docker Desktop, or on another machine.
+Bytes are forwarded unchanged, so the replica handles everything about HTTP. The forwarder of a replica only accepts
+connections while the replica is ready, beside the forwarders of other replicas.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _CHUNK = 2**16
 
 
 class Forwarder:
-    """A forwarder, with a thread of its own.
+    """A forwarder with its own thread.
 
     Args:
         listener: the service's listening socket.
-        target: address and port where the replica listens.
+        target: address and port of the replica.
     """
 
     def __init__(self, listener: socket.socket, target: tuple[str, int]) -> None:
@@ -36,15 +36,15 @@ class Forwarder:
         self._thread.start()
 
     def open(self) -> None:
-        """Begins to accept."""
+        """Start to accept connections."""
         asyncio.run_coroutine_threadsafe(self._open(), self._loop)
 
     def shut(self) -> None:
-        """Accept no more; connections that there are go on."""
+        """Stop accepting; existing connections continue."""
         self._loop.call_soon_threadsafe(self._shut)
 
     def close(self) -> None:
-        """End everything."""
+        """End all connections and the thread."""
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
 
@@ -61,7 +61,7 @@ class Forwarder:
 
     async def _open(self) -> None:
         if self._server is None:
-            # A socket object of the server's own: `_shut` closes that one only.
+            # The server's own socket object: `_shut` only closes this one.
             self._server = await asyncio.start_server(self._accepted, sock=self._listener.dup(), backlog=_BACKLOG)
 
     def _shut(self) -> None:
@@ -73,11 +73,11 @@ class Forwarder:
         task = asyncio.current_task()
         assert task is not None
         self._relays.add(task)
-        # asyncio does it only for sockets whose protocol is named; without it, an answer in two parts takes 40 ms more.
+        # asyncio sets this only for sockets with a named protocol; otherwise, responses in two parts take 40 ms more.
         writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             await self._relay(reader, writer)
-        except asyncio.CancelledError:  # by `close`, and all that there is to do for it is below
+        except asyncio.CancelledError:  # by `close`; the cleanup is below
             pass
         finally:
             self._relays.discard(task)
@@ -86,7 +86,7 @@ class Forwarder:
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             there_reader, there_writer = await asyncio.open_connection(*self._target)
-        except OSError:  # it has just gone: others take what comes next
+        except OSError:  # the replica just ended: others accept the next connections
             self._shut()
             return
         try:

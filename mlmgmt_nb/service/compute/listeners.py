@@ -1,4 +1,4 @@
-"""The listening sockets of services: bound once, shared by their replicas, kept while no replica lives."""
+"""The listening sockets of services: bound once, shared by their replicas, kept while there are no replicas."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Listeners"]
 
 _BACKLOG = 1024
 _REFUSED_AT_ONCE = 64
-"""Connections that are told at the same time that there is no replica; further ones wait for their turn."""
+"""Maximum number of connections that are refused concurrently; others wait for their turn."""
 
 
 class Listeners:
@@ -25,7 +25,7 @@ class Listeners:
     Args:
         host: the address that scoring services listen on.
         ports: first and last port to choose from.
-        on_connection: called from any thread when a connection comes to a socket that was found without one.
+        on_connection: called from any thread when a connection arrives at a socket that had none.
     """
 
     def __init__(self, host: str, ports: tuple[int, int], on_connection: Callable[[], None]) -> None:
@@ -45,10 +45,10 @@ class Listeners:
         return self._sockets[service_id]
 
     def open(self, service_id: str, port: int | None) -> int:
-        """Binds the given port, or a free one, and tells which; connections wait there from now on.
+        """Bind the given port, or a free one, and return it; connections wait there from now on.
 
         Raises:
-            OSError: the given port is taken, or none is free.
+            OSError: the given port is taken, or no port is free.
         """
         bound = bind(self._host, port) if port is not None else self._bind_any(service_id)
         bound.listen(_BACKLOG)
@@ -57,7 +57,7 @@ class Listeners:
         return int(bound.getsockname()[1])
 
     def _bind_any(self, service_id: str) -> socket.socket:
-        # Begins somewhere else for each service: a port that one gave up for a while should not go to the next.
+        # Each service starts at another port: a port that a service gave up temporarily should not go to the next one.
         first, last = self._ports
         count = last - first + 1
         offset = zlib.crc32(service_id.encode())
@@ -69,7 +69,7 @@ class Listeners:
         raise OSError(f"no port from {first} to {last} is free")
 
     def has_pending_connection(self, service_id: str) -> bool:
-        """Return whether a connection waits. If none does, the socket is watched, and `connected()` names it later."""
+        """Return whether a connection waits. If none does, watch the socket; `connected()` reports it later."""
         if self._watch.is_armed(service_id):
             return False
         with selectors.DefaultSelector() as selector:
@@ -80,7 +80,7 @@ class Listeners:
         return False
 
     def connected(self) -> set[str]:
-        """Return the services that got a connection while they were watched, since the last call."""
+        """Return the services that received a connection while they were watched, since the last call."""
         with self._lock:
             found, self._connected_ids = self._connected_ids, set()
         return found
@@ -91,15 +91,15 @@ class Listeners:
         self._on_connection()
 
     def refuse(self, service_id: str, message: str) -> None:
-        """Answers 503 to the requests that wait, as many as can be answered at once."""
+        """Answer 503 to waiting requests, as many as can be answered concurrently."""
         while self.has_pending_connection(service_id):
             if not self._refusing.acquire(blocking=False):
                 with self._lock:
-                    self._connected_ids.add(service_id)  # it is looked at again when one has been answered
+                    self._connected_ids.add(service_id)  # checked again when one has been answered
                 return
             try:
                 connection, _ = self._sockets[service_id].accept()
-            except OSError:  # it has gone meanwhile
+            except OSError:  # the client disconnected
                 self._refusing.release()
                 return
             connection.setblocking(True)

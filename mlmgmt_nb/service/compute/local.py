@@ -1,4 +1,4 @@
-"""Local compute: replicas are processes of this machine, which inherit their service's listening socket."""
+"""Local compute: replicas are processes of this machine that inherit the listening socket of their service."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from mlmgmt_nb.service.compute.supervised import SupervisedReplica
 __all__ = ["LocalCompute", "ProcessRegister", "replicas_for"]
 
 _BYTES_OF_A_REPLICA = 256 * 2**20
-"""What a replica is reckoned to take at least: the runtime, and a driver that has imported its libraries."""
+"""Estimated minimum memory of a replica: the runtime, and a driver that has imported its libraries."""
 
 
 class ProcessRegister(Protocol):
-    """Remembers processes across a crash of the service. What it cannot remember, it lets go; it never raises."""
+    """Records processes, so that they are known after a crash of the service. Failures are logged, not raised."""
 
     def add(self, pid: int, service_id: str) -> None: ...
 
@@ -35,8 +35,8 @@ class LocalCompute(SharingCompute[ReplicaProcess]):
 
     Args:
         listeners, on_change: see `SharingCompute`.
-        register: told of each process that starts and ends.
-        marks: variables for the environment of each replica, by which a later service finds what is left of them.
+        register: notified of each process that starts and ends.
+        marks: environment variables of each replica, which identify leftover processes for a later service.
     """
 
     def __init__(
@@ -70,5 +70,5 @@ class LocalCompute(SharingCompute[ReplicaProcess]):
 
 
 def replicas_for(memory_bytes: int) -> int:
-    """How many replicas a machine with so much memory can bear."""
+    """Return the maximum number of replicas on a machine with this much memory."""
     return max(4, memory_bytes // _BYTES_OF_A_REPLICA)

@@ -10,7 +10,7 @@ __all__ = ["Replica", "ReplicaState"]
 
 
 class ReplicaState(StrEnum):
-    """starting -> ready -> draining (answers what it has accepted) -> ending (answers nothing more)."""
+    """starting -> ready -> draining (completes accepted requests) -> ending (answers no requests)."""
 
     STARTING = "starting"
     READY = "ready"
@@ -19,9 +19,9 @@ class ReplicaState(StrEnum):
 
 
 class Replica(msgspec.Struct, frozen=True, kw_only=True):
-    """A replica that lives. `since` is when it came into its state; times are seconds of one monotonic clock.
+    """A live replica. `since` is when it entered its state; times are monotonic seconds.
 
-    `silence`: for how many seconds nothing has been heard of it.
+    `silence`: seconds since its last message.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""The answer of a service that has no replica to give one."""
+"""The response of a service without replicas."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOST_BYTES = 2**20
 
 
 def refuse(connection: socket.socket, message: str) -> None:
-    """Answers one request with 503 and closes the connection, whatever the request is."""
+    """Answer one request with 503 and close the connection, whatever the request is."""
     error = ErrorResponse(code="NoReplicas", message=message, status_code=503)
     body = msgspec.json.encode(error)
     head = (
@@ -28,7 +28,7 @@ def refuse(connection: socket.socket, message: str) -> None:
         connection.recv(2**16)
         connection.sendall(head.encode() + body)
         connection.shutdown(socket.SHUT_WR)
-        # A connection that is closed with unread bytes is reset, and the answer lost with it.
+        # Closing a connection with unread bytes resets it, which would lose the response.
         left = _MOST_BYTES
         while left > 0 and (chunk := connection.recv(2**16)):
             left -= len(chunk)

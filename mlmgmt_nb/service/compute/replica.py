@@ -1,4 +1,4 @@
-"""One replica as a process of this machine: started, watched, talked to over its control socket, and ended."""
+"""One replica as a process of this machine: started, watched, controlled over its control socket, and ended."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from mlmgmt_nb.service.system.processes import end_marked
 __all__ = ["ReplicaProcess"]
 
 _REPLICA = "MLMGMT_REPLICA"
-"""Names the replica to its children, also those with a session of their own."""
+"""Identifies the replica to its child processes, also those in other sessions."""
 _OF_APPLICATION = frozenset({"AML_APP_ROOT", "AZUREML_ENTRY_SCRIPT", "AZUREML_MODEL_DIR"})
-"""Variables of the application; a service that was started on an Azure ML machine has those of another one."""
+"""Variables of the application; a service on an Azure ML machine inherits those of another application."""
 _READ_BYTES = 2**16
 _LAST_OUTPUT_SECONDS = 0.5
 
 
 class ReplicaProcess(SupervisedReplica):
-    """A replica.
+    """A replica as a process.
 
     Args:
-        launch: what to start.
+        launch: parameters of the replica.
         listener: the service's listening socket, which the process inherits.
         on_change: see `SupervisedReplica`.
-        groups: where its reservation is enforced.
-        marks: variables that tell its processes, and those that they start, from all others.
+        groups: enforces its reservation.
+        marks: variables that distinguish its processes, and their children, from all others.
     """
 
     def __init__(
@@ -50,10 +50,10 @@ class ReplicaProcess(SupervisedReplica):
         self._mark = f"{os.getpid()} {time.monotonic()} {replica_id}"
         self._process, self._control = _spawn(launch, listener, {**marks, _REPLICA: self._mark})
         self.pid = self._process.pid
-        # It loads nothing before it is told to start: all that the driver takes is counted.
+        # It loads nothing before it is told to start, so that the driver's whole memory is counted.
         self._group = groups.add(replica_id, self.pid, launch.cpus, launch.memory_bytes)
         if launch.memory_bytes is not None and self._group.memory is None:
-            launch.log.line("[mlmgmt] the reserved memory is set aside, but not enforced: no control groups here")
+            launch.log.line("[mlmgmt] memory is reserved but not enforced: control groups are not available")
         self.send_start()
 
     def _transmit(self, line: bytes) -> None:
@@ -84,7 +84,7 @@ class ReplicaProcess(SupervisedReplica):
         return explained
 
     def _pump(self, selector: selectors.BaseSelector, output: int) -> None:
-        """Read output and messages until the process has ended and all that it wrote is read."""
+        """Read output and messages until the process has ended and all of its output is read."""
         deadline: float | None = None
         looked = time.monotonic()
         while selector.get_map():
@@ -101,7 +101,7 @@ class ReplicaProcess(SupervisedReplica):
             before, looked = looked, time.monotonic()
             self.silence += min(looked - before, LONGEST_LOOK)
             if deadline is None and self._process.poll() is not None:
-                # What the driver started may hold the pipe open for ever.
+                # Child processes of the driver may hold the pipe open indefinitely.
                 deadline = time.monotonic() + _LAST_OUTPUT_SECONDS
                 _kill_group(self.pid)
             if deadline is not None and time.monotonic() > deadline:
@@ -129,7 +129,7 @@ def _spawn(
             cwd=launch.context / "app",
             env={**_environment(launch), **marks},
             pass_fds=(listener.fileno(), theirs.fileno()),
-            # A group of its own, so that what a driver starts can be ended with it.
+            # A separate process group, so that child processes of the driver can be ended with it.
             start_new_session=True,
         )
     return process, ours

@@ -1,7 +1,7 @@
-"""What computes have in common whose replicas share their service's listening socket.
+"""Common base of computes whose replicas share the listening socket of their service.
 
-The socket belongs to the service and is bound here once; replicas are given it. So a replica can die, be replaced or be
-updated and no connection is refused: while none lives, connections wait at the socket.
+The socket belongs to the service and is bound once; replicas receive it. So a replica can die, be replaced or be
+updated without a refused connection: while there are no replicas, connections wait at the socket.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ R = TypeVar("R", bound=SupervisedReplica)
 
 
 class SharingCompute(ABC, Generic[R]):
-    """A compute (see `base.Compute`), but for how its replicas are made.
+    """A compute (see `base.Compute`), except for the creation of replicas.
 
     Args:
-        prefix: begins the ids of its replicas.
+        prefix: prefix of the ids of its replicas.
         listeners: the sockets of its services.
         on_change: called from any thread when there is something new to observe.
     """

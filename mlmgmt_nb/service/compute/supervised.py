@@ -1,7 +1,7 @@
-"""A replica as its compute knows it: the conversation with its scoring runtime, whatever carries it.
+"""A replica and its control connection to the scoring runtime, independent of the transport.
 
-Lines of JSON go both ways (`scoring.process.control`): `start`, `keys` and `drain` to the replica; `ready`, `failed`,
-`stats` and a receipt for the keys from it.
+Both sides send lines of JSON (`scoring.process.control`): `start`, `keys` and `drain` to the replica; `ready`,
+`failed`, `stats` and a confirmation of the keys from it.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from mlmgmt_nb.service.compute.observed import Replica, ReplicaState
 __all__ = ["LONGEST_LOOK", "SupervisedReplica"]
 
 LONGEST_LOOK = 1.5
-"""Seconds of silence that one look at a replica can show: this process may have been stopped itself meanwhile."""
+"""Maximum seconds of silence that one observation counts: this process may have been stopped itself."""
 LOAD_FAILED = 3
 """Exit code of a replica whose driver does not load (`mlmgmt_nb.scoring`)."""
 
 
 class SupervisedReplica(ABC):
-    """A replica. A thread of its own (`_watch`) hears its messages and pumps its output into the log, until it ends.
+    """A replica. A separate thread (`_watch`) reads its messages and copies its output to the log until it ends.
 
     Args:
-        launch: what was started.
-        on_change: called, in that thread, whenever its state changes, and once after it has ended.
+        launch: parameters of the replica.
+        on_change: called in that thread whenever its state changes, and once after it has ended.
 
     Attributes:
-        silence: seconds that `_watch` has been listening in vain.
+        silence: seconds that `_watch` has waited for a message.
     """
 
     def __init__(self, replica_id: str, launch: Launch, on_change: Callable[[SupervisedReplica], None]) -> None:
@@ -59,7 +59,7 @@ class SupervisedReplica(ABC):
         self._thread.start()
 
     def view(self) -> Replica:
-        """Return the replica as the reconciler sees it."""
+        """Return the replica as observed by the reconciler."""
         return Replica(
             id=self.id,
             service_id=self.launch.service_id,
@@ -72,22 +72,22 @@ class SupervisedReplica(ABC):
 
     @abstractmethod
     def _watch(self) -> None:
-        """Hears the replica until it ends."""
+        """Read messages until the replica ends."""
 
     @abstractmethod
     def _transmit(self, line: bytes) -> None:
-        """Send a line; to a replica that has just ended it is sent in vain, which its exit will tell."""
+        """Send a line. If the replica has just ended, the line is lost, and its exit is reported."""
 
     @abstractmethod
     def _end(self) -> None:
-        """End it at once."""
+        """End it immediately."""
 
     def send(self, **message: Any) -> None:
         self._transmit(msgspec.json.encode(message) + b"\n")
 
     def send_start(self) -> None:
         launch = self.launch
-        # An image that was built before replicas knew of variables or hosts ignores them.
+        # Images built before replicas supported variables or hosts ignore them.
         self.send(
             type="start",
             name=launch.name,
@@ -108,7 +108,7 @@ class SupervisedReplica(ABC):
         self._end()
 
     def set_keys(self, digests: Sequence[str]) -> threading.Event:
-        """Send new keys; the event is set when they are in force."""
+        """Send new keys; the event is set when they are in effect."""
         self._keys_confirmed.clear()
         self.send(type="keys", digests=list(digests))
         return self._keys_confirmed
@@ -122,7 +122,7 @@ class SupervisedReplica(ABC):
         self.since = time.monotonic()
 
     def _hear(self, data: bytes) -> None:
-        """Take what has come from the replica."""
+        """Handle data from the replica."""
         self.silence = 0.0
         *lines, self._unfinished = (self._unfinished + data).split(b"\n")
         for line in lines:
@@ -149,20 +149,20 @@ class SupervisedReplica(ABC):
         self._on_change(self)
 
     def _hung_up(self) -> None:
-        """Note that it says nothing more: one that has been drained does so some time before its process has ended."""
+        """Note that it sends no further messages: a drained replica stops some time before its process ends."""
         if self.state is ReplicaState.DRAINING:
             self.state = ReplicaState.ENDING
             self._on_change(self)
 
     def _ended(self, exit_: Exit | None) -> None:
-        """Note that it has ended. `exit_` is why, when it was not asked to."""
+        """Note that it has ended. `exit_` is the reason if it was not asked to."""
         self.exit = exit_
         self.launch.log.line(f"[mlmgmt] replica {self.id} ended{f': {exit_.message}' if exit_ else ''}")
         self.ended = True
         self._on_change(self)
 
     def _explain(self, code: int) -> Exit | None:
-        """Why it ended: by its exit code, or the number of a signal below zero; None when it was asked to."""
+        """Return why it ended, by exit code or negative signal number; None if it was asked to."""
         if self.state in {ReplicaState.DRAINING, ReplicaState.ENDING}:
             return None
         if self._failure is not None:
@@ -170,15 +170,15 @@ class SupervisedReplica(ABC):
         if self._hung and self.state is ReplicaState.STARTING:
             return self._exit("StartTimeout", "init() did not return in time.", permanent=True)
         if self._hung:
-            return self._exit("Unresponsive", f"The replica did not react for {self.silence:.0f} s and was ended.")
+            return self._exit("Unresponsive", f"The replica did not respond for {self.silence:.0f} s and was ended.")
         if code < 0:
-            hint = " (out of memory, perhaps)" if -code == signal.SIGKILL else ""
+            hint = " (possibly out of memory)" if -code == signal.SIGKILL else ""
             return self._exit("ReplicaKilled", f"The replica was ended by {signal.Signals(-code).name}{hint}.")
         return self._exit("ReplicaExited", f"The replica ended by itself with exit code {code}.")
 
     def _out_of_memory(self) -> Exit:
         limit = f"{self.launch.memory_bytes or 0:,}"
-        return self._exit("OutOfMemory", f"The replica took more than the {limit} bytes of memory reserved for it.")
+        return self._exit("OutOfMemory", f"The replica exceeded its reserved memory of {limit} bytes.")
 
     def _exit(self, code: str, message: str, *, permanent: bool = False) -> Exit:
         return Exit(

@@ -1,4 +1,4 @@
-"""Watch listening sockets for a first connection without polling them: one thread, however many sockets."""
+"""Watches listening sockets for their first connection without polling: one thread for any number of sockets."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["ConnectionWatch"]
 
 
 class ConnectionWatch:
-    """Report sockets at which a connection waits, each once: until it is armed again.
+    """Reports sockets at which a connection waits, once until they are armed again.
 
     Args:
-        on_connection: called with the key of a socket, in the thread of the watch. It must be short.
+        on_connection: called with the key of a socket, in the watch thread. It must be fast.
     """
 
     def __init__(self, on_connection: Callable[[str], None]) -> None:
@@ -30,7 +30,7 @@ class ConnectionWatch:
         self._thread: threading.Thread | None = None
 
     def arm(self, key: str, listener: socket.socket) -> None:
-        """Watch a socket until it has a connection or is disarmed. A socket that is armed already stays so."""
+        """Watch a socket until it has a connection or is disarmed. An armed socket stays armed."""
         with self._lock:
             if key in self._armed:
                 return
@@ -39,11 +39,11 @@ class ConnectionWatch:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="connection-watch", daemon=True)
                 self._thread.start()
-        # Not every kind of selector notices a socket that comes while it waits.
+        # Some selectors do not notice a socket that is added while they wait.
         self._wake()
 
     def is_armed(self, key: str) -> bool:
-        """Return whether a socket is watched: then no connection has come since it was armed."""
+        """Return whether a socket is watched, which means that no connection has arrived since it was armed."""
         return key in self._armed
 
     def disarm(self, key: str) -> None:
@@ -58,7 +58,7 @@ class ConnectionWatch:
         return listener is not None
 
     def _wake(self) -> None:
-        with contextlib.suppress(BlockingIOError):  # enough is in the pipe already
+        with contextlib.suppress(BlockingIOError):  # the pipe is full, which is enough to wake the thread
             os.write(self._wake_writer, b"w")
 
     def _run(self) -> None:

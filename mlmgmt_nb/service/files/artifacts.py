@@ -1,7 +1,7 @@
-"""The artifact store: contents of models and assets, by the SHA-256 of their bytes.
+"""The artifact store: contents of models and assets, addressed by their SHA-256.
 
-An upload may come in parts and go on after a broken connection: what has arrived lies in `partial/` under the digest. A
-content is in the store when it is whole, has been checked and is safe on disk; it never changes afterwards.
+An upload may come in parts and resume after a broken connection: received bytes are in `partial/` under the digest.
+Content is in the store once it is complete, verified and safely on disk; it never changes afterwards.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _PATTERN = re.compile(r"/artifacts/sha256/([0-9a-f]{64})(?:/([^/?#]*))?(?:[?#]|\
 
 
 def digest_in(url: str) -> str | None:
-    """Return the digest that a URL of an artifact names, whichever service the URL is of: a digest says what the bytes are."""
+    """Return the digest in the URL of an artifact of any service: the digest identifies the bytes."""
     found = _PATTERN.search(url)
     return found[1] if found else None
 
 
 class DamagedContent(Exception):  # noqa: N818 - not a fault of ours, but of the disk
-    """The bytes of a content are not those of its digest any more."""
+    """The bytes of the content no longer match its digest."""
 
 
 class ArtifactStore:
@@ -49,16 +49,16 @@ class ArtifactStore:
         return path if path.exists() else None
 
     def copy(self, digest: str, target: Path, check: Callable[[], None]) -> None:
-        """Copy a content to a file, and check on the way that it still is what its digest says.
+        """Copy content to a file, and verify its digest on the way.
 
-        One that is damaged is set aside: it can be uploaded again, which repairs whatever names it.
+        Damaged content is set aside: it can be uploaded again, which repairs everything that refers to it.
 
         Args:
-            check: called again and again; raises to end it.
+            check: called repeatedly; raises to stop the copy.
 
         Raises:
-            DamagedContent: it is damaged, or was found to be before.
-            FileNotFoundError: there is none.
+            DamagedContent: the content is damaged, or was found to be damaged earlier.
+            FileNotFoundError: the content does not exist.
         """
         if self.is_damaged(digest):
             raise DamagedContent(digest)
@@ -73,7 +73,7 @@ class ArtifactStore:
             raise DamagedContent(digest)
 
     def is_damaged(self, digest: str) -> bool:
-        """Whether a content was found to be damaged, and has not been uploaded again since."""
+        """Return whether content was found to be damaged and has not been uploaded again since."""
         return not self._whole(digest).exists() and (self._damaged / digest).exists()
 
     def _set_aside(self, digest: str) -> None:
@@ -82,31 +82,35 @@ class ArtifactStore:
             self._whole(digest).replace(self._damaged / digest)
 
     def touch(self, digest: str) -> None:
-        """Note that somebody has seen that a content is there, and may be about to name it."""
+        """Record that a client has seen this content and may be about to refer to it."""
         with suppress(FileNotFoundError):
             os.utime(self._whole(digest))
 
     def offset(self, digest: str) -> int:
-        """How many bytes of an upload have arrived."""
+        """Return how many bytes of an upload have been received."""
         try:
             return (self._partial / digest).stat().st_size
         except FileNotFoundError:
             return 0
 
     async def append(self, digest: str, offset: int, total: int, chunks: AsyncIterator[bytes]) -> int:
-        """Add bytes to an upload; return how many have arrived now.
+        """Add bytes to an upload; return how many have been received.
 
         Raises:
-            Problem: 409 when `offset` is not where the upload stands or another one of these bytes is under way; 422
-                when the whole has another digest; 507 when the disk is full. What arrived is kept, but for 422.
-            ConnectionResetError: when the client goes away.
+            Problem: 409 when `offset` is not the current offset, or another upload of these bytes is in progress; 422
+                when the complete content has another digest; 507 when the disk is full. Received bytes are kept,
+                except for 422.
+            ConnectionResetError: the client disconnected.
         """
         try:
             with self._alone(digest):
                 here = self.offset(digest)
                 if offset != here:
                     raise Problem(
-                        409, "WrongOffset", f"The upload stands at byte {here}.", headers={"upload-offset": str(here)}
+                        409,
+                        "WrongOffset",
+                        f"The offset is wrong; continue the upload at byte {here}.",
+                        headers={"upload-offset": str(here)},
                     )
                 arrived = await self._write(self._partial / digest, here, total, chunks)
                 if arrived == total:
@@ -118,24 +122,27 @@ class ArtifactStore:
             raise Problem(
                 507,
                 "DiskFull",
-                "The disk of the service is full. What has arrived is kept: free some space, and the upload goes on.",
+                "The disk of the service is full. Received bytes are kept: free some space, then continue the upload.",
                 headers={"upload-offset": str(self.offset(digest))},
             ) from error
 
     @contextmanager
     def _alone(self, digest: str) -> Iterator[None]:
-        """Nobody else writes these bytes meanwhile; neither do other processes that share the folder."""
+        """Prevent other threads, and processes that share the folder, from writing these bytes at the same time."""
         partial = self._partial / digest
         descriptor = os.open(partial, os.O_RDONLY | os.O_CREAT, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # What has just been completed has this name no longer.
+            # An upload that was just completed no longer has this name.
             if not partial.exists() or not os.path.samestat(os.fstat(descriptor), partial.stat()):
                 raise BlockingIOError
             yield
         except BlockingIOError:
             raise Problem(
-                409, "UploadUnderWay", "Another upload of these bytes is under way.", headers={"retry-after": "1"}
+                409,
+                "UploadUnderWay",
+                "Another upload of these bytes is in progress; try again later.",
+                headers={"retry-after": "1"},
             ) from None
         finally:
             os.close(descriptor)
@@ -146,13 +153,13 @@ class ArtifactStore:
             try:
                 async for chunk in chunks:
                     if size + len(batch) + len(chunk) > total:
-                        raise bad_field("Upload-Length", f"more than the {total} bytes that it announces were sent.")
+                        raise bad_field("Upload-Length", f"more than the announced {total} bytes were sent.")
                     batch += chunk
                     if len(batch) >= _BATCH_BYTES:
                         size += await asyncio.to_thread(_write_all, file.fileno(), bytes(batch))
                         batch.clear()
             finally:
-                # Also when the connection breaks: the upload goes on from here.
+                # Also when the connection breaks: the upload resumes from here.
                 size += await asyncio.to_thread(_write_all, file.fileno(), bytes(batch))
         return size
 
@@ -162,7 +169,7 @@ class ArtifactStore:
             if hashlib.file_digest(file, "sha256").hexdigest() != digest:
                 partial.unlink()
                 raise Problem(
-                    422, "DigestMismatch", "The bytes are not those of the digest; nothing was kept. Send them again."
+                    422, "DigestMismatch", "The bytes do not match the digest and were discarded. Upload them again."
                 )
             os.fsync(file.fileno())
         whole = self._whole(digest)

@@ -1,4 +1,4 @@
-"""Where collected data is read back from: the folder, fsspec URL or Azure storage account that replicas write it to."""
+"""Reading collected data from the folder, fsspec URL or Azure storage account that replicas write it to."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["Collection"]
 
 
 class Collection:
-    """CSV files below a place.
+    """CSV files in a storage.
 
     Args:
         where: a folder, an fsspec URL, or the connection string of an Azure storage account.
@@ -17,7 +17,7 @@ class Collection:
     def __init__(self, where: str) -> None:
         import fsspec
 
-        # listings are not cached: data is added all the time
+        # listings are not cached: new data arrives all the time
         options: dict[str, Any] = {"use_listings_cache": False}
         if "AccountName=" in where or "BlobEndpoint=" in where:
             where, options = "abfs://", {"connection_string": where}
@@ -25,10 +25,10 @@ class Collection:
         self._root = f"{root.rstrip('/')}/" if root else ""
 
     def files(self, folder: str) -> dict[str, int]:
-        """Paths below a folder, and their sizes; none when it is not there.
+        """Return the paths below a folder and their sizes; empty if the folder does not exist.
 
         Raises:
-            Exception: of whichever storage: it cannot be read.
+            Exception: the storage cannot be read; the type depends on the storage.
         """
         place = self._root + folder
         self._files.invalidate_cache()

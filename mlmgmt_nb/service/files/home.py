@@ -1,4 +1,4 @@
-"""The state folder: where everything that the service knows is kept, private to its user."""
+"""The state folder: all data of the service, private to its user."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ __all__ = ["DISK_FULL", "READ_ONLY", "Home", "damaged", "flush", "write_atomical
 log = logging.getLogger(__name__)
 
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-"""What the system says when there is no room for a file."""
+"""Error numbers for a full disk."""
 
 READ_ONLY = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
-"""What it says when a file or folder can only be read."""
+"""Error numbers for a read-only file or folder."""
 
 _TOKEN_BYTES = 32
 _TOKEN_CHARACTERS = 43
-"""Length of a token of that many bytes, as text."""
+"""Length of the token as text."""
 _LOOK_SECONDS = 1.0
 _PROBE_BYTES, _RESERVE_BYTES = 2**18, 2**20
 _PLACES = 64
-"""Processes that may share a folder."""
+"""Maximum number of processes that share a folder."""
 
 
 def write_atomically(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Write a file so that it is there whole or not at all, also after a power cut."""
+    """Write a file atomically: it is complete or absent, also after a power cut."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
@@ -59,7 +59,7 @@ def write_atomically(path: Path, content: bytes, mode: int = 0o600) -> None:
 
 
 def write_if_new(path: Path, content: bytes) -> None:
-    """Write a file atomically unless it has this content: what needs no room on the disk cannot fail for want of it."""
+    """Write a file atomically unless it already has this content, so that a full disk does not cause a failure."""
     with contextlib.suppress(OSError):
         if path.read_bytes() == content:
             return
@@ -67,8 +67,9 @@ def write_if_new(path: Path, content: bytes) -> None:
 
 
 def flush(folder: Path) -> None:
-    """Has all that was written to the disk of a folder be there, also after a power cut. One call for many files is
-    faster than one for each.
+    """Make everything written to the disk of a folder survive a power cut.
+
+    One call for many files is faster than one call for each.
     """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -80,14 +81,13 @@ def flush(folder: Path) -> None:
 
 
 class Home:
-    """A state folder. `open()` makes it and takes a place in it.
+    """A state folder. `open()` creates it and takes a place in it.
 
-    There is one place where the database is SQLite. Processes that share a PostgreSQL database share the folder too,
-    and each takes the first place that is free: `service.lock`, `service-2.lock`, and so on, with files of the same
-    names that say where it listens.
+    With SQLite there is one place. Processes that share a PostgreSQL database also share the folder, and each takes the
+    first free place: `service.lock`, `service-2.lock`, and so on, with files of the same names that record its address.
 
     Args:
-        path: the folder; made with mode 0700 when it is not there.
+        path: the folder; created with mode 0700 if it does not exist.
 
     Raises:
         LocalServiceError: from `open()`, when the folder cannot be used or its only place is taken.
@@ -109,7 +109,7 @@ class Home:
         self._description = b""
         self._is_troubled = False
         self._take(1)
-        self.place = 0  # none yet
+        self.place = 0  # no place yet
 
     def _take(self, number: int) -> None:
         suffix = "" if number == 1 else f"-{number}"
@@ -117,7 +117,7 @@ class Home:
         self.service_file = self.path / f"service{suffix}.json"
         self._port_file = self.path / f"port{suffix}"
         self._lock = self._lock_of(number)
-        # What is below here is gone when a service starts.
+        # Everything below is removed when a service starts.
         scratch = self.path / f"scratch{suffix}"
         self.containers = scratch / "containers"
         self.exports = scratch / "exports"
@@ -127,7 +127,7 @@ class Home:
         return FileLock(path, timeout=0, mode=0o600, thread_local=False)
 
     def open(self, *, shared: bool = False) -> None:
-        # Everything that the service and its children write is for its user alone.
+        # Everything that the service and its children write is private to its user.
         os.umask(0o077)
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -135,7 +135,7 @@ class Home:
             if info.st_uid != os.getuid():
                 raise LocalServiceError(
                     f"The state folder {self.path} belongs to another user.",
-                    fix="Choose one of your own with --home or MLMGMT_HOME.",
+                    fix="Choose a folder of your own with --home or MLMGMT_HOME.",
                 )
             if stat.S_IMODE(info.st_mode) & 0o077:
                 self.path.chmod(0o700)
@@ -147,24 +147,24 @@ class Home:
             self._keep_reserve()
         except Timeout:
             raise LocalServiceError(
-                f"A service already runs on the state folder {self.path}{self._who()}.",
-                fix="Use that one (mlmgmt status), stop it (mlmgmt stop), or choose another folder with --home.",
+                f"A service is already running for the state folder {self.path}{self._who()}.",
+                fix="Use it (mlmgmt status), stop it (mlmgmt stop), or choose another folder with --home.",
             ) from None
         except OSError as error:
             raise LocalServiceError(
-                f"The state folder {self.path} cannot be used: {error.strerror}.",
-                fix="Make it writable, or choose another one with --home or MLMGMT_HOME.",
+                f"The state folder {self.path} cannot be used: {error.strerror}{_which(error, self.path)}.",
+                fix="Make it writable, mend what is in it, or choose another one with --home or MLMGMT_HOME.",
             ) from error
 
     def _lock_folder(self, *, shared: bool) -> None:
         """Lock the folder itself: a lock file can be deleted while a service runs, the folder cannot.
 
         Raises:
-            Timeout: a service has it, or one that would share it with others.
+            Timeout: a service holds the lock, exclusively or shared.
         """
         self._folder_lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-        until = time.monotonic() + _LOOK_SECONDS  # whoever looks for a service holds it for a moment
+        until = time.monotonic() + _LOOK_SECONDS  # clients that look for a service hold it for a moment
         while True:
             try:
                 fcntl.flock(self._folder_lock, kind | fcntl.LOCK_NB)
@@ -174,28 +174,28 @@ class Home:
                     raise Timeout(str(self.path)) from None
                 time.sleep(_LOOK_SECONDS / 20)
             except OSError as error:
-                log.info("the folder itself cannot be locked here (%s); its lock files are", error.strerror)
+                log.info("the folder itself cannot be locked (%s); using its lock files", error.strerror)
                 return
 
     def _free_reserve(self) -> None:
-        """Give up the reserve when the disk is full, so that there is room to start with."""
+        """Delete the reserve file when the disk is full, so that the service can start."""
         probe = self.path / f".probe.{os.getpid()}.partial"
         try:
             probe.write_bytes(b"\0" * _PROBE_BYTES)
         except OSError as error:
             if error.errno not in DISK_FULL:
                 raise
-            log.warning("the disk of %s is full: the service starts with what was kept in reserve", self.path)
+            log.warning("the disk of %s is full: starting with the reserved space", self.path)
             self._reserve.unlink(missing_ok=True)
         finally:
             probe.unlink(missing_ok=True)
 
     def _keep_reserve(self) -> None:
-        """Keep a little room on the disk for the next start, unless the disk is full."""
+        """Reserve a little disk space for the next start, unless the disk is full."""
         if self._reserve.exists() or shutil.disk_usage(self.path).free < 16 * _RESERVE_BYTES:
             return
         with contextlib.suppress(OSError):
-            write_atomically(self._reserve, os.urandom(_RESERVE_BYTES))  # no disk stores that in less
+            write_atomically(self._reserve, os.urandom(_RESERVE_BYTES))  # incompressible
 
     def _acquire(self, places: int) -> None:
         for number in range(1, places + 1):
@@ -210,12 +210,12 @@ class Home:
 
     @contextmanager
     def maintenance(self) -> Iterator[None]:
-        """Keep what removes files and what copies them apart, also across processes; waits until it is free."""
+        """Exclude copying files and removing files at the same time, also across processes; wait for the lock."""
         with FileLock(self.path / "maintenance.lock", mode=0o600):
             yield
 
     def is_taken(self, place: int) -> bool:
-        """Whether another process has a place."""
+        """Return whether another process has a place."""
         if place == self.place:
             return False
         try:
@@ -225,7 +225,7 @@ class Home:
             return True
 
     def is_alone(self) -> bool:
-        """Whether no other process has a place in the folder."""
+        """Return whether no other process has a place in the folder."""
         if self._folder_lock is None and local.is_locked(self.path):
             return False
         return not any(self.is_taken(place) for place in range(1, _PLACES + 1))
@@ -238,17 +238,18 @@ class Home:
         return f" (process {known.get('pid')}, {known.get('baseUrl')})"
 
     def token(self) -> str:
-        """Return the bearer token of this state folder, in a file for its user alone. Made anew where there is none that is as
-        long as ours: an empty or short one, which anybody could guess, lets nobody in.
+        """Return the bearer token of this state folder, in a file that only its user can read.
+
+        It is created if the file is missing or too short: an empty or short token, which could be guessed, is refused.
         """
         if not (token := self._known_token()):
-            with FileLock(self.path / "token.lock", mode=0o600):  # processes that share the folder share the token
+            with FileLock(self.path / "token.lock", mode=0o600):  # shared by the processes that share the folder
                 token = self._known_token() or self._new_token()
         self.token_file.chmod(0o600)
         return token
 
     def _known_token(self) -> str:
-        """Return the token in the file; "" where there is none that may be used."""
+        """Return the token in the file; "" if there is no usable token."""
         try:
             token = self.token_file.read_bytes().strip().decode("ascii", errors="replace")
         except FileNotFoundError:
@@ -257,28 +258,30 @@ class Home:
 
     def _new_token(self) -> str:
         if self.token_file.exists():
-            log.warning("the token in %s is not one of a service's: it is replaced by a new one", self.token_file)
+            log.warning("the token in %s is not valid: replacing it", self.token_file)
         token = secrets.token_urlsafe(_TOKEN_BYTES)
         write_atomically(self.token_file, token.encode())
         return token
 
     def identity(self) -> str:
-        """Names this state folder among others, where things of several are kept together; made at its first use."""
+        """Return the id of this state folder among others, for example on a shared engine; created on first use."""
         try:
             found = self._id_file.read_bytes().strip().decode(errors="replace")
         except FileNotFoundError:
             write_atomically(self._id_file, secrets.token_hex(8).encode())
             return self.identity()
         if not re.fullmatch("[0-9a-f]{16}", found):
-            raise damaged(self._id_file, "Remove that file: the folder gets a new name, and its containers start anew.")
+            raise damaged(
+                self._id_file, "Remove that file: the folder gets a new id, and its containers are started again."
+            )
         return found
 
     def forget_identity(self) -> None:
-        """Has the folder be named anew: it is a copy of the one that has the name."""
+        """Remove the id: the folder is a copy of the one that the id belongs to."""
         self._id_file.unlink(missing_ok=True)
 
     def last_port(self) -> int | None:
-        """Return the port that a service at this place listened on last."""
+        """Return the last port of the service at this place."""
         try:
             port = int(self._port_file.read_text())
         except (OSError, ValueError):
@@ -286,34 +289,34 @@ class Home:
         return port if 0 < port < 2**16 else None
 
     def announce(self, description: dict[str, object], port: int) -> None:
-        """Say where the service listens, for those who look for it. `keep` has it stay."""
+        """Record where the service listens, for clients that look for it. `keep` maintains the record."""
         self._description = msgspec.json.encode(description)
         try:
             write_if_new(self._port_file, str(port).encode())
             write_atomically(self.service_file, self._description)
         except OSError as error:
-            log.error("%s cannot be written (%s); it is tried again", self.service_file, error.strerror)
+            log.error("cannot write %s (%s); retrying", self.service_file, error.strerror)
             self._write_in_place()
 
     def _write_in_place(self) -> None:
-        """Write over the record of the process before, which needs no room on most disks."""
+        """Overwrite the record of the previous process, which needs no space on most disks."""
         with contextlib.suppress(OSError), self.service_file.open("r+b", buffering=0) as file:
             file.write(self._description)
             file.truncate()
 
     def keep(self) -> None:
-        """Put the record and the lock file back if somebody has deleted or damaged them; called now and then."""
+        """Restore the record and the lock file if they were deleted or damaged; called periodically."""
         try:
             if self._description and _content(self.service_file) != self._description:
-                log.warning("%s was not as this service had written it; it is written again", self.service_file)
+                log.warning("%s was changed or deleted; writing it again", self.service_file)
                 write_atomically(self.service_file, self._description)
             if not self._lock_is_there():
-                log.warning("the lock file %s was gone; it is made again", self._lock.lock_file)
+                log.warning("the lock file %s was deleted; creating it again", self._lock.lock_file)
                 self._lock_again()
             self._keep_reserve()
         except (OSError, Timeout) as error:
             if not self._is_troubled:
-                log.warning("the state folder cannot be kept in order: %s", error)
+                log.warning("cannot maintain the state folder: %s", error)
             self._is_troubled = True
         else:
             self._is_troubled = False
@@ -332,7 +335,7 @@ class Home:
         self._lock = again
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):  # nobody believes it once this process is gone
+        with contextlib.suppress(OSError):  # the record is ignored once this process has ended
             self.service_file.unlink(missing_ok=True)
         for lock in self._locks:
             lock.release()
@@ -341,9 +344,14 @@ class Home:
             self._folder_lock = None
 
 
+def _which(error: OSError, folder: Path) -> str:
+    """Name the file that an error is about, unless it is the folder itself."""
+    return f" ({error.filename})" if error.filename and Path(error.filename) != folder else ""
+
+
 def damaged(path: Path, fix: str) -> LocalServiceError:
-    """Return the error for a file of the state folder that has garbage in it."""
-    return LocalServiceError(f"{path} is damaged: it does not have what the service writes there.", fix=fix)
+    """Return the error for a file of the state folder with invalid content."""
+    return LocalServiceError(f"{path} is damaged: its content is not valid.", fix=fix)
 
 
 def _content(path: Path) -> bytes | None:

@@ -1,4 +1,4 @@
-"""Logs of builds and services: bounded on disk, read from any offset."""
+"""Logs of builds and services: limited on disk, readable from any offset."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ KEPT_SEGMENTS = 4
 
 
 class Log:
-    """A log: one stream of bytes, of which the last 12 to 16 MiB are kept.
+    """A log: a stream of bytes, of which the last 12 to 16 MiB are kept.
 
-    The folder holds segments that are named by the offset of their first byte. Offsets count from the first byte ever
-    written, so that a reader who follows the log stays right when old segments go.
+    The folder has segments named by the offset of their first byte. Offsets count from the first byte ever written, so
+    that readers who follow the log are not affected when old segments are removed.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -34,16 +34,18 @@ class Log:
         self._why = ""
 
     def append(self, data: bytes) -> bool:
-        """Append to it; whether that could be done. What the disk does not take is lost, and the log says so when it
-        takes something again: whoever writes must not end for that.
+        """Append to the log and return whether that succeeded.
+
+        If the disk refuses bytes, they are lost, and the log reports the loss when it can be written again: writers
+        must not fail.
         """
         with self._lock:
-            told = f"[mlmgmt] {self._lost} bytes of this log are lost: {self._why}\n" if self._lost else ""
+            told = f"[mlmgmt] {self._lost} bytes of this log were lost: {self._why}\n" if self._lost else ""
             try:
                 self._append(told.encode() + data)
             except OSError as error:
                 if not self._lost:
-                    log.warning("the log %s cannot be written: %s", self._folder, error.strerror)
+                    log.warning("cannot write the log %s: %s", self._folder, error.strerror)
                 self._lost += len(data)
                 self._why = "the disk was full" if error.errno in DISK_FULL else str(error.strerror)
                 return False
@@ -64,11 +66,11 @@ class Log:
             self._path(old).unlink(missing_ok=True)
 
     def line(self, text: str) -> bool:
-        """Append a line of the service's own; whether that could be done."""
+        """Append a line of the service itself; return whether that succeeded."""
         return self.append(f"{text.rstrip()}\n".encode())
 
     def read(self, offset: int = 0) -> tuple[int, bytes]:
-        """Return what is kept from an offset on: the offset where it really starts, and the bytes."""
+        """Return the log from an offset on: the first available offset, and the bytes."""
         with self._lock:
             segments = self._segments()
             parts = []
@@ -101,10 +103,10 @@ class Log:
 
 
 def log_reply(log: Log, request: Request) -> Reply:
-    """Return the log, or what a `Range: bytes=N-M` or `bytes=-N` asks of it (RFC 9110).
+    """Return the log, or the part that `Range: bytes=N-M` or `bytes=-N` selects (RFC 9110).
 
     Raises:
-        Problem: 416, when there is nothing (yet) in that range.
+        Problem: 416, when the range is empty (so far).
     """
     wanted = re.fullmatch(r"bytes=(\d{0,18})-(\d{0,18})", request.headers.get("range", "").replace(" ", ""))
     if wanted is None or not (wanted[1] or wanted[2]):

@@ -1,1 +1,1 @@
-"""The front door: forward requests for services from the port of the API to their own ports."""
+"""The front door: forwards requests for services from the port of the API to their own ports."""

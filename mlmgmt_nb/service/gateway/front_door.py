@@ -1,9 +1,9 @@
-"""One front door: the port of the API answers for every service, so that one port through a firewall is enough.
+"""The front door: the port of the API also serves every service, so that a firewall needs to open only one port.
 
-A request for `/api/v1/service/NAME/...` is streamed to the service's own port, and the answer back, without either
-being held whole. Keys are checked by the replica, as at its own port. What a client waits for there it waits for here:
-a service that sleeps is woken, and nothing is lost when a service is updated. Accounts may use the same name: the
-oldest service has it here, and any service can be named by its id instead.
+A request for `/api/v1/service/NAME/...` is streamed to the service's own port, and the response back; neither is
+buffered as a whole. The replica checks keys, as at its own port. Clients also wait as they would there: a sleeping
+service is woken, and nothing is lost when a service is updated. Accounts may use the same name: the oldest service is
+reached by name, and any service by its id.
 """
 
 from __future__ import annotations
@@ -26,26 +26,27 @@ __all__ = ["PREFIX", "FrontDoor", "first_of_names"]
 PREFIX = ("api", "v1", "service")
 
 _KNOWN_SECONDS = 1.0
-"""How long a port is believed without looking into the store again."""
+"""Seconds to cache a port before the store is read again."""
 _CONNECTION_SECONDS = 1.0
-"""How long a connection to a replica is used again. Shorter than a retired replica keeps its open connections (2 s), so
-that no request is ever sent on one that is about to be closed; and replicas that are new soon get their share."""
+"""Seconds to reuse an idle connection to a replica. Shorter than a retired replica keeps its open connections (2 s), so
+that no request is sent on a connection that is about to close; and new replicas soon get their share.
+"""
 _CONNECT_SECONDS = 30.0
 _WATCH_SECONDS = 0.05
 _LINGER_SECONDS = 10.0
-"""How long the rest of a refused body is still taken, as replicas do."""
+"""Seconds to keep reading the rest of a refused body, as replicas do."""
 _HOP_BY_HOP = frozenset(
     (
         b"connection keep-alive proxy-authenticate proxy-authorization te trailer transfer-encoding upgrade expect"
     ).split()
 )
-"""Headers that are about one connection."""
+"""Hop-by-hop headers."""
 _OWN = _HOP_BY_HOP | {b"date"}
-"""Headers of an answer that the server of the API sets itself."""
+"""Response headers that the API server sets itself."""
 
 
 def first_of_names(db: Connection, names: Sequence[str]) -> dict[str, int]:
-    """Which service (its `seq`) the front door means by each name: where accounts use the same one, the oldest."""
+    """Return the service (its `seq`) that the front door uses for each name: the oldest, if accounts share a name."""
     services = schema.services
     query = (
         select(services.c.name, func.min(services.c.seq))
@@ -56,14 +57,14 @@ def first_of_names(db: Connection, names: Sequence[str]) -> dict[str, int]:
 
 
 class _Place(NamedTuple):
-    """The name of a service, which the paths of its replicas have, and its port."""
+    """The name of a service, as in the paths of its replicas, and its port."""
 
     name: str
     port: int
 
 
 class FrontDoor:
-    """Passes requests on.
+    """Forwards requests.
 
     Args:
         host: the address that scoring services listen on.
@@ -76,13 +77,13 @@ class FrontDoor:
         self._idle: dict[int, list[Upstream]] = {}
 
     async def __call__(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers a request for a service.
+        """Answer a request for a service.
 
         Args:
-            name: its name or id, as the path has it.
+            name: its name or id in the path.
 
         Raises:
-            Problem: when it could not be passed on, and nothing has been answered yet.
+            Problem: the request could not be forwarded, and no response has been started.
         """
         place = await self._place(name)
         upstream = await self._connected(name, place.port)
@@ -92,9 +93,12 @@ class FrontDoor:
         except LostError:
             if not exchange.answering:
                 raise Problem(
-                    502, "ReplicaLost", "The replica ended before it had answered.", headers={"retry-after": "1"}
+                    502,
+                    "ReplicaLost",
+                    "The replica ended before it responded. Try again.",
+                    headers={"retry-after": "1"},
                 ) from None
-            # The answer has begun: all that can be told the client is that it is not whole.
+            # The response has begun: the only remaining signal is to leave it incomplete.
         finally:
             self._put_back(upstream, place.port, reusable=exchange.clean)
 
@@ -116,10 +120,10 @@ class FrontDoor:
         return upstream
 
     async def _place(self, name: str) -> _Place:
-        """Where a service is.
+        """Return the address of a service.
 
         Raises:
-            Problem: 404 when there is no such service, 503 when it has no port yet.
+            Problem: 404 when the service does not exist, 503 when it has no port yet.
         """
         loop = asyncio.get_running_loop()
         known = self._known.pop(name, None)
@@ -136,11 +140,11 @@ class FrontDoor:
         services = schema.services
         query = select(services.c.name, services.c.port).where(~services.c.deleting)
         with self._store.reading() as db:
-            # No name is as long as an id.
+            # Ids are longer than any name.
             seq = first_of_names(db, [name]).get(name)
             row = db.execute(query.where(services.c.seq == seq if seq else services.c.id == name)).one_or_none()
         if row is None:
-            raise Problem(404, "ServiceNotFound", f"There is no service with the name {name!r} here.")
+            raise Problem(404, "ServiceNotFound", f"A service named {name!r} does not exist here.")
         return None if row.port is None else _Place(row.name, row.port)
 
     def _put_back(self, upstream: Upstream, port: int, *, reusable: bool) -> None:
@@ -169,16 +173,16 @@ def _taken(idle: list[Upstream]) -> Iterator[Upstream]:
 
 def _unreachable(name: str) -> Problem:
     return Problem(
-        503, "NoReplicas", f"The service {name!r} does not listen (yet); try again.", headers={"retry-after": "1"}
+        503, "NoReplicas", f"The service {name!r} is not listening yet. Try again.", headers={"retry-after": "1"}
     )
 
 
 class _Exchange:
-    """One request passed on, and its answer passed back.
+    """One forwarded request and its response.
 
     Attributes:
-        answering: whether the answer has begun.
-        clean: whether both came to their end.
+        answering: whether the response has begun.
+        clean: whether both are complete.
     """
 
     def __init__(self, upstream: Upstream, name: str, scope: Scope, receive: Receive, send: Send) -> None:
@@ -194,10 +198,10 @@ class _Exchange:
         self.clean = False
 
     async def run(self) -> None:
-        """Both directions at once: a replica may answer before it has read the whole body.
+        """Forward both directions concurrently: a replica may respond before it has read the whole body.
 
         Raises:
-            LostError: the replica ended before its answer did.
+            LostError: the replica ended before its response did.
         """
         self._upstream.begin(head_only=self._scope["method"] == "HEAD")
         first = await self._receive()
@@ -206,7 +210,7 @@ class _Exchange:
         if not first.get("more_body", False):
             self._sent.set()
         await self._upstream.write(_request_head(self._scope, self._name, chunked=self._chunked) + self._framed(first))
-        # Most answers come at once: watching the client any earlier would only cost.
+        # Most responses come immediately: watching the client earlier would only cost time.
         delay = 0.0 if first.get("more_body", False) else _WATCH_SECONDS
         watching = asyncio.get_running_loop().call_later(delay, self._start_feeding, first)
         try:
@@ -220,7 +224,7 @@ class _Exchange:
         self._feeding = asyncio.create_task(self._feed(first))
 
     async def _feed(self, message: Any) -> None:
-        """Send the rest of the body; then wait until the client goes away, which the replica is to notice."""
+        """Send the rest of the body; then wait for the client to disconnect, so that the replica notices it."""
         try:
             while message.get("more_body", False):
                 message = await self._receive()
@@ -232,7 +236,7 @@ class _Exchange:
             await self._receive()
             self._upstream.close()
         except LostError:
-            return  # the other direction has noticed too, and deals with it
+            return  # the other direction notices and handles it
 
     def _framed(self, message: Any) -> bytes:
         body: bytes = message.get("body", b"")
@@ -255,7 +259,7 @@ class _Exchange:
             else:
                 await self._send({"type": "http.response.body", "body": event, "more_body": True})
         if self._feeding is not None and not self._sent.is_set():
-            # The client is still sending what was refused; closing now would lose the answer on its way.
+            # The client is still sending the refused body; closing now would lose the response.
             sent = asyncio.create_task(self._sent.wait())
             await asyncio.wait({self._feeding, sent}, timeout=_LINGER_SECONDS, return_when=asyncio.FIRST_COMPLETED)
             sent.cancel()
@@ -264,7 +268,7 @@ class _Exchange:
 
 
 def _request_head(scope: Scope, name: str, *, chunked: bool) -> bytes:
-    """Return the request line and headers for the replica. The name of the service alone means its health, as `/` there."""
+    """Return the request line and headers for the replica. The service name alone maps to its health check at `/`."""
     asked: bytes = scope["raw_path"].partition(b"?")[0]
     rest = asked.lstrip(b"/").split(b"/", len(PREFIX) + 1)[len(PREFIX) + 1 :]
     path = b"/%b/%b/%b" % ("/".join(PREFIX).encode(), name.encode(), rest[0]) if rest and rest[0] else b"/"

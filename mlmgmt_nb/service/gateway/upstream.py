@@ -1,4 +1,4 @@
-"""A connection to a service's own port, for one HTTP exchange at a time: written and read as a stream."""
+"""A connection to a service's own port, for one HTTP exchange at a time, written and read as a stream."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ import msgspec
 __all__ = ["Answered", "Head", "LostError", "Upstream"]
 
 _MOST_WAITING = 2**18
-"""Bytes of an answer that wait for a slow client; more stay with the sender."""
+"""Maximum bytes of a response that are buffered for a slow client; the rest stays with the sender."""
 
 Header = tuple[bytes, bytes]
 
 
 class Head(msgspec.Struct, frozen=True):
-    """Status and headers of an answer, as they came."""
+    """Status and headers of a response, unchanged."""
 
     status: int
     headers: list[Header]
 
 
 class Answered(msgspec.Struct, frozen=True):
-    """The answer is complete."""
+    """The response is complete."""
 
 
 class LostError(Exception):
-    """The connection ended before the answer did."""
+    """The connection ended before the response did."""
 
 
 class Upstream(asyncio.Protocol):
-    """A connection. `begin` an exchange, `write` its request, take `next` until the answer is complete.
+    """A connection. `begin` an exchange, `write` its request, and call `next` until the response is complete.
 
     Args:
-        on_ended: called when the connection has ended, whoever ended it.
+        on_ended: called when the connection has ended, whichever side ended it.
     """
 
     def __init__(self, on_ended: Callable[[Upstream], None]) -> None:
@@ -52,7 +52,7 @@ class Upstream(asyncio.Protocol):
         self._complete = True  # no exchange has begun
 
     def begin(self, *, head_only: bool) -> None:
-        """Get ready for the next answer; `head_only` when it has no body, whatever its headers say."""
+        """Prepare for the next response; `head_only` if it has no body, whatever its headers say."""
         self._events.clear()
         self._head_only = head_only
         self._headers: list[Header] = []
@@ -61,16 +61,16 @@ class Upstream(asyncio.Protocol):
 
     @property
     def reusable(self) -> bool:
-        """Whether another exchange may follow."""
+        """Return whether another exchange may follow."""
         return self._keeps and not self.ended
 
     @property
     def at_end(self) -> bool:
-        """Whether what `next` gave last was the last of the body."""
+        """Return whether the last result of `next` was the end of the body."""
         return bool(self._events) and isinstance(self._events[0], Answered)
 
     async def write(self, data: bytes) -> None:
-        """Send a part of the request; waits while the other side does not take it.
+        """Send a part of the request; wait while the other side does not accept it.
 
         Raises:
             LostError: the connection has ended.
@@ -82,10 +82,10 @@ class Upstream(asyncio.Protocol):
             await self._writable
 
     async def next(self) -> Head | bytes | Answered:
-        """Return the next part of the answer.
+        """Return the next part of the response.
 
         Raises:
-            LostError: there is none, and will be none.
+            LostError: the connection ended, so there is no next part.
         """
         while not self._events:
             if self.ended:
@@ -100,7 +100,7 @@ class Upstream(asyncio.Protocol):
         return event
 
     def close(self) -> None:
-        """End the connection at once: whoever works for it is to notice."""
+        """End the connection immediately, so that the other side notices."""
         self._transport.abort()
 
     def _add(self, event: Head | bytes | Answered) -> None:
@@ -112,14 +112,14 @@ class Upstream(asyncio.Protocol):
             self._waiter.set_result(None)
 
     def _drop(self) -> None:
-        """End a connection with an answer that nobody asked for: it must not become the answer to the next request."""
+        """Close a connection with an unsolicited response, which must not become the response to the next request."""
         self.ended = True
         self._transport.abort()
 
-    # what asyncio calls
+    # callbacks of asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's are of no such class
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's classes do not derive from it
 
     def data_received(self, data: bytes) -> None:
         if self._complete:
@@ -146,7 +146,7 @@ class Upstream(asyncio.Protocol):
         self._notify()
         self._on_ended(self)
 
-    # what the parser calls
+    # callbacks of the parser
 
     def on_message_begin(self) -> None:
         if self._complete:
@@ -157,7 +157,7 @@ class Upstream(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
-        if status < 200:  # it will still come to the point
+        if status < 200:  # informational: the final response follows
             return
         self._until_end = not any(name in {b"content-length", b"transfer-encoding"} for name, _ in self._headers)
         self._add(Head(status, self._headers))

@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, insert, select, text
-from sqlalchemy.exc import DataError
+from sqlalchemy.exc import DatabaseError, DataError
 
 from mlmgmt_nb import __version__
 from mlmgmt_nb.archives.extraction import ArchiveError, Limits, extract, first_file
@@ -154,14 +154,12 @@ def restore(
     Raises:
         LocalServiceError: the backup is none, or the folder or database has something in it.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise LocalServiceError(f"The folder {folder} is not empty.", fix="Give a new one with --home.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".mlmgmt-"))
+    if not source.is_file():
+        raise LocalServiceError(f"There is no file {source}.", fix="Give a file of mlmgmt backup.")
+    scratch = _scratch_for(folder)
     try:
         _extract(source, scratch, limits(scratch))
-        # Also brings it up to the schema of this version.
-        store = Store(scratch / "mlmgmt.db")
+        store = _opened(source, scratch / "mlmgmt.db")
         try:
             lacking = _lacking(store, scratch)
             if database is not None:
@@ -177,12 +175,55 @@ def restore(
             folder.rmdir()
         scratch.rename(folder)
     except OSError as error:
-        raise LocalServiceError(
-            f"The backup cannot be restored to {folder}: {error.strerror or error}.", fix="Choose another folder."
-        ) from error
+        raise _cannot_be_made(folder, error) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return lacking
+
+
+def _scratch_for(folder: Path) -> Path:
+    """Make a folder beside the one to restore into, which is empty or not there."""
+    try:
+        if folder.exists() and any(folder.iterdir()):
+            raise LocalServiceError(f"The folder {folder} is not empty.", fix="Give a new one with --home.")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(dir=folder.parent, prefix=".mlmgmt-"))
+    except OSError as error:
+        raise _cannot_be_made(folder, error) from error
+
+
+def _cannot_be_made(folder: Path, error: OSError) -> LocalServiceError:
+    return LocalServiceError(
+        f"The backup cannot be restored to {folder}: {error.strerror or error}.", fix="Choose another folder."
+    )
+
+
+def _opened(source: Path, database: Path) -> Store:
+    """Open the database of a backup, which also brings it up to the schema of this version.
+
+    Raises:
+        LocalServiceError: the backup has none, or it is damaged.
+    """
+    try:
+        if not database.is_file() or not database.stat().st_size:
+            raise _unreadable(source, f"it has no database ({database.name})")
+        store = Store(database)
+        with store.reading() as db:
+            problem = db.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
+    except (LocalServiceError, DatabaseError) as error:
+        if isinstance(error.__cause__ or error, DatabaseError):
+            raise _unreadable(source, f"the database in it ({database.name}) is damaged") from error
+        raise
+    if problem != "ok":
+        store.close()
+        raise _unreadable(source, f"the database in it ({database.name}) is damaged: {problem}")
+    return store
+
+
+def _unreadable(source: Path, problem: str) -> LocalServiceError:
+    return LocalServiceError(
+        f"{source} cannot be read as a backup: {problem}.", fix="Give a whole file of mlmgmt backup."
+    )
 
 
 def _extract(source: Path, folder: Path, limits: Limits) -> None:
@@ -198,17 +239,10 @@ def _extract(source: Path, folder: Path, limits: Limits) -> None:
             )
         extract(source, folder, limits, mode_of=_private_mode, may_leave=_is_python)
         (folder / _ABOUT).unlink()
-    except FileNotFoundError:
-        raise LocalServiceError(f"There is no file {source}.", fix="Give a file of mlmgmt backup.") from None
     except ArchiveError as error:
-        raise LocalServiceError(
-            f"{source} cannot be read as a backup: the archive {error}.", fix="Give a whole file of mlmgmt backup."
-        ) from error
+        raise _unreadable(source, f"the archive {error}") from error
     except msgspec.MsgspecError as error:
-        raise LocalServiceError(
-            f"{source} cannot be read as a backup: {_ABOUT} in it is damaged: {error}.",
-            fix="Give a whole file of mlmgmt backup.",
-        ) from error
+        raise _unreadable(source, f"{_ABOUT} in it is damaged: {error}") from error
 
 
 def _private_mode(mode: int) -> int:

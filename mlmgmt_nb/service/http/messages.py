@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl, unquote
@@ -11,7 +11,7 @@ import msgspec
 
 from mlmgmt_nb.contract.limits import MAX_BODY_BYTES
 from mlmgmt_nb.scoring.errors import RequestError
-from mlmgmt_nb.scoring.http.decoding import as_utf8, inflater
+from mlmgmt_nb.scoring.http.decoding import as_utf8, inflater, most_encoded
 from mlmgmt_nb.service.http.problems import Problem, bad_field
 
 __all__ = ["Receive", "Reply", "Request", "Scope", "Send"]
@@ -28,7 +28,7 @@ class Request:
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.method: str = scope["method"]
-        self.headers: dict[str, str] = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
+        self.headers = _joined(scope["headers"])
         # The raw path: an encoded slash belongs to its segment.
         raw: bytes = scope["raw_path"].partition(b"?")[0]
         self.segments = tuple(unquote(part) for part in raw.decode("latin-1").strip("/").split("/"))
@@ -84,15 +84,26 @@ class Request:
     async def _decoded(self) -> bytes:
         """Return the body without its content coding."""
         decoder = inflater(self.headers.get("content-encoding", "").encode("latin-1"))
-        body = bytearray()
+        body, left = bytearray(), most_encoded(MAX_BODY_BYTES)
         async for chunk in self.chunks():
+            left -= len(chunk)
             for part in decoder.feed(chunk) if decoder else (chunk,):
                 body += part
                 if len(body) > MAX_BODY_BYTES:
-                    raise Problem(413, "BodyTooLarge", f"The body is larger than {MAX_BODY_BYTES} bytes.")
+                    break
+            if left < 0 or len(body) > MAX_BODY_BYTES:
+                raise Problem(413, "BodyTooLarge", f"The body is larger than {MAX_BODY_BYTES} bytes.")
         if decoder:
             decoder.finish()
         return bytes(body)
+
+
+def _joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Return headers by name. One that comes several times is a list, as if it had come once (RFC 9110, 5.3)."""
+    values: dict[str, str] = {}
+    for name, value in ((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers):
+        values[name] = f"{values[name]}, {value}" if name in values else value
+    return values
 
 
 class Reply:

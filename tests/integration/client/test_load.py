@@ -250,9 +250,9 @@ def test_an_interrupt_does_not_wait_for_a_check_that_takes_its_time() -> None:
 
 ALONE = """
 import sys
-from mlmgmt_nb.client.cases import cases_of
 from mlmgmt_nb.client.scoring import Scorer
-from mlmgmt_nb.client.testing import ScoringTest
+from mlmgmt_nb.client.scoring_tests.cases import cases_of
+from mlmgmt_nb.client.scoring_tests.test import ScoringTest
 
 ScoringTest(Scorer(None, sys.argv[1], "canary-key"), cases_of([[1]], {}, None), duration=120, rate=50.0).run()
 """

@@ -392,6 +392,35 @@ def test_pandas_is_not_needed(home: Path) -> None:
     assert run.stdout.strip() == "[]"
 
 
+def test_a_model_file_needs_no_driver(shell: Shell, tmp_path: Path) -> None:
+    import joblib
+    import pandas as pd
+    from sklearn.linear_model import LogisticRegression
+
+    rows = pd.DataFrame({"age": [1.0, 2.0, 8.0, 9.0]})
+    model = LogisticRegression().fit(rows, ["low", "low", "high", "high"])
+    joblib.dump(model, "churn.joblib")
+    rows.to_csv("rows.csv", index=False)
+    flags = ("-m", "churn.joblib", "--sample", "rows.csv", "--method", "predict_proba")
+
+    written = shell("driver", "generate", *flags, "-o", "written")
+    assert written.code == 0, written.err
+    assert "answered 4 rows in a fresh process" in written.out
+    assert "predict_proba(data)" in (tmp_path / "written" / "score.py").read_text()
+    assert (
+        "no file other.csv" in shell("driver", "generate", "-m", "churn.joblib", "--sample", "other.csv", "-o", "x").err
+    )
+
+    created = shell("service", "create", "-n", "churn", *flags)
+    assert created.code == 0, created.err
+    assert "package (joblib; answered 4 rows in a fresh process)" in created.err
+    answer = shell("service", "run", "-n", "churn", "-d", json.dumps({"data": [{"age": 9.0}]}), "-o", "json")
+    assert answer.json == model.predict_proba(rows.tail(1)).tolist()
+    refused = shell("service", "create", "-n", "churn", *flags, "-f", "score.py")
+    assert (refused.code, "sample: it is for a model without a driver" in refused.err) == (2, True)
+    assert shell("service", "delete", "-n", "churn").code == 0
+
+
 WORDS = "WORD = 'yes'\n"
 WITH_WORDS = "from words import WORD\n\ndef run(body):\n    return WORD\n"
 BY_ITS_OWN_PATH = (

@@ -144,6 +144,18 @@ def test_from_python(workspace: Workspace, write_driver: Callable[..., Path], na
     workspace.services.delete(made)
 
 
+def test_a_fitted_object(workspace: Workspace, name: str) -> None:
+    """The container has what was measured here, and nothing else, and answers to the last bit."""
+    import pandas as pd
+    from sklearn.linear_model import LogisticRegression
+
+    rows = pd.DataFrame({"age": [1.0, 2.0, 8.0, 9.0], "dose": [0.25, 1.0, 0.0, 1.5]})
+    model = LogisticRegression().fit(rows, ["low", "low", "high", "high"])
+    made = workspace.deploy(name, model=model, sample=rows, method="predict_proba")
+    assert workspace.services.run(made, rows) == model.predict_proba(rows).tolist()
+    workspace.services.delete(made)
+
+
 def test_a_driver_that_takes_too_much_memory_or_lacks_a_package(
     service: ServiceProcess, write_driver: Callable[..., Path], name: str
 ) -> None:

@@ -16,7 +16,7 @@ import psutil
 import pytest
 import requests
 
-from tests.support.framing import FRAMINGS, Listener, cut, read_answers
+from tests.support.framing import FRAMINGS, Listener, cut, gzip_of_nothing, read_answers
 
 PLAIN = "def run(body):\n    return [body]\n"
 RAW = (
@@ -84,6 +84,7 @@ class TestEncodedBodies:
             ("Content-Encoding: gzip\r\n", utf8, 400, "gzip"),
             ("Content-Encoding: gzip\r\n", gzip.compress(utf8)[:-1], 400, "end is missing"),
             ("Content-Encoding: gzip\r\n", bomb, 413, "1048576 bytes"),
+            ("Content-Encoding: gzip\r\n", gzip_of_nothing(3 * 2**20), 413, "1048576 bytes"),
             ("Content-Encoding: deflate\r\n", zlib.compress(utf8 + b" " * 2**20), 413, "1048576 bytes"),
         ):
             (answer,) = port.answers([port.request(body, framing, more=headers)])

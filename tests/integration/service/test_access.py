@@ -108,14 +108,14 @@ class TestTokens:
         ("changes", "reason"),
         [
             ({"exp": 1}, "the token has expired"),
-            ({"exp": None}, "the token lacks one of the claims exp, iss and aud"),
+            ({"exp": None}, "the token lacks at least one of the claims exp, iss and aud"),
             ({"nbf": 2**33}, "the token is not valid yet"),
             ({"aud": "api://else"}, "the token is for another audience"),
-            ({"aud": None}, "the token lacks one of the claims exp, iss and aud"),
-            ({"iss": "https://evil.example/v2.0"}, "the token is of another issuer"),
-            ({"iss": None}, "the token lacks one of the claims exp, iss and aud"),
-            ({"tid": "99999999-2222-3333-4444-555555555555"}, "the token is of another tenant"),
-            ({"tid": None}, "the token is of another tenant"),
+            ({"aud": None}, "the token lacks at least one of the claims exp, iss and aud"),
+            ({"iss": "https://evil.example/v2.0"}, "the token is from another issuer"),
+            ({"iss": None}, "the token lacks at least one of the claims exp, iss and aud"),
+            ({"tid": "99999999-2222-3333-4444-555555555555"}, "the token is from another tenant"),
+            ({"tid": None}, "the token is from another tenant"),
         ],
     )
     def test_of_others_or_of_another_time(

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
+from mlmgmt_nb.errors import LocalServiceError
 from mlmgmt_nb.service.files.home import Home
 from mlmgmt_nb.service.store import schema
 from mlmgmt_nb.service.store.installation import database_of
@@ -185,13 +186,46 @@ class TestBackup:
         assert not (tmp_path / "home").exists()
         assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".mlmgmt")] == []
 
+    @pytest.mark.parametrize("database", [None, b"", b"garbage" * 999])
+    def test_a_backup_whose_database_is_lost(self, tmp_path: Path, database: bytes | None) -> None:
+        """It must not become a new and empty account."""
+        written = [self.about(tmp_path)]
+        if database is not None:
+            written.append(tmp_path / "mlmgmt.db")
+            written[-1].write_bytes(database)
+        self.pack(tmp_path / "lost.tar", {path.name: path for path in written})
+        said = mlmgmt("restore", tmp_path / "lost.tar", "--home", tmp_path / "home", code=1)
+        assert "lost.tar cannot be read as a backup" in said
+        assert "mlmgmt.db" in said
+        assert ".mlmgmt-" not in said
+        assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["lost.tar", *(p.name for p in written)])
+
+    def test_what_is_no_place_for_a_folder(self, tmp_path: Path) -> None:
+        self.pack(tmp_path / "backup.tar", {"backup.json": self.about(tmp_path)})
+        for place in ("backup.tar", "backup.tar/below"):
+            said = mlmgmt("restore", tmp_path / "backup.tar", "--home", tmp_path / place, code=1)
+            assert said.count("\n") <= 2
+            assert f"cannot be restored to {tmp_path / place}" in said
+        assert "There is no file" in mlmgmt("restore", tmp_path, "--home", tmp_path / "home", code=1)
+
+    @staticmethod
+    def about(folder: Path) -> Path:
+        path = folder / "backup.json"
+        path.write_text(json.dumps({"format": 1, "version": "1", "schemaVersion": 1, "createdAt": ""}))
+        return path
+
+    @staticmethod
+    def pack(archive: Path, files: Mapping[str, Path]) -> None:
+        with tarfile.open(archive, "w") as tar:
+            for name, path in files.items():
+                tar.add(path, name)
+
     @pytest.mark.parametrize("name", ["../outside.txt", "/outside.txt"])
     def test_a_backup_that_would_write_elsewhere(self, tmp_path: Path, name: str) -> None:
-        about = tmp_path / "backup.json"
-        about.write_text(json.dumps({"format": 1, "version": "1", "schemaVersion": 1, "createdAt": ""}))
-        with tarfile.open(tmp_path / "evil.tar", "w") as tar:
-            tar.add(about, "backup.json")
-            tar.add(about, name)
+        about = self.about(tmp_path)
+        Store(tmp_path / "mlmgmt.db").close()
+        files = {"backup.json": about, "mlmgmt.db": tmp_path / "mlmgmt.db", name: about}
+        self.pack(tmp_path / "evil.tar", files)
         mlmgmt("restore", tmp_path / "evil.tar", "--home", tmp_path / "inner" / "home", code=1 if ".." in name else 0)
         assert not (tmp_path / "inner" / "outside.txt").exists()
         assert not (tmp_path / "outside.txt").exists()
@@ -257,10 +291,10 @@ def test_the_log_of_the_service_is_cut(tmp_path: Path) -> None:
     script = f"""
 import logging, os
 from pathlib import Path
-from mlmgmt_nb.service import log_file
-log_file.MOST_BYTES = 10_000
+from mlmgmt_nb.service.system import service_log
+service_log.MOST_BYTES = 10_000
 path = Path({str(tmp_path)!r}) / "logs" / "service.log"
-log_file.log_to(path)
+service_log.log_to(path)
 for number in range(2000):
     logging.getLogger("test").info("line %s", number)
 os.write(2, b"written by the interpreter itself\\n")
@@ -279,3 +313,10 @@ def test_a_folder_that_is_not_open_has_no_place(tmp_path: Path) -> None:
     assert not home.is_alone()
     assert other.is_alone()
     other.close()
+
+
+@pytest.mark.parametrize("name", ["artifacts", "images", "environments", "logs"])
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("")
+    with pytest.raises(LocalServiceError, match=f"cannot be used: File exists .*/{name}"):
+        Home(tmp_path).open()

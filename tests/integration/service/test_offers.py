@@ -14,7 +14,7 @@ import requests
 
 from tests.conftest import API_VERSION, ServiceProcess, mlmgmt
 from tests.integration.service.drivers import at_front_door
-from tests.support.framing import FRAMINGS, OFFERS, Listener, cut
+from tests.support.framing import FRAMINGS, OFFERS, Listener, cut, gzip_of_nothing
 
 VERSION = "api-version=" + API_VERSION["api-version"]
 PLAIN = "def run(body):\n    return [body]\n"
@@ -71,9 +71,12 @@ def test_the_api_names_what_it_does_not_decode(models: Listener, framing: str) -
     bomb = gzip.compress(b" " * 2**28)
     for headers, body, status, named in (
         ("Content-Encoding: br\r\n", b"{}", 415, "br"),
+        ("Content-Encoding: gzip\r\nContent-Encoding: gzip\r\n", gzip.compress(b"{}"), 415, "gzip, gzip"),
+        ("Content-Encoding: br\r\nContent-Encoding: gzip\r\n", gzip.compress(b"{}"), 415, "br, gzip"),
         ("Content-Type: application/json; charset=utf-7\r\n", b"{}", 415, "utf-7"),
         ("Content-Encoding: gzip\r\n", b"{}", 400, "gzip"),
         ("Content-Encoding: gzip\r\n", bomb, 413, "16777216 bytes"),
+        ("Content-Encoding: gzip\r\n", gzip_of_nothing(34 * 2**20), 413, "16777216 bytes"),
     ):
         (answer,) = models.answers([models.request(body, framing, more=headers)])
         error = json.loads(answer[1])

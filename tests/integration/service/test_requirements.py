@@ -187,8 +187,8 @@ class TestFailures:
     @pytest.mark.parametrize(
         ("lines", "sentence"),
         [
-            (("both==99",), "both==99: there is no such release"),
-            (("no_such.Package",), "no_such.Package: the package indexes have no package of this name"),
+            (("both==99",), "both==99: this release does not exist"),
+            (("no_such.Package",), "no_such.Package: no package index has a package with this name"),
             (("needy", "both==1.0"), "both==1.0: conflicts with needy"),
             (("both==1.0", "both==2.0"), "both==1.0: conflicts with both==2.0"),
             (("--no-binary both", "both==1.0"), "both==1.0"),
@@ -228,7 +228,7 @@ def test_packages_that_cannot_work_are_left_out(
     image = api.image(driver, properties={"pipRequirements": path.as_uri()})
     log = api.log(image["imageBuildLogUri"])
     for line in path.read_text().splitlines()[:3]:
-        assert f"{line} is left out" in log
+        assert f"skipping {line}" in log
     assert api.score(api.service(image["id"], name), "1").json() == 1
 
 
@@ -239,7 +239,7 @@ def test_packages_of_conda_from_pip(api: Any, write_driver: Callable[..., Path],
         "import six, toolz\ndef init():\n    pass\ndef run(body):\n    return [six.__version__, toolz.__version__]\n"
     )
     image = api.image(write_driver(source), properties={"condaEnvFile": path.as_uri()})
-    assert "openssl=1.1 is left out" in api.log(image["imageBuildLogUri"])
+    assert "skipping openssl=1.1" in api.log(image["imageBuildLogUri"])
     assert api.score(api.service(image["id"], name), "1").json() == ["1.16.0", "0.12.1"]
 
 

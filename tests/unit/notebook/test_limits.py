@@ -35,7 +35,7 @@ def test_what_the_contract_takes_is_taken(path: str, good: list[Any], bad: list[
 
 def test_attributes_of_inputs() -> None:
     assert limits.attributes(ServiceUpdateRequest, "auto_scaler.target_utilization") == {
-        "title": "Utilization, in percent, that it aims at.",
+        "title": "Target utilization, in percent.",
         "type": "number",
         "step": 1,
         "min": 0,

@@ -121,7 +121,7 @@ def test_a_build_begins_again_when_the_store_was_away(
         eventually(lambda: state(store) == "Succeeded", what="the end of the build")
     with store.reading() as db:
         assert db.scalar(select(schema.operations.c.attempts)) == 2
-    assert "this build begins again: attempt 2" in build_log(home, "i").read()[1].decode()
+    assert "restarting this build: attempt 2" in build_log(home, "i").read()[1].decode()
 
 
 def test_a_process_that_the_others_go_on_without_claims_nothing(home: Home, tmp_path: Path) -> None:

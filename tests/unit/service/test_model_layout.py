@@ -79,7 +79,7 @@ def test_file_and_folder_of_one_name(tmp_path: Path) -> None:
         _model("one", _archive(tmp_path, "one", "x/y"), unpack=True),
         _model("two", _archive(tmp_path, "two", "x"), unpack=True),
     ]
-    with pytest.raises(BuildError, match="model 'two': 'x' is a file here and a folder there"):
+    with pytest.raises(BuildError, match="model 'two': 'x' is both a file and a folder"):
         context.add_models(models)
 
 

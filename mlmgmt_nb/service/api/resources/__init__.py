@@ -1,4 +1,4 @@
-"""The handlers of the API: one module a resource, a function an operation of the contract."""
+"""The handlers of the API: one module for each resource, one function for each operation of the contract."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ HANDLERS: Mapping[str, Handler] = {
     "deployments_get": deployments.get,
     "operations_get": operations.get,
 }
-"""A handler for each operation of the contract."""
+"""Handlers by operation of the contract."""
 
 EXTENSIONS: Mapping[tuple[str, ...], Mapping[str, Handler]] = {
     ("swagger.json",): {"GET": description.swagger},
@@ -62,6 +62,6 @@ EXTENSIONS: Mapping[tuple[str, ...], Mapping[str, Handler]] = {
     ("whoami",): {"GET": audit.whoami},
     ("artifacts", "*"): {"GET": artifacts.download, "HEAD": artifacts.head, "PATCH": artifacts.append},
 }
-"""What the API page does not have: its own description, logs, metrics, the list of operations and their cancelling,
-the list of computes, images taken elsewhere, collected data, the audit log, who asks, and the store for uploads.
+"""Extensions that the API page does not have: the API description, logs, metrics, the list and cancellation of
+operations, computes, image exports, collected data, the audit log, the identity of the caller, and the artifact store.
 """

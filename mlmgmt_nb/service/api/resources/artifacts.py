@@ -1,7 +1,7 @@
 """The artifact store over HTTP: `artifacts/sha256/DIGEST[/NAME]`.
 
-An extension of ours. `HEAD` tells whether a content is there, or how much of it; `PATCH` adds bytes at `Upload-Offset`;
-`GET` gives it back. The name at the end is for people, and for the file that a build makes of it.
+An extension. `HEAD` returns whether content exists, or how much of it; `PATCH` adds bytes at `Upload-Offset`; `GET`
+downloads it. The name at the end is for people, and becomes the name of the file in an image.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _CHUNK_BYTES = 2**18
 
 
 def head(call: Call) -> Reply:
-    """Tells whether a content is there, by its SHA-256.
+    """Report whether content exists, by its SHA-256.
 
-    Answers 200 with `Content-Location` and `X-Content-Size`; or 404 with `Upload-Offset`: how many bytes are there.
+    Returns 200 with `Content-Location` and `X-Content-Size`; or 404 with `Upload-Offset`, the number of bytes uploaded.
     """
     digest = _digest(call)
     if path := call.backend.artifacts.path(digest):
@@ -32,18 +32,18 @@ def head(call: Call) -> Reply:
 
 
 def download(call: Call) -> Reply:
-    """Return a content, by its SHA-256; 404 when it is not there."""
+    """Return content by its SHA-256; 404 if it does not exist."""
     digest = _digest(call)
     path = call.backend.artifacts.path(digest)
     if path is None:
-        raise Problem(404, "ArtifactNotFound", f"There is no content with the SHA-256 {digest}.")
+        raise Problem(404, "ArtifactNotFound", f"Content with the SHA-256 {digest} does not exist.")
     return Reply(200, _chunks(path), {"content-length": str(path.stat().st_size)}, "application/octet-stream")
 
 
 async def append(call: Call) -> Reply:
-    """Add bytes to a content, from `Upload-Offset` on; `Upload-Length` is how many it has in all.
+    """Add bytes to content at `Upload-Offset`; `Upload-Length` is its total size.
 
-    Answers 204 with `Upload-Offset` while bytes are missing; then 201 with `Content-Location`: its URL for models.
+    Returns 204 with `Upload-Offset` while bytes are missing; then 201 with `Content-Location`, its URL for models.
     """
     digest = _digest(call)
     offset, total = (_number(call, header) for header in ("upload-offset", "upload-length"))
@@ -66,7 +66,7 @@ def _digest(call: Call) -> str:
 def _number(call: Call, header: str) -> int:
     value = call.request.headers.get(header, "")
     if not re.fullmatch("[0-9]{1,18}", value):
-        raise bad_field(header, "must be a number of bytes.")
+        raise bad_field(header, "is not a number of bytes.")
     return int(value)
 
 

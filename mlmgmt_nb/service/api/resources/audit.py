@@ -1,4 +1,4 @@
-"""The audit log of an account, and who asks. Extensions of ours."""
+"""The audit log of an account, and the identity of the caller. Extensions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FILTERS = ("principalId", "resourceId", "action")
 def list_(call: Call) -> Reply:
     """Return the audit log, newest first, in pages: `time`, `action`, `principalId`, `resourceId`, `statusCode`, ...
 
-    The query filters them by `principalId`, `resourceId` and `action`; `count` and `$skipToken` are as in other lists.
+    Filter by `principalId`, `resourceId` and `action` in the query; `count` and `$skipToken` are as in other lists.
     """
     count = call.query.get("count")
     try:
@@ -34,7 +34,7 @@ def list_(call: Call) -> Reply:
 
 
 def whoami(call: Call) -> Reply:
-    """Who the service takes the caller for: `id`, `name`, and the `role` in this `account`."""
+    """Return the identity of the caller: `id`, `name`, and the `role` in this `account`."""
     role = call.principal.role(call.account)
     return Reply(
         200,

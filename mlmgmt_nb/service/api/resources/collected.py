@@ -1,6 +1,6 @@
-"""Collected data of a service: what its drivers noted with `ModelDataCollector`, as the CSV files that it is in.
+"""Collected data of a service: the rows that its drivers wrote with `ModelDataCollector`, as CSV files.
 
-An extension of ours: `services/ID/data` lists the files, and `services/ID/data?path=PATH` is one of them.
+An extension: `services/ID/data` lists the files, and `services/ID/data?path=PATH` returns one file.
 """
 
 from __future__ import annotations
@@ -21,34 +21,36 @@ log = logging.getLogger(__name__)
 
 
 def read(call: Call) -> Reply:
-    """Return the data that the drivers of a service have collected.
+    """Return the data that the drivers of a service collected.
 
-    `value` lists the files: `path`, `model`, `identifier`, `date`, `bytes`. With `path` in the query, that file as CSV.
+    `value` lists the files: `path`, `model`, `identifier`, `date`, `bytes`. With `path` in the query, the file as CSV.
     """
     with call.backend.store.reading() as db:
         service = row_of(db, call, schema.services)
-    # Where the runtime's collector puts it: the account, then the service.
+    # The path that the runtime's collector writes to: the account, then the service.
     collection = Collection(call.backend.settings.data_storage or str(call.backend.home.data))
     try:
         return _answer(collection, f"modeldata/{call.account}/{service.name}", call.query.get("path"))
     except Problem:
         raise
-    except Exception as error:  # of whichever storage
-        log.warning("the collected data of %s cannot be read", service.name, exc_info=error)
-        raise Problem(502, "DataUnreachable", f"The data's storage cannot be read: {type(error).__name__}.") from error
+    except Exception as error:  # each storage has its own exceptions
+        log.warning("cannot read the collected data of %s", service.name, exc_info=error)
+        raise Problem(
+            502, "DataUnreachable", f"Cannot read the storage of the collected data: {type(error).__name__}."
+        ) from error
 
 
 def _answer(collection: Collection, folder: str, wanted: str | None) -> Reply:
     files = collection.files(folder)
     if wanted is None:
         return Reply(200, {"value": [_described(name, size) for name, size in files.items()]})
-    # Only what was listed can be read, so no path leads out of the folder.
+    # Only listed files can be read, so no path leads outside the folder.
     if wanted not in files:
-        raise Problem(404, "DataNotFound", f"This service has collected no {wanted!r}.")
+        raise Problem(404, "DataNotFound", f"This service has not collected {wanted!r}.")
     return Reply(200, collection.read(folder, wanted), media_type="text/csv; charset=utf-8")
 
 
 def _described(name: str, size: int) -> dict[str, object]:
-    """Return a file by what its path says: `MODEL-NAME-VERSION/IDENTIFIER/YYYY/MM/DD/data.csv`."""
+    """Describe a file by its path: `MODEL-NAME-VERSION/IDENTIFIER/YYYY/MM/DD/data.csv`."""
     model, identifier, *date = PurePosixPath(name).parts[:-1]
     return {"path": name, "model": model, "identifier": identifier, "date": "-".join(date), "bytes": size}

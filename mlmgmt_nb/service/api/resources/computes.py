@@ -1,4 +1,4 @@
-"""The computes of this service, and whether they can be used now. An extension of ours."""
+"""The computes of this service and their availability. An extension."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ __all__ = ["list_"]
 
 
 def list_(call: Call) -> Reply:
-    """Return the computes, as `value`: `id`, `state` (`ready` or `unavailable`), and the `reason` why it is not ready."""
+    """Return the computes as `value`: `id`, `state` (`ready` or `unavailable`), and the `reason` if not ready."""
     return Reply(200, {"value": call.backend.computes()})

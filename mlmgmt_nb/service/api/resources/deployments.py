@@ -1,4 +1,4 @@
-"""Deployments: what each service ran, from when to when. They outlive their service."""
+"""Deployments: the images that each service ran, from when to when. They outlive their service."""
 
 from __future__ import annotations
 

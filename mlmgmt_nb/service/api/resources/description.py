@@ -1,4 +1,4 @@
-"""The OpenAPI document of the API, beside the account's collections."""
+"""The OpenAPI document of the API, beside the collections of an account."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["swagger"]
 
 def swagger(call: Call) -> Reply:
     """Return the OpenAPI document of the API."""
-    # Loaded when first asked for: making the document takes longer than starting the service should.
+    # Imported on first use: creating the document takes longer than a service may take to start.
     from mlmgmt_nb.contract import openapi
 
     return Reply(200, openapi.document(call.base_url.partition("/api/")[0] or "/"))

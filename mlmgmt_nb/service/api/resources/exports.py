@@ -1,4 +1,4 @@
-"""Images taken elsewhere: what was built, the build context, and the image as an OCI archive. Extensions of ours."""
+"""Exports of images: the build result, the build context, and the image as an OCI archive. Extensions."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _CHUNK_BYTES = 2**18
 def built(call: Call) -> Reply:
     """Return the Docker image: its `reference`, `imageId` on the engine, `digest` in the registry, and `base`.
 
-    409 for an image of compute `local`, as it is none of Docker.
+    409 for an image of compute `local`, which is not a Docker image.
     """
     return Reply(200, _built(_context(call)))
 
 
 def context(call: Call) -> Reply:
-    """Return the build context of an image, as a tar archive. 409 until the image is built."""
+    """Return the build context of an image as a tar archive. 409 until the image is built."""
     folder = _context(call)
     return _archive(call, lambda target, _: context_archive(folder, target))
 
 
 def oci(call: Call) -> Reply:
-    """Return the image as an OCI archive, which `docker load` takes too. 409 where there is no Docker image."""
+    """Return the image as an OCI archive, which `docker load` also reads. 409 if it is not a Docker image."""
     image = _built(_context(call))
     images, log = call.backend.images, call.backend.build_log(call.id)
 
@@ -61,14 +61,14 @@ def _built(folder: Path) -> BuiltImage:
     if image is None:
         raise conflict(
             "NoDockerImage",
-            "This image was built for local compute: it is a folder, not a Docker image. Its build context can be "
-            "exported (--context), and `docker build` makes an image of it; or build it for compute docker.",
+            "This image was built for compute local: it is a folder, not a Docker image. Export its build context "
+            "(--context) and run `docker build` on it, or create the image for compute docker.",
         )
     return image
 
 
 def _archive(call: Call, write: Callable[[BinaryIO, Path], None]) -> Reply:
-    """Streams an archive that is written to disk first."""
+    """Stream an archive that is first written to disk."""
     home = call.backend.home.exports
     home.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=home) as folder:

@@ -51,13 +51,13 @@ def create(call: Call) -> Reply:
 
 
 def _selected() -> Select[Any]:
-    """Images with their manifests."""
+    """Select images with their manifests."""
     images, manifests = schema.images, schema.manifests
     return select(images, manifests.c.doc.label("manifest_doc")).join(manifests, manifests.c.id == images.c.manifest_id)
 
 
 def image_of(columns: Mapping[str, Any], manifest_doc: bytes, base_url: str) -> Image:
-    """Return the image of a row, given by column name."""
+    """Build the image from a row, given by column name."""
     return Image(
         id=columns["id"],
         name=columns["name"],
@@ -92,7 +92,7 @@ def get(call: Call) -> Reply:
 
 
 def build_log(call: Call) -> Reply:
-    """Return the log of the build, as text; `Range: bytes=N-` and `bytes=-N` ask for a part. 416: there is no such part."""
+    """Return the build log as text; `Range: bytes=N-` and `bytes=-N` select a part. 416 if the part does not exist."""
     with call.backend.store.reading() as db:
         row = row_of(db, call, schema.images)
     return log_reply(call.backend.build_log(row.id), call.request)

@@ -1,4 +1,4 @@
-"""What all resources have in common: how they are found, listed and numbered."""
+"""Shared by all resources: find, list and number rows."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def row_of(db: Connection, call: Call, table: Table, query: Select[Any] | None =
     """Return the row that the path of a request names.
 
     Args:
-        query: gives it with what belongs to it; the row of the table alone when None.
-        hint: added to the error when it is not there.
+        query: selects the row with related columns; None selects the row of the table alone.
+        hint: text to append to the error if the row does not exist.
 
     Raises:
         Problem: 404.
@@ -34,13 +34,13 @@ def row_of(db: Connection, call: Call, table: Table, query: Select[Any] | None =
 
 
 def document(call: Call, table: Table) -> Reply:
-    """Return a resource that never changes, as it was stored."""
+    """Return an immutable resource as it was stored."""
     with call.backend.store.reading() as db:
         return Reply(200, row_of(db, call, table).doc)
 
 
 def documents(call: Call, table: Table, query: Select[Any], order: ColumnElement[int] | None = None) -> Reply:
-    """Return a page of such resources. `query` has the filters; it is over `table`, and selects nothing that matters.
+    """Return a page of immutable resources. `query` applies the filters to `table`; its columns are ignored.
 
     Args:
         order: see `page`.
@@ -52,12 +52,12 @@ def documents(call: Call, table: Table, query: Select[Any], order: ColumnElement
 
 
 def next_version(db: Connection, table: Table, account: str, name: str) -> int:
-    """Return the version that the next row of a name gets. Call it inside the write that adds the row."""
+    """Return the version for the next row of a name. Call this in the transaction that adds the row."""
     return (db.scalar(_last_version(table), {"account": account, "name": name}) or 0) + 1
 
 
 @cache
 def _last_version(table: Table) -> Select[Any]:
-    # Made once: making a statement takes longer than running it.
+    # Built once: building a statement takes longer than running it.
     same_name = (table.c.account == bindparam("account"), table.c.name == bindparam("name"))
     return select(func.max(table.c.version)).where(*same_name)

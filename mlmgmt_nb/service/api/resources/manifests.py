@@ -1,4 +1,4 @@
-"""Manifests: registered once, never changed; their models must be registered."""
+"""Manifests: immutable once registered; their models must be registered."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["get", "list_", "register"]
 def register(call: Call) -> Reply:
     given: Manifest = call.body
     if not given.name:
-        raise bad_field("$.name", "must not be empty.")
+        raise bad_field("$.name", "is empty; enter a name.")
     with call.backend.store.writing() as db:
         _check_models(db, call.account, given)
         _check_assets(given)
@@ -39,7 +39,7 @@ def register(call: Call) -> Reply:
                 id=manifest.id, account=call.account, name=manifest.name, version=manifest.version, doc=doc
             )
         )
-        # A model named twice is one model of the manifest.
+        # A model that is listed twice is one model of the manifest.
         if models := list(dict.fromkeys(given.model_ids or ())):
             rows = [
                 {"manifest_id": manifest.id, "model_id": model_id, "position": position}
@@ -60,7 +60,7 @@ def _check_assets(manifest: Manifest) -> None:
     ids = [asset.id for asset in manifest.assets]
     if manifest.driver_program not in ids:
         known = ", ".join(repr(asset_id) for asset_id in ids if asset_id) or "none"
-        raise bad_field("$.driverProgram", f"no asset has the id {manifest.driver_program!r}; the assets are: {known}.")
+        raise bad_field("$.driverProgram", f"no asset has the id {manifest.driver_program!r}; asset ids: {known}.")
 
 
 def list_(call: Call) -> Reply:

@@ -1,4 +1,4 @@
-"""Models: registered once, never changed."""
+"""Models: immutable once registered."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def register(call: Call) -> Reply:
     given: Model = call.body
     for field, value in (("name", given.name), ("url", given.url)):
         if not value:
-            raise bad_field(f"$.{field}", "must not be empty.")
+            raise bad_field(f"$.{field}", "is empty.")
     with call.backend.store.writing() as db:
         model = msgspec.structs.replace(
             given,

@@ -1,4 +1,4 @@
-"""Operations: rows that say how far an asynchronous request is."""
+"""Operations: rows with the state of an asynchronous request."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _COLLECTIONS = {"Image": "images", "Service": "services"}
 
 
 def begin(db: Connection, account: str, kind: str, resource_id: str) -> str:
-    """Add the operation that works on a resource, in the transaction that asks for the work, and return its id."""
+    """Add the operation for work on a resource, in the transaction that requests the work, and return its id."""
     operation_id = str(uuid.uuid4())
     db.execute(
         insert(schema.operations).values(
@@ -43,7 +43,7 @@ def begin(db: Connection, account: str, kind: str, resource_id: str) -> str:
 
 
 def accepted(call: Call, operation_id: str) -> Reply:
-    """202, pointing at the operation."""
+    """Return 202 with the URL of the operation."""
     return Reply(202, headers={"Operation-Location": f"{call.base_url}/operations/{operation_id}"})
 
 
@@ -54,7 +54,7 @@ def get(call: Call) -> Reply:
 
 def _row(db: Connection, call: Call) -> Row[Any]:
     days = call.backend.settings.operation_days
-    return row_of(db, call, schema.operations, hint=f"Operations are kept for {days:g} days after their end.")
+    return row_of(db, call, schema.operations, hint=f"Operations are kept for {days:g} days after they end.")
 
 
 def list_(call: Call) -> Reply:
@@ -73,9 +73,9 @@ def list_(call: Call) -> Reply:
 
 
 def cancel(call: Call) -> Reply:
-    """End an operation that goes on; 409 when it has ended.
+    """End a running operation; 409 if it has ended.
 
-    An image is not built; a service goes on with what it served before. Answers with the operation.
+    An image is not built; a service keeps serving what it served before. Returns the operation.
     """
     error = ErrorResponse(code="Cancelled", message="The operation was cancelled by a request.")
     with call.backend.store.writing() as db:
@@ -85,7 +85,7 @@ def cancel(call: Call) -> Reply:
         else:
             cancelled = row.end_time is None and _roll_back(db, row.resource_id, error)
         if not cancelled and row.state != "Cancelled":
-            raise conflict("OperationEnded", f"The operation has ended already: {row.state}.")
+            raise conflict("OperationEnded", f"The operation has already ended: {row.state}.")
         row = _row(db, call)
     if row.kind == "Image":
         call.backend.cancel_build(row.resource_id)
@@ -106,7 +106,7 @@ def _status(row: Row[Any], base_url: str) -> AsyncOperationStatus:
         operation_type=row.kind,
         state=row.state,
         created_time=row.created_at,
-        # The time of day may have been set back meanwhile.
+        # The system clock may have been set back in the meantime.
         end_time=row.end_time and max(row.end_time, row.created_at),
         resource_location=f"{base_url}/{_COLLECTIONS[row.kind]}/{row.resource_id}",
         error=_with_log(row.error, f"{base_url}/{_LOGS[row.kind].format(id=row.resource_id)}"),
@@ -114,7 +114,7 @@ def _status(row: Row[Any], base_url: str) -> AsyncOperationStatus:
 
 
 def _with_log(error: ErrorResponse | None, log_uri: str) -> ErrorResponse | None:
-    """Add where the whole log is; at each answer, since the address of the service may change."""
+    """Add the URL of the complete log, on each response, since the address of the service may change."""
     if error is None:
         return None
     return msgspec.structs.replace(error, details=[*(error.details or ()), ErrorDetail(code="Log", message=log_uri)])

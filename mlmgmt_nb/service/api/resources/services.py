@@ -1,4 +1,4 @@
-"""Services: asked for here, made true by the supervisor."""
+"""Services: requested here, realized by the supervisor."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ def create(call: Call) -> Reply:
         )
         if db.scalar(taken) is not None:
             raise conflict(
-                "ServiceNameTaken", f"A service has the name {spec.name!r} already; update or delete that one."
+                "ServiceNameTaken",
+                f"A service named {spec.name!r} already exists; update or delete it, or choose another name.",
             )
         service_id = str(uuid.uuid4())
         call.backend.check_capacity(db, spec, compute_id, service_id)
@@ -64,7 +65,7 @@ def create(call: Call) -> Reply:
                 deployment_id=deployment_id,
                 target_id=deployment_id,
                 deleting=False,
-                # To begin with at least one, so that a driver that does not load is found out.
+                # Start with at least one replica, to find out whether the driver loads.
                 scale=max(1, replica_bounds(spec)[0]) if scaling(spec) else None,
                 primary_key=_new_key(),
                 secondary_key=_new_key(),
@@ -86,7 +87,7 @@ def update_(call: Call) -> Reply:
         _check_image(db, call.account, spec.image_id, row.compute_id)
         check_supported(spec)
         if row.target_id is not None:
-            raise conflict("OperationUnderWay", "An operation is at work on this service; wait until it has ended.")
+            raise conflict("OperationUnderWay", "Another operation on this service is running; wait until it ends.")
         call.backend.check_capacity(db, spec, row.compute_id, row.id)
         deployment_id = _add_deployment(db, call.account, row.id, spec)
         fewest, most = replica_bounds(spec)
@@ -116,13 +117,13 @@ def _check_image(db: Connection, account: str, image_id: str, compute_id: str) -
         raise conflict(
             "ImageOfOtherCompute",
             f"$.imageId: this image was built for compute {image.compute_id!r} and cannot run on {compute_id!r}; "
-            f"build it for that one (computeResourceId {compute_id!r}).",
+            f"create an image with computeResourceId {compute_id!r}.",
         )
     if image.collected_at is not None:
         raise conflict(
             "ImageCollected",
-            "$.imageId: the files of this image were removed by mlmgmt gc, since no service used it; "
-            "create an image of its manifest again.",
+            "$.imageId: the files of this image were removed by mlmgmt gc, because no service used it; "
+            "create a new image from its manifest.",
         )
 
 
@@ -180,7 +181,7 @@ def regenerate_keys(call: Call) -> Reply:
     with call.backend.store.writing() as db:
         row = _row(db, call)
         db.execute(update(services).where(services.c.id == row.id).values({column: _new_key(), "updated_at": now()}))
-    # The answer comes when the replicas know: who has it can rely on the new key, and on the old one's end.
+    # Respond once the replicas know: from then on the new key works and the old key does not.
     call.backend.keys_changed(row.id)
     return get_keys(call)
 
@@ -219,21 +220,21 @@ def get(call: Call) -> Reply:
 
 
 def logs(call: Call) -> Reply:
-    """Return the log of a service, as text; `Range: bytes=N-` and `bytes=-N` ask for a part. 416: there is no such part."""
+    """Return the service log as text; `Range: bytes=N-` and `bytes=-N` select a part. 416: the part does not exist."""
     with call.backend.store.reading() as db:
         row = _row(db, call)
     return log_reply(call.backend.service_log(row.id), call.request)
 
 
 def metrics(call: Call) -> Reply:
-    """Request, failures, latencies and replicas of a service, in the text format of Prometheus."""
+    """Return requests, failures, latencies and replicas of a service in the Prometheus text format."""
     with call.backend.store.reading() as db:
         row = _row(db, call)
     return Reply(200, call.backend.metrics(call.request, row.id), media_type=METRICS)
 
 
 def _selected() -> Select[Any]:
-    """Services with the deployment that they serve, its image and that image's manifest."""
+    """Select services with their current deployment, its image and the manifest of that image."""
     services, deployments, images, manifests = schema.services, schema.deployments, schema.images, schema.manifests
     image_columns = [column.label(f"image_{column.name}") for column in images.c]
     return (
@@ -255,7 +256,7 @@ def _responses(db: Connection, rows: Iterable[Row[Any]], call: Call) -> list[Ser
     rows = list(rows)
     models = _models(db, {row.image_manifest_id for row in rows})
     settings = call.backend.settings
-    # With a certificate, services listen on loopback and are reached by the port that has it.
+    # With a TLS certificate, services listen on loopback, and clients use the port that serves TLS.
     front = settings.public_url or (call.base_url.partition("/api/")[0] if settings.tls else None)
     first = first_of_names(db, [row.name for row in rows]) if front else {}
     return [
@@ -311,9 +312,10 @@ def _response(row: Row[Any], models: list[Model], base_url: str, scoring_uri: st
 
 
 def _scoring_uri(row: Row[Any], base_url: str, front: str | None, *, is_first: bool) -> str | None:
-    """Where to send data: at the front door, given its origin, or at the service's own port on the host that the client
-    reached us by. At the front door only the first service of a name is known by it, others by their id. There is none
-    for a service whose creation failed: nothing answers there."""
+    """Return the scoring URL: at the front door, if its origin is given, or at the service's own port on the host of
+    the request. At the front door, the first service of a name is addressed by name and others by id. A service whose
+    creation failed does not have a scoring URL.
+    """
     if row.port is None or row.status in {"Failed", "Cancelled"}:
         return None
     if front is not None:

@@ -1,1 +1,1 @@
-"""Images on a Docker engine: the Dockerfile, the build, the images that exist."""
+"""Images on a Docker engine: the Dockerfile, the build, and existing images."""

@@ -1,9 +1,9 @@
 """Docker images, built through the engine's API.
 
-An image has two halves. The packages are installed in a container of the base image, whose result is kept under a name
-made of everything that went into it: the same requirements are never installed twice, and passwords of package indexes
-go through that container's standard input and so into no layer. Upon that the engine builds the runtime and the
-application from the Dockerfile's second part, in seconds.
+An image has two halves. Packages are installed in a container of the base image, whose result is kept under a name
+derived from all of its inputs: the same requirements are never installed twice, and passwords of package indexes go
+through the standard input of that container, so no layer contains them. On top of it, the engine builds the runtime and
+the application from the second part of the Dockerfile, in seconds.
 """
 
 from __future__ import annotations
@@ -39,8 +39,9 @@ from mlmgmt_nb.service.files.logs import Log
 __all__ = ["BUILD_NAME", "DockerBuilder", "Python"]
 
 BUILD_NAME = "mlmgmt-build-"
-"""Begins the names of the containers in which packages are installed; the id of the state folder, the place in it and
-the session of the process follow."""
+"""Prefix of the names of containers that install packages, followed by the id of the state folder, the place in it
+and the session of the process.
+"""
 _REQUIREMENTS = "mlmgmt/requirements"
 _LAST_LINES = 8
 _LONGEST_REASON = 300
@@ -51,7 +52,7 @@ _LOOK = (
 
 
 class Python(msgspec.Struct, frozen=True):
-    """The Python of a base image."""
+    """The Python version of a base image."""
 
     version: str
     machine: str
@@ -59,7 +60,7 @@ class Python(msgspec.Struct, frozen=True):
 
     @property
     def platform(self) -> str:
-        """Its platform in the words of `uv`."""
+        """Return its platform as `uv` names it."""
         machine = {"arm64": "aarch64", "amd64": "x86_64"}.get(self.machine, self.machine)
         return f"{machine}-unknown-linux-{'gnu' if self.libc == 'glibc' else 'musl'}"
 
@@ -68,10 +69,10 @@ class DockerBuilder:
     """Builds images on an engine.
 
     Args:
-        images: those of the engine.
-        home: the state folder; others may use the same engine.
-        registry: where images are pushed to: a host, with a path if need be; None to keep them on the engine.
-        pip_config: a `pip.conf` that the installation of packages uses; it may have passwords.
+        images: the images of the engine.
+        home: the state folder; other services may use the same engine.
+        registry: host, optionally with a path, that images are pushed to; None to keep them on the engine.
+        pip_config: a `pip.conf` for the installation of packages; it may contain passwords.
     """
 
     def __init__(
@@ -89,10 +90,10 @@ class DockerBuilder:
         self._pythons: dict[str, Python] = {}
 
     def python_of(self, base: str, log: Log) -> Python:
-        """Return the Python of a base image, which is pulled if it is not there.
+        """Return the Python version of a base image; pull the image if necessary.
 
         Raises:
-            BuildError: there is no such image, or no Python of 3.11 or newer in it.
+            BuildError: the image does not exist, or does not have Python 3.11 or newer.
         """
         with self._images.asking():
             image_id = self._images.id_of(base)
@@ -130,19 +131,19 @@ class DockerBuilder:
         cancellation: Cancellation,
         logins: Mapping[str, tuple[str, str]] = MappingProxyType({}),
     ) -> BuiltImage:
-        """Build the image of a context, and pushes it if there is a registry.
+        """Build the image of a context, and push it if there is a registry.
 
         Args:
-            context: the folder.
-            recipe: how it is made.
-            name: of the image.
-            version: of the image.
-            log: of the build.
-            cancellation: of the build.
+            context: the folder of the build context.
+            recipe: the recipe of the image.
+            name: name of the image.
+            version: version of the image.
+            log: log of the build.
+            cancellation: cancellation of the build.
             logins: user and password of package indexes, by host.
 
         Raises:
-            BuildError: it cannot be built or pushed; the message has the step and its last lines.
+            BuildError: the image cannot be built or pushed; the message has the step and its last lines.
         """
         with self._images.asking():
             installed = self._requirements(context, recipe, logins, log, cancellation)
@@ -167,7 +168,7 @@ class DockerBuilder:
         log: Log,
         cancellation: Cancellation,
     ) -> str:
-        """Return the name of the image that has the packages; made now unless there is one made of the same."""
+        """Return the name of the image with the packages; create it unless one with the same inputs exists."""
         parts = [(self._images.id_of(recipe.base) or "").encode(), " ".join(recipe.install).encode()]
         parts += [(context / name).read_bytes() for name in recipe.inputs]
         files = sorted(path for path in (context / PACKAGES).rglob("*") if path.is_file())
@@ -178,13 +179,13 @@ class DockerBuilder:
         with lock:
             cancellation.check()
             if self._images.id_of(f"{_REQUIREMENTS}:{key}"):
-                log.line("using the packages that were installed for the same requirements before")
+                log.line("using the packages installed earlier for the same requirements")
             else:
                 self._install(context, recipe, key, logins, log, cancellation)
         return f"{_REQUIREMENTS}:{key}"
 
     def _secrets(self, logins: Mapping[str, tuple[str, str]]) -> bytes:
-        """Return what the installation of packages gets on its standard input."""
+        """Return the standard input for the installation of packages."""
         found = {"pip.conf": self._pip_config.read_text()} if self._pip_config else {}
         if logins:
             found["netrc"] = netrc(logins)
@@ -234,12 +235,12 @@ class DockerBuilder:
 
     def _application(self, context: Path, recipe: Recipe, installed: str, log: Log, cancellation: Cancellation) -> str:
         text = f"FROM {installed}\n" + dockerfile.application(recipe, "layer/runtime /", "layer/app /")
-        # Folders that are in the archive keep its times; those that the engine makes do not.
+        # Folders in the archive keep their times; those that the engine creates do not.
         layers = [(context / "runtime", "layer/runtime/mlmgmt/runtime"), (context / "app", "layer/app/app")]
         return self._build(text, layers, log, cancellation)
 
     def _build(self, text: str, trees: Sequence[tuple[Path, str]], log: Log, cancellation: Cancellation) -> str:
-        """Has the engine build a Dockerfile; gives the id of the image."""
+        """Build a Dockerfile on the engine; return the id of the image."""
         from docker.types import CancellableStream
 
         api = self._engine.api
@@ -269,16 +270,18 @@ class DockerBuilder:
                         error = event.get("error", error)
                         tail.hear(event.get("stream", "").encode())
             finally:
-                cancellation.check()  # first of all, when the stream broke because of it
+                cancellation.check()  # first, in case the cancellation broke the stream
         if error or not image_id:
-            raise BuildError("BuildFailed", f"The image cannot be built: {tail.why()}: {error or 'no image came out'}")
+            raise BuildError(
+                "BuildFailed", f"The image cannot be built: {tail.why()}: {error or 'the engine returned no image'}"
+            )
         return image_id
 
     def sweep(self) -> None:
         """Remove the containers of builds that a crash interrupted.
 
         Raises:
-            EngineError: the engine cannot be asked.
+            EngineError: the engine does not respond.
         """
         with self._engine.asking():
             for container in self._engine.api.containers(all=True, filters={"name": f"^/{self._prefix}"}):
@@ -286,7 +289,7 @@ class DockerBuilder:
                     self._engine.remove(container["Id"])
 
     def _is_at_work(self, name: str) -> bool:
-        """Whether the process lives that gave a container its name: this one, or the one that has its place now."""
+        """Return whether the process that named a container is alive: this process, or the current one at its place."""
         place, session, _ = name.removeprefix(f"/{self._prefix}").split("-", 2)
         return session == self._session or self._home.is_taken(int(place))
 
@@ -295,7 +298,7 @@ class DockerBuilder:
 
 
 class _Tail:
-    """Passes output on to a log, line by line, and remembers the step and the last lines."""
+    """Forwards output to a log, line by line, and remembers the step and the last lines."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
@@ -316,7 +319,7 @@ class _Tail:
                 self._lines.append(text)
 
     def why(self) -> str:
-        """Return the step that failed and the line that says why: the last one, unless the tool marks one as its error."""
+        """Return the failed step and the line with the reason: the line marked as an error, or else the last one."""
         marked = [line for line in self._lines if line.startswith("ERROR: ")]
         lines = [*self._lines, *marked][-1:]
         reason = "".join(lines).removeprefix("ERROR: ")[:_LONGEST_REASON]
@@ -335,7 +338,7 @@ def _inputs_archive(context: Path, recipe: Recipe) -> bytes:
 
 
 def _add_parents(archive: tarfile.TarFile, name: str, made: set[str]) -> None:
-    """Add the folders above a name, but those that were added before."""
+    """Add the parent folders of a name, except those added before."""
     parts = name.split("/")[:-1]
     for count in range(1, len(parts) + 1):
         folder = "/".join(parts[:count])
@@ -354,7 +357,7 @@ def _events(response: Any) -> Iterator[dict[str, Any]]:
         while pending := pending.lstrip():
             try:
                 found, end = decoder.raw_decode(pending)
-            except ValueError:  # not whole yet
+            except ValueError:  # incomplete so far
                 break
             pending = pending[end:]
             yield found
@@ -371,7 +374,7 @@ def _check(response: Any) -> None:
 
 
 def _spooled() -> Any:
-    """Return a file for a build context, which may be large."""
+    """Return a temporary file for a build context, which may be large."""
     import tempfile
 
     return tempfile.TemporaryFile()

@@ -1,4 +1,4 @@
-"""What was built of a context on a Docker engine, as the context's own folder tells."""
+"""The Docker image that was built from a context, recorded in the folder of the context."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from mlmgmt_nb.service.building.archives import add_tree
 __all__ = ["BuiltImage", "context_archive", "repository_of"]
 
 _BUILT = "docker.json"
-"""File of a build context that says what was built of it."""
+"""File of a build context that records the built image."""
 
 
 class BuiltImage(msgspec.Struct, frozen=True, rename="camel"):
-    """What was built of a context.
+    """The image built from a context.
 
     Attributes:
-        reference: its name and version, with the registry if it was pushed to one.
-        image_id: digest of its configuration, by which the engine knows it.
-        digest: digest of its manifest in the registry.
+        reference: name and version, with the registry if it was pushed.
+        image_id: digest of the configuration, which is the engine's id of the image.
+        digest: digest of the manifest in the registry.
         base: the base image.
     """
 
@@ -33,24 +33,24 @@ class BuiltImage(msgspec.Struct, frozen=True, rename="camel"):
 
     @property
     def pull_reference(self) -> str | None:
-        """Where exactly this image can be pulled from."""
+        """Return the exact reference for pulling this image."""
         return f"{repository_of(self.reference)[0]}@{self.digest}" if self.digest else None
 
     @classmethod
     def of(cls, context: Path) -> BuiltImage | None:
-        """Return what was built of a context on an engine, if anything."""
+        """Return the image built from a context on an engine, if any."""
         try:
             return msgspec.json.decode((context / _BUILT).read_bytes(), type=cls)
         except FileNotFoundError:
             return None
 
     def note(self, context: Path) -> None:
-        """Write it into the context."""
+        """Record the image in the context."""
         (context / _BUILT).write_bytes(msgspec.json.format(msgspec.json.encode(self)))
 
 
 def context_archive(context: Path, target: BinaryIO) -> None:
-    """Write a build context as a tar archive, the same bytes each time."""
+    """Write a build context as a reproducible tar archive."""
     with tarfile.open(fileobj=target, mode="w") as archive:
         for path in sorted(context.iterdir()):
             if path.name != _BUILT:

@@ -1,6 +1,6 @@
-"""The Dockerfile of an image, in two parts: its requirements, which many images share, and its application.
+"""The Dockerfile of an image, in two parts: the requirements, which many images share, and the application.
 
-Nothing in it needs a shell, so that any base image with Python will do.
+No instruction needs a shell, so any base image with Python works.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ SCORING_PORT = 5001
 BUILD_FOLDER = "/mlmgmt/build"
 COMMAND = ("python3", "-m", "mlmgmt_nb.scoring", "--app", "/app")
 PACKAGES = "packages"
-"""The folder of the files that the requirements name, in the context and in the folder of the build."""
+"""Folder of the files that the requirements name, in the context and in the build."""
 MICROMAMBA = "mambaorg/micromamba:2"
 _COMPILE = ("python3", "-B", f"{BUILD_FOLDER}/install.py", "--compile")
 _HEALTH = f"import urllib.request as u; u.urlopen('http://127.0.0.1:{SCORING_PORT}/', timeout=2)"
 
 
 def default_base() -> str:
-    """Return a Python like the one that the service runs with."""
+    """Return a base image with the Python version of the service."""
     return f"python:{sys.version_info.major}.{sys.version_info.minor}-slim"
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True):
-    """What an image is made of, beside its files.
+    """The inputs of an image, besides its files.
 
     Attributes:
         base: the base image.
-        conda: packages of conda are asked for, in `environment.yml`.
-        java: the driver needs a Java runtime.
-        locked: the requirements are exact, so that pip looks for no others.
+        conda: whether conda packages are requested, in `environment.yml`.
+        java: whether the driver needs a Java runtime.
+        locked: whether the requirements are exact, so that pip resolves nothing.
         labels: see `labels`.
     """
 
@@ -49,18 +49,18 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def install(self) -> list[str]:
-        """The command that installs the requirements."""
+        """Return the command that installs the requirements."""
         options = [*(["--java"] if self.java else []), *(["--locked"] if self.locked else [])]
         return ["python3", "-B", f"{BUILD_FOLDER}/install.py", *options]
 
     @property
     def inputs(self) -> list[str]:
-        """The files that it needs for that, of the context."""
+        """Return the files of the context that the installation needs."""
         return ["build/install.py", "requirements.txt", *(["environment.yml"] if self.conda else [])]
 
 
 def labels(account: str, manifest: Manifest, models: Sequence[Model]) -> dict[str, str]:
-    """Return what an image says about itself. Its own name and version are not in it: the same inputs make the same image."""
+    """Return the labels of an image, without its own name and version: the same inputs produce the same image."""
     return {
         "mlmgmt.account": account,
         "mlmgmt.manifest": manifest.id or "",
@@ -69,13 +69,13 @@ def labels(account: str, manifest: Manifest, models: Sequence[Model]) -> dict[st
 
 
 def requirements(recipe: Recipe) -> str:
-    """Return the part that installs packages. Its layers stay as they are while the requirements do."""
+    """Return the part that installs packages. Its layers do not change while the requirements do not."""
     files = f"COPY {' '.join(recipe.inputs)} {BUILD_FOLDER}/\nCOPY {PACKAGES} {BUILD_FOLDER}/{PACKAGES}/\n"
     return f"{with_conda(recipe)}{files}RUN {_words(recipe.install)}\n"
 
 
 def with_conda(recipe: Recipe) -> str:
-    """Return the base, with the installer of conda packages if there are any."""
+    """Return the base, with the installer for conda packages if there are any."""
     tool = f"COPY --from={MICROMAMBA} /bin/micromamba /usr/local/bin/micromamba\n" if recipe.conda else ""
     return f"FROM {recipe.base}\nUSER root\n{tool}"
 
@@ -84,7 +84,7 @@ def application(recipe: Recipe, runtime: str = "runtime /mlmgmt/runtime", app: s
     """Return the part with the runtime and the application.
 
     Args:
-        runtime, app: from where to where they are copied.
+        runtime, app: source and destination of the copied folders.
     """
     path = 'ENV PATH="/opt/conda/bin:${PATH}"\n' if recipe.conda else ""
     described = " ".join(f"{name}={json.dumps(value)}" for name, value in sorted(recipe.labels.items()))

@@ -1,4 +1,4 @@
-"""Images on a Docker engine, and on their way from and to registries."""
+"""Images on a Docker engine, and their transfer from and to registries."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CONFIG = frozenset(
     {"User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "WorkingDir", "Labels", "Healthcheck", "Volumes"}
     | {"StopSignal", "Shell"}
 )
-"""What of an image's configuration is not about how it was built."""
+"""Keys of an image configuration that do not depend on how the image was built."""
 
 
 class EngineImages:
@@ -34,7 +34,7 @@ class EngineImages:
         self._engine = engine
 
     def id_of(self, name: str) -> str | None:
-        """Return the id of an image by its name or id; None when it is not on the engine."""
+        """Return the id of an image by its name or id; None if it is not on the engine."""
         import docker.errors
 
         try:
@@ -43,10 +43,10 @@ class EngineImages:
             return None
 
     def pull(self, reference: str, log: Log) -> None:
-        """Pull an image, with the credentials of Docker's configuration.
+        """Pull an image, with the credentials in Docker's configuration.
 
         Raises:
-            BuildError: it cannot be had.
+            BuildError: the image cannot be pulled.
         """
         log.line(f"pulling {reference}")
         api = self._engine.api
@@ -65,7 +65,7 @@ class EngineImages:
             ) from error
 
     def push(self, reference: str, log: Log, cancellation: Cancellation) -> str:
-        """Pushes an image; gives the digest of its manifest.
+        """Push an image; return the digest of its manifest.
 
         Raises:
             BuildError: it cannot be pushed.
@@ -84,14 +84,16 @@ class EngineImages:
             if "progressDetail" not in event or not event["progressDetail"]:
                 _tell(line, told, log)
         if error or not digest:
-            raise BuildError("PushFailed", f"{reference} cannot be pushed: {error or 'the registry gave no digest'}")
+            raise BuildError(
+                "PushFailed", f"{reference} cannot be pushed: {error or 'the registry returned no digest'}"
+            )
         return digest
 
     def ensure(self, built: BuiltImage, log: Log) -> str:
-        """Return the id of a built image on the engine; it is pulled by its digest when it is not there.
+        """Return the id of a built image on the engine; pull it by its digest if necessary.
 
         Raises:
-            BuildError: it is neither here nor in a registry.
+            BuildError: the image is neither on the engine nor in a registry.
         """
         with self.asking():
             if self.id_of(built.image_id):
@@ -100,8 +102,8 @@ class EngineImages:
             if exact is None:
                 raise BuildError(
                     "ImageGone",
-                    f"The image {built.reference} ({built.image_id}) is not on the Docker engine any more, and was not "
-                    "pushed to a registry; build it again (image create) and update the service.",
+                    f"The image {built.reference} ({built.image_id}) is no longer on the Docker engine, and was not "
+                    "pushed to a registry; create the image again (mlmgmt image create) and update the service.",
                 )
             self.pull(exact, log)
             found = self.id_of(exact)
@@ -113,14 +115,14 @@ class EngineImages:
         """Write an image as an OCI archive; return the digest of its manifest.
 
         Args:
-            folder: an empty folder for what is unpacked meanwhile.
+            folder: an empty folder for temporary files.
         """
         image_id = self.ensure(built, log)
         with self._engine.asking():
             return oci_archive(self._engine.api.get_image(image_id), target, folder, built.reference)
 
     def settle(self, image_id: str, reference: str) -> str:
-        """Names the image; where the engine lets us, under a configuration that does not tell when it was built."""
+        """Name the image; if the engine allows it, with a configuration without the time of the build."""
         api = self._engine.api
         seen = api.inspect_image(image_id)
         layers = seen["RootFS"]["Layers"]
@@ -132,7 +134,7 @@ class EngineImages:
             "rootfs": {"type": "layers", "diff_ids": layers},
             "history": [{"created": _EPOCH, "created_by": "mlmgmt-nb"} for _ in layers],
         }
-        # The engine has all layers, so they need not be in the archive. Engines that want them say so.
+        # The engine has all layers, so the archive does not need them. Engines that do need them report it.
         manifest = [
             {"Config": "config.json", "RepoTags": [reference], "Layers": [f"{n}.tar" for n in range(len(layers))]}
         ]
@@ -152,7 +154,7 @@ class EngineImages:
 
     @contextlib.contextmanager
     def asking(self) -> Iterator[None]:
-        """Turn what goes wrong at the engine into BuildError."""
+        """Turn errors of the engine into BuildError."""
         try:
             with self._engine.asking():
                 yield
@@ -161,14 +163,14 @@ class EngineImages:
 
 
 def _tell(line: str, told: set[str], log: Log) -> None:
-    """Log a line of a transfer, once."""
+    """Log a line of a transfer once."""
     if line and line not in told:
         told.add(line)
         log.line(line)
 
 
 def api_error() -> Any:
-    """Return the engine's error, whose package is loaded when it is needed."""
+    """Return the engine's exception type, whose package is imported when needed."""
     import docker.errors
 
     return docker.errors.APIError

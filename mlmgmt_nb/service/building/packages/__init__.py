@@ -1,1 +1,1 @@
-"""Packages of an image: requirements and conda files, the lock made of them, environments."""
+"""Packages of an image: requirements and conda files, their lock, environments."""

@@ -21,12 +21,12 @@ __all__ = ["LocalPackages", "asks_for_conda", "check_python", "local_packages", 
 
 
 class LocalPackages(msgspec.Struct, frozen=True):
-    """What compute `local` installs for a conda environment file.
+    """The packages that compute `local` installs for a conda environment file.
 
     Attributes:
-        lines: requirements of pip.
-        left_out: the packages that any Python brings itself.
-        interpreter: the Python.
+        lines: pip requirements.
+        left_out: the packages that every Python includes.
+        interpreter: the Python to use.
     """
 
     lines: list[str]
@@ -38,22 +38,22 @@ def read_content(conda_file: Path) -> dict[str, object]:
     """Decode a conda environment file.
 
     Raises:
-        BuildError: it is no such file.
+        BuildError: it is not a conda environment file.
     """
     try:
         content: object = yaml.safe_load(conda_file.read_text(encoding="utf-8-sig"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise _no_conda_file(error) from error
     if not isinstance(content, dict):
-        raise _no_conda_file(CondaFileError("it must have the list 'dependencies'"))
+        raise _no_conda_file(CondaFileError("the list 'dependencies' is missing"))
     return content
 
 
 def read_conda(content: dict[str, object]) -> CondaFile:
-    """Return what the decoded content of a file asks for.
+    """Return the conda file for its decoded content.
 
     Raises:
-        BuildError: it is no such file.
+        BuildError: it is not a conda environment file.
     """
     try:
         return CondaFile.of(content)
@@ -66,20 +66,20 @@ def _no_conda_file(error: Exception) -> BuildError:
 
 
 def asks_for_conda(file: CondaFile, python: str) -> bool:
-    """Whether a conda environment file asks for more than pip can serve on a Python of this version.
+    """Return whether a conda environment file needs more than pip can install on this Python version.
 
     Raises:
-        BuildError: its version of Python is not understood.
+        BuildError: its Python version cannot be parsed.
     """
     others = [entry for entry in file.packages if entry not in file.pythons and entry.strip() != "pip"]
     return bool(others) or python not in _admitted(file)
 
 
 def check_python(file: CondaFile) -> None:
-    """Check that the scoring runtime runs on a Python that a file asks conda for.
+    """Check that the scoring runtime supports a Python version that a conda file admits.
 
     Raises:
-        BuildError: it runs on none of them.
+        BuildError: it supports none of them.
     """
     if not _admitted(file):
         message = f"condaEnvFile: {', '.join(file.pythons)!r}: the scoring runtime needs Python 3.11 or newer."
@@ -87,10 +87,10 @@ def check_python(file: CondaFile) -> None:
 
 
 def local_packages(file: CondaFile) -> LocalPackages:
-    """Return what compute `local` installs: with pip, on a Python of this machine.
+    """Return the packages that compute `local` installs, with pip, on a Python of this machine.
 
     Raises:
-        BuildError: it cannot serve the file; all problems at once.
+        BuildError: compute `local` cannot serve the file; the message lists all problems.
     """
     lines, left_out, problems = pip_equivalents(file)
     admitted = _admitted(file)
@@ -100,14 +100,18 @@ def local_packages(file: CondaFile) -> LocalPackages:
         fix = advice(about_python=bool(python), about_packages=bool(problems))
         raise BuildError(
             "PythonVersion" if python else "CondaPackages",
-            f"condaEnvFile: compute `local` cannot serve it: {'; '.join([*python, *problems])}. {fix}",
+            f"condaEnvFile: compute `local` cannot install it: {'; '.join([*python, *problems])}. {fix}",
         )
     return LocalPackages([*lines, *file.pip], left_out, interpreter)
 
 
 def _python_problem(file: CondaFile, admitted: list[str]) -> str:
-    reason = "there is no such Python, and uv cannot install one" if admitted else "the runtime needs 3.11 or newer"
-    return f"{', '.join(file.pythons)!r}: {reason} (Python {HERE} is at hand)"
+    reason = (
+        "this version of Python is not installed, and uv cannot install it"
+        if admitted
+        else "the runtime needs 3.11 or newer"
+    )
+    return f"{', '.join(file.pythons)!r}: {reason} (the current Python is {HERE})"
 
 
 def _admitted(file: CondaFile) -> list[str]:

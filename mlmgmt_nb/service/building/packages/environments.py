@@ -1,4 +1,4 @@
-"""Python environments for images whose manifest asks for packages: made with `uv`, cached by what they resolve to."""
+"""Python environments for images with requirements: created with `uv`, cached by their resolved packages."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from mlmgmt_nb.service.files.logs import Log
 __all__ = ["PINNED", "Environment", "Environments", "Platform", "lacks"]
 
 PINNED = ".pinned"
-"""Ends the names of files with the lock that requirements came to."""
+"""Suffix of files with the lock of requirements."""
 _LOCK_SECONDS = 0.5
 _FORMAT = "2"
-"""Changes when environments of earlier releases must not be used any more."""
+"""Version of the cache; changes when environments of earlier releases must not be reused."""
 
 
 class Platform(Protocol):
-    """A Python that requirements are resolved for: its version, and its platform in the words of `uv`."""
+    """A Python to resolve requirements for: its version, and its platform as `uv` names it."""
 
     @property
     def version(self) -> str: ...
@@ -44,7 +44,7 @@ class Platform(Protocol):
 
 
 def lacks(interpreter: str, modules: Sequence[str]) -> str | None:
-    """Why a Python cannot import some modules; None when it can."""
+    """Return why a Python cannot import some modules; None if it can."""
     check = [interpreter, "-c", f"import {', '.join(modules)}"]
     try:
         done = subprocess.run(check, capture_output=True, text=True, timeout=60, check=False, cwd=Path.home())
@@ -54,7 +54,7 @@ def lacks(interpreter: str, modules: Sequence[str]) -> str | None:
 
 
 class Environment:
-    """An environment: its `interpreter`, and the `lock` of the packages that are in it."""
+    """An environment: its `interpreter`, and the `lock` of its packages."""
 
     def __init__(self, folder: Path, lock: Lock) -> None:
         self.interpreter = folder / "bin" / "python"
@@ -70,18 +70,18 @@ class Environments:
     def ensure(
         self, wanted: Wanted, context: Path, interpreter: str, log: Log, cancellation: Cancellation
     ) -> Environment:
-        """Return the environment for requirements; made now unless there is one with the same packages.
+        """Return the environment for requirements; create it unless one with the same packages exists.
 
         Args:
             wanted: the requirements.
-            context: the build context, which has the files that were sent with them; gets the lock.
-            interpreter: the Python that the environment is made with.
-            log: of the build.
-            cancellation: of the build.
+            context: the build context with the files that were sent with them; the lock is written to it.
+            interpreter: the Python to create the environment with.
+            log: log of the build.
+            cancellation: cancellation of the build.
 
         Raises:
-            BuildError: when the requirements cannot be resolved or installed; the log has what `uv` said. Also when the
-                build is cancelled.
+            BuildError: the requirements cannot be resolved or installed (the log has the output of `uv`), or the build
+                was cancelled.
         """
         lock = self._resolved(wanted, context, ["--python", interpreter], log, cancellation)
         name = _digest(_FORMAT, interpreter, sys.version, lock.text)
@@ -89,8 +89,8 @@ class Environments:
         complete = folder / "complete"
         with self._lock(name, cancellation):
             if complete.exists():
-                log.line("using the environment that was made for the same requirements before")
-                complete.touch()  # it is in use again, though no image says so yet
+                log.line("using the environment created earlier for the same requirements")
+                complete.touch()  # in use again, although no image refers to it yet
             else:
                 shutil.rmtree(folder, ignore_errors=True)
                 self._make(folder, wanted, context, interpreter, log, cancellation)
@@ -98,17 +98,17 @@ class Environments:
         return Environment(folder, lock)
 
     def lock(self, wanted: Wanted, context: Path, target: Platform, log: Log, cancellation: Cancellation) -> Lock:
-        """Return the lock of requirements on a Python elsewhere; the same each time.
+        """Return the lock of requirements for another Python; reproducible.
 
         Args:
             wanted: the requirements.
-            context: the build context, which has the files that were sent with them; gets the lock.
+            context: the build context with the files that were sent with them; the lock is written to it.
             target: the Python.
-            log: of the build.
-            cancellation: of the build.
+            log: log of the build.
+            cancellation: cancellation of the build.
 
         Raises:
-            BuildError: when they cannot be resolved, or the build is cancelled.
+            BuildError: the requirements cannot be resolved, or the build was cancelled.
         """
         python = ["--python", sys.executable, "--python-version", target.version, "--python-platform", target.platform]
         return self._resolved(wanted, context, python, log, cancellation)
@@ -116,7 +116,7 @@ class Environments:
     def _resolved(
         self, wanted: Wanted, context: Path, python: Sequence[str], log: Log, cancellation: Cancellation
     ) -> Lock:
-        """Return the lock that requirements come to: the one of before, if they have only sources that do not change."""
+        """Resolve requirements to a lock. Reuse an earlier lock if all sources are immutable."""
         if not wanted.is_lasting:
             lock = _resolve(wanted, context, python, log, cancellation)
         else:
@@ -124,7 +124,7 @@ class Environments:
             kept = self._folder / f"{name}{PINNED}"
             with self._lock(name, cancellation):
                 if kept.exists():
-                    log.line("using the versions that the same requirements came to before")
+                    log.line("using the versions resolved earlier for the same requirements")
                     kept.touch()  # as above
                 else:
                     text = _resolve(wanted, context, python, log, cancellation).text
@@ -136,11 +136,11 @@ class Environments:
         return lock
 
     def sweep(self) -> None:
-        """Remove what is half made, but for what somebody is at work on."""
+        """Remove incomplete environments that no process is building."""
         for path in self._folder.iterdir():
             if path.is_dir() and not (path / "complete").exists():
                 with suppress(Timeout), FileLock(self._lock_of(path.name.partition(".")[0]), timeout=0, mode=0o600):
-                    # It may have been made meanwhile.
+                    # It may have been completed in the meantime.
                     if not (path / "complete").exists():
                         shutil.rmtree(path, ignore_errors=True)
 
@@ -158,7 +158,7 @@ class Environments:
 
     @contextmanager
     def _lock(self, name: str, cancellation: Cancellation) -> Iterator[None]:
-        """Nobody else makes, or removes, this environment meanwhile; neither do other processes."""
+        """Prevent other threads and processes from creating or removing this environment at the same time."""
         lock = FileLock(self._lock_of(name), mode=0o600)
         while True:
             cancellation.check()
@@ -175,7 +175,7 @@ class Environments:
 
 
 def _resolve(wanted: Wanted, context: Path, python: Sequence[str], log: Log, cancellation: Cancellation) -> Lock:
-    """Have `uv` find versions, files and hashes; hold what the user pinned."""
+    """Run `uv` to find versions, files and hashes; keep the versions and hashes that the user pinned."""
     asked, limits, found = (context / name for name in ("requirements.in", "constraints.in", "pylock.found.toml"))
     asked.write_text("\n".join(wanted.lines) + "\n", encoding="utf-8")
     limits.write_text("\n".join(requirement.spec for requirement in wanted.constraints) + "\n", encoding="utf-8")
@@ -202,19 +202,19 @@ def _resolve(wanted: Wanted, context: Path, python: Sequence[str], log: Log, can
 
 @contextmanager
 def _variables(wanted: Wanted) -> Iterator[dict[str, str]]:
-    """Yield the environment variables by which `uv` knows indexes and logins."""
+    """Yield the environment variables with indexes and logins for `uv`."""
     if not wanted.file_logins:
         yield wanted.variables
         return
     known = Path(os.environ.get("NETRC") or Path.home() / ".netrc")
-    with tempfile.NamedTemporaryFile("w", prefix="mlmgmt-", suffix=".netrc") as file:  # only its owner can read it
+    with tempfile.NamedTemporaryFile("w", prefix="mlmgmt-", suffix=".netrc") as file:  # readable by its owner only
         file.write(netrc(wanted.file_logins) + (known.read_text(encoding="utf-8") if known.is_file() else ""))
         file.flush()
         yield wanted.variables | {"NETRC": file.name}
 
 
 def _exempt(wanted: Wanted) -> set[str]:
-    """Return the packages that are installed for us, which no user can pin."""
+    """Return the packages of the runtime, which users cannot pin."""
     return runtime_closure() | {re.split(r"[^\w.-]", line)[0] for line in wanted.added}
 
 
@@ -225,7 +225,7 @@ def _failed(error: UvError, wanted: Wanted, version: str) -> BuildError:
 
 
 def _identity(wanted: Wanted, context: Path) -> Iterator[str]:
-    """All that the lock of requirements depends on."""
+    """Yield everything that the lock of requirements depends on."""
     yield from (str(requirement) for requirement in wanted.requirements)
     yield from wanted.added
     yield from (f"-c {requirement}" for requirement in wanted.constraints)

@@ -1,4 +1,4 @@
-"""Why packages cannot be had, in one sentence, out of what `uv` prints."""
+"""Explain in one sentence, from the output of `uv`, why packages cannot be installed."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ _VERSION = r"[^\s,]+"
 _RULES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
     (
         re.compile(r"(?P<name>[\w.-]+) was not found in the (?:package registry|provided package locations)"),
-        lambda found: f"{found['name']}: the package indexes have no package of this name",
+        lambda found: f"{found['name']}: no package index has a package with this name",
     ),
     (
         re.compile(r"(?:there is|there are) no versions? of (?P<what>[^\s]+)"),
-        lambda found: f"{found['what']}: there is no such release",
+        lambda found: f"{found['what']}: this release does not exist",
     ),
     (
         re.compile(
             r"requested Python version \([^)]*\) does not satisfy "
             rf"(?P<python>Python{_VERSION}) and (?P<what>{_VERSION})"
         ),
-        lambda found: f"{found['what']}: needs {found['python']}, and has no release for the Python in use",
+        lambda found: f"{found['what']}: needs {found['python']}, and no release supports the current Python",
     ),
     (
         re.compile(rf"(?P<what>{_VERSION}) has no (?:wheels|usable wheels|source distribution)[^,]*"),
-        lambda found: f"{found['what']}: there is no wheel for this version of Python or this platform",
+        lambda found: f"{found['what']}: no wheel supports this Python version and platform",
     ),
     (
         re.compile(
@@ -47,23 +47,23 @@ _RULES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
     ),
     (
         re.compile(r"Hash mismatch for `(?P<what>[^`]+)`"),
-        lambda found: f"{found['what']}: the hash of the file is not the one that is pinned",
+        lambda found: f"{found['what']}: the hash of the file does not match the pinned hash",
     ),
     (
         re.compile(r"(?:Failed to fetch|error sending request for url)[:\s(]+`?(?P<what>[^\s`)]+)"),
         lambda found: f"{found['what']} cannot be reached",
     ),
 )
-"""What the reasons of uv look like, most specific first, and the sentences for them."""
+"""Patterns of uv's messages, most specific first, and the sentences for them."""
 
 
 def explanation(output: str, asked: Iterable[str], platform: str) -> str:
-    """Return the sentence for what `uv` printed when it failed.
+    """Return a sentence that explains why `uv` failed.
 
     Args:
-        output: what it printed.
-        asked: the requirements, as the user wrote them.
-        platform: the Python and platform that packages were wanted for, in words.
+        output: the output of `uv`.
+        asked: the requirements as the user wrote them.
+        platform: the target Python and platform, in words.
     """
     causes = " ".join(_CAUSE.sub("", output[_begin(output) :]).partition("\nhint:")[0].split())
     built = _BUILT.search(output)
@@ -74,7 +74,7 @@ def explanation(output: str, asked: Iterable[str], platform: str) -> str:
         or "uv failed"
     )
     if "authentication credentials" in output or re.search(r"\b40[13] (?:Unauthorized|Forbidden)", output):
-        sentence += " (a package index refused its credentials, or needs some)"
+        sentence += " (a package index rejected the credentials, or requires them)"
     return _as_written(sentence, asked)
 
 
@@ -92,7 +92,7 @@ def _unbuilt(built: re.Match[str], output: str, platform: str) -> str:
     what = (built["what"] or "a package").partition(" @ ")[0]
     reasons = [reason for reason in _REASON.findall(output) if "/" not in reason and "setup.py" not in reason]
     why = f" ({_shortened(reasons[-1])})" if reasons else ""
-    return f"{what}: its source cannot be built here{why}, and there is no wheel of it for {platform}"
+    return f"{what}: its source cannot be built here{why}, and no wheel supports {platform}"
 
 
 def _shortened(text: str) -> str:

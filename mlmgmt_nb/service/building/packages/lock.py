@@ -1,4 +1,4 @@
-"""The lock of an environment: each package with its version, the URL of its files and their hashes (`pylock.toml`)."""
+"""The lock of an environment: each package with its version, file URLs and hashes (`pylock.toml`)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _URL = re.compile(r'\burl = "(?P<url>file://[^"]*)"')
 
 
 class Lock:
-    """A lock, as the text of a `pylock.toml` whose paths are relative to the build context."""
+    """A lock: the text of a `pylock.toml` whose paths are relative to the build context."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -41,17 +41,17 @@ class Lock:
 
     @property
     def versions(self) -> list[str]:
-        """The packages with their versions, for people."""
+        """Return the packages with their versions, for display."""
         return [f"{package['name']}=={package.get('version', '?')}" for package in self.packages]
 
     def only(self, pins: Iterable[tuple[str, tuple[str, ...]]]) -> Lock:
-        """Return the lock without the files whose hashes are not among those that are pinned.
+        """Return the lock without files whose hashes are not pinned.
 
         Args:
-            pins: the hashes by the name of a package, or its path or URL.
+            pins: the pinned hashes, by package name, path or URL.
 
         Raises:
-            BuildError: nothing is left of a package.
+            BuildError: no file of a package is left.
         """
         import tomlkit
 
@@ -63,10 +63,10 @@ class Lock:
         return Lock(tomlkit.dumps(document))
 
     def check_pinned(self, pinned: Iterable[str], exempt: set[str]) -> None:
-        """Check that all packages have pinned hashes, as pip does once one has.
+        """Check that all packages have pinned hashes, as pip requires once one has.
 
         Raises:
-            BuildError: some have none; names all of them.
+            BuildError: some packages do not; the message names all of them.
         """
         known = set(pinned) | exempt
         lacking = [
@@ -77,27 +77,27 @@ class Lock:
         if lacking:
             raise BuildError(
                 "RequirementsFailed",
-                f"The requirements cannot be installed: {', '.join(lacking)}: no --hash is given, though others "
-                "have one or --require-hashes is set. Give those of all packages (`pip-compile --generate-hashes`).",
+                f"The requirements cannot be installed: {', '.join(lacking)}: no --hash is given, although others "
+                "have one or --require-hashes is set. Add hashes for all packages (`pip-compile --generate-hashes`).",
             )
 
     def pip_lines(self, *, by_url: bool) -> list[str]:
-        """Return the lines of a requirements file that makes pip install exactly this, with `--no-deps`.
+        """Return the lines of a requirements file with which pip installs exactly this lock, with `--no-deps`.
 
         Args:
-            by_url: name the URL of each file, so that no index is asked.
+            by_url: whether to use the URL of each file, so that pip does not query an index.
         """
         return [_pip_line(package, by_url=by_url) for package in self.packages]
 
 
 def _files(package: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the files of a package, the preferred first."""
+    """Yield the files of a package, preferred files first."""
     yield from package.get("wheels", [])
     yield from (package[kind] for kind in ("archive", "sdist") if kind in package)
 
 
 def _locations(package: Mapping[str, Any]) -> Iterator[str]:
-    """Where the files of a package are."""
+    """Yield the locations of the files of a package."""
     return (file.get("path") or file.get("url", "") for file in _files(package))
 
 
@@ -107,7 +107,7 @@ def _keep_pinned(package: dict[str, Any], hashes: set[str]) -> None:
         raise BuildError(
             "RequirementsFailed",
             f"The requirements cannot be installed: {package['name']}=={package.get('version', '?')}: no file of this "
-            "release for this Python and platform has a hash (sha256) that is pinned. Check the package index and the "
+            "release for this Python and platform has a pinned sha256 hash. Check the package index and the "
             "hashes in the requirements.",
         )
     wheels = [wheel for wheel in package.pop("wheels", []) if wheel in kept]

@@ -1,4 +1,4 @@
-"""The packages that a manifest asks for, by its requirements file and its conda environment file."""
+"""The packages that a manifest requests, in its requirements file and its conda environment file."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ __all__ = ["WantedPackages", "wanted_packages"]
 
 
 class WantedPackages(msgspec.Struct, kw_only=True):
-    """The packages.
+    """The requested packages.
 
     Attributes:
-        wanted: those of pip.
+        wanted: the pip packages.
         conda: the conda environment file, whose pip section is part of `wanted`.
         content: its decoded content.
-        reader: reads further lines.
+        reader: reads additional lines.
     """
 
     wanted: Wanted
@@ -46,40 +46,40 @@ class WantedPackages(msgspec.Struct, kw_only=True):
 
     @property
     def is_nothing(self) -> bool:
-        """Whether no packages are asked for, and any Python will do."""
+        """Return whether no packages are requested, and any Python will do."""
         return not self.wanted.lines and (self.conda is None or not self.conda.packages)
 
     def add_spark(self, is_installed: Callable[[], bool]) -> None:
-        """Add pyspark for a driver of the `SparkPython` runtime, of which it is part.
+        """Add pyspark for a driver of the `SparkPython` runtime, which includes it.
 
         Args:
-            is_installed: whether the interpreter that would run it without requirements has pyspark.
+            is_installed: returns whether the interpreter for drivers without requirements has pyspark.
         """
         is_asked = any(requirement.name == "pyspark" for requirement in self.wanted.requirements)
         if not is_asked and (not self.is_nothing or not is_installed()):
             self.wanted.added.append("pyspark")
 
     def take_conda_from_pip(self, log: Log) -> str:
-        """Add the packages of conda that pip has; return the interpreter that the conda file asks for.
+        """Add pip equivalents of the conda packages; return the interpreter that the conda file requests.
 
         Raises:
-            BuildError: compute `local` cannot serve the conda file.
+            BuildError: compute `local` cannot install the conda file.
         """
         if self.conda is None:
             return sys.executable
         found = local_packages(self.conda)
         for entry in found.left_out:
-            log.line(f"{entry} is left out: Python brings it")
+            log.line(f"skipping {entry}: Python includes it")
         added = self.reader.read(found.lines, "condaEnvFile")
         self.wanted.requirements += without_superseded(added.requirements, log)
         return found.interpreter
 
     def needs_conda(self, python: str) -> bool:
-        """Whether pip alone cannot serve the conda file, in an image with a Python of this version."""
+        """Return whether pip alone cannot install the conda file in an image with this Python version."""
         return self.conda is not None and asks_for_conda(self.conda, python)
 
     def write_environment(self, folder: Path) -> None:
-        """Write what conda itself installs: all of its file but the pip section, which pip installs afterwards."""
+        """Write the part that conda installs: the whole file except the pip section, which pip installs afterwards."""
         assert self.conda is not None
         check_python(self.conda)
         packages: list[object] = [*self.conda.packages]
@@ -92,19 +92,19 @@ class WantedPackages(msgspec.Struct, kw_only=True):
         """Return the requirements file of an image whose packages are locked."""
         options = [f"--trusted-host {host}" for host in self.wanted.values("--trusted-host")]
         index = self.wanted.values("--index-url")
-        if index:  # what is needed to build packages from their sources comes from there
+        if index:  # build dependencies come from there
             options.append(f"--index-url {without_login(index[-1])}")
         lines = lock.pip_lines(by_url=self.wanted.has_own_indexes)
         return "".join(f"{line}\n" for line in [*options, *lines])
 
     def unlocked_pip_file(self, folder: Path) -> str:
-        """Return the requirements file of an image in which conda has a say.
+        """Return the requirements file of an image whose packages conda affects.
 
         Args:
-            folder: the build context, which gets the constraints.
+            folder: the build context; the constraints are written to it.
 
         Raises:
-            BuildError: pip alone cannot hold what is asked for.
+            BuildError: pip alone cannot satisfy the request.
         """
         if self.wanted.values("--extra-index-url"):
             raise BuildError(
@@ -122,10 +122,10 @@ class WantedPackages(msgspec.Struct, kw_only=True):
 
 
 def wanted_packages(context: Context, manifest: Manifest, log: Log) -> WantedPackages:
-    """Read what a manifest asks for; packages that cannot work are left out, as the log says.
+    """Read the packages that a manifest requests; skip packages that cannot work, with a line in the log.
 
     Raises:
-        BuildError: it cannot be read, or names what cannot be installed.
+        BuildError: a file cannot be read, or names a package that cannot be installed.
     """
     properties = manifest.target_runtime.properties
     reader = WantedReader(context.folder, context.add_file)

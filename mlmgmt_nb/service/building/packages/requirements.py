@@ -1,4 +1,4 @@
-"""What a build is asked to install: requirements, constraints and options, read out of requirements files."""
+"""The packages that a build must install: requirements, constraints and options from requirements files."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ _INDEXES = ("--index-url", "--extra-index-url")
 
 
 def runtime_requirements() -> list[str]:
-    """Return what the scoring runtime itself needs, in the versions that it was tested with here.
+    """Return the requirements of the scoring runtime, in the versions that are installed here.
 
-    Drivers of raw HTTP need werkzeug too, in any version, as theirs often name one.
+    Drivers of raw HTTP also need werkzeug, in any version, since many pin their own.
     """
     return [*(f"{name}=={importlib.metadata.version(name)}" for name in _runtime()), "werkzeug"]
 
@@ -44,7 +44,7 @@ def _runtime() -> list[str]:
 
 
 def runtime_closure() -> set[str]:
-    """Return the normalized names of the packages that the scoring runtime needs, with those that they need."""
+    """Return the normalized names of the scoring runtime's requirements and their dependencies."""
     found: set[str] = set()
     left = _runtime()
     while left:
@@ -64,15 +64,14 @@ def _needs(name: str) -> list[str]:
 
 
 class Wanted(msgspec.Struct, kw_only=True):
-    """What is to be installed.
+    """The packages to install.
 
     Attributes:
-        requirements: of the user.
-        added: requirements of ours, as lines.
-        constraints: versions, for what is installed.
-        options: index URLs and the like, in their order.
-        file_logins: user and password of each host whose files requirements name with them; the requirements are
-            without them.
+        requirements: requirements of the user.
+        added: requirements of the runtime, as lines.
+        constraints: constraints on versions.
+        options: index URLs and other options, in order.
+        file_logins: user and password by host, removed from the URLs of the requirements.
     """
 
     requirements: list[Requirement] = msgspec.field(default_factory=list)
@@ -89,7 +88,7 @@ class Wanted(msgspec.Struct, kw_only=True):
         return any(option.name == name for option in self.options)
 
     def extend(self, other: Wanted) -> None:
-        """Add what another file asks for."""
+        """Add the content of another file."""
         self.requirements += other.requirements
         self.constraints += other.constraints
         self.options += other.options
@@ -97,23 +96,23 @@ class Wanted(msgspec.Struct, kw_only=True):
 
     @property
     def lines(self) -> list[str]:
-        """The requirements without hashes, as `uv` and `pip` read them."""
+        """Return the requirements without hashes, in the syntax of `uv` and `pip`."""
         return [*(requirement.spec for requirement in self.requirements), *self.added]
 
     @property
     def has_own_indexes(self) -> bool:
-        """Whether packages may come from elsewhere than the default index."""
+        """Return whether packages may come from other places than the default index."""
         return any(option.name in (*_INDEXES, "--find-links", "--no-index") for option in self.options)
 
     @property
     def is_lasting(self) -> bool:
-        """Whether the same text always means the same content: no branches, no files of other servers."""
+        """Return whether the same text always means the same content: no branches, no files on other servers."""
         sources = [requirement.location for requirement in self.requirements] + self.values("--find-links")
         return all(not source or is_local(source) for source in sources)
 
     @property
     def variables(self) -> dict[str, str]:
-        """The environment variables by which `uv` knows the indexes; they may have passwords."""
+        """Return the environment variables with the indexes for `uv`; they may contain passwords."""
         found = {}
         if index := self.values("--index-url"):
             found["UV_DEFAULT_INDEX"] = index[-1]
@@ -129,7 +128,7 @@ class Wanted(msgspec.Struct, kw_only=True):
 
     @property
     def arguments(self) -> list[str]:
-        """The options of `uv` beside the indexes."""
+        """Return the options of `uv` other than the indexes."""
         found = ["--no-index"] if self.has("--no-index") else []
         for option in self.options:
             if option.name in {"--no-binary", "--only-binary"}:
@@ -138,7 +137,7 @@ class Wanted(msgspec.Struct, kw_only=True):
 
     @property
     def logins(self) -> dict[str, tuple[str, str]]:
-        """The user and password of each host that options and requirements name with some."""
+        """Return the user and password of each host for which an option or requirement has them."""
         found = dict(self.file_logins)
         for value in self.values(*_INDEXES, "--find-links"):
             found |= _login(value)
@@ -154,7 +153,7 @@ def _login(url: str) -> dict[str, tuple[str, str]]:
 
 
 def without_login(url: str) -> str:
-    """Return a URL without user and password; that of a repository as it is."""
+    """Return a URL without user and password; URLs of repositories are returned unchanged."""
     if "@" not in url or is_repository(url):
         return url
     parts = urlsplit(url)
@@ -162,7 +161,7 @@ def without_login(url: str) -> str:
 
 
 def netrc(logins: Mapping[str, tuple[str, str]]) -> str:
-    """Return the logins as a netrc file has them."""
+    """Return the logins in the format of a netrc file."""
     return "".join(
         f"machine {host} login {_quoted(user)} password {_quoted(word)}\n" for host, (user, word) in logins.items()
     )
@@ -174,11 +173,11 @@ def _quoted(word: str) -> str:
 
 
 class WantedReader:
-    """Reads requirements files of a build.
+    """Read the requirements files of a build.
 
     Args:
-        folder: the build context, which has the files that were sent with the requirements.
-        fetch: fetches what is at a URL into a file; the second argument says what it is.
+        folder: the build context with the files that were sent with the requirements.
+        fetch: downloads a URL to a file; the second argument describes it.
     """
 
     def __init__(self, folder: Path, fetch: Callable[[str, str], Path]) -> None:
@@ -192,10 +191,10 @@ class WantedReader:
 
         Args:
             lines: its lines.
-            origin: what it is called in messages.
+            origin: its name in messages.
 
         Raises:
-            BuildError: some cannot be installed; all that is wrong.
+            BuildError: some lines cannot be installed; the message lists all problems.
         """
         wanted = Wanted()
         self._read("\n".join(lines), origin, wanted, is_constraint=False)
@@ -241,31 +240,31 @@ class WantedReader:
             self._open.pop()
 
     def _login(self, location: str, where: str) -> dict[str, tuple[str, str]]:
-        """Return the login of the host of a file; a repository of sources must have none."""
+        """Return the login for the host of a file; repositories of sources must not have a login."""
         login = _login(location)
         if not is_repository(location) or all(user == "git" and not word for user, word in login.values()):
             return {} if is_repository(location) else login
         self._problems.append(
             f"{where}: a user or token in the URL of a repository would stay in the image. "
-            "Name a wheel or a folder instead, which are sent along"
+            "Name a wheel or a folder instead; these are sent along"
         )
         return {}
 
     def _can_be_read(self, location: str, where: str) -> bool:
-        """Whether a location is elsewhere, or a file that was sent along."""
+        """Return whether a location is remote, or a file that was sent along."""
         if not is_local(location):
             return True
         if _SENT.fullmatch(location) and (self._folder / location).exists():
             return True
         self._problems.append(
-            f"{where}: {location!r} is a path, and no such file was sent. Create the manifest with "
-            "`mlmgmt manifest create` or `ws.manifests.create`, which send such files, or give a URL"
+            f"{where}: {location!r} is a path, and the file was not sent. Create the manifest with "
+            "`mlmgmt manifest create` or `ws.manifests.create`, which send local files, or use a URL"
         )
         return False
 
 
 def pins(wanted: Wanted) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield the pinned hashes by the name or the location of what they are of; those of constraints last."""
+    """Yield the pinned hashes by name or location of their package; hashes of constraints last."""
     for requirement in [*wanted.requirements, *wanted.constraints]:
         if requirement.hashes:
             yield requirement.name or requirement.location.removeprefix("./"), requirement.hashes

@@ -1,4 +1,4 @@
-"""Packages of SDKs that cannot work on the Pythons of today, for which the scoring runtime stands in."""
+"""SDK packages that do not work on current Python versions and that the scoring runtime replaces."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _ALWAYS = {
     "azureml-webservice-schema": "azureml.webservice_schema",
     "azureml-sdk-data-collector": "azureml.sdk.data_collector",
 }
-"""Packages of which no release works, and the modules that stand in."""
+"""Packages without a working release, and the modules that replace them."""
 _WORKS_SINCE = "1.60"
-"""The first release of the SDK of 2018 that can be imported without `pkg_resources`, which Python has no longer."""
+"""First release of the SDK of 2018 that imports without `pkg_resources`, which Python no longer includes."""
 _SDK = frozenset(
     [
         "azureml-core",
@@ -47,7 +47,7 @@ _SDK = frozenset(
 
 
 def without_superseded(requirements: Iterable[Requirement], log: Log) -> list[Requirement]:
-    """Return the requirements but those that cannot work; a line in the log says of each what stands in."""
+    """Return the requirements without packages that do not work; log the replacement of each."""
     return list(_kept(requirements, log))
 
 
@@ -58,13 +58,12 @@ def _kept(requirements: Iterable[Requirement], log: Log) -> Iterator[Requirement
             yield requirement
         else:
             log.line(
-                f"{requirement.spec} is left out: it does not work on this Python; "
-                f"the runtime's own {modules} stands in for it"
+                f"skipping {requirement.spec}: it does not work on this Python; the runtime's own {modules} replaces it"
             )
 
 
 def _stand_in(requirement: Requirement) -> str | None:
-    """Return the modules that stand in for a requirement that cannot work."""
+    """Return the modules that replace a requirement that does not work."""
     if requirement.location or not requirement.name:
         return None
     if requirement.name in _SDK and not _admits_working(requirement.spec):
@@ -73,14 +72,14 @@ def _stand_in(requirement: Requirement) -> str | None:
 
 
 def _admits_working(spec: str) -> bool:
-    """Whether a requirement admits a release that works."""
+    """Return whether a requirement admits a release that works."""
     from packaging.requirements import InvalidRequirement
     from packaging.requirements import Requirement as Parsed
 
     try:
         specifier = Parsed(spec).specifier
     except InvalidRequirement:
-        return True  # the resolution names what is wrong with it
+        return True  # the resolution reports the problem
     versions = [_WORKS_SINCE, *(f"1.{minor}" for minor in range(61, 100))]
     named = [clause.version.removesuffix(".*") for clause in specifier if clause.operator in {"==", "===", "~=", ">="}]
     return any(specifier.contains(version) for version in [*versions, *(v for v in named if _works(v))])

@@ -1,4 +1,4 @@
-"""`uv` as a process: its output goes to the log of a build, without passwords."""
+"""`uv` as a subprocess: its output goes to the build log, without passwords."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def run_uv(
     """Run `uv`.
 
     Args:
-        arguments: those of its command line, which is logged.
-        folder: its working directory.
-        variables: environment variables beside those of the service; these may have passwords.
-        log: gets its output.
-        cancellation: that of the build.
+        arguments: command-line arguments, which are logged.
+        folder: working directory.
+        variables: additional environment variables; they may contain passwords.
+        log: receives the output.
+        cancellation: cancellation of the build.
 
     Raises:
-        UvError: it failed.
+        UvError: `uv` failed.
         BuildError: the build was cancelled.
     """
     import uv

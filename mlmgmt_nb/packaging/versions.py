@@ -1,0 +1,52 @@
+"""Versions that a model was packaged with, as properties of its manifest, and how those of this kernel differ later."""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+
+__all__ = ["difference", "properties"]
+
+_PYTHON, _PLATFORM, _VERSIONS = "pythonVersion", "platform", "kernelVersions"
+_SHOWN = 5
+_PIN = re.compile(r"(\S+)==(\S+)")
+
+
+def properties(requirements: str) -> dict[str, str]:
+    """Return the properties that record this kernel: its Python, its platform, and the versions of requirements.
+
+    Args:
+        requirements: text of a requirements file; the versions are those up to its first empty line.
+    """
+    direct = requirements.partition("\n\n")[0]
+    pins = [line for line in direct.splitlines() if _PIN.fullmatch(line)]
+    return {
+        _PYTHON: platform.python_version(),
+        _PLATFORM: f"{platform.system().lower()}-{platform.machine()}",
+        _VERSIONS: " ".join(pins),
+    }
+
+
+def difference(recorded: Mapping[str, str]) -> str | None:
+    """Return how this kernel differs from what a manifest records, in one line; None if it does not, or nothing is."""
+    parts = []
+    python = recorded.get(_PYTHON, "")
+    if python and python.split(".")[:2] != platform.python_version().split(".")[:2]:
+        parts.append(f"Python {python} (here {platform.python_version()})")
+    for name, kept in _PIN.findall(recorded.get(_VERSIONS, "")):
+        here = _version(name)
+        if here != kept:
+            parts.append(f"{name} {kept} (here {here or 'none'})")
+    if not parts:
+        return None
+    more = f" and {len(parts) - _SHOWN} more" if len(parts) > _SHOWN else ""
+    return f"this kernel has other versions than the model was packaged with: {', '.join(parts[:_SHOWN])}{more}"
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name).partition("+")[0]
+    except PackageNotFoundError:
+        return None

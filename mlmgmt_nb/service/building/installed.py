@@ -1,0 +1,53 @@
+"""Whether a Python already has what requirements ask for, so that it needs no environment of its own."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+__all__ = ["has_all", "pins_of"]
+
+_PIN = re.compile(r"([A-Za-z0-9][\w.-]*)==([^\s;*]+)")
+_LIST = (
+    "import importlib.metadata as m, json\n"
+    "print(json.dumps([[d.name, d.version] for d in m.distributions() if d.name and d.version]))"
+)
+
+
+def has_all(interpreter: str, lines: Sequence[str]) -> bool:
+    """Return whether a Python has exactly the versions that all lines ask for."""
+    pins = pins_of(lines)
+    if pins is None:
+        return False
+    try:
+        done = subprocess.run(
+            [interpreter, "-I", "-c", _LIST], capture_output=True, text=True, timeout=60, check=True, cwd=Path.home()
+        )
+        installed = {_normal(name): version for name, version in reversed(json.loads(done.stdout))}
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return False
+    return all(installed.get(name, "").partition("+")[0] == version for name, version in pins.items())
+
+
+def pins_of(lines: Sequence[str]) -> dict[str, str] | None:
+    """Return the versions that requirements ask for, by name; None if some line does not ask for one exact version."""
+    pins = {}
+    for line in lines:
+        text = line.partition(" #")[0].strip()
+        if not text or text.startswith("#"):
+            continue
+        if text.endswith(".whl"):
+            name, version = PurePosixPath(text).name.split("-")[:2]
+        elif match := _PIN.fullmatch(text):
+            name, version = match.groups()
+        else:
+            return None
+        pins[_normal(name)] = version.partition("+")[0]
+    return pins
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()

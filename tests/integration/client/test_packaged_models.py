@@ -1,0 +1,108 @@
+"""Deployments without a driver, on the embedded service: the object's answer, at a URL."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+from mlmgmt_nb.client import Workspace
+from mlmgmt_nb.errors import PackagingError, UsageError
+
+DEADLINE = 120.0
+
+
+def rows() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "age": [1.0, None, 8.0, 9.0],
+            "plan": ["A", "B", "A", None],
+            "since": pd.date_range("2024-01-31", periods=4, tz="Europe/Berlin"),
+            "colour": pd.Categorical(["red", "blue", None, "red"]),
+        }
+    )
+
+
+def pipeline() -> Any:
+    """Return a pipeline with a transformer of a class that no module has, as those of notebooks."""
+    from sklearn.base import BaseEstimator, TransformerMixin
+
+    class Numbers(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+        def fit(self, X: Any, y: Any = None) -> Any:
+            self.fitted_ = True
+            return self
+
+        def transform(self, X: Any) -> Any:
+            codes = X.colour.cat.codes.to_numpy()
+            return np.column_stack([X.age.fillna(0), X.plan.notna(), X.since.dt.day, codes])
+
+    return make_pipeline(Numbers(), LogisticRegression(C=3.0)).fit(rows(), ["low", "low", "high", "high"])
+
+
+def test_a_pipeline_of_the_notebook_is_served(ws: Workspace, tmp_path: Path) -> None:
+    model = pipeline()
+    service = ws.deploy(
+        "churn",
+        model=model,
+        sample=rows(),
+        method="predict_proba",
+        metadata={"metrics": {"auc": 0.93}},
+        timeout=DEADLINE,
+    )
+    assert ws.services.run(service, rows()) == model.predict_proba(rows()).tolist()
+    registered = ws.models.get("churn")
+    assert set(registered.tags or ()) >= {"class=Pipeline", "parameters.C=3.0", "metrics.auc=0.93"}
+    assert ws.models.list(tag="metrics.auc=0.93").to_frame()["name"].tolist() == ["churn"]
+    assert service.image
+    assert "has them all; it runs with it" in ws.images.build_log(service.image).text
+    # taken elsewhere, the image has all that it needs
+    context = ws.images.export_context(service.image, tmp_path / "context")
+    assert "scikit-learn==" in (context / "requirements.txt").read_text()
+    again = ws.deploy("churn", model=model, sample=rows(), timeout=DEADLINE)
+    assert ws.services.run(again, rows()) == model.predict(rows()).tolist()
+    ws.services.delete(service)
+
+
+def test_a_function_is_called_by_its_arguments(ws: Workspace) -> None:
+    def price(age: int, plan: str = "A") -> float:
+        return age * (2.0 if plan == "A" else 1.0)
+
+    ws.deploy("price", model=price, sample={"age": 41, "plan": "B"}, timeout=DEADLINE)
+    assert ws.services.run("price", {"age": 3}) == 6.0
+    assert ws.services.swagger("price")["definitions"]["ServiceInput"]["example"] == {"age": 41, "plan": "B"}
+    ws.services.delete("price")
+
+
+def test_a_service_that_answers_otherwise_is_undone(ws: Workspace) -> None:
+    def where(text: str) -> bool:
+        return os.path.exists("mlmgmt-app.json")  # which only a service has
+
+    with pytest.raises(PackagingError, match="'where' does not answer as the object") as raised:
+        ws.deploy("where", model=where, sample={"text": "x"}, timeout=DEADLINE)
+    assert [str(difference) for difference in raised.value.proof.differences] == ["the answer: True instead of False"]
+    assert ws.services.find("where") is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"model": None}, "a service without a model needs one"),
+        ({"model": "no-such-model"}, "the model 'no-such-model', which is not a file of this machine, needs one"),
+        ({"model": "https://example.com/model.onnx"}, "is not a file of this machine, needs one"),
+        ({"model": ["a.pkl", "b.pkl"]}, "several models need one"),
+        ({"model": print, "schema": "schema.json"}, "the schema describes one"),
+        ({"model": print, "runtime": "spark-py"}, "runtime 'spark-py' needs one"),
+        ({"model": "model.bin", "driver": "score.py", "sample": [1]}, "sample: it is for a model without a driver"),
+        ({"model": "model.bin", "driver": "score.py", "method": "run"}, "method: it is for a model without a driver"),
+    ],
+)
+def test_what_needs_a_driver_says_so(ws: Workspace, arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        ws.deploy("refused", **arguments)
+    assert ws.services.find("refused") is None

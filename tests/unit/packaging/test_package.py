@@ -1,0 +1,436 @@
+"""Packages of fitted objects and functions: code that travels, requirements, schema, proof, and pitfalls by name."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import random
+import sqlite3
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+from mlmgmt_nb.errors import PackagingError, UsageError
+from mlmgmt_nb.packaging import package
+from mlmgmt_nb.packaging.distributions import Installed
+from mlmgmt_nb.packaging.proof import compare
+from mlmgmt_nb.packaging.requirements import requirements_text
+from mlmgmt_nb.packaging.versions import difference, properties
+from mlmgmt_nb.schema import load_schema
+
+ROOT = Path(__file__).parents[3]
+
+
+def rows() -> pd.DataFrame:
+    return pd.DataFrame({"age": [1.0, 2.0, 8.0, 9.0], "visits": [0, 1, 0, 1]})
+
+
+def fitted() -> Any:
+    return LogisticRegression(C=3.0).fit(rows(), ["low", "low", "high", "high"])
+
+
+# Requirements
+
+
+def test_requirements_are_what_was_imported_pinned_to_this_kernel(tmp_path: Path) -> None:
+    made = package(fitted(), sample=rows(), to=tmp_path / "made")
+    lines = [line for line in made.requirements.read_text().splitlines() if line and not line.startswith("#")]
+    pins = dict(line.split("==") for line in lines)
+    assert pins.items() >= {name: importlib.metadata.version(name) for name in ("scikit-learn", "pandas")}.items()
+    assert all(importlib.metadata.version(name).partition("+")[0] == version for name, version in pins.items())
+    # installed here, and looked for by some of these, but not needed
+    assert not pins.keys() & {"pytest", "torch", "mlmgmt-nb", "matplotlib"}
+
+
+def test_an_import_within_a_function_is_measured(tmp_path: Path) -> None:
+    def shout(text: str) -> str:
+        import tomlkit
+
+        return tomlkit.dumps({"text": text.upper()})
+
+    made = package(shout, sample={"text": "no"}, to=tmp_path / "made")
+    assert f"tomlkit=={importlib.metadata.version('tomlkit')}" in made.requirements.read_text().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("origin", "line"),
+    [
+        ({}, "demo-thing==1.2"),
+        (
+            {"url": "https://example.com/demo.tar.gz", "archive_info": {}},
+            "demo-thing @ https://example.com/demo.tar.gz",
+        ),
+        (
+            {"url": "https://example.com/demo.git", "vcs_info": {"vcs": "git", "commit_id": "abc"}},
+            "demo-thing @ git+https://example.com/demo.git@abc",
+        ),
+    ],
+)
+def test_a_distribution_is_asked_for_where_it_came_from(
+    origin: dict[str, Any], line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "demo_thing.py").write_text("def twice(text):\n    return text * 2\n")
+    about = tmp_path / "demo_thing-1.2+local.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: demo-thing\nVersion: 1.2+local\n")
+    (about / "RECORD").write_text("demo_thing.py,,\n")
+    if origin:
+        (about / "direct_url.json").write_text(json.dumps(origin))
+    monkeypatch.syspath_prepend(tmp_path)
+    text = requirements_text(Installed(), {"demo_thing": str(tmp_path / "demo_thing.py")}, tmp_path)
+    assert line in text.splitlines()
+
+
+def test_a_project_of_this_machine_becomes_a_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = tmp_path / "project"
+    (project / "own_project").mkdir(parents=True)
+    (project / "own_project" / "__init__.py").write_text("ONE = 1\n")
+    (project / "pyproject.toml").write_text(
+        '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n'
+        '[project]\nname = "own-project"\nversion = "3.1"\n'
+    )
+    about = tmp_path / "site" / "own_project-3.1.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: own-project\nVersion: 3.1\n")
+    (about / "direct_url.json").write_text(json.dumps({"url": project.as_uri(), "dir_info": {"editable": True}}))
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    (tmp_path / "made").mkdir()
+    modules = {"own_project": str(project / "own_project" / "__init__.py")}
+    text = requirements_text(Installed(), modules, tmp_path / "made")
+    (wheel,) = (tmp_path / "made" / "wheels").iterdir()
+    assert wheel.name.startswith("own_project-3.1-")
+    assert f"./wheels/{wheel.name}" in text.splitlines()
+
+
+def test_other_versions_are_spoken_of_in_one_line(tmp_path: Path) -> None:
+    made = package(fitted(), sample=rows(), to=tmp_path / "made")
+    recorded = properties(made.requirements.read_text())
+    assert recorded["pythonVersion"] == platform.python_version()
+    assert difference(recorded) is None
+    assert difference({}) is None
+    pins = recorded["kernelVersions"].replace(f"pandas=={pd.__version__}", "pandas==0.1") + " gone-package==3"
+    line = difference({**recorded, "kernelVersions": pins, "pythonVersion": "3.6.2"})
+    assert line is not None
+    assert "\n" not in line
+    for part in ("Python 3.6.2 (here ", f"pandas 0.1 (here {pd.__version__})", "gone-package 3 (here none)"):
+        assert part in line
+    assert "numpy" not in line
+
+
+# Code of the notebook
+
+
+NOTEBOOK = """
+    import sys
+    from pathlib import Path
+    import pandas as pd
+    from sklearn.base import BaseEstimator, TransformerMixin
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    import columns
+    from mlmgmt_nb.packaging import package
+
+    FACTOR = 3
+
+    class Scaled(columns.Base, BaseEstimator, TransformerMixin):
+        def fit(self, X, y=None):
+            self.fitted_ = True
+            return self
+
+        def transform(self, X):
+            from lazily import shift
+            return shift(columns.numbers(X)) * FACTOR
+
+    X = pd.DataFrame({
+        "age": [1.0, None, 8.0, 9.0], "plan": ["A", "B", "A", None], "since": pd.date_range("2024-01-31", periods=4),
+        "colour": pd.Categorical(["red", "blue", None, "red"]),
+    })
+    model = make_pipeline(Scaled(), LogisticRegression()).fit(X, ["low", "low", "high", "high"])
+    made = package(model, sample=X, method="predict_proba", to="made")
+    print(made)
+    assert made.proof.largest == 0, made.proof
+"""
+FILES = {
+    "columns.py": """
+        import words
+        from parents import Parent
+
+        class Base(Parent):
+            pass
+
+        def numbers(X):
+            return pd.concat([X.age.fillna(0), X.plan.notna().astype(float), X.since.dt.day.astype(float)], axis=1)
+
+        import pandas as pd
+    """,
+    "words.py": "WORD = 'yes'\n",
+    "parents/__init__.py": "from parents.inner import Parent\n",
+    "parents/inner.py": "class Parent:\n    pass\n",
+    "lazily.py": "def shift(X):\n    return X + 1\n",
+    "unused.py": "1 / 0\n",
+}
+
+
+def test_code_of_the_notebook_travels(tmp_path: Path) -> None:
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(textwrap.dedent(text))
+    run_notebook(tmp_path, NOTEBOOK)
+    made = {path.name for path in (tmp_path / "made").iterdir()}
+    assert made >= {"columns.py", "words.py", "parents", "lazily.py"}
+    assert "unused.py" not in made
+
+
+def test_text_that_is_also_the_name_of_a_folder_carries_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "private").mkdir()
+    (tmp_path / "private" / "password.txt").write_text("x")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend("")
+
+    def answer(private: str) -> str:
+        return "private " + private
+
+    made = package(answer, sample={"private": "no"}, to=tmp_path / "made")
+    assert made.dependencies == ()
+
+
+def run_notebook(folder: Path, text: str) -> str:
+    """Run a script as a notebook runs: its classes are those of `__main__`, and modules lie beside it."""
+    (folder / "notebook.py").write_text(textwrap.dedent(text))
+    done = subprocess.run(
+        [sys.executable, "notebook.py"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_pickle_of_a_class_of_a_notebook_is_refused_by_its_name(tmp_path: Path) -> None:
+    run_notebook(
+        tmp_path,
+        """
+        import pickle
+        class Tripler:
+            def predict(self, rows):
+                return rows * 3
+        open("model.pkl", "wb").write(pickle.dumps(Tripler()))
+        """,
+    )
+    with pytest.raises(UsageError, match=r"Tripler.*does not contain it"):
+        package(tmp_path / "model.pkl", sample=np.ones((2, 2)), to=tmp_path / "made")
+
+
+def test_a_pickle_of_another_version_warns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import joblib
+
+    model = fitted()
+    state = model.__getstate__() | {"_sklearn_version": "1.0"}
+    with monkeypatch.context() as older:
+        older.setattr(type(model), "__getstate__", lambda self: state)  # as an older release writes it
+        joblib.dump(model, tmp_path / "old.joblib")
+    made = package(tmp_path / "old.joblib", sample=rows(), to=tmp_path / "made")
+    assert [warning for warning in made.warnings if "InconsistentVersionWarning" in warning and "1.0" in warning]
+    assert "InconsistentVersionWarning" in made.description
+    assert "InconsistentVersionWarning" in str(made)
+
+
+# Schema
+
+
+def test_the_schema_keeps_types_and_has_an_example_of_the_answer(tmp_path: Path) -> None:
+    def echo(table: pd.DataFrame) -> Any:
+        return table.astype(str).to_dict("list")
+
+    table = pd.DataFrame(
+        {
+            "count": pd.array([1, None], dtype="Int64"),
+            "colour": pd.Categorical(["red", None], categories=["red", "blue"]),
+            "member": [True, False],
+            "since": pd.to_datetime(["2024-01-31T10:00Z", "2024-02-01T10:00Z"]).tz_convert("Europe/Berlin"),
+            "text": ["ä", None],
+        }
+    )
+    made = package(echo, sample=table, to=tmp_path / "made")
+    schema = load_schema(made.schema)
+    columns = {column.key: str(column.dtype) for column in schema.input["table"].columns}  # type: ignore[attr-defined]
+    assert columns["count"] == "Int64"
+    assert columns["colour"] == "category"
+    assert columns["since"].endswith("Europe/Berlin]")
+    assert list(schema.input["table"].example[0]) == list(table.columns)
+    assert schema.output["answer"].example["count"] == ["1", None]
+
+
+def test_sensitive_rows_are_left_out(tmp_path: Path) -> None:
+    for example, shown in ((False, None), (pd.DataFrame({"age": [0.0], "visits": [7]}), [{"age": 0.0, "visits": 7}])):
+        made = package(fitted(), sample=rows(), example=example, to=tmp_path / f"made-{shown is None}")
+        assert load_schema(made.schema).input["data"].example == shown
+        assert "9.0" not in "".join(path.read_text() for path in (made.schema, made.driver))
+
+
+def test_integer_columns_are_spoken_of_in_one_line(tmp_path: Path) -> None:
+    made = package(fitted(), sample=rows(), to=tmp_path / "made")
+    assert [note for note in made.notes if "visits" in note and "Int64" in note and "\n" not in note]
+
+
+def test_a_function_is_described_by_its_hints_without_a_sample(tmp_path: Path) -> None:
+    def price(age: int, plan: str = "A") -> float:
+        return age * 1.5
+
+    made = package(price, to=tmp_path / "made")
+    assert made.proof is None
+    assert 'def run(age, plan="A"):' in made.driver.read_text()
+    assert load_schema(made.schema).input["age"].swagger()["type"] == "integer"
+
+
+# Drivers
+
+
+def test_the_driver_is_short_and_passes_the_linters(tmp_path: Path) -> None:
+    made = package(fitted(), sample=rows(), method="predict_proba", to=tmp_path / "made")
+    text = made.driver.read_text()
+    assert len(text.splitlines()) < 25
+    assert "mlmgmt" not in text
+    assert "high, low" in text
+    for command in (["check"], ["format", "--check"]):
+        done = subprocess.run(
+            [Path(sys.executable).with_name("ruff"), *command, "--config", ROOT / "pyproject.toml", made.driver],
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout
+
+
+# Metadata
+
+
+def test_facts_of_the_model_go_with_it(tmp_path: Path) -> None:
+    made = package(fitted(), sample=rows(), metadata={"metrics": {"auc": 0.93}}, to=tmp_path / "made")
+    assert set(made.tags) >= {"class=LogisticRegression", "parameters.C=3.0", "metrics.auc=0.93", "columns=age, visits"}
+    assert "C=3.0" in made.description
+    assert "auc 0.93" in made.description
+
+
+# Proof
+
+
+def test_a_difference_stops_with_the_rows(tmp_path: Path) -> None:
+    def roll(data: Any) -> list[float]:
+        return [1.0, random.random()]
+
+    with pytest.raises(PackagingError, match=r"\[1\]: 0\.\d+ instead of 0\.\d+") as raised:
+        package(roll, sample=rows(), to=tmp_path / "made")
+    assert [difference.path for difference in raised.value.proof.differences] == ["[1]"]
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "tolerance", "paths"),
+    [
+        ([1.0, 2.0], [1.0, 2.0], 0.0, []),
+        ([1.0, 2.0], [1.0, 2.0 + 1e-9], 1e-6, []),
+        ([1.0, 2.0], [1.0, 2.1], 1e-6, ["[1]"]),
+        ([{"low": 0.5}], [{"low": 0.7}], 1e-6, ["[0].low"]),
+        ([{"low": 0.5}], [{"high": 0.5}], 1e-6, ["[0]"]),
+        (["a", "b"], ["a", "c"], 1.0, ["[1]"]),
+        ([1, 0], [True, False], 1.0, ["[0]", "[1]"]),
+        ([None], [0.0], 1.0, ["[0]"]),
+        ([1, 2], [1], 1.0, [""]),
+        ([1e-17], [0.0], 1e-12, []),
+    ],
+)
+def test_answers_are_compared(left: Any, right: Any, tolerance: float, paths: list[str]) -> None:
+    assert [difference.path for difference in compare(left, right, tolerance)[1]] == paths
+
+
+# Pitfalls
+
+
+class NoPredict:
+    pass
+
+
+class Connected:
+    def __init__(self) -> None:
+        self.parts = {"store": sqlite3.connect(":memory:")}
+
+    def predict(self, data: Any) -> Any:
+        return data
+
+
+def big_function() -> Callable[..., Any]:
+    table = pd.DataFrame(np.zeros((20_000_000, 1)))
+    return lambda rows: table.iloc[: len(rows)]
+
+
+def needs_a_package(data: Any) -> Any:
+    import surely_not_installed  # type: ignore[import-not-found]
+
+    return surely_not_installed.answer(data)
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "words"),
+    [
+        (NoPredict, {}, "is a class, not a fitted object"),
+        (NoPredict(), {}, "a NoPredict has no method `predict` and cannot be called"),
+        (LogisticRegression(), {}, "this LogisticRegression is not fitted"),
+        (make_pipeline(LinearRegression()), {}, "this Pipeline is not fitted"),
+        (fitted(), {"sample": None}, "a sample is needed"),
+        (fitted(), {"sample": pd.DataFrame({"other": [1.0]})}, "sample: the model refuses it: ValueError"),
+        (fitted(), {"method": "predict_all"}, "a LogisticRegression has no method 'predict_all'"),
+        (Connected(), {}, r"model\.parts\['store'\] is a sqlite3\.Connection"),
+        (needs_a_package, {}, "surely_not_installed"),
+        ("no-such-model.pkl", {}, "there is no file"),
+        (Path(__file__), {}, r"the format of test_package\.py is not known"),
+        (
+            lambda age, plan: 1,
+            {"sample": {"age": 1, "weight": 2}},
+            "it has age, weight, and the function takes",
+        ),
+    ],
+)
+def test_pitfalls_are_named(model: Any, options: dict[str, Any], words: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=words) as raised:
+        package(model, **{"sample": rows(), "to": tmp_path / "made", **options})
+    assert raised.value.fix
+
+
+def test_a_function_over_much_data_is_refused_with_name_and_size(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"refers to table, a .*DataFrame of 160 MB"):
+        package(big_function(), sample=rows(), to=tmp_path / "made")
+
+
+def test_only_an_empty_folder_is_written_to(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(UsageError, match="not an empty folder"):
+        package(fitted(), sample=rows(), to=tmp_path)
+
+
+# Serving by hand
+
+
+def test_the_folder_is_an_ordinary_application(tmp_path: Path) -> None:
+    made = package(fitted(), sample=rows(), to=tmp_path / "made")
+    code = (
+        "import sys, json\n"
+        "from mlmgmt_nb.scoring.application.application import find_application\n"
+        "from mlmgmt_nb.scoring.driver.driver import load_driver\n"
+        "print(load_driver(find_application(sys.argv[1])).answer(sys.stdin.buffer.read()).decode())"
+    )
+    body = json.dumps({"data": rows().to_dict("records")}).encode()
+    done = subprocess.run([sys.executable, "-c", code, made.folder], input=body, capture_output=True, cwd=ROOT)
+    assert json.loads(done.stdout) == fitted().predict(rows()).tolist(), done.stderr
