@@ -1,4 +1,4 @@
-"""IPython's door: `%mlmgmt` and `%%mlmgmt`, their completion, and how resources look in a notebook."""
+"""IPython extension: `%mlmgmt` and `%%mlmgmt`, their completion, and the rich display of resources."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["load_ipython_extension", "unload_ipython_extension"]
 
 
 def load_ipython_extension(ipython: Any) -> None:
-    """Called by `%load_ext`. What the commands need is imported by the first of them."""
+    """Register the magics, for `%load_ext`. The first command imports the modules that commands need."""
     from mlmgmt_nb.notebook.magics import MlmgmtMagics
 
     magics = MlmgmtMagics(ipython)
@@ -17,7 +17,7 @@ def load_ipython_extension(ipython: Any) -> None:
 
 
 def unload_ipython_extension(ipython: Any) -> None:
-    """Called by `%unload_ext` and `%reload_ext`."""
+    """Remove the magics, for `%unload_ext` and `%reload_ext`."""
     magics = ipython.magics_manager.registry.pop("MlmgmtMagics", None)
     if magics is not None:
         magics.detach()

@@ -1,4 +1,4 @@
-"""Runs the lines of the magics: values of the notebook in, values and displays out."""
+"""Execution of magic lines: notebook values in, values and displays out."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ _PANELS: dict[type, Callable[[Any], Any]] = {
     ServiceTrial: lambda asked: ScoringPanel(asked.workspace, asked.service),
     DeployForm: lambda asked: DeployPanel(asked.workspace, asked.models, **asked.fields),
 }
-"""The panels that commands ask for."""
+"""The panel for each value that asks for one."""
 
 
 class Door:
-    """What `%mlmgmt` does.
+    """Execute `%mlmgmt` lines.
 
     Args:
-        shell: the IPython.
+        shell: the IPython shell.
     """
 
     def __init__(self, shell: Any) -> None:
@@ -78,12 +78,12 @@ class Door:
         """Run a line.
 
         Args:
-            line: what follows `%mlmgmt`.
+            line: the text after `%mlmgmt`.
             body: the rest of the cell for `%%mlmgmt`.
-            scope: the names that are known where the line stands, besides the notebook's: those of a function.
+            scope: local names at the call site, in addition to those of the notebook.
 
         Raises:
-            MlmgmtError: whatever goes wrong; shown in a few lines, without a traceback unless `--debug` is there.
+            MlmgmtError: the command failed. IPython shows it without a traceback unless the line has `--debug`.
         """
         try:
             names = ChainMap(dict(scope), self._shell.user_ns)
@@ -97,7 +97,7 @@ class Door:
                 _shorten(error)
             raise
         except KeyboardInterrupt as stop:
-            # Where the cell was waiting is of no use to who interrupted it.
+            # The traceback of the wait does not help the user who interrupted it.
             lines = ["KeyboardInterrupt: the cell was interrupted", *getattr(stop, "__notes__", ())]
             stop._render_traceback_ = lambda: lines  # type: ignore[attr-defined]
             raise
@@ -107,19 +107,19 @@ class Door:
         return None
 
     def complete(self, text: str) -> tuple[str, list[str]]:
-        """Return what the text ends with and what it may become; see `Completer`."""
+        """Return the last token of the text and its completions; see `Completer`."""
         fragment, candidates = self._completer.complete(text)
-        # IPython would put its own guesses in the place of an empty list.
+        # IPython replaces an empty list with its own guesses.
         return fragment, candidates or [fragment] * bool(fragment)
 
     def close(self) -> None:
-        """End the connections."""
+        """Close the connections."""
         self.session.close()
 
     def _with_variables(self, tokens: Sequence[Any], names: Mapping[str, Any]) -> list[Any]:
-        """Return the tokens, with the value of a variable in the place of its bare name where data is due, as in `-d df`.
+        """Replace bare variable names with their values where a flag takes data, as in `-d df`.
 
-        Where a name or a function is due, as in `--expect is_right`, only a function is put in the place of its name.
+        Where a flag takes a name or a function, as in `--expect is_right`, replace only the names of functions.
         """
         command, _ = self.session.find(tokens)
         words = command.words if command else ()
@@ -135,7 +135,7 @@ class Door:
         return found
 
     def _with_body(self, tokens: Sequence[Any], body: str) -> list[Any]:
-        """Return the tokens, with what the body of the cell stands for."""
+        """Return the tokens, with those from the body of the cell."""
         command, _ = self.session.find(tokens)
         if command is None or not body.strip():
             return list(tokens)
@@ -147,8 +147,8 @@ class Door:
         return [*tokens, *_flags(command, body)]
 
     def _overview(self) -> WorkspacePanel | None:
-        """Return what there is: to browse in a notebook; in a terminal the commands, and the models if the service runs."""
-        self.session.settings = self.session.config.settings({})  # not those of the flags of an earlier line
+        """Return the workspace panel; in a terminal, print the commands, and the models if the service runs."""
+        self.session.settings = self.session.config.settings({})  # without the flags of an earlier line
         if hasattr(self._shell, "kernel"):
             return WorkspacePanel(self.session.workspace)
         sys.stdout.write(self.session.help([]).rstrip() + "\n")
@@ -159,7 +159,7 @@ class Door:
         return None
 
     def _presented(self, outcome: Outcome) -> Any:
-        """Return the value that the magic returns, once it is shown what has to be shown."""
+        """Show the outcome, and return the value of the magic."""
         value, arguments = outcome.value, outcome.arguments
         if isinstance(value, Help):
             sys.stdout.write(value.rstrip() + "\n")
@@ -185,7 +185,7 @@ class Door:
         return _frame(value) if isinstance(value, Pager) else value
 
     def _shown_keys(self, keys: Keys, arguments: Any) -> Any:
-        """Return the keys, of which a saved notebook gets none: in a panel, or as text that is used and not displayed."""
+        """Show the keys in a panel, or return them as secret text. No key is saved with the notebook."""
         if arguments.output:
             return SecretText(formatted(keys, arguments.output, arguments.query))
         if arguments.query:
@@ -206,7 +206,7 @@ class Door:
         return ScoringTestPanel(test).run() if self._is_notebook else run_in_terminal(test)
 
     def _show_operation(self, poller: Poller[Any], arguments: Any) -> None:
-        """Wait for an operation, or lets it move by itself."""
+        """Wait for an operation, or show it in a panel that updates in the background."""
         if not arguments.no_wait:
             with advice(self.session.prog, arguments):
                 if self._is_notebook:
@@ -222,9 +222,9 @@ def _report(step: str, seconds: float) -> None:
 
 
 def _frame(pager: Pager[Any]) -> Any:
-    """Return the resources as a DataFrame to look at: what people look for first on its left, and its text printable."""
+    """Return the resources as a DataFrame for display: important columns first, and only printable text."""
     frame = pager.to_frame()
-    if "scoring_uri" in frame.columns:  # services: whether one answers stands apart from how its last operation ended
+    if "scoring_uri" in frame.columns:  # services: separate the condition from the result of the last operation
         parts = zip(frame["state"], frame["scoring_uri"].notna(), frame["num_replicas"].fillna(1), strict=True)
         now = [condition_of(state, has_url=has_url, replicas=replicas) for state, has_url, replicas in parts]
         frame["last_operation"], frame["state"] = frame["state"], now
@@ -239,18 +239,18 @@ def _follow(log: LogStream) -> None:
     try:
         for part in log:
             Terminal(sys.stdout).write(part)
-    except KeyboardInterrupt:  # the way to end it
+    except KeyboardInterrupt:  # how the user stops it
         log.stop()
 
 
 def _shorten(error: MlmgmtError) -> None:
-    """Lets IPython show the message alone. The type stays, so that `except` works."""
+    """Make IPython show only the message. The type is unchanged, so that `except` works."""
     first, *rest = str(error).splitlines() or [""]
     error._render_traceback_ = lambda: [f"{type(error).__name__}: {first}", *rest]  # type: ignore[attr-defined]
 
 
 def _data(body: str) -> Any:
-    """Return data in a cell: JSON, else a Python literal, else text as it is."""
+    """Parse the body of a cell: JSON, else a Python literal, else the unchanged text."""
     try:
         return msgspec.json.decode(body)
     except msgspec.DecodeError:
@@ -262,17 +262,19 @@ def _data(body: str) -> Any:
 
 
 def _flags(command: Command, body: str) -> list[Any]:
-    """Flag in a cell: YAML whose keys are the flags' long names."""
-    import yaml  # only who writes them needs it
+    """Parse the body of a cell as flags: YAML whose keys are their long names."""
+    import yaml  # needed only here
 
     try:
         given = yaml.safe_load(body)
     except yaml.YAMLError as error:
         raise UsageError(
-            f"the cell is no YAML: {error}", field="cell", fix="Write lines such as `driver: score.py`."
+            f"the cell is not valid YAML: {error}", field="cell", fix="Write lines such as `driver: score.py`."
         ) from error
     if not isinstance(given, dict):
-        raise UsageError("the cell has no flags", field="cell", fix="Write lines such as `driver: score.py`.")
+        raise UsageError(
+            "the cell must be a YAML mapping of flags", field="cell", fix="Write lines such as `driver: score.py`."
+        )
     switches = {flag.dest for flag in command.flags if flag.kind == "switch"}
     tokens: list[Any] = []
     for key, value in given.items():

@@ -1,4 +1,4 @@
-"""From the line of a magic to tokens: our own quoting, the same on every system, and the notebook's values in it."""
+"""Tokenizer of magic lines: quoting that is the same on every system, and values of the notebook."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ _NAME_IN_BRACES = re.compile(r"\{([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\}")
 _PIECE = re.compile(r"""\s*(?:'(?P<single>[^']*)'|"(?P<double>[^"]*)")(?=\s|$)|\s*(?P<bare>\S)""")
 
 Evaluate = Callable[[str], Any]
-"""Gives the value of a Python expression in the notebook; raises what Python raises."""
+"""Evaluates a Python expression in the notebook; raises what Python raises."""
 
 
 class Line(NamedTuple):
-    """A line as it was understood: its tokens, and the variable that the result goes to."""
+    """A parsed line: its tokens, and the variable for the result."""
 
     tokens: list[Token]
     target: str | None
 
 
 def read_line(line: str, evaluate: Evaluate) -> Line:
-    """Split the line of a magic at its blanks.
+    """Split the line of a magic at blanks.
 
-    Text in quotes is one token, as it is. `{expression}` and `$name` by themselves are the value; a name in braces or
-    after `$` inside of a longer token is put in as text. `>> name` at the end, or `--out name`, names a variable.
+    Quoted text is one token, unchanged. A token that is only `{expression}` or `$name` becomes the value; a name in
+    braces or after `$` within a longer token is inserted as text. `>> name` at the end, or `--out name`, names the
+    variable for the result.
 
     Raises:
-        UsageError: a quote or brace is open, or a name is unknown.
+        UsageError: a quote or brace is not closed, or a name is unknown.
     """
     tokens: list[Token] = []
     target = None
@@ -51,7 +52,7 @@ def read_line(line: str, evaluate: Evaluate) -> Line:
 
 
 def _pieces(line: str) -> Iterator[tuple[str, bool]]:
-    """Yield the parts between blanks, and whether each was in quotes."""
+    """Yield the parts between blanks, and whether each was quoted."""
     place, end = 0, len(line.rstrip())
     while place < end:
         found = _PIECE.match(line, place)
@@ -63,13 +64,13 @@ def _pieces(line: str) -> Iterator[tuple[str, bool]]:
             continue
         start = found.start("bare")
         if found["bare"] in "'\"":
-            raise UsageError(f"a quote is open: {line[start:].strip()}", field="line", fix="Close it.")
+            raise UsageError(f"a quote is not closed: {line[start:].strip()}", field="line", fix="Close it.")
         place = _end_of_bare(line, start)
         yield line[start:place], False
 
 
 def _end_of_bare(line: str, start: int) -> int:
-    """Where a part without quotes around it ends: at a blank outside of brackets and strings."""
+    """Return the end of an unquoted part: the next blank outside brackets and strings."""
     depth, quote = 0, ""
     for place in range(start, len(line)):
         character = line[place]
@@ -84,7 +85,9 @@ def _end_of_bare(line: str, start: int) -> int:
         elif character.isspace() and not depth:
             return place
     if depth:
-        raise UsageError(f"a brace is open: {line[start:].strip()}", field="line", fix="Close it, or quote the text.")
+        raise UsageError(
+            f"a brace is not closed: {line[start:].strip()}", field="line", fix="Close it, or quote the text."
+        )
     return len(line.rstrip())
 
 
@@ -111,7 +114,7 @@ def _evaluated(expression: str, shown: str, evaluate: Evaluate) -> Any:
         ) from error
     except SyntaxError as error:
         raise UsageError(
-            f"{shown} is no Python expression: {error.msg}", field="line", fix="Quote the text."
+            f"{shown} is not a valid Python expression: {error.msg}", field="line", fix="Quote the text."
         ) from error
     except Exception as error:
         raise UsageError(
@@ -123,11 +126,11 @@ def _text_of(name: re.Match[str], evaluate: Evaluate) -> str:
     try:
         return str(evaluate(name[1]))
     except NameError:
-        return name[0]  # such as the name of an environment variable: left to whom it is meant for
+        return name[0]  # perhaps an environment variable: the command interprets it
 
 
 def _target(pieces: list[tuple[str, bool]]) -> str:
     name = pieces[0][0] if pieces else ""
     if not name.isidentifier():
-        raise UsageError(f"{name!r} is no name of a variable", field="out", fix="Write `>> name` or `--out name`.")
+        raise UsageError(f"{name!r} is not a valid variable name", field="out", fix="Write `>> name` or `--out name`.")
     return name

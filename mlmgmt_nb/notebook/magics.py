@@ -26,7 +26,7 @@ class MlmgmtMagics(Magics):
 
     @cached_property
     def door(self) -> Door:
-        """Runs the commands."""
+        """Return the executor of the commands, created on first use."""
         from mlmgmt_nb.notebook.execution import Door
 
         return Door(self.shell)
@@ -37,28 +37,28 @@ class MlmgmtMagics(Magics):
     def mlmgmt(self, line: str, cell: str | None = None, local_ns: Mapping[str, Any] | None = None) -> Any:
         """Manage machine-learning models and services: %mlmgmt COMMAND ...
 
-        `%mlmgmt` lists the commands and `%mlmgmt COMMAND -h` tells about one. `{expression}` and `$name` give values of
-        the notebook; `>> name` at the end assigns the result.
+        `%mlmgmt` lists the commands, and `%mlmgmt COMMAND -h` describes a command. `{expression}` and `$name` insert
+        values of the notebook; `>> name` at the end assigns the result.
 
             %load_ext mlmgmt_nb
             %mlmgmt service create -n iris -m model.pkl -f score.py -r python
             answer = %mlmgmt service run -n iris -d {frame}
             models = %mlmgmt model list --tag prod
 
-        In a cell, `%%mlmgmt service run` takes the data from the body, `%%mlmgmt driver score.py` writes the body as a
-        driver and checks it, and other commands take flags from a YAML body.
+        In a cell, `%%mlmgmt service run` takes the data from the body, `%%mlmgmt driver score.py` writes the body to a
+        driver file and checks it, and other commands take flags from a YAML body.
         """
         return self.door.run(line, cell, local_ns or {})
 
     def attach(self) -> None:
-        """Add completion, help by `?`, and rich displays."""
+        """Add completion, help with `?`, and rich display."""
         shell: Any = self.shell
         register(shell)
         shell.input_transformers_cleanup.append(_help_lines)
         shell.Completer.custom_matchers.append(self.matcher)
 
     def detach(self) -> None:
-        """Take away what `attach` added, and end the connections."""
+        """Undo `attach`, and close the connections."""
         shell: Any = self.shell
         unregister(shell)
         if _help_lines in shell.input_transformers_cleanup:
@@ -70,7 +70,7 @@ class MlmgmtMagics(Magics):
 
     @cached_property
     def matcher(self) -> Any:
-        """Completes the magic's line."""
+        """Return the completer of the magic line."""
         try:
             from IPython.core.completer import SimpleCompletion, context_matcher
         except ImportError:  # before IPython 8.6, as in Colab
@@ -92,7 +92,7 @@ class MlmgmtMagics(Magics):
         return matcher
 
     def _match_token(self, token: str) -> list[str]:
-        """Completes the last token of the line, as IPython splits it: what comes before it is not repeated."""
+        """Complete the last token of the line, as IPython splits it, without the text before it."""
         shell: Any = self.shell
         call = _CALL.match(shell.Completer.text_until_cursor)
         if call is None:
@@ -103,7 +103,7 @@ class MlmgmtMagics(Magics):
 
 
 def _help_lines(lines: list[str]) -> list[str]:
-    """`%mlmgmt service create?` asks for help, as `-h` does; `%mlmgmt?` alone is IPython's own."""
+    """Turn `%mlmgmt service create?` into a call with `-h`; `%mlmgmt?` alone is left to IPython."""
     found = _HELP.match(lines[0]) if len(lines) == 1 else None
     if found is None or not found[1].strip().lstrip("%").removeprefix("mlmgmt").strip():
         return lines

@@ -1,4 +1,4 @@
-"""Shows uploads, and operations in a terminal, while the cell waits for them."""
+"""Progress of uploads, and of operations in a terminal, while the cell waits."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _TICK_SECONDS = 0.25
 
 
 def upload_meter(shell: Any, path: str) -> Meter | None:
-    """Return what shows an upload: a live output in a notebook, a line that moves in a terminal, nothing in a pipe.
+    """Return a progress display for an upload: a live output in a notebook, a line in a terminal, None in a pipe.
 
     Args:
-        shell: the IPython.
+        shell: the IPython shell.
         path: the file.
     """
     if hasattr(shell, "kernel"):
@@ -40,13 +40,13 @@ class _Upload(Live):
     """An upload in a notebook."""
 
     def show_part(self, text: str, part: float) -> None:
-        """Show how much is done, as text and, until it is all, as a bar."""
+        """Show the progress as text and, until it is complete, as a bar."""
         bar = f' <progress value="{part:.3f}" max="1" aria-label="uploaded"></progress>' if part < 1 else ""
         self.show(bundle(text, f'<div role="status">{html.escape(text)}{bar}</div>'))
 
 
 def run_in_terminal(test: ScoringTest) -> ScoringReport:
-    """Run a scoring test, with a line that moves, except in a pipe."""
+    """Run a scoring test, with a moving progress line unless the output is a pipe."""
     if not sys.stdout.isatty():
         return test.run()
 
@@ -60,16 +60,16 @@ def run_in_terminal(test: ScoringTest) -> ScoringReport:
 
 
 def wait_in_terminal(poller: Poller[Any], timeout: float | None = None) -> None:
-    """Wait until an operation has ended; a line tells each state, since a terminal cannot change what it has shown.
+    """Wait until an operation has ended, and print a line for each state.
 
     Args:
         poller: the operation.
-        timeout: most seconds to wait; without end when None.
+        timeout: maximum number of seconds to wait (default: unlimited).
 
     Raises:
         OperationFailed: it ended `Failed` or `Cancelled`.
-        OperationTimeout: it has not ended after `timeout` seconds.
-        KeyboardInterrupt: the user has interrupted; the operation goes on.
+        OperationTimeout: it did not end within `timeout` seconds.
+        KeyboardInterrupt: the user interrupted the wait; the operation continues.
     """
     started, shown = time.monotonic(), ""
 
@@ -85,14 +85,14 @@ def wait_in_terminal(poller: Poller[Any], timeout: float | None = None) -> None:
         while not _waited(poller, started, timeout):
             show()
     except (KeyboardInterrupt, OperationTimeout):
-        show(f"it goes on; `%mlmgmt operation watch {poller.operation_id}` waits for it")
+        show(f"the operation continues; wait for it with `%mlmgmt operation watch {poller.operation_id}`")
         raise
     show()
     poller.result()
 
 
 def _waited(poller: Poller[Any], started: float, timeout: float | None) -> bool:
-    """Wait a little; return whether it has ended."""
+    """Wait a moment, and return whether the operation has ended."""
     left = None if timeout is None else timeout - (time.monotonic() - started)
     try:
         poller.wait(_TICK_SECONDS if left is None else max(0.0, min(left, _TICK_SECONDS)))

@@ -1,4 +1,4 @@
-"""How resources look: HTML for a notebook, aligned text for a terminal. Both read well where no kernel runs."""
+"""Cards of resources: HTML for a notebook, aligned text for a terminal. Both are static and need no kernel."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ _REPORT_USES = "ScoringReport: .summary, .results, .failures, .assert_ok(), .to_
 
 
 class Shown(Protocol):
-    """What can be displayed in both forms."""
+    """A value with a text form and an HTML form."""
 
     def text(self) -> str:
-        """For a terminal."""
+        """Return the text for a terminal."""
 
     def html(self) -> str:
-        """For a notebook."""
+        """Return the HTML for a notebook."""
 
 
 class Card(NamedTuple):
-    """What is shown of a resource: its kind, name and state, and rows of label and value: plain text, or a time."""
+    """The display of a resource: its kind, name and state, and rows of a label and a value (plain text or a time)."""
 
     kind: str
     name: str
@@ -48,20 +48,20 @@ class Card(NamedTuple):
     rows: list[tuple[str, str | dt.datetime]]
 
     def lines(self, *, ages: bool = True) -> list[tuple[str, str]]:
-        """Return the rows as text; times with their ages if asked for."""
+        """Return the rows as text, optionally with the age of each time."""
         return [
             (label, _time(value, age=ages) if isinstance(value, dt.datetime) else value) for label, value in self.rows
         ]
 
     def text(self, *, ages: bool = True) -> str:
-        """For a terminal."""
+        """Return the text for a terminal."""
         head = " ".join(part for part in (self.kind, self.name, f"[{self.state}]" if self.state else "") if part)
         width = max((len(label) for label, _ in self.rows), default=0)
         rows = [f"  {label:<{width}}  {one_line(value)}" for label, value in self.lines(ages=ages)]
         return "\n".join([one_line(head), *rows])
 
     def html(self, *, ages: bool = True) -> str:
-        """For a notebook."""
+        """Return the HTML for a notebook."""
         head = f"<b>{html.escape(self.kind)} {html.escape(self.name)}</b> {badge(self.state) if self.state else ''}"
         rows = "".join(
             f"<tr><th style='text-align:left'>{html.escape(a)}</th><td style='text-align:left'>{_cell(b)}</td></tr>"
@@ -71,19 +71,19 @@ class Card(NamedTuple):
 
 
 def badge(state: str) -> str:
-    """Return a state, as HTML; told by its word, not by its color alone."""
+    """Return a state as HTML: a word, not only a color."""
     color = _COLORS.get(state, "#6e7781")
     style = f"color:#fff;background:{color};border-radius:0.6em;padding:0 0.6em"
     return f'<span style="{style}">{html.escape(state)}</span>'
 
 
 def bundle(text: str, markup: str) -> dict[str, str]:
-    """Return a display in both forms."""
+    """Return the MIME bundle of a display: text and HTML."""
     return {"text/plain": _fitting(text), "text/html": markup}
 
 
 def card_of(resource: Any) -> Card:
-    """Return what is shown of one of the API's resources."""
+    """Return the card of a resource of the API."""
     cards = {name: card for module, name, card in _cards() if module == _RESOURCES}
     shown = cards[type(resource).__name__](resource)
     assert isinstance(shown, Card)
@@ -91,7 +91,7 @@ def card_of(resource: Any) -> Card:
 
 
 def register(shell: Any) -> None:
-    """Return the resources their displays. Imports none of their types."""
+    """Register the displays of all resources, without importing their types."""
     for module, name, card in _cards():
         plain = shell.display_formatter.formatters["text/plain"]
         plain.for_type_by_name(module, name, lambda value, printer, _, card=card: printer.text(_text(card(value))))
@@ -100,7 +100,7 @@ def register(shell: Any) -> None:
 
 
 def unregister(shell: Any) -> None:
-    """Take the displays away."""
+    """Remove the displays."""
     for module, name, _ in _cards():
         for kind in ("text/plain", "text/html"):
             formatter = shell.display_formatter.formatters[kind]
@@ -116,7 +116,7 @@ def _text(shown: Shown | str) -> str:
 
 
 def _fitting(text: str) -> str:
-    """Return what the terminal shows as it is; in a notebook, where there is none, it lacks no character."""
+    """Return the text as the terminal can print it; a notebook can print every character."""
     return encodable(printable(text), getattr(sys.stdout, "encoding", None))
 
 
@@ -153,7 +153,7 @@ def _cards() -> Iterator[tuple[str, str, Callable[[Any], Shown | str]]]:
 
 
 class _Report:
-    """A scoring report; in a cell whose panel shows it already, only what one can do with it."""
+    """A scoring report. If a panel of the cell shows it already, only its attributes are displayed."""
 
     def __init__(self, report: Any) -> None:
         from mlmgmt_nb.notebook.display.shown import is_shown_here
@@ -162,16 +162,16 @@ class _Report:
         self._is_shown = is_shown_here(report)
 
     def text(self) -> str:
-        """For a terminal."""
+        """Return the text for a terminal."""
         return _REPORT_USES if self._is_shown else str(self._report)
 
     def html(self) -> str:
-        """For a notebook."""
+        """Return the HTML for a notebook."""
         return f"<code>{_REPORT_USES}</code>" if self._is_shown else self._report.to_html()
 
 
 def _rows(*rows: tuple[str, Any]) -> list[tuple[str, str | dt.datetime]]:
-    """Return the rows that have a value, as text but for times."""
+    """Return the rows that have a value, as text; times stay times."""
     return [(label, _shown(value)) for label, value in rows if value is not None and value != []]
 
 
@@ -182,7 +182,7 @@ def _shown(value: Any) -> str | dt.datetime:
 
 
 def _time(value: dt.datetime, *, age: bool) -> str:
-    """Return a time, and its age when it is shown."""
+    """Return a time as text, optionally with its age."""
     value = value if value.tzinfo else value.replace(tzinfo=dt.UTC)
     if not age:
         return f"{value.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S} UTC"
@@ -244,7 +244,7 @@ def _image(image: Any) -> Card:
 
 
 def service_card(service: Any) -> Card:
-    """Return a service: whether it answers, and, unless that is why it does, how its last operation ended."""
+    """Return the card of a service: its condition and, if they differ, the state of its last operation."""
     from mlmgmt_nb.client.conditions import condition
 
     now = condition(service)
@@ -265,7 +265,7 @@ def service_card(service: Any) -> Card:
 
 
 def _service(service: Any) -> Card:
-    """Return a service, and how to get at its panel."""
+    """Return the card of a service, with the command that opens its panel."""
     card = service_card(service)
     return card._replace(rows=[*card.rows, ("panel", f"%mlmgmt service panel -n {service.name}")])
 
@@ -301,7 +301,7 @@ def _operation(operation: Any) -> Card:
 
 
 def _poller(poller: Any) -> Card:
-    """Return the image or service that was made; before that, what is known of the operation without asking the server."""
+    """Return the card of the resulting image or service; before that, of the operation as last seen."""
     operation = poller.operation
     if operation is not None and operation.state == "Succeeded":
         made = _made(poller)
@@ -314,7 +314,7 @@ def _poller(poller: Any) -> Card:
 
 
 def _made(poller: Any) -> Card | None:
-    """Return what the operation has made, unless it is gone meanwhile or the server cannot be asked."""
+    """Return the card of the result of an operation; None if it was deleted or the server cannot be reached."""
     from mlmgmt_nb.errors import MlmgmtError
 
     try:

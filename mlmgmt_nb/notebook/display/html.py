@@ -1,4 +1,4 @@
-"""Pieces of HTML that panels are made of. Text is escaped here; what a color says is said by a word too."""
+"""HTML building blocks of panels. They escape their text, and no meaning depends on color alone."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ CSS = """\
   text-align: left; padding: 2px 1em 2px 0; border: 0; border-bottom: 1px solid var(--mlmgmt-line); max-width: none;
 }
 """
-"""Colors and fonts of JupyterLab's theme, VS Code's or Colab's, light or dark; for whatever has the class `mlmgmt`."""
+"""Colors and fonts from the theme of JupyterLab, VS Code or Colab, light or dark, for elements of class `mlmgmt`."""
 
 
 class Trouble(NamedTuple):
-    """What is wrong, and what to do: the two lines of an error in a panel. Plain text."""
+    """The two lines of an error in a panel, as plain text: what happened, and the fix."""
 
     what: str
     fix: str
@@ -50,23 +50,21 @@ class Trouble(NamedTuple):
         if isinstance(error, MlmgmtError):
             first, *rest = error.message.splitlines() or [type(error).__name__]
             return cls(first, error.fix or " ".join(line.strip() for line in rest))
-        return cls(
-            f"{type(error).__name__}: {error}", "This is a mistake of mlmgmt-nb: the kernel's log has more of it."
-        )
+        return cls(f"{type(error).__name__}: {error}", "This is a bug in mlmgmt-nb; see the kernel log.")
 
 
 def alert(trouble: Trouble) -> str:
-    """Return an error, in two lines; a screen reader says it when it appears."""
+    """Return an error as HTML; a screen reader announces it when it appears."""
     fix = "".join(f"<br>{escape(line)}" for line in trouble.fix.splitlines())
     return f'<div role="alert" class="mlmgmt-alert"><b>{escape(trouble.what)}</b>{fix}</div>'
 
 
 def progress_bar(label: str, part: float | None) -> str:
-    """Return a bar that is `part` (0 to 1) full; ipywidgets' own has no role and no text.
+    """Return a progress bar as HTML; that of ipywidgets has neither role nor text.
 
     Args:
-        label: what goes on.
-        part: how much is done; None when that is not known.
+        label: the activity, for screen readers.
+        part: the completed fraction, from 0 to 1; None if unknown.
     """
     width = 0.0 if part is None else min(max(part, 0.0), 1.0) * 100
     now = "" if part is None else f' aria-valuemin="0" aria-valuemax="100" aria-valuenow="{width:.0f}"'
@@ -78,7 +76,7 @@ def progress_bar(label: str, part: float | None) -> str:
 
 
 def log_lines(lines: Sequence[str]) -> str:
-    """Lines of a log, or nothing where there are none."""
+    """Return the lines of a log as HTML; "" without lines."""
     if not lines:
         return ""
     style = "max-height:24em;overflow:auto;margin:4px 0;opacity:.8"
@@ -86,7 +84,7 @@ def log_lines(lines: Sequence[str]) -> str:
 
 
 def link(url: str, text: str | None = None) -> str:
-    """Return a link that opens beside the notebook; only its text where the URL is none of the web."""
+    """Return a link that opens in a new tab; only its text if the URL is not an HTTP URL."""
     shown = escape(url if text is None else text)
     if not url.startswith(("http://", "https://")):
         return shown
@@ -96,13 +94,13 @@ def link(url: str, text: str | None = None) -> str:
 def table(
     head: Sequence[str], rows: Iterable[Sequence[str]], *, label: str, states: Container[int] = frozenset()
 ) -> str:
-    """Return a table of plain text.
+    """Return an HTML table of plain text.
 
     Args:
         head: the titles of its columns.
         rows: the texts of each row.
-        label: what it has, for screen readers.
-        states: numbers of the columns that have states.
+        label: its content, for screen readers.
+        states: indexes of the columns that contain states.
     """
     titles = "".join(f'<th scope="col">{escape(title)}</th>' for title in head)
     body = "".join(

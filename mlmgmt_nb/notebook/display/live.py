@@ -1,4 +1,4 @@
-"""An output of a cell that changes in its place, also after the cell has ended."""
+"""A cell output that is updated in place, even after the cell has ended."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["Live"]
 
 
 class Live:
-    """The output: text and HTML, nothing that needs a kernel, so that a saved notebook shows its last state.
+    """A cell output of text and HTML. It needs no kernel, so a saved notebook shows its last state.
 
-    The first `show` must be called by the cell, so that the output is the cell's; the others may be called by one
-    thread at a time.
+    The cell must make the first call of `show`, so that the output belongs to the cell; later calls may come from any
+    thread, one at a time.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class Live:
         self.is_displayed = False
 
     def show(self, shown: dict[str, str]) -> None:
-        """Display it, the first time; then changes it, if it is another."""
+        """Display the output the first time; later, update it if it changed."""
         if shown == self._shown:
             return
         self._shown = shown
@@ -33,11 +33,11 @@ class Live:
         elif self.is_displayed:
             self._handle.update(shown, raw=True)
         else:
-            self.is_displayed = True  # first: an interrupt in between must not have it displayed twice
+            self.is_displayed = True  # set first: an interrupt in between must not cause a second display
             self._handle.display(shown, raw=True)
 
     def _show_as_widget(self, markup: str) -> None:
-        """Voila changes widgets after its cells have run, not outputs; and it saves nothing."""
+        """Show it as a widget: Voila updates widgets after its cells have run, but not outputs."""
         if self._widget is not None:
             self._widget.value = markup
             return

@@ -1,4 +1,4 @@
-"""What a panel of the running cell shows already, so that the result of the cell does not show it again."""
+"""Record of what a panel of the running cell shows, so that the result of the cell does not repeat it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _shown: tuple[int, object] | None = None
 
 
 def note_shown(thing: object) -> None:
-    """Note that a panel of the running cell shows this."""
+    """Record that a panel of the running cell shows this object."""
     global _shown
     _shown = (_cell(), thing)
 
 
 def is_shown_here(thing: object) -> bool:
-    """Return whether a panel of the running cell shows this already."""
+    """Return whether a panel of the running cell already shows this object."""
     return _shown is not None and _shown[1] is thing and _shown[0] == _cell()
 
 

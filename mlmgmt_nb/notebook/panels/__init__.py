@@ -1,4 +1,4 @@
-"""What moves in a notebook while one watches, and is a readable picture afterwards."""
+"""Live panels for notebooks, each with a static picture that is saved with the notebook."""
 
 from mlmgmt_nb.notebook.panels.deploy.view import DeployPanel
 from mlmgmt_nb.notebook.panels.operation.view import OperationPanel

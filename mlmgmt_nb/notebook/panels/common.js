@@ -1,6 +1,6 @@
-// What the front ends of panels share. It stands before each of them: a front end is one module.
+// Helpers shared by the front ends of panels, prepended to each: a front end is a single module.
 
-/** Makes an element. Strings among the children become text, never markup. */
+/** Create an element. String children become text, never markup. */
 function h(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -12,17 +12,17 @@ function h(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** Sets a text only where it is another one, so that a selection in it stays. */
+/** Set a text only if it changed, so that a selection in it is kept. */
 function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** Sets markup that Python made (and escaped) only where it is another one. */
+/** Set markup that Python generated (and escaped), only if it changed. */
 function setMarkup(element, markup) {
   if (element.shownMarkup !== markup) element.innerHTML = element.shownMarkup = markup;
 }
 
-/** Puts rows into a table's body or a list; `make` makes an element from a row. Rows that are the same stay. */
+/** Fill a table body or a list with rows, only if they changed; `make` creates an element from a row. */
 function setRows(body, rows, make) {
   const shown = JSON.stringify(rows);
   if (body.shownRows !== shown) {
@@ -32,12 +32,12 @@ function setRows(body, rows, make) {
 }
 
 let lastId = 0;
-/** An id that no other element of the page has. */
+/** Return an id that is unique on the page. */
 function freshId() {
   return `mlmgmt-${Math.random().toString(36).slice(2)}-${lastId++}`;
 }
 
-/** Copies a text; gives whether that was possible. */
+/** Copy a text; return whether it was possible. */
 async function copy(text) {
   try {
     await navigator.clipboard.writeText(text);
@@ -52,18 +52,18 @@ async function copy(text) {
   }
 }
 
-/** A button that shows for a moment what came of it. */
+/** A button that copies a text and briefly shows the result. */
 function copyButton(label, text) {
   const button = h("button", { type: "button" }, label);
   button.addEventListener("click", async () => {
     const done = await copy(await text());
-    button.textContent = done ? "Copied" : "Select and copy it yourself";
+    button.textContent = done ? "Copied" : "Copy failed: select the text";
     setTimeout(() => (button.textContent = label), 2000);
   });
   return button;
 }
 
-/** Tabs, by mouse and by arrow keys. `pages` are pairs of a title and an element. */
+/** Tabs with mouse and arrow keys. `pages` are pairs of a title and an element. */
 function tabs(label, pages) {
   const panes = new Map();
   const list = h("div", { role: "tablist", "aria-label": label, class: "mlmgmt-tabs" });
@@ -97,8 +97,8 @@ function tabs(label, pages) {
 }
 
 /**
- * Asks once more before something that cannot be taken back. The keyboard is at the harmless answer, and Escape gives it.
- * With a `name`, that must be typed; `act` is called with it. `details` is an element with more to know.
+ * Ask for confirmation of an irreversible action. The harmless answer has the focus, and Escape selects it.
+ * With a `name`, it must be typed, and is passed to `act`. `details` is an element with more information.
  */
 function question({ text, details = null, name = "", yes, no, act, back }) {
   const id = freshId();
@@ -119,7 +119,7 @@ function question({ text, details = null, name = "", yes, no, act, back }) {
   return { element: form, focus: () => keep.focus() };
 }
 
-/** A button that asks first, in its own place. `asked` gives what `question` takes, without `back`. */
+/** A button that asks for confirmation in place. `asked` returns the options of `question`, without `back`. */
 function confirmed(label, asked) {
   const place = h("span", {});
   const button = h("button", { type: "button" }, label);
@@ -136,7 +136,7 @@ function confirmed(label, asked) {
   return place;
 }
 
-/** Keeps what is typed from the notebook: its shortcuts would take it, and JupyterLab does not let Enter send a form. */
+/** Keep typed keys from the shortcuts of the notebook, and submit forms on Enter, which JupyterLab prevents. */
 function keepKeys(element) {
   element.setAttribute("data-lm-suppress-shortcuts", "true");
   element.addEventListener("keydown", (event) => {

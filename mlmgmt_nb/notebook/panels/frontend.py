@@ -1,4 +1,4 @@
-"""Front ends of our own, where ipywidgets has none: a JavaScript module and its style, from the folder of the panel."""
+"""Widgets with a custom front end: a JavaScript module and its CSS, from the folder of the panel."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import Any
 __all__ = ["front"]
 
 _PARTS = {"service": ("key_rows.js",), "keys": ("key_rows.js",)}
-"""What some front ends share, besides what all do."""
+"""Modules shared by some front ends, in addition to `common.js`."""
 _PANELS = Path(__file__).parent
 
 
 def front(name: str, shown: dict[str, Any], on_message: Callable[[dict[str, Any]], None]) -> Any:
-    """Make a widget whose front end is `NAME/NAME.js` and `NAME/NAME.css`, each after what all have in common.
+    """Create a widget whose front end is `NAME/NAME.js` and `NAME/NAME.css`, each after the common file.
 
-    The front end draws `model.get("shown")` and tells what the user does by `model.send({...})`, which comes to
-    `on_message`. `shown` lands in the saved notebook. Secrets go by `widget.send({...})` to
-    `model.on("msg:custom", ...)`, which is kept nowhere.
+    The front end draws `model.get("shown")` and reports user actions with `model.send({...})`, which calls
+    `on_message`. `shown` is saved with the notebook. Send secrets with `widget.send({...})` to
+    `model.on("msg:custom", ...)`, which is not saved.
 
     Args:
-        name: of the files.
-        shown: what JSON can tell; set `widget.shown` to a new value to have it drawn again.
-        on_message: must be short, as all callbacks of widgets.
+        name: the name of the files.
+        shown: the state to draw, as JSON types; assign a new value to `widget.shown` to redraw.
+        on_message: called with each message; must return quickly, like all widget callbacks.
     """
     widget = _kind(name)(shown=shown)
     widget.on_msg(lambda _, content, __: on_message(content))
@@ -40,7 +40,7 @@ def _kind(name: str) -> Any:
         "_esm": "".join(_asset(part) for part in ("common.js", *_PARTS.get(name, ()), f"{name}/{name}.js")),
         "_css": _asset("common.css") + _asset(f"{name}/{name}.css"),
         "shown": traitlets.Dict().tag(sync=True),
-        "_repr_mimebundle_": lambda _, **__: None,  # the default names what it shows
+        "_repr_mimebundle_": lambda _, **__: None,  # the default repr contains `shown`
         "__repr__": lambda _: f"<{name}>",
         "__module__": __name__,
     }

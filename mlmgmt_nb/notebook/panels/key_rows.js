@@ -1,4 +1,4 @@
-// The keys of a service, hidden until asked for. They come by messages, which are saved nowhere.
+// The keys of a service, hidden until requested. They arrive in messages, which are not saved.
 
 const SECONDS_SHOWN = 30;
 
@@ -28,9 +28,9 @@ function keys(send) {
     row.reveal.addEventListener("click", () => (row.isShown ? hide(row) : send("key", { which, use: "reveal" })));
     const asked = () => new Promise((resolve) => ((row.waiting = resolve), send("key", { which, use: "copy" })));
     const again = confirmed("Regenerate", () => ({
-      text: `Callers with the ${which.toLowerCase()} key of now will be refused.`,
+      text: `Callers with the current ${which.toLowerCase()} key will be refused.`,
       name: service,
-      yes: "Make a new key",
+      yes: "Regenerate the key",
       no: "Keep it",
       act: (name) => (hide(row), send("regenerate", { which, name })),
     }));
@@ -40,7 +40,7 @@ function keys(send) {
     rows[which] = row;
     return h("div", { class: "mlmgmt-row", role: "group", "aria-label": label }, h("span", { class: "mlmgmt-label" }, label), row.text, row.reveal, copying, again);
   };
-  const about = `Either key opens the scoring URL. A key that is shown is hidden again after ${SECONDS_SHOWN} seconds, and is never saved with the notebook.`;
+  const about = `The scoring URL accepts either key. A revealed key is hidden again after ${SECONDS_SHOWN} seconds, and is not saved with the notebook.`;
   const element = h("div", {}, make("Primary"), make("Secondary"), h("p", { class: "mlmgmt-faint" }, about));
   const heard = (message) => {
     const row = rows[message.which];

@@ -1,4 +1,4 @@
-"""The limits of the contract, for fields of a form: what a field takes, in words and for the front end."""
+"""The limits of the contract for form fields, in words and as HTML attributes."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ __all__ = ["attributes", "check", "pattern", "words"]
 
 
 def check(type_: type[msgspec.Struct], path: str, value: Any) -> str | None:
-    """Why a value is none for a property of a type of the contract; None when it is one.
+    """Return why a value is not valid for a property of a contract type; None if it is valid.
 
     Args:
         type_: the type.
         path: the property, such as `auto_scaler.min_replicas`.
-        value: a number for a property that is one, else text; None stands for a property that is left out.
+        value: a number for a numeric property, else text; None for an omitted property.
     """
     if value is None:
-        return None if not _field(type_, path).required else f"Give {words(type_, path)}."
+        return None if not _field(type_, path).required else f"Enter {words(type_, path)}."
     try:
         msgspec.convert(value, _annotation(type_, path))
     except msgspec.ValidationError:
-        return f"Give {words(type_, path)}."
+        return f"Enter {words(type_, path)}."
     return None
 
 
 def words(type_: type[msgspec.Struct], path: str) -> str:
-    """Return what a property takes, to go after `Give`."""
+    """Return the values that a property accepts, as the object of "Enter"."""
     found = _found(type_, path)
     if isinstance(found, inspect.IntType):
         if found.ge is not None and found.le is not None:
@@ -39,11 +39,11 @@ def words(type_: type[msgspec.Struct], path: str) -> str:
         return "a whole number" if found.ge is None else f"a whole number of at least {found.ge}"
     if isinstance(found, inspect.StrType) and found.pattern is not None:
         return limits.explained(found.pattern)
-    return "a text"
+    return "text"
 
 
 def attributes(type_: type[msgspec.Struct], path: str) -> dict[str, Any]:
-    """Return the limits as HTML's `input` has them, and what the property is (`title`)."""
+    """Return the limits as attributes of an HTML `input`, with the description as `title`."""
     found = _found(type_, path)
     about: dict[str, Any] = {"title": _about(type_, path)}
     if isinstance(found, inspect.IntType):
@@ -54,7 +54,7 @@ def attributes(type_: type[msgspec.Struct], path: str) -> dict[str, Any]:
 
 
 def pattern(type_: type[msgspec.Struct], path: str) -> str | None:
-    """Return the pattern of a property that is text, as regular expressions of JavaScript have it, without its anchors."""
+    """Return the pattern of a text property as a JavaScript regular expression without anchors."""
     found = _found(type_, path)
     if not isinstance(found, inspect.StrType) or found.pattern is None:
         return None
@@ -76,7 +76,7 @@ def _found(type_: type[msgspec.Struct], path: str) -> inspect.Type:
 
 
 def _bare(type_: inspect.Type) -> inspect.Type:
-    """Return the type without its description and without the null that stands for "not set"."""
+    """Return the type without its metadata and without the null for "not set"."""
     while isinstance(type_, (inspect.Metadata, inspect.UnionType)):
         type_ = (
             type_.type

@@ -1,8 +1,8 @@
-"""What all panels that one works with have in common: how they are displayed, drawn, fed and frozen.
+"""Base class of interactive panels: display, drawing, polling and the saved picture.
 
 A panel is two outputs of its cell. The first is a picture: HTML and text of the state, which need no kernel. The second
 is the widget. A style in the picture hides it while the widget is alive, and hides the widget's output when it is not:
-after a restart of the kernel, and in a notebook that was opened again, one sees the picture and no `model not found`.
+after a kernel restart, and in a reopened notebook, the picture is shown instead of `model not found`.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from mlmgmt_nb.terminal import Terminal
 __all__ = ["Panel"]
 
 _VIEW_SECONDS, _PICTURE_SECONDS = 0.1, 1.0
-"""Least seconds between two drawings: a server of notebooks drops what comes faster than it can pass on."""
+"""Minimum seconds between two drawings: a notebook server drops messages above its rate limit."""
 _TROUBLE_SECONDS = 5.0
-"""Seconds to the next look after one that failed."""
+"""Seconds until the next poll after a failed one."""
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 
 log = logging.getLogger(__name__)
@@ -46,18 +46,18 @@ log = logging.getLogger(__name__)
 class Panel(ABC):
     """A panel: a state in plain Python, and a thin view of it.
 
-    Derive from it and write `text` and `html` (the picture), `build` (makes the widget) and `draw` (brings the widget
-    up to date); `look` too when the panel is to follow what the server has. Display it at the end of a cell.
+    Subclasses implement `text` and `html` (the picture), `build` (creates the widget) and `draw` (updates the widget),
+    and also `look` if the panel follows the state of the server. Display a panel as the last expression of a cell.
 
     Threads: `text`, `html`, `build` and `draw` are called with `lock` held, so that one thread at a time writes to a
-    widget. Callbacks of widgets take `lock`, change the state and call `changed`, or hand longer work to `do`. Whoever
-    changes the state from elsewhere does the same. `draw` should only set what comes from the state, never what
-    the user types into.
+    widget. Callbacks of widgets take `lock`, change the state and call `changed`, or hand longer work to `do`. Code
+    that changes the state from elsewhere does the same. `draw` must set only what comes from the state, never the
+    fields that the user types into.
 
     Args:
-        looking: ticks `look`.
-        drawing: ticks the drawing, so that a slow server does not hold it up.
-        clock: seconds, monotonic.
+        looking: the feed that calls `look`.
+        drawing: the feed that draws, separate so that a slow server does not delay it.
+        clock: monotonic clock, in seconds.
     """
 
     def __init__(
@@ -76,40 +76,40 @@ class Panel(ABC):
         self._start_button: Any = None
         self._stopped: Path | None = None
         self._is_displayed = self._is_closed = False
-        self._views: int | None = None  # not known before the front end tells
+        self._views: int | None = None  # unknown until the front end reports it
         self._stale_view = self._stale_picture = False
         self._view_due = self._picture_due = 0.0
         self._shown: dict[str, str] = {}
 
     @abstractmethod
     def text(self) -> str:
-        """Return the state, for a terminal and for where there is no HTML."""
+        """Return the state as text, for terminals and viewers without HTML."""
 
     @abstractmethod
     def html(self) -> str:
-        """Return the state as static HTML. Whatever comes from the server must be escaped."""
+        """Return the state as static HTML. Text from the server must be escaped."""
 
     @abstractmethod
     def build(self) -> Any:
-        """Make the widget; called once, in a notebook only."""
+        """Create the widget; called once, only in a notebook."""
 
     @abstractmethod
     def draw(self) -> None:
-        """Brings the widget up to date."""
+        """Update the widget."""
 
-    def prepare(self, *, is_live: bool) -> None:  # noqa: ARG002 - for those that derive
-        """Called by the cell before the panel is displayed.
+    def prepare(self, *, is_live: bool) -> None:  # noqa: ARG002 - for subclasses
+        """Prepare the first display, in the thread of the cell.
 
         Args:
-            is_live: whether it goes on changing once it is displayed; in a terminal it is text.
+            is_live: whether the panel is updated after it is displayed; in a terminal it is static text.
         """
         return
 
     def look(self) -> float | None:
-        """Asks the server what is new; gives the seconds until it is due again, None for never.
+        """Poll the server. Return the seconds until the next poll, or None for never.
 
-        Called without the lock, in the thread that looks for all panels, while the panel is seen. An `MlmgmtError` is
-        shown in the panel, and tried again after a while.
+        Called without the lock, in the polling thread of all panels, while the panel is visible. The panel shows an
+        `MlmgmtError`, and polls again after a few seconds.
         """
         return None
 
@@ -120,11 +120,11 @@ class Panel(ABC):
 
     @property
     def is_working(self) -> bool:
-        """Whether something that `do` was given is not done yet."""
+        """Whether work given to `do` is still unfinished."""
         return self._working > 0
 
     def show(self) -> None:
-        """Display it: in a notebook as a panel, elsewhere as text."""
+        """Display the panel in a notebook, or its text elsewhere."""
         shell = get_ipython()
         is_live = shell is not None and hasattr(shell, "kernel")
         if not self._is_closed:
@@ -147,7 +147,7 @@ class Panel(ABC):
         self._looking.follow(self._look)
 
     def close(self) -> None:
-        """End it: the widget goes and the picture stays, as it is now. May be called again."""
+        """Remove the widget and keep the current picture. May be called again."""
         with self.lock:
             if self._is_closed:
                 return
@@ -159,7 +159,7 @@ class Panel(ABC):
             _close(self._root)
 
     def changed(self) -> None:
-        """Tells that the state has changed. It is drawn soon; many changes in a short time are drawn once."""
+        """Schedule a redraw after a change of the state. Changes in quick succession are drawn once."""
         with self.lock:
             if not self._is_displayed or self._is_closed or (self._stale_view and self._stale_picture):
                 return
@@ -167,15 +167,15 @@ class Panel(ABC):
         self._drawing.follow(self._redraw)
 
     def look_now(self) -> None:
-        """Has `look` called soon, and not only when it is due."""
+        """Schedule a call of `look` now, before it is due."""
         if self._is_displayed and not self._is_closed:
             self._looking.follow(self._look)
 
     def do(self, work: Callable[[], None]) -> None:
-        """Has work done in the panel's own thread, after what was given before; an error of it appears in the panel.
+        """Run work in the thread of the panel, after earlier work. The panel shows its error.
 
         Args:
-            work: what to do. It takes the lock where it changes the state.
+            work: takes the lock where it changes the state.
         """
         with self.lock:
             self._working += 1
@@ -184,7 +184,7 @@ class Panel(ABC):
         self._worker.do(lambda: self._done(work))
 
     def fail(self, trouble: Trouble | None) -> None:
-        """Show an error in the panel, or none any more."""
+        """Show an error in the panel, or clear it."""
         self._note("work", trouble)
 
     def _note(self, source: str, trouble: Trouble | None) -> None:
@@ -196,13 +196,13 @@ class Panel(ABC):
         self.changed()
 
     def _done(self, work: Callable[[], None]) -> None:
-        """In the worker's thread."""
+        """Run in the thread of the worker."""
         try:
             work()
         except MlmgmtError as error:
             self._note("work", Trouble.of(error))
-        except Exception as error:  # what is not caught here nobody would hear of
-            log.exception("a panel's work failed")
+        except Exception as error:  # otherwise it would be lost
+            log.exception("the work of a panel failed")
             self._note("work", Trouble.of(error))
         finally:
             with self.lock:
@@ -210,7 +210,7 @@ class Panel(ABC):
             self.changed()
 
     def _look(self) -> float | None:
-        """In the feed's thread."""
+        """Run in the thread of the feed."""
         if self._is_closed or self._views == 0:
             return None
         try:
@@ -225,17 +225,17 @@ class Panel(ABC):
         return pause
 
     def start_service(self) -> None:
-        """Start the embedded service again, when it was stopped while the panel was open."""
+        """Restart the embedded service, if it was stopped while the panel was open."""
         if (home := self._stopped) is not None:
             self.do(lambda: self._start(home))
 
     def _start(self, home: Path) -> None:
-        """In the worker's thread."""
+        """Run in the thread of the worker."""
         local.ensure(home)
         self.look_now()
 
     def _redraw(self) -> float | None:
-        """In the feed's thread: draws what is stale and due, and gives the seconds until the rest is due."""
+        """Draw the parts that are stale and due. Return the seconds until the rest is due."""
         with self.lock:
             if self._is_closed:
                 return None
@@ -251,7 +251,7 @@ class Panel(ABC):
             return max(0.0, min(due) - now) if due else None
 
     def keep_picture(self) -> None:
-        """Draws the picture now if it is stale."""
+        """Draw the picture now, if it is stale."""
         with self.lock:
             if self._stale_picture and not self._is_closed:
                 self._stale_picture = False
@@ -269,7 +269,7 @@ class Panel(ABC):
             self._picture_handle.update(shown, raw=True)
 
     def _picture(self) -> dict[str, str]:
-        """Return what is saved with the notebook."""
+        """Return the static output that is saved with the notebook."""
         trouble = self.trouble
         text = "\n".join([self.text(), *(trouble or ())])
         error = alert(trouble) if trouble else ""
@@ -281,7 +281,7 @@ class Panel(ABC):
 
         self._alert = ipywidgets.HTML()
         style = ipywidgets.HTML(f"<style>{CSS}</style>", layout=ipywidgets.Layout(display="none"))
-        # A count that is there has the front end count the views.
+        # An initial count makes the front end count the views.
         self._start_button = ipywidgets.Button(description="Start the service", icon="play")
         self._start_button.on_click(lambda _: self.start_service())
         self._root = ipywidgets.VBox([style, self._alert, self._start_button, self.build()], _view_count=0)
@@ -303,8 +303,8 @@ _displayed: WeakSet[Panel] = WeakSet()
 
 
 def _keep_pictures(shell: Any, panel: Panel) -> None:
-    """Has a picture that is stale drawn at the end of each cell: the kernel may end with it, as nbclient's does."""
-    shell.events.register("post_run_cell", _end_of_cell)  # which is there once, however often it is registered
+    """Draw stale pictures at the end of each cell: the kernel may exit then, as under nbclient."""
+    shell.events.register("post_run_cell", _end_of_cell)  # registering it again has no effect
     _displayed.add(panel)
 
 
@@ -314,7 +314,7 @@ def _end_of_cell(_: Any) -> None:
 
 
 def _rule(id: str) -> str:  # noqa: A002
-    """Show the picture or the widget, never both. A dead widget has a class of its own, or is not there."""
+    """Return CSS that shows either the picture or the widget. A dead widget has a special class, or is absent."""
     live, picture = f".mlmgmt-live-{id}", f".mlmgmt-picture-{id}"
     alive, output = f"{live}:not(.jupyter-widgets-disconnected)", ".jp-OutputArea-child"
     return (
@@ -325,7 +325,7 @@ def _rule(id: str) -> str:  # noqa: A002
 
 
 def _close(widget: Any) -> None:
-    """Close a widget and those in it."""
+    """Close a widget and its children."""
     for child in getattr(widget, "children", ()):
         _close(child)
     widget.close()

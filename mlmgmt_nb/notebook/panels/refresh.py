@@ -1,4 +1,4 @@
-"""The thread that keeps the panels of a session moving."""
+"""The background thread that updates the panels of a session."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from mlmgmt_nb.client.http.forks import renew_after_fork
 __all__ = ["DRAWING", "FEED", "Feed", "Tick"]
 
 Tick = Callable[[], float | None]
-"""Brings a panel up to date. Gives the seconds until it is due again, or None when it will not change any more."""
+"""Updates a panel. Returns the seconds until it is due again, or None if it no longer changes."""
 
 log = logging.getLogger(__name__)
 
 
 class Feed:
-    """Ticks the panels in one daemon thread, which lives while there are any.
+    """A daemon thread that ticks panels, and runs only while there are any.
 
     Args:
-        clock: seconds, monotonic.
-        name: of the thread.
+        clock: monotonic clock, in seconds.
+        name: the name of the thread.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, name: str = "mlmgmt-panels") -> None:
@@ -34,11 +34,11 @@ class Feed:
         renew_after_fork(self)
 
     def after_fork(self) -> None:
-        """Follows nothing: the panels are the parent process's, whose thread ticks them."""
+        """Forget all panels: they belong to the parent process, whose thread ticks them."""
         self._changed, self._due, self._thread = threading.Condition(), {}, None
 
     def follow(self, tick: Tick) -> None:
-        """Ticks a panel from now on. For one that is followed already: ticks it now."""
+        """Tick a panel from now on; if it is followed already, tick it now."""
         with self._changed:
             self._due[tick] = self._clock()
             self._changed.notify_all()
@@ -51,11 +51,11 @@ class Feed:
             try:
                 pause = tick()
             except Exception:
-                # One panel's mistake must not stop the others.
+                # An error in one panel must not stop the others.
                 log.exception("a panel failed")
                 pause = None
             with self._changed:
-                if self._due[tick] != _BUSY:  # it was asked for again meanwhile
+                if self._due[tick] != _BUSY:  # requested again meanwhile
                     continue
                 if pause is None:
                     del self._due[tick]
@@ -63,7 +63,7 @@ class Feed:
                     self._due[tick] = self._clock() + pause
 
     def _next(self) -> Tick | None:
-        """Wait until a panel is due; None when there is none to wait for."""
+        """Wait until a panel is due, and return its tick; None without panels."""
         with self._changed:
             while self._due:
                 tick = min(self._due, key=self._due.__getitem__)
@@ -77,10 +77,10 @@ class Feed:
 
 
 _BUSY = float("inf")
-"""When a panel is due that is being ticked; `follow` meanwhile puts a time in its place."""
+"""Due time of a panel during its tick; `follow` replaces it with a real time."""
 
 FEED = Feed()
-"""The feed of this session: it asks servers."""
+"""The feed of this session that polls servers."""
 
 DRAWING = Feed(name="mlmgmt-drawing")
-"""Draws what is known; it waits for no server."""
+"""The feed that draws; it never waits for a server."""

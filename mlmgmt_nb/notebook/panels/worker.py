@@ -1,4 +1,4 @@
-"""The thread that does what the buttons of a panel ask for."""
+"""The background thread for the buttons of a panel."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["Worker"]
 
 
 class Worker:
-    """Does one piece of work after the other, in a daemon thread that lives while there is any.
+    """Run work in order, in a daemon thread that exists only while there is work.
 
-    Callbacks of widgets must be short: kernels run them between cells, in a thread of their own or in the middle of a
-    cell that awaits, as their version has it. So they only hand the work over.
+    Widget callbacks must return quickly: depending on its version, a kernel runs them between cells, in a separate
+    thread, or in the middle of a cell that awaits. They only queue work here.
     """
 
     def __init__(self) -> None:
@@ -25,11 +25,11 @@ class Worker:
         renew_after_fork(self)
 
     def after_fork(self) -> None:
-        """Leaves what is to be done to the parent process, whose thread does it."""
+        """Forget the queue: it belongs to the parent process, whose thread runs it."""
         self._lock, self._work, self._thread = threading.Lock(), deque(), None
 
     def do(self, work: Callable[[], None]) -> None:
-        """Has it done after what was asked for before. It must not raise."""
+        """Queue work, which must not raise."""
         with self._lock:
             self._work.append(work)
             if self._thread is None:

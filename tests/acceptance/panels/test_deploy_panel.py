@@ -53,13 +53,13 @@ def test_a_form_becomes_a_service(
     notebook = open_notebook([OPEN, BUSY.format(name=name)], kernel=kernel_name)
     notebook.run(0)
     panel, keyboard = notebook.outputs(0), notebook.page.keyboard
-    field = panel.get_by_label("Name of the service")
+    field = panel.get_by_label("Service name")
     field.wait_for()
     # The contract's limits are told while one types, even while a cell runs.
     notebook.run(1, wait=False)
     field.click()
     keyboard.type("Iris")
-    notebook.wait_to_see(0, "Give a name of 3 to 32 characters")
+    notebook.wait_to_see(0, "Enter a name of 3 to 32 characters")
     assert field.get_attribute("aria-invalid") == "true"
     assert notebook.is_running(1)
     (work / f"release-{name}").touch()
@@ -67,7 +67,7 @@ def test_a_form_becomes_a_service(
     # By keyboard: what is missing is told, and the first wrong field is gone to.
     field.fill(name)
     field.press("Enter")
-    notebook.wait_to_see(0, "One field is not right yet.")
+    notebook.wait_to_see(0, "1 field needs correction.")
     driver = panel.get_by_label("Driver", exact=True)
     assert driver.evaluate("input => input === document.activeElement")
     keyboard.type("form-scorer.py")
@@ -81,12 +81,12 @@ def test_a_form_becomes_a_service(
     panel.get_by_role("button", name="Check the driver").click()
     notebook.wait_to_see(0, "form-score.py: run(body), init loaded and checked in")
     panel.get_by_role("button", name="Show code").click()
-    code = panel.get_by_label("In a cell", exact=True)
+    code = panel.get_by_label("Notebook cell", exact=True)
     eventually(lambda: f"service create -n {name} -m form-model.bin" in code.inner_text(), DEADLINE, "the code")
     notebook.screenshot(f"deploy-code-{kernel_name}", 0)
     panel.get_by_role("button", name="Hide code").press("Enter")
     panel.get_by_role("button", name="Deploy").press("Enter")
-    notebook.wait_to_see(0, f"{name} runs at")
+    notebook.wait_to_see(0, f"{name} is running at")
     steps = panel.get_by_role("list", name="steps").inner_text()
     assert re.findall(r"(\w+) done,", steps) == ["model", "manifest", "image", "service"]
     assert ws.services.run(name, [1]) == ["m", [1]]
@@ -110,12 +110,12 @@ def test_a_deployment_that_fails_says_why(open_notebook: Callable[..., Notebook]
     notebook = open_notebook([cell], theme="dark")
     notebook.run(0)
     panel = notebook.outputs(0)
-    panel.get_by_label("Number of replicas").select_option("by load")
-    panel.get_by_label("Fewest replicas").fill("3")
-    panel.get_by_label("Most replicas").fill("2")
-    notebook.wait_to_see(0, "Give at least 3, the fewest replicas.")
+    panel.get_by_label("Number of replicas").select_option("autoscaled")
+    panel.get_by_label("Minimum replicas").fill("3")
+    panel.get_by_label("Maximum replicas").fill("2")
+    notebook.wait_to_see(0, "Enter at least 3, the minimum number of replicas.")
     notebook.screenshot("deploy-wrong-dark", 0)
-    panel.get_by_label("Most replicas").fill("4")
+    panel.get_by_label("Maximum replicas").fill("4")
     panel.get_by_role("button", name="Deploy").click()
     panel.get_by_role("alert").filter(has_text="SyntaxError").first.wait_for()
     expect(panel.get_by_role("list", name="steps")).to_contain_text("failed", timeout=DEADLINE * 1000)
@@ -123,7 +123,7 @@ def test_a_deployment_that_fails_says_why(open_notebook: Callable[..., Notebook]
     (work / "form-bad.py").write_text("def run(body):\n    return '<b>'\n")
     eventually(lambda: panel.get_by_role("button", name="Deploy").is_enabled(), DEADLINE, "the form")
     panel.get_by_role("button", name="Deploy").click()
-    notebook.wait_to_see(0, "form-bad runs at")
+    notebook.wait_to_see(0, "form-bad is running at")
     scaler = ws.services.get("form-bad").auto_scaler
     assert scaler is not None
     assert (scaler.min_replicas, scaler.max_replicas) == (3, 4)
@@ -133,7 +133,7 @@ def test_a_deployment_that_fails_says_why(open_notebook: Callable[..., Notebook]
 
 def test_a_form_under_voila(lab: Lab, voila: Voila, browser: Browser) -> None:
     page = voila.open(browser, lab.write("form-in-voila", [f"{OPEN} -n form-voila -f form-score.py"]))
-    page.get_by_label("Name of the service").fill("-")
-    page.get_by_text("Give a name of 3 to 32 characters").wait_for()
+    page.get_by_label("Service name").fill("-")
+    page.get_by_text("Enter a name of 3 to 32 characters").wait_for()
     assert page.get_by_label("Driver", exact=True).input_value() == "form-score.py"
     page.context.close()

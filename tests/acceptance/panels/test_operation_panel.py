@@ -69,7 +69,7 @@ def test_an_operation(open_notebook: Callable[..., Notebook], work: Path, kernel
     # An interrupt ends the waiting, and nothing else.
     notebook.interrupt()
     notebook.wait_to_see(1, "KeyboardInterrupt: the cell was interrupted")
-    expect(panel.get_by_role("status")).to_contain_text("` waits for it")
+    expect(panel.get_by_role("status")).to_contain_text("wait for it with `")
     notebook.run(2)
     assert "'mlmgmt-panels', 'mlmgmt-poller'" in notebook.seen(2)
     # It moves after its cell has ended, to its end.

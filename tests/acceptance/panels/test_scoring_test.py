@@ -98,14 +98,14 @@ def test_a_test_is_watched_and_stopped(open_notebook: Callable[..., Notebook], k
 
 
 def _moves(panel: Locator) -> None:
-    """The panel tells more requests than before."""
+    """Wait until the panel shows more requests than before."""
     bar = panel.get_by_role("progressbar", name="requests sent")
     before = bar.get_attribute("aria-valuetext")
     eventually(lambda: bar.get_attribute("aria-valuetext") != before, DEADLINE)
 
 
 def _has_pictures(notebook: Notebook) -> None:
-    """Where no kernel drives the panels any more."""
+    """Check that the pictures are shown when no kernel drives the panels."""
     assert "widget" not in notebook.wait_to_see(1, "Passed stopped before its end").lower()
     assert "Stop" not in notebook.wait_to_see(3, "thirteen")
 

@@ -83,7 +83,7 @@ def test_a_service_is_watched_and_changed(
     panel.get_by_role("button", name=f"Roll back to {name} version 1").click()
     eventually(lambda: ws.services.run(name, 1) == 1, DEADLINE, "the rollback")
     panel.get_by_role("status").filter(has_text=f"{name}: {name} version 1").wait_for()
-    row = panel.get_by_role("row").filter(has_text="serves now")
+    row = panel.get_by_role("row").filter(has_text="current")
     eventually(lambda: f"{name} version 1" in row.inner_text(), DEADLINE, "the deployment in the list")
     notebook.screenshot(f"service-deployments-{kernel_name}", 0)
     # A wrong number of replicas is told in two lines; a right one, by keyboard, is served.
@@ -93,7 +93,7 @@ def test_a_service_is_watched_and_changed(
     panel.get_by_role("button", name="Apply").click()
     alert = panel.get_by_role("alert").filter(has_text="num replicas is -1")
     alert.wait_for()
-    assert alert.inner_text().splitlines() == ["num replicas is -1", "Give a whole number of at least 0."]
+    assert alert.inner_text().splitlines() == ["num replicas is -1", "Enter a whole number of at least 0."]
     replicas.fill("2")
     replicas.press("Enter")
     notebook.wait_to_see(0, "2 of 2 ready")
@@ -129,23 +129,23 @@ def test_a_request_is_found_in_the_log_and_the_service_is_deleted(
     panel = notebook.outputs(0)
     tab(panel, "Log").click()
     notebook.wait_to_see(0, ids[1])
-    panel.get_by_label("Only request").fill(ids[0])
-    panel.get_by_label("Only request").press("Enter")
+    panel.get_by_label("Request id").fill(ids[0])
+    panel.get_by_label("Request id").press("Enter")
     log = panel.get_by_role("log")
     eventually(lambda: ids[1] not in log.inner_text() and ids[0] in log.inner_text(), DEADLINE, "the search")
     assert "ZeroDivisionError" in log.inner_text()
     notebook.screenshot("service-log-dark", 0)
     # Another image is chosen from a list.
     tab(panel, "Deployments").click()
-    choice, update = panel.get_by_label("Run another image"), panel.get_by_role("button", name="Update", exact=True)
+    choice, update = panel.get_by_label("Update to image"), panel.get_by_role("button", name="Update", exact=True)
     assert choice.input_value() == ""
     assert update.is_disabled(), "no image is chosen for the user"
     groups = choice.locator("optgroup").evaluate_all("groups => groups.map((group) => group.label)")
     assert groups[0] == "Of this service"
     choice.select_option(label=f"{name} version 1")
     update.click()
-    assert notebook.page.evaluate("document.activeElement.textContent") == "Keep what it runs"
-    changes = panel.get_by_role("table", name="What changes")
+    assert notebook.page.evaluate("document.activeElement.textContent") == "Keep the current image"
+    changes = panel.get_by_role("table", name="Differences")
     cells = changes.get_by_role("row").nth(1).get_by_role("cell")
     assert cells.all_inner_texts() == [f"{name} version 2", f"{name} version 1"]
     notebook.screenshot("service-update-asked-dark", 0)
@@ -178,7 +178,7 @@ def test_a_request_is_found_in_the_log_and_the_service_is_deleted(
     assert ws.services.find(name) is not None
     field.fill(name)
     field.press("Enter")
-    seen = notebook.wait_to_see(0, f"The service {name} is deleted.")
+    seen = notebook.wait_to_see(0, f"The service {name} was deleted.")
     assert "Reveal" not in seen
     assert ws.services.find(name) is None
 
@@ -205,7 +205,7 @@ def test_keys_are_shown_and_never_saved(
     notebook.page.keyboard.press("Escape")
     assert ws.services.keys(name) == first
     row.get_by_role("button", name="Regenerate").click()
-    make, typed = row.get_by_role("button", name="Make a new key"), row.get_by_label(f"Type {name} to confirm")
+    make, typed = row.get_by_role("button", name="Regenerate the key"), row.get_by_label(f"Type {name} to confirm")
     typed.fill(name[:-1])
     assert make.is_disabled()
     typed.fill(name)

@@ -56,7 +56,7 @@ def test_browsing(open_notebook: Callable[..., Notebook], ws: Workspace, kernel_
     expect(panel.get_by_role("status")).to_have_text("page 2: 10 models, the last page")
     expect(panel.get_by_role("button", name="Next")).to_have_attribute("aria-disabled", "true")
     panel.get_by_label("search").fill("many-7")
-    expect(panel.get_by_role("status")).to_contain_text("page 1: 1 model with 'many-7' among 60 looked at")
+    expect(panel.get_by_role("status")).to_contain_text("page 1: 1 model with 'many-7' among 60 searched")
     panel.get_by_label("search").fill("")
     panel.get_by_role("button", name="name").click()
     expect(rows(panel).first).to_contain_text("many-10")

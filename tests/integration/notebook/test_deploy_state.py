@@ -74,7 +74,7 @@ def test_the_form_and_its_code_do_the_same(ws: Workspace, notebook: Notebook, fo
     state.deploy()
     assert state.failure is None
     assert [step.state for step in state.steps] == ["done"] * 4
-    assert ["done", "done", "goes on", "waits"] in seen
+    assert ["done", "done", "running", "waiting"] in seen
     progress = state.steps[2].progress
     assert progress is not None
     assert progress.state == "Succeeded"
@@ -127,7 +127,7 @@ def test_what_is_wrong_is_not_sent(ws: Workspace) -> None:
     assert state.problems == {}
     state.look_up_models()
     assert "no registered model" in state.problems["models"]
-    with pytest.raises(UsageError, match="models: the form is not right"):
+    with pytest.raises(UsageError, match="models: not valid"):
         state.begin()
     assert state.steps == ()
     state.set("models", "model.bin")
@@ -225,8 +225,8 @@ def test_the_words_in_ipython(notebook: Notebook, ws: Workspace) -> None:
     assert "name                    form-words" in opened.out
     assert "%mlmgmt service create -n form-words -m model.bin -f score.py -z 1" in opened.out
     unknown = notebook.run("%mlmgmt service form -i nobody-registered-it")
-    assert "models: There is no file 'nobody-registered-it', and no registered model has" in unknown.out
+    assert "models: 'nobody-registered-it' is neither a file nor the name or id of" in unknown.out
     empty = notebook.run("%mlmgmt service form")
-    assert "not right yet:" in empty.out
-    assert "driver: Give the driver, such as score.py." in empty.out
+    assert "fields to correct:" in empty.out
+    assert "driver: Enter the driver, such as score.py." in empty.out
     assert STEPS[0] not in [step.name for step in opened.result.state.steps]

@@ -226,7 +226,7 @@ def test_interrupt_stops_the_waiting_and_tells_how_to_go_on(kernel: Kernel, endl
     assert ran["traceback"] == ["KeyboardInterrupt: the cell was interrupted"]
     assert time.monotonic() - before < 20
     last = displays(ran["outputs"])[-1]["data"]
-    assert "`%mlmgmt operation watch op-1` waits for it" in last["text/plain"]
+    assert "wait for it with `%mlmgmt operation watch op-1`" in last["text/plain"]
     # The operation goes on, and so does its panel.
     assert kernel.client.get_iopub_msg(timeout=DEADLINE)["msg_type"] == "update_display_data"
     timed_out = kernel.run(f"%mlmgmt operation watch op-1 --timeout 0 --base-url {endless}")

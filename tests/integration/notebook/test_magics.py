@@ -71,7 +71,7 @@ def test_cells(echo: Notebook, environment: Path) -> None:
     made = echo.run("%%mlmgmt manifest create\nmanifest-name: long\ndriver: score.py\ndependency: [model.bin]\n").result
     assert (made.name, [asset.id for asset in made.assets]) == ("long", ["driver", "model.bin"])
     wrong = echo.attempt("%%mlmgmt manifest create\n- a\n- b\n").error
-    assert "the cell has no flags" in str(wrong)
+    assert "the cell must be a YAML mapping of flags" in str(wrong)
 
 
 def test_driver_cell(notebook: Notebook, environment: Path) -> None:

@@ -210,10 +210,10 @@ def test_own_images_come_first_and_a_foreign_one_asks_for_the_name(ws: Workspace
 @pytest.mark.parametrize(
     ("change", "field", "fix"),
     [
-        (lambda state: state.scale(-1), "num_replicas", "Give a whole number of at least 0."),
-        (lambda state: state.scale(None), "num_replicas", "Give a whole number of at least 0."),
+        (lambda state: state.scale(-1), "num_replicas", "Enter a whole number of at least 0."),
+        (lambda state: state.scale(None), "num_replicas", "Enter a whole number of at least 0."),
         (lambda state: state.autoscale(target_utilization=101), "target_utilization", "from 0 to 100"),
-        (lambda state: state.autoscale(min_replicas=3, max_replicas=2), "max_replicas", "Give at least 3."),
+        (lambda state: state.autoscale(min_replicas=3, max_replicas=2), "max_replicas", "Enter at least 3."),
     ],
 )
 def test_limits_of_the_scale(state: ServiceState, change: Callable[[ServiceState], None], field: str, fix: str) -> None:
@@ -254,7 +254,7 @@ def test_delete_asks_for_the_name(ws: Workspace, environment: Path) -> None:
     # Who looks at it from elsewhere is told.
     eventually(lambda: elsewhere.look() is None, what="the end of the other panel")
     assert elsewhere.is_gone
-    assert elsewhere.note == "There is no service console-2 any more."
+    assert elsewhere.note == "The service console-2 no longer exists."
 
 
 def test_the_words_in_ipython(ws: Workspace, notebook: Notebook) -> None:

@@ -46,32 +46,32 @@ def test_a_form_that_is_right() -> None:
 
 def test_an_empty_form_names_what_is_needed() -> None:
     assert problems(DEFAULTS, lambda _: None) == {
-        "name": "Give a name of 3 to 32 characters: a-z, 0-9, '-' and '.', with a letter or digit at both ends.",
-        "driver": "Give the driver, such as score.py.",
+        "name": "Enter a name of 3 to 32 characters: a-z, 0-9, '-' and '.', with a letter or digit at both ends.",
+        "driver": "Enter the driver, such as score.py.",
     }
 
 
 @pytest.mark.parametrize(
     ("values", "field", "problem"),
     [
-        ({"name": "Iris"}, "name", "Give a name of 3 to 32 characters"),
+        ({"name": "Iris"}, "name", "Enter a name of 3 to 32 characters"),
         ({"driver": "scorer.py"}, "driver", "There is no file scorer.py. Check the path"),
-        ({"driver": "folder"}, "driver", "folder is a folder: give a file."),
+        ({"driver": "folder"}, "driver", "folder is a folder. Enter a file."),
         ({"driver": "empty.py"}, "driver", "The file empty.py is empty."),
         ({"schema": "no.json"}, "schema", "There is no file no.json."),
         ({"requirements": "no.txt"}, "requirements", "There is no file"),
         ({"conda": "no.yml"}, "conda", "There is no file"),
         ({"dependencies": "helper.py\nno.py"}, "dependencies", "There is no file no.py."),
         ({"dependencies": "folder/../helper.py\nhelper.py"}, "dependencies", "'helper.py' is there twice"),
-        ({"models": "iris.pkl\nunknown"}, "models", "There is no file 'unknown', and no registered model has"),
-        ({"num_replicas": "two"}, "num_replicas", "Give a whole number of at least 0."),
-        ({"num_replicas": "-1"}, "num_replicas", "Give a whole number of at least 0."),
-        ({"autoscale": True, "max_replicas": "0"}, "max_replicas", "Give a whole number of at least 1."),
-        ({"autoscale": True, "min_replicas": "3", "max_replicas": "2"}, "max_replicas", "Give at least 3"),
+        ({"models": "iris.pkl\nunknown"}, "models", "'unknown' is neither a file nor the name or id of"),
+        ({"num_replicas": "two"}, "num_replicas", "Enter a whole number of at least 0."),
+        ({"num_replicas": "-1"}, "num_replicas", "Enter a whole number of at least 0."),
+        ({"autoscale": True, "max_replicas": "0"}, "max_replicas", "Enter a whole number of at least 1."),
+        ({"autoscale": True, "min_replicas": "3", "max_replicas": "2"}, "max_replicas", "Enter at least 3"),
         ({"autoscale": True, "target_utilization": "101"}, "target_utilization", "from 0 to 100"),
-        ({"cpu": "half"}, "cpu", "Give CPUs in Kubernetes notation"),
-        ({"memory": "1 GB"}, "memory", "Give bytes in Kubernetes notation"),
-        ({"max_concurrent_requests": "0"}, "max_concurrent_requests", "Give a whole number of at least 1."),
+        ({"cpu": "half"}, "cpu", "Enter CPUs in Kubernetes notation"),
+        ({"memory": "1 GB"}, "memory", "Enter bytes in Kubernetes notation"),
+        ({"max_concurrent_requests": "0"}, "max_concurrent_requests", "Enter a whole number of at least 1."),
     ],
 )
 def test_what_is_wrong_is_told_at_its_field(values: dict[str, Any], field: str, problem: str) -> None:

@@ -22,15 +22,15 @@ from mlmgmt_nb.notebook.panels import limits
         ("container_resource_reservation.cpu", ["500m", "0.5"], ["half", "1 CPU"], "CPUs in Kubernetes notation"),
         ("container_resource_reservation.memory", ["300Mi", "1G"], ["300 MB"], "bytes in Kubernetes notation"),
         ("max_concurrent_requests_per_container", [1, None], [0, "many"], "a whole number of at least 1"),
-        ("compute_resource.id", ["local", None], [3], "a text"),
-        ("image_id", ["x"], ["", None], "a text"),
+        ("compute_resource.id", ["local", None], [3], "text"),
+        ("image_id", ["x"], ["", None], "text"),
     ],
 )
 def test_what_the_contract_takes_is_taken(path: str, good: list[Any], bad: list[Any], words: str) -> None:
     for value in good:
         assert limits.check(ServiceCreateRequest, path, value) is None
     for value in bad:
-        assert (limits.check(ServiceCreateRequest, path, value) or "").startswith(f"Give {words}")
+        assert (limits.check(ServiceCreateRequest, path, value) or "").startswith(f"Enter {words}")
 
 
 def test_attributes_of_inputs() -> None:
@@ -51,5 +51,5 @@ def test_another_limit_of_the_contract_is_another_limit_of_the_form() -> None:
         replicas: Annotated[Annotated[int, Meta(ge=2, le=4)] | None, Meta(description="How many.")] = None
 
     assert limits.words(Changed, "replicas") == "a whole number from 2 to 4"
-    assert limits.check(Changed, "replicas", 5) == "Give a whole number from 2 to 4."
+    assert limits.check(Changed, "replicas", 5) == "Enter a whole number from 2 to 4."
     assert limits.attributes(Changed, "replicas")["max"] == 4

@@ -125,7 +125,7 @@ def test_a_log_that_cannot_be_read_is_told_and_forgotten() -> None:
     progress = server.progress()
     server.missing = True
     progress.look()
-    assert "its log cannot be read: no log here" in progress.html()
+    assert "the log cannot be read: no log here" in progress.html()
     server.missing = False
     server.log = "there\n"
     progress.look()

@@ -133,7 +133,7 @@ def test_a_mistake_in_work_is_shown_too(kernel: Kernel, caplog: pytest.LogCaptur
     panel.do(lambda: panel.missing)  # type: ignore[attr-defined]
     trouble = eventually(lambda: panel.trouble)
     assert trouble.what.startswith("AttributeError: ")
-    assert "a panel's work failed" in caplog.text
+    assert "the work of a panel failed" in caplog.text
 
 
 def test_what_is_closed_stays_as_it_is(kernel: Kernel) -> None:

@@ -150,7 +150,7 @@ def test_json_that_is_none_or_fits_no_form_is_told_and_sent_as_it_is(swagger: di
     assert given.problem == ""
     assert field(given, "frame").is_json
     assert given.problems["ratio"] == {"": "not a number"}
-    assert given.problems["word"] == {"": "it is missing"}
+    assert given.problems["word"] == {"": "a value is missing"}
     assert "count" not in given.problems
     assert given.check() == '{"frame": "none", "ratio": "x"}'
 

@@ -51,15 +51,15 @@ def test_target(line: str) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("-d 'open", "a quote is open"),
-        ("-d {open", "a brace is open"),
+        ("-d 'open", "a quote is not closed"),
+        ("-d {open", "a brace is not closed"),
         ("-d {nothere}", "name 'nothere' is not defined"),
         ("-d $nothere", "name 'nothere' is not defined"),
         ("x-{nothere}", "name 'nothere' is not defined"),
-        ("-d {1 +}", "is no Python expression"),
+        ("-d {1 +}", "is not a valid Python expression"),
         ("-d {name.nothere}", "'str' object has no attribute 'nothere'"),
-        ("model list >>", "no name of a variable"),
-        ("model list >> 1x", "no name of a variable"),
+        ("model list >>", "not a valid variable name"),
+        ("model list >> 1x", "not a valid variable name"),
     ],
 )
 def test_mistakes(line: str, message: str) -> None:

@@ -45,7 +45,7 @@ def test_rates_are_of_the_last_few_seconds() -> None:
     assert last.rejected == 0
     assert last.percentiles[0] == pytest.approx(0.005)
     assert dict(traffic.rows())["requests / s"] == "10"
-    assert traffic.totals() == "1100 requests, of which 12 failed; 1 more were rejected"
+    assert traffic.totals() == "1100 requests, 12 failed; 1 more rejected"
 
 
 def test_looks_in_quick_succession_make_no_rate() -> None:

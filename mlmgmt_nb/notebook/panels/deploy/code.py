@@ -1,4 +1,4 @@
-"""A deployment as code: the line of the magic and the Python that do what a form would do."""
+"""Generated code for a deployment: the magic line and the Python code equivalent to a form."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ _PLAIN = re.compile(r"[\w./:@%+,~=-]+")
 
 
 def magic_line(arguments: Mapping[str, Any], registered: frozenset[str], connect: Mapping[str, str]) -> str:
-    """Return the line `%mlmgmt service create ...`.
+    """Return the equivalent `%mlmgmt service create ...` line.
 
     Args:
-        arguments: of `Workspace.deploy`.
-        registered: which of its models are registered ones, named by id or name.
-        connect: arguments of `connect`.
+        arguments: the arguments of `Workspace.deploy`.
+        registered: its models that are ids or names of registered models.
+        connect: the arguments of `connect`.
     """
     parts = ["%mlmgmt service create"]
     for name, value in {**arguments, **connect}.items():
@@ -56,11 +56,11 @@ def magic_line(arguments: Mapping[str, Any], registered: frozenset[str], connect
 
 
 def python_code(arguments: Mapping[str, Any], connect: Mapping[str, str]) -> str:
-    """Return the Python.
+    """Return the equivalent Python code.
 
     Args:
-        arguments: of `Workspace.deploy`.
-        connect: arguments of `connect`.
+        arguments: the arguments of `Workspace.deploy`.
+        connect: the arguments of `connect`.
     """
     named = dict(arguments)
     given = [f"    {named.pop('name')!r},", *(f"    {name}={value!r}," for name, value in named.items())]
@@ -75,7 +75,7 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _quoted(value: Any) -> str:
-    """Return a value as the magic reads it: as it is, in quotes, or as a Python expression."""
+    """Return a value in the syntax of the magic: bare, quoted, or as a Python expression."""
     text = str(value).lower() if isinstance(value, bool) else str(value)
     if _PLAIN.fullmatch(text):
         return text

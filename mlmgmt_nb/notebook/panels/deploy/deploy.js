@@ -2,38 +2,38 @@ const TYPING_MS = 120;
 const SUGGESTED = 6;
 const TEXTS = [
   {
-    title: "What",
+    title: "Service",
     fields: [
-      ["name", "Name of the service", { required: true }],
+      ["name", "Service name", { required: true }],
       ["driver", "Driver", { placeholder: "score.py", check: true }],
-      ["models", "Models, one a line: files, folders, URLs or registered ones", { rows: 2, wide: true }],
+      ["models", "Models, one per line: files, folders, URLs, or registered models", { rows: 2, wide: true }],
       ["schema", "Schema file", { placeholder: "none" }],
-      ["dependencies", "Files beside the driver, one a line", { rows: 2 }],
+      ["dependencies", "Additional files for the driver, one per line", { rows: 2 }],
     ],
   },
   {
-    title: "With which packages",
+    title: "Packages",
     fields: [
-      ["requirements", "pip requirements", { placeholder: "those of this notebook" }],
+      ["requirements", "pip requirements", { placeholder: "as in this notebook" }],
       ["conda", "conda environment", { placeholder: "none" }],
       ["runtime", "Runtime", { choices: { python: "Python", "spark-py": "Spark" } }],
     ],
   },
   {
-    title: "Where and how",
+    title: "Compute and scale",
     fields: [
       ["compute_resource_id", "Compute", {}],
       ["if_exists", "If the service exists", { choices: { update: "update it", fail: "fail" } }],
-      ["autoscale", "Number of replicas", { choices: { "": "fixed", yes: "by load" } }],
+      ["autoscale", "Number of replicas", { choices: { "": "fixed", yes: "autoscaled" } }],
       ["num_replicas", "Replicas", { when: (values) => !values.autoscale }],
-      ["min_replicas", "Fewest replicas", { when: (values) => values.autoscale, placeholder: "1" }],
-      ["max_replicas", "Most replicas", { when: (values) => values.autoscale, placeholder: "10" }],
-      ["target_utilization", "Target use, %", { when: (values) => values.autoscale, placeholder: "70" }],
-      ["refresh_period_in_seconds", "Seconds between decisions", { when: (values) => values.autoscale, placeholder: "1" }],
-      ["cpu", "CPUs reserved for a replica", { placeholder: "none, or 500m" }],
-      ["memory", "Memory reserved for a replica", { placeholder: "none, or 300Mi" }],
-      ["max_concurrent_requests", "Requests at once per replica", { placeholder: "10" }],
-      ["collect_model_data", "Collect inputs and outputs of the models", { box: true }],
+      ["min_replicas", "Minimum replicas", { when: (values) => values.autoscale, placeholder: "1" }],
+      ["max_replicas", "Maximum replicas", { when: (values) => values.autoscale, placeholder: "10" }],
+      ["target_utilization", "Target utilization, %", { when: (values) => values.autoscale, placeholder: "70" }],
+      ["refresh_period_in_seconds", "Refresh period, seconds", { when: (values) => values.autoscale, placeholder: "1" }],
+      ["cpu", "CPUs reserved per replica", { placeholder: "none, or 500m" }],
+      ["memory", "Memory reserved per replica", { placeholder: "none, or 300Mi" }],
+      ["max_concurrent_requests", "Concurrent requests per replica", { placeholder: "10" }],
+      ["collect_model_data", "Collect model inputs and outputs", { box: true }],
     ],
   },
 ];
@@ -98,7 +98,7 @@ function render({ model, el }) {
     arrange();
     const first = [...fields.values()].find((field) => field.isWrong());
     if (first) first.focus();
-    else send("deploy", { values: flush() }); // the kernel has the others
+    else send("deploy", { values: flush() }); // other problems are found by the kernel
     draw();
   });
 
@@ -112,7 +112,7 @@ function render({ model, el }) {
   let isFirst = true;
   const draw = () => {
     const shown = model.get("shown");
-    // What is typed here is newer than what the kernel knows; what is typed into another view of the form is not.
+    // Input in this view is newer than the state of the kernel; input in another view is not.
     const isElsewhere = shown.typedIn && shown.typedIn !== view;
     if (isFirst || isElsewhere) for (const [name, field] of fields) field.set(shown.values[name]);
     isFirst = false;
@@ -126,7 +126,7 @@ function render({ model, el }) {
     cancel.hidden = !shown.deploying;
     const number = [...fields.values()].filter((field) => field.isWrong()).length;
     wrong.hidden = !tried || !number;
-    setText(wrong, number === 1 ? "One field is not right yet." : `${number} fields are not right yet.`);
+    setText(wrong, number === 1 ? "1 field needs correction." : `${number} fields need correction.`);
     code.draw(shown);
     setMarkup(steps, shown.steps);
     setMarkup(failure, shown.failure);
@@ -141,7 +141,7 @@ function render({ model, el }) {
   };
 }
 
-/** A field with its label, and beneath it what is wrong with what is typed. */
+/** A field with its label, and its problem below. */
 function makeField(name, label, options, limit, typed) {
   const id = freshId();
   const input = makeInput(options, id, limit);
@@ -169,7 +169,7 @@ function makeField(name, label, options, limit, typed) {
   };
   const arrange = (values, shown) => {
     element.hidden = options.when ? !options.when(values) : false;
-    // What the front end can tell by itself is told at once, even while the kernel is busy.
+    // Limits are checked here, so that problems show at once, even while the kernel is busy.
     const told = shown.values[name] === masked(value()) ? shown.problems[name] || "" : "";
     const found = element.hidden ? "" : limitProblem(limit, input.value) || told;
     isWrong = found !== "";
@@ -204,13 +204,13 @@ function makeInput({ choices, rows, box, placeholder, required }, id, limit) {
   if (choices) return h("select", { id }, ...Object.entries(choices).map(([value, text]) => h("option", { value }, text)));
   if (rows) return h("textarea", { id, rows });
   if (box) return h("input", { id, type: "checkbox" });
-  // A text also where a number is due: of what is no number a browser would tell nothing.
+  // Numbers are text inputs too: a browser does not reveal invalid text in a number input.
   const { maxLength, title, type } = limit?.attributes ?? {};
   const inputmode = type === "number" ? "numeric" : null;
   return h("input", { id, type: "text", placeholder, "aria-required": required, maxlength: maxLength, title, inputmode });
 }
 
-/** A value as the kernel shows it: keys in URLs are left out. */
+/** A value as the kernel shows it, with keys in URLs masked. */
 function masked(value) {
   return typeof value === "string" ? value.replace(/(\w+:\/\/[^\s?]+)\?[^\s'"]+/g, "$1?***") : value;
 }
@@ -219,26 +219,26 @@ function linesOf(text) {
   return text.split("\n").filter((line) => line.trim() !== "");
 }
 
-/** What the contract has against a text, in words; nothing when it may be. */
+/** Return why a text breaks a limit of the contract, or "". */
 function limitProblem(limit, text) {
   if (!limit || text.trim() === "") return "";
   const { min, max, type } = limit.attributes;
   const number = Number(text);
   const isNoNumber = type === "number" && !(Number.isInteger(number) && number >= (min ?? -Infinity) && number <= (max ?? Infinity));
   const isNoMatch = limit.pattern && !new RegExp(`^(?:${limit.pattern})$`).test(text.trim());
-  return isNoNumber || isNoMatch ? `Give ${limit.words}.` : "";
+  return isNoNumber || isNoMatch ? `Enter ${limit.words}.` : "";
 }
 
 function makeCode(id) {
-  const none = h("p", { class: "mlmgmt-faint" }, "The code is here when all fields are right.");
+  const none = h("p", { class: "mlmgmt-faint" }, "The code appears when all fields are valid.");
   const part = (title) => {
     const text = h("pre", { class: "mlmgmt-code", tabindex: 0, "aria-label": title });
     const copying = copyButton("Copy", () => text.textContent);
     copying.setAttribute("aria-label", `Copy: ${title}`);
     return { text, element: h("div", {}, h("div", { class: "mlmgmt-row" }, h("b", {}, title), copying), text) };
   };
-  const [line, code] = [part("In a cell"), part("In Python")];
-  const left = h("p", { class: "mlmgmt-faint" }, "*** stands for what a URL has after its ?: it may be a key.");
+  const [line, code] = [part("Notebook cell"), part("Python")];
+  const left = h("p", { class: "mlmgmt-faint" }, "*** replaces the query string of a URL, which may contain a key.");
   const element = h("div", { id, hidden: true }, none, left, line.element, code.element);
   const draw = (shown) => {
     none.hidden = shown.code !== "";
@@ -257,8 +257,8 @@ function makeResult() {
   const element = h(
     "div",
     { role: "status" },
-    h("div", { class: "mlmgmt-row" }, name, " runs at ", url, copyButton("Copy URL", () => url.textContent)),
-    h("div", { class: "mlmgmt-row" }, "Its panel: ", line, copyButton("Copy", () => line.textContent)),
+    h("div", { class: "mlmgmt-row" }, name, " is running at ", url, copyButton("Copy URL", () => url.textContent)),
+    h("div", { class: "mlmgmt-row" }, "Panel: ", line, copyButton("Copy", () => line.textContent)),
   );
   const draw = (service) => {
     element.hidden = !service;

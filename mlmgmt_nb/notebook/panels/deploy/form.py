@@ -1,4 +1,4 @@
-"""The form of a `DeployPanel`: what is typed into it, what is wrong with that, what it means. No server is asked."""
+"""The form of a `DeployPanel`: its values, their validation, and their meaning. It makes no requests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mlmgmt_nb.notebook.panels import limits
 __all__ = ["DEFAULTS", "LIMITED", "arguments", "is_local", "lines", "masked", "problems", "suggestions"]
 
 Values = Mapping[str, Any]
-"""What the form has, by field: text, and true or false for a box."""
+"""The values of the form by field: text, or a bool for a checkbox."""
 
 DEFAULTS: Values = MappingProxyType(
     {
@@ -43,7 +43,7 @@ DEFAULTS: Values = MappingProxyType(
         "if_exists": "update",
     }
 )
-"""A form that nobody has touched. `models` and `dependencies` have one a line."""
+"""An untouched form. `models` and `dependencies` have an item per line."""
 
 _AUTOSCALER = ("min_replicas", "max_replicas", "target_utilization", "refresh_period_in_seconds")
 LIMITED = {
@@ -55,7 +55,7 @@ LIMITED = {
     "memory": "container_resource_reservation.memory",
     "max_concurrent_requests": "max_concurrent_requests_per_container",
 }
-"""The fields whose limits the contract has, and their properties of a `ServiceCreateRequest`."""
+"""The fields whose limits are in the contract, with their properties of a `ServiceCreateRequest`."""
 
 _NUMBERS = frozenset({"num_replicas", *_AUTOSCALER, "max_concurrent_requests"})
 _FILES = ("driver", "schema", "requirements", "conda")
@@ -72,26 +72,26 @@ _MASK = "***"
 
 
 def lines(text: str) -> list[str]:
-    """Return the lines of a field that takes several."""
+    """Return the lines of a multiline field."""
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def masked(text: str) -> str:
-    """Return a text without what its URLs have after `?`, which may be a key: for what is shown and saved."""
+    """Mask the query strings of URLs in a text, for display and saving: they may contain keys."""
     return _QUERY.sub(rf"\1?{_MASK}", text)
 
 
 def is_local(source: str) -> bool:
-    """Whether a model is a file or folder here, or a URL; else it is the id or name of a registered one."""
+    """Return whether a model is a local file or folder, or a URL, and not the id or name of a registered model."""
     return is_url(source) or Path(source).expanduser().exists()
 
 
 def problems(values: Values, is_registered: Callable[[str], bool | None]) -> dict[str, str]:
-    """Return what is wrong, by field, in a sentence each.
+    """Return the problems by field, as a sentence each.
 
     Args:
         values: the form.
-        is_registered: whether a model of this id or name is registered; None where that is not known yet.
+        is_registered: returns whether a model with this id or name is registered; None if not known yet.
     """
     found = {field: problem for field, problem in _all(values, is_registered) if problem}
     if not found:
@@ -109,18 +109,18 @@ def _all(values: Values, is_registered: Callable[[str], bool | None]) -> Iterato
     yield "max_replicas", _order(values)
     for field in _FILES:
         yield field, _file(str(values[field]).strip(), field)
-    yield "driver", None if str(values["driver"]).strip() else "Give the driver, such as score.py."
+    yield "driver", None if str(values["driver"]).strip() else "Enter the driver, such as score.py."
     for dependency in lines(values["dependencies"]):
         yield "dependencies", _file(dependency, "dependencies", folders=True)
     for model in lines(values["models"]):
         if is_local(model):
             yield "models", _file(model, "models", folders=True)
         elif is_registered(model) is False:
-            yield "models", f"There is no file {model!r}, and no registered model has this name or id."
+            yield "models", f"{model!r} is neither a file nor the name or id of a registered model."
 
 
 def _is_used(field: str, values: Values) -> bool:
-    """Whether a field counts: those of the autoscaler only when it is on, the fixed number only when it is off."""
+    """Return whether a field applies: autoscaler fields only with autoscaling, the fixed number only without."""
     if field in _AUTOSCALER:
         return bool(values["autoscale"])
     return field != "num_replicas" or not values["autoscale"]
@@ -130,12 +130,12 @@ def _limit(field: str, path: str, typed: str) -> str | None:
     try:
         value = _value(field, typed)
     except ValueError:
-        return f"Give {limits.words(ServiceCreateRequest, path)}."
+        return f"Enter {limits.words(ServiceCreateRequest, path)}."
     return limits.check(ServiceCreateRequest, path, value)
 
 
 def _value(field: str, typed: str) -> str | int | None:
-    """Return what was typed as the contract has it; nothing is None, except for a name, which is needed."""
+    """Convert typed text to the type of the contract; empty text is None, except for the required name."""
     text = typed.strip()
     if not text and field != "name":
         return None
@@ -145,7 +145,7 @@ def _value(field: str, typed: str) -> str | int | None:
 def _order(values: Values) -> str | None:
     least, most = values["min_replicas"].strip(), values["max_replicas"].strip()
     if values["autoscale"] and least.isdecimal() and most.isdecimal() and int(least) > int(most):
-        return f"Give at least {least}, the fewest replicas."
+        return f"Enter at least {least}, the minimum number of replicas."
     return None
 
 
@@ -154,8 +154,8 @@ def _file(source: str, field: str, *, folders: bool = False) -> str | None:
         return None
     path = Path(source).expanduser()
     if path.is_dir():
-        # What is in it is looked at when it is sent: whoever types a path passes by large folders.
-        return None if folders else f"{source} is a folder: give a file."
+        # Its content is checked when it is sent: a path is typed letter by letter, past large folders.
+        return None if folders else f"{source} is a folder. Enter a file."
     try:
         check_readable(path, field)
     except UsageError as error:
@@ -164,17 +164,17 @@ def _file(source: str, field: str, *, folders: bool = False) -> str | None:
 
 
 def _sentence(error: UsageError, field: str) -> str:
-    """Return an error of the client, for the field that it is shown beside."""
+    """Return a client error as a sentence for the field that it is shown beside."""
     text = error.message.removeprefix(f"{field}: ")
     return f"{text[:1].upper()}{text[1:]}. {error.fix or ''}".strip()
 
 
 def arguments(values: Values) -> dict[str, Any]:
-    """Return the arguments of `Workspace.deploy` that the form stands for; those that are its defaults are left out.
+    """Return the arguments of `Workspace.deploy` for the form, without defaults.
 
-    The form must be right.
+    The form must be valid.
     """
-    # Registered ones first, as the command has them, which takes them by a flag of their own.
+    # Registered models first, as in the command, which has a separate flag for them.
     models = sorted(lines(values["models"]), key=is_local)
     given: dict[str, Any] = {"name": values["name"].strip(), "model": models[0] if len(models) == 1 else models}
     given |= {field: values[field].strip() for field in _FILES}
@@ -204,7 +204,7 @@ def _application(values: Values) -> Application:
 
 
 def suggestions(folder: Path) -> dict[str, list[str]]:
-    """Return the files of a folder that may be meant, by field."""
+    """Suggest files of a folder, by field."""
     try:
         names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
     except OSError:

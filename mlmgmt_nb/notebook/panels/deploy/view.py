@@ -1,4 +1,4 @@
-"""`DeployPanel`: from models to a running service in one form."""
+"""`DeployPanel`: a form that deploys models as a running service."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from mlmgmt_nb.notebook.panels.worker import Worker
 __all__ = ["DeployPanel"]
 
 _LOOK_SECONDS = 0.25
-_BADGES = {"waits": "NotStarted", "goes on": "Running", "done": "Succeeded", "failed": "Failed"}
+_BADGES = {"waiting": "NotStarted", "running": "Running", "done": "Succeeded", "failed": "Failed"}
 
 
 class DeployPanel(Panel):
-    """A form that deploys: it checks what is typed, writes the code that does the same, and shows each step.
+    """A deployment form: it validates its fields, shows the equivalent code, and shows the progress of each step.
 
-    Display it at the end of a cell. What the form has is sent when `Deploy` is pressed, and not before.
+    Display it as the last expression of a cell. Nothing is sent before `Deploy` is pressed.
 
     Args:
         workspace: the account.
-        model: the model, or several: registered ones (with their ids or names), files, folders or URLs.
-        **fields: what other fields begin with, by their names in `Workspace.deploy`, such as `driver="score.py"`.
+        model: one or more models: ids or names of registered models, files, folders or URLs.
+        **fields: initial values of other fields, named as in `Workspace.deploy`, such as `driver="score.py"`.
 
     Attributes:
-        state: what it shows, and does.
+        state: the state and actions of the panel.
 
     Raises:
         UsageError: the form has no such field.
@@ -51,16 +51,16 @@ class DeployPanel(Panel):
 
     @property
     def service(self) -> ServiceResponse | None:
-        """The service that was made; None before."""
+        """The resulting service; None before the deployment has succeeded."""
         return self.state.service
 
     def text(self) -> str:
-        """For a terminal: the form, what is wrong with it, and the code or the steps."""
+        """Return the text for a terminal: the form, its problems, and the code or the steps."""
         state = self.state
         filled = [f"  {_label(field):<24}{value}" for field, value in self._filled()]
         wrong = [f"  {_label(field)}: {problem}" for field, problem in state.problems.items()]
         code = [] if state.problems else ["", state.line(), "", state.code()]
-        parts = ["deploy", *filled, *(["not right yet:", *wrong] if wrong else code)]
+        parts = ["deploy", *filled, *(["fields to correct:", *wrong] if wrong else code)]
         for step in state.steps:
             parts.append(f"  {step.name:<10}{step.state}{_seconds(step)}")
             parts += [f"    {line}" for line in step.progress.text().splitlines()] if step.progress else []
@@ -71,7 +71,7 @@ class DeployPanel(Panel):
         form = table(("field", "value"), [(_label(field), value) for field, value in self._filled()], label="the form")
         code = "" if state.problems else f"<pre>{escape(state.line())}\n\n{escape(state.code())}</pre>"
         wrong = "".join(f"<li>{escape(_label(field))}: {escape(text)}</li>" for field, text in state.problems.items())
-        wrong = f"<div>Not right yet:</div><ul>{wrong}</ul>" if wrong else ""
+        wrong = f"<div>Fields to correct:</div><ul>{wrong}</ul>" if wrong else ""
         failed = alert(state.failure) if state.failure else ""
         made = f"<div>{link(state.service.scoring_uri or '')}</div>" if state.service else ""
         return (
@@ -97,7 +97,7 @@ class DeployPanel(Panel):
         return _LOOK_SECONDS if self.state.is_deploying else None
 
     def shown(self) -> dict[str, Any]:
-        """Return what the front end draws."""
+        """Return the state for the front end."""
         state = self.state
         is_right = not state.problems
         return {
@@ -117,7 +117,7 @@ class DeployPanel(Panel):
         }
 
     def _filled(self) -> list[tuple[str, str]]:
-        """Return the fields that are not as an untouched form has them, and the name."""
+        """Return the fields that differ from an untouched form."""
         return [
             (field, str(_shown(value)).replace("\n", ", "))
             for field, value in self.state.values.items()
@@ -125,11 +125,11 @@ class DeployPanel(Panel):
         ]
 
     def _steps(self) -> str:
-        """Return the steps as HTML, with the operations of those that have one."""
+        """Return the steps as HTML, with their operations."""
         rows = []
         for step in self.state.steps:
             operation = step.progress.html() if step.progress else ""
-            state = "" if operation else f"{badge(_BADGES[step.state])} "  # an operation has one of its own
+            state = "" if operation else f"{badge(_BADGES[step.state])} "  # an operation has its own badge
             head = f"{state}<b>{step.name}</b> {step.state}{_seconds(step)}"
             rows.append(f'<li style="list-style:none;margin:4px 0">{head}{operation}</li>')
         return f'<ol aria-label="steps" style="padding:0">{"".join(rows)}</ol>' if rows else ""
@@ -142,7 +142,7 @@ class DeployPanel(Panel):
         return {"name": name, "uri": service.scoring_uri or "", "panel": f"%mlmgmt service panel -n {name}"}
 
     def _begin(self) -> None:
-        """Asks for what the form cannot know by itself. In the worker's thread."""
+        """Fetch what the form needs from the server. Run in the thread of the worker."""
         self.state.find_names()
         self.state.look_up_models()
 
@@ -151,7 +151,7 @@ class DeployPanel(Panel):
         self.look_now()
 
     def _heard(self, message: dict[str, Any]) -> None:
-        """What the user does; a callback, so it hands over what takes long."""
+        """Handle a message of the front end; a callback, so long work is queued."""
         state, act = self.state, message.get("act")
         if act == "set":
             self._take(message)
@@ -174,7 +174,7 @@ class DeployPanel(Panel):
         self.changed()
 
     def _deploy(self) -> None:
-        """In the worker's thread: has the deployment done in another one, so that it can be cancelled by this one."""
+        """Start the deployment in another thread, so that the worker can cancel it. Run in the thread of the worker."""
         self.state.begin()
         self._deploying.do(self._run)
         self._moved()
@@ -182,7 +182,7 @@ class DeployPanel(Panel):
     def _run(self) -> None:
         try:
             self.state.deploy()
-        except Exception as error:  # noqa: BLE001 - nobody else would hear of it
+        except Exception as error:  # noqa: BLE001 - otherwise it would be lost
             self.fail(Trouble.of(error))
         self._moved()
 

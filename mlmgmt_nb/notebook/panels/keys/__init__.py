@@ -1,1 +1,1 @@
-"""The keys of a service, on the screen and in no file."""
+"""The keys of a service, shown but not saved."""

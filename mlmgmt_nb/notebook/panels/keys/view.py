@@ -1,4 +1,4 @@
-"""`KeysPanel`: the keys of a service, on the screen and in no file."""
+"""`KeysPanel`: the keys of a service, shown but not saved."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["KeysPanel"]
 
 
 class KeysPanel(Panel):
-    """The keys of a service, to reveal, copy or make anew. What is saved has only their ends.
+    """The keys of a service, to reveal, copy or regenerate. The saved picture has only masked keys.
 
     Args:
         workspace: the account.
@@ -45,7 +45,7 @@ class KeysPanel(Panel):
         self._front.shown = self.shown()
 
     def shown(self) -> dict[str, Any]:
-        """Return what the front end draws. The keys are not in it."""
+        """Return the state for the front end, without keys."""
         return {"name": self.state.name, "note": self.state.note}
 
     def _masked(self, keys: AuthKeys) -> Card:
@@ -53,7 +53,7 @@ class KeysPanel(Panel):
         return Card("keys of", self.state.name, None, list(rows))
 
     def _obey(self, message: dict[str, Any]) -> None:
-        """In the worker's thread."""
+        """Run in the thread of the worker."""
         which = which_key(message)
         if message.get("act") == "key":
             told = {"which": which, "use": str(message["use"]), "view": message["view"]}

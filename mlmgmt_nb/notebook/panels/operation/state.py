@@ -1,4 +1,4 @@
-"""What is known of an operation, and its picture; without any display."""
+"""State of an operation, and its text and HTML, without display."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _CLOCKS_DIFFER_SECONDS = 5.0
 
 
 class Made(NamedTuple):
-    """What an operation has made: what it is, where the API has it, and where it can be used."""
+    """The result of an operation: its title, its URL in the API, and where it can be used."""
 
     title: str
     url: str
@@ -36,19 +36,19 @@ class Made(NamedTuple):
 
 
 class Progress:
-    """What is known of an operation.
+    """The progress of an operation.
 
     Args:
         poller: the operation.
-        clock: seconds, monotonic.
+        clock: monotonic clock, in seconds.
 
     Attributes:
-        lines: the end of its log.
-        step: the step that its log came to: its number, how many there are, what it does. None where it tells none.
-        ready: how many replicas are ready, and how many are to be; None where its log does not tell.
-        made: what it has made, once it has succeeded.
-        note: what a user should know besides.
-        trouble: why its log cannot be read, if so.
+        lines: the last lines of its log.
+        step: the last step in its log: its number, the number of steps, and its title. None without steps.
+        ready: the ready and the requested number of replicas; None if not in the log.
+        made: the result, once it has succeeded.
+        note: an additional note for the user.
+        trouble: why its log cannot be read, or "".
     """
 
     def __init__(self, poller: Poller[Any], clock: Callable[[], float] = time.monotonic) -> None:
@@ -67,7 +67,7 @@ class Progress:
 
     @property
     def state(self) -> str:
-        """The state that was seen last."""
+        """The last known state."""
         return self._poller.status()
 
     @property
@@ -82,7 +82,7 @@ class Progress:
 
     @property
     def seconds(self) -> float:
-        """How long it has been going on; since it ended, how long that was."""
+        """The duration so far; after its end, the total duration."""
         operation = self._poller.operation
         if operation and operation.created_time and operation.end_time:
             return max(0.0, (operation.end_time - operation.created_time).total_seconds())
@@ -93,7 +93,7 @@ class Progress:
         return self._poller.operation.error if self._poller.operation else None
 
     def look(self) -> None:
-        """Read what is new in the log and, at the end, what was made."""
+        """Read new log lines and, after the end, the result."""
         operation = self._poller.operation
         if self._earlier is None and operation is not None:
             self._earlier = _age(operation)
@@ -106,7 +106,7 @@ class Progress:
         try:
             part = self._poller.log(tail=_KEPT_LINES) if self._offset is None else self._poller.log(offset=self._offset)
         except MlmgmtError as error:
-            self.trouble = f"its log cannot be read: {str(error).splitlines()[0]}"
+            self.trouble = f"the log cannot be read: {str(error).splitlines()[0]}"
             return
         self.trouble = ""
         lines = part.text.splitlines()
@@ -126,14 +126,14 @@ class Progress:
             return None
         try:
             resource = self._poller.result()
-        except MlmgmtError:  # it is gone again, or cannot be asked for now: the operation did succeed
+        except MlmgmtError:  # deleted, or the server cannot be reached; the operation succeeded anyway
             return None
         place = resource.image_location if isinstance(resource, Image) else resource.scoring_uri
         version = f" version {resource.version}" if isinstance(resource, Image) else ""
         return Made(f"{self.what} {resource.name}{version}", operation.resource_location or "", place or "")
 
     def stage(self) -> str:
-        """`step 3 of 4: requirements`, `replicas ready 1/2`, or nothing."""
+        """Return the stage: `step 3 of 4: requirements`, `replicas ready 1/2`, or ""."""
         if not self.is_open:
             return ""
         if self.step:
@@ -141,29 +141,29 @@ class Progress:
         return "replicas ready {}/{}".format(*self.ready) if self.ready else ""
 
     def part(self) -> float | None:
-        """How much is done, from 0 to 1; None where nothing tells."""
+        """Return the completed fraction, from 0 to 1; None if unknown."""
         if self.step:
             return (self.step[0] - 0.5) / self.step[1]
         return self.ready[0] / self.ready[1] if self.ready and self.ready[1] else None
 
     def traceback(self) -> list[str]:
-        """Return the last traceback in the log of what failed: the driver's. Empty where there is none."""
+        """Return the last traceback of the driver in the log of a failed operation, or no lines."""
         return _last_traceback(list(self.lines)) if self.state == "Failed" else []
 
     def text(self) -> str:
-        """For where there is no HTML."""
+        """Return the text, for viewers without HTML."""
         parts = [f"{self.what} {self.state}, {int(self.seconds)} s", self.stage()]
         head = ", ".join(filter(None, parts)) + (f" ({self.note})" if self.note else "")
         made = [f"{self.made.title}: {self.made.place or self.made.url}"] if self.made else []
         return "\n".join([head, *made, *self._reasons()])
 
     def html(self) -> str:
-        """For a notebook. Whatever comes from the server is escaped."""
+        """Return the HTML, with text from the server escaped."""
         facts = [f"{self.what}, {int(self.seconds)} s", self.stage(), self.note, self.trouble]
         shown = escape(" \N{MIDDLE DOT} ".join(filter(None, facts)))
         head = f'<div role="status">{badge(self.state)} {shown}{self._links()}</div>'
         if self.is_open:
-            bar = progress_bar(self.stage() or "under way", self.part())
+            bar = progress_bar(self.stage() or "running", self.part())
             return f"{head}{bar}{log_lines(list(self.lines)[-_SHOWN_LINES:])}"
         reasons = self._reasons()
         error = alert(Trouble(reasons[0], "\n".join(reasons[1:]))) if reasons else ""
@@ -185,7 +185,7 @@ class Progress:
 
 
 def _age(operation: AsyncOperationStatus) -> float:
-    """How long an operation has been going on already; nothing where the clocks of here and there may explain it."""
+    """Return the age of an operation in seconds; 0 if a clock difference may explain it."""
     if operation.created_time is None:
         return 0.0
     created = operation.created_time
@@ -194,12 +194,12 @@ def _age(operation: AsyncOperationStatus) -> float:
 
 
 def _folded(title: str, lines: Sequence[str]) -> str:
-    """Lines that a click or the keyboard unfolds, with a kernel or without."""
+    """Return lines in a collapsible element, which works without a kernel."""
     return f"<details><summary>{title}</summary>{log_lines(lines)}</details>" if lines else ""
 
 
 def _of_last_rollout(lines: list[str]) -> list[str]:
-    """Return the lines of a service's log since its last rollout but one has ended: a log begins with the service's first."""
+    """Return the log lines of the last rollout: the log of a service begins with its first rollout."""
     ends = [place for place, line in enumerate(lines[:-1]) if line.startswith(_ROLLOUT_ENDS)]
     return lines[ends[-1] + 1 :] if ends else lines
 
@@ -210,7 +210,7 @@ def _last_traceback(lines: list[str]) -> list[str]:
         return []
     end = next((at for at in range(starts[-1], len(lines)) if lines[at].startswith("[mlmgmt] ")), len(lines))
     first = starts.pop()
-    # One exception that led to another: a blank line, the words that say so, and a blank line.
+    # Chained exceptions are separated by a blank line, a sentence, and a blank line.
     while starts and any(line.startswith(_CHAINED) for line in lines[max(0, first - 3) : first]):
         first = starts.pop()
     return lines[first:end]

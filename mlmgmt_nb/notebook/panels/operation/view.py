@@ -1,4 +1,4 @@
-"""`OperationPanel`: an operation while it goes on, with its stage and its log."""
+"""`OperationPanel`: the live progress of an operation, with its stage and log."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from mlmgmt_nb.notebook.panels.refresh import FEED, Feed
 __all__ = ["OperationPanel"]
 
 _QUIET_SECONDS = 0.3
-"""What takes no longer needs no panel."""
+"""Shorter operations are not shown."""
 _TICK_SECONDS = 0.25
 _LAST_PICTURE_SECONDS = 5.0
 
 
 class OperationPanel:
-    """Shows an operation in a notebook: its state, stage, time and log, while the cell runs and after it has ended.
+    """Shows an operation in a notebook: its state, stage, duration and log, during the cell and after it.
 
-    Display it (`OperationPanel(ws.images.create(...))` at the end of a cell), or have `wait` do so. Nothing that is
-    done with the panel, or to the cell, stops the operation.
+    Display it (`OperationPanel(ws.images.create(...))` at the end of a cell), or call `wait`, which displays it.
+    Closing the panel or interrupting the cell does not stop the operation.
 
     Args:
         poller: the operation.
-        feed: ticks it.
+        feed: the feed that updates the panel.
     """
 
     def __init__(self, poller: Poller[Any], *, feed: Feed = FEED) -> None:
@@ -43,23 +43,23 @@ class OperationPanel:
         self.progress = Progress(poller)
 
     def show(self) -> None:
-        """Display it; it moves by itself from then on."""
+        """Display the panel, which is then updated in the background."""
         with self._lock:
             self._draw()
-        # A change of the state is shown at once, the log and the time by the clock.
+        # A change of state is shown at once, the log and the duration at each tick.
         self._poller.add_change_callback(lambda _: self._feed.follow(self._tick))
         self._feed.follow(self._tick)
 
     def wait(self, timeout: float | None = None) -> None:
-        """Wait until the operation has ended; shows it when that takes a moment.
+        """Wait until the operation has ended, and show it unless it ends quickly.
 
         Args:
-            timeout: most seconds to wait; without end when None.
+            timeout: maximum number of seconds to wait (default: unlimited).
 
         Raises:
             OperationFailed: it ended `Failed` or `Cancelled`.
-            OperationTimeout: it has not ended after `timeout` seconds.
-            KeyboardInterrupt: the cell was interrupted; the operation goes on, and so does the panel.
+            OperationTimeout: it did not end within `timeout` seconds.
+            KeyboardInterrupt: the cell was interrupted; the operation and the panel continue.
         """
         started = time.monotonic()
         try:
@@ -68,16 +68,18 @@ class OperationPanel:
             else:
                 self.show()
                 self._poller.wait(None if timeout is None else max(0.0, timeout - (time.monotonic() - started)))
-                # The picture that is saved with the notebook is the last one.
+                # The last picture is saved with the notebook.
                 self._last_picture.wait(_LAST_PICTURE_SECONDS)
         except (KeyboardInterrupt, OperationTimeout):
-            self.progress.note = f"it goes on; `%mlmgmt operation watch {self._poller.operation_id}` waits for it"
-            self.show()  # all of it once more: the interrupt may have come in the middle of that
+            self.progress.note = (
+                f"the operation continues; wait for it with `%mlmgmt operation watch {self._poller.operation_id}`"
+            )
+            self.show()  # again: the interrupt may have come during the first display
             raise
         self._poller.result()
 
     def _explain(self) -> None:
-        """Show what ended at once, unless it ended well: its log has the reason."""
+        """Show an operation that failed at once: its log has the reason."""
         if self.progress.state != "Succeeded":
             self.progress.look()
             self._draw()
@@ -90,7 +92,7 @@ class OperationPanel:
         return True
 
     def _tick(self) -> float | None:
-        """In the feed's thread."""
+        """Run in the thread of the feed."""
         if self._last_picture.is_set():
             return None
         is_last = self._poller.done()

@@ -1,4 +1,4 @@
-"""Fields of a form for the input of a service: what its description asks for, and texts that become JSON and back."""
+"""Form fields for the input of a service: derived from its description, with conversion to and from JSON."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any, Literal, NamedTuple
 __all__ = ["Column", "Field", "Kind", "as_table", "fields_of", "pretty"]
 
 Kind = Literal["integer", "number", "boolean", "date", "text", "any", "table", "json"]
-"""What a field takes. `any` is JSON if it reads as such, else text; `json` is JSON and may have several lines."""
+"""The kind of a field. `any` is JSON if it parses, else text; `json` is JSON of one or more lines."""
 
 MOST_ROWS, MOST_CELLS = 100, 2000
-"""A larger table is edited as JSON."""
+"""A table with more rows is edited as JSON."""
 _WIDTH = 96
 
 
@@ -28,17 +28,17 @@ class Column(NamedTuple):
 
 @dataclass
 class Field:
-    """An argument of the driver's `run`, as one types it.
+    """An argument of `run` in the driver, as typed text.
 
     Attributes:
-        name: of the argument.
-        kind: what it takes.
+        name: the name of the argument.
+        kind: the kind of its value.
         is_required: whether a request must have it.
-        columns: of a table.
-        shape: what a row of a table is in JSON: an object, a list, or just the value of its one column.
-        text: what stands in the field.
-        rows: what stands in the cells of the table.
-        is_json: whether it is a table that is edited as JSON for now: it is too large, or is none.
+        columns: the columns of a table.
+        shape: the JSON form of a table row: an object, a list, or the value of its only column.
+        text: the text in the field.
+        rows: the texts in the cells of the table.
+        is_json: whether it is edited as JSON now: the table is too large, or the value is not a table.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Field:
 
     @property
     def is_table(self) -> bool:
-        """Whether it has cells now."""
+        """Whether it is shown as cells now."""
         return self.kind == "table" and not self.is_json
 
     def take(self, value: Any) -> None:
@@ -90,13 +90,13 @@ class Field:
 
     @property
     def is_left_out(self) -> bool:
-        """Whether a request goes without it."""
+        """Whether requests omit it."""
         return not self.is_required and not self.is_table and not self.text.strip()
 
     def value(self) -> tuple[Any, dict[str, str]]:
-        """Its JSON value, and what is wrong: by `row,column` in a table, by an empty name elsewhere.
+        """Return its JSON value, and its problems: by `row,column` in a table, else by "".
 
-        What cannot be read stands in the value as text.
+        The value contains unparsable input as text.
         """
         if not self.is_table:
             kind: Kind = "json" if self.kind == "table" else self.kind
@@ -122,7 +122,7 @@ class Field:
         return [row[0] for row in rows] if self.shape == "values" else rows
 
     def set_cell(self, row: int, column: int, text: str) -> None:
-        """Put a text into a cell; one that is not there any more takes nothing."""
+        """Put a text into a cell; ignore a cell that no longer exists."""
         if row < len(self.rows) and column < len(self.columns):
             self.rows[row][column] = text
 
@@ -131,12 +131,12 @@ class Field:
         self.rows.append(list(self.rows[-1]) if self.rows else [""] * len(self.columns))
 
     def remove_row(self, row: int) -> None:
-        """Take a row away."""
+        """Remove a row."""
         if row < len(self.rows):
             del self.rows[row]
 
     def paste(self, row: int, column: int, text: str) -> None:
-        """Put what was copied from a spreadsheet into the cells from the given one on; adds rows for it."""
+        """Paste spreadsheet data into the cells from the given one on, and add rows as needed."""
         lines = [line.split("\t") for line in text.rstrip("\r\n").splitlines()]
         for down, line in enumerate(lines[: MOST_ROWS - row]):
             if row + down == len(self.rows):
@@ -146,7 +146,7 @@ class Field:
 
 
 def fields_of(swagger: Mapping[str, Any]) -> list[Field]:
-    """Return the fields that a service's description asks for; none for a driver that takes any body."""
+    """Return the fields in the description of a service; none for a driver that takes any body."""
     given = swagger.get("definitions", {}).get("ServiceInput", {})
     required = given.get("required", ())
     example = given.get("example")
@@ -190,7 +190,7 @@ def _cell_kind(schema: Mapping[str, Any]) -> Kind:
 
 
 def _text(kind: Kind, value: Any) -> str:
-    """How a JSON value stands in a field."""
+    """Return the text of a JSON value in a field."""
     if kind == "json":
         return pretty(value)
     if value is None:
@@ -198,12 +198,12 @@ def _text(kind: Kind, value: Any) -> str:
     if not isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
     if kind == "any" and _value("any", value)[0] != value:
-        return json.dumps(value, ensure_ascii=False)  # text that would be read as a number, say
+        return json.dumps(value, ensure_ascii=False)  # text that would parse as a number, for example
     return value
 
 
 def _value(kind: Kind, text: str) -> tuple[Any, str]:
-    """Return what a text in a field stands for, and what is wrong with it, if so."""
+    """Parse the text of a field. Return its value, and its problem or ""."""
     bare = text.strip()
     if kind == "text":
         return text, ""
@@ -243,7 +243,7 @@ def _number(text: str) -> float:
 
 
 def pretty(value: Any, indent: str = "") -> str:
-    """JSON that reads well: what fits into a line is in one."""
+    """Format JSON for reading: values that fit on a line stay on it."""
     flat = json.dumps(value, ensure_ascii=False)
     if len(indent) + len(flat) <= _WIDTH or not isinstance(value, (dict, list)) or not value:
         return flat
@@ -260,7 +260,7 @@ def pretty(value: Any, indent: str = "") -> str:
 
 
 def as_table(value: Any) -> tuple[Sequence[str], list[list[str]]] | None:
-    """Return the columns and rows of an answer that is a table: records, lists, or values of the same kind."""
+    """Return an answer as columns and rows if it is a table: records, lists, or values of the same kind."""
     if isinstance(value, dict) and value and not any(isinstance(item, (dict, list)) for item in value.values()):
         value = [value]
     if not isinstance(value, list) or not value:

@@ -1,11 +1,11 @@
-// A form for the input of a service, the same as JSON, code that sends it, and the answers.
+// The input of a service as a form and as JSON, code that sends it, and the answers.
 
 const HINTS = { integer: "whole number", number: "number", boolean: "true or false", date: "date", text: "text", any: "any value", json: "JSON" };
 const DATE = /^\d{4}-\d\d-\d\d$/;
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?$/;
 
 function render({ model, el }) {
-  // What is typed is told a moment later, and before anything else is.
+  // Typed input is sent with a short delay, and before any other message.
   const typed = new Map();
   let timer = null;
   const tell = () => {
@@ -70,7 +70,7 @@ function render({ model, el }) {
   };
 }
 
-// The form is made anew when the kernel changes it; while one types, only what is wrong is drawn.
+// The form is rebuilt when the kernel changes it; while the user types, only problems are redrawn.
 function inputForm(type, send) {
   const element = h("div", {});
   let changes = -1;
@@ -90,7 +90,7 @@ function inputForm(type, send) {
 }
 
 function fieldset(field, type, send, marks) {
-  const legend = h("legend", {}, field.name, h("span", { class: "mlmgmt-faint" }, field.required ? "" : " (may be left out)"));
+  const legend = h("legend", {}, field.name, h("span", { class: "mlmgmt-faint" }, field.required ? "" : " (optional)"));
   const trouble = h("div", { class: "mlmgmt-problem", id: freshId(), role: "status" });
   const content = field.kind === "table" ? cells(field, type, send, marks) : scalar(field, type, marks, trouble.id);
   marks.push((shown) => {
@@ -175,7 +175,7 @@ function cells(field, type, send, marks) {
     const problems = problemsOf(shown, field.name);
     inputs.forEach((row, y) => row.forEach((input, x) => input.setAttribute("aria-invalid", `${y},${x}` in problems)));
   });
-  const table = h("table", { "aria-label": field.name }, h("thead", {}, h("tr", {}, ...heads, h("th", {}))), h("tbody", {}, ...rows));
+  const table = h("table", { "aria-label": field.name }, h("thead", {}, h("tr", {}, ...heads, h("th", { "aria-label": "remove" }))), h("tbody", {}, ...rows));
   const add = h("button", { type: "button", onclick: () => send({ do: "add", field: field.name }) }, "Add a row");
   return h("div", {}, h("div", { class: "mlmgmt-cells" }, table), add);
 }
@@ -186,7 +186,7 @@ function bodyEditor(type) {
   area.addEventListener("input", () => type("body", { do: "body", text: area.value }));
   let changes = -1;
   const draw = (shown, hasForm) => {
-    if (!hasForm) area.placeholder = "What the driver takes: JSON or any text";
+    if (!hasForm) area.placeholder = "Input for the driver: JSON or text";
     if (shown.bodyChanges !== changes) {
       changes = shown.bodyChanges;
       area.value = shown.body;
@@ -201,7 +201,7 @@ function codePages() {
   const curl = h("pre", { class: "mlmgmt-code", tabindex: 0, "aria-label": "curl" });
   const python = h("pre", { class: "mlmgmt-code", tabindex: 0, "aria-label": "Python" });
   const part = (name, pre) => h("div", {}, h("div", { class: "mlmgmt-row" }, h("b", {}, name), copyButton(`Copy ${name}`, () => pre.textContent)), pre);
-  const note = h("div", { class: "mlmgmt-faint" }, "Both read the key from the environment variable MLMGMT_KEY.");
+  const note = h("div", { class: "mlmgmt-faint" }, "Both examples read the key from the environment variable MLMGMT_KEY.");
   const draw = (shown) => {
     setText(curl, shown.code.curl);
     setText(python, shown.code.python);
@@ -221,7 +221,7 @@ function answerView() {
   const more = h("div", { class: "mlmgmt-faint" });
   const text = h("pre", { class: "mlmgmt-code", tabindex: 0, "aria-label": "answer as JSON" });
   const raw = h("details", {}, h("summary", {}, "JSON"), text);
-  const empty = h("div", { class: "mlmgmt-faint" }, "The answer will be here.");
+  const empty = h("div", { class: "mlmgmt-faint" }, "The answer appears here.");
   const full = h("div", {}, h("div", { class: "mlmgmt-row" }, words, facts), h("div", { class: "mlmgmt-row" }, id, copyId), trouble, h("div", { class: "mlmgmt-cells" }, table), more, raw);
   const element = h("section", { "aria-label": "answer" }, empty, full);
   let number = 0;

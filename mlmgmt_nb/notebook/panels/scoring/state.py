@@ -1,4 +1,4 @@
-"""What a `ScoringPanel` knows: the input as a form and as JSON, kept in step; requests and their answers."""
+"""State of a `ScoringPanel`: the input as a form and as JSON, kept in sync; requests and their answers."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class Input:
     """The body of the next request.
 
     Args:
-        swagger: the service's own description; an empty one for a service that gives none.
+        swagger: the description of the service; empty if it has none.
 
     Attributes:
-        fields: of the form; none for a driver without a schema, which takes any text.
-        body: the body as text.
-        problem: what is wrong with the body as JSON.
-        problems: what is wrong in the form, by name of the field and place in it.
-        form_changes, body_changes: how often each was changed other than by typing into it.
+        fields: the form fields; none for a driver without a schema, which takes any text.
+        body: the request body as text.
+        problem: why the body is not valid JSON, or "".
+        problems: the problems in the form, by field name and place in the field.
+        form_changes, body_changes: the number of changes other than by typing.
     """
 
     def __init__(self, swagger: Mapping[str, Any]) -> None:
@@ -47,15 +47,15 @@ class Input:
 
     @property
     def has_form(self) -> bool:
-        """Whether the service tells what it takes."""
+        """Whether the service describes its input."""
         return bool(self.fields)
 
     def edit(self, name: str, change: Callable[[Field], None], *, is_typed: bool = False) -> None:
-        """Change a field; the JSON follows.
+        """Change a field, and update the JSON.
 
         Args:
-            name: of the field.
-            change: does it.
+            name: the name of the field.
+            change: applies the change.
             is_typed: whether the front end shows the change already.
         """
         for field in self.fields:
@@ -76,7 +76,7 @@ class Input:
         self.body_changes += 1
 
     def set_body(self, text: str, *, is_typed: bool = False) -> None:
-        """Change the JSON (or any text, for a driver without a schema); the form follows."""
+        """Change the JSON (or text, for a driver without a schema), and update the form."""
         self.body, self._typed_as_json = text, True
         self.body_changes += not is_typed
         if not self.fields:
@@ -98,7 +98,7 @@ class Input:
                 problems = field.value()[1]
             else:
                 field.text, field.rows = "", []
-                problems = {"": "it is missing"} if field.is_required else {}
+                problems = {"": "a value is missing"} if field.is_required else {}
             if problems:
                 self.problems[field.name] = problems
         self.form_changes += 1
@@ -107,8 +107,8 @@ class Input:
         """Return the body to send.
 
         Raises:
-            UsageError: the form has what cannot be sent. What is typed as JSON is sent as it is, wrong or not: the
-                service tells best what it thinks of it.
+            UsageError: the form has a problem. Input typed as JSON is sent unchanged, valid or not, so that the service
+                reports its errors.
         """
         if self.problems and not self._typed_as_json:
             name, problems = next(iter(self.problems.items()))
@@ -116,7 +116,7 @@ class Input:
             raise UsageError(
                 f"{name}{self._place(name, place)}: {problem}",
                 field=name,
-                fix="Put it right, or write what you mean as JSON.",
+                fix="Correct it, or enter the input as JSON.",
             )
         return self.body
 
@@ -129,17 +129,17 @@ class Input:
 
 
 class Answer(NamedTuple):
-    """A request and what came of it.
+    """A request and its answer.
 
     Attributes:
-        number: of the request, from 1.
-        at: when it was sent, as a clock shows it.
-        body: what was sent.
-        status: HTTP status; 0 for no answer.
-        seconds: until the answer was there.
-        request_id: finds the request in the service's log.
-        value: the decoded answer, where it is one.
-        error, fix: what is wrong and what to do, where it is none.
+        number: the number of the request, from 1.
+        at: the time of day when it was sent.
+        body: the body that was sent.
+        status: the HTTP status; 0 without an answer.
+        seconds: the time until the answer.
+        request_id: the id of the request in the log of the service.
+        value: the decoded answer, unless it is an error.
+        error, fix: the error and what to do about it, or "".
     """
 
     number: int
@@ -160,7 +160,7 @@ class Answer(NamedTuple):
         return f"{self.status} OK" if self.status == 200 else f"{self.status} error"
 
     def shown(self) -> dict[str, Any]:
-        """Return what a front end draws."""
+        """Return the answer for the front end."""
         found = None if self.error else as_table(self.value)
         columns, rows = found or ((), [])
         text = "" if self.error else self.value if isinstance(self.value, str) else pretty(self.value)
@@ -183,13 +183,13 @@ class Answer(NamedTuple):
 
 
 class Trial:
-    """Sends inputs to a service and remembers what came of them.
+    """The input, and the history of requests and answers.
 
     Args:
-        ask: sends a body and gives the answer.
-        swagger: the service's own description.
-        clock: seconds, for latencies of what fails.
-        now: the time of day.
+        ask: sends a body and returns the answer.
+        swagger: the description of the service.
+        clock: clock in seconds, for latencies of failed requests.
+        now: returns the time of day.
     """
 
     def __init__(
@@ -206,7 +206,7 @@ class Trial:
         self.answer: Answer | None = None
 
     def ask(self, body: str) -> Answer:
-        """Send a body and return what came of it, which `remember` is to be given; takes its time."""
+        """Send a body, and block until the answer. Pass the answer to `remember`."""
         number = self.history[0].number + 1 if self.history else 1
         at, began = self._now(), self._clock()
         try:
@@ -219,19 +219,19 @@ class Trial:
         return Answer(number, at, body, scored.status, scored.seconds, scored.request_id, scored.value)
 
     def remember(self, answer: Answer) -> None:
-        """Show an answer, and has it in the history."""
+        """Make an answer current, and add it to the history."""
         self.answer = answer
         self.history = [answer, *self.history][:_KEPT_REQUESTS]
 
     def choose(self, number: int) -> None:
-        """Brings a request of the history back, with its answer."""
+        """Restore a request of the history, with its answer."""
         for answer in self.history:
             if answer.number == number:
                 self.answer = answer
                 self.input.set_body(answer.body)
 
     def past(self) -> Sequence[Mapping[str, Any]]:
-        """Return the history, latest first, for a front end."""
+        """Return the history for the front end, latest first."""
         return [
             {
                 "number": one.number,

@@ -22,21 +22,21 @@ _SAVED_ROWS = 20
 
 
 class ScoringPanel(Panel):
-    """A service to try out: its input as a form or as JSON, with its sample filled in; its answers; and code.
+    """A scoring console: the input of a service as a form or JSON, with its sample; the answers; and client code.
 
-    Display it at the end of a cell. No key is in it: code reads it from the environment.
+    Display it as the last expression of a cell. It contains no key: client code reads it from the environment.
 
     Args:
         workspace: the account.
         service: the service, its id or its name.
-        timeout: most seconds until an answer comes.
+        timeout: maximum number of seconds until an answer.
         **feeds: see `Panel`.
 
     Attributes:
-        trial: what it shows, and does.
+        trial: the state of the panel.
 
     Raises:
-        NotFoundError, UsageError: there is no such service, or it does not run.
+        NotFoundError, UsageError: the service does not exist, or is not running.
     """
 
     def __init__(
@@ -45,18 +45,18 @@ class ScoringPanel(Panel):
         super().__init__(**feeds)
         services = workspace.services
         self._service = services.get((service.id or "") if isinstance(service, ServiceResponse) else service)
-        name = self._service.name or ""  # by its name: it may be made anew while the panel is open
+        name = self._service.name or ""  # by name: it may be recreated while the panel is open
         self.trial = Trial(lambda body: services.ask(name, body, timeout=timeout), services.description(name))
         self._front: Any = None
 
     @property
     def answer(self) -> Any:
-        """The value that the service gave last, or that of the request that is chosen; None for none."""
+        """The value of the last answer, or that of the chosen request; None without an answer."""
         with self.lock:
             return self.trial.answer.value if self.trial.answer else None
 
     def send(self) -> None:
-        """Send what the form has; the answer appears when it is there."""
+        """Send the input. The answer appears when it arrives."""
         with self.lock:
             try:
                 body = self.trial.input.check()
@@ -66,7 +66,7 @@ class ScoringPanel(Panel):
         self.do(lambda: self._sent(body))
 
     def _sent(self, body: str) -> None:
-        """In the worker's thread."""
+        """Run in the thread of the worker."""
         answer = self.trial.ask(body)
         with self.lock:
             self.trial.remember(answer)
@@ -74,12 +74,12 @@ class ScoringPanel(Panel):
     # Panel
 
     def text(self) -> str:
-        """For a terminal: the body of the next request, and the last answer."""
+        """Return the text for a terminal: the body of the next request, and the last answer."""
         parts = [f"service {self._service.name} at {self._service.scoring_uri}", self.trial.input.body or "(any body)"]
         if answer := self.trial.answer:
             parts += [_line(answer), "\n".join((answer.error, answer.fix)) if answer.error else pretty(answer.value)]
         else:
-            parts.append(f"`%mlmgmt service run -n {self._service.name} -d DATA` scores data.")
+            parts.append(f"Score data with `%mlmgmt service run -n {self._service.name} -d DATA`.")
         return "\n".join(parts)
 
     def html(self) -> str:
@@ -98,7 +98,7 @@ class ScoringPanel(Panel):
         self._front.shown = self.shown()
 
     def shown(self) -> dict[str, Any]:
-        """Return what the front end draws."""
+        """Return the state for the front end."""
         given, trial = self.trial.input, self.trial
         return {
             "title": self._service.name,
@@ -115,10 +115,10 @@ class ScoringPanel(Panel):
         }
 
     def _code(self) -> dict[str, str]:
-        """How the next request is sent from elsewhere."""
+        """Return client code for the next request."""
         body = self.trial.input.body
         if len(body) > _LONGEST_CODE:
-            note = f"The input has {len(body):,} characters, which is too long to be shown as code."
+            note = f"The input of {len(body):,} characters is too long to show as code."
             return {"curl": note, "python": note}
         try:
             sample = json.loads(body)
@@ -128,7 +128,7 @@ class ScoringPanel(Panel):
         return {"curl": usage.curl, "python": usage.python}
 
     def _told(self, message: dict[str, Any]) -> None:
-        """What the user does. Callbacks are short: requests are sent by the worker."""
+        """Handle a message of the front end. The worker sends requests, so that the callback is short."""
         given = self.trial.input
         name, text = str(message.get("field", "")), str(message.get("text", ""))
         row, column = int(message.get("row", 0)), int(message.get("column", 0))

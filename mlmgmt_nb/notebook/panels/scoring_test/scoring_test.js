@@ -1,10 +1,10 @@
-// A scoring test while it runs: how far it is, what came of it, and a button that ends it.
+// The progress and results of a scoring test, and a button that stops it.
 
 function render({ model, el }) {
   const title = h("b", { class: "mlmgmt-title" });
   const state = h("span", { role: "status" });
   const far = h("span", { class: "mlmgmt-faint mlmgmt-test-far" });
-  const stop = h("button", { type: "button", title: "Sends no more requests, and keeps what there is" }, "Stop");
+  const stop = h("button", { type: "button", title: "Stop sending requests and keep the results so far" }, "Stop");
   const filled = h("div", {});
   const bar = h(
     "div",
@@ -20,8 +20,8 @@ function render({ model, el }) {
   stop.addEventListener("click", () => {
     stop.disabled = true;
     model.send({ do: "stop" });
-    // A kernel that waits in the cell reads no message before the cell ends; an interrupt ends the test as well. It is
-    // sent only where the cell waits for this very test: another cell's work is not ours to stop.
+    // A kernel that waits in the cell reads no messages until the cell ends; an interrupt stops the test too. It is
+    // sent only if the cell waits for this test, so that no other work is interrupted.
     if (model.get("shown").waiting) model.widget_manager?.kernel?.interrupt?.();
   });
 

@@ -1,4 +1,4 @@
-"""`ScoringTestPanel`: a scoring test while it runs, with its numbers, latencies and failures."""
+"""`ScoringTestPanel`: the live progress of a scoring test, with its counts, latencies and failures."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from mlmgmt_nb.notebook.panels.panel import Panel
 __all__ = ["Course", "ScoringTestPanel"]
 
 _QUIET_SECONDS = 0.4
-"""What takes no longer needs no panel."""
+"""Shorter tests are not shown."""
 
 
 class Course:
-    """How a test goes, as what a panel shows; without any display.
+    """The progress of a scoring test, as text and HTML, without display.
 
     Args:
         test: the test.
 
     Attributes:
-        is_waited_for: whether the cell waits for its end.
+        is_waited_for: whether the cell waits for the test.
     """
 
     def __init__(self, test: ScoringTest) -> None:
@@ -38,7 +38,7 @@ class Course:
 
     @property
     def state(self) -> str:
-        """In a word or two."""
+        """The state in a word or two."""
         known = self._test.tally.numbers
         if not self._test.done():
             return "stopping" if self._test.is_stopped else "running"
@@ -52,7 +52,7 @@ class Course:
         return verdict(self._test.tally.numbers, partial=self._test.is_partial)
 
     def far(self) -> str:
-        """How far it is."""
+        """Return the progress in words."""
         known, goal = self._test.tally.numbers, self._test.goal
         parts = [
             f"{known.requests:,} of {goal.requests:,} requests" if goal.requests else f"{known.requests:,} requests"
@@ -62,12 +62,12 @@ class Course:
         return ", ".join(parts)
 
     def part(self) -> float:
-        """How much of it is done, from 0 to 1."""
+        """Return the completed fraction, from 0 to 1."""
         known = self._test.tally.numbers
         return self._test.goal.part(known.requests, known.seconds)
 
     def shown(self) -> dict[str, Any]:
-        """Return what the front end draws."""
+        """Return the state for the front end."""
         return {
             "title": self.title,
             "state": self.verdict(),
@@ -84,13 +84,13 @@ class Course:
         return known.client_seconds / known.seconds / self._test.processes if known.seconds else 0.0
 
     def text(self) -> str:
-        """For where there is no HTML."""
+        """Return the text, for viewers without HTML."""
         if self._test.done():
             return f"{self.title}: {self.state}\n{self._test.report()}"
         return str(self._test)
 
     def html(self) -> str:
-        """As it is now, without buttons."""
+        """Return the current state as static HTML."""
         if self._test.done():
             return self._test.report().to_html()
         shown = self.shown()
@@ -100,14 +100,14 @@ class Course:
 
 
 class ScoringTestPanel(Panel):
-    """Shows a scoring test in a notebook, while it runs and when it has ended.
+    """Shows a scoring test in a notebook, while it runs and after it has ended.
 
-    `run` has the cell wait for it; displaying the panel instead, as in
-    `ScoringTestPanel(ws.services.scoring_test("iris", cases))`, starts the test in the background. Its button stops the
-    test and keeps what there is, and so does an interrupt of the cell that waits.
+    `run` waits for the test; displaying the panel instead, as in
+    `ScoringTestPanel(ws.services.scoring_test("iris", cases))`, starts the test in the background. The Stop button, or
+    an interrupt of the waiting cell, stops the test and keeps its results so far.
 
     Args:
-        test: the test, not started yet.
+        test: the test, which must not be started yet.
         **feeds: see `Panel`.
     """
 
@@ -119,7 +119,7 @@ class ScoringTestPanel(Panel):
         self._is_started = False
 
     def run(self) -> ScoringReport:
-        """Run the test; shows it unless it ends in a moment.
+        """Run the test, and show it unless it ends quickly.
 
         Raises:
             MlmgmtError: the requests could not be sent.
@@ -142,7 +142,7 @@ class ScoringTestPanel(Panel):
         return report
 
     def start(self) -> None:
-        """Start the test in the background, unless it has been started."""
+        """Start the test in the background, unless it was started already."""
         with self.lock:
             if self._is_started:
                 return
@@ -151,12 +151,12 @@ class ScoringTestPanel(Panel):
         self.test.start()
 
     def show(self) -> None:
-        """Display it, and start the test if nobody has."""
+        """Display the panel, and start the test unless it was started already."""
         self.start()
         super().show()
 
     def _changed(self) -> None:
-        """In the thread of the test."""
+        """Run in the thread of the test."""
         if self.test.failure is not None:
             self.fail(Trouble.of(self.test.failure))
         self.changed()

@@ -1,4 +1,4 @@
-"""The images that a service could run: its own first, and how each differs from the one that it runs."""
+"""The images that a service could run: its own first, and how each differs from the current one."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ __all__ = ["ImageChoice", "Kinship"]
 
 
 class Kinship(IntEnum):
-    """How near an image is to a service, the nearest first."""
+    """The relation of an image to a service, closest first."""
 
     OWN = 0
-    """It ran under the name of the service, or is built from a version of its manifest."""
+    """It ran as this service, or was built from a version of its manifest."""
     MODEL = 1
-    """It has one of the service's models, in any version."""
+    """It has a model of the service, in any version."""
     OTHER = 2
-    """It has nothing in common with the service."""
+    """It has neither the manifest nor a model of the service."""
 
 
 @dataclass(frozen=True)
 class ImageChoice:
-    """What a service could run instead.
+    """The images that a service could run instead.
 
     Attributes:
         service: the service.
-        ran: ids of images that ran under its name.
-        models: versions of its models by their ids, in words.
+        ran: ids of images that ran as this service.
+        models: versions of its models in words, by id.
     """
 
     service: ServiceResponse
@@ -38,7 +38,7 @@ class ImageChoice:
     models: Mapping[str | None, str] = field(default_factory=dict)
 
     def kinship(self, image: Image) -> Kinship:
-        """How near an image is to the service."""
+        """Return the relation of an image to the service."""
         manifest = self.service.manifest
         is_same_manifest = image.manifest is not None and manifest is not None and image.manifest.name == manifest.name
         if image.id in self.ran or is_same_manifest:
@@ -47,16 +47,16 @@ class ImageChoice:
         return Kinship.MODEL if not self.models.keys().isdisjoint(ids) else Kinship.OTHER
 
     def own_first(self, images: Iterable[Image]) -> list[Image]:
-        """Return the images, own ones before those with its models and these before others; each kind as it came."""
+        """Sort images by their relation to the service; the sort is stable."""
         return sorted(images, key=self.kinship)
 
     def differences(self, image: Image) -> list[tuple[str, str, str]]:
-        """Return what changes with an image: rows of label, what the service has now, and what it would have."""
+        """Return the differences of an image: rows of a label, the current value, and the new value."""
         now, then = self._facts(self.service.image), self._facts(image)
         return [(label, now[label], then[label]) for label in then if now[label] != then[label]]
 
     def _facts(self, image: Image | None) -> dict[str, str]:
-        """Return what tells one image from another, in words."""
+        """Return the distinguishing facts of an image, in words."""
         manifest = image.manifest if image else None
         runtime = manifest.target_runtime if manifest else None
         return {

@@ -47,7 +47,7 @@ function header(send) {
   const link = h("div", { class: "mlmgmt-row" }, url, copyButton("Copy URL", () => url.textContent));
   const error = h("div", { role: "alert", class: "mlmgmt-alert" });
   const progress = h("div", {});
-  const cancel = h("button", { type: "button", onclick: () => send("cancel") }, "Cancel this operation");
+  const cancel = h("button", { type: "button", onclick: () => send("cancel") }, "Cancel the operation");
   const element = h("div", {}, h("div", { class: "mlmgmt-row" }, title, state, last, replicas, image), link, error, progress, cancel);
   const draw = (shown) => {
     setText(title, shown.name);
@@ -68,7 +68,7 @@ function header(send) {
 function traffic() {
   const charts = h("div", {});
   const totals = h("p", { class: "mlmgmt-faint" });
-  const none = h("p", {}, "This server has no metrics of services.");
+  const none = h("p", {}, "This server has no service metrics.");
   const element = h("div", {}, none, charts, totals);
   const draw = (shown) => {
     none.hidden = shown.hasMetrics;
@@ -81,13 +81,13 @@ function traffic() {
 function log(send) {
   const id = freshId();
   const input = h("input", { id, type: "search", placeholder: "all requests", spellcheck: "false", size: 38 });
-  const search = h("form", { class: "mlmgmt-row" }, h("label", { for: id }, "Only request"), input, h("button", {}, "Search"));
+  const search = h("form", { class: "mlmgmt-row" }, h("label", { for: id }, "Request id"), input, h("button", {}, "Search"));
   search.addEventListener("submit", (event) => (event.preventDefault(), send("search", { request: input.value })));
   input.addEventListener("search", () => input.value === "" && send("search", { request: "" }));
   const lines = h("pre", { class: "mlmgmt-log", tabindex: 0, role: "log", "aria-label": "Log of the service" });
   const draw = (shown) => {
     const atEnd = lines.scrollHeight - lines.scrollTop - lines.clientHeight < 30;
-    setText(lines, shown.log || (shown.request ? "There is nothing about this request." : "Nothing yet."));
+    setText(lines, shown.log || (shown.request ? "No log lines for this request." : "No log lines yet."));
     if (atEnd) lines.scrollTop = lines.scrollHeight;
   };
   return { element: h("div", {}, search, lines), draw };
@@ -106,17 +106,17 @@ function scale(send) {
   const second = h(
     "div",
     { class: "mlmgmt-row" },
-    field("min_replicas", "Fewest"),
-    field("max_replicas", "Most"),
-    field("target_utilization", "Target use, %"),
-    field("refresh_period_in_seconds", "Seconds between decisions"),
+    field("min_replicas", "Minimum"),
+    field("max_replicas", "Maximum"),
+    field("target_utilization", "Target utilization, %"),
+    field("refresh_period_in_seconds", "Refresh period, seconds"),
   );
   const button = h("button", { class: "mlmgmt-primary" }, "Apply");
   const choice = (input, text) => h("label", { class: "mlmgmt-choice" }, input, text);
   const form = h(
     "form",
     {},
-    h("fieldset", {}, h("legend", {}, "Number of replicas"), choice(fixed, "fixed"), choice(auto, "by load"), first, second),
+    h("fieldset", {}, h("legend", {}, "Number of replicas"), choice(fixed, "fixed"), choice(auto, "autoscaled"), first, second),
     button,
   );
   const arrange = () => {
@@ -142,7 +142,7 @@ function scale(send) {
     asking.replaceChildren();
     if (auto.checked || Number(inputs.num_replicas.value) !== 0 || inputs.num_replicas.value.trim() === "") return apply("");
     const { element: asked, focus } = question({
-      text: `With no replicas, ${service} answers no request.`,
+      text: `With 0 replicas, ${service} answers no requests.`,
       name: service,
       yes: "Scale to zero",
       no: "Keep it running",
@@ -173,7 +173,7 @@ function deployments(send) {
   const id = freshId();
   const images = h("select", { id });
   const update = h("button", { class: "mlmgmt-primary" }, "Update");
-  const form = h("form", { class: "mlmgmt-row" }, h("label", { for: id }, "Run another image"), images, update);
+  const form = h("form", { class: "mlmgmt-row" }, h("label", { for: id }, "Update to image"), images, update);
   const asking = h("div", {});
   let last = { images: [], name: "", serving: "" };
   const back = () => (asking.replaceChildren(), images.focus());
@@ -182,13 +182,13 @@ function deployments(send) {
     const image = last.images.find((one) => one.id === images.value);
     if (!image) return;
     const { name, serving } = last;
-    const about = image.foreign ? " It has neither the manifest nor a model of this service." : "";
+    const about = image.foreign ? " It shares neither the manifest nor a model with this service." : "";
     const { element, focus } = question({
       text: `${name} will run ${image.label} under the same URL and keys.${about}`,
       details: comparison(image.differences),
       name: image.foreign ? name : "",
       yes: `Update ${name}`,
-      no: "Keep what it runs",
+      no: "Keep the current image",
       act: (typed) => (send("update", { image: image.id, seen: serving, name: typed }), (images.value = "")),
       back,
     });
@@ -196,14 +196,14 @@ function deployments(send) {
     focus();
   });
   const body = h("tbody", {});
-  const titles = ["Image", "Status", "From", "Until", ""].map((title) => h("th", { scope: "col" }, title));
-  const table = h("table", { "aria-label": "What ran under this name, newest first" }, h("thead", {}, h("tr", {}, ...titles)), body);
+  const titles = ["Image", "Status", "From", "Until", "Action"].map((title) => h("th", { scope: "col" }, title));
+  const table = h("table", { "aria-label": "Deployments, newest first" }, h("thead", {}, h("tr", {}, ...titles)), body);
   const arrange = () => (update.disabled = last.open || !images.value);
   images.addEventListener("change", () => (asking.replaceChildren(), arrange()));
   const draw = (shown) => {
     const chosen = images.value;
     last = shown;
-    const none = { id: "", label: shown.images.length ? "Choose an image" : "There is no other image" };
+    const none = { id: "", label: shown.images.length ? "Choose an image" : "No other images" };
     const choices = [{ title: "", images: [none] }, ...grouped(shown.images)];
     setRows(images, choices, ({ title, images }) => {
       const options = images.map(({ id, label }) => h("option", { value: id }, label));
@@ -212,27 +212,27 @@ function deployments(send) {
     images.value = shown.images.some(({ id }) => id === chosen) ? chosen : "";
     arrange();
     setRows(body, shown.deployments, (row) => {
-      const back = h("button", { type: "button", onclick: () => send("rollback", { deployment: row.id }) }, "Roll back to it");
+      const back = h("button", { type: "button", onclick: () => send("rollback", { deployment: row.id }) }, "Roll back");
       back.setAttribute("aria-label", `Roll back to ${row.image}`);
       const cells = [row.image, row.status, row.from, row.until].map((text) => h("td", {}, text));
-      return h("tr", {}, ...cells, h("td", {}, row.back ? back : row.current ? "serves now" : ""));
+      return h("tr", {}, ...cells, h("td", {}, row.back ? back : row.current ? "current" : ""));
     });
     for (const button of body.querySelectorAll("button")) button.disabled = shown.open;
   };
   return { element: h("div", {}, form, asking, table), draw };
 }
 
-/** The images by their groups, in the order in which they come. */
+/** The images by group, in order of appearance. */
 function grouped(images) {
   const titles = [...new Set(images.map(({ group }) => group))];
   return titles.map((title) => ({ title, images: images.filter(({ group }) => group === title).map(({ id, label }) => ({ id, label })) }));
 }
 
-/** What changes with another image, as a table. */
+/** The differences of another image, as a table. */
 function comparison(rows) {
-  const head = h("tr", {}, ...["", "Now", "Then"].map((title) => h("th", { scope: "col" }, title)));
+  const head = h("tr", {}, ...["Property", "Current", "New"].map((title) => h("th", { scope: "col" }, title)));
   const body = rows.map(([label, now, then]) => h("tr", {}, h("th", { scope: "row" }, label), h("td", {}, now), h("td", {}, then)));
-  return h("table", { "aria-label": "What changes" }, h("thead", {}, head), h("tbody", {}, ...body));
+  return h("table", { "aria-label": "Differences" }, h("thead", {}, head), h("tbody", {}, ...body));
 }
 
 function deletion(send) {
@@ -248,7 +248,7 @@ function deletion(send) {
     event.preventDefault();
     if (!button.disabled) send("delete", { name: input.value });
   });
-  const about = "Its URL answers no more, and its keys are gone. Images and models stay.";
+  const about = "Its URL stops answering and its keys are deleted. Images and models are kept.";
   const draw = (shown) => {
     setText(name, shown.name);
     arrange();

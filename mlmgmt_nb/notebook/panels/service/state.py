@@ -1,4 +1,4 @@
-"""What a `ServicePanel` knows and does, without any display."""
+"""State and actions of a `ServicePanel`, without display."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mlmgmt_nb.notebook.panels.service.traffic import Traffic
 __all__ = ["AUTOSCALER", "LogTail", "ServiceState", "Which", "readable", "which_key"]
 
 AUTOSCALER = ("min_replicas", "max_replicas", "target_utilization", "refresh_period_in_seconds")
-"""The settings of the autoscaler that a panel offers, by their names in the contract."""
+"""The autoscaler settings in the panel, by their names in the contract."""
 
 Which = Literal["Primary", "Secondary"]
 
@@ -32,11 +32,11 @@ _BUSY_SECONDS, _LOOK_SECONDS, _SERVICE_SECONDS, _IMAGES_SECONDS = 0.25, 1.0, 2.0
 
 
 class LogTail:
-    """The end of a service's log, and the lines of it that are about one request.
+    """The last lines of the log of a service, or its lines about a request.
 
     Attributes:
-        request_id: the request, or nothing for all lines.
-        lines: what is shown, oldest first.
+        request_id: the request, or "" for all lines.
+        lines: the visible lines, oldest first.
     """
 
     def __init__(self, read: Callable[[int, int | None], Any]) -> None:
@@ -49,14 +49,14 @@ class LogTail:
         self._rest = ""
 
     def search(self, request_id: str) -> None:
-        """Show only what is about this request from the next look on; all lines when it is empty."""
+        """Show only lines about this request from the next `look` on; all lines if it is empty."""
         with self._lock:
             self.request_id = request_id.strip()
             self._about = LinesAbout(self.request_id) if self.request_id else None
             self._offset, self._rest, self.lines = None, "", ()
 
     def look(self) -> None:
-        """Read what is new."""
+        """Read new lines."""
         with self._lock:
             if self._offset is None:
                 part = self._read(0, _SEARCHED_LINES if self._about else _KEPT_LINES)
@@ -69,26 +69,26 @@ class LogTail:
 
 
 class ServiceState:
-    """A service as it is now, and what can be done with it.
+    """The current state of a service, and the actions of its panel.
 
-    What it shows is replaced, never changed in place, so that it may be drawn while it looks. Its methods ask the
-    server and so take a while; they raise what the client raises.
+    Attributes are replaced, not mutated, so that drawing is safe during a poll. Methods send requests, and raise the
+    errors of the client.
 
     Args:
         workspace: the account.
         service: the service, its id or its name.
-        on_change: called, from any thread, when an operation of the service is at another state.
-        clock: seconds, monotonic.
+        on_change: called, from any thread, when the state of an operation of the service changes.
+        clock: monotonic clock, in seconds.
 
     Attributes:
-        service: as the server told last.
+        service: the service as last read.
         traffic: its metrics.
         log: its log.
-        deployments: what ran under its name, newest first.
-        images: images that it could run, its own first; newest first among the own, and among the others.
-        progress: the operation that was begun here last, or None.
-        note: what was done last, in words.
-        is_gone: it was deleted, here or elsewhere.
+        deployments: the deployments of the service, newest first.
+        images: images that it could run: its own first, and newest first within each group.
+        progress: the last operation started here, or None.
+        note: the last action, in words.
+        is_gone: whether it was deleted, here or elsewhere.
         has_metrics: whether the server has metrics of services.
     """
 
@@ -130,11 +130,11 @@ class ServiceState:
 
     @property
     def is_open(self) -> bool:
-        """Whether an operation that was begun here goes on, or its outcome is not seen yet."""
+        """Whether an operation started here is running, or its result was not read yet."""
         return self._poller is not None
 
     def replicas(self) -> str:
-        """How many there are and should be, in words."""
+        """Return the ready and the requested number of replicas, in words."""
         metrics = self.traffic.latest
         if metrics is None:
             wanted = self.service.num_replicas
@@ -143,15 +143,15 @@ class ServiceState:
         return ", ".join([f"{metrics.ready} of {metrics.wanted} ready", *others])
 
     def look(self) -> float | None:
-        """Asks the server what is new; gives the seconds until it should be asked again, or None when it is gone."""
+        """Poll the server. Return the seconds until the next poll, or None if the service was deleted."""
         if self.is_gone:
             return None
         try:
             self._look()
         except NotFoundError:
-            if not self._is_deleting and not self.is_gone:  # else `delete` tells what became of it
+            if not self._is_deleting and not self.is_gone:  # otherwise `delete` writes the note
                 self.is_gone = True
-                self.note = f"There is no service {self.name} any more."
+                self.note = f"The service {self.name} no longer exists."
         if self.is_gone:
             return None
         return _BUSY_SECONDS if self.is_open else _LOOK_SECONDS
@@ -170,12 +170,12 @@ class ServiceState:
             try:
                 self.traffic.add(self._workspace.services.metrics(self.service))
             except NotFoundError:
-                self._get()  # it may be gone; else this server has no metrics, as that of 2017
+                self._get()  # raises if deleted; otherwise the server has no metrics, like that of 2017
                 self.has_metrics = False
         self.log.look()
 
     def refresh(self) -> None:
-        """Asks for the service, its deployments, and now and then for the images."""
+        """Read the service and its deployments, and from time to time the images."""
         before = self.service.updated_at
         self._get()
         self._refreshed = self._clock()
@@ -187,7 +187,7 @@ class ServiceState:
             self._find_images()
 
     def _find_images(self) -> None:
-        """Asks for the images that it could run, and for those that it ran. A full list may have none of its own."""
+        """Read the images that it could run and those that it ran, which a full list may lack."""
         lists = [self._workspace.images.list(count=_IMAGES)]
         if self.service.manifest is not None:
             lists.append(self._workspace.images.list(manifest_name=self.service.manifest.name, count=_IMAGES))
@@ -205,7 +205,7 @@ class ServiceState:
         self.images = tuple(self.choice.own_first(newest_first))
 
     def _find_models(self) -> None:
-        """Asks for all versions of its models: another version has another id."""
+        """Read all versions of its models: each version has its own id."""
         names = dict.fromkeys(model.name for model in self.service.models or ())
         pages = [next(self._workspace.models.list(name=name, count=_IMAGES).by_page()).value for name in names]
         known = [*(self.service.models or ()), *(model for page in pages for model in page)]
@@ -213,25 +213,25 @@ class ServiceState:
 
     @property
     def choice(self) -> ImageChoice:
-        """What it could run, beside what it runs."""
+        """Return the images that it could run, to compare with the current one."""
         ran = {one.image_id for one in self.deployments if one.status in {"Active", "Expired"}}
         return ImageChoice(self.service, ran, self._models)
 
     def image_name(self, image_id: str | None) -> str:
-        """Return an image in words: its name and version where they are known, else its id."""
+        """Return the name and version of an image if known, else its id."""
         own = self.service.image
         image = own if own is not None and own.id == image_id else self._images_by_id.get(image_id or "")
         return f"{image.name} version {image.version}" if image else str(image_id)
 
     def scale(self, replicas: int | None, name: str = "") -> None:
-        """Has it run so many replicas, whatever the load.
+        """Set a fixed number of replicas.
 
         Args:
-            replicas: how many.
-            name: the service's name, typed again, for none at all.
+            replicas: the number of replicas.
+            name: the name of the service, typed as confirmation; needed for 0.
 
         Raises:
-            UsageError: that is no number of replicas, or the name is not the service's.
+            UsageError: the number is not valid, or the name does not match.
         """
         _check("num_replicas", replicas, needed=True)
         if replicas == 0:
@@ -240,10 +240,10 @@ class ServiceState:
         self._change(f"{replicas} replicas", num_replicas=replicas, **off)
 
     def autoscale(self, **settings: int | None) -> None:
-        """Has the number of replicas follow the load.
+        """Make the number of replicas depend on the load.
 
         Args:
-            **settings: those of `AUTOSCALER`; what is None stays as it is.
+            **settings: settings in `AUTOSCALER`; None leaves a setting unchanged.
 
         Raises:
             UsageError: a setting breaks a limit.
@@ -253,32 +253,34 @@ class ServiceState:
         least, most = settings.get("min_replicas"), settings.get("max_replicas")
         if least is not None and most is not None and least > most:
             raise UsageError(
-                "the most replicas are fewer than the fewest", field="max_replicas", fix=f"Give at least {least}."
+                "the maximum number of replicas is below the minimum",
+                field="max_replicas",
+                fix=f"Enter at least {least}.",
             )
         given = {name: value for name, value in settings.items() if value is not None}
-        self._change("replicas by load", autoscaler={"autoscale_enabled": True, **given})
+        self._change("autoscaling", autoscaler={"autoscale_enabled": True, **given})
 
     def update(self, image_id: str, *, seen: str | None = None, name: str = "") -> None:
-        """Has it run another image, under the same URL and keys.
+        """Update the service to another image, with the same URL and keys.
 
         Args:
             image_id: the image.
-            seen: id of the image that it ran when the difference was shown; None when that does not matter.
-            name: the service's name, typed again, for an image that has nothing in common with the service.
+            seen: id of the image that it ran when the differences were shown; None to skip the check.
+            name: the name of the service, typed as confirmation; needed for an unrelated image.
 
         Raises:
-            UsageError: no image is named, it runs another one than was seen, or the name is not the service's.
+            UsageError: no image is chosen, the current image is not `seen`, or the name does not match.
         """
         image_id = image_id.strip()
         if not image_id:
-            raise UsageError("no image is chosen", field="image", fix="Choose one, or give its id.")
+            raise UsageError("no image is chosen", field="image", fix="Choose an image.")
         if seen is not None:
             self._get()
             if self.service.image is not None and self.service.image.id != seen:
                 raise UsageError(
                     f"{self.name} runs {self.image_name(self.service.image.id)} meanwhile",
                     field="image",
-                    fix="Look at the difference again, and update it then.",
+                    fix="Review the differences again, then update.",
                 )
         image = self._images_by_id.get(image_id) or self._workspace.images.get(image_id)
         if self.choice.kinship(image) is Kinship.OTHER:
@@ -286,56 +288,56 @@ class ServiceState:
         self._change(self.image_name(image_id), image=image_id)
 
     def roll_back(self, deployment_id: str) -> None:
-        """Has it run the image of an earlier deployment again."""
+        """Roll back to the image of an earlier deployment."""
         deployment = next((one for one in self.deployments if one.id == deployment_id), None)
         if deployment is None or not deployment.image_id:
-            raise UsageError("this deployment is not known", field="deployment", fix="Choose one of the list.")
+            raise UsageError("the deployment is not known", field="deployment", fix="Choose a deployment of the list.")
         self.update(deployment.image_id)
 
     def cancel(self) -> None:
-        """Cancel the operation that goes on: the service goes on with what it served."""
+        """Cancel the running operation: the service keeps its current deployment."""
         if self._poller is not None:
             self._workspace.operations.cancel(self._poller.operation_id)
 
     def key(self, which: Which) -> str:
-        """One of its keys. It is kept nowhere: who asks for it must not keep it either."""
+        """Return a key, which is not stored. The caller must not store it either."""
         keys = self._workspace.services.keys(self.service)
         return (keys.primary_key if which == "Primary" else keys.secondary_key) or ""
 
     def regenerate(self, which: Which, name: str) -> None:
-        """Make a key anew; the old one is refused from then on.
+        """Regenerate a key. The old key is refused from then on.
 
         Args:
             which: the key.
-            name: the service's name, typed again.
+            name: the name of the service, typed as confirmation.
 
         Raises:
-            UsageError: that is not its name. The key is as it was.
+            UsageError: the name does not match. The key is unchanged.
         """
         self._check_name(name)
         self._workspace.services.regenerate_key(self.service, which)
-        self.note = f"The {which.lower()} key is new; the old one is refused."
+        self.note = f"The {which.lower()} key was regenerated; the old key is refused."
 
     def delete(self, name: str) -> None:
-        """Delete it.
+        """Delete the service.
 
         Args:
-            name: its name, typed again.
+            name: the name of the service, typed as confirmation.
 
         Raises:
-            UsageError: that is not its name. Nothing was deleted.
+            UsageError: the name does not match. Nothing was deleted.
         """
         self._check_name(name)
         self._is_deleting = True
         try:
             self._workspace.services.delete(self.service)
-            self.note = f"The service {self.name} is deleted."
+            self.note = f"The service {self.name} was deleted."
             self.is_gone = True
         finally:
             self._is_deleting = False
 
     def _check_name(self, name: str) -> None:
-        """Refuses what cannot be taken back unless the service's name was typed for it."""
+        """Check the typed name that confirms an irreversible action."""
         if name != self.name:
             raise UsageError(f"{name!r} is not the name of this service", field="name", fix=f"Type {self.name}.")
 
@@ -351,7 +353,7 @@ class ServiceState:
 
 
 def which_key(message: Mapping[str, Any]) -> Which:
-    """Return the key that a message of a front end is about."""
+    """Return the key named in a message of a front end."""
     return "Secondary" if message.get("which") == "Secondary" else "Primary"
 
 
@@ -360,7 +362,7 @@ def _created(image: Image) -> float:
 
 
 def readable(line: str) -> str:
-    """Return a line of a service's log; one that notes a request is JSON, and is put for people."""
+    """Return a log line for display; JSON lines about requests are formatted."""
     try:
         note = msgspec.json.decode(line, type=_Note)
     except msgspec.DecodeError:
@@ -372,7 +374,7 @@ def readable(line: str) -> str:
 
 
 class _Note(msgspec.Struct):
-    """A line of the log about a request, as replicas write it."""
+    """A log line about a request, as replicas write it."""
 
     time: str
     request: str
@@ -385,10 +387,10 @@ class _Note(msgspec.Struct):
 
 
 def _check(path: str, value: int | None, *, needed: bool = False) -> None:
-    """Refuses a value that breaks a limit of the contract."""
+    """Check a value against the limits of the contract."""
     field = path.rpartition(".")[2]
     if value is None and needed:
-        raise UsageError(f"{field} is missing", field=field, fix=f"Give {limits.words(ServiceUpdateRequest, path)}.")
+        raise UsageError(f"{field} is missing", field=field, fix=f"Enter {limits.words(ServiceUpdateRequest, path)}.")
     wrong = limits.check(ServiceUpdateRequest, path, value)
     if wrong:
         raise UsageError(f"{field.replace('_', ' ')} is {value!r}", field=field, fix=wrong)

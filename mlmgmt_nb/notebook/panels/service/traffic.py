@@ -1,4 +1,4 @@
-"""What a service's metrics were over the last minutes: rates and percentiles, in a table and as charts."""
+"""Metrics of a service over the last minutes: rates and percentiles, as a table and charts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PERCENTS = (50, 95, 99)
 
 
 class Point(NamedTuple):
-    """Rates of one moment, per second, and the seconds within which so many percent of requests were answered."""
+    """Rates per second, and latency percentiles in seconds, at a moment."""
 
     at: float
     requests: float
@@ -30,11 +30,11 @@ class Traffic:
     """The recent metrics of a service.
 
     Attributes:
-        latest: the last ones, or None before the first.
-        points: what the last minutes were, oldest first; each is of a few seconds, since replicas count by the second.
+        latest: the last metrics, or None before the first.
+        points: the last minutes, oldest first, in intervals of a few seconds, since replicas count by the second.
 
     Args:
-        clock: seconds, monotonic.
+        clock: monotonic clock, in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -44,11 +44,11 @@ class Traffic:
         self.points: tuple[Point, ...] = ()
 
     def add(self, metrics: ServiceMetrics) -> None:
-        """Take the metrics of this moment."""
+        """Add the current metrics."""
         now = self._clock()
         self.latest = metrics
         if self._recent and now - self._recent[-1][0] < _LEAST_SECONDS:
-            return  # a rate of so short a time tells little
+            return  # too short for a meaningful rate
         self._recent.append((now, metrics))
         while len(self._recent) > 2 and now - self._recent[1][0] >= _WINDOW_SECONDS:
             del self._recent[0]
@@ -66,10 +66,10 @@ class Traffic:
         self.points = (*(kept for kept in self.points if now - kept.at <= _KEPT_SECONDS), point)
 
     def rows(self) -> list[tuple[str, str]]:
-        """Return the present numbers, as label and value."""
+        """Return the current numbers, as rows of a label and a value."""
         if self.latest is None:
             return []
-        rows = [("in all", self.totals())]
+        rows = [("total", self.totals())]
         if self.points:
             last = self.points[-1]
             rows.insert(0, ("requests / s", short(last.requests)))
@@ -78,11 +78,11 @@ class Traffic:
         return rows
 
     def totals(self) -> str:
-        """Return what was counted since the service process started, in words."""
+        """Return the counts since the service process started, in words."""
         counted = self.latest
         if counted is None:
             return ""
-        return f"{counted.requests} requests, of which {counted.failures} failed; {counted.rejected} more were rejected"
+        return f"{counted.requests} requests, {counted.failures} failed; {counted.rejected} more rejected"
 
     def html(self) -> str:
         """Return the charts."""
@@ -90,7 +90,7 @@ class Traffic:
         if not points:
             return ""
         span = f"last {_minutes(points[-1].at - points[0].at)}"
-        # A chart that has just begun grows from the right.
+        # A new chart grows from the right.
         gap: list[float | None] = [None] * max(0, _FEWEST_POINTS - len(points))
         rates = Series("", [*gap, *(point.requests for point in points)])
         latency = [

@@ -30,20 +30,20 @@ _NUMBERS = {"num_replicas": "num_replicas", **{name: f"auto_scaler.{name}" for n
 
 
 class ServicePanel(Panel):
-    """A service while it runs: its replicas, traffic, log, scale, deployments and keys; and what can be done with it.
+    """Console of a service: its replicas, traffic, log, scale, deployments and keys, with their actions.
 
-    Display it at the end of a cell. Keys are shown when asked for, by a message that is saved nowhere.
+    Display it as the last expression of a cell. Keys are shown on request, and not saved.
 
     Args:
         workspace: the account.
         service: the service, its id or its name.
-        **options: what has panels look and draw, instead of the session's own clock.
+        **options: see `Panel`.
 
     Attributes:
-        state: what it shows, and does.
+        state: the state and actions of the panel.
 
     Raises:
-        NotFoundError: there is no such service.
+        NotFoundError: the service does not exist.
     """
 
     def __init__(self, workspace: Workspace, service: ServiceResponse | str, **options: Any) -> None:
@@ -52,7 +52,7 @@ class ServicePanel(Panel):
         self._front: Any = None
 
     def text(self) -> str:
-        """For a terminal: the service, and what its metrics are."""
+        """Return the text for a terminal: the service and its metrics."""
         state = self.state
         parts = [self._card().text(), state.progress.text() if state.progress else "", state.note]
         return "\n".join(part for part in parts if part)
@@ -79,18 +79,18 @@ class ServicePanel(Panel):
         return card._replace(rows=card.rows + [row for row in rows if row[1]])
 
     def _condition(self) -> str:
-        """Whether it answers: by its replicas where they are known, whatever became of its last operation."""
+        """Return whether the service answers, judged by its replicas if known, not by its last operation."""
         metrics, now = self.state.traffic.latest, condition(self.state.service)
         if metrics is not None and now in {"Deploying", "Serving", "Not serving"} and metrics.ready:
             return "Serving"
         return now
 
     def _last_operation(self) -> str:
-        """How its last operation ended or stands, unless the condition says so."""
+        """Return the state of the last operation, unless it equals the condition."""
         state = self.state.service.state or ""
         return "" if state == self._condition() else f"last operation: {state}"
 
-    def prepare(self, *, is_live: bool) -> None:  # noqa: ARG002 - a terminal needs it, and the first picture too
+    def prepare(self, *, is_live: bool) -> None:  # noqa: ARG002 - both a terminal and the first picture need it
         self.state.look()
 
     def build(self) -> Any:
@@ -109,9 +109,9 @@ class ServicePanel(Panel):
         return pause
 
     def shown(self) -> dict[str, Any]:
-        """Return what the front end draws. The keys are not in it.
+        """Return the state for the front end, without keys.
 
-        All tabs are, since the kernel may hear of no click while a cell runs.
+        It has all tabs, since the kernel may receive no clicks while a cell runs.
         """
         state, service = self.state, self.state.service
         return {
@@ -140,7 +140,7 @@ class ServicePanel(Panel):
         }
 
     def _images(self) -> list[dict[str, Any]]:
-        """Return the images that it could run: all but the one that it runs."""
+        """Return the images that it could run, without the current one."""
         choice, state = self.state.choice, self.state
         serving = choice.service.image.id if choice.service.image else None
         return [
@@ -178,11 +178,11 @@ class ServicePanel(Panel):
         ]
 
     def _heard(self, message: dict[str, Any]) -> None:
-        """What the user does; a callback, so it hands the work over."""
+        """Handle a message of the front end; a callback, so the work is queued."""
         self.do(lambda: self._obey(message))
 
     def _obey(self, message: dict[str, Any]) -> None:
-        """In the worker's thread."""
+        """Run in the thread of the worker."""
         state, act = self.state, message.get("act")
         if act == "key":
             self._tell_key(message)
@@ -212,17 +212,17 @@ class ServicePanel(Panel):
 
 
 def _can_come_back(deployment: Deployment) -> bool:
-    """Whether it ran once: one that failed to start would fail again."""
+    """Return whether the deployment ran before: one that failed to start would fail again."""
     return bool(deployment.image_id) and deployment.status in {"Active", "Expired"}
 
 
 def _name(message: dict[str, Any]) -> str:
-    """Return the service's name as it was typed, to confirm what cannot be taken back."""
+    """Return the typed service name that confirms an irreversible action."""
     return str(message.get("name") or "")
 
 
 def _number(text: Any, name: str) -> int | None:
-    """Return a number that was typed, or None for none."""
+    """Parse a typed number; None if empty."""
     text = str("" if text is None else text).strip()
     if not text:
         return None
@@ -231,7 +231,7 @@ def _number(text: Any, name: str) -> int | None:
     except ValueError as error:
         wanted = limits.words(ServiceUpdateRequest, _NUMBERS[name])
         label = name.replace("_", " ")
-        raise UsageError(f"{label} is {text!r}, which is no whole number", field=name, fix=f"Give {wanted}.") from error
+        raise UsageError(f"{label}: {text!r} is not a whole number", field=name, fix=f"Enter {wanted}.") from error
 
 
 def _time(moment: dt.datetime | None) -> str:

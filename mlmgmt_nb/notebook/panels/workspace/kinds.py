@@ -1,4 +1,4 @@
-"""The kinds of resources that a workspace has: their columns, the API's filters of them, and how they are read."""
+"""The kinds of resources in a workspace: their columns, their filters in the API, and how to read them."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _SHOWN_OPERATIONS = 50
 
 
 Read = Callable[[Workspace, Mapping[str, str], int, str | None], Page[Any]]
-"""Reads a page: the filters by their names in the API, how many items, and from which token on."""
+"""Reads a page, given the filters by their names in the API, the number of items, and the token to continue from."""
 
 
 class Column(NamedTuple):
-    """A column of a list: the property that it shows, unless `value` takes it from elsewhere."""
+    """A column of a list: its property, its title, and how to get its value."""
 
     id: str
     title: str
@@ -38,9 +38,9 @@ class Kind(NamedTuple):
 
     Attributes:
         id: its name in the API's paths.
-        columns: what is shown of each.
-        filters: those of the API.
-        page: reads a page of it.
+        columns: the columns of its list.
+        filters: the filters of the API.
+        page: reads a page of its list.
     """
 
     id: str
@@ -54,7 +54,7 @@ class Kind(NamedTuple):
 
 
 def shown(value: Any) -> str:
-    """Return a value of a column, as text."""
+    """Return the value of a column as text."""
     if value is None:
         return ""
     if isinstance(value, dt.datetime):
@@ -71,12 +71,12 @@ def _filters(operation_id: str) -> tuple[Parameter, ...]:
 
 
 def _named(filters: Mapping[str, str]) -> dict[str, Any]:
-    """Return the filters by the names that the client has for them."""
+    """Return the filters by their names in the client."""
     return {re.sub(r"[A-Z]", lambda letter: f"_{letter[0].lower()}", name): value for name, value in filters.items()}
 
 
 def _pages(kind: str) -> Read:
-    """Read pages of a kind that the client and the API list in pages."""
+    """Return a reader for a kind that the API lists in pages."""
 
     def read(ws: Workspace, filters: Mapping[str, str], count: int, token: str | None) -> Page[Any]:
         page: Page[Any] = next(getattr(ws, kind).list(count=count, **_named(filters)).by_page(token))
@@ -86,12 +86,12 @@ def _pages(kind: str) -> Read:
 
 
 def _deployments(ws: Workspace, filters: Mapping[str, str], _: int, token: str | None) -> Page[Any]:
-    """All of them: the API has no pages of deployments."""
+    """Read all deployments: the API has no pages of them."""
     return next(ws.deployments.list(service=filters.get("serviceId")).by_page(token))
 
 
 def _operations(ws: Workspace, _: Mapping[str, str], count: int, token: str | None) -> Page[Any]:
-    """Return the operations of the account, or of this session where the server has no list of them: the API has none."""
+    """Read the operations of the account, or of this session if the server cannot list them: the API of 2017 cannot."""
     try:
         return next(ws.operations.list(count=count).by_page(token))
     except ApiError as error:
@@ -104,7 +104,7 @@ def _known(ws: Workspace, ids: Iterable[str]) -> Iterable[Any]:
     for id in ids:  # noqa: A001 - the API's word
         try:
             yield ws.operations.get(id)
-        except NotFoundError:  # kept for a while only
+        except NotFoundError:  # kept only for a while
             continue
 
 
@@ -183,4 +183,4 @@ KINDS: Mapping[str, Kind] = {
         ),
     )
 }
-"""The kinds by their ids, in the order in which one makes them."""
+"""The kinds by their ids, in the order in which users create them."""

@@ -1,4 +1,4 @@
-"""From models to deployments: what a resource was made of and what was made of it, as a small graph."""
+"""Lineage from models to deployments: the ancestors and descendants of a resource, as a small graph."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Lineage", "Node", "trace"]
 
 STAGES = ("models", "manifests", "images", "services", "deployments")
 MOST = 6
-"""Resources of one kind in a graph: more than that is a list, not a picture."""
+"""Maximum number of resources of a kind in a graph."""
 _WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _TOP = 132, 28, 24, 8, 24
 _LONGEST_TITLE = 18
 
@@ -30,10 +30,10 @@ class Node(NamedTuple):
 
 
 class Lineage:
-    """The graph: nodes by their id, and which was made of which.
+    """A lineage graph: nodes by id, and edges.
 
     Args:
-        center: id of the resource that it is about.
+        center: id of the resource in focus.
     """
 
     def __init__(self, center: str) -> None:
@@ -43,7 +43,7 @@ class Lineage:
         self.crowded: set[str] = set()
 
     def add(self, kind: str, resource: Any, *, of: Any = None) -> bool:
-        """Add a resource, and that it was made of another one; return whether there was room for it."""
+        """Add a resource and its edge from another one. Return whether there was room for it."""
         if resource.id not in self.nodes:
             if sum(node.kind == kind for node in self.nodes.values()) >= MOST:
                 self.crowded.add(kind)
@@ -54,14 +54,14 @@ class Lineage:
         return True
 
     def text(self) -> str:
-        """In words, a line a kind."""
+        """Return the graph as text, with a line per kind."""
         return "\n".join(f"{kind}: {', '.join(self._titles(kind)) or 'none'}" for kind in STAGES)
 
     def svg(self, *, interactive: bool = False) -> str:
-        """As an inline picture.
+        """Return the graph as an inline SVG.
 
         Args:
-            interactive: whether its nodes are buttons, for a front end that listens to them.
+            interactive: whether its nodes are buttons, for a front end that handles them.
         """
         places = self._places()
         width = len(STAGES) * (_WIDTH + _GAP_X) - _GAP_X
@@ -88,7 +88,7 @@ class Lineage:
         return [*titles, "more"] if kind in self.crowded else titles
 
     def _places(self) -> dict[str, tuple[int, int]]:
-        """Where each node is: kinds side by side, resources one under the other."""
+        """Return the position of each node: kinds in columns, resources in rows."""
         rows = dict.fromkeys(STAGES, 0)
         places = {}
         for node in self.nodes.values():
@@ -136,11 +136,11 @@ _MARKS = {
     "Running": "\N{HORIZONTAL ELLIPSIS} ",
     "Deploying": "\N{HORIZONTAL ELLIPSIS} ",
 }
-"""A sign beside the title; the label has the word."""
+"""The mark beside the title of a node; its label has the word."""
 
 
 def trace(ws: Workspace, kind: str, resource: Any) -> Lineage:
-    """Asks the service for the graph around a resource: a bounded number of requests, however much there is."""
+    """Read the graph around a resource, with a bounded number of requests."""
     if kind == "operations":
         return _of_operation(ws, resource)
     graph = Lineage(resource.id)
@@ -153,7 +153,7 @@ def _of_operation(ws: Workspace, operation: Any) -> Lineage:
     kind, get = ("images", ws.images.get) if operation.operation_type == "Image" else ("services", ws.services.get)
     try:
         return trace(ws, kind, get(made)) if made else Lineage("")
-    except NotFoundError:  # deleted since
+    except NotFoundError:  # deleted meanwhile
         return Lineage("")
 
 
@@ -187,7 +187,7 @@ def _of_deployment(ws: Workspace, graph: Lineage, deployment: Any) -> None:
     if image is not None:
         _above_image(ws, graph, image)
     service = ws.services.find(deployment.service_name) if deployment.service_name else None
-    if service is None:  # deleted: what ran is known all the same
+    if service is None:  # deleted: its deployments are known anyway
         graph.add("deployments", deployment, of=image)
         return
     graph.add("services", service, of=service.image)

@@ -1,4 +1,4 @@
-"""What one browses in a workspace: a list with its filters, search, order and page, and what is selected in it."""
+"""State of a `WorkspacePanel`: a list with its filters, search, order and page, and the selected resource."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _PICTURE_ROWS = 20
 
 
 class Position(NamedTuple):
-    """Where a page of a list starts: so many items after what a token of the server points at."""
+    """The start of a page: a number of items after the position of a server token."""
 
     token: str | None = None
     offset: int = 0
 
 
 class Request(NamedTuple):
-    """A page that is to be read."""
+    """A page to read."""
 
     kind: Kind
     filters: Mapping[str, str]
@@ -36,7 +36,7 @@ class Request(NamedTuple):
 
 
 class Part(NamedTuple):
-    """What was read: the items, where the next page starts (None after the last), and how many were looked at."""
+    """The items read, the start of the next page (None after the last), and the number of items searched."""
 
     items: Sequence[Any]
     following: Position | None
@@ -44,10 +44,10 @@ class Part(NamedTuple):
 
 
 def read(ws: Workspace, request: Request, is_outdated: Callable[[], bool] = lambda: False) -> Part:
-    """Read one page. The server filters; it cannot search: that is done here, page by page, and not without end.
+    """Read a page. The server filters; the search is done here, in a bounded number of pages.
 
     Args:
-        is_outdated: tells that nobody wants it any more.
+        is_outdated: returns whether the page is no longer needed.
     """
     position, found, searched = request.start, [], 0
     count = _SEARCHED_AT_ONCE if request.search else ROWS
@@ -75,7 +75,7 @@ def _matches(kind: Kind, item: Any, wanted: str) -> bool:
 
 @dataclass
 class _List:
-    """One tab. `starts` are the pages up to the present one."""
+    """A tab. `starts` has the starts of the pages up to the current one."""
 
     filters: dict[str, str] = field(default_factory=dict)
     search: str = ""
@@ -85,14 +85,14 @@ class _List:
 
 
 class Browsing:
-    """The state of a `WorkspacePanel`. Whoever changes it holds the panel's lock.
+    """The state of a `WorkspacePanel`. Hold the lock of the panel to change it.
 
     Attributes:
-        kind: the kind of resources that is listed.
-        selected: the resource that is selected, of whatever kind, or None.
-        lineage: of the selected one, once it is known.
-        is_stale: whether the list is to be read.
-        answered: how many messages of the front end were taken.
+        kind: the listed kind of resources.
+        selected: the selected resource, of any kind, or None.
+        lineage: the lineage of the selected resource, once it is known.
+        is_stale: whether the list must be read.
+        answered: the number of front-end messages processed.
     """
 
     def __init__(self) -> None:
@@ -104,20 +104,20 @@ class Browsing:
         self.answered = 0
         self._lists = {kind: _List() for kind in KINDS}
 
-    # --- what the user does ---------------------------------------------------------------------------------------
+    # --- user actions ---------------------------------------------------------------------------------------
 
     def refresh(self) -> None:
-        """Has the page read again."""
+        """Mark the page to be read again."""
         self.is_stale = True
 
     def choose(self, kind: str) -> None:
-        """Goes to another tab, which is read anew."""
+        """Switch to another tab, and mark it to be read."""
         if kind in KINDS:
             self.kind = KINDS[kind]
             self.is_stale = True
 
     def filter(self, name: str, value: str) -> None:
-        """Set one of the API's filters; an empty one is none."""
+        """Set a filter of the API; empty text removes it."""
         if name not in {parameter.name for parameter in self.kind.filters}:
             return
         self._list.filters.pop(name, None)
@@ -126,19 +126,19 @@ class Browsing:
         self._from_the_start()
 
     def search(self, text: str) -> None:
-        """Show only what has a text in a column."""
+        """Show only items with a text in any column."""
         self._list.search = text.strip()
         self._from_the_start()
 
     def sort(self, column: str) -> None:
-        """Sorts the page by a column: up, then down, then as the server has it (newest first)."""
+        """Sort the page by a column: ascending, then descending, then in the order of the server (newest first)."""
         if column in {each.id for each in self.kind.columns}:
             before = self._list.sort
             after = {None: (column, False), (column, False): (column, True), (column, True): None}
             self._list.sort = after.get(before, (column, False))
 
     def turn(self, pages: int) -> None:
-        """Goes to the next page (1) or the one before (-1)."""
+        """Go to the next page (1) or the previous one (-1)."""
         there = self._list
         if pages > 0 and there.part is not None and there.part.following is not None:
             there.starts.append(there.part.following)
@@ -149,27 +149,27 @@ class Browsing:
         self.is_stale = True
 
     def select(self, id: str) -> bool:  # noqa: A002 - the API's word
-        """Select an item of the page; return whether it is another one than before."""
+        """Select an item of the page. Return whether the selection changed."""
         found = next((item for item in self.rows() if item.id == id), None)
         return found is not None and self.take(self.kind.id, found)
 
     def take(self, kind: str, resource: Any) -> bool:
-        """Select a resource; return whether it is another one than before."""
+        """Select a resource. Return whether the selection changed."""
         is_other = self.selected is None or self.selected.id != resource.id
         self.selected, self.selected_kind = resource, kind
         if is_other:
             self.lineage = None
         return is_other
 
-    # --- what is read ---------------------------------------------------------------------------------------------
+    # --- reading ---------------------------------------------------------------------------------------------
 
     def request(self) -> Request:
-        """Return what is to be read for the list as it is now."""
+        """Return the page to read for the current list."""
         there = self._list
         return Request(self.kind, dict(there.filters), there.search, there.starts[-1])
 
     def accept(self, request: Request, part: Part) -> bool:
-        """Take what was read, unless something else is wanted by now; return whether it did."""
+        """Accept what was read, unless the request is outdated. Return whether it was accepted."""
         if request != self.request():
             return False
         self._list.part = part
@@ -179,7 +179,7 @@ class Browsing:
         return True
 
     def rows(self) -> list[Any]:
-        """Return the items of the page, in the order in which they are shown."""
+        """Return the items of the page in display order."""
         there = self._list
         items = list(there.part.items) if there.part else []
         if there.sort is None:
@@ -189,23 +189,23 @@ class Browsing:
         without = [item for item in items if column.value(item) is None]
         return [*sorted(with_value, key=lambda item: _order(column, item), reverse=there.sort[1]), *without]
 
-    # --- what is shown --------------------------------------------------------------------------------------------
+    # --- display --------------------------------------------------------------------------------------------
 
     def status(self) -> str:
-        """How much is there, in words."""
+        """Return the number of items in words."""
         there = self._list
         if there.part is None:
             return "not loaded yet"
         count, page = len(there.part.items), len(there.starts)
         words = f"page {page}: {count} {self.kind.id if count != 1 else self.kind.id[:-1]}"
         if there.search:
-            words += f" with {there.search!r} among {there.part.searched:,} looked at"
+            words += f" with {there.search!r} among {there.part.searched:,} searched"
         if there.part.following is None:
             return f"{words}, the last page" if page > 1 or there.search else words
         return f"{words}, and more"
 
     def shown(self, *, is_working: bool) -> dict[str, Any]:
-        """All that the front end draws, as JSON has it."""
+        """Return the state for the front end, as JSON types."""
         there = self._list
         selected_id = self.selected.id if self.selected is not None else None
         return {
@@ -236,7 +236,7 @@ class Browsing:
         }
 
     def text(self) -> str:
-        """Return the list and the selection, for a terminal."""
+        """Return the list and the selection as text."""
         rows = [self._cells(item) for item in self.rows()]
         titles = [column.title for column in self.kind.columns]
         widths = [max(len(line[place]) for line in [titles, *rows]) for place in range(len(titles))]
@@ -250,7 +250,7 @@ class Browsing:
         return "\n".join([self.status(), *(lines if rows else []), *more, *card, *lineage])
 
     def html(self) -> str:
-        """Return the list and the selection, where no kernel is."""
+        """Return the list and the selection as static HTML."""
         rows = self.rows()
         more = f"<p>{len(rows) - _PICTURE_ROWS} more on this page</p>" if len(rows) > _PICTURE_ROWS else ""
         listed = table(
@@ -272,7 +272,7 @@ class Browsing:
         self.is_stale = True
 
     def _sorted(self, column: Column) -> str:
-        """As `aria-sort` has it."""
+        """Return the `aria-sort` value of a column."""
         sort = self._list.sort
         if sort is None or sort[0] != column.id:
             return "none"
@@ -298,6 +298,6 @@ class Browsing:
 
 
 def _order(column: Column, item: Any) -> Any:
-    """Return what a list is sorted by: numbers and times as such, all else as text, whatever the case."""
+    """Return the sort key of an item: numbers and times as such, other values as case-insensitive text."""
     value = column.value(item)
     return shown(value).casefold() if isinstance(value, (str, list)) else value

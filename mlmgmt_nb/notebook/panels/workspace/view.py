@@ -1,4 +1,4 @@
-"""`WorkspacePanel`: what an account has, to browse and to choose from."""
+"""`WorkspacePanel`: a browser for the resources of an account."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ __all__ = ["WorkspacePanel"]
 
 _REFRESH_SECONDS = 3.0
 _FIRST_PAGE_SECONDS = 1.0
-"""How long a cell waits for the first page, so that it is in the notebook even if nobody watches it."""
+"""Maximum seconds that a cell waits for the first page, so that the saved notebook has it."""
 
 
 class WorkspacePanel(Panel):
     """Models, manifests, images, services, deployments and operations of an account, in tabs.
 
-    The lists are read page by page with the filters of the API, and read again while one sees them. `selected` is the
-    resource that is selected in the panel.
+    The lists are read page by page with the filters of the API, and refreshed while they are visible. `selected` is
+    the resource selected in the panel.
 
     Args:
-        ws: the workspace; the user's own when None.
+        ws: the workspace (default: that of `connect()`).
         **options: see `Panel`.
     """
 
@@ -42,7 +42,7 @@ class WorkspacePanel(Panel):
 
     @property
     def selected(self) -> Any:
-        """The resource that is selected: a `Model`, `Manifest`, `Image`, `ServiceResponse`, ... or None."""
+        """The selected resource: a `Model`, `Manifest`, `Image`, `ServiceResponse`, ... or None."""
         with self.lock:
             return self.state.selected
 
@@ -71,7 +71,7 @@ class WorkspacePanel(Panel):
 
     @only_looking()
     def look(self) -> float | None:
-        """Read the page again. A search is not done again by itself: it may take many requests."""
+        """Refresh the page. A search is not repeated automatically: it may take many requests."""
         with self.lock:
             request = self.state.request()
             if self.is_working or request.search or not self._first_page.is_set():
@@ -83,7 +83,7 @@ class WorkspacePanel(Panel):
         return _REFRESH_SECONDS
 
     def _told(self, message: dict[str, Any]) -> None:
-        """What the user does in the front end."""
+        """Handle a message of the front end."""
         state, value = self.state, str(message.get("value", ""))
         steps: dict[Any, Callable[[], Any]] = {
             "tab": lambda: state.choose(value),
@@ -109,7 +109,7 @@ class WorkspacePanel(Panel):
         self.changed()
 
     def _read(self) -> None:
-        """In the worker's thread."""
+        """Run in the thread of the worker."""
         with self.lock:
             request = self.state.request()
             if not self.state.is_stale:
@@ -130,7 +130,7 @@ class WorkspacePanel(Panel):
                 self.state.lineage = lineage
 
     def _follow(self, kind: str, id: str) -> None:  # noqa: A002 - the API's word
-        """Select a resource of the graph, which need not be in the list."""
+        """Select a resource of the graph; it may be missing from the list."""
         resources = {
             "models": self._ws.models,
             "manifests": self._ws.manifests,

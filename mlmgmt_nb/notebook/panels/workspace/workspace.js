@@ -1,5 +1,5 @@
-// The front end of WorkspacePanel. It draws `shown` and sends what the user does; the kernel does the rest.
-// Text of the server is set as text, never as HTML. What has not changed is left alone: nothing flickers, focus stays.
+// The front end of WorkspacePanel. It draws `shown` and sends user actions; the kernel does the rest.
+// Server text is set as text, never as HTML. Unchanged parts are not redrawn, to avoid flicker and keep the focus.
 
 const TYPING_MS = 400;
 const BUSY_MS = 1000;
@@ -35,7 +35,7 @@ class View {
     this.details = h("div", { class: "mlmgmt-details", role: "region", "aria-label": "selected" });
     const list = h("div", { class: "mlmgmt-list", role: "tabpanel" }, this.table);
     const pager = h("div", { class: "mlmgmt-row" }, this.previous, this.next, this.refresh, this.status);
-    // JupyterLab would take the arrow keys for moving from cell to cell.
+    // Otherwise JupyterLab uses the arrow keys to move between cells.
     root.setAttribute("data-lm-suppress-shortcuts", "true");
     root.classList.add("mlmgmt-workspace");
     root.append(this.tabs, this.filters, list, pager, this.details);
@@ -48,10 +48,10 @@ class View {
   send(message) {
     this.model.send(message);
     clearTimeout(this.busy);
-    this.busy = setTimeout(() => setText(this.status, "The kernel is busy: this is done when its cell has ended."), BUSY_MS);
+    this.busy = setTimeout(() => setText(this.status, "The kernel is busy. This runs when the current cell has ended."), BUSY_MS);
   }
 
-  /** Draws a part again if what it shows has changed. */
+  /** Redraw a part if its content has changed. */
   part(name, shown, draw) {
     const key = JSON.stringify(shown);
     if (this.seen[name] === key) return;
@@ -70,7 +70,7 @@ class View {
     setText(this.status, shown.working ? `${shown.status} \u2026` : shown.status);
     setAttribute(this.table, "aria-busy", shown.working);
     setAttribute(this.table, "aria-label", shown.tab);
-    // A button that is disabled loses the focus; these are only marked so.
+    // A disabled button loses the focus; these are only marked as disabled.
     setAttribute(this.previous, "aria-disabled", !shown.previous);
     setAttribute(this.next, "aria-disabled", !shown.next);
   }
@@ -110,7 +110,7 @@ class View {
         this.send({ do: "filter", name: filter.name, value })
       )
     );
-    const help = "Text in any column; it is looked for page by page.";
+    const help = "Text in any column; searched page by page.";
     fields.push(this.field("search", help, shown.search, (value) => this.send({ do: "search", value })));
     this.filters.replaceChildren(...fields);
   }
@@ -204,12 +204,12 @@ class View {
   }
 
   drawDetails(selected) {
-    // What has the focus may be away for a while: the facts of a resource are there before its lineage is.
+    // Remember the focused node: the facts of a resource are drawn before its lineage.
     const focused = document.activeElement;
     if (this.details.contains(focused)) this.wanted = focused.dataset.id;
     else if (focused && focused !== document.body) this.wanted = null;
     if (!selected) {
-      const hint = "Select a row: after panel = %mlmgmt it is panel.selected.";
+      const hint = "Select a row to see its details. After panel = %mlmgmt, it is panel.selected.";
       this.details.replaceChildren(h("p", { class: "mlmgmt-faint" }, hint));
       return;
     }
@@ -225,7 +225,7 @@ class View {
     return h("a", { href: text, target: "_blank", rel: "noopener" }, text);
   }
 
-  /** The graph as the kernel has drawn it, with nodes that listen. */
+  /** The graph as drawn by the kernel, with event handlers on its nodes. */
   lineage(markup) {
     if (!markup) return [];
     const svg = new DOMParser().parseFromString(markup, "image/svg+xml").documentElement;
