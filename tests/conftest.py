@@ -173,7 +173,7 @@ class ServiceProcess:
         packages: Iterable[Path] = (),
         **more: Any,
     ) -> Any:
-        """Return a manifest of all files in a folder; `packages` are what its requirements name as `./packages/1/FILE`."""
+        """Return a manifest of all files in a folder; its requirements name `packages` as `./packages/N/FILE`."""
         assets = [{"id": f.name, "url": f.as_uri(), "mimeType": "text/plain"} for f in sorted(folder.iterdir())]
         for number, file in enumerate(packages, 1):
             assets.append({"id": f"packages/{number}", "url": file.as_uri(), "mimeType": "application/octet-stream"})

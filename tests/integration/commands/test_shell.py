@@ -112,7 +112,7 @@ def test_step_by_step(shell: Shell) -> None:
     assert operation in shell("operation", "list", "--query", "[].id", "-o", "tsv").out.split()
     too_late = shell("operation", "cancel", operation)
     assert too_late.code == 1
-    assert "has ended already: Succeeded" in too_late.err
+    assert "has already ended: Succeeded" in too_late.err
 
     updated = shell(
         "service", "update", "realtime", "-i", "steps", "-z", "1", "--image-id", built["id"], "-o", "json"

@@ -127,7 +127,7 @@ class TestGc:
         assert [item for item in self.gc(api)["items"] if item["kind"] == "artifact"] == []
 
     def test_wrong_lines(self, tmp_path: Path) -> None:
-        assert "no state folder" in mlmgmt("gc", "--home", tmp_path, code=1)
+        assert "is not a state folder" in mlmgmt("gc", "--home", tmp_path, code=1)
         assert "no number of days" in mlmgmt("gc", "--older-than", "-1", code=2)
 
 
