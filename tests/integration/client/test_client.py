@@ -218,7 +218,7 @@ def test_an_operation_is_cancelled(ws: Workspace, tmp_path: Path) -> None:
     manifest = ws.manifests.create("never-ready", Application(driver=tmp_path / "score.py"))
     image = ws.images.create("never-ready", manifest)
     built = image.result(DEADLINE)
-    with pytest.raises(errors.ConflictError, match="has ended already: Succeeded"):
+    with pytest.raises(errors.ConflictError, match="has already ended: Succeeded"):
         ws.operations.cancel(image.operation_id)
     service = ws.services.create("never-ready", built)
     assert ws.operations.cancel(service.operation_id).state == "Cancelled"

@@ -128,7 +128,7 @@ class TestGc:
 
     def test_wrong_lines(self, tmp_path: Path) -> None:
         assert "is not a state folder" in mlmgmt("gc", "--home", tmp_path, code=1)
-        assert "no number of days" in mlmgmt("gc", "--older-than", "-1", code=2)
+        assert "is not a number of days" in mlmgmt("gc", "--older-than", "-1", code=2)
 
 
 class TestBackup:
