@@ -152,7 +152,7 @@ def stop_replica(scene: Scene, moments: random.Random) -> None:
         random_moment(moments, 0.5)
     assert not victim.is_running() or victim.status() == psutil.STATUS_ZOMBIE
     assert len(callers.wrong) <= CALLERS, callers.wrong
-    assert "did not react" in scene.log()
+    assert "did not respond" in scene.log()
 
 
 def stop_service(scene: Scene, moments: random.Random) -> None:
@@ -208,7 +208,7 @@ def out_of_memory(scene: Scene, moments: random.Random) -> None:
         random_moment(moments, 0.3)
         with pytest.raises(requests.RequestException):
             scene.api.score(greedy, str(2**29))
-        eventually(lambda: "bytes of memory reserved for it" in scene.api.log(url + "/logs"), what="the reason")
+        eventually(lambda: "exceeded its reserved memory" in scene.api.log(url + "/logs"), what="the reason")
         assert scene.api.score(greedy, "1").json() == 1
     assert callers.wrong == []
     assert scene.api.request("DELETE", url).status_code == 200
@@ -298,7 +298,7 @@ def lose_state_files(scene: Scene, moments: random.Random) -> None:
                 (home / name).write_bytes(moments.randbytes(20))
             else:
                 (home / name).unlink()
-        assert "already runs" in mlmgmt("serve", "--home", home, *database_arguments(home), code=1)
+        assert "already running" in mlmgmt("serve", "--home", home, *database_arguments(home), code=1)
         eventually(lambda: scene.api.described() and (home / "service.lock").exists(), what="the files")
     assert callers.wrong == []
 

@@ -64,7 +64,7 @@ class TestBuild:
         wanted.write_text("six\n")
         changed = build(service, write_driver(SAYS.format(word="x")), "changed", pipRequirements=wanted.as_uri())
         log = build_log(service, changed)
-        assert "the packages that were installed for the same requirements before" in log
+        assert "the packages installed earlier for the same requirements" in log
         assert "--> pip packages" not in log
         layers = [
             engine.inspect_image(service.get(f"/images/{one['id']}/docker")["imageId"])["RootFS"]["Layers"]
@@ -210,7 +210,7 @@ class TestBuild:
         collect = ("gc", "--home", api.home, "--older-than", "0", "--delete")
         with monkeypatch.context() as nowhere:
             nowhere.setenv("DOCKER_HOST", "tcp://127.0.0.1:9")
-            assert "No Docker engine answers" in mlmgmt(*collect)
+            assert "No Docker engine responds" in mlmgmt(*collect)
         assert engine.images(unused["imageLocation"])
         assert f"{name} version {unused['version']}" in mlmgmt(*collect)
         assert not engine.images(unused["imageLocation"])

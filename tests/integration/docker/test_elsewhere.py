@@ -341,7 +341,7 @@ def test_the_engine_restarts_and_an_image_is_gone(
 
     def told() -> bool:
         error = api.get(f"/services/{made['id']}")["error"] or {}
-        return "not on the Docker engine any more" in error.get("message", "")
+        return "no longer on the Docker engine" in error.get("message", "")
 
     eventually(told, 60, "the service's error")
 

@@ -151,4 +151,4 @@ def test_a_log_goes_on_when_there_is_room_again(small_disk: Path) -> None:
     _, content = log.read()
     assert content.startswith(b"before\n")
     assert content.endswith(b"after\n")
-    assert re.search(rb"\[mlmgmt\] \d+ bytes of this log are lost: the disk was full\n", content)
+    assert re.search(rb"\[mlmgmt\] \d+ bytes of this log were lost: the disk was full\n", content)

@@ -95,7 +95,7 @@ def test_names_of_accounts_are_bounded(api: Any, place: int) -> None:
 
 
 def test_the_client_refuses_it_before_anything_is_sent() -> None:
-    with pytest.raises(UsageError, match=r"description: has 16385 characters; at most 16384"):
+    with pytest.raises(UsageError, match=r"description: has 16385 characters; the maximum is 16384"):
         checked(Model, name="m", url="file:///x", mime_type="a/b", description="d" * (TEXT + 1))
 
 

@@ -55,7 +55,7 @@ class TestEnvironments:
         assert "six==1.16.0" in lock
         assert "uvicorn==" in lock
         again = api.image(folder, properties={"pipRequirements": url})
-        assert "made for the same requirements before" in api.log(again["imageBuildLogUri"])
+        assert "created earlier for the same requirements" in api.log(again["imageBuildLogUri"])
 
     def test_requirements_that_cannot_be_had(
         self, api: Any, write_driver: Callable[..., Path], requirements: Callable[[str], str]
@@ -114,7 +114,7 @@ class TestContents:
     @pytest.mark.parametrize(
         ("arguments", "url", "said"),
         [
-            (("--url-scheme", "https"), "file:///etc/hostname", "(https)"),
+            (("--url-scheme", "https"), "file:///etc/hostname", "Allowed: https"),
             (("--url-host", "models.example"), "http://127.0.0.1:9/x", "host '127.0.0.1'"),
         ],
     )

@@ -126,8 +126,8 @@ class TestGc:
         assert [item for item in self.gc(api)["items"] if item["kind"] == "artifact"] == []
 
     def test_wrong_lines(self, tmp_path: Path) -> None:
-        assert "no state folder" in mlmgmt("gc", "--home", tmp_path, code=1)
-        assert "no number of days" in mlmgmt("gc", "--older-than", "-1", code=2)
+        assert "is not a state folder" in mlmgmt("gc", "--home", tmp_path, code=1)
+        assert "is not a number of days" in mlmgmt("gc", "--older-than", "-1", code=2)
 
 
 class TestBackup:
@@ -172,7 +172,7 @@ class TestBackup:
         assert "is not empty" in mlmgmt("restore", file, "--home", home, code=1)
         if other:
             used = mlmgmt("restore", file, "--home", tmp_path / "third", *other, code=1)
-            assert "in use already" in used
+            assert "is not empty" in used
             assert not (tmp_path / "third").exists()
 
     def test_what_is_no_backup(self, tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ class TestBackup:
         assert "cannot be read" in mlmgmt("restore", tmp_path / "text", "--home", tmp_path / "home", code=1)
         with tarfile.open(tmp_path / "other.tar", "w") as tar:
             tar.add(tmp_path / "text", "text")
-        assert "is no backup" in mlmgmt("restore", tmp_path / "other.tar", "--home", tmp_path / "home", code=1)
+        assert "is not a backup" in mlmgmt("restore", tmp_path / "other.tar", "--home", tmp_path / "home", code=1)
         assert not (tmp_path / "home").exists()
         assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".mlmgmt")] == []
 

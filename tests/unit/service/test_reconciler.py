@@ -101,7 +101,7 @@ def test_one_that_does_not_start_in_time_is_killed_as_hung() -> None:
 
 def test_one_that_does_not_drain_in_time_is_killed() -> None:
     desired = Desired(service_id="s", serving="old", replicas=0, drain_timeout=5)
-    refusal = Refuse("s", "This service has been scaled to no replicas.")
+    refusal = Refuse("s", "This service is scaled to zero replicas.")
     assert step([desired], [replica(1, "old", DRAINING)], {}, 5.5) == [refusal]
     assert step([desired], [replica(1, "old", DRAINING)], {}, 7) == [Kill("s", "1"), refusal]
 
