@@ -1,4 +1,4 @@
-"""Builds that need more than files: environments, archives, schemas, other URLs."""
+"""Builds with more than files: environments, archives, schemas, other URLs."""
 
 from __future__ import annotations
 
@@ -179,5 +179,5 @@ def test_environment_variables_of_a_worker(api: Any, write_driver: Callable[...,
     assert seen["AML_APP_INSIGHTS_ENABLED"] == "false"
     assert seen["AML_MODEL_DC_STORAGE_ENABLED"] == "true"
     assert seen["OMP_NUM_THREADS"] == "1"
-    marks = {"MLMGMT_OWNER", "MLMGMT_REPLICA"}  # by which its children are found; they hold no secret
+    marks = {"MLMGMT_OWNER", "MLMGMT_REPLICA"}  # identify its child processes; not secret
     assert {variable for variable in seen if variable.startswith("MLMGMT_")} == marks

@@ -1,4 +1,4 @@
-"""Who gets replicas on a compute, and who is refused them."""
+"""Capacity of a compute: which services get replicas, and which are refused."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def spec(cpu: str | None = None, memory: str | None = None, replicas: int | None
 def test_what_is_reserved_by_others_cannot_be_had() -> None:
     check_capacity(spec("1", replicas=2), [], TWO_CORES)
     check_capacity(spec("500m"), [(spec("0.5"), 3)], TWO_CORES)
-    check_capacity(spec(), [(spec("1"), 2)], TWO_CORES)  # without a reservation it takes what is left
+    check_capacity(spec(), [(spec("1"), 2)], TWO_CORES)  # without a reservation it gets the rest
     for wanted, others, field in (
         (spec("1", replicas=3), [], r"containerResourceReservation\.cpu"),
         (

@@ -1,4 +1,4 @@
-"""Parts of the service that stand alone: pages, logs, specs, archives, the state folder."""
+"""Independent parts of the service: pages, logs, specs, archives, the state folder."""
 
 from __future__ import annotations
 
