@@ -54,7 +54,7 @@ class Requirement(NamedTuple):
 
     Attributes:
         number: its line number.
-        head: the text before the location; the whole text if there is no location.
+        head: the text before the location; the whole text if the location is missing.
         location: the path or URL to install from, if any.
         tail: the text after the location.
         hashes: the pinned digests, such as `sha256:...`.

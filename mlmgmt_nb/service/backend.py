@@ -238,7 +238,7 @@ class Backend:
         return compute_id
 
     def computes(self) -> list[dict[str, str | None]]:
-        """Return the computes, with the reason if one is not available."""
+        """Return the computes, with the reason if they are not available."""
         found = []
         for compute_id in self._supervisor.computes.ids:
             try:

@@ -22,8 +22,8 @@ HOME_LABEL = "mlmgmt-nb.home"
 """Label of the containers of a state folder."""
 _TIMEOUT_SECONDS = 60
 _REMEDY = (
-    "Install one (apt-get install docker.io, Docker Desktop, or Podman with its socket), start it, give your user access "
-    "to it (group docker), or set DOCKER_HOST. Compute `local` works without it."
+    "Install one (apt-get install docker.io, Docker Desktop, or Podman with its socket), start it, give your user "
+    "access to it (group docker), or set DOCKER_HOST. Compute `local` works without it."
 )
 _SOCKETS = (
     "/var/run/docker.sock",
@@ -218,7 +218,7 @@ class Attached:
     def frames(self) -> Iterator[tuple[bool, bytes]]:
         """Yield its output until it ends, and whether each part is from standard output (or else standard error).
 
-        While there is no output, yield an empty part every second.
+        Without output, yield an empty part every second.
         """
         pending = b""
         while (chunk := self._read()) is not None:

@@ -1,4 +1,4 @@
-"""A service as a process: takes its state folder, listens, works until it is told to stop."""
+"""A service as a process: opens its state folder, listens, and works until it is stopped."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ log = logging.getLogger(__name__)
 
 _CHECK_SECONDS = 1.0
 _OPEN_FILES = 16384
-"""Open files that are asked of the system, for this process and its replicas: each connection is one."""
+"""Limit of open files for this process and its replicas: each connection needs one."""
 
 
 def serve(settings: Settings, on_ready: Callable[[str], None] = lambda _: None) -> None:
     """Run a service until SIGTERM or SIGINT.
 
     Args:
-        on_ready: called with the base URL once it listens.
+        on_ready: called with the base URL once the service listens.
 
     Raises:
-        LocalServiceError: the state folder or the port cannot be had.
+        LocalServiceError: the state folder or the port cannot be used.
     """
     home = Home(settings.home)
     home.open(shared=settings.database is not None)
@@ -59,7 +59,7 @@ def serve(settings: Settings, on_ready: Callable[[str], None] = lambda _: None) 
         guard.warm()
         app = App(backend, HANDLERS, EXTENSIONS, guard)
         backend.start()
-        # uvicorn raises the signals that ended it again, for these handlers: there is still something to tidy up.
+        # uvicorn raises the signals that ended it again, for these handlers: cleanup is still to be done.
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, lambda *_: None)
         try:
@@ -71,7 +71,7 @@ def serve(settings: Settings, on_ready: Callable[[str], None] = lambda _: None) 
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         raise LocalServiceError(
-            f"The service on {home.path} cannot start or go on: {error.strerror or error}{where}.",
+            f"The service on {home.path} cannot start or continue: {error.strerror or error}{where}.",
             fix="Free some space on its disk, or make it writable." if error.errno in DISK_FULL | READ_ONLY else None,
         ) from error
     finally:
@@ -92,26 +92,26 @@ def _configured(app: App, settings: Settings) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
-        # Over TLS, clients that keep their connections idle would be waited for half a minute at the end.
+        # Over TLS, shutdown would wait half a minute for clients with idle connections.
         timeout_graceful_shutdown=3 if settings.tls else None,
         ssl_certfile=settings.tls.certificate if settings.tls else None,
         ssl_keyfile=settings.tls.key if settings.tls else None,
-        # A key with a password would have the terminal asked for it.
+        # A key with a password would prompt for it in the terminal.
         ssl_keyfile_password="" if settings.tls else None,
     )
     try:
         config.load()
-    except OSError as error:  # ssl.SSLError is one
+    except OSError as error:  # including ssl.SSLError
         files = settings.tls and f"{settings.tls.certificate} and {settings.tls.key}"
         raise LocalServiceError(
             f"The certificate cannot be used ({files}): {error.strerror or error}.",
-            fix="Give PEM files that belong together with --tls-cert and --tls-key; the key without a password.",
+            fix="Use matching PEM files for --tls-cert and --tls-key; the key must not have a password.",
         ) from error
     return config
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, saying when it listens, and ending the connections of clients that do not get on."""
+    """uvicorn with a callback when it listens, and an end for connections of clients that make no progress."""
 
     def __init__(self, config: uvicorn.Config, on_started: Callable[[], None], keep: Callable[[], None]) -> None:
         super().__init__(config)
@@ -143,7 +143,7 @@ def _announce(home: Home, base_url: str, port: int, settings: Settings, on_ready
         "startedAt": dt.datetime.now(dt.UTC).isoformat(),
     }
     if settings.tls is not None:
-        # Programs of this machine believe this certificate here, whoever signed it and whatever name it is for.
+        # Programs of this machine trust this certificate here, whoever signed it and whatever name it is for.
         description["certificate"] = str(settings.tls.certificate.absolute())
     home.announce(description, port)
     log.info("listening at %s", base_url)
@@ -151,16 +151,16 @@ def _announce(home: Home, base_url: str, port: int, settings: Settings, on_ready
 
 
 def _allow_connections() -> None:
-    """Lifts the usual limit of 1,024 open files as far as the system lets its users."""
+    """Raise the default limit of 1,024 open files as far as the system permits."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
-        with contextlib.suppress(ValueError, OSError):  # then the limit stays
+        with contextlib.suppress(ValueError, OSError):  # keep the limit
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _listen(settings: Settings, home: Home) -> socket.socket:
-    """Return the socket of the API. Without a port given, the last one again if it can be had: URLs stay the same."""
+    """Return the socket of the API. Without a given port, reuse the last one if possible: URLs stay the same."""
     candidates = [settings.port] if settings.port is not None else [home.last_port() or 0, 0]
     for port in candidates:
         try:
@@ -168,10 +168,10 @@ def _listen(settings: Settings, home: Home) -> socket.socket:
         except OSError as error:
             reason = error
             continue
-        # Connections wait here from now on, until the service is ready.
+        # Connections wait here until the service is ready.
         listener.listen(1024)
         return listener
     raise LocalServiceError(
-        f"Port {candidates[0]} of {settings.host} cannot be had: {reason.strerror}.",
-        fix="Choose another one with --port.",
+        f"Port {candidates[0]} of {settings.host} is not available: {reason.strerror}.",
+        fix="Choose another port with --port.",
     )

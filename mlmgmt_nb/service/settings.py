@@ -1,4 +1,4 @@
-"""What can be set when a service is started."""
+"""Settings of a service process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REMOTE_SCHEMES = frozenset({"http", "https", "s3", "abfs", "abfss", "gs"})
 
 
 class TlsSettings(msgspec.Struct, frozen=True):
-    """Files of the certificate (with the chain behind it) and of its key, both PEM, the key without a password."""
+    """Files of the certificate (followed by its chain) and of its key, both PEM, the key without a password."""
 
     certificate: Path
     key: Path
@@ -31,36 +31,35 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         home: the state folder.
-        host: the address to listen on; scoring services listen on it too.
-        port: the port of the API; None for the last one, or any free one.
-        account: name of the account that `baseUrl` of `mlmgmt status` shows; others can be used beside it.
-        public_url: origin under which clients reach the service, when it is not the one that they name in `Host`.
-            Scoring URLs then lead there too. A service answers to the name in it; one beyond loopback also to IP
-            addresses and to the machine's own name.
-        allowed_hosts: further hosts that requests may name in `Host` and `Origin`, at the port of the API and at those
-            of scoring services: names, addresses, networks, or `*` for any.
+        host: address of the API and of scoring services.
+        port: port of the API; None for the last port used, or any free port.
+        account: account in the `baseUrl` of `mlmgmt status`; other accounts can be used too.
+        public_url: public origin of the service, if it differs from the one that clients send in `Host`. Scoring URLs
+            use it. The service accepts its host name; beyond loopback also IP addresses and the machine's own name.
+        allowed_hosts: additional hosts allowed in `Host` and `Origin`, on the port of the API and the ports of scoring
+            services: names, addresses, networks, or `*` for any.
         database: URL of the PostgreSQL database that several processes share; None for SQLite in the state folder.
-        is_new: whether to begin a new account in a folder that has files of one whose database is lost.
-        url_schemes: schemes of URLs from which models and assets are read when an image is built; None for the usual
-            ones, of which `file` is one only for a service that listens on loopback.
+        is_new: whether to start with an empty database in a folder that lost its database.
+        url_schemes: URL schemes that image builds may read models and assets from; None for the default schemes,
+            which include `file` only for a service that listens on loopback.
         url_hosts: hosts (in lower case) that such URLs, and their redirects, may name; None for any, but on a shared
             service none at loopback and link-local addresses.
-        data_storage: where drivers' collected data goes: a folder, an fsspec URL, or the connection string of an Azure
+        data_storage: destination of collected data: a folder, an fsspec URL, or the connection string of an Azure
             storage account, which is a secret; None for the state folder.
-        service_ports: ports for scoring services, first and last.
-        issuer: identity provider whose tokens are accepted besides that of the state folder, or None.
-        grants: what such tokens allow; see `mlmgmt_nb.service.access.principals`.
-        tls: certificate of the API's port, which then also answers for all services: theirs listen on loopback only.
-        base_image: base image of Docker images with the runtime `python`; None for a slim one with this Python.
-        base_image_spark: the same for the runtime `spark-py`, to which Java is added if it has none.
-        registry: where Docker images are pushed to and pulled from: a host, with a path if need be. None for nowhere.
-        pip_config: a `pip.conf` for the installation of packages in Docker images.
-        unpack_limits: bounds of archives that are unpacked while an image is built.
-        operation_days: how long operations are kept after their end.
-        start_timeout: seconds that a driver's `init()` may take.
-        drain_timeout: seconds that a replica may take to finish its requests when it is retired.
-        calm_seconds: for how long fewer replicas must have been enough before an autoscaler takes one away.
-        hang_timeout: seconds without a sign of life before a replica is replaced; a driver may be slow meanwhile.
+        service_ports: first and last port for scoring services.
+        issuer: identity provider whose tokens are accepted besides the token of the state folder, or None.
+        grants: roles for such tokens; see `mlmgmt_nb.service.access.principals`.
+        tls: certificate of the API's port, which then also serves all services; these listen on loopback only.
+        base_image: base image of Docker images with the runtime `python`; None for a slim image with this Python.
+        base_image_spark: base image for the runtime `spark-py`; Java is added if missing.
+        registry: host, optionally with a path, that Docker images are pushed to and pulled from, or None.
+        pip_config: `pip.conf` for the installation of packages in Docker images.
+        unpack_limits: limits for archives that image builds unpack.
+        operation_days: days to keep operations after they end.
+        start_timeout: time limit in seconds for a driver's `init()`.
+        drain_timeout: time limit in seconds for a retired replica to finish its requests.
+        calm_seconds: seconds of low load before an autoscaler removes a replica.
+        hang_timeout: seconds without any response before a replica is replaced; slow drivers are not affected.
     """
 
     home: Path
@@ -91,36 +90,37 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def scheme(self) -> str:
-        """Of the API's URLs."""
+        """Return the URL scheme of the API."""
         return "http" if self.tls is None else "https"
 
     @property
     def service_host(self) -> str:
-        """The address that scoring services listen on."""
+        """Return the address that scoring services listen on."""
         return self.host if self.tls is None else "127.0.0.1"
 
     @property
     def readable_schemes(self) -> frozenset[str]:
-        """`url_schemes`, or the usual ones: a service that others reach must not read the files of its machine."""
+        """Return `url_schemes` or the default: a service that others can reach must not read local files."""
         if self.url_schemes is not None:
             return self.url_schemes
         return REMOTE_SCHEMES | {"file"} if self.host in LOOPBACK else REMOTE_SCHEMES
 
     @property
     def is_shared(self) -> bool:
-        """Whether others than the owner of the state folder may use the service."""
+        """Return whether others than the owner of the state folder may use the service."""
         return self.host not in LOOPBACK or self.issuer is not None
 
     def answers_to(self, host: str) -> bool:
-        """Whether requests may name this host (in lower case, without port) in `Host` and `Origin`.
+        """Return whether requests may name this host (in lower case, without port) in `Host` and `Origin`.
 
-        A page in the user's browser can make a name of its own point here, but not an address: addresses are safe.
+        A page in the user's browser can make its own name resolve to this machine, but not forge an address:
+        addresses are safe.
         """
         return _check(self.answered_hosts).answers_to(host)
 
     @property
     def answered_hosts(self) -> tuple[str, ...]:
-        """The hosts that `answers_to` goes by, for scoring services too."""
+        """Return the hosts that `answers_to` accepts, also for scoring services."""
         public = urlsplit(self.public_url or "").hostname
         hosts = (*LOOPBACK, self.host, *([public] if public else []), *self.allowed_hosts)
         return hosts if self.host in LOOPBACK else (*hosts, *_machine_names(), "0.0.0.0/0", "::/0")

@@ -242,7 +242,7 @@ def test_the_shell_says_it_in_two_lines(tmp_path: Path) -> None:
                 ["mlmgmt", "serve", "--home", str(home)], capture_output=True, text=True, check=False, timeout=60
             )
             assert second.returncode == 1
-            assert "already runs" in second.stderr
+            assert "already running" in second.stderr
             assert str(described["pid"]) in second.stderr
     finally:
         local.stop(home)

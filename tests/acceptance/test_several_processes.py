@@ -306,10 +306,10 @@ def test_another_folder_is_refused(start: Callable[[], ServiceProcess], tmp_path
     api = start()
     with pytest.raises(pytest.fail.Exception, match="share its state folder"):
         ServiceProcess(tmp_path / "other", "--database", postgresql.server().database_of(api.home))
-    with pytest.raises(pytest.fail.Exception, match="is a new one"):
+    with pytest.raises(pytest.fail.Exception, match="is new, but"):
         ServiceProcess(api.home, "--database", postgresql.server().database("another"))
     shutil.copytree(api.home, tmp_path / "copy")
-    with pytest.raises(pytest.fail.Exception, match="of which this one is a copy"):
+    with pytest.raises(pytest.fail.Exception, match="this folder is a copy of it"):
         ServiceProcess(tmp_path / "copy", "--database", postgresql.server().database_of(api.home))
     assert api.process.poll() is None
     # The folder knows its database: nobody has to give it again.

@@ -1,4 +1,4 @@
-"""The faults: each makes something go wrong at a random moment, and asserts what its docstring promises."""
+"""The faults: each breaks something at a random moment, and asserts the promise in its docstring."""
 
 from __future__ import annotations
 
@@ -43,8 +43,9 @@ HALF_OPEN_CONNECTIONS = 50
 
 
 def kill_service(scene: Scene, moments: random.Random) -> None:
-    """`kill -9` of the service while it registers, builds, updates and scores: what was answered is there afterwards,
-    what was begun ends, and the services come back on their URLs with their keys."""
+    """Kill the service (`kill -9`) while it registers, builds, updates and scores: confirmed results exist afterwards,
+    started work ends, and the services return at their URLs with their keys.
+    """
     with scene.working(), scene.scoring():
         random_moment(moments, 1.5)
         scene.crash()
@@ -53,7 +54,7 @@ def kill_service(scene: Scene, moments: random.Random) -> None:
 
 
 def kill_replica(scene: Scene, moments: random.Random) -> None:
-    """`kill -9` of a replica: at most the requests that it was at work on are lost, and it is replaced."""
+    """Kill a replica (`kill -9`): at most the requests in progress on it are lost, and it is replaced."""
     victim = moments.choice(scene.replicas())
     with scene.scoring() as callers:
         random_moment(moments, 0.5)
@@ -65,7 +66,7 @@ def kill_replica(scene: Scene, moments: random.Random) -> None:
 
 
 def kill_build(scene: Scene, moments: random.Random) -> None:
-    """`kill -9` of what builds an image: the operation ends `Failed` with a reason, and the next build succeeds."""
+    """Kill the build process of an image (`kill -9`): its operation ends `Failed` with a reason; the next succeeds."""
     with scene.scoring() as callers:
         accepted = _endless_build(scene)
         process = eventually(lambda: _of_build(scene), what="the build")
@@ -80,8 +81,9 @@ def kill_build(scene: Scene, moments: random.Random) -> None:
 
 
 def kill_service_while_it_builds(scene: Scene, moments: random.Random) -> None:
-    """`kill -9` of the service while it builds: the next one ends what is left of the build and begins it again, and it
-    can be cancelled."""
+    """Kill the service (`kill -9`) during a build: the next service ends the rest of the build and restarts it, and it
+    can be cancelled.
+    """
     accepted = _endless_build(scene)
     eventually(lambda: _of_build(scene), what="the build")
     random_moment(moments, 0.5)
@@ -95,8 +97,9 @@ def kill_service_while_it_builds(scene: Scene, moments: random.Random) -> None:
 
 
 def kill_service_each_time_it_builds(scene: Scene, moments: random.Random) -> None:
-    """`kill -9` of the service each time that it builds an image: the build is given up, with the reason, and leaves
-    nothing behind, neither processes nor folders."""
+    """Kill the service (`kill -9`) every time it builds an image: the build is given up with a reason, and leaves
+    neither processes nor folders.
+    """
     accepted = _endless_build(scene)
     for _ in range(MAX_ATTEMPTS):
         eventually(lambda: _of_build(scene), what="the build")
@@ -110,13 +113,14 @@ def kill_service_each_time_it_builds(scene: Scene, moments: random.Random) -> No
 
 
 def kill_replica_during_update(scene: Scene, moments: random.Random) -> None:
-    """`kill -9` of a replica, old or new, while its service is updated: the update succeeds all the same, and at most
-    the requests that the replica was at work on are lost."""
+    """Kill a replica (`kill -9`), old or new, during an update of its service: the update still succeeds, and at most
+    the requests in progress on the replica are lost.
+    """
     with scene.scoring() as callers, _updated(scene) as accepted:
         victims = eventually(lambda: _of_service(scene), what="a replica")
         random_moment(moments, 1.0)
         victim = moments.choice([process for process in victims if process.is_running()] or _of_service(scene))
-        with contextlib.suppress(psutil.NoSuchProcess):  # it has been retired meanwhile
+        with contextlib.suppress(psutil.NoSuchProcess):  # it was retired in the meantime
             victim.kill()
         assert scene.api.operation(accepted)["state"] == "Succeeded"
         _assert_says(scene, "other")
@@ -124,7 +128,7 @@ def kill_replica_during_update(scene: Scene, moments: random.Random) -> None:
 
 
 def kill_service_during_update(scene: Scene, moments: random.Random) -> None:
-    """`kill -9` of the service while it updates one: the next one goes on with the update, and it succeeds."""
+    """Kill the service (`kill -9`) during an update: the next service continues the update, which succeeds."""
     with _updated(scene) as accepted:
         random_moment(moments, 1.0)
         scene.crash()
@@ -132,13 +136,13 @@ def kill_service_during_update(scene: Scene, moments: random.Random) -> None:
         operation = "/operations/" + accepted.headers["Operation-Location"].rpartition("/")[2]
         ended = eventually(lambda: _if_ended(scene.api.get(operation)), 60, "the end of the update")
         assert ended["state"] == "Succeeded", ended
-        # Where the update had ended before the crash, the port may not be open again yet.
+        # If the update had ended before the crash, the port may not be open yet.
         eventually(scene.answers, what="an answer")
         _assert_says(scene, "other")
 
 
 def stop_replica(scene: Scene, moments: random.Random) -> None:
-    """SIGSTOP of a replica: the other one answers, and the one that does not react is replaced in a bounded time."""
+    """Stop a replica (SIGSTOP): the other one answers, and the unresponsive one is replaced in a bounded time."""
     victim = moments.choice(scene.replicas())
     with scene.scoring() as callers:
         random_moment(moments, 0.5)
@@ -147,12 +151,13 @@ def stop_replica(scene: Scene, moments: random.Random) -> None:
         random_moment(moments, 0.5)
     assert not victim.is_running() or victim.status() == psutil.STATUS_ZOMBIE
     assert len(callers.wrong) <= CALLERS, callers.wrong
-    assert "did not react" in scene.log()
+    assert "did not respond" in scene.log()
 
 
 def stop_service(scene: Scene, moments: random.Random) -> None:
-    """SIGSTOP of the service for longer than a replica may be silent: scoring goes on at the services' own ports, and
-    afterwards everything is as it was; no replica is taken for hung."""
+    """Stop the service (SIGSTOP) for longer than a replica may be silent: scoring continues at the services' own ports,
+    and afterwards everything is as before; no replica is considered hung.
+    """
     before = {process.pid for process in scene.replicas()}
     with scene.scoring(through="port") as callers:
         os.kill(scene.api.process.pid, signal.SIGSTOP)
@@ -160,7 +165,7 @@ def stop_service(scene: Scene, moments: random.Random) -> None:
             answered = callers.right
             random_moment(moments, 0.1)
             with socket.create_connection(_address(scene.api.base_url)) as waits:
-                # Longer than HANG_SECONDS: that it passes unharmed is what is tried.
+                # Longer than HANG_SECONDS: this is the condition under test.
                 waits.settimeout(HANG_SECONDS + 1)
                 waits.sendall(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
                 with pytest.raises(TimeoutError):
@@ -175,27 +180,27 @@ def stop_service(scene: Scene, moments: random.Random) -> None:
 
 
 def port_taken(scene: Scene, moments: random.Random) -> None:
-    """Another program takes a service's port while nothing runs: it says so, and comes back once it is free."""
+    """Take a service's port while nothing runs: the error says so, and the service returns once it is free."""
     host, port = _address(scene.steady["scoringUri"])
     scene.crash()
-    # A process that ends is gone from sight a moment before its sockets are.
+    # A process that ends disappears a moment before its sockets do.
     with eventually(lambda: _listener(host, port), what="the end of the old socket"):
         scene.api.start()
         url = f"/services/{scene.steady['id']}"
-        # That replicas kept ending before may be told until then.
+        # An earlier report that replicas keep ending may still be shown.
         error = eventually(lambda: trouble(scene.api, url, "PortTaken"), what="the report")
         assert str(port) in error["message"]
         random_moment(moments, 0.5)
 
 
 def out_of_memory(scene: Scene, moments: random.Random) -> None:
-    """A replica takes more memory than its service has reserved: it is ended alone, says why, and is replaced."""
+    """Exceed the reserved memory in a replica: only this replica is ended, with a reason, and it is replaced."""
     groups = find_groups()
     groups.close()
     image = scene.api.image(scene.driver("eats", EATS))
     greedy = scene.api.service(image["id"], "greedy", containerResourceReservation={"memory": "160Mi"})
     url = f"/services/{greedy['id']}"
-    if not groups.limits_memory:  # then it says so, and all that is left is the reservation
+    if not groups.limits_memory:  # then the log says so, and memory is only reserved
         assert "not enforced" in scene.api.log(url + "/logs")
         assert scene.api.request("DELETE", url).status_code == 200
         return
@@ -203,21 +208,22 @@ def out_of_memory(scene: Scene, moments: random.Random) -> None:
         random_moment(moments, 0.3)
         with pytest.raises(requests.RequestException):
             scene.api.score(greedy, str(2**29))
-        eventually(lambda: "bytes of memory reserved for it" in scene.api.log(url + "/logs"), what="the reason")
+        eventually(lambda: "exceeded its reserved memory" in scene.api.log(url + "/logs"), what="the reason")
         assert scene.api.score(greedy, "1").json() == 1
     assert callers.wrong == []
     assert scene.api.request("DELETE", url).status_code == 200
 
 
 def flood_the_log(scene: Scene, moments: random.Random) -> None:
-    """A driver starts processes that print without end: its log stays bounded, the others and the API answer, and
-    deleting the service ends it all."""
+    """Start processes in a driver that print without end: its log stays bounded, other services and the API respond,
+    and deleting the service ends all of them.
+    """
     image = scene.api.image(scene.driver("floods", FLOODS))
     noisy = scene.api.service(image["id"], "noisy")
     url, folder = f"/services/{noisy['id']}", scene.api.home / "logs" / "services" / noisy["id"]
     with scene.scoring() as callers:
         assert scene.api.score(noisy, "1").status_code == 200
-        # It has gone through its segments more than once.
+        # It has rotated its segments more than once.
         eventually(lambda: min((int(f.stem) for f in folder.iterdir()), default=0) > 0, 60, "the log's turning over")
         kept = sum(_size(path) for path in folder.iterdir())
         assert kept < MOST_LOG_BYTES
@@ -230,7 +236,7 @@ def flood_the_log(scene: Scene, moments: random.Random) -> None:
 
 
 def half_open(scene: Scene, moments: random.Random) -> None:
-    """Clients that stop in the middle of a request: everybody else is answered, and they are hung up on."""
+    """Stop clients in the middle of a request: all other clients are answered, and these are disconnected."""
     path = urlsplit(scene.steady["scoringUri"]).path.encode()
     head = b"POST " + path + b" HTTP/1.1\r\nhost: localhost\r\n"
     key = scene.keys["primaryKey"].encode()
@@ -247,7 +253,7 @@ def half_open(scene: Scene, moments: random.Random) -> None:
 
 
 def idle_connections(scene: Scene, moments: random.Random) -> None:
-    """1,000 connections that say nothing, at the service's own port and at that of the API: all others are answered."""
+    """Open 1,000 silent connections, at the service's own port and at the API: all other clients are answered."""
     with scene.scoring() as callers, contextlib.ExitStack() as stack:
         for url in (scene.api.base_url, scene.steady["scoringUri"]):
             for _ in range(IDLE_CONNECTIONS):
@@ -260,7 +266,7 @@ def idle_connections(scene: Scene, moments: random.Random) -> None:
 
 
 def kill_everything(scene: Scene, moments: random.Random) -> None:
-    """`kill -9` of the service, its replicas and their children at once: the next one goes on from the disk alone."""
+    """Kill the service, its replicas and their children together (`kill -9`): the next one resumes from the disk."""
     with scene.working(), scene.scoring():
         random_moment(moments, 1.5)
         for process in processes_of(scene.api.home):
@@ -272,7 +278,7 @@ def kill_everything(scene: Scene, moments: random.Random) -> None:
 
 
 def stop_and_start(scene: Scene, moments: random.Random) -> None:
-    """An orderly stop under load: it leaves no process behind, and the next one comes back with everything."""
+    """Stop the service in an orderly way under load: no process is left, and the next one returns with everything."""
     with scene.working(), scene.scoring():
         random_moment(moments, 1.0)
         assert local.stop(scene.api.home) is True
@@ -283,8 +289,9 @@ def stop_and_start(scene: Scene, moments: random.Random) -> None:
 
 
 def lose_state_files(scene: Scene, moments: random.Random) -> None:
-    """The record and the lock file are deleted or damaged while the service runs: a second one is refused, and they
-    come back by themselves."""
+    """Delete or damage the record and the lock file while the service runs: a second service is refused, and both files
+    are restored.
+    """
     home = scene.api.home
     lost = moments.sample(["service.json", "service.lock"], moments.randint(1, 2))
     with scene.scoring() as callers:
@@ -293,13 +300,13 @@ def lose_state_files(scene: Scene, moments: random.Random) -> None:
                 (home / name).write_bytes(moments.randbytes(20))
             else:
                 (home / name).unlink()
-        assert "already runs" in mlmgmt("serve", "--home", home, *database_arguments(home), code=1)
+        assert "already running" in mlmgmt("serve", "--home", home, *database_arguments(home), code=1)
         eventually(lambda: scene.api.described() and (home / "service.lock").exists(), what="the files")
     assert callers.wrong == []
 
 
 def no_descriptors(scene: Scene, moments: random.Random) -> None:
-    """The service may open no more files for a while: services answer at their ports, and then it goes on."""
+    """Exhaust the open files of the service for a while: services answer at their ports, and then it continues."""
     process = psutil.Process(scene.api.process.pid)
     soft, hard = process.rlimit(psutil.RLIMIT_NOFILE)
     with scene.scoring(through="port") as callers, contextlib.ExitStack() as stack:
@@ -318,7 +325,7 @@ def no_descriptors(scene: Scene, moments: random.Random) -> None:
 
 
 def start_on_a_full_disk(scene: Scene, moments: random.Random) -> None:
-    """A service is killed, its disk fills up, and it starts: its services answer, and it writes when there is room."""
+    """Kill a service, fill its disk, and start it: its services answer, and it writes once there is room."""
     small = scene.folder / f"small-{moments.getrandbits(32)}"
     small.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", str(small)]
@@ -357,7 +364,7 @@ def _others(scene: Scene, victim: psutil.Process) -> list[psutil.Process]:
 
 @contextlib.contextmanager
 def _updated(scene: Scene) -> Iterator[requests.Response]:
-    """Yield an update of the steady service that has begun; afterwards it is rolled back."""
+    """Yield an update of the steady service in progress; roll it back afterwards."""
     url = f"/services/{scene.steady['id']}"
     other = scene.api.image(scene.driver("other", DRIVER.format(says="other")))
     try:
@@ -396,7 +403,7 @@ def _endless_build(scene: Scene) -> requests.Response:
 
 
 def _remains(scene: Scene) -> list[object]:
-    """Return the processes and the half-made folders of the build that never ends."""
+    """Return the processes and the incomplete folders of the build that never ends."""
     environments = (scene.api.home / "environments").iterdir()
     folders = [path for path in environments if path.is_dir() and not (path / "complete").exists()]
     processes = [one for one in processes_of(scene.api.home) if "build-of" in command_of(one)]
@@ -425,14 +432,14 @@ def _listener(host: str, port: int) -> socket.socket | None:
 
 
 def _sent(stack: contextlib.ExitStack, url: str, data: bytes) -> socket.socket:
-    """Return a connection that has sent something."""
+    """Return a connection on which something has been sent."""
     connection = stack.enter_context(socket.create_connection(_address(url), timeout=30))
     connection.sendall(data)
     return connection
 
 
 def _hung_up(connection: socket.socket) -> bool:
-    """Whether the other side has ended a connection, after whatever it said."""
+    """Return whether the other side has ended a connection, ignoring any response."""
     connection.setblocking(False)
     try:
         while connection.recv(4096):
@@ -447,7 +454,7 @@ def _hung_up(connection: socket.socket) -> bool:
 def _size(path: os.PathLike[str]) -> int:
     try:
         return os.stat(path).st_size
-    except FileNotFoundError:  # it has been turned over meanwhile
+    except FileNotFoundError:  # it was rotated in the meantime
         return 0
 
 

@@ -38,7 +38,7 @@ def sustained(scene: Scene, seconds: float) -> tuple[Callers, dict[str, float]]:
         began = time.monotonic()
         scene.keys = scene.api.post(f"{url}/keys", {"keyType": "Primary"})
         for door in (scene.steady, at_front_door(scene.api, scene.steady)):
-            # The request is answered when it is so: no second is needed.
+            # The request returns once it is done: waiting is not needed.
             assert scene.api.score(door, "1", old).status_code == 401
             assert scene.api.score(door, "1", scene.keys["primaryKey"]).status_code == 200
         took["new key"] = time.monotonic() - began
@@ -47,7 +47,7 @@ def sustained(scene: Scene, seconds: float) -> tuple[Callers, dict[str, float]]:
 
 
 def _quiet(seconds: float) -> None:
-    """Not a wait for something: scoring goes on meanwhile."""
+    """Let time pass while scoring continues."""
     time.sleep(seconds)
 
 

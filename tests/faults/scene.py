@@ -28,7 +28,7 @@ DRIVER = "import os\ndef init():\n    pass\n\ndef run(body):\n    return {{'says
 HANG_SECONDS = 3.0
 CALLERS = 4
 PAUSE_SECONDS = 0.005
-"""Between two requests of a caller: enough to meet every moment, and something is left for the others."""
+"""Pause between two requests of a caller: short enough to hit every moment, long enough for others."""
 
 
 class Client:
@@ -53,7 +53,7 @@ class Client:
             try:
                 chosen.choice(actions)()
             except requests.RequestException:
-                # The service is dead: what was not answered may or may not have been done.
+                # The service is dead: unconfirmed requests may or may not have taken effect.
                 return
 
     def register(self) -> None:
@@ -89,7 +89,7 @@ class Client:
             assert answer.status_code == 409, answer.text
 
     def check(self) -> None:
-        """What was answered is there, and what was begun has ended or will."""
+        """Check that confirmed results exist, and that started work has ended or will end."""
         for model in self.models.values():
             assert self.service.get(f"/models/{model['id']}") == model
         for operation in self.operations:
@@ -123,7 +123,7 @@ class Callers:
 
     @property
     def right(self) -> int:
-        """How many answers were right."""
+        """Return the number of correct answers."""
         return len(self.seconds)
 
     def note(self, seconds: float, problem: str | None) -> None:
@@ -154,7 +154,7 @@ class Scene:
         )
 
     def driver(self, name: str, source: str, **files: str) -> Path:
-        """Return a folder of that name with a driver, made once."""
+        """Return a folder of that name with a driver, created once."""
         folder = self.folder / name
         folder.mkdir(exist_ok=True)
         for file, content in {"score.py": source, **files}.items():
@@ -168,27 +168,27 @@ class Scene:
         return self.api.log(f"/services/{self.steady['id']}/logs")
 
     def is_well(self) -> None:
-        """The steady service is where and what it was: URL, keys, replicas, answers. Nothing runs that should not."""
+        """Check the steady service: URL, keys, replicas, answers. Nothing else runs."""
         found = self.api.get(f"/services/{self.steady['id']}")
         assert found["scoringUri"] == self.steady["scoringUri"]
         assert found["state"] == "Succeeded"
         assert self.api.get(f"/services/{self.steady['id']}/keys") == self.keys
         eventually(self.answers, what="an answer of the steady service")
         eventually(lambda: len(self.replicas()) == 2, what="both replicas")
-        # That two replicas died one soon after the other may still be told; nothing else is wrong.
+        # Two replicas that died in quick succession may still be reported; nothing else is wrong.
         eventually(lambda: self._error() in {None, "CrashLoop"}, what="the end of the error")
         self._keeps_its_files()
         living = {process.pid for process in [psutil.Process(self.api.process.pid), *self.api.children()]}
         assert {process.pid for process in processes_of(self.api.home)} <= living
 
     def _keeps_its_files(self) -> None:
-        """Contents are whole, and everything in the state folder is for its user alone."""
+        """Check that contents are intact, and that everything in the state folder is private to its user."""
         store = store_of(self.api.home)
         try:
             assert check.find(store, Home(self.api.home)).damages == []
         finally:
             store.close()
-        # What is in an image may be readable: the folder above it is not.
+        # Files in an image may be readable: the folder above it is not.
         found = [self.api.home, *self.api.home.iterdir()]
         assert [path for path in found if _mode_of(path) & 0o077] == []
 
@@ -197,7 +197,7 @@ class Scene:
         return error and str(error["code"])
 
     def answers(self) -> bool:
-        """Whether the steady service answers."""
+        """Return whether the steady service answers."""
         try:
             return self.api.score(self.steady, "1", self.keys["secondaryKey"]).status_code == 200
         except requests.RequestException:
@@ -239,7 +239,7 @@ class Scene:
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:
-        """Yield the client works meanwhile."""
+        """Run the client during this context."""
         stop = threading.Event()
         worker = threading.Thread(target=self.client.work, args=(stop,))
         worker.start()
@@ -250,7 +250,7 @@ class Scene:
             worker.join()
 
     def crash(self) -> None:
-        """`kill -9` of the service; its replicas go with it, so that the next one finds its ports free."""
+        """Kill the service (`kill -9`); its replicas end with it, so that the next service finds its ports free."""
         self.api.kill()
         eventually(lambda: not processes_of(self.api.home), what="the end of the replicas")
 
@@ -267,17 +267,17 @@ def _mode_of(path: Path) -> int:
 
 
 def random_moment(moments: random.Random, most: float) -> None:
-    """Not a wait for something: the moment itself is what is tried."""
+    """Wait for a random time: the moment itself is under test."""
     time.sleep(moments.uniform(0.05, most))
 
 
 def processes_of(home: Path) -> list[psutil.Process]:
-    """All processes that have anything to do with a state folder."""
+    """Return all processes related to a state folder."""
     return [one for one in psutil.process_iter() if any(str(home) in part for part in command_of(one))]
 
 
 def command_of(process: psutil.Process) -> list[str]:
-    """Its command line; nothing once it has ended."""
+    """Return its command line; empty once it has ended."""
     try:
         return process.cmdline()
     except (psutil.NoSuchProcess, psutil.ZombieProcess):

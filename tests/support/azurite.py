@@ -14,13 +14,13 @@ from tests.support.components import missing
 
 __all__ = ["azurite"]
 
-# the account that every Azurite has, which its documentation shows
+# the account that every Azurite has, as documented
 _KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
 
 @contextmanager
 def azurite(folder: Path) -> Iterator[str]:
-    """Run one; its connection string."""
+    """Run Azurite; yield its connection string."""
     program = shutil.which("azurite-blob") or missing("Azurite", "npm install -g azurite")
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]

@@ -1,4 +1,4 @@
-"""What a test needs beside Python packages: a browser, a Docker engine, a database server."""
+"""Components that tests need besides Python packages: a browser, a Docker engine, a database server."""
 
 from __future__ import annotations
 

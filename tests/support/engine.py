@@ -34,12 +34,12 @@ _LIBRARIES = (
     *("libstdc++.so.6", "libgcc_s.so.1", "libgomp.so.1", "libnss_dns.so.2", "libnss_files.so.2"),
     *("libpthread.so.0", "libdl.so.2", "librt.so.1", "libutil.so.1", "libm.so.6"),
 )
-"""What extension modules from the registry load, beside what this Python itself does."""
+"""Libraries that extension modules from the registry load, in addition to those of this Python."""
 _CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 
 
 def _docker() -> str:
-    # Debian's own, beside which another one may have been put.
+    # Debian's own, since another one may be installed beside it.
     return "/usr/bin/docker" if os.path.exists("/usr/bin/docker") else (shutil.which("docker") or "docker")
 
 
@@ -48,7 +48,7 @@ def _answers() -> bool:
 
 
 class EngineProcess:
-    """The engine of this machine; one is started unless it runs already. A context manager."""
+    """Return the engine of this machine; start one unless it is running. A context manager."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -120,7 +120,7 @@ class Registry:
 
 
 def import_base(api: Any) -> None:
-    """Make the base image of tests on an engine: this Python with pip and its libraries, and nothing else."""
+    """Create the base image of the tests on an engine: only this Python with pip and its libraries."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         _add_python(archive)

@@ -56,7 +56,7 @@ def execute(path: Path, home: Path) -> None:
 
 
 def _is_of_a_kernel(output: Any) -> bool:
-    """Whether an output is a widget, or what is left of one: its picture is an output of its own."""
+    """Return whether an output is a widget or its remains: its picture is a separate output."""
     data = output.get("data")
     return data is not None and set(data) <= {_WIDGET, "text/plain"} and (_WIDGET in data or not data["text/plain"])
 

@@ -1,4 +1,4 @@
-"""Requests as bytes, framed and cut in every way, for any port that speaks HTTP/1.1."""
+"""Requests as bytes, framed and cut in every way, for any HTTP/1.1 port."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Answer = tuple[int, bytes]
 
 @dataclass(frozen=True)
 class Listener:
-    """A port, and what is asked there."""
+    """A port, and a request to it."""
 
     port: int
     path: str
@@ -32,7 +32,7 @@ class Listener:
     host: str = "127.0.0.1"
 
     def request(self, body: bytes, framing: str = "length", offer: str = "none", more: str = "") -> bytes:
-        """Return a POST of a body."""
+        """Return a POST with a body."""
         head = f"POST {self.path} HTTP/1.1\r\nHost: {self.host}:{self.port}\r\n{self.headers}{more}{OFFERS[offer]}"
         if framing == "length":
             return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
@@ -41,7 +41,7 @@ class Listener:
         return f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + chunks + b"0\r\nX-Trailer: 1\r\n\r\n"
 
     def answers(self, parts: Iterable[bytes], count: int = 1) -> list[Answer]:
-        """So many answers to what is sent in these parts, each of which the server has read before the next is sent."""
+        """Return this many responses to these parts; the server has read each part before the next is sent."""
         with ExitStack() as stack:
             caller, other = (stack.enter_context(closing(self.connect())) for _ in range(2))
             for number, part in enumerate(parts):
@@ -56,7 +56,7 @@ class Listener:
         return caller
 
     def _ask_meanwhile(self, other: socket.socket) -> None:
-        """Wait for the answer to another request: what was sent before has been read then."""
+        """Wait for the response to another request: by then the server has read everything sent before."""
         other.sendall(f"GET / HTTP/1.1\r\nHost: {self.host}:{self.port}\r\n\r\n".encode())
         read_answers(other, 1)
 
@@ -67,7 +67,7 @@ def gzip_of_nothing(size: int) -> bytes:
 
 
 def read_answers(caller: socket.socket, count: int) -> list[Answer]:
-    """Return the next answers on a connection; nothing but they may have been sent."""
+    """Return the next responses on a connection, which must carry nothing else."""
     with caller.makefile("rb") as stream:
         return [_read_answer(stream) for _ in range(count)]
 
@@ -79,7 +79,7 @@ def _read_answer(stream: object) -> Answer:
 
 
 class _Stream:
-    """What `HTTPResponse` takes for a socket: it must not read ahead of its answer on a stream of its own."""
+    """A socket for `HTTPResponse`, which must not read beyond its response through its own stream."""
 
     def __init__(self, stream: object) -> None:
         self._stream = stream
@@ -91,13 +91,13 @@ class _Stream:
         return getattr(self._stream, name)
 
     def close(self) -> None:
-        """The stream goes on behind the answer."""
+        """Keep the stream open behind the response."""
 
     def flush(self) -> None:
         pass
 
 
 def cut(request: bytes, *places: int) -> Sequence[bytes]:
-    """Return the parts of a request that is cut at these places."""
+    """Return the parts of a request, cut at these places."""
     ends = [*sorted({place % len(request) for place in places} - {0}), len(request)]
     return [request[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]

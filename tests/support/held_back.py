@@ -1,4 +1,4 @@
-"""A content that a build asks for, and waits for."""
+"""A model whose content a build requests and waits for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["HeldBack"]
 
 
 class HeldBack:
-    """A model that can be read once it may."""
+    """A model that can only be read once it is released."""
 
     def __init__(self) -> None:
         go = self.go = threading.Event()
@@ -21,7 +21,7 @@ class HeldBack:
                 self.send_response(200)
                 self.send_header("content-length", "5")
                 self.end_headers()
-                with contextlib.suppress(ConnectionError):  # of a process that has ended
+                with contextlib.suppress(ConnectionError):  # the process has ended
                     self.wfile.write(b"model")
 
             def log_message(self, *_: object) -> None:

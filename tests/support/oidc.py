@@ -31,7 +31,7 @@ AUDIENCE = "api://mlmgmt"
 
 
 class Key:
-    """A key pair with the id under which its public half is published."""
+    """A key pair, and the id under which its public half is published."""
 
     def __init__(self, kind: str = "RSA") -> None:
         self.id = uuid.uuid4().hex
@@ -106,7 +106,7 @@ class IdentityProvider:
         return f"{self.url}/{TENANT}/v2.0"
 
     def claims(self, **changes: Any) -> dict[str, Any]:
-        """Return what a good token has; None takes a claim out."""
+        """Return the claims of a valid token; None removes a claim."""
         now = int(time.time())
         claims = {
             "aud": AUDIENCE,
@@ -132,7 +132,7 @@ class IdentityProvider:
         )
 
     def rotate(self) -> Key:
-        """Publish a new key, which signs from now on, and withdraws all others."""
+        """Publish a new key, which signs from now on, and withdraw all others."""
         self.keys = [Key()]
         return self.keys[0]
 
@@ -248,7 +248,7 @@ class IdentityProvider:
 
 @contextmanager
 def running(folder: Path, port: int = 0) -> Iterator[IdentityProvider]:
-    """Yield a provider that listens."""
+    """Yield a listening provider."""
     provider = IdentityProvider(folder, port)
     try:
         yield provider

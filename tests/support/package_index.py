@@ -18,7 +18,7 @@ _BACKEND = '[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptoo
 
 
 def wheel(folder: Path, name: str, version: str, what: str, needs: str | None = None) -> Path:
-    """Return a wheel of one module, whose `WHAT` is a text."""
+    """Return a wheel with one module, whose `WHAT` is a text."""
     folder.mkdir(parents=True, exist_ok=True)
     info = f"{name}-{version}.dist-info"
     metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
@@ -40,7 +40,7 @@ def _record(content: str) -> str:
 
 
 def project(folder: Path, name: str, what: str) -> Path:
-    """Return the folder of a project of one module."""
+    """Return the folder of a project with one module."""
     folder.mkdir(parents=True, exist_ok=True)
     module = f'[tool.setuptools]\npy-modules = ["{name}"]\n'
     (folder / "pyproject.toml").write_text(f'{_BACKEND}[project]\nname = "{name}"\nversion = "1.0"\n{module}')
@@ -54,7 +54,7 @@ def digest_of(path: Path) -> str:
 
 @contextmanager
 def package_index(folder: Path, login: str | None = None) -> Iterator[str]:
-    """Serve a folder, with a folder a package, as a package index; its address, with the login if it wants one."""
+    """Serve a folder, with a folder for each package, as a package index; yield its URL, with any login."""
     expected = None if login is None else "Basic " + base64.b64encode(login.encode()).decode()
 
     class Handler(http.server.SimpleHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the tests' own: started when first asked for, stopped when the session ends."""
+"""A private PostgreSQL server for the tests: started on first use, stopped when the session ends."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class PostgreSQL:
             user=self._user if os.geteuid() == 0 else None,
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
-            # A file rather than a pipe, which the server would keep open.
+            # A file instead of a pipe, which the server would keep open.
             stdout=(self.folder / "output").open("ab"),
             stderr=subprocess.STDOUT,
             check=False,
@@ -71,7 +71,7 @@ class PostgreSQL:
         assert done.returncode == 0, (program, (self.folder / "output").read_text())
 
     def run(self, program: str, *arguments: str) -> None:
-        """Run a client of it."""
+        """Run one of its client programs."""
         self._run(program, "-h", "127.0.0.1", "-p", str(self.port), *arguments)
 
     def start(self) -> None:
@@ -91,7 +91,7 @@ class PostgreSQL:
         return f"postgresql+psycopg://{self._user}@127.0.0.1:{self.port}/{database}"
 
     def database(self, name: str) -> str:
-        """Return the URL of a database, made now unless it is there."""
+        """Return the URL of a database; create it if necessary."""
         import psycopg
 
         with psycopg.connect(self.url("postgres").replace("+psycopg", ""), autocommit=True) as db:
@@ -100,7 +100,7 @@ class PostgreSQL:
         return self.url(name)
 
     def database_of(self, home: Path) -> str:
-        """Return the URL of the database of a state folder, always the same for one folder."""
+        """Return the URL of the database for a state folder, always the same for one folder."""
         return self.database("home_" + hashlib.sha256(str(home).encode()).hexdigest()[:16])
 
 

@@ -1,4 +1,4 @@
-"""A team's server with sign-in, on this machine: what the notebook about a remote account needs."""
+"""A team server with sign-in on this machine, for the notebook about remote accounts."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Team(NamedTuple):
 
 @contextmanager
 def team(folder: Path) -> Iterator[Team]:
-    """Yield the server, with an identity provider in the place of Azure AD; and the state folder of an embedded service."""
+    """Yield the server, with an identity provider instead of Azure AD, and the state folder of an embedded service."""
     with running(folder) as provider:
         provider.secrets[_APPLICATION] = _SECRET
         provider.roles[_APPLICATION] = ["Contributor"]
@@ -100,7 +100,7 @@ def _profiles(server: ServiceProcess, folder: Path) -> Path:
 
 
 def _az_login(provider: IdentityProvider, folder: Path) -> Path:
-    """Return the folder of an `az` that somebody has signed in with who may read."""
+    """Return the folder of an `az` where a reader has signed in."""
     expires = time.localtime(time.time() + provider.lifetime)
     entry = {
         "resource": AUDIENCE,

@@ -24,7 +24,7 @@ _MALFORMED = Problem(400, "MalformedRequest", "The request is not valid HTTP/1.1
 
 
 class ApiConnection(HttpProtocol):
-    """An API connection. Call `check` about once a second; there is no cost per request."""
+    """An API connection. Call `check` about once a second; it costs nothing per request."""
 
     _seen: object = None
     _since = 0.0

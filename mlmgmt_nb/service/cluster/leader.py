@@ -24,7 +24,7 @@ def ask_leader(store: Store, home: Home, request: Request) -> bytes:
     """Return the body of the leader's response to a GET that was admitted here.
 
     Raises:
-        Problem: 503, when there is no leader, or it cannot be reached.
+        Problem: 503, without a leader, or when it cannot be reached.
     """
     if _PASSED_ON in request.headers:
         raise _nobody()

@@ -89,7 +89,7 @@ class Membership:
         except PASSING as error:
             if self._store.is_shared:
                 raise
-            # The disk is full. There are no other processes: run all the same, and add the row when there is room.
+            # The disk is full. This is the only process: run all the same, and add the row when there is room.
             log.warning("cannot record this process in the store yet: %s", error)
             self.leads = True
             self._thread.start()

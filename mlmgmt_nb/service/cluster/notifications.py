@@ -1,6 +1,6 @@
 """Immediate notifications between service processes, over the database that they share.
 
-Nothing depends on a notification: every process polls the store anyway. With SQLite there are no other processes.
+Nothing depends on a notification: every process polls the store anyway. With SQLite there is only one process.
 """
 
 from __future__ import annotations

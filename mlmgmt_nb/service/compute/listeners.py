@@ -1,4 +1,4 @@
-"""The listening sockets of services: bound once, shared by their replicas, kept while there are no replicas."""
+"""The listening sockets of services: bound once, shared by their replicas, kept even without replicas."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class Listeners:
         while self.has_pending_connection(service_id):
             if not self._refusing.acquire(blocking=False):
                 with self._lock:
-                    self._connected_ids.add(service_id)  # checked again when one has been answered
+                    self._connected_ids.add(service_id)  # checked again after the next refusal
                 return
             try:
                 connection, _ = self._sockets[service_id].accept()

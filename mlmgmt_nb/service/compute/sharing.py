@@ -1,7 +1,7 @@
 """Common base of computes whose replicas share the listening socket of their service.
 
 The socket belongs to the service and is bound once; replicas receive it. So a replica can die, be replaced or be
-updated without a refused connection: while there are no replicas, connections wait at the socket.
+updated without a refused connection: without replicas, connections wait at the socket.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class SharingCompute(ABC, Generic[R]):
         """
 
     def _forget(self, replica: SupervisedReplica) -> None:
-        """Called when a replica has ended."""
+        """Handle the end of a replica."""
 
     def open(self, service_id: str, port: int | None) -> int:
         return self._listeners.open(service_id, port)

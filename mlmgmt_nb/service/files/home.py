@@ -249,7 +249,7 @@ class Home:
         return token
 
     def _known_token(self) -> str:
-        """Return the token in the file; "" if there is no usable token."""
+        """Return the token in the file; "" if it is not usable."""
         try:
             token = self.token_file.read_bytes().strip().decode("ascii", errors="replace")
         except FileNotFoundError:

@@ -85,7 +85,7 @@ class Upstream(asyncio.Protocol):
         """Return the next part of the response.
 
         Raises:
-            LostError: the connection ended, so there is no next part.
+            LostError: the connection ended before the next part.
         """
         while not self._events:
             if self.ended:

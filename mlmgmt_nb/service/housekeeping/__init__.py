@@ -1,1 +1,1 @@
-"""Keeping a state folder in order: what nothing uses, what has been kept for long enough, backups."""
+"""Maintenance of a state folder: garbage collection, expiry of operations, checks, backups."""

@@ -1,8 +1,8 @@
-"""Backups: one file with all that a state folder and its database have, made while services run.
+"""Backups: one file with everything in a state folder and its database, made while services run.
 
-It is a tar archive. Its `mlmgmt.db` has the rows of one moment, in SQLite whatever the database is, so that a backup
-can be restored into either; the files are those that these rows speak of, which never change once they are there. It
-has the keys of the services and the token: keep it as you keep those.
+A backup is a tar archive. Its `mlmgmt.db` has the rows of one moment, in SQLite whatever the database is, so that it
+can be restored to either; its files are those that these rows refer to, which never change once they exist. It contains
+the keys of the services and the token: protect it as you protect those.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ _FORMAT = 1
 _ABOUT = "backup.json"
 _FILES = ("token", "installation", "port", "artifacts", "images", "environments", "logs", "data")
 _NOT_COPIED = frozenset({"schema_version", "processes", "replicas"})
-"""Tables of what is only true of the processes that run."""
+"""Tables with data about running processes only."""
 _ROWS = 1000
 _ABOUT_BYTES = 2**16
 
 
 class About(msgspec.Struct, frozen=True, rename="camel"):
-    """What a backup says about itself."""
+    """Metadata of a backup."""
 
     format: int
     version: str
@@ -56,10 +56,10 @@ def backup(store: Store, home: Home, target: Path) -> int:
     """Write a backup; return its size in bytes.
 
     Args:
-        target: the file, compressed when its name ends in `.gz` or `.tgz`.
+        target: the file, compressed if its name ends in `.gz` or `.tgz`.
 
     Raises:
-        LocalServiceError: it cannot be written.
+        LocalServiceError: the backup cannot be written.
     """
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
@@ -94,11 +94,11 @@ def _fill(tar: tarfile.TarFile, home: Home, database: Path, scratch: Path) -> No
             try:
                 tar.add(path, str(path.relative_to(home.path)), recursive=False)
             except FileNotFoundError:
-                log.info("%s went away while it was to be copied", path)  # a log that was cut, a build that failed
+                log.info("%s was removed during the backup", path)  # a truncated log, a failed build
 
 
 def _files(path: Path) -> Iterator[Path]:
-    """Yield a file, or a folder with all that is to be kept of it."""
+    """Yield a file, or everything in a folder that belongs in the backup."""
     if path.name.endswith((".partial", ".lock")) or (
         path.name in {"partial", "damaged"} and path.parent.name == "artifacts"
     ):
@@ -116,7 +116,7 @@ def _copy_out(store: Store, path: Path) -> None:
     try:
         with store.reading() as source, copy.writing() as target:
             _copy(source, target)
-        # One file, without the one of WAL beside it.
+        # A single file, without a WAL file beside it.
         with copy.engine.connect() as db:
             db.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
     finally:
@@ -124,7 +124,7 @@ def _copy_out(store: Store, path: Path) -> None:
 
 
 def _copy(source: Connection, target: Connection) -> None:
-    """Copy all rows. The target has none."""
+    """Copy all rows to an empty target."""
     for table in schema.metadata.sorted_tables:
         if table.name in _NOT_COPIED:
             continue
@@ -141,21 +141,21 @@ def _copy(source: Connection, target: Connection) -> None:
 def restore(
     source: Path, folder: Path, database: str | None, limits: Callable[[Path], Limits] = Limits.of_disk
 ) -> list[str]:
-    """Make a state folder of a backup; it is whole, or not there.
+    """Create a state folder from a backup, completely or not at all.
 
     Args:
-        folder: a folder that is empty or not there.
+        folder: a folder that is empty or does not exist.
         database: URL of an empty PostgreSQL database to fill; None for SQLite.
-        limits: the bounds of the backup, by the folder that it is extracted to.
+        limits: returns the limits of the archive for the folder that it is extracted to.
 
     Returns:
-        What the images need that is not on this machine, for people.
+        Dependencies of the images that are missing on this machine, as messages.
 
     Raises:
-        LocalServiceError: the backup is none, or the folder or database has something in it.
+        LocalServiceError: the file is not a backup, or the folder or database is not empty.
     """
     if not source.is_file():
-        raise LocalServiceError(f"There is no file {source}.", fix="Give a file of mlmgmt backup.")
+        raise LocalServiceError(f"The file {source} does not exist.", fix="Use a file written by mlmgmt backup.")
     scratch = _scratch_for(folder)
     try:
         _extract(source, scratch, limits(scratch))
@@ -230,28 +230,30 @@ def _extract(source: Path, folder: Path, limits: Limits) -> None:
     try:
         first = first_file(source, _ABOUT_BYTES)
         if first is None or first[0] != _ABOUT:
-            raise LocalServiceError(f"{source} is no backup of mlmgmt-nb.", fix="Give a file of mlmgmt backup.")
+            raise LocalServiceError(
+                f"{source} is not a backup of mlmgmt-nb.", fix="Use a file written by mlmgmt backup."
+            )
         about = msgspec.json.decode(first[1], type=About)
         if about.format > _FORMAT or about.schema_version > schema.VERSION:
             raise LocalServiceError(
                 f"{source} was made by mlmgmt-nb {about.version}, which is newer.",
-                fix="Restore it with that version.",
+                fix="Restore it with that version or a newer one.",
             )
         extract(source, folder, limits, mode_of=_private_mode, may_leave=_is_python)
         (folder / _ABOUT).unlink()
     except ArchiveError as error:
         raise _unreadable(source, f"the archive {error}") from error
     except msgspec.MsgspecError as error:
-        raise _unreadable(source, f"{_ABOUT} in it is damaged: {error}") from error
+        raise _unreadable(source, f"its {_ABOUT} is damaged: {error}") from error
 
 
 def _private_mode(mode: int) -> int:
-    """Contents and keys are for their user alone."""
+    """Return the mode of a restored file: contents and keys are private to the user."""
     return (mode & 0o700) | 0o400
 
 
 def _is_python(name: str) -> bool:
-    """Whether it is an environment's link to its Python, which leads out of the folder, as it must."""
+    """Return whether this is the link of an environment to its Python, which must lead outside the folder."""
     return re.fullmatch(r"environments/[^/]+/(?:[^/]+/)?bin/python[0-9.]*", name) is not None
 
 
@@ -260,7 +262,7 @@ def _copy_in(store: Store, database: str) -> None:
     try:
         with store.reading() as source, target.writing() as db:
             if db.execute(select(schema.installation)).first() is not None:
-                raise LocalServiceError(f"The database {target} is in use already.", fix="Give an empty one.")
+                raise LocalServiceError(f"The database {target} is not empty.", fix="Use an empty database.")
             _copy(source, db)
     except DataError as error:
         raise LocalServiceError(
@@ -271,7 +273,7 @@ def _copy_in(store: Store, database: str) -> None:
 
 
 def _lacking(store: Store, folder: Path) -> list[str]:
-    """Return the interpreters of images that are not here."""
+    """Return messages for interpreters of images that are missing here."""
     images, installation = schema.images, schema.installation
     with store.reading() as db:
         before = db.scalar(select(installation.c.path)) or ""
@@ -282,5 +284,5 @@ def _lacking(store: Store, folder: Path) -> list[str]:
         inside = row.interpreter.startswith(f"{before}/")
         path = folder / row.interpreter[len(before) + 1 :] if inside else Path(row.interpreter)
         if not path.exists():
-            lacking.add(f"image {row.name!r} needs the Python {row.interpreter}, which is not here")
+            lacking.add(f"image {row.name!r} needs the Python {row.interpreter}, which is missing on this machine")
     return sorted(lacking)

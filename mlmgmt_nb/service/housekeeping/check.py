@@ -1,7 +1,7 @@
-"""Check that a state folder has what its database speaks of: the database itself, artifacts, and images.
+"""Verify that a state folder has everything that its database refers to: the database itself, artifacts, and images.
 
-`find` reads every byte that has a digest. `glance` only looks whether everything is there, which a service does each
-time that it starts. Neither changes anything, and both may run while services run.
+`find` reads every byte that has a digest. `glance` only checks that everything exists, which a service does each time
+it starts. Neither changes anything, and both can run while services run.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ class Damage(msgspec.Struct, frozen=True, rename="camel"):
 
     Attributes:
         kind: `database`, `artifact` or `image`.
-        name: the name of it, or of what needs it.
-        problem: what is wrong with it.
-        path: where it is, or should be.
+        name: its name, or the name of the resource that needs it.
+        problem: description of the problem.
+        path: its location.
         fix: what to do about it.
     """
 
@@ -54,7 +54,7 @@ class Damage(msgspec.Struct, frozen=True, rename="camel"):
 
 @dataclass(frozen=True)
 class Checked:
-    """The outcome of a check: how much was looked at, and what was found."""
+    """The result of a check: the number of checked items, and the damages found."""
 
     artifacts: int
     images: int
@@ -63,14 +63,14 @@ class Checked:
 
 @dataclass(frozen=True)
 class _Rows:
-    """The rows of the database that speak of files."""
+    """The rows of the database that refer to files."""
 
     models: list[Model]
     manifests: list[Manifest]
     images: list[Row[Any]]
 
     def contents(self) -> Iterator[tuple[str, str]]:
-        """Yield the digest of each content that is named, and the name of what names it."""
+        """Yield the digest of each referenced content, and the name of the resource that refers to it."""
         for model in self.models:
             if digest := digest_in(model.url):
                 yield digest, f"model {model.name!r} version {model.version}"
@@ -96,14 +96,14 @@ def find(store: Store, home: Home) -> Checked:
         damages += _of_artifact(home, digest, needed_by, _has_digest)
     stored = {path.name: path for path in home.artifacts.glob("[0-9a-f][0-9a-f]/*")}
     for digest in stored.keys() - named.keys():
-        damages += _of_artifact(home, digest, f"{digest[:12]}... (nothing names it)", _has_digest)
+        damages += _of_artifact(home, digest, f"{digest[:12]}... (not referenced)", _has_digest)
     for row in rows.images:
         damages += _of_image(home, row, rows)
     return Checked(len(stored.keys() | named.keys()), len(rows.images), damages)
 
 
 def glance(store: Store, home: Home) -> list[Damage]:
-    """Check only that everything is there."""
+    """Check only that everything exists."""
     rows = _rows(store)
     damages: list[Damage] = []
     for digest, needed_by in dict(rows.contents()).items():
@@ -138,7 +138,7 @@ def _of_database(store: Store) -> Iterator[Damage]:
         if line != "ok":
             yield _broken(store, f"is damaged: {line}")
     if orphans is not None:
-        yield _broken(store, f"is damaged: a row of {orphans[0]} refers to one of {orphans[2]} that is missing")
+        yield _broken(store, f"is damaged: a row of {orphans[0]} refers to a missing row of {orphans[2]}")
 
 
 def _unreadable(store: Store, error: Exception) -> Damage:
@@ -146,7 +146,7 @@ def _unreadable(store: Store, error: Exception) -> Damage:
 
 
 def _broken(store: Store, problem: str) -> Damage:
-    fix = "Restore a backup into another folder: mlmgmt restore FILE --home FOLDER."
+    fix = "Restore a backup to another folder: mlmgmt restore FILE --home FOLDER."
     return Damage("database", "the database", problem, str(store), fix)
 
 
@@ -162,7 +162,7 @@ def _of_artifact(home: Home, digest: str, needed_by: str, is_whole: Callable[[Pa
         yield Damage("artifact", needed_by, "is damaged" if was_damaged else "is missing", str(path), _AGAIN)
         return
     try:
-        problem = "" if is_whole(path, digest) else "is damaged: its bytes are not those of its SHA-256"
+        problem = "" if is_whole(path, digest) else "is damaged: its bytes do not match its SHA-256"
     except OSError as error:
         problem = f"cannot be read: {error.strerror}"
     if problem:
@@ -185,7 +185,7 @@ def _of_image(home: Home, row: Row[Any], rows: _Rows) -> Iterator[Damage]:
 
 
 def _parts_of_image(home: Home, row: Row[Any]) -> Iterator[Damage]:
-    """Yield the parts without which no replica starts."""
+    """Yield missing parts without which no replica starts."""
     folder = home.images / row.id
     for path in (folder, folder / "app" / _APPLICATION, folder / "runtime"):
         if not path.exists():
@@ -196,7 +196,7 @@ def _parts_of_image(home: Home, row: Row[Any]) -> Iterator[Damage]:
 
 
 def _files_of(row: Row[Any], rows: _Rows) -> Iterator[tuple[str, str]]:
-    """Yield the files of an image whose digest is known: what was uploaded, but for archives that were unpacked."""
+    """Yield the files of an image with a known digest: uploaded files, except archives that were unpacked."""
     manifest = next((one for one in rows.manifests if one.id == row.manifest_id), None)
     if manifest is None:
         return
@@ -208,12 +208,12 @@ def _files_of(row: Row[Any], rows: _Rows) -> Iterator[tuple[str, str]]:
             fallback = one.name if isinstance(one, Model) else one.id
             try:
                 yield file_name(one.url, fallback or ""), digest
-            except BuildError:  # then the image was not built of it
+            except BuildError:  # then the image was not built from it
                 continue
 
 
 def _on_engine(row: Row[Any], folder: Path) -> Iterator[Damage]:
-    """Whether the Docker engine, or a registry, has the image; without an engine nothing can be said."""
+    """Check that the Docker engine or a registry has the image; without an engine, report nothing."""
     built = BuiltImage.of(folder)
     if built is None or built.pull_reference is not None:
         return
@@ -224,7 +224,7 @@ def _on_engine(row: Row[Any], folder: Path) -> Iterator[Damage]:
     except EngineError:
         return
     if built.image_id not in there:
-        yield _of(row, f"the Docker engine does not have {built.reference} any more", Path(built.reference))
+        yield _of(row, f"the Docker engine no longer has {built.reference}", Path(built.reference))
 
 
 def _of(row: Row[Any], problem: str, path: Path) -> Damage:

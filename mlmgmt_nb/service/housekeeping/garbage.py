@@ -1,14 +1,14 @@
-"""What a state folder has that nothing uses: found first, removed when that is asked for.
+"""Garbage collection of a state folder: find unused data, and remove it on request.
 
-- Images that no service runs or could go back to: their files go, also those of the Docker engine (not those of a
-  registry), and they cannot be deployed any more. What was built and what ran where stays on record.
-- Environments of Python that no image uses, and the versions that requirements came to where no image has those.
-- Uploaded contents that no model and no manifest names, uploads that were never finished, and contents that were set
-  aside because they are damaged.
-- What crashes left behind: half-made images, logs of what is gone.
+- Images that no service runs or could return to: their files are removed, also from the Docker engine (not from a
+  registry), and they can no longer be deployed. The records of builds and deployments are kept.
+- Python environments that no image uses, and resolved versions of requirements that no image has.
+- Uploaded contents that no model and no manifest refers to, unfinished uploads, and contents set aside because they are
+  damaged.
+- Leftovers of crashes: incomplete images, logs of deleted resources.
 
-Models and manifests are never garbage, nor is data that services have collected. What is young is left alone: somebody
-may be about to use it. All this may go on while services run.
+Models and manifests are never garbage, nor is data that services have collected. Recent data is kept: a client may be
+about to use it. Garbage collection can run while services run.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ __all__ = ["Garbage", "find", "remove"]
 log = logging.getLogger(__name__)
 
 _UPLOAD_GRACE = dt.timedelta(hours=1)
-"""Contents are registered some time after they were uploaded: so long they are never garbage."""
+"""Minimum age of unused contents: contents are registered some time after they were uploaded."""
 _DIGEST = re.compile(rb"/artifacts/sha256/([0-9a-f]{64})")
 
 
 class Garbage(msgspec.Struct, frozen=True, rename="camel"):
-    """Something that nothing uses.
+    """Something unused.
 
     Attributes:
         kind: `image`, `environment`, `artifact`, `upload`, `damaged` content, `log` or `remains` of a crash.
-        name: what it is called, for people.
-        path: where its files are.
-        bytes: how much room they take.
+        name: a name for display.
+        path: location of its files.
+        bytes: size of its files.
     """
 
     kind: str
@@ -60,7 +60,7 @@ class Garbage(msgspec.Struct, frozen=True, rename="camel"):
 
 
 def find(store: Store, home: Home, older_than: dt.timedelta) -> list[Garbage]:
-    """Return what nothing uses, and has been there for that long."""
+    """Return unused items that are older than `older_than`."""
     before = now() - older_than
     with store.reading() as db:
         images = dict(_unused_images(db, before))
@@ -85,8 +85,8 @@ def find(store: Store, home: Home, older_than: dt.timedelta) -> list[Garbage]:
 
 
 def remove(store: Store, home: Home, garbage: Iterable[Garbage]) -> list[Garbage]:
-    """Remove what was found, but for what has come into use since; return what is gone."""
-    # Nothing is removed while it is copied into a backup.
+    """Remove the given items unless they are in use again; return the removed items."""
+    # Nothing is removed while a backup copies it.
     with home.maintenance():
         return [item for item in garbage if _remove(store, item)]
 
@@ -95,7 +95,7 @@ def _remove(store: Store, item: Garbage) -> bool:
     path = Path(item.path)
     match item.kind:
         case "image":
-            # Whoever deploys it looks at this in a write, too.
+            # A request that deploys it checks this column in a transaction, too.
             with store.writing() as db:
                 if path.name not in dict(_unused_images(db, now())):
                     return False
@@ -122,14 +122,14 @@ def _collect(db: Connection, image_id: str, when: dt.datetime | None) -> None:
 
 
 def _remove_from_engine(context: Path) -> bool:
-    """Remove what the Docker engine has of an image; False when it cannot be asked, or something runs the image."""
+    """Remove an image from the Docker engine. Return False if the engine is unavailable or a container uses it."""
     built = BuiltImage.of(context)
     if built is None:
         return True
     engine = Engine()
     try:
         with engine.asking():
-            # The name may be another folder's by now.
+            # The name may belong to another folder by now.
             for image in engine.api.images(built.reference):
                 if image["Id"] == built.image_id:
                     engine.api.remove_image(built.reference)
@@ -152,11 +152,11 @@ def _remove_environment(store: Store, path: Path) -> bool:
     return not path.exists()
 
 
-# --- what is used ------------------------------------------------------------------------------------------------
+# --- usage ------------------------------------------------------------------------------------------------
 
 
 def _unused_images(db: Connection, before: dt.datetime) -> Iterator[tuple[str, str]]:
-    """Images that no service runs, is to run or ran before, which it could go back to."""
+    """Yield images that no service runs, is about to run, or could return to."""
     images, deployments, services = schema.images, schema.deployments, schema.services
     used = (
         select(deployments.c.image_id)
@@ -181,7 +181,7 @@ def _interpreters(db: Connection) -> list[str]:
 
 
 def _builds(db: Connection) -> bool:
-    """Whether an image is being built: it may have an environment that is not on record yet."""
+    """Return whether an image is being built: it may use an environment that is not recorded yet."""
     operations = schema.operations
     running = select(operations.c.id).where(operations.c.kind == "Image", operations.c.state == "Running")
     return db.execute(running.limit(1)).first() is not None
@@ -196,9 +196,9 @@ def _unused_environments(home: Home, interpreters: set[str | None], before: dt.d
 
 
 def _pins(home: Home, images: set[str], before: dt.datetime) -> Iterator[Path]:
-    """Versions that requirements came to, which none of these images has."""
+    """Yield resolved versions of requirements that none of these images has."""
     pins = [path for path in sorted(home.environments.glob(f"*{PINNED}")) if _is_old(path, before)]
-    # The build context of an image has the lock that its requirements came to; before it had locks, their lines.
+    # The build context of an image has the lock of its requirements; older ones have the lines of the requirements.
     used = {
         _read(home.images / image_id / name)
         for image_id in (images if pins else ())
@@ -208,7 +208,7 @@ def _pins(home: Home, images: set[str], before: dt.datetime) -> Iterator[Path]:
 
 
 def _named(db: Connection) -> set[bytes]:
-    """Return the digests of all contents that models and manifests name."""
+    """Return the digests of all contents that models and manifests refer to."""
     docs = [doc for table in (schema.models, schema.manifests) for doc in db.scalars(select(table.c.doc))]
     return {digest for doc in docs for digest in _DIGEST.findall(doc)}
 

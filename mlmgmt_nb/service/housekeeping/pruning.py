@@ -1,4 +1,4 @@
-"""Operations that ended long ago go by themselves."""
+"""Automatic removal of operations that ended long ago."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _PAUSE_SECONDS = 3600.0
 
 
 class Pruner:
-    """A thread that removes them, when it starts and every hour.
+    """A thread that removes them at the start and every hour.
 
     Args:
-        days: how long operations are kept after their end.
-        leads: whether this process is the one to do it.
+        days: days to keep operations after they end.
+        leads: returns whether this process is the leader, which does this.
     """
 
     def __init__(self, store: Store, days: float, leads: Callable[[], bool]) -> None:
@@ -48,7 +48,7 @@ class Pruner:
                 if self._leads():
                     self._prune()
             except PASSING as error:
-                log.warning("operations that ended long ago cannot be removed at present: %s", error)
+                log.warning("cannot remove operations that ended long ago yet: %s", error)
             if self._stopping.wait(_PAUSE_SECONDS):
                 return
 

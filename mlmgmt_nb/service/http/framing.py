@@ -1,7 +1,7 @@
 """The head of a request, checked before anything acts on it: one host, one length, one target.
 
-Two programs that read one head in two ways can be made to take part of a body for a request. So a head that leaves room
-for a second reading is refused, and its connection closed; everything else is forwarded with the meaning it has here.
+If two programs read one head differently, part of a body can be smuggled in as a request. So an ambiguous head is
+refused and its connection closed; everything else is forwarded with the meaning it has here.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from mlmgmt_nb.service.http.problems import Problem, bad_field
 __all__ = ["TARGET", "check_head", "connection_options", "host_of_origin"]
 
 TARGET = "target"
-"""Key in a scope's `state` for the request target as it was sent."""
+"""Key in a scope's `state` for the request target as sent."""
 
 _FRAMING = frozenset({b"content-length", b"transfer-encoding", b"host"})
-"""Headers that say where a request ends and whom it is for: never about one connection alone."""
+"""End-to-end headers that define the end and the target of a request: never hop-by-hop."""
 _ONCE = _FRAMING | {b"authorization", b"content-type", b"origin"}
-"""Headers whose second value another program might believe instead of the first."""
+"""Headers of which another program might use the second value instead of the first."""
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9_.~-]+))(?::[0-9]{0,5})?")
 _VERSIONS = frozenset({"1.0", "1.1"})
 
@@ -29,14 +29,14 @@ def check_head(scope: Scope) -> str:
     """Check the head of a request.
 
     Returns:
-        The host it is for: in lower case, without port and brackets.
+        The requested host: in lower case, without port and brackets.
 
     Raises:
-        Problem: 400 for a head with more than one meaning, 505 for another version of HTTP.
+        Problem: 400 for an ambiguous head, 505 for another version of HTTP.
     """
     try:
         if scope["http_version"] not in _VERSIONS:
-            raise Problem(505, "HttpVersionNotSupported", "Requests are answered in HTTP/1.1 and HTTP/1.0.")
+            raise Problem(505, "HttpVersionNotSupported", "This HTTP version is not supported; use HTTP/1.1.")
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         values = _values(headers)
         _check_length(values, scope["http_version"])
@@ -61,28 +61,28 @@ def host_of_origin(origin: str) -> str:
 
 
 def _values(headers: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    """Return the headers by name, once those are checked that may be there once only."""
+    """Return the headers by name, after checking those that may occur only once."""
     values: dict[bytes, bytes] = {}
     for name, value in headers:
         if name in values and name in _ONCE:
-            raise bad_field(name.decode().title(), "given more than once; send it once.")
+            raise bad_field(name.decode().title(), "is given more than once; send it once.")
         values[name] = value.strip(b" \t")
     if b"connection" in values:
         for option in sorted(connection_options(headers) & _FRAMING):
-            raise bad_field("Connection", f"names {option.decode()!r}, which holds from end to end; leave it out.")
+            raise bad_field("Connection", f"names {option.decode()!r}, which is an end-to-end header; leave it out.")
     return values
 
 
 def _check_length(values: dict[bytes, bytes], version: str) -> None:
     length, coding = values.get(b"content-length"), values.get(b"transfer-encoding")
     if length is not None and not re.fullmatch(b"[0-9]{1,18}", length):
-        raise bad_field("Content-Length", "must be a number of bytes.")
+        raise bad_field("Content-Length", "is not a number of bytes.")
     if coding is None:
         return
     if length is not None:
-        raise bad_field("Content-Length", "does not go with Transfer-Encoding; leave one out.")
+        raise bad_field("Content-Length", "cannot be combined with Transfer-Encoding; leave one out.")
     if coding.lower() != b"chunked" or version == "1.0":
-        raise bad_field("Transfer-Encoding", "only 'chunked' is understood, in HTTP/1.1.")
+        raise bad_field("Transfer-Encoding", "is not supported; only 'chunked' is, in HTTP/1.1.")
 
 
 def _check_target(target: bytes, host: bytes) -> None:
@@ -91,7 +91,7 @@ def _check_target(target: bytes, host: bytes) -> None:
     if not target.startswith((b"/", b"*")):
         authority = re.split(b"[/?]", target.partition(b"://")[2])[0]
         if authority.lower() != host.lower():
-            raise bad_field("request target", "is for another host than the Host header.")
+            raise bad_field("request target", "names another host than the Host header.")
 
 
 def _host(values: dict[bytes, bytes]) -> str:
@@ -99,5 +99,5 @@ def _host(values: dict[bytes, bytes]) -> str:
         raise bad_field("Host", "this header is missing.", "Missing")
     found = _HOST.fullmatch(values[b"host"].decode("latin-1").lower())
     if found is None:
-        raise bad_field("Host", "must be a host, and a port if need be, such as 127.0.0.1:8080.")
+        raise bad_field("Host", "is not a host with an optional port, such as 127.0.0.1:8080.")
     return found[1] or found[2]

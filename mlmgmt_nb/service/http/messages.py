@@ -1,4 +1,4 @@
-"""HTTP as the service needs it, on bare ASGI: requests, replies, and reading bodies within bounds."""
+"""HTTP messages on bare ASGI: requests, replies, and bodies of limited size."""
 
 from __future__ import annotations
 
@@ -22,9 +22,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class Request:
-    """A request: `method`, `segments` of the path (decoded), `query`, headers by lower-case name, the client's
-    `address`.
-    """
+    """A request: `method`, `segments` of the path (decoded), `query`, headers by lower-case name, client `address`."""
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.method: str = scope["method"]
@@ -41,41 +39,43 @@ class Request:
         """Return the parameters of the query.
 
         Raises:
-            Problem: 400, when one is given twice, with different values.
+            Problem: 400, when a parameter has two different values.
         """
         pairs = parse_qsl(self._query_string.decode("latin-1"), keep_blank_values=True)
         values: dict[str, str] = {}
         for name, value in pairs:
-            # Some clients add the api-version to a nextLink that has it already.
+            # Some clients add the api-version to a nextLink that already has it.
             if values.setdefault(name, value) != value:
-                raise bad_field(name, "given more than once, with different values.")
+                raise bad_field(name, "is given more than once, with different values; send it once.")
         return values
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body as it arrives.
 
         Raises:
-            ConnectionResetError: when the client goes away before its end.
+            ConnectionResetError: the client disconnected before its end.
         """
         more = True
         while more:
             message = await self._receive()
             if message["type"] == "http.disconnect":
-                raise ConnectionResetError("the client went away")
+                raise ConnectionResetError("the client disconnected")
             more = message.get("more_body", False)
             if body := message.get("body", b""):
                 yield body
 
     async def json(self) -> bytes:
-        """Return the body of a request whose body is JSON, not decoded yet.
+        """Return the JSON body of a request, not decoded yet.
 
         Raises:
-            Problem: 413 when it is too large, 415 when it is something else or encoded in a way that is not known here.
+            Problem: 413 when it is too large, 415 when it has another media type or an unknown content coding.
         """
         content_type = self.headers.get("content-type", "application/json")
         media_type = content_type.partition(";")[0].strip().lower()
         if media_type != "application/json" and not media_type.endswith("+json"):
-            raise Problem(415, "UnsupportedMediaType", f"The body is {media_type!r}; send application/json.")
+            raise Problem(
+                415, "UnsupportedMediaType", f"The media type {media_type!r} is not supported; send application/json."
+            )
         try:
             return as_utf8(await self._decoded(), content_type.encode("latin-1"))
         except RequestError as error:
@@ -92,7 +92,7 @@ class Request:
                 if len(body) > MAX_BODY_BYTES:
                     break
             if left < 0 or len(body) > MAX_BODY_BYTES:
-                raise Problem(413, "BodyTooLarge", f"The body is larger than {MAX_BODY_BYTES} bytes.")
+                raise Problem(413, "BodyTooLarge", f"The body is larger than the maximum of {MAX_BODY_BYTES} bytes.")
         if decoder:
             decoder.finish()
         return bytes(body)
@@ -107,7 +107,7 @@ def _joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
 
 
 class Reply:
-    """An answer. `body` is None for none, bytes as they are, an iterator of bytes, or a value to make JSON of."""
+    """A reply. `body` is None, bytes, an iterator of bytes, or a value to encode as JSON."""
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ class Reply:
         media_type: str = "application/json",
     ) -> None:
         self.status = status
-        self.code = ""  # of the error, if it is one
+        self.code = ""  # the error code, for errors
         self.headers = dict(headers or {})
         self._chunks: Iterator[bytes] | None = None
         self._body = b""
@@ -138,11 +138,11 @@ class Reply:
 
     @property
     def body(self) -> bytes:
-        """Its body; empty where it has none, or where it is streamed."""
+        """Return the body; empty if there is none, or if it is streamed."""
         return self._body
 
     async def send(self, send: Send, *, head: bool = False) -> None:
-        """Send it; only its headers when the request was a HEAD."""
+        """Send the reply; only its headers if the request was a HEAD."""
         headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in self.headers.items()]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         if self._chunks is not None and not head:

@@ -1,4 +1,4 @@
-"""What goes wrong in a request, as exceptions that become an `ErrorResponse`."""
+"""Errors of a request, as exceptions that become an `ErrorResponse`."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Problem(Exception):  # noqa: N818 - not an error of ours but an answer
 
     Args:
         status: the HTTP status.
-        code: the code for programs, in PascalCase.
-        message: what is wrong and what to do about it.
+        code: machine-readable code, in PascalCase.
+        message: the problem and the fix.
         details: pairs of a code and a message, which starts with the JSON path of the field.
-        headers: further headers of the answer.
+        headers: additional response headers.
     """
 
     def __init__(
@@ -43,23 +43,23 @@ class Problem(Exception):  # noqa: N818 - not an error of ours but an answer
 
 
 def bad_field(path: str, message: str, code: str = "InvalidValue") -> Problem:
-    """400 for one field. `path` is its JSON path (`$.name`) or the name of a parameter."""
+    """Return a 400 for one field. `path` is its JSON path (`$.name`) or the name of a parameter."""
     return Problem(400, "BadRequest", f"{path}: {message}", [(code, f"{path}: {message}")])
 
 
 def invalid(error: msgspec.ValidationError, within: str | None = None) -> Problem:
-    """400 for a value that breaks a limit of the contract. `within` names the parameter, where it is not the body."""
+    """Return a 400 for a value outside the limits of the contract. `within` is the parameter, if not the body."""
     path, message = explain(error)
     return bad_field(within or path, message)
 
 
 def not_found(kind: str, resource_id: str, path: str | None = None, hint: str = "") -> Problem:
-    """404. `path` is the JSON path of the field that named the resource, if a body did; `hint` says more."""
+    """Return a 404. `path` is the JSON path of the field that named the resource, if any; `hint` is appended."""
     where = f"{path}: " if path else ""
     message = " ".join(filter(None, [f"{where}There is no {kind} with the id {resource_id!r} in this account.", hint]))
     return Problem(404, f"{kind.capitalize()}NotFound", message, [("NotFound", message)] if path else None)
 
 
 def conflict(code: str, message: str) -> Problem:
-    """409: the present state does not allow the request."""
+    """Return a 409: the current state does not allow the request."""
     return Problem(409, code, message)

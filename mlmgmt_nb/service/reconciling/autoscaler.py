@@ -1,8 +1,8 @@
-"""How many replicas an autoscaled service should have: a pure decision, made again each refresh period.
+"""The number of replicas of an autoscaled service: a pure decision, repeated every refresh period.
 
-Utilization is busy slots over offered slots, on average over the period, smoothed. It goes up at once, and down one
-replica at a time after the load has stayed low for a while; never past the minimum and maximum. A service that may go
-down to none is woken by a request.
+Utilization is busy slots over offered slots, averaged over the period and smoothed. The number rises immediately, and
+falls by one replica at a time after the load has stayed low for a while; always within the minimum and maximum. A
+request wakes a service that has scaled to zero.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from mlmgmt_nb.service.reconciling.specs import Scaling
 __all__ = ["ScaleState", "decide"]
 
 SMOOTHING = 0.5
-"""Weight of the newest sample when the load falls; a rise counts in full."""
+"""Weight of the newest sample when the load falls; increases count fully."""
 
 
 class ScaleState(msgspec.Struct, frozen=True, kw_only=True):
-    """Between decisions.
+    """State between decisions.
 
     Attributes:
         busy: the smoothed number of busy slots.
-        decided: when it was decided last.
-        looked: when the load was looked at last.
-        busy_seconds: seconds of busy slots since it was decided.
-        calm_since: since when fewer replicas would do.
+        decided: time of the last decision.
+        looked: time of the last sample.
+        busy_seconds: seconds of busy slots since the decision.
+        calm_since: since when fewer replicas are enough.
     """
 
     replicas: int
@@ -50,15 +50,15 @@ def decide(
     has_request: bool = False,
     starting: bool = False,
 ) -> ScaleState:
-    """Return the state after the sample of this moment.
+    """Return the state after the current sample.
 
     Args:
-        load: of the ready replicas together.
-        slots: requests that one replica accepts at once.
-        calm_seconds: how long a lower number must have been enough before one replica is taken away.
-        has_request: a request waits, and there is no replica.
-        starting: a replica is on its way, for which requests may wait that the load does not show.
-        now: seconds on a monotonic clock.
+        load: total load of the ready replicas.
+        slots: maximum concurrent requests of one replica.
+        calm_seconds: seconds of low load before one replica is removed.
+        has_request: whether a request waits for a service without replicas.
+        starting: whether a replica is starting; requests may wait for it that the load does not show.
+        now: monotonic time in seconds.
     """
     if has_request and state.replicas == 0:
         return ScaleState(replicas=max(1, scaling.minimum), decided=now, looked=now)
@@ -68,7 +68,7 @@ def decide(
     mean = busy_seconds / (now - state.decided)
     busy = mean if mean >= state.busy else SMOOTHING * mean + (1 - SMOOTHING) * state.busy
     busy = 0.0 if busy < 1e-3 else busy
-    # A target of 0 % means: never busy if it can be helped.
+    # A target of 0 % means: as many replicas as necessary to be idle.
     needed = math.ceil(busy / (slots * scaling.target)) if scaling.target else (scaling.maximum if busy else 0)
     needed = min(max(needed, scaling.minimum), scaling.maximum)
     replicas, calm_since = min(max(state.replicas, scaling.minimum), scaling.maximum), state.calm_since

@@ -1,4 +1,4 @@
-"""What a compute has to give, and what of it is reserved: who gets replicas, and who is refused them."""
+"""Capacity of a compute and existing reservations: decides which services get replicas."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from mlmgmt_nb.service.reconciling.specs import cpus, memory_bytes, replica_boun
 __all__ = ["Others", "check_capacity", "replicas_that_fit"]
 
 Others = Sequence[tuple[ServiceCreateRequest, int]]
-"""What else is on the compute: specs, and for how many replicas of each a place is kept."""
+"""The other services on the compute: their specs, and the number of replicas to reserve for each."""
 
 
 class _Resource(NamedTuple):
-    """What replicas take: the field that asks for it, its unit, what each takes, what there is, and what is taken."""
+    """A limited resource: the field that requests it, its unit, amount per replica, capacity, and amount taken."""
 
     path: str
     unit: str
@@ -27,10 +27,10 @@ class _Resource(NamedTuple):
 
 
 def check_capacity(spec: ServiceCreateRequest, others: Others, capacity: Capacity) -> None:
-    """Refuses replicas and reservations that cannot be had beside those of the other services.
+    """Refuse replicas and reservations that exceed the capacity left by other services.
 
     Raises:
-        Problem: 409, with what there is and what is reserved already.
+        Problem: 409, with the capacity and the amount that is already reserved.
     """
     count = max(1, replica_bounds(spec)[0])
     for resource in _resources(spec, others, capacity):
@@ -38,13 +38,13 @@ def check_capacity(spec: ServiceCreateRequest, others: Others, capacity: Capacit
         if wanted and wanted + resource.taken > resource.there:
             raise conflict(
                 "CapacityExceeded",
-                f"{resource.path}: {wanted:,g} {resource.unit} cannot be had: this compute has {resource.there:,g} "
-                f"in all, of which {resource.taken:,g} are reserved by other services.",
+                f"{resource.path}: {wanted:,g} {resource.unit} are not available: this compute has {resource.there:,g} "
+                f"in total, of which other services have reserved {resource.taken:,g}.",
             )
 
 
 def replicas_that_fit(spec: ServiceCreateRequest, others: Others, capacity: Capacity) -> int:
-    """How many replicas of a service there is room for beside the other services."""
+    """Return how many replicas of a service fit beside the other services."""
     return min(
         int((resource.there - resource.taken) / resource.each + 1e-9)
         for resource in _resources(spec, others, capacity)

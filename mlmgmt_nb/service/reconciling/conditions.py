@@ -1,6 +1,6 @@
-"""What is wrong with a service at present, in its `error`, without hiding how its last update ended.
+"""Current problems of a service in its `error`, without hiding the result of its last update.
 
-Troubles come and go. What an update ended with stays until the next one; during a trouble it is a detail of that.
+Problems come and go. The result of an update stays until the next update; during a problem it is one of its details.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ _TROUBLES = frozenset({"CrashLoop", "PortTaken"})
 
 
 def in_trouble(error: ErrorResponse | None, code: str, message: str) -> ErrorResponse:
-    """Return the error of a service that has come into trouble.
+    """Return the error of a service that has a problem.
 
     Args:
-        error: what its error is now.
+        error: its current error.
     """
     ended = out_of_trouble(error)
     details = [ErrorDetail(code=ended.code, message=ended.message)] if ended else None
@@ -24,7 +24,7 @@ def in_trouble(error: ErrorResponse | None, code: str, message: str) -> ErrorRes
 
 
 def out_of_trouble(error: ErrorResponse | None) -> ErrorResponse | None:
-    """Return the error of a service that has no trouble any more: what its last update ended with, if that had one."""
+    """Return the error of a service without a problem: the error of its last update, if that failed."""
     if error is None or error.code not in _TROUBLES:
         return error
     return next((ErrorResponse(code=one.code, message=one.message) for one in error.details or ()), None)

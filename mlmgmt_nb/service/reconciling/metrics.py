@@ -1,4 +1,4 @@
-"""`GET /metrics`, and that of one service: what the services do, in the text format of Prometheus."""
+"""`GET /metrics`, for all services or for one service, in the Prometheus text format."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ _SERVICE = ("account", "service")
 
 
 def render(store: Store, computes: Computes, service_id: str | None = None) -> bytes:
-    """All metrics of this moment, or those of one service. Counters begin again when the service process does, as
-    Prometheus expects.
+    """Return all current metrics, or those of one service.
+
+    Counters restart when the service process does, as Prometheus expects.
     """
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Collector(store, computes, service_id))
@@ -32,7 +33,7 @@ def render(store: Store, computes: Computes, service_id: str | None = None) -> b
 
 
 class _Collector(Collector):
-    """Reads the metrics off the store and the computes; nothing is counted twice."""
+    """Collects the metrics from the store and the computes without counting anything itself."""
 
     def __init__(self, store: Store, computes: Computes, service_id: str | None) -> None:
         self._store = store
@@ -41,7 +42,7 @@ class _Collector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         services, deployments = schema.services, schema.deployments
-        # What a service should be: that of the deployment on its way, else of the one that is served.
+        # The desired state of a service: of the deployment in progress, or else of the current one.
         latest = func.coalesce(services.c.target_id, services.c.deployment_id)
         query = select(services, deployments.c.spec).join(deployments, deployments.c.id == latest)
         query = query.where(~services.c.deleting)
@@ -70,14 +71,18 @@ class _Collector(Collector):
         return count
 
     def _counters(self, names: dict[str, tuple[str, str]], places: dict[str, str]) -> Iterator[Metric]:
-        requests = CounterMetricFamily("mlmgmt_requests", "Scoring requests taken.", labels=_SERVICE)
-        failures = CounterMetricFamily("mlmgmt_request_failures", "Requests that the driver failed.", labels=_SERVICE)
-        rejected = CounterMetricFamily("mlmgmt_requests_rejected", "Requests beyond the limit.", labels=_SERVICE)
+        requests = CounterMetricFamily("mlmgmt_requests", "Scoring requests accepted.", labels=_SERVICE)
+        failures = CounterMetricFamily(
+            "mlmgmt_request_failures", "Requests that failed in the driver.", labels=_SERVICE
+        )
+        rejected = CounterMetricFamily(
+            "mlmgmt_requests_rejected", "Requests rejected because all slots were taken.", labels=_SERVICE
+        )
         seconds = CounterMetricFamily("mlmgmt_driver_seconds", "Time spent in the driver.", labels=_SERVICE)
-        busy = GaugeMetricFamily("mlmgmt_slots_busy", "Requests being worked on or waiting.", labels=_SERVICE)
-        slots = GaugeMetricFamily("mlmgmt_slots", "Requests that the ready replicas accept at once.", labels=_SERVICE)
+        busy = GaugeMetricFamily("mlmgmt_slots_busy", "Requests in progress or waiting.", labels=_SERVICE)
+        slots = GaugeMetricFamily("mlmgmt_slots", "Maximum concurrent requests of the ready replicas.", labels=_SERVICE)
         latency = HistogramMetricFamily(
-            "mlmgmt_request_seconds", "Time from a request's headers to its answer.", labels=_SERVICE
+            "mlmgmt_request_seconds", "Time from a request's headers to its response.", labels=_SERVICE
         )
         for service_id, labels in names.items():
             compute = self._computes[places[service_id]]
@@ -103,7 +108,7 @@ class _Collector(Collector):
 
 
 def _buckets(counted: Counters) -> list[tuple[str, float]]:
-    """Return the buckets as Prometheus has them: how many took no longer."""
+    """Return cumulative buckets, as Prometheus expects."""
     buckets, total = [], 0
     for bound, count in sorted(counted.latency.items(), key=lambda item: float(item[0])):
         total += count
@@ -112,7 +117,7 @@ def _buckets(counted: Counters) -> list[tuple[str, float]]:
 
 
 def _wanted(rows: Sequence[Row[Any]]) -> Metric:
-    metric = GaugeMetricFamily("mlmgmt_replicas_wanted", "Replicas that there should be.", labels=_SERVICE)
+    metric = GaugeMetricFamily("mlmgmt_replicas_wanted", "Desired number of replicas.", labels=_SERVICE)
     for row in rows:
         metric.add_metric((row.account, row.name), replica_count(row.spec, row.scale))
     return metric

@@ -1,13 +1,13 @@
-"""What to do so that what runs becomes what should run: one pure step, for all kinds of compute.
+"""The reconciler: one pure step from the actual towards the desired state, for all kinds of compute.
 
-`step(desired, replicas, crashes, now)` looks at everything and gives the actions of this moment; it keeps
-and touches nothing. Rules:
+`step(desired, replicas, crashes, now)` returns the actions of this moment; it keeps and changes nothing. Rules:
 
-- a rolling replacement has the new replica ready before an old one is retired, and at most one more than wanted;
-- a deployment that is being rolled out and does not load is given up: what served before goes on serving;
-- a replica that dies is replaced, later and later when it keeps dying; one that does not react any more is ended;
-- whoever asks a service that has no replica is told so, unless one is about to be there;
-- a service that is to go is drained, then closed.
+- a rolling replacement starts a new replica and waits until it is ready before it retires an old one, with at most one
+  replica more than desired;
+- a rollout whose driver does not load is given up, and the previous deployment keeps serving;
+- a replica that dies is replaced, with a growing delay if it keeps dying; an unresponsive replica is ended;
+- requests to a service without replicas are refused, unless a replica is about to be ready;
+- a service that is being deleted is drained, then closed.
 """
 
 from __future__ import annotations
@@ -36,27 +36,27 @@ __all__ = [
 ]
 
 CRASHES_OF_A_ROLLOUT = 3
-"""Replicas that may die while a deployment is rolled out, before it is given up."""
+"""Number of replicas that may die during a rollout before it is given up."""
 LONGEST_BACKOFF = 60.0
 STEADY_SECONDS = 60.0
-"""After so long without a crash, earlier ones are forgotten. Not shorter than the longest back-off."""
+"""Seconds without a crash after which earlier crashes are forgotten. Not shorter than the longest back-off."""
 STARTING_AT_ONCE = 4
-"""Replicas that may be starting at the same time, over all services: more of them only get in each other's way."""
+"""Maximum number of replicas that start at the same time, over all services: more of them only slow each other down."""
 LINGER_SECONDS = 3.0
-"""How long a rollout waits for the replicas that it has retired, whose open connections may still ask them."""
+"""Seconds that a rollout waits for retired replicas, which clients may still reach on open connections."""
 
 
 _LIVE = frozenset({ReplicaState.STARTING, ReplicaState.READY})
 
 
 class Desired(msgspec.Struct, frozen=True, kw_only=True):
-    """What should run for one service.
+    """The desired state of one service.
 
     Attributes:
-        serving: the deployment that serves, or None.
+        serving: the current deployment, or None.
         target: the deployment that is being rolled out, or None.
-        replicas: how many replicas there should be of the serving deployment, and `target_replicas` of the other.
-        hang_timeout: seconds that a replica may not react at all.
+        replicas: desired number of replicas of the current deployment; `target_replicas` of the target.
+        hang_timeout: seconds without any response after which a replica is replaced.
         is_open: whether it has its socket.
         sleeps: whether a request wakes it when it has no replicas.
     """
@@ -75,9 +75,9 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Crashes(msgspec.Struct, frozen=True, kw_only=True):
-    """How often replicas of a deployment died one after the other, when last, and why.
+    """Consecutive crashes of replicas of a deployment: their number, the time of the last, and its reason.
 
-    `permanent` says that trying again will not help: the driver does not load.
+    `permanent` means that a restart cannot help: the driver does not load.
     """
 
     count: int
@@ -92,7 +92,7 @@ class Action(msgspec.Struct, frozen=True, tag=True):
 
 
 class Open(Action, frozen=True):
-    """Give the service its socket."""
+    """Open the socket of the service."""
 
 
 class Start(Action, frozen=True):
@@ -108,42 +108,42 @@ class Drain(Action, frozen=True):
 
 
 class Kill(Action, frozen=True):
-    """End a replica at once. `hung` if that is its own fault."""
+    """End a replica immediately. `hung` if it was unresponsive."""
 
     replica_id: str
     hung: bool = False
 
 
 class Succeed(Action, frozen=True):
-    """The rollout is done: the target serves."""
+    """The rollout is complete: the target serves."""
 
 
 class Fail(Action, frozen=True):
-    """The rollout is given up."""
+    """The rollout failed."""
 
     code: str
     message: str
 
 
 class Refuse(Action, frozen=True):
-    """There is no replica and none will be soon: answer whoever waits at the socket, rather than letting them wait."""
+    """Refuse the requests that wait at the socket, because the service has no replicas and none will be ready soon."""
 
     message: str
 
 
 class Close(Action, frozen=True):
-    """Nothing of the service is left: free its socket and forget it."""
+    """Nothing of the service is left: close its socket and forget it."""
 
 
 def backoff(count: int) -> float:
-    """Seconds to wait before a replica is started after `count` crashes in a row: 0, 1, 2, 4, ... 60."""
+    """Return the seconds to wait before a replica is started after `count` consecutive crashes: 0, 1, 2, 4, ... 60."""
     return 0.0 if count <= 1 else min(2.0 ** min(count - 2, 6), LONGEST_BACKOFF)
 
 
 def is_settled(service: Desired, crashes: Mapping[str, Crashes], now: float) -> bool:
-    """Return whether a service without replicas needs nothing but refusals until what is desired changes.
+    """Return whether a service without replicas needs only refusals until its desired state changes.
 
-    Time alone changes nothing for it: no replica is due, no crash has to be waited for, no socket has to be opened.
+    Time alone changes nothing: no replica is due, no back-off is running, and no socket has to be opened.
     """
     if service.deleting or service.target is not None:
         return False
@@ -160,8 +160,8 @@ def step(
     """Return the actions of this moment.
 
     Args:
-        desired: every service. Replicas of services that are not in it are killed.
-        replicas: every replica that lives.
+        desired: every service. Replicas of other services are killed.
+        replicas: every live replica.
         crashes: by deployment id.
         now: seconds, on the clock of `Replica.since` and `Crashes.last`.
     """
@@ -176,7 +176,7 @@ def step(
 
 
 def _paced(actions: Sequence[Action], starting: int) -> Iterator[Action]:
-    """Yield the actions without the starts that would be too many at once; later steps ask for those again."""
+    """Yield the actions except surplus starts; later steps request those again."""
     for action in actions:
         if isinstance(action, Start):
             starting += 1
@@ -198,7 +198,7 @@ def _service(
         if service.deleting and not replicas:
             yield Close(service.service_id)
         elif not service.deleting and service.is_open and not live:
-            yield Refuse(service.service_id, "No deployment of this service has succeeded.")
+            yield Refuse(service.service_id, "No deployment of this service has succeeded yet.")
         return
     if not service.is_open:
         yield Open(service.service_id)
@@ -206,12 +206,12 @@ def _service(
     if service.target is None:
         yield from _keep(service.service_id, wanted, service.replicas, live, crashes, now)
         if service.replicas == 0 and not service.sleeps:
-            yield Refuse(service.service_id, "This service has been scaled to no replicas.")
+            yield Refuse(service.service_id, "This service is scaled to zero replicas.")
         return
 
     died = crashes.get(service.target)
     if died is not None and (died.permanent or died.count >= CRASHES_OF_A_ROLLOUT):
-        # The replicas of the target are drained by the next step, when it is the target no longer.
+        # The next step drains the replicas of the target, when it is no longer the target.
         yield Fail(service.service_id, died.code, died.message)
         return
     lingering = any(
@@ -227,14 +227,14 @@ def _overdue(replica: Replica, service: Desired, now: float) -> bool:
         return age > service.start_timeout
     if replica.state is ReplicaState.READY:
         return replica.silence > service.hang_timeout
-    # A second more than it was given, so that its own, more exact clock comes first.
+    # One second more than its own deadline, so that its own, more exact clock comes first.
     return age > service.drain_timeout + 1
 
 
 def _keep(
     service_id: str, deployment_id: str, count: int, live: Sequence[Replica], crashes: Mapping[str, Crashes], now: float
 ) -> Iterator[Action]:
-    """Keep `count` replicas of a deployment and retires all others."""
+    """Keep `count` replicas of a deployment and retire all others."""
     mine = [r for r in live if r.deployment_id == deployment_id]
     yield from (Drain(service_id, r.id) for r in live if r.deployment_id != deployment_id)
     yield from (Drain(service_id, r.id) for r in _expendable(mine)[: max(0, len(mine) - count)])
@@ -255,17 +255,17 @@ def _roll(
     *,
     lingering: bool,
 ) -> Iterator[Action]:
-    """Brings the target's replicas up one by one, and takes the others down as these become ready."""
+    """Start the replicas of the target one by one, and retire the others as these become ready."""
     new = [r for r in live if r.deployment_id == target]
     old = [r for r in live if r.deployment_id != target]
     ready = [r for r in new if r.state is ReplicaState.READY]
     if len(ready) >= service.target_replicas and not old:
         yield from (Drain(service.service_id, r.id) for r in _expendable(new)[: len(new) - service.target_replicas])
         if not lingering:
-            # Whoever asks from now on is answered by the target.
+            # From now on the target answers new requests.
             yield Succeed(service.service_id)
         return
-    # With nothing to replace, all may start at once; otherwise one more than there should be.
+    # With nothing to replace, all may start together; otherwise at most one more than desired.
     room = max(service.replicas, service.target_replicas) + 1 - len(live) if old else service.target_replicas
     missing = min(service.target_replicas - len(new), room)
     if _may_start(target, crashes, now):
@@ -273,13 +273,13 @@ def _roll(
     spare = len(old) - max(0, service.target_replicas - len(ready))
     yield from (Drain(service.service_id, r.id) for r in _expendable(old)[: max(0, spare)])
     if service.serving is not None and _may_start(service.serving, crashes, now):
-        # An old replica died before its successor was ready: what serves is kept up meanwhile.
+        # An old replica died before its successor was ready: keep the current deployment running meanwhile.
         needed = min(service.replicas, service.target_replicas) - len(ready) - len(old)
         yield from [Start(service.service_id, service.serving)] * needed
 
 
 def _expendable(replicas: Sequence[Replica]) -> list[Replica]:
-    """Those that are missed least first: not ready yet, then the least busy, then the youngest."""
+    """Return replicas in the order of retirement: not ready yet, then least busy, then youngest."""
     return sorted(replicas, key=lambda r: (r.state is ReplicaState.READY, r.busy, -r.since))
 
 

@@ -1,4 +1,4 @@
-"""The services as the store has them, read again only when they may have changed."""
+"""The services in the store, cached and read again only when they may have changed."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from mlmgmt_nb.service.store.store import Store
 __all__ = ["ServiceRows"]
 
 _MAX_AGE_SECONDS = 60.0
-"""A change that nobody announced, such as that of a program beside the service, is seen after so long."""
+"""Seconds until an unannounced change, such as by another program, is noticed."""
 
 
 class ServiceRows:
-    """Rows of services, each with the specs of the deployment that serves and of its target.
+    """Rows of services, each with the specs of its current and its target deployment.
 
     Args:
-        clock: seconds, monotonic.
+        clock: monotonic time in seconds.
     """
 
     def __init__(self, store: Store, clock: Callable[[], float]) -> None:
@@ -33,19 +33,19 @@ class ServiceRows:
         self._is_stale.set()
 
     def invalidate(self) -> None:
-        """Have the next look read the store: a service has changed there. Call it after the change is committed."""
+        """Read the store at the next look, because a service has changed. Call this after the change is committed."""
         self._is_stale.set()
 
     def look(self) -> tuple[Mapping[str, Row[Any]], bool]:
-        """Return the rows by service id, and whether they were read anew.
+        """Return the rows by service id, and whether they were read again.
 
-        Another process that shares the store announces its changes, but an announcement can get lost: then the store
-        is read each time.
+        Another process that shares the store announces its changes, but an announcement may be lost: then the store is
+        read each time.
         """
         is_old = self._clock() - self._read_at >= _MAX_AGE_SECONDS
         if not (self._is_stale.is_set() or self._store.is_shared or is_old):
             return self._rows, False
-        # Cleared first: a change that comes while the rows are read has them read again.
+        # Cleared first: a change during the read causes another read.
         self._is_stale.clear()
         try:
             self._rows = self._read()

@@ -1,4 +1,4 @@
-"""What a service is to run: defaults, changes, and what cannot be had."""
+"""Specs of services: defaults, updates, and unsupported settings."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ __all__ = [
 ]
 
 DEFAULT_CONCURRENCY = 10
-"""Requests that a replica accepts at once when the service does not say; the original's default."""
+"""Default for the maximum concurrent requests of a replica; the default of the original."""
 
 T = TypeVar("T")
 
 
 class Scaling(msgspec.Struct, frozen=True):
-    """The settings of an enabled autoscaler with the API's defaults filled in; `target` is a share of 1."""
+    """The settings of an enabled autoscaler with the API's defaults; `target` is a fraction."""
 
     minimum: int
     maximum: int
@@ -39,7 +39,7 @@ class Scaling(msgspec.Struct, frozen=True):
 
 
 def scaling(spec: ServiceCreateRequest) -> Scaling | None:
-    """Return the autoscaler of a service, or None where the number of replicas is fixed."""
+    """Return the autoscaler of a service, or None if the number of replicas is fixed."""
     given = spec.auto_scaler
     if given is None or not given.autoscale_enabled:
         return None
@@ -47,7 +47,7 @@ def scaling(spec: ServiceCreateRequest) -> Scaling | None:
     maximum = 10 if given.max_replicas is None else given.max_replicas
     return Scaling(
         minimum=minimum,
-        # A maximum below the minimum is ignored, as it always was.
+        # A maximum below the minimum is ignored, as in the original.
         maximum=maximum if maximum >= minimum else minimum,
         refresh_seconds=float(given.refresh_period_in_seconds or 1),
         target=(70 if given.target_utilization is None else given.target_utilization) / 100,
@@ -55,7 +55,7 @@ def scaling(spec: ServiceCreateRequest) -> Scaling | None:
 
 
 def replica_bounds(spec: ServiceCreateRequest) -> tuple[int, int]:
-    """Fewest and most replicas of a service."""
+    """Return the minimum and maximum number of replicas of a service."""
     if auto := scaling(spec):
         return auto.minimum, auto.maximum
     fixed = 1 if spec.num_replicas is None else spec.num_replicas
@@ -63,24 +63,24 @@ def replica_bounds(spec: ServiceCreateRequest) -> tuple[int, int]:
 
 
 def replica_count(spec: ServiceCreateRequest, scale: int | None) -> int:
-    """How many replicas there should be now. `scale` is what the autoscaler last decided, if it ever did."""
+    """Return the desired number of replicas. `scale` is the last decision of the autoscaler, if any."""
     return scale if scaling(spec) and scale is not None else replica_bounds(spec)[0]
 
 
 def slots(spec: ServiceCreateRequest) -> int:
-    """Request that one replica accepts at once."""
+    """Return the maximum concurrent requests of one replica."""
     return spec.max_concurrent_requests_per_container or DEFAULT_CONCURRENCY
 
 
 def changed(spec: ServiceCreateRequest, update: ServiceUpdateRequest) -> ServiceCreateRequest:
-    """Return the spec after an update: what the update does not set stays, also inside of nested settings.
+    """Return the spec after an update: properties that the update does not set are kept, also in nested settings.
 
     Raises:
-        Problem: 400, when a fixed number of replicas meets an autoscaler that is on.
+        Problem: 400, when a fixed number of replicas conflicts with an enabled autoscaler.
     """
     if update.num_replicas is not None and scaling(spec) and not _switches_autoscaler(update):
         raise bad_field(
-            "$.numReplicas", "the autoscaler of this service is on; send autoScaler.autoscaleEnabled false with it."
+            "$.numReplicas", "the autoscaler of this service is enabled; also send autoScaler.autoscaleEnabled false."
         )
     merged = _merged(msgspec.to_builtins(spec), msgspec.to_builtins(update))
     if update.auto_scaler is not None and update.auto_scaler.autoscale_enabled:
@@ -106,13 +106,13 @@ def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_supported(spec: ServiceCreateRequest) -> None:
-    """Refuses what this service cannot do, rather than ignoring it.
+    """Refuse settings that this service does not support, instead of ignoring them.
 
     Raises:
-        Problem: 409: the request is right, but not for this service.
+        Problem: 409: the request is valid, but this service does not support it.
     """
     if spec.data_collection is not None and spec.data_collection.event_hub_enabled:
-        message = "$.dataCollection.eventHubEnabled: there is no event hub here; use storageEnabled."
+        message = "$.dataCollection.eventHubEnabled: event hubs are not supported here; use storageEnabled."
         raise conflict("NoEventHub", message)
 
 
@@ -121,7 +121,7 @@ _FACTORS |= {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "E
 
 
 def cpus(spec: ServiceCreateRequest) -> float | None:
-    """CPUs reserved for each replica."""
+    """Return the CPUs reserved for each replica."""
     reserved = spec.container_resource_reservation
     if reserved is None or reserved.cpu is None:
         return None
@@ -129,7 +129,7 @@ def cpus(spec: ServiceCreateRequest) -> float | None:
 
 
 def memory_bytes(spec: ServiceCreateRequest) -> int | None:
-    """Bytes reserved for each replica."""
+    """Return the bytes of memory reserved for each replica."""
     reserved = spec.container_resource_reservation
     if reserved is None or reserved.memory is None:
         return None

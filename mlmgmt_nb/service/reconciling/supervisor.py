@@ -1,8 +1,8 @@
-"""Makes what runs what should run: one loop, for all services and all kinds of compute.
+"""The supervisor: one loop that makes the actual state match the desired state, for all services and computes.
 
-Each round reads the services from the store, looks at the compute, lets the reconciler decide, and acts. It runs when
-something has changed, and at least once a second. Nothing is lost when it ends: all that it needs is in the store.
-Where several processes share the store, one of them leads, and only its loop does anything.
+Each round reads the services from the store, observes the computes, calls the reconciler, and acts. It runs when
+something has changed, and at least once a second. Its whole state is in the store, so nothing is lost when it ends. If
+several processes share the store, only the loop of the leader acts.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ __all__ = ["Supervisor", "service_log"]
 log = logging.getLogger(__name__)
 
 _LONG_LIFE_SECONDS = 10.0
-"""A replica that was ready for so long and then dies is replaced at once: it is no crash in a row."""
+"""Ready time after which a crash is not consecutive to earlier crashes, and the replica is replaced immediately."""
 _KEYS_SECONDS = 1.0
 _PORT_SECONDS = 5.0
-"""How long a rollout waits for its service's port, which something else has taken."""
+"""Seconds that a rollout waits for the port of its service while another program uses it."""
 
 
 def service_log(home: Home, service_id: str) -> Log:
@@ -51,12 +51,12 @@ def service_log(home: Home, service_id: str) -> Log:
 
 
 class Supervisor:
-    """The loop, in a thread of its own.
+    """The loop, in its own thread.
 
     Args:
-        leads: whether this process runs the replicas.
-        take_over: called before it begins to; ends what the process before has left behind.
-        clock: seconds, monotonic.
+        leads: returns whether this process runs the replicas.
+        take_over: called before it starts to run them; cleans up after the previous process.
+        clock: monotonic time in seconds.
     """
 
     def __init__(
@@ -89,14 +89,14 @@ class Supervisor:
         self._keys: dict[str, list[str]] = {}
         self._told: dict[str, tuple[str, int]] = {}
         self._portless: dict[str, float] = {}
-        # Replicas are children of this thread: the kernel ends them when it ends (and with it the process).
+        # Replicas are children of this thread: the kernel ends them when the thread, and so the process, ends.
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def wake(self) -> None:
-        """Have another look now: something has changed in the store."""
+        """Run a round now, because something has changed in the store."""
         self._rows.invalidate()
         self._wake.set()
 
@@ -107,7 +107,7 @@ class Supervisor:
         self._thread.join()
 
     def push_keys(self, service_id: str) -> None:
-        """Return the replicas of a service the keys that are in the store now."""
+        """Send the keys in the store to the replicas of a service."""
         services = schema.services
         self.wake()
         with self._store.reading() as db:
@@ -122,9 +122,9 @@ class Supervisor:
                 self._lead_or_not()
                 pause = self._round() if self._is_leading else 1.0
             except Exception as error:
-                # The loop must outlive what goes wrong in one round; the next one sees the same state again.
+                # The loop must survive a failure in one round; the next round sees the same state again.
                 if is_passing(error):
-                    log.warning("the supervisor waits for the store: %s", error)
+                    log.warning("the supervisor is waiting for the store: %s", error)
                 else:
                     log.exception("a round of the supervisor failed")
                 pause = 1.0
@@ -132,7 +132,7 @@ class Supervisor:
         self.computes.stop(self._settings.drain_timeout)
 
     def _lead_or_not(self) -> None:
-        """Begins to run the replicas, or ceases to, as this process leads or not."""
+        """Start or stop running the replicas when this process becomes or ceases to be the leader."""
         if self._leads() and not self._is_leading:
             self._take_over()
             self._is_leading = True
@@ -145,7 +145,7 @@ class Supervisor:
             self._is_leading = False
 
     def _round(self) -> float:
-        """Look, decides and acts; return how long to wait for the next round when nothing changes."""
+        """Observe, decide and act; return the seconds until the next round if nothing changes."""
         moment = self._clock()
         rows = self._unsettled()
         for ended in self.computes.exits():
@@ -170,7 +170,7 @@ class Supervisor:
         return 0.1 if backs_off else 1.0
 
     def _unsettled(self) -> dict[str, Row[Any]]:
-        """Return the services to look at: all of them when the store has changed, else those at which anything can happen."""
+        """Return the services to process: all of them if the store has changed, else those that may need an action."""
         self._all, is_new = self._rows.look()
         if is_new:
             self._settled.clear()
@@ -179,7 +179,7 @@ class Supervisor:
         return {id_: row for id_, row in self._all.items() if id_ not in self._settled}
 
     def _settle(self, desired: Sequence[r.Desired], replicas: Sequence[Replica], moment: float) -> None:
-        """Leave services alone that stay as they are until a request or a change in the store comes."""
+        """Skip services that stay as they are until a request arrives or the store changes."""
         has_replicas = {replica.service_id for replica in replicas}
         self._settled.update(
             service.service_id
@@ -187,7 +187,7 @@ class Supervisor:
             if service.service_id not in has_replicas and r.is_settled(service, self._crashes, moment)
         )
 
-    # --- looking -------------------------------------------------------------------------------------------------
+    # --- observing -------------------------------------------------------------------------------------------------
 
     def _desired(self, row: Row[Any]) -> r.Desired:
         return r.Desired(
@@ -233,7 +233,7 @@ class Supervisor:
         if asleep and row.scale == 0 and not has_request and auto.minimum == 0:
             self._scales[row.id] = state
             return
-        # The most that was asked for may be more than there is room for.
+        # The requested maximum may exceed the capacity.
         room = replicas_that_fit(row.serving_spec, self._others(row), compute.capacity())
         auto = msgspec.structs.replace(auto, maximum=max(auto.minimum, 1, min(auto.maximum, room)))
         after = decide(
@@ -255,7 +255,7 @@ class Supervisor:
             self.wake()
 
     def _others(self, row: Row[Any]) -> list[tuple[ServiceCreateRequest, int]]:
-        """Return the specs of the other services on a service's compute, with how many replicas each should have now."""
+        """Return the specs of the other services on a service's compute, each with its desired number of replicas."""
         counted = (
             (other.serving_spec, replica_count(other.serving_spec, other.scale))
             for other in self._all.values()
@@ -264,14 +264,14 @@ class Supervisor:
         return [(spec, count) for spec, count in counted if count]
 
     def _renew_keys(self, row: Row[Any]) -> None:
-        """Return replicas the keys that have changed since the last round, those too that were just being started."""
+        """Send keys that have changed since the last round, also to replicas that are starting."""
         digests = _digests(row)
         if self._keys.setdefault(row.id, digests) != digests:
             self.computes[row.compute_id].set_keys(row.id, digests, timeout=0)
             self._keys[row.id] = digests
 
     def _begin(self, row: Row[Any]) -> None:
-        """Says that the work on a service has begun."""
+        """Record that the work on a service has begun."""
         if row.target_id is None or row.state != "NotStarted":
             return
         operations, services = schema.operations, schema.services
@@ -281,7 +281,7 @@ class Supervisor:
                 .where(services.c.id == row.id, services.c.target_id == row.target_id)
                 .values(state="Running")
             )
-            if begun.rowcount == 0:  # cancelled or deleted since it was looked at
+            if begun.rowcount == 0:  # cancelled or deleted since it was read
                 return
             db.execute(
                 update(operations)
@@ -291,7 +291,7 @@ class Supervisor:
         self.wake()
 
     def _tell_rollouts(self, desired: Sequence[r.Desired], replicas: Sequence[Replica]) -> None:
-        """Says in a service's log how many replicas of what is rolled out are ready, each time that this changes."""
+        """Log in a service's log how many replicas of a rollout are ready, whenever the number changes."""
         for service in desired:
             if service.target is None or not service.target_replicas:
                 self._told.pop(service.service_id, None)
@@ -335,15 +335,14 @@ class Supervisor:
         self._set(row.id, port=port)
 
     def _lacks_port(self, row: Row[Any], error: OSError) -> None:
-        """Says that a service has no port. It is tried again for as long as it takes; whoever waits for a rollout is
-        told sooner."""
+        """Record that a service has no port. Opening it is retried indefinitely; a rollout fails sooner."""
         which = "A port" if row.port is None else f"Port {row.port}"
-        message = f"{which} of the service cannot be had: {error}."
+        message = f"{which} of the service is not available: {error}."
         since = self._portless.setdefault(row.id, self._clock())
         if row.target_id is not None and (row.port is None or self._clock() - since >= _PORT_SECONDS):
             self._fail(row, "NoPort", message)
             return
-        said = in_trouble(row.error, "PortTaken", f"{message} It is tried again.")
+        said = in_trouble(row.error, "PortTaken", f"{message} Retrying.")
         if row.error != said and (row.error is None or row.error.code != "NoPort"):
             self._set(row.id, error=said)
 
@@ -352,7 +351,7 @@ class Supervisor:
         try:
             self.computes[row.compute_id].start(launch)
         except OSError as error:
-            # Its files are gone, perhaps, or the machine can bear no more processes. The other services go on.
+            # Its files may be missing, or the machine may be out of processes. The other services continue.
             message = f"A replica cannot be started: {error}"
             launch.log.line(f"[mlmgmt] {message}")
             failed = Exit(
@@ -411,7 +410,7 @@ class Supervisor:
         service_log(self._home, service_id).remove()
 
     def _report(self, rows: dict[str, Row[Any]], moment: float) -> None:
-        """Says in the service's `error` that its replicas keep dying, and takes that back when they live."""
+        """Record in the service's `error` that its replicas keep dying, and clear that when they recover."""
         for row in rows.values():
             if row.target_id is not None or row.serving_status != "Active":
                 continue
@@ -440,7 +439,7 @@ def _digests(row: Row[Any]) -> list[str]:
 
 
 def _environment(spec: ServiceCreateRequest, version: int, data_storage: str | None) -> dict[str, str]:
-    """Return the variables of a replica that drivers of 2017 know."""
+    """Return the environment variables of a replica that drivers of 2017 use."""
     collects = bool(spec.data_collection and spec.data_collection.storage_enabled)
     known = {
         "SERVICE_NAME": spec.name,
@@ -452,6 +451,6 @@ def _environment(spec: ServiceCreateRequest, version: int, data_storage: str | N
     if data_storage is not None:
         known["AML_MODEL_DC_STORAGE"] = data_storage
     reserved = cpus(spec)
-    # Numeric libraries take all cores unless told: a replica with a reservation takes its share.
+    # Numeric libraries use all cores by default: limit a replica with a reservation to its share.
     threads = {"OMP_NUM_THREADS": str(max(1, round(reserved)))} if reserved is not None else {}
     return known | threads

@@ -1,4 +1,4 @@
-"""The two databases that a store can be in, as SQLAlchemy engines."""
+"""The two kinds of databases of a store, as SQLAlchemy engines."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from mlmgmt_nb.errors import LocalServiceError
 __all__ = ["BUSY_SECONDS", "postgresql", "postgresql_url", "sqlite"]
 
 BUSY_SECONDS = 5
-"""How long a write waits for another program's, or another process's: shorter than clients wait for an answer."""
+"""Seconds that a write waits for the write of another program or process: shorter than the timeout of clients."""
 
 
 def sqlite(path: Path) -> Engine:
-    """SQLite in WAL mode with full synchronisation: what was committed survives a crash, also of the machine."""
+    """Return SQLite in WAL mode with full synchronization: committed data survives a crash, also of the machine."""
     options = {"timeout": BUSY_SECONDS, "check_same_thread": False}
     engine = create_engine(f"sqlite:///{path}", connect_args=options, pool_size=16)
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: Any) -> None:
-        # Transactions begin where SQLAlchemy says so, not where the driver guesses.
+        # SQLAlchemy begins transactions, not the driver.
         connection.isolation_level = None
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
@@ -39,10 +39,10 @@ def sqlite(path: Path) -> Engine:
 
 
 def postgresql_url(given: str) -> URL:
-    """Return the URL of a PostgreSQL database.
+    """Parse the URL of a PostgreSQL database.
 
     Raises:
-        LocalServiceError: it is the URL of something else, or the driver is not installed.
+        LocalServiceError: the URL is of another kind, or the driver is not installed.
     """
     try:
         url = make_url(given)
@@ -50,12 +50,12 @@ def postgresql_url(given: str) -> URL:
         url = None
     if url is None or url.drivername not in {"postgresql", "postgres", "postgresql+psycopg"} or not url.database:
         raise LocalServiceError(
-            "The database is not the URL of a PostgreSQL database.",
-            fix="One is postgresql+psycopg://USER@HOST/DATABASE; without any, SQLite in the state folder is used.",
+            "The value of --database is not the URL of a PostgreSQL database.",
+            fix="Use postgresql+psycopg://USER@HOST/DATABASE, or omit it for SQLite in the state folder.",
         )
     if importlib.util.find_spec("psycopg") is None:
         raise LocalServiceError(
-            "The driver of PostgreSQL is not installed.", fix="Install it: pip install 'mlmgmt-nb[postgresql]'."
+            "The PostgreSQL driver is not installed.", fix="Install it: pip install 'mlmgmt-nb[postgresql]'."
         )
     return url.set(drivername="postgresql+psycopg")
 
@@ -64,7 +64,7 @@ def postgresql(url: URL) -> Engine:
     engine = create_engine(
         url,
         pool_size=16,
-        # After a restart of the server, the connections of before are found out when they are taken.
+        # After a restart of the server, stale connections are detected when they are checked out.
         pool_pre_ping=True,
         connect_args={
             "client_encoding": "utf8",
@@ -77,7 +77,7 @@ def postgresql(url: URL) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: Any) -> None:
-        # A process that stands still in the middle of a write must not keep the others from theirs.
+        # A process that stalls in a transaction must not block the writes of the others.
         connection.execute("SET idle_in_transaction_session_timeout = '15s'")
         connection.execute(f"SET lock_timeout = '{BUSY_SECONDS}s'")
         connection.commit()

@@ -1,4 +1,4 @@
-"""What a database or a disk answers when it cannot do something, as an answer to the request that asked for it."""
+"""Errors of the database or the disk, as responses to the request that caused them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SQLITE = {
     sqlite3.SQLITE_CANTOPEN: _AWAY,
     sqlite3.SQLITE_IOERR: _AWAY,
 }
-"""By the primary result code."""
+"""By primary result code."""
 
 _POSTGRESQL = {
     "53100": _FULL,
@@ -31,23 +31,25 @@ _POSTGRESQL = {
     "40P01": _BUSY,  # deadlock_detected
     "25006": _READ_ONLY,
 }
-"""By SQLSTATE; whole classes of them below."""
+"""By SQLSTATE; whole classes follow below."""
 _POSTGRESQL_AWAY = ("08", "53", "57P")  # no connection; no resources; shut down, starting
 
 _ANSWERS = {
     _FULL: (507, "The disk of the service is full; nothing was changed. Free some space and try again."),
     _BUSY: (503, "The store is busy; nothing was changed. Try again."),
-    _READ_ONLY: (503, "The store can only be read at present; nothing was changed. Make its disk writable."),
-    _AWAY: (503, "The store cannot be reached at present; nothing was changed. Try again."),
+    _READ_ONLY: (503, "The store is read-only; nothing was changed. Make its disk writable."),
+    _AWAY: (503, "The store cannot be reached; nothing was changed. Try again."),
 }
 
 
 def store_problem(error: Exception) -> Problem | None:
-    """Return the answer for an error of the store, or None for one that should not be."""
+    """Return the response for an error of the store, or None for a bug."""
     if isinstance(error, OutcomeUnknown):
-        # No Retry-After: a client must not simply ask again.
+        # No Retry-After: a client must not repeat the request without checking.
         return Problem(
-            500, "OutcomeUnknown", "The store went away while it wrote this. Look whether it was done, then try again."
+            500,
+            "OutcomeUnknown",
+            "The connection to the store broke during the write. Check whether it took effect, then try again.",
         )
     if isinstance(error, DataError):
         return Problem(400, "BadRequest", f"A value of the request cannot be stored: {str(error.orig).splitlines()[0]}")
@@ -61,7 +63,7 @@ def store_problem(error: Exception) -> Problem | None:
 
 
 def is_passing(error: Exception) -> bool:
-    """Whether it is the state of the database that an error tells of, and not a fault of ours."""
+    """Return whether an error is due to the state of the database, not a bug."""
     return isinstance(error, OutcomeUnknown) or _code(error) is not None
 
 
@@ -75,7 +77,7 @@ def _code(error: Exception) -> str | None:
     if not isinstance(error, DBAPIError):
         return None
     if not isinstance(error, OperationalError):
-        # PostgreSQL's driver has classes of errors of its own below others.
+        # PostgreSQL's driver has subclasses of the standard error classes.
         return _POSTGRESQL.get(getattr(error.orig, "sqlstate", None) or "")
     sqlite_code = getattr(error.orig, "sqlite_errorcode", None)
     if sqlite_code is not None:

@@ -1,11 +1,11 @@
-"""Which database belongs to which state folder: neither is of use without the other.
+"""The link between a database and its state folder: neither is of use without the other.
 
-The folder has the artifacts, images, environments and logs that rows of the database speak of. Both carry the same id;
-a folder whose database is not the SQLite file in it also has its URL (without the password), so that it need not be
-given again.
+The folder has the artifacts, images, environments and logs that rows of the database refer to. Both store the same id;
+a folder with a database other than the SQLite file in it also stores its URL (without the password), so that users need
+not repeat it.
 
-A folder may be moved, which changes nothing but paths, or copied. A copy begins a life of its own beside the original:
-it lets go of what is the original's, its processes, its containers, and the ports that it has taken.
+A folder can be moved, which only changes paths, or copied. A copy becomes independent of the original: it drops the
+processes, containers and occupied ports of the original.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ def database_of(home: Path, given: str | None) -> str | None:
     """Return the URL of the database of a state folder, or None for the SQLite file in it.
 
     Args:
-        given: the URL that the user gives, if any.
+        given: the URL from the user, if any.
 
     Raises:
-        LocalServiceError: it is no such URL, or the folder has its data in SQLite.
+        LocalServiceError: the URL is not valid, or the folder has its data in SQLite.
     """
     known = _read(home / "database")
     if given is None:
@@ -48,7 +48,7 @@ def database_of(home: Path, given: str | None) -> str | None:
     if known is None and (home / "mlmgmt.db").exists():
         raise LocalServiceError(
             f"The state folder {home} has its data in SQLite, and --database names another database.",
-            fix="Take it along: mlmgmt backup FILE, then mlmgmt restore FILE --home FOLDER --database URL.",
+            fix="Move the data: mlmgmt backup FILE, then mlmgmt restore FILE --home FOLDER --database URL.",
         )
     return url.render_as_string(hide_password=False)
 
@@ -59,15 +59,15 @@ def _check_url(path: Path, known: str) -> None:
     except LocalServiceError as error:
         raise LocalServiceError(
             f"{path} names the database of the folder: {error.message}",
-            fix="Write its URL (without the password) into that file, or give it with --database.",
+            fix="Write its URL (without the password) into that file, or set it with --database.",
         ) from error
 
 
 def check_database(home: Home, database: str | None) -> None:
-    """Check that the SQLite database is where it should be, before an empty one is made in its place.
+    """Check that the SQLite database exists where it should, before an empty database is created in its place.
 
     Raises:
-        LocalServiceError: the folder has the files of an account, and no database.
+        LocalServiceError: the folder has the files of an account, but no database.
     """
     try:
         is_there = database is not None or home.database.stat().st_size > 0
@@ -78,30 +78,30 @@ def check_database(home: Home, database: str | None) -> None:
 
 
 def _has_files(home: Home) -> bool:
-    """Whether a folder has what only a database can explain."""
+    """Return whether a folder has files that imply a database."""
     folders = (home.images, home.artifacts)
     found = (path for folder in folders if folder.is_dir() for path in folder.iterdir())
-    # The port of a service that came as far as to listen.
+    # The port file of a service that has listened before.
     return (home.path / "port").exists() or any(path.name not in {"partial", "damaged"} for path in found)
 
 
 def _lost(home: Home, problem: str) -> LocalServiceError:
     return LocalServiceError(
-        f"{problem}, and the folder has the files of an account.",
-        fix=f"Put it back, or restore a backup into another folder (mlmgmt restore FILE --home FOLDER); "
-        f"mlmgmt serve --new --home {home.path} begins a new account beside these files.",
+        f"{problem}, but the folder has the files of an account.",
+        fix=f"Put it back, or restore a backup to another folder (mlmgmt restore FILE --home FOLDER); "
+        f"mlmgmt serve --new --home {home.path} starts a new account beside these files.",
     )
 
 
 def bind(home: Home, store: Store, is_free: Callable[[int], bool], *, is_new: bool = False) -> None:
-    """Ties a database and an open folder together at their first start, and checks at later ones that they are.
+    """Link a database and an open folder at their first start, and check the link at later ones.
 
     Args:
-        is_free: whether a port can be had on this machine.
-        is_new: whether an empty database is meant, although the folder has files of an account.
+        is_free: returns whether a port is free on this machine.
+        is_new: whether an empty database is intended, although the folder has files of an account.
 
     Raises:
-        LocalServiceError: the database is that of another folder, or has been lost.
+        LocalServiceError: the database belongs to another folder, or has been lost.
     """
     id_file = home.path / "installation"
     mine = _read(id_file) if store.is_shared else _read_or_none(id_file)
@@ -109,10 +109,10 @@ def bind(home: Home, store: Store, is_free: Callable[[int], bool], *, is_new: bo
         row = db.execute(select(schema.installation)).one_or_none()
         if row is None:
             if store.is_shared and mine is not None and _read(home.path / "database") is not None:
-                raise _foreign(home, store, "is a new one, and the folder has another already")
+                raise _foreign(home, store, "is new, but the folder already has another one")
             if store.is_shared and not is_new and _has_files(home):
                 raise _lost(home, f"The database {store} is empty")
-            # A file without a row is of a start that got no further.
+            # A file without a row is left from an interrupted start.
             mine = mine or str(uuid.uuid4())
             write_atomically(id_file, mine.encode())
             db.execute(insert(schema.installation).values(id=mine, path=str(home.path)))
@@ -120,7 +120,7 @@ def bind(home: Home, store: Store, is_free: Callable[[int], bool], *, is_new: bo
         elif store.is_shared and row.id != mine:
             raise _foreign(home, store, f"belongs to the state folder that was at {row.path}")
         else:
-            # A file of SQLite that is in the folder is the folder's, wherever it came from.
+            # An SQLite file in the folder belongs to the folder, wherever it came from.
             mine = _begin_anew(db, home, store, row, is_free) if _is_copy(row, home) else row.id
             write_if_new(id_file, mine.encode())
             _moved(db, row.path, home.path)
@@ -133,28 +133,28 @@ def _url(store: Store) -> str:
 
 
 def _is_copy(row: Row[Any], home: Home) -> bool:
-    """Whether the folder that the database was in last is another one, and is still there."""
+    """Return whether the last folder of the database is another one that still exists."""
     original = Path(row.path)
     try:
         return _read_or_none(original / "installation") == row.id and not original.samefile(home.path)
-    except OSError:  # there is none, or none that we may look at
+    except OSError:  # it does not exist, or is not readable
         return False
 
 
 def _begin_anew(db: Connection, home: Home, store: Store, row: Row[Any], is_free: Callable[[int], bool]) -> str:
-    """Lets go of what is the original's; gives the id of the copy.
+    """Make a copy independent of the original; return the id of the copy.
 
     Raises:
-        LocalServiceError: it would have the original's database, too.
+        LocalServiceError: the copy would share the database of the original.
     """
     if store.is_shared and _read(Path(row.path) / "database") == _url(store):
-        raise _foreign(home, store, f"belongs to the state folder at {row.path}, of which this one is a copy")
+        raise _foreign(home, store, f"belongs to the state folder at {row.path}; this folder is a copy of it")
     services = schema.services
     for service in db.execute(select(services.c.id, services.c.name, services.c.port)).all():
         if service.port is not None and not is_free(service.port):
-            log.warning("port %s of service %r is taken: this copy chooses another", service.port, service.name)
+            log.warning("port %s of service %r is taken: this copy uses another port", service.port, service.name)
             db.execute(update(services).where(services.c.id == service.id).values(port=None))
-    if store.is_shared:  # restored into a database of its own, without what is below
+    if store.is_shared:  # restored to its own database, without the tables below
         return str(row.id)
     for table in (schema.processes, schema.replicas):
         db.execute(delete(table))
@@ -167,16 +167,16 @@ def _begin_anew(db: Connection, home: Home, store: Store, row: Row[Any], is_free
 def _foreign(home: Home, store: Store, why: str) -> LocalServiceError:
     return LocalServiceError(
         f"The database {store} {why}; this folder is {home.path}.",
-        fix="Processes that share a database share its state folder: give that one with --home. For one of its own: "
+        fix="Processes that share a database also share its state folder: set --home to it. For a separate copy: "
         "mlmgmt backup, then mlmgmt restore.",
     )
 
 
 def _moved(db: Connection, before: str | None, now: Path) -> None:
-    """Says where images and environments are now, when the folder was moved or copied."""
+    """Update the paths of images and environments after the folder was moved or copied."""
     if before is None or before == str(now):
         return
-    log.info("the state folder was at %s before; it is at %s now", before, now)
+    log.info("the state folder moved from %s to %s", before, now)
     images = schema.images
     for column, old, new in (
         (images.c.location, Path(before).as_uri(), now.as_uri()),
@@ -189,7 +189,7 @@ def _moved(db: Connection, before: str | None, now: Path) -> None:
 
 
 def _oldest_path(db: Connection) -> str | None:
-    """Where the folder was, for a database that does not say it: versions before 2 did not."""
+    """Return the earlier path of the folder for a database that does not store it: versions before 2 did not."""
     images = schema.images
     row = db.execute(
         select(images.c.id, images.c.location).where(images.c.location.like("file://%")).limit(1)
@@ -201,10 +201,10 @@ def _oldest_path(db: Connection) -> str | None:
 
 
 def _read(path: Path) -> str | None:
-    """Return the line in a file, or None if there is none.
+    """Return the line in a file, or None if the file does not exist.
 
     Raises:
-        LocalServiceError: the file has something else in it.
+        LocalServiceError: the file has other content.
     """
     try:
         content = path.read_bytes()
@@ -212,14 +212,14 @@ def _read(path: Path) -> str | None:
         return None
     text = content.strip().decode(errors="replace")
     if not text.isprintable() or "\ufffd" in text:
-        raise damaged(path, "Restore a backup into another folder: mlmgmt restore FILE --home FOLDER.")
+        raise damaged(path, "Restore a backup to another folder: mlmgmt restore FILE --home FOLDER.")
     return text or None
 
 
 def _read_or_none(path: Path) -> str | None:
-    """Return the same for what the database has, too: garbage is as good as nothing."""
+    """Return the line in a file whose content the database also has: an invalid file counts as missing."""
     try:
         return _read(path)
     except LocalServiceError as error:
-        log.warning("%s It is written again.", error.message)
+        log.warning("%s Writing it again.", error.message)
         return None

@@ -1,11 +1,11 @@
-"""Bringing the database of an earlier version up to the present schema, step by step, in one transaction.
+"""Migration of the database of an earlier version to the current schema, step by step, in one transaction.
 
-Numbered steps and the row in `schema_version` are all that it takes here: both SQLite and PostgreSQL roll DDL back,
-there is one line of versions, and a service migrates by itself when it starts, which has to be quick. A tool for
-migrations would bring a second way to describe the schema, and its own configuration, into every installation.
+Numbered steps and the row in `schema_version` are sufficient: SQLite and PostgreSQL both roll DDL back, versions are
+linear, and a service migrates automatically at its start, which has to be quick. A migration tool would add a second
+description of the schema, and its own configuration, to every installation.
 
-A step is never changed after its release, and says its statements in full: it must not depend on `schema.py`, which
-goes on. A test brings a database of each released version up and compares it with a new one.
+A step is never changed after its release, and has its complete statements: it must not depend on `schema.py`, which
+continues to change. A test migrates a database of each released version and compares it with a new one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 def _to_2(db: Connection) -> None:
-    """Several processes on one database (which PostgreSQL has from this version on); folders that move; `mlmgmt gc`."""
+    """Add support for several processes on one database (PostgreSQL), for moved folders, and for `mlmgmt gc`."""
     for statement in (
         "CREATE TABLE installation (id VARCHAR(36) NOT NULL, path TEXT NOT NULL, PRIMARY KEY (id))",
         "CREATE TABLE processes (id VARCHAR(36) NOT NULL, place INTEGER NOT NULL, machine TEXT NOT NULL, "
@@ -38,16 +38,16 @@ def _to_2(db: Connection) -> None:
 
 
 _STEPS: Mapping[int, Callable[[Connection], None]] = {2: _to_2}
-"""By the version that a step leads to."""
+"""Steps by the version that they lead to."""
 
 
 def migrate(db: Connection, version: int) -> None:
-    """Brings a database of a version up to the present one.
+    """Migrate a database to the current version.
 
     Args:
-        db: a write, which commits it all or nothing.
+        db: a transaction, which commits everything or nothing.
     """
     for step in range(version + 1, schema.VERSION + 1):
-        log.info("the database goes from schema %s to %s", step - 1, step)
+        log.info("migrating the database from schema %s to %s", step - 1, step)
         _STEPS[step](db)
     db.execute(update(schema.schema_version).values(version=schema.VERSION))

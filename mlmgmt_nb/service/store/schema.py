@@ -1,9 +1,9 @@
-"""The tables. What is looked up by is a column; the rest of a resource is the contract's own JSON.
+"""The tables. Lookup keys are columns; the rest of a resource is the JSON of the contract.
 
-Lists go down from the highest `seq`, and new rows come above it: a page token is a `seq`, so pages stay right while
-rows are added.
+Lists descend from the highest `seq`, and new rows have higher ones: a page token is a `seq`, so pages stay correct
+while rows are added.
 
-Whoever changes a table raises VERSION and adds the step from the version before to `migrations.py`.
+When you change a table, raise VERSION and add the step from the previous version to `migrations.py`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ __all__ = [
 ]
 
 VERSION = 2
-"""Version of this schema; an earlier one is brought up to it (`migrations.py`), a later one is refused."""
+"""Version of this schema; earlier databases are migrated (`migrations.py`), later ones are refused."""
 
 
 class StructText(TypeDecorator[Any]):
@@ -71,7 +71,7 @@ class StructText(TypeDecorator[Any]):
 
 
 class UtcTime(TypeDecorator[dt.datetime]):
-    """A moment, stored as UTC."""
+    """A time, stored as UTC."""
 
     impl = DateTime
     cache_ok = True
@@ -92,7 +92,7 @@ metadata = MetaData()
 
 schema_version = Table("schema_version", metadata, Column("version", Integer, nullable=False))
 
-# One row: the state folder that belongs to this database. `id` is in the folder too; `path` is where it was last.
+# One row: the state folder of this database. `id` is also in the folder; `path` is its last path.
 installation = Table(
     "installation",
     metadata,
@@ -100,9 +100,9 @@ installation = Table(
     Column("path", Text, nullable=False),
 )
 
-# The service processes at work on this database: one, or several on PostgreSQL. `place` is the one that it holds in the
-# state folder; it counts up its `beats` while it lives; one of them leads: it runs the replicas of all services.
-# `started` tells a process from a later one with the same pid.
+# The service processes on this database: one, or several on PostgreSQL. `place` is the place of the process in the
+# state folder; it increments `beats` while it is alive; one of them leads: it runs the replicas of all services.
+# `started` distinguishes a process from a later one with the same pid.
 processes = Table(
     "processes",
     metadata,
@@ -141,7 +141,7 @@ def _versioned(name: str, *columns: Any) -> Table:
     )
 
 
-# Models and manifests never change: `doc` is the answer, byte for byte.
+# Models and manifests are immutable: `doc` is the response, byte for byte.
 models = _versioned("models", Column("doc", LargeBinary, nullable=False))
 
 model_tags = Table(
@@ -174,13 +174,13 @@ images = _versioned(
     # The Python that runs its driver on local compute.
     Column("interpreter", Text),
     Column("created_at", UtcTime, nullable=False),
-    # When its files were removed because nothing used them; it cannot be deployed any more.
+    # When its files were removed because nothing used them; it can no longer be deployed.
     Column("collected_at", UtcTime),
 )
 
-# A service serves `deployment_id`. While an operation is at work on it, `target_id` is the deployment that it is to
-# serve next (at creation both are the same), and `state` is NotStarted or Running; no second one may begin then.
-# `deleting` stays until every replica has gone; then the row goes too.
+# A service serves `deployment_id`. While an operation changes it, `target_id` is the deployment to serve next (at
+# creation both are the same), and `state` is NotStarted or Running; no second operation can begin in that time.
+# `deleting` stays set until all replicas have ended; then the row is removed.
 services = _resource(
     "services",
     Column("name", Text, nullable=False),
@@ -190,20 +190,20 @@ services = _resource(
     Column("deployment_id", String(36), nullable=False),
     Column("target_id", String(36)),
     Column("deleting", Boolean, nullable=False, default=False),
-    # The port of its URL; chosen when it first starts, then kept for good.
+    # The port in its URL; chosen at its first start, then kept.
     Column("port", Integer, unique=True),
-    # What the autoscaler last decided.
+    # The last decision of the autoscaler.
     Column("scale", Integer),
     Column("primary_key", Text, nullable=False),
     Column("secondary_key", Text, nullable=False),
     Column("created_at", UtcTime, nullable=False),
     Column("updated_at", UtcTime, nullable=False),
-    # A deleted service gives its name back at once, though its last requests are still being answered.
+    # A deleted service releases its name immediately, although its last requests may still be in progress.
     Index("services_by_name", "account", "name", unique=True, **_where("deleting = 0", "NOT deleting")),
 )
 
-# status: Deploying -> Active -> Expired, or Deploying -> Failed | Cancelled. `spec` is what was asked for, with what
-# was kept from before.
+# status: Deploying -> Active -> Expired, or Deploying -> Failed | Cancelled. `spec` is the request, merged with
+# the settings that were kept.
 deployments = _resource(
     "deployments",
     Column("service_id", String(36), nullable=False, index=True),
@@ -215,8 +215,8 @@ deployments = _resource(
     Column("expired_at", UtcTime),
 )
 
-# state: NotStarted -> Running -> Succeeded | Failed | Cancelled. A worker claims a row by moving it to Running, in the
-# name of its process; rows that a dead process left Running are taken up again, a bounded number of `attempts`.
+# state: NotStarted -> Running -> Succeeded | Failed | Cancelled. A worker claims a row by moving it to Running, with
+# the id of its process; rows that a dead process left Running are claimed again, a bounded number of `attempts`.
 operations = _resource(
     "operations",
     Column("kind", Text, nullable=False),

@@ -1,8 +1,8 @@
-"""The SQL store: one writer at a time, readers beside it, everything durable when a write returns.
+"""The SQL store: one writer at a time, concurrent readers, and every completed write is durable.
 
-It is SQLite in the state folder, or a PostgreSQL database that several service processes share. Both give the same: a
-read sees one moment, and writes come one after the other, so that versions have no gaps, `seq` grows in the order in
-which rows appear, and what a write has looked up stays true until it commits.
+It is SQLite in the state folder, or a PostgreSQL database that several service processes share. Both guarantee the
+same: a read sees one moment, and writes are serialized, so that versions have no gaps, `seq` grows in the order in
+which rows appear, and data that a write has read remains valid until it commits.
 """
 
 from __future__ import annotations
@@ -26,37 +26,37 @@ from mlmgmt_nb.service.store.migrations import migrate
 __all__ = ["PASSING", "OutcomeUnknown", "Store", "StoreBusy", "StoreReadOnly"]
 
 _WRITER_KEY = 0x6D6C6D67
-"""The advisory lock that a write on PostgreSQL holds: that of this project, in the database in use."""
+"""The advisory lock that a write on PostgreSQL holds: specific to this project, in the current database."""
 
 
 class OutcomeUnknown(Exception):  # noqa: N818 - not a fault of ours, but what is known
-    """The connection broke while a write was being committed: it may have been done, or not."""
+    """The connection broke during a commit: the write may have taken effect or not."""
 
 
 class StoreBusy(Exception):  # noqa: N818 - as above
-    """Other writes of this process have taken so long that this one was not begun."""
+    """Other writes of this process took so long that this one was not started."""
 
 
 class StoreReadOnly(Exception):  # noqa: N818 - as above
-    """The file of the database, or its disk, has come to be only readable; nothing was written."""
+    """The database file, or its disk, has become read-only; nothing was written."""
 
 
 PASSING = (DBAPIError, OutcomeUnknown, StoreBusy, StoreReadOnly)
-"""What reading and writing raise while the database is not as it should be; whoever can wait tries again."""
+"""Errors of reading and writing while the database is unavailable; callers that can wait try again."""
 
 
 class Store:
     """A database.
 
-    `reading()` and `writing()` give a connection in a transaction that commits when the block ends and rolls back when
-    it raises. Keep slow work out of them.
+    `reading()` and `writing()` return a connection in a transaction that commits when the block ends and rolls back
+    when it raises. Keep slow work out of them.
 
     Args:
-        database: the file of SQLite, or the URL of a PostgreSQL database.
-        may_migrate: whether a database of an earlier version may be brought up to this one.
+        database: the SQLite file, or the URL of a PostgreSQL database.
+        may_migrate: whether a database of an earlier version may be migrated.
 
     Raises:
-        LocalServiceError: the database cannot be used, or is of another version.
+        LocalServiceError: the database cannot be used, or has another version.
     """
 
     def __init__(self, database: Path | str, *, may_migrate: bool = True) -> None:
@@ -75,14 +75,14 @@ class Store:
         except DBAPIError as error:
             raise LocalServiceError(
                 f"The database {self} cannot be used: {str(error.orig).strip()}",
-                fix="Start it, or give another one with --database (a password in PGPASSWORD or ~/.pgpass)."
+                fix="Start it, or use another one with --database (a password in PGPASSWORD or ~/.pgpass)."
                 if self.is_shared
-                else "Free some space or mend the folder; mlmgmt restore makes a new one from a backup.",
+                else "Free some space or repair the folder; mlmgmt restore creates a new one from a backup.",
             ) from error
 
     @property
     def is_shared(self) -> bool:
-        """Whether several processes may be at work on this database."""
+        """Return whether several processes may use this database."""
         return self._file is None
 
     def __str__(self) -> str:
@@ -102,7 +102,7 @@ class Store:
         with self.writing() as db:
             if version is None:
                 schema.metadata.create_all(db)
-            # Another process may have done it since.
+            # Another process may have migrated it in the meantime.
             version = db.scalar(select(schema.schema_version.c.version))
             if version is None:
                 db.execute(insert(schema.schema_version).values(version=schema.VERSION))
@@ -126,11 +126,11 @@ class Store:
         if encoding != "UTF8":
             raise LocalServiceError(
                 f"The database {self} is encoded in {encoding}.",
-                fix="Make one with: createdb --encoding UTF8 --template template0 NAME.",
+                fix="Create one with: createdb --encoding UTF8 --template template0 NAME.",
             )
 
     def _set_aside(self, version: int) -> None:
-        """Keep the database as it is before it is migrated."""
+        """Copy the database before it is migrated."""
         if self._file is None:
             return
         copy = self._file.with_suffix(f".schema-{version}{self._file.suffix}")
@@ -145,7 +145,7 @@ class Store:
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        # The lock spares the databases' own waiting: SQLite's polls, PostgreSQL's takes a connection.
+        # The lock avoids waiting in the databases: SQLite polls, PostgreSQL needs a connection.
         if not self._writer.acquire(timeout=engines.BUSY_SECONDS):
             raise StoreBusy
         try:
@@ -167,7 +167,7 @@ class Store:
             self._writer.release()
 
     def _is_denied(self, error: OperationalError) -> bool:
-        """Whether SQLite failed since its disk can only be read; it says no more than that it could not write."""
+        """Return whether SQLite failed because its disk is read-only; SQLite only reports that it could not write."""
         code = _sqlite_code(error)
         if self._file is None or code not in {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY}:
             return False
@@ -182,17 +182,17 @@ class Store:
 
 
 def _begun(connection: Connection) -> RootTransaction:
-    """Return a transaction on a connection."""
+    """Begin a transaction on a connection."""
     try:
         return connection.begin()
     except OperationalError as error:
         if _sqlite_code(error) != sqlite3.SQLITE_READONLY:
             raise
-        # What was opened while the file could only be read stays so: it is opened anew.
+        # Connections opened while the file was read-only stay so: reconnect.
         connection.invalidate()
         return connection.begin()
 
 
 def _sqlite_code(error: OperationalError) -> int:
-    """Its primary result code; 0 for an error of PostgreSQL."""
+    """Return the primary result code of SQLite; 0 for an error of PostgreSQL."""
     return int(getattr(error.orig, "sqlite_errorcode", 0)) & 0xFF

@@ -1,6 +1,6 @@
-"""How the work on a resource ends. Whoever ends it first wins: what comes later changes nothing.
+"""The end of the work on a resource. The first end wins; later ones change nothing.
 
-Builds and rollouts end here when they are done, and when somebody cancels them.
+Builds and rollouts end here, when they finish or are cancelled.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ def image_ended(
     claimed_by: str | None = None,
     **made: str | None,
 ) -> bool:
-    """End the build of an image; return whether it was still open.
+    """End the build of an image; return whether it was still running.
 
     Args:
-        db: the write that it is part of.
+        db: transaction to use.
         state: `Succeeded`, `Failed` or `Cancelled`.
         error: why it did not succeed.
-        claimed_by: the process that built it, if that is who ends it: another one may be at work on it by now.
-        **made: what the build has made, as columns of the image.
+        claimed_by: the process that built it, if that process ends it: another process may have claimed it by now.
+        **made: results of the build, as columns of the image.
     """
     images = schema.images
     if not _end_operation(db, image_id, state, error, claimed_by):
@@ -42,7 +42,7 @@ def image_ended(
 
 
 def rollout_succeeded(db: Connection, service_id: str, target_id: str, serving_id: str) -> bool:
-    """Return a service now serves its target instead of what it served; return whether that still was its target."""
+    """Make the target deployment active. Return False if the target changed in the meantime."""
     deployments = schema.deployments
     if not _is_target(db, service_id, target_id):
         return False
@@ -58,7 +58,7 @@ def rollout_succeeded(db: Connection, service_id: str, target_id: str, serving_i
 
 
 def rollout_failed(db: Connection, service_id: str, target_id: str, state: str, error: ErrorResponse) -> bool:
-    """Return a service goes on with what it served before; return whether this still was its target.
+    """Keep the current deployment and drop the target. Return False if the target changed in the meantime.
 
     Args:
         state: `Failed` or `Cancelled`.

@@ -1,4 +1,4 @@
-"""Processes of this machine, named so that no later one with the same pid is taken for them."""
+"""Processes of this machine, identified so that later ones with the same pid are not mistaken for them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _ROUNDS = 5
 
 
 def started(pid: int) -> str:
-    """When a process started, on a clock that nobody can set; "" when there is no such process."""
+    """Return when a process started, on a clock that cannot be set; "" if the process does not exist."""
     try:
         if psutil.LINUX:
-            # Field 22 counts from the boot, the name in field 2 may have blanks in it.
+            # Field 22 counts from the boot; the name in field 2 may contain spaces.
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             return f"{_boot()}:{fields[19]}" if fields[0] != "Z" else ""
         return str(psutil.Process(pid).create_time())
@@ -29,7 +29,7 @@ def started(pid: int) -> str:
 
 
 def machine() -> str:
-    """Return the machine (or container) whose pids are known here."""
+    """Return the machine (or container) whose pids are visible here."""
     try:
         namespace = os.readlink("/proc/self/ns/pid")
     except OSError:
@@ -38,15 +38,15 @@ def machine() -> str:
 
 
 def end_group(pid: int, started_then: str, mark: str) -> bool:
-    """End a process that led a group, and what is left of the group when it has gone itself.
+    """End the leader of a process group, and the rest of the group if the leader has ended.
 
     Args:
-        started_then: when it started, as `started` told then: a later process with its pid is let be.
-        mark: a text in the command line or the environment of each process of the group. It tells the group from one
-            that got the same number later, or that belongs to a copy of the state folder.
+        started_then: the earlier result of `started`: a later process with the same pid is not ended.
+        mark: a text in the command line or the environment of each process of the group, which distinguishes it from a
+            later group with the same number, or one that belongs to a copy of the state folder.
 
     Returns:
-        Whether anything was there to end.
+        Whether there was a process to end.
     """
     if started(pid) not in {"", started_then}:
         return False
@@ -59,13 +59,15 @@ def end_group(pid: int, started_then: str, mark: str) -> bool:
 
 
 def ownership(folder: Path) -> dict[str, str]:
-    """Return a variable for the environment of a process, which it hands on to its children: who started it, for what state
-    folder. `end_orphans` goes by it."""
+    """Return an environment variable, which child processes inherit, with the parent and its state folder.
+
+    `end_orphans` uses it.
+    """
     return {_OWNER: f"{os.getpid()} {started(os.getpid())} {folder}"}
 
 
 def end_orphans(folder: Path) -> int:
-    """End what services of a state folder have started that are there no more; how many processes that were."""
+    """End the processes left by service processes of a state folder that have ended; return their number."""
     orphans = []
     for process in psutil.process_iter():
         with contextlib.suppress(OSError, psutil.Error):
@@ -78,15 +80,15 @@ def end_orphans(folder: Path) -> int:
 
 
 def end_marked(variable: str, value: str) -> int:
-    """End all processes that have a variable in their environment, which children hand on to theirs.
+    """End all processes with a variable in their environment, which child processes inherit.
 
-    A child that has left the group and the session of its parent is found by it.
+    This also finds child processes that have left the group and the session of their parent.
 
     Returns:
-        How many there were.
+        The number of processes.
     """
     count = 0
-    for _ in range(_ROUNDS):  # one that is being killed may have started another
+    for _ in range(_ROUNDS):  # a process that is being killed may have started another
         found = [process for process in psutil.process_iter() if _value(process, variable) == value]
         if not found:
             break

@@ -1,6 +1,6 @@
-"""Where the service's own log goes: to standard error, or to a file that is kept from growing without end.
+"""The service's own log: on standard error, or in a file of limited size.
 
-Secrets are kept out of it, whoever writes to it: libraries print URLs and headers when they fail.
+Secrets are removed from it, whoever writes to it: libraries print URLs and headers when they fail.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 def log_to(path: Path | None) -> None:
-    """Begins to log.
+    """Start to log.
 
     Args:
-        path: the file, which is also to take what else the process writes to standard output and error; None for a
-            service in the foreground, whose output is somebody else's to keep.
+        path: the file, which also receives other output of the process on standard output and error; None for a service
+            in the foreground.
     """
     handler = _File(path) if path is not None else logging.StreamHandler()
     handler.setFormatter(_Formatter(_FORMAT))
@@ -32,7 +32,7 @@ def log_to(path: Path | None) -> None:
 
 
 class _Formatter(logging.Formatter):
-    """Formats a record, with its traceback, and takes the secrets out of all of it."""
+    """Formats a record, with its traceback, and removes secrets from all of it."""
 
     def format(self, record: logging.LogRecord) -> str:
         return redacted(super().format(record))
@@ -45,7 +45,7 @@ class _File(logging.handlers.RotatingFileHandler):
 
     def doRollover(self) -> None:  # noqa: N802 - logging's name
         super().doRollover()
-        # A traceback of the interpreter itself, or what a child writes, belongs to the file of now.
+        # A traceback of the interpreter itself, and the output of child processes, belong in the current file.
         if self.stream is not None:
             for descriptor in (1, 2):
                 os.dup2(self.stream.fileno(), descriptor)

@@ -7,7 +7,7 @@ import socket
 __all__ = ["bind", "is_free"]
 
 _KEEP_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
-"""A client that has vanished without a word is noticed after two minutes; systems know these settings or do not."""
+"""Detect a client that vanished after two minutes; not every system has these settings."""
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -18,7 +18,7 @@ def bind(host: str, port: int) -> socket.socket:
     """
     bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
-        # After a crash, old connections must not keep the port from being used again.
+        # After a crash, old connections must not block the port.
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         # Accepted connections inherit these.
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -33,7 +33,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def is_free(host: str, port: int) -> bool:
-    """Whether a port can be had."""
+    """Return whether a port is free."""
     try:
         bind(host, port).close()
     except OSError:

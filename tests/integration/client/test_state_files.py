@@ -62,7 +62,7 @@ LOSSES: dict[str, Callable[[Path], None]] = {
 def test_a_service_that_lost_a_file_is_found_and_stopped(home: Path, loss: str) -> None:
     pid = local.ensure(home).pid
     LOSSES[loss](home)
-    assert "already runs on" in mlmgmt("serve", "--home", home, code=1)
+    assert "already running" in mlmgmt("serve", "--home", home, code=1)
     assert local.ensure(home).pid == pid
     LOSSES[loss](home)
     assert local.stop(home) is True

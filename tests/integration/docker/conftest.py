@@ -1,4 +1,4 @@
-"""One registry and service for all tests of compute `docker`; the engine is that of the whole session."""
+"""One registry and service for all tests of compute `docker`; the engine is shared by the whole session."""
 
 from __future__ import annotations
 

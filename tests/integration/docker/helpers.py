@@ -1,4 +1,4 @@
-"""What tests of compute `docker` ask of a service and its engine."""
+"""Helpers of the tests of compute `docker`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def ask_for_image(api: ServiceProcess, manifest_id: str, name: str) -> requests.
 
 
 def build(api: ServiceProcess, folder: Path, name: str, *models: str, **properties: str) -> Any:
-    """Return an image of a folder."""
+    """Build and return an image of a folder."""
     manifest = api.manifest(folder, *models, name=name, properties=properties)
     ended = api.operation(ask_for_image(api, manifest["id"], name), timeout=170)
     assert ended["state"] == "Succeeded", (ended, api.log(ended["resourceLocation"] + "/buildLog"))

@@ -64,7 +64,7 @@ class TestBuild:
         wanted.write_text("six\n")
         changed = build(service, write_driver(SAYS.format(word="x")), "changed", pipRequirements=wanted.as_uri())
         log = build_log(service, changed)
-        assert "the packages that were installed for the same requirements before" in log
+        assert "the packages installed earlier for the same requirements" in log
         assert "--> pip packages" not in log
         layers = [
             engine.inspect_image(service.get(f"/images/{one['id']}/docker")["imageId"])["RootFS"]["Layers"]
@@ -74,7 +74,7 @@ class TestBuild:
         assert shared == [*[True] * (len(shared) - 1), False]
 
     def test_the_same_from_nothing(self, service: ServiceProcess, engine: Any, image: Any) -> None:
-        """Reproducible: what is installed and built again, later, has the same digest."""
+        """Check that installing and building the same input again, later, produces the same digest."""
         first = service.get(f"/images/{image['id']}/docker")
         installed = re.search(r"FROM (mlmgmt/requirements:\w+)", build_log(service, image))
         assert installed is not None
@@ -109,7 +109,7 @@ class TestBuild:
         tmp_path: Path,
         name: str,
     ) -> None:
-        """The password of a package index is used, and is in no layer, no history and no log."""
+        """Check that the password of a package index is used, and is in no layer, no history and no log."""
         config = tmp_path / "pip.conf"
         config.write_text("[global]\nindex-url = http://user:canary-password@127.0.0.1:9/simple\nretries = 0\n")
         api = start_service("--base-image", BASE, "--pip-config", str(config))
@@ -166,7 +166,7 @@ class TestBuild:
         tmp_path: Path,
         name: str,
     ) -> None:
-        """Pushed and pulled with what a credential helper of Docker's configuration knows; refused without."""
+        """Push and pull with a credential helper of Docker's configuration; without it, both are refused."""
         users, configuration = tmp_path / "htpasswd", tmp_path / "config"
         # The secret's bcrypt hash.
         users.write_text("ann:$2b$04$1AAttAHEgDdZbbOZt1L.qu34toLEG0VtdkKB98bP0PP.q3YKUnYzS\n")
@@ -210,7 +210,7 @@ class TestBuild:
         collect = ("gc", "--home", api.home, "--older-than", "0", "--delete")
         with monkeypatch.context() as nowhere:
             nowhere.setenv("DOCKER_HOST", "tcp://127.0.0.1:9")
-            assert "No Docker engine answers" in mlmgmt(*collect)
+            assert "No Docker engine responds" in mlmgmt(*collect)
         assert engine.images(unused["imageLocation"])
         assert f"{name} version {unused['version']}" in mlmgmt(*collect)
         assert not engine.images(unused["imageLocation"])
@@ -223,7 +223,7 @@ class TestService:
     def test_its_life(
         self, service: ServiceProcess, engine: Any, image: Any, write_driver: Callable[..., Path], name: str
     ) -> None:
-        """Pulled by digest, run, scored, updated under load, scaled, killed, deleted."""
+        """Pull by digest, run, score, update under load, scale, kill, delete."""
         built = service.get(f"/images/{image['id']}/docker")
         remove_image(engine, built)
         reserved = {"cpu": "500m", "memory": "300Mi"}

@@ -1,4 +1,4 @@
-"""Images taken elsewhere, engines that are elsewhere or not there, and what a crash leaves behind."""
+"""Exported images, remote or missing engines, and leftovers of crashes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def workspace(service: ServiceProcess) -> Iterator[Workspace]:
 
 
 def by_hand(engine: Any, image: str) -> Any:
-    """Return what a container answers that was started as anybody would, with no service around it."""
+    """Return the response of a container that runs without a service."""
     host = engine.create_host_config(port_bindings={5001: ("127.0.0.1", None)})
     container = engine.create_container(image, ports=[5001], host_config=host)["Id"]
     try:
@@ -191,7 +191,7 @@ def test_collected_data_comes_back(service: ServiceProcess, write_driver: Callab
 def test_an_engine_elsewhere_is_forwarded_to(
     start_service: Callable[..., ServiceProcess], engine: Any, write_driver: Callable[..., Path], name: str
 ) -> None:
-    """As with Docker Desktop: the containers cannot be handed the socket. Updates lose no request there either."""
+    """Check engines like Docker Desktop, whose containers cannot receive the socket: updates lose no request."""
     api = start_service("--base-image", BASE, environment={"MLMGMT_DOCKER_FORWARD": "1"})
     made = serve(api, build(api, write_driver(SAYS.format(word="here")), name), name)
     ports = engine.inspect_container(containers(engine, api)[0]["Id"])["NetworkSettings"]["Ports"]
@@ -235,7 +235,7 @@ def test_a_build_that_is_given_up_leaves_no_container(
     api.kill()
     with contextlib.closing(sqlite3.connect(api.home / "mlmgmt.db")) as database, database:
         database.execute("UPDATE operations SET attempts = 3")
-    # Other processes may be at work on the folder, at other places in it: here one is, and one was.
+    # Other processes may use the folder, at other places in it: one does here, and one did.
     others = [f"{prefix}{place}-000000000000-x" for place in (5, 6)]
     for other in others:
         engine.create_container(BASE, name=other)
@@ -291,7 +291,7 @@ assert sys.argv[1] == "create" and "nothing-for-pip" in open(sys.argv[sys.argv.i
 prefix = sys.argv[sys.argv.index("--prefix") + 1]
 subprocess.run([sys.executable, "-m", "venv", "--copies", prefix], check=True)
 """
-"""Makes an environment as the real one does; what conda's channels have cannot be had here."""
+"""Create an environment as the real tool does; conda channels are not available here."""
 
 
 def test_packages_of_conda(
@@ -341,7 +341,7 @@ def test_the_engine_restarts_and_an_image_is_gone(
     remove_image(engine, built)
 
     def image_is_gone() -> bool:
-        # Its containers keep it, and new ones are started until it has gone.
+        # Its containers use it, and new ones are started until it is removed.
         for one in containers(engine, api, ended=False):
             with contextlib.suppress(docker.errors.APIError):
                 engine.remove_container(one["Id"], force=True)
@@ -353,7 +353,7 @@ def test_the_engine_restarts_and_an_image_is_gone(
 
     def told() -> bool:
         error = api.get(f"/services/{made['id']}")["error"] or {}
-        return "not on the Docker engine any more" in error.get("message", "")
+        return "no longer on the Docker engine" in error.get("message", "")
 
     eventually(told, 60, "the service's error")
 
@@ -361,7 +361,7 @@ def test_the_engine_restarts_and_an_image_is_gone(
 def test_files_that_were_sent(
     service: ServiceProcess, write_driver: Callable[..., Path], tmp_path: Path, name: str
 ) -> None:
-    """A wheel, and a folder that packages are found in; others come from where the resolution found them."""
+    """Check a wheel, and a folder with packages; other packages come from the resolved URLs."""
     sent = wheel(tmp_path / "sent", "sent", "1.0", "sent")
     found = wheel(tmp_path / "wheels", "found", "1.0", "found")
     with tarfile.open(tmp_path / "wheels.tar", "w") as tar:

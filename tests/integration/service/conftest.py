@@ -1,4 +1,4 @@
-"""Fixtures of the service's tests."""
+"""Fixtures of the service tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Drivers and observers that tests of services share."""
+"""Drivers and helpers that tests of services share."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def replicas(api: ServiceProcess, service: Any) -> list[psutil.Process]:
 
 
 def trouble(api: ServiceProcess, url: str, code: str) -> dict[str, Any] | None:
-    """Return the error of a service, once it is of that kind."""
+    """Return the error of a service once it has this code."""
     error: dict[str, Any] | None = api.get(url)["error"]
     return error if error and error["code"] == code else None
 
@@ -45,7 +45,7 @@ def _command(process: psutil.Process) -> str:
 def under_load(
     api: ServiceProcess, service: Any, threads: int = 3, *, keep: bool = False, body: str = "1"
 ) -> Iterator[list[str]]:
-    """Scores all the time, each request on a connection of its own, or on one that is kept; gives what went wrong."""
+    """Score continuously, on a new connection for each request or on a persistent one; return the failures."""
     key = api.get(f"/services/{service['id']}/keys")["secondaryKey"]
     wrong: list[str] = []
     done, asked = threading.Event(), []

@@ -1,4 +1,4 @@
-"""Tokens of an identity provider, roles, TLS and the audit log, at a real service."""
+"""Tokens of an identity provider, roles, TLS and the audit log, on a real service."""
 
 from __future__ import annotations
 
@@ -143,19 +143,19 @@ class TestTokens:
     def test_unsigned_and_of_the_wrong_algorithm(self, service: ServiceProcess, provider: IdentityProvider) -> None:
         key, claims = provider.keys[0], provider.claims()
         tokens = [jwt.encode(claims, "", algorithm="none", headers={"kid": key.id})]
-        # The public key is no secret: it must not do as the secret of an HMAC.
+        # The public key is not a secret: it must not be accepted as the secret of an HMAC.
         hashing = jwt.algorithms.HMACAlgorithm(jwt.algorithms.HMACAlgorithm.SHA256)
         head = {"alg": "HS256", "typ": "JWT", "kid": key.id}
         parts = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in (head, claims)]
         signed = b".".join(parts)
         signature = base64.urlsafe_b64encode(hashing.sign(signed, key.public_pem())).rstrip(b"=")
         tokens.append(b".".join([signed, signature]).decode())
-        # A key of the attacker's own, that only the token itself knows.
+        # A key of the attacker, embedded in the token only.
         own = Key()
         tokens.append(provider.token(own, headers={"jwk": own.public()}))
         tokens.append(provider.token(own, headers={"kid": key.id}))
         tokens.append(provider.token(own, headers={"kid": key.id, "jku": "https://evil.example/keys"}))
-        # An elliptic curve's signature under the id of the RSA key.
+        # An elliptic curve signature with the id of the RSA key.
         tokens.append(provider.token(provider.keys[1], headers={"kid": key.id}))
         assert [ask(service, token).status_code for token in tokens] == [401] * len(tokens)
 
@@ -180,7 +180,7 @@ class TestTokens:
 
 
 def _random_tokens(good: str, count: int) -> Iterator[str]:
-    """Texts of any kind, and a good token with a letter changed; the same ones each time."""
+    """Yield texts of all kinds, and a good token with one letter changed; reproducible."""
     chance = random.Random(7)
     letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.=+/ ~"
     made = 0
@@ -197,7 +197,7 @@ def _random_tokens(good: str, count: int) -> Iterator[str]:
 
 
 def _same_token(one: str, other: str) -> bool:
-    """Whether two texts are the same token: the last letter of a part may have bits that mean nothing."""
+    """Return whether two texts are the same token: the last letter of a part may have unused bits."""
     try:
         return [base64.urlsafe_b64decode(part + "==") for part in one.split(".")] == [
             base64.urlsafe_b64decode(part + "==") for part in other.split(".")
@@ -210,7 +210,7 @@ BODIES = {"POST", "PUT", "PATCH"}
 
 
 def _method_and_path(action: str) -> tuple[str, str]:
-    """Return a request for an action, to a resource that is not there."""
+    """Return a request for an action on a resource that does not exist."""
     if action == METRICS_ACTION:
         return "GET", "/metrics"
     operation = OPERATIONS.get(action)
@@ -244,7 +244,7 @@ class TestRoles:
             else:
                 assert answer.status_code not in {401, 403, 405}
                 assert answer.status_code < 500
-        # Another account's contributor, and nobody.
+        # A contributor of another account, and an unknown caller.
         assert (
             ask(
                 service, provider.token(roles=None, groups=["team-group"]), method, path.replace(TEAM, OTHER)
@@ -313,12 +313,12 @@ def _part(value: Any) -> str:
 
 
 def _output(service: ServiceProcess) -> str:
-    """Return what the service has logged."""
+    """Return the log of the service."""
     return service.home.with_name(service.home.name + ".output").read_text()
 
 
 class TestGarbage:
-    """Whatever is sent, signed in or not, is answered as a mistake of the sender's, and leaves no traceback."""
+    """Check that bad requests, signed in or not, are answered as client errors and leave no traceback."""
 
     @pytest.fixture(autouse=True)
     def _no_traceback(self, service: ServiceProcess) -> Iterator[None]:
@@ -414,8 +414,8 @@ def test_keys_rotate(provider: IdentityProvider, start_service: Callable[..., Se
     try:
         provider.rotate()
         assert ask(service, provider.token()).status_code == 200
-        assert ask(service, before).status_code == 401  # its key is withdrawn
-        # While the provider cannot be asked, what is known goes on counting.
+        assert ask(service, before).status_code == 401  # its key was withdrawn
+        # While the provider is unavailable, known keys remain valid.
         provider.is_down = True
         assert ask(service, provider.token()).status_code == 200
     finally:
@@ -496,7 +496,7 @@ class TestTheNetwork:
         service.trust(provider.ca_file)
         image = service.image(write_driver("import json\ndef run(body):\n    return json.loads(body)\n"))
         served = service.service(image["id"])
-        # Its own port is for loopback; others come by the port that has the certificate.
+        # Its own port is only for loopback; other machines use the port with the certificate.
         assert served["scoringUri"] == f"{service.base_url.partition('/api/')[0]}/api/v1/service/iris/score"
         answer = service.score(served, "[1]", verify=str(provider.ca_file))
         assert (answer.status_code, answer.json()) == (200, [1])
@@ -513,7 +513,7 @@ class TestTheNetwork:
 
 @pytest.fixture(scope="module")
 def audited(provider: IdentityProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
-    """Yield a service for the tests of the audit log: at the other one too many requests are refused to be recorded."""
+    """Yield a separate service for audit log tests: the other one has too many refused requests to record."""
     environment = {"REQUESTS_CA_BUNDLE": str(provider.ca_file)}
     service = ServiceProcess(tmp_path_factory.mktemp("audit") / "home", *arguments(provider), environment=environment)
     yield service

@@ -1,4 +1,4 @@
-"""The artifact store over HTTP: whole, in parts, broken off, changed on the way, and on a full disk."""
+"""The artifact store over HTTP: complete, in parts, interrupted, changed in transit, and on a full disk."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_whole(api: Any, size: int) -> None:
     assert done.headers["content-location"].endswith(digest)
     assert api.request("HEAD", f"/artifacts/sha256/{digest}").status_code == 200
     assert api.request("GET", f"/artifacts/sha256/{digest}/model.pkl").content == content
-    # The same bytes again cost nothing.
+    # Uploading the same bytes again costs nothing.
     assert patch(api, b"", 0, size, digest).status_code == 201
 
 
@@ -101,7 +101,7 @@ def test_the_contents_are_read_only(api: Any) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Yield a file system of 8 MB; where none may be mounted, a folder in which no file may grow beyond that."""
+    """Yield a file system of 8 MB or, where mounting is not allowed, a folder whose files cannot exceed that."""
     folder = tmp_path / "small"
     folder.mkdir()
     mounted = (
@@ -126,7 +126,7 @@ def test_a_full_disk_loses_nothing(start_service: Callable[..., ServiceProcess],
     assert "goes on" in full.json()["message"]
     kept = int(full.headers["upload-offset"])
     assert kept == offset(api, digest) > 0
-    # Registering may fail now, but says why; what was registered is there.
+    # Registering may fail now, with a reason; earlier registrations are kept.
     asset, runtime = {"id": "a", "url": "file:///" + "m" * 8_000}, {"runtimeType": "Python", "properties": {}}
     large = {"name": "n", "assets": [asset] * 125, "driverProgram": "a", "targetRuntime": runtime}
     another = api.request("POST", "/manifests", json=large)
@@ -145,10 +145,10 @@ def test_a_log_goes_on_when_there_is_room_again(small_disk: Path) -> None:
         while file.write(b"\0" * 2**16):
             pass
     for _ in range(100):
-        log.append(b"x" * 2**16)  # some of it may still find room
+        log.append(b"x" * 2**16)  # part of it may still fit
     ballast.unlink()
     log.line("after")
     _, content = log.read()
     assert content.startswith(b"before\n")
     assert content.endswith(b"after\n")
-    assert re.search(rb"\[mlmgmt\] \d+ bytes of this log are lost: the disk was full\n", content)
+    assert re.search(rb"\[mlmgmt\] \d+ bytes of this log were lost: the disk was full\n", content)

@@ -1,4 +1,4 @@
-"""What users store is bounded: names, text, lists and accounts that are too long are refused by a named limit."""
+"""Limits of user data: names, texts, lists and accounts that are too long are refused, and the error has the limit."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_what_is_too_long_is_refused(api: Any, operation: str, body: dict[str, A
     error = answer.json()
     assert (answer.status_code, error["details"][0]["code"]) == (400, "TooLong")
     assert error["details"][0]["message"].startswith(f"{path}: ")
-    assert f" at most {limit} " in error["message"]
+    assert f" the maximum is {limit}" in error["message"]
     assert len(answer.content) < 2_000
 
 
@@ -95,13 +95,13 @@ def test_names_of_accounts_are_bounded(api: Any, place: int) -> None:
 
 
 def test_the_client_refuses_it_before_anything_is_sent() -> None:
-    with pytest.raises(UsageError, match=r"description: has 16385 characters; at most 16384"):
+    with pytest.raises(UsageError, match=r"description: has 16385 characters; the maximum is 16384"):
         checked(Model, name="m", url="file:///x", mime_type="a/b", description="d" * (TEXT + 1))
 
 
 def test_every_text_and_list_has_a_limit() -> None:
     class Anything(msgspec.Struct):
-        """A body of a property that no table names."""
+        """Return a body with a property that no table lists."""
 
         more: Any
 

@@ -1,4 +1,4 @@
-"""Builds that need more than files: environments, archives, schemas, other URLs."""
+"""Builds with more than files: environments, archives, schemas, other URLs."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class TestEnvironments:
         assert "six==1.16.0" in lock
         assert "uvicorn==" in lock
         again = api.image(folder, properties={"pipRequirements": url})
-        assert "made for the same requirements before" in api.log(again["imageBuildLogUri"])
+        assert "created earlier for the same requirements" in api.log(again["imageBuildLogUri"])
 
     def test_requirements_that_cannot_be_had(
         self, api: Any, write_driver: Callable[..., Path], requirements: Callable[[str], str]
@@ -114,7 +114,7 @@ class TestContents:
     @pytest.mark.parametrize(
         ("arguments", "url", "said"),
         [
-            (("--url-scheme", "https"), "file:///etc/hostname", "(https)"),
+            (("--url-scheme", "https"), "file:///etc/hostname", "Allowed: https"),
             (("--url-host", "models.example"), "http://127.0.0.1:9/x", "host '127.0.0.1'"),
         ],
     )
@@ -179,5 +179,5 @@ def test_environment_variables_of_a_worker(api: Any, write_driver: Callable[...,
     assert seen["AML_APP_INSIGHTS_ENABLED"] == "false"
     assert seen["AML_MODEL_DC_STORAGE_ENABLED"] == "true"
     assert seen["OMP_NUM_THREADS"] == "1"
-    marks = {"MLMGMT_OWNER", "MLMGMT_REPLICA"}  # by which its children are found; they hold no secret
+    marks = {"MLMGMT_OWNER", "MLMGMT_REPLICA"}  # identify its child processes; not secret
     assert {variable for variable in seen if variable.startswith("MLMGMT_")} == marks

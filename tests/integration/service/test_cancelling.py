@@ -1,4 +1,4 @@
-"""`POST operations/{id}/cancel`: builds and rollouts that are stopped on their way."""
+"""`POST operations/{id}/cancel`: cancellation of builds and rollouts in progress."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def ask_for_image(api: ServiceProcess, folder: Path, *packages: Path, **properti
 def running(word: str, below: ServiceProcess) -> list[psutil.Process]:
     found = []
     for child in below.children():
-        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended since it was listed
+        with contextlib.suppress(psutil.NoSuchProcess):  # it ended after it was listed
             if word in " ".join(child.cmdline()):
                 found.append(child)
     return found
@@ -57,7 +57,7 @@ def test_a_build_stops_with_its_processes(
     eventually(lambda: "The build was cancelled" in api.log(image["imageBuildLogUri"]), what="the line in the log")
     assert api.get("/images/" + image["id"])["creationState"] == "Cancelled"
     assert not (api.home / "images" / image["id"]).exists()
-    # The worker is free for the next one.
+    # The worker is free for the next build.
     assert api.image(write_driver(ONE, "next"))["creationState"] == "Succeeded"
 
 
@@ -77,7 +77,7 @@ def test_an_update_that_is_cancelled_leaves_what_was_there(
     eventually(lambda: not replicas(api, {"image": slow}), what="the end of the replica of the update")
     deployments = api.get("/deployments", serviceId=service["id"])
     assert [deployment["status"] for deployment in deployments] == ["Cancelled", "Active"]
-    # The next update is free to begin, and ends well.
+    # The next update can begin, and succeeds.
     ended = api.operation(api.request("PUT", f"/services/{service['id']}", json={"numReplicas": 2}))
     assert ended["state"] == "Succeeded", ended
     assert api.get(f"/services/{service['id']}")["error"] is None

@@ -1,4 +1,4 @@
-"""Damage on the disk: what `mlmgmt check` finds, what a build refuses, and what a lost database means."""
+"""Damage on the disk: findings of `mlmgmt check`, refusals of builds, and the effects of a lost database."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.integration.service.test_housekeeping import ONE, upload
 
 @pytest.fixture
 def account(start_service: Callable[..., ServiceProcess], write_driver: Callable[..., Path]) -> Any:
-    """Return a service with one model and one image of it: the process, the model, the image."""
+    """Return a service with one model and an image of it: the process, the model, the image."""
     api = start_service()
     model = api.model(name="weights", url=upload(api, b"7 seven"))
     asset = {"id": "score.py", "url": upload(api, ONE.encode()).replace("x.txt", "score.py"), "mimeType": "text/plain"}
@@ -27,7 +27,7 @@ def account(start_service: Callable[..., ServiceProcess], write_driver: Callable
 
 
 def built(api: ServiceProcess, manifest: Any) -> Any:
-    """Return the operation of an image, ended."""
+    """Return the ended operation of an image."""
     request = {"name": "iris", "manifestId": manifest["id"], "imageType": "Docker", "computeResourceId": "local"}
     return api.operation(api.request("POST", "/images", json=request))
 

@@ -36,7 +36,7 @@ class Door(NamedTuple):
 
     @property
     def paths(self) -> list[str]:
-        """Targets of every kind that the port answers."""
+        """Return targets of every kind that the port serves."""
         return [f"{self.path}/score", f"{self.path}/swagger.json", self.path, "/", "/metrics"]
 
 
@@ -53,11 +53,11 @@ def door(shared_service: ServiceProcess, tmp_path_factory: pytest.TempPathFactor
 def exchange(
     port: int, *parts: bytes, wait: float = 5.0, is_enough: Callable[[bytes], bool] = lambda _: False
 ) -> bytes:
-    """Return what comes back for these bytes until it is enough, the connection ends, or `wait` seconds have passed."""
+    """Return the response to these bytes until it is complete, the connection ends, or `wait` seconds have passed."""
     got = b""
     with socket.create_connection(("127.0.0.1", port), timeout=wait) as client:
         deadline = time.monotonic() + wait
-        with contextlib.suppress(OSError):  # the other side has closed it
+        with contextlib.suppress(OSError):  # the other side closed it
             for part in parts:
                 client.sendall(part)
         while (left := deadline - time.monotonic()) > 0 and not is_enough(got):
@@ -122,7 +122,7 @@ def test_odd_heads_and_bodies_are_refused(door: Door, odd: str) -> None:
     for path in door.paths:
         head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{door.port}\r\n{ODD_HEADERS[odd]}"
         got = exchange(door.port, head.encode("latin-1"))
-        # One answer, then the connection ends: what follows in the body is not taken for a request.
+        # One response, then the connection ends: the rest of the body is not taken for a request.
         assert got.startswith(b"HTTP/1.1 400 "), (path, got)
         assert got.count(b"HTTP/1.1 ") == 1
         assert json.loads(got.partition(b"\r\n\r\n")[2])["code"] in {"BadRequest", "MalformedRequest"}
@@ -225,7 +225,7 @@ class TestLargeHeads:
                 parts = [head[start : start + 30_000] for start in range(0, len(head), 30_000)]
                 for pieces in ([head], parts, [head.rstrip()]):
                     got = exchange(door.port, *pieces)
-                    # The end of a connection may overtake the answer while the client still sends.
+                    # The end of a connection may overtake the response while the client is still sending.
                     assert not got or got.startswith(b"HTTP/1.1 431 "), (path, got[:100])
                     answered += bool(got)
         assert answered
@@ -240,7 +240,7 @@ class TestLargeHeads:
                 with contextlib.suppress(OSError):
                     while sent < 2**26:
                         sent += client.send(part.encode() * 2**16)
-            # Some MiB may wait in the buffers of the system.
+            # Buffers of the system may hold some MiB.
             assert sent < 2**25, begun
 
     def test_one_that_fits_is_answered(self, door: Door) -> None:
@@ -294,13 +294,13 @@ def second_caller(door: Door) -> Iterator[tuple[list[str], Callable[[], int]]]:
 
 
 def used_again(asked: Callable[[], int]) -> None:
-    """Wait until the second caller has used the connections to the replica again."""
+    """Wait until the second client has reused the connections to the replica."""
     before = asked()
     eventually(lambda: asked() >= before + 4, what="answers to the second caller")
 
 
 def _odd_requests(path: str, key: str) -> st.SearchStrategy[bytes]:
-    """Request that hide another one in their body, with framings of any kind, right and wrong."""
+    """Return requests that hide another one in their body, with all kinds of framing, valid and invalid."""
     with_key = f"Authorization: Bearer {key}\r\n"
     hidden = st.sampled_from(
         [

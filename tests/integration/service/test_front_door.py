@@ -1,4 +1,4 @@
-"""The port of the API in front of every service: what its own port answers, the front door answers too."""
+"""The port of the API in front of every service: the front door returns the same responses as a service's own port."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ RAW = (
 
 @pytest.fixture
 def behind(api: ServiceProcess, write_driver: Callable[..., Path], name: str) -> Callable[..., Any]:
-    """Start a service and return it as the front door shows it."""
+    """Start a service and return it, with its URL at the front door."""
 
     def start(driver: str, **settings: Any) -> Any:
         return at_front_door(api, api.service(api.image(write_driver(driver))["id"], name, **settings))
@@ -115,7 +115,7 @@ class TestStreaming:
         process = psutil.Process(api.process.pid)
         before = process.memory_info().rss
 
-        def pieces() -> Iterator[bytes]:  # sent chunked, its length unknown
+        def pieces() -> Iterator[bytes]:  # sent chunked, with unknown length
             for start in range(0, BIG, 2**18):
                 yield data[start : start + 2**18]
 
@@ -147,7 +147,7 @@ class TestStreaming:
             kinds = {psutil.CONN_ESTABLISHED, psutil.CONN_CLOSE_WAIT}
             return sum(c.laddr.port == port and c.status in kinds for c in replica.net_connections("tcp"))
 
-        for length in (10, 1):  # the body is not complete yet; it is, and the driver works on it
+        for length in (10, 1):  # an incomplete body; a complete one that the driver is processing
             client = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
             client.putrequest("POST", parts.path)
             client.putheader("authorization", f"Bearer {key}")
@@ -203,7 +203,7 @@ def test_a_public_url_is_where_scoring_urls_lead(
     service = api.service(api.image(write_driver(ECHO))["id"])
     assert service["scoringUri"] == f"{public}/api/v1/service/iris/score"
     assert api.score(service, '{"a": 1}').json() == {"a": 1}
-    # Another account may use the name too; its service is known by its id.
+    # Another account may use the name too; its service is addressed by its id.
     other_url = api.base_url.replace("/accounts/default", "/accounts/other")
     image = _image_in(api, other_url, write_driver(ECHO, "other"))
     given = {"name": "iris", "imageId": image, "computeResource": {"id": "local", "type": "Cluster"}}

@@ -1,4 +1,4 @@
-"""`mlmgmt gc`, `backup` and `restore` as commands, beside a service that runs; and what goes by itself."""
+"""`mlmgmt gc`, `backup` and `restore` as commands, beside a running service; and automatic removal."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def store_of(home: Path) -> Store:
 
 
 def upload(api: ServiceProcess, content: bytes) -> str:
-    """Put a content into the artifact store; return its URL."""
+    """Upload content to the artifact store; return its URL."""
     digest = hashlib.sha256(content).hexdigest()
     headers = {"upload-offset": "0", "upload-length": str(len(content))}
     answer = api.request("PATCH", f"/artifacts/sha256/{digest}/x.txt", data=content, headers=headers)
@@ -44,7 +44,7 @@ def upload(api: ServiceProcess, content: bytes) -> str:
 
 
 def age(path: Path) -> None:
-    """Make files two hours older than they are."""
+    """Set the times of files back by two hours."""
     for file in (path, *path.rglob("*")):
         os.utime(file, (time.time() - 7200,) * 2, follow_symlinks=False)
 
@@ -105,14 +105,14 @@ class TestGc:
         assert not (api.home / "images" / unused["id"]).exists()
         head = api.request("HEAD", f"/artifacts/sha256/{digests['never named']}")
         assert head.status_code == 404
-        # All that is on record stays, and what is in use works; the service can go back to its old image.
+        # All records are kept, and everything in use works; the service can return to its old image.
         assert api.get(f"/images/{unused['id']}")["creationState"] == "Succeeded"
         assert api.request("GET", model["url"]).content == b"in use"
         ended = api.operation(api.request("PUT", f"/services/{service['id']}", json={"imageId": old["id"]}))
         assert ended["state"] == "Succeeded"
         refused = api.create(unused["id"], "again")
         assert (refused.status_code, refused.json()["code"]) == (409, "ImageCollected")
-        # The same requirements are installed again when they are wanted again.
+        # The same requirements are installed again when needed.
         again = api.image(write_driver(ONE, "again"), properties={"pipRequirements": requirements.as_uri()})
         assert api.score(api.service(again["id"], "again"), "1").json() == 1
 
@@ -120,7 +120,7 @@ class TestGc:
         api.image(write_driver(ONE))
         upload(api, b"about to be named")
         assert json.loads(mlmgmt("gc", "--home", api.home, "-o", "json"))["items"] == []
-        # Somebody who looks whether a content is there may be about to name it.
+        # A client that checks whether content exists may be about to refer to it.
         age(api.home / "artifacts")
         digest = hashlib.sha256(b"about to be named").hexdigest()
         assert api.request("HEAD", f"/artifacts/sha256/{digest}").status_code == 200
@@ -173,7 +173,7 @@ class TestBackup:
         assert "is not empty" in mlmgmt("restore", file, "--home", home, code=1)
         if other:
             used = mlmgmt("restore", file, "--home", tmp_path / "third", *other, code=1)
-            assert "in use already" in used
+            assert "is not empty" in used
             assert not (tmp_path / "third").exists()
 
     def test_what_is_no_backup(self, tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ class TestBackup:
         assert "cannot be read" in mlmgmt("restore", tmp_path / "text", "--home", tmp_path / "home", code=1)
         with tarfile.open(tmp_path / "other.tar", "w") as tar:
             tar.add(tmp_path / "text", "text")
-        assert "is no backup" in mlmgmt("restore", tmp_path / "other.tar", "--home", tmp_path / "home", code=1)
+        assert "is not a backup" in mlmgmt("restore", tmp_path / "other.tar", "--home", tmp_path / "home", code=1)
         assert not (tmp_path / "home").exists()
         assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".mlmgmt")] == []
 

@@ -1,4 +1,4 @@
-"""The port of the API and the front door: whatever offers, cuts or encodes a request, its body arrives."""
+"""The port of the API and the front door: whatever a client offers, cuts or encodes, the body arrives."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MODEL = '{"name": "%s", "url": "http://models.example/é", "mimeType": "a/b"}'
 
 @pytest.fixture
 def models(api: ServiceProcess) -> Listener:
-    """Where models are registered."""
+    """Return the URL for registering models."""
     parts = urlsplit(api.base_url)
     headers = f"Authorization: Bearer {api.token}\r\n"
     return Listener(parts.port or 0, f"{parts.path}/models?{VERSION}", headers)
@@ -104,7 +104,7 @@ def test_the_front_door_passes_bodies_on(api: ServiceProcess, write_driver: Call
 def test_hosts_that_are_allowed(
     start_service: Callable[..., ServiceProcess], write_driver: Callable[..., Path]
 ) -> None:
-    """At the port of the API, at the front door and at the port of a service alike."""
+    """Check the port of the API, the front door and the port of a service."""
     api = start_service("--allowed-host", "ml.example", "--allowed-host", "10.0.0.0/8")
     service = api.service(api.image(write_driver(PLAIN))["id"])
     key = api.get(f"/services/{service['id']}/keys")["primaryKey"]

@@ -1,4 +1,4 @@
-"""A running service is changed, rolled back and deleted: nobody who asks it notices more than they should."""
+"""A running service is changed, rolled back and deleted; its clients notice only what they must."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class TestChanges:
         assert api.get(f"{url}/keys") == keys
         assert after["containerResourceReservation"] == {"cpu": "300m", "memory": "256Mi"}
         assert after["maxConcurrentRequestsPerContainer"] == 30
-        # They are in force, not only written down: the driver sees its share, and 30 requests find a place.
+        # They are in effect, not only stored: the driver sees its share, and 30 requests are accepted.
         assert api.score(service, "0").text == "1"
         with ThreadPoolExecutor(25) as threads:
             answers = list(threads.map(lambda _: api.score(service, "0.1", keys["primaryKey"]).status_code, range(25)))
@@ -78,7 +78,7 @@ class TestChanges:
 
         def ask(change: dict[str, Any]) -> requests.Response:
             start.wait(30)
-            headers = {"authorization": f"Bearer {api.token}"}  # a session is not for several threads
+            headers = {"authorization": f"Bearer {api.token}"}  # a session is not thread-safe
             return requests.put(
                 api.base_url + url,
                 json=change,

@@ -22,7 +22,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def plan(store: Store, run: Any, query: dict[str, str]) -> str:
-    """Return the plan of SQLite for the statement of a list."""
+    """Return SQLite's plan for the statement of a list."""
     said: list[tuple[str, Any]] = []
 
     def note(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:

@@ -70,13 +70,13 @@ class TestBadDrivers:
         service = api.service(api.image(write_driver(SAYS % "x"))["id"], name)
         pid = api.score(service, "1").json()["pid"]
         os.kill(pid, signal.SIGKILL)
-        # The socket is the service's: the request waits for the next replica rather than being refused.
+        # The socket belongs to the service: the request waits for the next replica instead of being refused.
         other = eventually(lambda: _says(api, service), what="another answer")["pid"]
         assert other != pid
         assert "SIGKILL" in api.log(f"/services/{service['id']}/logs")
 
     def test_a_crash_loop_backs_off_and_says_so(self, api: Any, write_driver: Callable[..., Path], name: str) -> None:
-        # Loads well the first time, then never again.
+        # Loads the first time, then never again.
         source = (
             "import os\nmark = {mark!r}\ndef init():\n    if os.path.exists(mark):\n        os._exit(5)\n"
             "    open(mark, 'w').close()\ndef run(body):\n    return os._exit(4) if body == 'die' else 1\n"
@@ -171,14 +171,14 @@ def test_metrics(api: Any, write_driver: Callable[..., Path], name: str) -> None
     assert value("mlmgmt_replicas_wanted") == 1
     eventually(lambda: value("mlmgmt_request_seconds_count") == 3, what="the count of the answers")
     assert 0 < value("mlmgmt_request_seconds_sum") < 60
-    # Those of one service, beside it.
+    # The metrics of one service, beside it.
     own = api.request("GET", f"/services/{service['id']}/metrics").text
     assert f"mlmgmt_requests_total{labels}}} 3.0" in own
     assert own.count("mlmgmt_requests_total{") == 1
     assert f'mlmgmt_request_seconds_bucket{{account="local/local/default",le="60.0",service="{name}"}} 3.0' in own
     assert "mlmgmt_operations" not in own
     assert api.request("GET", "/services/nobody/metrics").status_code == 404
-    # What ended replicas counted is not lost.
+    # Counts of ended replicas are not lost.
     assert (
         api.operation(api.request("PUT", f"/services/{service['id']}", json={"numReplicas": 2}))["state"] == "Succeeded"
     )

@@ -1,4 +1,4 @@
-"""Requirements come out as they are written: options, hashes, indexes, in the resolution and in the installation."""
+"""Requirements keep their meaning: options, hashes and indexes, in the resolution and in the installation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LOGIN = "someone:canary-password"
 
 
 class Workshop:
-    """Environments, a build context and two indexes: the default one and a private one, which wants a login."""
+    """Environments, a build context and two indexes: the default one, and a private one that requires a login."""
 
     def __init__(self, folder: Path, default: str, private: str) -> None:
         self.folder = folder
@@ -68,7 +68,7 @@ def workshop(tmp_path: Path) -> Iterator[Workshop]:
 
 class TestIndexes:
     def test_a_private_index_goes_first_and_alone(self, workshop: Workshop) -> None:
-        """Not even for a newer release of that name is the default index asked."""
+        """Check that the default index is not queried, even for a newer release of that name."""
         environment = workshop.ensure(f"--extra-index-url {workshop.private}", "both", "only-private", "only-default")
         assert workshop.says(environment, "both") == "private"
         assert workshop.says(environment, "only_private") == "private"

@@ -168,14 +168,14 @@ class TestWhoMayAsk:
     def test_foreign_pages(self, api: Any, header: str) -> None:
         for value in ("evil.example", "127.0.0.1.evil.example", "null"):
             error_of(api.request("GET", "/models", headers={header: value}), 403)
-        # A Host has no scheme.
+        # A Host does not have a scheme.
         error_of(
             api.request("GET", "/models", headers={header: "http://evil.example:80"}), 400 if header == "host" else 403
         )
 
     def test_the_state_folder_is_private(self, api: Any) -> None:
         assert api.home.stat().st_mode & 0o777 == 0o700
-        # Below these, contents have the modes that their archives and packages gave them; nobody gets that far.
+        # Below these, files have the modes of their archives and packages; other users cannot get that far.
         contents = (api.home / "images", api.home / "environments")
         for path in api.home.rglob("*"):
             if not any(folder in path.parents for folder in contents):

@@ -1,4 +1,4 @@
-"""Reservations and competition: what is reserved is there, and who takes too much harms nobody else."""
+"""Reservations and competition: reserved resources are available, and a greedy service does not harm others."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ EATS = "held = []\ndef init():\n    pass\ndef run(body):\n    held.append(b'x' *
 
 @pytest.fixture
 def groups() -> Iterator[ControlGroups]:
-    """Yield what this process can make, as the service can that it starts."""
+    """Return what this process can create, like the service that it starts."""
     found = find_groups()
     yield found
     found.close()
@@ -38,7 +38,7 @@ def test_up_at_once_down_slowly_to_none_and_awake_again(
     start_service: Callable[..., ServiceProcess], write_driver: Callable[..., Path]
 ) -> None:
     api = start_service("--calm-seconds", "1")
-    # There is room for three, though more may be asked for.
+    # There is room for three, although more may be requested.
     reservation = {"cpu": f"{(os.cpu_count() or 1) * 1000 // 3}m"}
     auto = {
         "autoscaleEnabled": True,
@@ -50,7 +50,7 @@ def test_up_at_once_down_slowly_to_none_and_awake_again(
     settings: dict[str, Any] = {"autoScaler": auto, "containerResourceReservation": reservation}
     service = api.service(api.image(write_driver(SLEEPS))["id"], **settings, maxConcurrentRequestsPerContainer=6)
     url = f"/services/{service['id']}"
-    assert api.get(url)["numReplicas"] == 1  # the first one shows that the driver loads
+    assert api.get(url)["numReplicas"] == 1  # the first replica shows that the driver loads
     with under_load(api, service, threads=6, body="0.3") as wrong:
         eventually(lambda: api.get(url)["numReplicas"] == 3, what="as many replicas as there may be")
         eventually(lambda: len(replicas(api, service)) == 3, what="their processes")
@@ -60,7 +60,7 @@ def test_up_at_once_down_slowly_to_none_and_awake_again(
     changes = re.findall(r"autoscaler: (\d+) -> (\d+) replicas", api.log(f"{url}/logs"))
     assert all(int(after) <= 3 for _, after in changes)
     assert [change for change in changes if change[0] > change[1]] == [("3", "2"), ("2", "1"), ("1", "0")]
-    # Whoever wakes it is answered, at its own port and at the front door, also with a large body.
+    # The request that wakes it is answered, at its own port and at the front door, also with a large body.
     key = api.get(f"{url}/keys")["primaryKey"]
     asked = [service, at_front_door(api, service)] * 2
     bodies = ["0", "0", " " * 2**20 + "0", " " * 2**20 + "0"]

@@ -1,4 +1,4 @@
-"""Services on local compute: from an image to answers, through updates, keys and deletion."""
+"""Services on local compute: from an image to scoring, through updates, keys and deletion."""
 
 from __future__ import annotations
 
@@ -191,7 +191,7 @@ class TestKeys:
         before = api.get(url)
         with under_load(api, service) as wrong:
             after = api.post(url, {"keyType": "Primary"})
-            # The answer comes when it is so in every replica.
+            # The response comes when every replica has the new keys.
             for _ in range(20):
                 assert api.score(service, "1", before["primaryKey"]).status_code == 401
                 assert api.score(service, "1", after["primaryKey"]).status_code == 200

@@ -29,7 +29,7 @@ AS_BEFORE = "def init():\n    pass\n\ndef run(body):\n    return 'as before'\n"
 
 
 def put(version: int, path: Path, **replaced: str) -> None:
-    """Make the database of a released version."""
+    """Create the database of a released version."""
     script = (RELEASED / f"{version}.sql").read_text()
     for name, value in {"PORT": "20000", "HOME": str(path.parent), "PYTHON": sys.executable, **replaced}.items():
         script = script.replace(f"@{name}@", value)
@@ -39,7 +39,7 @@ def put(version: int, path: Path, **replaced: str) -> None:
 
 
 def shape(store: Store) -> dict[str, Any]:
-    """All that can be told about the tables of a database, in no particular order."""
+    """Return a description of the tables of a database, in no particular order."""
     about = inspect(store.engine)
     return {
         table: {
@@ -64,7 +64,7 @@ def test_an_upgraded_database_is_like_a_new_one(tmp_path: Path, version: int) ->
     assert shape(old) == shape(new)
     old.close()
     new.close()
-    # What was there before is kept beside it.
+    # The previous database is kept beside it.
     with sqlite3.connect(tmp_path / f"old.schema-{version}.db") as db:
         assert db.execute("SELECT version FROM schema_version").fetchall() == [(version,)]
         assert db.execute("SELECT count(*) FROM models").fetchone()[0] > 0
@@ -107,7 +107,7 @@ def test_a_folder_of_each_version_goes_on(
 ) -> None:
     home = tmp_path / "home"
     home.mkdir()
-    # It was at another path then.
+    # The folder was at another path then.
     port = free_port()
     put(version, home / "mlmgmt.db", HOME="/home/user/before", PORT=port)
     api = start_service(home=home, sqlite=True)
@@ -121,7 +121,7 @@ def test_a_folder_of_each_version_goes_on(
     for operation_id, operation in operations.items():
         assert api.get(f"/operations/{operation_id}") == operation
     assert api.get(f"/services/{service['id']}/keys") == keys
-    # The files of its image, as a build of then would have left them.
+    # The files of its image, as an earlier build would have left them.
     built = api.image(write_driver(AS_BEFORE), name="again")
     shutil.copytree(home / "images" / built["id"], home / "images" / service["image"]["id"])
     scored = eventually(lambda: _scored(api, service, keys["secondaryKey"]), what="the answer of the service of before")

@@ -25,7 +25,7 @@ from tests.conftest import eventually
 
 
 class HardOfHearing(Store):
-    """A store that does not hear that a write was committed, when `unheard` writes more have been; it counts them."""
+    """A store that loses the confirmation of a commit after `unheard` more writes; it counts them."""
 
     unheard = 0
 
@@ -63,7 +63,7 @@ def home(tmp_path: Path) -> Iterator[Home]:
 
 @contextmanager
 def building(store: Store, home: Home) -> Iterator[None]:
-    """Build in the name of process `p`."""
+    """Build as process `p`."""
     builder = Builder(
         store,
         home,
@@ -82,7 +82,7 @@ def building(store: Store, home: Home) -> Iterator[None]:
 
 
 def enter(store: Store) -> None:
-    """Has process `p` be one of those at work."""
+    """Register process `p` as a live process."""
     row = {"id": "p", "place": 1, "machine": "m", "pid": 1, "started": "", "beats": 0, "leads": True}
     with store.writing() as db:
         db.execute(insert(schema.processes).values(**row))

@@ -1,4 +1,4 @@
-"""Control groups: on trees that look like the kernel's, and on the kernel's own where this process may."""
+"""Control groups: on simulated trees, and on the kernel's own where this process has permission."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mlmgmt_nb.service.compute.cgroups import ControlGroups, find_groups
 
 
 def described(folder: Path, mounts: str, own: str) -> Path:
-    """Return a folder that describes a process, as /proc/self does."""
+    """Return a folder that describes a process, in the format of /proc/self."""
     proc = folder / "proc"
     proc.mkdir()
     (proc / "mountinfo").write_text(mounts)
@@ -32,7 +32,7 @@ def test_version_1_has_a_folder_for_each_controller(tmp_path: Path) -> None:
     for folder in (cpu, memory, cpu / "mlmgmt-999999999" / "1"):
         folder.mkdir(parents=True)
     groups = find_groups(described(tmp_path, mounts, own))
-    assert not (cpu / "mlmgmt-999999999").exists()  # a crash had left it
+    assert not (cpu / "mlmgmt-999999999").exists()  # left over from a crash
     group = groups.add("7", 42, cpus=0.5, memory_bytes=2**26)
     parent, name = f"mlmgmt-{os.getpid()}", f"mlmgmt-{os.getpid()}/7"
     assert group.folders == [cpu / name, memory / name]

@@ -1,4 +1,4 @@
-"""Parts of compute `docker` that need no engine: Dockerfiles, archives, names, and where an engine is looked for."""
+"""Parts of compute `docker` that need no engine: Dockerfiles, archives, names, and the discovery of an engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contents over HTTP: which URLs are read, at every hop and whatever a name resolves to."""
+"""Downloads over HTTP: which URLs are allowed, at every hop and whatever a name resolves to."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class _Server(http.server.BaseHTTPRequestHandler):
 
 
 SEEN: list[str] = []
-"""Paths that the server was asked for."""
+"""Requested paths."""
 
 
 @pytest.fixture(scope="module")

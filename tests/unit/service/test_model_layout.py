@@ -17,7 +17,7 @@ from mlmgmt_nb.service.building.errors import BuildError
 
 
 class _Fetcher:
-    """Reads files of this machine, as the real one does with an artifact."""
+    """Reads files of this machine, as the real fetcher reads an artifact."""
 
     def fetch(self, url: str, target: Path, *_: Any) -> None:
         target.write_bytes(Path(url).read_bytes())
@@ -58,14 +58,14 @@ def test_layout(tmp_path: Path) -> None:
     context.describe("s/g/a", models)
     root = context.app / "azureml-models"
     assert (root / "weights/3/final.pkl").read_text() == (context.app / "final.pkl").read_text() == "7"
-    assert (root / "one/1/model/MLmodel").read_text() == "one:model/MLmodel"  # though two has a file of that name
+    assert (root / "one/1/model/MLmodel").read_text() == "one:model/MLmodel"  # although two has a file with that name
     assert (root / "two/2/model/MLmodel").read_text() == "two:model/MLmodel"
     assert (context.app / "model/a.txt").read_text() == "one:model/a.txt"
     assert (context.app / "other.txt").read_text() == "two:other.txt"
     sizes = [path for path in context.app.rglob("*") if path.is_file() and not path.is_symlink()]
     assert len(sizes) == len({path.resolve() for path in context.app.rglob("*") if path.is_file()})  # no copies
     links = [os.readlink(path) for path in context.app.rglob("*") if path.is_symlink()]
-    assert all(not os.path.isabs(link) for link in links)  # the folder is moved, and goes into images
+    assert all(not os.path.isabs(link) for link in links)  # the folder is moved and copied to images
     noted = json.loads((context.app / "model_config_map.json").read_text())["models"]
     assert noted["weights"]["path"] == "azureml-models/weights/3/final.pkl"
     assert noted["one"]["versions"] == {"1": "azureml-models/one/1/model"}

@@ -1,4 +1,4 @@
-"""Parts of the service that stand alone: pages, logs, specs, archives, the state folder."""
+"""Independent parts of the service: pages, logs, specs, archives, the state folder."""
 
 from __future__ import annotations
 
@@ -244,7 +244,7 @@ class TestHome:
     def test_one_service_at_a_time(self, tmp_path: Path) -> None:
         first, second = Home(tmp_path / "home"), Home(tmp_path / "home")
         first.open()
-        with pytest.raises(LocalServiceError, match="already runs"):
+        with pytest.raises(LocalServiceError, match="already running"):
             second.open()
         first.close()
         second.open()

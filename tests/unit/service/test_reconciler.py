@@ -101,7 +101,7 @@ def test_one_that_does_not_start_in_time_is_killed_as_hung() -> None:
 
 def test_one_that_does_not_drain_in_time_is_killed() -> None:
     desired = Desired(service_id="s", serving="old", replicas=0, drain_timeout=5)
-    refusal = Refuse("s", "This service has been scaled to no replicas.")
+    refusal = Refuse("s", "This service is scaled to zero replicas.")
     assert step([desired], [replica(1, "old", DRAINING)], {}, 5.5) == [refusal]
     assert step([desired], [replica(1, "old", DRAINING)], {}, 7) == [Kill("s", "1"), refusal]
 
@@ -146,7 +146,7 @@ def test_replicas_of_nobody_are_killed() -> None:
 
 
 class World:
-    """One service, its replicas and time; actions are carried out as a compute would."""
+    """One service, its replicas and time; actions are carried out as a compute would do it."""
 
     def __init__(self, serving: int, target: int) -> None:
         self.numbers = itertools.count(1)
@@ -187,7 +187,7 @@ class World:
         ]
 
     def happen(self, event: str, which: int) -> None:
-        """Something happens to one of the replicas."""
+        """Let an event happen to one of the replicas."""
         fitting = {"ready": STARTING, "crash": STARTING, "die": READY, "gone": DRAINING}[event]
         candidates = [r for r in self.replicas if r.state is fitting]
         if not candidates:
@@ -205,7 +205,7 @@ class World:
         return sum(r.state is READY for r in self.replicas)
 
     def settle(self) -> None:
-        """Everything that starts becomes ready and everything that drains ends, until nothing changes."""
+        """Let every starting replica become ready and every draining replica end, until nothing changes."""
         for _ in range(100):
             self.now += 61
             self.round()
@@ -225,7 +225,7 @@ def test_a_rollout_without_trouble_never_serves_with_less(serving: int, target: 
     for _ in range(60):
         before = world.ready()
         world.round()
-        # Retiring never goes below what both deployments have in common.
+        # Retiring never goes below the number that both deployments have in common.
         assert world.ready() >= min(before, serving, target)
         live = [r for r in world.replicas if r.state is not DRAINING]
         assert len(live) <= max(serving, target) + 1

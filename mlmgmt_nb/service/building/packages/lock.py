@@ -63,7 +63,7 @@ class Lock:
         return Lock(tomlkit.dumps(document))
 
     def check_pinned(self, pinned: Iterable[str], exempt: set[str]) -> None:
-        """Check that all packages have pinned hashes, as pip requires once one has.
+        """Check that all packages have pinned hashes, as pip requires if any package has.
 
         Raises:
             BuildError: some packages do not; the message names all of them.
