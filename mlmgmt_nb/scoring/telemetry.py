@@ -21,7 +21,7 @@ from mlmgmt_nb.scoring.calls.admission import log
 from mlmgmt_nb.scoring.context import request_id
 from mlmgmt_nb.scoring.driver.output import Output
 from mlmgmt_nb.scoring.errors import RequestError
-from mlmgmt_nb.scoring.http.request_log import Note
+from mlmgmt_nb.scoring.http.request_log import LogEntry
 
 __all__ = ["Telemetry", "start_telemetry"]
 
@@ -113,11 +113,11 @@ class Telemetry:
             if len(parts) == 4 and len(parts[1]) == 32 and len(parts[2]) == 16 and len(self._parents) < _MOST_PARENTS:
                 self._parents[identity] = int(parts[1], 16), int(parts[2], 16)
 
-    def request(self, note: Note) -> None:
+    def request(self, entry: LogEntry) -> None:
         """Send the span of an answered request."""
         from opentelemetry.trace import SpanKind, StatusCode
 
-        identity, method, path, status, began, ended, bytes_in, bytes_out, code, message = note
+        identity, method, path, status, began, ended, bytes_in, bytes_out, code, message = entry
         clock = time() - perf_counter()
         self._ids.trace_id, self._ids.span_id = self._trace_of(identity)
         parent = self._parents.pop(identity, None)

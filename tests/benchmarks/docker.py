@@ -1,7 +1,7 @@
-"""Compute `docker` against compute `local`, side by side: builds, the first answer, and scoring by one replica.
+"""Compare compute `docker` with compute `local`: builds, the first answer, and scoring by one replica.
 
-Run it as root with `python -m tests.benchmarks.docker`; it starts a Docker engine unless one runs. `forwarded` is what
-an engine elsewhere costs: there the service passes the bytes on, while containers here are handed the socket itself.
+Run it as root with `python -m tests.benchmarks.docker`; it starts a Docker engine unless one runs. `forwarded` is the
+cost of a remote engine: there, the service forwards the bytes, while local containers get the socket itself.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def _measure(service: ServiceProcess, compute: str, folder: Path, api: Any) -> dict[str, float]:
-    """Seconds and rates by what they are of."""
+    """Return seconds and rates by name."""
     builds, firsts = [], []
     made: Any = None
     for number in range(ROUNDS + 1):
@@ -71,9 +71,9 @@ def _measure(service: ServiceProcess, compute: str, folder: Path, api: Any) -> d
             service.request("DELETE", f"/services/{made['id']}")
     load = _load(service, made, compute, api)
     return {
-        "build, nothing there yet, s": builds[0],
+        "build, nothing cached, s": builds[0],
         "build, only the model changed, s": median(builds[1:]),
-        "from asking for the image to the first answer, s": median(firsts[1:]),
+        "from image request to first answer, s": median(firsts[1:]),
         "requests a second, one replica": load.rate,
         "CPU of the replica, s per 1,000 requests": load.cpu_per_1000,
         "p50, ms": load.p50_ms,

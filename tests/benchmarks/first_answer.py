@@ -1,8 +1,8 @@
-"""From a trained model to its first scored answer, in a fresh process each time.
+"""Measure the time from a trained model to its first scored answer, in a fresh process each time.
 
-Run it with `python -m tests.benchmarks.first_answer`. The model is trained and saved before the clock starts, as it is
-in a notebook. Once it is scikit-learn's, whose import is most of what the replica does; once it needs the standard
-library only. Targets: under 3 s on an empty state folder (the service is started too), under 1.5 s with the service
+Run it with `python -m tests.benchmarks.first_answer`. The model is trained and saved before the clock starts, as
+in a notebook. One model is scikit-learn's, whose import dominates the work of the replica; the other needs only the
+standard library. Targets: under 3 s on an empty state folder (the service is started too), under 1.5 s with the service
 running.
 """
 
@@ -58,7 +58,7 @@ def main() -> None:
     rows.append(["a bare process that loads the driver", *[f"{load:.3f}       " for load in loads]])
     rows.append(
         [
-            "in all / target (3 s, 1.5 s)",
+            "total / target (3 s, 1.5 s)",
             *[f"{total / target:.2f}x       " for total, target in zip(totals, (3, 1.5, 3, 1.5), strict=True)],
         ]
     )
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def _measured(kind: str) -> dict[str, Steps]:
-    """Seconds by step, on an empty state folder and after that with the service running."""
+    """Return seconds by step, on an empty state folder and then with the service running."""
     from mlmgmt_nb import local
 
     rounds: dict[str, list[Steps]] = {"empty": [], "running": []}
@@ -98,7 +98,7 @@ def _bare_load(kind: str) -> float:
 
 
 def _measure(folder: Path) -> Steps:
-    """Seconds of each step, in the order in which they happen. Nothing of ours may be imported before."""
+    """Return the seconds of each step, in order. Nothing of mlmgmt-nb may be imported before."""
     taken: Steps = {}
     start = time.perf_counter()
 

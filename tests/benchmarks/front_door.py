@@ -1,7 +1,7 @@
-"""What the front door costs: the same service asked at its own port and through the port of the API.
+"""Measure the cost of the gateway: the same service called at its own port and through the port of the API.
 
 Run it with `python -m tests.benchmarks.front_door`. The figures that hold on a noisy machine are CPU seconds of the
-service's whole process tree for 1,000 requests, and their ratios; the two ways take turns in one run.
+service's whole process tree for 1,000 requests, and their ratios; the two ways alternate in one run.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ BODIES = {"1 row": b"[[5.1, 3.5, 1.4, 0.2]]", "64 KiB": b'"' + b"x" * 2**16 + b'
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement (default: %(default)s)")
-    parser.add_argument("--only", choices=BODIES, action="append", help="this body only; may be given again")
+    parser.add_argument("--seconds", type=float, default=2.0, help="seconds of each measurement (default: %(default)s)")
+    parser.add_argument("--only", choices=BODIES, action="append", help="only this body; repeatable")
     arguments = parser.parse_args()
     seconds = arguments.seconds
     with tempfile.TemporaryDirectory() as folder:

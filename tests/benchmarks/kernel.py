@@ -1,4 +1,4 @@
-"""What a cell costs a kernel: its messages to the browser, and its CPU."""
+"""Measure the cost of a cell for a kernel: messages to the browser, and CPU."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ __all__ = ["cpu_seconds", "run_cell"]
 
 
 def cpu_seconds(process: psutil.Process) -> float:
-    """Seconds of CPU that a process has used."""
+    """Return the CPU seconds that a process has used."""
     return sum(process.cpu_times()[:2])
 
 
 def run_cell(client: BlockingKernelClient, code: str) -> tuple[Counter[str], int]:
-    """Return the kinds of messages that a cell had sent to the browser, and the characters in them."""
+    """Return the types of the messages that a cell sent to the browser, and their characters."""
     sent: Counter[str] = Counter()
     size = 0
 

@@ -1,8 +1,8 @@
-"""Lists 10,000, 50,000 and 100,000 models into a DataFrame: how long, how evenly, and in how much memory.
+"""Measure time and memory of listing 10,000, 50,000 and 100,000 models into a DataFrame.
 
-Run it with `python -m tests.benchmarks.listing`. Beside the frame stand the ways to have the same pages as records
-(`list(ws.models.list())`) and as bytes, and what decoding alone takes with the bytes at hand. Targets: the frame takes
-at most twice as long as the records, its time is linear in the rows, and its memory is bounded by the frame.
+Run it with `python -m tests.benchmarks.listing`. For comparison, it also fetches the same pages as records
+(`list(ws.models.list())`) and as bytes, and decodes the bytes alone. Targets: the frame takes at most twice as long as
+the records, its time is linear in the rows, and its memory is bounded by the frame.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def main() -> None:
         "json.loads alone, s": [row["json"] for row in rows],
         "frame / records": [row["frame"] / row["records"] for row in rows],
         "(frame - bytes) / decoding alone": [(row["frame"] - row["bytes"]) / row["decoding"] for row in rows],
-        f"time a row / that at {SIZES[0]:,}": [each / per_row[0] for each in per_row],
+        f"time per row / that at {SIZES[0]:,}": [each / per_row[0] for each in per_row],
         "frame, MiB": [row["frame_bytes"] / MIB for row in rows],
         "growth of the process, MiB": [row["peak_bytes"] / MIB for row in rows],
         "growth / frame": [row["peak_bytes"] / row["frame_bytes"] for row in rows],
@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def fill(home: Path, base_url: str, size: int) -> None:
-    """Register models past the API, which would take minutes: the rows are those that it would have written."""
+    """Insert the rows that the API would write for models; registering them would take minutes."""
     from mlmgmt_nb.service.files.home import Home
     from mlmgmt_nb.service.store import schema
     from mlmgmt_nb.service.store.store import Store
@@ -100,7 +100,7 @@ def _row(account: str, index: int) -> dict[str, Any]:
 
 
 def _measured(base_url: str, token_file: Path, size: int) -> dict[str, float]:
-    """Return the figures of one size, from a process of its own: its peak of memory is then that of this size."""
+    """Return the figures of one size, from a separate process, whose peak memory then belongs to this size."""
     command = [sys.executable, "-m", "tests.benchmarks.listing", base_url, str(token_file), str(size)]
     answer = subprocess.run(command, capture_output=True, text=True, check=True)
     return msgspec.json.decode(answer.stdout, type=dict[str, float])
@@ -110,7 +110,7 @@ def _measure(base_url: str, token: str, size: int) -> dict[str, float]:
     import pandas as pd
 
     workspace = connect(base_url=base_url, token=token)
-    workspace.models.list(name="model-0").to_frame()  # what is loaded at first use is loaded now
+    workspace.models.list(name="model-0").to_frame()  # load lazy imports now
     before = psutil.Process().memory_info().rss
     frame = workspace.models.list().to_frame()
     figures = {
@@ -149,7 +149,7 @@ def _seconds(action: Callable[[], object]) -> float:
 
 
 def _peak_bytes() -> int:
-    """Return the most memory that this process has had. On Linux `ru_maxrss` would have that of the parent in it."""
+    """Return the peak memory of this process. On Linux, `ru_maxrss` would include that of the parent."""
     status = Path("/proc/self/status")
     if not status.exists():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

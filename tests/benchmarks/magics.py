@@ -1,4 +1,4 @@
-"""`%load_ext mlmgmt_nb` in a running IPython, and `%mlmgmt model list` on 10,000 models: each part's share.
+"""Measure `%load_ext mlmgmt_nb` in a running IPython, and `%mlmgmt model list` on 10,000 models, by part.
 
 Run it with `python -m tests.benchmarks.magics`. Each round is a fresh IPython, so that imports count. Target: loading
 the extension takes less than 60 ms of CPU.

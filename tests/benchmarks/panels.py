@@ -1,9 +1,9 @@
-"""Panels: what they send to the browser, what they cost the kernel, and how soon one sees what happened.
+"""Measure panels: their messages to the browser, their cost for the kernel, and their delay.
 
 Run it with `python -m tests.benchmarks.panels`. It needs Chromium. Three tables: a service whose log grows a thousand
-times while its panel is watched; how long after an operation ended one sees that, in a real JupyterLab; and how long
-the account's panel takes to its first page with few models and with 100,000. `tests.benchmarks.scoring_test` has the
-scoring test of 50,000 requests. Targets: about ten updates a second, however often something changes; an end is seen
+times while its panel is watched; the delay until the end of an operation appears in a real JupyterLab; and the time
+of the account's panel to its first page with few models and with 100,000. `tests.benchmarks.scoring_test` has the
+scoring test of 50,000 requests. Targets: about ten updates per second, however often something changes; an end appears
 within 0.25 s; the first page does not depend on the number of models.
 """
 
@@ -55,7 +55,7 @@ _WHEN_SEEN = """([number, text]) => new Promise(resolve => {
 def main() -> None:
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
-        raise SystemExit("Chromium is not there: apt-get install chromium")
+        raise SystemExit("Chromium is not installed: apt-get install chromium")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         home = folder / "home"
@@ -103,17 +103,17 @@ def _updates(folder: Path, home: Path) -> None:
         [
             ["seconds of the cell", seconds],
             ["messages to the browser", messages],
-            ["messages a second", messages / seconds],
+            ["messages per second", messages / seconds],
             ["updates of the log for each message", UPDATES / messages],
             ["KiB to the browser", size / 1024],
             ["seconds of CPU of the kernel's process", cpu],
-            ["its part of the time", cpu / seconds],
+            ["its share of the time", cpu / seconds],
         ],
     )
 
 
 def _ends(lab: Lab, browser: Browser, home: Path) -> None:
-    """How long after the end of an operation, by the service's clock, one sees it."""
+    """Measure the delay from the end of an operation, by the clock of the service, until it appears."""
     (lab.work / "plain.py").write_text("import time\ntime.sleep(1)\n" + PLAIN)
     delays = []
     with connect(home=home) as ws:
@@ -159,7 +159,7 @@ def _first_page(lab: Lab, browser: Browser, home: Path) -> None:
             took.append(float(notebook.page.evaluate(_WHEN_SEEN, [number, "model-"])) / 1000 - began)
             notebook.wait_for_end(number)
         notebook.close()
-        rows.append(median(took[1:]))  # the first one imports what all need
+        rows.append(median(took[1:]))  # the first one imports the shared modules
     show(
         f"The first page of the account's panel (medians of {ROUNDS - 1})",
         ["models", "seconds", "ratio"],

@@ -1,7 +1,7 @@
-"""Registers models one after another, each durable on disk before the answer, against a bare insert.
+"""Compare registering models one after another, each durable before the answer, with a bare insert.
 
 Run it with `python -m tests.benchmarks.register`. The bare server answers a POST with nothing but one insert into
-SQLite under the same durability (WAL, full synchronisation), under the same HTTP server with the same settings; both
+SQLite under the same durability (WAL, full synchronization), under the same HTTP server with the same settings; both
 get the same body over one kept connection. Target: at most twice the bare insert.
 """
 
@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def _latencies(url: str, headers: dict[str, str]) -> list[float]:
-    """Seconds of each request, after some that warm the server up."""
+    """Return the seconds of each request, after some that warm the server up."""
     with requests.Session() as session:
         session.headers.update(headers)
 

@@ -1,9 +1,9 @@
-"""Compares the scoring runtime with its peers.
+"""Compare the scoring runtime with its peers.
 
     python -m tests.benchmarks.scoring [--seconds 2] [--rounds 2] [--only NAME ...]
 
-Peers are installed with uv into environments of their own, which are thrown away; with all of them it takes about a
-quarter of an hour and 3 GB. Servers are measured one after the other, and that again in each round. The figures that
+Peers are installed with uv into separate temporary environments; all of them take about a quarter of an hour and 3 GB.
+Servers are measured one after the other, in each round. The figures that
 hold on a noisy machine are CPU seconds of the server's whole process tree for 1,000 requests, and their ratios.
 """
 
@@ -39,7 +39,7 @@ TASKS = [("echo", 1), ("predict", 1), ("predict", 100)]
 
 
 def environment(peer: Peer, folder: Path) -> Path:
-    """Installs a peer; its Python."""
+    """Install a peer; return its Python."""
     place = folder / "environments" / "-".join(sorted(peer.packages)).replace("/", "_")
     python = place / "bin" / "python"
     if not python.exists():
@@ -57,7 +57,7 @@ def environment(peer: Peer, folder: Path) -> Path:
 
 @contextlib.contextmanager
 def serving(peer: Peer, number: int, kind: str, folder: Path) -> Iterator[tuple[int, int, float]]:
-    """Start a peer; its pid, its port and the seconds until its first answer."""
+    """Start a peer; return its pid, its port and the seconds until its first answer."""
     with create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     python = environment(peer, folder)
@@ -84,7 +84,7 @@ def serving(peer: Peer, number: int, kind: str, folder: Path) -> Iterator[tuple[
 
 
 def end_tree(process: subprocess.Popen[bytes]) -> None:
-    """End a server with all that it started: workers may have left its group."""
+    """End a server and all its children: workers may have left its process group."""
     with contextlib.suppress(psutil.NoSuchProcess):
         for child in psutil.Process(process.pid).children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -120,7 +120,7 @@ class Result:
 
 
 def measure(peer: Peer, number: int, folder: Path, seconds: float, result: Result) -> None:
-    """One round of a peer."""
+    """Measure one round of a peer."""
     for kind in peer.kinds:
         with serving(peer, number, kind, folder) as (pid, port, start):
             result.starts[kind].append(start)
@@ -135,7 +135,7 @@ def measure(peer: Peer, number: int, folder: Path, seconds: float, result: Resul
 
 
 def measure_paces(peer: Peer, port: int, seconds: float, result: Result) -> None:
-    """At half of the highest rate that was seen, without and with one slow request."""
+    """Measure at half of the highest rate so far, without and with one slow request."""
     rate = max(load.rate for load in result.loads["predict", 1]) / 2
     for slow in (False, True):
         extra = body_of(peer, "predict", 1, slow=True) if slow else None
@@ -155,7 +155,7 @@ COLUMNS += ["health ms", "MiB", "first answer s"]
 
 
 def report(results: dict[str, Result]) -> None:
-    """One table; ratios are to the first server of each task, which is ours."""
+    """Print one table; ratios are to the first server of each task, which is ours."""
     rows: list[tuple[object, ...]] = []
     for task in TASKS:
         rows += load_rows(task, results)
@@ -186,8 +186,8 @@ def load_rows(task: tuple[str, int], results: dict[str, Result]) -> list[tuple[o
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=2.0, help="of load for each figure of a round")
-    parser.add_argument("--rounds", type=int, default=2, help="how often each server is measured, one after the other")
+    parser.add_argument("--seconds", type=float, default=2.0, help="seconds of load for each figure of a round")
+    parser.add_argument("--rounds", type=int, default=2, help="number of measurements of each server")
     parser.add_argument("--only", nargs="*", help="names of servers")
     options = parser.parse_args()
     peers = [(number, peer) for number, peer in enumerate(PEERS) if not options.only or peer.name in options.only]

@@ -1,4 +1,4 @@
-"""A load generator for scoring servers: keep-alive connections, each with one request under way at a time."""
+"""A load generator for scoring servers: keep-alive connections, each with one request in flight at a time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PACED_CONNECTIONS = 8
 
 @dataclass(frozen=True)
 class Load:
-    """What was measured: CPU in seconds of the server's process tree, latencies in milliseconds."""
+    """The measurements: CPU in seconds of the server's process tree, latencies in milliseconds."""
 
     requests: int
     failures: int
@@ -33,7 +33,7 @@ class Load:
 
 
 class _Caller(asyncio.Protocol):
-    """One connection; sends the next request when the answer to the last one is complete."""
+    """A connection that sends the next request when the previous answer is complete."""
 
     def __init__(self, request: bytes, until: float, ended: asyncio.Future[None], latencies: list[float]) -> None:
         self._request, self._until, self._ended, self._latencies = request, until, ended, latencies
@@ -51,7 +51,7 @@ class _Caller(asyncio.Protocol):
             self._ended.set_exception(error or ConnectionError("the server closed the connection"))
 
     async def _reconnect(self) -> None:
-        """For servers that do not keep connections."""
+        """Reconnect, for servers that do not keep connections."""
         self._reconnecting = True
         port = self._transport.get_extra_info("peername")[1]
         self._transport.close()
@@ -88,13 +88,13 @@ def _is_complete(head: bytes, rest: bytes) -> bool:
 
 
 def tree_cpu(pid: int) -> float:
-    """CPU seconds of a process and its living children."""
+    """Return the CPU seconds of a process and its living children."""
     root = psutil.Process(pid)
     return sum(sum(process.cpu_times()[:2]) for process in [root, *root.children(recursive=True)])
 
 
 def tree_memory(pid: int) -> float:
-    """MiB that a process and its children have in memory, shared pages counted once (where the system tells)."""
+    """Return the memory of a process and its children in MiB, with shared pages counted once where possible."""
     root = psutil.Process(pid)
     sizes = [process.memory_full_info() for process in [root, *root.children(recursive=True)]]
     return sum(getattr(size, "pss", size.rss) for size in sizes) / 2**20
@@ -103,7 +103,7 @@ def tree_memory(pid: int) -> float:
 def run_load(
     pid: int, port: int, path: str, body: bytes, *, seconds: float, connections: int = 8, headers: str = ""
 ) -> Load:
-    """Load a server and measures it, after warming it up."""
+    """Load a server and measure it, after warming it up."""
     request = (
         f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n{headers}"
         f"Content-Length: {len(body)}\r\n\r\n"
@@ -135,7 +135,7 @@ def run_paced(
     """Send requests at a steady rate, whether or not the ones before are answered.
 
     Args:
-        slow: body of one further request, a third into the time.
+        slow: body of one additional request, after a third of the time.
     """
     head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n{headers}"
     requests = [f"{head}Content-Length: {len(one)}\r\n\r\n".encode() + one for one in (body, slow or b"")]
@@ -175,7 +175,7 @@ async def _call_when_due(
         moment, request = item
         writer.write(request)
         head = await _read_answer(reader)
-        if moment:  # the slow one is none of those that are measured
+        if moment:  # the slow request is not measured
             latencies.append(time.perf_counter() - moment)
         if head[9:12] != b"200":
             failures.append(head)
@@ -186,7 +186,7 @@ async def _call_when_due(
 
 
 async def _watch_health(port: int, latencies: list[float]) -> None:
-    """Asks for `/` all the time, on a connection of its own; any answer shows that the server is alive."""
+    """Request `/` repeatedly on a separate connection; any answer shows that the server is alive."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     while True:
         began = time.perf_counter()
@@ -200,7 +200,7 @@ async def _watch_health(port: int, latencies: list[float]) -> None:
 
 
 async def _read_answer(reader: asyncio.StreamReader) -> bytes:
-    """Return the head of an answer, whose body is read too."""
+    """Return the head of an answer after reading its body."""
     answer = await reader.readuntil(b"\r\n\r\n")
     head, rest = answer[:-4], b""
     while not _is_complete(head, rest):

@@ -1,7 +1,7 @@
-"""The servers that are compared: what each installs, the files it serves and how it is started.
+"""The servers to compare: their packages, files and start commands.
 
-All predict with the same model, a logistic regression on iris, from a DataFrame of the same columns; `echo` gives back
-what it got. A row whose first value is negative is a slow request: the driver waits for a tenth of a second, as if for
+All predict with the same model, a logistic regression on iris, from a DataFrame of the same columns; `echo` returns
+its input. A row whose first value is negative is a slow request: the driver waits for a tenth of a second, as if for
 a database.
 """
 
@@ -28,13 +28,13 @@ class Peer:
 
     Attributes:
         name: its row in the table.
-        packages: what is installed into its environment, beside scikit-learn and pandas.
-        files: what lies in its folder, by name; `{kind}` in a command is `echo` or `predict`.
-        setup: a command that makes more of them, once.
-        argument: the key under which a request has its rows, if it does not consist of them; for the kinds given.
-        command: its start; `{port}` and `{folder}` are filled in.
-        path: where it takes requests.
-        kinds: what it can do.
+        packages: packages of its environment, in addition to scikit-learn and pandas.
+        files: the files of its folder, by name; `{kind}` in a command is `echo` or `predict`.
+        setup: a command that creates further files, once.
+        argument: the key of the rows in a request, for the given kinds; without it, the body is the rows.
+        command: its start command; `{port}` and `{folder}` are filled in.
+        path: the path for requests.
+        kinds: the supported kinds.
     """
 
     name: str
@@ -173,7 +173,7 @@ _SERVER = ["uvicorn", "httptools", "uvloop", "msgspec"]
 
 
 def _ours(name: str, app: str, *kinds: str) -> Peer:
-    """Thi runtime with a driver from a folder of this name, supervised as a local compute does it."""
+    """Return this runtime with a driver from a folder of this name, supervised as a local compute does it."""
     command = ["{python}", __file__, f"{{folder}}/{app}", "{port}"]
     return Peer(name, command, _SERVER, argument={"predict": "df"}, kinds=kinds or ("echo", "predict"))
 

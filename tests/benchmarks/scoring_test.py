@@ -1,10 +1,10 @@
-"""Scoring tests: what the client itself can send, and what 50,000 requests cost the notebook.
+"""Measure scoring tests: the rate of the client itself, and the cost of 50,000 requests for the notebook.
 
-Run it with `python -m tests.benchmarks.scoring_test [--requests 50000]`. The first table is against a server that does
-nothing but answer: beside the client of scoring tests, a load generator that measures nothing but time, and Python's
-own HTTP client in threads. The second is a cell in a kernel against a service of ours with a driver that does nothing:
-the messages that go to the browser, and the CPU of the kernel's process. Targets: the client makes several times what
-one replica can answer; about ten updates a second; the kernel's CPU a small part of the time.
+Run it with `python -m tests.benchmarks.scoring_test [--requests 50000]`. The first table uses a server that only
+answers: it compares the client of scoring tests with a load generator that measures only time, and with Python's HTTP
+client in threads. The second is a cell in a kernel, against our service with a driver that does nothing: the messages
+to the browser, and the CPU of the kernel's process. Targets: the client sends several times the rate that one replica can
+answer; about ten updates per second; the kernel uses little CPU.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def _test(url: str, requests: int, processes: int) -> ScoringTest:
 
 
 def _threads(url: str, requests: int) -> tuple[float, float]:
-    """Request a second, and milliseconds of CPU for each."""
+    """Return requests per second, and milliseconds of CPU for each."""
     parts = urlsplit(url)
 
     def send() -> None:
@@ -167,13 +167,13 @@ def _in_a_kernel(folder: Path, requests: int) -> None:
             ["requests/s of the scoring test", rate],
             ["requests/s of the load generator (the service's limit)", limit.rate],
             ["ratio", rate / limit.rate],
-            ["share of the time that the client was at work", share],
+            ["share of the time that the client was busy", share],
             ["seconds of the cell", seconds],
             ["seconds of CPU of the kernel's process", cpu],
-            ["its part of the time", cpu / seconds],
+            ["its share of the time", cpu / seconds],
             ["MiB that the kernel grew by", grown],
             ["messages to the browser", messages],
-            ["messages a second", messages / seconds],
+            ["messages per second", messages / seconds],
             ["KiB to the browser", size / 1024],
             *[[f"  {kind}", count] for kind, count in sorted(sent.items())],
         ],

@@ -1,4 +1,4 @@
-"""Tables of figures, as the benchmarks print them."""
+"""Print tables of figures for the benchmarks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["show"]
 
 
 def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table: the first column to the left, the others, which hold figures, to the right."""
+    """Print a table with the first column left-aligned and the others, which hold figures, right-aligned."""
     cells = [list(columns), *[[_cell(value) for value in row] for row in rows]]
     widths = [max(len(row[index]) for row in cells) for index in range(len(columns))]
     print(f"\n{title}")

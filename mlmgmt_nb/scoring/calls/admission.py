@@ -11,7 +11,7 @@ import msgspec
 
 from mlmgmt_nb.scoring.calls.call import Call
 from mlmgmt_nb.scoring.calls.latency import Latencies
-from mlmgmt_nb.scoring.calls.loop_lending import Turns
+from mlmgmt_nb.scoring.calls.loop_lending import SharedLoop
 from mlmgmt_nb.scoring.calls.runner import Runner
 from mlmgmt_nb.scoring.driver.driver import Driver, Outcome, Payload
 from mlmgmt_nb.scoring.driver.streaming import Stream
@@ -62,22 +62,22 @@ class Engine:
     Args:
         concurrency: maximum number of calls that run or wait.
         timeout: seconds after which the caller gets 504; a call that has started keeps its place until `run` returns.
-        turns: the event loop, for the driver's thread to borrow.
+        shared_loop: the event loop, for the driver's thread to borrow.
 
     Attributes:
         latencies: latencies of the calls, added by the code that answers them.
         on_failure: called with each exception that `run` raised, and the id of its request.
     """
 
-    def __init__(self, concurrency: int, timeout: float, turns: Turns) -> None:
+    def __init__(self, concurrency: int, timeout: float, shared_loop: SharedLoop) -> None:
         self.concurrency = concurrency
         self.timeout = timeout
         self.driver: Driver | None = None
         self.latencies = Latencies()
         self.on_failure: Callable[[RequestError, str], None] | None = None
-        self._loop = turns.loop
+        self._loop = shared_loop.loop
         self._calls: dict[Call, None] = {}
-        self._runner = Runner(turns, self._deliver, self._calls.__len__)
+        self._runner = Runner(shared_loop, self._deliver, self._calls.__len__)
         self._requests = self._failures = self._rejected = 0
         self._seen = self._looks = 0
         self._sweeper: asyncio.TimerHandle | None = None
@@ -157,7 +157,7 @@ class Engine:
         self._runner.submit(self.driver, call)
         return call
 
-    def hang_up(self, call: Call) -> None:
+    def disconnect(self, call: Call) -> None:
         """Note that the caller of a submitted call hung up."""
         if call.stream is not None:
             call.stream.close()

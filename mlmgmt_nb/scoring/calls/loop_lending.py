@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine
 from time import monotonic
 from typing import Any
 
-__all__ = ["Turns"]
+__all__ = ["SharedLoop"]
 
 _TICK_SECONDS = 0.005
 """How often the main thread checks whether the driver's thread is stuck in a call."""
@@ -26,7 +26,7 @@ _FEW_TURNS = 25
 """The loan ends if there are fewer turns between two checks: infrequent calls do not pay for the watching."""
 
 
-class Turns:
+class SharedLoop:
     """An event loop that one thread runs at a time.
 
     The loop's callbacks may use everything here but `run`, `take`, `pause`, `resume` and `give_back`.

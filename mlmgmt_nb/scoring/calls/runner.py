@@ -3,7 +3,7 @@
 Both are always called in a separate thread (`run` in several, if the driver declares that), so that the event loop
 keeps answering health checks. Handing calls over is expensive, because each wake-up takes the interpreter away from the
 other side. So calls are handed over once per turn of the loop; and if calls are brief and frequent, the driver's thread
-borrows the loop instead, see `Turns`.
+borrows the loop instead, see `SharedLoop`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from time import monotonic
 
 from mlmgmt_nb.scoring.calls.batcher import Batcher
 from mlmgmt_nb.scoring.calls.call import Call
-from mlmgmt_nb.scoring.calls.loop_lending import Turns
+from mlmgmt_nb.scoring.calls.loop_lending import SharedLoop
 from mlmgmt_nb.scoring.context import request_id
 from mlmgmt_nb.scoring.driver.driver import Driver, Outcome
 from mlmgmt_nb.scoring.driver.output import end_lines
@@ -36,9 +36,9 @@ _BRIEF_SECONDS = 0.0003
 """Calls that usually take less than this are better not handed over."""
 _USUAL_CALLS = 8
 """Number of calls in the moving average of durations."""
-_THICK_SECONDS = 0.002
+_FREQUENT_SECONDS = 0.002
 """Calls are frequent if new ones arrive within this time after the previous ones."""
-_LED_SECONDS = 0.001
+_BORROWED_SECONDS = 0.001
 """How long the driver's thread calls `run` before the next turn of the borrowed loop."""
 _SWITCH_SECONDS = 0.001
 """Switch interval when several threads run the driver: with Python's 5 ms they wait for each other."""
@@ -48,7 +48,7 @@ class Runner:
     """The calls of one driver. Unless marked otherwise, methods belong to the event loop.
 
     Args:
-        turns: the event loop, for the driver's thread to borrow.
+        shared_loop: the event loop, for the driver's thread to borrow.
         deliver: called in the event loop with each call and its outcome.
         admitted: returns the number of admitted calls. Called in any thread.
 
@@ -57,17 +57,22 @@ class Runner:
     """
 
     def __init__(
-        self, turns: Turns, deliver: Callable[[Call, Outcome | RequestError], None], admitted: Callable[[], int]
+        self,
+        shared_loop: SharedLoop,
+        deliver: Callable[[Call, Outcome | RequestError], None],
+        admitted: Callable[[], int],
     ) -> None:
         self.running = 0
-        self._turns = turns
-        self._loop = turns.loop
+        self._shared_loop = shared_loop
+        self._loop = shared_loop.loop
         self._context = copy_context()  # outside of any request
         self._deliver_one = deliver
         self._admitted = admitted
         self._queue: SimpleQueue[Call | None] = SimpleQueue()
         self._submitted: list[Call] = []
-        self._led: deque[Call] = deque()  # calls of the current turn, while the driver's thread runs the loop
+        self._borrowed_calls: deque[Call] = (
+            deque()
+        )  # calls of the current turn, while the driver's thread runs the loop
         self._done: deque[tuple[Call, Outcome | RequestError]] = deque()
         self._waking = False
         self._may_lend = False
@@ -93,7 +98,7 @@ class Runner:
     def stop(self) -> None:
         """End the thread after the calls before, without waiting for them."""
         self._stopping = True
-        self._turns.call_back()
+        self._shared_loop.call_back()
         self._queue.put(None)
         if self._driver_loop is not None:
             self._driver_loop.call_soon_threadsafe(self._driver_loop.stop)
@@ -102,10 +107,10 @@ class Runner:
         """Have `run` called."""
         if self._driver_loop is not None:
             self._driver_loop.call_soon_threadsafe(self._start_async, driver, call)
-        elif self._turns.is_lent:
-            if not self._led:
+        elif self._shared_loop.is_lent:
+            if not self._borrowed_calls:
                 self._loop.stop()
-            self._led.append(call)
+            self._borrowed_calls.append(call)
         else:
             if not self._submitted:
                 self._loop.call_soon(self._hand_over, context=self._context)
@@ -119,11 +124,11 @@ class Runner:
     def _hand_over(self) -> None:
         """Wake the driver's thread once for all calls that were submitted in this turn of the loop."""
         before, self._handed_over = self._handed_over, monotonic()
-        are_frequent = self._handed_over - before < _THICK_SECONDS
+        are_frequent = self._handed_over - before < _FREQUENT_SECONDS
         if self._may_lend and are_frequent and self._usual_seconds < _BRIEF_SECONDS and not self.running:
             first, *others = self._submitted
-            self._led.extend(others)
-            self._turns.lend(self._deliver)
+            self._borrowed_calls.extend(others)
+            self._shared_loop.lend(self._deliver)
             self._queue.put(first)
         else:
             for call in self._submitted:
@@ -170,30 +175,30 @@ class Runner:
         while (call := self._queue.get()) is not None:
             self._call(driver, call)
             self._wake_loop()
-            if self._turns.is_lent or self._led:
-                self._lead(driver)
+            if self._shared_loop.is_lent or self._borrowed_calls:
+                self._run_loop_and_calls(driver)
         self._queue.put(None)  # ends the next thread
 
-    def _lead(self, driver: Driver) -> None:
+    def _run_loop_and_calls(self, driver: Driver) -> None:
         """Alternate between the loop and the calls that it brings."""
-        turns = self._turns
-        if turns.take():
+        shared_loop = self._shared_loop
+        if shared_loop.take():
             self._take_queued()
-            while turns.is_lent:
-                if self._led:
+            while shared_loop.is_lent:
+                if self._borrowed_calls:
                     self._loop.stop()
-                turns.run_turn()
-                turns.pause()
-                self._call_led(driver)
-                if not turns.resume():
+                shared_loop.run_turn()
+                shared_loop.pause()
+                self._run_borrowed_calls(driver)
+                if not shared_loop.resume():
                     break
                 self._deliver()
                 if self._usual_seconds >= _BRIEF_SECONDS:
-                    turns.is_lent = False
+                    shared_loop.is_lent = False
             else:
-                turns.give_back()
-        while self._led:
-            self._call(driver, self._led.popleft())
+                shared_loop.give_back()
+        while self._borrowed_calls:
+            self._call(driver, self._borrowed_calls.popleft())
             self._wake_loop()
 
     def _take_queued(self) -> None:
@@ -206,13 +211,13 @@ class Runner:
             while (call := self._queue.get_nowait()) is not None:
                 queued.append(call)
             self._queue.put(None)  # `_work_calls` reads the end marker
-        self._led.extendleft(reversed(queued))
+        self._borrowed_calls.extendleft(reversed(queued))
 
-    def _call_led(self, driver: Driver) -> None:
-        until = monotonic() + _LED_SECONDS
-        while self._led and monotonic() < until:
-            self._call(driver, self._led.popleft())
-        if not self._turns.is_lent:  # the main thread took the loop and must be woken
+    def _run_borrowed_calls(self, driver: Driver) -> None:
+        until = monotonic() + _BORROWED_SECONDS
+        while self._borrowed_calls and monotonic() < until:
+            self._call(driver, self._borrowed_calls.popleft())
+        if not self._shared_loop.is_lent:  # the main thread took the loop and must be woken
             self._wake_loop()
 
     def _call(self, driver: Driver, call: Call) -> None:

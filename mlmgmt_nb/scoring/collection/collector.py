@@ -1,7 +1,7 @@
-"""Data collection: what a model was asked and what it answered, kept as CSV.
+"""Data collection: inputs and answers of a model, stored as CSV.
 
-Rows go to `modeldata/<subscription>/<group>/<account>/<service>/<model>/<identifier>/<yyyy>/<mm>/<dd>/data.csv` (where
-`<model>` is its id, name and version, joined by `-`) below `AML_MODEL_DC_STORAGE`: a folder, an fsspec URL, or the
+Rows go to `modeldata/<subscription>/<group>/<account>/<service>/<model>/<identifier>/<yyyy>/<mm>/<dd>/data.csv`
+(`<model>` is its id, name and version, joined by `-`) below `AML_MODEL_DC_STORAGE`: a folder, an fsspec URL, or the
 connection string of an Azure storage account.
 """
 
@@ -25,18 +25,19 @@ _NO_REQUEST = "00000000-0000-0000-0000-000000000000"
 
 
 class ModelDataCollector:
-    """Collects rows for one model under one name.
+    """A collector of rows for one model under one name.
 
-    Collecting is on when the environment says `AML_MODEL_DC_STORAGE_ENABLED=true`; otherwise `collect` does nothing.
+    Collection is enabled by `AML_MODEL_DC_STORAGE_ENABLED=true` in the environment; otherwise `collect` does nothing.
 
     Args:
         model_name: the model's name; its id and version are looked up in `model_config_map.json`.
-        identifier: the name of what is collected, such as `inputs`.
+        identifier: the name of the collected data, such as `inputs`.
         feature_names: names of the columns, for lists and arrays.
-        model_management_account_id: `subscription/group/account`, where no file tells it.
-        webservice_name: the service, where no environment variable tells it.
-        model_id, model_version: of the model, where no file tells them.
-        designation: another name of `identifier`, that of `azureml.monitoring`.
+        model_management_account_id: `subscription/group/account`, if `model_config_map.json` has no account.
+        webservice_name: the service, if `SERVICE_NAME` is not set.
+        model_id: the id of the model, if `model_config_map.json` has none.
+        model_version: the version of the model, if `model_config_map.json` has none.
+        designation: the name of `identifier` in `azureml.monitoring`.
     """
 
     def __init__(
@@ -72,25 +73,26 @@ class ModelDataCollector:
         self._writer = shared_writer(storage)
 
     def collect(self, input_data: Any, user_correlation_id: str = "") -> None:
-        """Note rows; they are written within seconds, in another thread.
+        """Collect rows; another thread writes them within seconds.
 
         Args:
-            input_data: a DataFrame, an array of one or two dimensions, or a list (one row). It is not changed.
-            user_correlation_id: an id of the caller's, kept with each row.
+            input_data: a DataFrame, an array of one or two dimensions, or a list (one row); not modified.
+            user_correlation_id: an id of the caller, stored with each row.
         """
         if not (self._enabled or self._debug):
             return
         taken = _rows(input_data, self._feature_names)
         if taken is None:
             kind = type(input_data).__name__
-            warnings.warn(f"collect() takes a DataFrame, an array or a list, not {kind}: not collected", stacklevel=2)
+            message = f"collect() takes a DataFrame, an array or a list, not {kind}. Nothing was collected"
+            warnings.warn(message, stacklevel=2)
             return
         columns, rows = taken
         now = datetime.now(UTC)
         moment = now.replace(tzinfo=None).isoformat(timespec="microseconds")
         leading = [moment, user_correlation_id, request_id.get() or _NO_REQUEST]
         if self._debug:
-            print(*[*_LEADING, *columns], sep=",")  # noqa: T201 - what the switch is for
+            print(*[*_LEADING, *columns], sep=",")  # noqa: T201 - the purpose of AML_MODEL_DC_DEBUG
             for row in rows:
                 print(*[*leading, *row], sep=",")  # noqa: T201
         if self._enabled:
@@ -99,7 +101,7 @@ class ModelDataCollector:
 
 
 def _rows(data: Any, names: list[str] | None) -> tuple[list[str], list[list[Any]]] | None:
-    """Names of the columns and a copy of the rows; None for other kinds of data."""
+    """Return the column names and a copy of the rows; None for other kinds of data."""
     if isinstance(data, list):
         return names or _numbers(len(data)), [list(data)]
     if hasattr(data, "toPandas"):

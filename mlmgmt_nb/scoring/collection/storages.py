@@ -1,7 +1,7 @@
-"""Where collected data goes: a folder, Azure Blob storage, or whatever fsspec knows. All can append to a day's file.
+"""Storages for collected data: a folder, Azure Blob storage, or any fsspec URL. All can append to the file of a day.
 
-Several replicas of a service write at the same time. In a folder they lock the file, and Azure appends in one piece;
-other stores can do neither, so there each process has a file of its own, `data.<process>.csv` instead of `data.csv`.
+Several replicas of a service write at the same time. In a folder they lock the file, and Azure appends atomically;
+other storages support neither, so each process has its own file there, `data.<process>.csv` instead of `data.csv`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Storage(Protocol):
     """A place with folders, which can append to files.
 
     Attributes:
-        seconds: how often to append: what a crash may lose.
+        seconds: the interval between appends, which is how much a crash can lose.
     """
 
     seconds: float
@@ -35,10 +35,10 @@ class Storage(Protocol):
     def append(self, folder: str, header: Sequence[str], rows: str) -> None:
         """Append rows to the day's file; a new file starts with the header.
 
-        Rows of another shape go to a file of their own beside it, so that each file is one table.
+        Rows with another header go to a separate file next to it, so that each file is one table.
 
         Raises:
-            Exception: of whichever storage: the rows could not be written.
+            Exception: an error of the storage: the rows could not be written.
         """
 
 
@@ -59,7 +59,7 @@ def to_line(values: Sequence[Any]) -> str:
 
 
 def _names(header: str, middle: str = "") -> Iterator[str]:
-    """Yield the day's file, and the one for a table with this header, when that has another."""
+    """Yield the file of the day, and the file for this header if the first one has another."""
     yield f"data{middle}.csv"
     yield f"data.{sha256(header.encode()).hexdigest()[:8]}{middle}.csv"
 
@@ -79,7 +79,7 @@ class _Folder:
 
     @staticmethod
     def _append(path: str, header: str, rows: str) -> bool:
-        """Append under a lock; False when the file has another header."""
+        """Append under a lock; return False if the file has another header."""
         with open(path, "a+b") as file:
             _lock(file)
             file.seek(0)
@@ -104,7 +104,7 @@ class _AzureBlobs:
         try:
             from azure.storage.blob import BlobServiceClient
         except ImportError:
-            raise ImportError("data collection to Azure: needs adlfs: add it to the requirements") from None
+            raise ImportError("data collection to Azure: needs adlfs. Add it to the requirements") from None
         self._service = BlobServiceClient.from_connection_string(connection)
         self._begun: dict[tuple[str, str], Any] = {}
 
@@ -121,12 +121,12 @@ class _AzureBlobs:
                     raise
                 blob = self._begin(folder, first, f".{token_hex(4)}")  # a blob has at most 50,000 blocks
                 blob.append_block(block)
-        if len(self._begun) > _MOST_BEGUN:  # those of days gone by; any can be found again
+        if len(self._begun) > _MOST_BEGUN:  # blobs of previous days; each can be found again
             self._begun.clear()
         self._begun[folder, first] = blob
 
     def _begin(self, folder: str, header: str, middle: str = "") -> Any:
-        """Return the blob for a table, which starts with its header, whoever of us was first."""
+        """Return the blob for a table, which starts with the header, whichever replica created it."""
         container, _, place = folder.partition("/")
         for name in _names(header, middle):
             blob = self._service.get_blob_client(container, f"{place}/{name}")
@@ -152,7 +152,7 @@ class _AzureBlobs:
 
     @staticmethod
     def _starts_with(blob: Any, header: bytes) -> bool:
-        """Whether the blob has this header, which it gets when it is empty."""
+        """Return whether the blob has this header; an empty blob gets it."""
         from azure.core.exceptions import HttpResponseError
 
         try:
@@ -165,7 +165,7 @@ class _AzureBlobs:
 
 
 def _blocks(data: bytes) -> Iterator[bytes]:
-    """Pieces that are whole lines where lines are not too long."""
+    """Yield blocks of whole lines, unless a line is too long."""
     while data:
         end = data.rfind(b"\n", 0, _LARGEST_BLOCK) + 1 or _LARGEST_BLOCK
         yield data[:end]
@@ -180,7 +180,7 @@ class _FsspecFiles:
             import fsspec
         except ImportError:
             kind = url.partition(":")[0]
-            raise ImportError(f"data collection to {kind}: needs fsspec: add it to the requirements") from None
+            raise ImportError(f"data collection to {kind}: needs fsspec. Add it to the requirements") from None
         self._files, self._root = fsspec.core.url_to_fs(url)
         self._process = f".{os.getpid()}-{token_hex(4)}"
         self._headers: dict[str, str] = {}
@@ -202,5 +202,5 @@ class _FsspecFiles:
         try:
             with self._files.open(path, "wb" if new else "ab") as file:
                 file.write(data)
-        except (NotImplementedError, ValueError):  # this one cannot append
+        except (NotImplementedError, ValueError):  # this storage cannot append
             self._files.pipe_file(path, self._files.cat_file(path) + data)

@@ -1,4 +1,4 @@
-"""The writing half of data collection: a buffer, and a thread that empties it."""
+"""Write collected data: a buffer, and a thread that empties it."""
 
 from __future__ import annotations
 
@@ -28,15 +28,14 @@ class Record(NamedTuple):
 
     @property
     def place(self) -> tuple[str, tuple[str, ...]]:
-        """Records of the same place are written together."""
+        """The file of the record; records of the same file are written together."""
         return self.folder, tuple(self.header)
 
 
 class Writer:
-    """Writes records in a thread of its own, every second (every five over a network); a crash loses at most what came
-    in since.
+    """A thread that writes records every second (every five over a network): at most these are lost in a crash.
 
-    When storage is slower than the model, records beyond a limit are dropped, and told so.
+    If the storage is slower than the model, records beyond a limit are dropped, and a message says so.
     """
 
     def __init__(self, storage: Storage) -> None:
@@ -49,14 +48,14 @@ class Writer:
         atexit.register(self.flush)
 
     def put(self, record: Record) -> None:
-        """Queues a record; never waits."""
+        """Queue a record without waiting."""
         if len(self._records) >= _MOST_RECORDS:
             self._dropped += 1
             return
         self._records.append(record)
 
     def flush(self) -> None:
-        """Write what has come in so far."""
+        """Write the queued records."""
         with self._writing:
             records = []
             while self._records:
@@ -66,7 +65,7 @@ class Writer:
                 rows = "".join(to_line([*record.leading, *row]) for record in group for row in record.rows)
                 self._append(folder, header, rows)
             if self._dropped:
-                _tell(f"{self._dropped} records were dropped: storage is too slow")
+                _tell(f"{self._dropped} records were dropped: the storage is too slow")
                 self._dropped = 0
 
     def _append(self, folder: str, header: Sequence[str], rows: str) -> None:
@@ -88,7 +87,7 @@ _writers: dict[str, Writer] = {}
 
 
 def flush_writers(seconds: float) -> None:
-    """Write what has come in so far, before the process ends; return up after so many seconds."""
+    """Write the queued records before the process ends; give up after the given seconds."""
     flushing = [threading.Thread(target=writer.flush, daemon=True) for writer in _writers.values()]
     for thread in flushing:
         thread.start()

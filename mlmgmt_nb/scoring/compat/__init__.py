@@ -1,8 +1,8 @@
-"""Imports that drivers have made since 2017, answered by our own implementations.
+"""Substitutes for packages that drivers have imported since 2017.
 
-A package that is really installed and can be imported always wins, also in part: beside an installed `azureml.core` the
-missing `azureml.api` still comes from here. One that is installed but does not import, as many of that time on a Python
-of today, gives way.
+An installed package that can be imported takes precedence, also partially: next to an installed `azureml.core`, a
+missing `azureml.api` still comes from here. A package that is installed but cannot be imported, as is common for old
+packages on a current Python, is replaced.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["install", "is_ours"]
 
 
 def _fill(module: ModuleType) -> None:
-    """Give a module the names of ours that drivers import from it."""
+    """Add our names to a module from which drivers import them."""
     for source, names in table.EXPORTS[module.__name__].items():
         ours = import_module(source)
         for name in names:
@@ -37,7 +37,7 @@ def _is_package(fullname: str) -> bool:
 
 
 class _Loader(Loader):
-    """Fills a module with names of ours."""
+    """A loader that fills a module with our names."""
 
     def create_module(self, spec: ModuleSpec) -> None:  # noqa: ARG002 - the protocol of loaders
         return None
@@ -47,7 +47,7 @@ class _Loader(Loader):
 
 
 class _AliasLoader(Loader):
-    """Puts another module in the place of one that has moved."""
+    """A loader that substitutes the new module for a moved one."""
 
     def __init__(self, target: str) -> None:
         self._target = target
@@ -60,7 +60,7 @@ class _AliasLoader(Loader):
 
 
 class _Finder(MetaPathFinder):
-    """Behind all others: finds what is not installed."""
+    """The last finder: finds packages that are not installed."""
 
     def find_spec(
         self,
@@ -77,7 +77,7 @@ class _Finder(MetaPathFinder):
 
 
 class _GuardedLoader(Loader):
-    """Loads an installed module, and fills it with ours if that fails."""
+    """A loader of an installed module that falls back to our names."""
 
     def __init__(self, installed: Loader) -> None:
         self._installed = installed
@@ -109,7 +109,7 @@ def _forget_parts(name: str) -> None:
 
 
 class _Guard(MetaPathFinder):
-    """Before all others: guards the loading of what is installed and has a stand-in here."""
+    """The first finder: guards the loading of installed modules that have a substitute here."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -126,13 +126,13 @@ class _Guard(MetaPathFinder):
 
 
 def is_ours(module: ModuleType) -> bool:
-    """Return whether a module that drivers import is one of ours, and not that of an installed package."""
+    """Return whether a module that drivers import is ours, not that of an installed package."""
     origin = getattr(module.__spec__, "origin", None)
     return origin == "mlmgmt_nb"
 
 
 def install() -> None:
-    """Make the imports work in this process, once."""
+    """Make the imports work in this process; further calls do nothing."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Guard())
         sys.meta_path.append(_Finder())

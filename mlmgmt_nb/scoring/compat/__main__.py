@@ -1,4 +1,4 @@
-"""`python -m mlmgmt_nb.scoring.compat score.py`: runs a script of 2017 to 2024 with the imports that it expects."""
+"""`python -m mlmgmt_nb.scoring.compat score.py`: run a script of 2017 to 2024 with the imports that it expects."""
 
 from __future__ import annotations
 

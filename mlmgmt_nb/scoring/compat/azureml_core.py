@@ -1,4 +1,4 @@
-"""`azureml.core` as far as drivers use it: models by name, and a run that belongs to no experiment."""
+"""The part of `azureml.core` that drivers use: models by name, and a run outside of experiments."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mlmgmt_nb.scoring.compat.unavailable import NotAvailableError
 __all__ = ["VERSION", "Model", "Run", "get_model_path"]
 
 VERSION = "0+mlmgmt"
-"""Of the SDK, for drivers that print it: none is installed."""
+"""The version of the SDK, for drivers that print it; it is not installed."""
 
 _log = logging.getLogger("azureml")
 
@@ -24,16 +24,16 @@ def get_model_path(model_name: str, version: int | None = None, *_workspace: Any
 
     Args:
         model_name: its registered name.
-        version: its version, the newest if None.
+        version: its version; None is the newest.
 
     Raises:
-        ModelNotFoundError: it is not in the image.
+        ModelNotFoundError: the model is not in the image.
     """
     return find_model(model_name, version)
 
 
 class _Uses(type):
-    """Raises for what needs a workspace, with advice."""
+    """A base whose unknown attributes, which need a workspace, raise with advice."""
 
     def __getattr__(cls, name: str) -> Any:
         if name.startswith("_"):
@@ -45,13 +45,13 @@ class Model(metaclass=_Uses):
     """A model of this image.
 
     Args:
-        workspace: not needed.
+        workspace: not used.
         name: its registered name.
         id: `NAME:VERSION`, instead of the name.
-        version: the newest, if None.
+        version: its version; None is the newest.
 
     Raises:
-        ModelNotFoundError: it is not in the image.
+        ModelNotFoundError: the model is not in the image.
     """
 
     def __init__(
@@ -77,14 +77,14 @@ class Model(metaclass=_Uses):
     get_model_path = staticmethod(get_model_path)
 
     def download(self, target_dir: str = ".", exist_ok: bool = False, **_more: Any) -> str:
-        """Return its path. It is here already; only in another folder a copy is made."""
+        """Return the path of the model, which is in the image. A copy is made only for another folder."""
         target = Path(target_dir)
         if target.resolve() == Path().resolve():
             return self.path
         target.mkdir(parents=True, exist_ok=True)
         place, source = target / Path(self.path).name, Path(self.path)
         if place.exists() and not exist_ok:
-            raise FileExistsError(f"{place} exists; use exist_ok=True")
+            raise FileExistsError(f"{place} exists. Use exist_ok=True")
         if source.is_dir():
             shutil.copytree(source, place, dirs_exist_ok=exist_ok)
         else:
@@ -98,7 +98,7 @@ class Model(metaclass=_Uses):
 
 
 class Run(metaclass=_Uses):
-    """A run of no experiment, as `Run.get_context()` returns outside of training: what it logs goes to the log."""
+    """A run without experiment, as `Run.get_context()` returns outside of training: it writes to the log."""
 
     id = "OfflineRun"
     tags: Mapping[str, str] = {}
@@ -119,7 +119,7 @@ class Run(metaclass=_Uses):
     tag = set_tags = add_properties = log
 
     def flush(self, *_arguments: Any, **_named: Any) -> None:
-        """Do nothing: nothing is kept back."""
+        """Do nothing: nothing is buffered."""
 
     complete = fail = cancel = flush
 

@@ -1,4 +1,4 @@
-"""`azureml.api.exceptions`: what a driver raises to choose the HTTP status of the answer."""
+"""`azureml.api.exceptions`: a driver raises these to choose the HTTP status of the answer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = [
 
 
 class ApiException(Exception):  # noqa: N818 - the names are those of 2017
-    """An answer with the status `status_code`; `message` is told to the caller."""
+    """An answer with the status `status_code` and a `message` for the caller."""
 
     status_code: ClassVar[int] = 500
 
@@ -29,13 +29,13 @@ class ApiException(Exception):  # noqa: N818 - the names are those of 2017
 
 
 class ClientSideException(ApiException):
-    """The request is at fault."""
+    """The request is invalid."""
 
     status_code = 400
 
 
 class ServerSideException(ApiException):
-    """The service is at fault."""
+    """The service failed."""
 
 
 class BadRequestException(ClientSideException):

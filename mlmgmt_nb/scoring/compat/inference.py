@@ -1,4 +1,4 @@
-"""The decorators of `inference-schema`: types of `run`'s arguments, told by samples beside it."""
+"""The decorators of `inference-schema`, which declare the types of `run`'s arguments by samples."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 class AbstractParameterType:
-    """A type made of a sample; `schema` reads requests of it."""
+    """A type created from a sample; its `schema` reads requests."""
 
     schema: ArgumentType
 
@@ -42,7 +42,7 @@ class NumpyParameterType(AbstractParameterType):
     Args:
         sample_input: a sample.
         enforce_column_type: refuse elements of another type.
-        enforce_shape: refuse other sizes than the sample's, the first apart.
+        enforce_shape: refuse sizes that differ from the sample, except in the first dimension.
     """
 
     def __init__(self, sample_input: Any, enforce_column_type: bool = True, enforce_shape: bool = True) -> None:
@@ -58,9 +58,9 @@ class PandasParameterType(AbstractParameterType):
     Args:
         sample_input: a sample.
         enforce_column_type: refuse values of another type.
-        enforce_shape: refuse other columns than the sample's.
-        apply_column_names: give the sample's names to the columns by position.
-        orient: how requests write it: `records`, `split`, `index`, `columns`, `values` or `table`, as in pandas.
+        enforce_shape: refuse columns that differ from the sample.
+        apply_column_names: name the columns by position as in the sample.
+        orient: the form in requests: `records`, `split`, `index`, `columns`, `values` or `table`, as in pandas.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class PandasParameterType(AbstractParameterType):
     ) -> None:
         super().__init__(sample_input)
         if orient not in ORIENTS:
-            raise SchemaError(f"orient {orient!r} is not supported: use one of {', '.join(ORIENTS)}")
+            raise SchemaError(f"orient {orient!r} is not supported. Use one of {', '.join(ORIENTS)}")
         strict = type_of_sample(DataTypes.PANDAS, sample_input)
         plain = enforce_column_type and enforce_shape and not apply_column_names and orient == "records"
         self.schema = (
@@ -90,7 +90,7 @@ class SparkParameterType(AbstractParameterType):
 
     Args:
         sample_input: a sample.
-        apply_sample_schema: give requests the column types of the sample, which is what is done in any case.
+        apply_sample_schema: accepted, but requests always get the column types of the sample.
     """
 
     def __init__(self, sample_input: Any, apply_sample_schema: bool = True) -> None:
@@ -123,13 +123,13 @@ def input_schema(
     convert_to_provided_type: bool = True,
     optional: bool = False,
 ) -> Callable[[_Function], _Function]:
-    """Tells the type of an argument of `run`.
+    """Declare the type of an argument of `run`.
 
     Args:
         param_name: the argument.
         param_type: its type.
-        convert_to_provided_type: False hands the JSON value to `run` as it is.
-        optional: a request may leave it out, or have null for it, which hands None to `run`.
+        convert_to_provided_type: if False, `run` gets the JSON value unchanged.
+        optional: a request may omit the argument or send null, so that `run` gets None.
     """
     argument = param_type.schema if convert_to_provided_type else PlainType("any", param_type.schema.example)
     if optional:
@@ -147,7 +147,7 @@ def input_schema(
 
 
 def output_schema(output_type: AbstractParameterType) -> Callable[[_Function], _Function]:
-    """Tells the type of what `run` returns."""
+    """Declare the type of the result of `run`."""
 
     def mark(run: _Function) -> _Function:
         setattr(run, SCHEMA_MARK, ServiceSchema(_schema_of(run).input, {"output": output_type.schema}))

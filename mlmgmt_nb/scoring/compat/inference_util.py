@@ -1,4 +1,4 @@
-"""`inference_schema.schema_util`: what the decorators said of a function."""
+"""`inference_schema.schema_util`: the schema that the decorators declared for a function."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _Function = Callable[..., Any]
 
 
 def is_schema_decorated(func: _Function) -> bool:
-    """Return whether a decorator told the type of an argument or of the result."""
+    """Return whether a decorator declared the type of an argument or of the result."""
     return hasattr(func, SCHEMA_MARK)
 
 
@@ -33,12 +33,12 @@ def get_output_schema(func: _Function) -> dict[str, Any]:
 
 
 def get_supported_versions(func: _Function) -> list[str]:  # noqa: ARG001 - all functions have the same
-    """Return the versions of Swagger and OpenAPI in which the schema can be told."""
+    """Return the versions of Swagger and OpenAPI in which the schema is available."""
     return ["2.0", "3.0", "3.1"]
 
 
 def get_schemas_dict() -> dict[str, Any]:
-    """Return nothing: each function has its schema itself."""
+    """Return an empty dict: each function carries its own schema."""
     return {}
 
 

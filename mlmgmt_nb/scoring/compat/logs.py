@@ -1,4 +1,4 @@
-"""Logging and telemetry of the Azure ML packages: what matters goes to the log of the service, the rest nowhere."""
+"""Logging and telemetry of the Azure ML packages: relevant messages go to the service log, others are dropped."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ __all__ = [
 ]
 
 INSTRUMENTATION_KEY = ""
-"""Where telemetry would go: nowhere."""
+"""The key of the telemetry resource; there is none."""
 
 
 class AzureMLLogger:
-    """The run logger of 2017: each value is a line of the log."""
+    """The run logger of 2017, which writes each value as a line of the log."""
 
     def __init__(self) -> None:
         self._log = logging.getLogger("azureml")
@@ -57,4 +57,4 @@ def set_verbosity(verbosity: int | str, *_more: Any, **_named: Any) -> None:
 
 
 def do_nothing(*_arguments: Any, **_named: Any) -> None:
-    """Accept what is configured for Azure, and leave it at that."""
+    """Accept and ignore a configuration for Azure."""

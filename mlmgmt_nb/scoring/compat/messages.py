@@ -1,6 +1,6 @@
-"""A whole request, and answers of a driver's own making.
+"""A whole request, and responses that the driver builds.
 
-Light, as raw HTTP itself is loaded only when a driver asks for it.
+This module is light, because raw HTTP itself is loaded only if a driver uses it.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 __all__ = ["RAW_MARK", "Answer", "Headers", "WholeRequest"]
 
 RAW_MARK = "__mlmgmt_raw_http__"
-"""Marks a `run` that takes the whole request."""
+"""Attribute of a `run` that takes the whole request."""
 
 
 class Headers(dict[str, str]):
-    """Headers by name in any case."""
+    """Headers by case-insensitive name."""
 
     def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
         super().__init__()
@@ -35,16 +35,16 @@ class Headers(dict[str, str]):
 
 
 class WholeRequest(NamedTuple):
-    """A request for drivers that want more than its body.
+    """A request for drivers that need more than its body.
 
     Attributes:
         method: GET, POST, ...
         path: the path of the URL, decoded.
-        query: the part behind the question mark.
+        query: the part after the question mark.
         headers: pairs of name and value.
         data: the body.
         client: address and port of the caller.
-        server: address and port where it arrived.
+        server: address and port of the listener.
     """
 
     method: str
@@ -57,7 +57,7 @@ class WholeRequest(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """An answer with a status and headers of the driver's own."""
+    """An answer with status and headers from the driver."""
 
     status_code: int
     headers: list[tuple[str, str]]

@@ -15,10 +15,10 @@ __all__ = ["BasicCorrelationContext", "Collector", "CorrelationContext"]
 
 
 class CorrelationContext:
-    """Ties together what is collected for one request.
+    """The context that correlates the data collected for one request.
 
     Args:
-        id: of the request.
+        id: the id of the request.
         headers: not used.
     """
 
@@ -39,11 +39,11 @@ BasicCorrelationContext = CorrelationContext
 
 
 class Collector:
-    """Collects DataFrames under one name, for the first model of the image.
+    """A collector of DataFrames under one name, for the first model of the image.
 
     Args:
-        name: of what is collected, such as `model_inputs`.
-        on_error: is told exceptions, which are raised otherwise.
+        name: the name of the collected data, such as `model_inputs`.
+        on_error: called with exceptions; without it, they are raised.
     """
 
     def __init__(self, *, name: str, on_error: Callable[[Exception], Any] | None = None, **_more: Any) -> None:
@@ -52,10 +52,10 @@ class Collector:
         self._collector = ModelDataCollector(model, identifier=name)
 
     def collect(self, data: Any, correlation_context: CorrelationContext | None = None) -> CorrelationContext:
-        """Note the rows of a DataFrame.
+        """Collect the rows of a DataFrame.
 
         Returns:
-            The context, for what else belongs to the same request.
+            The context, for further data of the same request.
         """
         context = correlation_context or CorrelationContext()
         try:

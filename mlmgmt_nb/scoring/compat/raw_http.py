@@ -1,6 +1,6 @@
-"""Raw HTTP for drivers that ask for it: `@rawhttp`, `AMLRequest`, `AMLResponse`.
+"""Raw HTTP for drivers that use it: `@rawhttp`, `AMLRequest`, `AMLResponse`.
 
-Requests and responses are werkzeug's, as Flask's are. It is loaded when a driver imports this, and only then.
+Requests and responses are werkzeug's, as in Flask. werkzeug is loaded only if a driver imports this module.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ def rawhttp(run: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class AMLRequest(Request):
-    """A request, with all that Flask's has."""
+    """A request with the interface of Flask."""
 
-    max_form_memory_size = None  # the service limits the body itself
+    max_form_memory_size = None  # the service itself limits the body
 
     def on_json_loading_failed(self, error: ValueError | None) -> Any:
-        """Return None for a body that does not say that it is JSON, as Flask did when these drivers were written."""
+        """Return None if the body is not declared as JSON, as Flask did when these drivers were written."""
         return None if error is None else super().on_json_loading_failed(error)
 
 
 class AMLResponse(Response):
-    """An answer of the driver's own making.
+    """A response that the driver builds.
 
     Args:
         message: the body: bytes, text, an iterable of parts, or with `json_str` anything that is JSON; None is `{}`.
         status_code: the HTTP status.
-        response_headers: headers; a value with commas is sent as several headers.
-        json_str: writes the message as JSON.
-        run_function_failed: told to the caller in `x-ms-run-function-failed`.
+        response_headers: headers; a value with commas becomes several headers.
+        json_str: write the message as JSON.
+        run_function_failed: sent to the caller in `x-ms-run-function-failed`.
     """
 
     default_mimetype = "text/html"
@@ -67,7 +67,7 @@ class AMLResponse(Response):
             more = {"mimetype": "application/json", **more}
         elif isinstance(message, Mapping):
             raise TypeError(
-                f"AMLResponse takes bytes, text or an iterable of them, not {type(message).__name__}: use json_str=True"
+                f"AMLResponse takes bytes, text or an iterable of them, not {type(message).__name__}. Use json_str=True"
             )
         super().__init__(message, int(status_code), **more)
         self.headers["x-ms-run-function-failed"] = str(run_function_failed)
@@ -109,5 +109,5 @@ def make_request(whole: WholeRequest) -> AMLRequest:
         joint = "; " if key == "HTTP_COOKIE" else ", "
         gateway[key] = f"{gateway[key]}{joint}{value}" if key in gateway else value
     gateway["CONTENT_LENGTH"] = str(len(whole.data))
-    gateway.pop("HTTP_TRANSFER_ENCODING", None)  # the body is whole
+    gateway.pop("HTTP_TRANSFER_ENCODING", None)  # the body is complete
     return AMLRequest(gateway)

@@ -1,4 +1,4 @@
-"""Functions of `azureml.api.schema` and `azureml.api.realtime` that the drivers wrapped by 2017's client call."""
+"""Functions of `azureml.api.schema` and `azureml.api.realtime` for drivers that the client of 2017 wrapped."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def load_service_schema(filename: str) -> ServiceSchema:
     """Read a schema file.
 
     Raises:
-        SchemaError: it cannot be read.
+        SchemaError: the file cannot be read.
     """
     return load_schema(filename)
 
@@ -41,7 +41,7 @@ def save_service_schema(
     input_schema_sample: Mapping[str, SampleDefinition] | None = None,
     output_schema_sample: Mapping[str, SampleDefinition] | None = None,
 ) -> None:
-    """Write a schema file of samples."""
+    """Write a schema file from samples."""
     samples = [
         {name: sample.schema for name, sample in (part or {}).items()}
         for part in (input_schema_sample, output_schema_sample)
@@ -53,7 +53,7 @@ def parse_service_input(http_body: str, service_input_schema: Mapping[str, Argum
     """Return the arguments of `run` from the text of a request; the caller's `run` may have defaults for missing ones.
 
     Raises:
-        BadRequestException: names what is wrong.
+        BadRequestException: the message describes the fault.
     """
     try:
         return read_arguments(http_body.encode(), service_input_schema, frozenset(service_input_schema))
@@ -79,7 +79,7 @@ def generate_service_swagger(
 
 
 def serialize(value: Any) -> str:
-    """Return a schema object as 2017 wrote it: Base64 of its pickle."""
+    """Return a schema object in the format of 2017: its pickle in Base64."""
     import base64
 
     return base64.b64encode(pickle.dumps(value)).decode()

@@ -1,6 +1,6 @@
-"""Which names each module has that drivers import, and which of our modules has them.
+"""The names of each module that drivers import, and our modules that define them.
 
-`THEIRS=OURS` is a name of theirs for ours.
+`THEIRS=OURS` maps an original name to ours.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _NO_MODEL = _OURS + "application.model_files"
 _HERE = ["get_model_path"]
 
 MOVED = {"sklearn.externals.joblib": "joblib", "sklearn.externals.six": "six"}
-"""Modules that are elsewhere today, with all that is below them: pickles name that."""
+"""Modules that moved, with all their submodules: pickles contain the old names."""
 
 EXPORTS: dict[str, dict[str, list[str]]] = {
     "azureml": {},
@@ -63,7 +63,7 @@ EXPORTS: dict[str, dict[str, list[str]]] = {
     "azureml.ai.monitoring.context": {
         _OURS + "compat.monitoring": ["BasicCorrelationContext", "CorrelationContext"],
     },
-    # 2018: schemas and models in their second home
+    # 2018: the second location of schemas and models
     "azureml.webservice_schema": {},
     "azureml.webservice_schema.sample_definition": {_SCHEMA: ["SampleDefinition", "DataTypes"]},
     "azureml.webservice_schema.data_types": {_SCHEMA: ["DataTypes"]},

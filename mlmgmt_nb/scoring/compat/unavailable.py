@@ -1,6 +1,6 @@
-"""Names of the Azure ML SDK that drivers import and a model service has no use for: workspaces, training, deployment.
+"""Names of the Azure ML SDK that drivers import but a model service does not support: workspaces, training, deployment.
 
-`from azureml.core import Workspace` works; using what was imported raises, with what to do instead.
+`from azureml.core import Workspace` works; using the class raises an error with advice.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from typing import Any, NoReturn
 __all__ = ["NotAvailableError"]
 
 _ADVICE = (
-    "A model service has no Azure workspace. A model of the image is found by AZUREML_MODEL_DIR or "
+    "A model service has no Azure workspace. To find a model of the image, use AZUREML_MODEL_DIR or "
     "Model.get_model_path(NAME); settings come from environment variables; train, register and deploy in the notebook. "
     "Remove the call from the driver"
 )
 
 
 class NotAvailableError(NotImplementedError):
-    """Something of the Azure ML SDK was used that a model service does not have."""
+    """A driver used a part of the Azure ML SDK that is not available in a model service."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"{name} is not available here. {_ADVICE}")
@@ -30,7 +30,7 @@ class _Unavailable(type):
         raise NotAvailableError(cls.__name__)
 
     def __getattr__(cls, name: str) -> NoReturn:
-        if name.startswith("__"):  # Python itself asks
+        if name.startswith("__"):  # looked up by Python itself
             raise AttributeError(name)
         raise NotAvailableError(f"{cls.__name__}.{name}")
 

@@ -1,1 +1,1 @@
-"""One encoder for results, samples and what a client sends: any value as JSON, or a refusal with its path."""
+"""One encoder for results, samples and requests of the client: any value as JSON, or an error with its path."""

@@ -11,7 +11,7 @@ from mlmgmt_nb.scoring.encoding.walk import JsonFormError, Walk
 
 __all__ = ["convert", "from_array"]
 
-# unit -> how many seconds it has, as a fraction
+# unit -> its seconds, as a fraction
 _SECONDS = {
     "W": (604800, 1),
     "D": (86400, 1),
@@ -29,10 +29,10 @@ _CALENDAR = {"Y": "years", "M": "months"}
 
 
 def convert(value: Any, walk: Walk) -> Any:
-    """Return a value of NumPy as builtins, NotImplemented for others.
+    """Return a NumPy value as builtins; NotImplemented for other values.
 
     Raises:
-        JsonFormError: it has no JSON form.
+        JsonFormError: the value has no JSON form.
     """
     if isinstance(value, np.ndarray):
         return from_array(value, walk)
@@ -42,7 +42,7 @@ def convert(value: Any, walk: Walk) -> Any:
 
 
 def from_array(array: Any, walk: Walk) -> Any:
-    """Return an array as nested lists; one without dimensions as its element."""
+    """Return an array as nested lists, or as its element if it has no dimensions."""
     if isinstance(array, np.ma.MaskedArray):
         return _masked(array, walk)
     kind = array.dtype.kind
@@ -57,7 +57,7 @@ def from_array(array: Any, walk: Walk) -> Any:
         return _texts(array)
     if kind in "mM":
         return _times(array).tolist()
-    # objects, also the missing values in NumPy's own text type, may be anything
+    # objects, and missing values of NumPy's text type, can be anything
     return walk(array.tolist()) if kind in "OT" else array.tolist()
 
 
@@ -65,7 +65,7 @@ def _masked(array: Any, walk: Walk) -> Any:
     values = np.empty(array.shape, dtype=object)
     flat = from_array(array.data.reshape(-1), walk)
     hidden = np.ma.getmaskarray(array).reshape(-1)
-    if hidden.dtype.names:  # a structured array hides single fields
+    if hidden.dtype.names:  # a structured array hides its fields
         flat = [
             {name: None if gone[name] else item for name, item in row.items()}
             for row, gone in zip(flat, hidden, strict=True)
@@ -104,7 +104,7 @@ def _texts(array: Any) -> Any:
 
 
 def _times(array: Any) -> Any:
-    """Dates as ISO 8601 text, spans as `_span` has them; not-a-time as None."""
+    """Return dates as ISO 8601 text, time spans as `_span` does, not-a-time as None."""
     texts = np.empty(array.shape, dtype=object)
     there = ~np.isnat(array)
     values = array[there]
@@ -119,12 +119,12 @@ def _times(array: Any) -> Any:
 
 
 def _signed(date: str) -> str:
-    """ISO 8601 puts a plus before years of more than four digits: 20171001 is a day of 2017."""
+    """Return a date with a plus before a year of more than four digits, as ISO 8601 requires: 20171001 is in 2017."""
     return date if date[4:5] in ("-", "") or date[0] == "-" else f"+{date}"
 
 
 def _span(count: int, unit: str) -> float | str:
-    """Return a span in seconds; as text where a double cannot hold them, or where the unit has no fixed length."""
+    """Return a time span in seconds; as text if a double is not exact, or if the unit has no fixed length."""
     if unit in _CALENDAR:
         return f"{count} {_CALENDAR[unit]}"
     if unit not in _SECONDS:

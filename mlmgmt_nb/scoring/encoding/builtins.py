@@ -1,6 +1,6 @@
-"""Any value as what JSON is made of: dicts with text keys, lists, text, numbers, booleans and null.
+"""Convert any value to the types of JSON: dicts with text keys, lists, text, numbers, booleans and null.
 
-NumPy and pandas are never imported here: a value of theirs can only exist when somebody has imported them.
+NumPy and pandas are not imported here: their values can exist only if something else imported them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _ITERABLES: tuple[type[Iterable[Any]], ...] = (abc.Sequence, abc.Set, abc.Mappin
 
 
 def to_builtins(value: Any) -> Any:
-    """Return a value as dicts with text keys, lists and what the encoder writes by itself.
+    """Return a value as dicts with text keys, lists and types that the encoder writes itself.
 
     Raises:
         JsonFormError: a part has no JSON form; the error has its path.
@@ -72,15 +72,15 @@ def key_text(key: Any) -> str:
     """Return the text of a key of an object.
 
     Raises:
-        JsonFormError: the key has none.
+        JsonFormError: the key has no JSON form.
     """
     return Walk(_convert).key_text(key)
 
 
 def is_plain(value: Any) -> bool:
-    """Whether a value that the encoder took consists of builtins with text keys only: other keys could collide."""
+    """Return whether an encodable value has only builtins with text keys, because other keys could collide."""
     if type(value) is list and SCALARS.issuperset(map(type, value)):
-        return True  # the usual answer, in a fraction of the time
+        return True  # the common case, in a fraction of the time
     level = [value]
     while True:
         kinds = set(map(type, level))
@@ -124,7 +124,7 @@ def _moment(value: datetime) -> datetime | str:
     return moment if type(moment) is datetime else moment.isoformat()
 
 
-# what a subclass is to the encoder; the order matters, as a datetime is a date
+# how the encoder treats subclasses; the order matters, because a datetime is a date
 _CONVERSIONS: tuple[tuple[type, Callable[[Any], Any]], ...] = (
     (str, str.__str__),
     (UserString, str),

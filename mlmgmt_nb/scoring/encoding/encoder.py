@@ -1,4 +1,4 @@
-"""Values as JSON: what `run` returned, samples of schemas, and what a client sends.
+"""Write values as JSON: results of `run`, samples of schemas, and requests of the client.
 
 There is one encoder for all of them, so that a value looks the same whichever side writes it.
 """
@@ -32,10 +32,10 @@ def encode_json(value: Any) -> bytes:
     """
     try:
         data = ENCODER.encode(value)
-        if is_plain(value):  # only now: what contains itself would have no end
+        if is_plain(value):  # checked first, because a value that contains itself has no end
             return data
     except (TypeError, ValueError, RecursionError):
-        pass  # the longer way converts more, and names the place of what it cannot
+        pass  # the slower way converts more, and names the path of the value at fault
     plain = to_builtins(value)
     try:
         return ENCODER.encode(plain)
@@ -48,11 +48,11 @@ def encode_json(value: Any) -> bytes:
 def encode_result(result: Any) -> bytes:
     """Return what `run` returned, as JSON.
 
-    Text (and UTF-8 bytes) that is JSON already goes out as it is, other text as a JSON string; other bytes are Base64,
-    and everything else is as `encode_json` writes it.
+    Text (and UTF-8 bytes) that is JSON already is sent unchanged, other text as a JSON string; other bytes are Base64,
+    and all other values are written as by `encode_json`.
 
     Raises:
-        RequestError: 500 `ResultError`, when the result cannot be written as JSON; names the type and its path.
+        RequestError: 500 `ResultError`, the result cannot be written as JSON; the message names the type and its path.
     """
     if type(result) is bytes:
         result = _decode_bytes(result)
@@ -62,7 +62,7 @@ def encode_result(result: Any) -> bytes:
 
 
 def encode_value(value: Any) -> bytes:
-    """Like `encode_result`, but text is always a JSON string."""
+    """Return the same as `encode_result`, but text is always a JSON string."""
     try:
         return encode_json(value)
     except JsonFormError as error:
@@ -93,7 +93,7 @@ def _encode_text(text: str) -> bytes:
 
 
 def _encode_text_like_json(text: str) -> bytes:
-    """json.dumps() writes NaN and Infinity, which are not JSON; json.loads() reads them."""
+    """Refuse NaN and Infinity, which json.dumps() writes and json.loads() reads although they are not JSON."""
     if "NaN" in text or "Infinity" in text:
         try:
             return ENCODER.encode(json.loads(text))
@@ -116,7 +116,7 @@ def _surrogate(plain: Any) -> JsonFormError:
 
 
 def _surrogate_path(value: Any) -> str | None:
-    """Where text is that UTF-8 cannot express."""
+    """Return the path of text that UTF-8 cannot express."""
     if isinstance(value, str):
         return "" if any("\ud800" <= letter <= "\udfff" for letter in value) else None
     if isinstance(value, dict):

@@ -18,10 +18,10 @@ _COLUMNS = (pd.Series, pd.Index, pd.api.extensions.ExtensionArray)
 
 
 def convert(value: Any, walk: Walk) -> Any:
-    """Return a value of pandas as builtins, NotImplemented for others.
+    """Return a pandas value as builtins; NotImplemented for other values.
 
     Raises:
-        JsonFormError: it has no JSON form.
+        JsonFormError: the value has no JSON form.
     """
     if isinstance(value, pd.DataFrame):
         return _records(value, walk)
@@ -42,12 +42,12 @@ def check_labels(columns: Any, key_text: Callable[[Any], str]) -> list[str]:
     """Return the keys of the columns in JSON.
 
     Raises:
-        JsonFormError: two columns have the same key, or one has none.
+        JsonFormError: two columns have the same key, or a column has no key.
     """
     if columns.nlevels > 1:
         raise JsonFormError(
             f"a DataFrame with {columns.nlevels} levels of column names",
-            'Join them to one name each: `df.columns = ["_".join(map(str, names)) for names in df.columns]`.',
+            'Join each to a single name: `df.columns = ["_".join(map(str, names)) for names in df.columns]`.',
         )
     keys: dict[str, Any] = {}
     for place, label in enumerate(columns):

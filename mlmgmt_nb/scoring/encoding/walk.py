@@ -1,4 +1,4 @@
-"""The walk through a value that becomes JSON: dicts, lists and leaves; everything else is converted by others."""
+"""Walk through a value that becomes JSON: dicts, lists and leaves; a converter handles all other values."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import msgspec
 __all__ = ["ENCODER", "SCALARS", "JsonFormError", "Walk", "has_seconds", "type_name", "whole_offset"]
 
 ENCODER = msgspec.json.Encoder(decimal_format="number")
-"""Writes what a walk makes."""
+"""Writes the result of a walk."""
 
 SCALARS = frozenset({str, int, float, bool, type(None)})
-# the encoder writes these by itself
+# the encoder writes these itself
 _LEAVES = SCALARS | {date, timedelta, UUID, bytes, bytearray}
 
 
@@ -26,10 +26,10 @@ class JsonFormError(TypeError):
 
     Args:
         problem: names the value and says why, such as `object, which has no JSON form`.
-        fix: a sentence that says what to do.
+        fix: a sentence with the solution.
 
     Attributes:
-        path: where the value is in what was to be written, such as `[0].age`; empty for the whole.
+        path: the path of the value within the written one, such as `[0].age`; empty for the whole.
     """
 
     def __init__(self, problem: str, fix: str = "") -> None:
@@ -44,10 +44,10 @@ class JsonFormError(TypeError):
 
 
 class Walk:
-    """Go through one value; calling it converts a part.
+    """One walk through a value; calling it converts a part.
 
     Args:
-        convert: converts a part that is neither a leaf nor a dict, list or tuple, by means of the walk.
+        convert: converts a part that is neither a leaf nor a dict, list or tuple; it may call the walk.
     """
 
     def __init__(self, convert: Callable[[Any, Walk], Any]) -> None:
@@ -58,7 +58,7 @@ class Walk:
         """Return a part as builtins.
 
         Raises:
-            JsonFormError: it has no JSON form; the path begins at this part.
+            JsonFormError: the part has no JSON form; the path begins at this part.
         """
         if type(value) in _LEAVES:
             return value
@@ -93,7 +93,7 @@ class Walk:
         """Return the parts of an object.
 
         Raises:
-            JsonFormError: two keys are the same text, besides what a call raises.
+            JsonFormError: two keys are the same text, or a part has no JSON form.
         """
         made: dict[str, Any] = {}
         for key, item in mapping.items():
@@ -111,7 +111,7 @@ class Walk:
         """Return the text of a key of an object.
 
         Raises:
-            JsonFormError: the key has none.
+            JsonFormError: the key has no JSON form.
         """
         if isinstance(key, Enum):
             return self.key_text(key.value)
@@ -137,7 +137,7 @@ def type_name(value: Any) -> str:
 
 
 def whole_offset(value: datetime) -> datetime:
-    """Return the same moment with an offset that ISO 8601 can write, which has minutes and no seconds."""
+    """Return the same time with an offset in whole minutes, as ISO 8601 requires."""
     try:
         return value.astimezone(UTC) if has_seconds(value.utcoffset()) else value
     except OverflowError:

@@ -112,11 +112,11 @@ class ScoringApp:
         """Tell all callers without an answer that the replica is stopping; return their number."""
         return self._engine.abandon() + self._bodies.abandon()
 
-    def hung_up(self, scope: Scope) -> None:
+    def on_disconnect(self, scope: Scope) -> None:
         """Note that the connection of a request was lost before its answer."""
         call: Call | None = scope.get(CALL)
         if call is not None:
-            self._engine.hang_up(call)
+            self._engine.disconnect(call)
 
     def answer_directly(
         self, cycle: RequestResponseCycle, start_task: Callable[[RequestResponseCycle, ASGI3Application], None]

@@ -63,7 +63,7 @@ class Connection(HttpProtocol):
         cycle = self.cycle
         super().connection_lost(exc)
         if cycle is not None and not cycle.response_complete:
-            self.app.hung_up(cast("Scope", cycle.scope))
+            self.app.on_disconnect(cast("Scope", cycle.scope))
 
     def data_received(self, data: bytes) -> None:
         head, before = b"", self.cycle

@@ -14,9 +14,9 @@ from time import gmtime, perf_counter, strftime, time
 
 import msgspec
 
-__all__ = ["Note", "RequestLog"]
+__all__ = ["LogEntry", "RequestLog"]
 
-Note = tuple[str, str, str, int, float, float, int, int, str, str]
+LogEntry = tuple[str, str, str, int, float, float, int, int, str, str]
 """Request id, method, path, status, `perf_counter()` at start and end, bytes in and out, error code and message."""
 
 _MOST_LINES = 1000
@@ -30,30 +30,30 @@ class RequestLog:
         listener: called with every entry.
     """
 
-    def __init__(self, *, enabled: bool = True, listener: Callable[[Note], None] | None = None) -> None:
+    def __init__(self, *, enabled: bool = True, listener: Callable[[LogEntry], None] | None = None) -> None:
         self.enabled = enabled
         self.listener = listener
-        self._notes: list[Note] = []
+        self._entries: list[LogEntry] = []
 
-    def add(self, note: Note) -> None:
+    def add(self, entry: LogEntry) -> None:
         """Add a request; errors are written at once, so that they appear next to their traceback."""
-        failed = note[-1]
+        failed = entry[-1]
         if self.listener is not None:
-            self.listener(note)
+            self.listener(entry)
         if not self.enabled and not failed:
             return
-        self._notes.append(note)
-        if failed or len(self._notes) >= _MOST_LINES:
+        self._entries.append(entry)
+        if failed or len(self._entries) >= _MOST_LINES:
             self.flush()
 
     def flush(self) -> None:
         """Write the buffered entries."""
-        if not self._notes:
+        if not self._entries:
             return
-        notes, self._notes = self._notes, []
+        entries, self._entries = self._entries, []
         clock = time() - perf_counter()
         second, stamp, lines = -1, "", []
-        for request, method, path, status, began, ended, size_in, size_out, code, message in notes:
+        for request, method, path, status, began, ended, size_in, size_out, code, message in entries:
             now = clock + ended
             if int(now) != second:
                 second = int(now)

@@ -1,7 +1,8 @@
-"""One replica as a process: by hand, supervised, or in a container.
+"""One replica as a process: standalone, supervised, or in a container.
 
 replica       control channel, server, drain
 control       messages of the control channel
-workers       several processes, started by hand
-container     the same in a container
+workers       several standalone processes
+container     the control channel and listener in a container
+forking       keep forked children of a driver apart from the replica
 """

@@ -1,4 +1,4 @@
-"""What a replica in a container does about its surroundings: how it talks to its supervisor, and where it listens."""
+"""Connect a replica in a container to its supervisor, and get its listening socket."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CHUNK = 65536
 def control_over_stdio() -> int:
     """Make the standard input and output the control channel, and return the descriptor of its end.
 
-    What the driver prints goes to the standard error from then on.
+    From then on, the output of the driver goes to the standard error.
     """
     commands, reports = os.dup(0), os.dup(1)
     with open(os.devnull, "rb") as nothing:
@@ -23,7 +23,7 @@ def control_over_stdio() -> int:
     os.dup2(2, 1)
     outer, inner = socket.socketpair()
     threading.Thread(target=_bring, args=(commands, outer), name="commands", daemon=True).start()
-    # No daemon: the last reports get out before the process ends.
+    # not a daemon thread: the last reports are sent before the process ends
     threading.Thread(target=_take, args=(outer, reports), name="reports").start()
     return inner.detach()
 
@@ -42,14 +42,14 @@ def _take(outer: socket.socket, reports: int) -> None:
 
 
 def handed_listener(path: str) -> socket.socket:
-    """Return the listening socket that whoever waits at a UNIX socket hands over.
+    """Return the listening socket that a process passes through a UNIX socket.
 
     Raises:
-        OSError: nobody waits there, or nothing is handed over.
+        OSError: no process listens there, or it passes no socket.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
         door.connect(path)
         _, descriptors, _, _ = socket.recv_fds(door, 1, 1)
     if not descriptors:
-        raise OSError(f"no socket was handed over at {path}")
+        raise OSError(f"no socket was passed through {path}")
     return socket.socket(fileno=descriptors[0])

@@ -1,7 +1,7 @@
 """The control channel of a supervised replica: lines of JSON over a socket pair.
 
 The supervisor sends `start` first, later `keys` and `drain`; the replica sends `ready` or `failed`, then `stats`, and
-`keys` as a receipt. The end of the stream means that the other side is gone.
+`keys` as a receipt. The end of the stream means that the other side has exited.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ __all__ = ["Channel", "Drain", "Failed", "Keys", "KeysSet", "Ready", "Start"]
 
 
 class Start(msgspec.Struct, rename="camel", tag="start"):
-    """The first line: what to serve.
+    """The first line: the service and its limits.
 
     Attributes:
         name: the service's name, part of its paths.
-        keys: SHA-256 of each key in hex; none lets everybody in.
-        concurrency: how many calls may run and wait together.
+        keys: SHA-256 of each key in hex; without keys everybody may call.
+        concurrency: maximum number of calls that run or wait.
         max_body_bytes: larger bodies are refused.
-        request_timeout_seconds: callers are answered 504 after this time.
-        client_timeout_seconds: how long a caller may take for the head of a request, and to take a part of an answer.
-        allowed_hosts: hosts that requests may name, as `HostCheck` takes them.
+        request_timeout_seconds: callers get 504 after this time.
+        client_timeout_seconds: seconds that a caller may take to send a head or to receive a part of an answer.
+        allowed_hosts: hosts that requests may name, in the form of `HostCheck`.
         request_log: write a line of JSON for each request to stderr; failing requests are always written.
-        environment: further variables of the driver. Here they are in no list of processes and no description of a
-            container, so secrets come this way.
+        environment: additional variables of the driver. Secrets come this way because lists of processes and
+            descriptions of containers do not show them.
     """
 
     name: str = "local"
@@ -48,13 +48,13 @@ class Start(msgspec.Struct, rename="camel", tag="start"):
 
 
 class Keys(msgspec.Struct, rename="camel", tag="keys"):
-    """Replaces the keys at once."""
+    """Replace the keys at once."""
 
     digests: list[str]
 
 
 class Drain(msgspec.Struct, rename="camel", tag="drain"):
-    """Stop accepting, finish what is in flight within so many seconds, exit."""
+    """Stop accepting, finish the calls in flight within the given seconds, exit."""
 
     seconds: float = 30.0
 
@@ -85,10 +85,10 @@ _COMMANDS: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
 
 
 class Channel:
-    """The replica's end.
+    """The replica's end of the control channel.
 
     Args:
-        fd: the file descriptor of its end of the socket pair.
+        fd: the file descriptor of this end of the socket pair.
     """
 
     def __init__(self, fd: int) -> None:
@@ -98,7 +98,7 @@ class Channel:
         self._writer: asyncio.StreamWriter | None = None
 
     def read_start(self) -> Start | None:
-        """Wait for the first line; None when the supervisor is gone.
+        """Wait for the first line; return None if the supervisor has exited.
 
         Raises:
             ValueError: the first line is something else.
@@ -115,7 +115,7 @@ class Channel:
         return command
 
     def send(self, report: Report) -> None:
-        """Send a line; a supervisor that has gone is noticed by `listen`."""
+        """Send a line; `listen` detects a supervisor that has exited."""
         line = msgspec.json.encode(report) + b"\n"
         if self._writer is not None:
             if not self._writer.is_closing():
@@ -134,7 +134,7 @@ class Channel:
             self._socket.close()
 
     async def listen(self, obey: Callable[[Command], Any]) -> None:
-        """Hands each further command to `obey`; returns when the supervisor is gone."""
+        """Pass each further command to `obey`; return when the supervisor has exited."""
         reader, self._writer = await asyncio.open_connection(sock=self._socket)
         pending, self._buffer = self._buffer, b""
         while True:
@@ -143,7 +143,7 @@ class Channel:
                 obey(_COMMANDS.decode(line))
             try:
                 chunk = await reader.read(65536)
-            except ConnectionError:  # it went without having read our last reports
+            except ConnectionError:  # it exited without reading our last reports
                 return
             if not chunk:
                 return

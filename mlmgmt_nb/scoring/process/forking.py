@@ -1,8 +1,8 @@
 """Keep children that a driver forks apart from their replica.
 
 A forked child has the handlers, signal pipe and sockets of its parent. A `multiprocessing.Pool` that ends its workers
-with SIGTERM would then drain the replica instead, and wait for ever; and connections stay open as long as any child
-holds them. So a child gets the default handlers, and loses the sockets of the replica.
+with SIGTERM would then drain the replica instead, and wait forever; and connections stay open as long as any child
+holds them. So a child gets the default handlers, and the sockets of the replica are closed in it.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ _SIGNALS = {signal.SIGTERM, signal.SIGINT}
 
 
 def protect_forks(sockets: Callable[[], Iterable[int]]) -> None:
-    """Prepare this process for drivers that fork, for good.
+    """Prepare this process permanently for drivers that fork.
 
     Args:
-        sockets: return the descriptors that no child may hold.
+        sockets: returns the descriptors that children must not hold.
     """
     if not hasattr(os, "register_at_fork"):
         return
     masks = threading.local()
 
     def hold() -> None:
-        # A signal that reaches the child before its handlers are its own would go to the replica.
+        # A signal that reaches the child before it has its own handlers would go to the replica.
         masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
 
     def release() -> None:
@@ -46,7 +46,7 @@ def protect_forks(sockets: Callable[[], Iterable[int]]) -> None:
 
 
 def _let_go(descriptors: Iterable[int]) -> None:
-    """Put nothing in the place of descriptors, so that their numbers are not given to other files meanwhile."""
+    """Replace descriptors by /dev/null, so that their numbers are not reused for other files."""
     nothing = os.open(os.devnull, os.O_RDWR)
     for descriptor in descriptors:
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""One replica: a process that loads a driver and serves it on a socket it was given."""
+"""One replica: a process that loads a driver and serves it on a given socket."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import msgspec
 
 from mlmgmt_nb.scoring.application.application import Application, find_application
 from mlmgmt_nb.scoring.calls.admission import Engine, log
-from mlmgmt_nb.scoring.calls.loop_lending import Turns
+from mlmgmt_nb.scoring.calls.loop_lending import SharedLoop
 from mlmgmt_nb.scoring.collection.writer import flush_writers
 from mlmgmt_nb.scoring.driver.driver import Driver
 from mlmgmt_nb.scoring.driver.loading import load_driver
@@ -43,19 +43,19 @@ _STATS_SECONDS = 1.0
 _LOG_SECONDS = 0.2
 _EXIT_SECONDS = 2.0
 _SEND_SECONDS = 5.0
-"""How long collected data may take to be written at the end."""
+"""How long the last collected data may take to be written."""
 _PR_SET_PDEATHSIG = 1
 
 
 class Replica:
-    """Loads an application and serves it.
+    """A process that loads an application and serves it.
 
     Args:
         application: the driver and its schema.
         listener: a bound and listening TCP socket.
         start: name, keys and limits.
-        turns: of the event loop.
-        channel: to the supervisor; None when run by hand.
+        shared_loop: the event loop.
+        channel: the channel to the supervisor; None for a standalone process.
     """
 
     def __init__(
@@ -63,13 +63,13 @@ class Replica:
         application: Application,
         listener: socket.socket,
         start: Start,
-        turns: Turns,
+        shared_loop: SharedLoop,
         channel: Channel | None = None,
     ) -> None:
         self._application = application
         self._listener = listener
         self._start = start
-        self._turns = turns
+        self._shared_loop = shared_loop
         self._channel = channel
         self._server: ReplicaServer | None = None
         self._app: ScoringApp | None = None
@@ -79,7 +79,7 @@ class Replica:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def serve(self) -> int:
-        """Run until drained; the exit code of the process."""
+        """Run until drained; return the exit code of the process."""
         try:
             return await self._serve()
         finally:
@@ -96,14 +96,14 @@ class Replica:
         os.environ.update(self._start.environment)
         self._catch_signals()
         protect_forks(self._sockets)
-        engine = Engine(self._start.concurrency, self._start.request_timeout_seconds, self._turns)
+        engine = Engine(self._start.concurrency, self._start.request_timeout_seconds, self._shared_loop)
         self._observe(engine)
         if self._channel:
             self._start_task(self._listen(self._channel))
         loading = asyncio.create_task(engine.start(lambda: load_driver(self._application)))
         giving_up = asyncio.create_task(self._gave_up.wait())
         await asyncio.wait({loading, giving_up}, return_when=asyncio.FIRST_COMPLETED)
-        if self._gave_up.is_set():  # told to go before it could accept anything
+        if self._gave_up.is_set():  # told to stop before it accepted connections
             return 0
         try:
             driver = loading.result()
@@ -116,7 +116,7 @@ class Replica:
         serving = asyncio.create_task(server.run_until_drained())
         accepting = asyncio.create_task(server.wait_accepting())
         await asyncio.wait({serving, accepting}, return_when=asyncio.FIRST_COMPLETED)
-        if serving.done():  # it could not even start: let the error out
+        if serving.done():  # it could not start: let the error out
             accepting.cancel()
             return 0 if serving.result() else EXIT_NOT_DRAINED
         if self._channel:
@@ -138,7 +138,7 @@ class Replica:
             self._log.listener = self._telemetry.request
 
     def drain(self, seconds: float, *, idle_seconds: float | None = None) -> None:
-        """Stop accepting and end when the calls in flight are done, or after so many seconds."""
+        """Stop accepting, and end when the calls in flight are done or after the given seconds."""
         if self._server is None:
             self._gave_up.set()
         elif idle_seconds is None:
@@ -169,7 +169,7 @@ class Replica:
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(self.drain, 30.0))
 
     def _sockets(self) -> list[int]:
-        """Return the descriptors that belong to this process alone, not to what its driver forks."""
+        """Return the descriptors that belong only to this process, not to children of its driver."""
         channel = [self._channel.descriptor] if self._channel else []
         return [self._listener.fileno(), *channel, *(self._server.descriptors() if self._server else [])]
 
@@ -185,7 +185,7 @@ class Replica:
         if isinstance(command, Drain):
             self.drain(command.seconds)
         elif isinstance(command, Keys):
-            self._start.keys = command.digests  # also right when the driver is still loading
+            self._start.keys = command.digests  # also correct while the driver is still loading
             if self._app:
                 self._app.set_keys(command.digests)
             channel.send(KeysSet(len(command.digests)))
@@ -196,13 +196,13 @@ class Replica:
             self._log.flush()
 
     async def _report_stats(self, channel: Channel, engine: Engine) -> None:
-        while True:  # also when nothing has changed: the supervisor hears that this replica reacts
+        while True:  # also without changes, to show the supervisor that this replica is responsive
             channel.send(engine.stats())
             await asyncio.sleep(_STATS_SECONDS)
 
 
-def run_in_loop(main: Callable[[Turns], Coroutine[Any, Any, int]]) -> int:
-    """Run what `main` makes, in uvicorn's fast loop where there is one."""
+def run_in_loop(main: Callable[[SharedLoop], Coroutine[Any, Any, int]]) -> int:
+    """Run the coroutine of `main`, with uvloop if it is installed."""
     try:
         import uvloop
     except ImportError:
@@ -210,12 +210,12 @@ def run_in_loop(main: Callable[[Turns], Coroutine[Any, Any, int]]) -> int:
     else:
         new_loop = uvloop.new_event_loop
     with asyncio.Runner(loop_factory=new_loop) as runner:
-        turns = Turns(runner.get_loop())
-        return turns.run(main(turns))
+        shared_loop = SharedLoop(runner.get_loop())
+        return shared_loop.run(main(shared_loop))
 
 
 def run_supervised(folder: str, driver: str | None, schema: str | None, listen_fd: int, control_fd: int) -> int:
-    """Return a replica of a supervisor, which bound the socket and holds the other end of the control channel.
+    """Run a replica for a supervisor, which bound the socket and holds the other end of the control channel.
 
     Args:
         folder, driver, schema: as for `find_application`.
@@ -231,16 +231,16 @@ def run_supervised(folder: str, driver: str | None, schema: str | None, listen_f
 
 
 def run_contained(folder: str, driver: str | None, schema: str | None, listen: Callable[[], socket.socket]) -> int:
-    """Return a replica in a container, whose standard input and output are the control channel.
+    """Run a replica in a container, with the standard input and output as its control channel.
 
     Args:
         folder, driver, schema: as for `find_application`.
-        listen: gives a listening TCP socket.
+        listen: returns a listening TCP socket.
 
     Returns:
-        The exit code, as that of `run_supervised`.
+        The exit code, as for `run_supervised`.
     """
-    # What it collects is in a private folder of the supervisor, who reads and removes it as another user.
+    # Collected data is in a private folder of the supervisor, which reads and removes it as another user.
     os.umask(0)
     return _run(folder, driver, schema, Channel(control_over_stdio()), listen)
 
@@ -258,14 +258,13 @@ def _run(
         channel.send(Failed(error.code, error.message))
         return EXIT_LOAD_FAILED
     listener = listen()
-    return run_in_loop(lambda turns: Replica(application, listener, start, turns, channel).serve())
+    return run_in_loop(lambda shared_loop: Replica(application, listener, start, shared_loop, channel).serve())
 
 
 def _die_with_parent() -> bool:
-    """Asks Linux to end this process with its parent, even when the driver hangs; False when the parent is gone
-    already.
+    """Ask Linux to end this process with its parent, even if the driver hangs; return False if the parent has exited.
 
-    The kernel goes by the thread that started the process, so a supervisor starts replicas from a thread that lives on.
+    The kernel watches the thread that started the process, so supervisors must start replicas from a long-lived thread.
     """
     if sys.platform != "linux":
         return True
@@ -275,7 +274,7 @@ def _die_with_parent() -> bool:
 
 
 def end_process(code: int) -> None:
-    """End the process with this exit code, in good order but not waiting for threads that a driver left running."""
+    """End the process cleanly with this exit code, without waiting for threads that a driver left running."""
     watchdog = threading.Timer(_EXIT_SECONDS, os._exit, (code,))
     watchdog.daemon = True
     watchdog.start()

@@ -1,4 +1,4 @@
-"""Runs a driver folder by hand, on one or several processes that share a listening socket."""
+"""Run a driver folder standalone, in one or several processes that share a listening socket."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _BACKLOG = 2048
 _FIRST_DELAY = 0.5
 _LONGEST_DELAY = 30.0
 _STEADY_SECONDS = 10.0
-"""A worker that lived this long and then dies is restarted at once."""
+"""A worker that dies after at least this time is restarted at once."""
 
 
 def bind(host: str, port: int) -> socket.socket:
     """Return a listening TCP socket.
 
     Raises:
-        OSError: the address is taken or not ours.
+        OSError: the address is in use or not local.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -52,8 +52,8 @@ def run_by_hand(
 
     Args:
         folder, driver, schema: as for `find_application`.
-        host, port: where to listen; port 0 takes a free one.
-        workers: how many processes.
+        host, port: the address to listen on; port 0 chooses a free one.
+        workers: number of processes.
         start: name, keys and limits.
 
     Returns:
@@ -71,7 +71,7 @@ def run_by_hand(
     shown = f"[{host}]" if ":" in host else host
     log(f"{application.driver.name}: http://{shown}:{listener.getsockname()[1]}/api/v1/service/{start.name}/score")
     if workers == 1:
-        return run_in_loop(lambda turns: Replica(application, listener, start, turns).serve())
+        return run_in_loop(lambda shared_loop: Replica(application, listener, start, shared_loop).serve())
     arguments = ["--app", str(application.folder), "--driver", str(application.driver)]
     if application.schema:
         arguments += ["--schema", str(application.schema)]
@@ -79,7 +79,7 @@ def run_by_hand(
 
 
 class _Pool:
-    """Keeps a number of workers alive."""
+    """A pool that keeps its workers alive."""
 
     def __init__(self, arguments: list[str], listener: socket.socket, start: Start, workers: int) -> None:
         self._arguments = arguments
@@ -99,7 +99,7 @@ class _Pool:
         return EXIT_LOAD_FAILED if self._failed else 0
 
     def _keep(self) -> None:
-        """One worker, started again when it dies, later each time unless it lived long."""
+        """One worker, restarted when it dies, with increasing delays unless it lived long."""
         delay = _FIRST_DELAY
         while not self._stopping.is_set():
             began = monotonic()
@@ -120,7 +120,7 @@ class _Pool:
         command = [sys.executable, "-m", "mlmgmt_nb.scoring", *self._arguments]
         command += ["--fd", str(fds[0]), "--control-fd", str(fds[1])]
         with contextlib.closing(ours):
-            # a group of its own: Ctrl-C reaches the parent, which then drains the workers
+            # a separate process group: Ctrl-C reaches the parent, which then drains the workers
             process = subprocess.Popen(command, pass_fds=fds, start_new_session=True)
             theirs.close()
             ours.sendall(msgspec.json.encode(self._start) + b"\n")
@@ -128,7 +128,7 @@ class _Pool:
             return process.wait()
 
     def _watch(self, ours: socket.socket, process: subprocess.Popen[bytes]) -> None:
-        """Read what the worker reports until it ends; sends the drain when the pool stops."""
+        """Read the reports of the worker until it ends; send the drain when the pool stops."""
         ours.settimeout(0.2)
         drained = False
         while process.poll() is None:

@@ -1,4 +1,4 @@
-"""Types of `run`'s arguments: made from samples, kept in the 2017 file format, used to read requests."""
+"""Types of the arguments of `run`: created from samples, stored in the file format of 2017, used to read requests."""
 
 from mlmgmt_nb.scoring.schema.file import ServiceSchema, load_schema, save_schema
 from mlmgmt_nb.scoring.schema.samples import SampleDefinition, generate_schema

@@ -1,4 +1,4 @@
-"""The arguments of `run` from the body of a request."""
+"""Read the arguments of `run` from the body of a request."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DECODER = msgspec.json.Decoder()
 
 
 def bad_input(problems: list[str]) -> RequestError:
-    """400, with one detail for each problem."""
+    """Return a 400 with one detail for each problem."""
     return RequestError(400, "BadInput", problems[0], details=[("BadInput", problem) for problem in problems])
 
 
@@ -33,10 +33,10 @@ def decode_text(body: bytes) -> str:
 
 
 def decode_object(body: bytes, names: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the body as a JSON object; `names` are those it should have, for the message.
+    """Return the body as a JSON object; `names` are the expected keys, for the message.
 
     Raises:
-        RequestError: 400, it is something else.
+        RequestError: 400, the body is something else.
     """
     try:
         values = _DECODER.decode(body)

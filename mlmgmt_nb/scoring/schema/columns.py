@@ -1,4 +1,4 @@
-"""Columns of values: what JSON a data type takes, and the array that is made of it."""
+"""Convert columns of JSON values to arrays of a data type."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mlmgmt_nb.scoring.schema.types import MAX_PROBLEMS, InputError, SchemaError
 __all__ = ["Column", "swagger_of_dtype"]
 
 _NONE = type(None)
-# numpy kind -> (types of JSON values that it takes, in words)
+# NumPy kind -> (accepted types of JSON values, description)
 _ACCEPTED: dict[str, tuple[frozenset[type], str]] = {
     "f": (frozenset({int, float, _NONE}), "a number or null"),
     "i": (frozenset({int}), "an integer"),
@@ -45,7 +45,7 @@ def swagger_of_dtype(dtype: Any) -> dict[str, Any]:
 
 
 def _kind(dtype: Any) -> str:
-    """NumPy's letter for a data type; T for text, C for categories, O for what is taken as it comes."""
+    """Return NumPy's letter for a data type; T for text, C for categories, O for values that are passed unchanged."""
     name = str(dtype)
     if name == "category":
         return "C"
@@ -86,7 +86,7 @@ class Column:
         return (accepted | {_NONE}, _NULLABLE.get(self.kind, words)) if self.nullable else (accepted, words)
 
     def fits(self, values: Sequence[Any]) -> bool:
-        """Whether all values are of a JSON type that the column takes."""
+        """Return whether the column accepts the JSON types of all values."""
         return self.kind == "O" or self.accepted.issuperset(set(map(type, values)))
 
     def convert(self, values: Sequence[Any], path: Callable[[int], str]) -> Any:
@@ -94,33 +94,33 @@ class Column:
 
         Args:
             values: JSON values.
-            path: names the value at a position, for messages.
+            path: returns the path of the value at a position, for messages.
 
         Raises:
-            InputError: names each value that does not fit.
+            InputError: values do not fit; it lists each of them.
         """
         if not self.fits(values):
-            values = self._mended(values, path)
+            values = self._corrected(values, path)
         self._check_categories(values, path)
         try:
             return self._array(values)
         except (ValueError, TypeError, OverflowError):
             raise InputError(self._unconvertible(values, path)) from None
 
-    def _mended(self, values: Sequence[Any], path: Callable[[int], str]) -> list[Any]:
-        """Return the values with those mended that only look wrong; everything else of a wrong type is a fault."""
-        mended = [self._mend(value) for value in values]
+    def _corrected(self, values: Sequence[Any], path: Callable[[int], str]) -> list[Any]:
+        """Return the values, with harmless deviations corrected; any other wrong type is an error."""
+        corrected = [self._correct(value) for value in values]
         problems = [
             f"{path(place)}: expected {self.words}, got {describe(value)}"
-            for place, value in enumerate(mended)
+            for place, value in enumerate(corrected)
             if type(value) not in self.accepted
         ]
         if problems:
             raise InputError(problems)
-        return mended
+        return corrected
 
-    def _mend(self, value: Any) -> Any:
-        """Whole numbers written as 1.0 are integers; the samples in files of 2017 have booleans as text."""
+    def _correct(self, value: Any) -> Any:
+        """Return 1.0 as an integer, and the text of a boolean, as in samples in files of 2017, as a boolean."""
         if self.kind in "iu" and type(value) is float and value.is_integer():
             return int(value)
         return _BOOLEANS.get(value, value) if self.kind == "b" and type(value) is str else value
@@ -169,7 +169,7 @@ class Column:
         return np.array(values, dtype=self.dtype)
 
     def _texts(self, values: Sequence[Any]) -> Any:
-        """Text of a fixed width, which grows with what comes: NumPy would cut it off."""
+        """Return text of a fixed width that is widened if needed, because NumPy would truncate it."""
         import numpy as np
 
         array = np.array([v.encode() for v in values] if self.kind == "S" else values, dtype=self.kind)
@@ -200,7 +200,7 @@ class Column:
 
 
 def _unit(dtype: Any) -> tuple[str, int]:
-    """Return the unit of a data type of times, and how many of them one count is."""
+    """Return the unit of a data type of times, and the number of units per count."""
     import numpy as np
 
     if isinstance(dtype, np.dtype):
@@ -209,7 +209,7 @@ def _unit(dtype: Any) -> tuple[str, int]:
 
 
 def check_dtype(dtype: Any, name: str) -> None:
-    """Raise `SchemaError` for data types that no JSON can fill."""
+    """Raise `SchemaError` for data types without a JSON form."""
     if getattr(dtype, "names", None):
         for field in dtype.names:
             check_dtype(dtype[field].base, f"{name}, field {field}")

@@ -1,4 +1,4 @@
-"""The service schema: types of `run`'s arguments and result, and the 2017 file that holds them.
+"""The service schema: types of the arguments and result of `run`, and their file in the format of 2017.
 
 The file is JSON: `{"input": {name: {"internal": ..., "swagger": {...}, "type": 3}}, "output": {...}}`.
 """
@@ -22,18 +22,18 @@ __all__ = ["ServiceSchema", "load_schema", "save_schema", "type_of_sample"]
 
 @dataclass(frozen=True)
 class ServiceSchema:
-    """Types of the arguments of `run` by name, and of what it returns.
+    """Types of the arguments of `run` by name, and of its result.
 
     Attributes:
         input: the types of the arguments, by name.
-        output: the type of what it returns, by any name.
+        output: the type of the result, by any name.
     """
 
     input: Mapping[str, ArgumentType] = field(default_factory=dict)
     output: Mapping[str, ArgumentType] = field(default_factory=dict)
 
     def example(self) -> dict[str, Any]:
-        """Sample data for a request: an object with one value for each argument."""
+        """Return sample data for a request: an object with one value for each argument."""
         return {name: argument.example for name, argument in self.input.items()}
 
 
@@ -49,13 +49,13 @@ class _File(msgspec.Struct):
 
 
 def load_schema(path: str | Path) -> ServiceSchema:
-    """Read a schema file, also one that the original package wrote.
+    """Read a schema file, also one written by the original package.
 
     Args:
-        path: of the file.
+        path: the path of the file.
 
     Raises:
-        SchemaError: the file cannot be read or understood; the text names the argument.
+        SchemaError: the file cannot be read or parsed; the message names the argument.
     """
     try:
         content = _decode(Path(path).read_bytes())
@@ -80,16 +80,16 @@ def _decode(data: bytes) -> _File:
     except msgspec.DecodeError:
         if b"NaN" not in data and b"Infinity" not in data:
             raise
-        # the original package writes missing values of its sample so
+        # the original package writes missing sample values this way
         return msgspec.convert(json.loads(data, parse_constant=lambda _: None), _File)
 
 
 def save_schema(schema: ServiceSchema, path: str | Path) -> None:
-    """Write a schema file that the original package reads too.
+    """Write a schema file that the original package can read.
 
     Args:
         schema: the schema.
-        path: of the file.
+        path: the path of the file.
     """
     content: dict[str, Any] = {"input": {name: _write_entry(argument) for name, argument in schema.input.items()}}
     if schema.output:
@@ -101,7 +101,7 @@ def type_of_sample(data_type: DataTypes | int, sample: Any) -> ArgumentType:
     """Return the type of sample data.
 
     Raises:
-        SchemaError: the sample is not of that kind of data.
+        SchemaError: the sample is of another kind.
     """
     kind = DataTypes(data_type)
     if kind is DataTypes.PANDAS:
@@ -121,7 +121,7 @@ def type_of_sample(data_type: DataTypes | int, sample: Any) -> ArgumentType:
 
 def _write_entry(argument: ArgumentType) -> dict[str, Any]:
     module, name, state = argument.state()
-    is_spark = argument.data_type is DataTypes.SPARK  # whose description the original package does not pickle
+    is_spark = argument.data_type is DataTypes.SPARK  # the original package does not pickle its description
     return {
         "internal": json.loads(state["schema_json"]) if is_spark else write_internal(module, name, state),
         "swagger": argument.swagger(),
@@ -149,12 +149,12 @@ def _read_entry(entry: _Entry, where: str) -> ArgumentType:
 def _read_internal(entry: _Entry) -> tuple[str, dict[str, Any]]:
     if not entry.internal:
         raise SchemaError("the internal part is missing")
-    if isinstance(entry.internal, dict):  # Spark's own description, as the original package writes it
+    if isinstance(entry.internal, dict):  # the format of Spark, as the original package writes it
         return "SparkSchema", {"schema_json": json.dumps(entry.internal)}
     kind, state = read_internal(entry.internal)
     needed = {"PandasSchema": ("column_names", "column_types"), "NumpySchema": ("data_type",)}.get(kind, ())
     if missing := [name for name in needed if name not in state]:
-        raise SchemaError(f"the internal part has no {missing[0]}")
+        raise SchemaError(f"the internal part lacks {missing[0]}")
     if any(isinstance(kind_of_column, Ignored) for kind_of_column in state.get("column_types", ())):
         raise SchemaError("the internal part has columns of pandas' own types")
     return kind, state
@@ -175,7 +175,7 @@ def _from_internal(kind: str, state: dict[str, Any], example: Any) -> ArgumentTy
         from mlmgmt_nb.scoring.schema.spark_type import SparkType
 
         return SparkType.from_state(state, example)
-    raise SchemaError(f"{kind} is not supported: use DataTypes.PANDAS and convert in run()")
+    raise SchemaError(f"{kind} is not supported. Use DataTypes.PANDAS and convert in run()")
 
 
 def _from_swagger(entry: _Entry) -> ArgumentType:
@@ -194,4 +194,4 @@ def _from_swagger(entry: _Entry) -> ArgumentType:
 
         return SparkType.from_swagger(entry.swagger)
     kinds = ", ".join(f"{kind.value} ({kind.name})" for kind in DataTypes)
-    raise SchemaError(f"type {entry.type} is not known: there are {kinds}")
+    raise SchemaError(f"type {entry.type} is unknown. The types are {kinds}")

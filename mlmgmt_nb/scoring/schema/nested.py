@@ -1,4 +1,4 @@
-"""Types that `inference-schema` has beyond those of 2017: nested ones, and ones that enforce less."""
+"""Types of `inference-schema` that the format of 2017 lacks: nested ones, and ones that enforce less."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["DescribedType", "LooseArrayType", "LooseFrameType", "NestedType", "O
 
 
 class NestedType(ArgumentType):
-    """An object with a type for some of its members, or a list with a type for its items."""
+    """An object with types for some of its members, or a list with a type for its items."""
 
     data_type = DataTypes.STANDARD
 
@@ -54,7 +54,7 @@ class NestedType(ArgumentType):
         return {"type": "object", "properties": properties, "example": self.example}
 
     def state(self) -> tuple[str, str, dict[str, Any]]:
-        raise SchemaError("the 2017 format has no nested types: keep the decorators")
+        raise SchemaError("the 2017 format has no nested types. Keep the decorators")
 
 
 def _by_text(members: Mapping[Any, ArgumentType]) -> dict[str, ArgumentType]:
@@ -62,13 +62,13 @@ def _by_text(members: Mapping[Any, ArgumentType]) -> dict[str, ArgumentType]:
     made: dict[str, ArgumentType] = {}
     for key, member in members.items():
         if (text := key_text(key)) in made:
-            raise SchemaError(f"two keys of the sample are {text!r} in JSON: rename one of them")
+            raise SchemaError(f"two keys of the sample are both {text!r} in JSON. Rename one of them")
         made[text] = member
     return made
 
 
 class DescribedType(ArgumentType):
-    """A type that is only described: the function converts by itself."""
+    """A type that is only described: the function converts the value itself."""
 
     data_type = DataTypes.STANDARD
 
@@ -83,11 +83,11 @@ class DescribedType(ArgumentType):
         return {**self._swagger, "example": self.example}
 
     def state(self) -> tuple[str, str, dict[str, Any]]:
-        raise SchemaError("this type is known by its description only: keep the decorators")
+        raise SchemaError("only the description of this type is known. Keep the decorators")
 
 
 class _LooseType(ArgumentType):
-    """Describes itself as the strict type does, and takes more."""
+    """A type with the description of the strict type that accepts more values."""
 
     def __init__(self, strict: ArgumentType, example: Any) -> None:
         self.strict = strict
@@ -97,7 +97,7 @@ class _LooseType(ArgumentType):
         return {**self.strict.swagger(), "example": self.example}
 
     def state(self) -> tuple[str, str, dict[str, Any]]:
-        raise SchemaError("the 2017 format always enforces types and columns: keep the decorators")
+        raise SchemaError("the 2017 format always enforces types and columns. Keep the decorators")
 
 
 class LooseArrayType(_LooseType):
@@ -116,7 +116,7 @@ class LooseArrayType(_LooseType):
 
 
 class AnyElements:
-    """Elements of any type; NumPy finds one for all of them."""
+    """Elements of any type; NumPy chooses a common one."""
 
     dtype: Any = None
     kind = "*"
@@ -126,14 +126,14 @@ class AnyElements:
 
         texts = sum(isinstance(value, str) for value in values)
         if 0 < texts < len(values) or any(isinstance(value, dict) for value in values):
-            made = np.empty(len(values), dtype=object)  # NumPy would make text of numbers
+            made = np.empty(len(values), dtype=object)  # NumPy would convert numbers to text
             made[:] = values
             return made
         return np.array(values)
 
 
 class LooseFrameType(_LooseType):
-    """A DataFrame in any of pandas' forms, whose columns and types are enforced or not."""
+    """A DataFrame in any orient of pandas, with columns and types enforced or not."""
 
     data_type = DataTypes.PANDAS
 
@@ -189,7 +189,7 @@ class LooseFrameType(_LooseType):
 
 
 class OptionalType(_LooseType):
-    """A type that takes null for None, besides."""
+    """A type that also accepts null, as None."""
 
     def __init__(self, strict: ArgumentType) -> None:
         super().__init__(strict, strict.example)

@@ -20,7 +20,7 @@ class NumpyType(ArgumentType):
 
     Args:
         dtype: NumPy data type.
-        shape: shape of the sample; None for any shape.
+        shape: the shape of the sample; None accepts any shape.
         example: sample data as nested lists.
     """
 
@@ -49,12 +49,12 @@ class NumpyType(ArgumentType):
 
     @classmethod
     def from_state(cls, state: dict[str, Any], example: Any) -> NumpyType:
-        """From the attributes of a pickled `NumpySchema`."""
+        """Create the type from the attributes of a pickled `NumpySchema`."""
         return cls(state["data_type"], state.get("shape"), example)
 
     @classmethod
     def from_swagger(cls, swagger: dict[str, Any]) -> NumpyType:
-        """From the `swagger` part of a schema file; sizes are those of its example."""
+        """Create the type from the `swagger` part of a schema file, with the sizes of its example."""
         import numpy as np
 
         inner = swagger
@@ -79,7 +79,7 @@ class NumpyType(ArgumentType):
         return array.reshape(shape)
 
     def _flatten(self, value: Any, depth: int, name: str, flat: list[Any]) -> tuple[int, ...]:
-        """Append the elements to `flat`; the shape of `value`."""
+        """Append the elements to `flat`; return the shape of `value`."""
         if not self._is_level(value, depth):
             if self.shape is not None and depth < len(self.shape):
                 raise InputError([f"{name}: expected {self._wanted()}, got {describe(value)} in place of a list"])
@@ -101,7 +101,7 @@ class NumpyType(ArgumentType):
         return (len(value), *shapes[0])
 
     def _is_level(self, value: Any, depth: int) -> bool:
-        """Whether a value is a dimension rather than an element; object arrays may hold lists, and records be some."""
+        """Return whether a value is a dimension, not an element: elements of object arrays and records may be lists."""
         if self.elements.kind in "OV" and self.shape is not None and depth >= len(self.shape):
             return False
         return isinstance(value, list)

@@ -1,4 +1,4 @@
-"""The ways in which pandas writes a DataFrame as JSON (`orient` of `DataFrame.to_json`)."""
+"""The JSON forms of a DataFrame in pandas (`orient` of `DataFrame.to_json`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mlmgmt_nb.scoring.schema.types import InputError, describe
 __all__ = ["ORIENTS", "read_records", "write_example"]
 
 Read = tuple[list[dict[str, Any]], list[Any] | None]
-"""The rows as records, and their labels if there are any."""
+"""Rows as records, and their labels if they have any."""
 
 
 def read_records(value: Any, orient: str, names: Sequence[str], path: str) -> Read:
@@ -20,16 +20,16 @@ def read_records(value: Any, orient: str, names: Sequence[str], path: str) -> Re
         value: the JSON value.
         orient: one of `ORIENTS`.
         names: the columns of the sample, for tables without names.
-        path: of the value, for messages.
+        path: the path of the value, for messages.
 
     Raises:
-        InputError: the value is not of that form.
+        InputError: the value has another form.
     """
     return _READERS[orient](value, names, path)
 
 
 def write_example(records: Sequence[Mapping[str, Any]], orient: str, names: Sequence[str]) -> Any:
-    """Sample rows in a form."""
+    """Return sample rows in a form."""
     rows = [[record[name] for name in names] for record in records]
     labels = [str(place) for place in range(len(rows))]
     if orient == "split":
@@ -66,7 +66,7 @@ def _read_split(value: Any, _: Sequence[str], path: str) -> Read:
     keys = list(map(str, columns))
     twice = [key for place, key in enumerate(keys) if key in keys[:place]]
     if twice:
-        raise InputError([f"{path}.columns: {twice[0]} is there twice"])
+        raise InputError([f"{path}.columns: {twice[0]} is duplicated"])
     if labels is not None and (not isinstance(labels, list) or len(labels) != len(rows)):
         raise InputError([f"{path}.index: expected a list of {len(rows)} labels, one for each row"])
     return _named(rows, keys, f"{path}.data"), labels
@@ -107,7 +107,7 @@ _READERS: dict[str, Callable[[Any, Sequence[str], str], Read]] = {
     "table": _read_table,
 }
 ORIENTS = tuple(_READERS)
-"""What `orient` may be."""
+"""The supported values of `orient`."""
 
 
 def _object(value: Any, path: str, words: str) -> dict[str, Any]:
@@ -128,6 +128,6 @@ def _named(rows: list[Any], names: Sequence[str], path: str) -> list[dict[str, A
 
 
 def _labels(labels: Sequence[str] | Mapping[str, Any]) -> list[Any]:
-    """Row labels, which JSON has as text; numbers as such."""
+    """Return row labels from the text in JSON; digits become integers."""
     found = list(labels)
     return [int(label) for label in found] if all(label.removeprefix("-").isdecimal() for label in found) else found

@@ -45,7 +45,7 @@ class PandasType(ArgumentType):
     Args:
         columns: pairs of column label and NumPy or pandas data type, in order.
         example: sample rows as records.
-        rows: how many rows the sample had.
+        rows: the number of rows of the sample.
     """
 
     data_type = DataTypes.PANDAS
@@ -62,7 +62,7 @@ class PandasType(ArgumentType):
         self.labels = pd.Index([column.label for column in self.columns])
         self._pick = itemgetter(*self._keys) if len(self._keys) > 1 else None
         dtypes = {str(column.dtype) for column in self.columns}
-        # one block of numbers: the cheapest frame there is
+        # a single block of numbers: the cheapest kind of frame
         self._common = self.columns[0] if len(dtypes) == 1 and self.columns[0].exact else None
 
     @classmethod
@@ -79,7 +79,7 @@ class PandasType(ArgumentType):
 
     @classmethod
     def from_state(cls, state: dict[str, Any], example: Any) -> PandasType:
-        """From the attributes of a pickled `PandasSchema`."""
+        """Create the type from the attributes of a pickled `PandasSchema`."""
         import pandas as pd
 
         names, types = list(state["column_names"]), list(state["column_types"])
@@ -93,7 +93,7 @@ class PandasType(ArgumentType):
 
     @classmethod
     def from_swagger(cls, swagger: dict[str, Any]) -> PandasType:
-        """From the `swagger` part of a schema file; columns are in its order."""
+        """Create the type from the `swagger` part of a schema file, with columns in its order."""
         columns = []
         for name, kind in swagger.get("items", {}).get("properties", {}).items():
             pair = (kind.get("type"), kind.get("format"))
@@ -115,13 +115,13 @@ class PandasType(ArgumentType):
                 try:
                     block = np.array(rows, dtype=self._common.dtype)
                 except OverflowError:
-                    pass  # column by column, to say which value it is
+                    pass  # column by column, to name the value at fault
                 else:
                     return pd.DataFrame(block, columns=self.labels, copy=False)
         return self._by_column(rows, name)
 
     def parse_known(self, records: list[dict[str, Any]], name: str) -> Any:
-        """Return a frame of the columns that are there: known ones of their types, others as pandas finds them."""
+        """Return a frame of the given columns: known ones with their types, others as pandas infers them."""
         import pandas as pd
 
         there = dict.fromkeys(key for record in records for key in record)
@@ -146,7 +146,7 @@ class PandasType(ArgumentType):
         for column, values in zip(self.columns, lists, strict=True):
             try:
                 array = column.convert(values, partial(_cell_path, name, column.key))
-                # pandas 3 would take an object array of text for its own text type
+                # pandas 3 would convert an object array of text to its own text type
                 arrays.append(pd.Series(array, dtype=object) if column.dtype == object else array)
             except InputError as error:
                 problems += error.problems
@@ -202,7 +202,7 @@ class PandasType(ArgumentType):
         import numpy as np
 
         names = [_python(column.label) for column in self.columns]
-        # the original package, and the NumPy and pandas of its days, know NumPy's types only
+        # the original package, with the NumPy and pandas of its time, supports only NumPy's types
         types = [_original_type(column.dtype) for column in self.columns]
         state: dict[str, Any] = {
             "shape": (self.rows, len(names)),
@@ -224,7 +224,7 @@ class PandasType(ArgumentType):
 
 
 def _python(label: Any) -> Any:
-    """Return a label whose pickle needs no NumPy: its modules have other names since."""
+    """Return a label whose pickle does not need NumPy, because modules of NumPy were renamed since."""
     import numpy as np
 
     return label.item() if isinstance(label, np.generic) else label

@@ -1,8 +1,7 @@
 """The `internal` part of a 2017 schema file: a pickle, in Base64, of one object of `azureml.api.schema`.
 
-It is read by an unpickler that knows a handful of harmless names and refuses all others, so a schema file can run no
-code. It is written without the original package: the few opcodes that name the class are put around the pickled
-attributes.
+The unpickler allows only a handful of harmless names and refuses all others, so a schema file cannot run code. Writing
+does not need the original package: the few opcodes that name the class are put around the pickled attributes.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ _SCHEMA_CLASSES = {"PandasSchema", "NumpySchema", "PythonSchema", "SparkSchema"}
 
 
 class _Pickled:
-    """Stands for an object of the original package: its class name and attributes."""
+    """A stand-in for an object of the original package, with its class name and attributes."""
 
     kind = ""
 
@@ -54,11 +53,11 @@ class _Pickled:
 
 
 class _ForbiddenNameError(pickle.UnpicklingError):
-    """The pickle is whole and names a type that a schema cannot have."""
+    """The pickle is complete, but it names a type that a schema cannot contain."""
 
 
 class Ignored:
-    """Stands for a data type of pandas, which is not rebuilt: the swagger part then says what the columns are."""
+    """A stand-in for a data type of pandas, which is not rebuilt: the swagger part then describes the columns."""
 
     def __init__(self, *_: Any) -> None:
         pass
@@ -68,14 +67,14 @@ class Ignored:
 
 
 def _latin1(text: str, encoding: str = "latin1") -> bytes:
-    """How protocol 2 writes bytes: `_codecs.encode(text, "latin1")`; no other codec is run."""
+    """Decode bytes as protocol 2 writes them, `_codecs.encode(text, "latin1")`; refuse other codecs."""
     if encoding not in ("latin1", "latin-1"):
         raise pickle.UnpicklingError(f"encoding {encoding!r} is not allowed")
     return text.encode("latin1")
 
 
 def _index_values(_: Any, state: dict[str, Any]) -> Any:
-    """pandas pickles an Index as (class, {"data": array, "name": ...})."""
+    """Return the array of an Index, which pandas pickles as (class, {"data": array, "name": ...})."""
     return list(state["data"])
 
 
@@ -121,7 +120,7 @@ def _numpy_name(module: str, name: str) -> Any:
 
 
 def _empty_array(*_: Any) -> Any:
-    """Return what numpy's `_reconstruct` gives: an array of no size, which the pickle then fills."""
+    """Return an empty array, as NumPy's `_reconstruct` does, for the pickle to fill."""
     import numpy as np
 
     return np.empty(0, dtype="b")
@@ -131,8 +130,8 @@ def read_internal(text: str) -> tuple[str, dict[str, Any]]:
     """Return the class name (`PandasSchema`, ...) and attributes of a pickled schema.
 
     Raises:
-        UnknownTypeError: it names something that is not allowed.
-        SchemaError: it is no Base64 or no pickle.
+        UnknownTypeError: the pickle contains a name that is not allowed.
+        SchemaError: the text is not Base64 or not a pickle.
     """
     try:
         read = _SchemaUnpickler(io.BytesIO(base64.b64decode(text, validate=True))).load()
@@ -148,7 +147,7 @@ def read_internal(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def write_internal(module: str, name: str, attributes: dict[str, Any]) -> str:
-    """Return the inverse of `read_internal`, as the original package reads it too.
+    """Return the text for `read_internal` and for the original package.
 
     Args:
         module: module of the class, such as `azureml.api.schema.pandasUtil`.

@@ -1,4 +1,4 @@
-"""Arguments that are plain JSON: text, numbers, lists and objects; and values of Python that JSON has as text."""
+"""Arguments that are plain JSON: text, numbers, lists, objects, and Python values that are text in JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mlmgmt_nb.scoring.schema.types import ArgumentType, DataTypes, InputError, 
 
 __all__ = ["PlainType", "plain_json"]
 
-# Python type -> (Swagger type, format, what is accepted, in words)
+# Python type -> (Swagger type, format, description)
 _TYPES: dict[str, tuple[str | None, str | None, tuple[type, ...], str]] = {
     "int": ("integer", "int64", (int,), "an integer"),
     "float": ("number", "double", (int, float), "a number"),
@@ -31,7 +31,7 @@ _PYTHON_TYPES = {"int": int, "float": float, "bool": bool, "str": str, "list": l
 
 
 def plain_json(sample: Any) -> Any:
-    """Sample data as dicts, lists, text, numbers and nulls only.
+    """Return sample data as dicts, lists, text, numbers and nulls.
 
     Raises:
         SchemaError: the sample has no JSON form.
@@ -56,7 +56,7 @@ class PlainType(ArgumentType):
     def __init__(self, type_name: str = "any", example: Any = None) -> None:
         self.type_name = _ALIASES.get(type_name, type_name)
         if self.type_name not in _TYPES:
-            raise SchemaError(f"type {type_name!r} has no JSON form: use one of {', '.join(_TYPES)}")
+            raise SchemaError(f"type {type_name!r} has no JSON form. Use one of {', '.join(_TYPES)}")
         self.example = example
 
     @classmethod
@@ -68,7 +68,7 @@ class PlainType(ArgumentType):
 
     @classmethod
     def from_swagger(cls, swagger: dict[str, Any]) -> PlainType:
-        """From the `swagger` part of a schema file."""
+        """Create the type from the `swagger` part of a schema file."""
         kind = swagger.get("type", "")
         text = _FROM_FORMAT.get(swagger.get("format", ""), "str")
         return cls(text if kind == "string" else _FROM_SWAGGER.get(kind, "any"), swagger.get("example"))
@@ -77,7 +77,7 @@ class PlainType(ArgumentType):
         _, _, accepted, words = _TYPES[self.type_name]
         if self.type_name == "int" and type(value) is float and value.is_integer():
             return int(value)  # JSON has one kind of number: 1.0 is an integer
-        # true and false are integers to Python, not to JSON
+        # true and false are integers in Python, but not in JSON
         if not isinstance(value, accepted) or (isinstance(value, bool) and self.type_name in ("int", "float")):
             raise InputError([f"{name}: expected {words}, got {describe(value)}"])
         if self.type_name in TEXT_TYPES:

@@ -15,7 +15,7 @@ __all__ = ["Elements", "elements_of", "swagger_of_elements"]
 
 
 class Elements(Protocol):
-    """What makes an array of one data type from JSON values.
+    """A converter of JSON values to an array of one data type.
 
     Attributes:
         dtype: the data type.
@@ -30,7 +30,7 @@ class Elements(Protocol):
 
 
 def elements_of(dtype: Any) -> Elements:
-    """Return the elements of an array, or of a field, of a data type."""
+    """Return the converter for elements or fields of a data type."""
     if dtype.names:
         return Records(dtype)
     return Column("", dtype) if dtype.subdtype is None else Blocks(dtype)
@@ -75,7 +75,7 @@ class Records:
         return made
 
     def _fitting(self, columns: dict[str, Any]) -> Any:
-        """Return the data type, with wider fields where text is longer than in the sample: NumPy would cut it."""
+        """Return the data type, with text fields widened if needed, because NumPy would truncate text."""
         widest = [(name, column.dtype, column.shape[1:]) for name, column in columns.items()]
         grown = any(column.dtype.itemsize > self.dtype[name].base.itemsize for name, column in columns.items())
         return np.dtype(widest) if grown else self.dtype
@@ -106,7 +106,7 @@ class Records:
 
 
 class Blocks:
-    """Elements that are arrays of a fixed shape themselves: fields only."""
+    """Elements that are arrays of a fixed shape themselves; only in fields."""
 
     kind = "V"
 

@@ -1,4 +1,4 @@
-"""Making a schema from sample data, as drivers and notebooks have done it since 2017."""
+"""Create a schema from sample data, as drivers and notebooks have done since 2017."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ __all__ = ["SampleDefinition", "generate_schema"]
 
 
 class SampleDefinition:
-    """Sample data of one argument, from which its type is taken.
+    """Sample data of one argument, which determines its type.
 
     Args:
         input_type: the kind of data.
         sample_data: a DataFrame, an array, or a plain value (or type) for `DataTypes.STANDARD`.
 
     Raises:
-        SchemaError: the sample is not of that kind.
+        SchemaError: the sample is of another kind.
     """
 
     def __init__(self, input_type: DataTypes | int, sample_data: Any) -> None:
@@ -38,7 +38,7 @@ def generate_schema(
     outputs: Mapping[str, SampleDefinition] | None = None,
     filepath: str | Path | None = None,
 ) -> ServiceSchema:
-    """Return the schema of a driver's `run`, and its file.
+    """Return the schema of a driver's `run`, and write its file.
 
     Example:
         >>> def run(flowers, top=1): ...
@@ -53,11 +53,11 @@ def generate_schema(
     Args:
         run_func: the driver's `run`.
         inputs: a sample for each argument, by name.
-        outputs: a sample of what `run` returns, by any name.
-        filepath: where the schema file is written; None writes none.
+        outputs: a sample of the result of `run`, by any name.
+        filepath: the path of the schema file; None writes no file.
 
     Raises:
-        SchemaError: the arguments of `run` and the inputs do not match.
+        SchemaError: the arguments of `run` and the samples do not match.
     """
     inputs = {name: sample for name, sample in (inputs or {}).items() if name != "request_headers"}
     parameters = dict(inspect.signature(run_func).parameters)
@@ -72,7 +72,7 @@ def generate_schema(
 
 
 def check_arguments(parameters: Mapping[str, inspect.Parameter], names: set[str]) -> None:
-    """Raise `SchemaError` when a function cannot be called with just these names."""
+    """Raise `SchemaError` if a function cannot be called with exactly these arguments."""
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     named = {n: p for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
     unknown = sorted(names - set(named)) if not takes_any else []

@@ -14,7 +14,7 @@ from mlmgmt_nb.scoring.schema.types import ArgumentType, DataTypes, InputError, 
 __all__ = ["SparkType"]
 
 _EXAMPLE_ROWS = 5
-# name of a Spark type -> the pandas type that reads it; others are taken as they come, and Spark judges them
+# name of a Spark type -> the pandas type that reads it; values of other types go to Spark unchanged
 _READ_AS = {
     "byte": "Int8",
     "short": "Int16",
@@ -64,14 +64,14 @@ class SparkType(ArgumentType):
 
     @classmethod
     def from_state(cls, state: dict[str, Any], example: Any) -> SparkType:
-        """From the attributes that `state` gives."""
+        """Create the type from the attributes that `state` returns."""
         from pyspark.sql.types import StructType
 
         return cls(StructType.fromJson(json.loads(state["schema_json"])), example)
 
     @classmethod
     def from_swagger(cls, swagger: dict[str, Any]) -> SparkType:
-        """From the `swagger` part of a schema file; columns are in its order."""
+        """Create the type from the `swagger` part of a schema file, with columns in its order."""
         from pyspark.sql.types import StructType
 
         columns = PandasType.from_swagger(swagger).columns
@@ -110,7 +110,7 @@ class SparkType(ArgumentType):
 
 
 def _plain(value: Any, kind: str) -> Any:
-    """Return a value as Spark takes it for a type."""
+    """Return a value in the form that Spark accepts for a type."""
     if kind == "decimal":
         return Decimal(repr(value))
     moment = value.to_pydatetime() if hasattr(value, "to_pydatetime") else value
@@ -118,7 +118,7 @@ def _plain(value: Any, kind: str) -> Any:
 
 
 def _session() -> Any:
-    """Return the driver's session, or one on this machine."""
+    """Return the driver's session, or a local one."""
     from pyspark.sql import SparkSession
 
     return SparkSession.builder.getOrCreate()

@@ -1,4 +1,4 @@
-"""The service's own description: Swagger 2.0, as the clients of 2017 read it, and OpenAPI 3 for those of today."""
+"""The description of a service: Swagger 2.0 for the clients of 2017, and OpenAPI 3 for current ones."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def service_swagger(name: str, schema: ServiceSchema | None, optional: frozenset
 
     Args:
         name: the service's name.
-        schema: types of the arguments of `run`; None when it takes any text.
+        schema: types of the arguments of `run`; None if it takes any text.
         optional: arguments that a request may leave out.
 
     Returns:
-        A Swagger 2.0 document; `definitions.ServiceInput.example` is a body that the service takes.
+        A Swagger 2.0 document; `definitions.ServiceInput.example` is a valid body.
     """
     return {
         "swagger": "2.0",
@@ -101,7 +101,7 @@ def as_openapi(swagger: dict[str, Any]) -> dict[str, Any]:
 
 
 def _as_operation(operation: dict[str, Any]) -> dict[str, Any]:
-    """Return an operation with its body and its answers as OpenAPI 3 has them."""
+    """Return an operation with its body and its responses in the form of OpenAPI 3."""
     made = {name: value for name, value in operation.items() if name not in ("parameters", "responses")}
     for parameter in operation.get("parameters", []):
         made["requestBody"] = {"required": parameter["required"], "content": _content(parameter["schema"])}
@@ -162,5 +162,5 @@ def _output(schema: ServiceSchema | None) -> dict[str, Any]:
 
 
 def _bare(argument: ArgumentType) -> dict[str, Any]:
-    """Without its example, which stands at the top once."""
+    """Return the schema of an argument without its example, which is at the top level."""
     return {key: value for key, value in argument.swagger().items() if key != "example"}

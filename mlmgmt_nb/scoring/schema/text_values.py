@@ -1,4 +1,4 @@
-"""Values that JSON has as text: dates, times, spans and bytes of the standard library."""
+"""Values that are text in JSON: dates, times, time spans and bytes of the standard library."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class TextType(NamedTuple):
 
     Attributes:
         kind: the type.
-        form: Swagger's name of the form.
-        words: what is expected, for messages.
-        read: makes a value of text; raises ValueError.
+        form: the format in Swagger.
+        words: the description, for messages.
+        read: converts text to a value; raises ValueError.
     """
 
     kind: type

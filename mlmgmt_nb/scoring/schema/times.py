@@ -1,7 +1,7 @@
 """Dates and time spans from JSON: exact in the unit of their data type, or refused.
 
-NumPy wraps around what a unit cannot hold and cuts off what is finer, so the counts are made of Python's integers here.
-Fractions below a microsecond are the exception: units that do not have them drop them.
+NumPy silently overflows and truncates, so counts are computed with Python integers here. Fractions below a microsecond
+are the exception: units without them drop them.
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ def to_dates(values: Sequence[str | int | None], unit: str, step: int = 1) -> An
     Args:
         values: ISO 8601 text (without a zone: UTC), milliseconds since 1970, or None.
         unit: NumPy's letters for the unit.
-        step: how many units one count is.
+        step: number of units per count.
 
     Raises:
-        ValueError: a value is no date, is out of range, or is finer than the unit.
+        ValueError: a value is not a date, is out of range, or is finer than the unit.
     """
     parts = [_parts_of_date(value, _DIGITS.get(unit, 6)) for value in values]
     moments = np.array([moment for moment, _, _ in parts], dtype="datetime64[s]").astype("int64").tolist()
@@ -76,10 +76,10 @@ def to_spans(values: Sequence[str | float | None], unit: str, step: int = 1) -> 
     Args:
         values: text (ISO 8601, `2 weeks`, or as pandas writes it), seconds, or None.
         unit: NumPy's letters for the unit.
-        step: how many units one count is.
+        step: number of units per count.
 
     Raises:
-        ValueError: a value is no span, is out of range, or is finer than the unit.
+        ValueError: a value is not a time span, is out of range, or is finer than the unit.
     """
     made = [None if value is None else _span_count(value, unit, step) for value in values]
     return _array(made, f"timedelta64[{step}{unit}]")
@@ -91,7 +91,7 @@ def _array(counts: Sequence[int | None], dtype: str) -> Any:
 
 def _date_count(seconds: int, fraction: str, unit: str, step: int) -> int:
     places, name = _PLACES.get(unit), f"datetime64[{unit}]"
-    if places is not None and step == 1 and len(fraction) <= places:  # the usual case, without slow fractions
+    if places is not None and step == 1 and len(fraction) <= places:  # the common case, without slow fractions
         return _in_range(seconds * 10**places + int(fraction.ljust(places, "0") or 0), name)
     amount = seconds + Fraction(int(fraction or 0), 10 ** len(fraction))
     if unit in _MONTHS:
@@ -144,7 +144,7 @@ def _span_count(value: str | float, unit: str, step: int) -> int:
 
 
 def span_seconds(text: str) -> Fraction:
-    """Return the seconds of a span that is written as text; raises ValueError."""
+    """Return the seconds of a time span in text form; raise ValueError if it is malformed."""
     if (words := _WORDS.fullmatch(text)) and (seconds := _BY_WORD.get(words["unit"].lower().removesuffix("s"))):
         return int(words["count"]) * seconds
     if match := _ISO_SPAN.fullmatch(text):
@@ -163,7 +163,7 @@ def span_seconds(text: str) -> Fraction:
 
 
 def _whole(amount: Fraction, unit: Fraction, name: str) -> int:
-    """How many units an amount is."""
+    """Return an amount as a whole number of units."""
     count = amount / unit
     if count.denominator != 1:
         raise UnitError(f"not a whole number of its unit {name}")

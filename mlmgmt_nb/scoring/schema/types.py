@@ -1,4 +1,4 @@
-"""What all argument types have in common."""
+"""The base of all argument types, and their errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = [
 ]
 
 MAX_PROBLEMS = 10
-"""A bad request is told of at most so many faults."""
+"""Maximum number of problems in the answer to a bad request."""
 
 
 class DataTypes(IntEnum):
@@ -32,11 +32,11 @@ class DataTypes(IntEnum):
 
 
 class SchemaError(ValueError):
-    """A schema cannot be made, read or used; the text says why."""
+    """A schema cannot be created, read or used; the message says why."""
 
 
 class UnknownTypeError(SchemaError):
-    """A schema is whole and has a type that is not supported; another type must not take its place."""
+    """A schema is valid but has an unsupported type, which must not be replaced by another."""
 
 
 class InputError(ValueError):
@@ -52,7 +52,7 @@ class InputError(ValueError):
 
 
 class UnitError(ValueError):
-    """A date or time span is outside the range of its unit, or finer than it; the text continues "which is"."""
+    """A date or time span is outside the range of its unit, or finer than it; the message completes "which is"."""
 
 
 class ArgumentType(ABC):
@@ -70,15 +70,15 @@ class ArgumentType(ABC):
         return f"{type(self).__name__}(example={self.example!r})"
 
     def prepare(self) -> None:  # noqa: B027 - most have nothing to prepare
-        """Do once, before the first request, what would make that one slow."""
+        """Do slow preparations once, before the first request."""
 
     @abstractmethod
     def parse(self, value: Any, name: str) -> Any:
         """Return the argument from the JSON value of a request.
 
         Args:
-            value: what the JSON decoder gave.
-            name: path of the value, for messages.
+            value: the decoded JSON value.
+            name: the path of the value, for messages.
 
         Raises:
             InputError: the value does not fit.
@@ -90,11 +90,11 @@ class ArgumentType(ABC):
 
     @abstractmethod
     def state(self) -> tuple[str, str, dict[str, Any]]:
-        """How the 2017 format pickles it: module, class and attributes."""
+        """Return the pickled form in the format of 2017: module, class and attributes."""
 
 
 def describe(value: Any) -> str:
-    """Return a JSON value in a few words, for messages: `the string "x"`, `null`, `a list`."""
+    """Return a short description of a JSON value, for messages: `the string "x"`, `null`, `a list`."""
     if value is None:
         return "null"
     if isinstance(value, bool):

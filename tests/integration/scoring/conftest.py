@@ -67,7 +67,7 @@ class Replica:
     def score(self, body: str | bytes, **options: Any) -> requests.Response:
         return self.session.post(f"{self.url}/score", data=body, timeout=DEADLINE, **options)
 
-    def hang_up(self) -> None:
+    def disconnect(self) -> None:
         """End the control channel as the end of a supervisor does: reports are left unread."""
         self._lines.close()
         self.control.close()

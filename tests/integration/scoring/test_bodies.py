@@ -159,7 +159,7 @@ class TestSlowBodies:
     ) -> None:
         replica = spawn(folder(PLAIN)).ready()
         caller = slow(listener(replica))
-        requests.get(replica.url, timeout=30)  # it has been read
+        requests.get(replica.url, timeout=30)  # it was read
         replica.send({"type": "drain", "seconds": 0.3})
         status, body = read_answers(caller, 1)[0]
         assert (status, json.loads(body)["code"]) == (503, "ReplicaEnds")
@@ -173,7 +173,7 @@ class TestHosts:
 
         def ask(headers: str, path: str = "/score", method: str = "POST") -> int:
             request = f"{method} {path} HTTP/1.1\r\n{headers}Content-Length: 3\r\n\r\n[1]".encode()
-            statuses = {port.answers([request])[0][0] for _ in range(3)}  # heads that came before are known
+            statuses = {port.answers([request])[0][0] for _ in range(3)}  # heads that arrived before are cached
             assert port.answers(cut(request, -2))[0][0] in statuses
             assert len(statuses) == 1
             return statuses.pop()
@@ -226,5 +226,5 @@ class TestHosts:
 
 
 def wait_for(url: str) -> None:
-    """Connection wait at the socket until the driver is loaded."""
+    """Wait until the driver is loaded; until then, connections wait at the socket."""
     assert requests.get(url, timeout=30).status_code == 200

@@ -20,7 +20,7 @@ import requests
 from openapi_spec_validator import validate
 
 ECHO = "def run(body):\n    return body\n"
-# waits until the file that the body names exists
+# waits for the file that the body names
 GATED = """
 import pathlib, time
 def run(body):
@@ -107,7 +107,7 @@ def test_too_large_bodies(drivers: Path, spawn: Callable[..., Any]) -> None:
         check_error(replica.score(body), 413, "BodyTooLarge")
     chunks = (body[:65536] for _ in range(1000))
     check_error(replica.score(chunks), 413, "BodyTooLarge")
-    # a client that says that it closes the connection afterwards
+    # a client that announces that it will close the connection
     check_error(
         requests.post(f"{replica.url}/score", body, headers={"Connection": "close"}, timeout=30), 413, "BodyTooLarge"
     )
@@ -149,7 +149,7 @@ def test_limit_of_calls(folder: Callable[..., Path], spawn: Callable[..., Any], 
     while stats["busy"] + stats["waiting"]:
         stats = replica.report("stats")
     assert stats["busySeconds"] > 0
-    while sum(stats["latency"].values()) < 3:  # the one that was refused is none of them
+    while sum(stats["latency"].values()) < 3:  # the refused request is not among them
         stats = replica.report("stats")
     assert stats["latencySeconds"] > 0
     assert replica.score(str(gate)).status_code == 200
@@ -291,14 +291,16 @@ def test_slow_callers(folder: Callable[..., Path], spawn: Callable[..., Any], un
         assert slow.recv(1000) == b""
         with contextlib.suppress(ConnectionError):
             assert endless.recv(1000).startswith(b"HTTP/1.1 431 ")
-        until(lambda: "slow callers: an answer was not received within 0.5 seconds: 1 connection(s) closed" in replica.log)
+        until(
+            lambda: "slow callers: an answer was not received within 0.5 seconds: 1 connection(s) closed" in replica.log
+        )
         received = 0
         with contextlib.suppress(ConnectionError):
             while chunk := greedy.recv(1_000_000):
                 received += len(chunk)
         assert received < 50_000_000
     assert "slow callers: the head of a request did not arrive within 0.5 seconds: 1 connection(s)" in replica.log
-    # one that takes its answer in time, and comes back on the same connection after a pause
+    # a caller that receives its answer in time, and sends again on the same connection after a pause
     assert len(replica.score("").content) == 50_000_002
     process = psutil.Process(replica.process.pid)
     until(lambda: len(process.net_connections()) == 2)  # the listening socket, and this connection
@@ -385,9 +387,9 @@ def test_heads_that_came_before(drivers: Path, spawn: Callable[..., Any]) -> Non
         assert [receive()[1] for _ in range(4)] == [b"[4]", b"[5]", b"[6]", b"[7]"]
         send(head.replace(b"first", b"wrong") + b"[8]", head + b"[9]")
         assert [receive()[0] for _ in range(2)] == [401, 200]
-        send(head + b"[1]\r\n", b"\r\n", head + b"[2]")  # line ends that some send after a body
+        send(head + b"[1]\r\n", b"\r\n", head + b"[2]")  # line ends that some clients send after a body
         assert [receive()[1] for _ in range(2)] == [b"[1]", b"[2]"]
-        # the body of a request that is answered before it has come: it looks like a request, but is none
+        # the body of a request that is answered before it has come: it looks like a request, but is not
         body = head + b"[0]"
         send(b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body), body, head + b"[1]")
         assert b"healthy" in receive()[1]

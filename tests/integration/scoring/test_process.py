@@ -25,7 +25,7 @@ import requests
 
 from mlmgmt_nb.scoring.application.application import find_application
 from mlmgmt_nb.scoring.calls.admission import Engine
-from mlmgmt_nb.scoring.calls.loop_lending import Turns
+from mlmgmt_nb.scoring.calls.loop_lending import SharedLoop
 from mlmgmt_nb.scoring.process.control import Start
 from mlmgmt_nb.scoring.process.replica import Replica, run_in_loop
 
@@ -111,13 +111,13 @@ def test_a_drain_is_heard_that_comes_while_the_driver_ends_loading(
         replica.drain(30)
         return driver
 
-    async def serve(turns: Turns) -> int:
+    async def serve(shared_loop: SharedLoop) -> int:
         nonlocal replica
-        replica = Replica(find_application(str(drivers / "echo"), None, None), listener, Start(), turns)
+        replica = Replica(find_application(str(drivers / "echo"), None, None), listener, Start(), shared_loop)
         return await asyncio.wait_for(replica.serve(), 30)
 
     monkeypatch.setattr(Engine, "start", load_and_drain)
-    monkeypatch.setattr(Replica, "_catch_signals", lambda _: None)  # those of pytest stay
+    monkeypatch.setattr(Replica, "_catch_signals", lambda _: None)  # handlers of pytest stay
     with socket.create_server(("127.0.0.1", 0)) as listener:
         code = run_in_loop(serve)
     assert code == 0
@@ -153,7 +153,7 @@ def receive(connection: socket.socket) -> Any:
 
 @contextlib.contextmanager
 def borrowed_loop(replica: Any, count: int = 8) -> Iterator[list[socket.socket]]:
-    """Connection that have called so fast that the driver's thread runs the event loop."""
+    """Yield connections that call so fast that the driver's thread runs the event loop."""
     address = ("127.0.0.1", urlsplit(replica.url).port or 0)
     with contextlib.ExitStack() as stack:
         connections = [stack.enter_context(socket.create_connection(address, 30)) for _ in range(count)]
@@ -259,7 +259,7 @@ def test_the_end_of_the_supervisor(folder: Callable[..., Path], spawn: Callable[
     call_in_background(replica.url, "20")
     wait_busy(replica, until)
     began = time.monotonic()
-    replica.hang_up()
+    replica.disconnect()
     replica.process.wait(30)
     assert time.monotonic() - began < 15
     assert "the supervisor is gone" in replica.log
@@ -270,7 +270,7 @@ def test_the_end_of_the_supervisor_while_loading(
 ) -> None:
     replica = spawn(folder("import time\nprint('loading')\ntime.sleep(60)\ndef run(body): pass\n"))
     until(lambda: "loading" in replica.log)
-    replica.hang_up()
+    replica.disconnect()
     replica.process.wait(30)
 
 

@@ -68,7 +68,7 @@ def test_parts_arrive_as_they_come(kind: str, spawn: Any, folder: Any) -> None:
     assert answer.read1(100) == b"first,"  # the second part waits for this file
     (app / "go").touch()
     assert answer.read() == b"second"
-    connection.request("POST", "/score", "1")  # the connection goes on, and the place was given back
+    connection.request("POST", "/score", "1")  # the connection stays open, and the place is free again
     assert connection.getresponse().read() == b"first,second"
     stats = replica.report("stats")
     while stats["requests"] < 2 or stats["busy"] or stats["waiting"]:
@@ -105,7 +105,7 @@ def test_failures_of_streams(spawn: Any, folder: Any, until: Any) -> None:
     until(lambda: "ValueError: later" in replica.log)
     with requests.post(f"{replica.url}/score", "endless", stream=True, timeout=20) as answer:
         assert next(answer.iter_content(6)) == b"first,"
-    until(lambda: replica.log.count("closed") == 3)  # its caller has gone: the generator is closed
+    until(lambda: replica.log.count("closed") == 3)  # its caller hung up: the generator is closed
     assert until(lambda: replica.score("fine").text) == "first,"
 
 

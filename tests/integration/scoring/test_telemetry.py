@@ -96,7 +96,7 @@ def test_traces_and_logs(
     parent = {"traceparent": f"00-{trace}-{caller}-01", "x-ms-request-id": "first"}
     assert replica.score("good", headers=parent).json() == "good"
     assert replica.score("bad", headers={"x-ms-request-id": "second"}).status_code == 500
-    until(lambda: len(insights.of("RequestData")) == 2)  # sent while it lives
+    until(lambda: len(insights.of("RequestData")) == 2)  # sent while the replica runs
     replica.score("last", headers={"x-ms-request-id": "third"})
     replica.send({"type": "drain", "seconds": 5})
     assert replica.process.wait(30) == 0
@@ -129,7 +129,7 @@ def test_traces_and_logs(
     assert raised["exceptions"][0]["typeName"] == "ValueError"
     assert 'raise ValueError("no such flower")' in raised["exceptions"][0]["stack"]
     assert raised["properties"]["requestId"] == "second"
-    # the driver's own logging is as without
+    # the logging of the driver is the same as without telemetry
     assert "[first] INFO of the driver's own: logged good" in replica.log.splitlines()
 
 

@@ -120,7 +120,7 @@ def test_batches(drivers: Path, spawn: Callable[..., Any], until: Any) -> None:
         for _ in range(5):
             answers = list(pool.map(score, range(8)))
             assert answers == [(200, [2.0 * x, 2.0 * x + 200]) for x in range(8)]
-        # one that fails takes none of the others with it
+        # a failing request does not affect the others
         answers = list(pool.map(score, range(10, 18)))
     failed = [(status, answer) for x, (status, answer) in zip(range(10, 18), answers, strict=True) if x == 13]
     assert failed[0][0] == 500
@@ -134,7 +134,7 @@ def test_batches(drivers: Path, spawn: Callable[..., Any], until: Any) -> None:
 
 
 def test_calls_are_put_together(folder: Callable[..., Path], spawn: Callable[..., Any]) -> None:
-    # It takes a moment, as models do: what comes meanwhile is put together, however unevenly it comes.
+    # Each call takes a moment, as with real models: requests that arrive meanwhile are combined, however unevenly.
     source = (
         "import time\n"
         "from mlmgmt_nb.scoring.batching import batched\n"
@@ -180,7 +180,7 @@ def test_data_collection(
             json.dumps({"df": [{"a": number, "b": 1}, {"a": None, "b": 2}]}),
             headers={"x-ms-request-id": f"id-{number}"},
         )
-        assert answer.json() == 2  # collecting has not changed the frame
+        assert answer.json() == 2  # the collector did not modify the frame
     replica.send({"type": "drain", "seconds": 5})
     assert replica.process.wait(20) == 0
 

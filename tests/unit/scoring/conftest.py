@@ -8,12 +8,12 @@ from collections.abc import Iterator
 import pytest
 import uvloop
 
-from mlmgmt_nb.scoring.calls.loop_lending import Turns
+from mlmgmt_nb.scoring.calls.loop_lending import SharedLoop
 
 
 @pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
-def turns(request: pytest.FixtureRequest) -> Iterator[Turns]:
+def shared_loop(request: pytest.FixtureRequest) -> Iterator[SharedLoop]:
     loop = request.param()
-    yield Turns(loop)
-    loop.run_until_complete(asyncio.sleep(0))  # nothing is left in it that would stop it
+    yield SharedLoop(loop)
+    loop.run_until_complete(asyncio.sleep(0))  # no pending callback would stop it
     loop.close()

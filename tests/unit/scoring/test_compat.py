@@ -70,7 +70,7 @@ def test_models_by_name(tmp_path: Path) -> None:
     assert find_model("m", 2, tmp_path) == str(tmp_path / "azureml-models/m/2")
     missing: list[tuple[str, int | None]] = [("m", 3), ("n", None)]
     for name, number in missing:
-        with pytest.raises(ModelNotFoundError, match="the models of this image are m"):
+        with pytest.raises(ModelNotFoundError, match="Its models: m"):
             find_model(name, number, tmp_path)
 
 

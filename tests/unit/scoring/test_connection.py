@@ -7,7 +7,7 @@ import socket
 from time import monotonic
 
 from mlmgmt_nb.scoring.calls.admission import Engine
-from mlmgmt_nb.scoring.calls.loop_lending import Turns
+from mlmgmt_nb.scoring.calls.loop_lending import SharedLoop
 from mlmgmt_nb.scoring.driver.driver import Driver
 from mlmgmt_nb.scoring.http.app import ScoringApp
 from mlmgmt_nb.scoring.http.connection import Connection
@@ -21,8 +21,8 @@ REQUEST = b"POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\n
 
 
 def test_connections_that_are_idle_are_closed() -> None:
-    async def main(turns: Turns) -> int:
-        engine = Engine(10, 60.0, turns)
+    async def main(shared_loop: SharedLoop) -> int:
+        engine = Engine(10, 60.0, shared_loop)
         await engine.start(lambda: Driver(lambda body: body, None))
         swagger, quiet = service_swagger("s", None, frozenset()), RequestLog(enabled=False)
         app = ScoringApp("s", engine, 1000, swagger, quiet, HostCheck())

@@ -134,7 +134,7 @@ class TestCodings:
     def test_more_behind_the_end_of_deflate(self) -> None:
         decoder = inflater(b"deflate")
         assert decoder
-        with pytest.raises(RequestError, match="behind its end"):
+        with pytest.raises(RequestError, match="extra data follows its end"):
             list(decoder.feed(zlib.compress(b"[1]") * 2))
 
     def test_nothing_to_undo(self) -> None:

@@ -32,7 +32,7 @@ MALFORMED = (
 
 def status(check: HostCheck, host: str, origin: str = "") -> int:
     sent = host.encode("latin-1"), origin.encode("latin-1")
-    admitted = [check.admits(*sent) for _ in range(2)]  # the second time it is known
+    admitted = [check.admits(*sent) for _ in range(2)]  # the second time it is cached
     try:
         check.check(*sent)
     except RequestError as error:
@@ -66,7 +66,7 @@ def test_hosts_that_are_allowed(allowed: list[str], right: list[str], wrong: lis
 
 
 def test_a_network_that_is_none() -> None:
-    with pytest.raises(ValueError, match="is not a network; write one such as"):
+    with pytest.raises(ValueError, match="is not a network. Use the form"):
         HostCheck(["10.0.0.0/99"])
 
 

@@ -115,7 +115,7 @@ def test_null_for_optional_arguments() -> None:
 
 
 def test_members_whose_keys_collide() -> None:
-    with pytest.raises(SchemaError, match="two keys of the sample are '1' in JSON"):
+    with pytest.raises(SchemaError, match="two keys of the sample are both '1' in JSON"):
         StandardPythonParameterType({1: NumpyParameterType(ARRAY), "1": NumpyParameterType(ARRAY)})
 
 

@@ -8,7 +8,7 @@ from time import sleep
 from typing import Any
 
 from mlmgmt_nb.scoring.calls.call import Call
-from mlmgmt_nb.scoring.calls.loop_lending import Turns
+from mlmgmt_nb.scoring.calls.loop_lending import SharedLoop
 from mlmgmt_nb.scoring.calls.runner import Runner
 from mlmgmt_nb.scoring.driver.driver import Driver
 
@@ -32,7 +32,7 @@ class LateQueue:
         return call
 
 
-def test_no_call_is_left_behind_while_the_loop_is_lent(turns: Turns) -> None:
+def test_no_call_is_left_behind_while_the_loop_is_lent(shared_loop: SharedLoop) -> None:
     """Closed loops of several callers: a call waits for a few others, never for the end of a loan."""
     answered, loans = 0, 0
     driver: Any = None
@@ -40,7 +40,7 @@ def test_no_call_is_left_behind_while_the_loop_is_lent(turns: Turns) -> None:
     asked_at: dict[Call, int] = {}
 
     def ask(*_: Any) -> None:
-        call = Call("id", 0.0, turns.loop.create_future())
+        call = Call("id", 0.0, shared_loop.loop.create_future())
         call.payload = b"{}"
         asked_at[call] = answered
         runner.submit(driver, call)
@@ -48,10 +48,10 @@ def test_no_call_is_left_behind_while_the_loop_is_lent(turns: Turns) -> None:
     def deliver(call: Call, _: Any) -> None:
         nonlocal answered, loans
         answered += 1
-        loans += turns.is_lent
+        loans += shared_loop.is_lent
         overtaken.append(answered - asked_at.pop(call))
         if answered < CALLS:
-            turns.loop.call_soon(ask)
+            shared_loop.loop.call_soon(ask)
         else:
             overtaken.extend(answered - since for since in asked_at.values())
             done.set()
@@ -66,8 +66,8 @@ def test_no_call_is_left_behind_while_the_loop_is_lent(turns: Turns) -> None:
         return 0
 
     done = asyncio.Event()
-    runner = Runner(turns, deliver, lambda: 0)
+    runner = Runner(shared_loop, deliver, lambda: 0)
     runner._queue = LateQueue()  # type: ignore[assignment]
-    turns.run(asyncio.wait_for(main(), DEADLINE))
+    shared_loop.run(asyncio.wait_for(main(), DEADLINE))
     assert loans > 0, "the loop was never lent: this shows nothing"
     assert max(overtaken) <= MOST_OVERTAKEN

@@ -240,7 +240,10 @@ def test_samples_of_another_kind(kind: DataTypes, sample: Any, message: str) -> 
     [
         ("{", "schema.json: "),
         ('{"input": {"df": {"type": 2}}}', "input df: the internal part is missing"),
-        ('{"input": {"df": {"type": 4, "swagger": {"type": "array"}}}}', "input df: type 4 is not known: there are 0"),
+        (
+            '{"input": {"df": {"type": 4, "swagger": {"type": "array"}}}}',
+            "input df: type 4 is unknown. The types are 0",
+        ),
         ('{"input": {"df": {}}}', "missing required field `type`"),
     ],
 )

@@ -97,7 +97,7 @@ FORMS: list[Any] = [
     ({"a": 1}.values(), [1]),
     ({"a": 1}.items(), [["a", 1]]),
     (array.array("i", [1]), [1]),
-    pytest.param(memoryview(b"ABC"), "QUJD", id="memoryview"),  # its text has its address
+    pytest.param(memoryview(b"ABC"), "QUJD", id="memoryview"),  # its text contains its address
     (bytearray(b"\xff\xfe"), "//4="),
     ([b"ABC"], ["QUJD"]),
     (Color.RED, "red"),
@@ -141,7 +141,7 @@ REFUSED: list[tuple[Any, str]] = [
     (Struct({1: 1, "1": 2}), r"keys 1 and '1'"),
     (pd.DataFrame([[1, 2, 3]], columns=["dose", "dose", "age"]), "a DataFrame with two columns named 'dose'"),
     (pd.DataFrame([[1, 2]], columns=[1, "1"]), r"a DataFrame whose columns 1 and '1' are both \"1\" in JSON"),
-    (pd.DataFrame([[1, 2]], columns=LEVELS), "2 levels of column names.*Join them"),
+    (pd.DataFrame([[1, 2]], columns=LEVELS), "2 levels of column names.*Join each"),
     (pd.DataFrame({None: [1]}), r"column 0 has no name \(None\).*Name it"),
     (pd.DataFrame({np.nan: [1]}), r"column 0 has no name \(nan\).*Name it"),
     (LOOP, "a list that contains itself"),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mlmgmt_nb.scoring.calls.loop_lending import Turns
+from mlmgmt_nb.scoring.calls.loop_lending import SharedLoop
 
 DEADLINE = 30.0
 
@@ -17,8 +17,8 @@ DEADLINE = 30.0
 class Other:
     """The other thread: borrows the loop once it is told to, and calls `between` after each of its turns."""
 
-    def __init__(self, turns: Turns, between: Callable[[], None] = lambda: None) -> None:
-        self.turns = turns
+    def __init__(self, shared_loop: SharedLoop, between: Callable[[], None] = lambda: None) -> None:
+        self.shared_loop = shared_loop
         self.between = between
         self.told = threading.Event()
         self.took: list[bool] = []
@@ -27,27 +27,27 @@ class Other:
 
     def _work(self) -> None:
         assert self.told.wait(DEADLINE)
-        turns = self.turns
-        self.took.append(turns.take())
+        shared_loop = self.shared_loop
+        self.took.append(shared_loop.take())
         if not self.took[0]:
             return
-        while turns.is_lent:
-            turns.run_turn()
-            turns.pause()
+        while shared_loop.is_lent:
+            shared_loop.run_turn()
+            shared_loop.pause()
             self.between()
-            if not turns.resume():
+            if not shared_loop.resume():
                 self.took.append(False)
                 return
-        turns.give_back()
+        shared_loop.give_back()
 
     def lend(self, on_taken: Callable[[], object] = lambda: None) -> None:
         self.told.set()
-        self.turns.lend(on_taken)
+        self.shared_loop.lend(on_taken)
 
 
-def run(turns: Turns, main: Coroutine[Any, Any, int]) -> int:
+def run(shared_loop: SharedLoop, main: Coroutine[Any, Any, int]) -> int:
     """Run it, to a deadline."""
-    return turns.run(asyncio.wait_for(main, DEADLINE))
+    return shared_loop.run(asyncio.wait_for(main, DEADLINE))
 
 
 async def until(condition: Callable[[], Any]) -> None:
@@ -59,30 +59,30 @@ async def runner_is(thread: threading.Thread) -> None:
     await until(lambda: threading.current_thread() is thread)
 
 
-def test_the_main_thread_runs_it_unless_it_is_lent(turns: Turns) -> None:
+def test_the_main_thread_runs_it_unless_it_is_lent(shared_loop: SharedLoop) -> None:
     async def main() -> int:
         await asyncio.sleep(0.02)
         return 7 if threading.current_thread() is threading.main_thread() else 0
 
-    assert run(turns, main()) == 7
+    assert run(shared_loop, main()) == 7
 
 
-def test_it_is_lent_and_comes_back_when_it_is_quiet(turns: Turns) -> None:
-    other = Other(turns)
+def test_it_is_lent_and_comes_back_when_it_is_quiet(shared_loop: SharedLoop) -> None:
+    other = Other(shared_loop)
 
     async def main() -> int:
         other.lend()
         await runner_is(other.thread)
-        await runner_is(threading.main_thread())  # nothing has stopped the loop for a while
+        await runner_is(threading.main_thread())  # the loop ran for a while without a stop
         return 3
 
-    assert run(turns, main()) == 3
+    assert run(shared_loop, main()) == 3
     assert other.took == [True]
-    assert not turns.is_lent
+    assert not shared_loop.is_lent
 
 
-def test_it_stays_lent_while_turns_end(turns: Turns) -> None:
-    other = Other(turns)
+def test_it_stays_lent_while_turns_end(shared_loop: SharedLoop) -> None:
+    other = Other(shared_loop)
 
     async def main() -> int:
         ended = 0
@@ -91,68 +91,68 @@ def test_it_stays_lent_while_turns_end(turns: Turns) -> None:
         until_then = asyncio.get_running_loop().time() + 0.3
         while asyncio.get_running_loop().time() < until_then:
             await asyncio.sleep(0)
-            turns.loop.stop()
+            shared_loop.loop.stop()
             ended += threading.current_thread() is other.thread
         assert ended > 100
-        turns.call_back()
+        shared_loop.call_back()
         await runner_is(threading.main_thread())
         return 0
 
-    assert run(turns, main()) == 0
+    assert run(shared_loop, main()) == 0
 
 
-def test_it_is_taken_in_the_middle_of_a_call(turns: Turns) -> None:
+def test_it_is_taken_in_the_middle_of_a_call(shared_loop: SharedLoop) -> None:
     released = threading.Event()
-    other = Other(turns, between=lambda: None if released.wait(DEADLINE) else pytest.fail("the loop stood still"))
+    other = Other(shared_loop, between=lambda: None if released.wait(DEADLINE) else pytest.fail("the loop stood still"))
 
     async def main() -> int:
         taken = asyncio.Event()
         other.lend(taken.set)
         await runner_is(other.thread)
-        turns.loop.stop()  # as a call does that is submitted
+        shared_loop.loop.stop()  # as a submitted call does
         await taken.wait()
         assert threading.current_thread() is threading.main_thread()
         released.set()
         await until(lambda: other.took[1:])
         return 5
 
-    assert run(turns, main()) == 5
+    assert run(shared_loop, main()) == 5
     assert other.took == [True, False]
 
 
-def test_it_is_taken_from_who_does_not_come(turns: Turns) -> None:
-    other = Other(turns)
+def test_it_is_taken_from_who_does_not_come(shared_loop: SharedLoop) -> None:
+    other = Other(shared_loop)
 
     async def main() -> int:
         taken = asyncio.Event()
-        turns.lend(taken.set)
+        shared_loop.lend(taken.set)
         await taken.wait()
         other.told.set()
         await until(lambda: other.took)
         return 0
 
-    assert run(turns, main()) == 0
+    assert run(shared_loop, main()) == 0
     assert other.took == [False]
 
 
 @pytest.mark.parametrize("waits", [True, False])
-def test_the_end_of_all_while_it_is_lent(turns: Turns, waits: bool) -> None:
-    other = Other(turns)
+def test_the_end_of_all_while_it_is_lent(shared_loop: SharedLoop, waits: bool) -> None:
+    other = Other(shared_loop)
 
     async def main() -> int:
         other.lend()
         if waits:
             await runner_is(other.thread)
-        turns.call_back()
+        shared_loop.call_back()
         return 4
 
-    assert run(turns, main()) == 4
+    assert run(shared_loop, main()) == 4
     other.thread.join(DEADLINE)
     assert not other.thread.is_alive()
 
 
-def test_what_is_raised_ends_the_main_thread(turns: Turns) -> None:
-    other = Other(turns)
+def test_what_is_raised_ends_the_main_thread(shared_loop: SharedLoop) -> None:
+    other = Other(shared_loop)
 
     def fail() -> None:
         raise SystemExit(9)
@@ -160,11 +160,11 @@ def test_what_is_raised_ends_the_main_thread(turns: Turns) -> None:
     async def main() -> int:
         other.lend()
         await runner_is(other.thread)
-        turns.loop.call_soon(fail)
+        shared_loop.loop.call_soon(fail)
         await asyncio.sleep(DEADLINE)
         return 0
 
     with pytest.raises(SystemExit):
-        run(turns, main())
-    for task in asyncio.all_tasks(turns.loop):
+        run(shared_loop, main())
+    for task in asyncio.all_tasks(shared_loop.loop):
         task.cancel()
