@@ -136,7 +136,7 @@ def test_what_is_wrong_is_not_sent(ws: Workspace) -> None:
     assert "no-such-field" not in state.values
     with pytest.raises(UsageError, match="has no field 'replicas'"):
         DeployState(ws, replicas=1)
-    with pytest.raises(UsageError, match="takes a file"):
+    with pytest.raises(UsageError, match="needs a file"):
         DeployState(ws, requirements=["scikit-learn"])
 
 
