@@ -1,7 +1,7 @@
-"""The parts of the site that are made from the code's own tables: commands, settings, REST operations.
+"""Generated parts of the site, from the tables in the code: commands, settings, REST operations.
 
-A page says where they go with a line `<!-- generated: NAME -->`; `GENERATORS` has the functions by name. What they give
-is Markdown, made without Sphinx.
+A line `<!-- generated: NAME -->` of a page is replaced with the Markdown of the function in `GENERATORS`. Nothing here
+depends on Sphinx.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _CODE = re.compile(r"(`[^`]+`)")
 
 
 def _text(text: str) -> str:
-    """Text whose only markup is code between backticks, in a line or a cell of a table."""
+    """Escape a text for a line or a table cell; code between backticks is the only markup."""
     parts = _CODE.split(" ".join(text.split()))
     return "".join(part.replace("|", r"\|") if part[:1] == "`" else _SPECIAL.sub(r"\\\1", part) for part in parts)
 
@@ -48,7 +48,7 @@ def _code(text: str) -> str:
 
 
 def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """Yield a table, or nothing when it has no row."""
+    """Yield a table, or nothing without rows."""
     lines = [f"| {' | '.join(row)} |" for row in rows]
     if lines:
         yield from ("", f"| {' | '.join(headings)} |", "|---" * len(headings) + "|", *lines, "")
@@ -58,7 +58,7 @@ def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[s
 
 
 def commands() -> str:
-    """Every command of the magics and the shell, with its flags."""
+    """Return the reference of all commands, with their flags."""
     lines = ["## Flags of every command", *_flags(COMMON), "## Flags of commands that wait", *_flags(WAITING)]
     for group, members in groupby(sorted(COMMANDS, key=_place), lambda command: command.words[0]):
         lines.append(f"## mlmgmt {group}")
@@ -68,7 +68,7 @@ def commands() -> str:
 
 
 def command_summary() -> str:
-    """Return a table of the commands, a row for each group."""
+    """Return a table of the commands, with a row for each group."""
     rows = []
     for group, members in groupby(sorted(COMMANDS, key=_place), lambda command: command.words[0]):
         verbs = [" ".join(command.words[1:]) for command in members]
@@ -77,7 +77,7 @@ def command_summary() -> str:
 
 
 def _place(command: Command) -> int:
-    """Commands of one word stand together; groups and commands keep the order of the help."""
+    """Return the sort key of a command: groups stay together, in the order of the help."""
     return next(place for place, other in enumerate(COMMANDS) if other.words[0] == command.words[0])
 
 
@@ -87,12 +87,12 @@ def _command(command: Command) -> Iterator[str]:
     yield f"\n{_text(command.help)}.\n"
     yield f"```console\n{command.example}\n```"
     if command.waits:
-        yield "\nIt waits; `--no-wait` and `--timeout` say for how long."
+        yield "\nIt waits for the operation; see `--no-wait` and `--timeout`."
     yield from _flags(command.flags)
 
 
 def _flags(flags: Iterable[Flag]) -> Iterator[str]:
-    return _table(("flag", "", "default"), (_flag(flag) for flag in flags))
+    return _table(("flag", "description", "default"), (_flag(flag) for flag in flags))
 
 
 def _flag(flag: Flag) -> tuple[str, str, str]:
@@ -103,7 +103,7 @@ def _flag(flag: Flag) -> tuple[str, str, str]:
 
 
 def service_commands() -> str:
-    """Return the commands of the shell that are about the service itself."""
+    """Return the shell commands that manage the service."""
     lines: list[str] = []
     for name, help_, parser in _own_commands():
         lines += [f"### mlmgmt {name}", "", f"{_text(help_[:1].upper() + help_[1:])}.", *_options(parser)]
@@ -116,7 +116,7 @@ def serve() -> str:
 
 
 def driver_command() -> str:
-    """Return the flags of the runtime by hand."""
+    """Return the flags of `python -m mlmgmt_nb.scoring`."""
     return "\n".join(_options(driver_parser()))
 
 
@@ -132,7 +132,7 @@ def _options(parser: argparse.ArgumentParser) -> Iterator[str]:
         actions = [action for action in group._group_actions if action.help != argparse.SUPPRESS]
         if actions and group.title not in {"options", "positional arguments"}:
             yield f"\n{(group.title or '').capitalize()}:"
-        yield from _table(("flag", ""), (_option(action) for action in actions))
+        yield from _table(("flag", "description"), (_option(action) for action in actions))
 
 
 def _option(action: argparse.Action) -> tuple[str, str]:
@@ -151,7 +151,7 @@ def settings() -> str:
         (_code(name), _code(f"MLMGMT_{name.upper()}"), _text(about), _code(DEFAULTS[name]) if name in DEFAULTS else "")
         for name, about in SETTINGS.items()
     )
-    return "\n".join(_table(("setting", "environment", "", "default"), rows))
+    return "\n".join(_table(("setting", "environment", "description", "default"), rows))
 
 
 # REST
@@ -175,12 +175,14 @@ def _operation(document: Json, method: str, path: str, operation: Json) -> Itera
     yield f"```text\n{method.upper()} {path.removeprefix(ACCOUNT_PATH)}\n```\n"
     yield f"{_text(operation.get('description', ''))} Operation `{operation['operationId']}`."
     yield from _table(
-        ("parameter", "type", ""),
+        ("parameter", "type", "description"),
         ((_code(p["name"]), _kind(p["schema"]), _text(p["description"])) for p in operation.get("parameters", ())),
     )
     if body := operation.get("requestBody"):
         yield f"\nBody: {_content(body)}. {_text(body['description'])}"
-    yield from _table(("answer", "body", ""), (_answer(document, *answer) for answer in operation["responses"].items()))
+    yield from _table(
+        ("answer", "body", "description"), (_answer(document, *answer) for answer in operation["responses"].items())
+    )
 
 
 def _answer(document: Json, status: str, answer: Json) -> tuple[str, str, str]:
@@ -196,15 +198,15 @@ def _content(holder: Json) -> str:
 
 
 def types() -> str:
-    """Return the types of bodies and answer, from the OpenAPI document."""
+    """Return the types of request and response bodies, from the OpenAPI document."""
     lines: list[str] = []
     for name, schema in openapi.document()["components"]["schemas"].items():
         if name != "NullValue":
             lines += [f"### {name}", "", _text(schema.get("description", ""))]
-            lines += [""] if "properties" in schema else ["", f"It is: {_kind(schema)}."]
+            lines += [""] if "properties" in schema else ["", f"Values: {_kind(schema)}."]
             required = set(schema.get("required", ()))
             lines += _table(
-                ("property", "type", ""),
+                ("property", "type", "description"),
                 (
                     (_code(key) + (" (required)" if key in required else ""), _kind(value), _text(_about(value)))
                     for key, value in schema.get("properties", {}).items()
@@ -247,7 +249,7 @@ def _kind(schema: Json) -> str:
 
 
 def bounds() -> str:
-    """Return what bodies of requests may have at most, beside what their types say."""
+    """Return the size limits of request bodies that their types do not have."""
     rows = [("the whole body", f"{limits.MAX_BODY_BYTES:,} bytes")]
     rows += [(_bounded(name, "text"), f"{most:,} characters") for name, most in limits.MAX_CHARACTERS.items()]
     rows += [(_bounded(name, "list or object"), f"{most:,} items") for name, most in limits.MAX_ITEMS.items()]
@@ -259,7 +261,7 @@ def _bounded(name: str, kind: str) -> str:
 
 
 def roles() -> str:
-    """Which role each operation needs, from the table that requests are checked against."""
+    """Return the role that each operation needs, from the table that the service checks."""
     rows = (
         (_code(" ".join(_request_of(action))), "yes" if role <= Role.READER else "no", "yes")
         for action, role in NEEDED.items()
@@ -275,7 +277,7 @@ def _request_of(action: str) -> tuple[str, str]:
 
 
 def extensions() -> str:
-    """Return what the service answers beside the operations of the API: the docstrings of its handlers say what."""
+    """Return the extensions of the API, from the docstrings of their handlers."""
     lines: list[str] = []
     for pattern, methods in EXTENSIONS.items():
         for method, handler in methods.items():
@@ -302,5 +304,5 @@ _MARK = re.compile(r"<!-- generated: ([\w-]+) -->")
 
 
 def filled(source: str) -> str:
-    """Return a page with what is generated in its places."""
+    """Return a page with its generated parts filled in."""
     return _MARK.sub(lambda mark: GENERATORS[mark[1]](), source)

@@ -1,4 +1,4 @@
-"""What Sphinx does differently here: pages have generated parts, and notebooks lie in a folder beside the pages'."""
+"""Sphinx extensions of this site: generated parts of pages, and notebooks from a folder outside the site."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NOTEBOOKS = Path(__file__).with_name("notebooks")
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Return called by Sphinx."""
+    """Connect the hooks; called by Sphinx."""
     shutil.rmtree(NOTEBOOKS, ignore_errors=True)
     shutil.copytree(ROOT / "notebooks", NOTEBOOKS)
     app.connect("source-read", _fill)
@@ -29,13 +29,13 @@ def setup(app: Sphinx) -> dict[str, bool]:
 
 
 def _fill(_app: Sphinx, page: str, content: list[str]) -> None:
-    # On a forge the notebooks are beside the folder of the pages, on the site in it.
+    # On a forge the notebooks are beside the folder of the site; Sphinx reads them from a copy within it.
     up = "../" * page.count("/")
     content[0] = filled(content[0]).replace(f"](../{up}notebooks/", f"]({up}notebooks/")
 
 
 def _draw_dashes(_app: Sphinx, page: nodes.document) -> None:
-    """Two hyphens stand for a dash between a parameter and what it is; `smartquotes` is off."""
+    """Replace two hyphens between a parameter and its description with a dash; `smartquotes` is off."""
     for text in list(page.findall(nodes.Text)):
         if text == " -- ":
             text.parent.replace(text, nodes.Text(" \N{EN DASH} "))
@@ -44,7 +44,7 @@ def _draw_dashes(_app: Sphinx, page: nodes.document) -> None:
 def _leave_out(
     _app: Sphinx, what: str, _name: str, thing: Any, _options: Any, signature: str, returns: str
 ) -> tuple[str, str]:
-    """Classes that users do not make themselves are shown without the arguments of their making."""
+    """Omit the constructor arguments of classes that users do not create."""
     is_made = re.search(r"^ *(Args|Attributes|Keys):", thing.__doc__ or "", re.MULTILINE)
     if what == "exception" or (what == "class" and (issubclass(thing, Wire) or not is_made)):
         return "", ""
@@ -52,7 +52,7 @@ def _leave_out(
 
 
 def _add_fields(_app: Sphinx, what: str, _name: str, thing: Any, _options: Any, lines: list[str]) -> None:
-    """The fields of the contract's types are described in their annotations, not in docstrings."""
+    """Document the fields of contract types from their annotations."""
     if what != "class" or not issubclass(thing, Wire):
         return
     (schema,), known = msgspec.json.schema_components([thing], ref_template="{name}")
@@ -60,6 +60,6 @@ def _add_fields(_app: Sphinx, what: str, _name: str, thing: Any, _options: Any, 
     described = []
     for field in msgspec.structs.fields(thing):
         about = properties[field.encode_name].get("description", "")
-        is_word = about[1:2].islower()  # and no abbreviation
+        is_word = about[1:2].islower()  # not an abbreviation
         described.append(f"    {field.name}: {about[:1].lower() + about[1:] if is_word else about}")
     lines += ["", "Attributes:", *described, ""]

@@ -126,7 +126,7 @@ def test_what_is_wrong_is_not_sent(ws: Workspace) -> None:
     state = DeployState(ws, "no-such-model", name="form-bad", driver="score.py")
     assert state.problems == {}
     state.look_up_models()
-    assert "no registered model" in state.problems["models"]
+    assert "neither a file nor the name or id" in state.problems["models"]
     with pytest.raises(UsageError, match="models: not valid"):
         state.begin()
     assert state.steps == ()
@@ -136,7 +136,7 @@ def test_what_is_wrong_is_not_sent(ws: Workspace) -> None:
     assert "no-such-field" not in state.values
     with pytest.raises(UsageError, match="has no field 'replicas'"):
         DeployState(ws, replicas=1)
-    with pytest.raises(UsageError, match="takes a file"):
+    with pytest.raises(UsageError, match="needs a file"):
         DeployState(ws, requirements=["scikit-learn"])
 
 
@@ -159,7 +159,7 @@ def test_a_failure_is_told_at_its_step(ws: Workspace, folder: Path) -> None:
 def test_a_deployment_is_cancelled(ws: Workspace, folder: Path) -> None:
     (folder / "score.py").write_text("import time\ndef init():\n    time.sleep(600)\ndef run(body):\n    return 1\n")
     state = DeployState(ws, name="form-slow", driver="score.py")
-    with pytest.raises(UsageError, match="nothing to cancel"):
+    with pytest.raises(UsageError, match="no operation can be canceled"):
         state.cancel()
     state.begin()
     with pytest.raises(UsageError, match="already"):
@@ -187,7 +187,7 @@ def test_the_driver_is_checked_as_it_would_be_served(ws: Workspace, folder: Path
     state.check_driver()
     assert state.checked.splitlines()[1:] == [
         "compiled, not loaded",
-        "only the service can load it: not all that it needs is here",
+        "not loaded: it needs files or packages that only the service has",
     ]
     state.set("models", "")
     with pytest.raises(UsageError, match=r"score\.py, line 5: `with open\(.*FileNotFoundError") as caught:

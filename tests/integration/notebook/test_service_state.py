@@ -232,7 +232,7 @@ def test_keys_are_told_and_not_kept(ws: Workspace, state: ServiceState) -> None:
     state.regenerate("Secondary", NAME)
     assert state.key("Primary") == key
     assert state.key("Secondary") != other
-    assert state.note == "The secondary key is new; the old one is refused."
+    assert state.note == "The secondary key was regenerated; the old key is refused."
     state.look()
     panel = ServicePanel(ws, NAME)
     panel.state.look()
@@ -263,7 +263,7 @@ def test_the_words_in_ipython(ws: Workspace, notebook: Notebook) -> None:
     assert f"service {NAME} [Succeeded]" in shown.out
     assert "scoring URL" in shown.out
     assert "1 of 1 ready" in shown.out
-    assert "requests, of which" in shown.out
+    assert " requests, " in shown.out
     assert f"%mlmgmt service panel -n {NAME}" in notebook.shown(ws.services.get(NAME))
     missing = notebook.attempt("%mlmgmt service panel -n nobody").error
     assert isinstance(missing, NotFoundError)

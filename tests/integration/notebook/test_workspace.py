@@ -27,8 +27,8 @@ def made(ws: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[di
     """Two versions of a service, and a service that did not start."""
     folder = tmp_path_factory.mktemp("made")
     (folder / "score.py").write_text("def run(body): return 1\n")
-    (folder / "model.bin").write_text("m")
-    for _ in range(2):
+    for content in ("first", "second"):
+        (folder / "model.bin").write_text(content)
         service = ws.deploy("lineage", model=folder / "model.bin", model_name="ancestor", driver=folder / "score.py")
     image = service.image
     assert image is not None
