@@ -222,7 +222,7 @@ def _opened(source: Path, database: Path) -> Store:
 
 def _unreadable(source: Path, problem: str) -> LocalServiceError:
     return LocalServiceError(
-        f"{source} cannot be read as a backup: {problem}.", fix="Give a whole file of mlmgmt backup."
+        f"{source} cannot be read as a backup: {problem}.", fix="Use an intact file written by mlmgmt backup."
     )
 
 
