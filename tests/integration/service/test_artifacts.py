@@ -123,7 +123,7 @@ def test_a_full_disk_loses_nothing(start_service: Callable[..., ServiceProcess],
     content, digest = content_of(12 * 2**20)
     full = patch(api, content, 0, len(content), digest)
     assert (full.status_code, full.json()["code"]) == (507, "DiskFull")
-    assert "goes on" in full.json()["message"]
+    assert "continue the upload" in full.json()["message"]
     kept = int(full.headers["upload-offset"])
     assert kept == offset(api, digest) > 0
     # Registering may fail now, with a reason; earlier registrations are kept.

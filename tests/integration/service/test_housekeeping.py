@@ -176,7 +176,7 @@ class TestBackup:
             assert not (tmp_path / "third").exists()
 
     def test_what_is_no_backup(self, tmp_path: Path) -> None:
-        assert "There is no file" in mlmgmt("restore", tmp_path / "none", "--home", tmp_path / "home", code=1)
+        assert "does not exist" in mlmgmt("restore", tmp_path / "none", "--home", tmp_path / "home", code=1)
         (tmp_path / "text").write_text("text")
         assert "cannot be read" in mlmgmt("restore", tmp_path / "text", "--home", tmp_path / "home", code=1)
         with tarfile.open(tmp_path / "other.tar", "w") as tar:
@@ -257,10 +257,10 @@ def test_the_log_of_the_service_is_cut(tmp_path: Path) -> None:
     script = f"""
 import logging, os
 from pathlib import Path
-from mlmgmt_nb.service import log_file
-log_file.MOST_BYTES = 10_000
+from mlmgmt_nb.service.system import service_log
+service_log.MOST_BYTES = 10_000
 path = Path({str(tmp_path)!r}) / "logs" / "service.log"
-log_file.log_to(path)
+service_log.log_to(path)
 for number in range(2000):
     logging.getLogger("test").info("line %s", number)
 os.write(2, b"written by the interpreter itself\\n")

@@ -146,7 +146,7 @@ class TestBadRequests:
             ({"name": "a b"}, "$.name"),
             ({"name": "ab\n"}, "$.name"),
             ({"name": "ab"}, "$.name"),
-            ({"numReplicas": 1, "autoScaler": {"autoscaleEnabled": True}}, "exclude each other"),
+            ({"numReplicas": 1, "autoScaler": {"autoscaleEnabled": True}}, "mutually exclusive"),
             ({"autoScaler": {"targetUtilization": 101}}, "$.autoScaler.targetUtilization"),
             ({"containerResourceReservation": {"cpu": "one"}}, "$.containerResourceReservation.cpu"),
             ({"computeResource": {"type": "Moon"}}, "$.computeResource.type"),
