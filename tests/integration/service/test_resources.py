@@ -66,7 +66,7 @@ class TestModels:
         assert "$skipToken" in error_of(api.request("GET", foreign), 400)["message"]
 
     @pytest.mark.parametrize("count", ["0", "-1", "x", "1.5", "", "1\n", "٣"])
-    def test_a_count_that_is_none_is_refused(self, api: Any, count: str) -> None:
+    def test_an_invalid_count_is_refused(self, api: Any, count: str) -> None:
         for collection in ("/models", "/operations"):
             assert "count" in error_of(api.request("GET", collection, params={"count": count}), 400)["message"]
 
