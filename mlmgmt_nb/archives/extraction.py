@@ -111,7 +111,7 @@ def first_file(archive: Path, most: int) -> tuple[str, bytes] | None:
     Raises:
         ArchiveError, OSError: as `extract`.
     """
-    with _blaming_it(), closing(members_of(archive, lambda _: None)) as members:
+    with _archive_errors(), closing(members_of(archive, lambda _: None)) as members:
         member = next(members, None)
         if member is None or member.kind != "file":
             return None
@@ -121,7 +121,7 @@ def first_file(archive: Path, most: int) -> tuple[str, bytes] | None:
 
 
 @contextmanager
-def _blaming_it() -> Iterator[None]:
+def _archive_errors() -> Iterator[None]:
     """Turn errors of the standard library into ArchiveError."""
     try:
         yield
@@ -135,7 +135,7 @@ def _blaming_it() -> Iterator[None]:
 
 
 @contextmanager
-def _blaming_the_name(name: str) -> Iterator[None]:
+def _name_errors(name: str) -> Iterator[None]:
     """Turn disk errors that a name causes into ArchiveError."""
     try:
         yield
@@ -170,7 +170,7 @@ class _Extraction:
 
     def run(self, read: MemberReader) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        with _blaming_it():
+        with _archive_errors():
             for member in read(self._spend):
                 self._add(member)
             self._make_links()
@@ -182,7 +182,7 @@ class _Extraction:
             raise ArchiveError(f"has more than {self._limits.members:,} members, the limit (--unpack-members)")
         self._check()
         path = components(member.name)
-        with _blaming_the_name(member.name):
+        with _name_errors(member.name):
             self._write(member, path)
 
     def _write(self, member: Member, path: tuple[str, ...]) -> None:
@@ -260,7 +260,7 @@ class _Extraction:
         for path, target in self._links.items():
             if "\0" in target or not target or len(os.fsencode(target)) > PATH_BYTES:
                 raise ArchiveError(f"has a link {shown('/'.join(path))} whose target is empty or too long")
-            with _blaming_the_name("/".join(path)):
+            with _name_errors("/".join(path)):
                 self._folder.joinpath(*path).symlink_to(target)
         if self._links:
             self._check_links()

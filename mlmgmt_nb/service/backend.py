@@ -22,7 +22,7 @@ from mlmgmt_nb.service.building.fetch import Fetcher
 from mlmgmt_nb.service.building.packages.environments import Environments
 from mlmgmt_nb.service.cluster.leader import ask_leader
 from mlmgmt_nb.service.cluster.membership import Membership
-from mlmgmt_nb.service.cluster.notifications import Notices
+from mlmgmt_nb.service.cluster.notifications import Notifications
 from mlmgmt_nb.service.compute.computes import Computes
 from mlmgmt_nb.service.compute.docker import DockerCompute
 from mlmgmt_nb.service.compute.listeners import Listeners
@@ -98,10 +98,10 @@ class Backend:
             settings,
             self._computes,
             leads=lambda: self._membership.leads,
-            take_over=self._take_over,
+            adopt=self._adopt,
         )
         self._pruner = Pruner(self.store, settings.operation_days, leads=lambda: self._membership.leads)
-        self._notices = Notices(self.store, self._hear)
+        self._notifications = Notifications(self.store, self._hear)
         self._receipts: dict[str, threading.Event] = {}
 
     def _computes(self, on_change: Callable[[], None]) -> Computes:
@@ -123,7 +123,7 @@ class Backend:
         for folder in (self.home.containers, self.home.exports):
             shutil.rmtree(folder, ignore_errors=True)
         self._membership.join()
-        self._notices.start()
+        self._notifications.start()
         self._builder.start()
         self._supervisor.start()
         self._pruner.start()
@@ -137,7 +137,7 @@ class Backend:
         except (*PASSING, OSError) as error:
             log.warning("cannot check for missing files: %s", error)
 
-    def _take_over(self) -> None:
+    def _adopt(self) -> None:
         """Clean up after the previous process."""
         self._register.sweep()
         if self._uses_docker():
@@ -148,8 +148,8 @@ class Backend:
         self._pruner.stop()
         self._supervisor.stop()
         self._membership.leave()
-        self._notices.send("left")
-        self._notices.stop()
+        self._notifications.send("left")
+        self._notifications.stop()
         self.store.close()
 
     def _builds_released(self) -> None:
@@ -169,7 +169,7 @@ class Backend:
                 self._supervisor.wake()
             case "keys" if self._membership.leads:
                 self._supervisor.push_keys(subject)
-                self._notices.send("keys-known", subject)
+                self._notifications.send("keys-known", subject)
             case "keys-known":
                 if event := self._receipts.get(subject):
                     event.set()
@@ -195,15 +195,15 @@ class Backend:
 
     def images_changed(self) -> None:
         self._builder.wake()
-        self._notices.send("images")
+        self._notifications.send("images")
 
     def cancel_build(self, image_id: str) -> None:
         self._builder.cancel(image_id)
-        self._notices.send("cancelled", image_id)
+        self._notifications.send("cancelled", image_id)
 
     def services_changed(self) -> None:
         self._supervisor.wake()
-        self._notices.send("services")
+        self._notifications.send("services")
 
     def keys_changed(self, service_id: str) -> None:
         """Send the keys in the store to the replicas of a service; wait briefly until they confirm."""
@@ -211,7 +211,7 @@ class Backend:
             self._supervisor.push_keys(service_id)
             return
         known = self._receipts[service_id] = threading.Event()
-        self._notices.send("keys", service_id)
+        self._notifications.send("keys", service_id)
         known.wait(_KEYS_SECONDS)
         self._receipts.pop(service_id, None)
 

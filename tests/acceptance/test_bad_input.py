@@ -174,7 +174,7 @@ class TestScoring:
 
 class TestSettings:
     def test_a_fixed_number_of_replicas_and_an_autoscaler(self, ws: Workspace, sums: ServiceResponse) -> None:
-        with pytest.raises(UsageError, match="exclude each other"):
+        with pytest.raises(UsageError, match="mutually exclusive"):
             ws.services.update(sums, num_replicas=2, autoscaler=AutoScaler(autoscale_enabled=True))
 
     def test_a_utilization_of_101(self, ws: Workspace, sums: ServiceResponse) -> None:

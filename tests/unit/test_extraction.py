@@ -322,7 +322,7 @@ DAMAGED: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("name", DAMAGED)
-def test_what_is_damaged_blames_the_archive(unpacked: Callable[..., object], name: str, tmp_path: Path) -> None:
+def test_damaged_archives_are_reported_as_such(unpacked: Callable[..., object], name: str, tmp_path: Path) -> None:
     content, reason = DAMAGED[name]
     with pytest.raises(ArchiveError, match=reason) as caught:
         unpacked(content)

@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from mlmgmt_nb.service.store.store import Store
 
-__all__ = ["Notices"]
+__all__ = ["Notifications"]
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class _Notice(msgspec.Struct):
     subject: str
 
 
-class Notices:
+class Notifications:
     """Send and receive notifications.
 
     Args:
@@ -45,7 +45,7 @@ class Notices:
         self._hear = hear
         self._me = str(uuid.uuid4())
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="notices", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="notifications", daemon=True)
 
     def start(self) -> None:
         if self._store.is_shared:

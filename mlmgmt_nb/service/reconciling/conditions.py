@@ -7,23 +7,23 @@ from __future__ import annotations
 
 from mlmgmt_nb.contract import ErrorDetail, ErrorResponse
 
-__all__ = ["in_trouble", "out_of_trouble"]
+__all__ = ["with_condition", "without_condition"]
 
 _TROUBLES = frozenset({"CrashLoop", "PortTaken"})
 
 
-def in_trouble(error: ErrorResponse | None, code: str, message: str) -> ErrorResponse:
+def with_condition(error: ErrorResponse | None, code: str, message: str) -> ErrorResponse:
     """Return the error of a service that has a problem.
 
     Args:
         error: its current error.
     """
-    ended = out_of_trouble(error)
+    ended = without_condition(error)
     details = [ErrorDetail(code=ended.code, message=ended.message)] if ended else None
     return ErrorResponse(code=code, message=message, details=details)
 
 
-def out_of_trouble(error: ErrorResponse | None) -> ErrorResponse | None:
+def without_condition(error: ErrorResponse | None) -> ErrorResponse | None:
     """Return the error of a service without a problem: the error of its last update, if that failed."""
     if error is None or error.code not in _TROUBLES:
         return error

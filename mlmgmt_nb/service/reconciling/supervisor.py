@@ -26,7 +26,7 @@ from mlmgmt_nb.service.files.logs import Log
 from mlmgmt_nb.service.reconciling import reconciler as r
 from mlmgmt_nb.service.reconciling.autoscaler import ScaleState, decide
 from mlmgmt_nb.service.reconciling.capacity import replicas_that_fit
-from mlmgmt_nb.service.reconciling.conditions import in_trouble, out_of_trouble
+from mlmgmt_nb.service.reconciling.conditions import with_condition, without_condition
 from mlmgmt_nb.service.reconciling.service_rows import ServiceRows
 from mlmgmt_nb.service.reconciling.specs import cpus, memory_bytes, replica_count, scaling, slots
 from mlmgmt_nb.service.settings import Settings
@@ -55,7 +55,7 @@ class Supervisor:
 
     Args:
         leads: returns whether this process runs the replicas.
-        take_over: called before it starts to run them; cleans up after the previous process.
+        adopt: called before it starts to run them; cleans up after the previous process.
         clock: monotonic time in seconds.
     """
 
@@ -67,14 +67,14 @@ class Supervisor:
         make_computes: Callable[[Callable[[], None]], Computes],
         *,
         leads: Callable[[], bool],
-        take_over: Callable[[], None],
+        adopt: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._home = home
         self._settings = settings
         self._leads = leads
-        self._take_over = take_over
+        self._adopt = adopt
         self._is_leading = False
         self._clock = clock
         self._wake = threading.Event()
@@ -134,7 +134,7 @@ class Supervisor:
     def _lead_or_not(self) -> None:
         """Start or stop running the replicas when this process becomes or ceases to be the leader."""
         if self._leads() and not self._is_leading:
-            self._take_over()
+            self._adopt()
             self._is_leading = True
         elif self._is_leading and not self._leads():
             # Another process is about to open the same ports.
@@ -157,7 +157,7 @@ class Supervisor:
             self._autoscale(row, starting, moment)
             self._renew_keys(row)
         desired = [self._desired(row) for row in rows.values()]
-        self._tell_rollouts(desired, replicas)
+        self._log_rollouts(desired, replicas)
         actions = r.step(desired, replicas, self._crashes, moment)
         for action in actions:
             self._act(action, rows.get(action.service_id))
@@ -290,7 +290,7 @@ class Supervisor:
             )
         self.wake()
 
-    def _tell_rollouts(self, desired: Sequence[r.Desired], replicas: Sequence[Replica]) -> None:
+    def _log_rollouts(self, desired: Sequence[r.Desired], replicas: Sequence[Replica]) -> None:
         """Log in a service's log how many replicas of a rollout are ready, whenever the number changes."""
         for service in desired:
             if service.target is None or not service.target_replicas:
@@ -329,12 +329,12 @@ class Supervisor:
         try:
             port = self.computes[row.compute_id].open(row.id, row.port)
         except OSError as error:
-            self._lacks_port(row, error)
+            self._report_missing_port(row, error)
             return
         self._portless.pop(row.id, None)
         self._set(row.id, port=port)
 
-    def _lacks_port(self, row: Row[Any], error: OSError) -> None:
+    def _report_missing_port(self, row: Row[Any], error: OSError) -> None:
         """Record that a service has no port. Opening it is retried indefinitely; a rollout fails sooner."""
         which = "A port" if row.port is None else f"Port {row.port}"
         message = f"{which} of the service is not available: {error}."
@@ -342,7 +342,7 @@ class Supervisor:
         if row.target_id is not None and (row.port is None or self._clock() - since >= _PORT_SECONDS):
             self._fail(row, "NoPort", message)
             return
-        said = in_trouble(row.error, "PortTaken", f"{message} Retrying.")
+        said = with_condition(row.error, "PortTaken", f"{message} Retrying.")
         if row.error != said and (row.error is None or row.error.code != "NoPort"):
             self._set(row.id, error=said)
 
@@ -418,9 +418,9 @@ class Supervisor:
             error = row.error
             if died is not None and died.count > 1 and moment - died.last < r.STEADY_SECONDS:
                 message = f"Replicas keep ending ({died.count} in a row); the last: {died.message}"
-                error = in_trouble(row.error, "CrashLoop", message)
+                error = with_condition(row.error, "CrashLoop", message)
             elif self.computes[row.compute_id].is_open(row.id):
-                error = out_of_trouble(row.error)
+                error = without_condition(row.error)
             if row.error != error:
                 self._set(row.id, error=error)
 

@@ -121,7 +121,7 @@ def bind(home: Home, store: Store, is_free: Callable[[int], bool], *, is_new: bo
             raise _foreign(home, store, f"belongs to the state folder that was at {row.path}")
         else:
             # An SQLite file in the folder belongs to the folder, wherever it came from.
-            mine = _begin_anew(db, home, store, row, is_free) if _is_copy(row, home) else row.id
+            mine = _detach_copy(db, home, store, row, is_free) if _is_copy(row, home) else row.id
             write_if_new(id_file, mine.encode())
             _moved(db, row.path, home.path)
     if store.is_shared:
@@ -141,7 +141,7 @@ def _is_copy(row: Row[Any], home: Home) -> bool:
         return False
 
 
-def _begin_anew(db: Connection, home: Home, store: Store, row: Row[Any], is_free: Callable[[int], bool]) -> str:
+def _detach_copy(db: Connection, home: Home, store: Store, row: Row[Any], is_free: Callable[[int], bool]) -> str:
     """Make a copy independent of the original; return the id of the copy.
 
     Raises:

@@ -89,7 +89,7 @@ def test_other_bytes_than_announced(api: Any) -> None:
 
 
 @pytest.mark.parametrize("path", ["sha256/xyz", "sha256/" + "A" * 64, "md5/" + "0" * 64, "sha256/../../token"])
-def test_what_is_no_digest(api: Any, path: str) -> None:
+def test_an_invalid_digest(api: Any, path: str) -> None:
     assert api.request("GET", f"/artifacts/{path}").status_code == 404
 
 
@@ -123,7 +123,7 @@ def test_a_full_disk_loses_nothing(start_service: Callable[..., ServiceProcess],
     content, digest = content_of(12 * 2**20)
     full = patch(api, content, 0, len(content), digest)
     assert (full.status_code, full.json()["code"]) == (507, "DiskFull")
-    assert "goes on" in full.json()["message"]
+    assert "continue the upload" in full.json()["message"]
     kept = int(full.headers["upload-offset"])
     assert kept == offset(api, digest) > 0
     # Registering may fail now, with a reason; earlier registrations are kept.
@@ -138,7 +138,7 @@ def test_a_full_disk_loses_nothing(start_service: Callable[..., ServiceProcess],
     assert api.model("after")["version"] == 1
 
 
-def test_a_log_goes_on_when_there_is_room_again(small_disk: Path) -> None:
+def test_a_log_continues_once_there_is_space(small_disk: Path) -> None:
     log, ballast = Log(small_disk / "log"), small_disk / "ballast"
     log.append(b"before\n")
     with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):

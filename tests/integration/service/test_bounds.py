@@ -67,7 +67,9 @@ BODIES: list[tuple[str, dict[str, Any], str, int]] = [
     BODIES,
     ids=[f"{operation}-{path}-{i}" for i, (operation, _, path, _) in enumerate(BODIES)],
 )
-def test_what_is_too_long_is_refused(api: Any, operation: str, body: dict[str, Any], path: str, limit: int) -> None:
+def test_values_that_are_too_long_are_refused(
+    api: Any, operation: str, body: dict[str, Any], path: str, limit: int
+) -> None:
     described = OPERATIONS[operation]
     answer = api.request(described.method, described.path.replace("{id}", "x"), json=body)
     error = answer.json()
@@ -77,7 +79,7 @@ def test_what_is_too_long_is_refused(api: Any, operation: str, body: dict[str, A
     assert len(answer.content) < 2_000
 
 
-def test_what_is_just_short_enough_is_stored(api: Any, name: str) -> None:
+def test_values_at_the_limit_are_stored(api: Any, name: str) -> None:
     tags = [f"{n:03d}" + "t" * 253 for n in range(256)]
     given = {"name": name.ljust(NAME, "n"), "description": "d" * TEXT, "tags": tags, "url": "file:///" + "u" * 8_184}
     made = api.post("/models", {**MODEL, **given})

@@ -57,7 +57,7 @@ class TestEnvironments:
         again = api.image(folder, properties={"pipRequirements": url})
         assert "created earlier for the same requirements" in api.log(again["imageBuildLogUri"])
 
-    def test_requirements_that_cannot_be_had(
+    def test_requirements_that_cannot_be_installed(
         self, api: Any, write_driver: Callable[..., Path], requirements: Callable[[str], str]
     ) -> None:
         error = fails(api, write_driver(SIX), pipRequirements=requirements("six==0.0.0.1\n"))

@@ -77,7 +77,7 @@ DAMAGES: dict[str, tuple[Callable[[ServiceProcess, Any], object], str, str]] = {
 
 
 @pytest.mark.parametrize("kind", DAMAGES)
-def test_what_is_damaged_is_named(account: Any, kind: str) -> None:
+def test_damage_is_reported_by_name(account: Any, kind: str) -> None:
     api, model, _, _ = account
     harm, name, problem = DAMAGES[kind]
     harm(api, model)
@@ -85,7 +85,7 @@ def test_what_is_damaged_is_named(account: Any, kind: str) -> None:
     assert (found, problem in said) == (name, True), said
 
 
-def test_a_service_tells_at_its_start_what_is_missing(account: Any) -> None:
+def test_a_service_logs_missing_files_at_its_start(account: Any) -> None:
     api, model, _, _ = account
     api.stop()
     stored(api, model).unlink()

@@ -243,7 +243,7 @@ class TestLargeHeads:
             # Buffers of the system may hold some MiB.
             assert sent < 2**25, begun
 
-    def test_one_that_fits_is_answered(self, door: Door) -> None:
+    def test_a_head_within_the_limit_is_answered(self, door: Door) -> None:
         head = f"GET {door.path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nX-A: {'a' * 60_000}\r\n\r\n"
         assert exchange(door.port, head.encode()).startswith(b"HTTP/1.1 200 ")
 

@@ -136,7 +136,7 @@ class TestStreaming:
         assert (refused.status_code, refused.json()["code"]) == (413, "BodyTooLarge")
         assert api.score(service, "1").status_code == 200
 
-    def test_a_client_that_goes_away_is_noticed_by_the_replica(self, api: Any, behind: Callable[..., Any]) -> None:
+    def test_the_replica_notices_that_a_client_disconnected(self, api: Any, behind: Callable[..., Any]) -> None:
         service = behind(SLEEPS)
         key = api.get(f"/services/{service['id']}/keys")["primaryKey"]
         port = urlsplit(api.get(f"/services/{service['id']}")["scoringUri"]).port

@@ -60,7 +60,7 @@ class TestGc:
         )
         return answer
 
-    def test_what_nothing_uses_goes_and_nothing_else(
+    def test_only_unused_data_is_removed(
         self, api: ServiceProcess, write_driver: Callable[..., Path], tmp_path: Path
     ) -> None:
         requirements = tmp_path / "requirements.txt"
@@ -116,7 +116,7 @@ class TestGc:
         again = api.image(write_driver(ONE, "again"), properties={"pipRequirements": requirements.as_uri()})
         assert api.score(api.service(again["id"], "again"), "1").json() == 1
 
-    def test_what_is_young_stays(self, api: ServiceProcess, write_driver: Callable[..., Path]) -> None:
+    def test_recent_data_is_kept(self, api: ServiceProcess, write_driver: Callable[..., Path]) -> None:
         api.image(write_driver(ONE))
         upload(api, b"about to be named")
         assert json.loads(mlmgmt("gc", "--home", api.home, "-o", "json"))["items"] == []
@@ -176,8 +176,8 @@ class TestBackup:
             assert "is not empty" in used
             assert not (tmp_path / "third").exists()
 
-    def test_what_is_no_backup(self, tmp_path: Path) -> None:
-        assert "There is no file" in mlmgmt("restore", tmp_path / "none", "--home", tmp_path / "home", code=1)
+    def test_a_file_that_is_not_a_backup(self, tmp_path: Path) -> None:
+        assert "does not exist" in mlmgmt("restore", tmp_path / "none", "--home", tmp_path / "home", code=1)
         (tmp_path / "text").write_text("text")
         assert "cannot be read" in mlmgmt("restore", tmp_path / "text", "--home", tmp_path / "home", code=1)
         with tarfile.open(tmp_path / "other.tar", "w") as tar:
@@ -287,7 +287,7 @@ def _gone(api: ServiceProcess, operation_id: str) -> Any:
     return answer.json() if answer.status_code == 404 else None
 
 
-def test_the_log_of_the_service_is_cut(tmp_path: Path) -> None:
+def test_the_service_log_is_rotated(tmp_path: Path) -> None:
     script = f"""
 import logging, os
 from pathlib import Path

@@ -64,7 +64,7 @@ class TestChanges:
             (first["id"], "Expired"),
         ]
 
-    def test_of_updates_at_the_same_time_one_is_taken(
+    def test_one_of_several_concurrent_updates_is_accepted(
         self, api: Any, write_driver: Callable[..., Path], name: str
     ) -> None:
         images = [api.image(write_driver(SAYS % n, f"d{n}"), name=name) for n in range(4)]

@@ -131,7 +131,7 @@ class TestHashes:
         assert "both==1.0" in message
         assert "hash" in message
 
-    def test_one_pins_all(self, workshop: Workshop) -> None:
+    def test_one_pinned_hash_requires_all(self, workshop: Workshop) -> None:
         pinned = digest_of(workshop.folder / "default" / "both" / "both-1.0-py3-none-any.whl")
         assert "only-default==1.0: no --hash" in workshop.refusal(f"both==1.0 --hash={pinned}", "only-default")
 

@@ -66,7 +66,7 @@ class TestModels:
         assert "$skipToken" in error_of(api.request("GET", foreign), 400)["message"]
 
     @pytest.mark.parametrize("count", ["0", "-1", "x", "1.5", "", "1\n", "٣"])
-    def test_a_count_that_is_none_is_refused(self, api: Any, count: str) -> None:
+    def test_an_invalid_count_is_refused(self, api: Any, count: str) -> None:
         for collection in ("/models", "/operations"):
             assert "count" in error_of(api.request("GET", collection, params={"count": count}), 400)["message"]
 
@@ -146,7 +146,7 @@ class TestBadRequests:
             ({"name": "a b"}, "$.name"),
             ({"name": "ab\n"}, "$.name"),
             ({"name": "ab"}, "$.name"),
-            ({"numReplicas": 1, "autoScaler": {"autoscaleEnabled": True}}, "exclude each other"),
+            ({"numReplicas": 1, "autoScaler": {"autoscaleEnabled": True}}, "mutually exclusive"),
             ({"autoScaler": {"targetUtilization": 101}}, "$.autoScaler.targetUtilization"),
             ({"containerResourceReservation": {"cpu": "one"}}, "$.containerResourceReservation.cpu"),
             ({"computeResource": {"type": "Moon"}}, "$.computeResource.type"),

@@ -34,7 +34,7 @@ def groups() -> Iterator[ControlGroups]:
     found.close()
 
 
-def test_up_at_once_down_slowly_to_none_and_awake_again(
+def test_scales_up_immediately_and_down_slowly_to_zero_and_wakes(
     start_service: Callable[..., ServiceProcess], write_driver: Callable[..., Path]
 ) -> None:
     api = start_service("--calm-seconds", "1")

@@ -102,7 +102,7 @@ def free_port() -> str:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_folder_of_each_version_goes_on(
+def test_a_folder_of_each_version_continues(
     start_service: Callable[..., ServiceProcess], write_driver: Callable[..., Path], tmp_path: Path, version: int
 ) -> None:
     home = tmp_path / "home"

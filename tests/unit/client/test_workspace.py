@@ -146,7 +146,7 @@ def test_default_names(source: str, name: str) -> None:
         ({"max_concurrent_requests": 0}, "maxConcurrentRequestsPerContainer", ">= 1"),
         ({"autoscaler": {"target_utilization": 101}}, "targetUtilization", "a percentage from 0 to 100"),
         ({"autoscaler": {"targetUtilization": 70}}, "autoscaler", "has no property 'targetUtilization'"),
-        ({"autoscaler": AutoScaler(autoscale_enabled=True), "num_replicas": 2}, None, "exclude each other"),
+        ({"autoscaler": AutoScaler(autoscale_enabled=True), "num_replicas": 2}, None, "mutually exclusive"),
         ({"num_replicas": "two"}, "numReplicas", "Expected `int"),
     ],
 )

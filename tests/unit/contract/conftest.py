@@ -1,4 +1,4 @@
-"""Values of the contract's types for hypothesis, made from the types themselves and so within their limits."""
+"""Hypothesis strategies for the types of the contract, derived from the types and within their limits."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _(info: inspect.StructType) -> Strategy:
 
 
 def _without_contradiction(cls: type[Any], given: dict[str, Any]) -> dict[str, Any]:
-    """Return an enabled autoscaler and a fixed number of replicas exclude each other in requests."""
+    """Drop the fixed number of replicas if the autoscaler is enabled: requests cannot have both."""
     scaler = given.get("auto_scaler")
     if cls.__name__.endswith("Request") and scaler is not None and scaler.autoscale_enabled:
         return {name: value for name, value in given.items() if name != "num_replicas"}

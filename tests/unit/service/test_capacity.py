@@ -22,7 +22,7 @@ def spec(cpu: str | None = None, memory: str | None = None, replicas: int | None
     )
 
 
-def test_what_is_reserved_by_others_cannot_be_had() -> None:
+def test_capacity_reserved_by_other_services_is_not_available() -> None:
     check_capacity(spec("1", replicas=2), [], TWO_CORES)
     check_capacity(spec("500m"), [(spec("0.5"), 3)], TWO_CORES)
     check_capacity(spec(), [(spec("1"), 2)], TWO_CORES)  # without a reservation it gets the rest

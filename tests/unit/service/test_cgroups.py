@@ -69,7 +69,7 @@ def test_version_2_has_one_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "mounts", ["", "1 2 0:1 / /nowhere rw - cgroup cgroup rw,cpu\n", "1 2 0:1 / / rw - ext4 x rw\n"]
 )
-def test_where_there_are_none_nothing_is_done(tmp_path: Path, mounts: str) -> None:
+def test_no_control_groups(tmp_path: Path, mounts: str) -> None:
     groups = find_groups(described(tmp_path, mounts, "0::/\n"))
     group = groups.add("1", os.getpid(), cpus=1, memory_bytes=100)
     assert (group.folders, group.memory, group.out_of_memory()) == ([], None, False)

@@ -92,6 +92,6 @@ def test_the_platform_of_a_base_image(python: Python, platform: str) -> None:
     assert python.platform == platform
 
 
-def test_an_engine_that_is_named_is_the_only_one_that_is_tried(tmp_path: Path) -> None:
+def test_only_the_configured_engine_is_tried(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match=r"tcp://127\.0\.0\.1:9: Connection refused.*apt-get install docker\.io"):
         Engine({"DOCKER_HOST": "tcp://127.0.0.1:9"}).check()

@@ -110,7 +110,7 @@ class TestSpecs:
         container_resource_reservation=ContainerResourceReservation(cpu="250m"),
     )
 
-    def test_what_is_not_set_stays(self) -> None:
+    def test_properties_not_set_are_kept(self) -> None:
         reservation = ContainerResourceReservation(memory="1.5Gi")
         after = changed(self.spec, ServiceUpdateRequest(image_id="new", container_resource_reservation=reservation))
         assert (after.image_id, after.num_replicas, after.name) == ("new", 2, "iris")
@@ -159,7 +159,7 @@ class TestArchives:
         assert not (tmp_path / "outside.txt").exists()
         assert not Path("/outside.txt").exists()
 
-    def test_what_is_no_archive(self, tmp_path: Path) -> None:
+    def test_a_file_that_is_not_an_archive(self, tmp_path: Path) -> None:
         (tmp_path / "a.zip").write_text("text")
         with pytest.raises(BuildError, match=r"asset 'a'.*\.tar\.gz"):
             unpack(tmp_path / "a.zip", tmp_path / "out", "asset 'a'", Limits(), Cancellation({}))

@@ -75,7 +75,7 @@ def test_a_replica_that_does_not_react_any_more_is_ended_and_replaced() -> None:
     assert step([desired], [silent], {}, 100) == [Kill("s", "1", hung=True), Start("s", "old")]
 
 
-def test_none_wanted_is_ready_at_once() -> None:
+def test_zero_replicas_are_ready_immediately() -> None:
     assert step([Desired(service_id="s", target="new", target_replicas=0)], [], {}, 0) == [Succeed("s")]
 
 
@@ -86,7 +86,7 @@ def test_a_driver_that_does_not_load_is_given_up_at_once_and_another_death_after
     assert step([desired], [], crashes(3), 100) == [Fail("s", "C", "why")]
 
 
-def test_one_that_keeps_dying_is_started_later_and_later() -> None:
+def test_a_replica_that_keeps_dying_is_restarted_with_back_off() -> None:
     desired = Desired(service_id="s", serving="new", replicas=1)
     early = step([desired], [], crashes(5, last=10.0), 10 + backoff(5) - 0.1)
     assert [type(action) for action in early] == [Refuse]
@@ -94,12 +94,12 @@ def test_one_that_keeps_dying_is_started_later_and_later() -> None:
     assert [backoff(n) for n in (0, 1, 2, 3, 4, 20, 10_000)] == [0, 0, 1, 2, 4, 60, 60]
 
 
-def test_one_that_does_not_start_in_time_is_killed_as_hung() -> None:
+def test_a_replica_that_does_not_start_in_time_is_killed_as_hung() -> None:
     desired = Desired(service_id="s", target="new", target_replicas=1, start_timeout=5)
     assert step([desired], [replica(1, "new", STARTING, since=0)], {}, 6)[0] == Kill("s", "1", hung=True)
 
 
-def test_one_that_does_not_drain_in_time_is_killed() -> None:
+def test_a_replica_that_does_not_drain_in_time_is_killed() -> None:
     desired = Desired(service_id="s", serving="old", replicas=0, drain_timeout=5)
     refusal = Refuse("s", "This service is scaled to zero replicas.")
     assert step([desired], [replica(1, "old", DRAINING)], {}, 5.5) == [refusal]
@@ -239,9 +239,7 @@ def test_a_rollout_without_trouble_never_serves_with_less(serving: int, target: 
 
 @settings(max_examples=300)
 @given(serving=counts, target=counts, history=events)
-def test_whatever_happens_it_settles_on_what_is_desired(
-    serving: int, target: int, history: list[tuple[str, int]]
-) -> None:
+def test_any_history_converges_on_the_desired_state(serving: int, target: int, history: list[tuple[str, int]]) -> None:
     world = World(serving, target)
     for event, which in history:
         actions = world.round()

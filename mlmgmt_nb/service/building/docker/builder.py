@@ -285,10 +285,10 @@ class DockerBuilder:
         """
         with self._engine.asking():
             for container in self._engine.api.containers(all=True, filters={"name": f"^/{self._prefix}"}):
-                if not any(self._is_at_work(name) for name in container["Names"]):
+                if not any(self._is_owner_alive(name) for name in container["Names"]):
                     self._engine.remove(container["Id"])
 
-    def _is_at_work(self, name: str) -> bool:
+    def _is_owner_alive(self, name: str) -> bool:
         """Return whether the process that named a container is alive: this process, or the current one at its place."""
         place, session, _ = name.removeprefix(f"/{self._prefix}").split("-", 2)
         return session == self._session or self._home.is_taken(int(place))

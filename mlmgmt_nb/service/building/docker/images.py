@@ -50,7 +50,7 @@ class EngineImages:
         """
         log.line(f"pulling {reference}")
         api = self._engine.api
-        told: set[str] = set()
+        logged: set[str] = set()
         repository, tag = repository_of(reference)
         try:
             api.reload_config()
@@ -58,7 +58,7 @@ class EngineImages:
                 if error := event.get("error"):
                     raise BuildError("PullFailed", f"The image {reference} cannot be pulled: {error}")
                 if not event.get("progressDetail"):
-                    _tell(f"{event.get('id', '')} {event.get('status', '')}".strip(), told, log)
+                    _log_once(f"{event.get('id', '')} {event.get('status', '')}".strip(), logged, log)
         except api_error() as error:
             raise BuildError(
                 "PullFailed", f"The image {reference} cannot be pulled: {error.explanation or error}"
@@ -75,14 +75,14 @@ class EngineImages:
         api.reload_config()
         repository, tag = repository_of(reference)
         digest = error = ""
-        told: set[str] = set()
+        logged: set[str] = set()
         for event in api.push(repository, tag, stream=True, decode=True):
             cancellation.check()
             digest = (event.get("aux") or {}).get("Digest", digest)
             error = event.get("error", error)
             line = f"{event.get('id', '')} {event.get('status', '')}".strip()
             if "progressDetail" not in event or not event["progressDetail"]:
-                _tell(line, told, log)
+                _log_once(line, logged, log)
         if error or not digest:
             raise BuildError(
                 "PushFailed", f"{reference} cannot be pushed: {error or 'the registry returned no digest'}"
@@ -162,10 +162,10 @@ class EngineImages:
             raise BuildError(error.code, error.message) from error
 
 
-def _tell(line: str, told: set[str], log: Log) -> None:
+def _log_once(line: str, logged: set[str], log: Log) -> None:
     """Log a line of a transfer once."""
-    if line and line not in told:
-        told.add(line)
+    if line and line not in logged:
+        logged.add(line)
         log.line(line)
 
 

@@ -117,7 +117,7 @@ class Environments:
         self, wanted: Wanted, context: Path, python: Sequence[str], log: Log, cancellation: Cancellation
     ) -> Lock:
         """Resolve requirements to a lock. Reuse an earlier lock if all sources are immutable."""
-        if not wanted.is_lasting:
+        if not wanted.is_immutable:
             lock = _resolve(wanted, context, python, log, cancellation)
         else:
             name = _digest(_FORMAT, *python, sys.version, *_identity(wanted, context))

@@ -105,7 +105,7 @@ class Wanted(msgspec.Struct, kw_only=True):
         return any(option.name in (*_INDEXES, "--find-links", "--no-index") for option in self.options)
 
     @property
-    def is_lasting(self) -> bool:
+    def is_immutable(self) -> bool:
         """Return whether the same text always means the same content: no branches, no files on other servers."""
         sources = [requirement.location for requirement in self.requirements] + self.values("--find-links")
         return all(not source or is_local(source) for source in sources)
