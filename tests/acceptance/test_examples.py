@@ -60,7 +60,7 @@ EXAMPLES = {test.name.removeprefix("mlmgmt_nb."): test for test in _found()}
 def workspace(
     shared_service: ServiceProcess, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[mlmgmt_nb.Workspace]:
-    """Yield an account with a model, a manifest, an image and a service, all named `iris`, with its files in the folder."""
+    """Yield an account with a model, a manifest, an image and a service, all named `iris`, with files in the folder."""
     folder = tmp_path_factory.mktemp("examples")
     model = LogisticRegression(max_iter=1000).fit(*load_iris(return_X_y=True))
     (folder / "iris.pkl").write_bytes(pickle.dumps(model))
