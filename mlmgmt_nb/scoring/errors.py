@@ -105,7 +105,7 @@ def driver_failure(error: BaseException) -> RequestError:
 
 
 def _in_user_code(trace: TracebackType | None) -> TracebackType | None:
-    """Return the traceback without the leading frames of the runtime; all of it if there are no others."""
+    """Return the traceback without the leading frames of the runtime; all of it if only those exist."""
     ours = os.path.dirname(os.path.abspath(__file__)) + os.sep
     begin = trace
     while begin is not None and os.path.abspath(begin.tb_frame.f_code.co_filename).startswith(ours):

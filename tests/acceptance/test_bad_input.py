@@ -1,4 +1,4 @@
-"""What users do wrong, through the client, and what they are told: what is wrong, where, and the fix."""
+"""Mistakes of users through the client: each error says what is wrong, where, and how to fix it."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ def test_a_token_that_is_wrong(ws: Workspace) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0 and not os.environ.get("CI"), reason="only root may mount a small disk")
 def test_a_disk_that_is_full(tmp_path: Path) -> None:
-    """What arrived is kept, the error says so, and when there is room again the same call goes on from there."""
+    """Received data is kept, the error says so, and the same call resumes once there is space again."""
     disk = tmp_path / "disk"
     disk.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)], check=True)

@@ -1,4 +1,4 @@
-"""What Binder makes of this project: by repo2docker's own words, and in a fresh folder; no image is built."""
+"""Binder with this project: the plan of repo2docker, and its commands in a fresh folder; no image is built."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_repo2docker_understands_each_file(clone: Path, tmp_path: Path) -> None:
     found = detected(clone, tmp_path / "environment")
     assert (found["kind"], found["folder"]) == ("PythonBuildPack", "binder")
     assert found["python"] == "3.12"
-    # Once the project is there, not before: it is what is installed.
+    # Only after the project was copied, because it is installed.
     assert len(found["pip"]) == 1
     assert found["post"] == ["binder/postBuild"]
     assert "binder/postBuild" in found["dockerfile"]

@@ -1,4 +1,4 @@
-"""The time of day jumps by hours, forward and backward, under services that run: nothing depends on it."""
+"""The time of day jumps by hours, forward and backward, while services run: nothing depends on it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BEATS = 3
 
 
 class Clock:
-    """The time of day of processes: what it is for everybody else, and some hours."""
+    """The time of day of processes: the real one plus some hours."""
 
     def __init__(self, file: Path) -> None:
         libraries = sorted(Path("/usr/lib").glob("**/faketime/libfaketimeMT.so.1"))
@@ -32,7 +32,7 @@ class Clock:
             "LD_PRELOAD": str(libraries[0]),
             "FAKETIME_TIMESTAMP_FILE": str(file),
             "FAKETIME_NO_CACHE": "1",
-            # Nobody can set the clock that counts from the boot, nor do files change.
+            # The monotonic clock cannot be set, and the times of files do not change.
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             "NO_FAKE_STAT": "1",
         }
@@ -44,7 +44,7 @@ class Clock:
         self._hours = hours
 
     def shows(self, stamp: str) -> bool:
-        """Whether a stamp that was just made is of this clock."""
+        """Return whether a new timestamp comes from this clock."""
         there = dt.datetime.now(dt.UTC) + dt.timedelta(hours=self._hours)
         return abs(dt.datetime.fromisoformat(stamp) - there) < dt.timedelta(minutes=30)
 
@@ -56,7 +56,7 @@ def clock(tmp_path: Path) -> Clock:
 
 @pytest.fixture
 def pair(tmp_path: Path, clock: Clock) -> Iterator[list[ServiceProcess]]:
-    """Two processes on one database, by that clock. The first one leads."""
+    """Two processes on one database, with that clock. The first leads."""
     home = tmp_path / "home"
     database = ("--database", postgresql.server().database_of(home), "--calm-seconds", "1")
     processes = [ServiceProcess(home, *database, environment=clock.environment)]
@@ -84,7 +84,7 @@ def test_hours_forward_and_backward(
     models: list[Any] = []
 
     def jump(hours: int) -> None:
-        """Both processes count on for some beats, and are who they were."""
+        """Wait for some heartbeats of both processes, and check that their roles have not changed."""
         clock.jump(hours)
         models.insert(0, second.model())
         assert clock.shows(models[0]["createdAt"]), "the service does not go by the clock of this test"
@@ -97,7 +97,7 @@ def test_hours_forward_and_backward(
         assert operations <= {one["id"] for one in second.get("/operations")["value"]}
 
     jump(7)
-    # While the time goes back, the autoscaler goes up at once and down again.
+    # While the time goes back, the autoscaler scales up at once and down again.
     with under_load(first, lively, body="0.3"):
         eventually(lambda: len(replicas(first, lively)) == 2, what="the second replica")
         jump(-5)
@@ -110,7 +110,7 @@ def test_hours_forward_and_backward(
     assert ended["state"] == "Succeeded"
     assert dt.datetime.fromisoformat(ended["endTime"]) >= dt.datetime.fromisoformat(ended["createdTime"])
 
-    # The newest is what came last, whatever the time was then; pages and versions are right.
+    # The newest is the last one, whatever its time; pages and versions are correct.
     clock.jump(0)
     models.insert(0, second.model())
     seen, link = [], "/models?count=1"
@@ -120,7 +120,7 @@ def test_hours_forward_and_backward(
         link = page.get("nextLink")
     assert seen == models
     assert [model["version"] for model in seen] == [3, 2, 1]
-    # Those that are kept for 30 days are there after a start at another time, too.
+    # Records kept for 30 days survive a start at another time.
     clock.jump(30)
     second.stop()
     second.start()

@@ -1,4 +1,4 @@
-"""`kill -9` of the service at random moments: what it answered is what is there."""
+"""`kill -9` of the service at random moments: everything that it confirmed is still there."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_nothing_that_was_answered_is_lost(tmp_path: Path, write_driver: Callabl
         service.kill()
         stop.set()
         worker.join()
-        # The replicas go with their service, so that the next one finds its ports free.
+        # The replicas end with their service, so that the ports are free for the next one.
         eventually(lambda: not processes_of(service.home), what="the end of the replicas")
         service.start()
 
@@ -57,7 +57,7 @@ def test_nothing_that_was_answered_is_lost(tmp_path: Path, write_driver: Callabl
 
 
 def _all_belong(service: ServiceProcess) -> bool:
-    """Whether all processes of a state folder are those of the service that runs on it now."""
+    """Return whether all processes of a state folder belong to the service that runs on it now."""
     pids = {process.pid for process in processes_of(service.home)}
     return pids <= {service.process.pid, *(child.pid for child in service.children())}
 
@@ -81,7 +81,7 @@ def test_a_replica_that_ignores_everything_does_not_outlive_its_service(
     service = ServiceProcess(home)
     service.service(service.image(write_driver(stubborn.format(mark=str(home))))["id"])
     service.kill()
-    # What the driver itself started may outlive the crash; the next service ends it with its group.
+    # Processes that the driver started may outlive the crash; the next service ends their group.
     service.start()
     eventually(lambda: _all_belong(service), what="the end of what the crash left")
     service.stop()

@@ -26,7 +26,7 @@ def _run(home: Path, *command: str) -> subprocess.CompletedProcess[str]:
 
 def test_it_prints_a_prediction_and_the_second_time_updates_the_service(home: Path) -> None:
     outputs = []
-    for _ in range(2):  # the same model again makes no new version
+    for _ in range(2):  # registering the same model again does not create a version
         done = _run(home, sys.executable, "-m", "mlmgmt_nb.cli", "demo")
         assert done.returncode == 0, done.stdout + done.stderr
         assert "Model iris, version 1, answers at http://127.0.0.1:" in done.stdout

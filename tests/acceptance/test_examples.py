@@ -1,4 +1,4 @@
-"""The examples in docstrings, run as they stand there, on one service."""
+"""The examples in docstrings, run unchanged on one service."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ MUST_HAVE = frozenset(
         *("Application", "generate_schema", "batched", "MlmgmtError", "UsageError", "OperationTimeout", "DriverError"),
     }
 )
-"""What a user meets first."""
+"""Names of the examples that a new user sees first."""
 
 
 def _found() -> Iterator[doctest.DocTest]:
@@ -60,7 +60,7 @@ EXAMPLES = {test.name.removeprefix("mlmgmt_nb."): test for test in _found()}
 def workspace(
     shared_service: ServiceProcess, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[mlmgmt_nb.Workspace]:
-    """Yield an account with a model, a manifest, an image and a service, all named `iris`; its files are in this folder."""
+    """Yield an account with a model, a manifest, an image and a service, all named `iris`, with files in the folder."""
     folder = tmp_path_factory.mktemp("examples")
     model = LogisticRegression(max_iter=1000).fit(*load_iris(return_X_y=True))
     (folder / "iris.pkl").write_bytes(pickle.dumps(model))

@@ -1,4 +1,4 @@
-"""What happens to the database and the state folder from outside, each with the outcome that is promised."""
+"""External faults of the database and the state folder, each with its promised outcome."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ MODEL = {"name": "late", "url": "file:///nowhere/late.pkl", "mimeType": "applica
 
 @pytest.fixture
 def database() -> Iterator[PostgreSQL]:
-    """Yield a server of the test's own: that of the session must not be away."""
+    """Yield a separate server, because the shared one must stay available."""
     own = PostgreSQL()
     yield own
     own.remove()
 
 
 def refused(home: Path, *before: str) -> str:
-    """Return what a service says that does not start on a folder."""
+    """Return the message of a service that fails to start on a folder."""
     command = [*before, sys.executable, "-m", "mlmgmt_nb.cli", "serve", "--home", str(home)]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60)
     said = done.stdout + done.stderr
@@ -51,7 +51,7 @@ def refused(home: Path, *before: str) -> str:
 
 
 def post_alone(api: ServiceProcess, model: dict[str, str]) -> requests.Response:
-    """Register a model on a connection of its own."""
+    """Register a model on a separate connection."""
     headers = {"authorization": f"Bearer {api.token}"}
     return requests.post(f"{api.base_url}/models", json=model, headers=headers, params=API_VERSION, timeout=30)
 
@@ -64,7 +64,7 @@ def test_another_process_holds_the_write_lock(
     known = [api.model()]
     database = closing(sqlite3.connect(api.home / "mlmgmt.db", isolation_level=None))
     with database as other, ThreadPoolExecutor(20) as pool:
-        # A write waits, and is done when the lock goes in time.
+        # A write waits, and succeeds if the lock is released in time.
         other.execute("BEGIN IMMEDIATE")
         try:
             late = pool.submit(post_alone, api, MODEL)
@@ -76,7 +76,7 @@ def test_another_process_holds_the_write_lock(
         assert answer.status_code == 200, answer.text
         known.insert(0, answer.json())
 
-        # Otherwise it is refused, however many wait, and reads go on meanwhile.
+        # Otherwise it is refused, however many wait, and reads continue meanwhile.
         other.execute("BEGIN IMMEDIATE")
         try:
             all_late = [pool.submit(post_alone, api, MODEL) for _ in range(20)]
@@ -89,7 +89,7 @@ def test_another_process_holds_the_write_lock(
             other.execute("ROLLBACK")
     assert api.get("/models")["value"] == known
     assert api.post("/models", MODEL)["version"] == 2
-    # Whoever supervises goes on, too.
+    # The supervisor continues, too.
     assert api.score(api.service(image["id"]), "1").json() == "here"
 
 
@@ -118,7 +118,7 @@ def test_postgresql_is_restarted(
     assert {one["id"] for one in api.get("/models")["value"]} == {model["id"], written["id"]}
     assert api.score(service, "1", key).json() == "here"
     assert replicas <= {child.pid for child in api.children()}, "a replica ended because the database was away"
-    # Whoever builds and supervises goes on, too.
+    # The builder and the supervisor continue, too.
     second = api.service(api.image(folder)["id"], "second")
     assert api.score(second, "1").json() == "here"
 
@@ -127,7 +127,7 @@ def test_a_folder_that_can_only_be_read(start_service: Callable[..., ServiceProc
     api = start_service(sqlite=True)
     api.stop()
     api.home.chmod(0o500)
-    # Root may write everywhere, unless it gives that up.
+    # Root can write everywhere, unless it drops that capability.
     plain = ("setpriv", "--bounding-set=-dac_override,-dac_read_search") if os.geteuid() == 0 else ()
     locks = list(api.home.glob("*.lock"))
     for lock in locks:
@@ -157,13 +157,13 @@ def test_a_copy_beside_the_original(
     seen = eventually(lambda: here(copy, url, key), what="the copy's service on a port of its own")
     assert seen["scoringUri"] != service["scoringUri"]
     assert copy.base_url != original.base_url
-    # What is the original's is let be: its process, its replicas, its containers.
+    # The process, replicas and containers of the original are left alone.
     assert original.score(service, "1", key).json() == "here"
     assert original.process.poll() is None
     assert living <= {child.pid for child in original.children()}, "the copy ended a replica of the original"
     assert (copy.home / "id").read_text() != (original.home / "id").read_text()
 
-    # From now on it is a folder like any other, which keeps its port whatever happens; so does one that is moved.
+    # From now on it is an ordinary folder, which keeps its port whatever happens; so does a moved folder.
     copy.stop()
     copy.home.rename(tmp_path / "moved")
     host, port = address(seen["scoringUri"])
@@ -172,7 +172,7 @@ def test_a_copy_beside_the_original(
         error = eventually(lambda: moved.get(url)["error"], what="the report")
         assert (error["code"], str(port) in error["message"]) == ("PortTaken", True)
         assert moved.get(url)["scoringUri"] == seen["scoringUri"]
-        # An update of a service that has no port does not succeed, and does not wait for ever.
+        # An update of a service that has no port does not succeed, and does not wait forever.
         update = moved.request("PUT", url, json={"imageId": moved.image(folder)["id"]})
         ended = moved.operation(update)
         assert (ended["state"], ended["error"]["code"]) == ("Failed", "NoPort"), ended
@@ -217,7 +217,7 @@ def address(url: str) -> tuple[str, int]:
 
 
 class Disk:
-    """A file system of the test's own."""
+    """A separate file system for the test."""
 
     def __init__(self, folder: Path) -> None:
         if os.geteuid() != 0 or not Path("/dev/loop-control").exists():
@@ -237,15 +237,14 @@ class Disk:
         self._run("mount", "-o", "loop,errors=remount-ro", self._file, self.path)
 
     def freeze(self, *, on: bool) -> None:
-        """Has all files refuse to be written, also to whoever has them open; what processes share as memory is let
-        be."""
+        """Make all files read-only, also for processes that have them open; shared memory is not affected."""
         paths = [path for path in [*self.path.rglob("*"), self.path] if not path.name.endswith("-shm")]
         paths = [path for path in paths if path.is_dir() or path.is_file()]
         self._run("chattr", "+i" if on else "-i", *paths)
 
     @contextlib.contextmanager
     def full(self) -> Iterator[None]:
-        """There is no room for anything meanwhile, not even where something else goes."""
+        """Fill the file system meanwhile, including space that becomes free."""
         ballast, full, done = self.path / "ballast", threading.Event(), threading.Event()
 
         def fill() -> None:
@@ -268,7 +267,7 @@ class Disk:
             ballast.unlink()
 
     def fail(self) -> None:
-        """Has the kernel find the file system to be damaged: it cannot be written until it is checked."""
+        """Let the kernel detect damage of the file system, which is then read-only until it is checked."""
         device = self._run("findmnt", "-n", "-o", "SOURCE", self.path).strip()
         (Path("/sys/fs/ext4") / Path(device).name / "trigger_fs_error").write_text("1")
 
@@ -289,7 +288,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 
 
 def replace_replica(api: ServiceProcess, service: Any, key: str) -> None:
-    """Kills the replica of a service: another one answers."""
+    """Kill the replica of a service and wait until another answers."""
     (replica,) = replicas(api, service)
     replica.kill()
     eventually(lambda: [one.pid for one in replicas(api, service)] not in ([], [replica.pid]), what="the next one")
@@ -306,7 +305,7 @@ def test_a_disk_that_can_only_be_read_under_a_running_service(
     known = [api.model()]
 
     def only_read() -> None:
-        """Change are refused with the reason, and all else goes on; also while a replica is replaced."""
+        """Check that changes are refused with the reason and all else works, also while a replica is replaced."""
         digest = hashlib.sha256(b"content").hexdigest()
         for answer in (
             api.request("POST", "/models", json=MODEL),
@@ -328,7 +327,7 @@ def test_a_disk_that_can_only_be_read_under_a_running_service(
         only_read()
     finally:
         disk.freeze(on=False)
-    # As soon as it can be written, everything goes on, with no restart.
+    # As soon as it is writable again, everything continues without a restart.
     known.insert(0, api.post("/models", MODEL))
     ended = api.operation(api.request("PUT", f"/services/{service['id']}", json={"imageId": api.image(folder)["id"]}))
     assert ended["state"] == "Succeeded"
@@ -356,17 +355,17 @@ def test_a_disk_that_is_full_when_a_build_fails_for_it(
     accepted = api.request("POST", "/images", json=request)
     operation = accepted.headers["Operation-Location"]
     (partial,) = eventually(lambda: list((api.home / "images").glob("*.partial")), what="the build")
-    # Nothing that it has written before is to make room for what it is to write.
+    # Data written before must not leave room for new data.
     with closing(sqlite3.connect(api.home / "mlmgmt.db")) as database:
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     with disk.full():
         held_back.go.set()
         eventually(lambda: not partial.exists(), what="the end of the build")
-        # That it has ended cannot be stored, and so it has not; it is tried again all the time.
+        # The end of the build cannot be stored, so it has not ended; storing is retried.
         refused = [api.request("POST", "/models", json=MODEL) for _ in range(3)]
         assert {(one.status_code, one.json()["code"]) for one in refused} == {(507, "DiskFull")}
         assert api.request("GET", operation).json()["state"] == "Running"
-        # What runs, runs, and is replaced when it dies.
+        # Replicas keep running, and are replaced when they die.
         replace_replica(api, service, key)
     ended = api.operation(accepted)
     assert (ended["state"], ended["error"]["code"]) == ("Failed", "DiskFull"), ended

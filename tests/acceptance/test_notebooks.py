@@ -1,4 +1,4 @@
-"""The tutorial notebooks: they run as they stand, twice in a row, and what they show is what is committed."""
+"""The tutorial notebooks: they run unchanged, twice in a row, and their outputs match the committed ones."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from tests.support.team import team
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 DOCKER, REMOTE = "06-docker", "07-remote-account"
-"""Those that need more than the service of this machine."""
+"""Notebooks that need more than the local service."""
 RULES = ROOT / "tests" / "nbval.cfg"
 
 MOST_BYTES = 300_000
-"""Of a notebook's file: it is read over the network, and kept for ever."""
+"""Maximum size of a notebook file, which is read over the network and kept forever."""
 PRIVATE = re.compile(
     r"""(?<![\w./])/(?:home(?!/mlmgmt\b)|root|tmp|work|usr|var|opt|mnt|srv|private|Users)/|\b[A-Z]:\\Users\\|file:///"""
     r"""|Bearer (?![{$])\S|[?&](?:token|code|sig)=\S|\b(?=[\w-]*\d)[A-Za-z0-9_-]{32,}\b"""
 )
-"""A path of the machine that ran it (`/home/mlmgmt` is one of images), and what keys and tokens look like."""
+"""A path of the machine that ran it (`/home/mlmgmt` is one of images), and patterns of keys and tokens."""
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\b([0-9a-f]{32}){1,2}\b|-cp\d+-\w+-\w+")
-"""What looks like a key and is none: ids, digests, and the ends of wheels' names."""
+"""Harmless texts that look like keys: ids, digests, and the ends of wheel names."""
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -46,13 +46,13 @@ def home(tmp_path: Path) -> Iterator[Path]:
 
 
 def _environment(folder: Path, ours: dict[str, str]) -> dict[str, str]:
-    """Return what notebooks are run in: our settings, Jupyter in folders of its own, and nothing of the user's."""
+    """Return the environment of notebooks: our settings, separate Jupyter folders, and nothing of the user's."""
     found = jupyter_environment(folder / "jupyter", ours)
     return {name: value for name, value in found.items() if name in ours or not name.startswith(("MLMGMT_", "PYTEST_"))}
 
 
 def _run(folder: Path, kernel: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run the notebooks of a folder, two at a time, and compares what they show."""
+    """Run the notebooks of a folder, two at a time, and compare their outputs."""
     options = ("--nbval", "--nbval-kernel-name", kernel, "--nbval-sanitize-with", str(RULES))
     patient = ("--nbval-cell-timeout", "300", "--nbval-kernel-startup-timeout", "300")
     two = ("-n", "2", "--dist", "loadfile") if len(list(folder.iterdir())) > 1 else ()
@@ -66,15 +66,15 @@ def _run(folder: Path, kernel: str, environment: dict[str, str]) -> subprocess.C
 def _run_twice(
     notebooks: list[Path], folder: Path, environment: dict[str, str], services: Callable[[], list[Any]]
 ) -> None:
-    """Run notebooks on each version of the kernel in turn, which is twice in a row, and looks at what they leave.
+    """Run notebooks on each version of the kernel in turn, which is twice in a row, and check the results.
 
-    Each has a folder of its own: a driver takes the `service_schema.json` beside it, and it may be that of another.
+    Each has a separate folder, because a driver uses the `service_schema.json` next to it, which may belong to another.
     """
     for notebook in notebooks:
         (folder / notebook.stem).mkdir()
         shutil.copy(notebook, folder / notebook.stem)
     assert notebooks
-    # Whoever draws first finds the machine's fonts, and says so if it takes long.
+    # The first plot searches for fonts, and reports that if it takes long.
     subprocess.run((sys.executable, "-c", "import matplotlib.font_manager"), check=True, capture_output=True)
     for version in VERSIONS:
         done = _run(folder, f"ipykernel-{version}", environment)
@@ -86,7 +86,7 @@ def _run_twice(
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where the notebooks are run."""
+    """Return the folder where the notebooks run."""
     folder = tmp_path / "notebooks"
     folder.mkdir()
     return folder

@@ -1,4 +1,4 @@
-"""What README.md shows, run as it stands there."""
+"""The examples of README.md, run unchanged."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _blocks(language: str) -> list[str]:
 
 
 def _steps() -> str:
-    """Return the cells of the guide that go step by step, and the deletion at its end."""
+    """Return the cells of the step-by-step guide, and the deletion at its end."""
     guide = (ROOT / ".docs" / "guides" / "first-service.md").read_text()
     (steps,) = [block for block in re.findall(r"```python\n(.*?)```", guide, re.DOTALL) if "Application(" in block]
     lines = [line for line in steps.splitlines() if not line.startswith(("ws = ", "service = "))]

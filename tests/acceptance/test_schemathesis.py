@@ -1,7 +1,7 @@
 """Schemathesis against the real service, with all its checks and the generated document.
 
-What NOTES.md of the contract lists as valid by the document and yet refused by a rule is excepted below, each case with
-the property and the value that it is about. Nothing else is.
+Exceptions below are only the cases that NOTES.md of the contract lists as valid by the document but refused by a rule,
+each with its property and value.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from mlmgmt_nb.contract import ACCOUNT_PATH
 from mlmgmt_nb.contract.openapi import document
 from tests.conftest import ServiceProcess
 
-SCHEMA = schemathesis.openapi.from_dict(copy.deepcopy(document()))  # schemathesis changes what it is given
-# The token is ours to send; the check `ignored_auth` is what leaves it out and falsifies it.
+SCHEMA = schemathesis.openapi.from_dict(copy.deepcopy(document()))  # schemathesis modifies its input
+# We send the token; the check `ignored_auth` omits and falsifies it.
 SCHEMA.config.generation.update(with_security_parameters=False)
 SETTINGS = settings(
     max_examples=50,
@@ -43,7 +43,7 @@ ANSWERED: defaultdict[str, set[int]] = defaultdict(set)
 
 
 class Seed(NamedTuple):
-    """A running service and the ids of what is registered there, by kind."""
+    """A running service and the ids of its resources, by kind."""
 
     origin: str
     account: dict[str, str]
@@ -61,7 +61,7 @@ def seed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seed]:
 
 
 def _seeded(service: ServiceProcess, folder: Path) -> Seed:
-    """Register models and a manifest, builds its image, and creates two services, of which one may be deleted."""
+    """Register models and a manifest, build its image, and create two services, one of which may be deleted."""
     (folder / "app").mkdir()
     (folder / "app" / "score.py").write_text(DRIVER)
     (folder / "model.txt").write_text("a model")
@@ -92,13 +92,13 @@ def test_an_operation_keeps_the_contract(case: Case, seed: Seed) -> None:
 
 
 def test_the_operations_were_reached(seed: Seed) -> None:
-    """The tests above would prove little if the service had refused all of their requests."""
+    """Check that the service accepted requests; otherwise the tests above would prove little."""
     refused = {operation for operation, statuses in ANSWERED.items() if not statuses & {200, 202}}
     assert not refused
 
 
 def test_operations_in_a_row_keep_the_contract(seed: Seed) -> None:
-    """What one operation gave is used by the next ones."""
+    """Check sequences of operations that use results of earlier ones."""
 
     class Rows(SCHEMA.as_state_machine()):  # type: ignore[misc]
         def get_call_kwargs(self, case: Case) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def test_operations_in_a_row_keep_the_contract(seed: Seed) -> None:
 
 
 def _use_real_ids(case: Case, seed: Seed) -> None:
-    """Points most of the well-formed requests at what is there; which ones, follows from the request alone."""
+    """Point most well-formed requests at existing resources; the choice depends only on the request."""
     if case.meta is None or not case.meta.generation.mode.is_positive:
         return
     drawn = zlib.crc32(repr((case.path_parameters, case.query, case.body)).encode(errors="replace"))
@@ -124,7 +124,7 @@ def _use_real_ids(case: Case, seed: Seed) -> None:
 
 
 def _real_body(body: dict[str, Any], seed: Seed) -> dict[str, Any]:
-    """Return what has to change in a body so that what it names is there; and few replicas, since they will really run."""
+    """Return the changes to a body that make its references exist and keep the number of replicas small."""
     real: dict[str, Any] = {
         "imageId": seed.ids["image"],
         "manifestId": seed.ids["manifest"],
@@ -188,17 +188,17 @@ ALLOWED: tuple[Callable[[Refused], bool], ...] = (
 def filter_failure(
     context: schemathesis.HookContext, failure: Failure, case: Case, response: schemathesis.Response
 ) -> bool:
-    """Whether the failure counts."""
+    """Return whether the failure counts."""
     if not isinstance(failure, RejectedPositiveData) or response.status_code != 400:
         return True
     if os.environ.get("MLMGMT_TEST_DATABASE") == "postgresql" and "cannot contain NUL" in response.json()["message"]:
-        return False  # PostgreSQL stores no such text, nor does it look for it
+        return False  # PostgreSQL can neither store nor search such text
     blamed = [detail["message"].partition(": ")[0] for detail in response.json()["details"] or ()]
     refused = [Refused(case, path, _value_at(case, path)) for path in blamed]
     return not refused or not all(any(allowed(one) for allowed in ALLOWED) for one in refused)
 
 
 def _value_at(case: Case, path: str) -> Any:
-    """Return the value that an error's path names; None when it is none of the body's own properties or of the query."""
+    """Return the value that an error's path names; None if it is not in the body or the query."""
     values = case.body if path.startswith("$.") else case.query
     return values.get(path.removeprefix("$.")) if isinstance(values, Mapping) else None

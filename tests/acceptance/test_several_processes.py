@@ -1,4 +1,4 @@
-"""Several service processes on one PostgreSQL database: any of them answers, one leads, and none is missed."""
+"""Several service processes on one PostgreSQL database: each answers, one leads, and any may fail."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_all_answer_and_each_operation_is_claimed_once(
     for image in first.get("/images")["value"]:
         assert first.log(image["imageBuildLogUri"]).count("built in") == 1
 
-    # A service that one is asked for runs at the other; its keys change for both, and at once.
+    # A service requested from one process runs at the other; its keys change for both at once.
     image = second.get("/images")["value"][0]
     service = second.service(image["id"])
     assert second.score(service, "1").json() == "one"
@@ -145,13 +145,13 @@ def test_all_answer_and_each_operation_is_claimed_once(
     assert first.score(service, "1", before["primaryKey"]).status_code == 401
     assert first.score(service, "1", after["primaryKey"]).status_code == 200
 
-    # What only the leader knows, any of them tells.
+    # Each process shows data that only the leader has.
     counted = f'mlmgmt_requests_total{{account="local/local/default",service="{service["name"]}"}}'
     for api in pair:
         for url in (f"/services/{service['id']}/metrics", f"{api.base_url.partition('/api/')[0]}/metrics"):
             eventually(partial(_counts, api, url, f"{counted} 2.0"), what="the count of both requests")
 
-    # What one builds or rolls out, the other can cancel.
+    # One process can cancel builds and rollouts of the other.
     slow = first.image(write_driver(NEVER_READY, "slow"))
     update = operation_of(first.request("PUT", f"/services/{service['id']}", json={"imageId": slow["id"]}))
     assert second.request("POST", f"{update}/cancel").json()["state"] == "Cancelled"
@@ -216,9 +216,9 @@ def test_killing_any_of_them_loses_nothing(
 
 @contextlib.contextmanager
 def places_away(home: Path) -> Iterator[None]:
-    """Nobody can look at the places in a folder meanwhile, as on a disk that can only be read."""
+    """Make the places in a folder inaccessible meanwhile, as on a read-only disk."""
     locks = list(home.glob("service*.lock"))
-    for lock in locks:  # at one stroke each: a place must not seem to be free
+    for lock in locks:  # atomically: a place must not appear free
         os.link(lock, lock.with_suffix(".aside"))
         lock.with_suffix(".away").symlink_to(home, target_is_directory=True)
         lock.with_suffix(".away").rename(lock)
@@ -255,7 +255,7 @@ def test_processes_that_stand_still_are_gone_on_without(
     service = first.service(first.image(folder)["id"])
     key = first.get(f"/services/{service['id']}/keys")["primaryKey"]
     other = first.image(write_driver(DRIVER.format(says="two"), "two"))
-    # Each of them is at work on builds that cannot end yet.
+    # Each of them runs builds that cannot end yet.
     model = first.model(url=held_back.url)
     manifest = first.manifest(folder, model["id"])
     request = {"name": "late", "manifestId": manifest["id"], "imageType": "Docker", "computeResourceId": "local"}
@@ -279,7 +279,7 @@ def test_processes_that_stand_still_are_gone_on_without(
         eventually(lambda: len(rows(third.home, left)) == 1, 60, "the end of the other, for the third")
     finally:
         os.kill(second.process.pid, signal.SIGCONT)
-    # Now both are at work on the same builds. One of them ends each, and the other one's work changes nothing.
+    # Now both run the same builds. One of them ends each build, and the work of the other changes nothing.
     held_back.go.set()
     locations = []
     for build in builds:
@@ -296,7 +296,7 @@ def test_processes_that_stand_still_are_gone_on_without(
     assert [one["id"] for one in second.get("/operations")["value"]] == [
         one["id"] for one in third.get("/operations")["value"]
     ]
-    # Nor has it written into their logs what became of its own work.
+    # Its work does not appear in their logs either.
     for location in locations:
         told = third.log(f"{location}/buildLog")
         assert (told.count("built in"), "failed" in told, "cancelled" in told) == (1, False, False), told
@@ -312,7 +312,7 @@ def test_another_folder_is_refused(start: Callable[[], ServiceProcess], tmp_path
     with pytest.raises(pytest.fail.Exception, match="this folder is a copy of it"):
         ServiceProcess(tmp_path / "copy", "--database", postgresql.server().database_of(api.home))
     assert api.process.poll() is None
-    # The folder knows its database: nobody has to give it again.
+    # The folder stores the URL of its database, so it need not be given again.
     model = api.model()
     api.stop()
     assert local.ensure(api.home).pid != api.process.pid
@@ -325,7 +325,7 @@ def test_another_folder_is_refused(start: Callable[[], ServiceProcess], tmp_path
 
 
 def on_another_machine(api: ServiceProcess, copy: Path) -> str:
-    """Return what a service says that is started on a copy of the folder, under the same path on a machine of another name."""
+    """Return the message of a service on a copy of the folder, under the same path on a machine with another name."""
     if os.geteuid() != 0 or shutil.which("unshare") is None:
         missing("A machine of another name", "run the tests as root, with util-linux")
     serve = f"{sys.executable} -m mlmgmt_nb.cli serve --home {api.home}"
@@ -347,7 +347,7 @@ def test_a_copy_on_another_machine_is_refused_while_the_original_is_at_work(
     assert f"in use by processes on another machine ({socket.gethostname()})" in said
     assert "Traceback" not in said
     assert rows(api.home, "SELECT id, leads FROM processes") == [known]
-    # What is on record of a time before the machine was booted is in nobody's way.
+    # Records from before the last boot do not interfere.
     api.kill()
     rows(api.home, "UPDATE processes SET machine = 'this one, before' RETURNING id")
     api.start()

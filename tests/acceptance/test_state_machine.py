@@ -1,4 +1,4 @@
-"""Random sequences of requests, crashes and restarts against a model of the API: what it answered is what is there.
+"""Random sequences of requests, crashes and restarts against a model of the API: every confirmed change is there.
 
 `MLMGMT_EXAMPLES=200 pytest tests/acceptance/test_state_machine.py` looks for longer. On PostgreSQL
 (`MLMGMT_TEST_DATABASE=postgresql`) two processes share the database, and any of them is asked, and crashes.
@@ -35,13 +35,13 @@ BROKEN = "def init():\n    raise RuntimeError('this driver does not load')\n\nde
 SLOW = "import time\n\ndef init():\n    time.sleep(600)\n\ndef run(body):\n    return 0\n"
 LOADS = ("one", "two")
 EITHER = "either"
-"""What an image says that may have been built, or cancelled in time: it is looked at, but never run."""
+"""The text of an image that may have been built or cancelled in time; it is inspected but not run."""
 NAMES = ("svc-a", "svc-b")
 EXAMPLES = int(os.environ.get("MLMGMT_EXAMPLES", "4"))
 NOBODY = "00000000-0000-0000-0000-000000000000"
 
 choice = integers(0, 10**6)
-"""Picks one of what there is, by the remainder."""
+"""Pick one of the existing items, by the remainder."""
 
 
 class Image(NamedTuple):
@@ -61,7 +61,7 @@ class Deployment(NamedTuple):
 
 
 class Running:
-    """What the model knows of one service."""
+    """The model of one service."""
 
     def __init__(self, answered: dict[str, Any], keys: dict[str, str]) -> None:
         self.answered = answered
@@ -73,12 +73,12 @@ class Running:
 
     @property
     def active(self) -> Deployment | None:
-        """What it serves, or None where nothing that loads was ever deployed."""
+        """The active deployment; None if no deployment has loaded yet."""
         return next((deployment for deployment in self.history if deployment.status == "Active"), None)
 
     @property
     def serving(self) -> str | None:
-        """What it answers."""
+        """The answer of the service."""
         return self.active.says if self.active else None
 
 
@@ -88,7 +88,7 @@ def _image_of(running: Running) -> str:
 
 
 class Machine(RuleBasedStateMachine):
-    """The embedded service, and the model beside it."""
+    """The embedded service, and its model."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -96,19 +96,19 @@ class Machine(RuleBasedStateMachine):
         self._begin(self.folder / "home")
         self.models: list[Any] = []
         self.manifests: list[Any] = []
-        # All by id, in the order in which they were made.
+        # All by id, in the order of creation.
         self.images: dict[str, Image] = {}
         self.operations: dict[str, str] = {}
         self.services: dict[str, Running] = {}
 
     def _begin(self, home: Path) -> None:
-        """Start a service on a folder: two processes, where they can share a database."""
+        """Start a service on a folder: two processes if they can share a database."""
         self._apis = [ServiceProcess(home) for _ in range(2 if database_arguments(home) else 1)]
         self._asked = 0
 
     @property
     def api(self) -> ServiceProcess:
-        """The process that is asked."""
+        """The process that gets the requests."""
         return self._apis[self._asked % len(self._apis)]
 
     def teardown(self) -> None:
@@ -123,7 +123,7 @@ class Machine(RuleBasedStateMachine):
             (self.folder / says).mkdir()
             (self.folder / says / "score.py").write_text(source)
 
-    # --- what is asked for ---------------------------------------------------------------------------------------
+    # --- requests ------------------------------------------------------------------------------------------------
 
     @rule(name=sampled_from(["iris", "wine"]), tagged=booleans())
     def register_model(self, name: str, tagged: bool) -> None:
@@ -144,7 +144,7 @@ class Machine(RuleBasedStateMachine):
     def cancel_a_build(self, says: str) -> None:
         accepted = self._ask_for_image(says)
         self.api.request("POST", accepted.headers["Operation-Location"] + "/cancel")
-        # Whichever came first: nothing that is chosen later may hang on it, or sequences could not be repeated.
+        # Either may have been first: later choices must not depend on it, or sequences would not be repeatable.
         self._image_ended(EITHER, self._ended(accepted))
 
     @precondition(lambda self: self.images)
@@ -260,7 +260,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(count=integers(1, 3))
     def turn_pages(self, count: int) -> None:
-        """What is made while pages are turned is on none of them, and nothing is left out or comes twice."""
+        """Check that pages omit resources created meanwhile, and list every other resource exactly once."""
         wanted = {
             "/models": [model["id"] for model in self.models[::-1]],
             "/images": list(self.images)[::-1],
@@ -278,7 +278,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def collect_garbage(self) -> None:
-        """What no service runs or could go back to goes, and nothing else."""
+        """Check that exactly the images that no service runs or can roll back to are removed."""
         used = {one.image_id for running in self.services.values() for one in running.history if one.served}
         wanted = {
             image_id
@@ -288,7 +288,7 @@ class Machine(RuleBasedStateMachine):
         gone: set[str] = set()
 
         def collect() -> bool:
-            """Return some may be in use for a moment yet, by a service that is just ending."""
+            """Allow for images that a stopping service still uses for a moment."""
             line = mlmgmt("gc", "--home", self.api.home, "--older-than", "0", "--delete", "-o", "json")
             gone.update(Path(item["path"]).name for item in json.loads(line)["items"] if item["kind"] == "image")
             return gone == wanted
@@ -302,7 +302,7 @@ class Machine(RuleBasedStateMachine):
         home = self.api.home
         file = self.folder / f"{home.name}.tar"
         mlmgmt("backup", file, "--home", home)
-        # What comes after the backup is lost with the folder.
+        # Changes after the backup are lost with the folder.
         self.api.model("iris")
         for api in self._apis:
             api.stop()
@@ -326,7 +326,7 @@ class Machine(RuleBasedStateMachine):
         self.api.stop()
         self.api.start()
 
-    # --- what must hold ------------------------------------------------------------------------------------------
+    # --- invariants ----------------------------------------------------------------------------------------------
 
     @invariant()
     def models_and_manifests_are_what_was_answered(self) -> None:
@@ -399,7 +399,7 @@ class Machine(RuleBasedStateMachine):
         return operation if operation["state"] not in {"NotStarted", "Running"} else None
 
     def _pick(self, number: int, *wanted: str) -> tuple[str | None, str]:
-        """Return an image that was built of one of these drivers, and what that says."""
+        """Return an image built from one of these drivers, and its text."""
         built = [
             (image_id, image.says)
             for image_id, image in self.images.items()
@@ -412,7 +412,7 @@ class Machine(RuleBasedStateMachine):
         return found[number % len(found)]
 
     def _serving(self) -> list[tuple[str, Running]]:
-        """Return the services that serve something."""
+        """Return the services with an active deployment."""
         return [(name, running) for name, running in self.services.items() if running.serving is not None]
 
     def _put(self, running: Running, **changes: Any) -> requests.Response:
@@ -427,7 +427,7 @@ class Machine(RuleBasedStateMachine):
         return ready is not None and float(ready[1]) == running.replicas
 
     def _rolled_out(self, name: str, image_id: str, state: str, *, fails: bool) -> None:
-        """Note how a rollout ended."""
+        """Record the result of a rollout."""
         running = self.services[name]
         says = self.images[image_id].says
         if fails:

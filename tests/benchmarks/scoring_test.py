@@ -3,8 +3,8 @@
 Run it with `python -m tests.benchmarks.scoring_test [--requests 50000]`. The first table uses a server that only
 answers: it compares the client of scoring tests with a load generator that measures only time, and with Python's HTTP
 client in threads. The second is a cell in a kernel, against our service with a driver that does nothing: the messages
-to the browser, and the CPU of the kernel's process. Targets: the client sends several times the rate that one replica can
-answer; about ten updates per second; the kernel uses little CPU.
+to the browser, and the CPU of the kernel's process. Targets: the client sends several times the rate that one replica
+can answer; about ten updates per second; the kernel uses little CPU.
 """
 
 from __future__ import annotations

@@ -125,7 +125,7 @@ class Engine:
         return len(self._calls) >= self.concurrency
 
     def check_room(self) -> None:
-        """Count and refuse a call if there is no place for it.
+        """Count and refuse a call if all places are taken.
 
         Raises:
             RequestError: 503, all places are taken.

@@ -59,7 +59,7 @@ def to_line(values: Sequence[Any]) -> str:
 
 
 def _names(header: str, middle: str = "") -> Iterator[str]:
-    """Yield the file of the day, and the file for this header if the first one has another."""
+    """Yield the file of the day, and the file for this header if the first has another."""
     yield f"data{middle}.csv"
     yield f"data.{sha256(header.encode()).hexdigest()[:8]}{middle}.csv"
 

@@ -36,7 +36,7 @@ class Stream:
         headers: the headers of the answer.
 
     Attributes:
-        ended: there are no further parts.
+        ended: all parts have been taken.
         failure: the reason if the answer was broken off.
     """
 

@@ -1,7 +1,7 @@
 """Read the bodies of requests before they take a place: a caller that sends slowly does not block others.
 
 Each body has a maximum size and the time limit of a request. All bodies together have a memory limit; beyond it, the
-oldest incomplete one is given up.
+oldest incomplete body is given up.
 """
 
 from __future__ import annotations

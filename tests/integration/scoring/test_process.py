@@ -38,7 +38,7 @@ def init():
     thread = threading.get_ident()
 
 def run(body):
-    borrowed = any(frame.f_code.co_name == "_lead" for frame, _ in traceback.walk_stack(None))
+    borrowed = any(frame.f_code.co_name == "_run_loop_and_calls" for frame, _ in traceback.walk_stack(None))
     if body == "asyncio":
         asyncio.run(asyncio.sleep(0.01))
     elif body:
@@ -95,7 +95,7 @@ def test_drain_gives_up_in_time(folder: Callable[..., Path], spawn: Callable[...
     replica.send({"type": "drain", "seconds": 0.3})
     assert replica.process.wait(30) == 1
     assert time.monotonic() - began < 15
-    assert "drain: 1 call(s) did not end in time" in replica.log
+    assert "drain: 1 call(s) did not finish in time" in replica.log
     thread.join()
     assert (answers[0]["statusCode"], answers[0]["code"]) == (503, "ReplicaEnds")
 

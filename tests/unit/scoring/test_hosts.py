@@ -66,7 +66,7 @@ def test_hosts_that_are_allowed(allowed: list[str], right: list[str], wrong: lis
 
 
 def test_a_network_that_is_none() -> None:
-    with pytest.raises(ValueError, match="is not a network. Use the form"):
+    with pytest.raises(ValueError, match=r"is not a network\. Use the form"):
         HostCheck(["10.0.0.0/99"])
 
 
