@@ -188,7 +188,7 @@ class Workspace:
         """Register models and a manifest, builds the image and run it as a service; return when the service runs.
 
         Everything is checked before anything is sent. A file or folder given as model makes a
-        new version unless the latest one has the same content (see `Models.register`); a URL always does.
+        new version unless the latest version has the same content (see `Models.register`); a URL always does.
 
         Example:
             >>> service = ws.deploy("iris-2", model="iris.pkl", driver="score.py")
@@ -258,7 +258,7 @@ class Workspace:
         )
 
     def computes(self) -> list[dict[str, str | None]]:
-        """Return the computes of the service: `id`, `state` (`ready` or `unavailable`) and the `reason` why it is not ready.
+        """Return the computes of the service: `id`, `state` (`ready` or `unavailable`) and the `reason` if unavailable.
 
         Example:
             >>> ws.computes()[0]
@@ -306,7 +306,7 @@ class _Account(NamedTuple):
         """Return the URL of the account at a server, or instead of the one that the URL names.
 
         Raises:
-            UsageError: it is no such URL, or it is not said which account.
+            UsageError: the URL is not valid, or the account is not given.
         """
         url = base_url.rstrip("/")
         try:

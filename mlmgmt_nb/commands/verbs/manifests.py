@@ -18,23 +18,23 @@ __all__ = ["APPLICATION", "COMMANDS", "make_manifest", "step"]
 T = TypeVar("T")
 
 APPLICATION = (
-    Flag("-f --driver", "the driver, such as score.py", completes="path", metavar="FILE"),
+    Flag("-f --driver", "driver file, such as score.py", completes="path", metavar="FILE"),
     Flag("-r --runtime", "runtime of the driver", choices=("python", "spark-py"), default="python"),
-    Flag("-i --model-id", "id or name of a registered model; may be given again", "many", completes="model"),
-    Flag("-m --model-file", "model to register first; may be given again", "many", completes="path", metavar="PATH"),
+    Flag("-i --model-id", "id or name of a registered model (repeatable)", "many", completes="model"),
+    Flag("-m --model-file", "model to register first (repeatable)", "many", completes="path", metavar="PATH"),
     Flag("-s --schema-file", "schema file of the driver", completes="path", metavar="FILE"),
     Flag("-c --conda-file", "conda environment file", completes="path", metavar="FILE"),
     Flag(
         "-p --requirements", "pip requirements file, or a list of its lines", "value", completes="path", metavar="FILE"
     ),
-    Flag("--any-python", "run on the Python at hand, whatever version the conda file asks for", "switch"),
-    Flag("-d --dependency", "file or folder beside the driver; may be given again", "many", completes="path"),
+    Flag("--any-python", "ignore the Python version in the conda file and use the available Python", "switch"),
+    Flag("-d --dependency", "file or folder beside the driver (repeatable)", "many", completes="path"),
 )
 """Flags that say what a manifest is made of."""
 
 
 def step(session: Session, name: str, call: Callable[[], T]) -> T:
-    """Do one step of several, and reports how long it took."""
+    """Run one step of a command and report its duration."""
     started = time.perf_counter()
     result = call()
     if session.report:
@@ -103,11 +103,11 @@ def _list(session: Session, arguments: Any) -> Any:
 COMMANDS = (
     Command(
         ("manifest", "create"),
-        "Register a manifest: which models run with which driver, files and runtime",
+        "Register a manifest: a driver with its models, files and runtime",
         "mlmgmt manifest create --manifest-name iris -f score.py -r python -i iris",
         _create,
         (
-            Flag("-n --manifest-name", "name of the manifest (default: that of the driver)"),
+            Flag("-n --manifest-name", "name of the manifest (default: name of the driver)"),
             *APPLICATION,
             Flag("--manifest-description", "free text"),
         ),
@@ -115,7 +115,7 @@ COMMANDS = (
     ),
     Command(
         ("manifest", "show"),
-        "Show a manifest: by its id, or the latest version of a name",
+        "Show a manifest by id, or the latest version by name",
         "mlmgmt manifest show -i iris",
         _show,
         (Flag("-i --manifest-id", "id or name of the manifest", required=True, completes="manifest"),),
@@ -127,8 +127,8 @@ COMMANDS = (
         "mlmgmt manifest list -n iris",
         _list,
         (
-            Flag("-n --manifest-name", "manifests of this name", completes="manifest"),
-            Flag("-m --model-id", "manifests with this model", completes="model-id"),
+            Flag("-n --manifest-name", "only manifests with this name", completes="manifest"),
+            Flag("-m --model-id", "only manifests with this model", completes="model-id"),
         ),
         ("manifests_list",),
     ),
