@@ -67,7 +67,7 @@ def plot(shapes: str, label: str) -> str:
 
 
 def still(markup: str) -> str:
-    """Return the markup with its plots as images, which front ends leave in what they do not trust. Anew at each change, as
+    """Return the markup with its plots as images, which front ends keep in untrusted output. New at each change, as
     in a panel that moves, they would flicker.
     """
     return _PLOTTED.sub(_as_image, markup)
@@ -104,7 +104,7 @@ def _legend(one: Series, tail: str, place: int) -> str:
 
 
 def _line(one: Series, highest: float, place: int) -> str:
-    """Return the line; it is broken where there is no number."""
+    """Return the line; it is broken where a number is missing."""
     step = WIDTH / max(1, len(one.values) - 1)
     parts, pen_is_down = [], False
     for number, value in enumerate(one.values):

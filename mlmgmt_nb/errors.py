@@ -7,9 +7,9 @@ request carry the request, errors of an operation the operation and where its lo
     ├── UsageError               an argument is wrong; nothing was sent (also a ValueError)
     ├── PackagingError           a package does not answer as the object in the notebook does
     ├── LocalServiceError        the embedded service cannot be found, started or stopped
-    │   └── ServiceStoppedError  it was stopped, and who only looks does not start it again
-    ├── SignInError              no token could be had
-    ├── TransportError           no answer was had
+    │   └── ServiceStoppedError  it was stopped, and reading commands do not start it again
+    ├── SignInError              could not get a token
+    ├── TransportError           the server did not respond
     │   ├── ConnectError         no connection: the request was not acted on
     │   └── AnswerTimeoutError   the server did not answer in time: it may have acted
     ├── ApiError                 the server answered with an error (`ErrorResponse`)
@@ -130,7 +130,7 @@ class ServiceStoppedError(LocalServiceError):
 
 
 class SignInError(MlmgmtError):
-    """No token could be had: nobody is signed in, or the sign-in was refused."""
+    """Could not get a token: nobody is signed in, or the sign-in was refused."""
 
 
 class TransportError(MlmgmtError):
@@ -202,7 +202,7 @@ class UnauthorizedError(ApiError):
 
 
 class NotFoundError(ApiError):
-    """There is no such resource (404)."""
+    """The resource does not exist (404)."""
 
 
 class ConflictError(ApiError):

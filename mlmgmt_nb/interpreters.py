@@ -21,7 +21,7 @@ def find_interpreter(versions: Sequence[str], environment: dict[str, str] | None
     If none is installed, `uv` installs one; that fails where its downloads cannot be reached or are turned off.
 
     Returns:
-        its path; None if none can be had.
+        its path; None if none is available.
     """
     if HERE in versions:
         return sys.executable
@@ -55,7 +55,7 @@ def _uv(arguments: Sequence[str], environment: dict[str, str] | None) -> str | N
 
 
 def _search_path(version: str) -> str:
-    """Return the search path with the Pythons of pyenv in the place of its shims, which start only one chosen version."""
+    """Return the search path with the Pythons of pyenv instead of its shims, which start only the selected version."""
     root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
     versions = [str(path) for path in sorted(root.glob(f"versions/{version}.*/bin"), reverse=True)]
     shims = str(root / "shims")

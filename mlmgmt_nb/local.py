@@ -91,7 +91,7 @@ def find(home: str | os.PathLike[str] | None = None) -> Endpoint | None:
 
 
 def ensure(home: str | os.PathLike[str] | None = None, timeout: float = 30.0) -> Endpoint:
-    """Return the embedded service of a state folder; it is started when none answers. Any number of processes may ask at once.
+    """Return the embedded service of a state folder, and start it if none answers. Safe for concurrent processes.
 
     Args:
         home: the state folder, as `state_folder` has it; made if it is not there.
@@ -231,7 +231,7 @@ def _start(folder: Path, deadline: float) -> Endpoint:
 
 
 def _await(folder: Path, process: subprocess.Popen[bytes], deadline: float, heard: int) -> Endpoint:
-    """Wait until a service answers. A child that ends is no failure while another service holds the folder."""
+    """Wait until a service answers. A child that ends is not a failure while another service holds the folder."""
     seen: tuple[int, int] | None = None
     while time.monotonic() < deadline:
         ended = process.poll() is not None
@@ -298,7 +298,7 @@ def _recorded(path: Path) -> Endpoint | None:
 def _answers(endpoint: Endpoint) -> bool:
     """Whether the server at the endpoint is the process that the record names, on this very folder.
 
-    Only a process that lives is asked: whoever took the port of one that is gone must not be given the token.
+    Only a process that lives is asked: a process that took the port of an ended process must not be given the token.
     """
     try:
         os.kill(endpoint.pid, 0)

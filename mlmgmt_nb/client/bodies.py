@@ -110,7 +110,7 @@ def is_uuid(text: str) -> bool:
 
 
 def not_found(kind: str, id_or_name: str, answer: NotFoundError | None = None) -> NotFoundError:
-    """Return the error for a resource that is not there by its id or name; `answer` is what the server said of the id."""
+    """Return the error for a resource not found by id or name; `answer` is the server's error for the id."""
     return NotFoundError(
         f"no {kind} has the {'id' if is_uuid(id_or_name) or kind == 'image' else 'name'} {id_or_name!r}",
         status_code=404,

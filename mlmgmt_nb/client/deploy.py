@@ -125,7 +125,7 @@ class Deploy:
         except NotFoundError as error:
             what = "id" if is_uuid(source) else "name"
             raise UsageError(
-                f"model: there is no file {source!r}, and no registered model has this {what}",
+                f"model: file not found: {source!r}, and no registered model has this {what}",
                 field="model",
                 fix=f"Check the path (it is taken from {Path.cwd()}); `ws.models.list()` gives the registered models.",
             ) from error

@@ -54,7 +54,7 @@ def read_log(transport: Transport, url: str, *, offset: int = 0, tail: int | Non
 
     Raises:
         UsageError: the offset or number of lines is negative.
-        NotFoundError: there is no such log.
+        NotFoundError: the log does not exist.
     """
     if offset < 0 or (tail is not None and tail < 0):
         name = "offset" if offset < 0 else "tail"

@@ -47,7 +47,7 @@ class ServiceMetrics:
         return self.replicas.get("ready", 0)
 
     def since(self, earlier: ServiceMetrics) -> ServiceMetrics:
-        """Return what was counted after an `earlier` moment; what is no count is as it is now.
+        """Return what was counted after an `earlier` moment; a value that is not a count is as it is now.
 
         When the counters began again meanwhile, because the service process did, all that they have now counts.
 

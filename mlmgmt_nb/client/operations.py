@@ -44,7 +44,7 @@ class Operations:
             id: of the operation.
 
         Raises:
-            NotFoundError: there is no such operation.
+            NotFoundError: the operation does not exist.
         """
         return decode(self._transport.call("operations_get", id=id), AsyncOperationStatus)
 
@@ -58,7 +58,7 @@ class Operations:
 
         Raises:
             ConflictError: it has ended already.
-            NotFoundError: there is no such operation, or the server cannot cancel.
+            NotFoundError: the operation does not exist, or the server cannot cancel.
         """
         self.get(id)  # its id is checked, and an unknown one told apart from a server that cannot cancel
         url = f"{OPERATIONS['operations_get'].url('', id=id)}/cancel"
@@ -90,7 +90,7 @@ class Operations:
         return self.poller(id).wait(timeout)
 
     def poller(self, id: str) -> Poller[Image | ServiceResponse]:  # noqa: A002
-        """Return a poller for an operation that goes on, from its `id` or a poller's continuation token. Sends nothing yet."""
+        """Return a poller for an operation, from its `id` or a continuation token. Sends nothing yet."""
         return self._poller(Watch(id), self._load)
 
     def started(self, response: requests.Response, load: Callable[[str], Any]) -> Poller[Any]:

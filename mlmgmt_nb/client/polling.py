@@ -195,7 +195,7 @@ class Watcher:
                 watch.lost(failure)
 
     def _next(self) -> Watch | None:
-        """Wait until an operation is due and return it; None, and no thread any more, when none is open."""
+        """Wait until an operation is due and return it; None, and end the thread, when none is open."""
         with self._wake:
             while self._due:
                 wait = self._due[0][0] - self._clock()
@@ -363,7 +363,7 @@ class Poller(Generic[T]):
             tail: only so many lines at the end.
 
         Raises:
-            NotFoundError: there is no such log, or not any more.
+            NotFoundError: the log does not exist or was removed.
             TransportError, ApiError: the server could not be asked, or does not tell.
         """
         status = self._watch.status

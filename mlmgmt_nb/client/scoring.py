@@ -26,7 +26,7 @@ class Scored(NamedTuple):
     """A service's answer.
 
     Attributes:
-        value: the decoded answer; text where it is no JSON.
+        value: the decoded answer; text if it is not JSON.
         status: HTTP status.
         seconds: from sending the request until the answer was there.
         request_id: finds the request in the service's log.
@@ -62,7 +62,7 @@ class Scorer(NamedTuple):
         return _object(self._send("GET", self.swagger_uri, timeout=None).content)
 
     def score(self, body: bytes, timeout: float) -> Any:
-        """Post a body and return the decoded answer (text where the answer is no JSON).
+        """Post a body and return the decoded answer (text if the answer is not JSON).
 
         Args:
             body: JSON, or what the driver takes.
@@ -71,7 +71,7 @@ class Scorer(NamedTuple):
         Raises:
             DriverError: the driver raised.
             ScoringError: the service answered with another error.
-            TransportError: there was no answer.
+            TransportError: the service did not answer.
         """
         return _value(self._send("POST", self.scoring_uri, body, (_CONNECT_SECONDS, timeout)))
 
@@ -166,7 +166,7 @@ def _utf8(text: str) -> bytes:
 
 
 def as_json(value: Any) -> Any:
-    """Return a value as it looks when it has gone through JSON: arrays are lists, times are text.
+    """Return a value as it looks after a JSON round trip: arrays are lists, times are text.
 
     Raises:
         UsageError: it cannot be written as JSON.
@@ -220,4 +220,4 @@ def _object(content: bytes) -> dict[str, Any]:
     try:
         return msgspec.json.decode(content, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ScoringError(f"the service's description is no JSON object: {error}", status_code=200) from error
+        raise ScoringError(f"the service's description is not a JSON object: {error}", status_code=200) from error

@@ -128,7 +128,7 @@ class Services:
 
         Raises:
             UsageError: a property breaks a limit. Nothing was sent.
-            NotFoundError: there is no such service.
+            NotFoundError: the service does not exist.
         """
         body = checked(
             ServiceUpdateRequest,
@@ -236,7 +236,7 @@ class Services:
         """Return what the replicas of a service have counted, how many there are, and how long requests took.
 
         Raises:
-            NotFoundError: there is no such service, or the server has no metrics of services.
+            NotFoundError: the service does not exist, or the server has no metrics of services.
         """
         path = OPERATIONS["services_get"].url("", id=self.id_of(service))
         return parse_metrics(self._transport.send("GET", f"{path}/metrics").text)
@@ -255,7 +255,7 @@ class Services:
         return read_collected(self._transport, f"{path}/data", model=model, identifier=identifier)
 
     def swagger(self, service: ServiceResponse | str) -> dict[str, Any]:
-        """Return the swagger description that the service itself gives; its `definitions.ServiceInput.example` is a sample.
+        """Return the Swagger description of the service; its `definitions.ServiceInput.example` is a sample.
 
         Raises:
             ScoringError, TransportError: as `run`.
@@ -280,7 +280,7 @@ class Services:
             UsageError: the data cannot be sent. Nothing was sent.
             DriverError: the driver raised; the service's log has the traceback.
             ScoringError: the service answered with another error.
-            TransportError: there was no answer.
+            TransportError: the service did not answer.
         """
         return self._with_scorer(service, lambda scorer: scorer.score(_body(scorer, data), timeout))
 
@@ -348,7 +348,7 @@ class Services:
         against: ServiceResponse | str | None = None,
         **options: Unpack[LoadOptions],
     ) -> ScoringTest:
-        """Return what `test` runs, for who wants to start, watch and stop it.
+        """Return what `test` runs, so that you can start, watch and stop it.
 
         Args:
             service, cases, expect, against: as those of `test`.

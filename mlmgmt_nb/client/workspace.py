@@ -204,7 +204,7 @@ class Workspace:
         """Register models and a manifest, builds the image and run it as a service; return when the service runs.
 
         Everything is checked before anything is sent. A file or folder given as model makes a
-        new version unless the latest one has the same content (see `Models.register`); a URL always does.
+        new version unless the latest version has the same content (see `Models.register`); a URL always does.
 
         Without a driver, a fitted object, a function or a model file is packaged first, see `package`: a fresh process
         must answer the sample as the object does before anything is sent, and the service once it runs.
@@ -358,7 +358,7 @@ class Workspace:
         )
 
     def computes(self) -> list[dict[str, str | None]]:
-        """Return the computes of the service: `id`, `state` (`ready` or `unavailable`), and `reason` if not ready.
+        """Return the computes of the service: `id`, `state` (`ready` or `unavailable`) and the `reason` if unavailable.
 
         Example:
             >>> ws.computes()[0]
@@ -406,7 +406,7 @@ class _Account(NamedTuple):
         """Return the URL of the account at a server, or instead of the one that the URL names.
 
         Raises:
-            UsageError: it is no such URL, or it is not said which account.
+            UsageError: the URL is not valid, or the account is not given.
         """
         url = base_url.rstrip("/")
         try:

@@ -23,7 +23,7 @@ _FLAGS = {
 
 @contextmanager
 def advice(prog: str, arguments: Any) -> Iterator[None]:
-    """Lets the errors that come out of the block name flags and commands in the place of Python.
+    """Make errors raised in the block name flags and commands instead of Python.
 
     Args:
         prog: what stands before a command when the user calls it.

@@ -23,13 +23,13 @@ SETTINGS: Mapping[str, str] = {
     "subscription": "subscription of the account, where the URL does not name it",
     "resource_group": "resource group of the account",
     "account": "name of the account",
-    "sign_in": "how to sign in with Azure AD: default, cli, device-code, browser or service-principal",
+    "sign_in": "method of signing in with Azure AD: default, cli, device-code, browser or service-principal",
     "tenant": "tenant to sign in at",
     "client_id": "application to sign in as",
     "certificate": "file with the certificate and key of a service principal",
     "authority": "authority to sign in at, for a sovereign cloud",
-    "scope": "what tokens of Azure AD are asked for: api://.../.default",
-    "token_cache": "yes to have azure-identity keep its tokens, encrypted, for the next process",
+    "scope": "scope to request Azure AD tokens for: api://.../.default",
+    "token_cache": "yes to keep tokens in the encrypted cache of azure-identity",
     "compute": "compute that images are built for and services run on",
     "output": "form of the shell's output: table, json, tsv or csv",
 }
@@ -93,7 +93,7 @@ class Config:
         """Return the profile in use, and what chose it.
 
         Raises:
-            UsageError: there is no such profile.
+            UsageError: the profile does not exist.
         """
         choices = [
             (given, "the argument --profile"),
@@ -103,9 +103,9 @@ class Config:
         name, source = next(((str(name), source) for name, source in choices if name), (_FIRST_PROFILE, "default"))
         if name != _FIRST_PROFILE and name not in self._profiles():
             raise UsageError(
-                f"there is no profile {name!r} ({source})",
+                f"profile {name!r} does not exist ({source})",
                 field="profile",
-                fix=f"`account list` gives the profiles; `account create -n {name}` makes it.",
+                fix=f"`account list` lists the profiles; `account create -n {name}` creates this one.",
             )
         return name, source
 
@@ -114,7 +114,7 @@ class Config:
         return {_FIRST_PROFILE: {}} | {name: dict(stored) for name, stored in self._profiles().items()}
 
     def use(self, profile: str) -> None:
-        """Chooses the profile that is used from now on."""
+        """Switch to a profile."""
         self.profile(profile)
         document = self._document()
         document["profile"] = profile
@@ -130,7 +130,7 @@ class Config:
         stored = document.setdefault("profiles", {}).setdefault(profile, {})
         for key, value in values.items():
             if key not in SETTINGS:
-                raise UsageError(f"there is no setting {key!r}", field=key, fix=f"There are: {', '.join(SETTINGS)}.")
+                raise UsageError(f"unknown setting {key!r}", field=key, fix=f"Use one of {', '.join(SETTINGS)}.")
             if value is None:
                 stored.pop(key, None)
             else:

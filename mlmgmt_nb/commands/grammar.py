@@ -139,7 +139,7 @@ def parse_flags(command: Command, tokens: Sequence[Token], common: Sequence[Flag
         given = _with_values(getattr(parsed, flag.dest), values)
         if flag.required and given is None:
             raise UsageError(
-                f"{prog}: {flag.names.split()[-1]} is missing", field=flag.dest, fix=f"It is the {flag.help}."
+                f"{prog}: {flag.names.split()[-1]} is missing", field=flag.dest, fix=f"Give it: {flag.help}."
             )
         setattr(arguments, flag.dest, flag.default if given is None else _converted(flag, given, prog))
     return arguments
@@ -182,7 +182,7 @@ def _parser(command: Command, flags: Sequence[Flag], prog: str) -> _Parser:
 
 
 def _usage(flags: Sequence[Flag], prog: str) -> str:
-    """Return what has to be there; the other flags are told line by line."""
+    """Return the required flags; the help lists the others line by line."""
     needed = [flag for flag in flags if flag.required]
     parts = [metavar(f) if f.is_positional else f"{_shortest(f)} {metavar(f)}" for f in needed]
     return " ".join([prog, *parts, "[flags]"])
@@ -217,8 +217,8 @@ def _converted(flag: Flag, given: Any, prog: str) -> Any:
         try:
             return int(given) if flag.kind == "integer" else float(given)
         except (TypeError, ValueError) as error:
-            what = "whole number" if flag.kind == "integer" else "number"
-            raise UsageError(f"{prog}: {name} is {given!r}, which is no {what}", field=flag.dest) from error
+            what = "a whole number" if flag.kind == "integer" else "a number"
+            raise UsageError(f"{prog}: {name} is {given!r}, which is not {what}", field=flag.dest) from error
     if flag.kind == "yes-no" and not isinstance(given, bool):
         word = str(given).lower()
         if word not in _WORDS_FOR_TRUE | _WORDS_FOR_FALSE:

@@ -39,7 +39,7 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def plain(value: Any) -> Any:
-    """Return a value as JSON has it: dicts with the API's names, lists, texts and numbers. Keys stay masked unless shown."""
+    """Return a value as JSON types: dicts with the API's names, lists, texts, numbers. Keys stay masked unless shown."""
     if isinstance(value, Pager):
         return [msgspec.to_builtins(item) for item in value]
     if isinstance(value, Keys):
@@ -78,7 +78,7 @@ def queried(value: Any, query: str) -> Any:
 
 
 def formatted(value: Any, output: str, query: str | None = None, encoding: str | None = None) -> str:
-    """Return a value as the text that a shell prints, without a last line break. Nothing in it is obeyed by a terminal, and
+    """Return a value as the text that a shell prints, without a trailing newline. No terminal obeys anything in it, and
     no cell of TSV or CSV is run by a spreadsheet.
 
     Args:
@@ -106,7 +106,7 @@ def formatted(value: Any, output: str, query: str | None = None, encoding: str |
 
 
 def _for_people(item: msgspec.Struct) -> dict[str, Any]:
-    """Return a resource as a table has it. A service that answers is not Failed: how its last operation ended stands apart."""
+    """Return a resource as a table row. The state of a service and of its last operation are separate columns."""
     row: dict[str, Any] = msgspec.to_builtins(item)
     if not isinstance(item, ServiceResponse):
         return row
@@ -191,7 +191,7 @@ def _csv_cell(value: Any) -> str:
 
 
 def _harmless(cell: str) -> str:
-    """Return a cell that a spreadsheet would run as a formula, with an apostrophe before it; numbers are as they are."""
+    """Return a cell, with an apostrophe before it if a spreadsheet would run it as a formula (not for numbers)."""
     if not cell.lstrip("\"' \t\r\n").startswith(_FORMULA) or _NUMBER.fullmatch(cell):
         return cell
     return f"'{cell}"

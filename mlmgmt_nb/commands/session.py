@@ -35,37 +35,37 @@ OUTPUTS = ("table", "json", "tsv", "csv")
 
 COMMON = (
     Flag("-o --output", "form of the output", choices=OUTPUTS),
-    Flag("--query", "JMESPath of what to show", metavar="JMESPATH"),
+    Flag("--query", "JMESPath query to apply to the result", metavar="JMESPATH"),
     Flag("--profile", "profile to use", completes="profile"),
     Flag("--home", "state folder of the embedded service", completes="path"),
-    Flag("--base-url", "URL of an account"),
+    Flag("--base-url", "URL of the account"),
     Flag("--debug", "show the request and the traceback of an error", "switch"),
     Flag("-h --help", "show this help", "switch"),
 )
 """Flags that every command has."""
 
-_TIMEOUT = Flag("--timeout", "most seconds to wait", "integer", metavar="SECONDS")
+_TIMEOUT = Flag("--timeout", "maximum seconds to wait", "integer", metavar="SECONDS")
 
-WAITING = (Flag("--no-wait", "do not wait until it is done", "switch"), _TIMEOUT)
+WAITING = (Flag("--no-wait", "return without waiting for the operation", "switch"), _TIMEOUT)
 """Flags of commands that start an operation."""
 
 WAITING_AFTER_BUILD = (
-    Flag("--no-wait", "do not wait until the service runs; an image built from --driver is waited for", "switch"),
+    Flag("--no-wait", "return without waiting for the service (an image build is still waited for)", "switch"),
     _TIMEOUT,
 )
 """The same, where an image may have to be built before the operation can start."""
 
 
 def _unshown(_: str) -> None:
-    """Upload without a meter."""
+    """Return no meter."""
 
 
 def _unshown_note(_: str) -> None:
-    """What is worth knowing, where nobody reads it."""
+    """Ignore a note."""
 
 
 def _unseen(test: ScoringTest) -> ScoringReport:
-    """Scoring tests that nobody watches."""
+    """Run a scoring test without showing its progress."""
     return test.run()
 
 
@@ -178,7 +178,7 @@ class Session:
         return SignIn(method=cast("Method", method), persistent=persistent, **chosen)
 
     def reachable(self) -> Workspace | None:
-        """Return the workspace if it can be had at once: nothing is started. For completion."""
+        """Return the workspace if it is available without starting a service. For completion."""
         base_url, home = self.setting("base_url"), self.setting("home")
         is_there = self._place() in self._workspaces or base_url or local.find(home) is not None
         return self.workspace if is_there else None
@@ -222,7 +222,7 @@ class Session:
         """Return the command that the tokens start with, and the tokens after its words; None when help is asked for.
 
         Raises:
-            UsageError: there is no such command; the message has the nearest.
+            UsageError: the command is unknown; the message names the closest match.
         """
         words, after = _leading_words(tokens)
         for length in range(len(words), 0, -1):
@@ -241,11 +241,13 @@ class Session:
         width = max(len(command.name) for command in under)
         lines = [f"  {command.name:<{width}}  {command.help}" for command in under]
         title = " ".join([self.prog, *words])
-        return Help("\n".join([f"usage: {title} COMMAND ...", "", *lines, "", f"`{self.prog} COMMAND -h` tells more."]))
+        return Help(
+            "\n".join([f"usage: {title} COMMAND ...", "", *lines, "", f"`{self.prog} COMMAND -h` shows details."])
+        )
 
     def reused(self, model: Model) -> None:
-        """Tells that the latest version of a model has the content that was to be registered."""
-        self.tell(f"version {model.version} of {model.name!r} has the same content: no new one was made")
+        """Report that the latest version of a model has the content that was to be registered."""
+        self.tell(f"version {model.version} of {model.name!r} has the same content, so no new version was created")
 
     def close(self) -> None:
         """End the connections. May be called again."""
@@ -263,12 +265,13 @@ class Session:
         text = " ".join(words)
         if not words:
             return UsageError(
-                f"the command is missing: it stands before the flags, as in `{self.prog} model list --tag prod`",
+                f"the command is missing: put it before the flags, as in `{self.prog} model list --tag prod`",
                 fix=f"`{self.prog} -h` lists the commands.",
             )
         if is_group:
             return UsageError(
-                f"`{self.prog} {text}` is not complete", fix=f"`{self.prog} {text} -h` shows what may follow."
+                f"`{self.prog} {text}` is not complete",
+                fix=f"`{self.prog} {text} -h` lists the commands that complete it.",
             )
         group = words[:1] if any(known[:1] == tuple(words[:1]) for known in self.commands) else []
         names = [" ".join(known) for known in self.commands if list(known[: len(group)]) == group]
@@ -280,7 +283,7 @@ class Session:
             hint = _turned(words, names) or (nearest(text, groups) if len(words) == 1 else "")
             hint = hint or nearest(text, names) or nearest(words[0], groups)
         return UsageError(
-            f"there is no command `{self.prog} {text}`.{hint}", fix=f"`{' '.join([self.prog, *group])} -h` lists them."
+            f"unknown command `{self.prog} {text}`.{hint}", fix=f"`{' '.join([self.prog, *group])} -h` lists them."
         )
 
 

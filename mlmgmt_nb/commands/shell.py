@@ -1,4 +1,4 @@
-"""The shell's door: runs a command line, and writes what it gives."""
+"""Run a command line of the shell and write its result."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _write(session: Session, outcome: Outcome, out: Terminal, err: Terminal) -> 
         value = _awaited(session, value, arguments, err)
     text = formatted(value, session.setting("output") or "table", arguments.query, encoding=out.encoding)
     if isinstance(value, Keys) and value.shown:
-        err.write("These keys open the service: keep them out of files and logs.\n")
+        err.write("These keys give access to the service: keep them out of files and logs.\n")
     if text:
         out.write(text + "\n")
 
@@ -113,11 +113,11 @@ def _awaited(session: Session, poller: Poller[object], arguments: object, err: T
     """Return the resource, when the operation has ended; the operation with `--no-wait`."""
     resume = f"{session.prog} operation watch {poller.operation_id}"
     if getattr(arguments, "no_wait", None):
-        err.write(f"It goes on; `{resume}` waits for it.\n")
+        err.write(f"The operation continues; wait for it with `{resume}`.\n")
         return session.workspace.operations.get(poller.operation_id)
     try:
         with advice(session.prog, arguments):
             return poller.result(getattr(arguments, "timeout", None))
     except KeyboardInterrupt as stop:
-        stop.add_note(f"It goes on; `{resume}` waits for it.")
+        stop.add_note(f"The operation continues; wait for it with `{resume}`.")
         raise

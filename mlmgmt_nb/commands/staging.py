@@ -88,7 +88,7 @@ class Stage:
         return name, {"id": None, "version": None, "path": path, "versions": {"1": path}}
 
     def _add_runtime(self) -> None:
-        """The runtime by itself, so that what is installed beside it here is not there for the driver."""
+        """Add the runtime alone, so that the driver cannot import packages installed beside it here."""
         package = Path(__file__).parents[1]
         runtime = self._folder / "runtime" / package.name
         runtime.mkdir(parents=True)
@@ -98,7 +98,9 @@ class Stage:
     def _write(self, name: str, content: object) -> None:
         path = self.app / name
         if path.exists():
-            raise UsageError(f"{name}: this name is taken by the image itself", field="dependency", fix="Rename yours.")
+            raise UsageError(
+                f"{name}: this name is reserved for the image", field="dependency", fix="Rename your file."
+            )
         path.write_text(json.dumps(content), encoding="utf-8")
 
 
@@ -107,7 +109,7 @@ def _put(source: Path, app: Path, field: str) -> None:
     target = app / _name_of(source)
     if target.exists():
         raise UsageError(
-            f"{field}: {target.name!r} is there twice, and all files lie in one folder when the driver runs",
+            f"{field}: {target.name!r} is given twice, but all files share one folder when the driver runs",
             field=field,
             fix="Rename one of them, or put it into a folder of its own.",
         )
@@ -141,7 +143,7 @@ def _uv(*arguments: str) -> None:
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
         raise UsageError(
-            "\n".join(["requirements: they cannot be installed", *lines[-_LINES:]]),
+            "\n".join(["requirements: cannot be installed", *lines[-_LINES:]]),
             field="requirements",
             fix="Correct the requirements.",
         )

@@ -31,7 +31,7 @@ class Meter:
         self._is_shown = False
 
     def __call__(self, sent: int, total: int) -> None:
-        """What the client calls with the bytes that have arrived and the bytes in all."""
+        """Update the meter with the bytes that have arrived and the total."""
         now = self._clock()
         is_first_of_big = total >= _BIG and not self._is_shown
         is_last = self._is_shown and sent == total

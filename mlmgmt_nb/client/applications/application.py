@@ -40,7 +40,7 @@ class Application:
         >>> Application(driver="missing.py").check()
         Traceback (most recent call last):
         ...
-        mlmgmt_nb.errors.UsageError: driver: there is no file missing.py
+        mlmgmt_nb.errors.UsageError: driver: file not found: missing.py
         ...
 
     Attributes:
@@ -102,7 +102,7 @@ class Application:
             check_local(Path(self.conda), any_python=self.any_python, is_here=is_here)
 
     def _packages(self) -> tuple[Bundle, dict[str, str]]:
-        """Return the files that the requirements name, and the requirements and conda files that differ from those given.
+        """Return the files that the requirements name, and requirements and conda files that were rewritten.
 
         Raises:
             UsageError: something cannot be sent; all problems at once.

@@ -53,7 +53,7 @@ class _Told(msgspec.Struct):
 
 
 def identity_of(token: str | None, source: str) -> Identity:
-    """Return what a token says of whom it was given to; an opaque one says nothing. To check it is the server's business."""
+    """Return the identity that a token names, unverified (the server verifies it); empty for an opaque token."""
     try:
         body = (token or "").split(".")[1]
         claims = msgspec.json.decode(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)), type=_Claims)

@@ -40,7 +40,7 @@ _OLDER_RESOURCE = {"https://management.core.windows.net": "https://management.az
 
 
 def scope_of(authority: str | None) -> str:
-    """Return the scope that tokens are asked for, unless another one is set: the management API of the authority's cloud."""
+    """Return the default scope of tokens: the management API of the authority's cloud."""
     host = urlsplit(_with_scheme(authority or os.environ.get("AZURE_AUTHORITY_HOST") or "")).hostname or ""
     return _CLOUDS.get(host, _CLOUDS["login.microsoftonline.com"])
 
@@ -98,7 +98,7 @@ class SignIn:
             )
         if self.certificate is not None and not Path(self.certificate).expanduser().is_file():
             raise UsageError(
-                f"certificate: there is no file {self.certificate}", field="certificate", fix="Give the path of a file."
+                f"certificate: file not found: {self.certificate}", field="certificate", fix="Give the path of a file."
             )
 
     def credential(
@@ -167,7 +167,7 @@ class SignIn:
         if not self.authority:
             return {}
         host = urlsplit(_with_scheme(self.authority)).hostname
-        # Azure vouches for its own authorities only; any other one is named by the user, who trusts it.
+        # Azure vouches for its own authorities only; any other authority is named by the user, who trusts it.
         return {"authority": self.authority} | ({} if host in _CLOUDS else {"disable_instance_discovery": True})
 
     def _cache(self) -> dict[str, Any]:
@@ -186,12 +186,12 @@ def credential_for(
     sign_in: SignIn | None = None,
     scope: str | None = None,
 ) -> Credential:
-    """Return what opens an account at a server that is not the embedded one: what is given, else MLMGMT_TOKEN, else Azure AD.
+    """Return the credential for a remote server: the one given, else MLMGMT_TOKEN, else Azure AD.
 
     A server on this machine for which nothing is given is asked without a token.
 
     Raises:
-        UsageError: more than one is given, or a token of Azure AD would cross a network in the clear.
+        UsageError: several credentials are given, or a token of Azure AD would cross a network in the clear.
     """
     given = [
         name

@@ -37,7 +37,7 @@ class Credential(Protocol):
 
         Args:
             refused: the token.
-            claims: what the server wants the next one to have, if it said so.
+            claims: what the server requires of the next one, if it said so.
         """
         ...
 
@@ -46,7 +46,7 @@ class TokenCredential(Protocol):
     """What azure-core calls a `TokenCredential`: any object of azure-identity."""
 
     def get_token(self, *scopes: str) -> Any:
-        """Return an object with `token` and `expires_on` (seconds since the epoch), for the `scopes` that are asked for."""
+        """Return an object with `token` and `expires_on` (seconds since the epoch), for the given `scopes`."""
         ...
 
 
@@ -196,11 +196,11 @@ class AzureToken:
             found = get_token(self._scope, **more)
         except MlmgmtError:
             raise
-        except Exception as error:  # whatever a credential raises, it means that there is no token
+        except Exception as error:  # whatever a credential raises, it means that the token is missing
             redact_chain(error)
             reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
             raise SignInError(
-                f"no token could be had from {self.source}: {reason}",
+                f"could not get a token from {self.source}: {reason}",
                 fix="Sign in with `mlmgmt login` (or `az login`), or give `token` or `credential`.",
             ) from error
         return found.token, float(found.expires_on)

@@ -84,7 +84,7 @@ def check_readable(path: Path, field: str, without: frozenset[str] = frozenset()
             path.open("rb").close()
     except FileNotFoundError as error:
         raise UsageError(
-            f"{field}: there is no file {path}", field=field, fix=f"Check the path; it is taken from {Path.cwd()}."
+            f"{field}: file not found: {path}", field=field, fix=f"Check the path; it is relative to {Path.cwd()}."
         ) from error
     except OSError as error:
         raise UsageError(
@@ -112,7 +112,9 @@ def _check_folder(folder: Path, field: str, without: frozenset[str]) -> None:
             raise UsageError(f"{field}: the link {path} leads into a circle", field=field, fix="Remove the link.")
         if not path.is_dir():
             if not path.is_file():
-                raise UsageError(f"{field}: {path} is no regular file", field=field, fix="Take it out of the folder.")
+                raise UsageError(
+                    f"{field}: {path} is not a regular file", field=field, fix="Remove it from the folder."
+                )
             path.open("rb").close()
             files += 1
     if not files:

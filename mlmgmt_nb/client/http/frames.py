@@ -3,7 +3,7 @@
 Columns are the resource's properties under their Python names: first `id`, `name`, `version`, `state`, then the others
 in the contract's order. Their dtypes are the same whether there are rows or not: text is `string`, integers `Int64`,
 booleans `boolean`, times `datetime64[us, UTC]`; lists stay lists and settings are dicts as the API writes them
-(`object`). A resource or error inside of another one is not repeated; its column has its id or message: `manifest_id`,
+(`object`). A resource or error inside another is not repeated; its column has its id or message: `manifest_id`,
 `image_id`, `model_ids`, `compute_resource_id`, `error`.
 """
 

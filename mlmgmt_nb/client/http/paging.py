@@ -125,7 +125,7 @@ class Pager(Generic[T]):
         return Page(answer.value, self._token(next_link) if next_link else None)
 
     def _token(self, next_link: str) -> str:
-        """Return what follows the base URL in a `nextLink`: right also after the service has come back on another port."""
+        """Return the part of a `nextLink` after the base URL; it stays valid if the service moves to another port."""
         base_url, path = self._transport.base_url, self._operation.path
         try:
             same_origin = origin(next_link) == origin(base_url)

@@ -225,7 +225,7 @@ class Transport:
             query: its parameters; those that are None are left out.
             body: its body, a type of the contract; properties that are not set are left out.
             attempts: how often to send it at most; the transport's own number when None.
-            accept: statuses that are no errors besides 2xx.
+            accept: statuses besides 2xx that are not errors.
 
         Raises:
             TransportError: no answer was had.
@@ -265,7 +265,7 @@ class Transport:
             url: what follows the base URL, starting with `/`; or an absolute URL, which does not get our token.
             key: the bearer token for an absolute URL.
             timeout, attempts: instead of the transport's own.
-            accept: statuses that are no errors besides 2xx.
+            accept: statuses besides 2xx that are not errors.
             stream: leave the body of the answer for the caller to read, who closes it.
 
         Raises:
@@ -365,7 +365,7 @@ def _token_of(response: requests.Response) -> str | None:
 
 
 def _claims(response: requests.Response) -> str | None:
-    """Return what the server wants the next token to have, by its challenge."""
+    """Return the claims that the server requires of the next token, from its challenge."""
     found = re.search(r'\bclaims="([^"]*)"', response.headers.get("WWW-Authenticate", ""))
     try:
         return base64.b64decode(found[1] + "==").decode() if found else None

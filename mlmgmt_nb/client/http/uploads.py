@@ -219,7 +219,7 @@ def _pause_of(answer: requests.Response) -> float:
 
 
 def _silent(sent: int, total: int) -> None:
-    """The progress of a caller that wants none."""
+    """Ignore the progress of an upload."""
 
 
 def in_parallel(calls: Sequence[Callable[[], T]]) -> list[T]:

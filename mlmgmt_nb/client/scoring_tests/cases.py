@@ -46,14 +46,14 @@ def cases_of(data: pd.DataFrame | Sequence[Any], swagger: Mapping[str, Any], exp
             missing in a row, nothing is expected.
 
     Raises:
-        UsageError: there is no case, or no such column, or an input cannot be written as JSON.
+        UsageError: the cases are empty, a column is missing, or an input cannot be written as JSON.
     """
     if not hasattr(data, "__len__") or isinstance(data, (str, bytes, dict)):
         raise UsageError(
             f"the cases are a {type(data).__name__}", field="cases", fix="Give a DataFrame or a list of inputs."
         )
     if not len(data):
-        raise UsageError("there are no cases", field="cases", fix="Give a DataFrame with a row for each case.")
+        raise UsageError("the list of cases is empty", field="cases", fix="Give a DataFrame with a row for each case.")
     arguments = swagger_arguments(swagger)
     return _of_frame(data, arguments, expect) if hasattr(data, "iloc") else _of_list(data, arguments, expect)
 

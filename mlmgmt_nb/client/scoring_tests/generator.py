@@ -77,7 +77,7 @@ class Plan(msgspec.Struct):
 
 
 class Outcome(msgspec.Struct, array_like=True, frozen=True):
-    """What came of a request, apart from how long it took. Status 0 is no answer; the content then says why.
+    """The result of a request without its latency. Status 0 means no response; the content then gives the reason.
 
     Attributes:
         case: number of the case.
@@ -96,7 +96,7 @@ class Batch(msgspec.Struct, array_like=True):
     """Results since the batch before: a column each, as an array of machine values.
 
     Attributes:
-        at: seconds after the start when they were due, or sent where there is no rate (`d`).
+        at: seconds after the start when they were due, or sent without a rate (`d`).
         seconds: from then until the answer was there (`d`).
         outcomes: each one's place among all different outcomes of this process (`q`).
         ids: request ids, a line each.
@@ -382,7 +382,7 @@ class _Load:
     async def run(self) -> None:
         """Run until all is answered, or until `stop`."""
         everyone = [*self._callers, *self._others]
-        # Opening connections is no part of a score: it is done before the clock starts. What fails now fails again
+        # Opening connections is not part of a score: it is done before the clock starts. What fails now fails again
         # with the first request, which then says so.
         await asyncio.gather(*(caller.connect() for caller in everyone))
         self._cpu = time.process_time()
@@ -499,7 +499,7 @@ class _Load:
                 self._go_on(caller)
 
     def _go_on(self, caller: _Caller) -> None:
-        """The caller is free for another request."""
+        """Mark the caller as free for another request."""
         if self._plan.rate is None:
             self._send_next(caller)
         else:

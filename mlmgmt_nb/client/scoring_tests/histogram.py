@@ -37,7 +37,7 @@ class Histogram:
             self.longest = seconds
 
     def merge(self, other: Histogram) -> None:
-        """Count all that another one has."""
+        """Add the counts of another histogram."""
         for bucket, count in other._buckets.items():
             self._buckets[bucket] = self._buckets.get(bucket, 0) + count
         self.count += other.count

@@ -24,12 +24,12 @@ class Result(NamedTuple):
 
     Attributes:
         case: number of the case, from 0.
-        at: seconds after the start when it was due; when it was sent, where there is no rate.
+        at: seconds after the start when it was due; when it was sent, without a rate.
         seconds: from then until its answer was there.
         status: HTTP status, 0 for no answer.
-        passed: whether the answer was right; None where nothing was expected or there was no answer to judge.
+        passed: whether the answer was right; None where nothing was expected or the service did not answer.
         expected, answer: the two values.
-        error: why there is no right answer, where that is known.
+        error: why the answer is wrong or missing, if that is known.
         request_id: finds the request in the service's log.
     """
 
@@ -198,7 +198,7 @@ class Tally:
             return [self._result(place) for place in islice(self._failures, most)]
 
     def wrong(self, most: int) -> list[tuple[Result, int]]:
-        """Return the first different outcomes that are not right: the first request that had it, and how many had it."""
+        """Return the first distinct failures, each with its first request and its count."""
         with self._lock:
             return [(self._result(row), count) for row, count in islice(self._wrong.values(), most)]
 

@@ -149,7 +149,7 @@ class ScoringTest:
         self._thread.start()
 
     def _run_apart(self) -> None:
-        """The test. An interrupt, which is for the main thread, finds it in no half-done state."""
+        """Run the test; an interrupt of the main thread never finds it half done."""
         try:
             with Load(self._plans()) as load:
                 self._follow(load)
@@ -330,7 +330,7 @@ class _Judge:
         return same(expected, self._part(answer, expected), self._tolerance)
 
     def _part(self, answer: Any, expected: Any) -> Any:
-        """Return what of an answer is compared: of a list of one its item, of an object what the expected column names."""
+        """Return the part of an answer to compare: the item of a one-item list, or the expected column of an object."""
         if self._is_compared:
             return answer
         if isinstance(answer, list) and len(answer) == 1 and not isinstance(expected, list):

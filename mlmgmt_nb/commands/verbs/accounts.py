@@ -18,7 +18,7 @@ _PROFILE = Flag("-n --name", "name of the profile", required=True, completes="pr
 def _create(session: Session, arguments: Any) -> Any:
     if arguments.name in session.config.profiles() and arguments.name != "default":
         raise UsageError(
-            f"there is a profile {arguments.name!r} already",
+            f"profile {arguments.name!r} already exists",
             field="name",
             fix=f"`account set -n {arguments.name}` uses it; `config set` changes it.",
         )
@@ -77,7 +77,7 @@ def _config_unset(session: Session, arguments: Any) -> Any:
 
 
 def _computes(session: Session) -> dict[str, dict[str, str | None]]:
-    """Return the computes that are known, by id. The API does not list them; on other servers those in use are taken."""
+    """Return the known computes by id. Other servers do not list them; there, return those in use."""
     try:
         known = session.workspace.computes()
     except NotFoundError:
@@ -122,7 +122,7 @@ def _env_use(session: Session, compute: str) -> Text:
 COMMANDS = (
     Command(
         ("account", "create"),
-        "Make a profile: an embedded service of its own (--home) or an account elsewhere (--base-url); and use it",
+        "Create a profile for an embedded service (--home) or a remote account (--base-url), and switch to it",
         "mlmgmt account create -n team --base-url https://models.example/api/.../accounts/team",
         _create,
         (
@@ -133,48 +133,51 @@ COMMANDS = (
         ),
     ),
     Command(("account", "list"), "List the profiles", "mlmgmt account list", _list),
-    Command(("account", "set"), "Use a profile from now on", "mlmgmt account set -n team", _use, (_PROFILE,)),
-    Command(("account", "show"), "Show the account in use", "mlmgmt account show", _show),
-    Command(("env", "list"), "List the computes that are known", "mlmgmt env list", _env_list),
-    Command(("env", "show"), "Show the compute in use", "mlmgmt env show", _env_show),
+    Command(("account", "set"), "Switch to a profile", "mlmgmt account set -n team", _use, (_PROFILE,)),
+    Command(("account", "show"), "Show the current account", "mlmgmt account show", _show),
+    Command(("env", "list"), "List the known computes", "mlmgmt env list", _env_list),
+    Command(("env", "show"), "Show the current compute", "mlmgmt env show", _env_show),
     Command(
         ("env", "set"),
-        "Use a compute from now on",
+        "Switch to a compute",
         "mlmgmt env set -i local",
         lambda session, arguments: _env_use(session, arguments.compute),
         (Flag("-i -n --name --compute", "id of the compute", required=True),),
     ),
     Command(
         ("env", "local"),
-        "Use the compute of this machine from now on",
+        "Switch to the local compute",
         "mlmgmt env local",
         lambda session, _: _env_use(session, "local"),
     ),
     Command(
         ("env", "docker"),
-        "Use the Docker engine of the service from now on",
+        "Switch to the service's Docker engine",
         "mlmgmt env docker",
         lambda session, _: _env_use(session, "docker"),
     ),
     Command(
         ("env", "cluster"),
-        "Use the compute named `cluster` from now on",
+        "Switch to the compute named `cluster`",
         "mlmgmt env cluster",
         lambda session, _: _env_use(session, "cluster"),
     ),
-    Command(("config", "show"), "Show every setting and where it comes from", "mlmgmt config show", _config_show),
+    Command(("config", "show"), "Show every setting and its source", "mlmgmt config show", _config_show),
     Command(
         ("config", "set"),
-        "Change a setting of the profile in use",
+        "Set a value in the current profile",
         "mlmgmt config set output json",
         _config_set,
-        (Flag("key", "the setting", required=True, completes="setting"), Flag("value", "its value", required=True)),
+        (
+            Flag("key", "name of the setting", required=True, completes="setting"),
+            Flag("value", "value of the setting", required=True),
+        ),
     ),
     Command(
         ("config", "unset"),
-        "Take a setting out of the profile in use",
+        "Remove a setting from the current profile",
         "mlmgmt config unset output",
         _config_unset,
-        (Flag("key", "the setting", required=True, completes="setting"),),
+        (Flag("key", "name of the setting", required=True, completes="setting"),),
     ),
 )

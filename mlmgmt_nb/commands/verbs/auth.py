@@ -1,4 +1,4 @@
-"""Commands: signing in and out, who one is, and the audit log."""
+"""Commands: signing in and out, your identity, and the audit log."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _login(session: Session, arguments: Any) -> Settings:
     chosen = [method for method in _METHODS if getattr(arguments, method.replace("-", "_"))]
     if len(chosen) > 1:
         raise UsageError(
-            f"--{chosen[0]} and --{chosen[1]} exclude each other", field=chosen[1], fix="Give one way to sign in."
+            f"--{chosen[0]} and --{chosen[1]} exclude each other", field=chosen[1], fix="Give only one of them."
         )
     given = {name: getattr(arguments, name) for name in ("tenant", "client_id", "certificate", "authority", "scope")}
     given |= {"sign_in": chosen[0] if chosen else None, "token_cache": "yes" if arguments.token_cache else None}
@@ -39,15 +39,15 @@ def _login(session: Session, arguments: Any) -> Settings:
 
 
 def _secret(method: str, certificate: str | None) -> str | None:
-    """Return the secret of a service principal: from the environment, or typed where nobody sees it.
+    """Return the secret of a service principal: from the environment, or typed at a hidden prompt.
 
-    There is no flag for it: what is typed after a command lands in the history, the notebook or the list of processes.
+    It has no flag: arguments of a command land in the history, the notebook or the list of processes.
     """
     if method != "service-principal" or certificate is not None or os.environ.get("AZURE_CLIENT_SECRET"):
         return None
     if not is_interactive():
         raise UsageError(
-            "the secret of the service principal is missing, and there is nobody to ask",
+            "the secret of the service principal is missing, and this session cannot prompt for it",
             field="AZURE_CLIENT_SECRET",
             fix="Set the environment variable AZURE_CLIENT_SECRET, or give --certificate.",
         )
@@ -90,33 +90,33 @@ def _audit(session: Session, arguments: Any) -> Any:
 COMMANDS = (
     Command(
         ("login",),
-        "Sign in with Azure AD, and have the profile in use sign in so from now on",
+        "Sign in with Azure AD, and save the sign-in method in the current profile",
         "mlmgmt login --device-code --tenant contoso.example",
         _login,
         (
-            Flag("--device-code", "open a page on any machine and enter a code there", "switch"),
-            Flag("--browser", "use the browser of this machine", "switch"),
-            Flag("--cli", "use what `az login` has signed in", "switch"),
-            Flag("--service-principal", "as an application; its secret is asked for, or AZURE_CLIENT_SECRET", "switch"),
+            Flag("--device-code", "sign in with a code that you enter on a web page, on any machine", "switch"),
+            Flag("--browser", "sign in with the browser of this machine", "switch"),
+            Flag("--cli", "use the account of `az login`", "switch"),
+            Flag("--service-principal", "sign in as an application (secret: prompt or AZURE_CLIENT_SECRET)", "switch"),
             Flag("-t --tenant", "id or domain of the tenant"),
             Flag("-u --client-id", "id of the application"),
             Flag("--certificate", "file with the certificate and key of the application", completes="path"),
             Flag("--authority", "authority of a sovereign cloud, such as https://login.microsoftonline.us"),
-            Flag("--scope", "what tokens are asked for, such as api://mlmgmt/.default"),
-            Flag("--token-cache", "have azure-identity keep the tokens, encrypted, for the next process", "switch"),
+            Flag("--scope", "scope to request tokens for, such as api://mlmgmt/.default"),
+            Flag("--token-cache", "keep tokens in the encrypted cache of azure-identity", "switch"),
         ),
     ),
-    Command(("logout",), "Forget how the profile in use signs in", "mlmgmt logout", _logout),
-    Command(("whoami",), "Tell who is signed in, and with which role", "mlmgmt whoami", _whoami),
+    Command(("logout",), "Remove the sign-in method from the current profile", "mlmgmt logout", _logout),
+    Command(("whoami",), "Show your identity and role", "mlmgmt whoami", _whoami),
     Command(
         ("audit", "list"),
-        "List who did what in the account, newest first",
+        "List the audit log of the account, newest first",
         "mlmgmt audit list --action services_delete",
         _audit,
         (
-            Flag("--principal", "id of who did it"),
+            Flag("--principal", "id of the user or application"),
             Flag("--resource", "id of the resource"),
-            Flag("--action", "what was done, such as models_register"),
+            Flag("--action", "name of the action, such as models_register"),
         ),
     ),
 )

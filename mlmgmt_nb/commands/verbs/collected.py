@@ -18,13 +18,13 @@ def _data(session: Session, arguments: Any) -> Any:
 COMMANDS = (
     Command(
         ("service", "data"),
-        "Show what the driver of a service has collected (of a service with --collect-model-data true)",
+        "Show the data that a service collected (requires --collect-model-data true)",
         "mlmgmt service data -n iris --identifier inputs",
         _data,
         (
             Flag("-i -n --id --name --service", "id or name of the service", required=True, completes="service"),
-            Flag("--model-name", "only of the model of this name", completes="model"),
-            Flag("--identifier", "only under this identifier of the collector"),
+            Flag("--model-name", "only data of the model with this name", completes="model"),
+            Flag("--identifier", "only data with this collector identifier"),
         ),
     ),
 )

@@ -100,7 +100,7 @@ def check_driver(driver: Path, beside: Sequence[Path] | None, schema: Path | Non
 
     Args:
         driver: the driver.
-        beside: files and folders that lie beside it when it runs; None when they cannot be had here, in which case it
+        beside: files and folders that lie beside it when it runs; None if they are not available here; then it
             is not loaded.
         schema: its schema file.
 
@@ -153,7 +153,9 @@ def _sample(given: Any) -> Any:
     try:
         return json.loads(_read(Path(given).expanduser(), "check"))
     except json.JSONDecodeError as error:
-        raise UsageError(f"check: {given} is no JSON: {error}", field="check", fix="Correct the sample.") from error
+        raise UsageError(
+            f"check: {given} is not valid JSON: {error}", field="check", fix="Correct the sample."
+        ) from error
 
 
 def _functions(source: str, path: Path, *, written: bool) -> dict[str, list[str]]:
@@ -224,7 +226,7 @@ def _await(process: subprocess.Popen[bytes], log: IO[str], trial: _Trial) -> str
             return found[0].strip()
         time.sleep(0.02)
     raise UsageError(
-        f"{trial.driver.name} was not loaded after {_LOAD_SECONDS:g} s", field="driver", fix="Make init() faster."
+        f"{trial.driver.name} did not load within {_LOAD_SECONDS:g} s", field="driver", fix="Make init() faster."
     )
 
 
@@ -298,19 +300,23 @@ _BESIDE = tuple(flag for flag in APPLICATION if flag.dest in {"model_file", "dep
 COMMANDS = (
     Command(
         ("driver",),
-        "Check a driver as it will be served, with only what is sent along: that it compiles, has `run`, loads and "
-        "runs on a sample; writes the cell to its file",
+        "Check that a driver compiles, has `run`, loads, and runs on a sample, using only the files that you name; "
+        "in a notebook, write the cell to the file first",
         "mlmgmt driver score.py -m model.pkl --check sample.json",
         _driver,
         (
-            Flag("file", "the driver", required=True, completes="path"),
+            Flag("file", "driver file", required=True, completes="path"),
             Flag("--check", "JSON file with a sample, or a Python value", "value", completes="path", metavar="FILE"),
             Flag("-s --schema", "schema file", completes="path", metavar="FILE"),
             *_BESIDE,
-            Flag("--env", "variable of the driver, NAME=VALUE; may be given again", "many", metavar="NAME=VALUE"),
-            Flag("--env-file", "file with such lines; may be given again", "many", completes="path", metavar="FILE"),
+            Flag("--env", "environment variable of the driver (repeatable)", "many", metavar="NAME=VALUE"),
+            Flag("--env-file", "file of NAME=VALUE lines (repeatable)", "many", completes="path", metavar="FILE"),
             Flag(
-                "--timeout", "most seconds for the sample", "integer", default=int(_SAMPLE_SECONDS), metavar="SECONDS"
+                "--timeout",
+                "seconds to wait for the sample",
+                "integer",
+                default=int(_SAMPLE_SECONDS),
+                metavar="SECONDS",
             ),
         ),
     ),

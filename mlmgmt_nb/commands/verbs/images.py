@@ -52,7 +52,7 @@ def _usage(session: Session, arguments: Any) -> Any:
     lines.append(f"service   {session.prog} service create -n {image.name} --image-id {image.id}")
     try:
         docker = session.workspace.images.docker(image)
-    except (ConflictError, NotFoundError):  # no Docker image, or a server that does not tell
+    except (ConflictError, NotFoundError):  # no Docker image, or the server does not report it
         lines.append(f"context   {session.prog} image export -i {image.id} --context {image.name}")
         lines.append(f"build     docker build -t {image.name}:{image.version} {image.name}")
         return Text("\n".join([*lines, _run_by_hand(f"{image.name}:{image.version}")]))
@@ -65,9 +65,7 @@ def _usage(session: Session, arguments: Any) -> Any:
 
 def _run_by_hand(reference: str) -> str:
     url = f"http://127.0.0.1:{_PORT}/score"
-    return (
-        f"run       docker run --rm -p 127.0.0.1:{_PORT}:{_PORT} {reference}\nscore     POST {url} (it asks for no key)"
-    )
+    return f"run       docker run --rm -p 127.0.0.1:{_PORT}:{_PORT} {reference}\nscore     POST {url} (no key required)"
 
 
 def _export(session: Session, arguments: Any) -> Any:
@@ -78,9 +76,9 @@ def _export(session: Session, arguments: Any) -> Any:
         )
     if arguments.oci is not None:
         path = images.export_oci(arguments.image_id, arguments.oci)
-        return Text(f"{path} has the image; `docker load -i {path}` takes it.")
+        return Text(f"Image written to {path}. Load it with `docker load -i {path}`.")
     path = images.export_context(arguments.image_id, arguments.context)
-    return Text(f"{path} has the build context; `docker build {path}` makes the image.")
+    return Text(f"Build context written to {path}. Build it with `docker build {path}`.")
 
 
 def _log(session: Session, arguments: Any) -> Any:
@@ -90,7 +88,7 @@ def _log(session: Session, arguments: Any) -> Any:
 COMMANDS = (
     Command(
         ("image", "create"),
-        "Build an image, from a manifest or from a driver and models",
+        "Build an image from a manifest, or from a driver and models",
         "mlmgmt image create -n iris --manifest-id iris",
         _create,
         (
@@ -100,7 +98,7 @@ COMMANDS = (
             *PACKAGING,
             Flag("--image-description", "free text"),
             Flag("--image-type", "kind of image", choices=("Docker",), default="Docker"),
-            Flag("--compute-resource-id", "compute to build it for"),
+            Flag("--compute-resource-id", "compute to build the image for"),
         ),
         ("images_create",),
         waits=True,
@@ -126,21 +124,23 @@ COMMANDS = (
     ),
     Command(
         ("image", "export"),
-        "Take an image elsewhere: as a build context for `docker build`, or as an OCI archive",
+        "Export an image as a build context for `docker build` or as an OCI archive",
         "mlmgmt image export -i ID --oci iris.tar",
         _export,
         (
             _ID,
-            Flag("--context", "folder that gets the build context", completes="path"),
-            Flag("--oci", "file that becomes the OCI archive (of an image built for compute docker)", completes="path"),
+            Flag("--context", "folder to write the build context to", completes="path"),
+            Flag("--oci", "OCI archive to write (only images built for compute docker)", completes="path"),
         ),
     ),
-    Command(("image", "usage"), "Tell what an image is and how to run it", "mlmgmt image usage -i ID", _usage, (_ID,)),
+    Command(
+        ("image", "usage"), "Show the details of an image and how to run it", "mlmgmt image usage -i ID", _usage, (_ID,)
+    ),
     Command(
         ("image", "log"),
-        "Show the log of an image's build",
+        "Show the build log of an image",
         "mlmgmt image log -i ID --tail 20",
         _log,
-        (_ID, Flag("--tail", "only so many lines at the end", "integer", metavar="LINES")),
+        (_ID, Flag("--tail", "number of lines at the end (default: all)", "integer", metavar="LINES")),
     ),
 )

@@ -20,12 +20,12 @@ __all__ = ["APPLICATION", "COMMANDS", "make_manifest", "step"]
 T = TypeVar("T")
 
 APPLICATION = (
-    Flag("-f --driver", "the driver, such as score.py", completes="path", metavar="FILE"),
+    Flag("-f --driver", "driver file, such as score.py", completes="path", metavar="FILE"),
     Flag("-r --runtime", "runtime of the driver", choices=("python", "spark-py"), default="python"),
-    Flag("-i --model-id", "id or name of a registered model; may be given again", "many", completes="model"),
+    Flag("-i --model-id", "id or name of a registered model (repeatable)", "many", completes="model"),
     Flag(
         "-m --model-file",
-        "model to register first; may be given again. Without a driver one file, or in a notebook an object",
+        "model to register first (repeatable). Without a driver: one file, or in a notebook an object",
         "many",
         completes="path",
         metavar="PATH",
@@ -35,14 +35,14 @@ APPLICATION = (
     Flag(
         "-p --requirements", "pip requirements file, or a list of its lines", "value", completes="path", metavar="FILE"
     ),
-    Flag("--any-python", "run on the Python at hand, whatever version the conda file asks for", "switch"),
-    Flag("-d --dependency", "file or folder beside the driver; may be given again", "many", completes="path"),
+    Flag("--any-python", "ignore the Python version in the conda file and use the available Python", "switch"),
+    Flag("-d --dependency", "file or folder beside the driver (repeatable)", "many", completes="path"),
 )
 """Flags that say what a manifest is made of."""
 
 
 def step(session: Session, name: str, call: Callable[[], T]) -> T:
-    """Do one step of several, and reports how long it took."""
+    """Run one step of a command and report its duration."""
     started = time.perf_counter()
     result = call()
     if session.report:
@@ -144,11 +144,11 @@ def _list(session: Session, arguments: Any) -> Any:
 COMMANDS = (
     Command(
         ("manifest", "create"),
-        "Register a manifest: which models run with which driver, files and runtime",
+        "Register a manifest: a driver with its models, files and runtime",
         "mlmgmt manifest create --manifest-name iris -f score.py -r python -i iris",
         _create,
         (
-            Flag("-n --manifest-name", "name of the manifest (default: that of the driver)"),
+            Flag("-n --manifest-name", "name of the manifest (default: name of the driver)"),
             *APPLICATION,
             *PACKAGING,
             Flag("--manifest-description", "free text"),
@@ -157,7 +157,7 @@ COMMANDS = (
     ),
     Command(
         ("manifest", "show"),
-        "Show a manifest: by its id, or the latest version of a name",
+        "Show a manifest by id, or the latest version by name",
         "mlmgmt manifest show -i iris",
         _show,
         (Flag("-i --manifest-id", "id or name of the manifest", required=True, completes="manifest"),),
@@ -169,8 +169,8 @@ COMMANDS = (
         "mlmgmt manifest list -n iris",
         _list,
         (
-            Flag("-n --manifest-name", "manifests of this name", completes="manifest"),
-            Flag("-m --model-id", "manifests with this model", completes="model-id"),
+            Flag("-n --manifest-name", "only manifests with this name", completes="manifest"),
+            Flag("-m --model-id", "only manifests with this model", completes="model-id"),
         ),
         ("manifests_list",),
     ),

@@ -41,7 +41,7 @@ def _show(session: Session, arguments: Any) -> Any:
             f"no model {arguments.model!r} has the tag {arguments.tag!r}",
             status_code=404,
             code="NotFound",
-            fix="`model list --tag` gives the models with a tag.",
+            fix="`model list --tag` lists the models with a tag.",
         )
     return max(tagged, key=lambda model: model.version or 0)
 
@@ -53,34 +53,34 @@ def _list(session: Session, arguments: Any) -> Any:
 COMMANDS = (
     Command(
         ("model", "register"),
-        "Register a model: a file or folder, which is uploaded, or a URL",
+        "Register a model: upload a file or folder, or reference a URL",
         "mlmgmt model register --model model.pkl --name iris --tag prod",
         _register,
         (
             Flag("-m --model", "file, folder or URL of the model", required=True, completes="path", metavar="PATH"),
-            Flag("-n --name", "name of the model (default: that of the file)"),
-            Flag("-t --tag", "a tag; may be given again", "many"),
+            Flag("-n --name", "name of the model (default: name of the file)"),
+            Flag("-t --tag", "tag (repeatable)", "many"),
             Flag("-d --description", "free text"),
-            Flag("--mime-type", "media type of the content (default: by the name)"),
-            Flag("--unpack", "whether it is an archive that the build unpacks", "yes-no"),
+            Flag("--mime-type", "media type of the content (default: from the file name)"),
+            Flag("--unpack", "unpack the model as an archive during the build", "yes-no"),
             Flag(
                 "--if-exists",
-                "for a name in use: register new content, or take the latest version as it is",
+                "if the name exists: register new content, or use the latest version unchanged",
                 choices=("update", "reuse"),
                 default="update",
             ),
-            Flag("--new-version", "make a version even if the latest has the same content", "switch"),
+            Flag("--new-version", "create a version even if the latest has the same content", "switch"),
         ),
         ("models_register",),
     ),
     Command(
         ("model", "show"),
-        "Show a model: by its id, or the latest version of a name",
+        "Show a model by id, or the latest version by name",
         "mlmgmt model show -m iris",
         _show,
         (
             Flag("-m --model", "id or name of the model", required=True, completes="model"),
-            Flag("-t --tag", "the latest version with this tag"),
+            Flag("-t --tag", "only the latest version with this tag"),
         ),
         ("models_get",),
     ),
@@ -90,8 +90,8 @@ COMMANDS = (
         "mlmgmt model list --tag prod",
         _list,
         (
-            Flag("-t --tag", "models with this tag"),
-            Flag("-n --name", "models of this name", completes="model"),
+            Flag("-t --tag", "only models with this tag"),
+            Flag("-n --name", "only models with this name", completes="model"),
         ),
         ("models_list",),
     ),

@@ -30,7 +30,7 @@ def _operations(session: Session, _: Any) -> Any:
 
 
 def _watch(session: Session, arguments: Any) -> Any:
-    session.workspace.operations.get(arguments.operation_id)  # an unknown id is told at once
+    session.workspace.operations.get(arguments.operation_id)  # an unknown id fails at once
     return session.workspace.operations.poller(arguments.operation_id)
 
 
@@ -49,13 +49,13 @@ def _last_error(session: Session, _: Any) -> Any:
 COMMANDS = (
     Command(
         ("last-error",),
-        "Show the last error of this session: its request, the request's id and the traceback",
+        "Show the last error of this session with its request, request id and traceback",
         "%mlmgmt last-error",
         _last_error,
     ),
     Command(
         ("deployment", "list"),
-        "List what ran under the name of a service, newest first",
+        "List the deployments of a service, newest first",
         "mlmgmt deployment list -n iris",
         _deployments,
         (Flag("-i -n --id --name --service", "id or name of the service", completes="service"),),
@@ -79,7 +79,7 @@ COMMANDS = (
     ),
     Command(
         ("operation", "show"),
-        "Show how far an operation is",
+        "Show the state of an operation",
         "mlmgmt operation show -i ID",
         _operation,
         (Flag("-i --operation-id", "id of the operation", required=True, completes="operation"),),
@@ -87,7 +87,7 @@ COMMANDS = (
     ),
     Command(
         ("operation", "cancel"),
-        "Cancel an operation that goes on: an image is not built, a service goes on with what it served before",
+        "Cancel a running operation: the image is not built, or the service keeps its previous deployment",
         "mlmgmt operation cancel ID",
         _cancel,
         (Flag("operation_id", "id of the operation", required=True, completes="operation"),),
@@ -95,7 +95,7 @@ COMMANDS = (
     ),
     Command(
         ("operation", "watch"),
-        "Wait for an operation that goes on, and show it",
+        "Wait for a running operation and show its result",
         "mlmgmt operation watch ID",
         _watch,
         (Flag("operation_id", "id of the operation", required=True, completes="operation"),),

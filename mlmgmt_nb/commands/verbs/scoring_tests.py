@@ -17,14 +17,18 @@ __all__ = ["COMMANDS"]
 def _test(session: Session, arguments: Any) -> Any:
     junit = Path(arguments.junit).expanduser() if arguments.junit else None
     if junit is not None and not junit.parent.is_dir():
-        raise UsageError(f"--junit: there is no folder {junit.parent}", field="junit", fix="Make it, or give another.")
+        raise UsageError(
+            f"--junit: folder {junit.parent} does not exist", field="junit", fix="Create it, or give another path."
+        )
     if arguments.no_wait and not session.stays:
-        raise UsageError("--no-wait is for notebooks: the test would end with the command", field="no_wait")
+        raise UsageError(
+            "--no-wait works only in notebooks: in a shell the test ends with the command", field="no_wait"
+        )
     if arguments.no_wait and (junit is not None or arguments.assert_ok):
         raise UsageError(
-            "--no-wait does not go with --junit and --assert-ok",
+            "--no-wait cannot be combined with --junit or --assert-ok",
             field="no_wait",
-            fix="Call `.result().to_junit()` and `.result().assert_ok()` of what it returns.",
+            fix="Call `.result().to_junit()` and `.result().assert_ok()` on the returned test.",
         )
     options = {
         name: getattr(arguments, name)
@@ -66,7 +70,7 @@ def _cases(session: Session, arguments: Any) -> Any:
 def _read(path: Path) -> Any:
     try:
         if path.suffix == ".csv":
-            import pandas as pd  # only who has such a file needs it
+            import pandas as pd  # needed only for CSV files
 
             return pd.read_csv(path)
         return _list(path.read_text(encoding="utf-8"), str(path))
@@ -80,10 +84,10 @@ def _list(text: str, where: str) -> list[Any]:
     try:
         cases = json.loads(text)
     except ValueError as error:
-        raise UsageError(f"{where} is no JSON: {error}", field="cases", fix="Give a list of inputs.") from error
+        raise UsageError(f"{where} is not valid JSON: {error}", field="cases", fix="Give a list of inputs.") from error
     if not isinstance(cases, list):
         raise UsageError(
-            f"{where} is no list", field="cases", fix="Give a list of inputs, each as `service run` takes it."
+            f"{where} is not a list", field="cases", fix="Give a list of inputs, each as `service run` takes it."
         )
     return cases
 
@@ -91,25 +95,28 @@ def _list(text: str, where: str) -> list[Any]:
 COMMANDS = (
     Command(
         ("service", "test"),
-        "Send cases to a service and judge its answers; with --requests, --duration or --rate, under load",
+        "Send cases to a service and check its answers; with --requests, --duration or --rate, under load",
         "mlmgmt service test -n iris --cases @cases.csv --expect species --concurrency 4",
         _test,
         (
             Flag("-i -n --id --name --service", "id or name of the service", required=True, completes="service"),
             Flag(
-                "--cases", "DataFrame, JSON list, or @FILE (.csv, .json); the sample without", "value", completes="path"
+                "--cases",
+                "DataFrame, JSON list, or @FILE (.csv, .json) (default: the sample)",
+                "value",
+                completes="path",
             ),
-            Flag("--expect", "column with the expected answers, or in a notebook a function", "value"),
-            Flag("--against", "another service, whose answers are the right ones", completes="service"),
-            Flag("--requests", "how many to send; each case once without", "integer", metavar="N"),
-            Flag("--concurrency", "how many at the same time", "integer", metavar="N"),
-            Flag("--duration", "seconds after which no more are sent", "number", metavar="SECONDS"),
-            Flag("--rate", "requests due in a second; as many as are answered without", "number", metavar="N"),
-            Flag("--processes", "how many processes send them; by the concurrency without", "integer", metavar="N"),
-            Flag("--tolerance", "numbers that differ by no more are the same", "number", metavar="T"),
-            Flag("--no-wait", "in a notebook: go on in the background; `.result()` of the value waits", "switch"),
+            Flag("--expect", "column with the expected answers, or a function (in a notebook)", "value"),
+            Flag("--against", "service whose answers are the expected ones", completes="service"),
+            Flag("--requests", "number of requests (default: each case once)", "integer", metavar="N"),
+            Flag("--concurrency", "number of concurrent requests", "integer", metavar="N"),
+            Flag("--duration", "seconds to send requests for", "number", metavar="SECONDS"),
+            Flag("--rate", "target requests per second (default: unthrottled)", "number", metavar="N"),
+            Flag("--processes", "number of client processes (default: from the concurrency)", "integer", metavar="N"),
+            Flag("--tolerance", "largest difference between numbers that count as equal", "number", metavar="T"),
+            Flag("--no-wait", "run in the background (notebooks); `.result()` waits for the report", "switch"),
             Flag("--junit", "file to write JUnit XML to", completes="path", metavar="FILE"),
-            Flag("--assert-ok", "fail when an answer is wrong or missing", "switch"),
+            Flag("--assert-ok", "fail if an answer is wrong or missing", "switch"),
         ),
     ),
 )

@@ -32,16 +32,16 @@ _SERVICE = Flag("-i -n --id --name --service", "id or name of the service", requ
 
 _SETTINGS = (
     Flag("-z --replicas", "number of replicas", "integer"),
-    Flag("--autoscale-enabled", "whether the number of replicas follows the load", "yes-no"),
-    Flag("--autoscale-min-replicas", "fewest replicas", "integer", metavar="N"),
-    Flag("--autoscale-max-replicas", "most replicas", "integer", metavar="N"),
-    Flag("--autoscale-target-utilization", "utilization to aim at, in percent", "integer", metavar="PERCENT"),
-    Flag("--autoscale-refresh-period-seconds", "seconds between decisions", "integer", metavar="SECONDS"),
-    Flag("--cpu", "CPUs reserved for a replica, such as 500m"),
-    Flag("--memory", "memory reserved for a replica, such as 300Mi"),
-    Flag("--replica-max-concurrent-requests", "most requests that a replica accepts at once", "integer", metavar="N"),
-    Flag("--collect-model-data", "whether inputs and outputs of the models are collected", "yes-no"),
-    Flag("-l --enable-app-insights", "whether telemetry goes to Application Insights", "yes-no"),
+    Flag("--autoscale-enabled", "adjust the number of replicas to the load", "yes-no"),
+    Flag("--autoscale-min-replicas", "minimum number of replicas", "integer", metavar="N"),
+    Flag("--autoscale-max-replicas", "maximum number of replicas", "integer", metavar="N"),
+    Flag("--autoscale-target-utilization", "target utilization, in percent", "integer", metavar="PERCENT"),
+    Flag("--autoscale-refresh-period-seconds", "seconds between scaling decisions", "integer", metavar="SECONDS"),
+    Flag("--cpu", "CPUs reserved for each replica, such as 500m"),
+    Flag("--memory", "memory reserved for each replica, such as 300Mi"),
+    Flag("--replica-max-concurrent-requests", "maximum concurrent requests per replica", "integer", metavar="N"),
+    Flag("--collect-model-data", "collect inputs and outputs of the models", "yes-no"),
+    Flag("-l --enable-app-insights", "send telemetry to Application Insights", "yes-no"),
 )
 
 
@@ -87,7 +87,7 @@ def _create(session: Session, arguments: Any) -> Any:
         return existing
     if existing is not None and arguments.if_exists == "fail":
         raise ConflictError(
-            f"there is a service {name!r} already",
+            f"service {name!r} already exists",
             status_code=409,
             code="Conflict",
             fix="Give another name, or `--if-exists update`.",
@@ -221,7 +221,7 @@ def _logs(session: Session, arguments: Any) -> Any:
 COMMANDS = (
     Command(
         ("service", "create"),
-        "Run an image as a web service; with a model or driver, registers models, builds the image and runs it",
+        "Run an image as a web service; with a model or driver, register the models and build the image first",
         "mlmgmt service create -n iris -m model.pkl -f score.py -r python",
         _create,
         (
@@ -230,10 +230,10 @@ COMMANDS = (
             *APPLICATION,
             *PACKAGING,
             *_SETTINGS,
-            Flag("--compute-resource-id", "compute to run it on"),
+            Flag("--compute-resource-id", "compute to run the service on"),
             Flag(
                 "--if-exists",
-                "what to do with a service of that name",
+                "action if a service with that name exists",
                 choices=("update", "reuse", "fail"),
                 default="update",
             ),
@@ -243,7 +243,7 @@ COMMANDS = (
     ),
     Command(
         ("service", "update"),
-        "Change a service, under the same URL and keys; what is not given stays",
+        "Change a service; its URL, its keys and all settings that you do not give stay the same",
         "mlmgmt service update -n iris -z 3",
         _update,
         (
@@ -251,9 +251,9 @@ COMMANDS = (
             Flag("--image-id", "image to run", completes="image"),
             *(flag for flag in APPLICATION if flag.dest != "model_id"),  # its `-i` is the service here
             *PACKAGING,
-            Flag("--model-id", "id or name of a registered model; may be given again", "many", completes="model"),
+            Flag("--model-id", "id or name of a registered model (repeatable)", "many", completes="model"),
             *_SETTINGS,
-            Flag("--compute-resource-id", "compute to build an image for"),
+            Flag("--compute-resource-id", "compute to build the image for"),
         ),
         ("services_update",),
         waits=True,
@@ -264,13 +264,13 @@ COMMANDS = (
         "mlmgmt service list --model-name iris",
         _list,
         (
-            Flag("-n --service-name", "the service of this name", completes="service"),
-            Flag("--model-id", "services with this model", completes="model-id"),
-            Flag("--model-name", "services with a model of this name", completes="model"),
-            Flag("--manifest-id", "services of this manifest", completes="manifest-id"),
-            Flag("--manifest-name", "services of manifests of this name", completes="manifest"),
-            Flag("--image-id", "services of this image", completes="image"),
-            Flag("--compute-resource-id", "services on this compute"),
+            Flag("-n --service-name", "only the service with this name", completes="service"),
+            Flag("--model-id", "only services with this model", completes="model-id"),
+            Flag("--model-name", "only services with a model of this name", completes="model"),
+            Flag("--manifest-id", "only services of this manifest", completes="manifest-id"),
+            Flag("--manifest-name", "only services of manifests with this name", completes="manifest"),
+            Flag("--image-id", "only services of this image", completes="image"),
+            Flag("--compute-resource-id", "only services on this compute"),
         ),
         ("services_list",),
     ),
@@ -286,7 +286,7 @@ COMMANDS = (
     ),
     Command(
         ("service", "form"),
-        "Open a form that leads from models to a running service, and writes the code that does the same",
+        "Open a form that deploys models as a service and shows the equivalent code",
         "%mlmgmt service form -n iris -m model.pkl -f score.py",
         _form,
         (Flag("-n --name --service-name", "name of the service"), *APPLICATION),
@@ -301,38 +301,38 @@ COMMANDS = (
     ),
     Command(
         ("service", "keys"),
-        "Show the keys of a service, masked, or make a new one",
+        "Show the masked keys of a service, or regenerate one",
         "mlmgmt service keys -n iris --regen --key secondary",
         _keys,
         (
             _SERVICE,
-            Flag("--regen", "make a new key", "switch"),
-            Flag("-k --key", "which key to make anew", choices=("primary", "secondary"), default="primary"),
+            Flag("--regen", "regenerate a key", "switch"),
+            Flag("-k --key", "key to regenerate", choices=("primary", "secondary"), default="primary"),
             Flag("--show", "print the keys unmasked", "switch"),
         ),
         ("services_get_keys", "services_regenerate_keys", "services_regenerate_keys_alias"),
     ),
     Command(
         ("service", "run"),
-        "Score data with a service; without data, its own sample",
+        "Score data with a service (default: its sample)",
         """mlmgmt service run -n iris -d '{"input_df": [{"petal": 1.4}]}'""",
         _run,
         (
             _SERVICE,
             Flag("-d --data", "JSON, @FILE, or a Python value in the notebook", "value", completes="path"),
-            Flag("--timeout", "most seconds until the answer comes", "integer", metavar="SECONDS"),
+            Flag("--timeout", "seconds to wait for the answer", "integer", metavar="SECONDS"),
         ),
     ),
     Command(
         ("service", "try"),
-        "Try a service out in a notebook: a form for its input, and its answers",
+        "Try a service in a notebook: enter inputs in a form and see the answers",
         "mlmgmt service try -n iris",
         _try,
         (_SERVICE,),
     ),
     Command(
         ("service", "usage"),
-        "Tell how to call a service from elsewhere",
+        "Show how to call a service from other programs",
         "mlmgmt service usage -n iris",
         _usage,
         (_SERVICE,),
@@ -344,8 +344,8 @@ COMMANDS = (
         _logs,
         (
             _SERVICE,
-            Flag("--follow", "go on as it is written, until Ctrl-C", "switch"),
-            Flag("--tail", "only so many lines at the end", "integer", metavar="LINES"),
+            Flag("--follow", "print new lines until Ctrl-C", "switch"),
+            Flag("--tail", "number of lines at the end (default: all)", "integer", metavar="LINES"),
             Flag("--request-id", "only lines about this request"),
         ),
     ),

@@ -75,7 +75,7 @@ def test_deploy_then_update(ws: Workspace, echo: Path) -> None:
     metrics = ws.services.metrics(second)
     assert (metrics.ready, metrics.wanted, metrics.failures) == (1, 1, 0)
     assert 0 < (metrics.percentile(50) or 0) < DEADLINE
-    with pytest.raises(errors.ConflictError, match="there is a service 'echo' already"):
+    with pytest.raises(errors.ConflictError, match="service 'echo' already exists"):
         ws.deploy("echo", driver=echo / "score.py", if_exists="fail")
     assert ws.services.delete("echo") is True
     assert ws.services.delete("echo") is False

@@ -73,7 +73,7 @@ def test_models(shell: Shell) -> None:
     assert again.json["id"] == registered.json["id"]
     same = shell("model", "register", "-m", "model.bin", "-n", "m1", "-o", "json")
     assert same.json["id"] == registered.json["id"]
-    assert same.err == "version 1 of 'm1' has the same content: no new one was made\n"
+    assert same.err == "version 1 of 'm1' has the same content, so no new version was created\n"
     forced = shell("model", "register", "-m", "model.bin", "-n", "m1", "--new-version", "-o", "json")
     assert (forced.json["version"], forced.err) == (2, "")
     assert shell("model", "show", "-m", "m1", "--query", "version", "-o", "tsv").out == "2\n"
@@ -163,7 +163,7 @@ def test_what_fails_names_the_command_that_shows_its_log(shell: Shell, tmp_path:
 def test_a_missing_file_is_told_by_its_flag(shell: Shell, line: str, flag: str) -> None:
     failed = shell(*line.split())
     assert failed.code == 2
-    assert failed.err.startswith(f"mlmgmt: {flag}: there is no file gone\n")
+    assert failed.err.startswith(f"mlmgmt: {flag}: file not found: gone\n")
 
 
 def test_uploads_that_last_are_shown_on_a_terminal(home: Path, tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ def test_ctrl_c_tells_how_to_go_on(tmp_path: Path) -> None:
             _, told = process.communicate(timeout=60)
         server.shutdown()
     assert process.returncode == 130
-    assert told == "\nIt goes on; `mlmgmt operation watch op-1` waits for it.\n"
+    assert told == "\nThe operation continues; wait for it with `mlmgmt operation watch op-1`.\n"
 
 
 def test_an_operation_is_cancelled(shell: Shell, tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ def test_one_step(shell: Shell, tmp_path: Path) -> None:
     assert [line.split(":")[0] for line in made.err.splitlines()] == ["model", "manifest", "image"]
     exists = shell("service", "create", "-n", "one", "-f", "score.py", "--if-exists", "fail")
     assert exists.code == 1
-    assert "there is a service 'one' already" in exists.err
+    assert "service 'one' already exists" in exists.err
     reused = shell("service", "create", "-n", "one", "-f", "score.py", "--if-exists", "reuse", "-o", "json")
     assert reused.json["id"] == made.json["id"]
 
@@ -313,7 +313,7 @@ def test_failures_have_a_reason_and_a_code(shell: Shell, tmp_path: Path) -> None
     assert "broken.py" in failed.err
     assert "Traceback" not in failed.err
     assert shell("model", "register", "-m", "nope.bin").code == 2
-    assert "there is no file nope.bin" in shell("model", "register", "-m", "nope.bin").err
+    assert "file not found: nope.bin" in shell("model", "register", "-m", "nope.bin").err
     assert "Traceback" in shell("model", "register", "-m", "nope.bin", "--debug").err
     assert shell("last-error").out == "no command has failed in this session\n"
     shell("service", "delete", "-n", "failing")
@@ -379,7 +379,7 @@ def test_as_a_process(home: Path) -> None:
     assert listed.stderr == ""
     wrong = subprocess.run([*command, "model", "lst"], env=environment, capture_output=True, text=True)
     assert (wrong.returncode, wrong.stdout) == (2, "")
-    assert wrong.stderr.splitlines()[0] == "mlmgmt: there is no command `mlmgmt model lst`. Did you mean `model list`?"
+    assert wrong.stderr.splitlines()[0] == "mlmgmt: unknown command `mlmgmt model lst`. Did you mean `model list`?"
 
 
 def test_pandas_is_not_needed(home: Path) -> None:
@@ -494,4 +494,4 @@ def test_a_check_with_requirements_has_only_them(shell: Shell, tmp_path: Path) -
     assert shell("driver", "score.py").code == 0
     assert "No module named 'pandas'" in shell("driver", "score.py", "-p", "requirements.txt").err
     (tmp_path / "requirements.txt").write_text("./no-such-wheel.whl\n")
-    assert "requirements: they cannot be installed" in shell("driver", "score.py", "-p", "requirements.txt").err
+    assert "requirements: cannot be installed" in shell("driver", "score.py", "-p", "requirements.txt").err

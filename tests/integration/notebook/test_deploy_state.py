@@ -111,7 +111,7 @@ def test_autoscaling_from_the_form_and_from_its_line(ws: Workspace, notebook: No
     state.begin()
     state.deploy()
     assert state.failure is not None
-    assert state.failure.what == "there is a service 'form-auto' already"
+    assert state.failure.what == "service 'form-auto' already exists"
     with pytest.raises(ConflictError):
         raise notebook.attempt(state.line()).error or AssertionError
     ws.services.delete("form-auto")

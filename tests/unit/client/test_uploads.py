@@ -252,7 +252,7 @@ def test_what_cannot_be_uploaded(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     cases = {
-        tmp_path / "missing.bin": "there is no file .*missing.bin",
+        tmp_path / "missing.bin": "file not found: .*missing.bin",
         empty: "is empty",
         folder: "has no files",
         pipe: "neither a file nor a folder",

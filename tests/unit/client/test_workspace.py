@@ -235,12 +235,12 @@ def test_application_is_checked_before_anything_is_sent(server: Server, workspac
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib" / "score.py").write_text("x = 1\n")
     cases: list[tuple[Application, str]] = [
-        (Application(driver=tmp_path / "none.py"), "driver: there is no file"),
+        (Application(driver=tmp_path / "none.py"), "driver: file not found"),
         (Application(driver=tmp_path / "lib"), "driver: .* is a folder"),
-        (Application(driver=driver, schema=tmp_path / "s.json"), "schema: there is no file"),
-        (Application(driver=driver, requirements="r.txt"), "requirements: there is no file"),
-        (Application(driver=driver, conda="c.yml"), "conda: there is no file"),
-        (Application(driver=driver, dependencies=["d.csv"]), "dependencies: there is no file"),
+        (Application(driver=driver, schema=tmp_path / "s.json"), "schema: file not found"),
+        (Application(driver=driver, requirements="r.txt"), "requirements: file not found"),
+        (Application(driver=driver, conda="c.yml"), "conda: file not found"),
+        (Application(driver=driver, dependencies=["d.csv"]), "dependencies: file not found"),
         (Application(driver=driver, dependencies=[tmp_path / "lib" / "score.py"]), "'score.py' is there twice"),
         (Application(driver=driver, runtime="r"), "runtime: 'r' is unknown"),
     ]
@@ -256,12 +256,12 @@ def test_deploy_checks_everything_before_it_sends(server: Server, workspace: Wor
     server.script = lambda seen: Answer(200, {"value": []})
     cases: list[tuple[dict[str, Any], str]] = [
         ({"name": "Bad Name"}, "3 to 32 characters"),
-        ({"model": tmp_path / "none.pkl"}, "model: there is no file"),
-        ({"model": "none.pkl"}, "there is no file 'none.pkl', and no registered model has this name"),
+        ({"model": tmp_path / "none.pkl"}, "model: file not found"),
+        ({"model": "none.pkl"}, "file not found: 'none.pkl', and no registered model has this name"),
         ({"model": [], "model_name": "x"}, "not exactly one model"),
         ({"num_replicas": -1}, "numReplicas"),
         ({"if_exists": "replace"}, "if_exists: 'replace' is unknown"),
-        ({"driver": tmp_path / "none.py"}, "driver: there is no file"),
+        ({"driver": tmp_path / "none.py"}, "driver: file not found"),
     ]
     for arguments, message in cases:
         with pytest.raises(errors.UsageError, match=message):
@@ -272,6 +272,6 @@ def test_deploy_checks_everything_before_it_sends(server: Server, workspace: Wor
 def test_deploy_refuses_what_exists(server: Server, workspace: Workspace, tmp_path: Path) -> None:
     (tmp_path / "score.py").write_text("def run(body): return body\n")
     server.script = lambda seen: Answer(200, {"value": [{"id": "s", "name": "iris", "computeResource": {}}]})
-    with pytest.raises(errors.ConflictError, match=r"(?s)there is a service 'iris' already.*if_exists='update'"):
+    with pytest.raises(errors.ConflictError, match=r"(?s)service 'iris' already exists.*if_exists='update'"):
         workspace.deploy("iris", driver=tmp_path / "score.py", if_exists="fail")
     assert {seen.method for seen in server.seen} == {"GET"}

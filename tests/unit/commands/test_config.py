@@ -43,7 +43,7 @@ def test_mistakes(tmp_path: Path) -> None:
     config = Config(path, {})
     with pytest.raises(UsageError, match="no setting 'colour'"):
         config.set("team", {"colour": "red"})
-    with pytest.raises(UsageError, match="there is no profile 'nope'"):
+    with pytest.raises(UsageError, match="profile 'nope' does not exist"):
         config.use("nope")
     with pytest.raises(UsageError, match=r"no profile 'nope' \(the environment: MLMGMT_PROFILE\)"):
         Config(path, {"MLMGMT_PROFILE": "nope"}).settings({})
