@@ -13,7 +13,7 @@ NOTEBOOK = "notebooks/01-quickstart.ipynb"
 
 
 def badges(address: str, branch: str) -> list[str]:
-    """Return the badges for a repository, as Markdown. Binder takes any public Git repository, Colab only those of GitHub."""
+    """Return the badges for a repository, as Markdown. Colab takes only repositories of GitHub."""
     address = address.removesuffix("/").removesuffix(".git")
     parts = urlsplit(address)
     if parts.scheme != "https" or not parts.hostname or not parts.path.strip("/"):

@@ -66,7 +66,7 @@ class Models:
                 name and bytes, and no other tags, description or media type are asked for.
 
         Raises:
-            UsageError: it is not a file, folder or URL, is missing, empty or cannot be read, or the name is empty. Nothing
+            UsageError: it is not a file, folder or URL, is missing, empty or unreadable, or the name is empty. Nothing
                 was sent.
             UploadError: the bytes could not be sent.
         """

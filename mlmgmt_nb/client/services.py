@@ -88,7 +88,7 @@ class Services:
         return self._operations.started(self._transport.call("services_create", body=body), self._get)
 
     def check(self, name: str, *, compute_resource_id: str = "local", **settings: Unpack[ServiceSettings]) -> None:
-        """Check what `create` would be given, before there is an image. Sends nothing.
+        """Check the arguments of `create` before an image exists. Nothing is sent.
 
         Example:
             >>> ws.services.check("iris", memory="a lot")

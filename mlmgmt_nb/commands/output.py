@@ -39,7 +39,7 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def plain(value: Any) -> Any:
-    """Return a value as JSON types: dicts with the API's names, lists, texts, numbers. Keys stay masked unless shown."""
+    """Return a value as JSON types, with the names of the API. Keys stay masked unless shown."""
     if isinstance(value, Pager):
         return [msgspec.to_builtins(item) for item in value]
     if isinstance(value, Keys):

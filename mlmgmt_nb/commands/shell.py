@@ -82,7 +82,7 @@ def main(argv: Sequence[str], stdout: TextIO | None = None, stderr: TextIO | Non
 
 
 def _executed(session: Session, argv: Sequence[str], err: Terminal) -> Outcome:
-    """Runs the command; warnings are lines of their own."""
+    """Run the command; warnings are lines of their own."""
 
     def show(message: Warning | str, *_: object) -> None:
         err.write(f"mlmgmt: warning: {message}\n")

@@ -263,7 +263,7 @@ def _as_file(model: Any) -> Path | None:
         return None
     path = Path(model).expanduser()
     if not path.exists():
-        raise UsageError(f"model: there is no file {path}", field="model", fix=f"It is taken from {Path.cwd()}.")
+        raise UsageError(f"model: file not found: {path}", field="model", fix=f"It is taken from {Path.cwd()}.")
     return path.resolve()
 
 

@@ -24,9 +24,9 @@ class Sample:
     """A sample, as a driver gets it.
 
     Attributes:
-        values: the arguments of `run` by name; empty when there is no sample.
+        values: the arguments of `run` by name; empty without a sample.
         types: their types.
-        given: positional and named arguments of the call in the notebook; None when there is no sample.
+        given: positional and named arguments of the call in the notebook; None without a sample.
         passed: how the driver hands its arguments over, such as `data` or `age=age, plan=plan`.
         signature: how the driver declares them.
         imports: what `passed` needs.

@@ -28,7 +28,7 @@ PACKAGING = (
         metavar="DATA",
     ),
     Flag("--method", "method of the model that answers (default: predict, or the function itself)"),
-    Flag("--example", "whether rows of the sample are shown as the example of the service", "yes-no", default=True),
+    Flag("--example", "show rows of the sample as the example of the service", "yes-no", default=True),
     Flag("--tolerance", "largest relative difference between package and object", "number", default=1e-6),
 )
 """Flags that say how a model without a driver is packaged."""
@@ -68,13 +68,13 @@ def _options(arguments: Any) -> PackageOptions:
 
 
 def _sample(given: Any) -> Any:
-    """The sample: a Python value, or the content of a file."""
+    """Return the sample: a Python value, or the content of a file."""
     if not isinstance(given, (str, Path)):
         return given
     path = Path(given).expanduser()
     if not path.is_file():
         raise UsageError(
-            f"--sample: there is no file {path}",
+            f"--sample: file not found: {path}",
             field="sample",
             fix="Give a CSV, JSON or Parquet file, or in a notebook a value: `--sample {X}`.",
         )
