@@ -394,7 +394,7 @@ def needs_a_package(data: Any) -> Any:
         (fitted(), {"method": "predict_all"}, "a LogisticRegression has no method 'predict_all'"),
         (Connected(), {}, r"model\.parts\['store'\] is a sqlite3\.Connection"),
         (needs_a_package, {}, "surely_not_installed"),
-        ("no-such-model.pkl", {}, "there is no file"),
+        ("no-such-model.pkl", {}, "file not found"),
         (Path(__file__), {}, r"the format of test_package\.py is not known"),
         (
             lambda age, plan: 1,
