@@ -106,6 +106,11 @@ class Wanted(msgspec.Struct, kw_only=True):
         return any(option.name in (*_INDEXES, "--find-links", "--no-index") for option in self.options)
 
     @property
+    def has_several_indexes(self) -> bool:
+        """Whether packages may come from more than one index."""
+        return self.has("--extra-index-url") and not self.has("--no-index")
+
+    @property
     def is_lasting(self) -> bool:
         """Whether the same text always means the same content: no branches, no files of other servers."""
         sources = [requirement.location for requirement in self.requirements] + self.values("--find-links")
