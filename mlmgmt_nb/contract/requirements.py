@@ -25,7 +25,9 @@ PACKAGES = re.compile(r"packages/\d+")
 
 _SHORT = {"-i": "--index-url", "-f": "--find-links", "-r": "--requirement", "-c": "--constraint", "-e": "--editable"}
 _WITH_VALUE = frozenset(_SHORT.values()) | {"--extra-index-url", "--trusted-host", "--no-binary", "--only-binary"}
-_FLAGS = frozenset({"--no-index", "--pre", "--require-hashes", "--prefer-binary"})
+_FLAGS = frozenset({"--no-index", "--pre", "--require-hashes"})
+_REASONS = {"--prefer-binary": "packages are resolved by uv, which has no such option: use --only-binary PACKAGE"}
+"""Why options are not supported, where that is not obvious."""
 _COMMENT = re.compile(r"(^|\s+)#.*$")
 _CONTINUED = re.compile(r"\\\r?\n")
 _OPTIONS_OF_ONE = re.compile(r"\s+(?=--?[a-z])")
@@ -125,7 +127,8 @@ def _options(number: int, line: str) -> Iterator[Option | Requirement]:
                 raise RequirementsError(f"line {number}: {name} needs a value")
             value = value or words.pop(0)
         elif name not in _FLAGS or value:
-            raise RequirementsError(f"line {number}: the option {name} is not supported")
+            reason = f" ({_REASONS[name]})" if name in _REASONS else ""
+            raise RequirementsError(f"line {number}: the option {name} is not supported{reason}")
         if name == "--editable":
             yield _located(number, value)
         else:

@@ -370,6 +370,7 @@ class Builder:
             recipe = msgspec.structs.replace(recipe, conda=True, locked=False)
             return recipe, asked.unlocked_pip_file(context.folder), logins
         lock = self._environments.lock(asked.wanted, context.folder, python, output, cancellation)
+        asked.check_sources(lock)
         return recipe, asked.pip_file(lock), logins
 
     def _finish(

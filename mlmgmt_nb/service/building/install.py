@@ -68,7 +68,6 @@ def step(name: str, act: Callable[[], None]) -> None:
 def run(
     *command: str,
     environment: dict[str, str] | None = None,
-    inherited: tuple[int, ...] = (),
     folder: str | None = None,
 ) -> None:
     subprocess.run(
@@ -78,7 +77,6 @@ def run(
         stdin=subprocess.DEVNULL,
         stderr=subprocess.STDOUT,
         env={**os.environ, **(environment or {})},
-        pass_fds=inherited,
     )
 
 
@@ -113,14 +111,14 @@ def add_java() -> None:
 
 
 def add_requirements(python: str) -> None:
-    environment, inherited = secrets()
+    environment = secrets()
     if subprocess.run([python, "-m", "pip", "--version"], check=False, capture_output=True).returncode:
         run(python, "-m", "ensurepip")
     flags = ("--no-cache-dir", "--no-compile", "--disable-pip-version-check", "--root-user-action=ignore")
     locked = ("--no-deps",) if "--locked" in sys.argv else ()
     install = (python, "-m", "pip", "install", *flags, *locked, "--progress-bar=off")
     for path in groups():
-        run(*install, "-r", path, environment=environment, inherited=inherited, folder=HERE)
+        run(*install, "-r", path, environment=environment, folder=HERE)
 
 
 def groups() -> Iterator[str]:
@@ -138,18 +136,20 @@ def groups() -> Iterator[str]:
             os.unlink(path)
 
 
-def secrets() -> tuple[dict[str, str], tuple[int, ...]]:
-    """Return the environment variables that point pip to its secrets, and the descriptors that it inherits for them."""
+def secrets() -> dict[str, str]:
+    """Return the environment variables that point pip to its secrets.
+
+    They name descriptors of this process, so that the processes in which pip builds packages can open them too.
+    """
     if "--secrets" not in sys.argv:
-        return {}, ()
+        return {}
     environment: dict[str, str] = {}
-    descriptors: list[int] = []
     for name, content in json.load(sys.stdin).items():
-        descriptor = os.memfd_create(name, 0)
+        descriptor = os.memfd_create(name)
         os.write(descriptor, content.encode())
-        descriptors.append(descriptor)
-        environment[{"pip.conf": "PIP_CONFIG_FILE", "netrc": "NETRC"}[name]] = f"/dev/fd/{descriptor}"
-    return environment, tuple(descriptors)
+        path = f"/proc/{os.getpid()}/fd/{descriptor}"
+        environment[{"pip.conf": "PIP_CONFIG_FILE", "netrc": "NETRC"}[name]] = path
+    return environment
 
 
 def settle(began: float, python: str, also: str | None = None) -> None:

@@ -14,6 +14,7 @@ from mlmgmt_nb.service.building.cancellation import Cancellation
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.packages.environments import Environment, Environments
 from mlmgmt_nb.service.building.packages.lock import Lock
+from mlmgmt_nb.service.building.packages.packages import WantedPackages
 from mlmgmt_nb.service.building.packages.requirements import Wanted, WantedReader
 from mlmgmt_nb.service.files.logs import Log
 from mlmgmt_nb.service.system.processes import ownership
@@ -263,3 +264,38 @@ class TestLinesForPip:
     def test_each_source(self, by_url: bool, first: str) -> None:
         rest = ["./packages/1/b-2-py3-none-any.whl --hash=sha256:cc", "c @ git+https://g/c@dd"]
         assert self.LOCK.pip_lines(by_url=by_url) == [first, *rest]
+
+
+class TestBuildRequirements:
+    """Where pip, in an image, takes from what the build of a source archive needs."""
+
+    WHEEL = '[[packages]]\nname = "a"\nversion = "1"\nwheels = [{ url = "https://i/a-1-py3-none-any.whl" }]\n'
+    SOURCE = '[[packages]]\nname = "b"\nversion = "2"\nsdist = { url = "https://i/b-2.tar.gz" }\n'
+    EXTRA = "--extra-index-url https://private.example/simple"
+
+    def packages(self, folder: Path, *lines: str) -> WantedPackages:
+        (folder / "packages" / "1" / "wheels").mkdir(parents=True)
+        reader = WantedReader(folder, lambda url, what: Path(url))
+        wanted = reader.read([*lines, "a", "b"], "requirements.txt")
+        return WantedPackages(wanted=wanted, conda=None, content={}, reader=reader)
+
+    @pytest.mark.parametrize(
+        ("lines", "options"),
+        [
+            ((), []),
+            (("-i https://u:canary@one.example/s",), ["--index-url https://one.example/s"]),
+            (("--no-index", "-f ./packages/1/wheels"), ["--no-index", "--find-links ./packages/1/wheels"]),
+            (("--pre", "--only-binary :all:"), ["--pre", "--only-binary :all:"]),
+            # pip has no order of indexes.
+            (("-i https://one.example/s", EXTRA), ["--no-index"]),
+        ],
+    )
+    def test_options(self, tmp_path: Path, lines: tuple[str, ...], options: list[str]) -> None:
+        text = self.packages(tmp_path, *lines).pip_file(Lock(self.WHEEL + self.SOURCE))
+        assert [line for line in text.splitlines() if line.startswith("-")] == options
+
+    def test_several_indexes(self, tmp_path: Path) -> None:
+        packages = self.packages(tmp_path, self.EXTRA)
+        packages.check_sources(Lock(self.WHEEL))
+        with pytest.raises(BuildError, match=r"b==2: there is no wheel, and with --extra-index-url"):
+            packages.check_sources(Lock(self.WHEEL + self.SOURCE))

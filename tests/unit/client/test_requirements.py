@@ -59,6 +59,10 @@ class TestParsing:
         with pytest.raises(RequirementsError, match=r"^line 2: "):
             list(parse(f"# first\n{line}"))
 
+    def test_an_option_that_uv_lacks(self) -> None:
+        with pytest.raises(RequirementsError, match=r"--prefer-binary is not supported .*use --only-binary"):
+            list(parse("--prefer-binary\nsix"))
+
 
 class TestSent:
     @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from mlmgmt_nb.service.building.errors import BuildError
 
@@ -42,7 +42,12 @@ class Lock:
     @property
     def versions(self) -> list[str]:
         """Return the packages with their versions, for display."""
-        return [f"{package['name']}=={package.get('version', '?')}" for package in self.packages]
+        return [_versioned(package) for package in self.packages]
+
+    @property
+    def sources(self) -> list[str]:
+        """Return the packages, with their versions, that are built from source."""
+        return [_versioned(package) for package in self.packages if _is_source(package)]
 
     def only(self, pins: Iterable[tuple[str, tuple[str, ...]]]) -> Lock:
         """Return the lock without files whose hashes are not pinned.
@@ -70,9 +75,7 @@ class Lock:
         """
         known = set(pinned) | exempt
         lacking = [
-            f"{package['name']}=={package.get('version', '?')}"
-            for package in self.packages
-            if not known & {package["name"], *_locations(package)}
+            _versioned(package) for package in self.packages if not known & {package["name"], *_locations(package)}
         ]
         if lacking:
             raise BuildError(
@@ -90,10 +93,19 @@ class Lock:
         return [_pip_line(package, by_url=by_url) for package in self.packages]
 
 
+def _versioned(package: Mapping[str, Any]) -> str:
+    return f"{package['name']}=={package.get('version', '?')}"
+
+
 def _files(package: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield the files of a package, preferred files first."""
     yield from package.get("wheels", [])
     yield from (package[kind] for kind in ("archive", "sdist") if kind in package)
+
+
+def _is_source(package: Mapping[str, Any]) -> bool:
+    """Whether no file of a package is a wheel."""
+    return not any(urlsplit(location).path.endswith(".whl") for location in _locations(package))
 
 
 def _locations(package: Mapping[str, Any]) -> Iterator[str]:
@@ -106,7 +118,7 @@ def _keep_pinned(package: dict[str, Any], hashes: set[str]) -> None:
     if not kept:
         raise BuildError(
             "RequirementsFailed",
-            f"The requirements cannot be installed: {package['name']}=={package.get('version', '?')}: no file of this "
+            f"The requirements cannot be installed: {_versioned(package)}: no file of this "
             "release for this Python and platform has a pinned sha256 hash. Check the package index and the "
             "hashes in the requirements.",
         )

@@ -11,6 +11,7 @@ import yaml
 
 from mlmgmt_nb.contract import Manifest
 from mlmgmt_nb.contract.conda import CondaFile
+from mlmgmt_nb.contract.requirements import Option
 from mlmgmt_nb.service.building.context import Context
 from mlmgmt_nb.service.building.docker.dockerfile import PACKAGES
 from mlmgmt_nb.service.building.errors import BuildError
@@ -27,6 +28,9 @@ from mlmgmt_nb.service.building.packages.superseded import without_superseded
 from mlmgmt_nb.service.files.logs import Log
 
 __all__ = ["WantedPackages", "wanted_packages"]
+
+_OF_BUILDS = frozenset({"--trusted-host", "--find-links", "--no-index", "--pre", "--only-binary"})
+"""Options that hold for the build requirements of source archives, beside the index."""
 
 
 class WantedPackages(msgspec.Struct, kw_only=True):
@@ -90,12 +94,34 @@ class WantedPackages(msgspec.Struct, kw_only=True):
 
     def pip_file(self, lock: Lock) -> str:
         """Return the requirements file of an image whose packages are locked."""
-        options = [f"--trusted-host {host}" for host in self.wanted.values("--trusted-host")]
-        index = self.wanted.values("--index-url")
-        if index:  # build dependencies come from there
-            options.append(f"--index-url {without_login(index[-1])}")
         lines = lock.pip_lines(by_url=self.wanted.has_own_indexes)
-        return "".join(f"{line}\n" for line in [*options, *lines])
+        return "".join(f"{line}\n" for line in [*self._build_options(), *lines])
+
+    def _build_options(self) -> list[str]:
+        """Return the options that say where pip takes the build requirements of source archives from.
+
+        The packages themselves need none of them: they are locked. pip has no order of indexes, so with more than one
+        it may ask none.
+        """
+        options = list(dict.fromkeys(_line(option) for option in self.wanted.options if option.name in _OF_BUILDS))
+        if self.wanted.has_several_indexes:
+            return [*options, "--no-index"]
+        index = self.wanted.values("--index-url")
+        return [*options, *([f"--index-url {without_login(index[-1])}"] if index else [])]
+
+    def check_sources(self, lock: Lock) -> None:
+        """Check that pip can build the source archives of a lock without taking anything from a wrong index.
+
+        Raises:
+            BuildError: it cannot, as there are several indexes.
+        """
+        if self.wanted.has_several_indexes and not self.wanted.has("--find-links") and lock.sources:
+            raise BuildError(
+                "RequirementsFailed",
+                f"pipRequirements: {', '.join(lock.sources)}: there is no wheel, and with --extra-index-url pip would "
+                "take what it needs to build the source from whichever index has the newest. Use --index-url alone, "
+                "send a wheel of it, or send the packages that its build needs with --find-links FOLDER.",
+            )
 
     def unlocked_pip_file(self, folder: Path) -> str:
         """Return the requirements file of an image whose packages conda affects.
@@ -112,7 +138,7 @@ class WantedPackages(msgspec.Struct, kw_only=True):
                 "pipRequirements: --extra-index-url beside packages of conda: pip would take a package from whichever "
                 "index has the newest. Use --index-url, or list all packages in the requirements.",
             )
-        options = [f"{option.name} {without_login(option.value)}".strip() for option in self.wanted.options]
+        options = [_line(option) for option in self.wanted.options]
         if self.wanted.constraints:
             limits = "".join(f"{requirement}\n" for requirement in self.wanted.constraints)
             (folder / PACKAGES / "constraints.txt").write_text(limits, encoding="utf-8")
@@ -143,6 +169,11 @@ def wanted_packages(context: Context, manifest: Manifest, log: Log) -> WantedPac
         wanted.extend(reader.read(conda.pip, "condaEnvFile"))
     wanted.requirements = without_superseded(wanted.requirements, log)
     return WantedPackages(wanted=wanted, conda=conda, content=content, reader=reader)
+
+
+def _line(option: Option) -> str:
+    """Return an option as a line of a requirements file, without logins."""
+    return f"{option.name} {without_login(option.value)}".strip()
 
 
 def _text(path: Path, what: str) -> str:

@@ -105,6 +105,11 @@ class Wanted(msgspec.Struct, kw_only=True):
         return any(option.name in (*_INDEXES, "--find-links", "--no-index") for option in self.options)
 
     @property
+    def has_several_indexes(self) -> bool:
+        """Whether packages may come from more than one index."""
+        return self.has("--extra-index-url") and not self.has("--no-index")
+
+    @property
     def is_immutable(self) -> bool:
         """Return whether the same text always means the same content: no branches, no files on other servers."""
         sources = [requirement.location for requirement in self.requirements] + self.values("--find-links")
