@@ -90,7 +90,7 @@ def checked(type_: type[T], **fields: Any) -> T:
         path = path.strip("`")
         field = path.rpartition(".")[2]
         if "regex" in problem:  # of use to programs only; the fix has it in words
-            problem = "is not valid"
+            problem = "not valid"
         where = f"{path.removeprefix('$.')}: " if path else ""
         raise UsageError(
             f"{where}{problem}{_given(type_, fields, field)}", field=field or None, fix=_FIXES.get(field)

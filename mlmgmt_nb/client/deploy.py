@@ -136,7 +136,7 @@ class Deploy:
         existing = self._workspace.services.find(self._name)
         if existing is not None and if_exists == "fail":
             raise ConflictError(
-                f"there is a service {self._name!r} already",
+                f"service {self._name!r} already exists",
                 status_code=409,
                 code="Conflict",
                 fix="Give another name, or `if_exists='update'`.",

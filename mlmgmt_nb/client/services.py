@@ -94,7 +94,7 @@ class Services:
             >>> ws.services.check("iris", memory="a lot")
             Traceback (most recent call last):
             ...
-            mlmgmt_nb.errors.UsageError: containerResourceReservation.memory: is not valid
+            mlmgmt_nb.errors.UsageError: containerResourceReservation.memory: not valid
             Give memory as Kubernetes does: `300Mi` or `1G`.
 
         Args:

@@ -50,7 +50,7 @@ WAITING = (Flag("--no-wait", "return without waiting for the operation", "switch
 """Flags of commands that start an operation."""
 
 WAITING_AFTER_BUILD = (
-    Flag("--no-wait", "return without waiting for the service (an image build is still waited for)", "switch"),
+    Flag("--no-wait", "return without waiting for the service; an image built from --driver is waited for", "switch"),
     _TIMEOUT,
 )
 """The same, where an image may have to be built before the operation can start."""

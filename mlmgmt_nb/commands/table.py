@@ -5,20 +5,17 @@ from __future__ import annotations
 from mlmgmt_nb.commands.grammar import Command
 from mlmgmt_nb.commands.verbs import (
     accounts,
+    auth,
     collected,
+    deployments,
     drivers,
     images,
     manifests,
     models,
-    others,
+    operations,
     packages,
+    scoring_tests,
     services,
-)
-from mlmgmt_nb.commands.verbs import (
-    auth as signing,
-)
-from mlmgmt_nb.commands.verbs import (
-    scoring_tests as testing,
 )
 
 __all__ = ["COMMANDS"]
@@ -28,12 +25,13 @@ COMMANDS: tuple[Command, ...] = (
     *manifests.COMMANDS,
     *images.COMMANDS,
     *services.COMMANDS,
-    *testing.COMMANDS,
+    *scoring_tests.COMMANDS,
     *collected.COMMANDS,
-    *others.COMMANDS,
+    *deployments.COMMANDS,
+    *operations.COMMANDS,
     *drivers.COMMANDS,
     *packages.COMMANDS,
     *accounts.COMMANDS,
-    *signing.COMMANDS,
+    *auth.COMMANDS,
 )
 """All commands, in the order in which help shows them."""

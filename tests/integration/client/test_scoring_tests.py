@@ -129,7 +129,7 @@ def test_a_test_that_is_interrupted_keeps_what_there_is(ws: Workspace, service: 
     ("cases", "options", "said"),
     [
         (CASES, {"expect": "total"}, "total"),
-        (CASES.iloc[:0], {}, "no cases"),
+        (CASES.iloc[:0], {}, "list of cases is empty"),
         (CASES, {"requests": 0}, "requests is 0"),
         (CASES, {"tolerance": -1.0}, "tolerance"),
         ([{"table": []}], {"expect": "x"}, "case 0"),

@@ -288,7 +288,7 @@ def test_scoring_tests(shell: Shell, tmp_path: Path) -> None:
     assert "case 0: expected 1, got" in failed.err
     assert 'failures="1"' in (tmp_path / "j.xml").read_text()
     assert shell("service", "test", "-n", "tested", "--cases", "[1]", "--duration", "0.2", "--rate", "50").code == 0
-    assert "is for notebooks" in shell("service", "test", "-n", "tested", "--cases", "[1]", "--no-wait").err
+    assert "works only in notebooks" in shell("service", "test", "-n", "tested", "--cases", "[1]", "--no-wait").err
     for wrong in (["--cases", "{"], ["--cases", "@none.csv"], ["--cases", "{}"], ["--junit", "no/such/j.xml"]):
         refused = shell("service", "test", "-n", "tested", *wrong)
         assert (refused.code, refused.out) == (2, "")
@@ -321,7 +321,7 @@ def test_failures_have_a_reason_and_a_code(shell: Shell, tmp_path: Path) -> None
 
 def test_a_profile_that_is_chosen_can_be_made(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLMGMT_PROFILE", "soon")
-    assert "`account create -n soon` makes it" in shell("account", "list").err
+    assert "`account create -n soon` creates this one" in shell("account", "list").err
     assert shell("account", "create", "-n", "soon").code == 0
     assert '"soon"' in shell("account", "list", "-o", "json").out
 
@@ -369,7 +369,7 @@ def test_drivers(shell: Shell, tmp_path: Path) -> None:
         failed = shell("driver", "bad.py", "--check", "sample.json")
         assert failed.code == 2
         assert message in failed.err
-    assert "no JSON" in shell("driver", "score.py", "--check", "score.py").err
+    assert "not valid JSON" in shell("driver", "score.py", "--check", "score.py").err
 
 
 def test_as_a_process(home: Path) -> None:

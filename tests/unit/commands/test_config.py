@@ -41,11 +41,11 @@ def test_file_is_written_and_keeps_comments(tmp_path: Path) -> None:
 def test_mistakes(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     config = Config(path, {})
-    with pytest.raises(UsageError, match="no setting 'colour'"):
+    with pytest.raises(UsageError, match="unknown setting 'colour'"):
         config.set("team", {"colour": "red"})
     with pytest.raises(UsageError, match="profile 'nope' does not exist"):
         config.use("nope")
-    with pytest.raises(UsageError, match=r"no profile 'nope' \(the environment: MLMGMT_PROFILE\)"):
+    with pytest.raises(UsageError, match=r"profile 'nope' does not exist \(the environment: MLMGMT_PROFILE\)"):
         Config(path, {"MLMGMT_PROFILE": "nope"}).settings({})
     path.write_text("profile = [")
     with pytest.raises(UsageError, match=r"config.toml cannot be read"):

@@ -1,4 +1,4 @@
-"""Commands: deployments and operations."""
+"""Commands: operations, and the last error of the session."""
 
 from __future__ import annotations
 
@@ -11,14 +11,6 @@ from mlmgmt_nb.commands.values import Text
 from mlmgmt_nb.redaction import redacted
 
 __all__ = ["COMMANDS"]
-
-
-def _deployments(session: Session, arguments: Any) -> Any:
-    return session.workspace.deployments.list(service=arguments.service)
-
-
-def _deployment(session: Session, arguments: Any) -> Any:
-    return session.workspace.deployments.get(arguments.deployment_id)
 
 
 def _operation(session: Session, arguments: Any) -> Any:
@@ -52,22 +44,6 @@ COMMANDS = (
         "Show the last error of this session with its request, request id and traceback",
         "%mlmgmt last-error",
         _last_error,
-    ),
-    Command(
-        ("deployment", "list"),
-        "List the deployments of a service, newest first",
-        "mlmgmt deployment list -n iris",
-        _deployments,
-        (Flag("-i -n --id --name --service", "id or name of the service", completes="service"),),
-        ("deployments_list",),
-    ),
-    Command(
-        ("deployment", "show"),
-        "Show a deployment",
-        "mlmgmt deployment show -i ID",
-        _deployment,
-        (Flag("-i --deployment-id", "id of the deployment", required=True, completes="deployment"),),
-        ("deployments_get",),
     ),
     Command(
         ("operation", "list"),
