@@ -46,7 +46,7 @@ def _train(folder: Path) -> None:
 
 
 def test_the_cells_work(folder: Path) -> None:
-    first, driver = _blocks("python")
+    first, driver, packaged = _blocks("python")
     others = _steps()
     _train(folder)
     (folder / "score.py").write_text(driver)
@@ -60,11 +60,15 @@ def test_the_cells_work(folder: Path) -> None:
     assert cells["ws"].services.get("iris").scoring_uri == uri
     assert cells["ws"].services.get("iris").models[0].version == 2
     assert eval(deleted, cells) is True
+    rows, labels = load_iris(return_X_y=True, as_frame=True)
+    cells |= {"X": rows, "pipeline": LogisticRegression(max_iter=1000).fit(rows, labels)}
+    exec(packaged, cells)
+    assert cells["ws"].services.get("churn").state == "Succeeded"
     cells["ws"].close()
 
 
 def test_the_magics_work(folder: Path) -> None:
-    _, driver = _blocks("python")
+    _, driver, _ = _blocks("python")
     (cells,) = _blocks("ipython")
     _train(folder)
     (folder / "score.py").write_text(driver)
