@@ -118,7 +118,7 @@ class WantedPackages(msgspec.Struct, kw_only=True):
         if self.wanted.has_several_indexes and not self.wanted.has("--find-links") and lock.sources:
             raise BuildError(
                 "RequirementsFailed",
-                f"pipRequirements: {', '.join(lock.sources)}: there is no wheel, and with --extra-index-url pip would "
+                f"pipRequirements: {', '.join(lock.sources)}: no wheel exists, and with --extra-index-url pip would "
                 "take what it needs to build the source from whichever index has the newest. Use --index-url alone, "
                 "send a wheel of it, or send the packages that its build needs with --find-links FOLDER.",
             )
