@@ -297,5 +297,5 @@ class TestBuildRequirements:
     def test_several_indexes(self, tmp_path: Path) -> None:
         packages = self.packages(tmp_path, self.EXTRA)
         packages.check_sources(Lock(self.WHEEL))
-        with pytest.raises(BuildError, match=r"b==2: there is no wheel, and with --extra-index-url"):
+        with pytest.raises(BuildError, match=r"b==2: no wheel exists, and with --extra-index-url"):
             packages.check_sources(Lock(self.WHEEL + self.SOURCE))
