@@ -68,12 +68,12 @@ def _opened(arguments: argparse.Namespace) -> tuple[Store, Home]:
     from mlmgmt_nb.service.store.store import Store
 
     home = Home(local.state_folder(arguments.home))
+    database = database_of(arguments, home.path)
+    check_database(home, database)
     if not (home.path / "installation").exists() and not home.database.exists():
         raise MlmgmtError(
             f"{home.path} is not a state folder.", fix="Set --home or MLMGMT_HOME to the state folder of a service."
         )
-    database = database_of(arguments, home.path)
-    check_database(home, database)
     return Store(database or home.database, may_migrate=home.is_alone()), home
 
 

@@ -119,8 +119,11 @@ def _times(array: Any) -> Any:
 
 
 def _signed(date: str) -> str:
-    """Return a date with a plus before a year of more than four digits, as ISO 8601 requires: 20171001 is in 2017."""
-    return date if date[4:5] in ("-", "") or date[0] == "-" else f"+{date}"
+    """Return a date with a sign before a year of more than four digits, as ISO 8601 requires: 20171001 is in 2017."""
+    if date[0] == "-":  # NumPy pads years after 0 only
+        year, separator, rest = date[1:].partition("-")
+        return f"-{year:0>4}{separator}{rest}"
+    return date if date[4:5] in ("-", "") else f"+{date}"
 
 
 def _span(count: int, unit: str) -> float | str:

@@ -28,7 +28,7 @@ from mlmgmt_nb.scoring.http.query import body_of_query
 from mlmgmt_nb.scoring.http.request import CALL, Request, Scope
 from mlmgmt_nb.scoring.http.request_ids import RequestIds
 from mlmgmt_nb.scoring.http.request_log import RequestLog
-from mlmgmt_nb.scoring.http.responses import Responder, Send
+from mlmgmt_nb.scoring.http.responses import Responder, Send, error_body
 from mlmgmt_nb.scoring.schema.swagger import as_openapi
 
 if TYPE_CHECKING:
@@ -170,6 +170,10 @@ class ScoringApp:
 
         request.answer = answer
         start_task(cycle, finish)
+
+    def refusal(self, error: RequestError) -> bytes:
+        """Return the body of the answer to what the connection refuses before it is a request."""
+        return error_body(error, self._ids.choose(b""))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

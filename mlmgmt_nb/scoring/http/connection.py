@@ -11,8 +11,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, ClassVar, cast
 
-from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
+from mlmgmt_nb.scoring.errors import RequestError
+from mlmgmt_nb.scoring.http.framing import HeadFault, check_framing
 from mlmgmt_nb.scoring.http.protocol import HttpProtocol
 from mlmgmt_nb.scoring.http.request import CALL, Scope
 
@@ -84,7 +86,7 @@ class Connection(HttpProtocol):
             self._bytes_without_body += min(_PART, len(data) - begin)
             super()._feed(memoryview(data)[begin : begin + _PART])
             if self._bytes_without_body > _LARGEST_HEAD:
-                self._refuse(b"431 Request Header Fields Too Large")
+                self._refuse(431, "HeadTooLarge", f"the head is larger than {_LARGEST_HEAD} bytes: send less")
             if self.transport.is_closing():
                 return
 
@@ -125,6 +127,11 @@ class Connection(HttpProtocol):
         self._is_whole = False
 
     def on_headers_complete(self) -> None:
+        try:  # cached heads have passed this check
+            check_framing(self.headers, self.url, self.parser.get_http_version())
+        except HeadFault as fault:
+            self._refuse(400, "BadInput", str(fault))
+            raise
         super().on_headers_complete()
         self._bytes_without_body = 0
 
@@ -172,7 +179,7 @@ class Connection(HttpProtocol):
             self.transport.abort()
             return "an answer was not received"
         if state[0] == "head":
-            self._refuse(b"408 Request Timeout")
+            self._refuse(408, "RequestTimeout", f"the head did not arrive within {patience:g} seconds: send it at once")
             return "the head of a request did not arrive"
         self.transport.close()
         return ""
@@ -193,9 +200,17 @@ class Connection(HttpProtocol):
         """Return whether a request has started but its head is incomplete."""
         return self.scope is not None and (self.cycle is None or self.cycle.scope is not self.scope)
 
-    def _refuse(self, status: bytes) -> None:
+    def send_400_response(self, _msg: str) -> None:
+        """Refuse what the parser did not accept."""
+        self._refuse(400, "MalformedRequest", "the request is not valid HTTP/1.1: the connection is closed")
+
+    def _refuse(self, status: int, code: str, message: str) -> None:
         """End the connection, with this answer unless the answer of an earlier request is pending or has started."""
+        if self.transport.is_closing():
+            return
         is_due = self.cycle is None or self.cycle.response_complete
         if is_due or not (self._in_head() or self.pipeline or self.cycle.response_started):
-            self.transport.write(b"HTTP/1.1 " + status + b"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+            body = self.app.refusal(RequestError(status, code, message))
+            head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
+            self.transport.write(STATUS_LINE[status] + head + body)
         self.transport.close()

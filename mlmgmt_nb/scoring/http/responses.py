@@ -23,7 +23,7 @@ from mlmgmt_nb.scoring.http.request_log import RequestLog
 if TYPE_CHECKING:
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-__all__ = ["Responder", "Send"]
+__all__ = ["Responder", "Send", "error_body"]
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
@@ -146,7 +146,7 @@ class Responder:
 
     async def refuse(self, error: RequestError, request: Request, receive: Receive, send: Send) -> None:
         """Send an error at once, even if the caller is still sending a body that nobody will read."""
-        body = _error_body(error, request.id)
+        body = error_body(error, request.id)
         self.log(request, error.status, len(body), error.code, error.message)
         unread = request.has_body
         is_near = 0 < request.length <= _SMALL_BODY and not isinstance(error, LateBodyError)
@@ -211,7 +211,8 @@ def _run_headers(request: Request, answer: Answer | Stream) -> list[tuple[str, s
     return headers
 
 
-def _error_body(error: RequestError, request_id: str) -> bytes:
+def error_body(error: RequestError, request_id: str) -> bytes:
+    """Return the body of the answer to a request that is refused."""
     return msgspec.json.encode(
         {
             "code": error.code,

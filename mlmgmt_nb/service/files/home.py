@@ -216,10 +216,11 @@ class Home:
 
     def is_taken(self, place: int) -> bool:
         """Return whether another process has a place."""
-        if place == self.place:
+        lock = self._lock_of(place)
+        if place == self.place or not Path(lock.lock_file).exists():  # to acquire it would create the file
             return False
         try:
-            with self._lock_of(place):
+            with lock:
                 return False
         except Timeout:
             return True

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from mlmgmt_nb.scoring.http.framing import HeadFault, check_coding, check_target
 from mlmgmt_nb.service.http.messages import Scope
 from mlmgmt_nb.service.http.problems import Problem, bad_field
 
@@ -40,11 +41,18 @@ def check_head(scope: Scope) -> str:
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         values = _values(headers)
         _check_length(values, scope["http_version"])
-        _check_target(scope["state"][TARGET], values.get(b"host", b""))
+        check_target(scope["state"][TARGET], values.get(b"host", b""))
         return _host(values)
+    except HeadFault as fault:
+        raise _closing(bad_field(fault.field, fault.message)) from None
     except Problem as problem:
-        problem.headers["connection"] = "close"
-        raise
+        raise _closing(problem) from None
+
+
+def _closing(problem: Problem) -> Problem:
+    """Return a problem whose answer also closes the connection."""
+    problem.headers["connection"] = "close"
+    return problem
 
 
 def connection_options(headers: Iterable[tuple[bytes, bytes]]) -> set[bytes]:
@@ -77,21 +85,8 @@ def _check_length(values: dict[bytes, bytes], version: str) -> None:
     length, coding = values.get(b"content-length"), values.get(b"transfer-encoding")
     if length is not None and not re.fullmatch(b"[0-9]{1,18}", length):
         raise bad_field("Content-Length", "is not a number of bytes.")
-    if coding is None:
-        return
-    if length is not None:
-        raise bad_field("Content-Length", "cannot be combined with Transfer-Encoding; leave one out.")
-    if coding.lower() != b"chunked" or version == "1.0":
-        raise bad_field("Transfer-Encoding", "is not supported; only 'chunked' is, in HTTP/1.1.")
-
-
-def _check_target(target: bytes, host: bytes) -> None:
-    if b"#" in target:
-        raise bad_field("request target", "has a fragment (#...); leave it out.")
-    if not target.startswith((b"/", b"*")):
-        authority = re.split(b"[/?]", target.partition(b"://")[2])[0]
-        if authority.lower() != host.lower():
-            raise bad_field("request target", "names another host than the Host header.")
+    if coding is not None:
+        check_coding(coding, version, has_length=length is not None)
 
 
 def _host(values: dict[bytes, bytes]) -> str:

@@ -11,8 +11,10 @@ processes, containers and occupied ports of the original.
 from __future__ import annotations
 
 import logging
+import sqlite3
 import uuid
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -69,12 +71,21 @@ def check_database(home: Home, database: str | None) -> None:
     Raises:
         LocalServiceError: the folder has the files of an account, but no database.
     """
-    try:
-        is_there = database is not None or home.database.stat().st_size > 0
-    except FileNotFoundError:
-        is_there = False
-    if not is_there and _has_files(home):
+    if database is not None or not _has_files(home):
+        return
+    if not home.database.exists():
         raise _lost(home, f"The database {home.database} is missing")
+    if _is_empty(home.database):
+        raise _lost(home, f"The database {home.database} is missing (the file there has no tables)")
+
+
+def _is_empty(database: Path) -> bool:
+    """Return whether an SQLite file has no tables; the store reports any other fault when it opens the file."""
+    try:
+        with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as db:
+            return db.execute("SELECT 1 FROM sqlite_master WHERE type = 'table'").fetchone() is None
+    except sqlite3.Error:
+        return False
 
 
 def _has_files(home: Home) -> bool:

@@ -112,6 +112,50 @@ def test_tunnels_are_refused(listener: Listener) -> None:
             assert caller.recv(1) == b"", "what follows is not read as a request"
 
 
+CHUNKS = b"3\r\n[1]\r\n0\r\n\r\n"
+REFUSED = {
+    "another coding": ("/score", "1.1", "Transfer-Encoding: gzip, chunked"),
+    "chunked twice": ("/score", "1.1", "Transfer-Encoding: chunked, chunked"),
+    "identity": ("/score", "1.1", "Transfer-Encoding: identity, chunked"),
+    "two headers": ("/score", "1.1", "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked"),
+    "two headers of one coding": ("/score", "1.1", "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked"),
+    "a length too": ("/score", "1.1", "Transfer-Encoding: chunked\r\nContent-Length: 13"),
+    "a length first": ("/score", "1.1", "Content-Length: 13\r\nTransfer-Encoding: chunked"),
+    "chunks in HTTP/1.0": ("/score", "1.0", "Transfer-Encoding: chunked"),
+    "a target on another host": ("http://evil.example/score", "1.1", "Transfer-Encoding: chunked"),
+    "a target on another port": ("http://127.0.0.1:1/score", "1.1", "Transfer-Encoding: chunked"),
+    "not a header": ("/score", "1.1", "Transfer-Encoding chunked"),
+    "a length that is not a number": ("/score", "1.1", "Content-Length: x"),
+}
+
+
+@pytest.mark.parametrize("offer", OFFERS)
+@pytest.mark.parametrize("what", REFUSED)
+def test_ambiguous_heads_are_refused(listener: Listener, what: str, offer: str) -> None:
+    target, version, framing = REFUSED[what]
+    head = f"POST {target} HTTP/{version}\r\nHost: 127.0.0.1:{listener.port}\r\n{OFFERS[offer]}{framing}\r\n\r\n"
+    hidden = listener.request(b"[2]")
+    with listener.connect() as caller:
+        caller.sendall(listener.request(b"[0]"))
+        assert read_answers(caller, 1) == [right(b"[0]")]
+        caller.sendall(head.encode() + CHUNKS + hidden)
+        [(status, body)] = read_answers(caller, 1)
+        with contextlib.suppress(ConnectionError):
+            assert caller.recv(1) == b"", "what follows is not read as a request"
+    answer = json.loads(body)
+    assert status == answer["statusCode"] == 400
+    assert set(answer) == {"code", "message", "statusCode", "requestId", "details"}
+    assert answer["requestId"]
+    assert answer["message"]
+
+
+def test_a_target_with_its_own_host_is_answered(listener: Listener) -> None:
+    request = listener.request(b"[1]").replace(b"/score", b"http://127.0.0.1:%d/score" % listener.port, 1)
+    assert listener.answers([request + request], 2) == [right(b"[1]")] * 2
+    [(status, body)] = listener.answers([request.replace(b"127.0.0.1", b"evil.example")])
+    assert (status, json.loads(body)["code"]) == (403, "ForeignHost")
+
+
 def test_trailers_are_not_headers(drivers: Path, folder: Callable[..., Path], spawn: Callable[..., Any]) -> None:
     source = (
         "from azureml.contrib.services.aml_request import rawhttp\n"

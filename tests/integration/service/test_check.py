@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -120,15 +122,32 @@ def test_a_damaged_database(start_service: Callable[..., ServiceProcess]) -> Non
     assert "mlmgmt.db" in mlmgmt("check", "--home", api.home, code=1)
 
 
-@pytest.mark.parametrize("is_empty", [False, True])
-def test_a_lost_database_is_never_a_new_account(start_service: Callable[..., ServiceProcess], is_empty: bool) -> None:
+def _without_tables(database: Path) -> None:
+    with closing(sqlite3.connect(database)) as db:
+        db.execute("PRAGMA user_version = 1")
+        db.commit()
+
+
+REPLACEMENTS: dict[str, Callable[[Path], object]] = {
+    "nothing": lambda _: None,
+    "an empty file": Path.touch,
+    "a database without tables": _without_tables,
+}
+
+
+@pytest.mark.parametrize("is_bound", [True, False])
+@pytest.mark.parametrize("what", REPLACEMENTS)
+def test_a_lost_database_is_never_a_new_account(
+    start_service: Callable[..., ServiceProcess], what: str, is_bound: bool
+) -> None:
     api = start_service(sqlite=True)
     content = upload(api, b"7 seven")
     api.stop()
     for path in api.home.glob("mlmgmt.db*"):
         path.unlink()
-    if is_empty:
-        (api.home / "mlmgmt.db").touch()
+    REPLACEMENTS[what](api.home / "mlmgmt.db")
+    if not is_bound:
+        (api.home / "installation").unlink()
     for words in (["serve"], ["serve"], ["gc", "--older-than", "0", "--delete"], ["check"], ["backup", api.home / "b"]):
         said = mlmgmt(words[0], "--home", api.home, *words[1:], code=1)
         assert "mlmgmt.db is missing" in said

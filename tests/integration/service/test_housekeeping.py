@@ -315,6 +315,15 @@ def test_a_folder_that_is_not_open_has_no_place(tmp_path: Path) -> None:
     other.close()
 
 
+def test_a_look_at_a_folder_creates_no_files(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    home.open()
+    home.close()
+    before = sorted(tmp_path.iterdir())
+    assert Home(tmp_path).is_alone()
+    assert sorted(tmp_path.iterdir()) == before
+
+
 @pytest.mark.parametrize("name", ["artifacts", "images", "environments", "logs"])
 def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("")

@@ -56,6 +56,11 @@ ENCODERS: list[Callable[[Any], bytes]] = [encode_result, lambda value: encode_in
 FORMS: list[Any] = [
     (np.datetime64("2021-06-07T08:09:10", "ns"), "2021-06-07T08:09:10.000000000"),
     (np.datetime64("2021-06-07"), "2021-06-07"),
+    (np.datetime64("-0050-01-01"), "-0050-01-01"),
+    (np.datetime64("-0050"), "-0050"),
+    (np.datetime64("-0001-12-31T23:59"), "-0001-12-31T23:59"),
+    (np.datetime64("-12000-01"), "-12000-01"),
+    (np.datetime64("+12000-01"), "+12000-01"),
     (np.datetime64("NaT"), None),
     (np.timedelta64(90 * 10**9, "ns"), 90),
     (np.timedelta64(2, "W"), 1209600),
