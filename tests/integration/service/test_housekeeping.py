@@ -206,7 +206,7 @@ class TestBackup:
             said = mlmgmt("restore", tmp_path / "backup.tar", "--home", tmp_path / place, code=1)
             assert said.count("\n") <= 2
             assert f"cannot be restored to {tmp_path / place}" in said
-        assert "There is no file" in mlmgmt("restore", tmp_path, "--home", tmp_path / "home", code=1)
+        assert "does not exist" in mlmgmt("restore", tmp_path, "--home", tmp_path / "home", code=1)
 
     @staticmethod
     def about(folder: Path) -> Path:
