@@ -318,7 +318,7 @@ class TestCommands:
             (["--service-principal"], "tenant is missing"),
             (["--service-principal", "-t", "t"], "client_id is missing"),
             (["--service-principal", "-t", "t", "-u", "u"], "cannot prompt for it"),
-            (["--service-principal", "-t", "t", "-u", "u", "--certificate", "/nowhere"], "no file /nowhere"),
+            (["--service-principal", "-t", "t", "-u", "u", "--certificate", "/nowhere"], "file not found: /nowhere"),
             (["--service-principal", "--device-code"], "exclude each other"),
         ],
     )

@@ -428,7 +428,7 @@ def test_the_folder_is_an_ordinary_application(tmp_path: Path) -> None:
     code = (
         "import sys, json\n"
         "from mlmgmt_nb.scoring.application.application import find_application\n"
-        "from mlmgmt_nb.scoring.driver.driver import load_driver\n"
+        "from mlmgmt_nb.scoring.driver.loading import load_driver\n"
         "print(load_driver(find_application(sys.argv[1])).answer(sys.stdin.buffer.read()).decode())"
     )
     body = json.dumps({"data": rows().to_dict("records")}).encode()
