@@ -262,7 +262,7 @@ def test_the_end_of_the_supervisor(folder: Callable[..., Path], spawn: Callable[
     replica.disconnect()
     replica.process.wait(30)
     assert time.monotonic() - began < 15
-    assert "the supervisor is gone" in replica.log
+    assert "the supervisor has exited" in replica.log
 
 
 def test_the_end_of_the_supervisor_while_loading(

@@ -88,7 +88,7 @@ def test_spark_frames(folder: Callable[..., Path], spawn: Callable[..., Any]) ->
         ({"n": 2**40}, "df[0].n: expected an integer or null (Int32), got the number 1099511627776"),
         ({"day": "soon"}, "df[0].day: expected a date"),
         ({"list": ["x"]}, "df: does not fit the columns struct<n:int,"),
-        ({"more": 1}, "df[0].more: there is no such column"),
+        ({"more": 1}, "df[0].more: unknown column"),
     ):
         response = replica.score(json.dumps({"df": [{**ROW, **change}]}))
         assert response.status_code == 400, response.text
