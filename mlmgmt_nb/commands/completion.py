@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mlmgmt_nb.client import Workspace
 from mlmgmt_nb.commands.config import SETTINGS
@@ -91,7 +91,7 @@ class Completer:
     def _aliases(self, word: str, flags: list[Flag]) -> list[str]:
         return next((f.names.split() for f in flags if word in f.names.split() and f.kind != "many"), [])
 
-    def _command(self, words: list[str]) -> Command | None:
+    def _command(self, words: list[str]) -> Command[Any] | None:
         spoken = tuple(word for word in words if word not in NOISE)
         lengths = range(len(spoken), 0, -1)
         return next((c for length in lengths if (c := self._session.commands.get(spoken[:length]))), None)

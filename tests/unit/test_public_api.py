@@ -34,12 +34,12 @@ MODULES = [
 ]
 
 
-def flags_of(command: Command) -> dict[str, list[Any]]:
+def flags_of(command: Command[Any]) -> dict[str, list[Any]]:
     return {flag.names: [flag.kind, list(flag.choices), flag.required, flag.default] for flag in command.flags}
 
 
 def current() -> dict[str, Any]:
-    """The same structure as the baseline, of the package as it is."""
+    """Return the structure of the baseline, for the package as it is."""
     return {
         "modules": {name: sorted(importlib.import_module(name).__all__) for name in MODULES},
         "commands": {
@@ -51,7 +51,7 @@ def current() -> dict[str, Any]:
 
 
 def differences() -> Iterator[tuple[str, str]]:
-    """What differs from the baseline: where, and the word that the changelog must name."""
+    """Return the differences from the baseline: the place, and the word that the changelog must name."""
     now = current()
     for module in MODULES:
         for name in set(BASELINE["modules"][module]) ^ set(now["modules"][module]):

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -18,10 +19,10 @@ import msgspec
 import requests
 
 from mlmgmt_nb.client.http.files import check_readable
+from mlmgmt_nb.commands.flags import APPLICATION, CommonArguments
 from mlmgmt_nb.commands.grammar import Command, Flag
 from mlmgmt_nb.commands.session import Session
 from mlmgmt_nb.commands.staging import Stage
-from mlmgmt_nb.commands.verbs.manifests import APPLICATION
 from mlmgmt_nb.errors import UsageError
 
 __all__ = ["COMMANDS", "Checked", "check_driver"]
@@ -29,6 +30,21 @@ __all__ = ["COMMANDS", "Checked", "check_driver"]
 _LOAD_SECONDS, _SAMPLE_SECONDS = 60.0, 60.0
 _MISSING = re.compile(r"No module named '([\w.]+)'|No such file or directory: '([^']+)'")
 _URL = re.compile(r"http://\S+/score\s*$", re.MULTILINE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Driver(CommonArguments):
+    """Arguments of `driver`."""
+
+    file: str
+    check: Any
+    schema: str | None
+    model_file: Sequence[str]
+    requirements: Any
+    dependency: Sequence[str]
+    env: Sequence[str]
+    env_file: Sequence[str]
+    timeout: int
 
 
 class Checked(msgspec.Struct, frozen=True, rename="camel"):
@@ -59,7 +75,7 @@ class Checked(msgspec.Struct, frozen=True, rename="camel"):
         return "\n".join(lines)
 
 
-def _driver(session: Session, arguments: Any) -> Checked:
+def _driver(session: Session, arguments: _Driver) -> Checked:
     path = Path(arguments.file).expanduser()
     written = session.body is not None
     source = session.body if session.body is not None else _read(path, "file")
@@ -297,7 +313,7 @@ def _text(log: IO[str]) -> str:
 _BESIDE = tuple(flag for flag in APPLICATION if flag.dest in {"model_file", "dependency", "requirements"})
 """What a deployment sends along, by the flags that it has there; nothing else is there in the check."""
 
-COMMANDS = (
+COMMANDS: tuple[Command[Any], ...] = (
     Command(
         ("driver",),
         "Check that a driver compiles, has `run`, loads, and runs on a sample, using only the files that you name; "
@@ -319,5 +335,6 @@ COMMANDS = (
                 metavar="SECONDS",
             ),
         ),
+        arguments=_Driver,
     ),
 )

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from mlmgmt_nb.commands import COMMANDS
+from mlmgmt_nb.commands.flags import WaitingArguments
 from mlmgmt_nb.commands.grammar import Flag, parse_flags
 from mlmgmt_nb.notebook.line import read_line
 from mlmgmt_nb.notebook.panels.deploy.code import magic_line, python_code
@@ -123,17 +124,18 @@ def test_the_line_is_read_as_what_the_form_says(form: dict[str, Any]) -> None:
     read: Any = parse_flags(CREATE, tokens[2:], [Flag("--home", "its folder")], "%mlmgmt service create")
     scaler = given.get("autoscaler", {})
     assert vars(read) == {
+        **vars(WaitingArguments()),
         "service_name": "iris",
         "image_id": None,
         "driver": "score.py",
         "runtime": given.get("runtime", "python"),
-        "model_id": ["registered-one"] if "registered-one" in form["models"] else None,
-        "model_file": [line for line in form["models"].splitlines() if line != "registered-one"] or None,
+        "model_id": ["registered-one"] if "registered-one" in form["models"] else (),
+        "model_file": [line for line in form["models"].splitlines() if line != "registered-one"] or (),
         "schema_file": given.get("schema"),
         "conda_file": given.get("conda"),
-        "any_python": None,
+        "any_python": False,
         "requirements": given.get("requirements"),
-        "dependency": given.get("dependencies"),
+        "dependency": given.get("dependencies", ()),
         "replicas": given.get("num_replicas"),
         "autoscale_enabled": scaler.get("autoscale_enabled"),
         "autoscale_min_replicas": scaler.get("min_replicas"),
