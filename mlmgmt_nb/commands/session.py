@@ -22,9 +22,9 @@ from mlmgmt_nb.commands.uploads import Meter
 from mlmgmt_nb.contract import Model
 from mlmgmt_nb.errors import UsageError
 
-__all__ = ["COMMON", "NOISE", "SIGN_IN", "WAITING", "Outcome", "Session"]
+__all__ = ["COMMON", "OPTIONAL_WORDS", "SIGN_IN", "WAITING", "Outcome", "Session"]
 
-NOISE = frozenset({"realtime", "modelmanagement"})
+OPTIONAL_WORDS = frozenset({"realtime", "modelmanagement"})
 """Words of the 2017 command line that may be there or not."""
 
 SIGN_IN = ("sign_in", "tenant", "client_id", "certificate", "authority", "token_cache")
@@ -279,7 +279,7 @@ def _leading_words(tokens: Sequence[Token]) -> tuple[list[str], list[Token]]:
     for position, token in enumerate(tokens):
         if not isinstance(token, str) or token.startswith("-") or len(words) == 3:
             return words, list(tokens[position:])
-        if token not in NOISE or not words:
+        if token not in OPTIONAL_WORDS or not words:
             words.append(token)
     return words, []
 

@@ -33,7 +33,7 @@ from mlmgmt_nb.notebook.panels.keys.view import KeysPanel
 from mlmgmt_nb.notebook.progress import run_in_terminal, upload_meter, wait_in_terminal
 from mlmgmt_nb.terminal import Terminal, is_printable, one_line
 
-__all__ = ["Door"]
+__all__ = ["CommandExecutor"]
 
 _FIRST_COLUMNS = (
     *("name", "service_name", "version", "state", "creation_state", "status", "id", "scoring_uri", "tags"),
@@ -54,7 +54,7 @@ _PANELS: dict[type, Callable[[Any], Any]] = {
 """The panel for each value that asks for one."""
 
 
-class Door:
+class CommandExecutor:
     """Execute `%mlmgmt` lines.
 
     Args:

@@ -69,7 +69,7 @@ class Retries:
         """Return the seconds to wait before the next attempt.
 
         Raises:
-            MlmgmtError: the error of the failure, if there is no next attempt.
+            MlmgmtError: the error of the failure, if it was the last attempt.
         """
         pause = self._pause(self._attempt) if failure.wait is None else failure.wait
         is_late = self._clock() - self._started + pause > _LONGEST_WAIT

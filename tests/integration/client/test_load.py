@@ -203,7 +203,7 @@ def test_it_can_be_stopped_and_keeps_what_there_is() -> None:
     with ScriptedServer(echo) as server:
         test = loaded(server.url, duration=120, rate=200.0)
         test.start()
-        eventually(lambda: test.tally.numbers.requests >= 20)
+        eventually(lambda: test.store.numbers.requests >= 20)
         assert not test.done()
         with pytest.raises(MlmgmtError, match="still runs"):
             test.result(0.0)

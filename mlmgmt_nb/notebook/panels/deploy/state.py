@@ -14,7 +14,7 @@ from mlmgmt_nb.client.http.forks import ForkLock
 from mlmgmt_nb.commands.verbs.drivers import Checked, check_driver
 from mlmgmt_nb.contract import Model, ServiceResponse
 from mlmgmt_nb.errors import MlmgmtError, NotFoundError, UsageError
-from mlmgmt_nb.notebook.display.html import Trouble
+from mlmgmt_nb.notebook.display.html import ErrorText
 from mlmgmt_nb.notebook.panels.deploy import form as deploy_form
 from mlmgmt_nb.notebook.panels.deploy.code import magic_line, python_code
 from mlmgmt_nb.notebook.panels.operation.state import Progress
@@ -85,7 +85,7 @@ class DeployState:
         self.names: tuple[str, ...] = ()
         self.steps: tuple[Step, ...] = ()
         self.is_deploying = False
-        self.failure: Trouble | None = None
+        self.failure: ErrorText | None = None
         self.service: ServiceResponse | None = None
         requirements = fields.get("requirements")
         if isinstance(requirements, Sequence) and not isinstance(requirements, str):
@@ -202,7 +202,7 @@ class DeployState:
                 **given, on_step=self._step_is_done, on_operation=self._operation_began
             )
         except MlmgmtError as error:
-            self.failure = Trouble.of(error)
+            self.failure = ErrorText.of(error)
         finally:
             self._poller = None
             self.steps = tuple(
