@@ -33,7 +33,7 @@ from mlmgmt_nb.service.docker_engine import Engine, EngineError
 from mlmgmt_nb.service.files.artifacts import ArtifactStore
 from mlmgmt_nb.service.files.home import Home
 from mlmgmt_nb.service.files.logs import Log
-from mlmgmt_nb.service.housekeeping.check import glance
+from mlmgmt_nb.service.housekeeping.check import missing_files
 from mlmgmt_nb.service.housekeeping.pruning import Pruner
 from mlmgmt_nb.service.http.messages import Request
 from mlmgmt_nb.service.http.problems import conflict, not_found
@@ -95,11 +95,11 @@ class Backend:
             bases=bases,
             limits=settings.unpack_limits,
         )
-        self._register = _Register(self.store, home)
+        self._replica_processes = _ReplicaProcesses(self.store, home)
         self._supervisor = Supervisor(self.store, leads=lambda: self._membership.leads, adopt=self._adopt)
         self._computes = self._make_computes(self._supervisor.computes_changed)
         self._pruner = Pruner(self.store, settings.operation_days, leads=lambda: self._membership.leads)
-        self._notifications = Notifications(self.store, self._hear)
+        self._notifications = Notifications(self.store, self._on_notification)
         self._receipts: dict[str, threading.Event] = {}
 
     def _make_computes(self, on_change: Callable[[], None]) -> Computes:
@@ -113,7 +113,7 @@ class Backend:
             self.home.identity(),
             on_change,
         )
-        local = LocalCompute(listeners, self._register, on_change, ownership(self.home.path))
+        local = LocalCompute(listeners, self._replica_processes, on_change, ownership(self.home.path))
         return Computes({LOCAL: local, DOCKER: self._containers})
 
     def _replica_controller(self) -> ReplicaController:
@@ -135,19 +135,19 @@ class Backend:
         self._builder.start()
         self._supervisor.start(self._replica_controller())
         self._pruner.start()
-        threading.Thread(target=self._glance, name="check", daemon=True).start()
+        threading.Thread(target=self._log_missing_files, name="check", daemon=True).start()
 
-    def _glance(self) -> None:
+    def _log_missing_files(self) -> None:
         """Log the files that the database refers to and that are missing. Nothing waits for this."""
         try:
-            for damage in glance(self.store, self.home):
+            for damage in missing_files(self.store, self.home):
                 log.warning("%s: %s (%s). %s", damage.name, damage.problem, damage.path, damage.fix)
         except (*PASSING, OSError) as error:
             log.warning("cannot check for missing files: %s", error)
 
     def _adopt(self) -> None:
         """Clean up after the previous process."""
-        self._register.sweep()
+        self._replica_processes.sweep()
         if self._uses_docker():
             self._containers.sweep()
 
@@ -166,7 +166,7 @@ class Backend:
     def _leader_changed(self) -> None:
         self._supervisor.services_changed()
 
-    def _hear(self, topic: str, subject: str) -> None:
+    def _on_notification(self, topic: str, subject: str) -> None:
         """Handle a notification of another process."""
         match topic:
             case "images":
@@ -218,9 +218,9 @@ class Backend:
         if self._membership.leads:
             self._supervisor.push_keys(service_id)
             return
-        known = self._receipts[service_id] = threading.Event()
+        confirmed = self._receipts[service_id] = threading.Event()
         self._notifications.send("keys", service_id)
-        known.wait(_KEYS_SECONDS)
+        confirmed.wait(_KEYS_SECONDS)
         self._receipts.pop(service_id, None)
 
     def build_log(self, image_id: str) -> Log:
@@ -280,7 +280,7 @@ class Backend:
         check_capacity(spec, kept, self._computes[compute_id].capacity())
 
 
-class _Register:
+class _ReplicaProcesses:
     """The processes of replicas, recorded in the store."""
 
     def __init__(self, store: Store, home: Home) -> None:

@@ -8,9 +8,9 @@ from time import sleep
 from typing import Any
 
 from mlmgmt_nb.scoring.calls.call import Call
-from mlmgmt_nb.scoring.calls.loop_lending import SharedLoop
-from mlmgmt_nb.scoring.calls.runner import Runner
 from mlmgmt_nb.scoring.driver.driver import Driver
+from mlmgmt_nb.scoring.fast_path.loop_lending import SharedLoop
+from mlmgmt_nb.scoring.fast_path.runner import LendingRunner
 
 DEADLINE = 30.0
 CALLERS = 8
@@ -66,7 +66,7 @@ def test_no_call_is_left_behind_while_the_loop_is_lent(shared_loop: SharedLoop) 
         return 0
 
     done = asyncio.Event()
-    runner = Runner(shared_loop, deliver, lambda: 0)
+    runner = LendingRunner(shared_loop, deliver, lambda: 0)
     runner._queue = LateQueue()  # type: ignore[assignment]
     shared_loop.run(asyncio.wait_for(main(), DEADLINE))
     assert loans > 0, "the loop was never lent: this shows nothing"
