@@ -245,7 +245,11 @@ class Runner:
     def _wake_loop(self) -> None:
         if not self._waking:
             self._waking = True
-            self.loop.call_soon_threadsafe(self._deliver, context=self._context)
+            try:
+                self.loop.call_soon_threadsafe(self._deliver, context=self._context)
+            except RuntimeError:  # the loop is closed: `stop` does not wait for this thread, and no caller is left
+                if not self._stopping:
+                    raise
 
 
 def _unexpected(error: BaseException) -> RequestError:
