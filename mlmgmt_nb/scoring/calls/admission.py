@@ -10,11 +10,11 @@ from time import monotonic
 import msgspec
 
 from mlmgmt_nb.scoring.calls.call import Call
-from mlmgmt_nb.scoring.calls.latency import Latencies
 from mlmgmt_nb.scoring.calls.runner import Admitted, Deliver, Runner
 from mlmgmt_nb.scoring.driver.driver import Driver, Outcome, Payload
 from mlmgmt_nb.scoring.driver.streaming import Stream
 from mlmgmt_nb.scoring.errors import CallerGone, RequestError, RuntimeFailure
+from mlmgmt_nb.scoring.histogram import METRICS_BOUNDS, Histogram
 
 __all__ = ["Admission", "Stats", "log"]
 
@@ -38,7 +38,7 @@ class Stats(msgspec.Struct, rename="camel", tag="stats"):
         waiting: calls that were admitted and do not run yet.
         limit: maximum number of calls that run or wait.
         busy_seconds: time spent in the driver, including the current call.
-        latency: number of answered calls by latency, see `Latencies.counts`.
+        latency: number of answered calls by latency, see `Histogram.counts`.
         latency_seconds: sum of the latencies.
         occupied: mean number of running and waiting calls since the last report.
     """
@@ -72,7 +72,7 @@ class Admission:
         self.concurrency = concurrency
         self.timeout = timeout
         self.driver: Driver | None = None
-        self.latencies = Latencies()
+        self.latencies = Histogram(METRICS_BOUNDS)
         self.on_failure: Callable[[RequestError, str], None] | None = None
         self._calls: dict[Call, None] = {}
         self._runner = make_runner(self._deliver, self._calls.__len__)

@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 
-from mlmgmt_nb.scoring.calls.latency import Latencies
 from mlmgmt_nb.scoring.compat.messages import Answer
 from mlmgmt_nb.scoring.driver.results import Outcome
 from mlmgmt_nb.scoring.driver.streaming import Stream
 from mlmgmt_nb.scoring.errors import RequestError
+from mlmgmt_nb.scoring.histogram import Histogram
 from mlmgmt_nb.scoring.http.access.cors import Origins
 from mlmgmt_nb.scoring.http.body import LateBodyError, Receive
 from mlmgmt_nb.scoring.http.request import Request
@@ -49,7 +49,7 @@ class Responder:
         draining: each response closes its connection, so that callers move on to other replicas.
     """
 
-    def __init__(self, origins: Origins, request_log: RequestLog, latencies: Latencies) -> None:
+    def __init__(self, origins: Origins, request_log: RequestLog, latencies: Histogram) -> None:
         self.draining = False
         self._origins = origins
         self._log = request_log
