@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import io
 import json
 import sys
 import typing
@@ -63,7 +64,7 @@ def of_model(sample: Any, name: str = "data", *, arrays: bool = False) -> Sample
     """Return the sample of an object that takes one argument.
 
     Args:
-        sample: DataFrame, Series, array, tensor, or list.
+        sample: DataFrame, Series, array, tensor, list, or Pillow image.
         name: of the argument.
         arrays: whether a list of numbers becomes an array.
 
@@ -78,6 +79,8 @@ def of_model(sample: Any, name: str = "data", *, arrays: bool = False) -> Sample
         )
     if _is_series(sample):
         return _of_series(sample, name)
+    if _is_image(sample):
+        return _of_image(sample, name)
     value = _cut(_plain_array(sample))
     if arrays and isinstance(value, list):
         value = _as_array(value)
@@ -129,6 +132,27 @@ def _of_series(sample: Any, name: str) -> Sample:
     passed = f"pd.Series({name})" if sample.name is None else f"pd.Series({name}, name={sample.name!r})"
     types = {name: type_of(values)}
     return Sample({name: values}, types, ((_cut(sample),), {}), passed, name, ("import pandas as pd",))
+
+
+def _of_image(sample: Any, name: str) -> Sample:
+    """Return the sample of a Pillow image: callers send the bytes of an image file, as base64 text."""
+    file = io.BytesIO()
+    try:
+        sample.save(file, format="PNG")  # it keeps each pixel
+    except OSError as error:
+        raise UsageError(f"sample: {error}", field="sample", fix='Give `sample=image.convert("RGB")`.') from error
+    content = file.getvalue()
+    from PIL import Image
+
+    return Sample(
+        {name: content},
+        {name: type_of(content)},
+        ((Image.open(io.BytesIO(content)),), {}),
+        f"Image.open(BytesIO({name}))",
+        name,
+        ("from io import BytesIO", "from PIL import Image"),
+        ("callers send the bytes of an image file (PNG, JPEG, ...) as base64 text",),
+    )
 
 
 def _of_arguments(named: Mapping[str, inspect.Parameter], sample: Mapping[str, Any]) -> Sample:
@@ -255,6 +279,11 @@ def _is_frame(value: Any) -> bool:
 def _is_series(value: Any) -> bool:
     pandas = sys.modules.get("pandas")
     return pandas is not None and isinstance(value, pandas.Series)
+
+
+def _is_image(value: Any) -> bool:
+    pillow = sys.modules.get("PIL.Image")
+    return pillow is not None and isinstance(value, pillow.Image)
 
 
 def _is_array(value: Any) -> bool:
