@@ -7,10 +7,9 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import psutil
@@ -19,7 +18,9 @@ import requests
 from hypothesis import settings
 
 from tests.support import postgresql
+from tests.support.environment import use_own_programs
 from tests.support.held_back import HeldBack
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from tests.support.engine import EngineProcess
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 settings.register_profile("tests", deadline=None, derandomize=os.environ.get("CI") == "true")
 settings.load_profile("tests")
 
-T = TypeVar("T")
+use_own_programs()
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -46,17 +47,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 API_VERSION = {"api-version": "2017-09-01-preview"}
-
-
-def eventually(look: Callable[[], T | None], timeout: float = 30.0, what: str = "it") -> T:
-    """Return the first true value that `look` gives; fails after `timeout` seconds without one."""
-    deadline = time.monotonic() + timeout
-    while True:
-        if seen := look():
-            return seen
-        if time.monotonic() > deadline:
-            pytest.fail(f"{what} did not happen within {timeout} s; last seen: {seen!r}")
-        time.sleep(0.02)
 
 
 def lives(process: psutil.Process) -> bool:

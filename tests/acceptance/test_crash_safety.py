@@ -13,8 +13,9 @@ import psutil
 import pytest
 import requests
 
-from tests.conftest import ServiceProcess, eventually
+from tests.conftest import ServiceProcess
 from tests.faults.scene import Client, processes_of
+from tests.support.waiting import eventually
 
 DRIVER = "def init():\n    pass\n\ndef run(body):\n    return {says!r}\n"
 ROUNDS = 6

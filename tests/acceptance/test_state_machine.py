@@ -28,7 +28,8 @@ from hypothesis.stateful import (
 )
 from hypothesis.strategies import booleans, integers, sampled_from
 
-from tests.conftest import ServiceProcess, database_arguments, eventually, mlmgmt
+from tests.conftest import ServiceProcess, database_arguments, mlmgmt
+from tests.support.waiting import eventually
 
 GOOD = "def init():\n    pass\n\ndef run(body):\n    return {says!r}\n"
 BROKEN = "def init():\n    raise RuntimeError('this driver does not load')\n\ndef run(body):\n    return 0\n"

@@ -18,11 +18,10 @@ import requests
 from playwright.sync_api import Browser, Locator, Page
 
 from tests.acceptance.panels.kernels import VERSIONS, install_kernels
-from tests.conftest import eventually
+from tests.support.waiting import DEADLINE, eventually
 
-__all__ = ["CHROMIUM_ARGUMENTS", "DEADLINE", "Lab", "Notebook", "Server", "Voila"]
+__all__ = ["CHROMIUM_ARGUMENTS", "Lab", "Notebook", "Server", "Voila"]
 
-DEADLINE = 60.0
 CHROMIUM_ARGUMENTS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),

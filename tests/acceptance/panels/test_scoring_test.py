@@ -14,8 +14,8 @@ from pathlib import Path
 from playwright.sync_api import Browser, Locator
 
 from tests.acceptance.panels.canaries import found_in
-from tests.acceptance.panels.lab import DEADLINE, Lab, Notebook, Voila
-from tests.conftest import eventually
+from tests.acceptance.panels.lab import Lab, Notebook, Voila
+from tests.support.waiting import DEADLINE, eventually
 
 DRIVER = """\
 import json

@@ -18,9 +18,8 @@ from mlmgmt_nb.client import Application, Poller, Workspace
 from mlmgmt_nb.contract import Asset, Image, Model, TargetRuntime
 from mlmgmt_nb.errors import UsageError
 from mlmgmt_nb.schema import DataTypes, SampleDefinition, generate_schema
-from tests.conftest import eventually
+from tests.support.waiting import DEADLINE, eventually
 
-DEADLINE = 60.0
 PYTHON = TargetRuntime(properties={}, runtime_type="Python")
 
 

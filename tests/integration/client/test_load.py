@@ -24,8 +24,8 @@ from mlmgmt_nb.client.scoring_tests.cases import cases_of
 from mlmgmt_nb.client.scoring_tests.generator import Target
 from mlmgmt_nb.client.scoring_tests.test import LoadOptions, ScoringTest
 from mlmgmt_nb.errors import MlmgmtError
-from tests.conftest import eventually
 from tests.integration.client.scripted import ScriptedServer, plain
+from tests.support.waiting import eventually
 
 NUMBERS = [[n] for n in range(10)]
 

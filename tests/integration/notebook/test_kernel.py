@@ -15,7 +15,7 @@ import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 
-DEADLINE = 60.0
+from tests.support.waiting import DEADLINE
 
 
 class Kernel:

@@ -19,8 +19,8 @@ from mlmgmt_nb.contract import Image
 from mlmgmt_nb.errors import ConflictError, NotFoundError, ScoringError, UsageError
 from mlmgmt_nb.notebook.panels.service.state import ServiceState
 from mlmgmt_nb.notebook.panels.service.view import ServicePanel
-from tests.conftest import eventually
 from tests.integration.notebook.conftest import Notebook
+from tests.support.waiting import eventually
 
 NAME = "console"
 DRIVER = "def run(body):\n    return {version} // int(body)\n"

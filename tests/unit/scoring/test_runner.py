@@ -11,8 +11,8 @@ from mlmgmt_nb.scoring.calls.call import Call
 from mlmgmt_nb.scoring.calls.loop_lending import SharedLoop
 from mlmgmt_nb.scoring.calls.runner import Runner
 from mlmgmt_nb.scoring.driver.driver import Driver
+from tests.support.waiting import DEADLINE
 
-DEADLINE = 30.0
 CALLERS = 8
 CALLS = 5_000
 MOST_OVERTAKEN = 10 * CALLERS
