@@ -168,7 +168,7 @@ def test_slow_run(folder: Callable[..., Path], spawn: Callable[..., Any], tmp_pa
 
 
 def test_a_body_that_never_comes(drivers: Path, spawn: Callable[..., Any]) -> None:
-    replica = spawn(drivers / "echo", concurrency=1, requestTimeoutSeconds=0.3).ready()
+    replica = spawn(drivers / "echo", concurrency=1, requestTimeoutSeconds=3).ready()
     with socket.create_connection(("127.0.0.1", urlsplit(replica.url).port)) as connection:
         connection.sendall(b"POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\nonly this")
         response = http.client.HTTPResponse(connection)
@@ -283,7 +283,7 @@ def test_a_caller_who_hangs_up_while_waiting(
 def test_slow_callers(folder: Callable[..., Path], spawn: Callable[..., Any]) -> None:
     """One that never ends the head of its request, one with a head without end, and one that takes no answer."""
     source = "def run(body):\n    return 'x' * 50_000_000\n"
-    replica = spawn(folder(source), clientTimeoutSeconds=0.5).ready()
+    replica = spawn(folder(source), clientTimeoutSeconds=2).ready()
     with connect(replica) as slow, connect(replica) as endless, connect(replica) as greedy:
         greedy.sendall(b"POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
         slow.sendall(b"POST /score HTTP/1.1\r\nHost: localhost\r\nX-A")
@@ -296,14 +296,14 @@ def test_slow_callers(folder: Callable[..., Path], spawn: Callable[..., Any]) ->
         with contextlib.suppress(ConnectionError):
             assert endless.recv(1000).startswith(b"HTTP/1.1 431 ")
         eventually(
-            lambda: "slow callers: an answer was not received within 0.5 seconds: 1 connection(s) closed" in replica.log
+            lambda: "slow callers: an answer was not received within 2 seconds: 1 connection(s) closed" in replica.log
         )
         received = 0
         with contextlib.suppress(ConnectionError):
             while chunk := greedy.recv(1_000_000):
                 received += len(chunk)
         assert received < 50_000_000
-    assert "slow callers: the head of a request did not arrive within 0.5 seconds: 1 connection(s)" in replica.log
+    assert "slow callers: the head of a request did not arrive within 2 seconds: 1 connection(s)" in replica.log
     # a caller that receives its answer in time, and sends again on the same connection after a pause
     assert len(replica.score("").content) == 50_000_002
     process = psutil.Process(replica.process.pid)

@@ -113,10 +113,10 @@ def test_failures_of_streams(spawn: Any, folder: Any) -> None:
 
 def test_a_part_that_does_not_come(spawn: Any, folder: Any) -> None:
     slow = "import time\ndef run(body):\n    yield 'first'\n    time.sleep(600)\n"
-    replica = spawn(folder(slow), requestTimeoutSeconds=0.5).ready()
+    replica = spawn(folder(slow), requestTimeoutSeconds=2).ready()
     with pytest.raises(requests.exceptions.ChunkedEncodingError):
         replica.score("1")
-    eventually(lambda: "run() yielded no further part within 0.5 seconds" in replica.log)
+    eventually(lambda: "run() yielded no further part within 2 seconds" in replica.log)
 
 
 def test_drain_waits_for_a_stream(spawn: Any, folder: Any) -> None:
