@@ -10,8 +10,6 @@ from playwright.sync_api import Browser, Locator, expect
 from tests.acceptance.panels.lab import Lab, Notebook, Voila
 from tests.support.waiting import DEADLINE, eventually
 
-expect.set_options(timeout=DEADLINE * 1000)
-
 WAITS = """\
 import pathlib, time
 

@@ -12,9 +12,7 @@ from playwright.sync_api import Browser, Locator, expect
 
 from tests.acceptance.panels.canaries import found_in
 from tests.acceptance.panels.lab import Lab, Notebook, Voila
-from tests.support.waiting import DEADLINE, eventually
-
-expect.set_options(timeout=DEADLINE * 1000)
+from tests.support.waiting import eventually
 
 DRIVER = """\
 import json

@@ -11,8 +11,6 @@ from mlmgmt_nb.client import Workspace, connect
 from tests.acceptance.panels.lab import Lab, Notebook, Voila
 from tests.support.waiting import DEADLINE, eventually
 
-expect.set_options(timeout=DEADLINE * 1000)
-
 SHOW = "%load_ext mlmgmt_nb\npanel = %mlmgmt\npanel"
 SELECTED = "print('selected:', type(panel.selected).__name__, panel.selected.name)"
 BUSY = """\
