@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ import requests
 
 from tests.conftest import ServiceProcess
 from tests.faults.scene import Client, processes_of
+from tests.support.searches import thorough
 from tests.support.waiting import eventually
 
 DRIVER = "def init():\n    pass\n\ndef run(body):\n    return {says!r}\n"
-ROUNDS = 6
+ROUNDS = thorough(6, 2)
 
 
 @pytest.mark.timeout(300)
@@ -32,7 +34,9 @@ def test_nothing_that_was_answered_is_lost(tmp_path: Path, write_driver: Callabl
     for _ in range(ROUNDS):
         stop = threading.Event()
         worker = threading.Thread(target=client.work, args=(stop,))
+        made = len(client.models)
         worker.start()
+        eventually(partial(_has_more, client, made), what="a model of this round")
         time.sleep(moments.uniform(0.1, 1.5))  # not a wait for something: the random moment is the test
         service.kill()
         stop.set()
@@ -48,13 +52,16 @@ def test_nothing_that_was_answered_is_lost(tmp_path: Path, write_driver: Callabl
         assert service.get(f"/services/{first['id']}/keys") == keys
         eventually(lambda: _scores(service, first, keys["secondaryKey"]), what="the first service's answer")
 
-    assert len(client.models) > ROUNDS
     assert client.operations
     client.check()
     living = {process.pid for process in [psutil.Process(service.process.pid), *service.children()]}
     assert {process.pid for process in processes_of(service.home)} <= living
     service.stop()
     assert processes_of(service.home) == []
+
+
+def _has_more(client: Client, models: int) -> bool:
+    return len(client.models) > models
 
 
 def _all_belong(service: ServiceProcess) -> bool:
