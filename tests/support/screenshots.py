@@ -28,7 +28,7 @@ __all__ = ["FOLDER", "PICTURES", "take"]
 
 FOLDER = Path(__file__).parents[2] / "notebooks" / "pictures"
 PAGE: ViewportSize = {"width": 1060, "height": 2000}
-WIDTH = 980
+WIDTH = 964
 """The width of each picture: that of a cell in such a page."""
 _HIDE_SIDEBAR = "() => { const { shell } = window.jupyterapp; shell.collapseLeft(); shell.collapseRight(); }"
 _CUT_OFF = """numbers => numbers.map(number => document.querySelectorAll('.jp-Notebook .jp-Cell')[number])
@@ -94,7 +94,7 @@ class Studio:
         page.mouse.move(0, 0)
         boxes = [box for part in [*shown, *([below] if below else [])] if (box := part.bounding_box())]
         top, bottom = min(box["y"] for box in boxes), max(box["y"] + box["height"] for box in boxes)
-        clip = {"x": boxes[0]["x"], "y": top - 2, "width": WIDTH, "height": bottom - top + 4}
+        clip = {"x": boxes[0]["x"], "y": top - 2, "width": WIDTH, "height": bottom - top + 1}
         page.screenshot(path=self._folder / f"{name}.png", clip=clip)  # type: ignore[arg-type]
 
 
