@@ -52,6 +52,7 @@ def test_nothing_that_was_answered_is_lost(tmp_path: Path, write_driver: Callabl
         assert service.get(f"/services/{first['id']}/keys") == keys
         eventually(lambda: _scores(service, first, keys["secondaryKey"]), what="the first service's answer")
 
+    assert len(client.models) >= ROUNDS
     assert client.operations
     client.check()
     living = {process.pid for process in [psutil.Process(service.process.pid), *service.children()]}

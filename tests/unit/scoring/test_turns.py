@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from mlmgmt_nb.scoring.calls import loop_lending
-from mlmgmt_nb.scoring.calls.loop_lending import SharedLoop
+from mlmgmt_nb.scoring.fast_path import loop_lending
+from mlmgmt_nb.scoring.fast_path.loop_lending import SharedLoop
 from tests.support.waiting import DEADLINE
 
 
