@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from tests.acceptance.test_several_processes import rows
-from tests.conftest import ServiceProcess, eventually
+from tests.conftest import ServiceProcess
 from tests.integration.service.drivers import ECHO, replicas, under_load
 from tests.support import postgresql
 from tests.support.components import missing
+from tests.support.waiting import eventually
 
 NAP = "import time\ndef init():\n    pass\ndef run(body):\n    time.sleep(float(body))\n    return 'rested'\n"
 BEATS = 3

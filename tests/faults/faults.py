@@ -19,10 +19,11 @@ import requests
 from mlmgmt_nb import local
 from mlmgmt_nb.service.building.builder import MAX_ATTEMPTS
 from mlmgmt_nb.service.compute.cgroups import find_groups
-from tests.conftest import ServiceProcess, database_arguments, eventually, mlmgmt
+from tests.conftest import ServiceProcess, database_arguments, mlmgmt
 from tests.faults.scene import CALLERS, DRIVER, HANG_SECONDS, Fault, Scene, command_of, processes_of, random_moment
 from tests.integration.service.drivers import replicas, trouble
 from tests.support.endless_build import endless_package
+from tests.support.waiting import eventually
 
 __all__ = ["FAULTS"]
 

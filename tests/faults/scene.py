@@ -20,9 +20,10 @@ import requests
 
 from mlmgmt_nb.service.files.home import Home
 from mlmgmt_nb.service.housekeeping import check
-from tests.conftest import ServiceProcess, eventually
+from tests.conftest import ServiceProcess
 from tests.integration.service.drivers import at_front_door, replicas
 from tests.integration.service.test_housekeeping import store_of
+from tests.support.waiting import eventually
 
 DRIVER = "import os\ndef init():\n    pass\n\ndef run(body):\n    return {{'says': {says!r}, 'pid': os.getpid()}}\n"
 HANG_SECONDS = 3.0

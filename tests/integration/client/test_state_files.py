@@ -15,8 +15,9 @@ import pytest
 from mlmgmt_nb import errors, local
 from mlmgmt_nb.client import Workspace, connect
 from mlmgmt_nb.client.http.looking import only_looking
-from tests.conftest import eventually, mlmgmt
+from tests.conftest import mlmgmt
 from tests.support.components import missing
+from tests.support.waiting import eventually
 
 
 @pytest.fixture

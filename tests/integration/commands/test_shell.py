@@ -20,7 +20,7 @@ import pytest
 
 from mlmgmt_nb import local
 from mlmgmt_nb.commands import main
-from tests.conftest import eventually
+from tests.support.waiting import eventually
 
 DRIVER = "import json\n\ndef run(body):\n    return {'got': json.loads(body)}\n"
 

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 import requests
 
+from tests.support.waiting import eventually
+
 DRIVERS = Path(__file__).parents[2] / "drivers"
 CASES = sorted(path.parent.name for path in DRIVERS.glob("*/expected.json"))
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_driver(case: str, spawn: Callable[..., Any], until: Any) -> None:
+def test_driver(case: str, spawn: Callable[..., Any]) -> None:
     expected = json.loads((DRIVERS / case / "expected.json").read_text())
     replica = spawn(DRIVERS / case, **expected.get("start", {}))
     if "failed" in expected:
@@ -28,7 +30,7 @@ def test_driver(case: str, spawn: Callable[..., Any], until: Any) -> None:
     for request in expected["requests"]:
         check_answer(replica, request)
     if "log" in expected:
-        until(lambda: set(expected["log"]) <= set(replica.log.splitlines()))
+        eventually(lambda: set(expected["log"]) <= set(replica.log.splitlines()))
     if "drains" in expected:
         replica.send({"type": "drain", "seconds": 30})
         assert replica.process.wait(30) == expected["drains"]

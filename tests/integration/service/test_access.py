@@ -29,8 +29,9 @@ from mlmgmt_nb.service.access.issuer_settings import IssuerSettings
 from mlmgmt_nb.service.access.permissions import METRICS_ACTION, NEEDED, action_of
 from mlmgmt_nb.service.access.principals import Role
 from mlmgmt_nb.service.api.resources import EXTENSIONS
-from tests.conftest import API_VERSION, ServiceProcess, eventually
+from tests.conftest import API_VERSION, ServiceProcess
 from tests.support.oidc import AUDIENCE, TENANT, IdentityProvider, Key, running
+from tests.support.waiting import eventually
 
 TEAM = "/api/subscriptions/s/resourceGroups/g/accounts/team"
 OTHER = "/api/subscriptions/s/resourceGroups/g/accounts/other"

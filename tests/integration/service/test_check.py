@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import ServiceProcess, eventually, mlmgmt
+from tests.conftest import ServiceProcess, mlmgmt
 from tests.integration.service.test_housekeeping import ONE, upload
+from tests.support.waiting import eventually
 
 
 @pytest.fixture

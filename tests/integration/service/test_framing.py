@@ -21,8 +21,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import ServiceProcess, eventually
+from tests.conftest import ServiceProcess
 from tests.integration.service.drivers import at_front_door
+from tests.support.waiting import eventually
 
 SAYS = "def init():\n    pass\n\ndef run(http_body):\n    return 'body ' + http_body\n"
 

@@ -13,7 +13,7 @@ from mlmgmt_nb.notebook.display.html import ErrorText, alert, link, progress_bar
 from mlmgmt_nb.notebook.panels.panel import Panel
 from mlmgmt_nb.notebook.panels.refresh import Feed
 from mlmgmt_nb.notebook.panels.worker import Worker
-from tests.conftest import eventually
+from tests.support.waiting import eventually
 
 
 class Handle:

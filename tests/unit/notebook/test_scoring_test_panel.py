@@ -10,8 +10,8 @@ from mlmgmt_nb.client.scoring import Scorer
 from mlmgmt_nb.client.scoring_tests.cases import cases_of
 from mlmgmt_nb.notebook.display.shown import is_shown_here
 from mlmgmt_nb.notebook.panels.scoring_test.view import ScoringTestPanel, ScoringTestProgress
-from tests.conftest import eventually
 from tests.integration.client.scripted import ScriptedServer, plain
+from tests.support.waiting import eventually
 
 
 async def echo(_: int, body: bytes) -> bytes:
