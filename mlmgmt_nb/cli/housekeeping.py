@@ -121,7 +121,7 @@ def _check(arguments: argparse.Namespace) -> int:
         print(json.dumps({"artifacts": found.artifacts, "images": found.images, "problems": damages}, indent=2))
         return bool(found.damages)
     for one in found.damages:
-        print(f"{one.name}: {one.problem}\n  {one.path}\n  fix: {one.fix}")
+        print("\n  ".join(map(one_line, (f"{one.name}: {one.problem}", str(one.path), f"fix: {one.fix}"))))
     count = len(found.damages)
     outcome = f"{count} problem{'s' * (count != 1)}" if count else "nothing is missing or damaged"
     print(f"Checked the database, {found.artifacts} artifacts and {found.images} images: {outcome}.")

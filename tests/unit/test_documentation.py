@@ -23,6 +23,7 @@ from mlmgmt_nb.packaging import flavours
 from mlmgmt_nb.scoring.batching import batched
 from mlmgmt_nb.scoring.threads import threaded
 from mlmgmt_nb.service.access.permissions import NEEDED
+from mlmgmt_nb.service.access.principals import Role
 from mlmgmt_nb.service.api.resources import EXTENSIONS
 from tests.support import documentation as check
 
@@ -279,6 +280,7 @@ def test_the_table_of_roles_has_every_action() -> None:
     page = _page("security.md")
     rows = re.findall(r"^\| `(\w+ /\S*)` \| (yes|no) \| yes \|$", page, re.MULTILINE)
     assert len(rows) == len(NEEDED)
+    assert [may_reader == "yes" for _, may_reader in rows] == [role <= Role.READER for role in NEEDED.values()]
     shown = {request for request, may_reader in rows if may_reader == "yes"}
     assert "GET /services/{id}/logs" in shown
     assert not {"GET /services/{id}/keys", "GET /audit", "GET /artifacts/*", "GET /images/{id}/context"} & shown
