@@ -26,11 +26,11 @@ def main() -> None:
     print(f"seed {arguments.seed}", flush=True)
     moments = random.Random(arguments.seed)
     names, taken = arguments.only or list(FAULTS), defaultdict[str, list[float]](list)
-    until = time.monotonic() + arguments.minutes * 60
     with tempfile.TemporaryDirectory() as folder:
         scene = Scene(Path(folder))
+        until = time.monotonic() + arguments.minutes * 60
         try:
-            while time.monotonic() < until:
+            while not taken or time.monotonic() < until:
                 name = moments.choice(names)
                 print(name, flush=True)
                 began = time.monotonic()
