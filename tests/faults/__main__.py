@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 import random
+import signal
+import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -23,6 +25,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=time.time_ns() % 10**6, help="repeats a run")
     parser.add_argument("--only", choices=FAULTS, action="append", help="this fault only; may be given again")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # its services end with it
     print(f"seed {arguments.seed}", flush=True)
     moments = random.Random(arguments.seed)
     names, taken = arguments.only or list(FAULTS), defaultdict[str, list[float]](list)

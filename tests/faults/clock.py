@@ -28,7 +28,7 @@ def jump_clock(scene: Scene, moments: random.Random) -> None:
         made = scene.client.register()
         assert clock.shows(made["createdAt"]), "the service does not use the clock of this fault"
         assert scene.api.get("/models", count="1")["value"] == [made]
-        assert callers.wrong == []
+        assert callers.wrong == [], callers.wrong
         assert {process.pid for process in scene.replicas()} == before
         scene.client.check()
     finally:

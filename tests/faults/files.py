@@ -46,7 +46,7 @@ def lose_state_files(scene: Scene, moments: random.Random) -> None:
         eventually(lambda: scene.api.described() and (home / "service.lock").exists(), what="the files")
         eventually(lambda: _text(home / "token") == scene.api.token, what="the token")
         assert local.ensure(home).pid == pid
-    assert callers.wrong == []
+    assert callers.wrong == [], callers.wrong
 
 
 def start_without_state_files(scene: Scene, moments: random.Random) -> None:
@@ -139,7 +139,7 @@ def damage_artifact(scene: Scene, moments: random.Random) -> None:
         assert "model 'm'" in ended["error"]["message"]
         upload(scene.api, scene.client.contents[digest])
         assert "nothing is missing or damaged" in mlmgmt("check", "--home", home)
-    assert callers.wrong == []
+    assert callers.wrong == [], callers.wrong
     scene.client.holds(scene.api)
 
 

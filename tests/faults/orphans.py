@@ -18,7 +18,7 @@ from tests.integration.service.drivers import replicas
 __all__ = ["leave_children"]
 
 _CHILDREN = """\
-import os, signal, subprocess, sys
+import os, subprocess, sys
 
 SLEEPS = [sys.executable, "-c", "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"]
 
@@ -37,7 +37,6 @@ def start(mark):
 
 
 def init():
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     start({mark!r})
 
 

@@ -65,7 +65,7 @@ def out_of_memory(scene: Scene, moments: random.Random) -> None:
             scene.api.score(greedy, str(2**29))
         eventually(lambda: "exceeded its reserved memory" in scene.api.log(url + "/logs"), what="the reason")
         assert scene.api.score(greedy, "1").json() == 1
-    assert callers.wrong == []
+    assert callers.wrong == [], callers.wrong
     assert scene.api.request("DELETE", url).status_code == 200
 
 
@@ -86,7 +86,7 @@ def flood_the_log(scene: Scene, moments: random.Random) -> None:
         random_moment(moments, 0.3)
         assert scene.api.request("DELETE", url).status_code == 200
         eventually(lambda: not folder.exists(), 60, "the end of it")
-    assert callers.wrong == []
+    assert callers.wrong == [], callers.wrong
     assert not [child for child in scene.api.children() if "time.monotonic() + 120" in " ".join(child.cmdline())]
 
 
@@ -104,7 +104,7 @@ def half_open(scene: Scene, moments: random.Random) -> None:
         random_moment(moments, 0.5)
         eventually(lambda: all(_hung_up(one) for one in heads), 60, "the end of half heads")
         assert bodies
-    assert callers.wrong == []
+    assert callers.wrong == [], callers.wrong
 
 
 def idle_connections(scene: Scene, moments: random.Random) -> None:
@@ -117,7 +117,7 @@ def idle_connections(scene: Scene, moments: random.Random) -> None:
         assert scene.api.get("/services")["value"]
         answered = callers.right
         eventually(lambda: callers.right > answered + 20, what="answers meanwhile")
-    assert callers.wrong == []
+    assert callers.wrong == [], callers.wrong
 
 
 def no_descriptors(scene: Scene, moments: random.Random) -> None:
@@ -136,7 +136,7 @@ def no_descriptors(scene: Scene, moments: random.Random) -> None:
             process.rlimit(psutil.RLIMIT_NOFILE, (soft, hard))
         stack.close()
         eventually(lambda: scene.api.request("GET", "/services").status_code == 200, what="an answer of the API")
-    assert callers.wrong == []
+    assert callers.wrong == [], callers.wrong
 
 
 def start_on_a_full_disk(scene: Scene, moments: random.Random) -> None:

@@ -131,7 +131,7 @@ def kill_build(scene: Scene, moments: random.Random) -> None:
         ended = scene.api.operation(accepted)
         assert (ended["state"], bool(ended["error"]["message"])) == ("Failed", True), ended
         scene.api.image(scene.driver("after", "def run(body):\n    return 1\n"))
-    assert callers.wrong == []
+    assert callers.wrong == [], callers.wrong
 
 
 def kill_service_while_it_builds(scene: Scene, moments: random.Random) -> None:
@@ -200,7 +200,7 @@ def stop_service(scene: Scene, moments: random.Random) -> None:
             os.kill(scene.api.process.pid, signal.SIGCONT)
         scene.api.get("/services")
         random_moment(moments, 1.0)
-    assert callers.wrong == []
+    assert callers.wrong == [], callers.wrong
     assert {process.pid for process in scene.replicas()} == before
 
 

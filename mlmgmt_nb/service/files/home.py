@@ -310,8 +310,8 @@ class Home:
     def keep(self) -> None:
         """Restore the record, the token and the lock file if they were deleted or damaged; called periodically."""
         try:
-            if self._token and not self._known_token():  # another valid one is a new token, for the next start
-                log.warning("%s was damaged or deleted; writing it again", self.token_file)
+            if self._token and self._known_token() != self._token:  # with another one, nobody could stop the service
+                log.warning("%s was changed or deleted; writing it again", self.token_file)
                 write_atomically(self.token_file, self._token.encode())
             if self._description and _content(self.service_file) != self._description:
                 log.warning("%s was changed or deleted; writing it again", self.service_file)

@@ -122,6 +122,32 @@ def test_a_damaged_database(start_service: Callable[..., ServiceProcess]) -> Non
     assert "mlmgmt.db" in mlmgmt("check", "--home", api.home, code=1)
 
 
+def _zero(content: bytearray) -> None:
+    """Overwrite everything after the pages of the schema."""
+    content[32 * 4096 :] = bytes(len(content) - 32 * 4096)
+
+
+def test_a_database_that_is_damaged_under_a_running_service_is_named(
+    start_service: Callable[..., ServiceProcess],
+) -> None:
+    api = start_service(sqlite=True)
+    for number in range(300):
+        api.model(name=f"model-{number}")
+    api.stop()
+    database = api.home / "mlmgmt.db"
+    content = bytearray(database.read_bytes())
+    _zero(content)
+    database.write_bytes(content)
+    api.start()
+    for answer in (
+        api.request("GET", "/models"),
+        api.request("POST", "/models", json={"name": "late", "url": "file:///late", "mimeType": "a/b"}),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (500, "StoreDamaged"), answer.text
+        assert "mlmgmt restore" in answer.json()["message"]
+    assert "Traceback" not in api.home.with_name(api.home.name + ".output").read_text()
+
+
 def _without_tables(database: Path) -> None:
     with closing(sqlite3.connect(database)) as db:
         db.execute("PRAGMA user_version = 1")
