@@ -145,16 +145,24 @@ def test_whatever_a_driver_raises_ends_one_call(statement: str, spawn: Any, fold
     assert replica.process.poll() is None
 
 
-@pytest.mark.parametrize("place", ["def init():\n    {}\n", "async def init():\n    {}\n", "{}\n"])
+@pytest.mark.parametrize("place", ["def init():\n    {}\n", "{}\n"])
 @pytest.mark.parametrize("statement", STATEMENTS)
-def test_whatever_a_driver_raises_at_its_start_is_reported(
-    statement: str, place: str, spawn: Any, folder: Any
-) -> None:
+def test_whatever_a_driver_raises_at_its_start_is_reported(statement: str, place: str, spawn: Any, folder: Any) -> None:
     helpers = "import asyncio\nclass Own(BaseException): pass\ndef deeper(): deeper()\n"
     replica = spawn(folder(helpers + place.format(statement) + "def run(body):\n    return 1\n"))
     report = replica.report("ready", "failed")
     assert report["type"] == "failed", report
-    assert "score.py" in report["error"]["message"], report
+    assert "score.py" in report["message"], report
+
+
+@pytest.mark.parametrize(
+    "init", ["async def init():\n    {}\n", "async def init():\n    {}\n    yield\n", "def init():\n    yield {}\n"]
+)
+def test_an_init_whose_code_would_not_run_is_refused(init: str, spawn: Any, folder: Any) -> None:
+    replica = spawn(folder(init.format("print(1)") + "def run(body):\n    return 1\n"))
+    report = replica.report("ready", "failed")
+    assert (report["type"], report["code"]) == ("failed", "DriverInitError"), report
+    assert "def init()" in report["message"]
 
 
 @pytest.mark.parametrize("end", ENDS)
