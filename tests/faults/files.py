@@ -171,13 +171,12 @@ def restore_a_damaged_backup(scene: Scene, moments: random.Random) -> None:
 
 def _harm(path: Path, moments: random.Random) -> None:
     """Delete a file, empty it, or write garbage into it."""
-    match moments.randrange(3):
-        case 0:
-            path.unlink(missing_ok=True)
-        case 1:
-            path.write_bytes(b"")
-        case _:
-            path.write_bytes(moments.randbytes(20))
+    kind = moments.choice(["deleted", "empty", "garbage"])
+    if kind == "deleted":
+        path.unlink(missing_ok=True)
+        return
+    path.touch(mode=0o600)
+    path.write_bytes(b"" if kind == "empty" else moments.randbytes(20))
 
 
 @contextlib.contextmanager
