@@ -93,7 +93,7 @@ class ServiceProcess:
         self.home = home
         chosen = () if sqlite or "--database" in arguments else database_arguments(home)
         self._arguments = (*arguments, *chosen)
-        self._environment = environment or {}
+        self.environment = environment or {}
         self._session = requests.Session()
         self._session.trust_env = False
         self._output = home.with_name(home.name + ".output")
@@ -103,9 +103,9 @@ class ServiceProcess:
         command = [sys.executable, "-m", "mlmgmt_nb.cli", "serve", "--home", str(self.home), *self._arguments]
         with self._output.open("ab") as output:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env={**os.environ, **self._environment}
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env={**os.environ, **self.environment}
             )
-        eventually(self._listens, what="the start of the service")
+        eventually(self._listens, 90, "the start of the service")  # on a busy machine
         self.base_url: str = self.described()["baseUrl"]
         self.token = (self.home / "token").read_text()
 

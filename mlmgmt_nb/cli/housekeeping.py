@@ -147,5 +147,5 @@ def _restore(arguments: argparse.Namespace) -> int:
     lacking = restore(arguments.file, home, database, lambda folder: limits_of(arguments, Limits.of_disk(folder)))
     print(f"The state folder {home} is ready. Start its service with: mlmgmt serve --home {home}")
     for what in lacking:
-        print(one_line(f"note: {what}; create the image again"), file=sys.stderr)
+        print(one_line(f"note: {what}"), file=sys.stderr)
     return 0

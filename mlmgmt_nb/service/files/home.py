@@ -107,6 +107,7 @@ class Home:
         self._folder_lock: int | None = None
         self._locks: list[FileLock] = []
         self._description = b""
+        self._token = ""
         self._is_troubled = False
         self._take(1)
         self.place = 0  # no place yet
@@ -247,6 +248,7 @@ class Home:
             with FileLock(self.path / "token.lock", mode=0o600):  # shared by the processes that share the folder
                 token = self._known_token() or self._new_token()
         self.token_file.chmod(0o600)
+        self._token = token
         return token
 
     def _known_token(self) -> str:
@@ -306,8 +308,11 @@ class Home:
             file.truncate()
 
     def keep(self) -> None:
-        """Restore the record and the lock file if they were deleted or damaged; called periodically."""
+        """Restore the record, the token and the lock file if they were deleted or damaged; called periodically."""
         try:
+            if self._token and self._known_token() != self._token:  # with another one, nobody could stop the service
+                log.warning("%s was changed or deleted; writing it again", self.token_file)
+                write_atomically(self.token_file, self._token.encode())
             if self._description and _content(self.service_file) != self._description:
                 log.warning("%s was changed or deleted; writing it again", self.service_file)
                 write_atomically(self.service_file, self._description)

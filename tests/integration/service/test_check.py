@@ -123,6 +123,39 @@ def test_a_damaged_database(start_service: Callable[..., ServiceProcess]) -> Non
     assert "mlmgmt.db" in mlmgmt("check", "--home", api.home, code=1)
 
 
+def test_a_restored_backup_names_the_contents_that_were_damaged_in_it(account: Any, tmp_path: Path) -> None:
+    api, *_ = account
+    backup = tmp_path / "backup.tar"
+    mlmgmt("backup", backup, "--home", api.home)
+    content = backup.read_bytes()
+    assert content.count(b"7 seven") > 0
+    backup.write_bytes(content.replace(b"7 seven", b"9 nine!"))
+    said = mlmgmt("restore", backup, "--home", tmp_path / "restored")
+    assert "note: model 'weights' version 1 is damaged" in said
+
+
+def test_a_table_that_is_damaged_is_named_by_requests(start_service: Callable[..., ServiceProcess]) -> None:
+    api = start_service(sqlite=True)
+    api.model()
+    api.stop()
+    database = api.home / "mlmgmt.db"
+    with closing(sqlite3.connect(database)) as db:
+        (page,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'models'").fetchone()
+        (size,) = db.execute("PRAGMA page_size").fetchone()
+    with database.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+    api.start()
+    for answer in (
+        api.request("GET", "/models"),
+        api.request("POST", "/models", json={"name": "late", "url": "file:///late", "mimeType": "a/b"}),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (500, "StoreDamaged"), answer.text
+        assert "mlmgmt restore" in answer.json()["message"]
+    assert api.get("/services")["value"] == []
+    assert "Traceback" not in api.home.with_name(api.home.name + ".output").read_text()
+
+
 def _without_tables(database: Path) -> None:
     with closing(sqlite3.connect(database)) as db:
         db.execute("PRAGMA user_version = 1")
