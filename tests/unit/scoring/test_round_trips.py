@@ -137,8 +137,9 @@ def columns(draw: st.DrawFn, rows: int) -> Any:
         return pd.Series(draw(st.lists(st.none() | strategy, min_size=rows, max_size=rows)), dtype=object)
     if kind == "nullable":
         name = draw(st.sampled_from(sorted(NULLABLE)))
-        values = draw(st.lists(st.none() | NULLABLE[name], min_size=rows, max_size=rows))
-        return pd.Series(pd.array(values, dtype=name))
+        values: list[Any] = draw(st.lists(st.none() | NULLABLE[name], min_size=rows, max_size=rows))
+        dtype: Any = name
+        return pd.Series(pd.array(values, dtype=dtype))
     if kind == "zoned":
         zone, unit = draw(st.sampled_from(ZONED)), draw(st.sampled_from(["s", "ms", "us", "ns"]))
         counts = draw(st.lists(st.integers(-(10**9), 10**9), min_size=rows, max_size=rows))
@@ -151,7 +152,7 @@ def columns(draw: st.DrawFn, rows: int) -> Any:
         return pd.Series(pd.arrays.SparseArray(draw(hnp.arrays("f8", rows, elements=FLOATS["f8"]))))
     name = draw(SCALARS.filter(lambda name: name[0] not in "US>" and "7" not in name))
     dtype = pd.Series(np.zeros(0, "M8[s]" if np.dtype(name).kind == "M" else name)).dtype
-    array: Any = np.zeros(rows, str(dtype))
+    array: Any = np.zeros(rows, dtype)
     fill(array, draw)
     return pd.Series(array)
 
