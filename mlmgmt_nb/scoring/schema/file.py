@@ -114,7 +114,7 @@ def type_of_sample(data_type: DataTypes | int, sample: Any) -> ArgumentType:
 
 def _type_of_sample(kind: DataTypes, sample: Any) -> ArgumentType:
     if kind is DataTypes.PANDAS:
-        from mlmgmt_nb.scoring.schema.pandas_type import PandasType
+        from mlmgmt_nb.scoring.schema.tables.pandas_type import PandasType
 
         return PandasType.from_sample(sample)
     if kind is DataTypes.NUMPY:
@@ -122,7 +122,7 @@ def _type_of_sample(kind: DataTypes, sample: Any) -> ArgumentType:
 
         return NumpyType.from_sample(sample)
     if kind is DataTypes.SPARK:
-        from mlmgmt_nb.scoring.schema.spark_type import SparkType
+        from mlmgmt_nb.scoring.schema.tables.spark_type import SparkType
 
         return SparkType.from_sample(sample)
     return PlainType.from_sample(sample)
@@ -171,7 +171,7 @@ def _read_internal(entry: _Entry) -> tuple[str, dict[str, Any]]:
 
 def _from_internal(kind: str, state: dict[str, Any], example: Any) -> ArgumentType:
     if kind == "PandasSchema":
-        from mlmgmt_nb.scoring.schema.pandas_type import PandasType
+        from mlmgmt_nb.scoring.schema.tables.pandas_type import PandasType
 
         return PandasType.from_state(state, example)
     if kind == "NumpySchema":
@@ -181,7 +181,7 @@ def _from_internal(kind: str, state: dict[str, Any], example: Any) -> ArgumentTy
     if kind == "PythonSchema":
         return PlainType(getattr(state.get("data_type"), "__name__", "any"), example)
     if kind == "SparkSchema":
-        from mlmgmt_nb.scoring.schema.spark_type import SparkType
+        from mlmgmt_nb.scoring.schema.tables.spark_type import SparkType
 
         return SparkType.from_state(state, example)
     raise SchemaError(f"{kind} is not supported. Use DataTypes.PANDAS and convert in run()")
@@ -189,7 +189,7 @@ def _from_internal(kind: str, state: dict[str, Any], example: Any) -> ArgumentTy
 
 def _from_swagger(entry: _Entry) -> ArgumentType:
     if entry.type == DataTypes.PANDAS:
-        from mlmgmt_nb.scoring.schema.pandas_type import PandasType
+        from mlmgmt_nb.scoring.schema.tables.pandas_type import PandasType
 
         return PandasType.from_swagger(entry.swagger)
     if entry.type == DataTypes.NUMPY:
@@ -199,7 +199,7 @@ def _from_swagger(entry: _Entry) -> ArgumentType:
     if entry.type == DataTypes.STANDARD:
         return PlainType.from_swagger(entry.swagger)
     if entry.type == DataTypes.SPARK:
-        from mlmgmt_nb.scoring.schema.spark_type import SparkType
+        from mlmgmt_nb.scoring.schema.tables.spark_type import SparkType
 
         return SparkType.from_swagger(entry.swagger)
     kinds = ", ".join(f"{kind.value} ({kind.name})" for kind in DataTypes)

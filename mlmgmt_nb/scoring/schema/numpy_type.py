@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mlmgmt_nb.scoring.schema.columns import check_dtype
 from mlmgmt_nb.scoring.schema.plain import plain_json
+from mlmgmt_nb.scoring.schema.tables.columns import check_dtype
 from mlmgmt_nb.scoring.schema.text_values import type_of_objects
 from mlmgmt_nb.scoring.schema.types import ArgumentType, DataTypes, InputError, SchemaError, describe
 
@@ -33,7 +33,7 @@ class NumpyType(ArgumentType):
     ) -> None:
         import numpy as np
 
-        from mlmgmt_nb.scoring.schema.records import elements_of
+        from mlmgmt_nb.scoring.schema.tables.records import elements_of
 
         check_dtype(np.dtype(dtype), "the array")
         self.objects = objects
@@ -130,7 +130,7 @@ class NumpyType(ArgumentType):
         return text
 
     def swagger(self) -> dict[str, Any]:
-        from mlmgmt_nb.scoring.schema.records import swagger_of_elements
+        from mlmgmt_nb.scoring.schema.tables.records import swagger_of_elements
 
         made: dict[str, Any] = swagger_of_elements(self.elements.dtype)
         for _ in self.shape or ():
