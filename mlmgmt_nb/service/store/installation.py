@@ -141,7 +141,10 @@ def bind(home: Home, store: Store, is_free: Callable[[int], bool], *, is_new: bo
 
 def linked_id(home: Home) -> str | None:
     """Return the id that a folder shares with its database; None if its file is missing or not valid."""
-    return _read_or_none(home.path / "installation")
+    try:
+        return _read(home.path / "installation")
+    except LocalServiceError:
+        return None
 
 
 def _url(store: Store) -> str:
