@@ -172,8 +172,10 @@ def test_every_flag_of_serve_is_with_the_settings() -> None:
 
 def test_undocumented_commands_are_found() -> None:
     page = "### mlmgmt cake bake\n\n| `-t, --time MINUTES` | how long |\n"
-    baked = Command(("cake", "bake"), "Bake", "mlmgmt cake bake", lambda _s, _a: None, (Flag("-t --time", ""),))
-    hidden = Command(("cake", "eat"), "", "", lambda _s, _a: None)
+    baked: Command[Any] = Command(
+        ("cake", "bake"), "Bake", "mlmgmt cake bake", lambda _s, _a: None, (Flag("-t --time", ""),)
+    )
+    hidden: Command[Any] = Command(("cake", "eat"), "", "", lambda _s, _a: None)
     assert list(check.undocumented_commands([baked, hidden], [Flag("--oven", "which")], page)) == [
         "-t --time of cake bake has no help",
         "cake eat has no help or no example",
