@@ -61,7 +61,7 @@ while counter.number < 2000 or not release.exists():
 
 
 def test_a_panel_lives_and_leaves_its_picture(open_notebook: Callable[..., Notebook], kernel_name: str) -> None:
-    release = "import pathlib; release = pathlib.Path('release-' + " + repr(kernel_name) + ")"
+    release = "import pathlib; release = pathlib.Path('release-display-' + " + repr(kernel_name) + ")"
     notebook = open_notebook([COUNTER, f"{release}\n{BUSY}", "counter.close()"], kernel=kernel_name)
     notebook.run(0)
     seen = notebook.wait_to_see(0, "widget: counted to 0")
@@ -75,7 +75,7 @@ def test_a_panel_lives_and_leaves_its_picture(open_notebook: Callable[..., Noteb
     notebook.run(1, wait=False)
     notebook.wait_to_see(0, "widget: counted to 2001")
     assert notebook.is_running(1)
-    (notebook.lab.work / f"release-{kernel_name}").touch()
+    (notebook.lab.work / f"release-display-{kernel_name}").touch()
     notebook.wait_for_end(1)
     notebook.screenshot(f"display-alive-{kernel_name}", 0)
     # A kernel that has gone leaves the picture.

@@ -50,7 +50,7 @@ CELLS = [
 
 
 def test_a_test_is_watched_and_stopped(open_notebook: Callable[..., Notebook], kernel_name: str) -> None:
-    setup = f"{SETUP}release = Path('release-{kernel_name}')\n"
+    setup = f"{SETUP}release = Path('release-test-{kernel_name}')\n"
     notebook = open_notebook([setup, *CELLS], kernel=kernel_name)
     notebook.run(0)
     # While its cell runs.
@@ -78,7 +78,7 @@ def test_a_test_is_watched_and_stopped(open_notebook: Callable[..., Notebook], k
     notebook.run(4, wait=False)
     _moves(panel)
     assert notebook.is_running(4)
-    (notebook.lab.work / f"release-{kernel_name}").touch()
+    (notebook.lab.work / f"release-test-{kernel_name}").touch()
     notebook.wait_for_end(4)
     panel.get_by_role("button", name="Stop").press("Enter")
     notebook.wait_to_see(3, "Failed stopped before its end")

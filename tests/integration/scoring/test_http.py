@@ -357,7 +357,8 @@ def test_ways_to_arrive(
             assert data, received
             received += data
         assert [received.index(answer) for answer in answers] == sorted(received.index(answer) for answer in answers)
-        assert (b"connection: close" in received) == closes
+        # Connections of HTTP/1.0 end by default; older versions of uvicorn do not say so.
+        assert (b"connection: close" in received) == closes or b"HTTP/1.0" in parts[0]
         if closes:
             assert caller.recv(1) == b""
 
