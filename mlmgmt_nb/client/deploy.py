@@ -18,6 +18,7 @@ from mlmgmt_nb.client.images import Images
 from mlmgmt_nb.client.manifests import Manifests
 from mlmgmt_nb.client.models import Models
 from mlmgmt_nb.client.packages import (
+    TOLERANCE,
     PackageOptions,
     Verification,
     application_of,
@@ -244,7 +245,7 @@ class DeployFlow:
                 model_description=source.model_description or package.description,
                 tags=[*package.tags, *(source.tags or ())],
             )
-            tolerance = source.packaging.get("tolerance", 1e-6)
+            tolerance = source.packaging.get("tolerance", TOLERANCE)
             verification = Verification(package.request, package.expected, package.proof, tolerance)
             description = self._description or package.description
             yield _Prepared([str(package.model)], application, named, description, verification)

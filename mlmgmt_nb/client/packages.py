@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mlmgmt_nb.packaging import Package, Proof
 
 __all__ = [
+    "TOLERANCE",
     "PackageOptions",
     "Verification",
     "application_of",
@@ -31,6 +32,8 @@ __all__ = [
     "warn_of_versions",
 ]
 
+TOLERANCE = 1e-6
+"""Default of the largest relative difference between answers."""
 _SECONDS = 60.0
 
 
@@ -94,14 +97,16 @@ def check_not_packaged(options: PackageOptions) -> None:
     Raises:
         UsageError: something was, and would be ignored.
     """
-    for field, unset in {"sample": None, "method": None, "example": True, "metadata": None}.items():
-        given = options.get(field, unset)
-        if given is not unset:
-            raise UsageError(
-                f"{field}: it is for a model without a driver, and there is a driver",
-                field=field,
-                fix="Leave one of the two out.",
-            )
+    unset = {"sample": None, "method": None, "example": True, "metadata": None}
+    given = [field for field, default in unset.items() if options.get(field, default) is not default]
+    if options.get("tolerance", TOLERANCE) != TOLERANCE:
+        given.append("tolerance")
+    for field in given:
+        raise UsageError(
+            f"{field}: it is for a model without a driver, and there is a driver",
+            field=field,
+            fix="Leave one of the two out.",
+        )
 
 
 class PackagedSource(Protocol):

@@ -28,7 +28,7 @@ from mlmgmt_nb.client.images import Images
 from mlmgmt_nb.client.manifests import Manifests
 from mlmgmt_nb.client.models import Models
 from mlmgmt_nb.client.operations import Operations
-from mlmgmt_nb.client.packages import PackageOptions
+from mlmgmt_nb.client.packages import TOLERANCE, PackageOptions
 from mlmgmt_nb.client.polling import Poller
 from mlmgmt_nb.client.services import Services
 from mlmgmt_nb.contract import ServiceResponse
@@ -181,7 +181,7 @@ class Workspace:
         sample: Any = None,
         method: str | None = None,
         example: Any = True,
-        tolerance: float = 1e-6,
+        tolerance: float = TOLERANCE,
         metadata: Mapping[str, Any] | None = None,
         any_python: bool = False,
         model_name: str | None = None,
@@ -287,7 +287,7 @@ class Workspace:
         sample: Any = None,
         method: str | None = None,
         example: Any = True,
-        tolerance: float = 1e-6,
+        tolerance: float = TOLERANCE,
         metadata: Mapping[str, Any] | None = None,
     ) -> Package:
         """Write the files of a deployment without a driver into a folder, to be read, edited and deployed by hand.

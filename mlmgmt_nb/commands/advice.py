@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -10,6 +11,9 @@ from mlmgmt_nb.commands.grammar import Flag
 from mlmgmt_nb.errors import DriverError, MlmgmtError, OperationFailed, OperationTimeout, UsageError
 
 __all__ = ["advice"]
+
+_ARGUMENT = re.compile(r"`(\w+)='([^'`]*)'`")
+"""An argument of the client with its value in the text of a fix."""
 
 
 @contextmanager
@@ -24,6 +28,7 @@ def advice(prog: str, flags: Sequence[Flag], arguments: object) -> Iterator[None
     try:
         yield
     except MlmgmtError as error:
+        error.fix = error.fix and _with_flags(error.fix, flags)
         if isinstance(error, OperationFailed):
             error.fix = _log(error, prog, arguments) or error.fix
         elif isinstance(error, OperationTimeout):
@@ -34,6 +39,17 @@ def advice(prog: str, flags: Sequence[Flag], arguments: object) -> Iterator[None
         elif isinstance(error, UsageError):
             _name_flag(error, flags, arguments)
         raise
+
+
+def _with_flags(fix: str, flags: Sequence[Flag]) -> str:
+    """Write flags instead of arguments of the client: `--if-exists update` instead of `if_exists='update'`."""
+    known = flags_of(flags)
+
+    def written(argument: re.Match[str]) -> str:
+        given = known.get(argument[1])
+        return f"`{given[0].names.split()[-1]} {argument[2]}`" if given else argument[0]
+
+    return _ARGUMENT.sub(written, fix)
 
 
 def _log(error: OperationFailed, prog: str, arguments: object) -> str | None:

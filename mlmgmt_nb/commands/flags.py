@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlmgmt_nb.client import ServiceSettings
+from mlmgmt_nb.client.packages import TOLERANCE
 from mlmgmt_nb.commands.grammar import Flag
 
 __all__ = [
@@ -108,7 +109,11 @@ PACKAGING = (
     Flag("--method", "method of the model that answers (default: predict, or the function itself)", api="method"),
     Flag("--example", "show rows of the sample as the example of the service", "yes-no", default=True, api="example"),
     Flag(
-        "--tolerance", "largest relative difference between package and object", "number", default=1e-6, api="tolerance"
+        "--tolerance",
+        "largest relative difference between package and object",
+        "number",
+        default=TOLERANCE,
+        api="tolerance",
     ),
 )
 """Flags that say how a model without a driver is packaged."""

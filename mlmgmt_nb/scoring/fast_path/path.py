@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Protocol
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import uvicorn
 
 from mlmgmt_nb.scoring.calls.runner import Admitted, Deliver, Runner
 from mlmgmt_nb.scoring.fast_path.app import FastScoringApp
@@ -20,6 +20,8 @@ __all__ = ["FastPath", "PlainPath", "RequestPath", "choose_path"]
 
 _VARIABLE = "SCORING_FAST_PATH"
 _OFF = frozenset({"0", "false", "no", "off"})
+_OLDEST = (0, 53)
+"""Older versions of uvicorn do not tell a request's `Connection: close` to the fast path."""
 
 
 class RequestPath(Protocol):
@@ -67,9 +69,9 @@ class FastPath:
 def choose_path(loop: asyncio.AbstractEventLoop, environment: Mapping[str, str]) -> RequestPath:
     """Return the fast path, unless `SCORING_FAST_PATH=0` or the installed uvicorn is too old for it."""
     is_off = environment.get(_VARIABLE, "").strip().lower() in _OFF
-    return PlainPath(loop) if is_off or not _has_hooks() else FastPath(loop)
+    return PlainPath(loop) if is_off or _version() < _OLDEST else FastPath(loop)
 
 
-def _has_hooks() -> bool:
-    """Return whether uvicorn lets a subclass start the task of a request."""
-    return hasattr(HttpToolsProtocol, "_start_asgi_task")
+def _version() -> tuple[int, ...]:
+    """Return the version of uvicorn, without its last part."""
+    return tuple(map(int, uvicorn.__version__.split(".")[:2]))

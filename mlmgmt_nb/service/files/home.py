@@ -35,8 +35,9 @@ READ_ONLY = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 
 _TOKEN_BYTES = 32
 _TOKEN_CHARACTERS = 43
-_LONGEST_TOKEN = 1024
 """Length of the token as text."""
+_LONGEST_TOKEN = 1024
+"""Maximum length of a token that is accepted: it has to fit into the header of a request."""
 _LOOK_SECONDS = 1.0
 _PROBE_BYTES, _RESERVE_BYTES = 2**18, 2**20
 _PLACES = 64
@@ -318,9 +319,6 @@ class Home:
             if self._description and _content(self.service_file) != self._description:
                 log.warning("%s was changed or deleted; writing it again", self.service_file)
                 write_atomically(self.service_file, self._description)
-            if self._token and not self._known_token():
-                log.warning("the token in %s was deleted or damaged; writing it again", self.token_file)
-                write_atomically(self.token_file, self._token.encode())
             if not self._lock_is_there():
                 log.warning("the lock file %s was deleted; creating it again", self._lock.lock_file)
                 self._lock_again()

@@ -100,6 +100,10 @@ def test_a_service_that_answers_otherwise_is_undone(ws: Workspace) -> None:
         ({"model": print, "runtime": "spark-py"}, "runtime 'spark-py' needs one"),
         ({"model": "model.bin", "driver": "score.py", "sample": [1]}, "sample: it is for a model without a driver"),
         ({"model": "model.bin", "driver": "score.py", "method": "run"}, "method: it is for a model without a driver"),
+        (
+            {"model": "model.bin", "driver": "score.py", "tolerance": 0.1},
+            "tolerance: it is for a model without a driver",
+        ),
     ],
 )
 def test_what_needs_a_driver_says_so(ws: Workspace, arguments: dict[str, Any], words: str) -> None:

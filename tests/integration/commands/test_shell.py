@@ -231,7 +231,7 @@ def test_one_step(shell: Shell, tmp_path: Path) -> None:
     assert [line.split(":")[0] for line in made.err.splitlines()] == ["model", "manifest", "image"]
     exists = shell("service", "create", "-n", "one", "-f", "score.py", "--if-exists", "fail")
     assert exists.code == 1
-    assert "service 'one' already exists" in exists.err
+    assert exists.err == "mlmgmt: service 'one' already exists\nGive another name, or `--if-exists update`.\n"
     reused = shell("service", "create", "-n", "one", "-f", "score.py", "--if-exists", "reuse", "-o", "json")
     assert reused.json["id"] == made.json["id"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import uvicorn
 
 from mlmgmt_nb.scoring.fast_path.path import FastPath, PlainPath, choose_path
 
@@ -18,8 +18,11 @@ def test_the_switch(value: str | None, kind: type) -> None:
     loop.close()
 
 
-def test_it_is_off_with_a_uvicorn_that_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(HttpToolsProtocol, "_start_asgi_task")
+@pytest.mark.parametrize(
+    ("version", "kind"), [("0.44.0", PlainPath), ("0.52.3", PlainPath), ("0.53.0", FastPath), ("1.0", FastPath)]
+)
+def test_it_is_off_with_a_uvicorn_that_is_too_old(version: str, kind: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uvicorn, "__version__", version)
     loop = asyncio.new_event_loop()
-    assert type(choose_path(loop, {})) is PlainPath
+    assert type(choose_path(loop, {})) is kind
     loop.close()

@@ -25,7 +25,9 @@ def magic_line(arguments: Mapping[str, Any], registered: frozenset[str], connect
     """
     flags = {name: given[0].shortest for name, given in flags_of((*_create().flags, *COMMON)).items()}
     parts = ["%mlmgmt service create"]
-    named = {name: value for name, value in connect.items() if name in flags}  # a profile names the others
+    given = {flags[name] for name in arguments if name in flags}
+    # A profile names the arguments of `connect` that have no flag.
+    named = {name: value for name, value in connect.items() if name in flags and flags[name] not in given}
     for name, value in {**arguments, **named}.items():
         if name == "model":
             parts += [f"{'-i' if model in registered else '-m'} {_quoted(model)}" for model in _listed(value)]

@@ -92,7 +92,7 @@ def _is_model(value: Any) -> bool:
 
 
 def _is_fitted(estimator: Any) -> bool:
-    """Return whether a scikit-learn estimator is fitted, without asking for its attributes one by one."""
+    """Return whether a scikit-learn estimator is fitted."""
     from sklearn.exceptions import NotFittedError
     from sklearn.utils.validation import check_is_fitted
 

@@ -97,7 +97,13 @@ class DeployState:
         given = {name: self._typed(name, value) for name, value in fields.items() if value is not None}
         if model is not None:
             given["models"] = self._typed("model", model)
-        self.values: deploy_form.Values = {**deploy_form.DEFAULTS, **given}
+        self.values: deploy_form.Values = {
+            **deploy_form.DEFAULTS,
+            "compute_resource_id": workspace.compute,
+            **given,
+        }
+        used = {workspace.compute, self.values["compute_resource_id"]}
+        self._magic_compute = "local" if used == {"local"} else None  # otherwise the line does not depend on a profile
         self.problems: dict[str, str] = {}
         self.judge()
 
@@ -163,15 +169,18 @@ class DeployState:
 
     def line(self) -> str:
         """Return the equivalent magic line, with keys in URLs masked."""
-        given = deploy_form.arguments(self.values)
+        given = deploy_form.arguments(self.values, self._magic_compute)
         models = deploy_form.lines(self.values["models"])
         registered = frozenset(model for model in models if not deploy_form.is_local(model))
         return deploy_form.masked(magic_line(given, registered, self._workspace.connect_arguments))
 
     def code(self) -> str:
         """Return the equivalent Python code, with keys in URLs masked."""
-        written = python_code(deploy_form.arguments(self.values), self._workspace.connect_arguments)
+        written = python_code(self._arguments(), self._workspace.connect_arguments)
         return deploy_form.masked(written)
+
+    def _arguments(self) -> dict[str, Any]:
+        return deploy_form.arguments(self.values, self._workspace.compute)
 
     def check_driver(self) -> Checked:
         """Load the driver as the service would, and run it on the sample of its schema.
@@ -229,7 +238,7 @@ class DeployState:
         """Run the deployment that `begin` marked, and block until it ends. `failure` has its error."""
         given = {
             name: self._kernel.value(value) if isinstance(value, Variable) else value
-            for name, value in deploy_form.arguments(self.values).items()
+            for name, value in self._arguments().items()
         }
         try:
             self.service = self._workspace.deploy(

@@ -51,11 +51,8 @@ def swagger_of_dtype(dtype: Any) -> dict[str, Any]:
 
 def _choices(categories: list[Any]) -> dict[str, Any]:
     """Return the Swagger type of categories: the levels that callers may send, and null."""
-    kinds = {type(level) for level in categories}
-    name = (
-        {str: "string", int: "integer", float: "number", bool: "boolean"}.get(kinds.pop()) if len(kinds) == 1 else None
-    )
-    return {**({"type": name} if name else {}), "enum": categories}
+    kinds = {_JSON_TYPES[type(level)] for level in categories}
+    return {"enum": categories} if len(kinds) > 1 else {"type": kinds.pop(), "enum": categories}
 
 
 def _kind(dtype: Any) -> str:
