@@ -27,6 +27,7 @@ from tests.integration.docker.helpers import (
 )
 from tests.integration.service.drivers import under_load
 from tests.support.engine import BASE, Registry
+from tests.support.package_index import package_index, wheel
 from tests.support.waiting import eventually
 
 
@@ -112,13 +113,20 @@ class TestBuild:
     ) -> None:
         """Check that the password of a package index is used, and is in no layer, no history and no log."""
         config = tmp_path / "pip.conf"
-        config.write_text("[global]\nindex-url = http://user:canary-password@127.0.0.1:9/simple\nretries = 0\n")
-        api = start_service("--base-image", BASE, "--pip-config", str(config))
-        manifest = api.manifest(write_driver(SAYS.format(word="x")), name=name)
-        ended = api.operation(ask_for_image(api, manifest["id"], name), timeout=120)
+        wheel(tmp_path / "index" / "here", "here", "1.0", "x")
+        wanted = tmp_path / "requirements.txt"
+        wanted.write_text("here\n")
+        with package_index(tmp_path / "index", "user:canary-password") as index:  # the container does not reach it
+            config.write_text(f"[global]\nextra-index-url = {index}\nretries = 0\n")
+            api = start_service("--base-image", BASE, "--pip-config", str(config))
+            folder = write_driver(SAYS.format(word="x"))
+            manifest = api.manifest(folder, name=name, properties={"pipRequirements": wanted.as_uri()})
+            ended = api.operation(ask_for_image(api, manifest["id"], name), timeout=120)
         assert ended["state"] == "Failed"
         assert "step 'pip packages' failed" in ended["error"]["message"]
-        assert "127.0.0.1" in api.log(ended["resourceLocation"] + "/buildLog")
+        failed = api.log(ended["resourceLocation"] + "/buildLog")
+        assert "127.0.0.1" in failed
+        assert "canary-password" not in failed + json.dumps(ended)
 
         config.write_text("# canary-password\n")
         image = build(api, write_driver(SAYS.format(word="y"), "other"), name)

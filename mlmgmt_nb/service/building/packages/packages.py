@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -147,8 +147,14 @@ class WantedPackages(msgspec.Struct, kw_only=True):
         return "".join(f"{line}\n" for line in lines)
 
 
-def wanted_packages(context: Context, manifest: Manifest, log: Log) -> WantedPackages:
+def wanted_packages(context: Context, manifest: Manifest, log: Log, indexes: Sequence[Option] = ()) -> WantedPackages:
     """Read the packages that a manifest requests; skip packages that cannot work, with a line in the log.
+
+    Args:
+        context: the build context.
+        manifest: the manifest.
+        log: log of the build.
+        indexes: the indexes of the machine, which come before those of the manifest.
 
     Raises:
         BuildError: a file cannot be read, or names a package that cannot be installed.
@@ -168,6 +174,7 @@ def wanted_packages(context: Context, manifest: Manifest, log: Log) -> WantedPac
         path.unlink()
         wanted.extend(reader.read(conda.pip, "condaEnvFile"))
     wanted.requirements = without_superseded(wanted.requirements, log)
+    wanted.options[:0] = indexes
     return WantedPackages(wanted=wanted, conda=conda, content=content, reader=reader)
 
 

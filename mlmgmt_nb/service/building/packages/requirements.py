@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -122,9 +123,9 @@ class Wanted(msgspec.Struct, kw_only=True):
         if index := self.values("--index-url"):
             found["UV_DEFAULT_INDEX"] = index[-1]
         if extra := self.values("--extra-index-url"):
-            found["UV_INDEX"] = " ".join(extra)
+            found["UV_INDEX"] = " ".join(dict.fromkeys(extra))
         if links := self.values("--find-links"):
-            found["UV_FIND_LINKS"] = ",".join(links)
+            found["UV_FIND_LINKS"] = ",".join(filter(None, [os.environ.get("UV_FIND_LINKS"), *links]))
         if hosts := self.values("--trusted-host"):
             found["UV_INSECURE_HOST"] = " ".join(hosts)
         if self.has("--pre"):
