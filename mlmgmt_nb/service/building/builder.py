@@ -366,6 +366,7 @@ class Builder:
         if manifest.target_runtime.runtime_type == "SparkPython":
             asked.add_spark(is_installed=lambda: False)
         asked.wanted.added += runtime_requirements()
+        asked.check_logins()
         logins = asked.wanted.logins
         if asked.needs_conda(python.version):
             asked.write_environment(context.folder)

@@ -26,7 +26,7 @@ from tests.conftest import ServiceProcess
 from tests.integration.docker.helpers import ask_for_image, build, build_log, score, serve
 from tests.support import package_index as support
 from tests.support.engine import BASE
-from tests.support.package_index import build_backend, project, source_archive, wheel
+from tests.support.package_index import build_backend, digest_of, project, source_archive, wheel
 from tests.support.waiting import eventually
 
 LOGIN = "someone:canary-password"
@@ -88,12 +88,12 @@ def _listens(url: str) -> bool:
 class Indexes:
     """The URLs of two indexes, `private` and `public`, which has newer packages of the same names; and their host."""
 
-    def __init__(self, private: str, public: str) -> None:
-        self.private, self.public = private, public
+    def __init__(self, private: str, public: str, digest: str) -> None:
+        self.private, self.public, self._digest = private, public, digest
         self._host = urlsplit(private).netloc.rpartition("@")[2]
 
     def text(self, template: str) -> str:
-        found = {"private": self.private, "public": self.public, "host": self._host}
+        found = {"private": self.private, "public": self.public, "host": self._host, "digest": self._digest}
         return template.format(**found)
 
 
@@ -106,12 +106,12 @@ def indexes(engine: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[I
     source_archive(private / "sourced", "sourced", "1.0", "private", "our_backend")
     build_backend(private / "our-backend", "our_backend")
     wheel(private / "ours", "ours", "1.0", "private")
-    wheel(private / "ours", "ours", "0.9", "private, earlier")
+    earlier = wheel(private / "ours", "ours", "0.9", "private, earlier")
     wheel(public / "sourced", "sourced", "9.0", "a squatter's")
     wheel(public / "our-backend", "our_backend", "9.0", "a squatter's")
     wheel(public / "ours", "ours", "9.0", "a squatter's")
     with served(engine, private, LOGIN) as own, served(engine, public) as other:
-        yield Indexes(own, other)
+        yield Indexes(own, other, digest_of(earlier))
 
 
 class TestIndexes:
@@ -138,8 +138,14 @@ class TestIndexes:
                 "ours",
                 "private, earlier",
             ),
+            (
+                "[global]\nextra-index-url = {private}\n",
+                "--extra-index-url {public}\n--require-hashes\nours==0.9 --hash={digest}\n",
+                "ours",
+                "private, earlier",
+            ),
         ],
-        ids=["source", "source, pip.conf", "two", "two, pip.conf", "one of each"],
+        ids=["source", "source, pip.conf", "two", "two, pip.conf", "one of each", "pinned"],
     )
     def test_a_private_name(
         self,

@@ -346,6 +346,18 @@ def test_the_index_of_a_company(
     assert not [file for file in written if b"canary" in file.read_bytes()]
 
 
+def test_pinned_hashes_beside_the_runtime(
+    api: Any, write_driver: Callable[..., Path], tmp_path: Path, name: str
+) -> None:
+    """The packages that the service adds, and those that they need, are exempt: nobody could pin them."""
+    sent = wheel(tmp_path / "sent", "sent", "1.0", "pinned")
+    path = tmp_path / "requirements.txt"
+    path.write_text(f"--require-hashes\n./packages/1/{sent.name} --hash={digest_of(sent)}\n")
+    folder = write_driver("import sent\ndef init():\n    pass\ndef run(body):\n    return sent.WHAT\n")
+    image = api.image(folder, packages=[sent], properties={"pipRequirements": path.as_uri()})
+    assert api.score(api.service(image["id"], name), "1").json() == "pinned"
+
+
 def test_packages_of_conda_from_pip(api: Any, write_driver: Callable[..., Path], tmp_path: Path, name: str) -> None:
     path = tmp_path / "environment.yml"
     path.write_text("dependencies: [six=1.16, openssl=1.1, pip, {pip: ['toolz==0.12.1']}]\n")
@@ -412,3 +424,15 @@ class TestBuildRequirements:
         packages.check_sources(Lock(self.WHEEL))
         with pytest.raises(BuildError, match=r"b==2: no wheel exists, and with --extra-index-url"):
             packages.check_sources(Lock(self.WHEEL + self.SOURCE))
+
+    @pytest.mark.parametrize(("other", "is_refused"), [("u:canary", False), ("v:canary", True), ("u:canary2", True)])
+    def test_logins_of_one_host(self, tmp_path: Path, other: str, is_refused: bool) -> None:
+        lines = ("-i https://u:canary@one.example/a", f"--extra-index-url https://{other}@one.example/b")
+        packages = self.packages(tmp_path, *lines, "--extra-index-url https://x:y@two.example/c")
+        if not is_refused:
+            packages.check_logins()
+            return
+        with pytest.raises(BuildError, match=r"one\.example: .* different logins") as caught:
+            packages.check_logins()
+        assert "canary" not in caught.value.message
+        assert "two.example" not in caught.value.message

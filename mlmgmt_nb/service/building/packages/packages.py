@@ -109,6 +109,19 @@ class WantedPackages(msgspec.Struct, kw_only=True):
         index = self.wanted.values("--index-url")
         return [*options, *([f"--index-url {without_login(index[-1])}"] if index else [])]
 
+    def check_logins(self) -> None:
+        """Check that each host has one login, which is what pip can be given beside the lock.
+
+        Raises:
+            BuildError: a host has several.
+        """
+        if hosts := self.wanted.hosts_with_several_logins:
+            raise BuildError(
+                "RequirementsFailed",
+                f"pipRequirements: {', '.join(hosts)}: the package indexes have different logins, and the build of an "
+                "image has one for each host. Use a login that all of them accept.",
+            )
+
     def check_sources(self, lock: Lock) -> None:
         """Check that pip can build the source archives of a lock without taking anything from a wrong index.
 
