@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -56,8 +57,19 @@ def _run(folder: Path, kernel: str, environment: dict[str, str]) -> subprocess.C
     options = ("--nbval", "--nbval-kernel-name", kernel, "--nbval-sanitize-with", str(RULES))
     patient = ("--nbval-cell-timeout", "300", "--nbval-kernel-startup-timeout", "300")
     two = ("-n", "2", "--dist", "loadfile") if len(list(folder.iterdir())) > 1 else ()
-    # No other plug-ins: some take longer to load than a notebook to run.
-    plugins = ("-p", "no:cacheprovider", "-p", "nbval.plugin", "-p", "xdist.plugin")
+    # Without our settings, which would shuffle the cells, and few plug-ins: some load longer than a notebook runs.
+    plugins = (
+        "-c",
+        os.devnull,
+        "--rootdir",
+        str(folder),
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "nbval.plugin",
+        "-p",
+        "xdist.plugin",
+    )
     command = (sys.executable, "-m", "pytest", "-q", *plugins, *two, *options, *patient, str(folder))
     environment = {**environment, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=900)

@@ -129,13 +129,17 @@ class TestBuild:
         assert "canary-password" not in failed + json.dumps(ended)
 
         config.write_text("# canary-password\n")
-        image = build(api, write_driver(SAYS.format(word="y"), "other"), name)
+        wanted.write_text("toolz\n")  # which no other test has: the engine keeps installed packages
+        image = build(api, write_driver(SAYS.format(word="y"), "other"), name, pipRequirements=wanted.as_uri())
         built = api.get(f"/images/{image['id']}/docker")
         saved = b"".join(engine.get_image(built["imageId"]))
         assert b"mlmgmt_nb/scoring" in saved
         assert b"canary-password" not in saved
         assert "canary-password" not in build_log(api, image)
         assert image["imageLocation"] == f"mlmgmt/{name}:2"
+        installed = re.search(r"FROM (mlmgmt/requirements:\w+)", build_log(api, image))
+        assert installed is not None
+        engine.remove_image(installed[1], force=True)
 
     def test_cancelled(
         self, service: ServiceProcess, engine: Any, write_driver: Callable[..., Path], tmp_path: Path, name: str
