@@ -85,8 +85,18 @@ class MlmgmtError(Exception):
         self.message = message
         self.fix = fix
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For `pickle`, `copy` and process pools: restore without `__init__`, whose arguments differ."""
+        return _restored, (type(self), self.args), self.__dict__
+
     def __str__(self) -> str:
         return printable(f"{self.message}\n{self.fix}" if self.fix else self.message)
+
+
+def _restored(kind: type[MlmgmtError], args: tuple[Any, ...]) -> MlmgmtError:
+    error = kind.__new__(kind, *args)
+    error.args = args  # which `OSError.__new__` leaves to `__init__`
+    return error
 
 
 class UsageError(MlmgmtError, ValueError):

@@ -17,8 +17,9 @@ import re
 import traceback
 from collections.abc import Mapping, Sequence
 from types import TracebackType
+from typing import Any
 
-__all__ = ["CallerGone", "LoadError", "RequestError", "RuntimeFailure", "driver_failure", "last_line"]
+__all__ = ["CallerGone", "LoadError", "PicklableError", "RequestError", "RuntimeFailure", "driver_failure", "last_line"]
 
 
 _NOT_IN_MAIN = re.compile(
@@ -29,7 +30,17 @@ _NOT_IN_MAIN = re.compile(
 _CHOSEN = ("azureml.api.exceptions", "mlmgmt_nb.scoring.compat.exceptions")
 
 
-class RuntimeFailure(Exception):  # noqa: N818 - "RuntimeError" is Python's
+class PicklableError(Exception):
+    """An error whose `__init__` takes other arguments than the message: `pickle` and `copy` restore it without.
+
+    A driver, or a user of schemas, may raise it in a process of a pool.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self).__new__, (type(self), *self.args), self.__dict__
+
+
+class RuntimeFailure(PicklableError):  # noqa: N818 - "RuntimeError" is Python's
     """Base of the errors of the scoring runtime."""
 
 

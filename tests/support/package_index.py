@@ -6,13 +6,21 @@ import base64
 import functools
 import hashlib
 import http.server
+import inspect
+import io
+import ssl
+import tarfile
 import threading
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ["digest_of", "package_index", "project", "wheel"]
+if TYPE_CHECKING:
+    from trustme import LeafCert
+
+__all__ = ["build_backend", "digest_of", "package_index", "project", "source_archive", "wheel"]
 
 _BACKEND = '[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n'
 
@@ -52,8 +60,61 @@ def digest_of(path: Path) -> str:
     return f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
 
 
+def source_archive(folder: Path, name: str, version: str, what: str, backend: str) -> Path:
+    """Return a source archive with one module, which another package builds; see `build_backend`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    top = f"{name}-{version}"
+    requires = f'[build-system]\nrequires = ["{backend}"]\nbuild-backend = "{backend}"\n'
+    files = {
+        "pyproject.toml": f'{requires}[project]\nname = "{name}"\nversion = "{version}"\n',
+        "PKG-INFO": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        f"{name}.py": f"WHAT = {what!r}\n",
+    }
+    path = folder / f"{top}.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        for file, content in files.items():
+            entry = tarfile.TarInfo(f"{top}/{file}")
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content.encode()))
+    return path
+
+
+def build_backend(folder: Path, name: str) -> Path:
+    """Return a wheel that builds source archives, and adds its own name to their `WHAT`."""
+    path = wheel(folder, name, "1.0", "a backend")
+    source = _BUILDS.format(wheel=inspect.getsource(wheel), record=inspect.getsource(_record), name=name)
+    with zipfile.ZipFile(path) as archive:
+        files = {file: archive.read(file) for file in archive.namelist()}
+    files[f"{name}.py"] = source.encode()
+    record = "".join(f"{file},,\n" for file in files)
+    files[f"{name}-1.0.dist-info/RECORD"] = record.encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for file, content in files.items():
+            archive.writestr(zipfile.ZipInfo(file), content)
+    return path
+
+
+_BUILDS = """\
+from __future__ import annotations
+import base64, hashlib, runpy, tomllib, zipfile
+from pathlib import Path
+
+{wheel}
+{record}
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
+    what = runpy.run_path(project["name"] + ".py")["WHAT"] + ", built by {name}"
+    return wheel(Path(folder), project["name"], project["version"], what).name
+"""
+
+
 @contextmanager
-def package_index(folder: Path, login: str | None = None) -> Iterator[str]:
+def package_index(
+    folder: Path,
+    login: str | None = None,
+    address: tuple[str, int] = ("127.0.0.1", 0),
+    certificate: LeafCert | None = None,
+) -> Iterator[str]:
     """Serve a folder, with a folder for each package, as a package index; yield its URL, with any login."""
     expected = None if login is None else "Basic " + base64.b64encode(login.encode()).decode()
 
@@ -69,11 +130,15 @@ def package_index(folder: Path, login: str | None = None) -> Iterator[str]:
         def log_message(self, *args: object) -> None:
             """Stay silent."""
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(folder)))
+    server = http.server.ThreadingHTTPServer(address, functools.partial(Handler, directory=str(folder)))
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        certificate.configure_cert(context)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield f"http://{f'{login}@' if login else ''}127.0.0.1:{server.server_port}/"
+        yield f"http{'s' if certificate else ''}://{f'{login}@' if login else ''}127.0.0.1:{server.server_port}/"
     finally:
         server.shutdown()
         server.server_close()

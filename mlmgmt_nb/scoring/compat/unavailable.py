@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
+from mlmgmt_nb.scoring.errors import PicklableError
+
 __all__ = ["NotAvailableError"]
 
 _ADVICE = (
@@ -16,7 +18,7 @@ _ADVICE = (
 )
 
 
-class NotAvailableError(NotImplementedError):
+class NotAvailableError(PicklableError, NotImplementedError):
     """A driver used a part of the Azure ML SDK that is not available in a model service."""
 
     def __init__(self, name: str) -> None:

@@ -87,6 +87,9 @@ def _decode(data: bytes) -> _File:
 def save_schema(schema: ServiceSchema, path: str | Path) -> None:
     """Write a schema file that the original package can read.
 
+    Time spans in the example are numbers of seconds. The original package loads their type too, but takes them from
+    requests as text, such as `1 days`.
+
     Args:
         schema: the schema.
         path: the path of the file.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mlmgmt_nb.scoring.encoding.builtins import key_text
-from mlmgmt_nb.scoring.schema.tables.orient import read_records, write_example
+from mlmgmt_nb.scoring.schema.tables.orient import columns_of_empty, read_records, write_example
 from mlmgmt_nb.scoring.schema.types import ArgumentType, DataTypes, InputError, SchemaError, describe
 
 __all__ = ["DescribedType", "LooseArrayType", "LooseFrameType", "NestedType", "OptionalType"]
@@ -146,7 +146,7 @@ class LooseFrameType(_LooseType):
 
     def parse(self, value: Any, name: str) -> Any:
         records, labels = self._records(value, name)
-        frame = self._frame(records, name)
+        frame = self._frame(records, name) if records or self._shaped else self._empty(value, name)
         if labels is not None:
             frame.index = labels
         return frame
@@ -159,6 +159,15 @@ class LooseFrameType(_LooseType):
         if self._shaped:
             return pd.DataFrame(self._table.row_values(records, name), columns=self._table.labels)
         return self._table.parse_known(records, name) if self._typed else self._natural(records)
+
+    def _empty(self, value: Any, name: str) -> Any:
+        """Return a frame without rows, with the columns that the caller names."""
+        names = columns_of_empty(value, self._orient)
+        if self._renamed and len(names) == len(self._names):
+            names = self._names
+        labels = {column.key: column.label for column in self._table.columns}
+        frame = self.strict.parse([], name).reindex(columns=[labels.get(key, key) for key in names])
+        return frame if self._typed else frame.astype(object)
 
     def _natural(self, records: list[dict[str, Any]]) -> Any:
         import pandas as pd

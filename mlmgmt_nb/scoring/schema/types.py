@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any, ClassVar
 
+from mlmgmt_nb.scoring.errors import PicklableError
+
 __all__ = [
     "MAX_PROBLEMS",
     "ArgumentType",
@@ -39,7 +41,7 @@ class UnknownTypeError(SchemaError):
     """A schema is valid but has an unsupported type, which must not be replaced by another."""
 
 
-class InputError(ValueError):
+class InputError(PicklableError, ValueError):
     """A value does not fit its argument's type.
 
     Args:

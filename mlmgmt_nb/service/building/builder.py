@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import shutil
 import sys
 import threading
@@ -25,6 +26,7 @@ from mlmgmt_nb.service.building.fetch import Fetcher
 from mlmgmt_nb.service.building.installed import has_all
 from mlmgmt_nb.service.building.leftovers import partial_folder, sweep
 from mlmgmt_nb.service.building.packages.environments import Environments, lacks
+from mlmgmt_nb.service.building.packages.machine import options_of_uv
 from mlmgmt_nb.service.building.packages.packages import wanted_packages
 from mlmgmt_nb.service.building.packages.requirements import runtime_requirements
 from mlmgmt_nb.service.compute_ids import DOCKER
@@ -337,7 +339,7 @@ class Builder:
     ) -> tuple[str, str]:
         """Return the interpreter that runs the driver on this machine, and the requirements of the image."""
         interpreter = manifest.target_runtime.properties.get("pythonInterpreter") or sys.executable
-        asked = wanted_packages(context, manifest, output)
+        asked = wanted_packages(context, manifest, output, options_of_uv(os.environ))
         if manifest.target_runtime.runtime_type == "SparkPython":
             asked.add_spark(is_installed=lambda: lacks(interpreter, ["pyspark"]) is None)
         if asked.is_nothing:
@@ -360,10 +362,11 @@ class Builder:
     ) -> tuple[Recipe, str, Mapping[str, tuple[str, str]]]:
         """Return the recipe of a Docker image, its requirements (pinned unless conda is involved), and index logins."""
         python = self._docker.python_of(recipe.base, output)
-        asked = wanted_packages(context, manifest, output)
+        asked = wanted_packages(context, manifest, output, self._docker.indexes())
         if manifest.target_runtime.runtime_type == "SparkPython":
             asked.add_spark(is_installed=lambda: False)
         asked.wanted.added += runtime_requirements()
+        asked.check_logins()
         logins = asked.wanted.logins
         if asked.needs_conda(python.version):
             asked.write_environment(context.folder)

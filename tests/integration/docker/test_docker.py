@@ -27,6 +27,7 @@ from tests.integration.docker.helpers import (
 )
 from tests.integration.service.drivers import under_load
 from tests.support.engine import BASE, Registry
+from tests.support.package_index import package_index, wheel
 from tests.support.waiting import eventually
 
 
@@ -112,19 +113,23 @@ class TestBuild:
     ) -> None:
         """Check that the password of a package index is used, and is in no layer, no history and no log."""
         config = tmp_path / "pip.conf"
-        config.write_text("[global]\nindex-url = http://user:canary-password@127.0.0.1:9/simple\nretries = 0\n")
-        api = start_service("--base-image", BASE, "--pip-config", str(config))
+        wheel(tmp_path / "index" / "here", "here", "1.0", "x")
         wanted = tmp_path / "requirements.txt"
-        wanted.write_text("toolz\n")  # which no other test has: the engine keeps installed packages
-        manifest = api.manifest(
-            write_driver(SAYS.format(word="x")), name=name, properties={"pipRequirements": wanted.as_uri()}
-        )
-        ended = api.operation(ask_for_image(api, manifest["id"], name), timeout=120)
+        wanted.write_text("here\n")
+        with package_index(tmp_path / "index", "user:canary-password") as index:  # the container does not reach it
+            config.write_text(f"[global]\nextra-index-url = {index}\nretries = 0\n")
+            api = start_service("--base-image", BASE, "--pip-config", str(config))
+            folder = write_driver(SAYS.format(word="x"))
+            manifest = api.manifest(folder, name=name, properties={"pipRequirements": wanted.as_uri()})
+            ended = api.operation(ask_for_image(api, manifest["id"], name), timeout=120)
         assert ended["state"] == "Failed"
         assert "step 'pip packages' failed" in ended["error"]["message"]
-        assert "127.0.0.1" in api.log(ended["resourceLocation"] + "/buildLog")
+        failed = api.log(ended["resourceLocation"] + "/buildLog")
+        assert "127.0.0.1" in failed
+        assert "canary-password" not in failed + json.dumps(ended)
 
         config.write_text("# canary-password\n")
+        wanted.write_text("toolz\n")  # which no other test has: the engine keeps installed packages
         image = build(api, write_driver(SAYS.format(word="y"), "other"), name, pipRequirements=wanted.as_uri())
         built = api.get(f"/images/{image['id']}/docker")
         saved = b"".join(engine.get_image(built["imageId"]))

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
+from mlmgmt_nb.contract.requirements import Option
 from mlmgmt_nb.interpreters import find_interpreter
 from mlmgmt_nb.service.building.cancellation import Cancellation
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.packages.environments import Environment, Environments
 from mlmgmt_nb.service.building.packages.lock import Lock
+from mlmgmt_nb.service.building.packages.machine import PipConfigError, options_of_pip, options_of_uv
 from mlmgmt_nb.service.building.packages.packages import WantedPackages
 from mlmgmt_nb.service.building.packages.requirements import Wanted, WantedReader
 from mlmgmt_nb.service.files.logs import Log
 from mlmgmt_nb.service.system.processes import ownership
-from tests.support.package_index import digest_of, package_index, project, wheel
+from tests.conftest import ServiceProcess
+from tests.support.package_index import build_backend, digest_of, package_index, project, source_archive, wheel
 
-LOGIN = "someone:canary-password"
+USER, PASSWORD = "someone", "canary-password"
+LOGIN = f"{USER}:{PASSWORD}"
 
 
 class Workshop:
@@ -33,11 +39,14 @@ class Workshop:
         (self.context / "packages").mkdir(parents=True)
         (folder / "environments").mkdir()
         self.environments = Environments(folder / "environments")
+        self.of_machine: list[Option] = []
         self._log = Log(folder / "log")
 
     def wanted(self, *lines: str) -> Wanted:
         reader = WantedReader(self.context, lambda url, what: Path(url))
-        return reader.read([f"--index-url {self.default}", *lines], "requirements.txt")
+        wanted = reader.read([f"--index-url {self.default}", *lines], "requirements.txt")
+        wanted.options[:0] = self.of_machine
+        return wanted
 
     def ensure(self, *lines: str) -> Environment:
         interpreter = find_interpreter(["3.11", "3.12", "3.13"])
@@ -110,6 +119,93 @@ class TestIndexes:
         limits.parent.mkdir()
         limits.write_text("both<2\n")
         assert workshop.says(workshop.ensure("-c ./packages/1/limits.txt", "both"), "both") == "default"
+
+    def test_a_host_whose_certificate_nobody_signed(self, workshop: Workshop) -> None:
+        certificate = trustme.CA().issue_cert("127.0.0.1")
+        wheel(workshop.folder / "closed" / "behind-tls", "behind_tls", "1.0", "closed")
+        with package_index(workshop.folder / "closed", certificate=certificate) as closed:
+            lines = (f"--extra-index-url {closed}", "behind-tls")
+            assert "certificate" in workshop.refusal(*lines).lower()
+            host = closed.removeprefix("https://").rstrip("/")
+            assert workshop.says(workshop.ensure(f"--trusted-host {host}", *lines), "behind_tls") == "closed"
+
+    def test_source_archives_are_built_from_the_same_indexes(self, workshop: Workshop) -> None:
+        source_archive(workshop.folder / "private" / "sourced", "sourced", "1.0", "private", "our_backend")
+        build_backend(workshop.folder / "private" / "our-backend", "our_backend")
+        wheel(workshop.folder / "default" / "our-backend", "our_backend", "9.0", "a squatter's")
+        wheel(workshop.folder / "default" / "sourced", "sourced", "9.0", "a squatter's")
+        environment = workshop.ensure(f"--extra-index-url {workshop.private}", "sourced")
+        assert workshop.says(environment, "sourced") == "private, built by our_backend"
+
+
+class TestIndexesOfTheMachine:
+    """Variables of `uv` and the configuration of pip: a name that the index of a company has comes from there."""
+
+    @pytest.mark.parametrize(
+        "variables",
+        [
+            {"UV_INDEX": "{private}"},
+            {"UV_INDEX": "our-own={private}"},
+            {"UV_INDEX": "our-own={plain}", "UV_INDEX_OUR_OWN_USERNAME": USER, "UV_INDEX_OUR_OWN_PASSWORD": PASSWORD},
+            {"UV_EXTRA_INDEX_URL": "{private}"},
+            {"UV_INDEX": "{private}", "UV_INDEX_STRATEGY": "unsafe-best-match"},
+        ],
+        ids=lambda variables: " ".join(variables),
+    )
+    @pytest.mark.parametrize("more", [(), ("--extra-index-url {other}",)], ids=["alone", "and of the requirements"])
+    def test_variables(
+        self, workshop: Workshop, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], more: tuple[str, ...]
+    ) -> None:
+        plain = workshop.private.replace(f"{LOGIN}@", "")
+        wheel(workshop.folder / "other" / "both", "both", "3.0", "another's")
+        with package_index(workshop.folder / "other") as other:
+            for name, value in variables.items():
+                monkeypatch.setenv(name, value.format(private=workshop.private, plain=plain))
+            workshop.of_machine = options_of_uv(os.environ)
+            environment = workshop.ensure(*(line.format(other=other) for line in more), "both", "only-default")
+        assert workshop.says(environment, "both") == "private"
+        assert workshop.says(environment, "only_default") == "default"
+        assert "canary" not in environment.lock.text
+
+    def test_folders(self, workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A folder of the machine holds beside those of the requirements."""
+        wheel(workshop.context / "packages" / "1" / "wheels", "sent", "1.0", "sent")
+        wheel(workshop.folder / "of-machine", "kept", "1.0", "kept")
+        monkeypatch.setenv("UV_FIND_LINKS", str(workshop.folder / "of-machine"))
+        environment = workshop.ensure("--find-links ./packages/1/wheels", "sent", "kept")
+        assert [workshop.says(environment, name) for name in ("sent", "kept")] == ["sent", "kept"]
+
+    def test_hashes_are_checked_nonetheless(self, workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("UV_NO_VERIFY_HASHES", "1")
+        TestHashes().test_a_file_that_changed_at_its_index_since_the_lock(workshop)
+
+    @pytest.mark.parametrize(
+        ("text", "lines"),
+        [
+            ("", []),
+            ("[global]\nindex-url = https://u:p@x/s\n", ["--index-url https://u:p@x/s"]),
+            ("[global]\nindex_url = https://x\n[install]\nindex-url = https://y\n", ["--index-url https://y"]),
+            (
+                "[install]\nextra-index-url =\n  https://a\n  https://b\n",
+                [f"--extra-index-url https://{x}" for x in "ab"],
+            ),
+            (
+                "[global]\nno-index = true\nfind-links = /wheels https://x/w\n",
+                ["--no-index", "--find-links https://x/w"],
+            ),
+            (
+                "[global]\ntrusted-host = a b:1\n[wheel]\nindex-url = https://x\n",
+                [f"--trusted-host {x}" for x in ("a", "b:1")],
+            ),
+        ],
+    )
+    def test_the_configuration_of_pip(self, text: str, lines: list[str]) -> None:
+        assert [f"{option.name} {option.value}".strip() for option in options_of_pip(text)] == lines
+
+    def test_another_text(self) -> None:
+        with pytest.raises(PipConfigError) as caught:
+            options_of_pip("https://u:canary@x")
+        assert "canary" not in str(caught.value)
 
 
 class TestHashes:
@@ -233,6 +329,35 @@ def test_packages_that_cannot_work_are_left_out(
     assert api.score(api.service(image["id"], name), "1").json() == 1
 
 
+def test_the_index_of_a_company(
+    start_service: Callable[..., ServiceProcess], write_driver: Callable[..., Path], tmp_path: Path
+) -> None:
+    """The service's own variables hold for a build, before what its requirements name."""
+    wheel(tmp_path / "ours" / "both", "both", "1.0", "ours")
+    wheel(tmp_path / "theirs" / "both", "both", "2.0", "theirs")
+    path = tmp_path / "requirements.txt"
+    driver = write_driver("import both\ndef init():\n    pass\ndef run(body):\n    return both.WHAT\n")
+    with package_index(tmp_path / "ours", LOGIN) as ours, package_index(tmp_path / "theirs") as theirs:
+        api = start_service(environment={"UV_INDEX": ours})
+        path.write_text(f"--extra-index-url {theirs}\nboth\n")
+        image = api.image(driver, properties={"pipRequirements": path.as_uri()})
+    assert api.score(api.service(image["id"]), "1").json() == "ours"
+    written = [file for file in (api.home / "images" / image["id"]).rglob("*") if file.is_file()]
+    assert not [file for file in written if b"canary" in file.read_bytes()]
+
+
+def test_pinned_hashes_beside_the_runtime(
+    api: Any, write_driver: Callable[..., Path], tmp_path: Path, name: str
+) -> None:
+    """The packages that the service adds, and those that they need, are exempt: nobody could pin them."""
+    sent = wheel(tmp_path / "sent", "sent", "1.0", "pinned")
+    path = tmp_path / "requirements.txt"
+    path.write_text(f"--require-hashes\n./packages/1/{sent.name} --hash={digest_of(sent)}\n")
+    folder = write_driver("import sent\ndef init():\n    pass\ndef run(body):\n    return sent.WHAT\n")
+    image = api.image(folder, packages=[sent], properties={"pipRequirements": path.as_uri()})
+    assert api.score(api.service(image["id"], name), "1").json() == "pinned"
+
+
 def test_packages_of_conda_from_pip(api: Any, write_driver: Callable[..., Path], tmp_path: Path, name: str) -> None:
     path = tmp_path / "environment.yml"
     path.write_text("dependencies: [six=1.16, openssl=1.1, pip, {pip: ['toolz==0.12.1']}]\n")
@@ -299,3 +424,15 @@ class TestBuildRequirements:
         packages.check_sources(Lock(self.WHEEL))
         with pytest.raises(BuildError, match=r"b==2: no wheel exists, and with --extra-index-url"):
             packages.check_sources(Lock(self.WHEEL + self.SOURCE))
+
+    @pytest.mark.parametrize(("other", "is_refused"), [("u:canary", False), ("v:canary", True), ("u:canary2", True)])
+    def test_logins_of_one_host(self, tmp_path: Path, other: str, is_refused: bool) -> None:
+        lines = ("-i https://u:canary@one.example/a", f"--extra-index-url https://{other}@one.example/b")
+        packages = self.packages(tmp_path, *lines, "--extra-index-url https://x:y@two.example/c")
+        if not is_refused:
+            packages.check_logins()
+            return
+        with pytest.raises(BuildError, match=r"one\.example: .* different logins") as caught:
+            packages.check_logins()
+        assert "canary" not in caught.value.message
+        assert "two.example" not in caught.value.message

@@ -95,6 +95,28 @@ def test_what_pandas_writes_comes_back(orient: Any, flags: dict[str, bool]) -> N
     pd.testing.assert_frame_equal(example, frame.reset_index(drop=True), check_index_type=False)
 
 
+@pytest.mark.parametrize(
+    ("orient", "body", "columns"),
+    [
+        ("split", {"columns": ["b", "new"], "index": [], "data": []}, ["b", "new"]),
+        ("columns", {"a": {}, "b": {}}, ["a", "b"]),
+        ("records", [], []),
+        ("values", [], []),
+        ("index", {}, []),
+    ],
+)
+@pytest.mark.parametrize("typed", [True, False])
+def test_a_table_without_rows_keeps_the_columns_that_it_names(
+    orient: Any, body: Any, columns: list[str], typed: bool
+) -> None:
+    frame = pd.DataFrame({"a": [1], "b": [2.5]})
+    flags = {"enforce_shape": False, "enforce_column_type": typed}
+    parsed = PandasParameterType(frame, orient=orient, **flags).schema.parse(body, "x")
+    assert (list(parsed.columns), len(parsed)) == (columns, 0)
+    if "b" in columns:
+        assert parsed["b"].dtype == (float if typed else object)
+
+
 @pytest.mark.parametrize("orient", ["records", "split", "index", "columns", "values", "table"])
 @pytest.mark.parametrize("value", [1, None, "x", [1], {"a": 1}, {"data": 1}, {"columns": ["a", "a"], "data": [[1, 1]]}])
 def test_other_forms_are_refused(orient: str, value: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from mlmgmt_nb.scoring.schema.types import InputError, describe
 
-__all__ = ["ORIENTS", "read_records", "write_example"]
+__all__ = ["ORIENTS", "columns_of_empty", "read_records", "write_example"]
 
 Read = tuple[list[dict[str, Any]], list[Any] | None]
 """Rows as records, and their labels if they have any."""
@@ -26,6 +26,13 @@ def read_records(value: Any, orient: str, names: Sequence[str], path: str) -> Re
         InputError: the value has another form.
     """
     return _READERS[orient](value, names, path)
+
+
+def columns_of_empty(value: Any, orient: str) -> list[str]:
+    """Return the columns that a table without rows names, in a form that `read_records` accepts."""
+    if orient == "split":
+        return list(map(str, value["columns"]))
+    return list(value) if orient == "columns" else []
 
 
 def write_example(records: Sequence[Mapping[str, Any]], orient: str, names: Sequence[str]) -> Any:

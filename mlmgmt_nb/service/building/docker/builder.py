@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import io
 import json
+import os
 import tarfile
 import threading
 import uuid
@@ -23,6 +24,7 @@ from typing import Any
 
 import msgspec
 
+from mlmgmt_nb.contract.requirements import Option
 from mlmgmt_nb.service.building.archives import add_bytes, add_tree
 from mlmgmt_nb.service.building.cancellation import Cancellation
 from mlmgmt_nb.service.building.docker import dockerfile
@@ -31,6 +33,7 @@ from mlmgmt_nb.service.building.docker.dockerfile import BUILD_FOLDER, PACKAGES,
 from mlmgmt_nb.service.building.docker.images import EngineImages, api_error
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.install import EPOCH
+from mlmgmt_nb.service.building.packages.machine import PipConfigError, options_of_pip, options_of_uv
 from mlmgmt_nb.service.building.packages.requirements import netrc
 from mlmgmt_nb.service.docker_engine import Engine, EngineError
 from mlmgmt_nb.service.files.home import Home
@@ -184,9 +187,30 @@ class DockerBuilder:
                 self._install(context, recipe, key, logins, log, cancellation)
         return f"{_REQUIREMENTS}:{key}"
 
+    def indexes(self) -> list[Option]:
+        """Return the package indexes for images: those of the configuration file of pip, or else those of `uv`.
+
+        Raises:
+            BuildError: the file cannot be read.
+        """
+        if self._pip_config is None:
+            return options_of_uv(os.environ)
+        try:
+            return options_of_pip(self._pip_text())
+        except PipConfigError as error:
+            raise BuildError("BadPipConfig", f"--pip-config: {self._pip_config}: {error}.") from error
+
+    def _pip_text(self) -> str:
+        assert self._pip_config is not None
+        try:
+            return self._pip_config.read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "not UTF-8 text"
+            raise BuildError("BadPipConfig", f"--pip-config: {self._pip_config}: {reason}.") from error
+
     def _secrets(self, logins: Mapping[str, tuple[str, str]]) -> bytes:
         """Return the standard input for the installation of packages."""
-        found = {"pip.conf": self._pip_config.read_text()} if self._pip_config else {}
+        found = {"pip.conf": self._pip_text()} if self._pip_config else {}
         if logins:
             found["netrc"] = netrc(logins)
         return json.dumps(found).encode() if found else b""

@@ -30,6 +30,8 @@ __all__ = ["PINNED", "Environment", "Environments", "Platform", "lacks"]
 PINNED = ".pinned"
 """Suffix of files with the lock of requirements."""
 _LOCK_SECONDS = 0.5
+_NEEDED = {"werkzeug": {"markupsafe"}, "pyspark": {"py4j"}}
+"""Packages that those need which are added in any version, and may not be installed here."""
 _FORMAT = "2"
 """Version of the cache; changes when environments of earlier releases must not be reused."""
 
@@ -227,8 +229,9 @@ def _variables(wanted: Wanted) -> Iterator[dict[str, str]]:
 
 
 def _exempt(wanted: Wanted) -> set[str]:
-    """Return the packages of the runtime, which users cannot pin."""
-    return runtime_closure() | {re.split(r"[^\w.-]", line)[0] for line in wanted.added}
+    """Return the packages of the runtime, which users cannot pin, with the packages that these need."""
+    added = {re.split(r"[^\w.-]", line)[0] for line in wanted.added}
+    return runtime_closure() | added.union(*(_NEEDED.get(name, ()) for name in added))
 
 
 def _failed(error: UvError, wanted: Wanted, version: str) -> BuildError:

@@ -75,6 +75,8 @@ def explanation(output: str, asked: Iterable[str], platform: str) -> str:
     )
     if "authentication credentials" in output or re.search(r"\b40[13] (?:Unauthorized|Forbidden)", output):
         sentence += " (a package index rejected the credentials, or requires them)"
+    if "invalid peer certificate" in output:
+        sentence += " (its TLS certificate is not trusted)"
     return _as_written(sentence, asked)
 
 

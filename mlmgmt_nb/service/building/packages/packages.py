@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -109,6 +109,19 @@ class WantedPackages(msgspec.Struct, kw_only=True):
         index = self.wanted.values("--index-url")
         return [*options, *([f"--index-url {without_login(index[-1])}"] if index else [])]
 
+    def check_logins(self) -> None:
+        """Check that each host has one login, which is what pip can be given beside the lock.
+
+        Raises:
+            BuildError: a host has several.
+        """
+        if hosts := self.wanted.hosts_with_several_logins:
+            raise BuildError(
+                "RequirementsFailed",
+                f"pipRequirements: {', '.join(hosts)}: the package indexes have different logins, and the build of an "
+                "image has one for each host. Use a login that all of them accept.",
+            )
+
     def check_sources(self, lock: Lock) -> None:
         """Check that pip can build the source archives of a lock without taking anything from a wrong index.
 
@@ -147,8 +160,14 @@ class WantedPackages(msgspec.Struct, kw_only=True):
         return "".join(f"{line}\n" for line in lines)
 
 
-def wanted_packages(context: Context, manifest: Manifest, log: Log) -> WantedPackages:
+def wanted_packages(context: Context, manifest: Manifest, log: Log, indexes: Sequence[Option] = ()) -> WantedPackages:
     """Read the packages that a manifest requests; skip packages that cannot work, with a line in the log.
+
+    Args:
+        context: the build context.
+        manifest: the manifest.
+        log: log of the build.
+        indexes: the indexes of the machine, which come before those of the manifest.
 
     Raises:
         BuildError: a file cannot be read, or names a package that cannot be installed.
@@ -168,6 +187,7 @@ def wanted_packages(context: Context, manifest: Manifest, log: Log) -> WantedPac
         path.unlink()
         wanted.extend(reader.read(conda.pip, "condaEnvFile"))
     wanted.requirements = without_superseded(wanted.requirements, log)
+    wanted.options[:0] = indexes
     return WantedPackages(wanted=wanted, conda=conda, content=content, reader=reader)
 
 

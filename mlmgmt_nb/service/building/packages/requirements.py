@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
@@ -122,9 +124,9 @@ class Wanted(msgspec.Struct, kw_only=True):
         if index := self.values("--index-url"):
             found["UV_DEFAULT_INDEX"] = index[-1]
         if extra := self.values("--extra-index-url"):
-            found["UV_INDEX"] = " ".join(extra)
+            found["UV_INDEX"] = " ".join(dict.fromkeys(extra))
         if links := self.values("--find-links"):
-            found["UV_FIND_LINKS"] = ",".join(links)
+            found["UV_FIND_LINKS"] = ",".join(filter(None, [os.environ.get("UV_FIND_LINKS"), *links]))
         if hosts := self.values("--trusted-host"):
             found["UV_INSECURE_HOST"] = " ".join(hosts)
         if self.has("--pre"):
@@ -143,10 +145,18 @@ class Wanted(msgspec.Struct, kw_only=True):
     @property
     def logins(self) -> dict[str, tuple[str, str]]:
         """Return the user and password of each host for which an option or requirement has them."""
-        found = dict(self.file_logins)
+        return dict(self._logins())
+
+    @property
+    def hosts_with_several_logins(self) -> list[str]:
+        """Return the hosts for which options and requirements have different logins."""
+        counts = Counter(host for host, _ in set(self._logins()))
+        return sorted(host for host, count in counts.items() if count > 1)
+
+    def _logins(self) -> Iterator[tuple[str, tuple[str, str]]]:
+        yield from self.file_logins.items()
         for value in self.values(*_INDEXES, "--find-links"):
-            found |= _login(value)
-        return found
+            yield from _login(value).items()
 
 
 def _login(url: str) -> dict[str, tuple[str, str]]:

@@ -10,12 +10,16 @@ from pathlib import Path
 
 from mlmgmt_nb.redaction import redacted
 from mlmgmt_nb.service.building.cancellation import Cancellation
+from mlmgmt_nb.service.building.packages.machine import UV_INDEXES
 from mlmgmt_nb.service.files.logs import Log
 
 __all__ = ["UvError", "run_uv"]
 
 _TIMEOUT_SECONDS = 1800.0
 _MOST_OUTPUT = 200_000
+_LEFT_OUT = UV_INDEXES | {"UV_NO_VERIFY_HASHES"}
+"""Variables that do not hold for `uv`: the indexes are options of the requirements, and hashes are always checked."""
+_SET = {"UV_PREVIEW_FEATURES": "pylock", "UV_INDEX_STRATEGY": "first-index"}
 
 
 class UvError(Exception):
@@ -54,7 +58,7 @@ def run_uv(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "UV_PREVIEW_FEATURES": "pylock", **variables, **cancellation.environment},
+            env={**_inherited(), **_SET, **variables, **cancellation.environment},
         ) as process,
         cancellation.ending(process),
     ):
@@ -70,3 +74,7 @@ def run_uv(
             timer.cancel()
     if process.returncode != 0:
         raise UvError("\n".join(output)[-_MOST_OUTPUT:])
+
+
+def _inherited() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in _LEFT_OUT}
