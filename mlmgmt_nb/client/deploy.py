@@ -16,7 +16,8 @@ from mlmgmt_nb.client.manifests import Manifests
 from mlmgmt_nb.client.models import Models
 from mlmgmt_nb.client.polling import Poller
 from mlmgmt_nb.client.services import Services
-from mlmgmt_nb.contract import Model, ServiceResponse
+from mlmgmt_nb.contract import Model
+from mlmgmt_nb.contract.extensions import Service
 from mlmgmt_nb.errors import ConflictError, NotFoundError, UsageError
 
 __all__ = ["Deploy", "ModelSource"]
@@ -74,10 +75,11 @@ class Deploy:
         description: str | None,
         tags: Sequence[str] | None,
         if_exists: Literal["update", "fail"],
-    ) -> ServiceResponse:
+    ) -> Service:
         """Make the service, or updates the one that has the name. The arguments are those of `Workspace.deploy`."""
         self._workspace.manifests.check(application, self._compute_resource_id)
         self._workspace.services.check(self._name, compute_resource_id=self._compute_resource_id, **settings)
+        self._workspace.services.check_server(compute_resource_id=self._compute_resource_id, **settings)
         ready = [self._checked_model(model) for model in models]
         existing = self._existing(if_exists)
         workspace, name = self._workspace, self._name
@@ -100,7 +102,7 @@ class Deploy:
         building = workspace.images.create(name, manifest, compute_resource_id=compute, description=description)
         image = self._step("image", lambda: self._result(building))
 
-        def served() -> ServiceResponse:
+        def served() -> Service:
             if existing is None:
                 starting = workspace.services.create(name, image, compute_resource_id=compute, **settings)
             else:
@@ -130,7 +132,7 @@ class Deploy:
                 fix=f"Check the path (it is taken from {Path.cwd()}); `ws.models.list()` gives the registered models.",
             ) from error
 
-    def _existing(self, if_exists: str) -> ServiceResponse | None:
+    def _existing(self, if_exists: str) -> Service | None:
         if if_exists not in {"update", "fail"}:
             raise UsageError(f"if_exists: {if_exists!r} is unknown", field="if_exists", fix="Give 'update' or 'fail'.")
         existing = self._workspace.services.find(self._name)

@@ -7,6 +7,7 @@ from mlmgmt_nb.commands.verbs import (
     accounts,
     auth,
     collected,
+    computes,
     deployments,
     drivers,
     images,
@@ -32,6 +33,7 @@ COMMANDS: tuple[Command, ...] = (
     *drivers.COMMANDS,
     *packages.COMMANDS,
     *accounts.COMMANDS,
+    *computes.COMMANDS,
     *auth.COMMANDS,
 )
 """All commands, in the order in which help shows them."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import copy
 import ipaddress
+import logging
 import random
 import re
 import threading
@@ -38,6 +39,8 @@ __all__ = ["Location", "Readable", "Timeout", "Transport", "is_loopback", "origi
 
 Timeout = tuple[float, float]
 """Seconds to wait for a connection, and for each part of the answer."""
+
+log = logging.getLogger(__name__)
 
 _SAFE_TO_REPEAT = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 _PASSING = frozenset({408, 429, 502, 503, 504})
@@ -333,7 +336,7 @@ class Transport:
         if ours and "api-version=" not in url:
             query = {"api-version": API_VERSION, **(query or {})}
         try:
-            return self._session.request(
+            response = self._session.request(
                 method,
                 full_url,
                 params=query,
@@ -345,6 +348,8 @@ class Transport:
                 allow_redirects=False,
                 proxies=_NO_PROXIES if is_loopback(full_url) else None,
             )
+            log.debug("%s %s -> %s", method, redacted(full_url.partition("?")[0]), response.status_code)
+            return response
         except requests.RequestException as error:
             redact_chain(error)
             raise _transport_error(error, method, full_url, headers[REQUEST_ID]) from error
@@ -373,9 +378,17 @@ def _claims(response: requests.Response) -> str | None:
         return None
 
 
+_WITH_NULLS = frozenset({"environment", "secrets"})
+"""Properties in which null has a meaning of its own: it removes a variable."""
+
+
 def _without_nulls(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _without_nulls(item) for name, item in value.items() if item is not None}
+        return {
+            name: item if name in _WITH_NULLS else _without_nulls(item)
+            for name, item in value.items()
+            if item is not None
+        }
     if isinstance(value, list):
         return [_without_nulls(item) for item in value]
     return value

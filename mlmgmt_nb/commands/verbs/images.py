@@ -27,6 +27,7 @@ def build(
     workspace = session.workspace
     manifest = manifest_id and workspace.manifests.get(manifest_id)
     compute = arguments.compute_resource_id or session.setting("compute") or "local"
+    workspace.services.check_server(compute_resource_id=compute)
     manifest = manifest or make_manifest(session, arguments, name, description, compute)
     return workspace.images.create(name, manifest, compute_resource_id=compute, description=description)
 

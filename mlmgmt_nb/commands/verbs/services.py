@@ -23,6 +23,7 @@ from mlmgmt_nb.commands.values import (
 from mlmgmt_nb.commands.verbs.images import build
 from mlmgmt_nb.commands.verbs.manifests import APPLICATION, step
 from mlmgmt_nb.commands.verbs.packages import PACKAGING
+from mlmgmt_nb.commands.verbs.variables import VARIABLES, variables
 from mlmgmt_nb.contract import Image, ServiceResponse
 from mlmgmt_nb.errors import ConflictError, UsageError
 
@@ -42,10 +43,12 @@ _SETTINGS = (
     Flag("--replica-max-concurrent-requests", "maximum concurrent requests per replica", "integer", metavar="N"),
     Flag("--collect-model-data", "collect inputs and outputs of the models", "yes-no"),
     Flag("-l --enable-app-insights", "send telemetry to Application Insights", "yes-no"),
+    *VARIABLES,
 )
 
 
 def _settings(arguments: Any) -> ServiceSettings:
+    given = variables(arguments)
     autoscaler = {
         "autoscale_enabled": arguments.autoscale_enabled,
         "min_replicas": arguments.autoscale_min_replicas,
@@ -61,6 +64,8 @@ def _settings(arguments: Any) -> ServiceSettings:
         "max_concurrent_requests": arguments.replica_max_concurrent_requests,
         "collect_model_data": arguments.collect_model_data,
         "app_insights": arguments.enable_app_insights,
+        "environment": given["environment"],
+        "secrets": given["secrets"],
     }
 
 
@@ -81,7 +86,9 @@ def _image(session: Session, arguments: Any, name: str) -> Image | str:
 def _create(session: Session, arguments: Any) -> Any:
     name = arguments.service_name
     compute = arguments.compute_resource_id or session.setting("compute") or "local"
-    session.workspace.services.check(name, compute_resource_id=compute, **_settings(arguments))
+    settings = _settings(arguments)
+    session.workspace.services.check(name, compute_resource_id=compute, **settings)
+    session.workspace.services.check_server(compute_resource_id=compute, **settings)
     existing = session.workspace.services.find(name)
     if existing is not None and arguments.if_exists == "reuse":
         return existing
@@ -95,18 +102,20 @@ def _create(session: Session, arguments: Any) -> Any:
     image = _image(session, arguments, name)
     services = session.workspace.services
     if existing is not None:
-        return services.update(existing, image=image, **_settings(arguments))
-    return services.create(name, image, compute_resource_id=compute, **_settings(arguments))
+        return services.update(existing, image=image, **settings)
+    return services.create(name, image, compute_resource_id=compute, **settings)
 
 
 def _update(session: Session, arguments: Any) -> Any:
     service = session.workspace.services.get(arguments.service)
-    session.workspace.services.check(service.name or "", **_settings(arguments))
+    settings = _settings(arguments)
+    session.workspace.services.check(service.name or "", **settings)
+    session.workspace.services.check_server(compute_resource_id=arguments.compute_resource_id or "local", **settings)
     has_image = any(given is not None for given in (arguments.image_id, arguments.driver, arguments.model_file))
     image = _image(session, arguments, service.name or "") if has_image else None
     if arguments.image_id is not None:  # perhaps a former one
         warn_of_versions(session.workspace.images.get(arguments.image_id).manifest)
-    return session.workspace.services.update(service, image=image, **_settings(arguments))
+    return session.workspace.services.update(service, image=image, **settings)
 
 
 def _show(session: Session, arguments: Any) -> Any:

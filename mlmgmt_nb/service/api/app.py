@@ -18,6 +18,7 @@ from urllib.parse import quote
 import msgspec
 
 from mlmgmt_nb.contract import OPERATIONS, Operation
+from mlmgmt_nb.contract.extensions import BODIES
 from mlmgmt_nb.contract.limits import MAX_CHARACTERS, exceeded
 from mlmgmt_nb.contract.operations import API_VERSION_PARAMETER
 from mlmgmt_nb.service.access.audit_entry import Trail
@@ -238,7 +239,7 @@ async def _body(request: Request, operation: Operation) -> Any:
     if not raw.strip():
         raise bad_field("$", f"the body is empty; send the {operation.body_name} as JSON.", "Missing")
     try:
-        body = msgspec.json.decode(raw, type=operation.body)
+        body = msgspec.json.decode(raw, type=BODIES.get(operation.id, operation.body))
     except msgspec.ValidationError as error:
         raise invalid(error) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

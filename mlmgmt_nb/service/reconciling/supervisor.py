@@ -17,7 +17,8 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row, delete, select, update
 
-from mlmgmt_nb.contract import ErrorResponse, ServiceCreateRequest
+from mlmgmt_nb.contract import ErrorResponse
+from mlmgmt_nb.contract.extensions import ServiceCreate
 from mlmgmt_nb.service.compute.base import Exit, Launch
 from mlmgmt_nb.service.compute.computes import Computes
 from mlmgmt_nb.service.compute.observed import Replica, ReplicaState
@@ -254,7 +255,7 @@ class Supervisor:
             self._log(row.id).line(f"[mlmgmt] autoscaler: {row.scale} -> {after.replicas} replicas")
             self.wake()
 
-    def _others(self, row: Row[Any]) -> list[tuple[ServiceCreateRequest, int]]:
+    def _others(self, row: Row[Any]) -> list[tuple[ServiceCreate, int]]:
         """Return the specs of the other services on a service's compute, each with its desired number of replicas."""
         counted = (
             (other.serving_spec, replica_count(other.serving_spec, other.scale))
@@ -361,7 +362,8 @@ class Supervisor:
             self._wake.set()
 
     def _launch(self, row: Row[Any], deployment_id: str) -> Launch:
-        spec: ServiceCreateRequest = row.target_spec if deployment_id == row.target_id else row.serving_spec
+        is_target = deployment_id == row.target_id
+        spec: ServiceCreate = row.target_spec if is_target else row.serving_spec
         images = schema.images
         with self._store.reading() as db:
             image = db.execute(select(images).where(images.c.id == spec.image_id)).one()
@@ -374,6 +376,7 @@ class Supervisor:
             interpreter=image.interpreter,
             key_digests=_digests(row),
             environment=_environment(spec, image.version, self._settings.data_storage),
+            secrets=(row.target_secrets if is_target else row.serving_secrets) or {},
             data=self._home.data,
             slots=slots(spec),
             allowed_hosts=self._settings.answered_hosts,
@@ -438,8 +441,8 @@ def _digests(row: Row[Any]) -> list[str]:
     return [hashlib.sha256(key.encode()).hexdigest() for key in (row.primary_key, row.secondary_key)]
 
 
-def _environment(spec: ServiceCreateRequest, version: int, data_storage: str | None) -> dict[str, str]:
-    """Return the environment variables of a replica that drivers of 2017 use."""
+def _environment(spec: ServiceCreate, version: int, data_storage: str | None) -> dict[str, str]:
+    """Return the environment variables of a replica: those of the service, and those that drivers of 2017 use."""
     collects = bool(spec.data_collection and spec.data_collection.storage_enabled)
     known = {
         "SERVICE_NAME": spec.name,
@@ -453,4 +456,5 @@ def _environment(spec: ServiceCreateRequest, version: int, data_storage: str | N
     reserved = cpus(spec)
     # Numeric libraries use all cores by default: limit a replica with a reservation to its share.
     threads = {"OMP_NUM_THREADS": str(max(1, round(reserved)))} if reserved is not None else {}
-    return known | threads
+    chosen = {name: value for name, value in (spec.environment or {}).items() if value is not None}
+    return threads | chosen | known

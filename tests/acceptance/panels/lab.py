@@ -170,7 +170,8 @@ class Notebook:
             return
         self.end_kernel()
         self.page.goto(address.replace(f"/tree/{self.path.name}", ""))
-        self.page.wait_for_function("async () => { await window.jupyterapp?.restored; return !!window.jupyterapp }")
+        self.page.wait_for_function("() => !!window.jupyterapp")
+        self.page.evaluate("async () => { await window.jupyterapp.restored }")
         self.page.evaluate(_OPEN_WITHOUT_KERNEL, self.path.name)
 
     def set_theme(self, theme: str) -> None:

@@ -71,7 +71,7 @@ def test_a_form_becomes_a_service(
     driver = panel.get_by_label("Driver", exact=True)
     assert driver.evaluate("input => input === document.activeElement")
     keyboard.type("form-scorer.py")
-    notebook.wait_to_see(0, "There is no file form-scorer.py.")
+    notebook.wait_to_see(0, "File not found: form-scorer.py.")
     driver.fill("form-score.py")
     eventually(lambda: driver.get_attribute("aria-invalid") == "false", DEADLINE, "the end of the complaint")
     # The check finds that the model is not there; the form helps to add it.

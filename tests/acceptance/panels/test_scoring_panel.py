@@ -217,6 +217,6 @@ def test_in_a_terminal(lab: Lab) -> None:
     command = [sys.executable, "-m", "IPython", "--simple-prompt", "--colors=NoColor", "-c", lines]
     done = subprocess.run(command, env=lab.environment, cwd=lab.work, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "`%mlmgmt service run -n flowers -d DATA` scores data." in done.stdout
+    assert "Score data with `%mlmgmt service run -n flowers -d DATA`." in done.stdout
     assert "200 OK, " in done.stdout
     assert '{"kind": "<i>Ann</i>", "long": false, "scaled": true}' in done.stdout

@@ -408,7 +408,8 @@ def test_a_model_file_needs_no_driver(shell: Shell, tmp_path: Path) -> None:
     assert "answered 4 rows in a fresh process" in written.out
     assert "predict_proba(data)" in (tmp_path / "written" / "score.py").read_text()
     assert (
-        "file not found: other.csv" in shell("driver", "generate", "-m", "churn.joblib", "--sample", "other.csv", "-o", "x").err
+        "file not found: other.csv"
+        in shell("driver", "generate", "-m", "churn.joblib", "--sample", "other.csv", "-o", "x").err
     )
 
     created = shell("service", "create", "-n", "churn", *flags)

@@ -128,7 +128,7 @@ class TestExport:
         name: str,
     ) -> None:
         local = service.image(write_driver(SAYS.format(word="x")), name=name)
-        with pytest.raises(ConflictError, match="local compute"):
+        with pytest.raises(ConflictError, match="built for compute local"):
             workspace.images.export_oci(local["id"], tmp_path / "out.tar")
         assert not list(tmp_path.glob("*out.tar*"))
         assert (workspace.images.export_context(local["id"], tmp_path / "out") / "Dockerfile").exists()

@@ -123,4 +123,4 @@ def test_hosts_that_are_allowed(
 
 def test_a_network_that_is_none(tmp_path: Path) -> None:
     said = mlmgmt("serve", "--home", tmp_path / "home", "--allowed-host", "10.0.0.0/99", code=1)
-    assert "--allowed-host: '10.0.0.0/99' is not a network; write one such as 10.0.0.0/8." in said
+    assert "--allowed-host: '10.0.0.0/99' is not a network. Use the form 10.0.0.0/8." in said

@@ -110,7 +110,9 @@ def test_a_replica_that_takes_more_memory_than_reserved_is_ended_alone(
     pids = [process.pid for process in replicas(api, modest)]
     with pytest.raises(requests.RequestException):
         api.score(greedy, str(2**29))
-    eventually(lambda: "took more than the 167,772,160 bytes" in api.log(log), what="the reason in the log")
+    eventually(
+        lambda: "exceeded its reserved memory of 167,772,160 bytes" in api.log(log), what="the reason in the log"
+    )
     assert api.score(greedy, "1").json() == 1
     assert api.score(modest, "1").text == "1"
     assert [process.pid for process in replicas(api, modest)] == pids

@@ -9,17 +9,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
-from sqlalchemy import Connection, Row, Select, insert, select, update
+from sqlalchemy import Connection, Row, Select, insert, or_, select, update
 
 from mlmgmt_nb.contract import (
     AuthKeys,
     ComputeResource,
     Model,
-    ServiceCreateRequest,
     ServiceRegenerateKeyRequest,
-    ServiceResponse,
-    ServiceUpdateRequest,
 )
+from mlmgmt_nb.contract.extensions import Service, ServiceCreate, ServiceUpdate
 from mlmgmt_nb.service.api.app import METRICS, Call
 from mlmgmt_nb.service.api.paging import Page, page
 from mlmgmt_nb.service.api.resources import operations
@@ -30,18 +28,27 @@ from mlmgmt_nb.service.files.logs import log_reply
 from mlmgmt_nb.service.gateway.front_door import first_of_names
 from mlmgmt_nb.service.http.messages import Reply
 from mlmgmt_nb.service.http.problems import conflict, not_found
-from mlmgmt_nb.service.reconciling.specs import changed, check_supported, replica_bounds, replica_count, scaling
+from mlmgmt_nb.service.reconciling.specs import (
+    Secrets,
+    changed,
+    check_supported,
+    replica_bounds,
+    replica_count,
+    scaling,
+    stored,
+)
 from mlmgmt_nb.service.store import schema
+from mlmgmt_nb.service.store.transitions import forget_secrets
 
 __all__ = ["create", "delete_", "get", "get_keys", "list_", "logs", "metrics", "regenerate_keys", "update_"]
 
 
 def create(call: Call) -> Reply:
-    spec: ServiceCreateRequest = call.body
+    spec, secrets = stored(call.body)
     services = schema.services
     with call.backend.store.writing() as db:
-        compute_id = call.backend.compute_id(spec.compute_resource.id, "$.computeResource.id")
-        _check_image(db, call.account, spec.image_id, compute_id)
+        compute = call.backend.compute(db, call.account, spec.compute_resource.id, "$.computeResource.id")
+        _check_image(db, call.account, spec.image_id, compute.id)
         check_supported(spec)
         taken = select(services.c.id).where(
             services.c.account == call.account, services.c.name == spec.name, ~services.c.deleting
@@ -52,15 +59,16 @@ def create(call: Call) -> Reply:
                 f"A service named {spec.name!r} already exists; update or delete it, or choose another name.",
             )
         service_id = str(uuid.uuid4())
-        call.backend.check_capacity(db, spec, compute_id, service_id)
-        deployment_id = _add_deployment(db, call.account, service_id, spec)
+        call.backend.check_capacity(db, spec, compute.id, service_id)
+        deployment_id = _add_deployment(db, call.account, service_id, spec, secrets)
         moment = now()
         db.execute(
             insert(services).values(
                 id=service_id,
                 account=call.account,
                 name=spec.name,
-                compute_id=compute_id,
+                compute_id=compute.id,
+                compute_given=compute.given,
                 state="NotStarted",
                 deployment_id=deployment_id,
                 target_id=deployment_id,
@@ -73,23 +81,23 @@ def create(call: Call) -> Reply:
                 updated_at=moment,
             )
         )
-        operation_id = operations.begin(db, call.account, "Service", service_id)
+        operation_id = operations.begin(db, call.account, "Service", service_id, compute.warning)
     call.backend.services_changed()
     return operations.accepted(call, operation_id)
 
 
 def update_(call: Call) -> Reply:
     services = schema.services
-    request: ServiceUpdateRequest = call.body
+    request: ServiceUpdate = call.body
     with call.backend.store.writing() as db:
         row = _row(db, call)
-        spec = changed(row.spec, request)
+        spec, secrets = changed(row.spec, row.secrets or {}, request)
         _check_image(db, call.account, spec.image_id, row.compute_id)
         check_supported(spec)
         if row.target_id is not None:
             raise conflict("OperationUnderWay", "Another operation on this service is running; wait until it ends.")
         call.backend.check_capacity(db, spec, row.compute_id, row.id)
-        deployment_id = _add_deployment(db, call.account, row.id, spec)
+        deployment_id = _add_deployment(db, call.account, row.id, spec, secrets)
         fewest, most = replica_bounds(spec)
         db.execute(
             update(services)
@@ -127,7 +135,7 @@ def _check_image(db: Connection, account: str, image_id: str, compute_id: str) -
         )
 
 
-def _add_deployment(db: Connection, account: str, service_id: str, spec: ServiceCreateRequest) -> str:
+def _add_deployment(db: Connection, account: str, service_id: str, spec: ServiceCreate, secrets: Secrets) -> str:
     deployment_id = str(uuid.uuid4())
     db.execute(
         insert(schema.deployments).values(
@@ -137,6 +145,7 @@ def _add_deployment(db: Connection, account: str, service_id: str, spec: Service
             service_name=spec.name,
             image_id=spec.image_id,
             spec=spec,
+            secrets=secrets or None,
             status="Deploying",
             created_at=now(),
         )
@@ -159,6 +168,7 @@ def delete_(call: Call) -> Reply:
             .where(deployments.c.service_id == call.id, deployments.c.expired_at.is_(None))
             .values(status="Expired", expired_at=now())
         )
+        forget_secrets(db, call.id)
         db.execute(
             update(table)
             .where(table.c.resource_id == call.id, table.c.end_time.is_(None))
@@ -198,11 +208,13 @@ def list_(call: Call) -> Reply:
         "manifestId": schema.manifests.c.id,
         "manifestName": schema.manifests.c.name,
         "imageId": schema.images.c.id,
-        "computeResourceId": schema.services.c.compute_id,
     }
     for name, column in columns.items():
         if (value := call.query.get(name)) is not None:
             query = query.where(column == value)
+    if (compute_id := call.query.get("computeResourceId")) is not None:
+        given = schema.services.c.compute_given
+        query = query.where(or_(schema.services.c.compute_id == compute_id, given == compute_id))
     of_manifest = select(manifest_models.c.manifest_id)
     if (model_id := call.query.get("modelId")) is not None:
         query = query.where(schema.manifests.c.id.in_(of_manifest.where(manifest_models.c.model_id == model_id)))
@@ -239,7 +251,12 @@ def _selected() -> Select[Any]:
     image_columns = [column.label(f"image_{column.name}") for column in images.c]
     return (
         select(
-            services, deployments.c.spec, deployments.c.status, *image_columns, manifests.c.doc.label("manifest_doc")
+            services,
+            deployments.c.spec,
+            deployments.c.secrets,
+            deployments.c.status,
+            *image_columns,
+            manifests.c.doc.label("manifest_doc"),
         )
         .join(deployments, deployments.c.id == services.c.deployment_id)
         .join(images, images.c.id == deployments.c.image_id)
@@ -252,7 +269,7 @@ def _row(db: Connection, call: Call) -> Row[Any]:
     return row_of(db, call, schema.services, _selected())
 
 
-def _responses(db: Connection, rows: Iterable[Row[Any]], call: Call) -> list[ServiceResponse]:
+def _responses(db: Connection, rows: Iterable[Row[Any]], call: Call) -> list[Service]:
     rows = list(rows)
     models = _models(db, {row.image_manifest_id for row in rows})
     settings = call.backend.settings
@@ -284,14 +301,14 @@ def _models(db: Connection, manifest_ids: set[str]) -> dict[str, list[Model]]:
     return found
 
 
-def _response(row: Row[Any], models: list[Model], base_url: str, scoring_uri: str | None) -> ServiceResponse:
-    spec: ServiceCreateRequest = row.spec
+def _response(row: Row[Any], models: list[Model], base_url: str, scoring_uri: str | None) -> Service:
+    spec: ServiceCreate = row.spec
     image_columns = {
         name.removeprefix("image_"): value for name, value in row._asdict().items() if name.startswith("image_")
     }
     image = image_of(image_columns, row.manifest_doc, base_url)
-    return ServiceResponse(
-        compute_resource=ComputeResource(id=row.compute_id, type="Cluster"),
+    return Service(
+        compute_resource=ComputeResource(id=row.compute_given or row.compute_id, type="Cluster"),
         id=row.id,
         name=row.name,
         state=row.state,
@@ -308,6 +325,8 @@ def _response(row: Row[Any], models: list[Model], base_url: str, scoring_uri: st
         data_collection=spec.data_collection,
         max_concurrent_requests_per_container=spec.max_concurrent_requests_per_container,
         num_replicas=replica_count(spec, row.scale),
+        environment={name: value for name, value in (spec.environment or {}).items() if value is not None},
+        secrets=sorted(row.secrets or ()),
     )
 
 
