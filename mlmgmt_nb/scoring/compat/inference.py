@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 from mlmgmt_nb.scoring.schema.file import ServiceSchema, type_of_sample
 from mlmgmt_nb.scoring.schema.nested import LooseArrayType, LooseFrameType, NestedType, OptionalType
-from mlmgmt_nb.scoring.schema.orient import ORIENTS
 from mlmgmt_nb.scoring.schema.plain import PlainType
+from mlmgmt_nb.scoring.schema.tables.orient import ORIENTS
 from mlmgmt_nb.scoring.schema.types import ArgumentType, DataTypes, SchemaError
 
 __all__ = [
