@@ -56,7 +56,7 @@ def read_access(arguments: argparse.Namespace) -> dict[str, Any]:
     Raises:
         UsageError: the flags conflict, or would expose an unprotected service to a network.
     """
-    from mlmgmt_nb.scoring.http.hosts import LOOPBACK
+    from mlmgmt_nb.scoring.http.access.hosts import LOOPBACK
     from mlmgmt_nb.service.access.issuer_settings import AZURE_AUTHORITY, IssuerSettings
     from mlmgmt_nb.service.access.principals import parse_grant
     from mlmgmt_nb.service.settings import TlsSettings

@@ -108,7 +108,7 @@ def _origin(text: str) -> str:
 
 
 def _allowed_hosts(arguments: argparse.Namespace) -> tuple[str, ...]:
-    from mlmgmt_nb.scoring.http.hosts import HostCheck
+    from mlmgmt_nb.scoring.http.access.hosts import HostCheck
 
     given = arguments.allowed_host or os.environ.get("MLMGMT_ALLOWED_HOSTS", "").split(",")
     hosts = tuple(host.strip() for host in given if host.strip())

@@ -10,7 +10,7 @@ from mlmgmt_nb.packaging.sample import Sample
 
 __all__ = ["driver_text"]
 
-_STANDARD = ("import os", "import pickle", "import json")
+_STANDARD = ("import os", "import pickle", "import json", "from io import BytesIO")
 
 
 def driver_text(title: str, saved: Saved, sample: Sample, facts: Mapping[str, Any]) -> str:
@@ -30,7 +30,7 @@ def driver_text(title: str, saved: Saved, sample: Sample, facts: Mapping[str, An
 
 def _imports(lines: Iterable[str]) -> list[str]:
     """Return the import statements, standard library first."""
-    ordered = sorted(set(lines), key=lambda line: (line.split()[1], line))
+    ordered = sorted(set(lines), key=lambda line: (line.startswith("from "), line.split()[1], line))
     standard = [line for line in ordered if line in _STANDARD]
     others = [line for line in ordered if line not in _STANDARD]
     return ["\n".join(standard), "\n".join(others)]

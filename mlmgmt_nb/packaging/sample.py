@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import io
 import json
 import sys
 import typing
@@ -63,7 +64,7 @@ def of_model(sample: Any, name: str = "data", *, arrays: bool = False) -> Sample
     """Return the sample of an object that takes one argument.
 
     Args:
-        sample: DataFrame, Series, array, tensor, or list.
+        sample: DataFrame, Series, array, tensor, list, or Pillow image.
         name: of the argument.
         arrays: whether a list of numbers becomes an array.
 
@@ -78,6 +79,8 @@ def of_model(sample: Any, name: str = "data", *, arrays: bool = False) -> Sample
         )
     if _is_series(sample):
         return _of_series(sample, name)
+    if _is_image(sample):
+        return _of_image(sample, name)
     value = _cut(_plain_array(sample))
     if arrays and isinstance(value, list):
         value = _as_array(value)
@@ -98,7 +101,7 @@ def of_function(function: Callable[..., Any], sample: Any) -> Sample:
     if sample is None:
         return _of_hints(function, named)
     if isinstance(sample, Mapping) and _fits(named, sample):
-        return _of_arguments(named, sample)
+        return _of_arguments(function, named, sample)
     positional = [name for name, p in parameters.items() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     if isinstance(sample, Mapping) and len(positional) != 1:
         raise UsageError(
@@ -131,46 +134,77 @@ def _of_series(sample: Any, name: str) -> Sample:
     return Sample({name: values}, types, ((_cut(sample),), {}), passed, name, ("import pandas as pd",))
 
 
-def _of_arguments(named: Mapping[str, inspect.Parameter], sample: Mapping[str, Any]) -> Sample:
-    values = {name: _cut(_plain_array(value)) for name, value in sample.items()}
-    types = {name: type_of(value) for name, value in values.items()}
-    ordered = [name for name in named if name in values]
-    types = {name: types[name] for name in ordered}
-    passed = ", ".join(f"{name}={name}" for name in ordered)
-    notes = tuple(hint for value in values.values() for hint in _hints(value))
+def _of_image(sample: Any, name: str) -> Sample:
+    """Return the sample of a Pillow image: callers send the bytes of an image file, as base64 text."""
+    file = io.BytesIO()
+    try:
+        sample.save(file, format="PNG")  # it keeps each pixel
+    except OSError as error:
+        raise UsageError(f"sample: {error}", field="sample", fix='Give `sample=image.convert("RGB")`.') from error
+    content = file.getvalue()
+    from PIL import Image
+
     return Sample(
-        {name: values[name] for name in ordered}, types, ((), values), passed, _signature(named, ordered), notes=notes
+        {name: content},
+        {name: type_of(content)},
+        ((Image.open(io.BytesIO(content)),), {}),
+        f"Image.open(BytesIO({name}))",
+        name,
+        ("from io import BytesIO", "from PIL import Image"),
+        ("callers send the bytes of an image file (PNG, JPEG, ...) as base64 text",),
     )
 
 
-def _of_hints(function: Callable[..., Any], named: Mapping[str, inspect.Parameter]) -> Sample:
-    from mlmgmt_nb.scoring.schema.plain import PlainType
-
-    try:
-        hints = typing.get_type_hints(function)
-    except (NameError, TypeError):
-        hints = {}
-    types: dict[str, ArgumentType] = {
-        name: PlainType(hints[name].__name__ if hints.get(name) in _WORDS else "any") for name in named
+def _of_arguments(
+    function: Callable[..., Any], named: Mapping[str, inspect.Parameter], sample: Mapping[str, Any]
+) -> Sample:
+    """Return the sample of named arguments. Those that it leaves out keep their defaults, and can be sent as well."""
+    values = {name: _cut(_plain_array(sample[name])) for name in named if name in sample}
+    hints = _type_hints(function)
+    types = {
+        name: type_of(values[name]) if name in values else _hinted(hints.get(name, type(parameter.default)))
+        for name, parameter in named.items()
+        if name in values or _has_plain_default(parameter)
     }
+    passed = ", ".join(f"{name}={name}" for name in types)
+    notes = tuple(hint for value in values.values() for hint in _hints(value))
+    return Sample(values, types, ((), values), passed, _signature(named, list(types)), notes=notes)
+
+
+def _of_hints(function: Callable[..., Any], named: Mapping[str, inspect.Parameter]) -> Sample:
+    hints = _type_hints(function)
+    types = {name: _hinted(hints.get(name)) for name in named}
     passed = ", ".join(f"{name}={name}" for name in named)
     return Sample({}, types, None, passed, _signature(named, list(named)))
 
 
+def _type_hints(function: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(function)
+    except (NameError, TypeError):
+        return {}
+
+
+def _hinted(hint: Any) -> ArgumentType:
+    from mlmgmt_nb.scoring.schema.plain import PlainType
+
+    return PlainType(hint.__name__ if hint in _WORDS else "any")
+
+
+def _has_plain_default(parameter: inspect.Parameter) -> bool:
+    """Return whether the default can be written into a driver."""
+    default = parameter.default
+    return default is None or (isinstance(default, (int, float, str, bool)) and default == default)
+
+
 def _signature(named: Mapping[str, inspect.Parameter], names: list[str]) -> str:
     """Return the arguments of `run`, with those defaults that are plain values."""
-    parts, has_default = [], False
-    for name in names:
-        default = named[name].default
-        is_plain = default is None or isinstance(default, (int, float, str, bool))
-        if is_plain and default is not inspect.Parameter.empty and default == default:
-            parts.append(f"{name}={_literal(default)}")
-            has_default = True
-        elif has_default:
-            return ", ".join(["*", *(part for part in names)])
-        else:
-            parts.append(name)
-    return ", ".join(parts)
+    optional = [_has_plain_default(named[name]) for name in names]
+    parts = [
+        f"{name}={_literal(named[name].default)}" if is_optional else name
+        for name, is_optional in zip(names, optional, strict=True)
+    ]
+    return ", ".join(parts if optional == sorted(optional) else ["*", *parts])
 
 
 def _literal(value: Any) -> str:
@@ -255,6 +289,11 @@ def _is_frame(value: Any) -> bool:
 def _is_series(value: Any) -> bool:
     pandas = sys.modules.get("pandas")
     return pandas is not None and isinstance(value, pandas.Series)
+
+
+def _is_image(value: Any) -> bool:
+    pillow = sys.modules.get("PIL.Image")
+    return pillow is not None and isinstance(value, pillow.Image)
 
 
 def _is_array(value: Any) -> bool:

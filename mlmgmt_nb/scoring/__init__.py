@@ -8,7 +8,8 @@ needs only uvicorn and msgspec; NumPy and pandas are imported only if a driver, 
     process/     one process: control channel, drain, workers, container
     telemetry    traces and logs for Application Insights
     http/        uvicorn on our socket; heads, bodies, hosts, keys, responses
-    calls/       admission, the thread of the driver, batches, loop lending
+    fast_path/   less work for plain requests: direct answers, cached heads, loop lending; can be switched off
+    calls/       admission, the thread of the driver, batches
     driver/      load the driver, call `run`; its output; streams
     batching     several requests in one call of `run`: the decorator
     compat/      imports of 2017 to 2024: `azureml.*`, `inference_schema`, raw HTTP
@@ -16,6 +17,7 @@ needs only uvicorn and msgspec; NumPy and pandas are imported only if a driver, 
     schema/      types of the arguments of `run`; schema files of 2017; the description of the service
     encoding/    values as JSON, for results, samples and the client
     application/ the application folder: driver, models, environment variables
+    histogram    the histogram of latencies
     context      the id of the current request
     threads      several simultaneous calls of `run`: the decorator
     errors       errors and their HTTP answers

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from mlmgmt_nb.scoring.application.variables import read_variables
 from mlmgmt_nb.scoring.driver.output import capture
-from mlmgmt_nb.scoring.http.hosts import ANY, LOOPBACK
+from mlmgmt_nb.scoring.http.access.hosts import ANY, LOOPBACK
 from mlmgmt_nb.scoring.process.container import handed_listener
 from mlmgmt_nb.scoring.process.control import Start
 from mlmgmt_nb.scoring.process.replica import end_process, run_contained, run_supervised

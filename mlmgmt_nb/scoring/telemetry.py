@@ -209,7 +209,7 @@ def _ids() -> Any:
     """Return an OpenTelemetry id generator that returns preset ids."""
     from opentelemetry.sdk.trace.id_generator import IdGenerator
 
-    class Told(IdGenerator):
+    class RequestIdGenerator(IdGenerator):
         trace_id = span_id = 0
 
         def generate_trace_id(self) -> int:
@@ -218,4 +218,4 @@ def _ids() -> Any:
         def generate_span_id(self) -> int:
             return self.span_id
 
-    return Told()
+    return RequestIdGenerator()

@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 
@@ -32,13 +33,16 @@ from mlmgmt_nb.service.docker_engine import Engine, EngineError
 from mlmgmt_nb.service.files.artifacts import ArtifactStore
 from mlmgmt_nb.service.files.home import Home
 from mlmgmt_nb.service.files.logs import Log
-from mlmgmt_nb.service.housekeeping.check import glance
+from mlmgmt_nb.service.housekeeping.check import missing_files
 from mlmgmt_nb.service.housekeeping.pruning import Pruner
 from mlmgmt_nb.service.http.messages import Request
 from mlmgmt_nb.service.http.problems import conflict, not_found
 from mlmgmt_nb.service.reconciling.capacity import check_capacity
+from mlmgmt_nb.service.reconciling.recorder import ServiceRecorder, service_log
+from mlmgmt_nb.service.reconciling.replicas.controller import ReplicaController
+from mlmgmt_nb.service.reconciling.replicas.launches import Launches
 from mlmgmt_nb.service.reconciling.specs import replica_bounds
-from mlmgmt_nb.service.reconciling.supervisor import Supervisor, service_log
+from mlmgmt_nb.service.reconciling.supervisor import Supervisor
 from mlmgmt_nb.service.settings import Settings
 from mlmgmt_nb.service.store import schema
 from mlmgmt_nb.service.store.installation import bind, check_database
@@ -91,20 +95,14 @@ class Backend:
             bases=bases,
             limits=settings.unpack_limits,
         )
-        self._register = _Register(self.store, home)
-        self._supervisor = Supervisor(
-            self.store,
-            home,
-            settings,
-            self._computes,
-            leads=lambda: self._membership.leads,
-            adopt=self._adopt,
-        )
+        self._replica_processes = _ReplicaProcesses(self.store, home)
+        self._supervisor = Supervisor(self.store, leads=lambda: self._membership.leads, adopt=self._adopt)
+        self._computes = self._make_computes(self._supervisor.computes_changed)
         self._pruner = Pruner(self.store, settings.operation_days, leads=lambda: self._membership.leads)
-        self._notifications = Notifications(self.store, self._hear)
+        self._notifications = Notifications(self.store, self._on_notification)
         self._receipts: dict[str, threading.Event] = {}
 
-    def _computes(self, on_change: Callable[[], None]) -> Computes:
+    def _make_computes(self, on_change: Callable[[], None]) -> Computes:
         listeners = Listeners(self.settings.service_host, self.settings.service_ports, on_change)
         self._containers = DockerCompute(
             listeners,
@@ -115,8 +113,18 @@ class Backend:
             self.home.identity(),
             on_change,
         )
-        local = LocalCompute(listeners, self._register, on_change, ownership(self.home.path))
+        local = LocalCompute(listeners, self._replica_processes, on_change, ownership(self.home.path))
         return Computes({LOCAL: local, DOCKER: self._containers})
+
+    def _replica_controller(self) -> ReplicaController:
+        return ReplicaController(
+            self._computes,
+            ServiceRecorder(self.store, self.home, self._supervisor.services_changed),
+            Launches(self.store, self.home, self.settings),
+            self.settings,
+            run_again=self._supervisor.computes_changed,
+            clock=time.monotonic,
+        )
 
     def start(self) -> None:
         """Resume where the last service process stopped."""
@@ -125,21 +133,21 @@ class Backend:
         self._membership.join()
         self._notifications.start()
         self._builder.start()
-        self._supervisor.start()
+        self._supervisor.start(self._replica_controller())
         self._pruner.start()
-        threading.Thread(target=self._glance, name="check", daemon=True).start()
+        threading.Thread(target=self._log_missing_files, name="check", daemon=True).start()
 
-    def _glance(self) -> None:
+    def _log_missing_files(self) -> None:
         """Log the files that the database refers to and that are missing. Nothing waits for this."""
         try:
-            for damage in glance(self.store, self.home):
+            for damage in missing_files(self.store, self.home):
                 log.warning("%s: %s (%s). %s", damage.name, damage.problem, damage.path, damage.fix)
         except (*PASSING, OSError) as error:
             log.warning("cannot check for missing files: %s", error)
 
     def _adopt(self) -> None:
         """Clean up after the previous process."""
-        self._register.sweep()
+        self._replica_processes.sweep()
         if self._uses_docker():
             self._containers.sweep()
 
@@ -156,9 +164,9 @@ class Backend:
         self._builder.clean_up()
 
     def _leader_changed(self) -> None:
-        self._supervisor.wake()
+        self._supervisor.services_changed()
 
-    def _hear(self, topic: str, subject: str) -> None:
+    def _on_notification(self, topic: str, subject: str) -> None:
         """Handle a notification of another process."""
         match topic:
             case "images":
@@ -166,7 +174,7 @@ class Backend:
             case "cancelled":
                 self._builder.cancel(subject)
             case "services":
-                self._supervisor.wake()
+                self._supervisor.services_changed()
             case "keys" if self._membership.leads:
                 self._supervisor.push_keys(subject)
                 self._notifications.send("keys-known", subject)
@@ -191,7 +199,7 @@ class Backend:
         # Imported on first use: most services never need it.
         from mlmgmt_nb.service.reconciling.metrics import render
 
-        return render(self.store, self._supervisor.computes, service_id)
+        return render(self.store, self._computes, service_id)
 
     def images_changed(self) -> None:
         self._builder.wake()
@@ -202,7 +210,7 @@ class Backend:
         self._notifications.send("cancelled", image_id)
 
     def services_changed(self) -> None:
-        self._supervisor.wake()
+        self._supervisor.services_changed()
         self._notifications.send("services")
 
     def keys_changed(self, service_id: str) -> None:
@@ -210,9 +218,9 @@ class Backend:
         if self._membership.leads:
             self._supervisor.push_keys(service_id)
             return
-        known = self._receipts[service_id] = threading.Event()
+        confirmed = self._receipts[service_id] = threading.Event()
         self._notifications.send("keys", service_id)
-        known.wait(_KEYS_SECONDS)
+        confirmed.wait(_KEYS_SECONDS)
         self._receipts.pop(service_id, None)
 
     def build_log(self, image_id: str) -> Log:
@@ -228,9 +236,9 @@ class Backend:
             Problem: 404 for an unknown compute; 409 when it is not available.
         """
         aliases = self._aliases(db, account)
-        chosen = chosen_compute(given, self._supervisor.computes.ids, aliases)
+        chosen = chosen_compute(given, self._computes.ids, aliases)
         if chosen is None:
-            known = ", ".join(sorted({*self._supervisor.computes.ids, *aliases}))
+            known = ", ".join(sorted({*self._computes.ids, *aliases}))
             raise not_found("compute", str(given), path, f"The computes are: {known}.")
         if chosen.id == DOCKER:
             try:
@@ -240,7 +248,7 @@ class Backend:
         return chosen
 
     def has_compute(self, compute_id: str) -> bool:
-        return compute_id in self._supervisor.computes
+        return compute_id in self._computes
 
     def _aliases(self, db: Connection, account: str) -> dict[str, str]:
         table = schema.compute_aliases
@@ -250,7 +258,7 @@ class Backend:
     def computes(self, account: str) -> list[dict[str, str | None]]:
         """Return the computes, with the reason if they are not available, and their aliases in an account."""
         found: list[dict[str, str | None]] = []
-        for compute_id in self._supervisor.computes.ids:
+        for compute_id in self._computes.ids:
             try:
                 if compute_id == DOCKER:
                     self.engine.check()
@@ -284,10 +292,10 @@ class Backend:
             .where(services.c.compute_id == compute_id, services.c.id != service_id, ~services.c.deleting)
         ).all()
         kept = [(other, max(1, replica_bounds(other)[0])) for other in others]
-        check_capacity(spec, kept, self._supervisor.computes[compute_id].capacity())
+        check_capacity(spec, kept, self._computes[compute_id].capacity())
 
 
-class _Register:
+class _ReplicaProcesses:
     """The processes of replicas, recorded in the store."""
 
     def __init__(self, store: Store, home: Home) -> None:

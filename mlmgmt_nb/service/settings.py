@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from mlmgmt_nb.archives.extraction import Limits
-from mlmgmt_nb.scoring.http.hosts import LOOPBACK, HostCheck
+from mlmgmt_nb.scoring.http.access.hosts import LOOPBACK, HostCheck
 from mlmgmt_nb.service.access.issuer_settings import IssuerSettings
 from mlmgmt_nb.service.access.principals import Grant
 

@@ -6,6 +6,7 @@ import importlib
 import inspect
 import subprocess
 import sys
+from collections import Counter
 from graphlib import TopologicalSorter
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +16,11 @@ import grimp
 import pytest
 
 ROOT = Path(__file__).parents[2]
+MOST_FILES = 15
+"""In a folder, with its `__init__.py`."""
+LARGER = {"mlmgmt_nb/client": 19, "mlmgmt_nb/packaging/flavours": 16}
+"""Folders that are lists: a module for each resource of the API, a module for each flavour."""
+MOST_COMPLEXITY = 10
 HEAVY = {"azure.identity", "ipywidgets", "pandas", "sqlalchemy", "uvicorn"}
 MODULES = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
@@ -42,6 +48,19 @@ def test_no_module_imports_itself_through_others() -> None:
     imports = {name: graph.find_modules_directly_imported_by(name) for name in graph.modules - {"mlmgmt_nb"}}
     assert len(imports) > 300
     TopologicalSorter(imports).prepare()  # raises CycleError, which names the circle
+
+
+def test_folders_are_small() -> None:
+    folders = Counter(path.parent.relative_to(ROOT) for path in (ROOT / "mlmgmt_nb").rglob("*.py"))
+    assert not {folder: count for folder, count in folders.items() if count > LARGER.get(folder.as_posix(), MOST_FILES)}
+
+
+def test_functions_are_simple() -> None:
+    """No function above the complexity, whatever is configured or exempt."""
+    ruff = Path(sys.executable).with_name("ruff")
+    rule = ["--select", "C901", "--config", f"lint.mccabe.max-complexity={MOST_COMPLEXITY}", "--ignore-noqa"]
+    found = subprocess.run([ruff, "check", "--isolated", *rule, "mlmgmt_nb"], cwd=ROOT, capture_output=True, text=True)
+    assert found.returncode == 0, found.stdout + found.stderr
 
 
 @pytest.mark.parametrize("name", [*PUBLIC, "mlmgmt_nb.cli"])

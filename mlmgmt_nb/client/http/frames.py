@@ -5,12 +5,17 @@ in the contract's order. Their dtypes are the same whether there are rows or not
 booleans `boolean`, times `datetime64[us, UTC]`; lists stay lists and settings are dicts as the API writes them
 (`object`). A resource or error inside another is not repeated; its column has its id or message: `manifest_id`,
 `image_id`, `model_ids`, `compute_resource_id`, `error`.
+
+Tags of the form `NAME=VALUE`, as packaged models have for their metrics and parameters, are columns at the end, named
+`NAME` (`Int64`, `Float64` or `string`): the 50 names that most resources have, most frequent first. Tags named like a
+property stay in `tags` only.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import types
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
@@ -23,6 +28,9 @@ __all__ = ["to_frame"]
 
 _DTYPES = {str: "string", int: "Int64", bool: "boolean", dt.datetime: "datetime64[us, UTC]"}
 
+_MAX_TAG_COLUMNS = 50
+_TAG_DTYPES: tuple[tuple[Callable[[str], Any], Any], ...] = ((int, "Int64"), (float, "Float64"), (str, "string"))
+"""Types of values in tags, from the narrowest, and their dtypes."""
 _FIRST = ("id", "name", "version", "state")
 
 # A nested resource: the column that stands for it, its dtype, and what is in it.
@@ -64,6 +72,43 @@ class _Column:
         return pd.Series(values, dtype=self.dtype)
 
 
+class _TagColumns:
+    """The values of tags of the form `NAME=VALUE`, gathered page by page.
+
+    Args:
+        without: names of other columns.
+    """
+
+    def __init__(self, without: Iterable[str]) -> None:
+        self._without = frozenset(without)
+        self._values: dict[str, dict[int, str]] = {}
+        self._rows = 0
+
+    def extend(self, items: Sequence[Any]) -> None:
+        for row, item in enumerate(items, self._rows):
+            for tag in item.tags or ():
+                name, has_value, value = tag.partition("=")
+                if has_value and name and name not in self._without:
+                    self._values.setdefault(name, {})[row] = value
+        self._rows += len(items)
+
+    def series(self) -> dict[str, pd.Series[Any]]:
+        """Return the columns of the most frequent names."""
+        frequent = Counter({name: len(values) for name, values in self._values.items()}).most_common(_MAX_TAG_COLUMNS)
+        return {name: self._column(self._values[name]) for name, _ in frequent}
+
+    def _column(self, values: dict[int, str]) -> pd.Series[Any]:
+        import pandas as pd
+
+        for kind, dtype in _TAG_DTYPES:
+            try:
+                known = pd.array([kind(value) for value in values.values()], dtype=dtype)
+            except (ValueError, OverflowError):
+                continue
+            return pd.Series(known, index=list(values)).reindex(range(self._rows))
+        raise AssertionError("each text is a string")
+
+
 def to_frame(type_: type[msgspec.Struct], pages: Iterable[Sequence[Any]]) -> pd.DataFrame:
     """Return a DataFrame with a row for each resource of the pages. Holds one page of resources at a time.
 
@@ -75,10 +120,13 @@ def to_frame(type_: type[msgspec.Struct], pages: Iterable[Sequence[Any]]) -> pd.
 
     fields = {field.name: field for field in msgspec.structs.fields(type_)}
     columns = [_Column(fields[name]) for name in dict.fromkeys((*_FIRST, *fields)) if name in fields]
+    tags = _TagColumns(column.name for column in columns)
     for page in pages:
         for column in columns:
             column.extend(page)
-    return pd.DataFrame({column.name: column.series() for column in columns}, copy=False)
+        if "tags" in fields:
+            tags.extend(page)
+    return pd.DataFrame({**{column.name: column.series() for column in columns}, **tags.series()}, copy=False)
 
 
 def _plain(annotation: Any) -> Any:

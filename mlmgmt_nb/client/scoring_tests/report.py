@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from mlmgmt_nb.charts import still
-from mlmgmt_nb.client.scoring_tests.histogram import percentile
 from mlmgmt_nb.client.scoring_tests.html import CLIENT_BOUND, is_client_bound, picture
 from mlmgmt_nb.client.scoring_tests.results import Result, Tally
+from mlmgmt_nb.client.scoring_tests.timeline import percentile
 from mlmgmt_nb.errors import ScoringTestFailed
 
 if TYPE_CHECKING:

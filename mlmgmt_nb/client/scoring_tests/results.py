@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from mlmgmt_nb.client.http.forks import ForkLock
 from mlmgmt_nb.client.scoring_tests.generator import Batch, Outcome
-from mlmgmt_nb.client.scoring_tests.histogram import Histogram, Slice, Timeline
+from mlmgmt_nb.client.scoring_tests.timeline import Slice, Timeline
+from mlmgmt_nb.scoring.histogram import Histogram
 
 __all__ = ["Judged", "Numbers", "Result", "Tally"]
 

@@ -8,7 +8,7 @@ from mlmgmt_nb.commands.config import SETTINGS
 from mlmgmt_nb.commands.grammar import Command, Flag
 from mlmgmt_nb.commands.session import Session
 from mlmgmt_nb.commands.values import Settings
-from mlmgmt_nb.commands.verbs.ignored import IGNORED_SKU, RESOURCE_GROUP, tell_ignored
+from mlmgmt_nb.commands.verbs.computes import IGNORED_SKU, RESOURCE_GROUP, tell_ignored
 from mlmgmt_nb.errors import UsageError
 
 __all__ = ["COMMANDS"]

@@ -1,16 +1,60 @@
-"""Commands: computes, called environments as in 2017, and their aliases."""
+"""Commands: computes, called environments as in 2017, and their aliases.
+
+Some flags of the command line of 2017 have no meaning here. Commands accept them, and say that they ignore them.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from mlmgmt_nb.commands.grammar import Command, Flag
 from mlmgmt_nb.commands.session import Session
 from mlmgmt_nb.commands.values import Settings, Text
-from mlmgmt_nb.commands.verbs.ignored import IGNORED_SETUP, RESOURCE_GROUP, tell_ignored
 from mlmgmt_nb.errors import NotFoundError, UsageError
 
-__all__ = ["COMMANDS"]
+__all__ = ["COMMANDS", "IGNORED_SKU", "RESOURCE_GROUP", "tell_ignored"]
+
+
+def _ignored(names: str, what: str, kind: Any = "text") -> Flag:
+    return Flag(names, f"{what} in the command line of 2017; ignored", kind)
+
+
+RESOURCE_GROUP = _ignored("-g --resource-group", "resource group")
+
+IGNORED_SKU = (
+    _ignored("-l --location", "Azure region"),
+    _ignored("--sku-instances", "number of SKU instances"),
+    _ignored("--sku-name", "SKU"),
+    _ignored("-d --description", "description"),
+    _ignored("-t --tags", "tags"),
+)
+"""Flags of `account modelmanagement create`."""
+
+IGNORED_SETUP = (
+    RESOURCE_GROUP,
+    _ignored("-l --location", "Azure region"),
+    _ignored("-z --agent-count", "number of machines"),
+    _ignored("--agent-vm-size", "size of machines"),
+    _ignored("-m --master-count", "number of controllers"),
+    _ignored("-a --service-principal-app-id", "service principal"),
+    _ignored("-p --service-principal-password", "password of the service principal"),
+    _ignored("-s --storage", "storage account"),
+    _ignored("-r --acr", "container registry"),
+    _ignored("--cert-cname", "name in the certificate"),
+    _ignored("--cert-pem", "certificate"),
+    _ignored("--key-pem", "key of the certificate"),
+    _ignored("-y --yes", "confirmation", "switch"),
+)
+"""Flags of `env setup`."""
+
+
+def tell_ignored(session: Session, arguments: Any, flags: Sequence[Flag]) -> None:
+    """Say which of these flags were given. Their values are not repeated."""
+    given = [flag.names.split()[-1] for flag in flags if getattr(arguments, flag.dest) is not None]
+    if given:
+        session.tell(f"ignored, as they have no meaning here: {', '.join(given)}")
+
 
 _NAME = Flag("-i -n --name --compute", "id or alias of the compute", required=True)
 

@@ -1,9 +1,7 @@
-"""Calls of a driver: admission, the driver's thread, latencies.
+"""Calls of a driver: admission, the driver's thread.
 
-admission     admit, refuse, time out and count requests
-runner        the driver's thread
-call          one call of `run`
-batcher       several requests in one call
-latency       the histogram of latencies
-loop_lending  the driver's thread borrows the event loop for brief calls
+admission  admit, refuse, time out and count requests
+runner     the driver's thread
+call       one call of `run`
+batcher    several requests in one call
 """

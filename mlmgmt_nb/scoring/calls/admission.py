@@ -10,14 +10,13 @@ from time import monotonic
 import msgspec
 
 from mlmgmt_nb.scoring.calls.call import Call
-from mlmgmt_nb.scoring.calls.latency import Latencies
-from mlmgmt_nb.scoring.calls.loop_lending import SharedLoop
-from mlmgmt_nb.scoring.calls.runner import Runner
+from mlmgmt_nb.scoring.calls.runner import Admitted, Deliver, Runner
 from mlmgmt_nb.scoring.driver.driver import Driver, Outcome, Payload
 from mlmgmt_nb.scoring.driver.streaming import Stream
 from mlmgmt_nb.scoring.errors import CallerGone, RequestError, RuntimeFailure
+from mlmgmt_nb.scoring.histogram import METRICS_BOUNDS, Histogram
 
-__all__ = ["Engine", "Stats", "log"]
+__all__ = ["Admission", "Stats", "log"]
 
 _SWEEP_SECONDS = 0.1
 
@@ -39,7 +38,7 @@ class Stats(msgspec.Struct, rename="camel", tag="stats"):
         waiting: calls that were admitted and do not run yet.
         limit: maximum number of calls that run or wait.
         busy_seconds: time spent in the driver, including the current call.
-        latency: number of answered calls by latency, see `Latencies.counts`.
+        latency: number of answered calls by latency, see `Histogram.counts`.
         latency_seconds: sum of the latencies.
         occupied: mean number of running and waiting calls since the last report.
     """
@@ -56,28 +55,28 @@ class Stats(msgspec.Struct, rename="camel", tag="stats"):
     occupied: float
 
 
-class Engine:
+class Admission:
     """Admission of calls to one driver.
 
     Args:
         concurrency: maximum number of calls that run or wait.
         timeout: seconds after which the caller gets 504; a call that has started keeps its place until `run` returns.
-        shared_loop: the event loop, for the driver's thread to borrow.
+        make_runner: returns the runner, which has the event loop.
 
     Attributes:
         latencies: latencies of the calls, added by the code that answers them.
         on_failure: called with each exception that `run` raised, and the id of its request.
     """
 
-    def __init__(self, concurrency: int, timeout: float, shared_loop: SharedLoop) -> None:
+    def __init__(self, concurrency: int, timeout: float, make_runner: Callable[[Deliver, Admitted], Runner]) -> None:
         self.concurrency = concurrency
         self.timeout = timeout
         self.driver: Driver | None = None
-        self.latencies = Latencies()
+        self.latencies = Histogram(METRICS_BOUNDS)
         self.on_failure: Callable[[RequestError, str], None] | None = None
-        self._loop = shared_loop.loop
         self._calls: dict[Call, None] = {}
-        self._runner = Runner(shared_loop, self._deliver, self._calls.__len__)
+        self._runner = make_runner(self._deliver, self._calls.__len__)
+        self._loop = self._runner.loop
         self._requests = self._failures = self._rejected = 0
         self._seen = self._looks = 0
         self._sweeper: asyncio.TimerHandle | None = None

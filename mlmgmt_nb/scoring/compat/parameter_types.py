@@ -6,8 +6,8 @@ from typing import Any
 
 from mlmgmt_nb.scoring.schema.file import type_of_sample
 from mlmgmt_nb.scoring.schema.nested import CustomType, LooseArrayType, LooseFrameType, NestedType
-from mlmgmt_nb.scoring.schema.orient import ORIENTS
 from mlmgmt_nb.scoring.schema.plain import PlainType
+from mlmgmt_nb.scoring.schema.tables.orient import ORIENTS
 from mlmgmt_nb.scoring.schema.types import ArgumentType, DataTypes, SchemaError
 
 __all__ = [

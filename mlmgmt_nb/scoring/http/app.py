@@ -1,39 +1,31 @@
 """The HTTP interface of a scoring service: its paths, limits and endpoints.
 
-A bare ASGI application, so that each request costs little. The most frequent kind, a POST to score whose body has
-arrived, skips even ASGI: see `answer_directly`.
+A bare ASGI application, so that each request costs little.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
-from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
 
-from mlmgmt_nb.scoring.calls.admission import Engine
+from mlmgmt_nb.scoring.calls.admission import Admission
 from mlmgmt_nb.scoring.calls.call import Call
-from mlmgmt_nb.scoring.driver.results import Outcome
 from mlmgmt_nb.scoring.errors import CallerGone, RequestError
+from mlmgmt_nb.scoring.http.access.cors import Origins
+from mlmgmt_nb.scoring.http.access.hosts import HostCheck
+from mlmgmt_nb.scoring.http.access.keys import Keys
 from mlmgmt_nb.scoring.http.body import BodyReader, Receive
-from mlmgmt_nb.scoring.http.cors import Origins
-from mlmgmt_nb.scoring.http.decoding import as_utf8, inflater, is_utf8
-from mlmgmt_nb.scoring.http.hosts import HostCheck
-from mlmgmt_nb.scoring.http.keys import Keys
+from mlmgmt_nb.scoring.http.decoding import as_utf8, inflater
 from mlmgmt_nb.scoring.http.query import body_of_query
 from mlmgmt_nb.scoring.http.request import CALL, Request, Scope
 from mlmgmt_nb.scoring.http.request_ids import RequestIds
 from mlmgmt_nb.scoring.http.request_log import RequestLog
 from mlmgmt_nb.scoring.http.responses import Responder, Send, error_body
 from mlmgmt_nb.scoring.schema.swagger import as_openapi
-
-if TYPE_CHECKING:
-    from uvicorn._types import ASGI3Application
-    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 __all__ = ["ScoringApp"]
 
@@ -46,7 +38,7 @@ class ScoringApp:
 
     Args:
         name: the service's name, part of its paths.
-        engine: runs the driver.
+        admission: runs the driver.
         max_body_bytes: larger bodies are refused.
         swagger: the service's description, as Swagger 2.0.
         request_log: gets a line for each request except health checks.
@@ -61,7 +53,7 @@ class ScoringApp:
     def __init__(
         self,
         name: str,
-        engine: Engine,
+        admission: Admission,
         max_body_bytes: int,
         swagger: dict[str, Any],
         request_log: RequestLog,
@@ -70,20 +62,20 @@ class ScoringApp:
         origins: Origins | None = None,
     ) -> None:
         self.name = name
-        self._engine = engine
-        self._bodies = BodyReader(max_body_bytes, engine.concurrency * max_body_bytes, engine.timeout)
+        self._admission = admission
+        self._bodies = BodyReader(max_body_bytes, admission.concurrency * max_body_bytes, admission.timeout)
         self._hosts = hosts
         described = [msgspec.json.encode(document) for document in (swagger, as_openapi(swagger))]
         self._descriptions = {**dict(zip(("2", "3"), described, strict=True)), **(descriptions or {})}
         self._origins = origins or Origins(frozenset())
-        self._responder = Responder(self._origins, request_log, engine.latencies)
+        self._responder = self._make_responder(request_log)
         self._keys = Keys(name)
         self._ids = RequestIds()
         self.on_trace: Callable[[str, bytes], None] | None = None
-        self._wants_request = engine.driver is not None and engine.driver.wants_request
-        self._is_raw = engine.driver is not None and engine.driver.raw
+        self._wants_request = admission.driver is not None and admission.driver.wants_request
+        self._is_raw = admission.driver is not None and admission.driver.raw
         score: dict[str, _Endpoint] = {"POST": self._score, "GET": self._score_query, "OPTIONS": self._options}
-        if engine.driver is not None and engine.driver.raw:
+        if admission.driver is not None and admission.driver.raw:
             score = dict.fromkeys(_RAW_METHODS, self._score)
         prefix = f"/api/v1/service/{name}"
         self._score_paths = frozenset({"/score", f"{prefix}/score"})
@@ -94,6 +86,9 @@ class ScoringApp:
             **dict.fromkeys(self._score_paths, score),
         }
         self._allowed = ", ".join(score)
+
+    def _make_responder(self, request_log: RequestLog) -> Responder:
+        return Responder(self._origins, request_log, self._admission.latencies)
 
     @property
     def draining(self) -> bool:
@@ -110,66 +105,13 @@ class ScoringApp:
 
     def abandon(self) -> int:
         """Tell all callers without an answer that the replica is stopping; return their number."""
-        return self._engine.abandon() + self._bodies.abandon()
+        return self._admission.abandon() + self._bodies.abandon()
 
     def on_disconnect(self, scope: Scope) -> None:
         """Note that the connection of a request was lost before its answer."""
         call: Call | None = scope.get(CALL)
         if call is not None:
-            self._engine.disconnect(call)
-
-    def answer_directly(
-        self, cycle: RequestResponseCycle, start_task: Callable[[RequestResponseCycle, ASGI3Application], None]
-    ) -> bool:
-        """Take a scoring request whose body is complete without a task, and answer it in one write.
-
-        Args:
-            cycle: the request.
-            start_task: runs an ASGI application for the request, if its answer turns out not to be plain JSON.
-
-        Returns:
-            False if it is another kind of request, or must be refused; then nothing has been done.
-        """
-        scope: Scope = cycle.scope  # type: ignore[assignment]
-        if scope["path"] not in self._score_paths or scope["method"] != "POST" or self._wants_request:
-            return False
-        request, body = Request(scope), bytes(cycle.body)
-        if (
-            (request.origin and self._origins)
-            or not self._hosts.admits(request.host, request.origin)
-            or len(body) > self._bodies.largest
-            or self._engine.is_full
-            or request.content_encoding
-            or not is_utf8(body, request.content_type)
-            or not self._keys.admits(request.authorization)
-        ):
-            return False
-        self._identify(request)
-        cycle.body = bytearray()
-        request.bytes_in = len(body)
-        request.has_body = False
-        request.taken = True
-        scope[CALL] = call = self._engine.submit(request.id, body)
-        call.future.add_done_callback(partial(self._answer_directly, cycle, request, start_task))
-        return True
-
-    def _answer_directly(
-        self,
-        cycle: RequestResponseCycle,
-        request: Request,
-        start_task: Callable[[RequestResponseCycle, ASGI3Application], None],
-        answer: asyncio.Future[Outcome],
-    ) -> None:
-        body = None if answer.exception() else answer.result()
-        if isinstance(body, bytes) and self._responder.can_write(cycle):
-            self._responder.write(cycle, request, body)
-            return
-
-        async def finish(_scope: Any, receive: Any, send: Any) -> None:
-            await self._handle(self._finish, request, receive, send)
-
-        request.answer = answer
-        start_task(cycle, finish)
+            self._admission.disconnect(call)
 
     def refusal(self, error: RequestError) -> bytes:
         """Return the body of the answer to what the connection refuses before it is a request."""
@@ -217,7 +159,7 @@ class ScoringApp:
 
     async def _health(self, request: Request, _receive: Receive, send: Send) -> None:
         status = "draining" if self.draining else "healthy"
-        body = msgspec.json.encode({"status": status, "name": self.name, "calls": self._engine.calls})
+        body = msgspec.json.encode({"status": status, "name": self.name, "calls": self._admission.calls})
         await self._responder.send(200, body, request, send)
 
     async def _describe(self, request: Request, _receive: Receive, send: Send) -> None:
@@ -235,8 +177,8 @@ class ScoringApp:
         self._keys.check(request.authorization)
         if request.length > self._bodies.largest:
             raise self._bodies.too_large()
-        self._engine.check_room()  # before a large body is read; the request gets its place once the body is complete
-        deadline = monotonic() + self._engine.timeout
+        self._admission.check_room()  # before a large body is read; the place is taken once the body is complete
+        deadline = monotonic() + self._admission.timeout
         body = await self._read(request, receive)
         request.bytes_in = len(body)
         await self._run(body, request, receive, send, deadline)
@@ -244,7 +186,7 @@ class ScoringApp:
     async def _score_query(self, request: Request, receive: Receive, send: Send) -> None:
         """Answer GET: the arguments are in the query."""
         self._keys.check(request.authorization)
-        driver = self._engine.driver
+        driver = self._admission.driver
         types = driver.schema.input if driver is not None and driver.schema is not None else {}
         await self._run(body_of_query(request.scope["query_string"], types), request, receive, send)
 
@@ -262,14 +204,14 @@ class ScoringApp:
 
     async def _run(self, body: bytes, request: Request, receive: Receive, send: Send, deadline: float = 0.0) -> None:
         """Let the driver answer."""
-        call = self._engine.submit(request.id, request.whole(body) if self._wants_request else body, deadline)
+        call = self._admission.submit(request.id, request.whole(body) if self._wants_request else body, deadline)
         request.taken = True
         request.scope[CALL], request.answer = call, call.future
         await self._finish(request, receive, send)
 
     async def _finish(self, request: Request, _receive: Receive, send: Send) -> None:
         """Wait for the driver's answer and send it."""
-        await self._responder.send_outcome(await request.answer, request, send, self._engine.timeout)
+        await self._responder.send_outcome(await request.answer, request, send, self._admission.timeout)
 
     async def _read(self, request: Request, receive: Receive) -> bytes:
         """Return the body: unchanged for drivers that take the whole request, as UTF-8 for all others."""

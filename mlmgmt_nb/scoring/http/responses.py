@@ -5,25 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
-from mlmgmt_nb.scoring.calls.latency import Latencies
 from mlmgmt_nb.scoring.compat.messages import Answer
 from mlmgmt_nb.scoring.driver.results import Outcome
 from mlmgmt_nb.scoring.driver.streaming import Stream
 from mlmgmt_nb.scoring.errors import RequestError
+from mlmgmt_nb.scoring.histogram import Histogram
+from mlmgmt_nb.scoring.http.access.cors import Origins
 from mlmgmt_nb.scoring.http.body import LateBodyError, Receive
-from mlmgmt_nb.scoring.http.cors import Origins
 from mlmgmt_nb.scoring.http.request import Request
 from mlmgmt_nb.scoring.http.request_ids import valid_id
 from mlmgmt_nb.scoring.http.request_log import RequestLog
 
-if TYPE_CHECKING:
-    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
-
-__all__ = ["Responder", "Send", "error_body"]
+__all__ = ["Responder", "Send", "error_body", "id_lines"]
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
@@ -52,38 +49,11 @@ class Responder:
         draining: each response closes its connection, so that callers move on to other replicas.
     """
 
-    def __init__(self, origins: Origins, request_log: RequestLog, latencies: Latencies) -> None:
+    def __init__(self, origins: Origins, request_log: RequestLog, latencies: Histogram) -> None:
         self.draining = False
         self._origins = origins
         self._log = request_log
         self._latencies = latencies
-        self._default_lines: tuple[object, bytes] = (None, b"")
-
-    # without the ASGI machinery
-
-    def can_write(self, cycle: RequestResponseCycle) -> bool:
-        """Return whether `write` can send a response at once."""
-        return not self.draining and cycle.keep_alive and not cycle.flow.write_paused
-
-    def write(self, cycle: RequestResponseCycle, request: Request, body: bytes) -> None:
-        """Write the JSON result of `run` in one piece, unless the caller hung up."""
-        if not cycle.disconnected:
-            cycle.transport.write(
-                b"HTTP/1.1 200 OK\r\n%bcontent-length: %d\r\n%b%bcontent-type: application/json\r\n\r\n%b"
-                % (self._default_headers(cycle), len(body), _id_lines(request), _run_lines(request), body)
-            )
-            cycle.response_started = cycle.response_complete = True
-            cycle.on_response()
-        self.log(request, 200, len(body))
-
-    def _default_headers(self, cycle: RequestResponseCycle) -> bytes:
-        """Return uvicorn's own headers as lines. It renews them about once a second."""
-        if self._default_lines[0] is not cycle.default_headers:
-            lines = (b"%b: %b\r\n" % header for header in cycle.default_headers)
-            self._default_lines = cycle.default_headers, b"".join(lines)
-        return self._default_lines[1]
-
-    # through ASGI
 
     async def send(
         self,
@@ -177,7 +147,7 @@ class Responder:
         headers: list[tuple[bytes, bytes]],
     ) -> None:
         """Send the head of a response."""
-        for line in _id_lines(request).splitlines():
+        for line in id_lines(request).splitlines():
             name, _, value = line.partition(b": ")
             headers.append((name, value))
         kept = [(name.lower(), value) for name, value in (_JSON_ONLY if own is None else own)]
@@ -188,19 +158,13 @@ class Responder:
         await send({"type": "http.response.start", "status": status, "headers": headers})
 
 
-def _id_lines(request: Request) -> bytes:
+def id_lines(request: Request) -> bytes:
     """Return the header lines with the request's id, under each name that a generation of clients reads."""
     identity = request.id.encode()
     lines = b"x-ms-request-id: %b\r\nx-request-id: %b\r\n" % (identity, valid_id(request.request_id) or identity)
     if client := valid_id(request.client_id):
         lines += b"x-ms-client-request-id: %b\r\n" % client
     return lines
-
-
-def _run_lines(request: Request) -> bytes:
-    """Return the header lines about a call of `run` that succeeded."""
-    milliseconds = b"%.3f" % (request.spent * 1000)
-    return b"x-ms-run-fn-exec-ms: %b\r\nx-ms-run-function-failed: False\r\n" % milliseconds
 
 
 def _run_headers(request: Request, answer: Answer | Stream) -> list[tuple[str, str]]:

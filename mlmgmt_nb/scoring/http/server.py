@@ -18,7 +18,7 @@ import uvicorn
 
 from mlmgmt_nb.scoring.calls.admission import log
 from mlmgmt_nb.scoring.http.app import ScoringApp
-from mlmgmt_nb.scoring.http.connection import Connection
+from mlmgmt_nb.scoring.http.connection import SILENT_SECONDS, Connection
 
 __all__ = ["ReplicaServer"]
 
@@ -36,9 +36,12 @@ class ReplicaServer(uvicorn.Server):
         app: the application.
         listener: a bound and listening TCP socket; the drain closes it.
         patience: seconds that a caller may take for the head of a request, and for a part of an answer.
+        connection: the class of its connections.
     """
 
-    def __init__(self, app: ScoringApp, listener: socket.socket, patience: float) -> None:
+    def __init__(
+        self, app: ScoringApp, listener: socket.socket, patience: float, connection: type[Connection] = Connection
+    ) -> None:
         self._app = app
         self._listener = listener
         self._patience = patience
@@ -51,7 +54,7 @@ class ReplicaServer(uvicorn.Server):
         config = uvicorn.Config(
             app,
             interface="asgi3",
-            http=Connection,
+            http=connection,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -59,6 +62,7 @@ class ReplicaServer(uvicorn.Server):
             log_level="warning",
             proxy_headers=False,
             server_header=False,
+            timeout_keep_alive=int(SILENT_SECONDS),
         )
         super().__init__(config)
 

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from mlmgmt_nb.scoring.calls.admission import Stats
-from mlmgmt_nb.scoring.http.hosts import LOOPBACK
+from mlmgmt_nb.scoring.http.access.hosts import LOOPBACK
 
 __all__ = ["Channel", "Drain", "Failed", "Keys", "KeysSet", "Ready", "Start"]
 

@@ -16,15 +16,15 @@ from typing import Any
 import msgspec
 
 from mlmgmt_nb.scoring.application.application import Application, find_application
-from mlmgmt_nb.scoring.calls.admission import Engine, log
-from mlmgmt_nb.scoring.calls.loop_lending import SharedLoop
+from mlmgmt_nb.scoring.calls.admission import Admission, log
 from mlmgmt_nb.scoring.collection.writer import flush_writers
 from mlmgmt_nb.scoring.driver.driver import Driver
 from mlmgmt_nb.scoring.driver.loading import load_driver
 from mlmgmt_nb.scoring.errors import LoadError
+from mlmgmt_nb.scoring.fast_path.path import RequestPath, choose_path
+from mlmgmt_nb.scoring.http.access.cors import allowed_origins
+from mlmgmt_nb.scoring.http.access.hosts import HostCheck, cross_origins
 from mlmgmt_nb.scoring.http.app import ScoringApp
-from mlmgmt_nb.scoring.http.cors import allowed_origins
-from mlmgmt_nb.scoring.http.hosts import HostCheck, cross_origins
 from mlmgmt_nb.scoring.http.request_log import RequestLog
 from mlmgmt_nb.scoring.http.server import ReplicaServer
 from mlmgmt_nb.scoring.process.container import control_over_stdio
@@ -54,7 +54,7 @@ class Replica:
         application: the driver and its schema.
         listener: a bound and listening TCP socket.
         start: name, keys and limits.
-        shared_loop: the event loop.
+        path: the parts of the replica that requests pass, and the loop.
         channel: the channel to the supervisor; None for a standalone process.
     """
 
@@ -63,13 +63,13 @@ class Replica:
         application: Application,
         listener: socket.socket,
         start: Start,
-        shared_loop: SharedLoop,
+        path: RequestPath,
         channel: Channel | None = None,
     ) -> None:
         self._application = application
         self._listener = listener
         self._start = start
-        self._shared_loop = shared_loop
+        self._path = path
         self._channel = channel
         self._server: ReplicaServer | None = None
         self._app: ScoringApp | None = None
@@ -96,11 +96,11 @@ class Replica:
         os.environ.update(self._start.environment)
         self._catch_signals()
         protect_forks(self._sockets)
-        engine = Engine(self._start.concurrency, self._start.request_timeout_seconds, self._shared_loop)
-        self._observe(engine)
+        admission = Admission(self._start.concurrency, self._start.request_timeout_seconds, self._path.make_runner)
+        self._observe(admission)
         if self._channel:
             self._start_task(self._listen(self._channel))
-        loading = asyncio.create_task(engine.start(lambda: load_driver(self._application)))
+        loading = asyncio.create_task(admission.start(lambda: load_driver(self._application)))
         giving_up = asyncio.create_task(self._gave_up.wait())
         await asyncio.wait({loading, giving_up}, return_when=asyncio.FIRST_COMPLETED)
         if self._gave_up.is_set():  # told to stop before it accepted connections
@@ -112,7 +112,7 @@ class Replica:
             if self._channel:
                 self._channel.send(Failed(error.code, error.message))
             return EXIT_LOAD_FAILED
-        server = self._make_server(engine, driver)
+        server = self._make_server(admission, driver)
         serving = asyncio.create_task(server.run_until_drained())
         accepting = asyncio.create_task(server.wait_accepting())
         await asyncio.wait({serving, accepting}, return_when=asyncio.FIRST_COMPLETED)
@@ -121,20 +121,20 @@ class Replica:
             return 0 if serving.result() else EXIT_NOT_DRAINED
         if self._channel:
             self._channel.send(Ready(os.getpid(), round(monotonic() - began, 3)))
-            self._start_task(self._report_stats(self._channel, engine))
+            self._start_task(self._report_stats(self._channel, admission))
         self._start_task(self._flush_log())
         in_time = await serving
         self._log.flush()
         if self._channel:
-            self._channel.send(engine.stats())
-        engine.stop()
+            self._channel.send(admission.stats())
+        admission.stop()
         if not in_time:
-            log(f"drain: {engine.calls} call(s) did not finish in time and were answered with 503")
+            log(f"drain: {admission.calls} call(s) did not finish in time and were answered with 503")
         return 0 if in_time else EXIT_NOT_DRAINED
 
-    def _observe(self, engine: Engine) -> None:
+    def _observe(self, admission: Admission) -> None:
         if self._telemetry:
-            engine.on_failure = self._telemetry.raised
+            admission.on_failure = self._telemetry.raised
             self._log.listener = self._telemetry.request
 
     def drain(self, seconds: float, *, idle_seconds: float | None = None) -> None:
@@ -149,18 +149,25 @@ class Replica:
     def _start_task(self, work: Coroutine[Any, Any, None]) -> None:
         self._tasks.append(asyncio.create_task(work))
 
-    def _make_server(self, engine: Engine, driver: Driver) -> ReplicaServer:
+    def _make_server(self, admission: Admission, driver: Driver) -> ReplicaServer:
         start = self._start
         swagger = service_swagger(start.name, driver.swagger_schema, driver.optional)
         described = own_descriptions(self._application.folder)
         hosts = HostCheck(start.allowed_hosts, cross_origins(os.environ))
-        self._app = ScoringApp(
-            start.name, engine, start.max_body_bytes, swagger, self._log, hosts, described, allowed_origins(os.environ)
+        self._app = self._path.app(
+            start.name,
+            admission,
+            start.max_body_bytes,
+            swagger,
+            self._log,
+            hosts,
+            described,
+            allowed_origins(os.environ),
         )
         self._app.set_keys(start.keys)
         if self._telemetry:
             self._app.on_trace = self._telemetry.expect
-        self._server = ReplicaServer(self._app, self._listener, start.client_timeout_seconds)
+        self._server = ReplicaServer(self._app, self._listener, start.client_timeout_seconds, self._path.connection)
         return self._server
 
     def _catch_signals(self) -> None:
@@ -175,13 +182,13 @@ class Replica:
 
     async def _listen(self, channel: Channel) -> None:
         try:
-            await channel.listen(lambda command: self._obey(channel, command))
+            await channel.listen(lambda command: self._handle(channel, command))
             log("the supervisor has exited: this replica stops")
         except msgspec.MsgspecError as error:
             log(f"the supervisor sent an invalid command: this replica stops ({error})")
         self.drain(_ORPHAN_SECONDS, idle_seconds=0.0)
 
-    def _obey(self, channel: Channel, command: Command) -> None:
+    def _handle(self, channel: Channel, command: Command) -> None:
         if isinstance(command, Drain):
             self.drain(command.seconds)
         elif isinstance(command, Keys):
@@ -195,13 +202,13 @@ class Replica:
             await asyncio.sleep(_LOG_SECONDS)
             self._log.flush()
 
-    async def _report_stats(self, channel: Channel, engine: Engine) -> None:
+    async def _report_stats(self, channel: Channel, admission: Admission) -> None:
         while True:  # also without changes, to show the supervisor that this replica is responsive
-            channel.send(engine.stats())
+            channel.send(admission.stats())
             await asyncio.sleep(_STATS_SECONDS)
 
 
-def run_in_loop(main: Callable[[SharedLoop], Coroutine[Any, Any, int]]) -> int:
+def run_in_loop(main: Callable[[RequestPath], Coroutine[Any, Any, int]]) -> int:
     """Run the coroutine of `main`, with uvloop if it is installed."""
     try:
         import uvloop
@@ -210,8 +217,8 @@ def run_in_loop(main: Callable[[SharedLoop], Coroutine[Any, Any, int]]) -> int:
     else:
         new_loop = uvloop.new_event_loop
     with asyncio.Runner(loop_factory=new_loop) as runner:
-        shared_loop = SharedLoop(runner.get_loop())
-        return shared_loop.run(main(shared_loop))
+        path = choose_path(runner.get_loop(), os.environ)
+        return path.run(main(path))
 
 
 def run_supervised(folder: str, driver: str | None, schema: str | None, listen_fd: int, control_fd: int) -> int:
@@ -258,7 +265,7 @@ def _run(
         channel.send(Failed(error.code, error.message))
         return EXIT_LOAD_FAILED
     listener = listen()
-    return run_in_loop(lambda shared_loop: Replica(application, listener, start, shared_loop, channel).serve())
+    return run_in_loop(lambda path: Replica(application, listener, start, path, channel).serve())
 
 
 def _die_with_parent() -> bool:

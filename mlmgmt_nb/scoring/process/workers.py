@@ -71,7 +71,7 @@ def run_by_hand(
     shown = f"[{host}]" if ":" in host else host
     log(f"{application.driver.name}: http://{shown}:{listener.getsockname()[1]}/api/v1/service/{start.name}/score")
     if workers == 1:
-        return run_in_loop(lambda shared_loop: Replica(application, listener, start, shared_loop).serve())
+        return run_in_loop(lambda path: Replica(application, listener, start, path).serve())
     arguments = ["--app", str(application.folder), "--driver", str(application.driver)]
     if application.schema:
         arguments += ["--schema", str(application.schema)]

@@ -105,7 +105,7 @@ def type_of_sample(data_type: DataTypes | int, sample: Any) -> ArgumentType:
     """
     kind = DataTypes(data_type)
     if kind is DataTypes.PANDAS:
-        from mlmgmt_nb.scoring.schema.pandas_type import PandasType
+        from mlmgmt_nb.scoring.schema.tables.pandas_type import PandasType
 
         return PandasType.from_sample(sample)
     if kind is DataTypes.NUMPY:
@@ -113,7 +113,7 @@ def type_of_sample(data_type: DataTypes | int, sample: Any) -> ArgumentType:
 
         return NumpyType.from_sample(sample)
     if kind is DataTypes.SPARK:
-        from mlmgmt_nb.scoring.schema.spark_type import SparkType
+        from mlmgmt_nb.scoring.schema.tables.spark_type import SparkType
 
         return SparkType.from_sample(sample)
     return PlainType.from_sample(sample)
@@ -162,7 +162,7 @@ def _read_internal(entry: _Entry) -> tuple[str, dict[str, Any]]:
 
 def _from_internal(kind: str, state: dict[str, Any], example: Any) -> ArgumentType:
     if kind == "PandasSchema":
-        from mlmgmt_nb.scoring.schema.pandas_type import PandasType
+        from mlmgmt_nb.scoring.schema.tables.pandas_type import PandasType
 
         return PandasType.from_state(state, example)
     if kind == "NumpySchema":
@@ -172,7 +172,7 @@ def _from_internal(kind: str, state: dict[str, Any], example: Any) -> ArgumentTy
     if kind == "PythonSchema":
         return PlainType(getattr(state.get("data_type"), "__name__", "any"), example)
     if kind == "SparkSchema":
-        from mlmgmt_nb.scoring.schema.spark_type import SparkType
+        from mlmgmt_nb.scoring.schema.tables.spark_type import SparkType
 
         return SparkType.from_state(state, example)
     raise SchemaError(f"{kind} is not supported. Use DataTypes.PANDAS and convert in run()")
@@ -180,7 +180,7 @@ def _from_internal(kind: str, state: dict[str, Any], example: Any) -> ArgumentTy
 
 def _from_swagger(entry: _Entry) -> ArgumentType:
     if entry.type == DataTypes.PANDAS:
-        from mlmgmt_nb.scoring.schema.pandas_type import PandasType
+        from mlmgmt_nb.scoring.schema.tables.pandas_type import PandasType
 
         return PandasType.from_swagger(entry.swagger)
     if entry.type == DataTypes.NUMPY:
@@ -190,7 +190,7 @@ def _from_swagger(entry: _Entry) -> ArgumentType:
     if entry.type == DataTypes.STANDARD:
         return PlainType.from_swagger(entry.swagger)
     if entry.type == DataTypes.SPARK:
-        from mlmgmt_nb.scoring.schema.spark_type import SparkType
+        from mlmgmt_nb.scoring.schema.tables.spark_type import SparkType
 
         return SparkType.from_swagger(entry.swagger)
     kinds = ", ".join(f"{kind.value} ({kind.name})" for kind in DataTypes)

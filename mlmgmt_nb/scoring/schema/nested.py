@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mlmgmt_nb.scoring.encoding.builtins import key_text
-from mlmgmt_nb.scoring.schema.orient import read_records, write_example
+from mlmgmt_nb.scoring.schema.tables.orient import read_records, write_example
 from mlmgmt_nb.scoring.schema.types import ArgumentType, DataTypes, InputError, SchemaError, describe
 
 __all__ = ["CustomType", "DescribedType", "LooseArrayType", "LooseFrameType", "NestedType", "OptionalType"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mlmgmt_nb.scoring.schema.columns import check_dtype
 from mlmgmt_nb.scoring.schema.plain import plain_json
+from mlmgmt_nb.scoring.schema.tables.columns import check_dtype
 from mlmgmt_nb.scoring.schema.types import ArgumentType, DataTypes, InputError, SchemaError, describe
 
 __all__ = ["NumpyType"]
@@ -29,7 +29,7 @@ class NumpyType(ArgumentType):
     def __init__(self, dtype: Any, shape: Sequence[int] | None, example: Any = None) -> None:
         import numpy as np
 
-        from mlmgmt_nb.scoring.schema.records import elements_of
+        from mlmgmt_nb.scoring.schema.tables.records import elements_of
 
         check_dtype(np.dtype(dtype), "the array")
         self.elements = elements_of(np.dtype(dtype))
@@ -123,7 +123,7 @@ class NumpyType(ArgumentType):
         return text
 
     def swagger(self) -> dict[str, Any]:
-        from mlmgmt_nb.scoring.schema.records import swagger_of_elements
+        from mlmgmt_nb.scoring.schema.tables.records import swagger_of_elements
 
         made: dict[str, Any] = swagger_of_elements(self.elements.dtype)
         for _ in self.shape or ():

@@ -17,7 +17,7 @@ import jwt
 import msgspec
 import requests
 
-from mlmgmt_nb.scoring.http.hosts import LOOPBACK
+from mlmgmt_nb.scoring.http.access.hosts import LOOPBACK
 from mlmgmt_nb.service.access.issuer_settings import AZURE_AUTHORITY, IssuerSettings
 
 __all__ = ["Issuer", "NoKeysError", "TokenError"]

@@ -27,7 +27,7 @@ _WAIT_SECONDS = 0.5
 _PAUSE_SECONDS = 1.0
 
 
-class _Notice(msgspec.Struct):
+class _Message(msgspec.Struct):
     sender: str
     topic: str
     subject: str
@@ -37,12 +37,13 @@ class Notifications:
     """Send and receive notifications.
 
     Args:
-        hear: called with the topic and the subject of each notification of another process, in a separate thread.
+        on_notification: called with the topic and the subject of each notification of another process, in a
+            separate thread.
     """
 
-    def __init__(self, store: Store, hear: Callable[[str, str], None]) -> None:
+    def __init__(self, store: Store, on_notification: Callable[[str, str], None]) -> None:
         self._store = store
-        self._hear = hear
+        self._on_notification = on_notification
         self._me = str(uuid.uuid4())
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="notifications", daemon=True)
@@ -60,9 +61,9 @@ class Notifications:
         """Notify the other processes, if there may be any. A notification may be lost."""
         if not self._store.is_shared:
             return
-        notice = msgspec.json.encode(_Notice(self._me, topic, subject)).decode()
+        message = msgspec.json.encode(_Message(self._me, topic, subject)).decode()
         with contextlib.suppress(DBAPIError), self._store.engine.begin() as db:
-            db.execute(text("SELECT pg_notify(:channel, :notice)"), {"channel": _CHANNEL, "notice": notice})
+            db.execute(text("SELECT pg_notify(:channel, :message)"), {"channel": _CHANNEL, "message": message})
 
     def _run(self) -> None:
         import psycopg
@@ -87,11 +88,11 @@ class Notifications:
             connection.autocommit = True
             connection.execute(f"LISTEN {_CHANNEL}")
             while not self._stop.is_set():
-                for told in connection.notifies(timeout=_WAIT_SECONDS):
-                    self._take(told.payload)
+                for notification in connection.notifies(timeout=_WAIT_SECONDS):
+                    self._take(notification.payload)
 
     def _take(self, payload: str) -> None:
         with contextlib.suppress(msgspec.DecodeError):
-            notice = msgspec.json.decode(payload, type=_Notice)
-            if notice.sender != self._me:
-                self._hear(notice.topic, notice.subject)
+            message = msgspec.json.decode(payload, type=_Message)
+            if message.sender != self._me:
+                self._on_notification(message.topic, message.subject)

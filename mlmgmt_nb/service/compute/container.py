@@ -34,8 +34,8 @@ _RUN = "/run/mlmgmt"
 _DATA = "/mlmgmt/data"
 _SOCKET = "listener.sock"
 _TICK_SECONDS = 0.5
-_TELEMETRY = ("APPLICATIONINSIGHTS_CONNECTION_STRING", "AML_APP_INSIGHTS_KEY")
-"""Variables of the service's environment that configure telemetry."""
+_PASSED_ON = ("APPLICATIONINSIGHTS_CONNECTION_STRING", "AML_APP_INSIGHTS_KEY", "SCORING_FAST_PATH")
+"""Variables of the service's environment that replicas also get: they configure telemetry and the scoring runtime."""
 
 
 class ReplicaContainer(SupervisedReplica):
@@ -148,7 +148,7 @@ class ReplicaContainer(SupervisedReplica):
         looked = time.monotonic()
         for is_message, data in attached.frames():
             if is_message:
-                self._hear(data)
+                self._receive(data)
             elif data:
                 self.launch.log.append(data)
             before, looked = looked, time.monotonic()
@@ -167,7 +167,7 @@ class ReplicaContainer(SupervisedReplica):
         launch = self.launch
         api = self._engine.api
         command = [*COMMAND, "--control-stdio"]
-        environment = {name: os.environ[name] for name in _TELEMETRY if name in os.environ} | dict(launch.environment)
+        environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ} | dict(launch.environment)
         binds: dict[str, dict[str, str]] = {}
         if shared:
             command += ["--listener", f"{_RUN}/{_SOCKET}"]

@@ -97,7 +97,7 @@ class ReplicaProcess(SupervisedReplica):
                 elif key.fd == output:
                     self.launch.log.append(data)
                 else:
-                    self._hear(data)
+                    self._receive(data)
             before, looked = looked, time.monotonic()
             self.silence += min(looked - before, LONGEST_LOOK)
             if deadline is None and self._process.poll() is not None:

@@ -121,14 +121,14 @@ class SupervisedReplica(ABC):
         self.state = state
         self.since = time.monotonic()
 
-    def _hear(self, data: bytes) -> None:
+    def _receive(self, data: bytes) -> None:
         """Handle data from the replica."""
         self.silence = 0.0
         *lines, self._unfinished = (self._unfinished + data).split(b"\n")
         for line in lines:
-            self._obey(line)
+            self._handle(line)
 
-    def _obey(self, line: bytes) -> None:
+    def _handle(self, line: bytes) -> None:
         message = msgspec.json.decode(line, type=dict[str, Any])
         match message["type"]:
             case "ready":

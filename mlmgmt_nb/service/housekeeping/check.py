@@ -1,7 +1,7 @@
 """Verify that a state folder has everything that its database refers to: the database itself, artifacts, and images.
 
-`find` reads every byte that has a digest. `glance` only checks that everything exists, which a service does each time
-it starts. Neither changes anything, and both can run while services run.
+`find` reads every byte that has a digest. `missing_files` only checks that everything exists, which a service does each
+time it starts. Neither changes anything, and both can run while services run.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from mlmgmt_nb.service.files.home import Home
 from mlmgmt_nb.service.store import schema
 from mlmgmt_nb.service.store.store import Store
 
-__all__ = ["Checked", "Damage", "find", "glance"]
+__all__ = ["Checked", "Damage", "find", "missing_files"]
 
 _APPLICATION = "mlmgmt-app.json"
 _AGAIN = "Register or upload the same file again."
@@ -102,7 +102,7 @@ def find(store: Store, home: Home) -> Checked:
     return Checked(len(stored.keys() | named.keys()), len(rows.images), damages)
 
 
-def glance(store: Store, home: Home) -> list[Damage]:
+def missing_files(store: Store, home: Home) -> list[Damage]:
     """Check only that everything exists."""
     rows = _rows(store)
     damages: list[Damage] = []

@@ -47,7 +47,7 @@ class Garbage(msgspec.Struct, frozen=True, rename="camel"):
     """Something unused.
 
     Attributes:
-        kind: `image`, `environment`, `artifact`, `upload`, `damaged` content, `log` or `remains` of a crash.
+        kind: `image`, `environment`, `artifact`, `upload`, `damaged` content, `log` or `leftovers` of a crash.
         name: a name for display.
         path: location of its files.
         bytes: size of its files.
@@ -72,7 +72,7 @@ def find(store: Store, home: Home, older_than: dt.timedelta) -> list[Garbage]:
         contents = list(_unused_contents(db, home, before))
     found = [_garbage("image", name, home.images / image_id) for image_id, name in images.items()]
     found += [
-        _garbage("remains", path.name, path)
+        _garbage("leftovers", path.name, path)
         for path in _folders(home.images)
         if path.name not in kept | images.keys() and (path.name in known or _is_old(path, before))
     ]

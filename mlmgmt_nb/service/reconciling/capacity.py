@@ -10,9 +10,9 @@ from mlmgmt_nb.service.compute.base import Capacity
 from mlmgmt_nb.service.http.problems import conflict
 from mlmgmt_nb.service.reconciling.specs import cpus, memory_bytes, replica_bounds, scaling
 
-__all__ = ["Others", "check_capacity", "replicas_that_fit"]
+__all__ = ["Reservations", "check_capacity", "replicas_that_fit"]
 
-Others = Sequence[tuple[ServiceCreateRequest, int]]
+Reservations = Sequence[tuple[ServiceCreateRequest, int]]
 """The other services on the compute: their specs, and the number of replicas to reserve for each."""
 
 
@@ -26,7 +26,7 @@ class _Resource(NamedTuple):
     taken: float
 
 
-def check_capacity(spec: ServiceCreateRequest, others: Others, capacity: Capacity) -> None:
+def check_capacity(spec: ServiceCreateRequest, others: Reservations, capacity: Capacity) -> None:
     """Refuse replicas and reservations that exceed the capacity left by other services.
 
     Raises:
@@ -43,7 +43,7 @@ def check_capacity(spec: ServiceCreateRequest, others: Others, capacity: Capacit
             )
 
 
-def replicas_that_fit(spec: ServiceCreateRequest, others: Others, capacity: Capacity) -> int:
+def replicas_that_fit(spec: ServiceCreateRequest, others: Reservations, capacity: Capacity) -> int:
     """Return how many replicas of a service fit beside the other services."""
     return min(
         int((resource.there - resource.taken) / resource.each + 1e-9)
@@ -52,7 +52,7 @@ def replicas_that_fit(spec: ServiceCreateRequest, others: Others, capacity: Capa
     )
 
 
-def _resources(spec: ServiceCreateRequest, others: Others, capacity: Capacity) -> Iterator[_Resource]:
+def _resources(spec: ServiceCreateRequest, others: Reservations, capacity: Capacity) -> Iterator[_Resource]:
     kinds: list[tuple[str, str, Callable[[ServiceCreateRequest], float | None], float]] = [
         ("$.containerResourceReservation.cpu", "CPUs", cpus, capacity.cpus),
         ("$.containerResourceReservation.memory", "bytes", memory_bytes, capacity.memory_bytes),

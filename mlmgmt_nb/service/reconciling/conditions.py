@@ -9,7 +9,7 @@ from mlmgmt_nb.contract import ErrorDetail, ErrorResponse
 
 __all__ = ["with_condition", "without_condition"]
 
-_TROUBLES = frozenset({"CrashLoop", "PortTaken"})
+_CONDITIONS = frozenset({"CrashLoop", "PortTaken"})
 
 
 def with_condition(error: ErrorResponse | None, code: str, message: str) -> ErrorResponse:
@@ -25,6 +25,6 @@ def with_condition(error: ErrorResponse | None, code: str, message: str) -> Erro
 
 def without_condition(error: ErrorResponse | None) -> ErrorResponse | None:
     """Return the error of a service without a problem: the error of its last update, if that failed."""
-    if error is None or error.code not in _TROUBLES:
+    if error is None or error.code not in _CONDITIONS:
         return error
     return next((ErrorResponse(code=one.code, message=one.message) for one in error.details or ()), None)

@@ -24,8 +24,8 @@ import pytest
 import requests
 
 from mlmgmt_nb.scoring.application.application import find_application
-from mlmgmt_nb.scoring.calls.admission import Engine
-from mlmgmt_nb.scoring.calls.loop_lending import SharedLoop
+from mlmgmt_nb.scoring.calls.admission import Admission
+from mlmgmt_nb.scoring.fast_path.path import RequestPath
 from mlmgmt_nb.scoring.process.control import Start
 from mlmgmt_nb.scoring.process.replica import Replica, run_in_loop
 
@@ -104,19 +104,19 @@ def test_a_drain_is_heard_that_comes_while_the_driver_ends_loading(
     drivers: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It then accepts nothing; it once served on, and answered for a deployment that had been retired."""
-    load, replica = Engine.start, cast("Replica", None)
+    load, replica = Admission.start, cast("Replica", None)
 
-    async def load_and_drain(engine: Engine, *args: Any) -> Any:
-        driver = await load(engine, *args)
+    async def load_and_drain(admission: Admission, *args: Any) -> Any:
+        driver = await load(admission, *args)
         replica.drain(30)
         return driver
 
-    async def serve(shared_loop: SharedLoop) -> int:
+    async def serve(path: RequestPath) -> int:
         nonlocal replica
-        replica = Replica(find_application(str(drivers / "echo"), None, None), listener, Start(), shared_loop)
+        replica = Replica(find_application(str(drivers / "echo"), None, None), listener, Start(), path)
         return await asyncio.wait_for(replica.serve(), 30)
 
-    monkeypatch.setattr(Engine, "start", load_and_drain)
+    monkeypatch.setattr(Admission, "start", load_and_drain)
     monkeypatch.setattr(Replica, "_catch_signals", lambda _: None)  # handlers of pytest stay
     with socket.create_server(("127.0.0.1", 0)) as listener:
         code = run_in_loop(serve)

@@ -89,7 +89,7 @@ class TestGc:
             ("environment", lock.name),
             ("environment", old_pins.name),
             ("artifact", digests["never named"]),
-            ("remains", "x.partial"),
+            ("leftovers", "x.partial"),
             ("log", f"builds/{unused['id']}"),
         }
         assert {(item["kind"], item["name"]) for item in found["items"]} == wanted

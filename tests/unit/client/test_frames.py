@@ -57,6 +57,33 @@ def test_columns_do_not_depend_on_the_rows(pages: list[list[Model]]) -> None:
     assert dtypes(to_frame(Model, pages)) == MODEL_DTYPES
 
 
+def test_tags_with_values_are_columns() -> None:
+    frame = to_frame(
+        Model,
+        [
+            models({"tags": ["prod", "class=Pipeline", "metrics.auc=0.93", "parameters.depth=3", "name=no", "=x"]}, {}),
+            models({"tags": ["metrics.auc=1", "parameters.depth=99999999999999999999", "note=a=b"]}),
+        ],
+    )
+    assert dtypes(frame) == MODEL_DTYPES | {
+        "metrics.auc": "Float64",
+        "parameters.depth": "Float64",
+        "class": "string",
+        "note": "string",
+    }
+    assert frame["metrics.auc"].tolist() == [0.93, pd.NA, 1.0]
+    assert frame["class"].tolist() == ["Pipeline", pd.NA, pd.NA]
+    assert frame["note"].tolist() == [pd.NA, pd.NA, "a=b"]
+    assert frame["name"].tolist() == ["m", "m", "m"]
+
+
+def test_columns_of_tags_are_bounded() -> None:
+    rows = [{"tags": [f"run-{row}=1", "team=churn"]} for row in range(200)]
+    frame = to_frame(Model, [models(*rows)])
+    assert len(frame.columns) == len(MODEL_DTYPES) + 50
+    assert frame["team"].tolist() == ["churn"] * 200
+
+
 def test_nested_resources_are_named_by_their_ids() -> None:
     service = {
         "id": "s1",

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlmgmt_nb.client.scoring_tests.histogram import Histogram, Timeline, percentile
+from mlmgmt_nb.client.scoring_tests.timeline import Timeline, percentile
+from mlmgmt_nb.scoring.histogram import Histogram
 
 SECONDS = st.lists(st.floats(1e-6, 100.0), min_size=1, max_size=200)
 

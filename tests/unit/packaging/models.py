@@ -296,6 +296,16 @@ def _function(folder: Path) -> Any:
     return price
 
 
+def picture() -> Any:
+    from PIL import Image
+
+    return Image.fromarray((np.arange(48).reshape(4, 4, 3) * 5).astype("uint8"))
+
+
+def _of_images(folder: Path) -> Any:
+    return lambda image: {"mode": image.mode, "brightest": max(max(pixel) for pixel in image.getdata())}
+
+
 def examples() -> dict[str, Example]:
     """Return the examples by name."""
     sklearn = ("sklearn", "skops")
@@ -341,5 +351,6 @@ def examples() -> dict[str, Example]:
         "mlflow": Example(_mlflow, ("mlflow", "sklearn"), "MLflow folder", frame),
         "python-object": Example(_object, (), "pickle", numbers),
         "function": Example(_function, (), "pickle", lambda: {"age": 41, "plan": "B"}),
+        "image": Example(_of_images, ("PIL",), "pickle", picture),
         "lambda": Example(lambda _: lambda rows: rows.sum(axis=1), (), "pickle", frame),
     }

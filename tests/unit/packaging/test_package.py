@@ -300,6 +300,18 @@ def test_a_function_is_described_by_its_hints_without_a_sample(tmp_path: Path) -
 # Drivers
 
 
+def test_arguments_that_the_sample_leaves_out_keep_their_defaults(tmp_path: Path) -> None:
+    def fee(plan: str, *, visits: int = 8, month: str, student: bool = False, note: str | None = None) -> Any:
+        return [plan, visits, month, student, note]
+
+    made = package(fee, sample={"plan": "plus", "month": "May"}, to=tmp_path / "package")
+    assert "def run(*, plan, visits=8, month, student=False, note=None):" in made.driver.read_text()
+    assert json.loads(served(made.folder, {"plan": "a", "month": "b"}).stdout) == ["a", 8, "b", False, None]
+    sent = {"plan": "a", "month": "b", "student": True, "note": "c"}
+    assert json.loads(served(made.folder, sent).stdout) == ["a", 8, "b", True, "c"]
+    assert b"student: expected true or false" in served(made.folder, {**sent, "student": 1}).stderr
+
+
 def test_the_driver_is_short_and_passes_the_linters(tmp_path: Path) -> None:
     made = package(fitted(), sample=rows(), method="predict_proba", to=tmp_path / "made")
     text = made.driver.read_text()
@@ -423,14 +435,19 @@ def test_only_an_empty_folder_is_written_to(tmp_path: Path) -> None:
 # Serving by hand
 
 
-def test_the_folder_is_an_ordinary_application(tmp_path: Path) -> None:
-    made = package(fitted(), sample=rows(), to=tmp_path / "made")
+def served(folder: Path, body: Any) -> subprocess.CompletedProcess[bytes]:
+    """Return what a fresh process answers to a request."""
     code = (
         "import sys, json\n"
         "from mlmgmt_nb.scoring.application.application import find_application\n"
         "from mlmgmt_nb.scoring.driver.loading import load_driver\n"
         "print(load_driver(find_application(sys.argv[1])).answer(sys.stdin.buffer.read()).decode())"
     )
-    body = json.dumps({"data": rows().to_dict("records")}).encode()
-    done = subprocess.run([sys.executable, "-c", code, made.folder], input=body, capture_output=True, cwd=ROOT)
+    request = json.dumps(body).encode()
+    return subprocess.run([sys.executable, "-c", code, folder], input=request, capture_output=True, cwd=ROOT)
+
+
+def test_the_folder_is_an_ordinary_application(tmp_path: Path) -> None:
+    made = package(fitted(), sample=rows(), to=tmp_path / "made")
+    done = served(made.folder, {"data": rows().to_dict("records")})
     assert json.loads(done.stdout) == fitted().predict(rows()).tolist(), done.stderr

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import uvloop
 
-from mlmgmt_nb.scoring.calls.loop_lending import SharedLoop
+from mlmgmt_nb.scoring.fast_path.loop_lending import SharedLoop
 
 
 @pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])

@@ -6,12 +6,13 @@ import asyncio
 import socket
 from time import monotonic
 
-from mlmgmt_nb.scoring.calls.admission import Engine
-from mlmgmt_nb.scoring.calls.loop_lending import SharedLoop
+import pytest
+
+from mlmgmt_nb.scoring.calls.admission import Admission
 from mlmgmt_nb.scoring.driver.driver import Driver
-from mlmgmt_nb.scoring.http.app import ScoringApp
+from mlmgmt_nb.scoring.fast_path.path import RequestPath
+from mlmgmt_nb.scoring.http.access.hosts import HostCheck
 from mlmgmt_nb.scoring.http.connection import Connection
-from mlmgmt_nb.scoring.http.hosts import HostCheck
 from mlmgmt_nb.scoring.http.request_log import RequestLog
 from mlmgmt_nb.scoring.http.server import ReplicaServer
 from mlmgmt_nb.scoring.process.replica import run_in_loop
@@ -20,15 +21,16 @@ from mlmgmt_nb.scoring.schema.swagger import service_swagger
 REQUEST = b"POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\n[1]"
 
 
-def test_connections_that_are_idle_are_closed() -> None:
-    async def main(shared_loop: SharedLoop) -> int:
-        engine = Engine(10, 60.0, shared_loop)
-        await engine.start(lambda: Driver(lambda body: body, None))
+@pytest.mark.parametrize("switch", ["1", "0"])
+def test_connections_that_are_idle_are_closed(switch: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main(path: RequestPath) -> int:
+        admission = Admission(10, 60.0, path.make_runner)
+        await admission.start(lambda: Driver(lambda body: body, None))
         swagger, quiet = service_swagger("s", None, frozenset()), RequestLog(enabled=False)
-        app = ScoringApp("s", engine, 1000, swagger, quiet, HostCheck())
+        app = path.app("s", admission, 1000, swagger, quiet, HostCheck())
         listener = socket.create_server(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-        server = ReplicaServer(app, listener, 10.0)
+        server = ReplicaServer(app, listener, 10.0, path.connection)
         serving = asyncio.create_task(server.run_until_drained())
         await server.wait_accepting()
         callers = []
@@ -49,7 +51,8 @@ def test_connections_that_are_idle_are_closed() -> None:
         assert [await asyncio.wait_for(reader.read(), 30) for reader, _ in callers] == [b""] * 3
         server.drain(1.0)
         await serving
-        engine.stop()
+        admission.stop()
         return 0
 
+    monkeypatch.setenv("SCORING_FAST_PATH", switch)
     assert run_in_loop(main) == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mlmgmt_nb.scoring.errors import RequestError
-from mlmgmt_nb.scoring.http.hosts import ANY, LOOPBACK, HostCheck, cross_origins
+from mlmgmt_nb.scoring.http.access.hosts import ANY, LOOPBACK, HostCheck, cross_origins
 
 OWN = ("localhost", "LOCALHOST:80", "127.0.0.1", "127.0.0.1:5001", "[::1]", "[::1]:80", "localhost:")
 FOREIGN = (

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from queue import SimpleQueue
 from time import sleep
 from typing import Any
 
 from mlmgmt_nb.scoring.calls.call import Call
-from mlmgmt_nb.scoring.calls.loop_lending import SharedLoop
 from mlmgmt_nb.scoring.calls.runner import Runner
 from mlmgmt_nb.scoring.driver.driver import Driver
+from mlmgmt_nb.scoring.fast_path.loop_lending import SharedLoop
+from mlmgmt_nb.scoring.fast_path.runner import LendingRunner
 
 DEADLINE = 30.0
 CALLERS = 8
@@ -66,8 +68,31 @@ def test_no_call_is_left_behind_while_the_loop_is_lent(shared_loop: SharedLoop) 
         return 0
 
     done = asyncio.Event()
-    runner = Runner(shared_loop, deliver, lambda: 0)
+    runner = LendingRunner(shared_loop, deliver, lambda: 0)
     runner._queue = LateQueue()  # type: ignore[assignment]
     shared_loop.run(asyncio.wait_for(main(), DEADLINE))
     assert loans > 0, "the loop was never lent: this shows nothing"
     assert max(overtaken) <= MOST_OVERTAKEN
+
+
+def test_a_call_may_end_after_the_loop_was_closed() -> None:
+    """The thread ends without an exception, which pytest would report."""
+    release = threading.Event()
+    loop = asyncio.new_event_loop()
+    runner = Runner(loop, lambda *_: None, lambda: 0)
+
+    async def main() -> threading.Thread:
+        driver = await runner.start(lambda: Driver(lambda _: release.wait(DEADLINE), None))
+        call = Call("id", 0.0, loop.create_future())
+        call.payload = b"{}"
+        runner.submit(driver, call)
+        while not call.begun:  # noqa: ASYNC110 - another thread sets it
+            await asyncio.sleep(0.01)
+        runner.stop()
+        return next(thread for thread in threading.enumerate() if thread.name == "driver")
+
+    thread = loop.run_until_complete(asyncio.wait_for(main(), DEADLINE))
+    loop.close()
+    release.set()
+    thread.join(DEADLINE)
+    assert not thread.is_alive()

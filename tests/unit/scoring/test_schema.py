@@ -289,3 +289,19 @@ def test_labels_that_are_no_text() -> None:
     sample = pd.DataFrame(np.eye(2))
     parsed = SampleDefinition(DataTypes.PANDAS, sample).schema.parse([{"0": 1, "1": 0}, {"1": 1, "0": 0}], "df")
     pd.testing.assert_frame_equal(parsed, sample)
+
+
+def test_categories_are_the_choices_of_the_swagger() -> None:
+    frame = pd.DataFrame(
+        {
+            "plan": pd.Categorical(["A"], categories=["A", "B"]),
+            "size": pd.Categorical([1], categories=[1, 2]),
+            "mixed": pd.Categorical([1], categories=[1, "two"]),
+            "none": pd.Categorical([None]),
+        }
+    )
+    columns = SampleDefinition(DataTypes.PANDAS, frame).schema.swagger()["items"]["properties"]
+    assert columns["plan"] == {"type": "string", "enum": ["A", "B"]}
+    assert columns["size"] == {"type": "integer", "enum": [1, 2]}
+    assert columns["mixed"] == {"enum": [1, "two"]}
+    assert columns["none"] == {"type": "string"}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mlmgmt_nb.scoring.calls.loop_lending import SharedLoop
+from mlmgmt_nb.scoring.fast_path.loop_lending import SharedLoop
 
 DEADLINE = 30.0
 

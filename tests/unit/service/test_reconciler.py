@@ -10,13 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlmgmt_nb.service.compute.observed import Replica, ReplicaState
-from mlmgmt_nb.service.reconciling.reconciler import (
-    LINGER_SECONDS,
-    STARTING_AT_ONCE,
+from mlmgmt_nb.service.reconciling.replicas.actions import (
     Action,
     Close,
-    Crashes,
-    Desired,
     Drain,
     Fail,
     Kill,
@@ -24,6 +20,11 @@ from mlmgmt_nb.service.reconciling.reconciler import (
     Refuse,
     Start,
     Succeed,
+)
+from mlmgmt_nb.service.reconciling.replicas.desired import Crashes, Desired
+from mlmgmt_nb.service.reconciling.replicas.reconciler import (
+    LINGER_SECONDS,
+    STARTING_AT_ONCE,
     backoff,
     is_settled,
     step,

@@ -17,8 +17,8 @@ from mlmgmt_nb.service.api.resources import (
     manifests,
     models,
     operations,
-    services,
 )
+from mlmgmt_nb.service.api.resources.services import keys, monitoring, queries, requests
 
 __all__ = ["EXTENSIONS", "HANDLERS"]
 
@@ -32,14 +32,14 @@ HANDLERS: Mapping[str, Handler] = {
     "images_create": images.create,
     "images_list": images.list_,
     "images_get": images.get,
-    "services_create": services.create,
-    "services_list": services.list_,
-    "services_get": services.get,
-    "services_update": services.update_,
-    "services_delete": services.delete_,
-    "services_get_keys": services.get_keys,
-    "services_regenerate_keys": services.regenerate_keys,
-    "services_regenerate_keys_alias": services.regenerate_keys,
+    "services_create": requests.create,
+    "services_list": queries.list_,
+    "services_get": queries.get,
+    "services_update": requests.update_,
+    "services_delete": requests.delete_,
+    "services_get_keys": keys.get_keys,
+    "services_regenerate_keys": keys.regenerate_keys,
+    "services_regenerate_keys_alias": keys.regenerate_keys,
     "deployments_list": deployments.list_,
     "deployments_get": deployments.get,
     "operations_get": operations.get,
@@ -57,8 +57,8 @@ EXTENSIONS: Mapping[tuple[str, ...], Mapping[str, Handler]] = {
     ("images", "{id}", "oci"): {"GET": exports.oci},
     ("operations",): {"GET": operations.list_},
     ("operations", "{id}", "cancel"): {"POST": operations.cancel},
-    ("services", "{id}", "logs"): {"GET": services.logs},
-    ("services", "{id}", "metrics"): {"GET": services.metrics},
+    ("services", "{id}", "logs"): {"GET": monitoring.logs},
+    ("services", "{id}", "metrics"): {"GET": monitoring.metrics},
     ("services", "{id}", "data"): {"GET": collected.read},
     ("audit",): {"GET": audit.list_},
     ("whoami",): {"GET": audit.whoami},

@@ -222,7 +222,7 @@ class DockerBuilder:
                 attached.end_input()
                 tail = _Tail(log)
                 for _, data in attached.frames():
-                    tail.hear(data)
+                    tail.feed(data)
                 code = api.wait(container)["StatusCode"]
             if code != 0:
                 raise BuildError("RequirementsFailed", f"The requirements cannot be installed: {tail.why()}")
@@ -268,7 +268,7 @@ class DockerBuilder:
                     for event in _events(response):
                         image_id = event.get("aux", {}).get("ID", image_id)
                         error = event.get("error", error)
-                        tail.hear(event.get("stream", "").encode())
+                        tail.feed(event.get("stream", "").encode())
             finally:
                 cancellation.check()  # first, in case the cancellation broke the stream
         if error or not image_id:
@@ -306,7 +306,7 @@ class _Tail:
         self._rest = b""
         self._lines: deque[str] = deque(maxlen=_LAST_LINES)
 
-    def hear(self, data: bytes) -> None:
+    def feed(self, data: bytes) -> None:
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
             text = line.decode(errors="replace").rstrip()

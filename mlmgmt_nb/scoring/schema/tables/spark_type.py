@@ -7,8 +7,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from mlmgmt_nb.scoring.schema.pandas_type import PandasType
 from mlmgmt_nb.scoring.schema.plain import plain_json
+from mlmgmt_nb.scoring.schema.tables.pandas_type import PandasType
 from mlmgmt_nb.scoring.schema.types import ArgumentType, DataTypes, InputError, SchemaError
 
 __all__ = ["SparkType"]

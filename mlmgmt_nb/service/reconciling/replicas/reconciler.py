@@ -1,4 +1,4 @@
-"""The reconciler: one pure step from the actual towards the desired state, for all kinds of compute.
+"""The reconciler: one pure step from the actual towards the desired state, for computes that only run what we start.
 
 `step(desired, replicas, crashes, now)` returns the actions of this moment; it keeps and changes nothing. Rules:
 
@@ -14,26 +14,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-import msgspec
-
 from mlmgmt_nb.service.compute.observed import Replica, ReplicaState
+from mlmgmt_nb.service.reconciling.replicas.actions import (
+    Action,
+    Close,
+    Drain,
+    Fail,
+    Kill,
+    Open,
+    Refuse,
+    Start,
+    Succeed,
+)
+from mlmgmt_nb.service.reconciling.replicas.desired import Crashes, Desired
 
-__all__ = [
-    "Action",
-    "Close",
-    "Crashes",
-    "Desired",
-    "Drain",
-    "Fail",
-    "Kill",
-    "Open",
-    "Refuse",
-    "Start",
-    "Succeed",
-    "backoff",
-    "is_settled",
-    "step",
-]
+__all__ = ["LINGER_SECONDS", "STARTING_AT_ONCE", "STEADY_SECONDS", "backoff", "is_settled", "step"]
 
 CRASHES_OF_A_ROLLOUT = 3
 """Number of replicas that may die during a rollout before it is given up."""
@@ -47,92 +42,6 @@ LINGER_SECONDS = 3.0
 
 
 _LIVE = frozenset({ReplicaState.STARTING, ReplicaState.READY})
-
-
-class Desired(msgspec.Struct, frozen=True, kw_only=True):
-    """The desired state of one service.
-
-    Attributes:
-        serving: the current deployment, or None.
-        target: the deployment that is being rolled out, or None.
-        replicas: desired number of replicas of the current deployment; `target_replicas` of the target.
-        hang_timeout: seconds without any response after which a replica is replaced.
-        is_open: whether it has its socket.
-        sleeps: whether a request wakes it when it has no replicas.
-    """
-
-    service_id: str
-    serving: str | None = None
-    target: str | None = None
-    replicas: int = 0
-    target_replicas: int = 0
-    start_timeout: float = 300.0
-    drain_timeout: float = 30.0
-    hang_timeout: float = 60.0
-    is_open: bool = True
-    sleeps: bool = False
-    deleting: bool = False
-
-
-class Crashes(msgspec.Struct, frozen=True, kw_only=True):
-    """Consecutive crashes of replicas of a deployment: their number, the time of the last, and its reason.
-
-    `permanent` means that a restart cannot help: the driver does not load.
-    """
-
-    count: int
-    last: float
-    code: str
-    message: str
-    permanent: bool = False
-
-
-class Action(msgspec.Struct, frozen=True, tag=True):
-    service_id: str
-
-
-class Open(Action, frozen=True):
-    """Open the socket of the service."""
-
-
-class Start(Action, frozen=True):
-    """Start a replica of a deployment."""
-
-    deployment_id: str
-
-
-class Drain(Action, frozen=True):
-    """Retire a replica: it finishes its requests, then ends."""
-
-    replica_id: str
-
-
-class Kill(Action, frozen=True):
-    """End a replica immediately. `hung` if it was unresponsive."""
-
-    replica_id: str
-    hung: bool = False
-
-
-class Succeed(Action, frozen=True):
-    """The rollout is complete: the target serves."""
-
-
-class Fail(Action, frozen=True):
-    """The rollout failed."""
-
-    code: str
-    message: str
-
-
-class Refuse(Action, frozen=True):
-    """Refuse the requests that wait at the socket, because the service has no replicas and none will be ready soon."""
-
-    message: str
-
-
-class Close(Action, frozen=True):
-    """Nothing of the service is left: close its socket and forget it."""
 
 
 def backoff(count: int) -> float:
@@ -191,34 +100,30 @@ def _service(
     overdue = [replica for replica in replicas if _overdue(replica, service, now)]
     yield from (Kill(service.service_id, r.id, hung=r.state in _LIVE) for r in overdue)
     live = [r for r in replicas if r.state in _LIVE and r not in overdue]
-    wanted = service.target or service.serving
-
-    if service.deleting or wanted is None:
-        yield from (Drain(service.service_id, r.id) for r in live)
-        if service.deleting and not replicas:
-            yield Close(service.service_id)
-        elif not service.deleting and service.is_open and not live:
-            yield Refuse(service.service_id, "No deployment of this service has succeeded yet.")
-        return
-    if not service.is_open:
+    if service.deleting:
+        yield from _close(service, replicas, live)
+    elif service.target is None and service.serving is None:
+        yield from _wait(service, live)
+    elif not service.is_open:
         yield Open(service.service_id)
-        return
-    if service.target is None:
-        yield from _keep(service.service_id, wanted, service.replicas, live, crashes, now)
-        if service.replicas == 0 and not service.sleeps:
-            yield Refuse(service.service_id, "This service is scaled to zero replicas.")
-        return
+    elif service.target is not None:
+        yield from _roll_out(service, service.target, replicas, live, crashes, now)
+    elif service.serving is not None:
+        yield from _keep(service, service.serving, live, crashes, now)
 
-    died = crashes.get(service.target)
-    if died is not None and (died.permanent or died.count >= CRASHES_OF_A_ROLLOUT):
-        # The next step drains the replicas of the target, when it is no longer the target.
-        yield Fail(service.service_id, died.code, died.message)
-        return
-    lingering = any(
-        r.state is ReplicaState.DRAINING and r.deployment_id != service.target and now - r.since < LINGER_SECONDS
-        for r in replicas
-    )
-    yield from _roll(service, service.target, live, crashes, now, lingering=lingering)
+
+def _close(service: Desired, replicas: Sequence[Replica], live: Sequence[Replica]) -> Iterator[Action]:
+    """Drain a service that is being deleted, then close it."""
+    yield from (Drain(service.service_id, r.id) for r in live)
+    if not replicas:
+        yield Close(service.service_id)
+
+
+def _wait(service: Desired, live: Sequence[Replica]) -> Iterator[Action]:
+    """Serve nothing, because no deployment has succeeded and none is being rolled out."""
+    yield from (Drain(service.service_id, r.id) for r in live)
+    if service.is_open and not live:
+        yield Refuse(service.service_id, "No deployment of this service has succeeded yet.")
 
 
 def _overdue(replica: Replica, service: Desired, now: float) -> bool:
@@ -232,49 +137,75 @@ def _overdue(replica: Replica, service: Desired, now: float) -> bool:
 
 
 def _keep(
-    service_id: str, deployment_id: str, count: int, live: Sequence[Replica], crashes: Mapping[str, Crashes], now: float
+    service: Desired, deployment_id: str, live: Sequence[Replica], crashes: Mapping[str, Crashes], now: float
 ) -> Iterator[Action]:
-    """Keep `count` replicas of a deployment and retire all others."""
+    """Keep the desired number of replicas of a deployment and retire all others."""
+    service_id = service.service_id
     mine = [r for r in live if r.deployment_id == deployment_id]
     yield from (Drain(service_id, r.id) for r in live if r.deployment_id != deployment_id)
-    yield from (Drain(service_id, r.id) for r in _expendable(mine)[: max(0, len(mine) - count)])
+    yield from (Drain(service_id, r.id) for r in _expendable(mine)[: max(0, len(mine) - service.replicas)])
     if _may_start(deployment_id, crashes, now):
-        yield from [Start(service_id, deployment_id)] * (count - len(mine))
+        yield from [Start(service_id, deployment_id)] * (service.replicas - len(mine))
     elif not live:
         yield Refuse(
             service_id, f"The replicas of this service keep ending; the last: {crashes[deployment_id].message}"
         )
+    if service.replicas == 0 and not service.sleeps:
+        yield Refuse(service_id, "This service is scaled to zero replicas.")
 
 
-def _roll(
+def _roll_out(
     service: Desired,
     target: str,
+    replicas: Sequence[Replica],
     live: Sequence[Replica],
     crashes: Mapping[str, Crashes],
     now: float,
-    *,
-    lingering: bool,
 ) -> Iterator[Action]:
-    """Start the replicas of the target one by one, and retire the others as these become ready."""
+    """Replace the replicas of other deployments by those of the target, or give the rollout up."""
+    died = crashes.get(target)
+    if died is not None and (died.permanent or died.count >= CRASHES_OF_A_ROLLOUT):
+        # The next step drains the replicas of the target, when it is no longer the target.
+        yield Fail(service.service_id, died.code, died.message)
+        return
     new = [r for r in live if r.deployment_id == target]
     old = [r for r in live if r.deployment_id != target]
     ready = [r for r in new if r.state is ReplicaState.READY]
-    if len(ready) >= service.target_replicas and not old:
-        yield from (Drain(service.service_id, r.id) for r in _expendable(new)[: len(new) - service.target_replicas])
-        if not lingering:
-            # From now on the target answers new requests.
-            yield Succeed(service.service_id)
+    if len(ready) < service.target_replicas or old:
+        yield from _replace(service, target, new, old, crashes, now)
         return
+    yield from (Drain(service.service_id, r.id) for r in _expendable(new)[: len(new) - service.target_replicas])
+    if not any(_is_lingering(r, target, now) for r in replicas):
+        # From now on the target answers new requests.
+        yield Succeed(service.service_id)
+
+
+def _is_lingering(replica: Replica, target: str, now: float) -> bool:
+    is_retired = replica.state is ReplicaState.DRAINING and replica.deployment_id != target
+    return is_retired and now - replica.since < LINGER_SECONDS
+
+
+def _replace(
+    service: Desired,
+    target: str,
+    new: Sequence[Replica],
+    old: Sequence[Replica],
+    crashes: Mapping[str, Crashes],
+    now: float,
+) -> Iterator[Action]:
+    """Start the replicas of the target one by one, and retire the others as these become ready."""
+    ready = sum(r.state is ReplicaState.READY for r in new)
     # With nothing to replace, all may start together; otherwise at most one more than desired.
-    room = max(service.replicas, service.target_replicas) + 1 - len(live) if old else service.target_replicas
+    most = max(service.replicas, service.target_replicas) + 1
+    room = most - len(new) - len(old) if old else service.target_replicas
     missing = min(service.target_replicas - len(new), room)
     if _may_start(target, crashes, now):
         yield from [Start(service.service_id, target)] * missing
-    spare = len(old) - max(0, service.target_replicas - len(ready))
+    spare = len(old) - max(0, service.target_replicas - ready)
     yield from (Drain(service.service_id, r.id) for r in _expendable(old)[: max(0, spare)])
     if service.serving is not None and _may_start(service.serving, crashes, now):
         # An old replica died before its successor was ready: keep the current deployment running meanwhile.
-        needed = min(service.replicas, service.target_replicas) - len(ready) - len(old)
+        needed = min(service.replicas, service.target_replicas) - ready - len(old)
         yield from [Start(service.service_id, service.serving)] * needed
 
 

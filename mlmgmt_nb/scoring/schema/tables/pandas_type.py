@@ -8,8 +8,8 @@ from operator import itemgetter
 from typing import Any
 
 from mlmgmt_nb.scoring.encoding.encoder import JsonFormError
-from mlmgmt_nb.scoring.schema.columns import Column, check_dtype, swagger_of_dtype
 from mlmgmt_nb.scoring.schema.plain import plain_json
+from mlmgmt_nb.scoring.schema.tables.columns import Column, check_dtype, swagger_of_dtype
 from mlmgmt_nb.scoring.schema.types import MAX_PROBLEMS, ArgumentType, DataTypes, InputError, SchemaError, describe
 
 __all__ = ["PandasType"]

@@ -24,6 +24,7 @@ _ACCEPTED: dict[str, tuple[frozenset[type], str]] = {
 }
 _BOOLEANS = {"True": True, "False": False}
 _NULLABLE = {"i": "an integer or null", "u": "an integer or null", "b": "true, false or null"}
+_JSON_TYPES: dict[type, str] = {str: "string", int: "integer", float: "number", bool: "boolean"}
 _SWAGGER = {
     "f": ("number", "double"),
     "i": ("integer", "int64"),
@@ -38,10 +39,21 @@ def swagger_of_dtype(dtype: Any) -> dict[str, Any]:
     kind = _kind(dtype)
     if kind == "O":
         return {}
+    if kind == "C" and dtype.categories is not None and len(dtype.categories):
+        return _choices(dtype.categories.tolist())
     swagger_type, form = _SWAGGER.get(kind, ("string", None))
     if getattr(dtype, "itemsize", 8) < 8 and kind in "fi":
         form = "float" if kind == "f" else "int32"
     return {"type": swagger_type, "format": form} if form else {"type": swagger_type}
+
+
+def _choices(categories: list[Any]) -> dict[str, Any]:
+    """Return the Swagger type of categories: the levels that callers may send, and null."""
+    kinds = {type(level) for level in categories}
+    name = (
+        {str: "string", int: "integer", float: "number", bool: "boolean"}.get(kinds.pop()) if len(kinds) == 1 else None
+    )
+    return {**({"type": name} if name else {}), "enum": categories}
 
 
 def _kind(dtype: Any) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from mlmgmt_nb.scoring.schema.columns import Column, swagger_of_dtype
+from mlmgmt_nb.scoring.schema.tables.columns import Column, swagger_of_dtype
 from mlmgmt_nb.scoring.schema.types import MAX_PROBLEMS, InputError, describe
 
 __all__ = ["Elements", "elements_of", "swagger_of_elements"]

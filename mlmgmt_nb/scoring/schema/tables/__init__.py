@@ -1,0 +1,1 @@
+"""Types of tables: pandas and Spark data frames, their columns, and the orientations of their JSON."""

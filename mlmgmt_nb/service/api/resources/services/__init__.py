@@ -1,0 +1,8 @@
+"""Services: requested here, realized by the supervisor.
+
+requests     create, update and delete
+queries      list and get: the responses of the API from the rows
+keys         read and regenerate the keys
+monitoring   logs and metrics
+rows         services with their current deployment, image and manifest
+"""

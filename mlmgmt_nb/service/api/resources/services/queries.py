@@ -1,0 +1,128 @@
+"""List and get services: the responses of the API, from the rows of the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+from sqlalchemy import Connection, Row, or_, select
+
+from mlmgmt_nb.contract import ComputeResource, Model
+from mlmgmt_nb.contract.extensions import Service, ServiceCreate
+from mlmgmt_nb.service.api.app import Call
+from mlmgmt_nb.service.api.paging import Page, page
+from mlmgmt_nb.service.api.resources.images import image_of
+from mlmgmt_nb.service.api.resources.services.rows import selected, service_of
+from mlmgmt_nb.service.gateway.front_door import first_of_names
+from mlmgmt_nb.service.http.messages import Reply
+from mlmgmt_nb.service.reconciling.specs import replica_count
+from mlmgmt_nb.service.store import schema
+
+__all__ = ["get", "list_"]
+
+
+def list_(call: Call) -> Reply:
+    query = selected().where(schema.services.c.account == call.account)
+    manifest_models, models = schema.manifest_models, schema.models
+    columns = {
+        "serviceName": schema.services.c.name,
+        "manifestId": schema.manifests.c.id,
+        "manifestName": schema.manifests.c.name,
+        "imageId": schema.images.c.id,
+    }
+    for name, column in columns.items():
+        if (value := call.query.get(name)) is not None:
+            query = query.where(column == value)
+    if (compute_id := call.query.get("computeResourceId")) is not None:
+        given = schema.services.c.compute_given
+        query = query.where(or_(schema.services.c.compute_id == compute_id, given == compute_id))
+    of_manifest = select(manifest_models.c.manifest_id)
+    if (model_id := call.query.get("modelId")) is not None:
+        query = query.where(schema.manifests.c.id.in_(of_manifest.where(manifest_models.c.model_id == model_id)))
+    if (model_name := call.query.get("modelName")) is not None:
+        with_model = of_manifest.join(models, models.c.id == manifest_models.c.model_id)
+        query = query.where(schema.manifests.c.id.in_(with_model.where(models.c.name == model_name)))
+    with call.backend.store.reading() as db:
+        rows, next_link = page(db, query, schema.services, call.query, f"{call.base_url}/services")
+        return Reply(200, Page(_responses(db, rows, call), next_link))
+
+
+def get(call: Call) -> Reply:
+    with call.backend.store.reading() as db:
+        return Reply(200, _responses(db, [service_of(db, call)], call)[0])
+
+
+def _responses(db: Connection, rows: Iterable[Row[Any]], call: Call) -> list[Service]:
+    rows = list(rows)
+    models = _models(db, {row.image_manifest_id for row in rows})
+    settings = call.backend.settings
+    # With a TLS certificate, services listen on loopback, and clients use the port that serves TLS.
+    front = settings.public_url or (call.base_url.partition("/api/")[0] if settings.tls else None)
+    first = first_of_names(db, [row.name for row in rows]) if front else {}
+    return [
+        _response(
+            row,
+            models.get(row.image_manifest_id, []),
+            call.base_url,
+            _scoring_uri(row, call.base_url, front, is_first=first.get(row.name) == row.seq),
+        )
+        for row in rows
+    ]
+
+
+def _models(db: Connection, manifest_ids: set[str]) -> dict[str, list[Model]]:
+    links, models = schema.manifest_models, schema.models
+    query = (
+        select(links.c.manifest_id, models.c.doc)
+        .join(models, models.c.id == links.c.model_id)
+        .where(links.c.manifest_id.in_(manifest_ids))
+        .order_by(links.c.manifest_id, links.c.position)
+    )
+    found: dict[str, list[Model]] = {}
+    for manifest_id, doc in db.execute(query):
+        found.setdefault(manifest_id, []).append(msgspec.json.decode(doc, type=Model))
+    return found
+
+
+def _response(row: Row[Any], models: list[Model], base_url: str, scoring_uri: str | None) -> Service:
+    spec: ServiceCreate = row.spec
+    image_columns = {
+        name.removeprefix("image_"): value for name, value in row._asdict().items() if name.startswith("image_")
+    }
+    image = image_of(image_columns, row.manifest_doc, base_url)
+    return Service(
+        compute_resource=ComputeResource(id=row.compute_given or row.compute_id, type="Cluster"),
+        id=row.id,
+        name=row.name,
+        state=row.state,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        scoring_uri=scoring_uri,
+        image=image,
+        manifest=image.manifest,
+        models=models,
+        error=row.error,
+        app_insights_enabled=spec.app_insights_enabled,
+        auto_scaler=spec.auto_scaler,
+        container_resource_reservation=spec.container_resource_reservation,
+        data_collection=spec.data_collection,
+        max_concurrent_requests_per_container=spec.max_concurrent_requests_per_container,
+        num_replicas=replica_count(spec, row.scale),
+        environment={name: value for name, value in (spec.environment or {}).items() if value is not None},
+        secrets=sorted(row.secrets or ()),
+    )
+
+
+def _scoring_uri(row: Row[Any], base_url: str, front: str | None, *, is_first: bool) -> str | None:
+    """Return the scoring URL: at the front door, if its origin is given, or at the service's own port on the host of
+    the request. At the front door, the first service of a name is addressed by name and others by id. A service whose
+    creation failed does not have a scoring URL.
+    """
+    if row.port is None or row.status in {"Failed", "Cancelled"}:
+        return None
+    if front is not None:
+        return f"{front}/api/v1/service/{row.name if is_first else row.id}/score"
+    host = urlsplit(base_url).hostname or ""
+    return f"http://{f'[{host}]' if ':' in host else host}:{row.port}/api/v1/service/{row.name}/score"

@@ -1,0 +1,156 @@
+"""Create, update and delete services: rows with the desired state, for the supervisor to realize."""
+
+from __future__ import annotations
+
+import uuid
+
+from sqlalchemy import Connection, insert, select, update
+
+from mlmgmt_nb.contract.extensions import ServiceCreate, ServiceUpdate
+from mlmgmt_nb.service.api.app import Call
+from mlmgmt_nb.service.api.resources import operations
+from mlmgmt_nb.service.api.resources.services.keys import new_key
+from mlmgmt_nb.service.api.resources.services.rows import service_of
+from mlmgmt_nb.service.clock import now
+from mlmgmt_nb.service.http.messages import Reply
+from mlmgmt_nb.service.http.problems import conflict, not_found
+from mlmgmt_nb.service.reconciling.specs import Secrets, changed, check_supported, replica_bounds, scaling, stored
+from mlmgmt_nb.service.store import schema
+from mlmgmt_nb.service.store.transitions import forget_secrets
+
+__all__ = ["create", "delete_", "update_"]
+
+
+def create(call: Call) -> Reply:
+    spec, secrets = stored(call.body)
+    services = schema.services
+    with call.backend.store.writing() as db:
+        compute = call.backend.compute(db, call.account, spec.compute_resource.id, "$.computeResource.id")
+        _check_image(db, call.account, spec.image_id, compute.id)
+        check_supported(spec)
+        taken = select(services.c.id).where(
+            services.c.account == call.account, services.c.name == spec.name, ~services.c.deleting
+        )
+        if db.scalar(taken) is not None:
+            raise conflict(
+                "ServiceNameTaken",
+                f"A service named {spec.name!r} already exists; update or delete it, or choose another name.",
+            )
+        service_id = str(uuid.uuid4())
+        call.backend.check_capacity(db, spec, compute.id, service_id)
+        deployment_id = _add_deployment(db, call.account, service_id, spec, secrets)
+        moment = now()
+        db.execute(
+            insert(services).values(
+                id=service_id,
+                account=call.account,
+                name=spec.name,
+                compute_id=compute.id,
+                compute_given=compute.given,
+                state="NotStarted",
+                deployment_id=deployment_id,
+                target_id=deployment_id,
+                deleting=False,
+                # Start with at least one replica, to find out whether the driver loads.
+                scale=max(1, replica_bounds(spec)[0]) if scaling(spec) else None,
+                primary_key=new_key(),
+                secondary_key=new_key(),
+                created_at=moment,
+                updated_at=moment,
+            )
+        )
+        operation_id = operations.begin(db, call.account, "Service", service_id, compute.warning)
+    call.backend.services_changed()
+    return operations.accepted(call, operation_id)
+
+
+def update_(call: Call) -> Reply:
+    services = schema.services
+    request: ServiceUpdate = call.body
+    with call.backend.store.writing() as db:
+        row = service_of(db, call)
+        spec, secrets = changed(row.spec, row.secrets or {}, request)
+        _check_image(db, call.account, spec.image_id, row.compute_id)
+        check_supported(spec)
+        if row.target_id is not None:
+            raise conflict("OperationUnderWay", "Another operation on this service is running; wait until it ends.")
+        call.backend.check_capacity(db, spec, row.compute_id, row.id)
+        deployment_id = _add_deployment(db, call.account, row.id, spec, secrets)
+        fewest, most = replica_bounds(spec)
+        db.execute(
+            update(services)
+            .where(services.c.id == row.id)
+            .values(
+                target_id=deployment_id,
+                state="NotStarted",
+                scale=max(1, fewest, min(row.scale or 0, most)) if scaling(spec) else None,
+                updated_at=now(),
+            )
+        )
+        operation_id = operations.begin(db, call.account, "Service", row.id)
+    call.backend.services_changed()
+    return operations.accepted(call, operation_id)
+
+
+def _check_image(db: Connection, account: str, image_id: str, compute_id: str) -> None:
+    images = schema.images
+    image = db.execute(select(images).where(images.c.account == account, images.c.id == image_id)).one_or_none()
+    if image is None:
+        raise not_found("image", image_id, "$.imageId")
+    if image.state != "Succeeded":
+        raise conflict("ImageNotReady", f"$.imageId: the build of this image is in state {image.state}, not Succeeded.")
+    if image.compute_id != compute_id:
+        raise conflict(
+            "ImageOfOtherCompute",
+            f"$.imageId: this image was built for compute {image.compute_id!r} and cannot run on {compute_id!r}; "
+            f"create an image with computeResourceId {compute_id!r}.",
+        )
+    if image.collected_at is not None:
+        raise conflict(
+            "ImageCollected",
+            "$.imageId: the files of this image were removed by mlmgmt gc, because no service used it; "
+            "create a new image from its manifest.",
+        )
+
+
+def _add_deployment(db: Connection, account: str, service_id: str, spec: ServiceCreate, secrets: Secrets) -> str:
+    deployment_id = str(uuid.uuid4())
+    db.execute(
+        insert(schema.deployments).values(
+            id=deployment_id,
+            account=account,
+            service_id=service_id,
+            service_name=spec.name,
+            image_id=spec.image_id,
+            spec=spec,
+            secrets=secrets or None,
+            status="Deploying",
+            created_at=now(),
+        )
+    )
+    return deployment_id
+
+
+def delete_(call: Call) -> Reply:
+    services, deployments, table = schema.services, schema.deployments, schema.operations
+    with call.backend.store.writing() as db:
+        found = db.execute(
+            update(services)
+            .where(services.c.account == call.account, services.c.id == call.id, ~services.c.deleting)
+            .values(deleting=True, target_id=None, updated_at=now())
+        )
+        if found.rowcount == 0:
+            return Reply(204)
+        db.execute(
+            update(deployments)
+            .where(deployments.c.service_id == call.id, deployments.c.expired_at.is_(None))
+            .values(status="Expired", expired_at=now())
+        )
+        forget_secrets(db, call.id)
+        db.execute(
+            update(table)
+            .where(table.c.resource_id == call.id, table.c.end_time.is_(None))
+            .values(state="Cancelled", end_time=now())
+        )
+    call.backend.services_changed()
+    return Reply(200)

@@ -1,0 +1,38 @@
+"""Services in the store, with their current deployment, its image and the manifest of that image."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, select
+
+from mlmgmt_nb.service.api.app import Call
+from mlmgmt_nb.service.api.resources.lookup import row_of
+from mlmgmt_nb.service.store import schema
+
+__all__ = ["selected", "service_of"]
+
+
+def selected() -> Select[Any]:
+    """Select services with their current deployment, its image and the manifest of that image."""
+    services, deployments, images, manifests = schema.services, schema.deployments, schema.images, schema.manifests
+    image_columns = [column.label(f"image_{column.name}") for column in images.c]
+    return (
+        select(
+            services,
+            deployments.c.spec,
+            deployments.c.secrets,
+            deployments.c.status,
+            *image_columns,
+            manifests.c.doc.label("manifest_doc"),
+        )
+        .join(deployments, deployments.c.id == services.c.deployment_id)
+        .join(images, images.c.id == deployments.c.image_id)
+        .join(manifests, manifests.c.id == images.c.manifest_id)
+        .where(~services.c.deleting)
+    )
+
+
+def service_of(db: Connection, call: Call) -> Row[Any]:
+    """Return the service that the path of a request names."""
+    return row_of(db, call, schema.services, selected())

@@ -1,0 +1,55 @@
+"""The actions of the reconciler: data, carried out by the controller."""
+
+from __future__ import annotations
+
+import msgspec
+
+__all__ = ["Action", "Close", "Drain", "Fail", "Kill", "Open", "Refuse", "Start", "Succeed"]
+
+
+class Action(msgspec.Struct, frozen=True, tag=True):
+    service_id: str
+
+
+class Open(Action, frozen=True):
+    """Open the socket of the service."""
+
+
+class Start(Action, frozen=True):
+    """Start a replica of a deployment."""
+
+    deployment_id: str
+
+
+class Drain(Action, frozen=True):
+    """Retire a replica: it finishes its requests, then ends."""
+
+    replica_id: str
+
+
+class Kill(Action, frozen=True):
+    """End a replica immediately. `hung` if it was unresponsive."""
+
+    replica_id: str
+    hung: bool = False
+
+
+class Succeed(Action, frozen=True):
+    """The rollout is complete: the target serves."""
+
+
+class Fail(Action, frozen=True):
+    """The rollout failed."""
+
+    code: str
+    message: str
+
+
+class Refuse(Action, frozen=True):
+    """Refuse the requests that wait at the socket, because the service has no replicas and none will be ready soon."""
+
+    message: str
+
+
+class Close(Action, frozen=True):
+    """Nothing of the service is left: close its socket and forget it."""

@@ -1,0 +1,80 @@
+"""The number of replicas of autoscaled services: load and capacity in, the stored `scale` out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row
+
+from mlmgmt_nb.contract import ServiceCreateRequest
+from mlmgmt_nb.service.compute.computes import Computes
+from mlmgmt_nb.service.reconciling.capacity import replicas_that_fit
+from mlmgmt_nb.service.reconciling.recorder import ServiceRecorder
+from mlmgmt_nb.service.reconciling.replicas.autoscaler import ScaleState, decide
+from mlmgmt_nb.service.reconciling.specs import replica_count, scaling, slots
+
+__all__ = ["Autoscaling"]
+
+
+class Autoscaling:
+    """The autoscaler of each service.
+
+    Args:
+        calm_seconds: seconds of low load before one replica is removed.
+    """
+
+    def __init__(self, computes: Computes, recorder: ServiceRecorder, calm_seconds: float) -> None:
+        self._computes = computes
+        self._recorder = recorder
+        self._calm_seconds = calm_seconds
+        self._states: dict[str, ScaleState] = {}
+
+    def adjust(self, row: Row[Any], services: Iterable[Row[Any]], moment: float, *, starting: bool) -> None:
+        """Change the number of replicas of a service if its load demands it.
+
+        Args:
+            services: all services, which share the capacity.
+            starting: whether a replica of the service is starting.
+        """
+        auto, compute = scaling(row.serving_spec), self._computes[row.compute_id]
+        if auto is None or row.target_id is not None or row.deleting or not compute.is_open(row.id):
+            self._states.pop(row.id, None)
+            return
+        state = self._states.get(row.id) or ScaleState(replicas=row.scale or 0, decided=moment, looked=moment)
+        asleep = state.replicas == 0
+        has_request = asleep and compute.has_pending_connection(row.id)
+        if asleep and row.scale == 0 and not has_request and auto.minimum == 0:
+            self._states[row.id] = state
+            return
+        # The requested maximum may exceed the capacity.
+        room = replicas_that_fit(row.serving_spec, _neighbors(row, services), compute.capacity())
+        auto = msgspec.structs.replace(auto, maximum=max(auto.minimum, 1, min(auto.maximum, room)))
+        after = decide(
+            state,
+            auto,
+            compute.load(row.id),
+            slots(row.serving_spec),
+            moment,
+            calm_seconds=self._calm_seconds,
+            has_request=has_request,
+            starting=starting,
+        )
+        self._states[row.id] = after
+        if after.replicas != row.scale:
+            self._recorder.set(row.id, scale=after.replicas)
+            self._recorder.log(row.id).line(f"[mlmgmt] autoscaler: {row.scale} -> {after.replicas} replicas")
+
+    def clear(self) -> None:
+        self._states.clear()
+
+
+def _neighbors(row: Row[Any], services: Iterable[Row[Any]]) -> list[tuple[ServiceCreateRequest, int]]:
+    """Return the specs of the other services on a service's compute, each with its desired number of replicas."""
+    counted = (
+        (other.serving_spec, replica_count(other.serving_spec, other.scale))
+        for other in services
+        if other.compute_id == row.compute_id and other.id != row.id and not other.deleting
+    )
+    return [(spec, count) for spec, count in counted if count]

@@ -1,0 +1,205 @@
+"""One round for the services whose replicas are ours: observe the computes, decide, act.
+
+The decisions are pure and elsewhere (`reconciler`, `autoscaler`); this module connects them to the computes, the store
+and the logs. What it remembers between rounds only spares work or is about the replicas of this process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Row
+
+from mlmgmt_nb.service.compute.base import Exit
+from mlmgmt_nb.service.compute.computes import Computes
+from mlmgmt_nb.service.compute.observed import Replica, ReplicaState
+from mlmgmt_nb.service.reconciling.keys import KeyDistribution
+from mlmgmt_nb.service.reconciling.recorder import ServiceRecorder
+from mlmgmt_nb.service.reconciling.replicas import actions as a
+from mlmgmt_nb.service.reconciling.replicas.autoscaling import Autoscaling
+from mlmgmt_nb.service.reconciling.replicas.crashes import CrashHistory
+from mlmgmt_nb.service.reconciling.replicas.desired import Desired
+from mlmgmt_nb.service.reconciling.replicas.launches import Launches
+from mlmgmt_nb.service.reconciling.replicas.ports import Ports
+from mlmgmt_nb.service.reconciling.replicas.progress import RolloutProgress
+from mlmgmt_nb.service.reconciling.replicas.reconciler import backoff, is_settled, step
+from mlmgmt_nb.service.reconciling.specs import replica_count, scaling
+from mlmgmt_nb.service.settings import Settings
+
+__all__ = ["ReplicaController"]
+
+_KEYS_SECONDS = 1.0
+"""Seconds that replicas have to confirm new keys."""
+
+
+class ReplicaController:
+    """Keeps the replicas of services as they should be.
+
+    Args:
+        run_again: requests another round.
+        clock: monotonic time in seconds.
+    """
+
+    def __init__(
+        self,
+        computes: Computes,
+        recorder: ServiceRecorder,
+        launches: Launches,
+        settings: Settings,
+        run_again: Callable[[], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._computes = computes
+        self._recorder = recorder
+        self._launches = launches
+        self._settings = settings
+        self._run_again = run_again
+        self._clock = clock
+        self._all: Mapping[str, Row[Any]] = {}
+        self._services: Mapping[str, Row[Any]] = {}  # those on our computes
+        self._settled: set[str] = set()
+        self._crashes = CrashHistory()
+        self._autoscaling = Autoscaling(computes, recorder, settings.calm_seconds)
+        self._keys = KeyDistribution(computes)
+        self._ports = Ports(computes, recorder)
+        self._progress = RolloutProgress(recorder)
+
+    def push_keys(self, row: Row[Any]) -> None:
+        """Send the keys of a service to its replicas."""
+        if row.compute_id in self._computes and not self._keys.push(row, _KEYS_SECONDS):
+            self._recorder.log(row.id).line("[mlmgmt] a replica has not confirmed its new keys yet")
+
+    def stop(self) -> None:
+        """End every replica, and forget everything about them: another process may run them next."""
+        self._computes.stop(self._settings.drain_timeout)
+        self._settled.clear()
+        for known in (self._crashes, self._autoscaling, self._recorder, self._keys, self._ports):
+            known.clear()
+
+    def run(self, services: Mapping[str, Row[Any]]) -> float:
+        """Run a round; return the seconds until the next one if nothing changes.
+
+        Args:
+            services: all services by id; the same object as before if the store has not changed.
+        """
+        moment = self._clock()
+        rows = self._unsettled(services)
+        for ended in self._computes.exits():
+            self._add_crash(ended, moment, is_logged=ended.service_id in rows)
+        replicas = self._computes.replicas()
+        starting = {replica.service_id for replica in replicas if replica.state is ReplicaState.STARTING}
+        for row in rows.values():
+            self._recorder.begin(row)
+            self._autoscaling.adjust(row, self._services.values(), moment, starting=row.id in starting)
+            self._keys.renew(row)
+        desired = [self._desired(row) for row in rows.values()]
+        self._progress.log(desired, replicas)
+        actions = step(desired, replicas, self._crashes.crashes, moment)
+        for action in actions:
+            self._act(action, rows.get(action.service_id))
+        self._report_crashes(rows, moment)
+        self._settle(desired, replicas, moment)
+        if any(isinstance(action, a.Succeed | a.Fail) for action in actions):
+            return 0.0
+        # The end of a back-off is not announced.
+        backs_off = any(isinstance(action, a.Refuse) and action.service_id not in self._settled for action in actions)
+        return 0.1 if backs_off else 1.0
+
+    def _unsettled(self, services: Mapping[str, Row[Any]]) -> dict[str, Row[Any]]:
+        """Return the services to process: all of them if the store has changed, else those that may need an action."""
+        if services is not self._all:
+            self._all = services
+            self._services = {id_: row for id_, row in services.items() if row.compute_id in self._computes}
+            self._settled.clear()
+        self._settled -= self._computes.connected()
+        return {id_: row for id_, row in self._services.items() if id_ not in self._settled}
+
+    def _settle(self, desired: Sequence[Desired], replicas: Sequence[Replica], moment: float) -> None:
+        """Skip services that stay as they are until a request arrives or the store changes."""
+        has_replicas = {replica.service_id for replica in replicas}
+        self._settled.update(
+            service.service_id
+            for service in desired
+            if service.service_id not in has_replicas and is_settled(service, self._crashes.crashes, moment)
+        )
+
+    def _desired(self, row: Row[Any]) -> Desired:
+        return Desired(
+            service_id=row.id,
+            serving=row.deployment_id if row.serving_status == "Active" else None,
+            target=row.target_id,
+            replicas=replica_count(row.serving_spec, row.scale),
+            target_replicas=replica_count(row.target_spec, row.scale) if row.target_spec else 0,
+            start_timeout=self._settings.start_timeout,
+            drain_timeout=self._settings.drain_timeout,
+            hang_timeout=self._settings.hang_timeout,
+            is_open=self._computes[row.compute_id].is_open(row.id),
+            sleeps=scaling(row.serving_spec) is not None,
+            deleting=row.deleting,
+        )
+
+    def _add_crash(self, ended: Exit, moment: float, *, is_logged: bool) -> None:
+        count = self._crashes.add(ended, moment)
+        if is_logged and (pause := backoff(count)):
+            line = f"[mlmgmt] {count} crashes in a row; the next start is in {pause:.0f} s"
+            self._recorder.log(ended.service_id).line(line)
+
+    def _report_crashes(self, rows: Mapping[str, Row[Any]], moment: float) -> None:
+        """Record in the service's `error` that its replicas keep dying, and clear that when they recover."""
+        for row in rows.values():
+            is_open = self._computes[row.compute_id].is_open(row.id)
+            error = self._crashes.error_of(row, moment, is_open=is_open)
+            if row.error != error:
+                self._recorder.set(row.id, error=error)
+
+    def _act(self, action: a.Action, row: Row[Any] | None) -> None:
+        match action:
+            case a.Kill():
+                self._computes.kill(action.replica_id, hung=action.hung)
+            case a.Drain():
+                self._computes.drain(action.replica_id, self._settings.drain_timeout)
+            case a.Open() if row is not None:
+                self._open(row)
+            case a.Start() if row is not None:
+                self._start(row, action.deployment_id)
+            case a.Refuse() if row is not None:
+                self._computes[row.compute_id].refuse(action.service_id, action.message)
+            case a.Succeed() if row is not None:
+                self._succeed(row)
+            case a.Fail() if row is not None:
+                self._fail(row, action.code, action.message)
+            case a.Close():
+                self._close(action.service_id)
+
+    def _open(self, row: Row[Any]) -> None:
+        if failure := self._ports.open(row, self._clock()):
+            self._fail(row, "NoPort", failure)
+
+    def _start(self, row: Row[Any], deployment_id: str) -> None:
+        launch = self._launches.launch(row, deployment_id, self._recorder.log(row.id))
+        try:
+            self._computes[row.compute_id].start(launch)
+        except OSError as error:
+            # Its files may be missing, or the machine may be out of processes. The other services continue.
+            message = f"A replica cannot be started: {error}"
+            launch.log.line(f"[mlmgmt] {message}")
+            failed = Exit(
+                service_id=row.id, deployment_id=deployment_id, code="StartFailed", message=message, permanent=False
+            )
+            self._add_crash(failed, self._clock(), is_logged=True)
+            self._run_again()
+
+    def _succeed(self, row: Row[Any]) -> None:
+        if self._recorder.succeed(row):
+            self._crashes.forget(row.target_id)
+
+    def _fail(self, row: Row[Any], code: str, message: str) -> None:
+        if self._recorder.fail(row, code, message):
+            self._crashes.forget(row.target_id)
+
+    def _close(self, service_id: str) -> None:
+        self._computes.close(service_id)
+        self._recorder.remove(service_id)
+        self._keys.forget(service_id)
+        self._ports.forget(service_id)

@@ -1,0 +1,45 @@
+"""The desired state of a service and the crashes of its replicas, as the reconciler needs them."""
+
+from __future__ import annotations
+
+import msgspec
+
+__all__ = ["Crashes", "Desired"]
+
+
+class Desired(msgspec.Struct, frozen=True, kw_only=True):
+    """The desired state of one service.
+
+    Attributes:
+        serving: the current deployment, or None.
+        target: the deployment that is being rolled out, or None.
+        replicas: desired number of replicas of the current deployment; `target_replicas` of the target.
+        hang_timeout: seconds without any response after which a replica is replaced.
+        is_open: whether it has its socket.
+        sleeps: whether a request wakes it when it has no replicas.
+    """
+
+    service_id: str
+    serving: str | None = None
+    target: str | None = None
+    replicas: int = 0
+    target_replicas: int = 0
+    start_timeout: float = 300.0
+    drain_timeout: float = 30.0
+    hang_timeout: float = 60.0
+    is_open: bool = True
+    sleeps: bool = False
+    deleting: bool = False
+
+
+class Crashes(msgspec.Struct, frozen=True, kw_only=True):
+    """Consecutive crashes of replicas of a deployment: their number, the time of the last, and its reason.
+
+    `permanent` means that a restart cannot help: the driver does not load.
+    """
+
+    count: int
+    last: float
+    code: str
+    message: str
+    permanent: bool = False
