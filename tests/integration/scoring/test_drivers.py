@@ -27,7 +27,7 @@ def test_driver(case: str, spawn: Callable[..., Any], until: Any) -> None:
 @pytest.fixture(scope="module")
 def python_3_13(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return a Python 3.13 with the packages of the runtime and those of the drivers."""
-    needs = runtime_requirements()
+    needs = [*runtime_requirements(), "six"]
     same = [f"{name}=={version(name)}" for name in ("numpy", "pandas", "scikit-learn")]
     return str(make_environment(tmp_path_factory, "3.13", interpreter("3.13"), [*needs, *same], "--compile-bytecode"))
 
