@@ -78,12 +78,12 @@ def command_summary() -> str:
     return "\n".join(_table(("command", "verbs"), rows))
 
 
-def _place(command: Command) -> int:
+def _place(command: Command[Any]) -> int:
     """Return the sort key of a command: groups stay together, in the order of the help."""
     return next(place for place, other in enumerate(COMMANDS) if other.words[0] == command.words[0])
 
 
-def _command(command: Command) -> Iterator[str]:
+def _command(command: Command[Any]) -> Iterator[str]:
     if len(command.words) > 1:
         yield f"### mlmgmt {command.name}"
     yield f"\n{_text(command.help)}.\n"

@@ -276,7 +276,7 @@ def _recorded(path: Path) -> Endpoint | None:
     try:
         record = json.loads(path.read_bytes())
         return Endpoint(
-            base_url=record["baseUrl"],
+            base_url=str(record["baseUrl"]),
             token_file=Path(record["tokenFile"]),
             pid=int(record["pid"]),
             home=path.parent,
@@ -286,11 +286,12 @@ def _recorded(path: Path) -> Endpoint | None:
         )
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         if _is_held(path.parent):
             return None  # the service that runs is about to write it again
+        reason = error.strerror if isinstance(error, OSError) else None
         raise LocalServiceError(
-            f"{path} cannot be read: {error!r}",
+            f"{path} cannot be read: {reason}." if reason else f"{path} is damaged: its content is not valid.",
             fix="Remove that file; the service writes it again when it starts.",
         ) from error
 
@@ -304,7 +305,7 @@ def _answers(endpoint: Endpoint) -> bool:
         os.kill(endpoint.pid, 0)
         answer = _ping(endpoint)
         return answer.get("pid") == endpoint.pid and os.path.samefile(str(answer.get("home")), endpoint.home)
-    except (OSError, http.client.HTTPException, ValueError):
+    except (OSError, http.client.HTTPException, ValueError, OverflowError, RecursionError):
         return False
 
 

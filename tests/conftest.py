@@ -7,10 +7,9 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import psutil
@@ -19,44 +18,41 @@ import requests
 from hypothesis import settings
 
 from tests.support import postgresql
+from tests.support.environment import use_own_programs
 from tests.support.held_back import HeldBack
+from tests.support.schedule import LongestFirst, sort_longest_first
+from tests.support.searches import IN_CI, fail_if_left_out, leave_to_ci
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from tests.support.engine import EngineProcess
 
 # Machines are shared: an example that takes long proves nothing. CI draws the same examples each time.
-settings.register_profile("tests", deadline=None, derandomize=os.environ.get("CI") == "true")
+settings.register_profile("tests", deadline=None, derandomize=IN_CI)
 settings.load_profile("tests")
 
-T = TypeVar("T")
+use_own_programs()
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """For `pytest -n 2`: the tests of a file stay together, and share what it sets up; so do all those of Docker, which
-    have one engine.
-    """
-    from xdist.scheduler import LoadScopeScheduling
+    return LongestFirst(config, log)
 
-    class Scheduler(LoadScopeScheduling):  # type: ignore[misc]
-        def _split_scope(self, nodeid: str) -> str:
-            return "docker" if "docker" in nodeid else nodeid.partition("::")[0]
 
-    return Scheduler(config, log)
+@pytest.hookimpl(trylast=True)  # after they were shuffled
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    sort_longest_first(items)
+    leave_to_ci(items)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    fail_if_left_out(item, report)
+    return report
 
 
 API_VERSION = {"api-version": "2017-09-01-preview"}
-
-
-def eventually(look: Callable[[], T | None], timeout: float = 30.0, what: str = "it") -> T:
-    """Return the first true value that `look` gives; fails after `timeout` seconds without one."""
-    deadline = time.monotonic() + timeout
-    while True:
-        if seen := look():
-            return seen
-        if time.monotonic() > deadline:
-            pytest.fail(f"{what} did not happen within {timeout} s; last seen: {seen!r}")
-        time.sleep(0.02)
 
 
 def lives(process: psutil.Process) -> bool:
@@ -97,7 +93,7 @@ class ServiceProcess:
         self.home = home
         chosen = () if sqlite or "--database" in arguments else database_arguments(home)
         self._arguments = (*arguments, *chosen)
-        self._environment = environment or {}
+        self.environment = environment or {}
         self._session = requests.Session()
         self._session.trust_env = False
         self._output = home.with_name(home.name + ".output")
@@ -107,9 +103,9 @@ class ServiceProcess:
         command = [sys.executable, "-m", "mlmgmt_nb.cli", "serve", "--home", str(self.home), *self._arguments]
         with self._output.open("ab") as output:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env={**os.environ, **self._environment}
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env={**os.environ, **self.environment}
             )
-        eventually(self._listens, what="the start of the service")
+        eventually(self._listens, 90, "the start of the service")  # on a busy machine
         self.base_url: str = self.described()["baseUrl"]
         self.token = (self.home / "token").read_text()
 

@@ -12,15 +12,20 @@ from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, BinaryIO, Literal, cast
+from typing import IO, Any, BinaryIO, Literal, TypeVar, cast
 
 __all__ = ["ArchiveError", "Member", "MemberReader", "members_of", "tar_members"]
 
+T = TypeVar("T")
 Spend = Callable[[int], None]
 """Called with the number of bytes that were read or will be written; raises when there are too many."""
 
 _SINGLE_READ = 16 * 2**20
-"""Maximum bytes of one read. The standard library keeps single reads (headers, file lists) in memory."""
+"""Maximum bytes of one read. The standard library keeps single reads (such as file lists) in memory."""
+_HEADER_BYTES = 2**20
+"""Maximum bytes of all headers of one member of a tar archive: they are kept in memory and parsed slowly."""
+_GLOBAL_BYTES = 2**16
+"""Maximum bytes of headers that apply to all later members. They are parsed again for each of them."""
 _CHUNK = 2**16
 _LATEST = float(2**32)
 """Latest time of a file that every file system supports."""
@@ -99,10 +104,26 @@ class _Forward(io.RawIOBase):
 
     def __init__(self, stream: IO[bytes], spend: Spend) -> None:
         self._stream, self._spend, self._position = stream, spend, 0
+        self._header_bytes: int | None = None
+
+    def within_headers(self, read: Callable[[], T]) -> T:
+        """Call a function whose reads are headers of one member."""
+        self._header_bytes = 0
+        try:
+            return read()
+        finally:
+            self._header_bytes = None
 
     def read(self, size: int = -1) -> bytes:
         if not 0 <= size <= _SINGLE_READ:
-            raise ArchiveError(f"has a header that is longer than {_SINGLE_READ:,} bytes")
+            raise ArchiveError(f"has a header that is longer than {_HEADER_BYTES:,} bytes")
+        if self._header_bytes is not None:
+            self._header_bytes += size
+            if self._header_bytes > _HEADER_BYTES:
+                raise ArchiveError(f"has a member whose headers are longer than {_HEADER_BYTES:,} bytes")
+        return self._take(size)
+
+    def _take(self, size: int) -> bytes:
         data = self._stream.read(size)
         self._position += len(data)
         self._spend(len(data))
@@ -115,7 +136,7 @@ class _Forward(io.RawIOBase):
         if whence != io.SEEK_SET or offset < self._position:
             raise tarfile.ReadError("its members overlap")
         while self._position < offset:
-            if not self.read(min(_CHUNK, offset - self._position)):
+            if not self._take(min(_CHUNK, offset - self._position)):
                 break
         return self._position
 
@@ -127,22 +148,30 @@ def tar_members(stream: IO[bytes], spend: Spend) -> Members:
     """Read an uncompressed tar archive.
 
     Raises:
-        ArchiveError: the end-of-archive marker is missing.
+        ArchiveError: the end-of-archive marker is missing, or headers are too long.
     """
-    ended = False
+    ended, global_bytes = False, 0
 
     class Header(tarfile.TarInfo):
         """Record the end-of-archive marker, which distinguishes a whole archive from one cut between members."""
 
         @classmethod
         def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Header:
-            nonlocal ended
+            nonlocal ended, global_bytes
             ended = ended or (len(buf) == tarfile.BLOCKSIZE and not bytes(buf).strip(b"\0"))
-            return super().frombuf(buf, encoding, errors)
+            header = super().frombuf(buf, encoding, errors)
+            global_bytes += header.size if header.type == tarfile.XGLTYPE else 0
+            if global_bytes > _GLOBAL_BYTES:
+                raise ArchiveError(f"has headers for all of its members that are longer than {_GLOBAL_BYTES:,} bytes")
+            return header
 
-    forward = cast("BinaryIO", _Forward(stream, spend))
-    with tarfile.TarFile(fileobj=forward, tarinfo=Header, errorlevel=2) as tar:
-        while (info := tar.next()) is not None:
+    forward = _Forward(stream, spend)
+
+    def opened() -> tarfile.TarFile:
+        return tarfile.TarFile(fileobj=cast("BinaryIO", forward), tarinfo=Header, errorlevel=2)
+
+    with forward.within_headers(opened) as tar:  # it reads the first header
+        while (info := forward.within_headers(tar.next)) is not None:
             tar.members.clear()  # type: ignore[attr-defined]  # they would all be kept
             yield _of_tar(tar, info, spend)
     if not ended:

@@ -92,7 +92,7 @@ def _gc(arguments: argparse.Namespace) -> int:
         return 0
     for item in found:
         print(one_line(f"{item.kind:<12} {_size(item.bytes):>10}  {item.name}"))
-    what = f"{len(found)} unused items, {_size(total)}"
+    what = f"{_number(len(found), 'unused item')}, {_size(total)}"
     print(
         f"Removed {what}."
         if arguments.delete
@@ -109,6 +109,10 @@ def _size(count: float) -> str:
     return f"{count:,.4g} GiB"
 
 
+def _number(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s' * (count != 1)}"
+
+
 def _check(arguments: argparse.Namespace) -> int:
     """Print the problems. The exit code is 1 if something is missing or damaged."""
     from mlmgmt_nb.service.housekeeping import check
@@ -121,10 +125,10 @@ def _check(arguments: argparse.Namespace) -> int:
         print(json.dumps({"artifacts": found.artifacts, "images": found.images, "problems": damages}, indent=2))
         return bool(found.damages)
     for one in found.damages:
-        print(f"{one.name}: {one.problem}\n  {one.path}\n  fix: {one.fix}")
-    count = len(found.damages)
-    outcome = f"{count} problem{'s' * (count != 1)}" if count else "nothing is missing or damaged"
-    print(f"Checked the database, {found.artifacts} artifacts and {found.images} images: {outcome}.")
+        print("\n  ".join(map(one_line, (f"{one.name}: {one.problem}", str(one.path), f"fix: {one.fix}"))))
+    outcome = _number(len(found.damages), "problem") if found.damages else "nothing is missing or damaged"
+    checked = f"{_number(found.artifacts, 'artifact')} and {_number(found.images, 'image')}"
+    print(f"Checked the database, {checked}: {outcome}.")
     return bool(found.damages)
 
 
@@ -147,5 +151,5 @@ def _restore(arguments: argparse.Namespace) -> int:
     lacking = restore(arguments.file, home, database, lambda folder: limits_of(arguments, Limits.of_disk(folder)))
     print(f"The state folder {home} is ready. Start its service with: mlmgmt serve --home {home}")
     for what in lacking:
-        print(one_line(f"note: {what}; create the image again"), file=sys.stderr)
+        print(one_line(f"note: {what}"), file=sys.stderr)
     return 0

@@ -1,29 +1,42 @@
-"""Model, manifest, image and service in one call."""
+"""From models and files to a running service: the one flow that `Workspace.deploy`, the commands and the panel use."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 from mlmgmt_nb.client.applications.application import Application, Source
 from mlmgmt_nb.client.bodies import ServiceSettings, is_uuid
 from mlmgmt_nb.client.http.files import as_source, check_readable, is_url
+from mlmgmt_nb.client.http.uploads import Progress
 from mlmgmt_nb.client.images import Images
 from mlmgmt_nb.client.manifests import Manifests
 from mlmgmt_nb.client.models import Models
+from mlmgmt_nb.client.packages import (
+    PackageOptions,
+    Verification,
+    application_of,
+    check_not_packaged,
+    check_packageable,
+    packaged,
+)
 from mlmgmt_nb.client.polling import Poller
 from mlmgmt_nb.client.services import Services
-from mlmgmt_nb.contract import Model
+from mlmgmt_nb.contract import Image, Manifest, Model
 from mlmgmt_nb.contract.extensions import Service
 from mlmgmt_nb.errors import ConflictError, NotFoundError, UsageError
 
-__all__ = ["Deploy", "ModelSource"]
+__all__ = ["BuiltImage", "DeployEvents", "DeployFlow", "DeploySource", "IfExists", "ModelSource"]
 
 ModelSource = Model | Source
 """A registered model, its id or name; or a path or URL that is to be registered."""
+IfExists = Literal["update", "reuse", "fail"]
+"""What happens to an existing service of the name."""
 
 T = TypeVar("T")
 
@@ -37,82 +50,213 @@ class Account(Protocol):
     services: Services
 
 
-class Deploy:
-    """One deployment on its way: checks everything, then sends.
+@dataclass(frozen=True, kw_only=True)
+class DeploySource:
+    """The models and files of a deployment. See `Workspace.deploy` for the fields that have the names of its arguments.
+
+    Attributes:
+        models: registered models, their ids or names, or files, folders and URLs to register. Without a driver, one
+            object, function, or model file to package.
+        packaging: how to package the model without a driver.
+        model_name, model_description, tags: of the models that are registered.
+    """
+
+    models: Sequence[Any] = ()
+    driver: Source | None = None
+    schema: Source | None = None
+    requirements: Source | Sequence[str] | None = None
+    conda: Source | None = None
+    dependencies: Sequence[Source] = ()
+    runtime: str = "python"
+    any_python: bool = False
+    packaging: PackageOptions = field(default_factory=PackageOptions)
+    model_name: str | None = None
+    model_description: str | None = None
+    tags: Sequence[str] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeployEvents:
+    """Callbacks of a deployment.
+
+    Attributes:
+        on_package: called with a summary of the package and its seconds.
+        on_step: called with `model`, `manifest`, `image` or `service` and its seconds when the step is done.
+        on_operation: called with the poller of the build, and with that of the start of the service.
+        on_reuse: called with a registered version that has the content of a file given as model.
+        upload_progress: returns the progress callback for the upload of a model, or None.
+    """
+
+    on_package: Callable[[str, float], None] | None = None
+    on_step: Callable[[str, float], None] | None = None
+    on_operation: Callable[[Poller[Any]], None] | None = None
+    on_reuse: Callable[[Model], None] | None = None
+    upload_progress: Callable[[str], Progress | None] | None = None
+
+
+class BuiltImage(NamedTuple):
+    """An image to run, and how to verify the service that runs it."""
+
+    image: Image | str
+    verification: Verification | None = None
+
+
+class _Prepared(NamedTuple):
+    """A source whose models were found or packaged; nothing of it was sent yet."""
+
+    models: Sequence[Model | str]
+    application: Application
+    source: DeploySource
+    description: str | None
+    verification: Verification | None = None
+
+
+class DeployFlow:
+    """The steps from models and files to a manifest, an image or a service. Each checks its input before it sends.
 
     Args:
-        workspace: the account.
-        name: of the service, its image and manifest.
-        on_step: called with each step's name and seconds when it is done.
-        on_operation: called with the poller of the image's build, and with that of the service's start.
-        timeout: most seconds for all of it, or None.
+        account: the account.
+        name: name of the service, its image and manifest.
+        compute_resource_id: compute to build the image for and run the service on; None if only a manifest is made.
+        description: description of the manifest and image.
+        events: callbacks.
+        timeout: maximum number of seconds for all waits together (default: unlimited).
     """
 
     def __init__(
         self,
-        workspace: Account,
+        account: Account,
         name: str,
         *,
-        compute_resource_id: str,
-        on_step: Callable[[str, float], None] | None,
-        on_operation: Callable[[Poller[Any]], None] | None,
-        timeout: float | None,
+        compute_resource_id: str | None,
+        description: str | None = None,
+        events: DeployEvents | None = None,
+        timeout: float | None = None,
     ) -> None:
-        self._workspace = workspace
+        self._account = account
         self._name = name
-        self._compute_resource_id = compute_resource_id
-        self._on_step = on_step
-        self._on_operation = on_operation
+        self._compute = compute_resource_id
+        self._description = description
+        self._events = events or DeployEvents()
         self._deadline = None if timeout is None else time.monotonic() + timeout
 
-    def run(
-        self,
-        models: Sequence[ModelSource],
-        application: Application,
-        settings: ServiceSettings,
-        *,
-        model_name: str | None,
-        description: str | None,
-        tags: Sequence[str] | None,
-        if_exists: Literal["update", "fail"],
-    ) -> Service:
-        """Make the service, or updates the one that has the name. The arguments are those of `Workspace.deploy`."""
-        self._workspace.manifests.check(application, self._compute_resource_id)
-        self._workspace.services.check(self._name, compute_resource_id=self._compute_resource_id, **settings)
-        self._workspace.services.check_server(compute_resource_id=self._compute_resource_id, **settings)
-        ready = [self._checked_model(model) for model in models]
+    def run(self, source: DeploySource, settings: ServiceSettings, *, if_exists: IfExists) -> Service:
+        """Deploy, and return the service when it runs. The arguments are those of `Workspace.deploy`."""
+        self._check_settings(settings, if_exists)
+        self.check(source)
+        self._check_server(settings)
         existing = self._existing(if_exists)
-        workspace, name = self._workspace, self._name
+        if existing is not None and if_exists == "reuse":
+            return existing
+        built = self._build(source)
+        return self._step("service", lambda: self._result(self.start(built, settings, existing)))
 
-        def registered() -> list[Model]:
-            return [
-                model
-                if isinstance(model, Model)
-                else workspace.models.register(model, model_name, tags=tags, description=description)
-                for model in ready
-            ]
+    def check(self, source: DeploySource) -> None:
+        """Check all of a source that can be checked on this machine. Nothing is sent.
 
-        used = self._step("model", registered)
-        model_ids = [model.id or "" for model in used]
-        manifest = self._step(
-            "manifest",
-            lambda: workspace.manifests.create(name, application, model_ids=model_ids, description=description),
-        )
-        compute = self._compute_resource_id
-        building = workspace.images.create(name, manifest, compute_resource_id=compute, description=description)
-        image = self._step("image", lambda: self._result(building))
+        Raises:
+            UsageError: something is wrong with the model, driver, files or options.
+        """
+        models = source.models
+        if source.driver is None:
+            check_packageable(models[0] if len(models) == 1 else (list(models) or None), source.schema, source.runtime)
+            return
+        check_not_packaged(source.packaging)
+        if source.model_name is not None and len(models) != 1:
+            raise UsageError("model_name: there is not exactly one model to name", field="model_name")
+        self._account.manifests.check(_application(source), self._compute)
 
-        def served() -> Service:
-            if existing is None:
-                starting = workspace.services.create(name, image, compute_resource_id=compute, **settings)
-            else:
-                starting = workspace.services.update(existing, image=image, **settings)
-            return self._result(starting)
+    def existing(self, settings: ServiceSettings, if_exists: IfExists) -> Service | None:
+        """Check the settings, and return the existing service of the name, or None.
 
-        return self._step("service", served)
+        Raises:
+            UsageError: a setting is not valid, or the server does not support it.
+            ConflictError: the service exists, and `if_exists` is `fail`.
+        """
+        self._check_settings(settings, if_exists)
+        self._check_server(settings)
+        return self._existing(if_exists)
+
+    def _check_settings(self, settings: ServiceSettings, if_exists: str) -> None:
+        if if_exists not in {"update", "reuse", "fail"}:
+            raise UsageError(
+                f"if_exists: {if_exists!r} is unknown", field="if_exists", fix="Give 'update', 'reuse' or 'fail'."
+            )
+        self._account.services.check(self._name, compute_resource_id=self._compute or "local", **settings)
+
+    def _check_server(self, settings: ServiceSettings) -> None:
+        self._account.services.check_server(compute_resource_id=self._compute or "local", **settings)
+
+    def _existing(self, if_exists: str) -> Service | None:
+        existing = self._account.services.find(self._name)
+        if existing is not None and if_exists == "fail":
+            raise ConflictError(
+                f"service {self._name!r} already exists",
+                status_code=409,
+                code="Conflict",
+                fix="Give another name, or `if_exists='update'`.",
+            )
+        return existing
+
+    def manifest(self, source: DeploySource) -> Manifest:
+        """Register the models, then the manifest."""
+        self.check(source)
+        with self._prepared(source) as prepared:
+            return self._manifest(prepared)
+
+    def start_build(self, source: DeploySource | Manifest) -> Poller[Image]:
+        """Start the build of an image from a manifest, which is registered first unless it is given."""
+        self._check_server({})
+        manifest = source if isinstance(source, Manifest) else self.manifest(source)
+        return self._start_build(manifest, self._description)
+
+    def build(self, source: DeploySource) -> BuiltImage:
+        """Register the models and the manifest, and build the image; return when it is built."""
+        self.check(source)
+        self._check_server({})
+        return self._build(source)
+
+    def _build(self, source: DeploySource) -> BuiltImage:
+        with self._prepared(source) as prepared:
+            manifest = self._manifest(prepared)
+        image = self._step("image", lambda: self._result(self._start_build(manifest, prepared.description)))
+        return BuiltImage(image, prepared.verification)
+
+    def start(self, built: BuiltImage, settings: ServiceSettings, existing: Service | None) -> Poller[Service]:
+        """Start the service, or update the existing one. `result` of the poller also verifies a packaged model."""
+        services, image = self._account.services, built.image
+        if existing is None:
+            starting = services.create(self._name, image, compute_resource_id=self._compute, **settings)
+        else:
+            starting = services.update(existing, image=image, **settings)
+        verification = built.verification
+        return starting if verification is None else starting.verified(verification.of(services, existing))
+
+    @contextmanager
+    def _prepared(self, source: DeploySource) -> Iterator[_Prepared]:
+        """Look up the models. Without a driver, package the model for the block instead."""
+        if source.driver is not None:
+            models = [self._checked_model(model) for model in source.models]
+            yield _Prepared(models, _application(source), source, self._description)
+            return
+        started = time.perf_counter()
+        with packaged(source.models[0], source.packaging) as package:
+            if self._events.on_package:
+                self._events.on_package(package.summary, time.perf_counter() - started)
+            application = application_of(package, source)
+            self._account.manifests.check(application, self._compute)
+            named = DeploySource(
+                model_name=source.model_name or self._name,
+                model_description=source.model_description or package.description,
+                tags=[*package.tags, *(source.tags or ())],
+            )
+            tolerance = source.packaging.get("tolerance", 1e-6)
+            verification = Verification(package.request, package.expected, package.proof, tolerance)
+            description = self._description or package.description
+            yield _Prepared([str(package.model)], application, named, description, verification)
 
     def _checked_model(self, model: ModelSource) -> Model | str:
-        """Return the registered model; or what is to be registered, which can be read."""
+        """Return the registered model; or the readable path or URL that is to be registered."""
         if isinstance(model, Model):
             return model
         source = as_source(model, "model")
@@ -123,7 +267,7 @@ class Deploy:
             check_readable(path, "model")
             return source
         try:
-            return self._workspace.models.get(source)
+            return self._account.models.get(source)
         except NotFoundError as error:
             what = "id" if is_uuid(source) else "name"
             raise UsageError(
@@ -132,30 +276,56 @@ class Deploy:
                 fix=f"Check the path (it is taken from {Path.cwd()}); `ws.models.list()` gives the registered models.",
             ) from error
 
-    def _existing(self, if_exists: str) -> Service | None:
-        if if_exists not in {"update", "fail"}:
-            raise UsageError(f"if_exists: {if_exists!r} is unknown", field="if_exists", fix="Give 'update' or 'fail'.")
-        existing = self._workspace.services.find(self._name)
-        if existing is not None and if_exists == "fail":
-            raise ConflictError(
-                f"service {self._name!r} already exists",
-                status_code=409,
-                code="Conflict",
-                fix="Give another name, or `if_exists='update'`.",
-            )
-        return existing
+    def _manifest(self, prepared: _Prepared) -> Manifest:
+        models = self._step("model", lambda: [self._registered(model, prepared.source) for model in prepared.models])
+        return self._step(
+            "manifest",
+            lambda: self._account.manifests.create(
+                self._name,
+                prepared.application,
+                model_ids=[model.id or "" for model in models],
+                description=prepared.description,
+            ),
+        )
+
+    def _registered(self, model: Model | str, source: DeploySource) -> Model:
+        if isinstance(model, Model):
+            return model
+        progress = self._events.upload_progress
+        return self._account.models.register(
+            model,
+            source.model_name,
+            tags=source.tags,
+            description=source.model_description,
+            progress=progress(model) if progress else None,
+            on_reuse=self._events.on_reuse,
+        )
+
+    def _start_build(self, manifest: Manifest, description: str | None) -> Poller[Image]:
+        return self._account.images.create(
+            self._name, manifest, compute_resource_id=self._compute, description=description
+        )
 
     def _result(self, poller: Poller[T]) -> T:
-        if self._on_operation:
-            self._on_operation(poller)
-        return poller.result(self._left())
+        if self._events.on_operation:
+            self._events.on_operation(poller)
+        return poller.result(None if self._deadline is None else max(0.0, self._deadline - time.monotonic()))
 
     def _step(self, name: str, call: Callable[[], T]) -> T:
         started = time.perf_counter()
         result = call()
-        if self._on_step:
-            self._on_step(name, time.perf_counter() - started)
+        if self._events.on_step:
+            self._events.on_step(name, time.perf_counter() - started)
         return result
 
-    def _left(self) -> float | None:
-        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+
+def _application(source: DeploySource) -> Application:
+    return Application(
+        driver=source.driver or "",
+        schema=source.schema,
+        requirements=source.requirements,
+        conda=source.conda,
+        dependencies=source.dependencies,
+        runtime=source.runtime,
+        any_python=source.any_python,
+    )

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 from mlmgmt_nb.client.applications.application import Application, Source
 from mlmgmt_nb.client.http.files import is_url
@@ -17,14 +19,14 @@ from mlmgmt_nb.errors import PackagingError, UsageError
 
 if TYPE_CHECKING:
     from mlmgmt_nb.client.services import Services
-    from mlmgmt_nb.packaging import Package
+    from mlmgmt_nb.packaging import Package, Proof
 
 __all__ = [
     "PackageOptions",
+    "Verification",
     "application_of",
     "check_not_packaged",
     "check_packageable",
-    "check_served",
     "packaged",
     "warn_of_versions",
 ]
@@ -59,7 +61,7 @@ def packaged(model: Any, options: PackageOptions) -> Iterator[Package]:
         yield made
 
 
-def check_packageable(model: Any, *, schema: Source | None = None, runtime: str = "python") -> None:
+def check_packageable(model: Any, schema: Source | None = None, runtime: str = "python") -> None:
     """Check that a model can be packaged, so that no driver is needed.
 
     Raises:
@@ -102,38 +104,36 @@ def check_not_packaged(options: PackageOptions) -> None:
             )
 
 
-def application_of(
-    package: Package,
-    *,
-    requirements: Source | Sequence[str] | None = None,
-    conda: Source | None = None,
-    dependencies: Sequence[Source] = (),
-    any_python: bool = False,
-) -> Application:
-    """Return the application of a package; further requirements are added to its file.
+class PackagedSource(Protocol):
+    """The files that are added to those of a package; see `DeploySource`."""
 
-    Args:
-        package: the package.
-        requirements: further requirements, as a file or lines.
-        conda: a conda environment file.
-        dependencies: further files and folders beside the driver.
-        any_python: run on the Python at hand, whatever version the conda file asks for.
-    """
+    @property
+    def requirements(self) -> Source | Sequence[str] | None: ...
+    @property
+    def conda(self) -> Source | None: ...
+    @property
+    def dependencies(self) -> Sequence[Source]: ...
+    @property
+    def any_python(self) -> bool: ...
+
+
+def application_of(package: Package, source: PackagedSource) -> Application:
+    """Return the application of a package, with further files and requirements; its requirements file gets these."""
     from mlmgmt_nb.packaging.versions import properties
 
     recorded = properties(package.requirements.read_text(encoding="utf-8"))
-    if more := _lines(requirements):
+    if more := _lines(source.requirements):
         with package.requirements.open("a", encoding="utf-8") as file:
-            file.write("\n".join(["", "# given besides", *more, ""]))
+            file.write("\n".join(["", "# additional requirements", *more, ""]))
     return Application(
         driver=package.driver,
         schema=package.schema,
         requirements=package.requirements,
-        conda=conda,
-        dependencies=[*package.dependencies, *dependencies],
-        from_kernel=requirements is None and conda is None,
+        conda=source.conda,
+        dependencies=[*package.dependencies, *source.dependencies],
+        from_kernel=source.requirements is None and source.conda is None,
         properties=recorded,
-        any_python=any_python,
+        any_python=source.any_python,
     )
 
 
@@ -146,34 +146,51 @@ def warn_of_versions(manifest: Manifest | None) -> None:
         warnings.warn(line, stacklevel=2)
 
 
-def check_served(
-    services: Services, service: ServiceResponse, package: Package, before: ServiceResponse | None, tolerance: float
-) -> None:
-    """Compare the answer of the running service with that of the package. Undo the deployment if they differ.
+@dataclass(frozen=True)
+class Verification:
+    """The comparison of a running service with the package that it serves.
 
-    Raises:
-        PackagingError: they differ.
+    Attributes:
+        request: the sample as the body of a request; empty without a sample.
+        expected: the answer of the package.
+        proof: the result of the fresh process that gave it.
+        tolerance: largest relative difference between numbers.
     """
-    from mlmgmt_nb.packaging.proof import Proof, compare
 
-    if not package.request:
-        return
-    got = services.run(service, package.request, timeout=_SECONDS)
-    largest, differences = compare(package.expected, got, tolerance)
-    if not differences:
-        return
-    if before is None:
-        services.delete(service)
-    else:
-        services.update(service, image=before.image).result()
-    undone = "it was deleted" if before is None else "it runs its former image again"
-    rows = package.proof.rows if package.proof else 1
-    proof = Proof(rows, True, largest, differences)
-    raise PackagingError(
-        f"the service {service.name!r} does not answer as the object in the notebook does; {undone}\n{proof}",
-        proof=proof,
-        fix="Compare the versions of its packages with those of this kernel, or give a `tolerance`.",
-    )
+    request: bytes
+    expected: Any
+    proof: Proof | None
+    tolerance: float
+
+    def of(self, services: Services, before: ServiceResponse | None) -> Callable[[ServiceResponse], None]:
+        """Return the check of a service; `before` is the service before the deployment, or None if it is new."""
+        return partial(self._check, services, before)
+
+    def _check(self, services: Services, before: ServiceResponse | None, service: ServiceResponse) -> None:
+        """Compare the answers. Undo the deployment if they differ.
+
+        Raises:
+            PackagingError: they differ.
+        """
+        from mlmgmt_nb.packaging.proof import Proof, compare
+
+        if not self.request:
+            return
+        got = services.run(service, self.request, timeout=_SECONDS)
+        largest, differences = compare(self.expected, got, self.tolerance)
+        if not differences:
+            return
+        if before is None:
+            services.delete(service)
+        else:
+            services.update(service, image=before.image).result()
+        undone = "it was deleted" if before is None else "it runs its former image again"
+        proof = Proof(self.proof.rows if self.proof else 1, True, largest, differences)
+        raise PackagingError(
+            f"the service {service.name!r} does not answer as the object in the notebook does; {undone}\n{proof}",
+            proof=proof,
+            fix="Compare the versions of its packages with those of this kernel, or give a `tolerance`.",
+        )
 
 
 def _lines(requirements: Source | Sequence[str] | None) -> list[str]:

@@ -19,6 +19,7 @@ from mlmgmt_nb.contract import AsyncOperationState, AsyncOperationStatus
 from mlmgmt_nb.errors import (
     OperationFailed,
     OperationTimeout,
+    PackagingError,
     ServerError,
     ServiceStoppedError,
     ThrottledError,
@@ -364,6 +365,29 @@ class Poller(Generic[T]):
             log_uri=log_uri,
             fix=f"The log is at {log_uri}" if log_uri else None,
         )
+
+    def verified(self, check: Callable[[T], None]) -> Poller[T]:
+        """Return a poller of the same operation whose `result` also calls `check` with the resource.
+
+        The outcome of the check is kept: the resource, or a `PackagingError` that each further `result` raises.
+        """
+        outcome: list[PackagingError | None] = []
+
+        def load(status: AsyncOperationStatus) -> T:
+            if not outcome:
+                resource = self._load(status)
+                try:
+                    check(resource)
+                except PackagingError as error:
+                    outcome.append(error)
+                    raise
+                outcome.append(None)
+                return resource
+            if outcome[0] is not None:
+                raise outcome[0]
+            return self._load(status)
+
+        return Poller(self._watch, self._watcher, load=load, log_uri=self._log_uri, read_log=self._read_log)
 
     def log(self, *, offset: int = 0, tail: int | None = None) -> LogPart:
         """Return the log of what the operation works on: of an image's build, or of a service since it was made.

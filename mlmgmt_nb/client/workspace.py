@@ -7,18 +7,18 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, Unpack
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, Unpack
 from urllib.parse import quote
 
 from requests.adapters import BaseAdapter
 
 from mlmgmt_nb import local
-from mlmgmt_nb.client.applications.application import Application, Source
+from mlmgmt_nb.client.applications.application import Source
 from mlmgmt_nb.client.audit import Audit
 from mlmgmt_nb.client.auth.identity import Identity, whoami
 from mlmgmt_nb.client.auth.signin import SignIn, credential_for
 from mlmgmt_nb.client.bodies import ServiceSettings
-from mlmgmt_nb.client.deploy import Deploy, ModelSource
+from mlmgmt_nb.client.deploy import DeployEvents, DeployFlow, DeploySource, IfExists, ModelSource
 from mlmgmt_nb.client.deployments import Deployments
 from mlmgmt_nb.client.http.credentials import TokenCredential, TokenFile
 from mlmgmt_nb.client.http.looking import is_only_looking
@@ -28,14 +28,7 @@ from mlmgmt_nb.client.images import Images
 from mlmgmt_nb.client.manifests import Manifests
 from mlmgmt_nb.client.models import Models
 from mlmgmt_nb.client.operations import Operations
-from mlmgmt_nb.client.packages import (
-    PackageOptions,
-    application_of,
-    check_not_packaged,
-    check_packageable,
-    check_served,
-    packaged,
-)
+from mlmgmt_nb.client.packages import PackageOptions
 from mlmgmt_nb.client.polling import Poller
 from mlmgmt_nb.client.services import Services
 from mlmgmt_nb.contract.extensions import Service
@@ -212,7 +205,7 @@ class Workspace(metaclass=_Moved):
         description: str | None = None,
         tags: Sequence[str] | None = None,
         compute_resource_id: str | None = None,
-        if_exists: Literal["update", "fail"] = "update",
+        if_exists: IfExists = "update",
         timeout: float | None = None,
         on_step: Callable[[str, float], None] | None = None,
         on_operation: Callable[[Poller[Any]], None] | None = None,
@@ -259,7 +252,7 @@ class Workspace(metaclass=_Moved):
             description: free text for what is made.
             tags: tags for the models that are registered.
             compute_resource_id: where to build and run; the compute of the workspace when None.
-            if_exists: `update` an existing service of this name, or `fail`.
+            if_exists: `update` an existing service of this name, `reuse` it unchanged, or `fail`.
             timeout: most seconds to wait, or None.
             on_step: called with `model`, `manifest`, `image`, `service` and its seconds when each is done.
             on_operation: called with the poller of the image's build, and with that of the service's start, which can
@@ -275,44 +268,12 @@ class Workspace(metaclass=_Moved):
             OperationFailed: the build failed or the service did not start.
             OperationTimeout: it takes longer; it goes on.
         """
-        options: PackageOptions = {"sample": sample, "method": method, "example": example, "tolerance": tolerance}
-        options["metadata"] = metadata
-        deploy = Deploy(
-            self,
-            name,
-            compute_resource_id=compute_resource_id or self.compute,
-            on_step=on_step,
-            on_operation=on_operation,
-            timeout=timeout,
-        )
-        if driver is None:
-            check_packageable(model, schema=schema, runtime=runtime)
-            self.services.check(name, compute_resource_id=compute_resource_id or self.compute, **settings)
-            before = self.services.find(name)
-            with packaged(model, options) as package:
-                service = deploy.run(
-                    [package.model],
-                    application_of(
-                        package,
-                        requirements=requirements,
-                        conda=conda,
-                        dependencies=dependencies,
-                        any_python=any_python,
-                    ),
-                    settings,
-                    model_name=model_name or name,
-                    description=description or package.description,
-                    tags=[*package.tags, *(tags or ())],
-                    if_exists=if_exists,
-                )
-                check_served(self.services, service, package, before, tolerance)
-            return service
-        check_not_packaged(options)
-        several = isinstance(model, Sequence) and not isinstance(model, str)
-        models: Sequence[ModelSource] = [] if model is None else model if several else [model]  # type: ignore[assignment, list-item]
-        if model_name is not None and len(models) != 1:
-            raise UsageError("model_name: there is not exactly one model to name", field="model_name")
-        application = Application(
+        packaging: PackageOptions = {"sample": sample, "method": method, "example": example, "tolerance": tolerance}
+        packaging["metadata"] = metadata
+        several = driver is not None and isinstance(model, Sequence) and not isinstance(model, str)
+        models: Sequence[Any] = list(model) if several else [] if model is None else [model]  # type: ignore[arg-type]
+        source = DeploySource(
+            models=models,
             driver=driver,
             schema=schema,
             requirements=requirements,
@@ -320,16 +281,20 @@ class Workspace(metaclass=_Moved):
             dependencies=dependencies,
             runtime=runtime,
             any_python=any_python,
-        )
-        return deploy.run(
-            models,
-            application,
-            settings,
+            packaging=packaging,
             model_name=model_name,
-            description=description,
+            model_description=description,
             tags=tags,
-            if_exists=if_exists,
         )
+        flow = DeployFlow(
+            self,
+            name,
+            compute_resource_id=compute_resource_id or self.compute,
+            description=description,
+            events=DeployEvents(on_step=on_step, on_operation=on_operation),
+            timeout=timeout,
+        )
+        return flow.run(source, settings, if_exists=if_exists)
 
     def package(
         self,

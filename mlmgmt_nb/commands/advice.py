@@ -2,49 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
+from mlmgmt_nb.commands.flags import flags_of
+from mlmgmt_nb.commands.grammar import Flag
 from mlmgmt_nb.errors import DriverError, MlmgmtError, OperationFailed, OperationTimeout, UsageError
 
 __all__ = ["advice"]
 
-_FLAGS = {
-    "path_or_url": ("model_file", "model"),
-    "driver": ("driver",),
-    "schema": ("schema_file",),
-    "requirements": ("requirements",),
-    "conda": ("conda_file",),
-    "dependencies": ("dependency",),
-}
-"""The flags that an argument of the client comes from, by its name; the first that was given counts."""
+_ARGUMENT = re.compile(r"`(\w+)='([^'`]*)'`")
+"""An argument of the client with its value in the text of a fix."""
 
 
 @contextmanager
-def advice(prog: str, arguments: Any) -> Iterator[None]:
+def advice(prog: str, flags: Sequence[Flag], arguments: object) -> Iterator[None]:
     """Make errors raised in the block name flags and commands instead of Python.
 
     Args:
-        prog: what stands before a command when the user calls it.
-        arguments: those of the command that runs.
+        prog: prefix of a command as the user calls it: `mlmgmt` or `%mlmgmt`.
+        flags: flags of the command that runs.
+        arguments: its arguments.
     """
     try:
         yield
     except MlmgmtError as error:
+        error.fix = error.fix and _with_flags(error.fix, flags)
         if isinstance(error, OperationFailed):
             error.fix = _log(error, prog, arguments) or error.fix
         elif isinstance(error, OperationTimeout):
             error.fix = f"It goes on; `{prog} operation watch {error.continuation_token}` waits for it."
         elif isinstance(error, DriverError) and error.request_id:
-            logs = f"{prog} service logs -n {arguments.service}"
+            logs = f"{prog} service logs -n {getattr(arguments, 'service', 'NAME')}"
             error.fix = f"`{logs} --request-id {error.request_id}` has the traceback."
         elif isinstance(error, UsageError):
-            _name_flag(error, arguments)
+            _name_flag(error, flags, arguments)
         raise
 
 
-def _log(error: OperationFailed, prog: str, arguments: Any) -> str | None:
+def _with_flags(fix: str, flags: Sequence[Flag]) -> str:
+    """Write flags instead of arguments of the client: `--if-exists update` instead of `if_exists='update'`."""
+    known = flags_of(flags)
+
+    def written(argument: re.Match[str]) -> str:
+        given = known.get(argument[1])
+        return f"`{given[0].names.split()[-1]} {argument[2]}`" if given else argument[0]
+
+    return _ARGUMENT.sub(written, fix)
+
+
+def _log(error: OperationFailed, prog: str, arguments: object) -> str | None:
     """Return the command that shows the log of a build or service that failed, if it has one."""
     if not error.log_uri or error.operation is None:
         return None
@@ -56,9 +64,10 @@ def _log(error: OperationFailed, prog: str, arguments: Any) -> str | None:
     return f"`{prog} service logs -n {name}` shows the log." if kind == "service" and name else None
 
 
-def _name_flag(error: UsageError, arguments: Any) -> None:
-    given = (name for name in _FLAGS.get(error.field or "", ()) if getattr(arguments, name, None))
-    flag = next(given, None)
-    if flag is not None:
-        error.message = error.message.replace(f"{error.field}:", f"--{flag.replace('_', '-')}:", 1)
-        error.field = flag
+def _name_flag(error: UsageError, flags: Sequence[Flag], arguments: object) -> None:
+    """Name the flag that was given instead of the argument of the client that it sets."""
+    for flag in flags_of(flags).get(error.field or "", ()):
+        if getattr(arguments, flag.dest) and error.message.startswith(f"{error.field}:"):
+            error.message = f"--{flag.dest.replace('_', '-')}:{error.message.removeprefix(f'{error.field}:')}"
+            error.field = flag.dest
+            return

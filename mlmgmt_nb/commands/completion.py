@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mlmgmt_nb.client import Workspace
 from mlmgmt_nb.commands.config import SETTINGS
 from mlmgmt_nb.commands.grammar import Command, Flag, flags_by_name
-from mlmgmt_nb.commands.session import NOISE, Session
+from mlmgmt_nb.commands.session import OPTIONAL_WORDS, Session
 from mlmgmt_nb.errors import MlmgmtError
 
 __all__ = ["Completer", "Completion"]
@@ -77,7 +77,7 @@ class Completer:
     def _candidates(self, words: list[str], fragment: str) -> list[str]:
         command = self._command(words)
         if command is None:
-            return self._next_words([word for word in words if word not in NOISE])
+            return self._next_words([word for word in words if word not in OPTIONAL_WORDS])
         flags = [*command.flags, *self._session.common(command)]
         flag = flags_by_name(flags).get(words[-1])
         if flag is not None and flag.kind != "switch":
@@ -91,8 +91,8 @@ class Completer:
     def _aliases(self, word: str, flags: list[Flag]) -> list[str]:
         return next((f.names.split() for f in flags if word in f.names.split() and f.kind != "many"), [])
 
-    def _command(self, words: list[str]) -> Command | None:
-        spoken = tuple(word for word in words if word not in NOISE)
+    def _command(self, words: list[str]) -> Command[Any] | None:
+        spoken = tuple(word for word in words if word not in OPTIONAL_WORDS)
         lengths = range(len(spoken), 0, -1)
         return next((c for length in lengths if (c := self._session.commands.get(spoken[:length]))), None)
 

@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any, Literal, NoReturn
+from typing import Any, Generic, Literal, NoReturn, TypeVar, cast
 
 from mlmgmt_nb.errors import UsageError
 
@@ -32,13 +32,14 @@ class Flag:
 
     Attributes:
         names: all its names, separated by blanks; the last one names the argument.
-        help: what it is, in a few words.
+        help: its meaning, in a few words.
         kind: what it takes.
         choices: the texts that it takes, when these are all.
         required: whether it must be there.
         default: its value when it is not there.
         completes: what completes it: `path`, or a kind of resource.
-        metavar: what stands for its value in the help.
+        metavar: placeholder for its value in the help.
+        api: names of the client's arguments that it sets, separated by blanks; `autoscaler.NAME` is a key of one.
     """
 
     names: str
@@ -49,11 +50,18 @@ class Flag:
     default: Any = None
     completes: str = ""
     metavar: str | None = None
+    api: str = ""
 
     @property
     def dest(self) -> str:
         """Name of the argument."""
         return self.names.split()[-1].lstrip("-").replace("-", "_")
+
+    @property
+    def shortest(self) -> str:
+        """Last of its names with one letter; its last name if none has one."""
+        names = self.names.split()[::-1]
+        return next((name for name in names if len(name) == 2), names[0])
 
     @property
     def is_positional(self) -> bool:
@@ -67,27 +75,35 @@ class Help(str):
     __slots__ = ()
 
 
+A = TypeVar("A")
+
+_UNTYPED = cast("Callable[..., Any]", SimpleNamespace)
+"""The type of arguments of a command that has none of its own."""
+
+
 @dataclass(frozen=True)
-class Command:
+class Command(Generic[A]):
     """A command.
 
     Attributes:
-        words: what it is called by.
-        help: what it does, in one sentence.
+        words: the words that call it.
+        help: its purpose, in one sentence.
         example: a line that shows it.
         run: takes the session and the arguments, does it, and returns a value: a resource, a pager, a poller, a text.
         flags: its flags.
         operations: the operations of the contract that it stands for.
         waits: whether its value is a poller that is waited for.
+        arguments: type of its arguments: a dataclass with a field for each flag.
     """
 
     words: tuple[str, ...]
     help: str
     example: str
-    run: Callable[[Any, Any], Any]
+    run: Callable[[Any, A], Any]
     flags: tuple[Flag, ...] = ()
     operations: tuple[str, ...] = ()
     waits: bool = False
+    arguments: Callable[..., A] = _UNTYPED
 
     @property
     def name(self) -> str:
@@ -112,7 +128,7 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(message, fix=f"See `{self.prog} --help`.")
 
 
-def parse_flags(command: Command, tokens: Sequence[Token], common: Sequence[Flag], prog: str) -> SimpleNamespace | Help:
+def parse_flags(command: Command[A], tokens: Sequence[Token], common: Sequence[Flag], prog: str) -> A | Help:
     """Return the arguments of a command from the tokens after its words, or its help when they ask for that.
 
     Args:
@@ -134,15 +150,15 @@ def parse_flags(command: Command, tokens: Sequence[Token], common: Sequence[Flag
     parsed, rest = parser.parse_known_args(texts)
     if rest:
         raise _unknown(rest, [flag for flag in flags if getattr(parsed, flag.dest) is None], flags, prog)
-    arguments = SimpleNamespace()
+    found: dict[str, Any] = {}
     for flag in flags:
         given = _with_values(getattr(parsed, flag.dest), values)
         if flag.required and given is None:
             raise UsageError(
                 f"{prog}: {flag.names.split()[-1]} is missing", field=flag.dest, fix=f"Give it: {flag.help}."
             )
-        setattr(arguments, flag.dest, flag.default if given is None else _converted(flag, given, prog))
-    return arguments
+        found[flag.dest] = _unset(flag) if given is None else _converted(flag, given, prog)
+    return command.arguments(**found)
 
 
 def nearest(word: str, known: Iterator[str] | Sequence[str]) -> str:
@@ -151,7 +167,7 @@ def nearest(word: str, known: Iterator[str] | Sequence[str]) -> str:
     return f" Did you mean `{close[0]}`?" if close else ""
 
 
-def _parser(command: Command, flags: Sequence[Flag], prog: str) -> _Parser:
+def _parser(command: Command[Any], flags: Sequence[Flag], prog: str) -> _Parser:
     in_notebook = prog.startswith("%") and not command.example.startswith("%")
     parser = _Parser(
         prog=prog,
@@ -184,14 +200,8 @@ def _parser(command: Command, flags: Sequence[Flag], prog: str) -> _Parser:
 def _usage(flags: Sequence[Flag], prog: str) -> str:
     """Return the required flags; the help lists the others line by line."""
     needed = [flag for flag in flags if flag.required]
-    parts = [metavar(f) if f.is_positional else f"{_shortest(f)} {metavar(f)}" for f in needed]
+    parts = [metavar(f) if f.is_positional else f"{f.shortest} {metavar(f)}" for f in needed]
     return " ".join([prog, *parts, "[flags]"])
-
-
-def _shortest(flag: Flag) -> str:
-    """Return the last of its names with one letter; its last name if none has."""
-    names = flag.names.split()[::-1]
-    return next((name for name in names if len(name) == 2), names[0])
 
 
 def metavar(flag: Flag) -> str:
@@ -209,6 +219,13 @@ def _with_values(given: Any, values: Sequence[Any]) -> Any:
     if isinstance(given, str) and given.startswith(_VALUE):
         return values[int(given[1:])]
     return given
+
+
+def _unset(flag: Flag) -> Any:
+    """Return the value of a flag that is not given."""
+    if flag.default is None and flag.kind in {"switch", "many"}:
+        return False if flag.kind == "switch" else ()
+    return flag.default
 
 
 def _converted(flag: Flag, given: Any, prog: str) -> Any:
@@ -240,7 +257,7 @@ def _unknown(rest: Sequence[str], missing: Sequence[Flag], flags: Sequence[Flag]
     hint = nearest(word.partition("=")[0], known)
     wanted = next((flag for flag in missing if flag.required and not flag.is_positional), None)
     if wanted is not None and not word.startswith(("-", _VALUE)):
-        hint = f" Did you mean `{_shortest(wanted)} {word}`?"
+        hint = f" Did you mean `{wanted.shortest} {word}`?"
     elif not word.startswith(("-", _VALUE)):
         hint = " Put quotes around a value that has blanks."
     return UsageError(f"{prog}: {shown} is not understood.{hint}", field=word, fix=f"See `{prog} --help`.")

@@ -6,11 +6,10 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import takewhile
-from types import SimpleNamespace
 from typing import Any, cast
 
 from mlmgmt_nb import local
@@ -19,46 +18,22 @@ from mlmgmt_nb.client.auth.signin import Method
 from mlmgmt_nb.client.http.forks import ForkLock
 from mlmgmt_nb.commands.advice import advice
 from mlmgmt_nb.commands.config import Config, Setting
+from mlmgmt_nb.commands.flags import COMMON, OUTPUTS, WAITING, WAITING_AFTER_BUILD, CommonArguments
 from mlmgmt_nb.commands.grammar import Command, Flag, Help, Token, nearest, parse_flags
 from mlmgmt_nb.commands.uploads import Meter
 from mlmgmt_nb.contract import Model
 from mlmgmt_nb.errors import UsageError
 from mlmgmt_nb.moving import advice_for_command
 
-__all__ = ["COMMON", "NOISE", "SIGN_IN", "Outcome", "Session"]
+__all__ = ["COMMON", "OPTIONAL_WORDS", "SIGN_IN", "WAITING", "Outcome", "Session"]
 
-NOISE = frozenset({"realtime", "modelmanagement"})
+OPTIONAL_WORDS = frozenset({"realtime", "modelmanagement"})
 """Words of the 2017 command line that may be there or not."""
 
 SIGN_IN = ("sign_in", "tenant", "client_id", "certificate", "authority", "token_cache")
 """The settings that say how to sign in."""
 PLACE = ("home", "base_url", "subscription", "resource_group", "account", "scope", *SIGN_IN)
 """The settings that say which account, and how it is opened."""
-
-OUTPUTS = ("table", "json", "tsv", "csv")
-
-COMMON = (
-    Flag("-o --output", "form of the output", choices=OUTPUTS),
-    Flag("--query", "JMESPath query to apply to the result", metavar="JMESPATH"),
-    Flag("--profile", "profile to use", completes="profile"),
-    Flag("--home", "state folder of the embedded service", completes="path"),
-    Flag("--base-url", "URL of the account"),
-    Flag("-v --verbose", "show the requests that the command sends", "switch"),
-    Flag("--debug", "show the request and the traceback of an error", "switch"),
-    Flag("-h --help", "show this help", "switch"),
-)
-"""Flags that every command has."""
-
-_TIMEOUT = Flag("--timeout", "maximum seconds to wait", "integer", metavar="SECONDS")
-
-WAITING = (Flag("--no-wait", "return without waiting for the operation", "switch"), _TIMEOUT)
-"""Flags of commands that start an operation."""
-
-WAITING_AFTER_BUILD = (
-    Flag("--no-wait", "return without waiting for the service; an image built from --driver is waited for", "switch"),
-    _TIMEOUT,
-)
-"""The same, where an image may have to be built before the operation can start."""
 
 
 def _unshown(_: str) -> None:
@@ -76,11 +51,11 @@ def _unseen(test: ScoringTest) -> ScoringReport:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a command gave, and how it was called. `command` is None for help."""
+    """The result of a command, and how it was called. `command` is None for help."""
 
     value: Any
-    arguments: Any
-    command: Command | None
+    arguments: CommonArguments
+    command: Command[Any] | None
 
 
 class Session:
@@ -103,7 +78,7 @@ class Session:
 
     def __init__(
         self,
-        commands: Sequence[Command],
+        commands: Sequence[Command[Any]],
         *,
         config: Config | None = None,
         prog: str = "mlmgmt",
@@ -201,29 +176,33 @@ class Session:
         try:
             command, rest = self.find(tokens)
             if command is None:
-                return Outcome(self.help(tokens), SimpleNamespace(output=None, query=None, debug=False), None)
+                return Outcome(self.help(tokens), CommonArguments(), None)
             arguments = parse_flags(command, rest, self.common(command), f"{self.prog} {command.name}")
             if isinstance(arguments, Help):
-                return Outcome(arguments, SimpleNamespace(output=None, query=None, debug=False), None)
+                return Outcome(arguments, CommonArguments(), None)
             given = {name: getattr(arguments, name) for name in ("home", "base_url", "output")}
             makes_profile = command.words == ("account", "create")  # that which is to be used may not be there yet
             self.settings = self.config.settings(given, "default" if makes_profile else arguments.profile)
             if command.words[0] not in {"config", "account"}:  # which put it right
                 _check_output(self.settings["output"])
-            with advice(self.prog, arguments), _requests_told(self.tell if arguments.verbose else None):
+            with self.advice(command, arguments), _requests_told(self.tell if arguments.verbose else None):
                 return Outcome(command.run(self, arguments), arguments, command)
         except Exception as error:
             self.last_error = error
             raise
 
-    def common(self, command: Command) -> tuple[Flag, ...]:
+    def advice(self, command: Command[Any] | None, arguments: CommonArguments) -> AbstractContextManager[None]:
+        """Make errors raised in the block name flags and commands instead of Python."""
+        return advice(self.prog, command.flags if command else (), arguments)
+
+    def common(self, command: Command[Any]) -> tuple[Flag, ...]:
         """Return the flags that a command has besides its own. A name that it uses itself is not among them."""
         taken = {name for flag in command.flags for name in flag.names.split()}
         may_build = any(flag.dest == "image_id" for flag in command.flags)
         waiting = (WAITING_AFTER_BUILD if may_build else WAITING) if command.waits else ()
         return tuple(_without(flag, taken) for flag in (*waiting, *COMMON))
 
-    def find(self, tokens: Sequence[Token]) -> tuple[Command | None, Sequence[Token]]:
+    def find(self, tokens: Sequence[Token]) -> tuple[Command[Any] | None, Sequence[Token]]:
         """Return the command that the tokens start with, and the tokens after its words; None when help is asked for.
 
         Raises:
@@ -334,7 +313,7 @@ def _leading_words(tokens: Sequence[Token]) -> tuple[list[str], list[Token]]:
     for position, token in enumerate(tokens):
         if not isinstance(token, str) or token.startswith("-") or len(words) == 3:
             return words, list(tokens[position:])
-        if token not in NOISE or not words:
+        if token not in OPTIONAL_WORDS or not words:
             words.append(token)
     return words, []
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TextIO
 
 from mlmgmt_nb.client import Poller, ScoringReport, ScoringTest
-from mlmgmt_nb.commands.advice import advice
 from mlmgmt_nb.commands.config import Config
+from mlmgmt_nb.commands.flags import WaitingArguments
 from mlmgmt_nb.commands.grammar import Help
 from mlmgmt_nb.commands.output import formatted
 from mlmgmt_nb.commands.session import Outcome, Session
@@ -103,7 +103,7 @@ def _write(session: Session, outcome: Outcome, out: Terminal, err: Terminal) -> 
         for part in value:
             out.write(part)
     if isinstance(value, Poller):
-        value = _awaited(session, value, arguments, err)
+        value = _awaited(session, value, outcome, err)
     text = formatted(value, session.setting("output") or "table", arguments.query, encoding=out.encoding)
     if isinstance(value, Keys) and value.shown:
         err.write("These keys give access to the service: keep them out of files and logs.\n")
@@ -111,15 +111,17 @@ def _write(session: Session, outcome: Outcome, out: Terminal, err: Terminal) -> 
         out.write(text + "\n")
 
 
-def _awaited(session: Session, poller: Poller[object], arguments: object, err: Terminal) -> object:
+def _awaited(session: Session, poller: Poller[object], outcome: Outcome, err: Terminal) -> object:
     """Return the resource, when the operation has ended; the operation with `--no-wait`."""
     resume = f"{session.prog} operation watch {poller.operation_id}"
-    if getattr(arguments, "no_wait", None):
+    arguments = outcome.arguments
+    waiting = arguments if isinstance(arguments, WaitingArguments) else WaitingArguments()
+    if waiting.no_wait:
         err.write(f"The operation continues; wait for it with `{resume}`.\n")
         return session.workspace.operations.get(poller.operation_id)
     try:
-        with advice(session.prog, arguments):
-            return poller.result(getattr(arguments, "timeout", None))
+        with session.advice(outcome.command, arguments):
+            return poller.result(waiting.timeout)
     except KeyboardInterrupt as stop:
         stop.add_note(f"The operation continues; wait for it with `{resume}`.")
         raise

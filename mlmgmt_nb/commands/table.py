@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mlmgmt_nb.commands.grammar import Command
 from mlmgmt_nb.commands.verbs import (
     accounts,
@@ -21,7 +23,7 @@ from mlmgmt_nb.commands.verbs import (
 
 __all__ = ["COMMANDS"]
 
-COMMANDS: tuple[Command, ...] = (
+COMMANDS: tuple[Command[Any], ...] = (
     *models.COMMANDS,
     *manifests.COMMANDS,
     *images.COMMANDS,

@@ -15,8 +15,8 @@ import msgspec
 from mlmgmt_nb.client import Pager, Poller, ScoringReport, ScoringTest
 from mlmgmt_nb.client.conditions import condition_of
 from mlmgmt_nb.commands import COMMANDS, Command, Help, Outcome, Session
-from mlmgmt_nb.commands.advice import advice
 from mlmgmt_nb.commands.completion import Completer
+from mlmgmt_nb.commands.flags import CommonArguments, ServiceArguments, WaitingArguments
 from mlmgmt_nb.commands.output import formatted, queried
 from mlmgmt_nb.commands.values import DeployForm, Keys, LogStream, SecretText, ServiceConsole, ServiceTrial, Text
 from mlmgmt_nb.errors import MlmgmtError, UsageError
@@ -33,7 +33,7 @@ from mlmgmt_nb.notebook.panels.keys.view import KeysPanel
 from mlmgmt_nb.notebook.progress import run_in_terminal, upload_meter, wait_in_terminal
 from mlmgmt_nb.terminal import Terminal, is_printable, one_line
 
-__all__ = ["Door"]
+__all__ = ["CommandExecutor"]
 
 _FIRST_COLUMNS = (
     *("name", "service_name", "version", "state", "creation_state", "status", "id", "scoring_uri", "tags"),
@@ -54,7 +54,7 @@ _PANELS: dict[type, Callable[[Any], Any]] = {
 """The panel for each value that asks for one."""
 
 
-class Door:
+class CommandExecutor:
     """Execute `%mlmgmt` lines.
 
     Args:
@@ -174,7 +174,7 @@ class Door:
             return _PANELS[type(value)](value)
         if isinstance(value, Poller):
             self._completer.remember(value.operation_id)
-            self._show_operation(value, arguments)
+            self._show_operation(value, outcome)
         if isinstance(value, Keys) and value.shown:
             return self._shown_keys(value, arguments)
         if arguments.output:
@@ -184,14 +184,14 @@ class Door:
             return queried(value, arguments.query)
         return _frame(value) if isinstance(value, Pager) else value
 
-    def _shown_keys(self, keys: Keys, arguments: Any) -> Any:
+    def _shown_keys(self, keys: Keys, arguments: CommonArguments) -> Any:
         """Show the keys in a panel, or return them as secret text. No key is saved with the notebook."""
         if arguments.output:
             return SecretText(formatted(keys, arguments.output, arguments.query))
         if arguments.query:
             found = queried(keys, arguments.query)
             return SecretText(found if isinstance(found, str) else formatted(found, "json"))
-        if self._is_notebook:
+        if self._is_notebook and isinstance(arguments, ServiceArguments):
             KeysPanel(self.session.workspace, arguments.service).show()
         else:
             Terminal(sys.stdout).write(f"{formatted(keys, 'table')}\n{_WARNING}\n")
@@ -205,10 +205,13 @@ class Door:
         """Run a scoring test and show it."""
         return ScoringTestPanel(test).run() if self._is_notebook else run_in_terminal(test)
 
-    def _show_operation(self, poller: Poller[Any], arguments: Any) -> None:
+    def _show_operation(self, poller: Poller[Any], outcome: Outcome) -> None:
         """Wait for an operation, or show it in a panel that updates in the background."""
+        arguments = outcome.arguments
+        if not isinstance(arguments, WaitingArguments):
+            return
         if not arguments.no_wait:
-            with advice(self.session.prog, arguments):
+            with self.session.advice(outcome.command, arguments):
                 if self._is_notebook:
                     OperationPanel(poller).wait(arguments.timeout)
                 else:
@@ -261,7 +264,7 @@ def _data(body: str) -> Any:
         return body
 
 
-def _flags(command: Command, body: str) -> list[Any]:
+def _flags(command: Command[Any], body: str) -> list[Any]:
     """Parse the body of a cell as flags: YAML whose keys are their long names."""
     import yaml  # needed only here
 

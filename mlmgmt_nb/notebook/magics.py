@@ -1,4 +1,4 @@
-"""The magics. They are thin: `Door` does the work, and is imported when it is first needed."""
+"""The magics. They are thin: `CommandExecutor` does the work, and is imported when it is first needed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class, needs_loca
 from mlmgmt_nb.notebook.display.cards import register, unregister
 
 if TYPE_CHECKING:
-    from mlmgmt_nb.notebook.execution import Door
+    from mlmgmt_nb.notebook.execution import CommandExecutor
 
 __all__ = ["MlmgmtMagics"]
 
@@ -25,11 +25,11 @@ class MlmgmtMagics(Magics):
     """`%mlmgmt` and `%%mlmgmt`."""
 
     @cached_property
-    def door(self) -> Door:
+    def executor(self) -> CommandExecutor:
         """Return the executor of the commands, created on first use."""
-        from mlmgmt_nb.notebook.execution import Door
+        from mlmgmt_nb.notebook.execution import CommandExecutor
 
-        return Door(self.shell)
+        return CommandExecutor(self.shell)
 
     @no_var_expand
     @needs_local_scope
@@ -48,7 +48,7 @@ class MlmgmtMagics(Magics):
         In a cell, `%%mlmgmt service run` takes the data from the body, `%%mlmgmt driver score.py` writes the body to a
         driver file and checks it, and other commands take flags from a YAML body.
         """
-        return self.door.run(line, cell, local_ns or {})
+        return self.executor.run(line, cell, local_ns or {})
 
     def attach(self) -> None:
         """Add completion, help with `?`, and rich display."""
@@ -65,8 +65,8 @@ class MlmgmtMagics(Magics):
             shell.input_transformers_cleanup.remove(_help_lines)
         if self.matcher in shell.Completer.custom_matchers:
             shell.Completer.custom_matchers.remove(self.matcher)
-        if "door" in self.__dict__:
-            self.door.close()
+        if "executor" in self.__dict__:
+            self.executor.close()
 
     @cached_property
     def matcher(self) -> Any:
@@ -81,7 +81,7 @@ class MlmgmtMagics(Magics):
             call = _CALL.match(context.text_until_cursor)
             if call is None:
                 return {"completions": []}
-            fragment, candidates = self.door.complete(call["text"])
+            fragment, candidates = self.executor.complete(call["text"])
             return {
                 "completions": [SimpleCompletion(text=candidate, type="mlmgmt") for candidate in candidates],
                 "matched_fragment": fragment,
@@ -97,7 +97,7 @@ class MlmgmtMagics(Magics):
         call = _CALL.match(shell.Completer.text_until_cursor)
         if call is None:
             return []
-        fragment, candidates = self.door.complete(call["text"])
+        fragment, candidates = self.executor.complete(call["text"])
         start = len(fragment) - len(token)
         return [candidate[start:] for candidate in candidates] if start >= 0 else candidates
 

@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tests.support.components import missing
+from tests.support.searches import long_search
 
 ROOT = Path(__file__).parents[2]
 DETECT = """
@@ -62,6 +63,7 @@ def detected(clone: Path, folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.timeout(600)
+@long_search
 def test_repo2docker_understands_each_file(clone: Path, tmp_path: Path) -> None:
     found = detected(clone, tmp_path / "environment")
     assert (found["kind"], found["folder"]) == ("PythonBuildPack", "binder")
@@ -75,6 +77,7 @@ def test_repo2docker_understands_each_file(clone: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(600)
+@long_search
 def test_its_environment_resolves_and_the_last_step_runs(clone: Path, tmp_path: Path) -> None:
     version = (clone / "binder" / "runtime.txt").read_text().strip().removeprefix("python-")
     compiled = ("uv", "pip", "compile", "--quiet", "--python-version", version, "binder/requirements.txt")

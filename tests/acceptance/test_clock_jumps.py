@@ -10,43 +10,14 @@ from typing import Any
 import pytest
 
 from tests.acceptance.test_several_processes import rows
-from tests.conftest import ServiceProcess, eventually
+from tests.conftest import ServiceProcess
 from tests.integration.service.drivers import ECHO, replicas, under_load
 from tests.support import postgresql
-from tests.support.components import missing
+from tests.support.clock import Clock
+from tests.support.waiting import eventually
 
 NAP = "import time\ndef init():\n    pass\ndef run(body):\n    time.sleep(float(body))\n    return 'rested'\n"
 BEATS = 3
-
-
-class Clock:
-    """The time of day of processes: the real one plus some hours."""
-
-    def __init__(self, file: Path) -> None:
-        libraries = sorted(Path("/usr/lib").glob("**/faketime/libfaketimeMT.so.1"))
-        if not libraries:
-            missing("libfaketime", "apt-get install libfaketime")
-        self._file = file
-        self.jump(0)
-        self.environment = {
-            "LD_PRELOAD": str(libraries[0]),
-            "FAKETIME_TIMESTAMP_FILE": str(file),
-            "FAKETIME_NO_CACHE": "1",
-            # The monotonic clock cannot be set, and the times of files do not change.
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            "NO_FAKE_STAT": "1",
-        }
-
-    def jump(self, hours: int) -> None:
-        partial = self._file.with_suffix(".partial")
-        partial.write_text(f"{hours:+d}h")
-        partial.replace(self._file)
-        self._hours = hours
-
-    def shows(self, stamp: str) -> bool:
-        """Return whether a new timestamp comes from this clock."""
-        there = dt.datetime.now(dt.UTC) + dt.timedelta(hours=self._hours)
-        return abs(dt.datetime.fromisoformat(stamp) - there) < dt.timedelta(minutes=30)
 
 
 @pytest.fixture

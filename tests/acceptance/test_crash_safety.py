@@ -14,11 +14,13 @@ import psutil
 import pytest
 import requests
 
-from tests.conftest import ServiceProcess, eventually
+from tests.conftest import ServiceProcess
 from tests.faults.scene import Client, processes_of
+from tests.support.searches import thorough
+from tests.support.waiting import eventually
 
 DRIVER = "def init():\n    pass\n\ndef run(body):\n    return {says!r}\n"
-ROUNDS = 6
+ROUNDS = thorough(6, 2)
 
 
 @pytest.mark.timeout(300)
@@ -32,8 +34,9 @@ def test_nothing_that_was_answered_is_lost(tmp_path: Path, write_driver: Callabl
     for _ in range(ROUNDS):
         stop = threading.Event()
         worker = threading.Thread(target=client.work, args=(stop,))
+        made = len(client.models)
         worker.start()
-        eventually(partial(_has_more_than, client, len(client.models)), what="an answer of this round")
+        eventually(partial(_has_more, client, made), what="a model of this round")
         time.sleep(moments.uniform(0.1, 1.5))  # not a wait for something: the random moment is the test
         service.kill()
         stop.set()
@@ -58,7 +61,7 @@ def test_nothing_that_was_answered_is_lost(tmp_path: Path, write_driver: Callabl
     assert processes_of(service.home) == []
 
 
-def _has_more_than(client: Client, models: int) -> bool:
+def _has_more(client: Client, models: int) -> bool:
     return len(client.models) > models
 
 

@@ -10,6 +10,7 @@ import pytest
 from tests.faults.faults import FAULTS
 from tests.faults.load import sustained
 from tests.faults.scene import Scene
+from tests.support.searches import long_search
 
 
 @pytest.fixture(scope="module")
@@ -19,6 +20,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     made.close()
 
 
+@long_search
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_has_the_outcome_that_is_promised(scene: Scene, name: str) -> None:
     FAULTS[name](scene, random.Random(name))

@@ -22,11 +22,12 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from tests.conftest import API_VERSION, ServiceProcess, eventually
+from tests.conftest import API_VERSION, ServiceProcess
 from tests.integration.service.drivers import replicas, trouble
 from tests.support.components import missing
 from tests.support.held_back import HeldBack
 from tests.support.postgresql import PostgreSQL
+from tests.support.waiting import eventually
 
 DRIVER = "def init():\n    pass\n\ndef run(body):\n    return 'here'\n"
 MODEL = {"name": "late", "url": "file:///nowhere/late.pkl", "mimeType": "application/json"}

@@ -1,4 +1,4 @@
-"""The tutorial notebooks: they run unchanged, twice in a row, and their outputs match the committed ones."""
+"""The tutorial notebooks: they run unchanged, in CI twice in a row, and their outputs match the committed ones."""
 
 from __future__ import annotations
 
@@ -63,10 +63,10 @@ def _run(folder: Path, kernel: str, environment: dict[str, str]) -> subprocess.C
     return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=900)
 
 
-def _run_twice(
+def _run_and_check(
     notebooks: list[Path], folder: Path, environment: dict[str, str], services: Callable[[], list[Any]]
 ) -> None:
-    """Run notebooks on each version of the kernel in turn, which is twice in a row, and check the results.
+    """Run notebooks on each version of the kernel in turn, twice in a row in CI, and check the results.
 
     Each has a separate folder, because a driver uses the `service_schema.json` next to it, which may belong to another.
     """
@@ -93,11 +93,11 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.timeout(2000)
-def test_they_run_twice_in_a_row_show_what_is_committed_and_clean_up(home: Path, folder: Path, tmp_path: Path) -> None:
+def test_they_run_show_what_is_committed_and_clean_up(home: Path, folder: Path, tmp_path: Path) -> None:
     local.ensure(home)
     notebooks = [notebook for notebook in NOTEBOOKS if notebook.stem not in {DOCKER, REMOTE}]
     environment = _environment(tmp_path, {"MLMGMT_HOME": str(home), "MLMGMT_CONFIG": str(tmp_path / "config.toml")})
-    _run_twice(notebooks, folder, environment, lambda: list(connect(home=home).services.list()))
+    _run_and_check(notebooks, folder, environment, lambda: list(connect(home=home).services.list()))
 
 
 @pytest.mark.timeout(1000)
@@ -105,7 +105,7 @@ def test_the_one_of_docker(engine: Any, home: Path, folder: Path, tmp_path: Path
     config = tmp_path / "config.toml"
     ours = {"MLMGMT_HOME": str(home), "MLMGMT_CONFIG": str(config), "MLMGMT_BASE_IMAGE": BASE}
     notebooks = [notebook for notebook in NOTEBOOKS if notebook.stem == DOCKER]
-    _run_twice(notebooks, folder, _environment(tmp_path, ours), lambda: list(connect(home=home).services.list()))
+    _run_and_check(notebooks, folder, _environment(tmp_path, ours), lambda: list(connect(home=home).services.list()))
     assert not engine.containers(all=True, filters={"label": f"mlmgmt-nb.home={(home / 'id').read_text()}"})
     assert Config(config, {}).settings({})["compute"].source == "default"
 
@@ -115,7 +115,7 @@ def test_the_one_of_a_remote_account(folder: Path, tmp_path: Path) -> None:
     notebooks = [notebook for notebook in NOTEBOOKS if notebook.stem == REMOTE]
     with team(tmp_path) as there:
         before = there.config.read_text()
-        _run_twice(notebooks, folder, _environment(tmp_path, there.environment), there.services)
+        _run_and_check(notebooks, folder, _environment(tmp_path, there.environment), there.services)
         assert there.config.read_text() == before
         shown = "".join(path.read_text() for path in folder.rglob("*.ipynb"))
         assert there.secret not in shown + before

@@ -24,15 +24,16 @@ from schemathesis.openapi.checks import RejectedPositiveData
 from mlmgmt_nb.contract import ACCOUNT_PATH
 from mlmgmt_nb.contract.openapi import document
 from tests.conftest import ServiceProcess
+from tests.support.searches import IN_CI, thorough
 
 SCHEMA = schemathesis.openapi.from_dict(copy.deepcopy(document()))  # schemathesis modifies its input
 # We send the token; the check `ignored_auth` omits and falsifies it.
 SCHEMA.config.generation.update(with_security_parameters=False)
 SETTINGS = settings(
-    max_examples=50,
+    max_examples=thorough(50, 10),
     deadline=None,
     database=None,
-    derandomize=os.environ.get("CI") == "true",
+    derandomize=IN_CI,
     suppress_health_check=list(HealthCheck),
 )
 Case = schemathesis.Case[Any]
@@ -58,6 +59,9 @@ def seed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seed]:
     yield _seeded(service, folder)
     service.stop()
     assert "Traceback" not in (folder / "home.output").read_text()
+    # The service accepted requests, or its tests would prove little. Few examples of an operation may all be refused.
+    refused = {operation for operation, statuses in ANSWERED.items() if not statuses & {200, 202}}
+    assert not (IN_CI and refused)
 
 
 def _seeded(service: ServiceProcess, folder: Path) -> Seed:
@@ -91,12 +95,6 @@ def test_an_operation_keeps_the_contract(case: Case, seed: Seed) -> None:
     ANSWERED[case.operation.definition.raw["operationId"]].add(answer.status_code)
 
 
-def test_the_operations_were_reached(seed: Seed) -> None:
-    """Check that the service accepted requests; otherwise the tests above would prove little."""
-    refused = {operation for operation, statuses in ANSWERED.items() if not statuses & {200, 202}}
-    assert not refused
-
-
 def test_operations_in_a_row_keep_the_contract(seed: Seed) -> None:
     """Check sequences of operations that use results of earlier ones."""
 
@@ -104,7 +102,7 @@ def test_operations_in_a_row_keep_the_contract(seed: Seed) -> None:
         def get_call_kwargs(self, case: Case) -> dict[str, Any]:
             return {"base_url": seed.origin, "headers": seed.headers, "timeout": TIMEOUT_SECONDS}
 
-    Rows.run(settings=settings(SETTINGS, max_examples=20, stateful_step_count=6))
+    Rows.run(settings=settings(SETTINGS, max_examples=thorough(20, 5), stateful_step_count=6))
 
 
 def _use_real_ids(case: Case, seed: Seed) -> None:

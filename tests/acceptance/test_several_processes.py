@@ -25,11 +25,12 @@ from mlmgmt_nb import local
 from mlmgmt_nb.errors import LocalServiceError
 from mlmgmt_nb.service.store.installation import database_of
 from mlmgmt_nb.service.store.store import Store
-from tests.conftest import API_VERSION, ServiceProcess, eventually
+from tests.conftest import API_VERSION, ServiceProcess
 from tests.faults.scene import processes_of
 from tests.support import postgresql
 from tests.support.components import missing
 from tests.support.held_back import HeldBack
+from tests.support.waiting import eventually
 
 DRIVER = "def init():\n    pass\n\ndef run(body):\n    return {says!r}\n"
 NEVER_READY = "import time\ndef init(): time.sleep(600)\ndef run(body): return 2\n"

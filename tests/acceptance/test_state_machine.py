@@ -28,7 +28,9 @@ from hypothesis.stateful import (
 )
 from hypothesis.strategies import booleans, integers, sampled_from
 
-from tests.conftest import ServiceProcess, database_arguments, eventually, mlmgmt
+from tests.conftest import ServiceProcess, database_arguments, mlmgmt
+from tests.support.searches import thorough
+from tests.support.waiting import eventually
 
 GOOD = "def init():\n    pass\n\ndef run(body):\n    return {says!r}\n"
 BROKEN = "def init():\n    raise RuntimeError('this driver does not load')\n\ndef run(body):\n    return 0\n"
@@ -37,7 +39,7 @@ LOADS = ("one", "two")
 EITHER = "either"
 """The text of an image that may have been built or cancelled in time; it is inspected but not run."""
 NAMES = ("svc-a", "svc-b")
-EXAMPLES = int(os.environ.get("MLMGMT_EXAMPLES", "4"))
+EXAMPLES = int(os.environ.get("MLMGMT_EXAMPLES") or thorough(4, 1))
 NOBODY = "00000000-0000-0000-0000-000000000000"
 
 choice = integers(0, 10**6)

@@ -46,7 +46,7 @@ timed("imports of the first command", lambda: cell("%mlmgmt config show"))
 timed("connecting, and a list of one", lambda: cell("%mlmgmt model list -n none-of-this-name --query '[0]'"))
 timed("import pandas", lambda: __import__("pandas"))
 timed("%mlmgmt model list", lambda: cell("%mlmgmt model list"))
-pager = shell.magics_manager.registry["MlmgmtMagics"].door.session.workspace.models.list
+pager = shell.magics_manager.registry["MlmgmtMagics"].executor.session.workspace.models.list
 pages = timed("  of it: pages from the server", lambda: list(pager().by_page()))
 from mlmgmt_nb.client.http.frames import to_frame
 from mlmgmt_nb.contract import Model

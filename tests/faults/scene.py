@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import stat
 import threading
@@ -14,15 +15,17 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 import requests
 
 from mlmgmt_nb.service.files.home import Home
 from mlmgmt_nb.service.housekeeping import check
-from tests.conftest import ServiceProcess, eventually
+from tests.conftest import ServiceProcess
 from tests.integration.service.drivers import at_front_door, replicas
-from tests.integration.service.test_housekeeping import store_of
+from tests.integration.service.test_housekeeping import store_of, upload
+from tests.support.waiting import eventually
 
 DRIVER = "import os\ndef init():\n    pass\n\ndef run(body):\n    return {{'says': {says!r}, 'pid': os.getpid()}}\n"
 HANG_SECONDS = 3.0
@@ -44,10 +47,11 @@ class Client:
         self.folders = folders
         self._not_mine = not_mine
         self.models: dict[str, dict[str, Any]] = {}
+        self.contents: dict[str, bytes] = {}
         self.operations: list[str] = []
 
     def work(self, stop: threading.Event) -> None:
-        actions = [self.register, self.register, self.build, self.create, self.update]
+        actions: list[Callable[[], object]] = [self.register, self.upload, self.build, self.create, self.update]
         chosen = random.Random(len(self.models))
         while not stop.is_set():
             try:
@@ -56,9 +60,20 @@ class Client:
                 # The service is dead: unconfirmed requests may or may not have taken effect.
                 return
 
-    def register(self) -> None:
-        answer = self.service.request("POST", "/models", json={"name": "m", "url": "file:///m", "mimeType": "a/b"})
-        self.models[answer.json()["id"]] = answer.json()
+    def register(self, url: str = "file:///m") -> dict[str, Any]:
+        answer = self.service.request("POST", "/models", json={"name": "m", "url": url, "mimeType": "a/b"})
+        model: dict[str, Any] = answer.json()
+        self.models[model["id"]] = model
+        return model
+
+    def upload(self) -> str:
+        """Upload random content and register a model of it; return its digest."""
+        content = os.urandom(random.Random(len(self.contents)).choice((10, 5000, 300_000)))
+        url = upload(self.service, content)
+        self.register(url)
+        digest = url.partition("sha256/")[2][:64]
+        self.contents[digest] = content
+        return digest
 
     def build(self) -> None:
         folder = random.Random(len(self.operations)).choice(self.folders)
@@ -90,8 +105,7 @@ class Client:
 
     def check(self) -> None:
         """Check that confirmed results exist, and that started work has ended or will end."""
-        for model in self.models.values():
-            assert self.service.get(f"/models/{model['id']}") == model
+        self.holds(self.service)
         for operation in self.operations:
             ended = eventually(partial(self._ended, f"/operations/{operation}"), 60, "the operation")
             assert ended["state"] == "Succeeded" or ended["error"]["message"], ended
@@ -102,6 +116,13 @@ class Client:
             versions += [model["version"] for model in page["value"]]
             link = page.get("nextLink")
         assert versions == list(range(len(versions), 0, -1))
+
+    def holds(self, service: ServiceProcess) -> None:
+        """Check that a service has all that was confirmed, byte by byte."""
+        for model in list(self.models.values()):
+            assert service.get(f"/models/{model['id']}") == model
+        for digest, content in list(self.contents.items()):
+            assert service.request("GET", f"/artifacts/sha256/{digest}").content == content
 
     def _ended(self, url: str) -> Any:
         operation = self.service.get(url)
@@ -164,6 +185,12 @@ class Scene:
     def replicas(self) -> list[psutil.Process]:
         return replicas(self.api, self.steady)
 
+    def ready_replicas(self) -> list[psutil.Process]:
+        """Return both replicas, once they answer."""
+        eventually(self.answers, what="an answer of the steady service")
+        eventually(lambda: len(self.replicas()) == 2, what="both replicas")
+        return self.replicas()
+
     def log(self) -> str:
         return self.api.log(f"/services/{self.steady['id']}/logs")
 
@@ -173,24 +200,26 @@ class Scene:
         assert found["scoringUri"] == self.steady["scoringUri"]
         assert found["state"] == "Succeeded"
         assert self.api.get(f"/services/{self.steady['id']}/keys") == self.keys
-        eventually(self.answers, what="an answer of the steady service")
-        eventually(lambda: len(self.replicas()) == 2, what="both replicas")
+        self.ready_replicas()
         # Two replicas that died in quick succession may still be reported; nothing else is wrong.
         eventually(lambda: self._error() in {None, "CrashLoop"}, what="the end of the error")
-        self._keeps_its_files()
+        self.is_kept()
         living = {process.pid for process in [psutil.Process(self.api.process.pid), *self.api.children()]}
         assert {process.pid for process in processes_of(self.api.home)} <= living
 
-    def _keeps_its_files(self) -> None:
+    def is_kept(self) -> None:
         """Check that contents are intact, and that everything in the state folder is private to its user."""
         store = store_of(self.api.home)
         try:
-            assert check.find(store, Home(self.api.home)).damages == []
+            damages = check.find(store, Home(self.api.home)).damages
+            assert damages == [], damages
         finally:
             store.close()
-        # Files in an image may be readable: the folder above it is not.
-        found = [self.api.home, *self.api.home.iterdir()]
-        assert [path for path in found if _mode_of(path) & 0o077] == []
+        # Files in images and environments may be readable: the folders above them are not.
+        opened = {self.api.home / "images", self.api.home / "environments"}
+        found = [self.api.home, *opened, *_below(self.api.home, opened)]
+        open_to_others = [path for path in found if _mode_of(path) & 0o077]
+        assert open_to_others == [], open_to_others
 
     def _error(self) -> str | None:
         error = self.api.get(f"/services/{self.steady['id']}")["error"]
@@ -254,16 +283,41 @@ class Scene:
         self.api.kill()
         eventually(lambda: not processes_of(self.api.home), what="the end of the replicas")
 
-    def close(self) -> None:
+    def restart(self, environment: dict[str, str]) -> None:
+        """Restart the service with other variables in its environment."""
         self.api.stop()
-        assert processes_of(self.api.home) == []
+        self.api.environment = environment
+        self.api.start()
+
+    def close(self) -> None:
+        """Stop the service, and check that it leaves no process and no incomplete file."""
+        self.api.stop()
+        left: list[object] = [*processes_of(self.api.home), *traces_of(self.api.home)]
+        # An upload in parts goes on after a restart.
+        left += [path for path in self.api.home.rglob("*.partial") if "artifacts" not in path.parts]
+        assert left == [], left
+        self.is_kept()
+
+
+def _below(folder: Path, left_out: set[Path]) -> Iterator[Path]:
+    for path in folder.iterdir():
+        if path not in left_out:
+            yield path
+            if path.is_dir() and not path.is_symlink():
+                with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+                    yield from _below(path, left_out)
 
 
 def _mode_of(path: Path) -> int:
     try:
-        return stat.S_IMODE(path.lstat().st_mode)
+        return 0 if path.is_symlink() else stat.S_IMODE(path.lstat().st_mode)
     except FileNotFoundError:  # a file that is being replaced
         return 0
+
+
+def address(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or 0
 
 
 def random_moment(moments: random.Random, most: float) -> None:
@@ -274,6 +328,18 @@ def random_moment(moments: random.Random, most: float) -> None:
 def processes_of(home: Path) -> list[psutil.Process]:
     """Return all processes related to a state folder."""
     return [one for one in psutil.process_iter() if any(str(home) in part for part in command_of(one))]
+
+
+def traces_of(home: Path) -> list[psutil.Process]:
+    """Return the processes that a service on a state folder has started, directly or not: they inherit its variables,
+    or work in the folder.
+    """
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if any(str(home) in text for text in (*process.environ().values(), process.cwd())):
+                found.append(process)
+    return found
 
 
 def command_of(process: psutil.Process) -> list[str]:

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.conftest import eventually
 from tests.support.components import missing
+from tests.support.waiting import eventually
 
 __all__ = ["azurite"]
 

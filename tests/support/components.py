@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import NoReturn
 
 import pytest
+
+from tests.support.searches import IN_CI
 
 __all__ = ["missing"]
 
@@ -18,6 +19,6 @@ def missing(component: str, remedy: str) -> NoReturn:
         remedy: how to get it.
     """
     reason = f"{component} is not there: {remedy}"
-    if os.environ.get("CI") == "true":
+    if IN_CI:
         pytest.fail(reason)
     pytest.skip(reason)

@@ -109,7 +109,7 @@ def _classes(annotation: Any) -> Iterator[type]:
 # Commands
 
 
-def undocumented_commands(commands: Sequence[Command], common: Sequence[Flag], page: str) -> Iterator[str]:
+def undocumented_commands(commands: Sequence[Command[Any]], common: Sequence[Flag], page: str) -> Iterator[str]:
     """Yield commands and flags without help or example, or missing from the page."""
     for command in commands:
         heading = re.search(rf"^#+ mlmgmt {re.escape(command.name)}$(.*?)(?=^#|\Z)", page, re.MULTILINE | re.DOTALL)

@@ -23,8 +23,8 @@ from typing import Any
 import pytest
 import requests
 
-from tests.conftest import eventually
 from tests.support.components import missing
+from tests.support.waiting import eventually
 
 __all__ = ["BASE", "EngineProcess", "Registry", "import_base"]
 

@@ -69,6 +69,7 @@ class IdentityProvider:
         roles: the app roles of each application.
         approved: device codes that their user has approved.
         requests: the paths that were asked for.
+        more_keys: other entries of the document with the keys, as they are.
         lifetime: seconds that a token lasts.
         is_down: whether every request is answered with 503.
     """
@@ -82,6 +83,7 @@ class IdentityProvider:
         self.pending: set[str] = set()
         self.scopes: dict[str, str] = {}
         self.requests: list[str] = []
+        self.more_keys: list[Any] = []
         self.lifetime = 3600
         self.is_down = False
         ca = trustme.CA()
@@ -176,7 +178,7 @@ class IdentityProvider:
                 "device_authorization_endpoint": f"{base}/oauth2/v2.0/devicecode",
             }
         if path.endswith("/keys"):
-            return 200, {"keys": [key.public() for key in self.keys]}
+            return 200, {"keys": [*self.more_keys, *(key.public() for key in self.keys)]}
         return 404, {"error": "not_found"}
 
     def post(self, path: str, form: Mapping[str, str]) -> tuple[int, Any]:

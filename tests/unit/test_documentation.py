@@ -23,6 +23,7 @@ from mlmgmt_nb.packaging import flavours
 from mlmgmt_nb.scoring.batching import batched
 from mlmgmt_nb.scoring.threads import threaded
 from mlmgmt_nb.service.access.permissions import NEEDED
+from mlmgmt_nb.service.access.principals import Role
 from mlmgmt_nb.service.api.resources import EXTENSIONS
 from tests.support import documentation as check
 
@@ -171,8 +172,10 @@ def test_every_flag_of_serve_is_with_the_settings() -> None:
 
 def test_undocumented_commands_are_found() -> None:
     page = "### mlmgmt cake bake\n\n| `-t, --time MINUTES` | how long |\n"
-    baked = Command(("cake", "bake"), "Bake", "mlmgmt cake bake", lambda _s, _a: None, (Flag("-t --time", ""),))
-    hidden = Command(("cake", "eat"), "", "", lambda _s, _a: None)
+    baked: Command[Any] = Command(
+        ("cake", "bake"), "Bake", "mlmgmt cake bake", lambda _s, _a: None, (Flag("-t --time", ""),)
+    )
+    hidden: Command[Any] = Command(("cake", "eat"), "", "", lambda _s, _a: None)
     assert list(check.undocumented_commands([baked, hidden], [Flag("--oven", "which")], page)) == [
         "-t --time of cake bake has no help",
         "cake eat has no help or no example",
@@ -279,6 +282,7 @@ def test_the_table_of_roles_has_every_action() -> None:
     page = _page("security.md")
     rows = re.findall(r"^\| `(\w+ /\S*)` \| (yes|no) \| yes \|$", page, re.MULTILINE)
     assert len(rows) == len(NEEDED)
+    assert [may_reader == "yes" for _, may_reader in rows] == [role <= Role.READER for role in NEEDED.values()]
     shown = {request for request, may_reader in rows if may_reader == "yes"}
     assert "GET /services/{id}/logs" in shown
     assert not {"GET /services/{id}/keys", "GET /audit", "GET /artifacts/*", "GET /images/{id}/context"} & shown

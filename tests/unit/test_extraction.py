@@ -304,6 +304,73 @@ def _of_long_list() -> bytes:
     return b"PK\5\6" + struct.pack("<HHHHIIH", 0, 0, 1, 1, 2**24 + 1, 0, 0)
 
 
+def _records(count: int, size: int) -> bytes:
+    """Return records of a PAX header, each of exactly `size` bytes."""
+    made = [b"%d K%06d=" % (size, number) for number in range(count)]
+    return b"".join(start + b"x" * (size - len(start) - 1) + b"\n" for start in made)
+
+
+def _with_header(kind: bytes, content: bytes, times: int = 1, *, members: bool = False) -> bytes:
+    """Return a tar archive with so many headers of a kind, before one member or before one member each."""
+    info = tarfile.TarInfo("header")
+    info.type, info.size = kind, len(content)
+    header = info.tobuf(tarfile.USTAR_FORMAT) + content + bytes(-len(content) % tarfile.BLOCKSIZE)
+    member = tarfile.TarInfo("a").tobuf()
+    return (header + member) * times if members else header * times + member
+
+
+def _sparse(count: int) -> bytes:
+    """Return a tar archive with a file of so many parts, all of them empty."""
+    parts = ",".join(f"{number},0" for number in range(count))
+    return _pax({"GNU.sparse.map": parts, "GNU.sparse.size": str(count), "GNU.sparse.name": "s"})
+
+
+def _pax(headers: dict[str, str]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        info = tarfile.TarInfo("member")
+        info.pax_headers = headers
+        tar.addfile(info)
+    return buffer.getvalue()
+
+
+LONG_HEADERS: dict[str, tuple[bytes, str]] = {
+    "of one member": (_with_header(tarfile.XHDTYPE, _records(1100, 1000)), "a member whose headers are longer"),
+    "of one member, in parts": (_with_header(tarfile.XHDTYPE, _records(1, 100_000), 20), "headers are longer"),
+    "a name": (_with_header(tarfile.GNUTYPE_LONGNAME, b"n" * 2**20), "headers are longer"),
+    "a file of many parts": (_sparse(200_000), "headers are longer"),
+    "of all members": (_with_header(tarfile.XGLTYPE, _records(80, 1000)), "for all of its members"),
+    "of all members, in parts": (
+        _with_header(tarfile.XGLTYPE, _records(1, 10_000), 10, members=True),
+        "for all of its members",
+    ),
+    "chained": (_with_header(tarfile.XGLTYPE, _records(1, 20), 2000), "damaged|for all of its members"),
+}
+
+
+@pytest.mark.parametrize("name", LONG_HEADERS)
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_headers_are_bounded(unpacked: Callable[..., object], name: str, pack: Callable[[bytes], bytes]) -> None:
+    """They are kept in memory and parsed slowly: 16 MiB of them took a minute."""
+    content, reason = LONG_HEADERS[name]
+    with pytest.raises(ArchiveError, match=reason):
+        unpacked(pack(content))
+
+
+@pytest.mark.parametrize(
+    ("content", "there"),
+    [
+        (_with_header(tarfile.XGLTYPE, b"52 comment=" + b"a" * 40 + b"\n") + bytes(1024), {"a": ""}),  # git archive
+        (_with_header(tarfile.XHDTYPE, _records(60, 1000)) + bytes(1024), {"a": ""}),  # extended attributes
+        (_sparse(5000), {"s": "\0" * 5000}),  # a file of some thousand holes
+    ],
+)
+def test_headers_that_tools_write_are_taken(
+    unpacked: Callable[..., dict[str, str]], content: bytes, there: dict[str, str]
+) -> None:
+    assert unpacked(content) == there
+
+
 DAMAGED: dict[str, tuple[bytes, str]] = {
     "text": (b"text", "is not a"),
     "nothing": (b"", "is not a"),

@@ -13,7 +13,7 @@ from platformdirs.unix import Unix
 
 from mlmgmt_nb import cli
 from mlmgmt_nb.commands import COMMANDS
-from mlmgmt_nb.commands.session import COMMON, NOISE, WAITING
+from mlmgmt_nb.commands.session import COMMON, OPTIONAL_WORDS, WAITING
 from mlmgmt_nb.service.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -36,7 +36,7 @@ OF_EVERY = {name for flag in (*COMMON, *WAITING) for name in flag.names.split()}
 
 def fault(text: str) -> str:
     """Why a line is no command that is there; empty when it is one, or names a part of one."""
-    words = [word for word in text.strip().lstrip("%").split() if word not in NOISE][1:]
+    words = [word for word in text.strip().lstrip("%").split() if word not in OPTIONAL_WORDS][1:]
     names = tuple(takewhile(lambda word: re.fullmatch(r"[a-z][a-z-]*", word), words))
     command = max((known for known in FLAGS if known == tuple(words[: len(known)])), key=len)
     if names and not command:

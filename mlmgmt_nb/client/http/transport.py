@@ -1,18 +1,13 @@
-"""Sends requests: pool, timeouts, retries, request ids, credentials, and the way from failures to errors.
+"""Sends requests: connection pool, timeouts, request ids, and the location of the account.
 
-A request is repeated when that is safe: GET, HEAD, PUT and DELETE after a broken connection, a timeout or a passing
-error of the server; any method when no connection was made, or when the server says that it did not act (429 or 503
-with `Retry-After`).
+`retries`, `authentication`, `encoding` and `failures` decide the rest.
 """
 
 from __future__ import annotations
 
-import base64
 import copy
-import ipaddress
 import logging
 import random
-import re
 import threading
 import time
 import uuid
@@ -20,19 +15,20 @@ from collections.abc import Callable, Container, Mapping
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
-from urllib.parse import urlsplit
 
-import msgspec
 import requests
-import urllib3.exceptions as urllib3
 from requests.adapters import BaseAdapter, HTTPAdapter
 
-from mlmgmt_nb import local
+from mlmgmt_nb.client.http.authentication import POOL_SIZE, Bearer, PinnedAdapter, renewed
 from mlmgmt_nb.client.http.credentials import Credential
+from mlmgmt_nb.client.http.encoding import encoded
+from mlmgmt_nb.client.http.failures import transport_error
 from mlmgmt_nb.client.http.forks import renew_after_fork
-from mlmgmt_nb.client.http.responses import REQUEST_ID, api_error, retry_after
+from mlmgmt_nb.client.http.responses import REQUEST_ID
+from mlmgmt_nb.client.http.retries import Failure, Retries, jittered_pause
+from mlmgmt_nb.client.http.urls import is_loopback, origin
 from mlmgmt_nb.contract import API_VERSION, OPERATIONS
-from mlmgmt_nb.errors import AnswerTimeoutError, ConnectError, MlmgmtError, TransportError, UsageError
+from mlmgmt_nb.errors import ConnectError, TransportError, UsageError
 from mlmgmt_nb.redaction import redact_chain, redacted
 
 __all__ = ["Location", "Readable", "Timeout", "Transport", "is_loopback", "origin"]
@@ -42,11 +38,6 @@ Timeout = tuple[float, float]
 
 log = logging.getLogger(__name__)
 
-_SAFE_TO_REPEAT = frozenset({"GET", "HEAD", "PUT", "DELETE"})
-_PASSING = frozenset({408, 429, 502, 503, 504})
-_POOL_SIZE = 32
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 8.0
-_LONGEST_WAIT = 60.0
 _NO_PROXIES: Any = {"http": None, "https": None, "all": None}
 
 
@@ -66,57 +57,34 @@ class Readable(Protocol):
     def __len__(self) -> int: ...
 
 
-class _Bearer(requests.auth.AuthBase):
-    """Sets the header as an `auth`, because requests would replace a plain header by what `.netrc` has."""
+class _Request(NamedTuple):
+    """A request; its URL follows the base URL of the account, or is absolute."""
 
-    def __init__(self, token: str | None) -> None:
-        self._token = token
+    method: str
+    url: str
+    query: Mapping[str, str] | None
+    headers: Mapping[str, str]
+    body: bytes | Readable | None
+    key: str | None
+    timeout: Timeout
+    stream: bool
 
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._token:
-            request.headers["Authorization"] = f"Bearer {self._token}"
-        return request
+    @property
+    def is_ours(self) -> bool:
+        """Whether the request goes to the account, with its credential."""
+        return self.url.startswith("/")
 
+    @property
+    def parameters(self) -> Mapping[str, str] | None:
+        """Query of the request, with the version of the API."""
+        if self.is_ours and "api-version=" not in self.url:
+            return {"api-version": API_VERSION, **(self.query or {})}
+        return self.query
 
-class _Pinned(HTTPAdapter):
-    """Connections to a server that answers with one certificate, which is believed whatever name it is for."""
-
-    __attrs__ = [*HTTPAdapter.__attrs__, "_certificate"]
-
-    def __init__(self, certificate: Path) -> None:
-        self._certificate = certificate
-        super().__init__(pool_maxsize=_POOL_SIZE)
-
-    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
-        options |= {"ssl_context": local.pinned(self._certificate), "assert_hostname": False}
-        super().init_poolmanager(*arguments, **options)
-
-    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None: ...
-
-
-def origin(url: str) -> tuple[str, str, int | None]:
-    """Scheme, host and port of a URL.
-
-    Raises:
-        UsageError: it is not an http or https URL, or it carries a user name.
-    """
-    try:
-        parts = urlsplit(url)
-        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
-    except ValueError as error:
-        raise UsageError(f"{url!r} is not a URL: {error}", field="url") from error
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
-        raise UsageError(f"{url!r} is not an http or https URL", field="url")
-    return parts.scheme, parts.hostname, port
-
-
-def is_loopback(url: str) -> bool:
-    """Whether the URL's host is this machine's loopback interface."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
+    def is_renewable(self, failure: Failure) -> bool:
+        """Return whether the request can be sent again with a new token: a stream was read already."""
+        is_refused = failure.response is not None and failure.response.status_code == 401
+        return is_refused and self.is_ours and (self.body is None or isinstance(self.body, bytes))
 
 
 class Transport:
@@ -159,11 +127,11 @@ class Transport:
         """Return a session without a connection yet."""
         session, location = requests.Session(), self._location
         session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        adapter = self._adapter or HTTPAdapter(pool_connections=_POOL_SIZE, pool_maxsize=_POOL_SIZE)
+        adapter = self._adapter or HTTPAdapter(pool_connections=POOL_SIZE, pool_maxsize=POOL_SIZE)
         session.mount("http://", adapter)
         session.mount("https://", adapter)
         if location.certificate is not None:
-            session.mount("/".join(location.base_url.split("/")[:3]) + "/", _Pinned(location.certificate))
+            session.mount("/".join(location.base_url.split("/")[:3]) + "/", PinnedAdapter(location.certificate))
         return session
 
     def after_fork(self) -> None:
@@ -242,7 +210,7 @@ class Transport:
             operation.url("", id=id),
             query={name: value for name, value in (query or {}).items() if value is not None},
             headers={"Content-Type": "application/json"} if body is not None else {},
-            body=None if body is None else msgspec.json.encode(_without_nulls(msgspec.to_builtins(body))),
+            body=None if body is None else encoded(body),
             attempts=attempts,
             accept=accept,
         )
@@ -275,84 +243,66 @@ class Transport:
             TransportError: no answer was had.
             ApiError: the server answered with an error.
         """
-        attempts = attempts or self._attempts
         headers = {REQUEST_ID: str(uuid.uuid4()), **(headers or {})}
-        started, attempt, relocated, renewed = self.clock(), 0, False, False
+        request = _Request(method, url, query, headers, body, key, timeout or self._timeout, stream)
+        retries = Retries(attempts or self._attempts, self.pause, self.clock)
+        is_moved = is_renewed = False
         while True:
-            attempt += 1
+            retries.begin()
             location = self._location
-            failure: MlmgmtError
-            try:
-                response = self._send_once(location, method, url, query, headers, body, key, timeout, stream=stream)
-            except ConnectError as error:
-                if url.startswith("/") and self._relocate and not relocated:
-                    self._move(location, self._relocate)
-                    relocated = True
+            result = self._attempt(location, request, accept)
+            if isinstance(result, requests.Response):
+                return result
+            if not is_moved and (is_moved := self._moved(location, request, result)):
+                continue
+            if not is_renewed and request.is_renewable(result):
+                is_renewed = True
+                if result.response is not None and renewed(location.credential, result.response):
                     continue
-                failure, repeat, wait = error, True, None
-            except TransportError as error:
-                failure, repeat, wait = error, method in _SAFE_TO_REPEAT, None
-            else:
-                status = response.status_code
-                if 200 <= status < 300 or status in accept:
-                    return response
-                if status == 401 and url.startswith("/") and not renewed and (body is None or isinstance(body, bytes)):
-                    renewed = True
-                    if location.credential.renew(_token_of(response), _claims(response)):
-                        continue
-                source = location.credential.source if url.startswith("/") else ""
-                failure, wait = api_error(response, token_source=source), retry_after(response.headers)
-                not_acted = status in {429, 503} and wait is not None
-                repeat = not_acted or (method in _SAFE_TO_REPEAT and status in _PASSING)
-            pause = self.pause(attempt) if wait is None else wait
-            if not repeat or attempt >= attempts or self.clock() - started + pause > _LONGEST_WAIT:
-                raise failure
-            self.sleep(pause)
+            self.sleep(retries.pause_after(result))
+
+    def _attempt(self, location: Location, request: _Request, accept: Container[int]) -> requests.Response | Failure:
+        try:
+            response = self._send_once(location, request)
+        except TransportError as error:
+            return Failure.without_response(error, request.method)
+        if 200 <= response.status_code < 300 or response.status_code in accept:
+            return response
+        return Failure.of(response, request.method, location.credential.source if request.is_ours else "")
 
     def pause(self, attempt: int) -> float:
-        """Seconds to wait after the given attempt (the first is 1): full jitter, doubling."""
-        return self._uniform() * min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** (attempt - 1))
+        """Return the seconds to wait after the given attempt (the first is 1)."""
+        return jittered_pause(attempt, self._uniform)
 
-    def _move(self, failed: Location, relocate: Callable[[], Location]) -> None:
+    def _moved(self, failed: Location, request: _Request, failure: Failure) -> bool:
+        """Locate the account again after a failed connection. Return False if that does not apply."""
+        if self._relocate is None or not request.is_ours or not isinstance(failure.error, ConnectError):
+            return False
         with self._relocating:
             if self._location is failed:  # otherwise another thread has already asked
-                self._location = relocate()
+                self._location = self._relocate()
+        return True
 
-    def _send_once(
-        self,
-        location: Location,
-        method: str,
-        url: str,
-        query: Mapping[str, str] | None,
-        headers: Mapping[str, str],
-        body: bytes | Readable | None,
-        key: str | None,
-        timeout: Timeout | None,
-        *,
-        stream: bool,
-    ) -> requests.Response:
-        ours = url.startswith("/")
-        full_url = location.base_url + url if ours else url
-        if ours and "api-version=" not in url:
-            query = {"api-version": API_VERSION, **(query or {})}
+    def _send_once(self, location: Location, request: _Request) -> requests.Response:
+        url = location.base_url + request.url if request.is_ours else request.url
         try:
             response = self._session.request(
-                method,
-                full_url,
-                params=query,
-                headers=headers,
-                data=body,
-                auth=_Bearer(location.credential.token() if ours else key),
-                timeout=timeout or self._timeout,
-                stream=stream,
+                request.method,
+                url,
+                params=request.parameters,
+                headers=request.headers,
+                data=request.body,
+                auth=Bearer(location.credential.token() if request.is_ours else request.key),
+                timeout=request.timeout,
+                stream=request.stream,
                 allow_redirects=False,
-                proxies=_NO_PROXIES if is_loopback(full_url) else None,
+                proxies=_NO_PROXIES if is_loopback(url) else None,
             )
-            log.debug("%s %s -> %s", method, redacted(full_url.partition("?")[0]), response.status_code)
+            log.debug("%s %s -> %s", request.method, redacted(url.partition("?")[0]), response.status_code)
             return response
         except requests.RequestException as error:
             redact_chain(error)
-            raise _transport_error(error, method, full_url, headers[REQUEST_ID]) from error
+            raise transport_error(error, request.method, url, request.headers[REQUEST_ID]) from error
 
 
 _OF_PARENTS: list[requests.Session] = []
@@ -363,75 +313,3 @@ def _unpickled(
     location: Location, timeout: Timeout, attempts: int, relocate: Callable[[], Location] | None
 ) -> Transport:
     return Transport(location, timeout=timeout, attempts=attempts, relocate=relocate)
-
-
-def _token_of(response: requests.Response) -> str | None:
-    return response.request.headers.get("Authorization", "").removeprefix("Bearer ") or None
-
-
-def _claims(response: requests.Response) -> str | None:
-    """Return the claims that the server requires of the next token, from its challenge."""
-    found = re.search(r'\bclaims="([^"]*)"', response.headers.get("WWW-Authenticate", ""))
-    try:
-        return base64.b64decode(found[1] + "==").decode() if found else None
-    except ValueError:
-        return None
-
-
-_WITH_NULLS = frozenset({"environment", "secrets"})
-"""Properties in which null has a meaning of its own: it removes a variable."""
-
-
-def _without_nulls(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {
-            name: item if name in _WITH_NULLS else _without_nulls(item)
-            for name, item in value.items()
-            if item is not None
-        }
-    if isinstance(value, list):
-        return [_without_nulls(item) for item in value]
-    return value
-
-
-def _transport_error(error: requests.RequestException, method: str, url: str, request_id: str) -> MlmgmtError:
-    """Return the error for a request that got no answer: did it reach the server, and what can the user do?"""
-    where = url.partition("?")[0]
-    known = {"method": method, "url": redacted(url), "request_id": request_id}
-    if isinstance(error, requests.exceptions.SSLError):
-        return TransportError(
-            f"the certificate of {where} is not trusted: {error}",
-            fix="Name the CA bundle that signed it in the environment variable REQUESTS_CA_BUNDLE.",
-            **known,
-        )
-    if isinstance(error, requests.exceptions.ProxyError):
-        return ConnectError(
-            f"the proxy did not connect {method} {where}: {error}",
-            fix="Check HTTP_PROXY, HTTPS_PROXY and NO_PROXY.",
-            **known,
-        )
-    if isinstance(error, requests.ReadTimeout):
-        return AnswerTimeoutError(
-            f"no answer to {method} {where} in time",
-            fix="The server may have acted all the same; look before repeating, or give a longer `timeout`.",
-            **known,
-        )
-    if isinstance(error, requests.ConnectTimeout) or _never_connected(error):
-        return ConnectError(
-            f"no connection to {where}",
-            fix="Check that the service runs there (`mlmgmt serve` starts one, `mlmgmt status` shows it).",
-            **known,
-        )
-    if isinstance(error, (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
-        return TransportError(
-            f"the connection broke during {method} {where}",
-            fix="The server may have acted all the same; look before repeating.",
-            **known,
-        )
-    return UsageError(f"{method} {where} cannot be sent: {error}", field="url")
-
-
-def _never_connected(error: requests.RequestException) -> bool:
-    cause = error.args[0] if error.args else None
-    reason = cause.reason if isinstance(cause, urllib3.MaxRetryError) else cause
-    return isinstance(reason, urllib3.NewConnectionError)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mlmgmt_nb.charts import HEIGHT, WIDTH, Series, chart, plot, short
-from mlmgmt_nb.client.scoring_tests.results import Numbers, Result, Tally
+from mlmgmt_nb.client.scoring_tests.results import Numbers, Result, ResultStore
 
 __all__ = ["CLIENT_BOUND", "charts", "failures", "is_client_bound", "numbers", "picture", "verdict"]
 
@@ -26,19 +26,19 @@ _TILES = "display:grid;grid-template-columns:repeat(auto-fit,minmax(5.6em,1fr));
 _GRID = "display:grid;grid-template-columns:repeat(auto-fit,minmax(240px,1fr));gap:8px 20px;margin:6px 0"
 
 
-def picture(tally: Tally, name: str, summary: Mapping[str, Any]) -> str:
+def picture(store: ResultStore, name: str, summary: Mapping[str, Any]) -> str:
     """All of a test. Whatever comes from a service is escaped.
 
     Args:
-        tally: what is known of it.
+        store: what is known of it.
         name: of the service.
         summary: of its report.
     """
     head = html.escape(f"Scoring test of {name}" if name else "Scoring test")
     note = f"<p>{html.escape(CLIENT_BOUND)}</p>" if is_client_bound(summary) else ""
     return (
-        f"<div><div><b>{head}</b> {verdict(tally.numbers, partial=summary['partial'])}</div>"
-        f"{numbers(tally, summary['client_share'])}{note}{charts(tally)}{failures(tally)}</div>"
+        f"<div><div><b>{head}</b> {verdict(store.numbers, partial=summary['partial'])}</div>"
+        f"{numbers(store, summary['client_share'])}{note}{charts(store)}{failures(store)}</div>"
     )
 
 
@@ -57,20 +57,20 @@ def verdict(known: Numbers, *, partial: bool) -> str:
     return badge + (" stopped before its end" if partial else "")
 
 
-def numbers(tally: Tally, client_share: float) -> str:
+def numbers(store: ResultStore, client_share: float) -> str:
     """Return the counts, the rate and the latencies, a tile each."""
-    known = tally.numbers
+    known = store.numbers
     rate = known.requests / known.seconds if known.seconds else 0.0
     tiles = [
         *((word, f"{getattr(known, word):,}", _COLORS[word] if getattr(known, word) else "") for word in _COLORS),
         ("requests", f"{known.requests:,}", ""),
         ("seconds", f"{known.seconds:.1f}", ""),
         ("per second", short(rate), ""),
-        *((f"p{percent}", f"{short(1000 * tally.percentile(percent))} ms", "") for percent in (50, 95, 99)),
-        ("longest", f"{short(1000 * tally.latencies.longest)} ms", ""),
+        *((f"p{percent}", f"{short(1000 * store.percentile(percent))} ms", "") for percent in (50, 95, 99)),
+        ("longest", f"{short(1000 * store.latencies.longest)} ms", ""),
         ("client's share", f"{client_share:.0%}", ""),
     ]
-    return f'<div style="{_TILES}">{"".join(_tile(*tile) for tile in tiles)}</div>{_others(tally)}'
+    return f'<div style="{_TILES}">{"".join(_tile(*tile) for tile in tiles)}</div>{_others(store)}'
 
 
 def _tile(label: str, value: str, color: str) -> str:
@@ -81,17 +81,17 @@ def _tile(label: str, value: str, color: str) -> str:
     )
 
 
-def _others(tally: Tally) -> str:
+def _others(store: ResultStore) -> str:
     """Return the latencies of the service that it is compared with."""
-    if not tally.others.count:
+    if not store.others.count:
         return ""
-    pairs = ", ".join(f"p{percent} {short(1000 * tally.others.percentile(percent))} ms" for percent in (50, 95, 99))
+    pairs = ", ".join(f"p{percent} {short(1000 * store.others.percentile(percent))} ms" for percent in (50, 95, 99))
     return f"<div>The other service: {pairs}</div>"
 
 
-def charts(tally: Tally) -> str:
+def charts(store: ResultStore) -> str:
     """Return the latencies as a histogram, and requests and latencies over time."""
-    width, slices = tally.slices()
+    width, slices = store.slices()
     if not slices:
         return ""
     span = f"{len(slices) * width:g} s"
@@ -104,7 +104,7 @@ def charts(tally: Tally) -> str:
         for percent in (50, 95, 99)
     }
     parts = [
-        _histogram(tally.bars(_BARS)),
+        _histogram(store.bars(_BARS)),
         chart("Requests per second", "", [Series("", rates)], span),
         chart("Latency", "ms", [Series(name, values) for name, values in over.items()], span),
     ]
@@ -133,12 +133,12 @@ def _histogram(bars: Sequence[tuple[float, float, int]]) -> str:
     )
 
 
-def failures(tally: Tally) -> str:
+def failures(store: ResultStore) -> str:
     """Return what is not right, as a table with a row for each different outcome; nothing when all is right."""
-    found = tally.wrong(_SHOWN_FAILURES)
+    found = store.wrong(_SHOWN_FAILURES)
     if not found:
         return ""
-    count = tally.numbers.failed + tally.numbers.errored
+    count = store.numbers.failed + store.numbers.errored
     cells = [_failure(*one) for one in found]
     filled = [place for place in range(len(_TITLES)) if any(row[place] for row in cells)]
     head = "".join(f'<th scope="col" style="text-align:left">{_TITLES[place]}</th>' for place in filled)

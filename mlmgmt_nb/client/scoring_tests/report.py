@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 from mlmgmt_nb.charts import still
 from mlmgmt_nb.client.scoring_tests.html import CLIENT_BOUND, is_client_bound, picture
-from mlmgmt_nb.client.scoring_tests.results import Result, Tally
+from mlmgmt_nb.client.scoring_tests.results import Result, ResultStore
 from mlmgmt_nb.client.scoring_tests.timeline import percentile
 from mlmgmt_nb.errors import ScoringTestFailed
 
@@ -35,14 +35,14 @@ class ScoringReport:
         1
 
     Args:
-        tally: what became of the requests.
+        store: what became of the requests.
         name: of the service.
         processes: how many sent the requests.
         partial: whether it was stopped before its end, or still runs.
     """
 
-    def __init__(self, tally: Tally, *, name: str = "", processes: int = 1, partial: bool = False) -> None:
-        self._tally = tally
+    def __init__(self, store: ResultStore, *, name: str = "", processes: int = 1, partial: bool = False) -> None:
+        self._store = store
         self._processes = processes
         self.name = name
         self.partial = partial
@@ -52,12 +52,12 @@ class ScoringReport:
         """A row for each request; the columns are the attributes of `Result`."""
         import pandas as pd
 
-        return pd.DataFrame(self._tally.columns(), columns=list(Result._fields)).astype({"passed": "boolean"})
+        return pd.DataFrame(self._store.columns(), columns=list(Result._fields)).astype({"passed": "boolean"})
 
     @property
     def failures(self) -> list[Result]:
         """The first 1,000 requests whose answer was wrong or missing; `results` has all."""
-        return self._tally.failures()
+        return self._store.failures()
 
     @property
     def summary(self) -> Mapping[str, Any]:
@@ -66,9 +66,9 @@ class ScoringReport:
         `client_share` is the part of the time that each process that sends the requests was at work; `client_late_ms`
         is by how much it was late to send one. Near 1, it is the client's limit that was measured.
         """
-        numbers, latencies = self._tally.numbers, sorted(self._tally.durations())
+        numbers, latencies = self._store.numbers, sorted(self._store.durations())
         count, seconds = numbers.requests, numbers.seconds
-        others = self._tally.others
+        others = self._store.others
         return {
             "requests": count,
             "answered": numbers.answered,
@@ -103,7 +103,7 @@ class ScoringReport:
         Raises:
             ScoringTestFailed: an answer was wrong or missing, there was none at all, or they took too long.
         """
-        summary, failures = self.summary, self._tally.failures(_SHOWN_FAILURES)
+        summary, failures = self.summary, self._store.failures(_SHOWN_FAILURES)
         if not summary["requests"]:
             raise ScoringTestFailed("the scoring test sent no request", self)
         if failures:
@@ -121,7 +121,7 @@ class ScoringReport:
         """JUnit XML: a test for each case, failed when any of its requests did not get the right answer."""
         seconds: dict[int, float] = {}
         wrong: dict[int, Result] = {}
-        for result in self._tally.results():
+        for result in self._store.results():
             seconds[result.case] = seconds.get(result.case, 0.0) + result.seconds
             if (result.passed is False or result.error) and result.case not in wrong:
                 wrong[result.case] = result
@@ -132,7 +132,7 @@ class ScoringReport:
             tests=str(len(seconds)),
             failures=str(failed),
             errors=str(len(wrong) - failed),
-            time=f"{self._tally.numbers.seconds:.3f}",
+            time=f"{self._store.numbers.seconds:.3f}",
         )
         for case in sorted(seconds):
             test = ElementTree.SubElement(
@@ -145,7 +145,7 @@ class ScoringReport:
 
     def to_html(self) -> str:
         """Return the numbers, the latencies and the first failures as HTML that needs no script and no other file."""
-        return picture(self._tally, self.name, self.summary)
+        return picture(self._store, self.name, self.summary)
 
     def _repr_html_(self) -> str:
         return still(self.to_html())
@@ -154,7 +154,7 @@ class ScoringReport:
         lines = [f"{name:<22} {value}" for name, value in self.summary.items()]
         if is_client_bound(self.summary):
             lines.append(CLIENT_BOUND)
-        return "\n".join([*lines, *(f"  {_line(result)}" for result in self._tally.failures(_SHOWN_FAILURES))])
+        return "\n".join([*lines, *(f"  {_line(result)}" for result in self._store.failures(_SHOWN_FAILURES))])
 
     __repr__ = __str__
 

@@ -12,7 +12,7 @@ from mlmgmt_nb.client.scoring_tests.generator import Batch, Outcome
 from mlmgmt_nb.client.scoring_tests.timeline import Slice, Timeline
 from mlmgmt_nb.scoring.histogram import Histogram
 
-__all__ = ["Judged", "Numbers", "Result", "Tally"]
+__all__ = ["Judged", "Numbers", "Result", "ResultStore"]
 
 _KEPT_BYTES = 16 * 2**20
 """Answers are kept until they are so many bytes of JSON in all; of later ones, their beginnings."""
@@ -78,7 +78,7 @@ class Numbers(NamedTuple):
     late: float = 0.0
 
 
-class Tally:
+class ResultStore:
     """Takes batches of results. May be read from other threads.
 
     Args:

@@ -21,7 +21,7 @@ from mlmgmt_nb.client.scoring_tests.cases import Cases
 from mlmgmt_nb.client.scoring_tests.generator import Outcome, Plan, Target
 from mlmgmt_nb.client.scoring_tests.processes import Load
 from mlmgmt_nb.client.scoring_tests.report import ScoringReport
-from mlmgmt_nb.client.scoring_tests.results import Judged, Tally
+from mlmgmt_nb.client.scoring_tests.results import Judged, ResultStore
 from mlmgmt_nb.client.waiting import wait_for
 from mlmgmt_nb.errors import MlmgmtError, ScoringError, UsageError
 
@@ -90,7 +90,7 @@ class ScoringTest:
         **options: see `LoadOptions`.
 
     Attributes:
-        tally: what is known so far. May be read from any thread.
+        store: what is known so far. May be read from any thread.
         goal: what is to be sent.
         processes: how many send it.
         failure: why it could not be run, if so.
@@ -123,7 +123,9 @@ class ScoringTest:
         self._scorer, self._against, self._cases = scorer, against, cases
         self.name = name
         self.goal = Goal(requests, duration)
-        self.tally = Tally(_Judge(cases, check, expect, options.get("tolerance", 0.0), is_compared=against is not None))
+        self.store = ResultStore(
+            _Judge(cases, check, expect, options.get("tolerance", 0.0), is_compared=against is not None)
+        )
         self._stopped = threading.Event()
         self._ended = threading.Event()
         self._is_partial = False
@@ -206,7 +208,7 @@ class ScoringTest:
 
     def report(self) -> ScoringReport:
         """Return what is known: all of it once the test has ended."""
-        return ScoringReport(self.tally, name=self.name, processes=self.processes, partial=self.is_partial)
+        return ScoringReport(self.store, name=self.name, processes=self.processes, partial=self.is_partial)
 
     def run(self, on_progress: Callable[[ScoringReport], None] | None = None) -> ScoringReport:
         """Send the requests and judges the answers. An interrupt ends it early and keep what there is.
@@ -233,11 +235,11 @@ class ScoringTest:
         return self.report()
 
     def __str__(self) -> str:
-        known, goal = self.tally.numbers, self.goal
+        known, goal = self.store.numbers, self.goal
         of = f" of {goal.requests:,}" if goal.requests else ""
         rate = known.requests / known.seconds if known.seconds else 0.0
         counts = f"{known.passed:,} passed, {known.failed:,} failed, {known.errored:,} errored"
-        speed = f"{rate:,.0f} a second, p95 {1000 * self.tally.percentile(95):.3g} ms"
+        speed = f"{rate:,.0f} a second, p95 {1000 * self.store.percentile(95):.3g} ms"
         state = "ended" if self.done() else "running"
         return f"scoring test of {self.name}, {state}: {known.requests:,}{of} requests, {counts}, {speed}"
 
@@ -254,7 +256,7 @@ class ScoringTest:
 
     def _take(self, load: Load, timeout: float) -> None:
         if (arrived := load.next(timeout)) is not None:
-            self.tally.add(*arrived)
+            self.store.add(*arrived)
             self._tell()
 
     def _finish(self, load: Load) -> None:

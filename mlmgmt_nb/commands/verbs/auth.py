@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import getpass
 import os
+from dataclasses import dataclass
 from typing import Any
 
 from mlmgmt_nb.client.auth.identity import Identity, identity_of
 from mlmgmt_nb.client.auth.signin import is_interactive, scope_of
 from mlmgmt_nb.client.http.credentials import AzureToken
+from mlmgmt_nb.commands.flags import CommonArguments
 from mlmgmt_nb.commands.grammar import Command, Flag
 from mlmgmt_nb.commands.session import SIGN_IN, Session
 from mlmgmt_nb.commands.values import Settings, Text
@@ -19,7 +21,32 @@ __all__ = ["COMMANDS"]
 _METHODS = ("service-principal", "device-code", "browser", "cli")
 
 
-def _login(session: Session, arguments: Any) -> Settings:
+@dataclass(frozen=True, kw_only=True)
+class _Login(CommonArguments):
+    """Arguments of `login`."""
+
+    device_code: bool
+    browser: bool
+    cli: bool
+    service_principal: bool
+    tenant: str | None
+    client_id: str | None
+    certificate: str | None
+    authority: str | None
+    scope: str | None
+    token_cache: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class _List(CommonArguments):
+    """Arguments of `audit list`."""
+
+    principal: str | None
+    resource: str | None
+    action: str | None
+
+
+def _login(session: Session, arguments: _Login) -> Settings:
     chosen = [method for method in _METHODS if getattr(arguments, method.replace("-", "_"))]
     if len(chosen) > 1:
         raise UsageError(
@@ -54,14 +81,14 @@ def _secret(method: str, certificate: str | None) -> str | None:
     return getpass.getpass("Secret of the service principal: ")
 
 
-def _logout(session: Session, _: Any) -> Text:
+def _logout(session: Session, _: CommonArguments) -> Text:
     profile = session.setting("profile") or "default"
     session.signed_in(None)
     session.config.set(profile, dict.fromkeys((*SIGN_IN, "scope")))
     return Text(f"signed out of profile {profile!r}; tokens that were given out stay good until they expire")
 
 
-def _whoami(session: Session, _: Any) -> Settings:
+def _whoami(session: Session, _: CommonArguments) -> Settings:
     workspace = session.workspace
     rows = _rows(workspace.whoami())
     return Settings((*rows, {"name": "account", "value": workspace.base_url.rpartition("/")[2]}))
@@ -81,13 +108,13 @@ def _rows(identity: Identity) -> list[dict[str, str | None]]:
     return [{"name": name, "value": value} for name, value in rows.items() if value]
 
 
-def _audit(session: Session, arguments: Any) -> Any:
+def _audit(session: Session, arguments: _List) -> object:
     return session.workspace.audit.list(
         principal_id=arguments.principal, resource_id=arguments.resource, action=arguments.action
     )
 
 
-COMMANDS = (
+COMMANDS: tuple[Command[Any], ...] = (
     Command(
         ("login",),
         "Sign in with Azure AD, and save the sign-in method in the current profile",
@@ -105,9 +132,16 @@ COMMANDS = (
             Flag("--scope", "scope to request tokens for, such as api://mlmgmt/.default"),
             Flag("--token-cache", "keep tokens in the encrypted cache of azure-identity", "switch"),
         ),
+        arguments=_Login,
     ),
-    Command(("logout",), "Remove the sign-in method from the current profile", "mlmgmt logout", _logout),
-    Command(("whoami",), "Show your identity and role", "mlmgmt whoami", _whoami),
+    Command(
+        ("logout",),
+        "Remove the sign-in method from the current profile",
+        "mlmgmt logout",
+        _logout,
+        arguments=CommonArguments,
+    ),
+    Command(("whoami",), "Show your identity and role", "mlmgmt whoami", _whoami, arguments=CommonArguments),
     Command(
         ("audit", "list"),
         "List the audit log of the account, newest first",
@@ -118,5 +152,6 @@ COMMANDS = (
             Flag("--resource", "id of the resource"),
             Flag("--action", "name of the action, such as models_register"),
         ),
+        arguments=_List,
     ),
 )

@@ -1,62 +1,65 @@
-"""Commands: computes, called environments as in 2017, and their aliases.
-
-Some flags of the command line of 2017 have no meaning here. Commands accept them, and say that they ignore them.
-"""
+"""Commands: computes, called environments as in 2017, and their aliases."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from mlmgmt_nb.commands.flags import CommonArguments
 from mlmgmt_nb.commands.grammar import Command, Flag
+from mlmgmt_nb.commands.ignored import (
+    INSTALL,
+    RESOURCE_GROUP,
+    SETUP,
+    ResourceGroupArguments,
+    SetupArguments,
+    tell_ignored,
+)
 from mlmgmt_nb.commands.session import Session
 from mlmgmt_nb.commands.values import Settings, Text
 from mlmgmt_nb.errors import NotFoundError, UsageError
 
-__all__ = ["COMMANDS", "IGNORED_SKU", "RESOURCE_GROUP", "tell_ignored"]
-
-
-def _ignored(names: str, what: str, kind: Any = "text") -> Flag:
-    return Flag(names, f"{what} in the command line of 2017; ignored", kind)
-
-
-RESOURCE_GROUP = _ignored("-g --resource-group", "resource group")
-
-IGNORED_SKU = (
-    _ignored("-l --location", "Azure region"),
-    _ignored("--sku-instances", "number of SKU instances"),
-    _ignored("--sku-name", "SKU"),
-    _ignored("-d --description", "description"),
-    _ignored("-t --tags", "tags"),
-)
-"""Flags of `account modelmanagement create`."""
-
-IGNORED_SETUP = (
-    RESOURCE_GROUP,
-    _ignored("-l --location", "Azure region"),
-    _ignored("-z --agent-count", "number of machines"),
-    _ignored("--agent-vm-size", "size of machines"),
-    _ignored("-m --master-count", "number of controllers"),
-    _ignored("-a --service-principal-app-id", "service principal"),
-    _ignored("-p --service-principal-password", "password of the service principal"),
-    _ignored("-s --storage", "storage account"),
-    _ignored("-r --acr", "container registry"),
-    _ignored("--cert-cname", "name in the certificate"),
-    _ignored("--cert-pem", "certificate"),
-    _ignored("--key-pem", "key of the certificate"),
-    _ignored("-y --yes", "confirmation", "switch"),
-)
-"""Flags of `env setup`."""
-
-
-def tell_ignored(session: Session, arguments: Any, flags: Sequence[Flag]) -> None:
-    """Say which of these flags were given. Their values are not repeated."""
-    given = [flag.names.split()[-1] for flag in flags if getattr(arguments, flag.dest) is not None]
-    if given:
-        session.tell(f"ignored, as they have no meaning here: {', '.join(given)}")
-
+__all__ = ["COMMANDS"]
 
 _NAME = Flag("-i -n --name --compute", "id or alias of the compute", required=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Show(ResourceGroupArguments, CommonArguments):
+    """Arguments of `env show`."""
+
+    compute: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Named(ResourceGroupArguments, CommonArguments):
+    """Arguments of `env set` and `env delete`."""
+
+    compute: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Alias(CommonArguments):
+    """Arguments of `env alias`."""
+
+    name: str
+    compute: str | None
+    remove: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Setup(SetupArguments, CommonArguments):
+    """Arguments of `env setup`."""
+
+    name: str
+    cluster: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Credentials(_Named):
+    """Arguments of `env get-credentials`."""
+
+    install: bool
 
 
 def _known(session: Session) -> dict[str, dict[str, str | None]] | None:
@@ -78,7 +81,7 @@ def _computes(session: Session) -> dict[str, dict[str, str | None]]:
     return known
 
 
-def _list(session: Session, _: Any) -> Any:
+def _list(session: Session, _: CommonArguments) -> object:
     chosen = session.setting("compute")
     rows = [
         {
@@ -93,7 +96,7 @@ def _list(session: Session, _: Any) -> Any:
     return Settings(tuple(rows))
 
 
-def _show(session: Session, arguments: Any) -> Any:
+def _show(session: Session, arguments: _Show) -> object:
     tell_ignored(session, arguments, (RESOURCE_GROUP,))
     setting = session.settings["compute"]
     name = arguments.compute or setting.value or "local"
@@ -136,12 +139,12 @@ def _use(session: Session, compute: str) -> Text:
     return Text(f"images are built for and services run on {compute!r} (profile {profile!r})")
 
 
-def _set(session: Session, arguments: Any) -> Text:
+def _set(session: Session, arguments: _Named) -> Text:
     tell_ignored(session, arguments, (RESOURCE_GROUP,))
     return _use(session, arguments.compute)
 
 
-def _alias(session: Session, arguments: Any) -> Text:
+def _alias(session: Session, arguments: _Alias) -> Text:
     name = arguments.name
     if arguments.remove:
         return _delete_alias(session, name)
@@ -156,8 +159,8 @@ def _delete_alias(session: Session, name: str) -> Text:
     return Text(f"alias {name!r} is removed" if removed else f"there was no alias {name!r}")
 
 
-def _setup(session: Session, arguments: Any) -> Text:
-    tell_ignored(session, arguments, IGNORED_SETUP)
+def _setup(session: Session, arguments: _Setup) -> Text:
+    tell_ignored(session, arguments, SETUP)
     known = session.workspace.computes()
     has_docker = any(each["id"] == "docker" and each["state"] == "ready" for each in known)
     compute = "docker" if arguments.cluster and has_docker else "local"
@@ -167,13 +170,13 @@ def _setup(session: Session, arguments: Any) -> Text:
     return Text(f"environment {arguments.name!r} is compute {compute!r}{why}; {use}")
 
 
-def _delete(session: Session, arguments: Any) -> Text:
+def _delete(session: Session, arguments: _Named) -> Text:
     tell_ignored(session, arguments, (RESOURCE_GROUP,))
     return _delete_alias(session, arguments.compute)
 
 
-def _credentials(session: Session, arguments: Any) -> Text:
-    tell_ignored(session, arguments, (RESOURCE_GROUP, _INSTALL))
+def _credentials(session: Session, arguments: _Credentials) -> Text:
+    tell_ignored(session, arguments, (RESOURCE_GROUP, INSTALL))
     _check(session, arguments.compute)
     return Text(
         f"compute {arguments.compute!r} has no credentials of its own; "
@@ -181,32 +184,50 @@ def _credentials(session: Session, arguments: Any) -> Text:
     )
 
 
-_INSTALL = Flag("--install", "tools of the command line of 2017; ignored", "switch")
-
-COMMANDS = (
-    Command(("env", "list"), "List the known computes and their aliases", "mlmgmt env list", _list),
+COMMANDS: tuple[Command[Any], ...] = (
+    Command(
+        ("env", "list"),
+        "List the known computes and their aliases",
+        "mlmgmt env list",
+        _list,
+        arguments=CommonArguments,
+    ),
     Command(
         ("env", "show"),
         "Show a compute (default: the current one)",
         "mlmgmt env show",
         _show,
         (Flag("-i -n --name --compute", "id or alias of the compute"), RESOURCE_GROUP),
+        arguments=_Show,
     ),
-    Command(("env", "set"), "Switch to a compute", "mlmgmt env set -i local", _set, (_NAME, RESOURCE_GROUP)),
     Command(
-        ("env", "local"), "Switch to the local compute", "mlmgmt env local", lambda session, _: _use(session, "local")
+        ("env", "set"),
+        "Switch to a compute",
+        "mlmgmt env set -i local",
+        _set,
+        (_NAME, RESOURCE_GROUP),
+        arguments=_Named,
+    ),
+    Command(
+        ("env", "local"),
+        "Switch to the local compute",
+        "mlmgmt env local",
+        lambda session, _: _use(session, "local"),
+        arguments=CommonArguments,
     ),
     Command(
         ("env", "docker"),
         "Switch to the service's Docker engine",
         "mlmgmt env docker",
         lambda session, _: _use(session, "docker"),
+        arguments=CommonArguments,
     ),
     Command(
         ("env", "cluster"),
         "Switch to the compute or alias named `cluster`",
         "mlmgmt env cluster",
         lambda session, _: _use(session, "cluster"),
+        arguments=CommonArguments,
     ),
     Command(
         ("env", "alias"),
@@ -218,6 +239,7 @@ COMMANDS = (
             Flag("compute", "id of the compute"),
             Flag("--remove", "remove the alias", "switch"),
         ),
+        arguments=_Alias,
     ),
     Command(
         ("env", "setup"),
@@ -227,15 +249,24 @@ COMMANDS = (
         (
             Flag("-n --name", "name of the environment", required=True),
             Flag("-c --cluster", "prefer compute docker to compute local", "switch"),
-            *IGNORED_SETUP,
+            *SETUP,
         ),
+        arguments=_Setup,
     ),
-    Command(("env", "delete"), "Remove an alias", "mlmgmt env delete -n myenv", _delete, (_NAME, RESOURCE_GROUP)),
+    Command(
+        ("env", "delete"),
+        "Remove an alias",
+        "mlmgmt env delete -n myenv",
+        _delete,
+        (_NAME, RESOURCE_GROUP),
+        arguments=_Named,
+    ),
     Command(
         ("env", "get-credentials"),
         "Show where the credentials of services are",
         "mlmgmt env get-credentials -n myenv",
         _credentials,
-        (_NAME, RESOURCE_GROUP, _INSTALL),
+        (_NAME, RESOURCE_GROUP, INSTALL),
+        arguments=_Credentials,
     ),
 )

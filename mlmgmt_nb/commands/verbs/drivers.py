@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -18,10 +19,10 @@ import msgspec
 import requests
 
 from mlmgmt_nb.client.http.files import check_readable
+from mlmgmt_nb.commands.flags import APPLICATION, CommonArguments
 from mlmgmt_nb.commands.grammar import Command, Flag
 from mlmgmt_nb.commands.session import Session
 from mlmgmt_nb.commands.staging import Stage
-from mlmgmt_nb.commands.verbs.manifests import APPLICATION
 from mlmgmt_nb.errors import UsageError
 
 __all__ = ["COMMANDS", "Checked", "check_driver"]
@@ -29,6 +30,21 @@ __all__ = ["COMMANDS", "Checked", "check_driver"]
 _LOAD_SECONDS, _SAMPLE_SECONDS = 60.0, 60.0
 _MISSING = re.compile(r"No module named '([\w.]+)'|No such file or directory: '([^']+)'")
 _URL = re.compile(r"http://\S+/score\s*$", re.MULTILINE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Driver(CommonArguments):
+    """Arguments of `driver`."""
+
+    file: str
+    check: Any
+    schema: str | None
+    model_file: Sequence[str]
+    requirements: Any
+    dependency: Sequence[str]
+    env: Sequence[str]
+    env_file: Sequence[str]
+    timeout: int
 
 
 class Checked(msgspec.Struct, frozen=True, rename="camel"):
@@ -59,7 +75,7 @@ class Checked(msgspec.Struct, frozen=True, rename="camel"):
         return "\n".join(lines)
 
 
-def _driver(session: Session, arguments: Any) -> Checked:
+def _driver(session: Session, arguments: _Driver) -> Checked:
     path = Path(arguments.file).expanduser()
     written = session.body is not None
     source = session.body if session.body is not None else _read(path, "file")
@@ -82,8 +98,8 @@ def _driver(session: Session, arguments: Any) -> Checked:
     with tempfile.TemporaryDirectory(prefix="mlmgmt-check-") as folder:
         stage = Stage(Path(folder), path, **beside, schema=schema)
         python = stage.python(arguments.requirements)
-        trial = _Trial(stage, python, path, float(arguments.timeout), variables, written=written)
-        return _tried(compiled, trial, sample)
+        run = _CheckRun(stage, python, path, float(arguments.timeout), variables, written=written)
+        return _tried(compiled, run, sample)
 
 
 def _variables(option: str, given: Sequence[str] | None) -> list[str]:
@@ -113,7 +129,7 @@ def check_driver(driver: Path, beside: Sequence[Path] | None, schema: Path | Non
     with tempfile.TemporaryDirectory(prefix="mlmgmt-check-") as folder:
         others = [path for path in beside if path != schema]
         stage = Stage(Path(folder), driver, dependencies=others, models=(), schema=schema)
-        return _tried(compiled, _Trial(stage, sys.executable, driver, _SAMPLE_SECONDS, (), written=False), None)
+        return _tried(compiled, _CheckRun(stage, sys.executable, driver, _SAMPLE_SECONDS, (), written=False), None)
 
 
 def _compiled(source: str, path: Path, *, written: bool) -> Checked:
@@ -121,7 +137,7 @@ def _compiled(source: str, path: Path, *, written: bool) -> Checked:
     return Checked(str(path), functions["run"], "init" in functions)
 
 
-class _Trial(NamedTuple):
+class _CheckRun(NamedTuple):
     """Where a driver is tried: the folder and Python of an image, the driver's own file, and the time for a sample."""
 
     stage: Stage
@@ -132,9 +148,9 @@ class _Trial(NamedTuple):
     written: bool
 
 
-def _tried(compiled: Checked, trial: _Trial, sample: Any) -> Checked:
+def _tried(compiled: Checked, run: _CheckRun, sample: Any) -> Checked:
     started = time.perf_counter()
-    sample, result = _try(trial, sample)
+    sample, result = _try(run, sample)
     seconds = time.perf_counter() - started
     return msgspec.structs.replace(compiled, sample=sample, result=result, seconds=seconds)
 
@@ -192,41 +208,41 @@ def _line(source: str, number: int, path: Path, *, written: bool) -> str:
     return f"{path.name}, line {number}{cell}: `{text}`"
 
 
-def _try(trial: _Trial, sample: Any) -> tuple[Any, Any]:
+def _try(run: _CheckRun, sample: Any) -> tuple[Any, Any]:
     """Load the driver in a process of its own, as a replica would, and scores the sample, or its schema's own."""
-    command = [trial.python, "-m", "mlmgmt_nb.scoring", "--app", str(trial.stage.app)]
+    command = [run.python, "-m", "mlmgmt_nb.scoring", "--app", str(run.stage.app)]
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
         process = subprocess.Popen(
-            [*command, "--port", "0", "--timeout", str(trial.timeout), *trial.options],
+            [*command, "--port", "0", "--timeout", str(run.timeout), *run.options],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            cwd=trial.stage.app,
-            env=trial.stage.environment(),
+            cwd=run.stage.app,
+            env=run.stage.environment(),
         )
         try:
-            url = _await(process, log, trial)
+            url = _await(process, log, run)
             sample = _schema_sample(url) if sample is None else sample
-            return sample, None if sample is None else _score(url, sample, log, trial)
+            return sample, None if sample is None else _score(url, sample, log, run)
         finally:
             process.kill()
             process.wait()
 
 
-def _await(process: subprocess.Popen[bytes], log: IO[str], trial: _Trial) -> str:
+def _await(process: subprocess.Popen[bytes], log: IO[str], run: _CheckRun) -> str:
     """Wait until the driver is loaded; return its scoring URL."""
     deadline = time.monotonic() + _LOAD_SECONDS
     while time.monotonic() < deadline:
         ended = process.poll() is not None
         text = _text(log)
         if ended:
-            raise _failure(text, trial, "the driver does not load")
+            raise _failure(text, run, "the driver does not load")
         found = _URL.search(text)
         if found and _is_ready(found[0].strip()):
             return found[0].strip()
         time.sleep(0.02)
     raise UsageError(
-        f"{trial.driver.name} did not load within {_LOAD_SECONDS:g} s", field="driver", fix="Make init() faster."
+        f"{run.driver.name} did not load within {_LOAD_SECONDS:g} s", field="driver", fix="Make init() faster."
     )
 
 
@@ -247,41 +263,41 @@ def _schema_sample(url: str) -> Any:
     return given["example"] if given.get("properties") else None
 
 
-def _score(url: str, sample: Any, log: IO[str], trial: _Trial) -> Any:
+def _score(url: str, sample: Any, log: IO[str], run: _CheckRun) -> Any:
     try:
-        answer = requests.post(url, json=sample, timeout=trial.timeout + 5.0)
+        answer = requests.post(url, json=sample, timeout=run.timeout + 5.0)
         body = answer.json()
     except requests.RequestException as error:  # the driver ended the process, or holds it up
-        raise _failure(_text(log), trial, f"no answer to the sample: {error}") from error
+        raise _failure(_text(log), run, f"no answer to the sample: {error}") from error
     if answer.ok:
         return body
     if body.get("code") == "DriverError":
-        raise _failure(_text(log), trial, str(body.get("message")))
+        raise _failure(_text(log), run, str(body.get("message")))
     raise UsageError(f"the sample was refused: {body.get('message')}", field="check", fix="Correct the sample.")
 
 
-def _failure(log: str, trial: _Trial, summary: str) -> UsageError:
+def _failure(log: str, run: _CheckRun, summary: str) -> UsageError:
     """Return the error for a driver that raised, at its own line."""
-    path = trial.driver
+    path = run.driver
     lines = [line for line in log.splitlines() if line.strip()]
     numbers = re.findall(rf'File ".*{re.escape(path.name)}", line (\d+)', log)
     raised = [line for line in lines if re.match(r"[\w.]+(Error|Exception|Interrupt|Exit)\b", line)]
     what = raised[-1] if raised and summary == "the driver does not load" else summary
-    left_out = _left_out(what, trial)
+    left_out = _left_out(what, run)
     if not numbers:
         return UsageError(f"{path.name}: {what}", field="driver", fix=left_out or "Correct the driver.")
-    where = _line(_read(path, "file"), int(numbers[-1]), path, written=trial.written)
+    where = _line(_read(path, "file"), int(numbers[-1]), path, written=run.written)
     return UsageError(f"{where}: {what}", field="driver", fix=left_out or "Correct that line.")
 
 
-def _left_out(what: str, trial: _Trial) -> str:
+def _left_out(what: str, run: _CheckRun) -> str:
     """Return what to do about a file that lies beside the driver here, and was not named."""
     found = _MISSING.search(what)
     if found is None:
         return ""
     name = found[1].partition(".")[0] if found[1] else Path(found[2]).name
     for candidate in (name, f"{name}.py") if found[1] else (name,):
-        if (trial.driver.parent / candidate).exists() and not (trial.stage.app / candidate).exists():
+        if (run.driver.parent / candidate).exists() and not (run.stage.app / candidate).exists():
             return (
                 f"{candidate} lies beside the driver here, and only what is named is sent along: "
                 f"give it with `-d {candidate}`, or with `-m` if it is a model, here and when you deploy."
@@ -297,7 +313,7 @@ def _text(log: IO[str]) -> str:
 _BESIDE = tuple(flag for flag in APPLICATION if flag.dest in {"model_file", "dependency", "requirements"})
 """What a deployment sends along, by the flags that it has there; nothing else is there in the check."""
 
-COMMANDS = (
+COMMANDS: tuple[Command[Any], ...] = (
     Command(
         ("driver",),
         "Check that a driver compiles, has `run`, loads, and runs on a sample, using only the files that you name; "
@@ -319,5 +335,6 @@ COMMANDS = (
                 metavar="SECONDS",
             ),
         ),
+        arguments=_Driver,
     ),
 )

@@ -2,49 +2,94 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
-from mlmgmt_nb.client import Poller
+from mlmgmt_nb.commands.flags import APPLICATION, PACKAGING, CommonArguments, DeployArguments, WaitingArguments
 from mlmgmt_nb.commands.grammar import Command, Flag
 from mlmgmt_nb.commands.session import Session
 from mlmgmt_nb.commands.values import Text
-from mlmgmt_nb.commands.verbs.manifests import APPLICATION, make_manifest
-from mlmgmt_nb.commands.verbs.packages import PACKAGING
-from mlmgmt_nb.contract import Image
+from mlmgmt_nb.commands.verbs.deploy import compute_of, flow, source_of
 from mlmgmt_nb.errors import ConflictError, NotFoundError, UsageError
 
-__all__ = ["COMMANDS", "build"]
+__all__ = ["COMMANDS"]
 
 _PORT = 5001
 """Where the scoring runtime of an image listens."""
 _ID = Flag("-i --image-id", "id of the image", required=True, completes="image")
 
 
-def build(
-    session: Session, arguments: Any, name: str, manifest_id: str | None, description: str | None
-) -> Poller[Image]:
-    """Start the build of an image from a manifest, which is made first when there is none."""
-    workspace = session.workspace
-    manifest = manifest_id and workspace.manifests.get(manifest_id)
-    compute = arguments.compute_resource_id or session.setting("compute") or "local"
-    workspace.services.check_server(compute_resource_id=compute)
-    manifest = manifest or make_manifest(session, arguments, name, description, compute)
-    return workspace.images.create(name, manifest, compute_resource_id=compute, description=description)
+@dataclass(frozen=True, kw_only=True)
+class _Create(DeployArguments, WaitingArguments):
+    """Arguments of `image create`."""
+
+    image_name: str
+    manifest_id: str | None
+    image_description: str | None
+    image_type: str
+    compute_resource_id: str | None
 
 
-def _create(session: Session, arguments: Any) -> Any:
-    return build(session, arguments, arguments.image_name, arguments.manifest_id, arguments.image_description)
+@dataclass(frozen=True, kw_only=True)
+class _Show(CommonArguments):
+    """Arguments of `image show`."""
+
+    image_id: str
 
 
-def _show(session: Session, arguments: Any) -> Any:
+@dataclass(frozen=True, kw_only=True)
+class _List(CommonArguments):
+    """Arguments of `image list`."""
+
+    manifest_id: str | None
+    manifest_name: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Export(CommonArguments):
+    """Arguments of `image export`."""
+
+    image_id: str
+    context: str | None
+    oci: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Usage(CommonArguments):
+    """Arguments of `image usage`."""
+
+    image_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Log(CommonArguments):
+    """Arguments of `image log`."""
+
+    image_id: str
+    tail: int | None
+
+
+def _create(session: Session, arguments: _Create) -> object:
+    deploying = flow(
+        session,
+        arguments.image_name,
+        compute=compute_of(session, arguments.compute_resource_id),
+        description=arguments.image_description,
+    )
+    if arguments.manifest_id:
+        return deploying.start_build(session.workspace.manifests.get(arguments.manifest_id))
+    return deploying.start_build(source_of(session, arguments))
+
+
+def _show(session: Session, arguments: _Show) -> object:
     return session.workspace.images.get(arguments.image_id)
 
 
-def _list(session: Session, arguments: Any) -> Any:
+def _list(session: Session, arguments: _List) -> object:
     return session.workspace.images.list(manifest_id=arguments.manifest_id, manifest_name=arguments.manifest_name)
 
 
-def _usage(session: Session, arguments: Any) -> Any:
+def _usage(session: Session, arguments: _Usage) -> object:
     image = session.workspace.images.get(arguments.image_id)
     lines = [
         f"image     {image.name} version {image.version} ({image.creation_state})",
@@ -69,24 +114,24 @@ def _run_by_hand(reference: str) -> str:
     return f"run       docker run --rm -p 127.0.0.1:{_PORT}:{_PORT} {reference}\nscore     POST {url} (no key required)"
 
 
-def _export(session: Session, arguments: Any) -> Any:
+def _export(session: Session, arguments: _Export) -> object:
     images = session.workspace.images
-    if (arguments.context is None) == (arguments.oci is None):
+    if arguments.oci is not None and arguments.context is None:
+        path = images.export_oci(arguments.image_id, arguments.oci)
+        return Text(f"Image written to {path}. Load it with `docker load -i {path}`.")
+    if arguments.context is None or arguments.oci is not None:
         raise UsageError(
             "give one of --context and --oci", field="context", fix="--context is for a folder, --oci for a file."
         )
-    if arguments.oci is not None:
-        path = images.export_oci(arguments.image_id, arguments.oci)
-        return Text(f"Image written to {path}. Load it with `docker load -i {path}`.")
     path = images.export_context(arguments.image_id, arguments.context)
     return Text(f"Build context written to {path}. Build it with `docker build {path}`.")
 
 
-def _log(session: Session, arguments: Any) -> Any:
+def _log(session: Session, arguments: _Log) -> object:
     return Text(session.workspace.images.build_log(arguments.image_id, tail=arguments.tail).text)
 
 
-COMMANDS = (
+COMMANDS: tuple[Command[Any], ...] = (
     Command(
         ("image", "create"),
         "Build an image from a manifest, or from a driver and models",
@@ -99,18 +144,14 @@ COMMANDS = (
             *PACKAGING,
             Flag("--image-description", "free text"),
             Flag("--image-type", "kind of image", choices=("Docker",), default="Docker"),
-            Flag("--compute-resource-id", "compute to build the image for"),
+            Flag("--compute-resource-id", "compute to build the image for", api="compute_resource_id"),
         ),
         ("images_create",),
         waits=True,
+        arguments=_Create,
     ),
     Command(
-        ("image", "show"),
-        "Show an image",
-        "mlmgmt image show -i ID",
-        _show,
-        (_ID,),
-        ("images_get",),
+        ("image", "show"), "Show an image", "mlmgmt image show -i ID", _show, (_ID,), ("images_get",), arguments=_Show
     ),
     Command(
         ("image", "list"),
@@ -122,6 +163,7 @@ COMMANDS = (
             Flag("--manifest-name", "images of manifests of this name", completes="manifest"),
         ),
         ("images_list",),
+        arguments=_List,
     ),
     Command(
         ("image", "export"),
@@ -133,9 +175,15 @@ COMMANDS = (
             Flag("--context", "folder to write the build context to", completes="path"),
             Flag("--oci", "OCI archive to write (only images built for compute docker)", completes="path"),
         ),
+        arguments=_Export,
     ),
     Command(
-        ("image", "usage"), "Show the details of an image and how to run it", "mlmgmt image usage -i ID", _usage, (_ID,)
+        ("image", "usage"),
+        "Show the details of an image and how to run it",
+        "mlmgmt image usage -i ID",
+        _usage,
+        (_ID,),
+        arguments=_Usage,
     ),
     Command(
         ("image", "log"),
@@ -143,5 +191,6 @@ COMMANDS = (
         "mlmgmt image log -i ID --tail 20",
         _log,
         (_ID, Flag("--tail", "number of lines at the end (default: all)", "integer", metavar="LINES")),
+        arguments=_Log,
     ),
 )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from mlmgmt_nb.commands.flags import CommonArguments
 from mlmgmt_nb.commands.grammar import Command, Flag
 from mlmgmt_nb.commands.session import Session
 from mlmgmt_nb.errors import NotFoundError
@@ -11,7 +14,37 @@ from mlmgmt_nb.errors import NotFoundError
 __all__ = ["COMMANDS"]
 
 
-def _register(session: Session, arguments: Any) -> Any:
+@dataclass(frozen=True, kw_only=True)
+class _Register(CommonArguments):
+    """Arguments of `model register`."""
+
+    model: str
+    name: str | None
+    tag: Sequence[str]
+    description: str | None
+    mime_type: str | None
+    unpack: bool | None
+    if_exists: str
+    new_version: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Show(CommonArguments):
+    """Arguments of `model show`."""
+
+    model: str
+    tag: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _List(CommonArguments):
+    """Arguments of `model list`."""
+
+    tag: str | None
+    name: str | None
+
+
+def _register(session: Session, arguments: _Register) -> object:
     models = session.workspace.models
     if arguments.if_exists == "reuse" and arguments.name:
         try:
@@ -21,17 +54,17 @@ def _register(session: Session, arguments: Any) -> Any:
     return models.register(
         arguments.model,
         arguments.name,
-        tags=arguments.tag,
+        tags=arguments.tag or None,
         description=arguments.description,
         mime_type=arguments.mime_type,
         unpack=arguments.unpack,
         progress=session.uploading(arguments.model),
-        new_version=bool(arguments.new_version),
+        new_version=arguments.new_version,
         on_reuse=session.reused,
     )
 
 
-def _show(session: Session, arguments: Any) -> Any:
+def _show(session: Session, arguments: _Show) -> object:
     models = session.workspace.models
     if arguments.tag is None:
         return models.get(arguments.model)
@@ -46,32 +79,42 @@ def _show(session: Session, arguments: Any) -> Any:
     return max(tagged, key=lambda model: model.version or 0)
 
 
-def _list(session: Session, arguments: Any) -> Any:
+def _list(session: Session, arguments: _List) -> object:
     return session.workspace.models.list(name=arguments.name, tag=arguments.tag)
 
 
-COMMANDS = (
+COMMANDS: tuple[Command[Any], ...] = (
     Command(
         ("model", "register"),
         "Register a model: upload a file or folder, or reference a URL",
         "mlmgmt model register --model model.pkl --name iris --tag prod",
         _register,
         (
-            Flag("-m --model", "file, folder or URL of the model", required=True, completes="path", metavar="PATH"),
-            Flag("-n --name", "name of the model (default: name of the file)"),
-            Flag("-t --tag", "tag (repeatable)", "many"),
-            Flag("-d --description", "free text"),
-            Flag("--mime-type", "media type of the content (default: from the file name)"),
-            Flag("--unpack", "unpack the model as an archive during the build", "yes-no"),
+            Flag(
+                "-m --model",
+                "file, folder or URL of the model",
+                required=True,
+                completes="path",
+                metavar="PATH",
+                api="path_or_url",
+            ),
+            Flag("-n --name", "name of the model (default: name of the file)", api="name"),
+            Flag("-t --tag", "tag (repeatable)", "many", api="tags"),
+            Flag("-d --description", "free text", api="description"),
+            Flag("--mime-type", "media type of the content (default: from the file name)", api="mime_type"),
+            Flag("--unpack", "unpack the model as an archive during the build", "yes-no", api="unpack"),
             Flag(
                 "--if-exists",
                 "if the name exists: register new content, or use the latest version unchanged",
                 choices=("update", "reuse"),
                 default="update",
             ),
-            Flag("--new-version", "create a version even if the latest has the same content", "switch"),
+            Flag(
+                "--new-version", "create a version even if the latest has the same content", "switch", api="new_version"
+            ),
         ),
         ("models_register",),
+        arguments=_Register,
     ),
     Command(
         ("model", "show"),
@@ -83,6 +126,7 @@ COMMANDS = (
             Flag("-t --tag", "only the latest version with this tag"),
         ),
         ("models_get",),
+        arguments=_Show,
     ),
     Command(
         ("model", "list"),
@@ -94,5 +138,6 @@ COMMANDS = (
             Flag("-n --name", "only models with this name", completes="model"),
         ),
         ("models_list",),
+        arguments=_List,
     ),
 )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import traceback
+from dataclasses import dataclass
 from typing import Any
 
+from mlmgmt_nb.commands.flags import CommonArguments, WaitingArguments
 from mlmgmt_nb.commands.grammar import Command, Flag
 from mlmgmt_nb.commands.session import Session
 from mlmgmt_nb.commands.values import Text
@@ -13,24 +15,45 @@ from mlmgmt_nb.redaction import redacted
 __all__ = ["COMMANDS"]
 
 
-def _operation(session: Session, arguments: Any) -> Any:
+@dataclass(frozen=True, kw_only=True)
+class _Show(CommonArguments):
+    """Arguments of `operation show`."""
+
+    operation_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Cancel(CommonArguments):
+    """Arguments of `operation cancel`."""
+
+    operation_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Watch(WaitingArguments):
+    """Arguments of `operation watch`."""
+
+    operation_id: str
+
+
+def _operation(session: Session, arguments: _Show) -> object:
     return session.workspace.operations.get(arguments.operation_id)
 
 
-def _operations(session: Session, _: Any) -> Any:
+def _operations(session: Session, _: CommonArguments) -> object:
     return session.workspace.operations.list()
 
 
-def _watch(session: Session, arguments: Any) -> Any:
+def _watch(session: Session, arguments: _Watch) -> object:
     session.workspace.operations.get(arguments.operation_id)  # an unknown id fails at once
     return session.workspace.operations.poller(arguments.operation_id)
 
 
-def _cancel(session: Session, arguments: Any) -> Any:
+def _cancel(session: Session, arguments: _Cancel) -> object:
     return session.workspace.operations.cancel(arguments.operation_id)
 
 
-def _last_error(session: Session, _: Any) -> Any:
+def _last_error(session: Session, _: CommonArguments) -> object:
     error = session.last_error
     if error is None:
         return Text("no command has failed in this session")
@@ -38,12 +61,13 @@ def _last_error(session: Session, _: Any) -> Any:
     return Text(redacted("\n".join([*request, "".join(traceback.format_exception(error)).rstrip()])))
 
 
-COMMANDS = (
+COMMANDS: tuple[Command[Any], ...] = (
     Command(
         ("last-error",),
         "Show the last error of this session with its request, request id and traceback",
         "%mlmgmt last-error",
         _last_error,
+        arguments=CommonArguments,
     ),
     Command(
         ("operation", "list"),
@@ -52,6 +76,7 @@ COMMANDS = (
         _operations,
         (),
         ("operations_get",),
+        arguments=CommonArguments,
     ),
     Command(
         ("operation", "show"),
@@ -60,6 +85,7 @@ COMMANDS = (
         _operation,
         (Flag("-i --operation-id", "id of the operation", required=True, completes="operation"),),
         ("operations_get",),
+        arguments=_Show,
     ),
     Command(
         ("operation", "cancel"),
@@ -68,6 +94,7 @@ COMMANDS = (
         _cancel,
         (Flag("operation_id", "id of the operation", required=True, completes="operation"),),
         ("operations_get",),
+        arguments=_Cancel,
     ),
     Command(
         ("operation", "watch"),
@@ -77,5 +104,6 @@ COMMANDS = (
         (Flag("operation_id", "id of the operation", required=True, completes="operation"),),
         ("operations_get",),
         waits=True,
+        arguments=_Watch,
     ),
 )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mlmgmt_nb.commands.flags import ServiceArguments, api_arguments
 from mlmgmt_nb.commands.grammar import Command, Flag
 from mlmgmt_nb.commands.session import Session
 from mlmgmt_nb.commands.verbs.services import sample
@@ -14,7 +16,43 @@ from mlmgmt_nb.errors import UsageError
 __all__ = ["COMMANDS"]
 
 
-def _test(session: Session, arguments: Any) -> Any:
+_LOAD = (
+    Flag("--requests", "number of requests (default: each case once)", "integer", metavar="N", api="requests"),
+    Flag("--concurrency", "number of concurrent requests", "integer", metavar="N", api="concurrency"),
+    Flag("--duration", "seconds to send requests for", "number", metavar="SECONDS", api="duration"),
+    Flag("--rate", "target requests per second (default: unthrottled)", "number", metavar="N", api="rate"),
+    Flag(
+        "--processes",
+        "number of client processes (default: from the concurrency)",
+        "integer",
+        metavar="N",
+        api="processes",
+    ),
+    Flag(
+        "--tolerance", "largest difference between numbers that count as equal", "number", metavar="T", api="tolerance"
+    ),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Test(ServiceArguments):
+    """Arguments of `service test`."""
+
+    cases: Any
+    expect: Any
+    against: str | None
+    requests: int | None
+    concurrency: int | None
+    duration: float | None
+    rate: float | None
+    processes: int | None
+    tolerance: float | None
+    no_wait: bool
+    junit: str | None
+    assert_ok: bool
+
+
+def _test(session: Session, arguments: _Test) -> object:
     junit = Path(arguments.junit).expanduser() if arguments.junit else None
     if junit is not None and not junit.parent.is_dir():
         raise UsageError(
@@ -30,10 +68,7 @@ def _test(session: Session, arguments: Any) -> Any:
             field="no_wait",
             fix="Call `.result().to_junit()` and `.result().assert_ok()` on the returned test.",
         )
-    options = {
-        name: getattr(arguments, name)
-        for name in ("requests", "concurrency", "duration", "rate", "tolerance", "processes")
-    }
+    options = api_arguments(_LOAD, arguments)
     test = session.workspace.services.scoring_test(
         arguments.service,
         _cases(session, arguments),
@@ -92,7 +127,7 @@ def _list(text: str, where: str) -> list[Any]:
     return cases
 
 
-COMMANDS = (
+COMMANDS: tuple[Command[Any], ...] = (
     Command(
         ("service", "test"),
         "Send cases to a service and check its answers; with --requests, --duration or --rate, under load",
@@ -108,15 +143,11 @@ COMMANDS = (
             ),
             Flag("--expect", "column with the expected answers, or a function (in a notebook)", "value"),
             Flag("--against", "service whose answers are the expected ones", completes="service"),
-            Flag("--requests", "number of requests (default: each case once)", "integer", metavar="N"),
-            Flag("--concurrency", "number of concurrent requests", "integer", metavar="N"),
-            Flag("--duration", "seconds to send requests for", "number", metavar="SECONDS"),
-            Flag("--rate", "target requests per second (default: unthrottled)", "number", metavar="N"),
-            Flag("--processes", "number of client processes (default: from the concurrency)", "integer", metavar="N"),
-            Flag("--tolerance", "largest difference between numbers that count as equal", "number", metavar="T"),
+            *_LOAD,
             Flag("--no-wait", "run in the background (notebooks); `.result()` waits for the report", "switch"),
             Flag("--junit", "file to write JUnit XML to", completes="path", metavar="FILE"),
             Flag("--assert-ok", "fail if an answer is wrong or missing", "switch"),
         ),
+        arguments=_Test,
     ),
 )

@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mlmgmt_nb.client import ServiceSettings, Workspace
+from mlmgmt_nb.client.deploy import BuiltImage, DeployFlow, IfExists
 from mlmgmt_nb.client.packages import warn_of_versions
+from mlmgmt_nb.commands.flags import (
+    APPLICATION,
+    COMPUTE,
+    IF_EXISTS,
+    MODEL_ID,
+    PACKAGING,
+    SERVICE,
+    SERVICE_NAME,
+    SETTINGS,
+    VARIABLES,
+    ApplicationArguments,
+    CommonArguments,
+    DeployArguments,
+    ServiceArguments,
+    SettingsArguments,
+    WaitingArguments,
+    api_arguments,
+    service_settings,
+)
 from mlmgmt_nb.commands.grammar import Command, Flag
 from mlmgmt_nb.commands.session import Session
 from mlmgmt_nb.commands.values import (
@@ -20,105 +41,141 @@ from mlmgmt_nb.commands.values import (
     Usage,
     chosen_lines,
 )
-from mlmgmt_nb.commands.verbs.images import build
-from mlmgmt_nb.commands.verbs.manifests import APPLICATION, step
-from mlmgmt_nb.commands.verbs.packages import PACKAGING
-from mlmgmt_nb.commands.verbs.variables import VARIABLES, variables
-from mlmgmt_nb.contract import Image, ServiceResponse
-from mlmgmt_nb.errors import ConflictError, UsageError
+from mlmgmt_nb.commands.variables import variables
+from mlmgmt_nb.commands.verbs.deploy import compute_of, flow, resumable, source_of
+from mlmgmt_nb.contract import ServiceResponse
+from mlmgmt_nb.errors import UsageError
 
 __all__ = ["COMMANDS", "sample"]
 
-_SERVICE = Flag("-i -n --id --name --service", "id or name of the service", required=True, completes="service")
 
-_SETTINGS = (
-    Flag("-z --replicas", "number of replicas", "integer"),
-    Flag("--autoscale-enabled", "adjust the number of replicas to the load", "yes-no"),
-    Flag("--autoscale-min-replicas", "minimum number of replicas", "integer", metavar="N"),
-    Flag("--autoscale-max-replicas", "maximum number of replicas", "integer", metavar="N"),
-    Flag("--autoscale-target-utilization", "target utilization, in percent", "integer", metavar="PERCENT"),
-    Flag("--autoscale-refresh-period-seconds", "seconds between scaling decisions", "integer", metavar="SECONDS"),
-    Flag("--cpu", "CPUs reserved for each replica, such as 500m"),
-    Flag("--memory", "memory reserved for each replica, such as 300Mi"),
-    Flag("--replica-max-concurrent-requests", "maximum concurrent requests per replica", "integer", metavar="N"),
-    Flag("--collect-model-data", "collect inputs and outputs of the models", "yes-no"),
-    Flag("-l --enable-app-insights", "send telemetry to Application Insights", "yes-no"),
-    *VARIABLES,
+_FILTERS = (
+    Flag("-n --service-name", "only the service with this name", completes="service", api="service_name"),
+    Flag("--model-id", "only services with this model", completes="model-id", api="model_id"),
+    Flag("--model-name", "only services with a model of this name", completes="model", api="model_name"),
+    Flag("--manifest-id", "only services of this manifest", completes="manifest-id", api="manifest_id"),
+    Flag("--manifest-name", "only services of manifests with this name", completes="manifest", api="manifest_name"),
+    Flag("--image-id", "only services of this image", completes="image", api="image_id"),
+    Flag("--compute-resource-id", "only services on this compute", api="compute_resource_id"),
 )
 
 
-def _settings(arguments: Any) -> ServiceSettings:
-    given = variables(arguments)
-    autoscaler = {
-        "autoscale_enabled": arguments.autoscale_enabled,
-        "min_replicas": arguments.autoscale_min_replicas,
-        "max_replicas": arguments.autoscale_max_replicas,
-        "target_utilization": arguments.autoscale_target_utilization,
-        "refresh_period_in_seconds": arguments.autoscale_refresh_period_seconds,
-    }
-    return {
-        "num_replicas": arguments.replicas,
-        "autoscaler": autoscaler if any(value is not None for value in autoscaler.values()) else None,
-        "cpu": arguments.cpu,
-        "memory": arguments.memory,
-        "max_concurrent_requests": arguments.replica_max_concurrent_requests,
-        "collect_model_data": arguments.collect_model_data,
-        "app_insights": arguments.enable_app_insights,
-        "environment": given["environment"],
-        "secrets": given["secrets"],
-    }
+@dataclass(frozen=True, kw_only=True)
+class _Create(DeployArguments, SettingsArguments, WaitingArguments):
+    """Arguments of `service create`."""
+
+    service_name: str
+    image_id: str | None
+    compute_resource_id: str | None
+    if_exists: IfExists
 
 
-def _image(session: Session, arguments: Any, name: str) -> Image | str:
-    """Return the image that is named, or one that is built from the driver and models."""
-    if arguments.image_id is not None:
-        if arguments.driver is not None:
-            raise UsageError("--image-id and --driver exclude each other", field="image_id", fix="Give one of them.")
-        return str(arguments.image_id)
-    building = build(session, arguments, name, None, None)
-    try:
-        return step(session, "image", lambda: building.result(arguments.timeout))
-    except KeyboardInterrupt as stop:
-        stop.add_note(f"The build goes on; `{session.prog} operation watch {building.operation_id}` waits for it.")
-        raise
+@dataclass(frozen=True, kw_only=True)
+class _Update(DeployArguments, SettingsArguments, WaitingArguments):
+    """Arguments of `service update`."""
+
+    service: str
+    image_id: str | None
+    compute_resource_id: str | None
 
 
-def _create(session: Session, arguments: Any) -> Any:
-    name = arguments.service_name
-    compute = arguments.compute_resource_id or session.setting("compute") or "local"
+@dataclass(frozen=True, kw_only=True)
+class _List(CommonArguments):
+    """Arguments of `service list`."""
+
+    service_name: str | None
+    model_id: str | None
+    model_name: str | None
+    manifest_id: str | None
+    manifest_name: str | None
+    image_id: str | None
+    compute_resource_id: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Form(ApplicationArguments, CommonArguments):
+    """Arguments of `service form`."""
+
+    service_name: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Keys(ServiceArguments):
+    """Arguments of `service keys`."""
+
+    regen: bool
+    key: str
+    show: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Run(ServiceArguments):
+    """Arguments of `service run`."""
+
+    data: Any
+    timeout: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Logs(ServiceArguments):
+    """Arguments of `service logs`."""
+
+    follow: bool
+    tail: int | None
+    request_id: str | None
+
+
+def _settings(arguments: SettingsArguments) -> ServiceSettings:
+    return {**service_settings(arguments), **variables(arguments)}
+
+
+def _create(session: Session, arguments: _Create) -> object:
     settings = _settings(arguments)
-    session.workspace.services.check(name, compute_resource_id=compute, **settings)
-    session.workspace.services.check_server(compute_resource_id=compute, **settings)
-    existing = session.workspace.services.find(name)
-    if existing is not None and arguments.if_exists == "reuse":
-        return existing
-    if existing is not None and arguments.if_exists == "fail":
-        raise ConflictError(
-            f"service {name!r} already exists",
-            status_code=409,
-            code="Conflict",
-            fix="Give another name, or `--if-exists update`.",
+    with resumable(session) as started:
+        deploying = flow(
+            session,
+            arguments.service_name,
+            compute=compute_of(session, arguments.compute_resource_id),
+            timeout=arguments.timeout,
+            started=started,
         )
-    image = _image(session, arguments, name)
-    services = session.workspace.services
-    if existing is not None:
-        return services.update(existing, image=image, **settings)
-    return services.create(name, image, compute_resource_id=compute, **settings)
+        existing = deploying.existing(settings, arguments.if_exists)
+        if existing is not None and arguments.if_exists == "reuse":
+            return existing
+        return deploying.start(_built(session, deploying, arguments), settings, existing)
 
 
-def _update(session: Session, arguments: Any) -> Any:
-    service = session.workspace.services.get(arguments.service)
-    settings = _settings(arguments)
-    session.workspace.services.check(service.name or "", **settings)
-    session.workspace.services.check_server(compute_resource_id=arguments.compute_resource_id or "local", **settings)
-    has_image = any(given is not None for given in (arguments.image_id, arguments.driver, arguments.model_file))
-    image = _image(session, arguments, service.name or "") if has_image else None
-    if arguments.image_id is not None:  # perhaps a former one
-        warn_of_versions(session.workspace.images.get(arguments.image_id).manifest)
-    return session.workspace.services.update(service, image=image, **settings)
+def _update(session: Session, arguments: _Update) -> object:
+    services, settings = session.workspace.services, _settings(arguments)
+    service = services.get(arguments.service)
+    services.check(service.name or "", **settings)
+    services.check_server(compute_resource_id=arguments.compute_resource_id or "local", **settings)
+    if not (arguments.image_id is not None or arguments.driver is not None or arguments.model_file):
+        return services.update(service, **settings)
+    with resumable(session) as started:
+        deploying = flow(
+            session,
+            service.name or "",
+            compute=compute_of(session, arguments.compute_resource_id),
+            timeout=arguments.timeout,
+            started=started,
+        )
+        built = _built(session, deploying, arguments)
+        if arguments.image_id is not None:  # perhaps an earlier one
+            warn_of_versions(session.workspace.images.get(arguments.image_id).manifest)
+        return deploying.start(built, settings, service)
 
 
-def _show(session: Session, arguments: Any) -> Any:
+def _built(session: Session, deploying: DeployFlow, arguments: _Create | _Update) -> BuiltImage:
+    """Return the image that is named, or one that is built from the driver and models."""
+    if arguments.image_id is None:
+        return deploying.build(source_of(session, arguments))
+    if arguments.driver is not None:
+        raise UsageError("--image-id and --driver exclude each other", field="image_id", fix="Give one of them.")
+    return BuiltImage(str(arguments.image_id))
+
+
+def _show(session: Session, arguments: ServiceArguments) -> object:
     service = session.workspace.services.get(arguments.service)
     warn_of_versions(service.manifest)
     return service
@@ -129,45 +186,35 @@ def _in_notebook(session: Session, instead: str) -> None:
         raise UsageError("panels are for notebooks", field="panel", fix=f"`{session.prog} {instead}` is for the shell.")
 
 
-def _form(session: Session, arguments: Any) -> DeployForm:
+def _form(session: Session, arguments: _Form) -> DeployForm:
     _in_notebook(session, "service create -h")
     fields = {
+        **api_arguments(APPLICATION, arguments),
         "name": arguments.service_name,
-        "driver": arguments.driver,
-        "schema": arguments.schema_file,
-        "requirements": arguments.requirements,
-        "conda": arguments.conda_file,
-        "dependencies": arguments.dependency,
-        "runtime": arguments.runtime,
         "compute_resource_id": session.setting("compute"),
     }
-    models = [*(arguments.model_file or ()), *(arguments.model_id or ())]
-    return DeployForm(session.workspace, models, {name: value for name, value in fields.items() if value is not None})
+    for unused in ("model", "any_python"):  # models are passed by themselves; the form has no such box
+        fields.pop(unused)
+    models = [*arguments.model_file, *arguments.model_id]
+    given = {name: value for name, value in fields.items() if value is not None and value != ()}
+    return DeployForm(session.workspace, models, given)
 
 
-def _panel(session: Session, arguments: Any) -> ServiceConsole:
+def _panel(session: Session, arguments: ServiceArguments) -> ServiceConsole:
     _in_notebook(session, f"service show -n {arguments.service}")
     return ServiceConsole(session.workspace, session.workspace.services.get(arguments.service))
 
 
-def _list(session: Session, arguments: Any) -> Any:
-    return session.workspace.services.list(
-        service_name=arguments.service_name,
-        model_id=arguments.model_id,
-        model_name=arguments.model_name,
-        manifest_id=arguments.manifest_id,
-        manifest_name=arguments.manifest_name,
-        image_id=arguments.image_id,
-        compute_resource_id=arguments.compute_resource_id,
-    )
+def _list(session: Session, arguments: _List) -> object:
+    return session.workspace.services.list(**api_arguments(_FILTERS, arguments))
 
 
-def _delete(session: Session, arguments: Any) -> Any:
+def _delete(session: Session, arguments: ServiceArguments) -> object:
     deleted = session.workspace.services.delete(arguments.service)
     return Text(f"service {arguments.service} is deleted" if deleted else f"there was no service {arguments.service}")
 
 
-def _keys(session: Session, arguments: Any) -> Any:
+def _keys(session: Session, arguments: _Keys) -> object:
     services = session.workspace.services
     if arguments.regen:
         which = "Secondary" if arguments.key.lower() == "secondary" else "Primary"
@@ -177,7 +224,7 @@ def _keys(session: Session, arguments: Any) -> Any:
     return Keys(keys.primary_key or "", keys.secondary_key or "", shown=bool(arguments.show))
 
 
-def _run(session: Session, arguments: Any) -> Any:
+def _run(session: Session, arguments: _Run) -> object:
     services = session.workspace.services
     data = _data(arguments.data)
     if data is None:
@@ -187,7 +234,7 @@ def _run(session: Session, arguments: Any) -> Any:
     return services.run(arguments.service, data, timeout=float(arguments.timeout or 60))
 
 
-def _try(session: Session, arguments: Any) -> Any:
+def _try(session: Session, arguments: ServiceArguments) -> object:
     _in_notebook(session, f"service run -n {arguments.service}")
     return ServiceTrial(session.workspace, session.workspace.services.get(arguments.service))
 
@@ -209,7 +256,7 @@ def sample(workspace: Workspace, service: str) -> Any:
     return given.get("example") if "properties" in given else None
 
 
-def _usage(session: Session, arguments: Any) -> Any:
+def _usage(session: Session, arguments: ServiceArguments) -> object:
     service: ServiceResponse = session.workspace.services.get(arguments.service)
     if not service.scoring_uri:
         raise UsageError(f"service {service.name!r} has no scoring URL: it is {service.state}", field="service")
@@ -217,7 +264,7 @@ def _usage(session: Session, arguments: Any) -> Any:
     return Usage(service.name or "", service.scoring_uri, swagger_uri, sample(session.workspace, arguments.service))
 
 
-def _logs(session: Session, arguments: Any) -> Any:
+def _logs(session: Session, arguments: _Logs) -> object:
     services = session.workspace.services
     line = LinesAbout(arguments.request_id) if arguments.request_id else None
     service_id = services.id_of(arguments.service)
@@ -227,28 +274,25 @@ def _logs(session: Session, arguments: Any) -> Any:
     return Text(chosen_lines(part.text, line))
 
 
-COMMANDS = (
+COMMANDS: tuple[Command[Any], ...] = (
     Command(
         ("service", "create"),
         "Run an image as a web service; with a model or driver, register the models and build the image first",
         "mlmgmt service create -n iris -m model.pkl -f score.py -r python",
         _create,
         (
-            Flag("-n --name --service-name", "name of the service", required=True),
+            SERVICE_NAME,
             Flag("--image-id", "image to run", completes="image"),
             *APPLICATION,
             *PACKAGING,
-            *_SETTINGS,
-            Flag("--compute-resource-id", "compute to run the service on"),
-            Flag(
-                "--if-exists",
-                "action if a service with that name exists",
-                choices=("update", "reuse", "fail"),
-                default="update",
-            ),
+            *SETTINGS,
+            *VARIABLES,
+            COMPUTE,
+            IF_EXISTS,
         ),
         ("services_create",),
         waits=True,
+        arguments=_Create,
     ),
     Command(
         ("service", "update"),
@@ -256,42 +300,44 @@ COMMANDS = (
         "mlmgmt service update -n iris -z 3",
         _update,
         (
-            _SERVICE,
+            SERVICE,
             Flag("--image-id", "image to run", completes="image"),
             *(flag for flag in APPLICATION if flag.dest != "model_id"),  # its `-i` is the service here
             *PACKAGING,
-            Flag("--model-id", "id or name of a registered model (repeatable)", "many", completes="model"),
-            *_SETTINGS,
-            Flag("--compute-resource-id", "compute to build the image for"),
+            MODEL_ID,
+            *SETTINGS,
+            *VARIABLES,
+            Flag("--compute-resource-id", "compute to build the image for", api="compute_resource_id"),
         ),
         ("services_update",),
         waits=True,
+        arguments=_Update,
     ),
     Command(
         ("service", "list"),
         "List services, newest first",
         "mlmgmt service list --model-name iris",
         _list,
-        (
-            Flag("-n --service-name", "only the service with this name", completes="service"),
-            Flag("--model-id", "only services with this model", completes="model-id"),
-            Flag("--model-name", "only services with a model of this name", completes="model"),
-            Flag("--manifest-id", "only services of this manifest", completes="manifest-id"),
-            Flag("--manifest-name", "only services of manifests with this name", completes="manifest"),
-            Flag("--image-id", "only services of this image", completes="image"),
-            Flag("--compute-resource-id", "only services on this compute"),
-        ),
+        _FILTERS,
         ("services_list",),
+        arguments=_List,
     ),
     Command(
-        ("service", "show"), "Show a service", "mlmgmt service show -n iris", _show, (_SERVICE,), ("services_get",)
+        ("service", "show"),
+        "Show a service",
+        "mlmgmt service show -n iris",
+        _show,
+        (SERVICE,),
+        ("services_get",),
+        arguments=ServiceArguments,
     ),
     Command(
         ("service", "panel"),
         "Open the panel of a service: traffic, log, scale, deployments, keys",
         "%mlmgmt service panel -n iris",
         _panel,
-        (_SERVICE,),
+        (SERVICE,),
+        arguments=ServiceArguments,
     ),
     Command(
         ("service", "form"),
@@ -299,14 +345,16 @@ COMMANDS = (
         "%mlmgmt service form -n iris -m model.pkl -f score.py",
         _form,
         (Flag("-n --name --service-name", "name of the service"), *APPLICATION),
+        arguments=_Form,
     ),
     Command(
         ("service", "delete"),
         "Delete a service",
         "mlmgmt service delete -n iris",
         _delete,
-        (_SERVICE,),
+        (SERVICE,),
         ("services_delete",),
+        arguments=ServiceArguments,
     ),
     Command(
         ("service", "keys"),
@@ -314,12 +362,13 @@ COMMANDS = (
         "mlmgmt service keys -n iris --regen --key secondary",
         _keys,
         (
-            _SERVICE,
+            SERVICE,
             Flag("--regen", "regenerate a key", "switch"),
             Flag("-k --key", "key to regenerate", choices=("primary", "secondary"), default="primary"),
             Flag("--show", "print the keys unmasked", "switch"),
         ),
         ("services_get_keys", "services_regenerate_keys", "services_regenerate_keys_alias"),
+        arguments=_Keys,
     ),
     Command(
         ("service", "run"),
@@ -327,24 +376,27 @@ COMMANDS = (
         """mlmgmt service run -n iris -d '{"input_df": [{"petal": 1.4}]}'""",
         _run,
         (
-            _SERVICE,
+            SERVICE,
             Flag("-d --data", "JSON, @FILE, or a Python value in the notebook", "value", completes="path"),
             Flag("--timeout", "seconds to wait for the answer", "integer", metavar="SECONDS"),
         ),
+        arguments=_Run,
     ),
     Command(
         ("service", "try"),
         "Try a service in a notebook: enter inputs in a form and see the answers",
         "mlmgmt service try -n iris",
         _try,
-        (_SERVICE,),
+        (SERVICE,),
+        arguments=ServiceArguments,
     ),
     Command(
         ("service", "usage"),
         "Show how to call a service from other programs",
         "mlmgmt service usage -n iris",
         _usage,
-        (_SERVICE,),
+        (SERVICE,),
+        arguments=ServiceArguments,
     ),
     Command(
         ("service", "logs"),
@@ -352,10 +404,11 @@ COMMANDS = (
         "mlmgmt service logs -n iris --tail 20",
         _logs,
         (
-            _SERVICE,
+            SERVICE,
             Flag("--follow", "print new lines until Ctrl-C", "switch"),
             Flag("--tail", "number of lines at the end (default: all)", "integer", metavar="LINES"),
             Flag("--request-id", "only lines about this request"),
         ),
+        arguments=_Logs,
     ),
 )

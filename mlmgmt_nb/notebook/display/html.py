@@ -9,7 +9,7 @@ from typing import NamedTuple
 from mlmgmt_nb.errors import MlmgmtError
 from mlmgmt_nb.notebook.display.cards import badge
 
-__all__ = ["CSS", "Trouble", "alert", "escape", "link", "log_lines", "progress_bar", "table"]
+__all__ = ["CSS", "ErrorText", "alert", "escape", "link", "log_lines", "progress_bar", "table"]
 
 escape = html.escape
 
@@ -38,14 +38,14 @@ CSS = """\
 """Colors and fonts from the theme of JupyterLab, VS Code or Colab, light or dark, for elements of class `mlmgmt`."""
 
 
-class Trouble(NamedTuple):
+class ErrorText(NamedTuple):
     """The two lines of an error in a panel, as plain text: what happened, and the fix."""
 
     what: str
     fix: str
 
     @classmethod
-    def of(cls, error: BaseException) -> Trouble:
+    def of(cls, error: BaseException) -> ErrorText:
         """Return the lines of an error."""
         if isinstance(error, MlmgmtError):
             first, *rest = error.message.splitlines() or [type(error).__name__]
@@ -53,7 +53,7 @@ class Trouble(NamedTuple):
         return cls(f"{type(error).__name__}: {error}", "This is a bug in mlmgmt-nb; see the kernel log.")
 
 
-def alert(trouble: Trouble) -> str:
+def alert(trouble: ErrorText) -> str:
     """Return an error as HTML; a screen reader announces it when it appears."""
     fix = "".join(f"<br>{escape(line)}" for line in trouble.fix.splitlines())
     return f'<div role="alert" class="mlmgmt-alert"><b>{escape(trouble.what)}</b>{fix}</div>'

@@ -1,4 +1,4 @@
-"""Widgets with a custom front end: a JavaScript module and its CSS, from the folder of the panel."""
+"""Widgets with a custom frontend: a JavaScript module and its CSS, from the folder of the panel."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-__all__ = ["front"]
+__all__ = ["frontend"]
 
 _PARTS = {"service": ("key_rows.js",), "keys": ("key_rows.js",)}
-"""Modules shared by some front ends, in addition to `common.js`."""
+"""Modules shared by some frontends, in addition to `common.js`."""
 _PANELS = Path(__file__).parent
 
 
-def front(name: str, shown: dict[str, Any], on_message: Callable[[dict[str, Any]], None]) -> Any:
-    """Create a widget whose front end is `NAME/NAME.js` and `NAME/NAME.css`, each after the common file.
+def frontend(name: str, shown: dict[str, Any], on_message: Callable[[dict[str, Any]], None]) -> Any:
+    """Create a widget whose frontend is `NAME/NAME.js` and `NAME/NAME.css`, each after the common file.
 
-    The front end draws `model.get("shown")` and reports user actions with `model.send({...})`, which calls
+    The frontend draws `model.get("shown")` and reports user actions with `model.send({...})`, which calls
     `on_message`. `shown` is saved with the notebook. Send secrets with `widget.send({...})` to
     `model.on("msg:custom", ...)`, which is not saved.
 

@@ -27,7 +27,7 @@ from mlmgmt_nb.client.http.forks import ForkLock
 from mlmgmt_nb.client.http.looking import only_looking
 from mlmgmt_nb.errors import MlmgmtError, ServiceStoppedError
 from mlmgmt_nb.notebook.display.cards import bundle
-from mlmgmt_nb.notebook.display.html import CSS, Trouble, alert
+from mlmgmt_nb.notebook.display.html import CSS, ErrorText, alert
 from mlmgmt_nb.notebook.panels.refresh import DRAWING, FEED, Feed
 from mlmgmt_nb.notebook.panels.worker import Worker
 from mlmgmt_nb.terminal import Terminal
@@ -66,7 +66,7 @@ class Panel(ABC):
         self.lock = ForkLock(threading.RLock)
         self._looking, self._drawing, self._clock = looking, drawing, clock
         self._worker = Worker()
-        self._troubles: dict[str, Trouble] = {}
+        self._troubles: dict[str, ErrorText] = {}
         self._working = 0
         self._id = secrets.token_hex(4)
         self._picture_handle: Any = DisplayHandle()  # type: ignore[no-untyped-call]
@@ -76,7 +76,7 @@ class Panel(ABC):
         self._start_button: Any = None
         self._stopped: Path | None = None
         self._is_displayed = self._is_closed = False
-        self._views: int | None = None  # unknown until the front end reports it
+        self._views: int | None = None  # unknown until the frontend reports it
         self._stale_view = self._stale_picture = False
         self._view_due = self._picture_due = 0.0
         self._shown: dict[str, str] = {}
@@ -114,7 +114,7 @@ class Panel(ABC):
         return None
 
     @property
-    def trouble(self) -> Trouble | None:
+    def trouble(self) -> ErrorText | None:
         """The error that the panel shows."""
         return next(iter(self._troubles.values()), None)
 
@@ -183,11 +183,11 @@ class Panel(ABC):
         self.changed()
         self._worker.do(lambda: self._done(work))
 
-    def fail(self, trouble: Trouble | None) -> None:
+    def fail(self, trouble: ErrorText | None) -> None:
         """Show an error in the panel, or clear it."""
         self._note("work", trouble)
 
-    def _note(self, source: str, trouble: Trouble | None) -> None:
+    def _note(self, source: str, trouble: ErrorText | None) -> None:
         with self.lock:
             if trouble is None:
                 self._troubles.pop(source, None)
@@ -200,10 +200,10 @@ class Panel(ABC):
         try:
             work()
         except MlmgmtError as error:
-            self._note("work", Trouble.of(error))
+            self._note("work", ErrorText.of(error))
         except Exception as error:  # otherwise it would be lost
             log.exception("the work of a panel failed")
-            self._note("work", Trouble.of(error))
+            self._note("work", ErrorText.of(error))
         finally:
             with self.lock:
                 self._working -= 1
@@ -218,7 +218,7 @@ class Panel(ABC):
                 pause = self.look()
         except MlmgmtError as error:
             self._stopped = error.home if isinstance(error, ServiceStoppedError) else None
-            self._note("look", Trouble.of(error))
+            self._note("look", ErrorText.of(error))
             return _TROUBLE_SECONDS
         self._stopped = None
         self._note("look", None)
@@ -281,7 +281,7 @@ class Panel(ABC):
 
         self._alert = ipywidgets.HTML()
         style = ipywidgets.HTML(f"<style>{CSS}</style>", layout=ipywidgets.Layout(display="none"))
-        # An initial count makes the front end count the views.
+        # An initial count makes the frontend count the views.
         self._start_button = ipywidgets.Button(description="Start the service", icon="play")
         self._start_button.on_click(lambda _: self.start_service())
         self._root = ipywidgets.VBox([style, self._alert, self._start_button, self.build()], _view_count=0)

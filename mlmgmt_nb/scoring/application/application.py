@@ -70,8 +70,9 @@ def _read_app_file(path: Path) -> _AppFile | None:
         return None
     try:
         return msgspec.json.decode(path.read_bytes(), type=_AppFile)
-    except msgspec.MsgspecError as error:
-        raise LoadError("ApplicationError", f"{APP_FILE}: {error}") from error
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        fix = "Create the image again, or remove the file from a folder that you serve yourself."
+        raise LoadError("ApplicationError", f"{APP_FILE} is damaged: {error}. {fix}") from error
 
 
 def _existing(root: Path, name: str, what: str) -> Path:

@@ -6,18 +6,32 @@ by hand may have the same layout, or its model files next to the driver.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from mlmgmt_nb.scoring.application.application import Application
+from mlmgmt_nb.scoring.errors import LoadError
 
 __all__ = ["CONFIG_FILE", "MODELS_FOLDER", "ModelNotFoundError", "find_model", "read_config", "set_variables"]
 
 MODELS_FOLDER = "azureml-models"
 CONFIG_FILE = "model_config_map.json"
+
+
+class _Model(msgspec.Struct):
+    versions: dict[str, str] = {}
+
+
+class _Config(msgspec.Struct, rename="camel"):
+    """The parts of the file that are used here; the rest is not checked."""
+
+    models: dict[str, _Model] = {}
+    account_context: dict[str, Any] | None = None
+    account: dict[str, Any] | None = None
 
 
 class ModelNotFoundError(Exception):
@@ -46,9 +60,20 @@ def _models_root(root: Path) -> Path:
 
 
 def read_config(root: Path) -> dict[str, Any]:
-    """Return the models and account that the build recorded; empty for a folder that was not built."""
+    """Return the models and account that the build recorded; empty for a folder that was not built.
+
+    Raises:
+        LoadError: the file is damaged.
+    """
     path = root / CONFIG_FILE
-    return dict(json.loads(path.read_text())) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    try:
+        msgspec.json.decode(path.read_bytes(), type=_Config)
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        fix = "Create the image again, or remove the file from a folder that you serve yourself."
+        raise LoadError("ApplicationError", f"{CONFIG_FILE} is damaged: {error}. {fix}") from error
 
 
 def find_model(name: str, version: int | str | None = None, root: Path | None = None) -> str:

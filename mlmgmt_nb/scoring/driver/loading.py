@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
 from types import ModuleType
@@ -62,9 +62,16 @@ def _call_init(init: Any, folder: str) -> None:
     if init is None:
         return
     try:
-        init()
+        made = init()
     except BaseException as error:
         raise LoadError("DriverInitError", last_line(error, folder)) from error
+    if isinstance(made, (Coroutine, Generator, AsyncGenerator)):
+        if not isinstance(made, AsyncGenerator):  # which has nothing to close before it runs
+            made.close()
+        raise LoadError(
+            "DriverInitError",
+            "init() is asynchronous or has a yield in it, so its code would not run: write a plain def init()",
+        )
 
 
 def _prepare_types(schema: ServiceSchema | None) -> None:

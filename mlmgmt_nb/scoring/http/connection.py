@@ -99,9 +99,9 @@ class Connection(HttpProtocol):
     def _state(self) -> tuple[str, object] | None:
         """Return the step of the caller that the connection waits for, and its request; None if it does not wait."""
         if self.transport.get_write_buffer_size():
-            return "answer", self.cycle
+            return "answer", (self.cycle, self.drains)  # a stream may be refilled as fast as it is received
         if self._in_head():
-            return "head", self.scope
+            return "head", self.requests
         return ("silence", self.cycle) if self._rests() else None
 
     def _rests(self) -> bool:
@@ -120,7 +120,7 @@ class Connection(HttpProtocol):
         """End the connection, with this answer unless the answer of an earlier request is pending or has started."""
         if self.transport.is_closing():
             return
-        is_due = self.cycle is None or self.cycle.response_complete
+        is_due = self.cycle is None or (self.cycle.response_complete and not self.cycle.more_body)
         if is_due or not (self._in_head() or self.pipeline or self.cycle.response_started):
             body = self.app.refusal(RequestError(status, code, message))
             head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)

@@ -1,4 +1,4 @@
-"""uvicorn's HTTP/1.1 protocol for every listener of mlmgmt-nb: ignores `Upgrade` and drops trailers.
+"""uvicorn's HTTP/1.1 protocol for every listener of mlmgmt-nb: ignores `Upgrade`, drops trailers, counts progress.
 
 RFC 9110 (7.8) lets a server ignore `Upgrade` and answer the request as it is. The parser cannot: it treats
 whatever follows the head as another protocol. So a head with `Upgrade` is parsed a second time without it.
@@ -17,6 +17,10 @@ __all__ = ["HttpProtocol"]
 class HttpProtocol(HttpToolsProtocol):
     """A connection."""
 
+    requests = 0
+    """Requests that have begun on this connection."""
+    drains = 0
+    """How often the client has received most of the data that was waiting for it."""
     _head_is_read = False
     """The head of the request has been parsed: further headers are trailers."""
 
@@ -55,8 +59,13 @@ class HttpProtocol(HttpToolsProtocol):
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
         self.parser.feed_data(head)
 
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self.drains += 1
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self.requests += 1
         self._head_is_read = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -65,6 +74,8 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._head_is_read = True
+        if self.parser.get_http_version() == "1.0":
+            self.expect_100_continue = False  # clients of HTTP/1.0 do not know this response
         if not self.parser.should_upgrade():
             super().on_headers_complete()
 

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from mlmgmt_nb.scoring.errors import RequestError
+from mlmgmt_nb.scoring.schema.repeated import repeated_argument
 from mlmgmt_nb.scoring.schema.types import ArgumentType, InputError, describe
 
 __all__ = ["bad_input", "decode_object", "decode_text", "read_arguments"]
@@ -40,11 +41,14 @@ def decode_object(body: bytes, names: Mapping[str, Any]) -> dict[str, Any]:
     """
     try:
         values = _DECODER.decode(body)
+        repeated = repeated_argument(body, values) if isinstance(values, dict) else None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         hint = " (NaN and Infinity are not JSON: send null)" if b"NaN" in body or b"Infinity" in body else ""
         raise bad_input([f"the body is not JSON: {error}{hint}"]) from None
     if not isinstance(values, dict):
         raise bad_input([f"the body must be an object with the arguments {', '.join(names)}; got {describe(values)}"])
+    if repeated is not None:
+        raise bad_input([f"{repeated}: this argument is given more than once; send it once"])
     return values
 
 

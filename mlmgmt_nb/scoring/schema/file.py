@@ -15,7 +15,7 @@ import msgspec
 
 from mlmgmt_nb.scoring.schema.pickled import Ignored, read_internal, write_internal
 from mlmgmt_nb.scoring.schema.plain import PlainType
-from mlmgmt_nb.scoring.schema.types import ArgumentType, DataTypes, SchemaError, UnknownTypeError
+from mlmgmt_nb.scoring.schema.types import ArgumentType, DataTypes, InputError, SchemaError, UnknownTypeError
 
 __all__ = ["ServiceSchema", "load_schema", "save_schema", "type_of_sample"]
 
@@ -101,9 +101,18 @@ def type_of_sample(data_type: DataTypes | int, sample: Any) -> ArgumentType:
     """Return the type of sample data.
 
     Raises:
-        SchemaError: the sample is of another kind.
+        SchemaError: the sample is of another kind, or is not valid input itself, such as a masked integer.
     """
-    kind = DataTypes(data_type)
+    argument = _type_of_sample(DataTypes(data_type), sample)
+    if argument.data_type is not DataTypes.SPARK and argument.example is not None:
+        try:
+            argument.parse(argument.example, "sample")
+        except InputError as error:
+            raise SchemaError(f"the sample is not valid input: {error}") from None
+    return argument
+
+
+def _type_of_sample(kind: DataTypes, sample: Any) -> ArgumentType:
     if kind is DataTypes.PANDAS:
         from mlmgmt_nb.scoring.schema.tables.pandas_type import PandasType
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from mlmgmt_nb.scoring.schema.plain import plain_json
 from mlmgmt_nb.scoring.schema.tables.columns import check_dtype
+from mlmgmt_nb.scoring.schema.text_values import type_of_objects
 from mlmgmt_nb.scoring.schema.types import ArgumentType, DataTypes, InputError, SchemaError, describe
 
 __all__ = ["NumpyType"]
@@ -22,17 +23,21 @@ class NumpyType(ArgumentType):
         dtype: NumPy data type.
         shape: the shape of the sample; None accepts any shape.
         example: sample data as nested lists.
+        objects: the type of the elements of an object array, one of `OBJECT_TYPES`.
     """
 
     data_type = DataTypes.NUMPY
 
-    def __init__(self, dtype: Any, shape: Sequence[int] | None, example: Any = None) -> None:
+    def __init__(
+        self, dtype: Any, shape: Sequence[int] | None, example: Any = None, objects: str | None = None
+    ) -> None:
         import numpy as np
 
         from mlmgmt_nb.scoring.schema.tables.records import elements_of
 
         check_dtype(np.dtype(dtype), "the array")
-        self.elements = elements_of(np.dtype(dtype))
+        self.objects = objects
+        self.elements = elements_of(np.dtype(dtype), objects)
         self.shape = None if shape is None else tuple(shape)
         self.example = example
 
@@ -45,12 +50,14 @@ class NumpyType(ArgumentType):
             raise SchemaError(f"a NUMPY sample must be an array, not {type(sample).__name__}")
         array = np.asarray(sample)
         check_dtype(array.dtype, "the array")
-        return cls(array.dtype, array.shape, plain_json(array[:_EXAMPLE_ROWS] if array.ndim else array))
+        objects = type_of_objects(array.flat) if array.dtype == object else None
+        shown = sample if isinstance(sample, np.ma.MaskedArray) else array
+        return cls(array.dtype, array.shape, plain_json(shown[:_EXAMPLE_ROWS] if array.ndim else shown), objects)
 
     @classmethod
     def from_state(cls, state: dict[str, Any], example: Any) -> NumpyType:
         """Create the type from the attributes of a pickled `NumpySchema`."""
-        return cls(state["data_type"], state.get("shape"), example)
+        return cls(_read_dtype(state), state.get("shape"), example, state.get("object_type"))
 
     @classmethod
     def from_swagger(cls, swagger: dict[str, Any]) -> NumpyType:
@@ -70,7 +77,7 @@ class NumpyType(ArgumentType):
 
     def with_shape(self, shape: Sequence[int] | None) -> NumpyType:
         """Return the same type with other sizes; None for any."""
-        return NumpyType(self.elements.dtype, shape, self.example)
+        return NumpyType(self.elements.dtype, shape, self.example, self.objects)
 
     def parse(self, value: Any, name: str) -> Any:
         flat: list[Any] = []
@@ -133,5 +140,24 @@ class NumpyType(ArgumentType):
         return made
 
     def state(self) -> tuple[str, str, dict[str, Any]]:
-        state = {"shape": self.shape, "data_type": self.elements.dtype}
+        state = {"shape": self.shape, **_written_dtype(self.elements.dtype)}
+        if self.objects:
+            state["object_type"] = self.objects
         return "azureml.api.schema.numpyUtil", "NumpySchema", state
+
+
+def _written_dtype(dtype: Any) -> dict[str, Any]:
+    """Return attributes for a data type; the original package, with the NumPy of its time, lacks text of any width."""
+    import numpy as np
+
+    if dtype.kind != "T":
+        return {"data_type": dtype}
+    return {"data_type": np.dtype(object), "text_type": "nullable" if hasattr(dtype, "na_object") else "text"}
+
+
+def _read_dtype(state: dict[str, Any]) -> Any:
+    import numpy as np
+
+    if "text_type" not in state:
+        return state["data_type"]
+    return np.dtypes.StringDType(na_object=None) if state["text_type"] == "nullable" else np.dtypes.StringDType()

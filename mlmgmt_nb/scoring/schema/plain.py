@@ -56,7 +56,7 @@ class PlainType(ArgumentType):
     def __init__(self, type_name: str = "any", example: Any = None) -> None:
         self.type_name = _ALIASES.get(type_name, type_name)
         if self.type_name not in _TYPES:
-            raise SchemaError(f"type {type_name!r} has no JSON form. Use one of {', '.join(_TYPES)}")
+            raise SchemaError(f"type {type_name!r} is not supported. Use one of {', '.join(_TYPES)}")
         self.example = example
 
     @classmethod
@@ -64,7 +64,10 @@ class PlainType(ArgumentType):
         """Return the type of a sample; a sample that is itself a type stands for any value of it."""
         if isinstance(sample, type):
             return cls(sample.__name__)
-        return cls(type(sample).__name__, plain_json(sample))
+        example = plain_json(sample)
+        if example is None and sample is not None:
+            raise SchemaError(f"the sample is {sample!r}, which JSON does not have. Use a finite number")
+        return cls(type(sample).__name__, example)
 
     @classmethod
     def from_swagger(cls, swagger: dict[str, Any]) -> PlainType:

@@ -6,6 +6,7 @@ token names an unknown key (at most once a minute, so that made-up key ids do no
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -143,12 +144,10 @@ class Issuer:
         issuer = str(metadata["issuer"])
         keys: dict[str | None, jwt.PyJWK] = {}
         for document in _get(str(metadata["jwks_uri"]))["keys"]:
-            # Symmetric keys and encryption keys do not belong in a public document.
-            if document.get("kty") in {"RSA", "EC"} and document.get("use", "sig") == "sig":
-                try:
+            with contextlib.suppress(*_MALFORMED):  # a key that is not accepted does not stop the others
+                # Symmetric keys and encryption keys do not belong in a public document.
+                if document.get("kty") in {"RSA", "EC"} and document.get("use", "sig") == "sig":
                     keys[document.get("kid")] = jwt.PyJWK(document)
-                except jwt.PyJWTError:
-                    continue  # a key type that is not accepted
         if not keys:
             raise ValueError("the document has no signing keys")
         return _Known((issuer, *self._older_issuer(issuer)), keys, self._clock())

@@ -21,6 +21,7 @@ from mlmgmt_nb.contract import OPERATIONS, Operation
 from mlmgmt_nb.contract.extensions import BODIES
 from mlmgmt_nb.contract.limits import MAX_CHARACTERS, exceeded
 from mlmgmt_nb.contract.operations import API_VERSION_PARAMETER
+from mlmgmt_nb.scoring.schema.repeated import repeated_key
 from mlmgmt_nb.service.access.audit_entry import Trail
 from mlmgmt_nb.service.access.guard import Guard
 from mlmgmt_nb.service.access.permissions import METRICS_ACTION, action_of
@@ -240,12 +241,15 @@ async def _body(request: Request, operation: Operation) -> Any:
         raise bad_field("$", f"the body is empty; send the {operation.body_name} as JSON.", "Missing")
     try:
         body = msgspec.json.decode(raw, type=BODIES.get(operation.id, operation.body))
+        repeated = repeated_key(raw)
     except msgspec.ValidationError as error:
         raise invalid(error) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, ValueError) as error:
         raise bad_field("$", f"not JSON: {error}.", "InvalidJson") from None
     except RecursionError:
         raise bad_field("$", "nested too deep; bodies of the API have only a few levels.", "InvalidJson") from None
+    if repeated is not None:
+        raise bad_field(repeated, "is given more than once in the same object; send it once.")
     if too_long := exceeded(body):
         raise bad_field(*too_long, "TooLong")
     return body

@@ -26,6 +26,10 @@ _MOST_REDIRECTS = 10
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=60)
 _CHUNK_BYTES = 2**20
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_METADATA = frozenset(map(ipaddress.ip_address, ("168.63.129.16", "100.100.100.200", "fd00:ec2::254")))
+"""Addresses beyond the link at which clouds answer questions about a machine, with secrets."""
 
 
 class Sources(msgspec.Struct, frozen=True):
@@ -35,7 +39,7 @@ class Sources(msgspec.Struct, frozen=True):
         schemes: allowed URL schemes.
         hosts: allowed hosts; None for any.
         is_shared: whether other users can register URLs. They cannot make this machine read from its own addresses
-            (loopback) and those of its link (link-local, such as cloud metadata), unless `hosts` names the host.
+            (loopback and interfaces), those of its link, and those of cloud metadata, unless `hosts` names the host.
     """
 
     schemes: frozenset[str]
@@ -110,15 +114,16 @@ async def _read(url: URL, sink: BinaryIO, what: str, sources: Sources, cancellat
         if guard.refused:
             raise BuildError(
                 "BadUrl",
-                f"{what}: the host {url.host!r} has the address {guard.refused}, on the service's own machine or "
-                "link, which is not allowed here. Allow the host with mlmgmt serve --url-host.",
+                f"{what}: the host {url.host!r} has the address {guard.refused}, on the service's own machine, its "
+                "link or a metadata service of its cloud, which is not allowed here. Allow the host with mlmgmt serve "
+                "--url-host.",
             ) from None
         raise
     return None
 
 
 class _Addresses:
-    """Create sockets only for addresses beyond this machine and its link.
+    """Create sockets only for addresses beyond this machine, its link and the metadata services of clouds.
 
     Attributes:
         refused: the address that was last refused, or "".
@@ -136,6 +141,26 @@ class _Addresses:
 
 
 def _is_near(text: str) -> bool:
-    address: Any = ipaddress.ip_address(text.partition("%")[0])
-    address = getattr(address, "ipv4_mapped", None) or address
-    return bool(address.is_loopback or address.is_link_local or address.is_unspecified or address.is_multicast)
+    address = _inner(ipaddress.ip_address(text.partition("%")[0]))
+    is_special = address.is_loopback or address.is_link_local or address.is_unspecified or address.is_multicast
+    return is_special or address in _METADATA or _is_own(address)
+
+
+def _inner(address: _Address) -> _Address:
+    """Return the IPv4 address that an IPv6 address stands for, if any: mapped, compatible, 6to4 or NAT64."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    if address in _NAT64 or (int(address) >> 32 == 0 and int(address) > 1):
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour or address
+
+
+def _is_own(address: _Address) -> bool:
+    """Return whether an address is that of an interface of this machine: packets to it would also come from it."""
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((str(address), 9))  # sends nothing
+        except OSError:
+            return False  # it cannot be reached
+        return ipaddress.ip_address(probe.getsockname()[0].partition("%")[0]) == address

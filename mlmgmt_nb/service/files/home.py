@@ -35,6 +35,7 @@ READ_ONLY = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 
 _TOKEN_BYTES = 32
 _TOKEN_CHARACTERS = 43
+_LONGEST_TOKEN = 1024
 """Length of the token as text."""
 _LOOK_SECONDS = 1.0
 _PROBE_BYTES, _RESERVE_BYTES = 2**18, 2**20
@@ -107,6 +108,7 @@ class Home:
         self._folder_lock: int | None = None
         self._locks: list[FileLock] = []
         self._description = b""
+        self._token = ""
         self._is_troubled = False
         self._take(1)
         self.place = 0  # no place yet
@@ -241,12 +243,14 @@ class Home:
     def token(self) -> str:
         """Return the bearer token of this state folder, in a file that only its user can read.
 
-        It is created if the file is missing or too short: an empty or short token, which could be guessed, is refused.
+        It is created if the file is missing or not valid: an empty or short token, which could be guessed, is refused,
+        and so is one that does not fit into the header of a request.
         """
         if not (token := self._known_token()):
             with FileLock(self.path / "token.lock", mode=0o600):  # shared by the processes that share the folder
                 token = self._known_token() or self._new_token()
         self.token_file.chmod(0o600)
+        self._token = token
         return token
 
     def _known_token(self) -> str:
@@ -255,7 +259,7 @@ class Home:
             token = self.token_file.read_bytes().strip().decode("ascii", errors="replace")
         except FileNotFoundError:
             return ""
-        return token if re.fullmatch(f"[!-~]{{{_TOKEN_CHARACTERS},}}", token) else ""
+        return token if re.fullmatch(f"[!-~]{{{_TOKEN_CHARACTERS},{_LONGEST_TOKEN}}}", token) else ""
 
     def _new_token(self) -> str:
         if self.token_file.exists():
@@ -306,11 +310,17 @@ class Home:
             file.truncate()
 
     def keep(self) -> None:
-        """Restore the record and the lock file if they were deleted or damaged; called periodically."""
+        """Restore the record, the token and the lock file if they were deleted or damaged; called periodically."""
         try:
+            if self._token and self._known_token() != self._token:  # with another one, nobody could stop the service
+                log.warning("%s was changed or deleted; writing it again", self.token_file)
+                write_atomically(self.token_file, self._token.encode())
             if self._description and _content(self.service_file) != self._description:
                 log.warning("%s was changed or deleted; writing it again", self.service_file)
                 write_atomically(self.service_file, self._description)
+            if self._token and not self._known_token():
+                log.warning("the token in %s was deleted or damaged; writing it again", self.token_file)
+                write_atomically(self.token_file, self._token.encode())
             if not self._lock_is_there():
                 log.warning("the lock file %s was deleted; creating it again", self._lock.lock_file)
                 self._lock_again()

@@ -26,6 +26,7 @@ from mlmgmt_nb.archives.extraction import ArchiveError, Limits, extract, first_f
 from mlmgmt_nb.errors import LocalServiceError
 from mlmgmt_nb.service.clock import now
 from mlmgmt_nb.service.files.home import Home, write_atomically
+from mlmgmt_nb.service.housekeeping import check
 from mlmgmt_nb.service.store import schema
 from mlmgmt_nb.service.store.databases import postgresql_url
 from mlmgmt_nb.service.store.store import Store
@@ -149,7 +150,7 @@ def restore(
         limits: returns the limits of the archive for the folder that it is extracted to.
 
     Returns:
-        Dependencies of the images that are missing on this machine, as messages.
+        What the account lacks on this machine, as messages: Pythons of images, and contents damaged in the backup.
 
     Raises:
         LocalServiceError: the file is not a backup, or the folder or database is not empty.
@@ -161,7 +162,7 @@ def restore(
         _extract(source, scratch, limits(scratch))
         store = _opened(source, scratch / "mlmgmt.db")
         try:
-            lacking = _lacking(store, scratch)
+            lacking = _lacking(store, scratch) + _damaged(store, scratch)
             if database is not None:
                 _copy_in(store, database)
         finally:
@@ -284,5 +285,14 @@ def _lacking(store: Store, folder: Path) -> list[str]:
         inside = row.interpreter.startswith(f"{before}/")
         path = folder / row.interpreter[len(before) + 1 :] if inside else Path(row.interpreter)
         if not path.exists():
-            lacking.add(f"image {row.name!r} needs the Python {row.interpreter}, which is missing on this machine")
+            lacking.add(
+                f"image {row.name!r} needs the Python {row.interpreter}, which is missing on this machine; "
+                "create the image again"
+            )
     return sorted(lacking)
+
+
+def _damaged(store: Store, folder: Path) -> list[str]:
+    """Return messages for contents that do not match their digests: a tar archive has no checksum of its contents."""
+    damages = check.find(store, Home(folder)).damages
+    return [f"{one.name} {one.problem}; upload the same file again" for one in damages if one.kind == "artifact"]

@@ -25,11 +25,12 @@ from mlmgmt_nb.service.docker_engine import Engine, EngineError
 from mlmgmt_nb.service.files.artifacts import digest_in
 from mlmgmt_nb.service.files.home import Home
 from mlmgmt_nb.service.store import schema
+from mlmgmt_nb.service.store.installation import linked_id
 from mlmgmt_nb.service.store.store import Store
 
 __all__ = ["Checked", "Damage", "find", "missing_files"]
 
-_APPLICATION = "mlmgmt-app.json"
+_APPLICATION, _MODELS = "mlmgmt-app.json", "model_config_map.json"
 _AGAIN = "Register or upload the same file again."
 _BUILD_AGAIN = "Create the image again, and update the services that run it."
 
@@ -85,7 +86,7 @@ class _Rows:
 
 def find(store: Store, home: Home) -> Checked:
     """Check everything, byte by byte."""
-    damages = list(_of_database(store))
+    damages = list(_of_database(store, home))
     try:
         rows = _rows(store)
     except (DatabaseError, msgspec.MsgspecError) as error:
@@ -124,9 +125,10 @@ def _rows(store: Store) -> _Rows:
         )
 
 
-def _of_database(store: Store) -> Iterator[Damage]:
-    if store.is_shared:
-        return  # PostgreSQL checks its own pages
+def _of_database(store: Store, home: Home) -> Iterator[Damage]:
+    if store.is_shared:  # PostgreSQL checks its own pages
+        yield from _link(store, home)
+        return
     try:
         with store.reading() as db:
             found = db.exec_driver_sql("PRAGMA integrity_check(5)").scalars().all()
@@ -139,6 +141,21 @@ def _of_database(store: Store) -> Iterator[Damage]:
             yield _broken(store, f"is damaged: {line}")
     if orphans is not None:
         yield _broken(store, f"is damaged: a row of {orphans[0]} refers to a missing row of {orphans[2]}")
+
+
+def _link(store: Store, home: Home) -> Iterator[Damage]:
+    """Check that a database on a server is that of the folder; one in the folder is, wherever it came from."""
+    table = schema.installation
+    try:
+        with store.reading() as db:
+            row = db.execute(select(table)).one_or_none()
+    except DatabaseError as error:
+        yield _unreadable(store, error)
+        return
+    if row is None:
+        yield _broken(store, f"lacks the row of its table {table.name!r} that links it to this folder")
+    elif linked_id(home) != row.id:
+        yield _broken(store, f"belongs to the state folder that was at {row.path}")
 
 
 def _unreadable(store: Store, error: Exception) -> Damage:
@@ -180,8 +197,19 @@ def _of_image(home: Home, row: Row[Any], rows: _Rows) -> Iterator[Damage]:
         if not path.is_file() or not _has_digest(path, digest):
             problem = "is damaged" if path.is_file() else "is missing"
             yield _of(row, f"{name!r} in it {problem}", path)
+    for path in (folder / "app" / _APPLICATION, folder / "app" / _MODELS):
+        if not _is_object(path):
+            yield _of(row, f"{path.name!r} in it is damaged", path)
     if row.compute_id == DOCKER:
         yield from _on_engine(row, folder)
+
+
+def _is_object(path: Path) -> bool:
+    """Return whether a file that the build wrote is a JSON object."""
+    try:
+        return isinstance(msgspec.json.decode(path.read_bytes()), dict)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
 
 
 def _parts_of_image(home: Home, row: Row[Any]) -> Iterator[Damage]:
@@ -214,7 +242,11 @@ def _files_of(row: Row[Any], rows: _Rows) -> Iterator[tuple[str, str]]:
 
 def _on_engine(row: Row[Any], folder: Path) -> Iterator[Damage]:
     """Check that the Docker engine or a registry has the image; without an engine, report nothing."""
-    built = BuiltImage.of(folder)
+    try:
+        built = BuiltImage.of(folder)
+    except BuildError:
+        yield _of(row, "'docker.json' in it is damaged", folder / "docker.json")
+        return
     if built is None or built.pull_reference is not None:
         return
     engine = Engine()

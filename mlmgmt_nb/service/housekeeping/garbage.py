@@ -25,6 +25,7 @@ from filelock import FileLock, Timeout
 from sqlalchemy import Connection, select, update
 
 from mlmgmt_nb.service.building.docker.built_image import BuiltImage
+from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.packages.environments import PINNED
 from mlmgmt_nb.service.building.packages.lock import LOCK_FILE
 from mlmgmt_nb.service.clock import now
@@ -123,7 +124,11 @@ def _collect(db: Connection, image_id: str, when: dt.datetime | None) -> None:
 
 def _remove_from_engine(context: Path) -> bool:
     """Remove an image from the Docker engine. Return False if the engine is unavailable or a container uses it."""
-    built = BuiltImage.of(context)
+    try:
+        built = BuiltImage.of(context)
+    except BuildError as error:
+        log.warning("an image may stay on the engine: %s", error.message)
+        return True
     if built is None:
         return True
     engine = Engine()

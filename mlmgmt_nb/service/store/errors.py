@@ -13,6 +13,7 @@ from mlmgmt_nb.service.store.store import OutcomeUnknown, StoreBusy, StoreReadOn
 __all__ = ["is_passing", "store_problem"]
 
 _FULL, _BUSY, _READ_ONLY, _AWAY = "DiskFull", "StoreBusy", "StoreReadOnly", "StoreUnavailable"
+_DAMAGED = "StoreDamaged"
 
 _SQLITE = {
     sqlite3.SQLITE_FULL: _FULL,
@@ -21,6 +22,8 @@ _SQLITE = {
     sqlite3.SQLITE_READONLY: _READ_ONLY,
     sqlite3.SQLITE_CANTOPEN: _AWAY,
     sqlite3.SQLITE_IOERR: _AWAY,
+    sqlite3.SQLITE_CORRUPT: _DAMAGED,
+    sqlite3.SQLITE_NOTADB: _DAMAGED,
 }
 """By primary result code."""
 
@@ -30,6 +33,8 @@ _POSTGRESQL = {
     "40001": _BUSY,  # serialization_failure
     "40P01": _BUSY,  # deadlock_detected
     "25006": _READ_ONLY,
+    "XX001": _DAMAGED,  # data_corrupted
+    "XX002": _DAMAGED,  # index_corrupted
 }
 """By SQLSTATE; whole classes follow below."""
 _POSTGRESQL_AWAY = ("08", "53", "57P")  # no connection; no resources; shut down, starting
@@ -39,6 +44,11 @@ _ANSWERS = {
     _BUSY: (503, "The store is busy; nothing was changed. Try again."),
     _READ_ONLY: (503, "The store is read-only; nothing was changed. Make its disk writable."),
     _AWAY: (503, "The store cannot be reached; nothing was changed. Try again."),
+    _DAMAGED: (
+        500,
+        "The database of the service is damaged; nothing was changed. See: mlmgmt check. Restore a backup to another "
+        "folder: mlmgmt restore FILE --home FOLDER.",
+    ),
 }
 
 
@@ -76,12 +86,12 @@ def _code(error: Exception) -> str | None:
         return _FULL if error.errno in DISK_FULL else _READ_ONLY if error.errno in READ_ONLY else None
     if not isinstance(error, DBAPIError):
         return None
-    if not isinstance(error, OperationalError):
-        # PostgreSQL's driver has subclasses of the standard error classes.
-        return _POSTGRESQL.get(getattr(error.orig, "sqlstate", None) or "")
     sqlite_code = getattr(error.orig, "sqlite_errorcode", None)
     if sqlite_code is not None:
         return _SQLITE.get(sqlite_code & 0xFF)
+    if not isinstance(error, OperationalError):
+        # PostgreSQL's driver has subclasses of the standard error classes.
+        return _POSTGRESQL.get(getattr(error.orig, "sqlstate", None) or "")
     state = getattr(error.orig, "sqlstate", None)
     if state in _POSTGRESQL:
         return _POSTGRESQL[state]

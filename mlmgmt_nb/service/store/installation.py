@@ -27,7 +27,7 @@ from mlmgmt_nb.service.store import schema
 from mlmgmt_nb.service.store.databases import postgresql_url
 from mlmgmt_nb.service.store.store import Store
 
-__all__ = ["bind", "check_database", "database_of"]
+__all__ = ["bind", "check_database", "database_of", "linked_id"]
 
 log = logging.getLogger(__name__)
 
@@ -137,6 +137,14 @@ def bind(home: Home, store: Store, is_free: Callable[[int], bool], *, is_new: bo
             _moved(db, row.path, home.path)
     if store.is_shared:
         write_if_new(home.path / "database", _url(store).encode())
+
+
+def linked_id(home: Home) -> str | None:
+    """Return the id that a folder shares with its database; None if its file is missing or not valid."""
+    try:
+        return _read(home.path / "installation")
+    except LocalServiceError:
+        return None
 
 
 def _url(store: Store) -> str:

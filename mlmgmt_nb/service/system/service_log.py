@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 
 from mlmgmt_nb.redaction import redacted
+from mlmgmt_nb.terminal import one_line, printable
 
 __all__ = ["log_to"]
 
@@ -32,10 +33,14 @@ def log_to(path: Path | None) -> None:
 
 
 class _Formatter(logging.Formatter):
-    """Formats a record, with its traceback, and removes secrets from all of it."""
+    """Formats a record as one line and its traceback, printable, and removes secrets from all of it."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return redacted(super().format(record))
+        return redacted(printable(super().format(record)))
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        record.message = one_line(record.message)  # names and URLs of users cannot begin a line of their own
+        return super().formatMessage(record)
 
 
 class _File(logging.handlers.RotatingFileHandler):

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from mlmgmt_nb import local
 from tests.acceptance.panels.kernels import VERSIONS
 from tests.acceptance.panels.lab import CHROMIUM_ARGUMENTS, Lab, Notebook, Voila
 from tests.support.components import missing
+from tests.support.waiting import DEADLINE
+
+expect.set_options(timeout=DEADLINE * 1000)  # 5 seconds otherwise, which a machine under load needs for itself
 
 
 @pytest.fixture(scope="session")

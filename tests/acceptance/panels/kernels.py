@@ -7,12 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import uv
+
 from tests.support.components import missing
+from tests.support.searches import IN_CI
 
 __all__ = ["VERSIONS", "install_kernels"]
 
-VERSIONS = ("6.31", "7.4")
-"""Those whose threads, interrupts and messages differ most."""
+VERSIONS = ("6.31", "7.4") if IN_CI else ("7.4",)
+"""Those whose threads, interrupts and messages differ most; the newest unless `CI=true`."""
 
 
 def install_kernels(folder: Path) -> None:
@@ -21,7 +24,7 @@ def install_kernels(folder: Path) -> None:
         packages = folder / f"ipykernel-{version}"
         wanted = [f"ipykernel=={version}.*", "nest-asyncio", "comm"]
         command = [
-            "uv",
+            uv.find_uv_bin(),
             "pip",
             "install",
             "--quiet",

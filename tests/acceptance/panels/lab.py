@@ -16,13 +16,13 @@ from typing import Any
 import psutil
 import requests
 from playwright.sync_api import Browser, Locator, Page
+from playwright.sync_api import Error as PlaywrightError
 
 from tests.acceptance.panels.kernels import VERSIONS, install_kernels
-from tests.conftest import eventually
+from tests.support.waiting import DEADLINE, eventually
 
-__all__ = ["CHROMIUM_ARGUMENTS", "DEADLINE", "Lab", "Notebook", "Server", "Voila"]
+__all__ = ["CHROMIUM_ARGUMENTS", "Lab", "Notebook", "Server", "Voila"]
 
-DEADLINE = 60.0
 CHROMIUM_ARGUMENTS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
@@ -170,9 +170,7 @@ class Notebook:
             return
         self.end_kernel()
         self.page.goto(address.replace(f"/tree/{self.path.name}", ""))
-        self.page.wait_for_function("() => !!window.jupyterapp")
-        self.page.evaluate("async () => { await window.jupyterapp.restored }")
-        self.page.evaluate(_OPEN_WITHOUT_KERNEL, self.path.name)
+        self._until(_OPEN_WITHOUT_KERNEL, self.path.name)
 
     def set_theme(self, theme: str) -> None:
         """Change the theme, which JupyterLab keeps: for notebooks that are opened later, too."""
@@ -186,10 +184,22 @@ class Notebook:
 
     def wait_until_idle(self) -> None:
         """Wait until the kernel has done all it was asked for."""
+        self._until(_READY)
+
+    def _until(self, expression: str, argument: object = None) -> None:
+        """Wait until JavaScript returns true. JupyterLab may load its page again meanwhile: `reset` has it do so."""
         deadline = time.monotonic() + DEADLINE
-        while not self.page.evaluate(_READY):
+        while not self._is_true(expression, argument):
             assert time.monotonic() < deadline, self.page.inner_text("body")[-2000:]
             self.page.wait_for_timeout(50)
+
+    def _is_true(self, expression: str, argument: object) -> bool:
+        try:
+            return bool(self.page.evaluate(expression, argument))
+        except PlaywrightError as error:
+            if "context was destroyed" not in error.message:
+                raise
+            return False
 
     def run(self, number: int, *, wait: bool = True) -> None:
         """Run a cell (they count from 0); waits until it has ended unless told not to."""
@@ -294,9 +304,14 @@ class Voila:
 
 
 _OPEN_WITHOUT_KERNEL = """async path => {
+    const lab = window.jupyterapp;
+    if (!lab) return false;
+    await lab.restored;
+    if (window.jupyterapp !== lab || !lab.commands.hasCommand('docmanager:open')) return false;
     const kernel = {shouldStart: false, autoStartDefault: false};
-    const panel = await window.jupyterapp.commands.execute('docmanager:open', {path, factory: 'Notebook', kernel});
+    const panel = await lab.commands.execute('docmanager:open', {path, factory: 'Notebook', kernel});
     await panel.context.ready;
+    return true;
 }"""
 _SAVE_STATE = "'@jupyter-widgets/jupyterlab-manager:saveWidgetState'"
 _PROMPT = "number => window.jupyterapp.shell.currentWidget.content.widgets[number].prompt"

@@ -11,8 +11,8 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from mlmgmt_nb.client import Workspace, connect
-from tests.acceptance.panels.lab import DEADLINE, Lab, Notebook, Voila
-from tests.conftest import eventually
+from tests.acceptance.panels.lab import Lab, Notebook, Voila
+from tests.support.waiting import DEADLINE, eventually
 
 OPEN = "%load_ext mlmgmt_nb\n%mlmgmt service form"
 BUSY = """\

@@ -10,7 +10,7 @@ from pathlib import Path
 from playwright.sync_api import Browser
 
 from tests.acceptance.panels.lab import Lab, Notebook, Voila
-from tests.conftest import eventually
+from tests.support.waiting import eventually
 
 COUNTER = """\
 import threading, ipywidgets

@@ -11,10 +11,8 @@ from pathlib import Path
 from playwright.sync_api import Browser, Locator, expect
 
 from tests.acceptance.panels.canaries import found_in
-from tests.acceptance.panels.lab import DEADLINE, Lab, Notebook, Voila
-from tests.conftest import eventually
-
-expect.set_options(timeout=DEADLINE * 1000)
+from tests.acceptance.panels.lab import Lab, Notebook, Voila
+from tests.support.waiting import eventually
 
 DRIVER = """\
 import json

@@ -14,8 +14,8 @@ from pathlib import Path
 from playwright.sync_api import Browser, Locator
 
 from tests.acceptance.panels.canaries import found_in
-from tests.acceptance.panels.lab import DEADLINE, Lab, Notebook, Voila
-from tests.conftest import eventually
+from tests.acceptance.panels.lab import Lab, Notebook, Voila
+from tests.support.waiting import DEADLINE, eventually
 
 DRIVER = """\
 import json
@@ -44,7 +44,7 @@ CELLS = [
     "report = %mlmgmt service test -n adds --cases right --expect sum --duration 600 --rate 200 --concurrency 2",
     "print(report.partial, report.summary['failed'], len(report.results) == report.summary['passed'] > 50)",
     BACKGROUND,
-    "import time\nfor _ in range(600):\n    time.sleep(0.1)\n    if release.exists(): break",
+    "import time\nwhile not release.exists():\n    time.sleep(0.1)",
     "print(test.done(), test.result().partial)",
 ]
 

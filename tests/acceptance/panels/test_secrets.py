@@ -15,7 +15,8 @@ import nbformat
 from playwright.sync_api import expect
 
 from tests.acceptance.panels import canaries
-from tests.acceptance.panels.lab import DEADLINE, Lab, Notebook
+from tests.acceptance.panels.lab import Lab, Notebook
+from tests.support.waiting import DEADLINE
 
 CELLS = [
     "%load_ext mlmgmt_nb\n%mlmgmt service create -n {name} -f {name}.py",

@@ -12,8 +12,8 @@ from playwright.sync_api import Browser, Locator
 
 from mlmgmt_nb import local
 from mlmgmt_nb.client import Workspace, connect
-from tests.acceptance.panels.lab import DEADLINE, Lab, Notebook, Voila
-from tests.conftest import eventually
+from tests.acceptance.panels.lab import Lab, Notebook, Voila
+from tests.support.waiting import DEADLINE, eventually
 
 DRIVER = "def run(body):\n    return {version} // int(body)\n"
 OPEN = "%load_ext mlmgmt_nb\n%mlmgmt service panel -n {name}"

@@ -8,10 +8,8 @@ import pytest
 from playwright.sync_api import Browser, Locator, expect
 
 from mlmgmt_nb.client import Workspace, connect
-from tests.acceptance.panels.lab import DEADLINE, Lab, Notebook, Voila
-from tests.conftest import eventually
-
-expect.set_options(timeout=DEADLINE * 1000)
+from tests.acceptance.panels.lab import Lab, Notebook, Voila
+from tests.support.waiting import DEADLINE, eventually
 
 SHOW = "%load_ext mlmgmt_nb\npanel = %mlmgmt\npanel"
 SELECTED = "print('selected:', type(panel.selected).__name__, panel.selected.name)"

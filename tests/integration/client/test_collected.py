@@ -9,8 +9,9 @@ from typing import Any
 from azure.storage.blob import BlobServiceClient
 
 from mlmgmt_nb.client import Workspace, connect
-from tests.conftest import ServiceProcess, eventually
+from tests.conftest import ServiceProcess
 from tests.support.azurite import azurite
+from tests.support.waiting import eventually
 
 DRIVER = """\
 import json

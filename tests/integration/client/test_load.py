@@ -10,7 +10,6 @@ import ssl
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Unpack
@@ -24,8 +23,8 @@ from mlmgmt_nb.client.scoring_tests.cases import cases_of
 from mlmgmt_nb.client.scoring_tests.generator import Target
 from mlmgmt_nb.client.scoring_tests.test import LoadOptions, ScoringTest
 from mlmgmt_nb.errors import MlmgmtError
-from tests.conftest import eventually
 from tests.integration.client.scripted import ScriptedServer, plain
+from tests.support.waiting import DEADLINE, eventually
 
 NUMBERS = [[n] for n in range(10)]
 
@@ -138,29 +137,29 @@ def test_an_answer_that_does_not_come() -> None:
         return plain(body)
 
     with ScriptedServer(answer) as server:
-        report = loaded(server.url, timeout=0.3).run()
+        report = loaded(server.url, timeout=3).run()
     assert report.summary["answered"] == 9
     (missing,) = report.failures
-    assert (missing.case, missing.status, missing.error) == (4, 0, "no answer within 0.3 s")
-    assert missing.seconds >= 0.3
+    assert (missing.case, missing.status, missing.error) == (4, 0, "no answer within 3 s")
+    assert missing.seconds >= 3
 
 
 def test_a_slow_answer_does_not_hide_those_that_it_held_up() -> None:
     async def answer(number: int, body: bytes) -> bytes:
         if number == 10:
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(2)
         return plain(body)
 
     with ScriptedServer(answer) as server:
         report = loaded(server.url, requests=100, rate=100.0).run()
     late = report.results.query("seconds > 0.1")
-    # Due while the one connection waited: 50 of them, and 40 by more than a tenth of a second.
-    assert len(late) >= 30
+    # Due while the one connection waited: all that follow, each by more than a second.
+    assert len(late) >= 90
     assert report.summary["p90_ms"] > 100
     assert report.results["at"].tolist() == pytest.approx([number / 100 for number in range(100)])
     with ScriptedServer(answer) as server:
         callers = loaded(server.url, requests=100).run()
-    assert len(callers.results.query("seconds > 0.4")) == 1  # a caller that waits for its answer sees one
+    assert len(callers.results.query("seconds > 1.9")) == 1  # a caller that waits for its answer sees one
 
 
 def test_each_different_answer_is_judged_once() -> None:
@@ -203,7 +202,7 @@ def test_it_can_be_stopped_and_keeps_what_there_is() -> None:
     with ScriptedServer(echo) as server:
         test = loaded(server.url, duration=120, rate=200.0)
         test.start()
-        eventually(lambda: test.tally.numbers.requests >= 20)
+        eventually(lambda: test.store.numbers.requests >= 20)
         assert not test.done()
         with pytest.raises(MlmgmtError, match="still runs"):
             test.result(0.0)
@@ -217,7 +216,7 @@ def test_it_can_be_stopped_and_keeps_what_there_is() -> None:
 
 def test_stopping_does_not_wait_for_an_answer_that_does_not_come() -> None:
     async def answer(_: int, body: bytes) -> bytes:
-        await asyncio.sleep(60)
+        await asyncio.sleep(600)
         return plain(body)
 
     with ScriptedServer(answer) as server:
@@ -225,10 +224,8 @@ def test_stopping_does_not_wait_for_an_answer_that_does_not_come() -> None:
         test.start()
         eventually(lambda: server.requests)
         test.stop()
-        started = time.monotonic()
-        report = test.result(30)
+        report = test.result(DEADLINE)
     assert report.summary["requests"] == 0
-    assert time.monotonic() - started < 20
 
 
 def test_an_interrupt_does_not_wait_for_a_check_that_takes_its_time() -> None:

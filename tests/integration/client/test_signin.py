@@ -26,9 +26,10 @@ from mlmgmt_nb.client import SignIn
 from mlmgmt_nb.client.auth.signin import AzCache, scope_of
 from mlmgmt_nb.commands import main
 from mlmgmt_nb.errors import SignInError, UnauthorizedError, UsageError
-from tests.conftest import ServiceProcess, eventually
+from tests.conftest import ServiceProcess
 from tests.support.components import missing
 from tests.support.oidc import AUDIENCE, TENANT, IdentityProvider, running
+from tests.support.waiting import eventually
 
 SCOPE = f"{AUDIENCE}/.default"
 APPLICATION = "aaaaaaaa-0000-0000-0000-000000000001"

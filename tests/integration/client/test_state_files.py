@@ -15,8 +15,9 @@ import pytest
 from mlmgmt_nb import errors, local
 from mlmgmt_nb.client import Workspace, connect
 from mlmgmt_nb.client.http.looking import only_looking
-from tests.conftest import eventually, mlmgmt
+from tests.conftest import mlmgmt
 from tests.support.components import missing
+from tests.support.waiting import eventually
 
 
 @pytest.fixture
@@ -74,6 +75,28 @@ def test_a_lost_lock_file_is_made_again(home: Path) -> None:
     (home / "service.lock").unlink()
     eventually((home / "service.lock").exists, what="the lock file")
     assert (home / "service.lock").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\xff\0", b"short", b"another" * 9])
+def test_a_lost_token_is_written_again(home: Path, content: bytes | None) -> None:
+    local.ensure(home)
+    token = home / "token"
+    before = token.read_bytes()
+    if content is None:
+        token.unlink()
+    else:
+        token.write_bytes(content)
+    eventually(lambda: token.exists() and token.read_bytes() == before, what="the token")
+    assert token.stat().st_mode & 0o777 == 0o600
+    assert list(connect(home=home).services.list()) == []
+
+
+def test_a_token_that_was_written_between_two_runs_is_used(home: Path) -> None:
+    local.ensure(home)
+    local.stop(home)
+    (home / "token").write_text("n" * 43)
+    assert list(connect(home=home).services.list()) == []
+    assert (home / "token").read_text() == "n" * 43
 
 
 def test_stop_returns_when_the_process_has_ended(home: Path) -> None:

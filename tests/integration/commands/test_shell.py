@@ -20,7 +20,7 @@ import pytest
 
 from mlmgmt_nb import local
 from mlmgmt_nb.commands import main
-from tests.conftest import eventually
+from tests.support.waiting import eventually
 
 DRIVER = "import json\n\ndef run(body):\n    return {'got': json.loads(body)}\n"
 
@@ -231,7 +231,7 @@ def test_one_step(shell: Shell, tmp_path: Path) -> None:
     assert [line.split(":")[0] for line in made.err.splitlines()] == ["model", "manifest", "image"]
     exists = shell("service", "create", "-n", "one", "-f", "score.py", "--if-exists", "fail")
     assert exists.code == 1
-    assert "service 'one' already exists" in exists.err
+    assert exists.err == "mlmgmt: service 'one' already exists\nGive another name, or `--if-exists update`.\n"
     reused = shell("service", "create", "-n", "one", "-f", "score.py", "--if-exists", "reuse", "-o", "json")
     assert reused.json["id"] == made.json["id"]
 

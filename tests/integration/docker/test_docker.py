@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.conftest import ServiceProcess, eventually, mlmgmt
+from tests.conftest import ServiceProcess, mlmgmt
 from tests.integration.docker.helpers import (
     SAYS,
     ask_for_image,
@@ -27,6 +27,7 @@ from tests.integration.docker.helpers import (
 )
 from tests.integration.service.drivers import under_load
 from tests.support.engine import BASE, Registry
+from tests.support.waiting import eventually
 
 
 class TestVariables:

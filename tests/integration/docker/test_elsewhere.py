@@ -21,7 +21,7 @@ from filelock import FileLock
 from mlmgmt_nb.client import Workspace, connect
 from mlmgmt_nb.commands import main
 from mlmgmt_nb.errors import ConflictError
-from tests.conftest import ServiceProcess, eventually
+from tests.conftest import ServiceProcess
 from tests.integration.docker.helpers import (
     SAYS,
     ask_for_image,
@@ -36,6 +36,7 @@ from tests.integration.service.drivers import under_load
 from tests.support.components import missing
 from tests.support.engine import BASE, EngineProcess
 from tests.support.package_index import wheel
+from tests.support.waiting import eventually
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from mlmgmt_nb.contract import ServiceResponse
 from mlmgmt_nb.errors import ConflictError, UsageError
 from mlmgmt_nb.notebook.panels.deploy.state import STEPS, DeployState
 from mlmgmt_nb.notebook.panels.deploy.view import DeployPanel
-from tests.conftest import eventually
 from tests.integration.client.conftest import ECHO
 from tests.integration.notebook.conftest import Notebook
+from tests.support.waiting import eventually
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pytest
 from mlmgmt_nb.client import Workspace, connect
 from mlmgmt_nb.notebook.panels.workspace.kinds import KINDS
 from mlmgmt_nb.notebook.panels.workspace.lineage import Lineage, trace
-from mlmgmt_nb.notebook.panels.workspace.state import Browsing, read
+from mlmgmt_nb.notebook.panels.workspace.state import WorkspaceState, read
 from tests.integration.notebook.conftest import Notebook
 
 
@@ -85,7 +85,7 @@ def test_every_filter_of_every_list_is_one_that_the_service_takes(ws: Workspace,
         "computeResourceId": "local",
     }
     for kind in KINDS.values():
-        state = Browsing()
+        state = WorkspaceState()
         state.choose(kind.id)
         for parameter in kind.filters:
             if values[parameter.name] is not None:

@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from typing import Any
 import pytest
 import requests
 
-DEADLINE = 30.0
+from tests.support.waiting import DEADLINE, eventually
 
 
 class Replica:
@@ -134,23 +133,14 @@ def folder(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
-@pytest.fixture
-def until() -> Callable[[Callable[[], Any]], Any]:
-    """Poll to a deadline; the first true value."""
-
-    def poll(check: Callable[[], Any]) -> Any:
-        end = time.monotonic() + DEADLINE
-        while time.monotonic() < end:
-            if value := check():
-                return value
-            time.sleep(0.02)
-        raise AssertionError("it did not become true in time")
-
-    return poll
-
-
 def digest(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
+
+
+def _url_in(process: subprocess.Popen[bytes], log: Path) -> str | None:
+    text = log.read_text()
+    assert process.poll() is None, text
+    return next((word for word in text.split() if word.startswith("http://")), None)
 
 
 @pytest.fixture
@@ -166,12 +156,7 @@ def by_hand(tmp_path: Path) -> Iterator[Callable[..., tuple[subprocess.Popen[byt
                 command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, "PYTHONUNBUFFERED": ""}
             )
         processes.append(process)
-        end = time.monotonic() + DEADLINE
-        while "http://" not in log.read_text():
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < end
-            time.sleep(0.02)
-        url = next(word for word in log.read_text().split() if word.startswith("http://"))
+        url = eventually(lambda: _url_in(process, log), what="the URL in the log")
         return process, url.partition("/api/")[0], log
 
     yield start

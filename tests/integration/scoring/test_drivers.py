@@ -14,14 +14,15 @@ import requests
 
 from mlmgmt_nb.service.building.packages.requirements import runtime_requirements
 from tests.support.environments import interpreter, make_environment
+from tests.support.waiting import eventually
 
 DRIVERS = Path(__file__).parents[2] / "drivers"
 CASES = sorted(path.parent.name for path in DRIVERS.glob("*/expected.json"))
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_driver(case: str, spawn: Callable[..., Any], until: Any) -> None:
-    check_driver(case, spawn, until)
+def test_driver(case: str, spawn: Callable[..., Any]) -> None:
+    check_driver(case, spawn)
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +34,11 @@ def python_3_13(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_driver_on_python_3_13(case: str, spawn: Callable[..., Any], until: Any, python_3_13: str) -> None:
-    check_driver(case, partial(spawn, python=python_3_13), until)
+def test_driver_on_python_3_13(case: str, spawn: Callable[..., Any], python_3_13: str) -> None:
+    check_driver(case, partial(spawn, python=python_3_13))
 
 
-def check_driver(case: str, spawn: Callable[..., Any], until: Any) -> None:
+def check_driver(case: str, spawn: Callable[..., Any]) -> None:
     """Start the driver, and compare each answer with the expected one."""
     expected = json.loads((DRIVERS / case / "expected.json").read_text())
     replica = spawn(DRIVERS / case, **expected.get("start", {}))
@@ -51,7 +52,7 @@ def check_driver(case: str, spawn: Callable[..., Any], until: Any) -> None:
     for request in expected["requests"]:
         check_answer(replica, request)
     if "log" in expected:
-        until(lambda: set(expected["log"]) <= set(replica.log.splitlines()))
+        eventually(lambda: set(expected["log"]) <= set(replica.log.splitlines()))
     if "drains" in expected:
         replica.send({"type": "drain", "seconds": 30})
         assert replica.process.wait(30) == expected["drains"]

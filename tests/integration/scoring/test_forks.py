@@ -9,6 +9,7 @@ from typing import Any
 
 import psutil
 import pytest
+import requests
 
 RAISES = """
 import asyncio
@@ -30,6 +31,63 @@ async def fails():
     raise {exception}
 """
 EXCEPTIONS = ["asyncio.CancelledError", "SystemExit(3)", "KeyboardInterrupt", "GeneratorExit", "BaseException('odd')"]
+
+ODD = """
+import asyncio
+
+class Own(BaseException):
+    pass
+
+def deeper():
+    deeper()
+
+def fails():
+    {statement}
+
+def first():
+    fails()
+    yield "part"
+
+def later():
+    yield "part"
+    fails()
+
+async def async_later():
+    yield "part"
+    fails()
+
+class Text:
+    def __str__(self):
+        fails()
+
+answers = {{"first": first, "later": later, "async later": async_later, "object": Text}}
+
+def run(http_body):
+    return answers[http_body]() if http_body in answers else fails() if http_body == "run" else 1
+"""
+STATEMENTS = [
+    "raise asyncio.CancelledError",
+    "raise SystemExit(3)",
+    "raise KeyboardInterrupt",
+    "raise GeneratorExit",
+    "raise Own('odd')",
+    "raise StopIteration",
+    "raise StopAsyncIteration",
+    "raise MemoryError",
+    "raise RecursionError",
+    "raise ExceptionGroup('several', [ValueError(1)])",
+    "raise BaseExceptionGroup('several', [KeyboardInterrupt()])",
+    "deeper()",
+    "bytearray(2**62)",
+    "exit()",
+]
+"""Statements that end a program, a task, a generator or the patience of the interpreter."""
+ENDS = {
+    "os._exit": ("import os; os._exit(4)", 4),
+    "segmentation fault": ("import ctypes; ctypes.string_at(0)", -signal.SIGSEGV),
+    "abort": ("import os; os.abort()", -signal.SIGABRT),
+    "kill": ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", -signal.SIGKILL),
+}
 
 POOL = """
 import multiprocessing, signal
@@ -71,6 +129,49 @@ def test_async_run_raises(exception: str, body: str, spawn: Any, folder: Any) ->
     failed = replica.score(body)
     assert (failed.status_code, failed.json()["code"]) == (500, "DriverError")
     assert (replica.score("good").status_code, replica.score("good").text) == (200, "1")
+
+
+@pytest.mark.parametrize("statement", STATEMENTS)
+def test_whatever_a_driver_raises_ends_one_call(statement: str, spawn: Any, folder: Any) -> None:
+    replica = spawn(folder(ODD.format(statement=statement))).ready()
+    for body in ("run", "first"):
+        failed = replica.score(body)
+        assert (failed.status_code, failed.json()["code"]) == (500, "DriverError"), (body, failed.text)
+        assert replica.score("good").text == "1", body
+    for body in ("later", "async later"):
+        with pytest.raises(requests.exceptions.ChunkedEncodingError):
+            replica.score(body)
+        assert replica.score("good").text == "1", body
+    assert replica.process.poll() is None
+
+
+@pytest.mark.parametrize("place", ["def init():\n    {}\n", "{}\n"])
+@pytest.mark.parametrize("statement", STATEMENTS)
+def test_whatever_a_driver_raises_at_its_start_is_reported(statement: str, place: str, spawn: Any, folder: Any) -> None:
+    helpers = "import asyncio\nclass Own(BaseException): pass\ndef deeper(): deeper()\n"
+    replica = spawn(folder(helpers + place.format(statement) + "def run(body):\n    return 1\n"))
+    report = replica.report("ready", "failed")
+    assert report["type"] == "failed", report
+    assert "score.py" in report["message"], report
+
+
+@pytest.mark.parametrize(
+    "init", ["async def init():\n    {}\n", "async def init():\n    {}\n    yield\n", "def init():\n    yield {}\n"]
+)
+def test_an_init_whose_code_would_not_run_is_refused(init: str, spawn: Any, folder: Any) -> None:
+    replica = spawn(folder(init.format("print(1)") + "def run(body):\n    return 1\n"))
+    report = replica.report("ready", "failed")
+    assert (report["type"], report["code"]) == ("failed", "DriverInitError"), report
+    assert "def init()" in report["message"]
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_driver_that_ends_its_process_ends_only_that(end: str, spawn: Any, folder: Any) -> None:
+    statement, code = ENDS[end]
+    replica = spawn(folder(f"def run(http_body):\n    {statement}\n")).ready()
+    with pytest.raises(requests.exceptions.ConnectionError):
+        replica.score("1")
+    assert replica.process.wait(30) == code
 
 
 @pytest.mark.parametrize("exception", EXCEPTIONS)

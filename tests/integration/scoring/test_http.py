@@ -19,6 +19,8 @@ import pytest
 import requests
 from openapi_spec_validator import validate
 
+from tests.support.waiting import eventually
+
 ECHO = "def run(body):\n    return body\n"
 # waits for the file that the body names
 GATED = """
@@ -127,12 +129,12 @@ def test_a_large_body_is_refused_before_it_is_sent(drivers: Path, spawn: Callabl
         assert json.loads(response.read())["code"] == "BodyTooLarge"
 
 
-def test_limit_of_calls(folder: Callable[..., Path], spawn: Callable[..., Any], until: Any, tmp_path: Path) -> None:
+def test_limit_of_calls(folder: Callable[..., Path], spawn: Callable[..., Any], tmp_path: Path) -> None:
     replica = spawn(folder(GATED), concurrency=3).ready()
     gate = tmp_path / "gate"
     with ThreadPoolExecutor(3) as pool:
         calls = [pool.submit(requests.post, f"{replica.url}/score", str(gate), timeout=30) for _ in range(3)]
-        until(lambda: requests.get(replica.url, timeout=10).json()["calls"] == 3)
+        eventually(lambda: requests.get(replica.url, timeout=10).json()["calls"] == 3)
         response = replica.score(b"x" * 200_000)
         check_error(response, 503, "TooManyRequests")
         assert response.headers["Retry-After"] == "1"
@@ -155,18 +157,18 @@ def test_limit_of_calls(folder: Callable[..., Path], spawn: Callable[..., Any], 
     assert replica.score(str(gate)).status_code == 200
 
 
-def test_slow_run(folder: Callable[..., Path], spawn: Callable[..., Any], until: Any, tmp_path: Path) -> None:
+def test_slow_run(folder: Callable[..., Path], spawn: Callable[..., Any], tmp_path: Path) -> None:
     replica = spawn(folder(GATED), concurrency=1, requestTimeoutSeconds=0.3).ready()
     gate = tmp_path / "gate"
     assert check_error(replica.score(str(gate)), 504, "Timeout")["message"].endswith("within 0.3 seconds")
     # its place is taken until run() returns
     check_error(replica.score(str(gate)), 503, "TooManyRequests")
     gate.touch()
-    until(lambda: replica.score(str(gate)).status_code == 200)
+    eventually(lambda: replica.score(str(gate)).status_code == 200)
 
 
 def test_a_body_that_never_comes(drivers: Path, spawn: Callable[..., Any]) -> None:
-    replica = spawn(drivers / "echo", concurrency=1, requestTimeoutSeconds=0.3).ready()
+    replica = spawn(drivers / "echo", concurrency=1, requestTimeoutSeconds=3).ready()
     with socket.create_connection(("127.0.0.1", urlsplit(replica.url).port)) as connection:
         connection.sendall(b"POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\nonly this")
         response = http.client.HTTPResponse(connection)
@@ -175,13 +177,13 @@ def test_a_body_that_never_comes(drivers: Path, spawn: Callable[..., Any]) -> No
         assert replica.score("1").status_code == 200
 
 
-def test_callers_that_hang_up(drivers: Path, spawn: Callable[..., Any], until: Any) -> None:
+def test_callers_that_hang_up(drivers: Path, spawn: Callable[..., Any]) -> None:
     replica = spawn(drivers / "echo", concurrency=1).ready()
     with socket.create_connection(("127.0.0.1", urlsplit(replica.url).port)) as connection:
         connection.sendall(b"POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\nonly this")
         assert requests.get(replica.url, timeout=10).json()["calls"] == 0
         assert replica.score("1").status_code == 200  # the only place is not taken
-    until(lambda: '"code":"CallerGone"' in replica.log)
+    eventually(lambda: '"code":"CallerGone"' in replica.log)
 
 
 def test_health_while_the_driver_works(folder: Callable[..., Path], spawn: Callable[..., Any], tmp_path: Path) -> None:
@@ -208,22 +210,24 @@ def test_text_that_is_not_utf8(drivers: Path, spawn: Callable[..., Any]) -> None
     assert answer["message"] == "the body is not UTF-8 text: invalid start byte at byte 2"
 
 
-def test_the_traceback_is_in_the_log_only(drivers: Path, spawn: Callable[..., Any], until: Any) -> None:
+def test_the_traceback_is_in_the_log_only(drivers: Path, spawn: Callable[..., Any]) -> None:
     replica = spawn(drivers / "crash_in_run").ready()
     answer = check_error(replica.score("", headers={"x-ms-request-id": "find-me"}), 500, "DriverError")
     assert "Traceback" not in json.dumps(answer)
-    until(lambda: '"code":"DriverError","message":"ZeroDivisionError: division by zero"' in replica.log)
+    eventually(lambda: '"code":"DriverError","message":"ZeroDivisionError: division by zero"' in replica.log)
     assert "request find-me: run() failed" in replica.log
     assert 'score.py", line' in replica.log
     assert "mlmgmt_nb/scoring" not in replica.log.partition("run() failed")[2], "frames that are not the user's"
 
 
-def test_a_line_for_each_request(drivers: Path, spawn: Callable[..., Any], until: Any) -> None:
+def test_a_line_for_each_request(drivers: Path, spawn: Callable[..., Any]) -> None:
     replica = spawn(drivers / "echo").ready()
     replica.score("[1, 2]", headers={"x-ms-request-id": "first"})
     requests.get(replica.url, timeout=10)
     replica.session.get(f"{replica.url}/nowhere")
-    lines = until(lambda: len(found := [json.loads(n) for n in replica.log.splitlines() if n[0] == "{"]) == 2 and found)
+    lines = eventually(
+        lambda: found if len(found := [json.loads(n) for n in replica.log.splitlines() if n[0] == "{"]) == 2 else None
+    )
     fixed = {key: value for key, value in lines[0].items() if key not in ("time", "ms")}
     assert fixed == {
         "request": "first", "method": "POST", "path": "/score", "status": 200, "bytesIn": 6, "bytesOut": 6,
@@ -248,7 +252,7 @@ def connect(replica: Any) -> socket.socket:
 
 
 def test_a_caller_who_hangs_up_while_waiting(
-    folder: Callable[..., Path], spawn: Callable[..., Any], until: Any, tmp_path: Path
+    folder: Callable[..., Path], spawn: Callable[..., Any], tmp_path: Path
 ) -> None:
     """Its place is free at once, and `run` is never called for it."""
     source = GATED.replace("    return", "    print('ran for', body)\n    return")
@@ -256,30 +260,30 @@ def test_a_caller_who_hangs_up_while_waiting(
     gate, other = tmp_path / "gate", tmp_path / "other"
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(requests.post, f"{replica.url}/score", str(gate), timeout=30)
-        until(lambda: requests.get(replica.url, timeout=10).json()["calls"] == 1)
+        eventually(lambda: requests.get(replica.url, timeout=10).json()["calls"] == 1)
         with connect(replica) as connection:
             body = str(other).encode()
             connection.sendall(
                 b"POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
             )
-            until(lambda: requests.get(replica.url, timeout=10).json()["calls"] == 2)
+            eventually(lambda: requests.get(replica.url, timeout=10).json()["calls"] == 2)
             check_error(replica.score("x"), 503, "TooManyRequests")
-        until(lambda: requests.get(replica.url, timeout=10).json()["calls"] == 1)
+        eventually(lambda: requests.get(replica.url, timeout=10).json()["calls"] == 1)
         other.touch()
         gate.touch()
         assert first.result().json() == "done"
     assert replica.score(str(gate)).json() == "done"
-    lines = until(lambda: (found := replica.log).count('"status":200') == 2 and found)
+    lines = eventually(lambda: found if (found := replica.log).count('"status":200') == 2 else None)
     assert '"status":499' in lines
     assert '"code":"CallerGone"' in lines
     assert "ran for" in lines
     assert f"ran for {other}" not in lines
 
 
-def test_slow_callers(folder: Callable[..., Path], spawn: Callable[..., Any], until: Any) -> None:
+def test_slow_callers(folder: Callable[..., Path], spawn: Callable[..., Any]) -> None:
     """One that never ends the head of its request, one with a head without end, and one that takes no answer."""
     source = "def run(body):\n    return 'x' * 50_000_000\n"
-    replica = spawn(folder(source), clientTimeoutSeconds=0.5).ready()
+    replica = spawn(folder(source), clientTimeoutSeconds=2).ready()
     with connect(replica) as slow, connect(replica) as endless, connect(replica) as greedy:
         greedy.sendall(b"POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
         slow.sendall(b"POST /score HTTP/1.1\r\nHost: localhost\r\nX-A")
@@ -291,19 +295,19 @@ def test_slow_callers(folder: Callable[..., Path], spawn: Callable[..., Any], un
         assert slow.recv(1000) == b""
         with contextlib.suppress(ConnectionError):
             assert endless.recv(1000).startswith(b"HTTP/1.1 431 ")
-        until(
-            lambda: "slow callers: an answer was not received within 0.5 seconds: 1 connection(s) closed" in replica.log
+        eventually(
+            lambda: "slow callers: an answer was not received within 2 seconds: 1 connection(s) closed" in replica.log
         )
         received = 0
         with contextlib.suppress(ConnectionError):
             while chunk := greedy.recv(1_000_000):
                 received += len(chunk)
         assert received < 50_000_000
-    assert "slow callers: the head of a request did not arrive within 0.5 seconds: 1 connection(s)" in replica.log
+    assert "slow callers: the head of a request did not arrive within 2 seconds: 1 connection(s)" in replica.log
     # a caller that receives its answer in time, and sends again on the same connection after a pause
     assert len(replica.score("").content) == 50_000_002
     process = psutil.Process(replica.process.pid)
-    until(lambda: len(process.net_connections()) == 2)  # the listening socket, and this connection
+    eventually(lambda: len(process.net_connections()) == 2)  # the listening socket, and this connection
     assert len(replica.score("").content) == 50_000_002
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import requests
 
+from tests.support.waiting import eventually
+
 STREAMS = {
     "generator": "def run(body):\n    yield from parts()",
     "returned": "def run(body):\n    return parts()",
@@ -96,25 +98,25 @@ def test_empty_stream(spawn: Any, folder: Any) -> None:
     assert (answer.status_code, answer.content) == (200, b"")
 
 
-def test_failures_of_streams(spawn: Any, folder: Any, until: Any) -> None:
+def test_failures_of_streams(spawn: Any, folder: Any) -> None:
     replica = spawn(folder(FAILS), concurrency=1).ready()
     at_once = replica.score("at once")
     assert (at_once.status_code, at_once.json()["message"]) == (500, "ValueError: at once")
     with pytest.raises(requests.exceptions.ChunkedEncodingError):
         replica.score("later")
-    until(lambda: "ValueError: later" in replica.log)
+    eventually(lambda: "ValueError: later" in replica.log)
     with requests.post(f"{replica.url}/score", "endless", stream=True, timeout=20) as answer:
         assert next(answer.iter_content(6)) == b"first,"
-    until(lambda: replica.log.count("closed") == 3)  # its caller hung up: the generator is closed
-    assert until(lambda: replica.score("fine").text) == "first,"
+    eventually(lambda: replica.log.count("closed") == 3)  # its caller hung up: the generator is closed
+    assert eventually(lambda: replica.score("fine").text) == "first,"
 
 
-def test_a_part_that_does_not_come(spawn: Any, folder: Any, until: Any) -> None:
+def test_a_part_that_does_not_come(spawn: Any, folder: Any) -> None:
     slow = "import time\ndef run(body):\n    yield 'first'\n    time.sleep(600)\n"
-    replica = spawn(folder(slow), requestTimeoutSeconds=0.5).ready()
+    replica = spawn(folder(slow), requestTimeoutSeconds=2).ready()
     with pytest.raises(requests.exceptions.ChunkedEncodingError):
         replica.score("1")
-    until(lambda: "run() yielded no further part within 0.5 seconds" in replica.log)
+    eventually(lambda: "run() yielded no further part within 2 seconds" in replica.log)
 
 
 def test_drain_waits_for_a_stream(spawn: Any, folder: Any) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.waiting import eventually
+
 KEY = "11111111-2222-3333-4444-555555555555"
 DRIVER = """
 import logging
@@ -84,7 +86,6 @@ def insights() -> Iterator[Insights]:
 def test_traces_and_logs(
     folder: Callable[..., Path],
     spawn: Callable[..., Any],
-    until: Any,
     insights: Insights,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -96,7 +97,7 @@ def test_traces_and_logs(
     parent = {"traceparent": f"00-{trace}-{caller}-01", "x-ms-request-id": "first"}
     assert replica.score("good", headers=parent).json() == "good"
     assert replica.score("bad", headers={"x-ms-request-id": "second"}).status_code == 500
-    until(lambda: len(insights.of("RequestData")) == 2)  # sent while the replica runs
+    eventually(lambda: len(insights.of("RequestData")) == 2)  # sent while the replica runs
     replica.score("last", headers={"x-ms-request-id": "third"})
     replica.send({"type": "drain", "seconds": 5})
     assert replica.process.wait(30) == 0

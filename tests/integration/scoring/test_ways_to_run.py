@@ -15,6 +15,7 @@ import pytest
 import requests
 
 from mlmgmt_nb.scoring.schema import DataTypes, SampleDefinition, generate_schema
+from tests.support.waiting import eventually
 
 RAW = """
 from azureml.contrib.services.aml_request import AMLRequest, rawhttp
@@ -109,7 +110,7 @@ def test_threads_run_side_by_side(folder: Callable[..., Path], spawn: Callable[.
     assert replica.process.wait(20) == 0
 
 
-def test_batches(drivers: Path, spawn: Callable[..., Any], until: Any) -> None:
+def test_batches(drivers: Path, spawn: Callable[..., Any]) -> None:
     replica = spawn(drivers / "batched").ready()
 
     def score(x: float) -> tuple[int, Any]:
@@ -200,7 +201,7 @@ def test_data_collection(
 
 
 def test_a_crash_loses_only_what_came_last(
-    folder: Callable[..., Path], spawn: Callable[..., Any], until: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Callable[..., Path], spawn: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was collected a second before is on disk, in whole lines."""
     source = COLLECTS.replace("df):", "body):\n    import pandas as pd\n    df = pd.DataFrame([[float(body), 2.0]])")
@@ -209,8 +210,8 @@ def test_a_crash_loses_only_what_came_last(
     replica = spawn(folder(source)).ready()
     for number in range(20):
         assert replica.score(str(number)).json() == 2
-    files = until(lambda: sorted((tmp_path / "storage").rglob("inputs/*/*/*/data.csv")))
-    until(lambda: len(pd.read_csv(files[0])) == 20)
+    files = eventually(lambda: sorted((tmp_path / "storage").rglob("inputs/*/*/*/data.csv")))
+    eventually(lambda: len(pd.read_csv(files[0])) == 20)
     replica.score("20")
     replica.process.kill()
     replica.process.wait(30)

@@ -29,8 +29,9 @@ from mlmgmt_nb.service.access.issuer_settings import IssuerSettings
 from mlmgmt_nb.service.access.permissions import METRICS_ACTION, NEEDED, action_of
 from mlmgmt_nb.service.access.principals import Role
 from mlmgmt_nb.service.api.resources import EXTENSIONS
-from tests.conftest import API_VERSION, ServiceProcess, eventually
+from tests.conftest import API_VERSION, ServiceProcess
 from tests.support.oidc import AUDIENCE, TENANT, IdentityProvider, Key, running
+from tests.support.waiting import eventually
 
 TEAM = "/api/subscriptions/s/resourceGroups/g/accounts/team"
 OTHER = "/api/subscriptions/s/resourceGroups/g/accounts/other"
@@ -244,6 +245,9 @@ class TestRoles:
             else:
                 assert answer.status_code not in {401, 403, 405}
                 assert answer.status_code < 500
+        owner = ask(service, service.token, method, path, json={} if method in BODIES else None)
+        assert owner.status_code not in {401, 403, 405}
+        assert owner.status_code < 500
         # A contributor of another account, and an unknown caller.
         assert (
             ask(
@@ -420,6 +424,31 @@ def test_keys_rotate(provider: IdentityProvider, start_service: Callable[..., Se
         assert ask(service, provider.token()).status_code == 200
     finally:
         provider.is_down, provider.keys = False, kept
+
+
+ODD_KEYS: list[Any] = [
+    *(None, 7, "key", [], {}, {"kty": "RSA"}, {"kty": ["RSA"]}, {"kty": "RSA", "use": ["sig"]}),
+    *({"kty": "RSA", "kid": "r", "n": 7, "e": [], "use": "sig"}, {"kty": "RSA", "n": "!", "e": "AQAB"}),
+    *({"kty": "EC", "kid": "e", "crv": "P-0", "x": "AA", "y": "AA"}, {"kty": "EC", "crv": {}, "x": None, "y": True}),
+    {"kty": "oct", "kid": "o", "k": "c2VjcmV0" * 8},
+]
+
+
+def test_keys_of_the_wrong_type_do_not_stop_the_others(
+    provider: IdentityProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(provider.ca_file))
+    good = provider.keys[0].public()
+    monkeypatch.setattr(provider, "more_keys", [*ODD_KEYS, {**good, "kid": ["x"]}, {**good, "kid": {"x": 1}}])
+    issuer = Issuer(IssuerSettings(audience=(AUDIENCE,), tenant=TENANT, authority=provider.url))
+    for key in provider.keys:
+        assert issuer.check(provider.token(key))["aud"] == AUDIENCE
+    secret = jwt.encode(provider.claims(), "secret" * 8, algorithm="HS256", headers={"kid": "o"})
+    for kid in ("r", "e", "o"):
+        with pytest.raises(TokenError):
+            issuer.check(provider.token(headers={"kid": kid}))
+    with pytest.raises(TokenError):
+        issuer.check(secret)
 
 
 def test_made_up_key_ids_do_not_have_the_provider_asked(service: ServiceProcess, provider: IdentityProvider) -> None:

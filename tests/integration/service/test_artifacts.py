@@ -17,7 +17,8 @@ import pytest
 import requests
 
 from mlmgmt_nb.service.files.logs import Log
-from tests.conftest import ServiceProcess, eventually
+from tests.conftest import ServiceProcess
+from tests.support.waiting import eventually
 
 
 def patch(api: ServiceProcess, content: bytes, offset: int, total: int, digest: str) -> requests.Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import msgspec
@@ -17,7 +18,14 @@ ASSET = {"id": "driver", "url": "https://example.org/score.py"}
 RUNTIME = {"properties": {}, "runtimeType": "Python"}
 MANIFEST = {"assets": [ASSET], "driverProgram": "driver", "name": "iris", "targetRuntime": RUNTIME}
 IMAGE = {"computeResourceId": "local", "imageType": "Docker", "manifestId": "1", "name": "iris"}
+JSON = {"content-type": "application/json"}
 SERVICE = {"computeResource": {"id": "local"}, "imageId": "1", "name": "iris"}
+WHOLE: dict[str, dict[str, Any]] = {
+    "models_register": MODEL,
+    "manifests_register": MANIFEST,
+    "images_create": IMAGE,
+    "services_create": SERVICE,
+}
 
 NAME, TEXT, URL = MAX_CHARACTERS["name"], MAX_CHARACTERS["description"], MAX_CHARACTERS["url"]
 OTHER, ITEMS = MAX_CHARACTERS[OTHERWISE], MAX_ITEMS[OTHERWISE]
@@ -85,6 +93,31 @@ def test_values_at_the_limit_are_stored(api: Any, name: str) -> None:
     made = api.post("/models", {**MODEL, **given})
     assert api.get(f"/models/{made['id']}") == made
     assert {key: made[key] for key in given} == given
+
+
+@pytest.mark.parametrize(("operation", "given"), [*WHOLE.items()], ids=WHOLE)
+@pytest.mark.parametrize(
+    ("body", "key"),
+    [
+        ('"name": "aaa", "name": "bbb"', "name"),
+        ('"name": "aaa", "n\\u0061me": "aaa"', "name"),
+        ('"name": "aaa", "more": [{"x": 1, "x": 1}]', "x"),
+    ],
+)
+def test_a_key_that_is_given_twice_is_named(
+    api: Any, operation: str, given: dict[str, Any], body: str, key: str
+) -> None:
+    """Otherwise the last one would count here, and perhaps the first one in a proxy that looks at bodies."""
+    rest = json.dumps({name: value for name, value in given.items() if name != "name"})
+    path = OPERATIONS[operation].path
+    answer = api.request("POST", path, data=f"{rest[:-1]}, {body}}}", headers=JSON)
+    assert answer.status_code == 400
+    assert f"{key}: is given more than once" in answer.json()["message"], answer.text
+
+
+def test_a_key_that_no_response_could_hold_is_not_an_error_of_ours(api: Any) -> None:
+    body = '{"\\ud800": 1, "\\ud800": 1}'
+    assert api.request("POST", "/models", data=body, headers=JSON).status_code == 400
 
 
 @pytest.mark.parametrize("place", [3, 5, 7])

@@ -10,9 +10,10 @@ from typing import Any
 import psutil
 import requests
 
-from tests.conftest import ServiceProcess, eventually
+from tests.conftest import ServiceProcess
 from tests.integration.service.drivers import replicas
 from tests.support.endless_build import endless_package
+from tests.support.waiting import eventually
 
 ONE = "def init(): pass\ndef run(body): return 1\n"
 NEVER_READY = "import time\ndef init(): time.sleep(600)\ndef run(body): return 2\n"

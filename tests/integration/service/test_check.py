@@ -10,10 +10,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
-from tests.conftest import ServiceProcess, eventually, mlmgmt
+from tests.conftest import ServiceProcess, mlmgmt
 from tests.integration.service.test_housekeeping import ONE, upload
+from tests.support import postgresql
+from tests.support.waiting import eventually
 
 
 @pytest.fixture
@@ -53,7 +56,7 @@ def test_a_whole_account(account: Any) -> None:
     api, *_ = account
     assert problems(api.home, code=0) == []
     said = mlmgmt("check", "--home", api.home)
-    assert "2 artifacts and 1 images: nothing is missing or damaged" in said
+    assert "2 artifacts and 1 image: nothing is missing or damaged" in said
 
 
 def driver_of(api: ServiceProcess) -> Path:
@@ -73,6 +76,12 @@ DAMAGES: dict[str, tuple[Callable[[ServiceProcess, Any], object], str, str]] = {
         lambda api, _: damage(driver_of(api)), "image 'iris' version 1", "'score.py' in it is dam"),
     "a file of an image that is gone": (
         lambda api, _: driver_of(api).unlink(), "image 'iris' version 1", "'score.py' in it is mis"),
+    "a record of an image that is garbage": (
+        lambda api, _: (of_image(api) / "app" / "mlmgmt-app.json").write_bytes(b"\xff"),
+        "image 'iris' version 1", "'mlmgmt-app.json' in it is damaged"),
+    "a map of models of the wrong type": (
+        lambda api, _: (of_image(api) / "app" / "model_config_map.json").write_bytes(b"[1]"),
+        "image 'iris' version 1", "'model_config_map.json' in it is damaged"),
     "an image that is gone": (
         lambda api, _: shutil.rmtree(of_image(api)), "image 'iris' version 1", "its folder is missing"),
 }  # fmt: skip
@@ -122,6 +131,39 @@ def test_a_damaged_database(start_service: Callable[..., ServiceProcess]) -> Non
     assert "mlmgmt.db" in mlmgmt("check", "--home", api.home, code=1)
 
 
+def test_a_restored_backup_names_the_contents_that_were_damaged_in_it(account: Any, tmp_path: Path) -> None:
+    api, *_ = account
+    backup = tmp_path / "backup.tar"
+    mlmgmt("backup", backup, "--home", api.home)
+    content = backup.read_bytes()
+    assert content.count(b"7 seven") > 0
+    backup.write_bytes(content.replace(b"7 seven", b"9 nine!"))
+    said = mlmgmt("restore", backup, "--home", tmp_path / "restored")
+    assert "note: model 'weights' version 1 is damaged" in said
+
+
+def test_a_table_that_is_damaged_is_named_by_requests(start_service: Callable[..., ServiceProcess]) -> None:
+    api = start_service(sqlite=True)
+    api.model()
+    api.stop()
+    database = api.home / "mlmgmt.db"
+    with closing(sqlite3.connect(database)) as db:
+        (page,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'models'").fetchone()
+        (size,) = db.execute("PRAGMA page_size").fetchone()
+    with database.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+    api.start()
+    for answer in (
+        api.request("GET", "/models"),
+        api.request("POST", "/models", json={"name": "late", "url": "file:///late", "mimeType": "a/b"}),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (500, "StoreDamaged"), answer.text
+        assert "mlmgmt restore" in answer.json()["message"]
+    assert api.get("/services")["value"] == []
+    assert "Traceback" not in api.home.with_name(api.home.name + ".output").read_text()
+
+
 def _without_tables(database: Path) -> None:
     with closing(sqlite3.connect(database)) as db:
         db.execute("PRAGMA user_version = 1")
@@ -159,3 +201,19 @@ def test_a_lost_database_is_never_a_new_account(
     assert again.request("GET", f"/artifacts/sha256/{digest}").content == b"7 seven"
     again.stop()
     start_service(sqlite=True).stop()
+
+
+@pytest.mark.parametrize("harm", ["row", "file"])
+def test_a_database_on_a_server_without_its_link(start_service: Callable[..., ServiceProcess], harm: str) -> None:
+    """Nothing says that it is the database of the folder."""
+    url = postgresql.server().database_of(Path(f"check-{harm}"))
+    api = start_service("--database", url)
+    api.stop()
+    if harm == "row":
+        with psycopg.connect(url.replace("+psycopg", "")) as db:
+            db.execute("DELETE FROM installation")
+    else:
+        (api.home / "installation").write_bytes(b"\xff")
+    ((name, problem),) = problems(api.home)
+    assert name == "the database"
+    assert {"row": "lacks the row of its table 'installation'", "file": "belongs to the state folder"}[harm] in problem

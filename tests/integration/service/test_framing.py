@@ -17,12 +17,14 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import ServiceProcess, eventually
+from tests.conftest import ServiceProcess
 from tests.integration.service.drivers import at_front_door
+from tests.support.waiting import eventually
 
 SAYS = "def init():\n    pass\n\ndef run(http_body):\n    return 'body ' + http_body\n"
 
@@ -372,3 +374,40 @@ def test_every_odd_framing_beside_a_second_caller(door: Door) -> None:
                 exchange(door.port, head.encode("latin-1"), wait=0.2, is_enough=bool)
                 used_again(asked)
                 assert wrong == [], odd
+
+
+IDLE = 450
+"""Connections beside which others are answered: within the limit of open files that a test usually has."""
+CROWDS = {
+    "idle": "",
+    "in a head": "POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nX-A",
+    "in a body": "POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{key}Content-Length: 9\r\n\r\n[",
+    "in a chunk": "POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{key}Transfer-Encoding: chunked\r\n\r\n9\r\n[",
+}
+
+
+@pytest.mark.parametrize("crowd", CROWDS)
+def test_others_are_answered_beside_a_crowd(door: Door, shared_service: ServiceProcess, crowd: str) -> None:
+    """At the API, the front door and the service's own port; what a connection holds is little."""
+    (service,) = (one for one in shared_service.get("/services")["value"] if one["name"] == "framing")
+    own_port = urlsplit(service["scoringUri"]).port or 0
+    api_path = f"{urlsplit(shared_service.base_url).path}/models?api-version=2017-09-01-preview"
+    scoring = f"Authorization: Bearer {door.key}\r\n"
+    calling = f"Authorization: Bearer {shared_service.token}\r\nContent-Type: application/json\r\n"
+    processes = [psutil.Process(shared_service.process.pid), *shared_service.children()]
+    for port, path, key in (
+        (door.port, f"{door.path}/score", scoring),
+        (own_port, f"{door.path}/score", scoring),
+        (door.port, api_path, calling),
+    ):
+        before = sum(process.memory_info().rss for process in processes)
+        with contextlib.ExitStack() as stack:
+            for _ in range(IDLE if crowd == "idle" else 100):
+                client = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
+                client.sendall(CROWDS[crowd].format(path=path, key=key).encode())
+            assert shared_service.get("/models")["value"] is not None
+            with second_caller(door) as (wrong, asked):
+                used_again(asked)
+            assert wrong == []
+            used = sum(process.memory_info().rss for process in processes) - before
+            assert used < 100 * 2**20, f"{used / IDLE / 1024:.0f} KiB for each connection"

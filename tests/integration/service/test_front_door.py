@@ -17,8 +17,9 @@ import psutil
 import pytest
 import requests
 
-from tests.conftest import ServiceProcess, eventually
+from tests.conftest import ServiceProcess
 from tests.integration.service.drivers import ECHO, SAYS, at_front_door, replicas, under_load
+from tests.support.waiting import eventually
 
 SLEEPS = "import time\ndef init():\n    pass\ndef run(body):\n    time.sleep(int(body))\n    return 1\n"
 BIG = 24 * 2**20

@@ -24,8 +24,9 @@ from mlmgmt_nb.service.files.home import Home
 from mlmgmt_nb.service.store import schema
 from mlmgmt_nb.service.store.installation import database_of
 from mlmgmt_nb.service.store.store import Store
-from tests.conftest import ServiceProcess, eventually, mlmgmt
+from tests.conftest import ServiceProcess, mlmgmt
 from tests.support import postgresql
+from tests.support.waiting import eventually
 
 ONE = "def init():\n    pass\n\ndef run(body):\n    return 1\n"
 

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 import requests
 
-from tests.conftest import eventually
 from tests.integration.service.drivers import SAYS, replicas, under_load
+from tests.support.waiting import eventually
 
 TELLS = (
     "import os, time\ndef init():\n    pass\ndef run(body):\n    time.sleep(float(body))\n"

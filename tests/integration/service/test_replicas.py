@@ -14,8 +14,9 @@ import psutil
 import pytest
 import requests
 
-from tests.conftest import ServiceProcess, eventually, lives
+from tests.conftest import ServiceProcess, lives
 from tests.integration.service.drivers import ECHO, SAYS
+from tests.support.waiting import eventually
 
 BAD_DRIVERS = {
     "syntax": ("def run(body:\n    pass\n", "SyntaxError"),

@@ -14,8 +14,9 @@ import pytest
 import requests
 
 from mlmgmt_nb.service.compute.cgroups import ControlGroups, find_groups
-from tests.conftest import ServiceProcess, eventually
+from tests.conftest import ServiceProcess
 from tests.integration.service.drivers import ECHO, at_front_door, replicas, under_load
+from tests.support.waiting import eventually
 
 BURNS = (
     "import os, time\ndef init():\n    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"

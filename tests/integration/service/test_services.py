@@ -9,8 +9,8 @@ from typing import Any
 
 import requests
 
-from tests.conftest import eventually
 from tests.integration.service.drivers import ECHO, SAYS, replicas, under_load
+from tests.support.waiting import eventually
 
 
 class TestLifecycle:

@@ -20,8 +20,9 @@ from sqlalchemy import inspect
 from mlmgmt_nb.errors import LocalServiceError
 from mlmgmt_nb.service.store import migrations, schema
 from mlmgmt_nb.service.store.store import Store
-from tests.conftest import ServiceProcess, eventually
+from tests.conftest import ServiceProcess
 from tests.support import postgresql
+from tests.support.waiting import eventually
 
 RELEASED = Path(__file__).with_name("released")
 VERSIONS = sorted(int(path.stem) for path in RELEASED.glob("*.sql"))

@@ -31,7 +31,7 @@ from mlmgmt_nb.client.scoring import Scorer
 from mlmgmt_nb.errors import SignInError, UsageError
 from mlmgmt_nb.notebook.panels.refresh import Feed
 from mlmgmt_nb.notebook.panels.worker import Worker
-from tests.conftest import eventually
+from tests.support.waiting import eventually
 from tests.unit.client.conftest import Answer, Seen, Server
 
 pytestmark = [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,9 +11,8 @@ import pytest
 from mlmgmt_nb import errors
 from mlmgmt_nb.client import Poller, Workspace, connect, polling
 from mlmgmt_nb.contract import Image
+from tests.support.waiting import DEADLINE, eventually
 from tests.unit.client.conftest import Answer, Seen, Server
-
-DEADLINE = 10.0
 
 
 class Builds:
@@ -45,14 +43,6 @@ class Builds:
         location = f"{self.server.base_url}/images/{id_.removeprefix('op-')}"
         body = {"id": id_, "operationType": "Image", "state": state, "resourceLocation": location, "error": self.error}
         return Answer(200, body, headers)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition, to a deadline."""
-    deadline = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not become true in time"
-        threading.Event().wait(0.005)
 
 
 def poller_threads() -> list[threading.Thread]:
@@ -88,12 +78,12 @@ def test_many_pollers_share_one_thread_that_ends(server: Server, workspace: Work
     assert len(poller_threads()) == before
     for poller in pollers:
         assert not poller.done()
-    until(lambda: len(builds.looks) == 20)
+    eventually(lambda: len(builds.looks) == 20)
     assert len(poller_threads()) == before + 1
     builds.states = ("Succeeded",)
     names = {poller.result(DEADLINE).id for poller in pollers}
     assert names == {f"image-{n}" for n in range(20)}
-    until(lambda: len(poller_threads()) == before)
+    eventually(lambda: len(poller_threads()) == before)
 
 
 def test_failure_carries_the_operation_and_the_log(server: Server, workspace: Workspace) -> None:
@@ -164,7 +154,7 @@ def test_lasting_errors_end_the_wait_and_it_can_go_on(
     with pytest.raises(errors.ServerError):
         poller.wait(DEADLINE)
     assert not poller.operation
-    until(poller.done)
+    eventually(poller.done)
     with pytest.raises(errors.ServerError):
         poller.result()
     server.script = builds.answer
@@ -226,7 +216,7 @@ def test_closing_the_workspace_wakes_who_waits(server: Server, workspace: Worksp
 
     waiter = threading.Thread(target=wait)
     waiter.start()
-    until(lambda: poller.operation is not None)
+    eventually(lambda: poller.operation is not None)
     workspace.close()
     workspace.close()
     waiter.join(DEADLINE)

@@ -108,7 +108,7 @@ def test_no_connection_names_the_fix(pauses: Pauses) -> None:
 def test_slow_answer(server: Server, pauses: Pauses) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         base_url = f"http://127.0.0.1:{silent.getsockname()[1]}/accounts/x"
-        transport = Transport(Location(base_url, NO_CREDENTIAL), timeout=(1.0, 0.05), sleep=pauses.sleep)
+        transport = Transport(Location(base_url, NO_CREDENTIAL), timeout=(10.0, 0.05), sleep=pauses.sleep)
         with pytest.raises(errors.AnswerTimeoutError, match="no answer to POST"):
             transport.call("models_register", body={})
         transport.close()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 
 from mlmgmt_nb.commands import COMMANDS, Command, Flag, Help, Session
 from mlmgmt_nb.commands.config import Config
+from mlmgmt_nb.commands.flags import CommonArguments
 from mlmgmt_nb.commands.grammar import parse_flags
 from mlmgmt_nb.contract import OPERATIONS
 from mlmgmt_nb.errors import UsageError
@@ -32,7 +36,7 @@ def test_every_operation_of_the_contract_has_a_command() -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
-def test_every_command_has_help_an_example_and_a_test(command: Command, session: Session) -> None:
+def test_every_command_has_help_an_example_and_a_test(command: Command[Any], session: Session) -> None:
     shown = session.execute([*command.words, "-h"]).value
     assert isinstance(shown, Help)
     assert command.help in shown
@@ -47,7 +51,7 @@ def test_every_command_has_help_an_example_and_a_test(command: Command, session:
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
-def test_examples_are_understood(command: Command, session: Session) -> None:
+def test_examples_are_understood(command: Command[Any], session: Session) -> None:
     import shlex
 
     words = shlex.split(command.example.lstrip("%").removeprefix("mlmgmt "))
@@ -57,8 +61,27 @@ def test_examples_are_understood(command: Command, session: Session) -> None:
     assert not isinstance(parsed, Help)
 
 
+TYPES = {"text": {str}, "many": {Sequence}, "integer": {int}, "number": {float}, "switch": {bool}, "yes-no": {bool}}
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
-def test_flags_have_names_of_their_own(command: Command, session: Session) -> None:
+def test_arguments_have_a_field_of_the_right_type_for_each_flag(command: Command[Any], session: Session) -> None:
+    arguments: Any = command.arguments
+    flags = {flag.dest: flag for flag in (*command.flags, *session.common(command))}
+    own = {field.name for field in dataclasses.fields(arguments)}
+    assert own == set(flags)
+    assert own - {field.name for field in dataclasses.fields(CommonArguments)} >= {flag.dest for flag in command.flags}
+    for name, hint in get_type_hints(arguments).items():
+        parts = [get_origin(part) or part for part in (get_args(hint) if type(hint) is UnionType else (hint,))]
+        kinds = {type(get_args(hint)[0]) if part is Literal else part for part in parts}
+        flag = flags[name]
+        assert flag.kind == "value" or kinds - {NoneType} == TYPES[flag.kind], f"{name}: {hint}"
+        may_be_unset = not flag.required and flag.default is None and flag.kind not in {"switch", "many", "value"}
+        assert (NoneType in kinds) == may_be_unset, f"{name}: {hint}"
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_flags_have_names_of_their_own(command: Command[Any], session: Session) -> None:
     names = [name for flag in (*command.flags, *session.common(command)) for name in flag.names.split()]
     assert len(names) == len(set(names))
 
@@ -173,7 +196,14 @@ def test_kinds_of_flags() -> None:
     )
     given = parse(["-t", "x", "-t", "y", "-z", "3", "--on", "--no-wait", "-d", '{"a": 1}'], *flags)
     assert vars(given) == {"tag": ["x", "y"], "count": 3, "on": True, "no_wait": True, "data": '{"a": 1}', "form": "a"}
-    assert vars(parse([], *flags)) == dict.fromkeys(("tag", "count", "on", "no_wait", "data")) | {"form": "a"}
+    assert vars(parse([], *flags)) == {
+        "tag": (),
+        "count": None,
+        "on": None,
+        "no_wait": False,
+        "data": None,
+        "form": "a",
+    }
     assert parse(["--on", "false"], *flags).on is False
 
 

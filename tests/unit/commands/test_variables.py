@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from mlmgmt_nb.client import ServiceSettings
+from mlmgmt_nb.commands.flags import VARIABLES, VariablesArguments
 from mlmgmt_nb.commands.grammar import Command, parse_flags
-from mlmgmt_nb.commands.verbs.variables import VARIABLES, variables
+from mlmgmt_nb.commands.variables import variables
 from mlmgmt_nb.errors import UsageError
 
 SECRET = "hunter2-and-more"
-COMMAND = Command(("x",), "", "", lambda *_: None, VARIABLES)
+COMMAND = Command(("x",), "", "", lambda *_: None, VARIABLES, arguments=VariablesArguments)
 
 
-def read(*tokens: Any) -> dict[str, Any]:
+def read(*tokens: Any) -> ServiceSettings:
     arguments = parse_flags(COMMAND, tokens, (), "mlmgmt x")
-    assert isinstance(arguments, SimpleNamespace)
+    assert isinstance(arguments, VariablesArguments)
     return variables(arguments)
 
 

@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 
+from mlmgmt_nb.client import connect
 from mlmgmt_nb.commands import COMMANDS
+from mlmgmt_nb.commands.flags import COMMON, WaitingArguments
 from mlmgmt_nb.commands.grammar import Flag, parse_flags
 from mlmgmt_nb.notebook.line import read_line
 from mlmgmt_nb.notebook.panels.deploy.code import magic_line, python_code
 from mlmgmt_nb.notebook.panels.deploy.form import DEFAULTS, arguments, masked, problems, suggestions
+from mlmgmt_nb.notebook.panels.deploy.state import DeployState
 
 (CREATE,) = [command for command in COMMANDS if command.words == ("service", "create")]
 
@@ -123,17 +126,18 @@ def test_the_line_is_read_as_what_the_form_says(form: dict[str, Any]) -> None:
     read: Any = parse_flags(CREATE, tokens[2:], [Flag("--home", "its folder")], "%mlmgmt service create")
     scaler = given.get("autoscaler", {})
     assert vars(read) == {
+        **vars(WaitingArguments()),
         "service_name": "iris",
         "image_id": None,
         "driver": "score.py",
         "runtime": given.get("runtime", "python"),
-        "model_id": ["registered-one"] if "registered-one" in form["models"] else None,
-        "model_file": [line for line in form["models"].splitlines() if line != "registered-one"] or None,
+        "model_id": ["registered-one"] if "registered-one" in form["models"] else (),
+        "model_file": [line for line in form["models"].splitlines() if line != "registered-one"] or (),
         "schema_file": given.get("schema"),
         "conda_file": given.get("conda"),
-        "any_python": None,
+        "any_python": False,
         "requirements": given.get("requirements"),
-        "dependency": given.get("dependencies"),
+        "dependency": given.get("dependencies", ()),
         "replicas": given.get("num_replicas"),
         "autoscale_enabled": scaler.get("autoscale_enabled"),
         "autoscale_min_replicas": scaler.get("min_replicas"),
@@ -145,10 +149,10 @@ def test_the_line_is_read_as_what_the_form_says(form: dict[str, Any]) -> None:
         "replica_max_concurrent_requests": given.get("max_concurrent_requests"),
         "collect_model_data": given.get("collect_model_data"),
         "enable_app_insights": None,
-        "env": None,
-        "env_file": None,
-        "secret": None,
-        "remove_env": None,
+        "env": (),
+        "env_file": (),
+        "secret": (),
+        "remove_env": (),
         "compute_resource_id": given.get("compute_resource_id"),
         "if_exists": given.get("if_exists", "update"),
         "sample": None,
@@ -157,6 +161,44 @@ def test_the_line_is_read_as_what_the_form_says(form: dict[str, Any]) -> None:
         "tolerance": 1e-6,
         "home": "/a b/c",
     }
+
+
+@pytest.mark.parametrize(
+    ("compute", "variable", "typed", "named"),
+    [
+        (None, None, None, None),
+        ("docker", None, None, "docker"),
+        (None, "docker", None, "docker"),
+        (None, None, "docker", "docker"),
+        ("docker", None, "local", "local"),
+        ("docker", None, "team", "team"),
+    ],
+)
+def test_the_line_names_the_compute(
+    compute: str | None, variable: str | None, typed: str | None, named: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if variable is None:
+        monkeypatch.delenv("MLMGMT_COMPUTE", raising=False)
+    else:
+        monkeypatch.setenv("MLMGMT_COMPUTE", variable)
+    with connect(base_url="http://127.0.0.1:1/accounts/a", token="t", compute=compute) as ws:
+        state = DeployState(ws, name="iris", driver="score.py")
+        if typed is not None:
+            state.set("compute_resource_id", typed)
+        tokens = read_line(state.line().removeprefix("%mlmgmt"), eval).tokens
+        read: Any = parse_flags(CREATE, tokens[2:], COMMON, "%mlmgmt service create")
+        assert read.compute_resource_id == named
+        code = state.code()
+    assert (f"compute_resource_id={typed!r}" in code) == (typed is not None)
+    assert (f"compute={compute!r}" in code) == (compute is not None)
+
+
+def test_a_form_of_a_profile_names_the_compute() -> None:
+    with connect(base_url="http://127.0.0.1:1/accounts/a", token="t", compute="local") as ws:
+        state = DeployState(ws, name="iris", driver="score.py", compute_resource_id="docker")
+        assert "--compute-resource-id docker" in state.line()
+        state.set("compute_resource_id", "local")
+        assert "--compute-resource-id local" in state.line()
 
 
 @pytest.mark.parametrize("form", FORMS)

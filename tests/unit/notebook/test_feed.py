@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from mlmgmt_nb.notebook.panels.refresh import Feed
-from tests.conftest import eventually
+from tests.support.waiting import eventually
 
 
 class Panel:

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from mlmgmt_nb.errors import UsageError
-from mlmgmt_nb.notebook.display.html import Trouble, alert, link, progress_bar, table
+from mlmgmt_nb.notebook.display.html import ErrorText, alert, link, progress_bar, table
 from mlmgmt_nb.notebook.panels.panel import Panel
 from mlmgmt_nb.notebook.panels.refresh import Feed
 from mlmgmt_nb.notebook.panels.worker import Worker
-from tests.conftest import eventually
+from tests.support.waiting import eventually
 
 
 class Handle:
@@ -116,7 +116,7 @@ def test_errors_of_work_and_looks_are_shown_and_go(kernel: Kernel) -> None:
 
     panel.looks.append(refuse)
     panel.show()
-    eventually(lambda: panel.trouble == Trouble("it is <b>wrong</b>", "Do it right."))
+    eventually(lambda: panel.trouble == ErrorText("it is <b>wrong</b>", "Do it right."))
     eventually(lambda: panel.pictures[-1] == "counted to 0\nit is <b>wrong</b>\nDo it right.")
     assert "<b>it is &lt;b&gt;wrong&lt;/b&gt;</b><br>Do it right." in panel._picture_handle.shown[-1]["text/html"]
     panel._looking.follow(panel._look)
@@ -178,7 +178,7 @@ def test_work_is_done_in_turn_by_a_thread_that_ends() -> None:
 
 
 def test_markup_is_escaped() -> None:
-    assert alert(Trouble("<i>", "a\n<b>")) == (
+    assert alert(ErrorText("<i>", "a\n<b>")) == (
         '<div role="alert" class="mlmgmt-alert"><b>&lt;i&gt;</b><br>a<br>&lt;b&gt;</div>'
     )
     assert link("javascript:alert(1)") == "javascript:alert(1)"

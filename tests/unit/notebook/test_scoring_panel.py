@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mlmgmt_nb.client import Scored
 from mlmgmt_nb.errors import ConnectError, DriverError, UsageError
 from mlmgmt_nb.notebook.panels.scoring.form import Column, Field, Kind, as_table, fields_of, pretty
-from mlmgmt_nb.notebook.panels.scoring.state import Input, Trial
+from mlmgmt_nb.notebook.panels.scoring.state import Input, ScoringState
 from mlmgmt_nb.scoring.schema import DataTypes, SampleDefinition, generate_schema
 from mlmgmt_nb.scoring.schema.file import load_schema
 from mlmgmt_nb.scoring.schema.swagger import service_swagger
@@ -228,53 +228,53 @@ class Service:
         return Scored(self.answer, 200, 0.0123, "some-id")
 
 
-def asked(trial: Trial) -> None:
-    trial.remember(trial.ask(trial.input.check()))
+def asked(state: ScoringState) -> None:
+    state.remember(state.ask(state.input.check()))
 
 
 def test_answers_and_their_history() -> None:
     service = Service()
-    trial = Trial(service, {}, now=lambda: "12:00:00")
+    state = ScoringState(service, {}, now=lambda: "12:00:00")
     for body in ("1", "2"):
-        trial.input.set_body(body)
-        asked(trial)
+        state.input.set_body(body)
+        asked(state)
     service.answer = DriverError("ValueError: <i>no</i>", status_code=500, request_id="failed-id", fix="See the log.")
-    asked(trial)
+    asked(state)
     service.answer = ConnectError("no connection", fix="Start it.")
-    asked(trial)
+    asked(state)
     assert service.asked == ["1", "2", "2", "2"]
-    assert [one["words"] for one in trial.past()] == ["no answer", "500 error", "200 OK", "200 OK"]
-    assert trial.answer is not None
-    assert (trial.answer.error, trial.answer.fix) == ("no connection", "Start it.")
-    trial.choose(3)
-    assert trial.answer.shown()["error"] == "ValueError: <i>no</i>"
-    assert trial.answer.shown()["id"] == "failed-id"
-    trial.choose(1)
-    assert trial.input.body == "1"
-    assert [one["chosen"] for one in trial.past()] == [False, False, False, True]
-    shown = trial.answer.shown()
+    assert [one["words"] for one in state.past()] == ["no answer", "500 error", "200 OK", "200 OK"]
+    assert state.answer is not None
+    assert (state.answer.error, state.answer.fix) == ("no connection", "Start it.")
+    state.choose(3)
+    assert state.answer.shown()["error"] == "ValueError: <i>no</i>"
+    assert state.answer.shown()["id"] == "failed-id"
+    state.choose(1)
+    assert state.input.body == "1"
+    assert [one["chosen"] for one in state.past()] == [False, False, False, True]
+    shown = state.answer.shown()
     assert (shown["columns"], shown["rows"], shown["ms"], shown["text"]) == (["answer"], [["1"]], "12.3 ms", "[1]")
-    trial.choose(99)
-    assert trial.input.body == "1"
+    state.choose(99)
+    assert state.input.body == "1"
 
 
 def test_a_large_answer_is_shown_in_part() -> None:
     service = Service()
     service.answer = list(range(10_000))
-    trial = Trial(service, {})
-    asked(trial)
-    assert trial.answer is not None
-    shown = trial.answer.shown()
+    state = ScoringState(service, {})
+    asked(state)
+    assert state.answer is not None
+    shown = state.answer.shown()
     assert (len(shown["rows"]), shown["more"]) == (200, 9800)
     assert len(shown["text"]) < 20_100
-    assert trial.answer.value == service.answer
+    assert state.answer.value == service.answer
 
 
 def test_the_history_is_bounded() -> None:
-    trial = Trial(Service(), {})
+    state = ScoringState(Service(), {})
     for _ in range(60):
-        asked(trial)
-    assert [one.number for one in trial.history] == list(range(60, 10, -1))
+        asked(state)
+    assert [one.number for one in state.history] == list(range(60, 10, -1))
 
 
 def test_fields_of_nothing() -> None:

@@ -16,7 +16,7 @@ from mlmgmt_nb.errors import NotFoundError, UnauthorizedError
 from mlmgmt_nb.notebook.panels.workspace import state as workspace_state
 from mlmgmt_nb.notebook.panels.workspace.kinds import KINDS
 from mlmgmt_nb.notebook.panels.workspace.lineage import MOST, Lineage
-from mlmgmt_nb.notebook.panels.workspace.state import Browsing, Part, Position, Request, read
+from mlmgmt_nb.notebook.panels.workspace.state import Part, Position, Request, WorkspaceState, read
 
 
 def model(number: int, **more: Any) -> Model:
@@ -48,7 +48,7 @@ class Account:
         self.models = Listed(items, most)
 
 
-def browse(ws: Any, state: Browsing) -> Part:
+def browse(ws: Any, state: WorkspaceState) -> Part:
     request = state.request()
     part = read(ws, request)
     assert state.accept(request, part)
@@ -58,7 +58,7 @@ def browse(ws: Any, state: Browsing) -> Part:
 @given(count=st.integers(0, 400), most=st.integers(1, 120), search=st.sampled_from(["", "m1", "7", "nothing"]))
 def test_turning_pages_meets_every_item_once(count: int, most: int, search: str) -> None:
     ws: Any = Account([model(number) for number in range(count)], most)
-    state, met = Browsing(), list[str]()
+    state, met = WorkspaceState(), list[str]()
     state.search(search)
     while True:
         part = browse(ws, state)
@@ -87,7 +87,7 @@ def test_filters_are_those_of_the_api() -> None:
         names = {p.name for p in operation.query} - {"count", "$skipToken"} if operation else set()
         assert {parameter.name for parameter in kind.filters} == names
     ws: Any = Account([])
-    state = Browsing()
+    state = WorkspaceState()
     state.filter("tag", " prod ")
     state.filter("serviceName", "not of models")
     browse(ws, state)
@@ -99,7 +99,7 @@ def test_filters_are_those_of_the_api() -> None:
 
 def test_order_goes_up_down_and_back_and_what_is_missing_is_last() -> None:
     ws: Any = Account([model(1, version=2), model(2, version=None), model(3, version=10), model(4, version=1)])
-    state = Browsing()
+    state = WorkspaceState()
     browse(ws, state)
 
     def versions() -> list[Any]:
@@ -117,7 +117,7 @@ def test_order_goes_up_down_and_back_and_what_is_missing_is_last() -> None:
 
 
 def test_the_selected_one_is_kept_up_to_date_and_kept() -> None:
-    state = Browsing()
+    state = WorkspaceState()
     browse(Account([model(1), model(2)]), state)
     assert not state.select("nothing")
     assert state.select("id-2")
@@ -135,7 +135,7 @@ def test_the_selected_one_is_kept_up_to_date_and_kept() -> None:
 
 
 def test_what_comes_too_late_is_dropped() -> None:
-    state = Browsing()
+    state = WorkspaceState()
     request = state.request()
     state.search("other")
     assert not state.accept(request, Part([model(1)], None, 1))
@@ -149,7 +149,7 @@ def test_what_comes_too_late_is_dropped() -> None:
 
 
 def test_pictures_are_escaped_and_bounded() -> None:
-    state = Browsing()
+    state = WorkspaceState()
     browse(Account([model(number, description="<b>&") for number in range(60)]), state)
     state.select("id-3")
     state.lineage = Lineage("id-3")
@@ -186,7 +186,7 @@ class Operations(Listed):
 
 
 def test_operations_of_a_server_of_2017_are_those_of_this_session() -> None:
-    state, ws = Browsing(), type("Account", (), {})()
+    state, ws = WorkspaceState(), type("Account", (), {})()
     state.choose("operations")
     ws.operations = Operations(NotFoundError("no such path", status_code=404))
     assert [item.id for item in browse(ws, state).items] == ["op-3", "op-1"]

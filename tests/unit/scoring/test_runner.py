@@ -13,8 +13,8 @@ from mlmgmt_nb.scoring.calls.runner import Runner
 from mlmgmt_nb.scoring.driver.driver import Driver
 from mlmgmt_nb.scoring.fast_path.loop_lending import SharedLoop
 from mlmgmt_nb.scoring.fast_path.runner import LendingRunner
+from tests.support.waiting import DEADLINE
 
-DEADLINE = 30.0
 CALLERS = 8
 CALLS = 5_000
 MOST_OVERTAKEN = 10 * CALLERS

@@ -221,7 +221,7 @@ def test_inputs_that_run_does_not_take(inputs: dict[str, Any], message: str) -> 
         (DataTypes.PANDAS, pd.DataFrame({None: [1]}), "column 0 has no name.*Name it"),
         (DataTypes.PANDAS, pd.DataFrame([[1, 2]], columns=[1, "1"]), "columns 1 and .1. are both"),
         (DataTypes.STANDARD, 1j, "complex, which has no JSON form"),
-        (DataTypes.STANDARD, {1}, "set. has no JSON form"),
+        (DataTypes.STANDARD, {1}, "set. is not supported. Use one of int,"),
         (DataTypes.NUMPY, np.array([1j]), "no JSON form"),
         (DataTypes.PANDAS, pd.DataFrame({"a": pd.interval_range(0, 2)}), "a: data type interval.* no JSON form"),
         (DataTypes.PANDAS, pd.DataFrame({"a": pd.Categorical(pd.to_datetime(["2017-10-01"]))}), "a: categories of"),

@@ -21,7 +21,7 @@ from mlmgmt_nb.service.files.artifacts import ArtifactStore
 from mlmgmt_nb.service.files.home import Home
 from mlmgmt_nb.service.store import schema
 from mlmgmt_nb.service.store.store import OutcomeUnknown, Store, StoreBusy
-from tests.conftest import eventually
+from tests.support.waiting import eventually
 
 
 class HardOfHearing(Store):

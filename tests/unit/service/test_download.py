@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import http.server
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
+import aiohttp
+import psutil
 import pytest
 
+from mlmgmt_nb.service.building import download
 from mlmgmt_nb.service.building.cancellation import Cancellation
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.fetch import Fetcher
@@ -107,10 +111,57 @@ def test_a_shared_service_reads_nothing_from_its_own_machine(tmp_path: Path, por
     assert not SEEN
 
 
-@pytest.mark.parametrize("host", ["169.254.169.254", "[fe80::1%25lo]", "[::ffff:169.254.169.254]", "224.0.0.1"])
+NEAR = [
+    *("169.254.169.254", "[fe80::1%25lo]", "[::ffff:169.254.169.254]", "224.0.0.1", "0xa9fea9fe"),
+    *("[64:ff9b::a9fe:a9fe]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "[2002:a9fe:a9fe::1]", "[::127.0.0.1]", "[::]"),
+    *("[ff02::1]", "168.63.129.16", "100.100.100.200", "[fd00:ec2::254]"),
+]
+
+
+@pytest.mark.parametrize("host", NEAR)
 def test_nor_from_its_link(tmp_path: Path, host: str) -> None:
     with pytest.raises(BuildError, match="--url-host"):
         fetch(tmp_path, f"http://{host}:9/latest/meta-data", is_shared=True)
+
+
+def test_nor_from_the_addresses_of_its_interfaces(tmp_path: Path) -> None:
+    """A service of this machine that listens on all of them is not for those who can register URLs."""
+    own = [a.address for found in psutil.net_if_addrs().values() for a in found if a.family == socket.AF_INET]
+    with http.server.ThreadingHTTPServer(("0.0.0.0", 0), _Server) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,)).start()
+        for address in own:
+            with pytest.raises(BuildError, match="--url-host"):
+                fetch(tmp_path, f"http://{address}:{server.server_port}/inner", is_shared=True)
+            assert fetch(tmp_path, f"http://{address}:{server.server_port}/inner", {address}, is_shared=True)
+        server.shutdown()
+
+
+@pytest.mark.parametrize(("status", "hops"), [(302, 1), (307, 3)])
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.2", "[::1]", "169.254.169.254", "127.1", "[::ffff:7f00:1]"])
+def test_nor_after_redirects_of_an_allowed_host(tmp_path: Path, port: int, status: int, hops: int, host: str) -> None:
+    """The operator named one host; those that it redirects to are not named."""
+    location = f"http://{host}:{port}/inner"
+    for _ in range(hops):
+        location = f"http://127.0.0.1:{port}/to/{status}/{quote(location, safe='')}"
+    with pytest.raises(BuildError, match="--url-host"):
+        fetch(tmp_path, location, {"127.0.0.1"}, is_shared=True)
+    assert not [path for path in SEEN if path == "/inner"]
+
+
+def test_names_that_resolve_to_such_an_address(tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if the name has others before it, or resolves to something else the next time."""
+    far = ("192.0.2.1", port)
+
+    def resolve(host: str, *_: object, **__: object) -> list[tuple[object, ...]]:
+        addresses = {"mixed.example": [far, ("127.0.0.1", port)], "near.example": [("169.254.169.254", port)]}[host]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in addresses]
+
+    monkeypatch.setattr(download, "_TIMEOUT", aiohttp.ClientTimeout(total=None, sock_connect=1))
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    for host in ("mixed.example", "near.example"):
+        with pytest.raises(BuildError, match=r"--url-host|cannot be read"):
+            fetch(tmp_path, f"http://{host}:{port}/inner", is_shared=True)
+    assert not SEEN
 
 
 def test_unless_the_operator_names_the_host(tmp_path: Path, port: int) -> None:

@@ -6,32 +6,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["magic_line", "python_code"]
+from mlmgmt_nb.commands import COMMANDS, Command
+from mlmgmt_nb.commands.flags import COMMON, flags_of
 
-_FLAGS = {
-    "name": "-n",
-    "driver": "-f",
-    "schema": "-s",
-    "requirements": "-p",
-    "conda": "-c",
-    "dependencies": "-d",
-    "runtime": "-r",
-    "compute_resource_id": "--compute-resource-id",
-    "num_replicas": "-z",
-    "autoscale_enabled": "--autoscale-enabled",
-    "min_replicas": "--autoscale-min-replicas",
-    "max_replicas": "--autoscale-max-replicas",
-    "target_utilization": "--autoscale-target-utilization",
-    "refresh_period_in_seconds": "--autoscale-refresh-period-seconds",
-    "cpu": "--cpu",
-    "memory": "--memory",
-    "max_concurrent_requests": "--replica-max-concurrent-requests",
-    "collect_model_data": "--collect-model-data",
-    "if_exists": "--if-exists",
-    "home": "--home",
-    "base_url": "--base-url",
-}
-"""The flag of `service create` for each argument of `Workspace.deploy`, of its autoscaler, and of `connect`."""
+__all__ = ["magic_line", "python_code"]
 
 _PLAIN = re.compile(r"[\w./:@%+,~=-]+")
 
@@ -44,15 +22,23 @@ def magic_line(arguments: Mapping[str, Any], registered: frozenset[str], connect
         registered: its models that are ids or names of registered models.
         connect: the arguments of `connect`.
     """
+    flags = {name: given[0].shortest for name, given in flags_of((*_create().flags, *COMMON)).items()}
     parts = ["%mlmgmt service create"]
-    for name, value in {**arguments, **connect}.items():
+    given = {flags[name] for name in arguments if name in flags}
+    # A profile names the arguments of `connect` that have no flag.
+    named = {name: value for name, value in connect.items() if name in flags and flags[name] not in given}
+    for name, value in {**arguments, **named}.items():
         if name == "model":
             parts += [f"{'-i' if model in registered else '-m'} {_quoted(model)}" for model in _listed(value)]
         elif name == "autoscaler":
-            parts += [f"{_FLAGS[setting]} {_quoted(given)}" for setting, given in value.items()]
+            parts += [f"{flags[setting]} {_quoted(given)}" for setting, given in value.items()]
         else:
-            parts += [f"{_FLAGS[name]} {_quoted(one)}" for one in _listed(value)]
+            parts += [f"{flags[name]} {_quoted(one)}" for one in _listed(value)]
     return " ".join(parts)
+
+
+def _create() -> Command[Any]:
+    return next(command for command in COMMANDS if command.words == ("service", "create"))
 
 
 def python_code(arguments: Mapping[str, Any], connect: Mapping[str, str]) -> str:

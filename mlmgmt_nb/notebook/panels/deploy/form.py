@@ -169,10 +169,14 @@ def _sentence(error: UsageError, field: str) -> str:
     return f"{text[:1].upper()}{text[1:]}. {error.fix or ''}".strip()
 
 
-def arguments(values: Values) -> dict[str, Any]:
+def arguments(values: Values, compute: str | None = "local") -> dict[str, Any]:
     """Return the arguments of `Workspace.deploy` for the form, without defaults.
 
     The form must be valid.
+
+    Args:
+        values: the form.
+        compute: the default compute; None if there is none that the code can rely on.
     """
     # Registered models first, as in the command, which has a separate flag for them.
     models = sorted(lines(values["models"]), key=is_local)
@@ -188,7 +192,7 @@ def arguments(values: Values) -> dict[str, Any]:
         given["num_replicas"] = _value("num_replicas", values["num_replicas"])
     given |= {field: _value(field, values[field]) for field in ("cpu", "memory", "max_concurrent_requests")}
     given["collect_model_data"] = True if values["collect_model_data"] else None
-    defaults = {"runtime": "python", "compute_resource_id": "local", "if_exists": "update"}
+    defaults = {"runtime": "python", "compute_resource_id": compute, "if_exists": "update"}
     return {name: value for name, value in given.items() if value not in (None, "", [], defaults.get(name))}
 
 

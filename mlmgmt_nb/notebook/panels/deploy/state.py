@@ -14,7 +14,7 @@ from mlmgmt_nb.client.http.forks import ForkLock
 from mlmgmt_nb.commands.verbs.drivers import Checked, check_driver
 from mlmgmt_nb.contract import Model, ServiceResponse
 from mlmgmt_nb.errors import MlmgmtError, NotFoundError, UsageError
-from mlmgmt_nb.notebook.display.html import Trouble
+from mlmgmt_nb.notebook.display.html import ErrorText
 from mlmgmt_nb.notebook.panels.deploy import form as deploy_form
 from mlmgmt_nb.notebook.panels.deploy.code import magic_line, python_code
 from mlmgmt_nb.notebook.panels.operation.state import Progress
@@ -85,7 +85,7 @@ class DeployState:
         self.names: tuple[str, ...] = ()
         self.steps: tuple[Step, ...] = ()
         self.is_deploying = False
-        self.failure: Trouble | None = None
+        self.failure: ErrorText | None = None
         self.service: ServiceResponse | None = None
         requirements = fields.get("requirements")
         if isinstance(requirements, Sequence) and not isinstance(requirements, str):
@@ -93,7 +93,13 @@ class DeployState:
         given = {name: _typed(value) for name, value in fields.items() if value is not None}
         if model is not None:
             given["models"] = _typed(model)
-        self.values: deploy_form.Values = {**deploy_form.DEFAULTS, **given}
+        self.values: deploy_form.Values = {
+            **deploy_form.DEFAULTS,
+            "compute_resource_id": workspace.compute,
+            **given,
+        }
+        used = {workspace.compute, self.values["compute_resource_id"]}
+        self._magic_compute = "local" if used == {"local"} else None  # otherwise the line does not depend on a profile
         self.problems: dict[str, str] = {}
         self.judge()
 
@@ -136,15 +142,18 @@ class DeployState:
 
     def line(self) -> str:
         """Return the equivalent magic line, with keys in URLs masked."""
-        given = deploy_form.arguments(self.values)
+        given = deploy_form.arguments(self.values, self._magic_compute)
         models = deploy_form.lines(self.values["models"])
         registered = frozenset(model for model in models if not deploy_form.is_local(model))
         return deploy_form.masked(magic_line(given, registered, self._workspace.connect_arguments))
 
     def code(self) -> str:
         """Return the equivalent Python code, with keys in URLs masked."""
-        written = python_code(deploy_form.arguments(self.values), self._workspace.connect_arguments)
+        written = python_code(self._arguments(), self._workspace.connect_arguments)
         return deploy_form.masked(written)
+
+    def _arguments(self) -> dict[str, Any]:
+        return deploy_form.arguments(self.values, self._workspace.compute)
 
     def check_driver(self) -> Checked:
         """Load the driver as the service would, and run it on the sample of its schema.
@@ -196,13 +205,13 @@ class DeployState:
 
     def deploy(self) -> None:
         """Run the deployment that `begin` marked, and block until it ends. `failure` has its error."""
-        given = deploy_form.arguments(self.values)
+        given = self._arguments()
         try:
             self.service = self._workspace.deploy(
                 **given, on_step=self._step_is_done, on_operation=self._operation_began
             )
         except MlmgmtError as error:
-            self.failure = Trouble.of(error)
+            self.failure = ErrorText.of(error)
         finally:
             self._poller = None
             self.steps = tuple(

@@ -9,11 +9,11 @@ from mlmgmt_nb.client import Workspace
 from mlmgmt_nb.client.http.looking import only_looking
 from mlmgmt_nb.contract import ServiceCreateRequest, ServiceResponse
 from mlmgmt_nb.notebook.display.cards import badge
-from mlmgmt_nb.notebook.display.html import Trouble, alert, escape, link, table
+from mlmgmt_nb.notebook.display.html import ErrorText, alert, escape, link, table
 from mlmgmt_nb.notebook.panels import limits
 from mlmgmt_nb.notebook.panels.deploy import form as deploy_form
 from mlmgmt_nb.notebook.panels.deploy.state import DeployState, ModelGiven, Step
-from mlmgmt_nb.notebook.panels.frontend import front
+from mlmgmt_nb.notebook.panels.frontend import frontend
 from mlmgmt_nb.notebook.panels.panel import Panel
 from mlmgmt_nb.notebook.panels.worker import Worker
 
@@ -46,7 +46,7 @@ class DeployPanel(Panel):
         super().__init__()
         self.state = DeployState(workspace, model, on_change=self._moved, clock=self._clock, **fields)
         self._deploying = Worker()
-        self._front: Any = None
+        self._frontend: Any = None
         self._typed_in = ""
 
     @property
@@ -83,12 +83,12 @@ class DeployPanel(Panel):
             self.state.look_up_models()
 
     def build(self) -> Any:
-        self._front = front("deploy", self.shown(), self._heard)
+        self._frontend = frontend("deploy", self.shown(), self._heard)
         self.do(self._begin)
-        return self._front
+        return self._frontend
 
     def draw(self) -> None:
-        self._front.shown = self.shown()
+        self._frontend.shown = self.shown()
 
     @only_looking()
     def look(self) -> float | None:
@@ -97,7 +97,7 @@ class DeployPanel(Panel):
         return _LOOK_SECONDS if self.state.is_deploying else None
 
     def shown(self) -> dict[str, Any]:
-        """Return the state for the front end."""
+        """Return the state for the frontend."""
         state = self.state
         is_right = not state.problems
         return {
@@ -151,7 +151,7 @@ class DeployPanel(Panel):
         self.look_now()
 
     def _heard(self, message: dict[str, Any]) -> None:
-        """Handle a message of the front end; a callback, so long work is queued."""
+        """Handle a message of the frontend; a callback, so long work is queued."""
         state, act = self.state, message.get("act")
         if act == "set":
             self._take(message)
@@ -183,7 +183,7 @@ class DeployPanel(Panel):
         try:
             self.state.deploy()
         except Exception as error:  # noqa: BLE001 - otherwise it would be lost
-            self.fail(Trouble.of(error))
+            self.fail(ErrorText.of(error))
         self._moved()
 
 

@@ -8,7 +8,7 @@ from mlmgmt_nb.client import Workspace
 from mlmgmt_nb.commands.values import masked
 from mlmgmt_nb.contract import AuthKeys
 from mlmgmt_nb.notebook.display.cards import Card
-from mlmgmt_nb.notebook.panels.frontend import front
+from mlmgmt_nb.notebook.panels.frontend import frontend
 from mlmgmt_nb.notebook.panels.panel import Panel
 from mlmgmt_nb.notebook.panels.service.state import ServiceState, which_key
 
@@ -29,7 +29,7 @@ class KeysPanel(Panel):
         self._workspace = workspace
         self.state = ServiceState(workspace, service)
         self._card = self._masked(workspace.services.keys(self.state.service))
-        self._front: Any = None
+        self._frontend: Any = None
 
     def text(self) -> str:
         return self._card.text()
@@ -38,14 +38,14 @@ class KeysPanel(Panel):
         return self._card.html()
 
     def build(self) -> Any:
-        self._front = front("keys", self.shown(), lambda message: self.do(lambda: self._obey(message)))
-        return self._front
+        self._frontend = frontend("keys", self.shown(), lambda message: self.do(lambda: self._obey(message)))
+        return self._frontend
 
     def draw(self) -> None:
-        self._front.shown = self.shown()
+        self._frontend.shown = self.shown()
 
     def shown(self) -> dict[str, Any]:
-        """Return the state for the front end, without keys."""
+        """Return the state for the frontend, without keys."""
         return {"name": self.state.name, "note": self.state.note}
 
     def _masked(self, keys: AuthKeys) -> Card:
@@ -57,7 +57,7 @@ class KeysPanel(Panel):
         which = which_key(message)
         if message.get("act") == "key":
             told = {"which": which, "use": str(message["use"]), "view": message["view"]}
-            self._front.send({**told, "key": self.state.key(which)})
+            self._frontend.send({**told, "key": self.state.key(which)})
         elif message.get("act") == "regenerate":
             self.state.regenerate(which, str(message.get("name") or ""))
             keys = self._workspace.services.keys(self.state.service)

@@ -13,7 +13,7 @@ from mlmgmt_nb.client import Poller
 from mlmgmt_nb.contract import AsyncOperationStatus, ErrorResponse, Image
 from mlmgmt_nb.errors import MlmgmtError
 from mlmgmt_nb.notebook.display.cards import badge
-from mlmgmt_nb.notebook.display.html import Trouble, alert, escape, link, log_lines, progress_bar
+from mlmgmt_nb.notebook.display.html import ErrorText, alert, escape, link, log_lines, progress_bar
 
 __all__ = ["Made", "Progress"]
 
@@ -166,7 +166,7 @@ class Progress:
             bar = progress_bar(self.stage() or "running", self.part())
             return f"{head}{bar}{log_lines(list(self.lines)[-_SHOWN_LINES:])}"
         reasons = self._reasons()
-        error = alert(Trouble(reasons[0], "\n".join(reasons[1:]))) if reasons else ""
+        error = alert(ErrorText(reasons[0], "\n".join(reasons[1:]))) if reasons else ""
         folded = _folded("driver's traceback", self.traceback()) + _folded("log", list(self.lines)[-_FOLDED_LINES:])
         return f"{head}{error}{folded}"
 

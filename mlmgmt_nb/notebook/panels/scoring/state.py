@@ -11,7 +11,7 @@ from mlmgmt_nb.client import Scored
 from mlmgmt_nb.errors import MlmgmtError, ScoringError, UsageError
 from mlmgmt_nb.notebook.panels.scoring.form import Field, as_table, fields_of, pretty
 
-__all__ = ["Answer", "Input", "Trial"]
+__all__ = ["Answer", "Input", "ScoringState"]
 
 _KEPT_REQUESTS = 50
 _SHOWN_ROWS, _SHOWN_CHARACTERS = 200, 20_000
@@ -56,7 +56,7 @@ class Input:
         Args:
             name: the name of the field.
             change: applies the change.
-            is_typed: whether the front end shows the change already.
+            is_typed: whether the frontend shows the change already.
         """
         for field in self.fields:
             if field.name == name:
@@ -160,7 +160,7 @@ class Answer(NamedTuple):
         return f"{self.status} OK" if self.status == 200 else f"{self.status} error"
 
     def shown(self) -> dict[str, Any]:
-        """Return the answer for the front end."""
+        """Return the answer for the frontend."""
         found = None if self.error else as_table(self.value)
         columns, rows = found or ((), [])
         text = "" if self.error else self.value if isinstance(self.value, str) else pretty(self.value)
@@ -182,7 +182,7 @@ class Answer(NamedTuple):
         }
 
 
-class Trial:
+class ScoringState:
     """The input, and the history of requests and answers.
 
     Args:
@@ -231,7 +231,7 @@ class Trial:
                 self.input.set_body(answer.body)
 
     def past(self) -> Sequence[Mapping[str, Any]]:
-        """Return the history for the front end, latest first."""
+        """Return the history for the frontend, latest first."""
         return [
             {
                 "number": one.number,

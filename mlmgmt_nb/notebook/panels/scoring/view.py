@@ -9,11 +9,11 @@ from mlmgmt_nb.client import Workspace
 from mlmgmt_nb.commands.values import Usage
 from mlmgmt_nb.contract import ServiceResponse
 from mlmgmt_nb.errors import UsageError
-from mlmgmt_nb.notebook.display.html import Trouble, escape, table
-from mlmgmt_nb.notebook.panels.frontend import front
+from mlmgmt_nb.notebook.display.html import ErrorText, escape, table
+from mlmgmt_nb.notebook.panels.frontend import frontend
 from mlmgmt_nb.notebook.panels.panel import Panel
 from mlmgmt_nb.notebook.panels.scoring.form import Field, pretty
-from mlmgmt_nb.notebook.panels.scoring.state import Answer, Trial
+from mlmgmt_nb.notebook.panels.scoring.state import Answer, ScoringState
 
 __all__ = ["ScoringPanel"]
 
@@ -33,7 +33,7 @@ class ScoringPanel(Panel):
         **feeds: see `Panel`.
 
     Attributes:
-        trial: the state of the panel.
+        scoring: the state of the panel.
 
     Raises:
         NotFoundError, UsageError: the service does not exist, or is not running.
@@ -46,37 +46,40 @@ class ScoringPanel(Panel):
         services = workspace.services
         self._service = services.get((service.id or "") if isinstance(service, ServiceResponse) else service)
         name = self._service.name or ""  # by name: it may be recreated while the panel is open
-        self.trial = Trial(lambda body: services.ask(name, body, timeout=timeout), services.description(name))
-        self._front: Any = None
+        self.scoring = ScoringState(lambda body: services.ask(name, body, timeout=timeout), services.description(name))
+        self._frontend: Any = None
 
     @property
     def answer(self) -> Any:
         """The value of the last answer, or that of the chosen request; None without an answer."""
         with self.lock:
-            return self.trial.answer.value if self.trial.answer else None
+            return self.scoring.answer.value if self.scoring.answer else None
 
     def send(self) -> None:
         """Send the input. The answer appears when it arrives."""
         with self.lock:
             try:
-                body = self.trial.input.check()
+                body = self.scoring.input.check()
             except UsageError as error:
-                self.fail(Trouble.of(error))
+                self.fail(ErrorText.of(error))
                 return
         self.do(lambda: self._sent(body))
 
     def _sent(self, body: str) -> None:
         """Run in the thread of the worker."""
-        answer = self.trial.ask(body)
+        answer = self.scoring.ask(body)
         with self.lock:
-            self.trial.remember(answer)
+            self.scoring.remember(answer)
 
     # Panel
 
     def text(self) -> str:
         """Return the text for a terminal: the body of the next request, and the last answer."""
-        parts = [f"service {self._service.name} at {self._service.scoring_uri}", self.trial.input.body or "(any body)"]
-        if answer := self.trial.answer:
+        parts = [
+            f"service {self._service.name} at {self._service.scoring_uri}",
+            self.scoring.input.body or "(any body)",
+        ]
+        if answer := self.scoring.answer:
             parts += [_line(answer), "\n".join((answer.error, answer.fix)) if answer.error else pretty(answer.value)]
         else:
             parts.append(f"Score data with `%mlmgmt service run -n {self._service.name} -d DATA`.")
@@ -85,21 +88,21 @@ class ScoringPanel(Panel):
     def html(self) -> str:
         name, uri = escape(self._service.name or ""), escape(self._service.scoring_uri or "")
         head = f"<div><b>{name}</b> <code>{uri}</code></div>"
-        answer = self.trial.answer
-        body = answer.body if answer else self.trial.input.body
+        answer = self.scoring.answer
+        body = answer.body if answer else self.scoring.input.body
         sent = f"<pre>{escape(body[:_LONGEST_CODE])}</pre>" if body else ""
         return head + sent + (_answer(answer) if answer else "")
 
     def build(self) -> Any:
-        self._front = front("scoring", self.shown(), self._told)
-        return self._front
+        self._frontend = frontend("scoring", self.shown(), self._told)
+        return self._frontend
 
     def draw(self) -> None:
-        self._front.shown = self.shown()
+        self._frontend.shown = self.shown()
 
     def shown(self) -> dict[str, Any]:
-        """Return the state for the front end."""
-        given, trial = self.trial.input, self.trial
+        """Return the state for the frontend."""
+        given, scoring = self.scoring.input, self.scoring
         return {
             "title": self._service.name,
             "uri": self._service.scoring_uri,
@@ -109,14 +112,14 @@ class ScoringPanel(Panel):
             "bodyChanges": given.body_changes,
             "problem": given.problem,
             "sending": self.is_working,
-            "answer": trial.answer.shown() if trial.answer else None,
-            "history": trial.past(),
+            "answer": scoring.answer.shown() if scoring.answer else None,
+            "history": scoring.past(),
             "code": self._code(),
         }
 
     def _code(self) -> dict[str, str]:
         """Return client code for the next request."""
-        body = self.trial.input.body
+        body = self.scoring.input.body
         if len(body) > _LONGEST_CODE:
             note = f"The input of {len(body):,} characters is too long to show as code."
             return {"curl": note, "python": note}
@@ -128,8 +131,8 @@ class ScoringPanel(Panel):
         return {"curl": usage.curl, "python": usage.python}
 
     def _told(self, message: dict[str, Any]) -> None:
-        """Handle a message of the front end. The worker sends requests, so that the callback is short."""
-        given = self.trial.input
+        """Handle a message of the frontend. The worker sends requests, so that the callback is short."""
+        given = self.scoring.input
         name, text = str(message.get("field", "")), str(message.get("text", ""))
         row, column = int(message.get("row", 0)), int(message.get("column", 0))
         changes: dict[str, Any] = {
@@ -139,7 +142,7 @@ class ScoringPanel(Panel):
             "add": lambda: given.edit(name, Field.add_row),
             "remove": lambda: given.edit(name, lambda field: field.remove_row(row)),
             "body": lambda: given.set_body(text, is_typed=True),
-            "choose": lambda: self.trial.choose(row),
+            "choose": lambda: self.scoring.choose(row),
         }
         with self.lock:
             if message.get("do") == "send":

@@ -7,18 +7,18 @@ from typing import Any
 from mlmgmt_nb.client import ScoringReport, ScoringTest
 from mlmgmt_nb.client.scoring_tests.html import charts, failures, numbers, verdict
 from mlmgmt_nb.notebook.display.cards import badge
-from mlmgmt_nb.notebook.display.html import Trouble, escape, progress_bar
+from mlmgmt_nb.notebook.display.html import ErrorText, escape, progress_bar
 from mlmgmt_nb.notebook.display.shown import note_shown
-from mlmgmt_nb.notebook.panels.frontend import front
+from mlmgmt_nb.notebook.panels.frontend import frontend
 from mlmgmt_nb.notebook.panels.panel import Panel
 
-__all__ = ["Course", "ScoringTestPanel"]
+__all__ = ["ScoringTestPanel", "ScoringTestProgress"]
 
 _QUIET_SECONDS = 0.4
 """Shorter tests are not shown."""
 
 
-class Course:
+class ScoringTestProgress:
     """The progress of a scoring test, as text and HTML, without display.
 
     Args:
@@ -39,7 +39,7 @@ class Course:
     @property
     def state(self) -> str:
         """The state in a word or two."""
-        known = self._test.tally.numbers
+        known = self._test.store.numbers
         if not self._test.done():
             return "stopping" if self._test.is_stopped else "running"
         word = "failed" if known.failed + known.errored else "passed" if known.passed else "answered"
@@ -49,11 +49,11 @@ class Course:
         """Return the state as HTML."""
         if not self._test.done():
             return badge("Running") + (" stopping" if self._test.is_stopped else "")
-        return verdict(self._test.tally.numbers, partial=self._test.is_partial)
+        return verdict(self._test.store.numbers, partial=self._test.is_partial)
 
     def far(self) -> str:
         """Return the progress in words."""
-        known, goal = self._test.tally.numbers, self._test.goal
+        known, goal = self._test.store.numbers, self._test.goal
         parts = [
             f"{known.requests:,} of {goal.requests:,} requests" if goal.requests else f"{known.requests:,} requests"
         ]
@@ -63,11 +63,11 @@ class Course:
 
     def part(self) -> float:
         """Return the completed fraction, from 0 to 1."""
-        known = self._test.tally.numbers
+        known = self._test.store.numbers
         return self._test.goal.part(known.requests, known.seconds)
 
     def shown(self) -> dict[str, Any]:
-        """Return the state for the front end."""
+        """Return the state for the frontend."""
         return {
             "title": self.title,
             "state": self.verdict(),
@@ -75,12 +75,12 @@ class Course:
             "part": round(self.part(), 3),
             "running": not self._test.done(),
             "waiting": self.is_waited_for,
-            "body": numbers(self._test.tally, self._share()) + charts(self._test.tally),
-            "failures": failures(self._test.tally),
+            "body": numbers(self._test.store, self._share()) + charts(self._test.store),
+            "failures": failures(self._test.store),
         }
 
     def _share(self) -> float:
-        known = self._test.tally.numbers
+        known = self._test.store.numbers
         return known.client_seconds / known.seconds / self._test.processes if known.seconds else 0.0
 
     def text(self) -> str:
@@ -114,7 +114,7 @@ class ScoringTestPanel(Panel):
     def __init__(self, test: ScoringTest, **feeds: Any) -> None:
         super().__init__(**feeds)
         self.test = test
-        self.course = Course(test)
+        self.progress = ScoringTestProgress(test)
         self._widget: Any = None
         self._is_started = False
 
@@ -124,18 +124,18 @@ class ScoringTestPanel(Panel):
         Raises:
             MlmgmtError: the requests could not be sent.
         """
-        self._is_started = self.course.is_waited_for = True
+        self._is_started = self.progress.is_waited_for = True
         begun = self._clock()
 
         def on_progress(_: ScoringReport) -> None:
-            if not self._is_displayed and self.course.part() < 1 and self._clock() - begun > _QUIET_SECONDS:
+            if not self._is_displayed and self.progress.part() < 1 and self._clock() - begun > _QUIET_SECONDS:
                 self.show()
 
         self.test.add_change_callback(self._changed)
         try:
             report = self.test.run(on_progress)
         finally:
-            self.course.is_waited_for = False
+            self.progress.is_waited_for = False
             self.close()
         if self._is_displayed:
             note_shown(report)
@@ -158,23 +158,23 @@ class ScoringTestPanel(Panel):
     def _changed(self) -> None:
         """Run in the thread of the test."""
         if self.test.failure is not None:
-            self.fail(Trouble.of(self.test.failure))
+            self.fail(ErrorText.of(self.test.failure))
         self.changed()
 
     # Panel
 
     def text(self) -> str:
-        return self.course.text()
+        return self.progress.text()
 
     def html(self) -> str:
-        return self.course.html()
+        return self.progress.html()
 
     def build(self) -> Any:
-        self._widget = front("scoring_test", self.course.shown(), self._told)
+        self._widget = frontend("scoring_test", self.progress.shown(), self._told)
         return self._widget
 
     def draw(self) -> None:
-        self._widget.shown = self.course.shown()
+        self._widget.shown = self.progress.shown()
 
     def _told(self, message: dict[str, Any]) -> None:
         if message.get("do") == "stop":

@@ -354,7 +354,7 @@ class ServiceState:
 
 
 def which_key(message: Mapping[str, Any]) -> Which:
-    """Return the key named in a message of a front end."""
+    """Return the key named in a message of a frontend."""
     return "Secondary" if message.get("which") == "Secondary" else "Primary"
 
 

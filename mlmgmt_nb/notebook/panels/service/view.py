@@ -13,7 +13,7 @@ from mlmgmt_nb.errors import UsageError
 from mlmgmt_nb.notebook.display.cards import Card, badge, service_card
 from mlmgmt_nb.notebook.display.html import escape, log_lines, table
 from mlmgmt_nb.notebook.panels import limits
-from mlmgmt_nb.notebook.panels.frontend import front
+from mlmgmt_nb.notebook.panels.frontend import frontend
 from mlmgmt_nb.notebook.panels.panel import Panel
 from mlmgmt_nb.notebook.panels.service.image_choice import Kinship
 from mlmgmt_nb.notebook.panels.service.state import AUTOSCALER, ServiceState, readable, which_key
@@ -49,7 +49,7 @@ class ServicePanel(Panel):
     def __init__(self, workspace: Workspace, service: ServiceResponse | str, **options: Any) -> None:
         super().__init__(**options)
         self.state = ServiceState(workspace, service, on_change=self.look_now, clock=self._clock)
-        self._front: Any = None
+        self._frontend: Any = None
 
     def text(self) -> str:
         """Return the text for a terminal: the service and its metrics."""
@@ -94,11 +94,11 @@ class ServicePanel(Panel):
         self.state.look()
 
     def build(self) -> Any:
-        self._front = front("service", self.shown(), self._heard)
-        return self._front
+        self._frontend = frontend("service", self.shown(), self._heard)
+        return self._frontend
 
     def draw(self) -> None:
-        self._front.shown = self.shown()
+        self._frontend.shown = self.shown()
 
     @only_looking()
     def look(self) -> float | None:
@@ -109,7 +109,7 @@ class ServicePanel(Panel):
         return pause
 
     def shown(self) -> dict[str, Any]:
-        """Return the state for the front end, without keys.
+        """Return the state for the frontend, without keys.
 
         It has all tabs, since the kernel may receive no clicks while a cell runs.
         """
@@ -178,7 +178,7 @@ class ServicePanel(Panel):
         ]
 
     def _heard(self, message: dict[str, Any]) -> None:
-        """Handle a message of the front end; a callback, so the work is queued."""
+        """Handle a message of the frontend; a callback, so the work is queued."""
         self.do(lambda: self._obey(message))
 
     def _obey(self, message: dict[str, Any]) -> None:
@@ -208,7 +208,7 @@ class ServicePanel(Panel):
     def _tell_key(self, message: dict[str, Any]) -> None:
         which = which_key(message)
         told = {"which": which, "use": str(message["use"]), "view": message["view"]}
-        self._front.send({**told, "key": self.state.key(which)})
+        self._frontend.send({**told, "key": self.state.key(which)})
 
 
 def _can_come_back(deployment: Deployment) -> bool:

@@ -61,7 +61,7 @@ class Lineage:
         """Return the graph as an inline SVG.
 
         Args:
-            interactive: whether its nodes are buttons, for a front end that handles them.
+            interactive: whether its nodes are buttons, for a frontend that handles them.
         """
         places = self._places()
         width = len(STAGES) * (_WIDTH + _GAP_X) - _GAP_X

@@ -12,7 +12,7 @@ from mlmgmt_nb.notebook.display.html import escape, table
 from mlmgmt_nb.notebook.panels.workspace.kinds import KINDS, Column, Kind, shown
 from mlmgmt_nb.notebook.panels.workspace.lineage import Lineage
 
-__all__ = ["Browsing", "Part", "Position", "Request", "read"]
+__all__ = ["Part", "Position", "Request", "WorkspaceState", "read"]
 
 ROWS = 50
 _SEARCHED_AT_ONCE, _PAGES_A_SEARCH = 1000, 20
@@ -84,7 +84,7 @@ class _List:
     part: Part | None = None
 
 
-class Browsing:
+class WorkspaceState:
     """The state of a `WorkspacePanel`. Hold the lock of the panel to change it.
 
     Attributes:
@@ -205,7 +205,7 @@ class Browsing:
         return f"{words}, and more"
 
     def shown(self, *, is_working: bool) -> dict[str, Any]:
-        """Return the state for the front end, as JSON types."""
+        """Return the state for the frontend, as JSON types."""
         there = self._list
         selected_id = self.selected.id if self.selected is not None else None
         return {

@@ -9,11 +9,11 @@ from typing import Any
 from mlmgmt_nb.client import Workspace, connect
 from mlmgmt_nb.client.http.looking import only_looking
 from mlmgmt_nb.errors import MlmgmtError
-from mlmgmt_nb.notebook.display.html import Trouble
-from mlmgmt_nb.notebook.panels.frontend import front
+from mlmgmt_nb.notebook.display.html import ErrorText
+from mlmgmt_nb.notebook.panels.frontend import frontend
 from mlmgmt_nb.notebook.panels.panel import Panel
 from mlmgmt_nb.notebook.panels.workspace.lineage import trace
-from mlmgmt_nb.notebook.panels.workspace.state import Browsing, read
+from mlmgmt_nb.notebook.panels.workspace.state import WorkspaceState, read
 
 __all__ = ["WorkspacePanel"]
 
@@ -37,8 +37,8 @@ class WorkspacePanel(Panel):
         super().__init__(**options)
         self._ws = ws or connect()
         self._first_page = threading.Event()
-        self._front: Any = None
-        self.state = Browsing()
+        self._frontend: Any = None
+        self.state = WorkspaceState()
 
     @property
     def selected(self) -> Any:
@@ -54,7 +54,7 @@ class WorkspacePanel(Panel):
         try:
             self._read()
         except MlmgmtError as error:
-            self.fail(Trouble.of(error))
+            self.fail(ErrorText.of(error))
 
     def text(self) -> str:
         return f"{self._ws.base_url}\n{self.state.text()}"
@@ -63,11 +63,11 @@ class WorkspacePanel(Panel):
         return self.state.html()
 
     def build(self) -> Any:
-        self._front = front("workspace", self.state.shown(is_working=True), self._told)
-        return self._front
+        self._frontend = frontend("workspace", self.state.shown(is_working=True), self._told)
+        return self._frontend
 
     def draw(self) -> None:
-        self._front.shown = self.state.shown(is_working=self.is_working)
+        self._frontend.shown = self.state.shown(is_working=self.is_working)
 
     @only_looking()
     def look(self) -> float | None:
@@ -83,7 +83,7 @@ class WorkspacePanel(Panel):
         return _REFRESH_SECONDS
 
     def _told(self, message: dict[str, Any]) -> None:
-        """Handle a message of the front end."""
+        """Handle a message of the frontend."""
         state, value = self.state, str(message.get("value", ""))
         steps: dict[Any, Callable[[], Any]] = {
             "tab": lambda: state.choose(value),

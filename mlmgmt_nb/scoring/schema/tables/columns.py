@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from mlmgmt_nb.scoring.encoding.builtins import key_text
+from mlmgmt_nb.scoring.schema.text_values import OBJECT_TYPES
 from mlmgmt_nb.scoring.schema.types import MAX_PROBLEMS, InputError, SchemaError, UnitError, describe
 
 __all__ = ["Column", "swagger_of_dtype"]
@@ -59,11 +61,11 @@ def _choices(categories: list[Any]) -> dict[str, Any]:
 def _kind(dtype: Any) -> str:
     """Return NumPy's letter for a data type; T for text, C for categories, O for values that are passed unchanged."""
     name = str(dtype)
+    kind: str = getattr(dtype, "kind", "O")
     if name == "category":
         return "C"
-    if name == "str" or name.startswith("string"):
+    if name == "str" or name.startswith("string") or kind == "T":
         return "T"
-    kind: str = getattr(dtype, "kind", "O")
     return kind if kind in _ACCEPTED else "O"
 
 
@@ -73,20 +75,25 @@ class Column:
     Args:
         label: the column's name in the frame.
         dtype: NumPy or pandas data type.
+        objects: the type of all elements of an object column, one of `OBJECT_TYPES`; None for JSON values.
     """
 
-    def __init__(self, label: Any, dtype: Any) -> None:
+    def __init__(self, label: Any, dtype: Any, objects: str | None = None) -> None:
         self.label = label
-        self.key = str(label)
+        self.key = key_text(label)
         self.dtype = dtype
         self.kind = _kind(dtype)
+        self.objects = objects
         self.nullable = type(dtype).__module__.startswith("pandas")
         self.accepted, self.words = self._accepted()
         self.exact = self.kind in "fiub" and not self.nullable
 
     def _accepted(self) -> tuple[frozenset[type], str]:
+        if self.objects:
+            return OBJECT_TYPES[self.objects].accepted, f"{OBJECT_TYPES[self.objects].words} or null"
         if self.kind == "T":
-            return frozenset({str, _NONE}), "a string or null"
+            can_miss = self.nullable or hasattr(self.dtype, "na_object")
+            return (frozenset({str, _NONE}), "a string or null") if can_miss else (frozenset({str}), "a string")
         if self.kind == "C":
             self.categories: frozenset[Any] = (
                 frozenset(self.dtype.categories) if self.dtype.categories is not None else frozenset()
@@ -99,7 +106,7 @@ class Column:
 
     def fits(self, values: Sequence[Any]) -> bool:
         """Return whether the column accepts the JSON types of all values."""
-        return self.kind == "O" or self.accepted.issuperset(set(map(type, values)))
+        return (self.kind == "O" and not self.objects) or self.accepted.issuperset(set(map(type, values)))
 
     def convert(self, values: Sequence[Any], path: Callable[[int], str]) -> Any:
         """Return an array of the column's data type.
@@ -170,7 +177,7 @@ class Column:
             return self._spans(values)
         if self.kind == "O" and not self.nullable:
             array = np.empty(len(values), dtype=object)
-            array[:] = values
+            array[:] = self._objects(values) if self.objects else values
             return array
         if self.nullable:
             import pandas as pd
@@ -179,6 +186,10 @@ class Column:
         if self.kind in "SU":
             return self._texts(values)
         return np.array(values, dtype=self.dtype)
+
+    def _objects(self, values: Sequence[Any]) -> list[Any]:
+        read = OBJECT_TYPES[self.objects or ""].read
+        return [None if value is None else read(value) for value in values]
 
     def _texts(self, values: Sequence[Any]) -> Any:
         """Return text of a fixed width that is widened if needed, because NumPy would truncate it."""
@@ -221,15 +232,43 @@ def _unit(dtype: Any) -> tuple[str, int]:
 
 
 def check_dtype(dtype: Any, name: str) -> None:
-    """Raise `SchemaError` for data types without a JSON form."""
+    """Raise `SchemaError` for data types without a JSON form, or that cannot be read again from a schema file."""
     if getattr(dtype, "names", None):
         for field in dtype.names:
             check_dtype(dtype[field].base, f"{name}, field {field}")
         return
-    categories = getattr(dtype, "categories", None)
     if getattr(dtype, "kind", "O") == "V" or str(dtype).startswith("interval"):
         raise SchemaError(f"{name}: data type {dtype} has no JSON form")
     if str(dtype) in ("datetime64", "timedelta64"):
         raise SchemaError(f"{name}: data type {dtype} has no unit: use a type with a unit, such as {dtype}[s]")
-    if categories is not None and _kind(categories.dtype) not in "OTUiufb":
+    if getattr(dtype, "na_object", None) is not None:
+        raise SchemaError(f"{name}: data type {dtype} is not supported: use na_object=None for missing text")
+    categories = getattr(dtype, "categories", None)
+    if categories is not None:
+        _check_categories(categories, name)
+    elif type(dtype).__module__.startswith("pandas") and _kind(dtype) not in "CT":
+        _check_name(dtype, name)
+
+
+def _check_categories(categories: Any, name: str) -> None:
+    """Raise `SchemaError` unless each category is the same value in JSON."""
+    if _kind(categories.dtype) not in "OTUiufb":
         raise SchemaError(f"{name}: categories of {categories.dtype} have no JSON form: make them text")
+    for category in categories.tolist():
+        if type(category) not in (str, int, float, bool):
+            kind = type(category).__name__
+            raise SchemaError(
+                f"{name}: the category {category!r} of type {kind} is another value in JSON: make it text"
+            )
+
+
+def _check_name(dtype: Any, name: str) -> None:
+    """Raise `SchemaError` unless a data type of pandas can be created again from its name."""
+    import pandas as pd
+
+    try:
+        same = pd.api.types.pandas_dtype(str(dtype)) == dtype and "binary[pyarrow]" not in str(dtype)
+    except (TypeError, ValueError, NotImplementedError):
+        same = False
+    if not same:
+        raise SchemaError(f"{name}: data type {dtype} is not supported. Convert the column; time zones need a name")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from operator import itemgetter
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from mlmgmt_nb.scoring.encoding.encoder import JsonFormError
 from mlmgmt_nb.scoring.schema.plain import plain_json
 from mlmgmt_nb.scoring.schema.tables.columns import Column, check_dtype, swagger_of_dtype
+from mlmgmt_nb.scoring.schema.text_values import type_of_objects
 from mlmgmt_nb.scoring.schema.types import MAX_PROBLEMS, ArgumentType, DataTypes, InputError, SchemaError, describe
 
 __all__ = ["PandasType"]
@@ -33,6 +34,10 @@ def _check_columns(columns: Any) -> None:
         check_labels(columns, key_text)
     except JsonFormError as error:
         raise SchemaError(f"the sample is {error.problem}. {error.fix}") from None
+    for label in columns:
+        if type(_python(label)) not in (str, int, float, bool):
+            kind = type(label).__name__
+            raise SchemaError(f"the sample has a column with the name {label!r} of type {kind}. Make its name text")
 
 
 def _cell_path(name: str, key: str, row: int) -> str:
@@ -46,20 +51,33 @@ class PandasType(ArgumentType):
         columns: pairs of column label and NumPy or pandas data type, in order.
         example: sample rows as records.
         rows: the number of rows of the sample.
+        labels: the data type of the labels and their name; None to infer them.
+        objects: types of the elements of object columns, in `OBJECT_TYPES`, by label.
     """
 
     data_type = DataTypes.PANDAS
 
-    def __init__(self, columns: Sequence[tuple[Any, Any]], example: Any = None, rows: int = 1) -> None:
+    def __init__(
+        self,
+        columns: Sequence[tuple[Any, Any]],
+        example: Any = None,
+        rows: int = 1,
+        labels: tuple[str, Any] | None = None,
+        objects: Mapping[Any, str] | None = None,
+    ) -> None:
         import pandas as pd
 
-        self.columns = [Column(label, pd.api.types.pandas_dtype(dtype)) for label, dtype in columns]
+        kinds = objects or {}
+        self.columns = [
+            Column(label, pd.api.types.pandas_dtype(dtype), kinds.get(_python(label))) for label, dtype in columns
+        ]
         self.example = example
         self.rows = rows
         self._keys = [column.key for column in self.columns]
         if len(set(self._keys)) != len(self._keys):
             raise SchemaError(f"two columns have the same name: {', '.join(self._keys)}")
-        self.labels = pd.Index([column.label for column in self.columns])
+        dtype, name = labels or (None, None)
+        self.labels = pd.Index([column.label for column in self.columns], dtype=dtype, name=name)
         self._pick = itemgetter(*self._keys) if len(self._keys) > 1 else None
         dtypes = {str(column.dtype) for column in self.columns}
         # a single block of numbers: the cheapest kind of frame
@@ -73,23 +91,26 @@ class PandasType(ArgumentType):
         if not isinstance(sample, pd.DataFrame):
             raise SchemaError(f"a PANDAS sample must be a DataFrame, not {type(sample).__name__}")
         _check_columns(sample.columns)
-        for label, dtype in sample.dtypes.items():
+        objects: dict[Any, str] = {}
+        for place, (label, dtype) in enumerate(sample.dtypes.items()):
             check_dtype(dtype, str(label))
-        return cls(list(sample.dtypes.items()), plain_json(sample.head(_EXAMPLE_ROWS)), len(sample))
+            if dtype.kind == "O" and (kind := type_of_objects(sample.iloc[:, place])):
+                objects[_python(label)] = kind
+        example = plain_json(sample.head(_EXAMPLE_ROWS))
+        return cls(list(sample.dtypes.items()), example, len(sample), _labels(sample.columns), objects)
 
     @classmethod
     def from_state(cls, state: dict[str, Any], example: Any) -> PandasType:
         """Create the type from the attributes of a pickled `PandasSchema`."""
-        import pandas as pd
-
         names, types = list(state["column_names"]), list(state["column_types"])
         own, categories = state.get("pandas_types", {}), state.get("categories", {})
         types = [
-            pd.CategoricalDtype(*categories[n]) if n in categories else own.get(n, t)
+            _category_type(*categories[n]) if n in categories else own.get(n, t)
             for n, t in zip(names, types, strict=True)
         ]
         shape = state.get("shape") or (1,)
-        return cls(list(zip(names, types, strict=True)), example, int(shape[0]))
+        columns = list(zip(names, types, strict=True))
+        return cls(columns, example, int(shape[0]), state.get("labels"), state.get("object_types"))
 
     @classmethod
     def from_swagger(cls, swagger: dict[str, Any]) -> PandasType:
@@ -152,7 +173,8 @@ class PandasType(ArgumentType):
                 problems += error.problems
         if problems:
             raise InputError(problems)
-        frame = pd.DataFrame(dict(enumerate(arrays)), copy=False)
+        index = None if arrays else range(len(rows))
+        frame = pd.DataFrame(dict(enumerate(arrays)), index=index, copy=False)
         frame.columns = self.labels
         return frame
 
@@ -200,6 +222,7 @@ class PandasType(ArgumentType):
 
     def state(self) -> tuple[str, str, dict[str, Any]]:
         import numpy as np
+        import pandas as pd
 
         names = [_python(column.label) for column in self.columns]
         # the original package, with the NumPy and pandas of its time, supports only NumPy's types
@@ -210,17 +233,34 @@ class PandasType(ArgumentType):
             "column_types": types,
             "schema_map": dict(zip(names, types, strict=True)),
         }
-        own = {n: str(c.dtype) for n, c in zip(names, self.columns, strict=True) if not isinstance(c.dtype, np.dtype)}
-        if own:
-            state["pandas_types"] = own
-        categories = {
-            _python(column.label): (column.dtype.categories.tolist(), column.dtype.ordered)
-            for column in self.columns
-            if column.kind == "C" and column.dtype.categories is not None
+        named = list(zip(names, self.columns, strict=True))
+        own = {
+            "pandas_types": {
+                name: str(column.dtype) for name, column in named if not isinstance(column.dtype, np.dtype)
+            },
+            "categories": {
+                name: (column.dtype.categories.tolist(), column.dtype.ordered, str(column.dtype.categories.dtype))
+                for name, column in named
+                if column.kind == "C" and column.dtype.categories is not None
+            },
+            "object_types": {name: column.objects for name, column in named if column.objects},
         }
-        if categories:
-            state["categories"] = categories
+        state |= {name: value for name, value in own.items() if value}
+        if (labels := _labels(self.labels)) != _labels(pd.Index(names)):
+            state["labels"] = labels
         return "azureml.api.schema.pandasUtil", "PandasSchema", state
+
+
+def _labels(columns: Any) -> tuple[str, Any]:
+    """Return the data type of column labels, and their name if it is text."""
+    dtype = str(columns.dtype)
+    return "object" if dtype == "category" else dtype, columns.name if isinstance(columns.name, str) else None
+
+
+def _category_type(values: Any, ordered: bool | None, dtype: str | None = None) -> Any:
+    import pandas as pd
+
+    return pd.CategoricalDtype(pd.Index(values, dtype=dtype), ordered)
 
 
 def _python(label: Any) -> Any:

@@ -29,11 +29,11 @@ class Elements(Protocol):
         """Return an array with one element for each value; raises `InputError`."""
 
 
-def elements_of(dtype: Any) -> Elements:
-    """Return the converter for elements or fields of a data type."""
+def elements_of(dtype: Any, objects: str | None = None) -> Elements:
+    """Return the converter for elements or fields of a data type, or of the type of all objects."""
     if dtype.names:
         return Records(dtype)
-    return Column("", dtype) if dtype.subdtype is None else Blocks(dtype)
+    return Column("", dtype, objects) if dtype.subdtype is None else Blocks(dtype)
 
 
 def swagger_of_elements(dtype: Any) -> dict[str, Any]:

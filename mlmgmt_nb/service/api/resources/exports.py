@@ -57,7 +57,10 @@ def _context(call: Call) -> Path:
 
 
 def _built(folder: Path) -> BuiltImage:
-    image = BuiltImage.of(folder)
+    try:
+        image = BuiltImage.of(folder)
+    except BuildError as error:
+        raise conflict(error.code, error.message) from error
     if image is None:
         raise conflict(
             "NoDockerImage",

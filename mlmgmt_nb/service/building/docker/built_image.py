@@ -9,11 +9,14 @@ from typing import BinaryIO
 import msgspec
 
 from mlmgmt_nb.service.building.archives import add_tree
+from mlmgmt_nb.service.building.errors import BuildError
 
 __all__ = ["BuiltImage", "context_archive", "repository_of"]
 
 _BUILT = "docker.json"
 """File of a build context that records the built image."""
+
+_AGAIN = "Create the image again, and update the services that run it."
 
 
 class BuiltImage(msgspec.Struct, frozen=True, rename="camel"):
@@ -38,11 +41,21 @@ class BuiltImage(msgspec.Struct, frozen=True, rename="camel"):
 
     @classmethod
     def of(cls, context: Path) -> BuiltImage | None:
-        """Return the image built from a context on an engine, if any."""
+        """Return the image built from a context on an engine, if any.
+
+        Raises:
+            BuildError: the record cannot be read.
+        """
+        path = context / _BUILT
         try:
-            return msgspec.json.decode((context / _BUILT).read_bytes(), type=cls)
+            return msgspec.json.decode(path.read_bytes(), type=cls)
         except FileNotFoundError:
             return None
+        except OSError as error:
+            problem = f"cannot be read: {error.strerror}"
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            problem = "is damaged: its content is not valid"
+        raise BuildError("DamagedImage", f"{_BUILT} in the folder of image {context.name} {problem}. {_AGAIN}")
 
     def note(self, context: Path) -> None:
         """Record the image in the context."""

@@ -123,15 +123,12 @@ class Environments:
             name = _digest(_FORMAT, *python, sys.version, *_identity(wanted, context))
             kept = self._folder / f"{name}{PINNED}"
             with self._lock(name, cancellation):
-                if kept.exists():
-                    log.line("using the versions resolved earlier for the same requirements")
-                    kept.touch()  # as above
-                else:
-                    text = _resolve(wanted, context, python, log, cancellation).text
+                known = _kept(kept, log)
+                lock = known or _resolve(wanted, context, python, log, cancellation)
+                if known is None:
                     partial = kept.with_name(f"{kept.name}.partial")
-                    partial.write_text(text, encoding="utf-8")
+                    partial.write_text(lock.text, encoding="utf-8")
                     partial.replace(kept)
-            lock = Lock(kept.read_text(encoding="utf-8"))
         (context / LOCK_FILE).write_text(lock.text, encoding="utf-8")
         return lock
 
@@ -172,6 +169,22 @@ class Environments:
 
     def _lock_of(self, name: str) -> Path:
         return self._folder / f"{name}.lock"
+
+
+def _kept(path: Path, log: Log) -> Lock | None:
+    """Return the lock of an earlier build; None if there is none, or if the file is damaged."""
+    try:
+        lock = Lock(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError):
+        lock = Lock("")
+    if not lock.is_valid:
+        log.line(f"the versions resolved earlier cannot be read: {path.name} is damaged; resolving them again")
+        return None
+    log.line("using the versions resolved earlier for the same requirements")
+    path.touch()  # in use again, although no image refers to it yet
+    return lock
 
 
 def _resolve(wanted: Wanted, context: Path, python: Sequence[str], log: Log, cancellation: Cancellation) -> Lock:

@@ -36,6 +36,15 @@ class Lock:
         return cls(_URL.sub(relative, text))
 
     @property
+    def is_valid(self) -> bool:
+        """Return whether the text is a lock with packages; a file on disk may be damaged."""
+        try:
+            packages = tomllib.loads(self.text).get("packages")
+        except (tomllib.TOMLDecodeError, RecursionError):
+            return False
+        return isinstance(packages, list) and all(isinstance(one, dict) and "name" in one for one in packages)
+
+    @property
     def packages(self) -> list[dict[str, Any]]:
         return list(tomllib.loads(self.text).get("packages", []))
 

@@ -1,33 +1,21 @@
-"""Flags for the environment variables and secrets of a service."""
+"""The environment variables and secrets of a service, from flags."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from mlmgmt_nb.commands.grammar import Flag
+from mlmgmt_nb.client import ServiceSettings
+from mlmgmt_nb.commands.flags import VariablesArguments
 from mlmgmt_nb.errors import UsageError
 
-__all__ = ["VARIABLES", "variables"]
-
-VARIABLES = (
-    Flag("--env", "environment variable of the driver, NAME=VALUE (repeatable)", "many", metavar="NAME=VALUE"),
-    Flag("--env-file", "file with a NAME=VALUE per line (repeatable)", "many", completes="path", metavar="FILE"),
-    Flag(
-        "--secret",
-        "secret variable from your environment or a file (repeatable)",
-        "many",
-        metavar="NAME[=env:VARIABLE|=file:PATH]",
-    ),
-    Flag("--remove-env", "variable or secret to remove (repeatable)", "many", metavar="NAME"),
-)
+__all__ = ["variables"]
 
 _FIX = "Use NAME=env:VARIABLE, NAME=file:PATH, or NAME alone for the variable of that name in your environment."
 
 
-def variables(arguments: Any) -> dict[str, dict[str, str | None] | None]:
+def variables(arguments: VariablesArguments) -> ServiceSettings:
     """Return the settings `environment` and `secrets` of a service.
 
     Raises:
@@ -35,22 +23,22 @@ def variables(arguments: Any) -> dict[str, dict[str, str | None] | None]:
     """
     environment: dict[str, str | None] = {**_environment(arguments)}
     secrets: dict[str, str | None] = {}
-    for given in arguments.secret or ():
+    for given in arguments.secret:
         secrets |= given if isinstance(given, Mapping) else dict([_secret(str(given))])
-    for name in arguments.remove_env or ():
+    for name in arguments.remove_env:
         if name in environment or name in secrets:
             raise UsageError(f"--remove-env: {name} is also given a value", field="remove_env", fix="Leave one out.")
         environment[name] = secrets[name] = None
     return {"environment": environment or None, "secrets": secrets or None}
 
 
-def _environment(arguments: Any) -> dict[str, str]:
+def _environment(arguments: VariablesArguments) -> dict[str, str]:
     from mlmgmt_nb.scoring.application.variables import read_variables
 
-    given = arguments.env or ()
+    given = arguments.env
     texts = [each for each in given if not isinstance(each, Mapping)]
     try:
-        found = read_variables(map(str, texts), [Path(path).expanduser() for path in arguments.env_file or ()])
+        found = read_variables(map(str, texts), [Path(path).expanduser() for path in arguments.env_file])
     except (ValueError, OSError) as error:  # a file that is not UTF-8 is a ValueError too
         text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
         raise UsageError(text, field="env", fix="Use --env NAME=VALUE, or --env-file with such lines.") from error

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 from mlmgmt_nb.client.scoring_tests.generator import Batch, Outcome
 from mlmgmt_nb.client.scoring_tests.report import ScoringReport
-from mlmgmt_nb.client.scoring_tests.results import Judged, Tally
+from mlmgmt_nb.client.scoring_tests.results import Judged, ResultStore
 
 
 def judge(outcome: Outcome) -> Judged:
@@ -27,12 +27,12 @@ def batch(cases: Sequence[int], new: Sequence[int], at: float = 0.0, cpu: float 
     return Batch(times, seconds, places, ids, b"", outcomes, cpu, at + 1.0, 0.002, ended)
 
 
-def filled() -> Tally:
-    tally = Tally(judge)
-    tally.add(0, batch([0, 1, 0], [0, 1]))
-    tally.add(1, batch([0, 1, 2, 2], [0, 1, 2], at=1.0))
-    tally.add(0, batch([1], [], at=2.0, cpu=0.75, ended=True))
-    return tally
+def filled() -> ResultStore:
+    store = ResultStore(judge)
+    store.add(0, batch([0, 1, 0], [0, 1]))
+    store.add(1, batch([0, 1, 2, 2], [0, 1, 2], at=1.0))
+    store.add(0, batch([1], [], at=2.0, cpu=0.75, ended=True))
+    return store
 
 
 def test_counts_of_all_processes() -> None:
@@ -40,26 +40,26 @@ def test_counts_of_all_processes() -> None:
 
 
 def test_columns_and_results_are_the_same() -> None:
-    tally = filled()
-    rows = list(zip(*tally.columns().values(), strict=True))
-    assert rows == [tuple(result) for result in tally.results()]
+    store = filled()
+    rows = list(zip(*store.columns().values(), strict=True))
+    assert rows == [tuple(result) for result in store.results()]
     assert rows[5] == (2, 1.0, 0.03, 500, None, 1, b"<b>", "500: <i>no</i>", "id-2")
 
 
 def test_failures_one_by_one_and_by_kind() -> None:
-    tally = filled()
-    assert [result.case for result in tally.failures()] == [1, 1, 2, 2, 1]
-    assert [result.case for result in tally.failures(2)] == [1, 1]
-    assert [(result.case, times) for result, times in tally.wrong(10)] == [(1, 3), (2, 2)]
+    store = filled()
+    assert [result.case for result in store.failures()] == [1, 1, 2, 2, 1]
+    assert [result.case for result in store.failures(2)] == [1, 1]
+    assert [(result.case, times) for result, times in store.wrong(10)] == [(1, 3), (2, 2)]
 
 
 def test_many_failures_are_counted_and_not_all_kept() -> None:
-    tally = Tally(judge)
+    store = ResultStore(judge)
     for _ in range(5):
-        tally.add(0, batch([1] * 1000, [1, 1] if not tally.numbers.requests else []))
-    assert tally.numbers.failed == 5000
-    assert len(tally.failures()) == 1000
-    assert [times for _, times in tally.wrong(10)] == [5000]
+        store.add(0, batch([1] * 1000, [1, 1] if not store.numbers.requests else []))
+    assert store.numbers.failed == 5000
+    assert len(store.failures()) == 1000
+    assert [times for _, times in store.wrong(10)] == [5000]
 
 
 def test_the_picture_escapes_what_comes_from_services() -> None:
@@ -72,15 +72,15 @@ def test_the_picture_escapes_what_comes_from_services() -> None:
 
 
 def test_the_picture_of_a_test_that_sent_nothing() -> None:
-    shown = ScoringReport(Tally(judge), name="iris", partial=True).to_html()
+    shown = ScoringReport(ResultStore(judge), name="iris", partial=True).to_html()
     assert "Nothing sent" in shown
     assert "stopped before its end" in shown
     ElementTree.fromstring(shown)
 
 
 def test_a_client_that_was_busy_all_the_time_says_so() -> None:
-    tally = Tally(judge)
-    tally.add(0, batch([0], [0], cpu=0.95))
-    assert "may be its limit" in ScoringReport(tally).to_html()
-    assert "may be its limit" in str(ScoringReport(tally))
-    assert "may be its limit" not in str(ScoringReport(tally, processes=2))
+    store = ResultStore(judge)
+    store.add(0, batch([0], [0], cpu=0.95))
+    assert "may be its limit" in ScoringReport(store).to_html()
+    assert "may be its limit" in str(ScoringReport(store))
+    assert "may be its limit" not in str(ScoringReport(store, processes=2))

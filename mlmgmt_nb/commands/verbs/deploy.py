@@ -1,0 +1,124 @@
+"""The deployment flow of the client as commands call it: flags become its source, the session shows its progress."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mlmgmt_nb.client import Poller
+from mlmgmt_nb.client.deploy import DeployEvents, DeployFlow, DeploySource
+from mlmgmt_nb.client.http.files import is_url
+from mlmgmt_nb.client.packages import PackageOptions
+from mlmgmt_nb.commands.flags import PACKAGING, DeployArguments, PackagingArguments, api_arguments
+from mlmgmt_nb.commands.session import Session
+from mlmgmt_nb.errors import UsageError
+
+__all__ = ["compute_of", "flow", "package_options", "resumable", "source_of"]
+
+
+def flow(
+    session: Session,
+    name: str,
+    *,
+    compute: str | None,
+    description: str | None = None,
+    timeout: float | None = None,
+    started: list[Poller[Any]] | None = None,
+) -> DeployFlow:
+    """Return the deployment flow of a command.
+
+    Args:
+        session: the session, which reports its progress.
+        name: name of the manifest, image or service.
+        compute: compute to build the image for and run the service on; None if only a manifest is made.
+        description: description of the manifest and image.
+        timeout: maximum number of seconds to wait for the image.
+        started: gets the pollers of the operations that the flow waits for.
+    """
+    report = session.report
+    events = DeployEvents(
+        on_package=(lambda summary, seconds: report(f"package ({summary})", seconds)) if report else None,
+        on_step=report,
+        on_operation=None if started is None else started.append,
+        on_reuse=session.reused,
+        upload_progress=session.uploading,
+    )
+    return DeployFlow(
+        session.workspace,
+        name,
+        compute_resource_id=compute,
+        description=description,
+        events=events,
+        timeout=timeout,
+    )
+
+
+def compute_of(session: Session, given: str | None) -> str:
+    """Return the compute that is given, or else that of the settings."""
+    return given or session.setting("compute") or "local"
+
+
+@contextmanager
+def resumable(session: Session) -> Iterator[list[Poller[Any]]]:
+    """Collect the pollers that a flow waits for; an interrupt names the command that waits for the last one."""
+    started: list[Poller[Any]] = []
+    try:
+        yield started
+    except KeyboardInterrupt as stop:
+        if started:
+            watch = f"{session.prog} operation watch {started[-1].operation_id}"
+            stop.add_note(f"The build goes on; `{watch}` waits for it.")
+        raise
+
+
+def source_of(session: Session, arguments: DeployArguments) -> DeploySource:
+    """Return the models and files that the flags name.
+
+    Raises:
+        UsageError: there is neither a driver nor a model file, or the sample cannot be read.
+        NotFoundError: a model is not registered.
+    """
+    files = list(arguments.model_file)
+    if arguments.driver is None and not files:
+        raise UsageError("--driver is missing", field="driver", fix="Give the driver with -f, such as `-f score.py`.")
+    if arguments.driver is not None:  # a path, never the name of a registered model: that is `--model-id`
+        files = [Path(file) if isinstance(file, str) and not is_url(file) else file for file in files]
+    return DeploySource(
+        models=[*map(session.workspace.models.get, arguments.model_id), *files],
+        driver=arguments.driver,
+        schema=arguments.schema_file,
+        requirements=arguments.requirements,
+        conda=arguments.conda_file,
+        dependencies=arguments.dependency,
+        runtime=arguments.runtime,
+        any_python=arguments.any_python,
+        packaging=package_options(arguments),
+    )
+
+
+def package_options(arguments: PackagingArguments) -> PackageOptions:
+    """Return how the flags say that a model is packaged. A sample in a file is read."""
+    options: PackageOptions = api_arguments(PACKAGING, arguments)  # type: ignore[assignment]
+    options["sample"] = _sample(arguments.sample)
+    return options
+
+
+def _sample(given: Any) -> Any:
+    """Return the sample: a Python value, or the content of a file."""
+    if not isinstance(given, (str, Path)):
+        return given
+    path = Path(given).expanduser()
+    if not path.is_file():
+        raise UsageError(
+            f"--sample: file not found: {path}",
+            field="sample",
+            fix="Give a CSV, JSON or Parquet file, or in a notebook a value: `--sample {X}`.",
+        )
+    if path.suffix == ".json":
+        return json.loads(path.read_text(encoding="utf-8"))
+    import pandas as pd
+
+    return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)

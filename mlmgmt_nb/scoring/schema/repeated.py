@@ -1,0 +1,55 @@
+"""Find keys that a JSON object has twice: programs disagree on which counts, and decoders do not report them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+__all__ = ["repeated_argument", "repeated_key"]
+
+
+def repeated_key(text: bytes) -> str | None:
+    """Return a key that an object has twice at any depth; None if there is none.
+
+    Args:
+        text: valid JSON.
+
+    Raises:
+        RecursionError: the text is nested too deep.
+    """
+    repeated: list[str] = []
+
+    def look(pairs: list[tuple[str, Any]]) -> None:
+        repeated.extend(_twice(key for key, _ in pairs))
+
+    _decoded(text, look)
+    return _shown(repeated[0]) if repeated else None
+
+
+def repeated_argument(text: bytes, names: Iterable[str]) -> str | None:
+    """Return a key that the outermost object has twice. Cheap, unless the text has one of the names more than once.
+
+    Args:
+        text: a valid JSON object.
+        names: all of its keys.
+    """
+    if b"\\u" not in text and all(text.count(b'"%b"' % name.encode()) < 2 for name in names):
+        return None
+    keys: list[str] = _decoded(text, lambda pairs: [key for key, _ in pairs])
+    return next(map(_shown, _twice(keys)), None)
+
+
+def _decoded(text: bytes, look: Any) -> Any:
+    # Numbers are not converted: Python refuses very long ones.
+    return json.loads(text, object_pairs_hook=look, parse_int=str, parse_float=str)
+
+
+def _twice(keys: Iterable[str]) -> list[str]:
+    seen: set[str] = set()
+    return [key for key in keys if key in seen or seen.add(key)]  # type: ignore[func-returns-value]
+
+
+def _shown(key: str) -> str:
+    """Return a key as it fits into any response: bounded, and without halves of characters."""
+    return key[:100].encode(errors="replace").decode()

@@ -1,0 +1,56 @@
+"""Hands tests to several processes: those of a file stay together, and the files that take longest come first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+__all__ = ["LongestFirst", "sort_longest_first"]
+
+LONGEST = (
+    "docker",
+    "tests/acceptance/test_notebooks.py",
+    "tests/acceptance/test_state_machine.py",
+    "tests/acceptance/test_faults.py",
+    "tests/unit/packaging/test_flavours.py",
+    "tests/acceptance/test_schemathesis.py",
+    "tests/integration/service/test_check.py",
+    "tests/integration/service/test_housekeeping.py",
+    "tests/integration/service/test_scaling.py",
+    "tests/acceptance/test_crash_safety.py",
+    "tests/acceptance/panels/test_service_panel.py",
+    "tests/acceptance/panels/test_deploy_panel.py",
+    "tests/acceptance/panels/test_scoring_panel.py",
+    "tests/acceptance/panels/test_scoring_test.py",
+    "tests/acceptance/panels/test_workspace_panel.py",
+    "tests/acceptance/panels/test_operation_panel.py",
+    "tests/acceptance/test_several_processes.py",
+    "tests/acceptance/test_faults_of_the_store.py",
+    "tests/acceptance/test_binder.py",
+    "tests/acceptance/test_demo.py",
+)
+"""Groups of tests that take half a minute or more, the longest first. `pytest --durations 25` shows it."""
+
+
+class LongestFirst(LoadScopeScheduling):  # type: ignore[misc]
+    """Hands out groups of tests in the order of the collection, which `sort_longest_first` has made."""
+
+    def __init__(self, config: pytest.Config, log: Any) -> None:
+        super().__init__(config, log)
+        config.option.loadscopereorder = False  # it would sort them by the number of tests
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _group(nodeid)
+
+
+def sort_longest_first(items: list[pytest.Item]) -> None:
+    """Put the longest groups in front. The order within a group, and of the other groups, stays random."""
+    ranks = {group: rank for rank, group in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(_group(item.nodeid), len(ranks)))
+
+
+def _group(nodeid: str) -> str:
+    """Return the tests that share fixtures: those of a file, or all those of the one Docker engine."""
+    return "docker" if "docker" in nodeid else nodeid.partition("::")[0]

@@ -1,0 +1,232 @@
+"""Take the pictures of the README and the documentation: the real product, in JupyterLab, in Chromium.
+
+python -m tests.support.screenshots [FOLDER]
+
+All have one width and the light theme. None is taken while something in it is cut off.
+"""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pandas as pd
+from playwright.sync_api import Browser, Locator, ViewportSize, expect, sync_playwright
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
+
+from mlmgmt_nb import Workspace, connect, local
+from tests.acceptance.panels.lab import CHROMIUM_ARGUMENTS, Lab, Notebook
+from tests.support.environment import use_own_programs
+from tests.support.waiting import DEADLINE
+
+__all__ = ["FOLDER", "PICTURES", "take"]
+
+FOLDER = Path(__file__).parents[2] / "notebooks" / "pictures"
+PAGE: ViewportSize = {"width": 1060, "height": 2000}
+WIDTH = 964
+"""The width of each picture: that of a cell in such a page."""
+_HIDE_SIDEBAR = "() => { const { shell } = window.jupyterapp; shell.collapseLeft(); shell.collapseRight(); }"
+_CUT_OFF = """numbers => numbers.map(number => document.querySelectorAll('.jp-Notebook .jp-Cell')[number])
+    .flatMap(cell => [cell, ...cell.querySelectorAll('.jp-OutputArea *')])
+    .filter(part => part.scrollWidth > part.clientWidth + 1 && part.clientWidth > 0)
+    .filter(part => getComputedStyle(part).overflowX !== 'visible')
+    .map(part => part.textContent.trim().slice(0, 80))"""
+_ROW = "'[[5.1, 3.5, 1.4, 0.2]]'"
+_LOAD = "%load_ext mlmgmt_nb"
+_DRIVER = """\
+import json
+import pickle
+
+
+def init():
+    global model
+    with open("iris.pkl", "rb") as file:
+        model = pickle.load(file)
+
+
+def run(http_body):
+    return model.predict(json.loads(http_body)).tolist()
+"""
+_CALLS = """\
+from mlmgmt_nb import connect
+ws = connect()
+for number in range(400):
+    try:
+        ws.services.run("iris", [[5.1, 3.5, 1.4, 0.2]] if number % 25 else [[5.1]])
+    except Exception:
+        pass  # a wrong request, on purpose
+"""
+
+Shoot = Callable[["Studio"], None]
+
+
+class Studio:
+    """A JupyterLab, an account with a few resources, and a folder for the pictures.
+
+    Args:
+        lab: the JupyterLab.
+        browser: opens its pages.
+        ws: the account that its kernels find.
+        folder: where pictures are written.
+    """
+
+    def __init__(self, lab: Lab, browser: Browser, ws: Workspace, folder: Path) -> None:
+        self.lab, self.ws, self._browser, self._folder = lab, ws, browser, folder
+
+    def open(self, name: str, *cells: str) -> Notebook:
+        """Return an open notebook of some cells, wide enough and without side bars."""
+        notebook = self.lab.open(self._browser, self.lab.write(name, cells))
+        notebook.page.set_viewport_size(PAGE)
+        notebook.page.evaluate(_HIDE_SIDEBAR)
+        return notebook
+
+    def take(self, notebook: Notebook, name: str, cells: Sequence[int], below: Locator | None = None) -> None:
+        """Write the picture of some cells, and of what hangs below them; fail if a part of them is cut off."""
+        page = notebook.page
+        shown = [page.locator(".jp-Notebook .jp-Cell").nth(number) for number in cells]
+        cut_off = page.evaluate(_CUT_OFF, list(cells))
+        assert not cut_off, f"{name}: cut off: {cut_off}"
+        page.mouse.move(0, 0)
+        boxes = [box for part in [*shown, *([below] if below else [])] if (box := part.bounding_box())]
+        top, bottom = min(box["y"] for box in boxes), max(box["y"] + box["height"] for box in boxes)
+        clip = {"x": boxes[0]["x"], "y": top - 2, "width": WIDTH, "height": bottom - top + 1}
+        page.screenshot(path=self._folder / f"{name}.png", clip=clip)  # type: ignore[arg-type]
+
+
+def service_create(studio: Studio) -> None:
+    """Take two: a cell that creates a service, and its card; a wrong request, and Tab completing a name."""
+    create = "%mlmgmt service create -n iris -m iris.pkl -f score.py"
+    wrong = "%mlmgmt service run -n iris -d '[[5.1, 3.5]]'"
+    typed = "%mlmgmt service show -n "
+    notebook = studio.open("create", _LOAD, create, f"%mlmgmt service run -n iris -d {_ROW}", wrong, typed)
+    for number in range(4):
+        notebook.run(number)
+    notebook.wait_to_see(3, "expecting 4 features")
+    studio.take(notebook, "service-create", range(3))
+    editor = notebook.page.locator(".jp-Notebook .jp-Cell").nth(4).locator(".cm-content")
+    editor.click()
+    notebook.page.keyboard.press("End")
+    notebook.page.keyboard.press("Tab")
+    menu = notebook.page.locator(".jp-Completer")
+    menu.get_by_text("iris", exact=True).first.wait_for()
+    studio.take(notebook, "error-and-completion", range(2, 5), menu)
+    notebook.close()
+
+
+def workspace_panel(studio: Studio) -> None:
+    """Take the services of an account, with the details of one and the graph of what it was made of."""
+    notebook = studio.open("workspace", f"{_LOAD}\n%mlmgmt")
+    notebook.run(0)
+    panel = notebook.outputs(0)
+    panel.get_by_role("tab", name="Services").click()
+    panel.get_by_role("row").filter(has_text="iris").first.click()
+    notebook.wait_to_see(0, "scoring URL")
+    panel.get_by_text("deployments", exact=True).last.wait_for()
+    studio.take(notebook, "workspace-panel", [0])
+    notebook.close()
+
+
+def deploy_panel(studio: Studio) -> None:
+    """Take the form of a deployment, filled in, with the check of its driver."""
+    notebook = studio.open("deploy", f"{_LOAD}\n%mlmgmt service form -n iris -m iris.pkl -f score.py")
+    notebook.run(0)
+    notebook.outputs(0).get_by_role("button", name="Check the driver").click()
+    notebook.wait_to_see(0, "loaded and checked in")
+    studio.take(notebook, "deploy-panel", [0])
+    notebook.close()
+
+
+def service_panel(studio: Studio) -> None:
+    """Take the traffic of a service that is called, now and then with a wrong request."""
+    notebook = studio.open("service", f"{_LOAD}\n%mlmgmt service panel -n iris", _CALLS)
+    notebook.run(0)
+    notebook.run(1)
+    notebook.outputs(0).get_by_role("img", name="Latency: p50").wait_for()
+    studio.take(notebook, "service-panel", [0])
+    notebook.close()
+
+
+def scoring(studio: Studio) -> None:
+    """Take the form to try a service, with a table that it made of the sample, and the answer."""
+    notebook = studio.open("try", f"{_LOAD}\npanel = %mlmgmt service try -n flowers\npanel")
+    notebook.run(0)
+    panel = notebook.outputs(0)
+    for _ in range(2):
+        panel.get_by_role("button", name="Send").click()
+        expect(panel.get_by_role("region", name="answer")).to_contain_text("200 OK")
+    studio.take(notebook, "scoring", [0])
+    notebook.close()
+
+
+def scoring_test(studio: Studio) -> None:
+    """Take the result of a scoring test with some wrong answers."""
+    cell = (
+        f"{_LOAD}\nimport pandas as pd\ncases = pd.read_csv('cases.csv')\n"
+        "report = %mlmgmt service test -n flowers --cases cases --expect species --requests 3000 --concurrency 4"
+    )
+    notebook = studio.open("test", cell)
+    notebook.run(0)
+    notebook.wait_to_see(0, "not right")
+    studio.take(notebook, "scoring-test", [0])
+    notebook.close()
+
+
+PICTURES: dict[str, Shoot] = {
+    "service-create": service_create,
+    "error-and-completion": service_create,
+    "workspace-panel": workspace_panel,
+    "deploy-panel": deploy_panel,
+    "service-panel": service_panel,
+    "scoring": scoring,
+    "scoring-test": scoring_test,
+}
+"""What takes each picture, by the name of its file."""
+
+
+def _prepare(ws: Workspace, work: Path) -> None:
+    """Write a model, its driver and test cases, and deploy the services beside the one that the pictures create."""
+    rows, labels = load_iris(return_X_y=True, as_frame=True)
+    names = pd.Series(load_iris().target_names)[labels]
+    model = LogisticRegression(max_iter=1000).fit(rows.to_numpy(), labels)
+    (work / "iris.pkl").write_bytes(pickle.dumps(model))
+    (work / "score.py").write_text(_DRIVER)
+    rows = rows.rename(columns=lambda name: name.removesuffix(" (cm)"))
+    species = LogisticRegression(C=0.1, max_iter=1000).fit(rows, names)
+    ws.deploy("flowers", model=species, sample=rows.iloc[[0, 60, 120]])
+    rows.assign(species=names.to_numpy()).to_csv(work / "cases.csv", index=False)
+
+
+def take(folder: Path) -> None:
+    """Take all pictures.
+
+    Args:
+        folder: where they are written.
+    """
+    use_own_programs()
+    with tempfile.TemporaryDirectory() as place:
+        home = Path(place) / "home"
+        local.ensure(home)
+        environment = {"MLMGMT_HOME": str(home), "MLMGMT_CONFIG": str(Path(place) / "config.toml")}
+        lab = Lab(Path(place) / "lab", environment)
+        try:
+            with connect(home=home) as ws, sync_playwright() as playwright:
+                _prepare(ws, lab.work)
+                expect.set_options(timeout=DEADLINE * 1000)
+                program = shutil.which("chromium") or shutil.which("google-chrome")
+                browser = playwright.chromium.launch(executable_path=program, args=list(CHROMIUM_ARGUMENTS))
+                studio = Studio(lab, browser, ws, folder)
+                for shoot in dict.fromkeys(PICTURES.values()):
+                    shoot(studio)
+                browser.close()
+        finally:
+            lab.stop()
+            local.stop(home)
+
+
+if __name__ == "__main__":
+    take(Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER)

@@ -1,0 +1,32 @@
+"""The one way in which tests wait: for a condition, to a deadline that a loaded machine meets as well."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import pytest
+
+__all__ = ["DEADLINE", "eventually"]
+
+DEADLINE = 60.0
+"""Seconds after which a test fails that waits for something. No test gets faster or slower by it."""
+
+T = TypeVar("T")
+
+
+def eventually(look: Callable[[], T | None], timeout: float = DEADLINE, what: str = "it") -> T:
+    """Return the first true value that `look` returns; fail after `timeout` seconds without one.
+
+    Args:
+        look: called again and again, in this thread.
+        timeout: seconds.
+        what: the event that did not happen, for the message of the failure.
+    """
+    deadline = time.monotonic() + timeout
+    while not (seen := look()):
+        if time.monotonic() > deadline:
+            pytest.fail(f"{what} did not happen within {timeout} s; last seen: {seen!r}")
+        time.sleep(0.02)
+    return seen
