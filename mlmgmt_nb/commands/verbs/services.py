@@ -97,6 +97,8 @@ class _Form(ApplicationArguments, CommonArguments):
     """Arguments of `service form`."""
 
     service_name: str | None
+    sample: Any
+    method: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,6 +183,10 @@ def _show(session: Session, arguments: ServiceArguments) -> object:
     return service
 
 
+_SAMPLE = tuple(flag for flag in PACKAGING if flag.api in {"sample", "method"})
+"""The flags of packaging that the form has."""
+
+
 def _in_notebook(session: Session, instead: str) -> None:
     if not session.prog.startswith("%"):
         raise UsageError("panels are for notebooks", field="panel", fix=f"`{session.prog} {instead}` is for the shell.")
@@ -192,11 +198,13 @@ def _form(session: Session, arguments: _Form) -> DeployForm:
         **api_arguments(APPLICATION, arguments),
         "name": arguments.service_name,
         "compute_resource_id": session.setting("compute"),
+        "sample": arguments.sample,
+        "method": arguments.method,
     }
     for unused in ("model", "any_python"):  # models are passed by themselves; the form has no such box
         fields.pop(unused)
     models = [*arguments.model_file, *arguments.model_id]
-    given = {name: value for name, value in fields.items() if value is not None and value != ()}
+    given = {name: value for name, value in fields.items() if not (value is None or isinstance(value, tuple))}
     return DeployForm(session.workspace, models, given)
 
 
@@ -344,7 +352,7 @@ COMMANDS: tuple[Command[Any], ...] = (
         "Open a form that deploys models as a service and shows the equivalent code",
         "%mlmgmt service form -n iris -m model.pkl -f score.py",
         _form,
-        (Flag("-n --name --service-name", "name of the service"), *APPLICATION),
+        (Flag("-n --name --service-name", "name of the service"), *APPLICATION, *_SAMPLE),
         arguments=_Form,
     ),
     Command(

@@ -71,7 +71,7 @@ def test_record_of_a_process_that_is_gone(own_home: Path) -> None:
 def test_damaged_record(own_home: Path) -> None:
     own_home.mkdir()
     (own_home / "service.json").write_text("{")
-    with pytest.raises(errors.LocalServiceError, match=r"(?s)service.json cannot be read.*Remove that file"):
+    with pytest.raises(errors.LocalServiceError, match=r"(?s)service.json is damaged.*Remove that file"):
         local.find(own_home)
     (own_home / "service.json").unlink()
 

@@ -405,7 +405,7 @@ def test_no_secret_stays_anywhere(service: ServiceProcess, provider: IdentityPro
     for path in files():
         content = path.read_bytes()
         assert not [canary for canary in canaries if canary in content], path
-        assert b"eyJ" not in content, path
+        assert path.name == "reserve" or b"eyJ" not in content, path  # the reserve has random bytes
     processes = [process for process in [*service.children()] if process.is_running()]
     words = b"\0".join(" ".join(process.cmdline()).encode() for process in processes)
     assert not [canary for canary in canaries if canary in words]

@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from sklearn.linear_model import LinearRegression
 
 from mlmgmt_nb.client import Workspace, connect
 from mlmgmt_nb.contract import ServiceResponse
 from mlmgmt_nb.errors import ConflictError, UsageError
+from mlmgmt_nb.notebook.panels.deploy.kernel import Kernel, Variable
 from mlmgmt_nb.notebook.panels.deploy.state import STEPS, DeployState
 from mlmgmt_nb.notebook.panels.deploy.view import DeployPanel
 from tests.integration.client.conftest import ECHO
@@ -230,3 +233,29 @@ def test_the_words_in_ipython(notebook: Notebook, ws: Workspace) -> None:
     assert "fields to correct:" in empty.out
     assert "driver: Enter the driver, such as score.py." in empty.out
     assert STEPS[0] not in [step.name for step in opened.result.state.steps]
+
+
+def test_a_fitted_object_is_deployed_without_a_driver(ws: Workspace) -> None:
+    rows = np.array([[0.0], [1.0]])
+    kernel = Kernel({"clf": LinearRegression().fit(rows, [0.0, 2.0]), "rows": rows})
+    state = DeployState(ws, kernel.value(Variable("clf")), kernel=kernel, name="form-object", sample=rows)
+    assert (state.values["models"], state.values["sample"]) == ("{clf}", "{rows}")
+    assert state.suggestions()["sample"] == ["{rows}"]
+    assert state.line() == "%mlmgmt service create -n form-object -m {clf} --sample {rows} -z 1" + _place(ws)
+    with pytest.raises(UsageError, match="the form has no driver to check"):
+        state.check_driver()
+    state.begin()
+    state.deploy()
+    assert state.failure is None
+    assert [step.state for step in state.steps] == ["done"] * len(STEPS)
+    assert ws.services.run("form-object", rows) == pytest.approx([0.0, 2.0])
+    ws.services.delete("form-object")
+
+
+def _place(ws: Workspace) -> str:
+    return f" --home {ws.connect_arguments['home']}"
+
+
+def test_an_object_without_a_variable_is_refused(ws: Workspace) -> None:
+    with pytest.raises(UsageError, match="model: the form needs a variable of the notebook"):
+        DeployState(ws, LinearRegression(), name="form-object")

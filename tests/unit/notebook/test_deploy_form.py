@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
+from sklearn.linear_model import LinearRegression
 
 from mlmgmt_nb.client import connect
 from mlmgmt_nb.commands import COMMANDS
@@ -14,6 +16,7 @@ from mlmgmt_nb.commands.grammar import Flag, parse_flags
 from mlmgmt_nb.notebook.line import read_line
 from mlmgmt_nb.notebook.panels.deploy.code import magic_line, python_code
 from mlmgmt_nb.notebook.panels.deploy.form import DEFAULTS, arguments, masked, problems, suggestions
+from mlmgmt_nb.notebook.panels.deploy.kernel import Kernel, Variable
 from mlmgmt_nb.notebook.panels.deploy.state import DeployState
 
 (CREATE,) = [command for command in COMMANDS if command.words == ("service", "create")]
@@ -50,7 +53,7 @@ def test_a_form_that_is_right() -> None:
 def test_an_empty_form_names_what_is_needed() -> None:
     assert problems(DEFAULTS, lambda _: None) == {
         "name": "Enter a name of 3 to 32 characters: a-z, 0-9, '-' and '.', with a letter or digit at both ends.",
-        "driver": "Enter the driver, such as score.py.",
+        "driver": "Enter the driver, such as score.py, or one model that needs none, such as {clf}.",
     }
 
 
@@ -81,6 +84,78 @@ def test_what_is_wrong_is_told_at_its_field(values: dict[str, Any], field: str, 
     found = wrong(**values)
     assert list(found) == [field]
     assert problem in found[field]
+
+
+# Objects of the notebook
+
+
+FRAME = pd.DataFrame({"age": [1.0, 2.0], "visits": [0.0, 1.0]})
+NOTEBOOK: dict[str, Any] = {
+    "clf": LinearRegression().fit(FRAME, [0, 1]),
+    "unfitted": LinearRegression(),
+    "X": FRAME,
+    "wider": FRAME.assign(more=1),
+    "rows": FRAME.to_numpy(),
+    "fee": test_an_empty_form_names_what_is_needed,
+    "LinearRegression": LinearRegression,
+    "_hidden": LinearRegression().fit(FRAME, [0, 1]),
+    "text": "clf",
+}
+KERNEL = Kernel(NOTEBOOK)
+
+
+def packaged(**values: Any) -> dict[str, Any]:
+    return {**DEFAULTS, "name": "iris", "models": "{clf}", "sample": "{X}", **values}
+
+
+def test_objects_and_samples_are_offered() -> None:
+    assert KERNEL.models() == ["{clf}"]
+    assert KERNEL.samples(None) == ["{X}", "{wider}", "{rows}"]
+    assert KERNEL.samples(Variable("clf")) == ["{X}", "{rows}"]
+    assert KERNEL.methods(Variable("clf")) == ["predict"]
+    assert KERNEL.name_of(FRAME) == Variable("X")
+
+
+def test_an_object_needs_no_driver() -> None:
+    assert problems(packaged(), lambda _: None, KERNEL) == {}
+    assert problems(packaged(models="{fee}", sample=""), lambda _: None, KERNEL) == {}
+    assert problems(packaged(models="iris.pkl", sample=""), lambda _: None, KERNEL) == {}
+
+
+@pytest.mark.parametrize(
+    ("values", "field", "problem"),
+    [
+        ({"models": "{clv}"}, "models", "The notebook has no variable clv."),
+        ({"sample": "{Y}"}, "sample", "The notebook has no variable Y."),
+        ({"sample": "rows.csv"}, "sample", "Enter a variable of the notebook, such as {X}."),
+        ({"sample": ""}, "sample", "Enter rows that the model takes, such as {X}."),
+        ({"driver": "score.py", "sample": ""}, "driver", "Clear the driver: an object of the notebook needs none."),
+        ({"driver": "score.py", "models": "iris.pkl"}, "sample", "Clear the sample: only a model without a driver"),
+        (
+            {"models": "known", "sample": ""},
+            "driver",
+            "Enter the driver, such as score.py, or one model that needs none",
+        ),
+    ],
+)
+def test_a_problem_of_an_object_is_told_at_its_field(values: dict[str, Any], field: str, problem: str) -> None:
+    found = problems(packaged(**values), {"known": True}.get, KERNEL)
+    assert list(found) == [field]
+    assert problem in found[field]
+
+
+def test_an_object_is_a_name_in_the_code() -> None:
+    given = arguments(packaged(method="predict"))
+    assert given == {
+        "name": "iris",
+        "model": Variable("clf"),
+        "sample": Variable("X"),
+        "method": "predict",
+        "num_replicas": 1,
+    }
+    line = magic_line(given, frozenset(), {})
+    assert line == "%mlmgmt service create -n iris -m {clf} --sample {X} --method predict -z 1"
+    assert "    model=clf,\n    sample=X,\n" in python_code(given, {})
 
 
 FORMS = [

@@ -8,6 +8,7 @@ from typing import Any
 
 from mlmgmt_nb.commands import COMMANDS, Command
 from mlmgmt_nb.commands.flags import COMMON, flags_of
+from mlmgmt_nb.notebook.panels.deploy.kernel import Variable
 
 __all__ = ["magic_line", "python_code"]
 
@@ -63,7 +64,7 @@ def _listed(value: Any) -> list[Any]:
 def _quoted(value: Any) -> str:
     """Return a value in the syntax of the magic: bare, quoted, or as a Python expression."""
     text = str(value).lower() if isinstance(value, bool) else str(value)
-    if _PLAIN.fullmatch(text):
+    if isinstance(value, Variable) or _PLAIN.fullmatch(text):
         return text
     quote = next((quote for quote in "'\"" if quote not in text), None)
     return f"{{{text!r}}}" if quote is None else f"{quote}{text}{quote}"

@@ -6,7 +6,9 @@ const TEXTS = [
     fields: [
       ["name", "Service name", { required: true }],
       ["driver", "Driver", { placeholder: "score.py", check: true }],
-      ["models", "Models, one per line: files, folders, URLs, or registered models", { rows: 2, wide: true }],
+      ["models", "Models, one per line: files, folders, URLs, registered models; or one object, such as {clf}", { rows: 2, wide: true }],
+      ["sample", "Sample for a model without a driver", { placeholder: "{X}" }],
+      ["method", "Method that answers", { placeholder: "predict" }],
       ["schema", "Schema file", { placeholder: "none" }],
       ["dependencies", "Additional files for the driver, one per line", { rows: 2 }],
     ],

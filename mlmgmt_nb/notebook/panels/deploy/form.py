@@ -13,8 +13,9 @@ from mlmgmt_nb.client.http.files import check_readable, is_url
 from mlmgmt_nb.contract import ServiceCreateRequest
 from mlmgmt_nb.errors import UsageError
 from mlmgmt_nb.notebook.panels import limits
+from mlmgmt_nb.notebook.panels.deploy.kernel import Kernel, Variable, variable_of
 
-__all__ = ["DEFAULTS", "LIMITED", "arguments", "is_local", "lines", "masked", "problems", "suggestions"]
+__all__ = ["DEFAULTS", "LIMITED", "arguments", "is_local", "lines", "masked", "object_in", "problems", "suggestions"]
 
 Values = Mapping[str, Any]
 """The values of the form by field: text, or a bool for a checkbox."""
@@ -24,6 +25,8 @@ DEFAULTS: Values = MappingProxyType(
         "name": "",
         "models": "",
         "driver": "",
+        "sample": "",
+        "method": "",
         "schema": "",
         "requirements": "",
         "conda": "",
@@ -82,19 +85,29 @@ def masked(text: str) -> str:
 
 
 def is_local(source: str) -> bool:
-    """Return whether a model is a local file or folder, or a URL, and not the id or name of a registered model."""
-    return is_url(source) or Path(source).expanduser().exists()
+    """Return whether a model is an object of the notebook, a local file or folder, or a URL, so not registered yet."""
+    return variable_of(source) is not None or is_url(source) or Path(source).expanduser().exists()
 
 
-def problems(values: Values, is_registered: Callable[[str], bool | None]) -> dict[str, str]:
+def object_in(values: Values) -> Variable | None:
+    """Return the object of the notebook that is the only model, or None."""
+    models = lines(values["models"])
+    return variable_of(models[0]) if len(models) == 1 else None
+
+
+def problems(
+    values: Values, is_registered: Callable[[str], bool | None], kernel: Kernel | None = None
+) -> dict[str, str]:
     """Return the problems by field, as a sentence each.
 
     Args:
         values: the form.
         is_registered: returns whether a model with this id or name is registered; None if not known yet.
+        kernel: the variables of the notebook.
     """
-    found = {field: problem for field, problem in _all(values, is_registered) if problem}
-    if not found:
+    kernel = kernel or Kernel()
+    found = {field: problem for field, problem in _all(values, is_registered, kernel) if problem}
+    if not found and not _is_packaged(values):
         try:
             _application(values).check_names()
         except UsageError as error:
@@ -102,21 +115,54 @@ def problems(values: Values, is_registered: Callable[[str], bool | None]) -> dic
     return found
 
 
-def _all(values: Values, is_registered: Callable[[str], bool | None]) -> Iterator[tuple[str, str | None]]:
+def _is_packaged(values: Values) -> bool:
+    """Return whether the only model is an object or file that needs no driver."""
+    models = lines(values["models"])
+    is_file = len(models) == 1 and not is_url(models[0]) and is_local(models[0])
+    return is_file and not values["driver"].strip()
+
+
+def _all(
+    values: Values, is_registered: Callable[[str], bool | None], kernel: Kernel
+) -> Iterator[tuple[str, str | None]]:
     for field, path in LIMITED.items():
         if _is_used(field, values):
             yield field, _limit(field, path, values[field])
     yield "max_replicas", _order(values)
     for field in _FILES:
         yield field, _file(str(values[field]).strip(), field)
-    yield "driver", None if str(values["driver"]).strip() else "Enter the driver, such as score.py."
+    if not values["driver"].strip() and not _is_packaged(values):
+        yield "driver", "Enter the driver, such as score.py, or one model that needs none, such as {clf}."
+    yield from _packaging(values, kernel)
     for dependency in lines(values["dependencies"]):
         yield "dependencies", _file(dependency, "dependencies", folders=True)
     for model in lines(values["models"]):
-        if is_local(model):
+        if (named := variable_of(model)) is not None:
+            yield "models", _variable(named, kernel)
+        elif is_local(model):
             yield "models", _file(model, "models", folders=True)
         elif is_registered(model) is False:
             yield "models", f"{model!r} is neither a file nor the name or id of a registered model."
+
+
+def _packaging(values: Values, kernel: Kernel) -> Iterator[tuple[str, str | None]]:
+    """Yield the problems of the fields that package a model."""
+    sample, method = values["sample"].strip(), values["method"].strip()
+    if not _is_packaged(values):
+        if any(variable_of(model) for model in lines(values["models"])):
+            yield "driver", "Clear the driver: an object of the notebook needs none. Or save the object to a file."
+        yield "sample", "Clear the sample: only a model without a driver has one." if sample else None
+        yield "method", "Clear the method: only a model without a driver has one." if method else None
+        return
+    if sample:
+        named = variable_of(sample)
+        yield "sample", _variable(named, kernel) if named else "Enter a variable of the notebook, such as {X}."
+    elif (model := object_in(values)) is not None and not kernel.is_function(model):
+        yield "sample", "Enter rows that the model takes, such as {X}."
+
+
+def _variable(named: Variable, kernel: Kernel) -> str | None:
+    return None if named in kernel else f"The notebook has no variable {named.name}."
 
 
 def _is_used(field: str, values: Values) -> bool:
@@ -180,8 +226,10 @@ def arguments(values: Values, compute: str | None = "local") -> dict[str, Any]:
     """
     # Registered models first, as in the command, which has a separate flag for them.
     models = sorted(lines(values["models"]), key=is_local)
-    given: dict[str, Any] = {"name": values["name"].strip(), "model": models[0] if len(models) == 1 else models}
+    given: dict[str, Any] = {"name": values["name"].strip()}
+    given["model"] = object_in(values) or (models[0] if len(models) == 1 else models)
     given |= {field: values[field].strip() for field in _FILES}
+    given |= {"sample": variable_of(values["sample"]), "method": values["method"].strip()}
     given["dependencies"] = lines(values["dependencies"])
     given |= {field: values[field].strip() for field in ("runtime", "compute_resource_id", "if_exists")}
     if values["autoscale"]:

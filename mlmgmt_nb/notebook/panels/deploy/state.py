@@ -17,6 +17,7 @@ from mlmgmt_nb.errors import MlmgmtError, NotFoundError, UsageError
 from mlmgmt_nb.notebook.display.html import ErrorText
 from mlmgmt_nb.notebook.panels.deploy import form as deploy_form
 from mlmgmt_nb.notebook.panels.deploy.code import magic_line, python_code
+from mlmgmt_nb.notebook.panels.deploy.kernel import Kernel, Variable
 from mlmgmt_nb.notebook.panels.operation.state import Progress
 
 __all__ = ["STEPS", "DeployState", "Step"]
@@ -45,7 +46,8 @@ class DeployState:
 
     Args:
         workspace: the account.
-        model: one or more models: ids or names of registered models, files, folders or URLs.
+        model: one or more models: ids or names of registered models, files, folders or URLs; or one object.
+        kernel: the variables of the notebook.
         on_change: called, from any thread, when the deployment has progressed.
         clock: monotonic clock, in seconds.
         **fields: initial values of other fields; see `deploy_form.DEFAULTS`.
@@ -64,8 +66,9 @@ class DeployState:
     def __init__(
         self,
         workspace: Workspace,
-        model: ModelGiven | Sequence[ModelGiven] | None = None,
+        model: ModelGiven | Sequence[ModelGiven] | Any = None,
         *,
+        kernel: Kernel | None = None,
         on_change: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         **fields: Any,
@@ -90,9 +93,10 @@ class DeployState:
         requirements = fields.get("requirements")
         if isinstance(requirements, Sequence) and not isinstance(requirements, str):
             raise UsageError("requirements: the form needs a file", field="requirements", fix="Write them to a file.")
-        given = {name: _typed(value) for name, value in fields.items() if value is not None}
+        self._kernel = kernel or Kernel()
+        given = {name: self._typed(name, value) for name, value in fields.items() if value is not None}
         if model is not None:
-            given["models"] = _typed(model)
+            given["models"] = self._typed("model", model)
         self.values: deploy_form.Values = {
             **deploy_form.DEFAULTS,
             "compute_resource_id": workspace.compute,
@@ -103,6 +107,24 @@ class DeployState:
         self.problems: dict[str, str] = {}
         self.judge()
 
+    def _typed(self, field: str, value: Any) -> Any:
+        """Return a value as a user would type it: an item per line, models by their ids, objects by their variables.
+
+        Raises:
+            UsageError: the value is an object, and no variable of the notebook has it.
+        """
+        if isinstance(value, Model):
+            return value.id or ""
+        if isinstance(value, (bool, str, int, float)):
+            return value if isinstance(value, bool) else str(value)
+        if isinstance(value, os.PathLike):
+            return str(os.fspath(value))
+        if (named := self._kernel.name_of(value)) is not None and field in {"model", "sample"}:
+            return str(named)
+        if isinstance(value, Sequence):
+            return "\n".join(self._typed(field, one) for one in value)
+        raise UsageError(f"{field}: the form needs a variable of the notebook", field=field, fix="Assign it to a name.")
+
     def set(self, field: str, value: Any) -> None:
         """Set the typed value of a field."""
         if field in deploy_form.DEFAULTS:
@@ -112,7 +134,7 @@ class DeployState:
 
     def judge(self) -> None:
         """Validate the form."""
-        self.problems = deploy_form.problems(self.values, self._registered.get)
+        self.problems = deploy_form.problems(self.values, self._registered.get, self._kernel)
 
     def unknown_models(self) -> list[str]:
         """Return the models whose registration has not been looked up."""
@@ -136,9 +158,14 @@ class DeployState:
         self.names = tuple(dict.fromkeys(model.name for model in page.value))
 
     def suggestions(self) -> dict[str, list[str]]:
-        """Return suggestions by field: files of the working directory, and registered models."""
-        found = deploy_form.suggestions(Path.cwd())
-        return {**found, "models": [*found.get("models", ()), *self.names]}
+        """Return suggestions by field: objects of the notebook, files of the working directory, registered models."""
+        found, chosen = deploy_form.suggestions(Path.cwd()), deploy_form.object_in(self.values)
+        return {
+            **found,
+            "models": [*self._kernel.models(), *found.get("models", ()), *self.names],
+            "sample": self._kernel.samples(chosen),
+            "method": self._kernel.methods(chosen),
+        }
 
     def line(self) -> str:
         """Return the equivalent magic line, with keys in URLs masked."""
@@ -163,6 +190,10 @@ class DeployState:
         """
         self.checked = ""
         driver = self.values["driver"].strip()
+        if not driver and "driver" not in self.problems:
+            raise UsageError(
+                "the form has no driver to check", field="driver", fix="Deploy: a fresh process checks the model first."
+            )
         if "driver" in self.problems or is_url(driver):
             why = (
                 self.problems.get("driver")
@@ -205,7 +236,10 @@ class DeployState:
 
     def deploy(self) -> None:
         """Run the deployment that `begin` marked, and block until it ends. `failure` has its error."""
-        given = self._arguments()
+        given = {
+            name: self._kernel.value(value) if isinstance(value, Variable) else value
+            for name, value in self._arguments().items()
+        }
         try:
             self.service = self._workspace.deploy(
                 **given, on_step=self._step_is_done, on_operation=self._operation_began
@@ -258,16 +292,3 @@ class DeployState:
 
     def _seconds(self) -> float:
         return self._clock() - self._began
-
-
-def _typed(value: Any) -> Any:
-    """Return a value as a user would type it: an item per line, models by their ids."""
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return "\n".join(_typed(one) for one in value)
-    return (
-        (value.id or "")
-        if isinstance(value, Model)
-        else str(os.fspath(value) if isinstance(value, os.PathLike) else value)
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mlmgmt_nb.client import Workspace
@@ -12,6 +12,7 @@ from mlmgmt_nb.notebook.display.cards import badge
 from mlmgmt_nb.notebook.display.html import ErrorText, alert, escape, link, table
 from mlmgmt_nb.notebook.panels import limits
 from mlmgmt_nb.notebook.panels.deploy import form as deploy_form
+from mlmgmt_nb.notebook.panels.deploy.kernel import Kernel
 from mlmgmt_nb.notebook.panels.deploy.state import DeployState, ModelGiven, Step
 from mlmgmt_nb.notebook.panels.frontend import frontend
 from mlmgmt_nb.notebook.panels.panel import Panel
@@ -30,7 +31,8 @@ class DeployPanel(Panel):
 
     Args:
         workspace: the account.
-        model: one or more models: ids or names of registered models, files, folders or URLs.
+        model: one or more models: ids or names of registered models, files, folders or URLs; or one fitted object or
+            function of the notebook, which needs no driver.
         **fields: initial values of other fields, named as in `Workspace.deploy`, such as `driver="score.py"`.
 
     Attributes:
@@ -41,10 +43,11 @@ class DeployPanel(Panel):
     """
 
     def __init__(
-        self, workspace: Workspace, model: ModelGiven | Sequence[ModelGiven] | None = None, **fields: Any
+        self, workspace: Workspace, model: ModelGiven | Sequence[ModelGiven] | Any = None, **fields: Any
     ) -> None:
         super().__init__()
-        self.state = DeployState(workspace, model, on_change=self._moved, clock=self._clock, **fields)
+        kernel = Kernel(_variables())
+        self.state = DeployState(workspace, model, kernel=kernel, on_change=self._moved, clock=self._clock, **fields)
         self._deploying = Worker()
         self._frontend: Any = None
         self._typed_in = ""
@@ -185,6 +188,14 @@ class DeployPanel(Panel):
         except Exception as error:  # noqa: BLE001 - otherwise it would be lost
             self.fail(ErrorText.of(error))
         self._moved()
+
+
+def _variables() -> Mapping[str, Any]:
+    """Return the variables of the notebook; none outside of IPython."""
+    from IPython.core.getipython import get_ipython
+
+    shell = get_ipython()
+    return {} if shell is None else shell.user_ns
 
 
 def _limit(path: str) -> dict[str, Any]:
