@@ -231,7 +231,7 @@ def test_the_words_in_ipython(notebook: Notebook, ws: Workspace) -> None:
     assert "models: 'nobody-registered-it' is neither a file nor the name or id of" in unknown.out
     empty = notebook.run("%mlmgmt service form")
     assert "fields to correct:" in empty.out
-    assert "driver: Enter the driver, such as score.py." in empty.out
+    assert "driver: Enter the driver, such as score.py, or one model that needs none" in empty.out
     assert STEPS[0] not in [step.name for step in opened.result.state.steps]
 
 
