@@ -40,7 +40,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+    except Exception as error:
+        problem = _store_problem(error)
+        if problem is None:
+            raise
+        print(f"mlmgmt: {problem}", file=sys.stderr)
+        return 1
     return code
+
+
+def _store_problem(error: Exception) -> Exception | None:
+    """Return the sentence for an error of the database; None if the error is another one."""
+    if "sqlalchemy" not in sys.modules:  # the command did not open a database
+        return None
+    from mlmgmt_nb.service.store.errors import store_problem
+
+    return store_problem(error)
 
 
 def service_parser() -> argparse.ArgumentParser:

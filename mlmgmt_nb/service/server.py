@@ -16,6 +16,7 @@ from functools import partial
 from urllib.parse import quote
 
 import uvicorn
+from sqlalchemy.exc import DBAPIError
 
 from mlmgmt_nb import __version__
 from mlmgmt_nb.errors import LocalServiceError
@@ -26,6 +27,7 @@ from mlmgmt_nb.service.api.resources import EXTENSIONS, HANDLERS
 from mlmgmt_nb.service.backend import Backend
 from mlmgmt_nb.service.files.home import DISK_FULL, READ_ONLY, Home
 from mlmgmt_nb.service.settings import Settings
+from mlmgmt_nb.service.store.errors import store_problem
 from mlmgmt_nb.service.system.sockets import bind
 
 __all__ = ["serve"]
@@ -74,6 +76,11 @@ def serve(settings: Settings, on_ready: Callable[[str], None] = lambda _: None) 
             f"The service on {home.path} cannot start or continue: {error.strerror or error}{where}.",
             fix="Free some space on its disk, or make it writable." if error.errno in DISK_FULL | READ_ONLY else None,
         ) from error
+    except DBAPIError as error:
+        problem = store_problem(error)
+        if problem is None:
+            raise
+        raise LocalServiceError(f"The service on {home.path} cannot start or continue: {problem}") from error
     finally:
         home.close()
 

@@ -51,10 +51,15 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(params=[f"ipykernel-{version}" for version in VERSIONS])
-def kernel_name(request: pytest.FixtureRequest) -> str:
-    """Return the kernel spec of each version in turn."""
-    return str(request.param)
+_OF_KERNELS = ("test_display", "test_scoring_test")
+"""Modules whose tests depend on threads, interrupts and messages of the kernel: they run on each version."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run tests with a `kernel_name` on the newest version of the kernel, those that depend on it on each."""
+    if "kernel_name" in metafunc.fixturenames:
+        versions = VERSIONS if metafunc.module.__name__.endswith(_OF_KERNELS) else VERSIONS[-1:]
+        metafunc.parametrize("kernel_name", [f"ipykernel-{version}" for version in versions])
 
 
 @pytest.fixture

@@ -133,20 +133,27 @@ class TestBuild:
         config = tmp_path / "pip.conf"
         config.write_text("[global]\nindex-url = http://user:canary-password@127.0.0.1:9/simple\nretries = 0\n")
         api = start_service("--base-image", BASE, "--pip-config", str(config))
-        manifest = api.manifest(write_driver(SAYS.format(word="x")), name=name)
+        wanted = tmp_path / "requirements.txt"
+        wanted.write_text("toolz\n")  # which no other test has: the engine keeps installed packages
+        manifest = api.manifest(
+            write_driver(SAYS.format(word="x")), name=name, properties={"pipRequirements": wanted.as_uri()}
+        )
         ended = api.operation(ask_for_image(api, manifest["id"], name), timeout=120)
         assert ended["state"] == "Failed"
         assert "step 'pip packages' failed" in ended["error"]["message"]
         assert "127.0.0.1" in api.log(ended["resourceLocation"] + "/buildLog")
 
         config.write_text("# canary-password\n")
-        image = build(api, write_driver(SAYS.format(word="y"), "other"), name)
+        image = build(api, write_driver(SAYS.format(word="y"), "other"), name, pipRequirements=wanted.as_uri())
         built = api.get(f"/images/{image['id']}/docker")
         saved = b"".join(engine.get_image(built["imageId"]))
         assert b"mlmgmt_nb/scoring" in saved
         assert b"canary-password" not in saved
         assert "canary-password" not in build_log(api, image)
         assert image["imageLocation"] == f"mlmgmt/{name}:2"
+        installed = re.search(r"FROM (mlmgmt/requirements:\w+)", build_log(api, image))
+        assert installed is not None
+        engine.remove_image(installed[1], force=True)
 
     def test_cancelled(
         self, service: ServiceProcess, engine: Any, write_driver: Callable[..., Path], tmp_path: Path, name: str

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -131,6 +133,47 @@ def test_a_damaged_database(start_service: Callable[..., ServiceProcess]) -> Non
     assert "mlmgmt.db" in mlmgmt("check", "--home", api.home, code=1)
 
 
+@pytest.mark.parametrize("table", ["installation", "models", "replicas", "services"])
+def test_no_command_shows_a_traceback_for_a_damaged_table(
+    start_service: Callable[..., ServiceProcess], table: str
+) -> None:
+    api = start_service(sqlite=True)
+    api.model()
+    api.stop()
+    _damage(api.home / "mlmgmt.db", table)
+    for command in (("check",), ("gc",), ("backup", str(api.home.parent / "backup.tar"))):
+        done = run_command(*command, "--home", str(api.home))
+        assert "Traceback" not in done.stdout + done.stderr
+        assert done.returncode in {0, 1}
+    assert run_command("check", "--home", str(api.home)).returncode == 1
+    refusal = _refusal(api)  # the damaged table may not be read at the start
+    assert not refusal or "damaged" in refusal or "malformed" in refusal
+    assert "Traceback" not in refusal
+
+
+def _refusal(api: ServiceProcess) -> str:
+    """Return why the service does not start; empty if it starts."""
+    try:
+        api.start()
+    except pytest.fail.Exception as refused:
+        return str(refused)
+    return ""
+
+
+def run_command(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "mlmgmt_nb.cli", *words], capture_output=True, text=True, timeout=120)
+
+
+def _damage(database: Path, table: str) -> None:
+    """Overwrite the root page of a table."""
+    with closing(sqlite3.connect(database)) as db:
+        (page,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()
+        (size,) = db.execute("PRAGMA page_size").fetchone()
+    with database.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+
+
 def test_a_restored_backup_names_the_contents_that_were_damaged_in_it(account: Any, tmp_path: Path) -> None:
     api, *_ = account
     backup = tmp_path / "backup.tar"
@@ -147,12 +190,7 @@ def test_a_table_that_is_damaged_is_named_by_requests(start_service: Callable[..
     api.model()
     api.stop()
     database = api.home / "mlmgmt.db"
-    with closing(sqlite3.connect(database)) as db:
-        (page,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'models'").fetchone()
-        (size,) = db.execute("PRAGMA page_size").fetchone()
-    with database.open("r+b") as file:
-        file.seek((page - 1) * size)
-        file.write(b"\xff" * size)
+    _damage(database, "models")
     api.start()
     for answer in (
         api.request("GET", "/models"),
