@@ -211,7 +211,9 @@ def test_a_notebook_that_nbclient_runs_keeps_no_secret(lab: Lab, tmp_path: Path)
 def test_in_a_terminal(lab: Lab) -> None:
     setup = SETUP.replace("%load_ext mlmgmt_nb", "")
     lines = f"get_ipython().run_line_magic('load_ext', 'mlmgmt_nb')\n{setup}\npanel = get_ipython().run_line_magic"
-    lines += "('mlmgmt', 'service try -n flowers')\npanel.show()\npanel._sent(panel.scoring.input.check())\npanel.show()"
+    lines += (
+        "('mlmgmt', 'service try -n flowers')\npanel.show()\npanel._sent(panel.scoring.input.check())\npanel.show()"
+    )
     command = [sys.executable, "-m", "IPython", "--simple-prompt", "--colors=NoColor", "-c", lines]
     done = subprocess.run(command, env=lab.environment, cwd=lab.work, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
