@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from mlmgmt_nb import cli
+from mlmgmt_nb import moving as moving_from
 from mlmgmt_nb.commands import COMMANDS, Command, Flag
 from mlmgmt_nb.commands.config import DEFAULTS, SETTINGS
 from mlmgmt_nb.commands.grammar import metavar
 from mlmgmt_nb.commands.session import COMMON, WAITING
 from mlmgmt_nb.contract import OPERATIONS, limits, openapi
 from mlmgmt_nb.contract.operations import ACCOUNT_PATH
+from mlmgmt_nb.contract.variables import RESERVED
 from mlmgmt_nb.scoring.__main__ import driver_parser
 from mlmgmt_nb.service.access.permissions import NEEDED
 from mlmgmt_nb.service.access.principals import Role
@@ -286,6 +288,24 @@ def extensions() -> str:
     return "\n".join(lines)
 
 
+def reserved_variables() -> str:
+    """Return the names that variables of a service cannot have."""
+    rows = ((_code(name), _text(use)) for name, use in RESERVED.items())
+    return "\n".join(_table(("name", "because it"), rows))
+
+
+def moving() -> str:
+    """Return the counterparts of commands and Python names of other tools."""
+    lines: list[str] = []
+    for tool, table in moving_from.COMMANDS.items():
+        rows = ((_code(f"az ml {e.theirs}"), _code(f"mlmgmt {e.command}"), _text(e.note)) for e in table)
+        lines += [f"### Commands of {tool}", *_table((tool, "mlmgmt-nb", ""), rows)]
+    for tool, table in moving_from.PYTHON.items():
+        rows = ((_code(e.theirs), f"{_code(e.python)} or {_code(f'mlmgmt {e.command}')}", _text(e.note)) for e in table)
+        lines += [f"### Python of {tool}", *_table((tool, "mlmgmt-nb", ""), rows)]
+    return "\n".join(lines)
+
+
 GENERATORS: Mapping[str, Callable[[], str]] = {
     "commands": commands,
     "command-summary": command_summary,
@@ -298,6 +318,8 @@ GENERATORS: Mapping[str, Callable[[], str]] = {
     "bounds": bounds,
     "roles": roles,
     "extensions": extensions,
+    "reserved-variables": reserved_variables,
+    "moving": moving,
 }
 
 _MARK = re.compile(r"<!-- generated: ([\w-]+) -->")

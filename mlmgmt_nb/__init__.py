@@ -22,6 +22,14 @@ def __getattr__(name: str) -> Any:
         from mlmgmt_nb import client
 
         return getattr(client, name)
+    if not name.startswith("_"):
+        from mlmgmt_nb.moving import advice_for_name
+
+        if moved := advice_for_name(name):
+            from mlmgmt_nb.errors import UsageError
+
+            # Not an AttributeError: `from mlmgmt_nb import NAME` would replace it and its advice.
+            raise UsageError(f"{moved.problem}.", fix=moved.fix)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -36,6 +36,9 @@ class ServiceSettings(TypedDict, total=False):
         max_concurrent_requests: most requests that a replica accepts at once.
         collect_model_data: whether inputs and outputs of the models are collected in storage.
         app_insights: whether telemetry goes to Application Insights.
+        environment: environment variables of the driver, by name. An update keeps those that you do not name; None
+            removes one.
+        secrets: further variables, whose values are shown nowhere. Take them from your environment or a file.
     """
 
     num_replicas: int | None
@@ -45,6 +48,8 @@ class ServiceSettings(TypedDict, total=False):
     max_concurrent_requests: int | None
     collect_model_data: bool | None
     app_insights: bool | None
+    environment: Mapping[str, str | None] | None
+    secrets: Mapping[str, str | None] | None
 
 
 def settings_fields(
@@ -56,8 +61,10 @@ def settings_fields(
     max_concurrent_requests: int | None = None,
     collect_model_data: bool | None = None,
     app_insights: bool | None = None,
+    environment: Mapping[str, str | None] | None = None,
+    secrets: Mapping[str, str | None] | None = None,
 ) -> dict[str, Any]:
-    """Return the settings as properties of a `ServiceCreateRequest` or `ServiceUpdateRequest`.
+    """Return the settings as properties of a `ServiceCreate` or `ServiceUpdate`.
 
     Raises:
         UsageError: the autoscaler has a property that there is not.
@@ -74,6 +81,8 @@ def settings_fields(
         if collect_model_data is None
         else ModelDataCollection(storage_enabled=collect_model_data),
         "app_insights_enabled": app_insights,
+        "environment": _variables("environment", environment),
+        "secrets": _variables("secrets", secrets),
     }
 
 
@@ -120,6 +129,19 @@ def not_found(kind: str, id_or_name: str, answer: NotFoundError | None = None) -
         request_id=answer.request_id if answer else "",
         fix=f"List the {kind}s to see what there is.",
     )
+
+
+def _variables(field: str, given: Any) -> dict[str, str | None] | None:
+    """Return variables by name, checked here because messages of the contract would show their values."""
+    if given is None:
+        return None
+    if not isinstance(given, Mapping):
+        raise UsageError(f"{field}: not a mapping of names to values", field=field, fix="Use {'NAME': 'value'}.")
+    for name, value in given.items():
+        if not isinstance(name, str) or not (value is None or isinstance(value, str)):
+            kind = type(value).__name__ if isinstance(name, str) else f"name of type {type(name).__name__}"
+            raise UsageError(f"{field}.{name}: {kind} is not text", field=field, fix="Use text, or None to remove it.")
+    return dict(given) or None
 
 
 def _given(type_: type[msgspec.Struct], fields: Mapping[str, Any], field: str) -> str:

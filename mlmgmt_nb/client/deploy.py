@@ -28,7 +28,8 @@ from mlmgmt_nb.client.packages import (
 )
 from mlmgmt_nb.client.polling import Poller
 from mlmgmt_nb.client.services import Services
-from mlmgmt_nb.contract import Image, Manifest, Model, ServiceResponse
+from mlmgmt_nb.contract import Image, Manifest, Model
+from mlmgmt_nb.contract.extensions import Service
 from mlmgmt_nb.errors import ConflictError, NotFoundError, UsageError
 
 __all__ = ["BuiltImage", "DeployEvents", "DeployFlow", "DeploySource", "IfExists", "ModelSource"]
@@ -140,10 +141,11 @@ class DeployFlow:
         self._events = events or DeployEvents()
         self._deadline = None if timeout is None else time.monotonic() + timeout
 
-    def run(self, source: DeploySource, settings: ServiceSettings, *, if_exists: IfExists) -> ServiceResponse:
+    def run(self, source: DeploySource, settings: ServiceSettings, *, if_exists: IfExists) -> Service:
         """Deploy, and return the service when it runs. The arguments are those of `Workspace.deploy`."""
         self._check_settings(settings, if_exists)
         self.check(source)
+        self._check_server(settings)
         existing = self._existing(if_exists)
         if existing is not None and if_exists == "reuse":
             return existing
@@ -165,14 +167,15 @@ class DeployFlow:
             raise UsageError("model_name: there is not exactly one model to name", field="model_name")
         self._account.manifests.check(_application(source), self._compute)
 
-    def existing(self, settings: ServiceSettings, if_exists: IfExists) -> ServiceResponse | None:
+    def existing(self, settings: ServiceSettings, if_exists: IfExists) -> Service | None:
         """Check the settings, and return the existing service of the name, or None.
 
         Raises:
-            UsageError: a setting is not valid. Nothing was sent.
+            UsageError: a setting is not valid, or the server does not support it.
             ConflictError: the service exists, and `if_exists` is `fail`.
         """
         self._check_settings(settings, if_exists)
+        self._check_server(settings)
         return self._existing(if_exists)
 
     def _check_settings(self, settings: ServiceSettings, if_exists: str) -> None:
@@ -182,7 +185,10 @@ class DeployFlow:
             )
         self._account.services.check(self._name, compute_resource_id=self._compute or "local", **settings)
 
-    def _existing(self, if_exists: str) -> ServiceResponse | None:
+    def _check_server(self, settings: ServiceSettings) -> None:
+        self._account.services.check_server(compute_resource_id=self._compute or "local", **settings)
+
+    def _existing(self, if_exists: str) -> Service | None:
         existing = self._account.services.find(self._name)
         if existing is not None and if_exists == "fail":
             raise ConflictError(
@@ -201,12 +207,14 @@ class DeployFlow:
 
     def start_build(self, source: DeploySource | Manifest) -> Poller[Image]:
         """Start the build of an image from a manifest, which is registered first unless it is given."""
+        self._check_server({})
         manifest = source if isinstance(source, Manifest) else self.manifest(source)
         return self._start_build(manifest, self._description)
 
     def build(self, source: DeploySource) -> BuiltImage:
         """Register the models and the manifest, and build the image; return when it is built."""
         self.check(source)
+        self._check_server({})
         return self._build(source)
 
     def _build(self, source: DeploySource) -> BuiltImage:
@@ -215,9 +223,7 @@ class DeployFlow:
         image = self._step("image", lambda: self._result(self._start_build(manifest, prepared.description)))
         return BuiltImage(image, prepared.verification)
 
-    def start(
-        self, built: BuiltImage, settings: ServiceSettings, existing: ServiceResponse | None
-    ) -> Poller[ServiceResponse]:
+    def start(self, built: BuiltImage, settings: ServiceSettings, existing: Service | None) -> Poller[Service]:
         """Start the service, or update the existing one. `result` of the poller also verifies a packaged model."""
         services, image = self._account.services, built.image
         if existing is None:

@@ -14,7 +14,7 @@ from mlmgmt_nb.client.http.transport import Transport, is_loopback
 from mlmgmt_nb.client.logs import LogPart, build_log_url, read_log
 from mlmgmt_nb.client.polling import Poller, Watch, Watcher
 from mlmgmt_nb.contract import OPERATIONS, AsyncOperationStatus, Image, ServiceResponse
-from mlmgmt_nb.contract.extensions import OPERATIONS_LIST
+from mlmgmt_nb.contract.extensions import OPERATIONS_LIST, OperationStatus, Service
 from mlmgmt_nb.errors import ApiError, ServerError
 
 __all__ = ["Operations"]
@@ -37,7 +37,7 @@ class Operations:
         """For `pickle` and `deepcopy`: what this process waits for stays here."""
         return Operations, (self._transport,)
 
-    def get(self, id: str) -> AsyncOperationStatus:  # noqa: A002 - the API's word
+    def get(self, id: str) -> OperationStatus:  # noqa: A002 - the API's word
         """Return the state of an operation.
 
         Args:
@@ -46,7 +46,7 @@ class Operations:
         Raises:
             NotFoundError: the operation does not exist.
         """
-        return decode(self._transport.call("operations_get", id=id), AsyncOperationStatus)
+        return decode(self._transport.call("operations_get", id=id), OperationStatus)
 
     def cancel(self, id: str) -> AsyncOperationStatus:  # noqa: A002
         """Cancel an operation that goes on: an image is not built, a service goes on with what it served before.
@@ -64,7 +64,7 @@ class Operations:
         url = f"{OPERATIONS['operations_get'].url('', id=id)}/cancel"
         return decode(self._transport.send("POST", url), AsyncOperationStatus)
 
-    def list(self, *, count: int = PAGE_SIZE) -> Pager[AsyncOperationStatus]:
+    def list(self, *, count: int = PAGE_SIZE) -> Pager[OperationStatus]:
         """Return the operations of the account, newest first.
 
         The API of 2017 does not have this; the embedded service does. Of other servers, `known` has the ids of those
@@ -73,7 +73,7 @@ class Operations:
         Args:
             count: most operations in one page.
         """
-        return Pager(self._transport, OPERATIONS_LIST, AsyncOperationStatus, {}, count)
+        return Pager(self._transport, OPERATIONS_LIST, OperationStatus, {}, count)
 
     @property
     def known(self) -> Sequence[str]:
@@ -120,13 +120,13 @@ class Operations:
 
     def _fetch(self, operation_id: str) -> tuple[AsyncOperationStatus, float | None]:
         response = self._transport.call("operations_get", id=operation_id, attempts=1)
-        return decode(response, AsyncOperationStatus), retry_after(response.headers)
+        return decode(response, OperationStatus), retry_after(response.headers)
 
     def _load(self, status: AsyncOperationStatus) -> Image | ServiceResponse:
         resource_id = _resource_id(status)
         if status.operation_type == "Image":
             return decode(self._transport.call("images_get", id=resource_id), Image)
-        return decode(self._transport.call("services_get", id=resource_id), ServiceResponse)
+        return decode(self._transport.call("services_get", id=resource_id), Service)
 
     def _read_log(self, status: AsyncOperationStatus, offset: int, tail: int | None) -> LogPart:
         url = self._log_urls.get(status.id or "") or self._log_url(status)

@@ -7,6 +7,7 @@ import itertools
 import logging
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -55,6 +56,7 @@ class Watch:
         self.first_delay = _FIRST_DELAY if first_delay is None else first_delay
         self.failing_since: float | None = None
         self._delay = _FIRST_DELAY
+        self._has_warned = False
         self._lock = threading.Lock()
         self._listeners: list[Callable[[], None]] = []
         renew_after_fork(self)
@@ -97,6 +99,12 @@ class Watch:
         self.failure = failure
         self.settled.set()
         self._tell()
+
+    def take_warning(self) -> str | None:
+        """Return the warning of the operation, once."""
+        warning = getattr(self.status, "warning", None)
+        taken, self._has_warned = self._has_warned, self._has_warned or warning is not None
+        return None if taken else warning
 
     def take_failure(self) -> Exception | None:
         """Why asking was given up. Told once: it can be asked again afterwards."""
@@ -327,6 +335,8 @@ class Poller(Generic[T]):
             failure = watch.take_failure()
             if failure is not None:
                 raise failure
+        if (warning := watch.take_warning()) is not None:
+            warnings.warn(warning, stacklevel=2)
         return watch.status
 
     def result(self, timeout: float | None = None) -> T:

@@ -23,11 +23,10 @@ from mlmgmt_nb.contract import (
     AuthKeys,
     ComputeResource,
     Image,
-    ServiceCreateRequest,
     ServiceRegenerateKeyRequest,
     ServiceResponse,
-    ServiceUpdateRequest,
 )
+from mlmgmt_nb.contract.extensions import SERVICES_LIST, VARIABLES, Service, ServiceCreate, ServiceUpdate
 from mlmgmt_nb.errors import ConnectError, NotFoundError, ScoringError, UsageError
 
 if TYPE_CHECKING:
@@ -37,9 +36,12 @@ __all__ = ["Services"]
 
 T = TypeVar("T")
 
+_COMMON_COMPUTES = frozenset({"local", "docker"})
+"""Computes that each service of ours has; it reports itself whether `docker` is available."""
+
 
 class Services:
-    """The services of the account. Where a method takes a service, it takes its id, its name or a `ServiceResponse`.
+    """The services of the account. Where a method takes a service, it takes its id, its name or a `Service`.
 
     Args:
         compute: where they run when nothing else is said.
@@ -69,7 +71,7 @@ class Services:
         *,
         compute_resource_id: str | None = None,
         **settings: Unpack[ServiceSettings],
-    ) -> Poller[ServiceResponse]:
+    ) -> Poller[Service]:
         """Start an image as a web service.
 
         Args:
@@ -85,6 +87,7 @@ class Services:
         """
         of_image = image.compute_resource_id if isinstance(image, Image) else None
         body = _create_request(name, _image_id(image), compute_resource_id or of_image or self._compute, settings)
+        self._check_support(body)
         return self._operations.started(self._transport.call("services_create", body=body), self._get)
 
     def check(self, name: str, *, compute_resource_id: str = "local", **settings: Unpack[ServiceSettings]) -> None:
@@ -107,13 +110,55 @@ class Services:
         """
         _create_request(name, "not known yet", compute_resource_id, settings)
 
+    def check_server(self, *, compute_resource_id: str = "local", **settings: Unpack[ServiceSettings]) -> None:
+        """Check that the server has the compute and supports the settings. Only extensions need a request.
+
+        Args:
+            compute_resource_id: where the service would run.
+            **settings: see `ServiceSettings`.
+
+        Raises:
+            UsageError: the compute is unknown, or the server does not support environment variables.
+        """
+        self._check_compute(compute_resource_id)
+        self._check_support(checked(ServiceUpdate, **settings_fields(**settings)))
+
+    def _check_compute(self, compute: str) -> None:
+        """Refuse a name that is neither a compute nor an alias. The server has a rule for resource ids of 2017."""
+        if compute in _COMMON_COMPUTES or compute.startswith("/"):
+            return
+        try:
+            known = {each["id"] for each in self._transport.send("GET", "/computes").json()["value"]}
+        except NotFoundError:  # another server, which does not list its computes
+            return
+        if compute not in known:
+            raise UsageError(
+                f"compute_resource_id: compute {compute!r} is not known to this service",
+                field="compute_resource_id",
+                fix=f"Use one of {', '.join(sorted(known))}.",
+            )
+
+    def _check_support(self, body: ServiceCreate | ServiceUpdate) -> None:
+        if body.environment is None and body.secrets is None:
+            return
+        try:
+            supported = self._transport.send("GET", "/extensions").json()["value"]
+        except NotFoundError:
+            supported = ()
+        if VARIABLES not in supported:
+            raise UsageError(
+                "environment: this server does not support environment variables and secrets of services",
+                field="environment",
+                fix="Leave them out, and have the driver read a file that you give as a dependency.",
+            )
+
     def update(
         self,
         service: ServiceResponse | str,
         *,
         image: Image | str | None = None,
         **settings: Unpack[ServiceSettings],
-    ) -> Poller[ServiceResponse]:
+    ) -> Poller[Service]:
         """Change a service, under the same URL and keys.
 
         Example:
@@ -131,14 +176,15 @@ class Services:
             NotFoundError: the service does not exist.
         """
         body = checked(
-            ServiceUpdateRequest,
+            ServiceUpdate,
             image_id=None if image is None else _image_id(image),
             **settings_fields(**settings),
         )
+        self._check_support(body)
         answer = self._transport.call("services_update", id=self.id_of(service), body=body)
         return self._operations.started(answer, self._updated)
 
-    def get(self, id_or_name: str) -> ServiceResponse:
+    def get(self, id_or_name: str) -> Service:
         """Return a service by its id or name.
 
         Args:
@@ -156,7 +202,7 @@ class Services:
         except NotFoundError as error:
             raise not_found("service", id_or_name, error) from error
 
-    def find(self, name: str) -> ServiceResponse | None:
+    def find(self, name: str) -> Service | None:
         """Return the service of this name, or None."""
         return next((service for service in self.list(service_name=name) if service.name == name), None)
 
@@ -171,7 +217,7 @@ class Services:
         image_id: str | None = None,
         compute_resource_id: str | None = None,
         count: int = PAGE_SIZE,
-    ) -> Pager[ServiceResponse]:
+    ) -> Pager[Service]:
         """Return the services that match every filter given, newest first.
 
         Args:
@@ -191,7 +237,7 @@ class Services:
             "imageId": image_id,
             "computeResourceId": compute_resource_id,
         }
-        return Pager(self._transport, "services_list", ServiceResponse, query, count)
+        return Pager(self._transport, SERVICES_LIST, Service, query, count)
 
     def delete(self, service: ServiceResponse | str) -> bool:
         """Delete a service. Return False when there was none."""
@@ -376,10 +422,10 @@ class Services:
             return service.id or ""
         return service if is_uuid(service) else self.get(service).id or ""
 
-    def _get(self, service_id: str) -> ServiceResponse:
-        return decode(self._transport.call("services_get", id=service_id), ServiceResponse)
+    def _get(self, service_id: str) -> Service:
+        return decode(self._transport.call("services_get", id=service_id), Service)
 
-    def _updated(self, service_id: str) -> ServiceResponse:
+    def _updated(self, service_id: str) -> Service:
         # A kept connection may still lead to a replica of before, which answers once more before it goes.
         self._transport.close()
         return self._get(service_id)
@@ -399,7 +445,7 @@ class Services:
         self._scorers[name] = self._scorer(self.get(name))
         return call(self._scorers[name])
 
-    def _scorer(self, found: ServiceResponse) -> Scorer:
+    def _scorer(self, found: Service) -> Scorer:
         if not found.scoring_uri:
             raise UsageError(
                 f"service {found.name!r} has no scoring URL: it is {found.state}",
@@ -411,9 +457,9 @@ class Services:
 
 def _create_request(
     name: str, image_id: str | None, compute_resource_id: str, settings: ServiceSettings
-) -> ServiceCreateRequest:
+) -> ServiceCreate:
     return checked(
-        ServiceCreateRequest,
+        ServiceCreate,
         name=name,
         image_id=image_id,
         compute_resource=ComputeResource(id=compute_resource_id, type="Cluster"),

@@ -31,8 +31,9 @@ from mlmgmt_nb.client.operations import Operations
 from mlmgmt_nb.client.packages import TOLERANCE, PackageOptions
 from mlmgmt_nb.client.polling import Poller
 from mlmgmt_nb.client.services import Services
-from mlmgmt_nb.contract import ServiceResponse
+from mlmgmt_nb.contract.extensions import Service
 from mlmgmt_nb.errors import UsageError
+from mlmgmt_nb.moving import advice_for_attribute
 
 if TYPE_CHECKING:
     from mlmgmt_nb.packaging import Package
@@ -117,7 +118,23 @@ def connect(
     return Workspace(Transport(location, timeout=timeout, adapter=adapter), arguments=arguments, compute=used_compute)
 
 
-class Workspace:
+class _Moved(type):
+    """Answer names that other packages' `Workspace` has with what to use here."""
+
+    if not TYPE_CHECKING:  # type checkers would accept any name
+
+        def __getattr__(cls, name: str) -> Any:
+            raise _no_attribute(cls.__name__, name)
+
+
+def _no_attribute(owner: str, name: str) -> AttributeError:
+    moved = None if name.startswith("_") else advice_for_attribute(name)
+    if moved is None:
+        return AttributeError(f"{owner!r} has no attribute {name!r}", name=name)
+    return AttributeError(f"{moved.problem}. {moved.fix}", name=name)
+
+
+class Workspace(metaclass=_Moved):
     """An account: its models, manifests, images, services, deployments and operations. Thread-safe.
 
     Args:
@@ -193,7 +210,7 @@ class Workspace:
         on_step: Callable[[str, float], None] | None = None,
         on_operation: Callable[[Poller[Any]], None] | None = None,
         **settings: Unpack[ServiceSettings],
-    ) -> ServiceResponse:
+    ) -> Service:
         """Register models and a manifest, builds the image and run it as a service; return when the service runs.
 
         Everything is checked before anything is sent. A file or folder given as model makes a
@@ -334,6 +351,38 @@ class Workspace:
         """
         found: list[dict[str, str | None]] = self._transport.send("GET", "/computes").json()["value"]
         return found
+
+    def set_compute_alias(self, name: str, compute: str) -> None:
+        """Give a compute another name, so that a resource id of 2017 with that name means it.
+
+        Example:
+            >>> ws.set_compute_alias("mycluster", "local")
+            >>> ws.remove_compute_alias("mycluster")
+            True
+
+        Args:
+            name: the other name, such as that of a cluster, or a whole resource id.
+            compute: id of the compute.
+
+        Raises:
+            BadRequestError: the name is that of a compute.
+            NotFoundError: the compute does not exist, or the server has no aliases.
+        """
+        self._transport.send("PUT", f"/computes/{quote(name, safe='')}", query={"computeId": compute})
+
+    def remove_compute_alias(self, name: str) -> bool:
+        """Remove an alias of a compute. Return False if there was none. Images and services keep their compute.
+
+        Args:
+            name: the alias.
+        """
+        answer = self._transport.send("DELETE", f"/computes/{quote(name, safe='')}")
+        return answer.status_code != 204
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            raise _no_attribute("Workspace", name)
 
     def close(self) -> None:
         """End the background thread and the connections. Operations go on; may be called again."""

@@ -25,6 +25,7 @@ __all__ = [
     "SERVICE",
     "SERVICE_NAME",
     "SETTINGS",
+    "VARIABLES",
     "WAITING",
     "WAITING_AFTER_BUILD",
     "ApplicationArguments",
@@ -33,6 +34,7 @@ __all__ = [
     "PackagingArguments",
     "ServiceArguments",
     "SettingsArguments",
+    "VariablesArguments",
     "WaitingArguments",
     "api_arguments",
     "flags_of",
@@ -47,6 +49,7 @@ COMMON = (
     Flag("--profile", "profile to use", completes="profile"),
     Flag("--home", "state folder of the embedded service", completes="path", api="home"),
     Flag("--base-url", "URL of the account", api="base_url"),
+    Flag("-v --verbose", "show the requests that the command sends", "switch"),
     Flag("--debug", "show the request and the traceback of an error", "switch"),
     Flag("-h --help", "show this help", "switch"),
 )
@@ -158,8 +161,37 @@ SETTINGS = (
     Flag("-l --enable-app-insights", "send telemetry to Application Insights", "yes-no", api="app_insights"),
 )
 
+VARIABLES = (
+    Flag(
+        "--env",
+        "environment variable of the driver, NAME=VALUE (repeatable)",
+        "many",
+        metavar="NAME=VALUE",
+        api="environment",
+    ),
+    Flag(
+        "--env-file",
+        "file with a NAME=VALUE per line (repeatable)",
+        "many",
+        completes="path",
+        metavar="FILE",
+        api="environment",
+    ),
+    Flag(
+        "--secret",
+        "secret variable from your environment or a file (repeatable)",
+        "many",
+        metavar="NAME[=env:VARIABLE|=file:PATH]",
+        api="secrets",
+    ),
+    Flag(
+        "--remove-env", "variable or secret to remove (repeatable)", "many", metavar="NAME", api="environment secrets"
+    ),
+)
+"""Flags for the environment variables and secrets of a service."""
+
 SERVICE_NAME = Flag("-n --name --service-name", "name of the service", required=True, api="name")
-COMPUTE = Flag("--compute-resource-id", "compute to run the service on", api="compute_resource_id")
+COMPUTE = Flag("--compute-resource-id", "compute to run the service on", api="compute_resource_id compute")
 MODEL_ID = Flag("--model-id", "id or name of a registered model (repeatable)", "many", completes="model", api="model")
 IF_EXISTS = Flag(
     "--if-exists",
@@ -179,6 +211,7 @@ class CommonArguments:
     profile: str | None = None
     home: str | None = None
     base_url: str | None = None
+    verbose: bool = False
     debug: bool = False
     help: bool = False
 
@@ -222,7 +255,17 @@ class DeployArguments(ApplicationArguments, PackagingArguments):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SettingsArguments:
+class VariablesArguments:
+    """Environment variables and secrets of a service: text, or mappings of names to values."""
+
+    env: Sequence[Any]
+    env_file: Sequence[Any]
+    secret: Sequence[Any]
+    remove_env: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SettingsArguments(VariablesArguments):
     """Settings of a service."""
 
     replicas: int | None
@@ -259,7 +302,7 @@ def api_arguments(flags: Iterable[Flag], arguments: object) -> dict[str, Any]:
 
 
 def service_settings(arguments: SettingsArguments) -> ServiceSettings:
-    """Return the settings of a service."""
+    """Return the settings of a service, except for its variables."""
     settings: ServiceSettings = {"autoscaler": None, **api_arguments(SETTINGS, arguments)}  # type: ignore[typeddict-item]
     return settings
 

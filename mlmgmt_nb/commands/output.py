@@ -94,7 +94,7 @@ def formatted(value: Any, output: str, query: str | None = None, encoding: str |
         return printable(str(value))
     elif isinstance(value, Pager):
         items = list(value)
-        columns = COLUMNS.get(type(items[0]), ()) if items else ()
+        columns = next((COLUMNS[base] for base in type(items[0]).__mro__ if base in COLUMNS), ()) if items else ()
         value = [_for_people(item) if output == "table" else msgspec.to_builtins(item) for item in items]
     is_record = isinstance(value, (msgspec.Struct, Keys))
     value = _for_people(value) if output == "table" and isinstance(value, ServiceResponse) else plain(value)

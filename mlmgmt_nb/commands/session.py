@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import takewhile
 from typing import Any, cast
 
 from mlmgmt_nb import local
@@ -21,6 +23,7 @@ from mlmgmt_nb.commands.grammar import Command, Flag, Help, Token, nearest, pars
 from mlmgmt_nb.commands.uploads import Meter
 from mlmgmt_nb.contract import Model
 from mlmgmt_nb.errors import UsageError
+from mlmgmt_nb.moving import advice_for_command
 
 __all__ = ["COMMON", "OPTIONAL_WORDS", "SIGN_IN", "WAITING", "Outcome", "Session"]
 
@@ -182,7 +185,7 @@ class Session:
             self.settings = self.config.settings(given, "default" if makes_profile else arguments.profile)
             if command.words[0] not in {"config", "account"}:  # which put it right
                 _check_output(self.settings["output"])
-            with self.advice(command, arguments):
+            with self.advice(command, arguments), _requests_told(self.tell if arguments.verbose else None):
                 return Outcome(command.run(self, arguments), arguments, command)
         except Exception as error:
             self.last_error = error
@@ -213,6 +216,9 @@ class Session:
         is_group = any(known[: len(words)] == tuple(words) for known in self.commands)
         if is_group and all(token in ("-h", "--help") for token in after):
             return None, []
+        spoken = list(takewhile(lambda token: isinstance(token, str) and not token.startswith("-"), tokens))
+        if moved := advice_for_command(spoken, self.prog, self.commands):
+            raise UsageError(f"{moved.problem}.", fix=moved.fix)
         raise self._no_command(words, is_group=is_group)
 
     def help(self, tokens: Sequence[Token]) -> Help:
@@ -266,6 +272,34 @@ class Session:
         return UsageError(
             f"unknown command `{self.prog} {text}`.{hint}", fix=f"`{' '.join([self.prog, *group])} -h` lists them."
         )
+
+
+class _Teller(logging.Handler):
+    """Passes log records on as text."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        super().__init__()
+        self._tell = tell
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._tell(self.format(record))
+
+
+@contextmanager
+def _requests_told(tell: Callable[[str], None] | None) -> Iterator[None]:
+    """Report the requests that the client sends in the block, if there is somebody to tell."""
+    if tell is None:
+        yield
+        return
+    log, teller = logging.getLogger("mlmgmt_nb.client.http.transport"), _Teller(tell)
+    level = log.level
+    log.addHandler(teller)
+    log.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+        log.removeHandler(teller)
 
 
 def _without(flag: Flag, taken: set[str]) -> Flag:

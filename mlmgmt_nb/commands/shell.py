@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
@@ -63,8 +64,8 @@ def main(argv: Sequence[str], stdout: TextIO | None = None, stderr: TextIO | Non
         tell=lambda text: err.write(f"{text}\n"),
     )
     try:
-        outcome = _executed(session, argv, err)
-        _write(session, outcome, out, err)
+        with _warnings_on(err):
+            _write(session, session.execute(argv), out, err)
     except MlmgmtError as error:
         if "--debug" in argv:
             err.write(redacted("".join(traceback.format_exception(error))))
@@ -81,15 +82,16 @@ def main(argv: Sequence[str], stdout: TextIO | None = None, stderr: TextIO | Non
     return 0
 
 
-def _executed(session: Session, argv: Sequence[str], err: Terminal) -> Outcome:
-    """Run the command; warnings are lines of their own."""
+@contextmanager
+def _warnings_on(err: Terminal) -> Iterator[None]:
+    """Write warnings as lines of their own."""
 
     def show(message: Warning | str, *_: object) -> None:
         err.write(f"mlmgmt: warning: {message}\n")
 
     with warnings.catch_warnings():
         warnings.showwarning = show  # type: ignore[assignment]
-        return session.execute(argv)
+        yield
 
 
 def _write(session: Session, outcome: Outcome, out: Terminal, err: Terminal) -> None:

@@ -9,6 +9,7 @@ from mlmgmt_nb.commands.verbs import (
     accounts,
     auth,
     collected,
+    computes,
     deployments,
     drivers,
     images,
@@ -34,6 +35,7 @@ COMMANDS: tuple[Command[Any], ...] = (
     *drivers.COMMANDS,
     *packages.COMMANDS,
     *accounts.COMMANDS,
+    *computes.COMMANDS,
     *auth.COMMANDS,
 )
 """All commands, in the order in which help shows them."""

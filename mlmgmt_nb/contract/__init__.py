@@ -1,5 +1,6 @@
 """The Model Management API as data: types, limits, and the table of operations. Nothing here does I/O."""
 
+from mlmgmt_nb.contract.extensions import OperationStatus, Service
 from mlmgmt_nb.contract.limits import API_VERSION
 from mlmgmt_nb.contract.operations import ACCOUNT_PATH, OPERATIONS, Operation
 from mlmgmt_nb.contract.resources import (
@@ -45,6 +46,8 @@ __all__ = [
     "Model",
     "ModelDataCollection",
     "Operation",
+    "OperationStatus",
+    "Service",
     "ServiceCreateRequest",
     "ServiceRegenerateKeyRequest",
     "ServiceResponse",

@@ -1,15 +1,109 @@
-"""Extensions of the embedded service to the API of 2017 that clients read as lists: operations and audit entries."""
+"""Extensions of the embedded service to the API of 2017: lists of operations and audit entries, environment variables
+and secrets of services, and warnings of operations.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
 import msgspec
 
-from mlmgmt_nb.contract.operations import Answer, Operation
-from mlmgmt_nb.contract.resources import AsyncOperationStatus
+from mlmgmt_nb.contract.operations import OPERATIONS, Answer, Operation
+from mlmgmt_nb.contract.resources import (
+    AsyncOperationStatus,
+    ServiceCreateRequest,
+    ServiceResponse,
+    ServiceUpdateRequest,
+)
+from mlmgmt_nb.contract.variables import check_variables, hidden
 
-__all__ = ["AUDIT_LIST", "OPERATIONS_LIST", "AuditEntry"]
+__all__ = [
+    "AUDIT_LIST",
+    "BODIES",
+    "OPERATIONS_LIST",
+    "SERVICES_LIST",
+    "VARIABLES",
+    "AuditEntry",
+    "OperationStatus",
+    "Service",
+    "ServiceCreate",
+    "ServiceUpdate",
+]
+
+VARIABLES = "environment"
+"""Name of the extension for variables and secrets, in the list that `GET .../extensions` returns."""
+
+
+class _Checked:
+    """Checks the variables of a request, and hides its secrets."""
+
+    __slots__ = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()  # type: ignore[misc]
+        check_variables(self.environment, self.secrets)  # type: ignore[attr-defined]
+
+    def __rich_repr__(self) -> Any:
+        return _without_secrets(self)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in _without_secrets(self))})"
+
+
+def _without_secrets(body: Any) -> list[tuple[str, Any]]:
+    """Return the properties of a body for its repr, with masked secrets."""
+    given = {name: getattr(body, name) for name in body.__struct_fields__}
+    return list((given | {"secrets": hidden(body.secrets)}).items())
+
+
+class ServiceCreate(_Checked, ServiceCreateRequest, frozen=True, kw_only=True):
+    """A request for a service, with the environment of its driver.
+
+    Attributes:
+        environment: variables by name.
+        secrets: further variables; no response contains their values.
+    """
+
+    environment: dict[str, str | None] | None = None
+    secrets: dict[str, str | None] | None = None
+
+
+class ServiceUpdate(_Checked, ServiceUpdateRequest, frozen=True, kw_only=True):
+    """Changes to a service. Variables that are not named keep their values; null removes one.
+
+    Attributes:
+        environment, secrets: as in `ServiceCreate`.
+    """
+
+    environment: dict[str, str | None] | None = None
+    secrets: dict[str, str | None] | None = None
+
+
+class Service(ServiceResponse, frozen=True, kw_only=True):
+    """A service, with the environment of its driver.
+
+    Attributes:
+        environment: variables by name; None if the server does not support them.
+        secrets: names of the secrets, whose values no response contains.
+    """
+
+    environment: dict[str, str] | None = None
+    secrets: list[str] | None = None
+
+
+class OperationStatus(AsyncOperationStatus, frozen=True, kw_only=True):
+    """An operation. `warning` reports a decision of the server that you may not have intended."""
+
+    warning: str | None = None
+
+
+BODIES: Mapping[str, type[msgspec.Struct]] = MappingProxyType(
+    {"services_create": ServiceCreate, "services_update": ServiceUpdate}
+)
+"""Bodies of operations of the contract with the properties of extensions, by id."""
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -46,7 +140,12 @@ class _AuditPage(msgspec.Struct, rename="camel"):
 
 
 class _OperationPage(msgspec.Struct, rename="camel"):
-    value: list[AsyncOperationStatus] = []
+    value: list[OperationStatus] = []
+    next_link: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class _ServicePage(msgspec.Struct, rename="camel"):
+    value: list[Service] = []
     next_link: str | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -64,3 +163,4 @@ def _list(tag: str, of: str, page: type[msgspec.Struct]) -> Operation:
 
 OPERATIONS_LIST = _list("Operations", "operations", _OperationPage)
 AUDIT_LIST = _list("Audit", "the audit log", _AuditPage)
+SERVICES_LIST = msgspec.structs.replace(OPERATIONS["services_list"], answers={200: Answer("A page.", _ServicePage)})

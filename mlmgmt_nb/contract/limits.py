@@ -55,12 +55,23 @@ MAX_BODY_BYTES = 16 * 2**20
 OTHERWISE = "otherwise"
 """Key of the two tables below for properties that they do not list."""
 MAX_CHARACTERS: Mapping[str, int] = MappingProxyType(
-    {"name": 256, "tags": 256, "description": 16_384, "url": 8_192, "properties": 8_192, OTHERWISE: 1_024}
+    {
+        "name": 256,
+        "tags": 256,
+        "description": 16_384,
+        "url": 8_192,
+        "properties": 8_192,
+        "environment": 32_768,
+        "secrets": 32_768,
+        OTHERWISE: 1_024,
+    }
 )
 """Maximum number of characters of a text, by property name. Only the service enforces these limits: the API page of
 2017 and the OpenAPI document have none, and the client reads longer responses of other servers.
 """
-MAX_ITEMS: Mapping[str, int] = MappingProxyType({"tags": 256, "assets": 10_000, OTHERWISE: 1_000})
+MAX_ITEMS: Mapping[str, int] = MappingProxyType(
+    {"tags": 256, "assets": 10_000, "environment": 256, "secrets": 256, OTHERWISE: 1_000}
+)
 """Maximum number of items of a list, or of entries of an object with user-defined names, by property name."""
 
 

@@ -28,7 +28,7 @@ from mlmgmt_nb.service.compute.computes import Computes
 from mlmgmt_nb.service.compute.docker import DockerCompute
 from mlmgmt_nb.service.compute.listeners import Listeners
 from mlmgmt_nb.service.compute.local import LocalCompute
-from mlmgmt_nb.service.compute_ids import DOCKER, LOCAL
+from mlmgmt_nb.service.compute_ids import DOCKER, LOCAL, ChosenCompute, chosen_compute
 from mlmgmt_nb.service.docker_engine import Engine, EngineError
 from mlmgmt_nb.service.files.artifacts import ArtifactStore
 from mlmgmt_nb.service.files.home import Home
@@ -229,25 +229,35 @@ class Backend:
     def service_log(self, service_id: str) -> Log:
         return service_log(self.home, service_id)
 
-    def compute_id(self, given: str | None, path: str) -> str:
-        """Return the compute that a request names; clients of 2017 send a complete resource id.
+    def compute(self, db: Connection, account: str, given: str | None, path: str) -> ChosenCompute:
+        """Return the compute that a request names.
 
         Raises:
             Problem: 404 for an unknown compute; 409 when it is not available.
         """
-        compute_id = LOCAL if given is None else given.rstrip("/").rpartition("/")[2]
-        if compute_id not in self._computes:
-            raise not_found("compute", str(given), path)
-        if compute_id == DOCKER:
+        aliases = self._aliases(db, account)
+        chosen = chosen_compute(given, self._computes.ids, aliases)
+        if chosen is None:
+            known = ", ".join(sorted({*self._computes.ids, *aliases}))
+            raise not_found("compute", str(given), path, f"The computes are: {known}.")
+        if chosen.id == DOCKER:
             try:
                 self.engine.check()
             except EngineError as error:
                 raise conflict(error.code, f"{path}: {error.message}") from error
-        return compute_id
+        return chosen
 
-    def computes(self) -> list[dict[str, str | None]]:
-        """Return the computes, with the reason if they are not available."""
-        found = []
+    def has_compute(self, compute_id: str) -> bool:
+        return compute_id in self._computes
+
+    def _aliases(self, db: Connection, account: str) -> dict[str, str]:
+        table = schema.compute_aliases
+        rows = db.execute(select(table.c.name, table.c.compute_id).where(table.c.account == account))
+        return {row.name: row.compute_id for row in rows}
+
+    def computes(self, account: str) -> list[dict[str, str | None]]:
+        """Return the computes, with the reason if they are not available, and their aliases in an account."""
+        found: list[dict[str, str | None]] = []
         for compute_id in self._computes.ids:
             try:
                 if compute_id == DOCKER:
@@ -255,7 +265,12 @@ class Backend:
                 found.append({"id": compute_id, "state": "ready", "reason": None})
             except EngineError as error:
                 found.append({"id": compute_id, "state": "unavailable", "reason": error.message})
-        return found
+        by_id = {each["id"]: each for each in found}
+        with self.store.reading() as db:
+            aliases = self._aliases(db, account)
+        return found + [
+            {**by_id[compute_id], "id": name, "aliasOf": compute_id} for name, compute_id in sorted(aliases.items())
+        ]
 
     def _uses_docker(self) -> bool:
         """Return whether the Docker engine may have containers or images of this service."""

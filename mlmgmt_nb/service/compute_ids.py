@@ -1,8 +1,11 @@
-"""The ids of the computes that every service has."""
+"""The ids of computes: those of every service, aliases, and the resource ids of clusters that clients of 2017 send."""
 
 from __future__ import annotations
 
-__all__ = ["DOCKER", "LOCAL"]
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+
+__all__ = ["DOCKER", "LOCAL", "ChosenCompute", "chosen_compute"]
 
 LOCAL = "local"
 """Id of the compute that every service has."""
@@ -10,3 +13,44 @@ LOCAL = "local"
 
 DOCKER = "docker"
 """Id of the compute of the Docker engine."""
+
+_RESOURCE_ID = "/subscriptions/"
+
+
+class ChosenCompute(NamedTuple):
+    """The compute for an id in a request.
+
+    Attributes:
+        id: the compute.
+        given: the id in the request, if it is another.
+        warning: why this may not be the compute that the caller meant.
+    """
+
+    id: str
+    given: str | None = None
+    warning: str | None = None
+
+
+def chosen_compute(given: str | None, computes: Collection[str], aliases: Mapping[str, str]) -> ChosenCompute | None:
+    """Return the compute for an id, or None if there is none: an alias of all of it or of its last part, the compute
+    that its last part names, or `local` for a resource id of 2017 whose cluster is unknown.
+
+    Args:
+        given: the id in the request.
+        computes: the ids of the computes.
+        aliases: computes by alias.
+    """
+    if given is None:
+        return ChosenCompute(LOCAL)
+    name = given.rstrip("/").rpartition("/")[2]
+    found = aliases.get(given) or aliases.get(name) or name
+    if found in computes:
+        return ChosenCompute(found, None if given == found else given)
+    if not given.lower().startswith(_RESOURCE_ID):
+        return None
+    return ChosenCompute(
+        LOCAL,
+        given,
+        f"Cluster {name!r} is not known here, so compute {LOCAL!r} is used. "
+        f"`mlmgmt env alias {name} COMPUTE` chooses a compute for later requests.",
+    )

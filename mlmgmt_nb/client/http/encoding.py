@@ -8,6 +8,9 @@ import msgspec
 
 __all__ = ["encoded"]
 
+_WITH_NULLS = frozenset({"environment", "secrets"})
+"""Properties in which null has a meaning of its own: it removes a variable."""
+
 
 def encoded(body: object) -> bytes:
     """Return a body, a type of the contract, as JSON; properties that are not set are left out."""
@@ -16,7 +19,11 @@ def encoded(body: object) -> bytes:
 
 def _without_nulls(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _without_nulls(item) for name, item in value.items() if item is not None}
+        return {
+            name: item if name in _WITH_NULLS else _without_nulls(item)
+            for name, item in value.items()
+            if item is not None
+        }
     if isinstance(value, list):
         return [_without_nulls(item) for item in value]
     return value

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import random
 import threading
 import time
@@ -28,12 +29,14 @@ from mlmgmt_nb.client.http.retries import Failure, Retries, jittered_pause
 from mlmgmt_nb.client.http.urls import is_loopback, origin
 from mlmgmt_nb.contract import API_VERSION, OPERATIONS
 from mlmgmt_nb.errors import ConnectError, TransportError, UsageError
-from mlmgmt_nb.redaction import redact_chain
+from mlmgmt_nb.redaction import redact_chain, redacted
 
 __all__ = ["Location", "Readable", "Timeout", "Transport", "is_loopback", "origin"]
 
 Timeout = tuple[float, float]
 """Seconds to wait for a connection, and for each part of the answer."""
+
+log = logging.getLogger(__name__)
 
 _NO_PROXIES: Any = {"http": None, "https": None, "all": None}
 
@@ -283,7 +286,7 @@ class Transport:
     def _send_once(self, location: Location, request: _Request) -> requests.Response:
         url = location.base_url + request.url if request.is_ours else request.url
         try:
-            return self._session.request(
+            response = self._session.request(
                 request.method,
                 url,
                 params=request.parameters,
@@ -295,6 +298,8 @@ class Transport:
                 allow_redirects=False,
                 proxies=_NO_PROXIES if is_loopback(url) else None,
             )
+            log.debug("%s %s -> %s", request.method, redacted(url.partition("?")[0]), response.status_code)
+            return response
         except requests.RequestException as error:
             redact_chain(error)
             raise transport_error(error, request.method, url, request.headers[REQUEST_ID]) from error

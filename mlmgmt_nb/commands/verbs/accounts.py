@@ -1,4 +1,4 @@
-"""Commands: accounts (profiles of the configuration), computes and settings."""
+"""Commands: accounts (profiles of the configuration) and settings."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 from mlmgmt_nb.commands.config import SETTINGS
 from mlmgmt_nb.commands.flags import CommonArguments
 from mlmgmt_nb.commands.grammar import Command, Flag
+from mlmgmt_nb.commands.ignored import RESOURCE_GROUP, SKU, ResourceGroupArguments, SkuArguments, tell_ignored
 from mlmgmt_nb.commands.session import Session
-from mlmgmt_nb.commands.values import Settings, Text
-from mlmgmt_nb.errors import NotFoundError, UsageError
+from mlmgmt_nb.commands.values import Settings
+from mlmgmt_nb.errors import UsageError
 
 __all__ = ["COMMANDS"]
 
@@ -18,7 +19,7 @@ _PROFILE = Flag("-n --name", "name of the profile", required=True, completes="pr
 
 
 @dataclass(frozen=True, kw_only=True)
-class _AccountCreate(CommonArguments):
+class _AccountCreate(SkuArguments, CommonArguments):
     """Arguments of `account create`."""
 
     name: str
@@ -28,17 +29,24 @@ class _AccountCreate(CommonArguments):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _AccountSet(CommonArguments):
+class _AccountList(CommonArguments):
+    """Arguments of `account list`."""
+
+    resource_group: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _AccountSet(ResourceGroupArguments, CommonArguments):
     """Arguments of `account set`."""
 
     name: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class _EnvSet(CommonArguments):
-    """Arguments of `env set`."""
+class _AccountShow(ResourceGroupArguments, CommonArguments):
+    """Arguments of `account show`."""
 
-    compute: str
+    name: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,26 +73,33 @@ def _create(session: Session, arguments: _AccountCreate) -> object:
         )
     named = ("subscription", "resource_group", "account")
     given = {name: getattr(arguments, name) for name in ("home", "base_url", *named)}
+    tell_ignored(session, arguments, SKU)
     session.config.set(arguments.name, {key: value for key, value in given.items() if value is not None})
     session.config.use(arguments.name)
     return _all_settings(session, {})
 
 
-def _list(session: Session, arguments: CommonArguments) -> object:
+def _list(session: Session, arguments: _AccountList) -> object:
     used, _ = session.config.profile(arguments.profile)
     rows: list[dict[str, str | None]] = [
         {"name": name, "inUse": "*" if name == used else "", **{key: stored.get(key) for key in SETTINGS}}
         for name, stored in session.config.profiles().items()
+        if arguments.resource_group in {None, stored.get("resource_group")}
     ]
     return Settings(tuple(rows))
 
 
 def _use(session: Session, arguments: _AccountSet) -> object:
+    tell_ignored(session, arguments, (RESOURCE_GROUP,))
     session.config.use(arguments.name)
     return _all_settings(session, {})
 
 
-def _show(session: Session, _: CommonArguments) -> object:
+def _show(session: Session, arguments: _AccountShow) -> object:
+    tell_ignored(session, arguments, (RESOURCE_GROUP,))
+    if arguments.name is not None:
+        stored = session.config.settings({}, arguments.name)
+        return Settings(tuple({"name": s.name, "value": s.value, "source": s.source} for s in stored.values()))
     workspace = session.workspace
     source = session.settings["base_url"].source if session.settings["base_url"].value else "the embedded service"
     rows: list[dict[str, str | None]] = [
@@ -117,49 +132,6 @@ def _config_unset(session: Session, arguments: _ConfigUnset) -> object:
     return _all_settings(session, {})
 
 
-def _computes(session: Session) -> dict[str, dict[str, str | None]]:
-    """Return the known computes by id. Other servers do not list them; there, return those in use."""
-    try:
-        known = session.workspace.computes()
-    except NotFoundError:
-        used = {service.compute_resource.id for service in session.workspace.services.list()}
-        known = [{"id": compute} for compute in used if compute]
-    chosen = session.setting("compute") or "local"
-    found: dict[str, dict[str, str | None]] = {chosen: {"id": chosen}}
-    return found | {str(compute["id"]): compute for compute in known}
-
-
-def _env_list(session: Session, _: CommonArguments) -> object:
-    chosen = session.setting("compute")
-    rows = [
-        {"id": name, "inUse": "*" if name == chosen else "", "state": found.get("state"), "reason": found.get("reason")}
-        for name, found in sorted(_computes(session).items())
-    ]
-    return Settings(tuple(rows))
-
-
-def _env_show(session: Session, _: CommonArguments) -> object:
-    setting = session.settings["compute"]
-    services = list(session.workspace.services.list(compute_resource_id=setting.value))
-    found = _computes(session)[setting.value or "local"]
-    row = {
-        "id": setting.value,
-        "source": setting.source,
-        "state": found.get("state"),
-        "reason": found.get("reason"),
-        "services": ", ".join(s.name or "" for s in services),
-    }
-    return Settings((row,))
-
-
-def _env_use(session: Session, compute: str) -> Text:
-    if compute == "docker" and (reason := _computes(session).get(compute, {}).get("reason")):
-        raise UsageError(f"compute 'docker' cannot be used: {reason}", field="compute", fix="`env local` uses `local`.")
-    profile, _ = session.config.profile()
-    session.config.set(profile, {"compute": compute})
-    return Text(f"images are built for and services run on {compute!r} (profile {profile!r})")
-
-
 COMMANDS: tuple[Command[Any], ...] = (
     Command(
         ("account", "create"),
@@ -171,49 +143,33 @@ COMMANDS: tuple[Command[Any], ...] = (
             Flag("-s --subscription", "subscription of the account"),
             Flag("-g --resource-group", "resource group of the account"),
             Flag("--account", "name of the account"),
+            *SKU,
         ),
         arguments=_AccountCreate,
     ),
-    Command(("account", "list"), "List the profiles", "mlmgmt account list", _list, arguments=CommonArguments),
+    Command(
+        ("account", "list"),
+        "List the profiles",
+        "mlmgmt account list",
+        _list,
+        (Flag("-g --resource-group", "only profiles with this resource group"),),
+        arguments=_AccountList,
+    ),
     Command(
         ("account", "set"),
         "Switch to a profile",
         "mlmgmt account set -n team",
         _use,
-        (_PROFILE,),
+        (_PROFILE, RESOURCE_GROUP),
         arguments=_AccountSet,
     ),
-    Command(("account", "show"), "Show the current account", "mlmgmt account show", _show, arguments=CommonArguments),
-    Command(("env", "list"), "List the known computes", "mlmgmt env list", _env_list, arguments=CommonArguments),
-    Command(("env", "show"), "Show the current compute", "mlmgmt env show", _env_show, arguments=CommonArguments),
     Command(
-        ("env", "set"),
-        "Switch to a compute",
-        "mlmgmt env set -i local",
-        lambda session, arguments: _env_use(session, arguments.compute),
-        (Flag("-i -n --name --compute", "id of the compute", required=True),),
-        arguments=_EnvSet,
-    ),
-    Command(
-        ("env", "local"),
-        "Switch to the local compute",
-        "mlmgmt env local",
-        lambda session, _: _env_use(session, "local"),
-        arguments=CommonArguments,
-    ),
-    Command(
-        ("env", "docker"),
-        "Switch to the service's Docker engine",
-        "mlmgmt env docker",
-        lambda session, _: _env_use(session, "docker"),
-        arguments=CommonArguments,
-    ),
-    Command(
-        ("env", "cluster"),
-        "Switch to the compute named `cluster`",
-        "mlmgmt env cluster",
-        lambda session, _: _env_use(session, "cluster"),
-        arguments=CommonArguments,
+        ("account", "show"),
+        "Show the current account, or the settings of a profile",
+        "mlmgmt account show",
+        _show,
+        (Flag("-n --name", "name of the profile", completes="profile"), RESOURCE_GROUP),
+        arguments=_AccountShow,
     ),
     Command(
         ("config", "show"),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlmgmt_nb.client import Workspace
+from mlmgmt_nb.client import ServiceSettings, Workspace
 from mlmgmt_nb.client.deploy import BuiltImage, DeployFlow, IfExists
 from mlmgmt_nb.client.packages import warn_of_versions
 from mlmgmt_nb.commands.flags import (
@@ -18,6 +18,7 @@ from mlmgmt_nb.commands.flags import (
     SERVICE,
     SERVICE_NAME,
     SETTINGS,
+    VARIABLES,
     ApplicationArguments,
     CommonArguments,
     DeployArguments,
@@ -40,6 +41,7 @@ from mlmgmt_nb.commands.values import (
     Usage,
     chosen_lines,
 )
+from mlmgmt_nb.commands.variables import variables
 from mlmgmt_nb.commands.verbs.deploy import compute_of, flow, resumable, source_of
 from mlmgmt_nb.contract import ServiceResponse
 from mlmgmt_nb.errors import UsageError
@@ -125,8 +127,12 @@ class _Logs(ServiceArguments):
     request_id: str | None
 
 
+def _settings(arguments: SettingsArguments) -> ServiceSettings:
+    return {**service_settings(arguments), **variables(arguments)}
+
+
 def _create(session: Session, arguments: _Create) -> object:
-    settings = service_settings(arguments)
+    settings = _settings(arguments)
     with resumable(session) as started:
         deploying = flow(
             session,
@@ -142,9 +148,10 @@ def _create(session: Session, arguments: _Create) -> object:
 
 
 def _update(session: Session, arguments: _Update) -> object:
-    services, settings = session.workspace.services, service_settings(arguments)
+    services, settings = session.workspace.services, _settings(arguments)
     service = services.get(arguments.service)
     services.check(service.name or "", **settings)
+    services.check_server(compute_resource_id=arguments.compute_resource_id or "local", **settings)
     if not (arguments.image_id is not None or arguments.driver is not None or arguments.model_file):
         return services.update(service, **settings)
     with resumable(session) as started:
@@ -287,6 +294,7 @@ COMMANDS: tuple[Command[Any], ...] = (
             *APPLICATION,
             *PACKAGING,
             *SETTINGS,
+            *VARIABLES,
             COMPUTE,
             IF_EXISTS,
         ),
@@ -306,6 +314,7 @@ COMMANDS: tuple[Command[Any], ...] = (
             *PACKAGING,
             MODEL_ID,
             *SETTINGS,
+            *VARIABLES,
             Flag("--compute-resource-id", "compute to build the image for", api="compute_resource_id"),
         ),
         ("services_update",),

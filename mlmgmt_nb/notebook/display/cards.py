@@ -85,7 +85,7 @@ def bundle(text: str, markup: str) -> dict[str, str]:
 def card_of(resource: Any) -> Card:
     """Return the card of a resource of the API."""
     cards = {name: card for module, name, card in _cards() if module == _RESOURCES}
-    shown = cards[type(resource).__name__](resource)
+    shown = cards[_name_among(cards, resource)](resource)
     assert isinstance(shown, Card)
     return shown
 
@@ -259,6 +259,8 @@ def service_card(service: Any) -> Card:
         ("image", _named(service.image)),
         ("manifest", _named(service.manifest)),
         ("compute", service.compute_resource.id),
+        ("environment", [f"{name}={value}" for name, value in (getattr(service, "environment", None) or {}).items()]),
+        ("secrets", getattr(service, "secrets", None)),
         ("error", _message(service.error)),
     )
     return Card("service", service.name or "", now, rows)
@@ -295,6 +297,7 @@ def _operation(operation: Any) -> Card:
         ("created", operation.created_time),
         ("ended", operation.end_time),
         ("resource", operation.resource_location),
+        ("warning", getattr(operation, "warning", None)),
         ("error", _message(operation.error)),
     )
     return Card("operation", (operation.operation_type or "").lower(), operation.state, rows)
@@ -321,8 +324,14 @@ def _made(poller: Any) -> Card | None:
         resource = poller.result()
     except MlmgmtError:
         return None
-    card = {"Image": _image, "ServiceResponse": _service}.get(type(resource).__name__)
-    return card(resource) if card else None
+    cards = {"Image": _image, "ServiceResponse": _service}
+    name = _name_among(cards, resource)
+    return cards[name](resource) if name else None
+
+
+def _name_among(cards: Mapping[str, Any], resource: Any) -> str:
+    """Return the name of the nearest type of a resource that has a card, or "": its own, or that of a base."""
+    return next((base.__name__ for base in type(resource).__mro__ if base.__name__ in cards), "")
 
 
 def _keys(keys: Any) -> Card:

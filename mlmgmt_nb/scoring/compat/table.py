@@ -13,6 +13,7 @@ _UTILITIES = _OURS + "compat.schema_util"
 _EXCEPTIONS = _OURS + "compat.exceptions"
 _RAW = _OURS + "compat.raw_http"
 _INFERENCE = _OURS + "compat.inference"
+_TYPES = _OURS + "compat.parameter_types"
 _CORE = _OURS + "compat.azureml_core"
 _LOGS = _OURS + "compat.logs"
 _UNAVAILABLE = _OURS + "compat.unavailable"
@@ -149,9 +150,9 @@ EXPORTS: dict[str, dict[str, list[str]]] = {
         ]
     },
     "inference_schema.parameter_types": {},
-    "inference_schema.parameter_types.spark_parameter_type": {_INFERENCE: ["SparkParameterType"]},
-    "inference_schema.parameter_types.abstract_parameter_type": {_INFERENCE: ["AbstractParameterType"]},
-    "inference_schema.parameter_types.numpy_parameter_type": {_INFERENCE: ["NumpyParameterType"]},
-    "inference_schema.parameter_types.pandas_parameter_type": {_INFERENCE: ["PandasParameterType"]},
-    "inference_schema.parameter_types.standard_py_parameter_type": {_INFERENCE: ["StandardPythonParameterType"]},
+    "inference_schema.parameter_types.spark_parameter_type": {_TYPES: ["SparkParameterType"]},
+    "inference_schema.parameter_types.abstract_parameter_type": {_TYPES: ["AbstractParameterType"]},
+    "inference_schema.parameter_types.numpy_parameter_type": {_TYPES: ["NumpyParameterType"]},
+    "inference_schema.parameter_types.pandas_parameter_type": {_TYPES: ["PandasParameterType"]},
+    "inference_schema.parameter_types.standard_py_parameter_type": {_TYPES: ["StandardPythonParameterType"]},
 }

@@ -12,6 +12,7 @@ from mlmgmt_nb.scoring.driver.results import Outcome, encode, resolve, resolve_a
 from mlmgmt_nb.scoring.driver.signature import (
     HEADERS_ARGUMENT,
     parameters,
+    plain_function,
     takes_request,
     text_argument,
     wraps_arguments,
@@ -48,7 +49,7 @@ class Driver:
     def __init__(
         self, run: Callable[..., Any], schema: ServiceSchema | None, optional: frozenset[str] = frozenset()
     ) -> None:
-        self.run = run
+        self.run = plain_function(run)
         self.schema = self.swagger_schema = schema
         self.optional = optional
         self.raw = takes_request(run)

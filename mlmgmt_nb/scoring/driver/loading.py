@@ -20,6 +20,7 @@ from mlmgmt_nb.scoring.driver.signature import HEADERS_ARGUMENT, parameters, tak
 from mlmgmt_nb.scoring.errors import LoadError, last_line
 from mlmgmt_nb.scoring.schema.file import ServiceSchema, load_schema
 from mlmgmt_nb.scoring.schema.nested import DescribedType
+from mlmgmt_nb.scoring.schema.plain import PlainType
 from mlmgmt_nb.scoring.schema.samples import check_arguments
 from mlmgmt_nb.scoring.schema.types import SchemaError
 from mlmgmt_nb.scoring.threads import check_threads
@@ -169,10 +170,21 @@ def _check_takes_text(run: Callable[..., Any], file: str) -> None:
 
 def _schema_of_decorators(run: Callable[..., Any]) -> ServiceSchema | None:
     """Return the schema from the `inference-schema` decorators: ours, or those of the original package."""
-    if not wraps_arguments(run):
-        schema: ServiceSchema | None = getattr(run, _SCHEMA_MARK, None)
-        return schema
+    schema = _described_by_original(run) if wraps_arguments(run) else getattr(run, _SCHEMA_MARK, None)
+    if schema is None:
+        return None
+    names = [name for name in _named_parameters(run) if name != HEADERS_ARGUMENT]
+    undeclared = {name: PlainType() for name in names if name not in schema.input}  # they are passed unchanged
+    return ServiceSchema({**schema.input, **undeclared}, schema.output)
+
+
+def _described_by_original(run: Callable[..., Any]) -> ServiceSchema:
     described = sys.modules["inference_schema.schema_util"].get_input_schema(run)
-    examples = described.get("example", {})
-    properties = described.get("properties", {})
-    return ServiceSchema({name: DescribedType(kind, examples.get(name)) for name, kind in properties.items()})
+    examples, properties = described.get("example", {}), described.get("properties", {})
+    return ServiceSchema(
+        {name: DescribedType(kind, examples.get(name)) for name, kind in properties.items() if name != HEADERS_ARGUMENT}
+    )
+
+
+def _named_parameters(run: Callable[..., Any]) -> list[str]:
+    return [name for name, p in parameters(run).items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]

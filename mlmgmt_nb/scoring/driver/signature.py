@@ -10,9 +10,18 @@ from typing import Any
 from mlmgmt_nb.scoring import compat
 from mlmgmt_nb.scoring.compat.messages import RAW_MARK
 
-__all__ = ["HEADERS_ARGUMENT", "parameters", "takes_request", "takes_text", "text_argument", "wraps_arguments"]
+__all__ = [
+    "HEADERS_ARGUMENT",
+    "parameters",
+    "plain_function",
+    "takes_request",
+    "takes_text",
+    "text_argument",
+    "wraps_arguments",
+]
 
 HEADERS_ARGUMENT = "request_headers"
+_PLAIN_MARK = "__mlmgmt_plain__"
 _RAW_MODULES = ("azureml_inference_server_http.api.aml_request", "azureml.contrib.services.aml_request")
 """Modules of the original packages: their `rawhttp` sets a flag in the module instead of marking the function."""
 
@@ -49,6 +58,12 @@ def takes_request(run: Callable[..., Any]) -> bool:
     """Return whether the driver asked for the whole request, with our `rawhttp` or that of an installed package."""
     flags = [getattr(sys.modules.get(name), "_rawHttpRequested", False) for name in _RAW_MODULES]
     return bool(getattr(run, RAW_MARK, False)) or any(flags)
+
+
+def plain_function(run: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function in one that our decorators made: its arguments are converted before it is called."""
+    outer, plain = getattr(run, _PLAIN_MARK, (None, run))
+    return plain if outer is run else run
 
 
 def wraps_arguments(run: Callable[..., Any]) -> bool:

@@ -9,7 +9,7 @@ from mlmgmt_nb.scoring.encoding.builtins import key_text
 from mlmgmt_nb.scoring.schema.tables.orient import columns_of_empty, read_records, write_example
 from mlmgmt_nb.scoring.schema.types import ArgumentType, DataTypes, InputError, SchemaError, describe
 
-__all__ = ["DescribedType", "LooseArrayType", "LooseFrameType", "NestedType", "OptionalType"]
+__all__ = ["CustomType", "DescribedType", "LooseArrayType", "LooseFrameType", "NestedType", "OptionalType"]
 
 
 class NestedType(ArgumentType):
@@ -86,6 +86,34 @@ class DescribedType(ArgumentType):
         raise SchemaError("only the description of this type is known. Keep the decorators")
 
 
+class CustomType(ArgumentType):
+    """A type that the driver defines: a subclass of a parameter type of `inference-schema`.
+
+    Args:
+        kind: an object with `deserialize_input`, `input_to_swagger` and `sample_data_type`.
+    """
+
+    data_type = DataTypes.STANDARD
+
+    def __init__(self, kind: Any) -> None:
+        self._kind = kind
+        self.example = kind.input_to_swagger().get("example")
+
+    def parse(self, value: Any, name: str) -> Any:
+        if isinstance(value, self._kind.sample_data_type):
+            return value
+        try:
+            return self._kind.deserialize_input(value)
+        except Exception as error:
+            raise InputError([f"{name}: {error or type(error).__name__}"]) from error
+
+    def swagger(self) -> dict[str, Any]:
+        return dict(self._kind.input_to_swagger())
+
+    def state(self) -> tuple[str, str, dict[str, Any]]:
+        raise SchemaError("the 2017 format has no types of your own. Keep the decorators")
+
+
 class _LooseType(ArgumentType):
     """A type with the description of the strict type that accepts more values."""
 
@@ -112,6 +140,8 @@ class LooseArrayType(_LooseType):
             self._parser.elements = AnyElements()
 
     def parse(self, value: Any, name: str) -> Any:
+        if not isinstance(value, list):
+            raise InputError([f"{name}: expected a list, got {describe(value)}"])
         return self._parser.parse(value, name)
 
 

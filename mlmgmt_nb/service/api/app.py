@@ -18,6 +18,7 @@ from urllib.parse import quote
 import msgspec
 
 from mlmgmt_nb.contract import OPERATIONS, Operation
+from mlmgmt_nb.contract.extensions import BODIES
 from mlmgmt_nb.contract.limits import MAX_CHARACTERS, exceeded
 from mlmgmt_nb.contract.operations import API_VERSION_PARAMETER
 from mlmgmt_nb.scoring.schema.repeated import repeated_key
@@ -239,7 +240,7 @@ async def _body(request: Request, operation: Operation) -> Any:
     if not raw.strip():
         raise bad_field("$", f"the body is empty; send the {operation.body_name} as JSON.", "Missing")
     try:
-        body = msgspec.json.decode(raw, type=operation.body)
+        body = msgspec.json.decode(raw, type=BODIES.get(operation.id, operation.body))
         repeated = repeated_key(raw)
     except msgspec.ValidationError as error:
         raise invalid(error) from None

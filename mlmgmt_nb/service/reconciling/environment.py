@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from mlmgmt_nb.contract import ServiceCreateRequest
+from mlmgmt_nb.contract.extensions import ServiceCreate
 from mlmgmt_nb.service.reconciling.specs import cpus
 
 __all__ = ["driver_environment"]
 
 
-def driver_environment(spec: ServiceCreateRequest, version: int, data_storage: str | None) -> dict[str, str]:
-    """Return the environment variables of a replica that drivers of 2017 use.
+def driver_environment(spec: ServiceCreate, version: int, data_storage: str | None) -> dict[str, str]:
+    """Return the environment variables of a replica: those of the service, and those that drivers of 2017 use.
 
     Args:
         version: version of the image.
@@ -28,4 +28,5 @@ def driver_environment(spec: ServiceCreateRequest, version: int, data_storage: s
     reserved = cpus(spec)
     # Numeric libraries use all cores by default: limit a replica with a reservation to its share.
     threads = {"OMP_NUM_THREADS": str(max(1, round(reserved)))} if reserved is not None else {}
-    return known | threads
+    chosen = {name: value for name, value in (spec.environment or {}).items() if value is not None}
+    return threads | chosen | known

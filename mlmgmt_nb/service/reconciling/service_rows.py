@@ -62,8 +62,10 @@ class ServiceRows:
             select(
                 services,
                 deployments.c.spec.label("serving_spec"),
+                deployments.c.secrets.label("serving_secrets"),
                 deployments.c.status.label("serving_status"),
                 target.c.spec.label("target_spec"),
+                target.c.secrets.label("target_secrets"),
             )
             .join(deployments, deployments.c.id == services.c.deployment_id)
             .outerjoin(target, target.c.id == services.c.target_id)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import msgspec
 
-from mlmgmt_nb.contract import AutoScaler, ServiceCreateRequest, ServiceUpdateRequest
+from mlmgmt_nb.contract import AutoScaler, ServiceCreateRequest
+from mlmgmt_nb.contract.extensions import ServiceCreate, ServiceUpdate
+from mlmgmt_nb.contract.limits import MAX_ITEMS
+from mlmgmt_nb.contract.variables import check_variables
 from mlmgmt_nb.service.http.problems import bad_field, conflict, invalid
 
 __all__ = [
     "Scaling",
+    "Secrets",
     "changed",
     "check_supported",
     "cpus",
@@ -21,6 +26,7 @@ __all__ = [
     "replica_count",
     "scaling",
     "slots",
+    "stored",
 ]
 
 DEFAULT_CONCURRENCY = 10
@@ -72,26 +78,64 @@ def slots(spec: ServiceCreateRequest) -> int:
     return spec.max_concurrent_requests_per_container or DEFAULT_CONCURRENCY
 
 
-def changed(spec: ServiceCreateRequest, update: ServiceUpdateRequest) -> ServiceCreateRequest:
-    """Return the spec after an update: properties that the update does not set are kept, also in nested settings.
+Secrets = dict[str, str]
+
+
+def stored(request: ServiceCreate) -> tuple[ServiceCreate, Secrets]:
+    """Return the spec to store for a new service, which has no secrets, and its secrets."""
+    return _split(msgspec.structs.replace(request, environment=None, secrets=None), {}, {}, request)
+
+
+def changed(spec: ServiceCreate, secrets: Secrets, update: ServiceUpdate) -> tuple[ServiceCreate, Secrets]:
+    """Return the spec and the secrets after an update: what the update does not set is kept, also in nested settings.
 
     Raises:
-        Problem: 400, when a fixed number of replicas conflicts with an enabled autoscaler.
+        Problem: 400, when a fixed number of replicas conflicts with an enabled autoscaler, or there are too many
+            variables.
     """
     if update.num_replicas is not None and scaling(spec) and not _switches_autoscaler(update):
         raise bad_field(
             "$.numReplicas", "the autoscaler of this service is enabled; also send autoScaler.autoscaleEnabled false."
         )
-    merged = _merged(msgspec.to_builtins(spec), msgspec.to_builtins(update))
+    without = msgspec.structs.replace(update, environment=None, secrets=None)
+    merged = _merged(msgspec.to_builtins(spec), msgspec.to_builtins(without))
     if update.auto_scaler is not None and update.auto_scaler.autoscale_enabled:
         merged["numReplicas"] = None
     try:
-        return msgspec.convert(merged, ServiceCreateRequest)
+        settings = msgspec.convert(merged, ServiceCreate)
     except msgspec.ValidationError as error:
         raise invalid(error) from None
+    return _split(settings, spec.environment or {}, secrets, update)
 
 
-def _switches_autoscaler(update: ServiceUpdateRequest) -> bool:
+def _split(
+    settings: ServiceCreate,
+    environment: Mapping[str, str | None],
+    secrets: Secrets,
+    given: ServiceCreate | ServiceUpdate,
+) -> tuple[ServiceCreate, Secrets]:
+    """Return settings with the variables after a request, and the secrets. A name is one or the other."""
+    new_environment, new_secrets = given.environment or {}, given.secrets or {}
+    variables = _with(environment, new_environment, new_secrets)
+    hidden = _with(secrets, new_secrets, new_environment)
+    for name, found in (("environment", variables), ("secrets", hidden)):
+        if len(found) > MAX_ITEMS[name]:
+            raise bad_field(f"$.{name}", f"has {len(found)} items; the maximum is {MAX_ITEMS[name]}.", "TooLong")
+    try:
+        check_variables(variables, hidden)
+    except ValueError as error:
+        raise bad_field("$", str(error)) from None
+    return msgspec.structs.replace(settings, environment=variables or None, secrets=None), hidden
+
+
+def _with(old: Mapping[str, str | None], new: Mapping[str, str | None], others: Mapping[str, str | None]) -> Secrets:
+    """Return variables after a change. None removes one, as does a value among the other kind of variables."""
+    moved = {name for name, value in others.items() if value is not None}
+    merged = {name: value for name, value in old.items() if name not in moved} | dict(new)
+    return {name: value for name, value in merged.items() if value is not None}
+
+
+def _switches_autoscaler(update: ServiceUpdate) -> bool:
     return isinstance(update.auto_scaler, AutoScaler) and update.auto_scaler.autoscale_enabled is not None
 
 

@@ -20,7 +20,8 @@ BUSY_SECONDS = 5
 def sqlite(path: Path) -> Engine:
     """Return SQLite in WAL mode with full synchronization: committed data survives a crash, also of the machine."""
     options = {"timeout": BUSY_SECONDS, "check_same_thread": False}
-    engine = create_engine(f"sqlite:///{path}", connect_args=options, pool_size=16)
+    # Parameters would be in the messages of errors, and so in the log: keys and secrets among them.
+    engine = create_engine(f"sqlite:///{path}", connect_args=options, pool_size=16, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: Any) -> None:
@@ -64,6 +65,7 @@ def postgresql(url: URL) -> Engine:
     engine = create_engine(
         url,
         pool_size=16,
+        hide_parameters=True,
         # After a restart of the server, stale connections are detected when they are checked out.
         pool_pre_ping=True,
         connect_args={

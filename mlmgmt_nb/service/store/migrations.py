@@ -37,7 +37,20 @@ def _to_2(db: Connection) -> None:
         db.exec_driver_sql(statement)
 
 
-_STEPS: Mapping[int, Callable[[Connection], None]] = {2: _to_2}
+def _to_3(db: Connection) -> None:
+    """Add secrets of services, aliases of computes, and warnings of operations."""
+    for statement in (
+        "ALTER TABLE deployments ADD COLUMN secrets TEXT",
+        "ALTER TABLE images ADD COLUMN compute_given TEXT",
+        "ALTER TABLE services ADD COLUMN compute_given TEXT",
+        "ALTER TABLE operations ADD COLUMN warning TEXT",
+        "CREATE TABLE compute_aliases (account TEXT NOT NULL, name TEXT NOT NULL, compute_id TEXT NOT NULL, "
+        "PRIMARY KEY (account, name))",
+    ):
+        db.exec_driver_sql(statement)
+
+
+_STEPS: Mapping[int, Callable[[Connection], None]] = {2: _to_2, 3: _to_3}
 """Steps by the version that they lead to."""
 
 

@@ -30,10 +30,12 @@ from sqlalchemy import (
     text,
 )
 
-from mlmgmt_nb.contract import ErrorResponse, ServiceCreateRequest
+from mlmgmt_nb.contract import ErrorResponse
+from mlmgmt_nb.contract.extensions import ServiceCreate
 
 __all__ = [
     "VERSION",
+    "compute_aliases",
     "deployments",
     "images",
     "installation",
@@ -49,7 +51,7 @@ __all__ = [
     "services",
 ]
 
-VERSION = 2
+VERSION = 3
 """Version of this schema; earlier databases are migrated (`migrations.py`), later ones are refused."""
 
 
@@ -167,6 +169,8 @@ images = _versioned(
     "images",
     Column("manifest_id", String(36), ForeignKey("manifests.id"), nullable=False, index=True),
     Column("compute_id", Text, nullable=False),
+    # The id in the request, if it is another: an alias, or a resource id of 2017.
+    Column("compute_given", Text),
     Column("description", Text),
     Column("state", Text, nullable=False),
     Column("error", StructText(ErrorResponse)),
@@ -185,6 +189,7 @@ services = _resource(
     "services",
     Column("name", Text, nullable=False),
     Column("compute_id", Text, nullable=False),
+    Column("compute_given", Text),
     Column("state", Text, nullable=False),
     Column("error", StructText(ErrorResponse)),
     Column("deployment_id", String(36), nullable=False),
@@ -203,13 +208,14 @@ services = _resource(
 )
 
 # status: Deploying -> Active -> Expired, or Deploying -> Failed | Cancelled. `spec` is the request, merged with
-# the settings that were kept.
+# the settings that were kept, without secrets. `secrets` are removed when the deployment ends.
 deployments = _resource(
     "deployments",
     Column("service_id", String(36), nullable=False, index=True),
     Column("service_name", Text, nullable=False),
     Column("image_id", String(36), ForeignKey("images.id"), nullable=False, index=True),
-    Column("spec", StructText(ServiceCreateRequest), nullable=False),
+    Column("spec", StructText(ServiceCreate), nullable=False),
+    Column("secrets", StructText(dict[str, str])),
     Column("status", Text, nullable=False),
     Column("created_at", UtcTime, nullable=False),
     Column("expired_at", UtcTime),
@@ -228,7 +234,17 @@ operations = _resource(
     Column("end_time", UtcTime, index=True),
     # The process that works on it.
     Column("claimed_by", String(36)),
+    Column("warning", Text),
     Index("operations_open", "kind", "state", "seq"),
+)
+
+# Other names of computes in an account, such as the names of clusters in resource ids of 2017.
+compute_aliases = Table(
+    "compute_aliases",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("compute_id", Text, nullable=False),
 )
 
 # Processes of replicas, so that the next service can end those that outlived a crash. `started` as above.

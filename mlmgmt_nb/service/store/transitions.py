@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import ColumnElement, Connection, select, update
 
 from mlmgmt_nb.contract import ErrorResponse
 from mlmgmt_nb.service.clock import now
 from mlmgmt_nb.service.store import schema
 
-__all__ = ["image_ended", "rollout_failed", "rollout_succeeded"]
+__all__ = ["forget_secrets", "image_ended", "rollout_failed", "rollout_succeeded"]
 
 
 def image_ended(
@@ -86,7 +86,15 @@ def _end_rollout(db: Connection, service_id: str, state: str, error: ErrorRespon
         .where(services.c.id == service_id)
         .values(state=state, error=error, target_id=None, updated_at=now(), **changes)
     )
+    kept = select(services.c.deployment_id).where(services.c.id == service_id).scalar_subquery()
+    forget_secrets(db, service_id, schema.deployments.c.id != kept)
     _end_operation(db, service_id, state, error)
+
+
+def forget_secrets(db: Connection, service_id: str, *which: ColumnElement[bool]) -> None:
+    """Remove the secrets of the deployments of a service: of all, or of those that match conditions."""
+    deployments = schema.deployments
+    db.execute(update(deployments).where(deployments.c.service_id == service_id, *which).values(secrets=None))
 
 
 def _end_operation(

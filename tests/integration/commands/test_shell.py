@@ -342,12 +342,17 @@ def test_accounts_and_settings(shell: Shell, home: Path, monkeypatch: pytest.Mon
     shell("config", "unset", "output")
     assert shell("config", "show").out.startswith("name ")
     assert shell("env", "list", "--query", "[?inUse=='*'].id", "-o", "tsv").out == "local\n"
+    assert shell("env", "set", "-i", "big").code == 2  # nothing has this name yet
+    for name in ("big", "cluster"):
+        assert shell("env", "alias", name, "local").code == 0
     shell("env", "set", "-i", "big")
     assert shell("env", "show", "--query", "[0].id", "-o", "tsv").out == "big\n"
     shell("env", "cluster")
     assert shell("env", "show", "--query", "[0].id", "-o", "tsv").out == "cluster\n"
     shell("env", "local")
     assert shell("env", "show", "--query", "[0].id", "-o", "tsv").out == "local\n"
+    for name in ("big", "cluster"):
+        assert shell("env", "delete", "-n", name).code == 0
     assert shell("account", "set", "-n", "nope").code == 2
     assert "default" in shell("account", "set", "-n", "default").out
 

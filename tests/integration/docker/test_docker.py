@@ -31,6 +31,25 @@ from tests.support.package_index import package_index, wheel
 from tests.support.waiting import eventually
 
 
+class TestVariables:
+    def test_they_reach_the_driver_and_the_engine_shows_no_secret(
+        self, service: ServiceProcess, engine: Any, write_driver: Callable[..., Path], name: str
+    ) -> None:
+        driver = "import json, os\n\ndef run(body):\n    return [os.environ.get(name) for name in json.loads(body)]\n"
+        image = build(service, write_driver(driver), name)
+        made = serve(service, image, name, environment={"A": "1"}, secrets={"TOKEN": "hunter2"})
+        assert (made["environment"], made["secrets"]) == ({"A": "1"}, ["TOKEN"])
+        assert service.score(made, '["A", "TOKEN"]').json() == ["1", "hunter2"]
+        for container in containers(engine, service):
+            assert "hunter2" not in json.dumps(engine.inspect_container(container["Id"]))
+        with under_load(service, made, body='["A"]') as wrong:
+            body = {"environment": {"A": None}, "secrets": {"TOKEN": "rotated"}}
+            ended = service.operation(service.request("PUT", f"/services/{made['id']}", json=body))
+        assert (ended["state"], wrong) == ("Succeeded", [])
+        assert service.score(made, '["A", "TOKEN"]').json() == [None, "rotated"]
+        service.request("DELETE", f"/services/{made['id']}")
+
+
 class TestBuild:
     def test_built_and_pushed(self, service: ServiceProcess, engine: Any, registry: Registry, image: Any) -> None:
         assert image["imageLocation"] == f"{registry.host}/first:{image['version']}"

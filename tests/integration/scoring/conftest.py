@@ -23,16 +23,20 @@ from tests.support.waiting import DEADLINE, eventually
 class Replica:
     """A supervised `python -m mlmgmt_nb.scoring`; the test is its supervisor."""
 
-    def __init__(self, app: Path, log: Path, *, listener: socket.socket | None = None, **start: Any) -> None:
+    def __init__(
+        self, app: Path, log: Path, *, listener: socket.socket | None = None, python: str = sys.executable, **start: Any
+    ) -> None:
         self.listener = listener or listen()
         self.control, theirs = socket.socketpair()
         self.control.settimeout(DEADLINE)
         fds = (self.listener.fileno(), theirs.fileno())
-        command = [sys.executable, "-m", "mlmgmt_nb.scoring", "--app", str(app)]
+        command = [python, "-m", "mlmgmt_nb.scoring", "--app", str(app)]
         command += ["--fd", str(fds[0]), "--control-fd", str(fds[1])]
         self.log_path = log
         with log.open("wb") as output:
-            self.process = subprocess.Popen(command, pass_fds=fds, stdout=output, stderr=subprocess.STDOUT)
+            self.process = subprocess.Popen(
+                command, pass_fds=fds, stdout=output, stderr=subprocess.STDOUT, env=own_environment(python)
+            )
         theirs.close()
         self.name = start.get("name", "local")
         self.session = requests.Session()
@@ -79,6 +83,13 @@ class Replica:
         self._lines.close()
         self.control.close()
         self.listener.close()
+
+
+def own_environment(python: str) -> dict[str, str]:
+    """Return the environment of a replica: another interpreter finds the runtime in the project's folder."""
+    if python == sys.executable:
+        return dict(os.environ)
+    return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
 
 
 def listen() -> socket.socket:

@@ -1,15 +1,19 @@
-"""Every sample driver of `tests/drivers` gives exactly the answers that stand beside it."""
+"""Every sample driver of `tests/drivers` gives exactly the answers that stand beside it, on our Python and on 3.13."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
+from mlmgmt_nb.service.building.packages.requirements import runtime_requirements
+from tests.support.environments import interpreter, make_environment
 from tests.support.waiting import eventually
 
 DRIVERS = Path(__file__).parents[2] / "drivers"
@@ -18,6 +22,24 @@ CASES = sorted(path.parent.name for path in DRIVERS.glob("*/expected.json"))
 
 @pytest.mark.parametrize("case", CASES)
 def test_driver(case: str, spawn: Callable[..., Any]) -> None:
+    check_driver(case, spawn)
+
+
+@pytest.fixture(scope="module")
+def python_3_13(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return a Python 3.13 with the packages of the runtime and those of the drivers."""
+    needs = [*runtime_requirements(), "six"]
+    same = [f"{name}=={version(name)}" for name in ("numpy", "pandas", "scikit-learn")]
+    return str(make_environment(tmp_path_factory, "3.13", interpreter("3.13"), [*needs, *same], "--compile-bytecode"))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_driver_on_python_3_13(case: str, spawn: Callable[..., Any], python_3_13: str) -> None:
+    check_driver(case, partial(spawn, python=python_3_13))
+
+
+def check_driver(case: str, spawn: Callable[..., Any]) -> None:
+    """Start the driver, and compare each answer with the expected one."""
     expected = json.loads((DRIVERS / case / "expected.json").read_text())
     replica = spawn(DRIVERS / case, **expected.get("start", {}))
     if "failed" in expected:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
+import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -13,12 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlmgmt_nb.scoring.compat.inference import (
-    SCHEMA_MARK,
+from mlmgmt_nb.scoring.compat.inference import SCHEMA_MARK, input_schema
+from mlmgmt_nb.scoring.compat.parameter_types import (
     NumpyParameterType,
     PandasParameterType,
     StandardPythonParameterType,
-    input_schema,
 )
 from mlmgmt_nb.scoring.encoding.encoder import encode_value
 from mlmgmt_nb.scoring.schema import (
@@ -222,3 +223,61 @@ def test_samples_with_nan_load(tmp_path: Path) -> None:
     schema = load_schema(path).input["x"]
     assert schema.example == [{"a": None}]
     assert schema.parse([{"a": None}], "x")["a"].isna().tolist() == [True]
+
+
+def test_a_decorated_function_converts_its_arguments() -> None:
+    @input_schema("frame", PandasParameterType(FRAME))
+    @input_schema("array", NumpyParameterType(ARRAY), optional=True)
+    def run(frame: Any, array: Any = None) -> Any:
+        return frame, array
+
+    rows = [{"age": 2, "name": "Bo"}]
+    for frame, array in (run(rows, [[3, 4]]), run(frame=rows, array=[[3, 4]]), run(FRAME, ARRAY)):
+        assert (type(frame), type(array)) == (pd.DataFrame, np.ndarray)
+    assert run(rows)[1] is None
+    with pytest.raises(InputError, match="name"):
+        run([{"age": 2}])
+
+
+async def _collected(parts: Any) -> list[Any]:
+    return [part async for part in parts]
+
+
+def test_decorated_coroutine_functions_stay_what_they_are() -> None:
+    @input_schema("array", NumpyParameterType(ARRAY))
+    async def run(array: Any) -> Any:
+        return array.sum()
+
+    @input_schema("array", NumpyParameterType(ARRAY))
+    async def parts(array: Any) -> Any:
+        yield array.sum()
+
+    assert inspect.iscoroutinefunction(run)
+    assert inspect.isasyncgenfunction(parts)
+    assert asyncio.run(run([[3, 4]])) == 7
+    assert asyncio.run(_collected(parts([[3, 4]]))) == [7]
+
+
+def test_members_of_a_sample_that_declare_no_type_have_any_value() -> None:
+    kind = StandardPythonParameterType({"rows": NumpyParameterType(ARRAY), "note": 1})
+    parsed = kind.schema.parse({"rows": [[3, 4]], "note": ["free"]}, "x")
+    assert (parsed["rows"].tolist(), parsed["note"]) == ([[3, 4]], ["free"])
+    assert kind.schema.example == {"rows": [[1, 2]], "note": 1}
+
+
+class Shouted(PandasParameterType):
+    """A type of a driver's own, on top of another."""
+
+    def deserialize_input(self, input_data: Any) -> Any:
+        if not isinstance(input_data, dict):
+            raise TypeError("expected an object")
+        return super().deserialize_input([input_data]).rename(columns=str.upper)
+
+
+def test_types_of_a_drivers_own() -> None:
+    kind = Shouted(FRAME)
+    assert list(kind.schema.parse({"age": 1, "name": "Ann"}, "x").columns) == ["AGE", "NAME"]
+    with pytest.raises(InputError, match=r"^x: expected an object$"):
+        kind.schema.parse([], "x")
+    with pytest.raises(InputError, match="age"):
+        kind.schema.parse({"name": "Ann"}, "x")

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from mlmgmt_nb.scoring.compat.inference import (
+from mlmgmt_nb.scoring.compat.parameter_types import (
     NumpyParameterType,
     PandasParameterType,
     StandardPythonParameterType,

@@ -18,9 +18,8 @@ from mlmgmt_nb.contract import (
     AutoScaler,
     ComputeResource,
     ContainerResourceReservation,
-    ServiceCreateRequest,
-    ServiceUpdateRequest,
 )
+from mlmgmt_nb.contract.extensions import ServiceCreate, ServiceUpdate
 from mlmgmt_nb.errors import LocalServiceError
 from mlmgmt_nb.service.api.paging import page
 from mlmgmt_nb.service.building.cancellation import Cancellation
@@ -101,8 +100,14 @@ class TestLogs:
         assert (log.read(), log.read(10), log.end()) == ((0, b""), (10, b""), 0)
 
 
+def after_update(spec: ServiceCreate, update: ServiceUpdate) -> ServiceCreate:
+    after, secrets = changed(spec, {}, update)
+    assert secrets == {}
+    return after
+
+
 class TestSpecs:
-    spec = ServiceCreateRequest(
+    spec = ServiceCreate(
         name="iris",
         image_id="old",
         compute_resource=ComputeResource(id="local"),
@@ -112,17 +117,17 @@ class TestSpecs:
 
     def test_properties_not_set_are_kept(self) -> None:
         reservation = ContainerResourceReservation(memory="1.5Gi")
-        after = changed(self.spec, ServiceUpdateRequest(image_id="new", container_resource_reservation=reservation))
+        after = after_update(self.spec, ServiceUpdate(image_id="new", container_resource_reservation=reservation))
         assert (after.image_id, after.num_replicas, after.name) == ("new", 2, "iris")
         assert (cpus(after), memory_bytes(after)) == (0.25, 1.5 * 2**30)
-        assert changed(self.spec, ServiceUpdateRequest()) == self.spec
+        assert after_update(self.spec, ServiceUpdate()) == self.spec
 
     def test_an_autoscaler_takes_over_from_a_fixed_number_and_back(self) -> None:
-        auto = changed(self.spec, ServiceUpdateRequest(auto_scaler=AutoScaler(autoscale_enabled=True, max_replicas=4)))
+        auto = after_update(self.spec, ServiceUpdate(auto_scaler=AutoScaler(autoscale_enabled=True, max_replicas=4)))
         assert auto.num_replicas is None
         with pytest.raises(Problem, match=r"\$\.numReplicas"):
-            changed(auto, ServiceUpdateRequest(num_replicas=3))
-        fixed = changed(auto, ServiceUpdateRequest(num_replicas=3, auto_scaler=AutoScaler(autoscale_enabled=False)))
+            after_update(auto, ServiceUpdate(num_replicas=3))
+        fixed = after_update(auto, ServiceUpdate(num_replicas=3, auto_scaler=AutoScaler(autoscale_enabled=False)))
         assert (fixed.num_replicas, fixed.auto_scaler) == (3, AutoScaler(autoscale_enabled=False, max_replicas=4))
 
     @pytest.mark.parametrize(
@@ -131,8 +136,7 @@ class TestSpecs:
     def test_memory(self, memory: str, expected: int) -> None:
         reservation = ContainerResourceReservation(memory=memory)
         assert (
-            memory_bytes(changed(self.spec, ServiceUpdateRequest(container_resource_reservation=reservation)))
-            == expected
+            memory_bytes(after_update(self.spec, ServiceUpdate(container_resource_reservation=reservation))) == expected
         )
 
 

@@ -13,6 +13,7 @@ from mlmgmt_nb.client import Poller, Workspace
 from mlmgmt_nb.client.http.forks import ForkLock
 from mlmgmt_nb.commands.values import LinesAbout
 from mlmgmt_nb.contract import Deployment, Image, ServiceResponse, ServiceUpdateRequest
+from mlmgmt_nb.contract.extensions import Service
 from mlmgmt_nb.errors import NotFoundError, UsageError
 from mlmgmt_nb.notebook.panels import limits
 from mlmgmt_nb.notebook.panels.operation.state import Progress
@@ -106,7 +107,7 @@ class ServiceState:
         self._refreshed = clock()
         self._images_found = -math.inf
         self._is_deleting = False
-        self._poller: Poller[ServiceResponse] | None = None
+        self._poller: Poller[Service] | None = None
         self._images_by_id: dict[str, Image] = {}
         self.service = service if isinstance(service, ServiceResponse) else workspace.services.get(service)
         self.traffic = Traffic(clock)

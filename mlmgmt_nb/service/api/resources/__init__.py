@@ -48,7 +48,9 @@ HANDLERS: Mapping[str, Handler] = {
 
 EXTENSIONS: Mapping[tuple[str, ...], Mapping[str, Handler]] = {
     ("swagger.json",): {"GET": description.swagger},
+    ("extensions",): {"GET": description.extensions},
     ("computes",): {"GET": computes.list_},
+    ("computes", "{id}"): {"PUT": computes.alias, "DELETE": computes.remove_alias},
     ("images", "{id}", "buildLog"): {"GET": images.build_log},
     ("images", "{id}", "docker"): {"GET": exports.built},
     ("images", "{id}", "context"): {"GET": exports.context},

@@ -1,13 +1,51 @@
-"""The computes of this service and their availability. An extension."""
+"""The computes of this service, their availability, and their aliases. An extension."""
 
 from __future__ import annotations
 
+from sqlalchemy import delete, func, insert, select
+
+from mlmgmt_nb.contract.limits import MAX_CHARACTERS, MAX_ITEMS, OTHERWISE
 from mlmgmt_nb.service.api.app import Call
 from mlmgmt_nb.service.http.messages import Reply
+from mlmgmt_nb.service.http.problems import bad_field, conflict, not_found
+from mlmgmt_nb.service.store import schema
 
-__all__ = ["list_"]
+__all__ = ["alias", "list_", "remove_alias"]
 
 
 def list_(call: Call) -> Reply:
-    """Return the computes as `value`: `id`, `state` (`ready` or `unavailable`), and the `reason` if not ready."""
-    return Reply(200, {"value": call.backend.computes()})
+    """Return the computes as `value`: `id`, `state` (`ready` or `unavailable`), and the `reason` if not ready.
+
+    Aliases follow, with the id of their compute as `aliasOf`.
+    """
+    return Reply(200, {"value": call.backend.computes(call.account)})
+
+
+def alias(call: Call) -> Reply:
+    """Make `id`, such as a cluster or a resource id of 2017, another name of the compute `computeId` (in the query)."""
+    compute_id = call.query.get("computeId", "")
+    if not call.backend.has_compute(compute_id):
+        known = ", ".join(each["id"] or "" for each in call.backend.computes(call.account) if "aliasOf" not in each)
+        raise not_found("compute", compute_id, "computeId", f"The computes are: {known}.")
+    if call.backend.has_compute(call.id):
+        raise bad_field("id", f"{call.id!r} is a compute; choose another name for the alias.")
+    if len(call.id) > MAX_CHARACTERS[OTHERWISE]:
+        raise bad_field("id", f"has {len(call.id)} characters; the maximum is {MAX_CHARACTERS[OTHERWISE]}.", "TooLong")
+    table = schema.compute_aliases
+    mine = table.c.account == call.account
+    with call.backend.store.writing() as db:
+        db.execute(delete(table).where(mine, table.c.name == call.id))
+        if (db.scalar(select(func.count()).select_from(table).where(mine)) or 0) >= MAX_ITEMS[OTHERWISE]:
+            raise conflict(
+                "TooManyAliases", f"The account has {MAX_ITEMS[OTHERWISE]} aliases, the maximum; remove some."
+            )
+        db.execute(insert(table).values(account=call.account, name=call.id, compute_id=compute_id))
+    return Reply(200, {"id": call.id, "aliasOf": compute_id})
+
+
+def remove_alias(call: Call) -> Reply:
+    """Remove an alias; 204 if there is none. Images and services keep their compute."""
+    table = schema.compute_aliases
+    with call.backend.store.writing() as db:
+        removed = db.execute(delete(table).where(table.c.account == call.account, table.c.name == call.id)).rowcount
+    return Reply(200 if removed else 204)

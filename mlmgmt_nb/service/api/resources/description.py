@@ -1,11 +1,15 @@
-"""The OpenAPI document of the API, beside the collections of an account."""
+"""The OpenAPI document of the API, beside the collections of an account, and the names of extensions."""
 
 from __future__ import annotations
 
+from mlmgmt_nb.contract.extensions import VARIABLES
 from mlmgmt_nb.service.api.app import Call
 from mlmgmt_nb.service.http.messages import Reply
 
-__all__ = ["swagger"]
+__all__ = ["extensions", "swagger"]
+
+_EXTENSIONS = (VARIABLES,)
+"""Extensions of requests that other servers would ignore; clients look for them before they use them."""
 
 
 def swagger(call: Call) -> Reply:
@@ -14,3 +18,8 @@ def swagger(call: Call) -> Reply:
     from mlmgmt_nb.contract import openapi
 
     return Reply(200, openapi.document(call.base_url.partition("/api/")[0] or "/"))
+
+
+def extensions(_: Call) -> Reply:
+    """Return the names of the extensions of requests that this service supports, as `value`."""
+    return Reply(200, {"value": _EXTENSIONS})

@@ -30,7 +30,7 @@ def create(call: Call) -> Reply:
         known = select(manifests.c.id).where(manifests.c.account == call.account, manifests.c.id == request.manifest_id)
         if db.scalar(known) is None:
             raise not_found("manifest", request.manifest_id, "$.manifestId")
-        compute_id = call.backend.compute_id(request.compute_resource_id, "$.computeResourceId")
+        compute = call.backend.compute(db, call.account, request.compute_resource_id, "$.computeResourceId")
         image_id = str(uuid.uuid4())
         db.execute(
             insert(schema.images).values(
@@ -39,13 +39,14 @@ def create(call: Call) -> Reply:
                 name=request.name,
                 version=next_version(db, schema.images, call.account, request.name),
                 manifest_id=request.manifest_id,
-                compute_id=compute_id,
+                compute_id=compute.id,
+                compute_given=compute.given,
                 description=request.description,
                 state="NotStarted",
                 created_at=now(),
             )
         )
-        operation_id = operations.begin(db, call.account, "Image", image_id)
+        operation_id = operations.begin(db, call.account, "Image", image_id, compute.warning)
     call.backend.images_changed()
     return operations.accepted(call, operation_id)
 
@@ -66,7 +67,7 @@ def image_of(columns: Mapping[str, Any], manifest_doc: bytes, base_url: str) -> 
         creation_state=columns["state"],
         description=columns["description"],
         error=columns["error"],
-        compute_resource_id=columns["compute_id"],
+        compute_resource_id=columns["compute_given"] or columns["compute_id"],
         image_type="Docker",
         image_location=columns["location"],
         image_build_log_uri=f"{base_url}/images/{columns['id']}/buildLog",

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, insert, select
 
-from mlmgmt_nb.contract import AsyncOperationStatus, ErrorDetail, ErrorResponse
+from mlmgmt_nb.contract import ErrorDetail, ErrorResponse
+from mlmgmt_nb.contract.extensions import OperationStatus
 from mlmgmt_nb.contract.limits import Count
 from mlmgmt_nb.service.api.app import Call
 from mlmgmt_nb.service.api.paging import Page, page
@@ -25,7 +26,7 @@ _LOGS = {"Image": "images/{id}/buildLog", "Service": "services/{id}/logs"}
 _COLLECTIONS = {"Image": "images", "Service": "services"}
 
 
-def begin(db: Connection, account: str, kind: str, resource_id: str) -> str:
+def begin(db: Connection, account: str, kind: str, resource_id: str, warning: str | None = None) -> str:
     """Add the operation for work on a resource, in the transaction that requests the work, and return its id."""
     operation_id = str(uuid.uuid4())
     db.execute(
@@ -36,6 +37,7 @@ def begin(db: Connection, account: str, kind: str, resource_id: str) -> str:
             resource_id=resource_id,
             state="NotStarted",
             attempts=0,
+            warning=warning,
             created_at=now(),
         )
     )
@@ -100,8 +102,8 @@ def _roll_back(db: Connection, service_id: str, error: ErrorResponse) -> bool:
     return target_id is not None and rollout_failed(db, service_id, target_id, "Cancelled", error)
 
 
-def _status(row: Row[Any], base_url: str) -> AsyncOperationStatus:
-    return AsyncOperationStatus(
+def _status(row: Row[Any], base_url: str) -> OperationStatus:
+    return OperationStatus(
         id=row.id,
         operation_type=row.kind,
         state=row.state,
@@ -109,6 +111,7 @@ def _status(row: Row[Any], base_url: str) -> AsyncOperationStatus:
         # The system clock may have been set back in the meantime.
         end_time=row.end_time and max(row.end_time, row.created_at),
         resource_location=f"{base_url}/{_COLLECTIONS[row.kind]}/{row.resource_id}",
+        warning=row.warning,
         error=_with_log(row.error, f"{base_url}/{_LOGS[row.kind].format(id=row.resource_id)}"),
     )
 

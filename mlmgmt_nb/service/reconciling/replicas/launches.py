@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Row, select
 
-from mlmgmt_nb.contract import ServiceCreateRequest
+from mlmgmt_nb.contract.extensions import ServiceCreate
 from mlmgmt_nb.service.compute.base import Launch
 from mlmgmt_nb.service.files.home import Home
 from mlmgmt_nb.service.files.logs import Log
@@ -30,7 +30,8 @@ class Launches:
 
     def launch(self, row: Row[Any], deployment_id: str, log: Log) -> Launch:
         """Return the parameters for a replica of a deployment: the target or the current one of the service."""
-        spec: ServiceCreateRequest = row.target_spec if deployment_id == row.target_id else row.serving_spec
+        is_target = deployment_id == row.target_id
+        spec: ServiceCreate = row.target_spec if is_target else row.serving_spec
         images = schema.images
         with self._store.reading() as db:
             image = db.execute(select(images).where(images.c.id == spec.image_id)).one()
@@ -42,6 +43,7 @@ class Launches:
             interpreter=image.interpreter,
             key_digests=digests(row),
             environment=driver_environment(spec, image.version, self._settings.data_storage),
+            secrets=(row.target_secrets if is_target else row.serving_secrets) or {},
             data=self._home.data,
             slots=slots(spec),
             allowed_hosts=self._settings.answered_hosts,

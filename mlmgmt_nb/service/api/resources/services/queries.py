@@ -7,9 +7,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, or_, select
 
-from mlmgmt_nb.contract import ComputeResource, Model, ServiceCreateRequest, ServiceResponse
+from mlmgmt_nb.contract import ComputeResource, Model
+from mlmgmt_nb.contract.extensions import Service, ServiceCreate
 from mlmgmt_nb.service.api.app import Call
 from mlmgmt_nb.service.api.paging import Page, page
 from mlmgmt_nb.service.api.resources.images import image_of
@@ -30,11 +31,13 @@ def list_(call: Call) -> Reply:
         "manifestId": schema.manifests.c.id,
         "manifestName": schema.manifests.c.name,
         "imageId": schema.images.c.id,
-        "computeResourceId": schema.services.c.compute_id,
     }
     for name, column in columns.items():
         if (value := call.query.get(name)) is not None:
             query = query.where(column == value)
+    if (compute_id := call.query.get("computeResourceId")) is not None:
+        given = schema.services.c.compute_given
+        query = query.where(or_(schema.services.c.compute_id == compute_id, given == compute_id))
     of_manifest = select(manifest_models.c.manifest_id)
     if (model_id := call.query.get("modelId")) is not None:
         query = query.where(schema.manifests.c.id.in_(of_manifest.where(manifest_models.c.model_id == model_id)))
@@ -51,7 +54,7 @@ def get(call: Call) -> Reply:
         return Reply(200, _responses(db, [service_of(db, call)], call)[0])
 
 
-def _responses(db: Connection, rows: Iterable[Row[Any]], call: Call) -> list[ServiceResponse]:
+def _responses(db: Connection, rows: Iterable[Row[Any]], call: Call) -> list[Service]:
     rows = list(rows)
     models = _models(db, {row.image_manifest_id for row in rows})
     settings = call.backend.settings
@@ -83,14 +86,14 @@ def _models(db: Connection, manifest_ids: set[str]) -> dict[str, list[Model]]:
     return found
 
 
-def _response(row: Row[Any], models: list[Model], base_url: str, scoring_uri: str | None) -> ServiceResponse:
-    spec: ServiceCreateRequest = row.spec
+def _response(row: Row[Any], models: list[Model], base_url: str, scoring_uri: str | None) -> Service:
+    spec: ServiceCreate = row.spec
     image_columns = {
         name.removeprefix("image_"): value for name, value in row._asdict().items() if name.startswith("image_")
     }
     image = image_of(image_columns, row.manifest_doc, base_url)
-    return ServiceResponse(
-        compute_resource=ComputeResource(id=row.compute_id, type="Cluster"),
+    return Service(
+        compute_resource=ComputeResource(id=row.compute_given or row.compute_id, type="Cluster"),
         id=row.id,
         name=row.name,
         state=row.state,
@@ -107,6 +110,8 @@ def _response(row: Row[Any], models: list[Model], base_url: str, scoring_uri: st
         data_collection=spec.data_collection,
         max_concurrent_requests_per_container=spec.max_concurrent_requests_per_container,
         num_replicas=replica_count(spec, row.scale),
+        environment={name: value for name, value in (spec.environment or {}).items() if value is not None},
+        secrets=sorted(row.secrets or ()),
     )
 
 

@@ -6,7 +6,7 @@ import uuid
 
 from sqlalchemy import Connection, insert, select, update
 
-from mlmgmt_nb.contract import ServiceCreateRequest, ServiceUpdateRequest
+from mlmgmt_nb.contract.extensions import ServiceCreate, ServiceUpdate
 from mlmgmt_nb.service.api.app import Call
 from mlmgmt_nb.service.api.resources import operations
 from mlmgmt_nb.service.api.resources.services.keys import new_key
@@ -14,18 +14,19 @@ from mlmgmt_nb.service.api.resources.services.rows import service_of
 from mlmgmt_nb.service.clock import now
 from mlmgmt_nb.service.http.messages import Reply
 from mlmgmt_nb.service.http.problems import conflict, not_found
-from mlmgmt_nb.service.reconciling.specs import changed, check_supported, replica_bounds, scaling
+from mlmgmt_nb.service.reconciling.specs import Secrets, changed, check_supported, replica_bounds, scaling, stored
 from mlmgmt_nb.service.store import schema
+from mlmgmt_nb.service.store.transitions import forget_secrets
 
 __all__ = ["create", "delete_", "update_"]
 
 
 def create(call: Call) -> Reply:
-    spec: ServiceCreateRequest = call.body
+    spec, secrets = stored(call.body)
     services = schema.services
     with call.backend.store.writing() as db:
-        compute_id = call.backend.compute_id(spec.compute_resource.id, "$.computeResource.id")
-        _check_image(db, call.account, spec.image_id, compute_id)
+        compute = call.backend.compute(db, call.account, spec.compute_resource.id, "$.computeResource.id")
+        _check_image(db, call.account, spec.image_id, compute.id)
         check_supported(spec)
         taken = select(services.c.id).where(
             services.c.account == call.account, services.c.name == spec.name, ~services.c.deleting
@@ -36,15 +37,16 @@ def create(call: Call) -> Reply:
                 f"A service named {spec.name!r} already exists; update or delete it, or choose another name.",
             )
         service_id = str(uuid.uuid4())
-        call.backend.check_capacity(db, spec, compute_id, service_id)
-        deployment_id = _add_deployment(db, call.account, service_id, spec)
+        call.backend.check_capacity(db, spec, compute.id, service_id)
+        deployment_id = _add_deployment(db, call.account, service_id, spec, secrets)
         moment = now()
         db.execute(
             insert(services).values(
                 id=service_id,
                 account=call.account,
                 name=spec.name,
-                compute_id=compute_id,
+                compute_id=compute.id,
+                compute_given=compute.given,
                 state="NotStarted",
                 deployment_id=deployment_id,
                 target_id=deployment_id,
@@ -57,23 +59,23 @@ def create(call: Call) -> Reply:
                 updated_at=moment,
             )
         )
-        operation_id = operations.begin(db, call.account, "Service", service_id)
+        operation_id = operations.begin(db, call.account, "Service", service_id, compute.warning)
     call.backend.services_changed()
     return operations.accepted(call, operation_id)
 
 
 def update_(call: Call) -> Reply:
     services = schema.services
-    request: ServiceUpdateRequest = call.body
+    request: ServiceUpdate = call.body
     with call.backend.store.writing() as db:
         row = service_of(db, call)
-        spec = changed(row.spec, request)
+        spec, secrets = changed(row.spec, row.secrets or {}, request)
         _check_image(db, call.account, spec.image_id, row.compute_id)
         check_supported(spec)
         if row.target_id is not None:
             raise conflict("OperationUnderWay", "Another operation on this service is running; wait until it ends.")
         call.backend.check_capacity(db, spec, row.compute_id, row.id)
-        deployment_id = _add_deployment(db, call.account, row.id, spec)
+        deployment_id = _add_deployment(db, call.account, row.id, spec, secrets)
         fewest, most = replica_bounds(spec)
         db.execute(
             update(services)
@@ -111,7 +113,7 @@ def _check_image(db: Connection, account: str, image_id: str, compute_id: str) -
         )
 
 
-def _add_deployment(db: Connection, account: str, service_id: str, spec: ServiceCreateRequest) -> str:
+def _add_deployment(db: Connection, account: str, service_id: str, spec: ServiceCreate, secrets: Secrets) -> str:
     deployment_id = str(uuid.uuid4())
     db.execute(
         insert(schema.deployments).values(
@@ -121,6 +123,7 @@ def _add_deployment(db: Connection, account: str, service_id: str, spec: Service
             service_name=spec.name,
             image_id=spec.image_id,
             spec=spec,
+            secrets=secrets or None,
             status="Deploying",
             created_at=now(),
         )
@@ -143,6 +146,7 @@ def delete_(call: Call) -> Reply:
             .where(deployments.c.service_id == call.id, deployments.c.expired_at.is_(None))
             .values(status="Expired", expired_at=now())
         )
+        forget_secrets(db, call.id)
         db.execute(
             update(table)
             .where(table.c.resource_id == call.id, table.c.end_time.is_(None))

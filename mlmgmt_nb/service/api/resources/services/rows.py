@@ -19,7 +19,12 @@ def selected() -> Select[Any]:
     image_columns = [column.label(f"image_{column.name}") for column in images.c]
     return (
         select(
-            services, deployments.c.spec, deployments.c.status, *image_columns, manifests.c.doc.label("manifest_doc")
+            services,
+            deployments.c.spec,
+            deployments.c.secrets,
+            deployments.c.status,
+            *image_columns,
+            manifests.c.doc.label("manifest_doc"),
         )
         .join(deployments, deployments.c.id == services.c.deployment_id)
         .join(images, images.c.id == deployments.c.image_id)

@@ -1,0 +1,74 @@
+"""The environment variables and secrets of a service, from flags."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from mlmgmt_nb.client import ServiceSettings
+from mlmgmt_nb.commands.flags import VariablesArguments
+from mlmgmt_nb.errors import UsageError
+
+__all__ = ["variables"]
+
+_FIX = "Use NAME=env:VARIABLE, NAME=file:PATH, or NAME alone for the variable of that name in your environment."
+
+
+def variables(arguments: VariablesArguments) -> ServiceSettings:
+    """Return the settings `environment` and `secrets` of a service.
+
+    Raises:
+        UsageError: a flag is malformed, or its variable or file does not exist. The message has no value.
+    """
+    environment: dict[str, str | None] = {**_environment(arguments)}
+    secrets: dict[str, str | None] = {}
+    for given in arguments.secret:
+        secrets |= given if isinstance(given, Mapping) else dict([_secret(str(given))])
+    for name in arguments.remove_env:
+        if name in environment or name in secrets:
+            raise UsageError(f"--remove-env: {name} is also given a value", field="remove_env", fix="Leave one out.")
+        environment[name] = secrets[name] = None
+    return {"environment": environment or None, "secrets": secrets or None}
+
+
+def _environment(arguments: VariablesArguments) -> dict[str, str]:
+    from mlmgmt_nb.scoring.application.variables import read_variables
+
+    given = arguments.env
+    texts = [each for each in given if not isinstance(each, Mapping)]
+    try:
+        found = read_variables(map(str, texts), [Path(path).expanduser() for path in arguments.env_file])
+    except (ValueError, OSError) as error:  # a file that is not UTF-8 is a ValueError too
+        text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+        raise UsageError(text, field="env", fix="Use --env NAME=VALUE, or --env-file with such lines.") from error
+    for mapping in (each for each in given if isinstance(each, Mapping)):
+        found |= mapping
+    return found
+
+
+def _secret(text: str) -> tuple[str, str]:
+    """Return name and value of a secret that is given by reference."""
+    name, equals, reference = text.partition("=")
+    if not name.isidentifier():  # it may be a value, too
+        raise UsageError("--secret: does not begin with the name of a variable", field="secret", fix=_FIX)
+    kind, _, place = (reference if equals else f"env:{name}").partition(":")
+    match kind:
+        case "env" if place in os.environ:
+            return name, os.environ[place]
+        case "env":
+            raise UsageError(f"--secret {name}: the variable {place!r} is not set", field="secret", fix=_FIX)
+        case "file" if place:
+            return name, _content(name, Path(place).expanduser())
+    # Not repeated: it may be the value itself.
+    raise UsageError(f"--secret {name}: not a reference; shells and notebooks keep values", field="secret", fix=_FIX)
+
+
+def _content(name: str, path: Path) -> str:
+    """Return the content of a file, without the line break that editors add at its end."""
+    try:
+        return path.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
+    except OSError as error:
+        raise UsageError(f"--secret {name}: {path}: {error.strerror}", field="secret", fix=_FIX) from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"--secret {name}: {path} is not UTF-8 text", field="secret", fix=_FIX) from error

@@ -1,0 +1,69 @@
+"""Python environments of other versions and packages, made by uv and kept for the test session."""
+
+from __future__ import annotations
+
+import functools
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+__all__ = ["interpreter", "make_environment"]
+
+
+@functools.cache
+def interpreter(version: str) -> Path:
+    """Return an interpreter of a version such as `3.13`: one that is there, or one that uv can install.
+
+    Raises:
+        LookupError: there is none.
+    """
+    if found := sorted(_of_pyenv(version)):
+        return found[-1]
+    for command in (["find", "--no-project", version], ["install", "--quiet", version]):
+        subprocess.run(["uv", "python", *command], capture_output=True, check=False)
+    found_by_uv = subprocess.run(
+        ["uv", "python", "find", "--no-project", version], capture_output=True, text=True, check=False
+    )
+    if found_by_uv.returncode != 0:
+        raise LookupError(f"no Python {version}: {found_by_uv.stderr.strip()}")
+    return Path(found_by_uv.stdout.strip())
+
+
+def _of_pyenv(version: str) -> list[Path]:
+    """Return the interpreters that pyenv has, which are not on the path."""
+    root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    return list(root.glob(f"versions/{version}.*/bin/python"))
+
+
+def make_environment(
+    factory: pytest.TempPathFactory, name: str, python: str | Path, requirements: Sequence[str], *options: str
+) -> Path:
+    """Return the interpreter of an environment with these packages.
+
+    Args:
+        factory: its folder is shared by the workers of one session.
+        name: the name of the environment in the session.
+        python: the interpreter to make it from.
+        requirements: what to install.
+        options: further options of `uv pip install`.
+    """
+    shared = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder = shared / f"environment-{name}"
+    executable = folder / "bin" / "python"
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "complete").exists():
+            _uv("venv", "--quiet", "--clear", "--python", str(python), str(folder))
+            _uv("pip", "install", "--quiet", "--python", str(executable), *options, *requirements)
+            (folder / "complete").touch()
+    return executable
+
+
+def _uv(*arguments: str) -> None:
+    made = subprocess.run(["uv", *arguments], capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stderr
