@@ -108,7 +108,7 @@ def ensure(home: str | os.PathLike[str] | None = None, timeout: float = 30.0) ->
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with filelock.FileLock(folder / "start.lock", timeout=timeout, mode=0o600):
-            return find(folder) or _settled(folder, deadline) or _start(folder, deadline)
+            return find(folder) or _wait_for_record(folder, deadline) or _start(folder, deadline)
     except filelock.Timeout as error:
         raise LocalServiceError(
             f"another process has been starting the service in {folder} for more than {timeout:g} s",
@@ -150,13 +150,13 @@ def stop(home: str | os.PathLike[str] | None = None, timeout: float = _STOP_SECO
     folder = state_folder(home)
     deadline = time.monotonic() + timeout
     endpoints = list(living(folder))
-    if not endpoints and (settled := _settled(folder, deadline)):
+    if not endpoints and (settled := _wait_for_record(folder, deadline)):
         endpoints = list(living(folder)) or [settled]
     for endpoint in endpoints:
         with contextlib.suppress(ProcessLookupError):
             os.kill(endpoint.pid, signal.SIGTERM)
     for endpoint in endpoints:
-        if not _ends(endpoint.pid, deadline):
+        if not _wait_for_end(endpoint.pid, deadline):
             raise LocalServiceError(
                 f"the service (process {endpoint.pid}) has not ended after {timeout:g} s",
                 fix=f"See {_log_file(endpoint.home)}; end it with: kill -9 {endpoint.pid}",
@@ -178,7 +178,7 @@ def _forget_crashes(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _ends(pid: int, deadline: float) -> bool:
+def _wait_for_end(pid: int, deadline: float) -> bool:
     """Wait until a process has ended. One that its parent has not noticed yet has ended, too."""
     import psutil  # only for this
 
@@ -197,7 +197,7 @@ def _reap() -> None:
     _started[:] = [process for process in _started if process.poll() is None]
 
 
-def _settled(folder: Path, deadline: float) -> Endpoint | None:
+def _wait_for_record(folder: Path, deadline: float) -> Endpoint | None:
     """Wait for a service that holds the folder but cannot be found: its record is lost, or not written yet."""
     until = min(deadline, time.monotonic() + _SETTLE_SECONDS)
     while _is_held(folder) and time.monotonic() < until:
@@ -211,26 +211,36 @@ def _start(folder: Path, deadline: float) -> Endpoint:
     log_file = _log_file(folder)
     log_file.parent.mkdir(mode=0o700, exist_ok=True)
     _reap()
-    heard, told = os.pipe()
+    read_fd, write_fd = os.pipe()
     try:
         with open(os.open(log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "mlmgmt_nb.cli", "serve", "--home", folder, "--detached", "--report", str(told)],
+                [
+                    sys.executable,
+                    "-m",
+                    "mlmgmt_nb.cli",
+                    "serve",
+                    "--home",
+                    folder,
+                    "--detached",
+                    "--report",
+                    str(write_fd),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 cwd=folder,
                 start_new_session=True,
-                pass_fds=[told],
+                pass_fds=[write_fd],
             )
         _started.append(process)
-        return _await(folder, process, deadline, heard)
+        return _await(folder, process, deadline, read_fd)
     finally:
-        os.close(heard)
-        os.close(told)
+        os.close(read_fd)
+        os.close(write_fd)
 
 
-def _await(folder: Path, process: subprocess.Popen[bytes], deadline: float, heard: int) -> Endpoint:
+def _await(folder: Path, process: subprocess.Popen[bytes], deadline: float, read_fd: int) -> Endpoint:
     """Wait until a service answers. A child that ends is not a failure while another service holds the folder."""
     seen: tuple[int, int] | None = None
     while time.monotonic() < deadline:
@@ -242,7 +252,7 @@ def _await(folder: Path, process: subprocess.Popen[bytes], deadline: float, hear
                 return endpoint
             seen = mark
         if ended and not _is_held(folder):
-            raise _failure(folder, process.returncode, heard)
+            raise _failure(folder, process.returncode, read_fd)
         time.sleep(_TICK_SECONDS)
     raise LocalServiceError(
         f"the service in {folder} did not answer in time\n{_last_lines(folder)}",
@@ -250,12 +260,12 @@ def _await(folder: Path, process: subprocess.Popen[bytes], deadline: float, hear
     )
 
 
-def _failure(folder: Path, code: int, heard: int) -> LocalServiceError:
+def _failure(folder: Path, code: int, read_fd: int) -> LocalServiceError:
     """Return why a service did not start: in its own words if it has any, else by its log."""
-    os.set_blocking(heard, False)
+    os.set_blocking(read_fd, False)
     with contextlib.suppress(OSError, ValueError):
-        told = json.loads(os.read(heard, 2**16))
-        return LocalServiceError(str(told["message"]), fix=told["fix"])
+        reported = json.loads(os.read(read_fd, 2**16))
+        return LocalServiceError(str(reported["message"]), fix=reported["fix"])
     return LocalServiceError(
         f"the service ended at its start with code {code}\n{_last_lines(folder)}",
         fix=f"The whole log is {_log_file(folder)}.",

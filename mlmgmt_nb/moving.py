@@ -202,9 +202,9 @@ def advice_for_command(words: Iterable[str], prog: str, known: Iterable[tuple[st
     rest = rest[rest[:1] == ["ml"] :]
     is_azure = len(rest) < len(given)
     typed = " ".join(given)
-    if is_azure and (same := _same(rest, known)):
+    if is_azure and (same := _equivalent(rest, known)):
         return Advice(f"`{typed}` belongs to the Azure command line", f"Use `{prog} {same}`.")
-    for tool, entry in _found(_heads(rest), COMMANDS):
+    for tool, entry in _found(_leading_words(rest), COMMANDS):
         return Advice(f"`{typed}` is a command of {tool}", _fix(f"`{prog} {entry.command}`", entry.note))
     for tool, entry in _found(_names(" ".join(rest)), PYTHON):
         use = f"`{prog} {entry.command}`, or `{entry.python}` in Python"
@@ -250,7 +250,7 @@ def _found(names: Iterable[str], tables: Mapping[str, tuple[Counterpart, ...]]) 
     return (known[name] for name in names if name in known)
 
 
-def _heads(words: list[str]) -> Iterator[str]:
+def _leading_words(words: list[str]) -> Iterator[str]:
     """Yield the first words, most words first; also with the verb first, as in `create online-endpoint`."""
     for length in (2, 1):
         yield " ".join(words[:length])
@@ -266,7 +266,7 @@ def _names(text: str) -> Iterator[str]:
         yield from (".".join(piece) for piece in pieces if len(parts) > 1 or piece[0][:1].isupper())
 
 
-def _same(words: list[str], known: Iterable[tuple[str, ...]]) -> str | None:
+def _equivalent(words: list[str], known: Iterable[tuple[str, ...]]) -> str | None:
     """Return the leading words that are a command or a group here, or None."""
     spoken = tuple(word for word in words if word not in _OPTIONAL)
     commands = set(known)

@@ -12,7 +12,7 @@ from mlmgmt_nb.client.http.paging import PAGE_SIZE, Pager
 from mlmgmt_nb.client.http.responses import decode, retry_after
 from mlmgmt_nb.client.http.transport import Transport, is_loopback
 from mlmgmt_nb.client.logs import LogPart, build_log_url, read_log
-from mlmgmt_nb.client.polling import Poller, Watch, Watcher
+from mlmgmt_nb.client.polling import Poller, WatchedOperation, Watcher
 from mlmgmt_nb.contract import OPERATIONS, AsyncOperationStatus, Image, ServiceResponse
 from mlmgmt_nb.contract.extensions import OPERATIONS_LIST, OperationStatus, Service
 from mlmgmt_nb.errors import ApiError, ServerError
@@ -91,7 +91,7 @@ class Operations:
 
     def poller(self, id: str) -> Poller[Image | ServiceResponse]:  # noqa: A002
         """Return a poller for an operation, from its `id` or a continuation token. Sends nothing yet."""
-        return self._poller(Watch(id), self._load)
+        return self._poller(WatchedOperation(id), self._load)
 
     def started(self, response: requests.Response, load: Callable[[str], Any]) -> Poller[Any]:
         """Return the poller for a 202 answer.
@@ -110,10 +110,10 @@ class Operations:
                 status_code=response.status_code,
                 fix="List the resource to see what became of it.",
             )
-        watch = Watch(_last_segment(location), first_delay=retry_after(response.headers))
+        watch = WatchedOperation(_last_segment(location), first_delay=retry_after(response.headers))
         return self._poller(watch, lambda status: load(_resource_id(status)))
 
-    def _poller(self, watch: Watch, load: Callable[[AsyncOperationStatus], Any]) -> Poller[Any]:
+    def _poller(self, watch: WatchedOperation, load: Callable[[AsyncOperationStatus], Any]) -> Poller[Any]:
         if watch.operation_id not in self._known:
             self._known.append(watch.operation_id)
         return Poller(watch, self.watcher, load=load, log_uri=self._log_uri, read_log=self._read_log)

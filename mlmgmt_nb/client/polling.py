@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, Generic, Protocol, TypeVar
 
 from mlmgmt_nb.client.http.forks import renew_after_fork
-from mlmgmt_nb.client.http.looking import only_looking
+from mlmgmt_nb.client.http.passive import passive
 from mlmgmt_nb.client.logs import LogPart
 from mlmgmt_nb.client.waiting import wait_for
 from mlmgmt_nb.contract import AsyncOperationState, AsyncOperationStatus
@@ -27,7 +27,7 @@ from mlmgmt_nb.errors import (
     UsageError,
 )
 
-__all__ = ["Poller", "Watch", "Watcher"]
+__all__ = ["Poller", "WatchedOperation", "Watcher"]
 
 _FIRST_DELAY = 0.05
 _BACKOFF = 1.5
@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class Watch:
+class WatchedOperation:
     """What is known of one operation.
 
     Attributes:
@@ -92,13 +92,13 @@ class Watch:
         if self.ended:
             self.settled.set()
         if changed:
-            self._tell()
+            self._notify()
 
     def lost(self, failure: Exception) -> None:
         """Return up."""
         self.failure = failure
         self.settled.set()
-        self._tell()
+        self._notify()
 
     def take_warning(self) -> str | None:
         """Return the warning of the operation, once."""
@@ -115,7 +115,7 @@ class Watch:
                 self.settled.clear()
             return failure
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         with self._lock:
             listeners = list(self._listeners)
         for listener in listeners:
@@ -145,8 +145,8 @@ class Watcher:
         self._slowest = slowest
         self._clock = clock
         self._wake = threading.Condition()
-        self._due: list[tuple[float, int, Watch]] = []
-        self._open: set[Watch] = set()
+        self._due: list[tuple[float, int, WatchedOperation]] = []
+        self._open: set[WatchedOperation] = set()
         self._order = itertools.count()
         self._thread: threading.Thread | None = None
         self._closed = False
@@ -157,7 +157,7 @@ class Watcher:
         self._wake = threading.Condition()
         self._due, self._open, self._thread = [], set(), None
 
-    def follow(self, watch: Watch) -> None:
+    def follow(self, watch: WatchedOperation) -> None:
         """Look at the operation until it has ended; does nothing when that is known, or it is followed already."""
         with self._wake:
             if self._closed and not watch.settled.is_set():
@@ -184,7 +184,7 @@ class Watcher:
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout=5.0)
 
-    def _schedule(self, watch: Watch, delay: float) -> None:
+    def _schedule(self, watch: WatchedOperation, delay: float) -> None:
         heapq.heappush(self._due, (self._clock() + delay, next(self._order), watch))
         self._wake.notify()
 
@@ -192,7 +192,7 @@ class Watcher:
         while (watch := self._next()) is not None:
             failure, delay = None, None
             try:
-                delay = self._look(watch)
+                delay = self._poll(watch)
             except Exception as error:  # noqa: BLE001 - who waits for it must hear of it, whatever it is
                 failure = error
             with self._wake:
@@ -203,7 +203,7 @@ class Watcher:
             if failure is not None:
                 watch.lost(failure)
 
-    def _next(self) -> Watch | None:
+    def _next(self) -> WatchedOperation | None:
         """Wait until an operation is due and return it; None, and end the thread, when none is open."""
         with self._wake:
             while self._due:
@@ -214,10 +214,10 @@ class Watcher:
             self._thread = None
             return None
 
-    def _look(self, watch: Watch) -> float | None:
+    def _poll(self, watch: WatchedOperation) -> float | None:
         """Asks once. Returns the seconds to the next look, or None when there is none. Raises when it gives up."""
         try:
-            with only_looking():
+            with passive():
                 status, wait = self._fetch(watch.operation_id)
         except (TransportError, ThrottledError, ServerError, ServiceStoppedError) as error:
             now = self._clock()
@@ -261,7 +261,7 @@ class Poller(Generic[T]):
 
     def __init__(
         self,
-        watch: Watch,
+        watch: WatchedOperation,
         watcher: Watcher,
         *,
         load: Callable[[AsyncOperationStatus], T],

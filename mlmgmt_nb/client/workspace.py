@@ -21,7 +21,7 @@ from mlmgmt_nb.client.bodies import ServiceSettings
 from mlmgmt_nb.client.deploy import DeployEvents, DeployFlow, DeploySource, IfExists, ModelSource
 from mlmgmt_nb.client.deployments import Deployments
 from mlmgmt_nb.client.http.credentials import TokenCredential, TokenFile
-from mlmgmt_nb.client.http.looking import is_only_looking
+from mlmgmt_nb.client.http.passive import is_passive
 from mlmgmt_nb.client.http.transport import Location, Timeout, Transport, origin
 from mlmgmt_nb.client.http.uploads import Uploader
 from mlmgmt_nb.client.images import Images
@@ -397,8 +397,8 @@ class Workspace(metaclass=_Moved):
 
     def __reduce__(self) -> tuple[Callable[[Transport], Workspace], tuple[Transport]]:
         """For `pickle` and `deepcopy`: a workspace with connections of its own. No secret is in the pickle."""
-        anew = partial(type(self), interpreter=self._interpreter, arguments=self._arguments, compute=self.compute)
-        return anew, (self._transport,)
+        clone = partial(type(self), interpreter=self._interpreter, arguments=self._arguments, compute=self.compute)
+        return clone, (self._transport,)
 
     def __repr__(self) -> str:
         return f"<Workspace {self.base_url}>"
@@ -453,5 +453,5 @@ _WORDS = ("subscriptions", "resourceGroups", "accounts")
 
 
 def _embedded(home: str | os.PathLike[str], account: _Account) -> Location:
-    endpoint = local.resume(home) if is_only_looking() else local.ensure(home)
+    endpoint = local.resume(home) if is_passive() else local.ensure(home)
     return Location(account.url(endpoint.base_url), TokenFile(endpoint.token_file), endpoint.certificate)

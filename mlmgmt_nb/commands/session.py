@@ -36,7 +36,7 @@ PLACE = ("home", "base_url", "subscription", "resource_group", "account", "scope
 """The settings that say which account, and how it is opened."""
 
 
-def _unshown(_: str) -> None:
+def _no_meter(_: str) -> None:
     """Return no meter."""
 
 
@@ -44,7 +44,7 @@ def _unshown_note(_: str) -> None:
     """Ignore a note."""
 
 
-def _unseen(test: ScoringTest) -> ScoringReport:
+def _run_without_progress(test: ScoringTest) -> ScoringReport:
     """Run a scoring test without showing its progress."""
     return test.run()
 
@@ -83,8 +83,8 @@ class Session:
         config: Config | None = None,
         prog: str = "mlmgmt",
         report: Callable[[str, float], None] | None = None,
-        uploading: Callable[[str], Meter | None] = _unshown,
-        testing: Callable[[ScoringTest], ScoringReport] = _unseen,
+        uploading: Callable[[str], Meter | None] = _no_meter,
+        testing: Callable[[ScoringTest], ScoringReport] = _run_without_progress,
         stays: bool = False,
         tell: Callable[[str], None] = _unshown_note,
     ) -> None:
@@ -109,7 +109,7 @@ class Session:
         with self._connecting:  # the completer asks from a thread
             if not self.settings:
                 self.settings = self.config.settings({})
-            key = self._place()
+            key = self._workspace_key()
             if key not in self._workspaces:
                 self._workspaces[key] = self._connected()
             return self._workspaces[key]
@@ -122,14 +122,14 @@ class Session:
             resource_group=self.setting("resource_group"),
             account=self.setting("account"),
         )
-        if not base_url or (home and self._is_nearer("home", "base_url")):
+        if not base_url or (home and self._takes_precedence("home", "base_url")):
             return connect_to(home=home)
         connect_to = partial(connect_to, base_url=base_url, scope=self.setting("scope"))
         if os.environ.get("MLMGMT_TOKEN") or not any(self.setting(name) for name in SIGN_IN):
             return connect_to()
         return connect_to(sign_in=self.sign_in()) if self.credential is None else connect_to(credential=self.credential)
 
-    def _place(self) -> tuple[str | None, ...]:
+    def _workspace_key(self) -> tuple[str | None, ...]:
         """Return what tells one workspace from another."""
         return (*(self.setting(name) for name in PLACE), self._signed_in_as)
 
@@ -160,7 +160,7 @@ class Session:
     def reachable(self) -> Workspace | None:
         """Return the workspace if it is available without starting a service. For completion."""
         base_url, home = self.setting("base_url"), self.setting("home")
-        is_there = self._place() in self._workspaces or base_url or local.find(home) is not None
+        is_there = self._workspace_key() in self._workspaces or base_url or local.find(home) is not None
         return self.workspace if is_there else None
 
     def setting(self, name: str) -> str | None:
@@ -185,7 +185,7 @@ class Session:
             self.settings = self.config.settings(given, "default" if makes_profile else arguments.profile)
             if command.words[0] not in {"config", "account"}:  # which put it right
                 _check_output(self.settings["output"])
-            with self.advice(command, arguments), _requests_told(self.tell if arguments.verbose else None):
+            with self.advice(command, arguments), _report_requests(self.tell if arguments.verbose else None):
                 return Outcome(command.run(self, arguments), arguments, command)
         except Exception as error:
             self.last_error = error
@@ -243,7 +243,7 @@ class Session:
                 workspace.close()
             self._workspaces.clear()
 
-    def _is_nearer(self, one: str, other: str) -> bool:
+    def _takes_precedence(self, one: str, other: str) -> bool:
         """Whether a setting comes from something that wins over the source of another one."""
         order = ("the argument", "the environment", str(self.config.path), "default")
         return _rank(self.settings[one].source, order) < _rank(self.settings[other].source, order)
@@ -267,14 +267,14 @@ class Session:
             hint = nearest(" ".join(words[1:]), [name.partition(" ")[2] for name in names])
             hint = hint.replace("mean `", f"mean `{words[0]} ")
         else:
-            hint = _turned(words, names) or (nearest(text, groups) if len(words) == 1 else "")
+            hint = _verb_first_hint(words, names) or (nearest(text, groups) if len(words) == 1 else "")
             hint = hint or nearest(text, names) or nearest(words[0], groups)
         return UsageError(
             f"unknown command `{self.prog} {text}`.{hint}", fix=f"`{' '.join([self.prog, *group])} -h` lists them."
         )
 
 
-class _Teller(logging.Handler):
+class _LogForwarder(logging.Handler):
     """Passes log records on as text."""
 
     def __init__(self, tell: Callable[[str], None]) -> None:
@@ -286,12 +286,12 @@ class _Teller(logging.Handler):
 
 
 @contextmanager
-def _requests_told(tell: Callable[[str], None] | None) -> Iterator[None]:
+def _report_requests(tell: Callable[[str], None] | None) -> Iterator[None]:
     """Report the requests that the client sends in the block, if there is somebody to tell."""
     if tell is None:
         yield
         return
-    log, teller = logging.getLogger("mlmgmt_nb.client.http.transport"), _Teller(tell)
+    log, teller = logging.getLogger("mlmgmt_nb.client.http.transport"), _LogForwarder(tell)
     level = log.level
     log.addHandler(teller)
     log.setLevel(logging.DEBUG)
@@ -327,7 +327,7 @@ def _check_output(setting: Setting) -> None:
         )
 
 
-def _turned(words: Sequence[str], names: Sequence[str]) -> str:
+def _verb_first_hint(words: Sequence[str], names: Sequence[str]) -> str:
     """Return a hint for who says the verb first, as in `list models`."""
     name = " ".join([word.removesuffix("s") for word in words[1:2]] + list(words[:1]))
     return f" Did you mean `{name}`?" if name in names else ""

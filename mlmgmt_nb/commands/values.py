@@ -11,17 +11,17 @@ from typing import Any
 import msgspec
 
 from mlmgmt_nb.client import LogPart, Workspace
-from mlmgmt_nb.client.http.looking import only_looking
+from mlmgmt_nb.client.http.passive import passive
 from mlmgmt_nb.contract import ServiceResponse
 
 __all__ = [
     "DeployForm",
     "Keys",
-    "LinesAbout",
     "LogStream",
+    "RequestLogFilter",
     "SecretText",
     "ServiceConsole",
-    "ServiceTrial",
+    "ServiceTryout",
     "Settings",
     "Text",
     "Usage",
@@ -72,7 +72,7 @@ class LogStream:
                 yield text
             if self._stopped.wait(_FOLLOW_SECONDS):
                 return
-            with only_looking():
+            with passive():
                 part = self._read(part.next_offset)
 
     def stop(self) -> None:
@@ -80,7 +80,7 @@ class LogStream:
         self._stopped.set()
 
 
-class LinesAbout:
+class RequestLogFilter:
     """Tells which lines of a service's log, one after the other, are about a request: its traceback is, too.
 
     Args:
@@ -143,7 +143,7 @@ class ServiceConsole:
     service: ServiceResponse
 
 
-class ServiceTrial(ServiceConsole):
+class ServiceTryout(ServiceConsole):
     """A service that is to be tried out."""
 
 

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-__all__ = ["Installed", "named", "origin_of", "path_of"]
+__all__ = ["InstalledDistributions", "named", "origin_of", "path_of"]
 
 _OURS = "mlmgmt-nb"
 
@@ -23,7 +23,7 @@ def named(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-class Installed:
+class InstalledDistributions:
     """The distributions of this kernel, as they are when it is first asked. Names are normalized."""
 
     @cached_property

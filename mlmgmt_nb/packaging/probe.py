@@ -19,7 +19,7 @@ from typing import Any
 __all__ = ["main"]
 
 
-class _Hiding:
+class _HidingFinder:
     """A finder of modules that does not find some of them.
 
     Args:
@@ -53,7 +53,7 @@ def main(order_file: str, result_file: str) -> None:
     body = Path(order["body"]).read_bytes()
     before = set(sys.modules)
     hidden = frozenset(order["hidden"]) - {name.partition(".")[0] for name in before}
-    sys.meta_path[:] = [_Hiding(finder, hidden) for finder in sys.meta_path]
+    sys.meta_path[:] = [_HidingFinder(finder, hidden) for finder in sys.meta_path]
     outcome: dict[str, Any] = {}
     try:
         with warnings.catch_warnings(record=True) as caught:

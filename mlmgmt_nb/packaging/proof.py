@@ -89,8 +89,8 @@ def _pairs(left: Any, right: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
         for key in left:
             yield from _pairs(left[key], right[key], f"{path}.{key}" if path else key)
     elif isinstance(left, list) and isinstance(right, list) and len(left) == len(right):
-        for place, (mine, theirs) in enumerate(zip(left, right, strict=True)):
-            yield from _pairs(mine, theirs, f"{path}[{place}]")
+        for index, (left_item, right_item) in enumerate(zip(left, right, strict=True)):
+            yield from _pairs(left_item, right_item, f"{path}[{index}]")
     else:
         yield path, left, right
 

@@ -9,7 +9,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 from mlmgmt_nb.errors import UsageError
-from mlmgmt_nb.packaging.distributions import Installed, origin_of, path_of
+from mlmgmt_nb.packaging.distributions import InstalledDistributions, origin_of, path_of
 
 __all__ = ["requirements_text"]
 
@@ -17,7 +17,10 @@ _WHEELS = "wheels"
 
 
 def requirements_text(
-    installed: Installed, modules: Mapping[str, str | None], folder: Path, given: Sequence[str] | None = None
+    installed: InstalledDistributions,
+    modules: Mapping[str, str | None],
+    folder: Path,
+    given: Sequence[str] | None = None,
 ) -> str:
     """Return the text of a requirements file.
 
@@ -67,9 +70,9 @@ def _built(project: Path, folder: Path) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     made = sorted(set(target.glob("*.whl")) - before)
     if done.returncode != 0 or not made:
-        said = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise UsageError(
-            f"requirements: the project {project} cannot be built as a wheel: {said}",
+            f"requirements: the project {project} cannot be built as a wheel: {reason}",
             field="requirements",
             fix="Correct the project, or install a release of it.",
         )

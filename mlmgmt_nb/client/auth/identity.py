@@ -46,7 +46,7 @@ class _Claims(msgspec.Struct):
     exp: float | None = None
 
 
-class _Told(msgspec.Struct):
+class _AccountIdentity(msgspec.Struct):
     id: str = ""
     name: str = ""
     role: str | None = None
@@ -74,7 +74,7 @@ def whoami(transport: Transport) -> Identity:
     credential = transport.credential
     mine = identity_of(credential.token(), credential.source)
     try:
-        told = decode(transport.send("GET", "/whoami"), _Told)
+        account = decode(transport.send("GET", "/whoami"), _AccountIdentity)
     except NotFoundError:
         return mine
-    return msgspec.structs.replace(mine, name=told.name or mine.name, id=told.id or mine.id, role=told.role)
+    return msgspec.structs.replace(mine, name=account.name or mine.name, id=account.id or mine.id, role=account.role)

@@ -142,7 +142,7 @@ class Transport:
             self._adapter = copy.copy(self._adapter)  # as pickle would: the settings, and a pool of its own
         self._session = self._new_session()
 
-    def anew(self) -> Transport:
+    def clone(self) -> Transport:
         """Another transport to the same account, with connections of its own."""
         adapter = copy.copy(self._adapter) if isinstance(self._adapter, HTTPAdapter) else self._adapter
         return Transport(
@@ -150,9 +150,9 @@ class Transport:
         )
 
     def __deepcopy__(self, memo: object) -> Transport:
-        return self.anew()
+        return self.clone()
 
-    __copy__ = anew
+    __copy__ = clone
 
     def __reduce__(self) -> tuple[Callable[..., Transport], tuple[object, ...]]:
         """For pickle: the way to the account. Credentials leave their secrets out."""

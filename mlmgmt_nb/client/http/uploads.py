@@ -115,7 +115,7 @@ class _Upload:
         """Send what the store does not have yet, from where it stands, until it has all."""
         furthest, attempt = -1, 0
         while True:
-            offset = self._stand()
+            offset = self._stored_bytes()
             self._progress(offset, self._total)
             if offset == self._total:
                 return
@@ -136,7 +136,7 @@ class _Upload:
             if answer:
                 self._transport.sleep(min(answer, _LONGEST_WAIT_FOR_OTHERS))
 
-    def _stand(self) -> int:
+    def _stored_bytes(self) -> int:
         """How many bytes the store has."""
         answer = self._transport.send("HEAD", self._url, accept={404})
         if answer.status_code != 404:

@@ -119,7 +119,7 @@ class Batch(msgspec.Struct, array_like=True):
     ended: bool
 
 
-class _Answer:
+class _Response:
     """What came of one request to one service."""
 
     __slots__ = ("content", "id", "seconds", "status")
@@ -128,7 +128,7 @@ class _Answer:
         self.status, self.seconds, self.content, self.id = status, seconds, content, request_id
 
 
-class _Wire(asyncio.Protocol):
+class _Connection(asyncio.Protocol):
     """A connection to a service, and the answer that comes in on it.
 
     Args:
@@ -137,7 +137,7 @@ class _Wire(asyncio.Protocol):
     """
 
     def __init__(
-        self, on_answer: Callable[[_Wire, int, bytes, str], None], on_end: Callable[[_Wire, str], None]
+        self, on_answer: Callable[[_Connection, int, bytes, str], None], on_end: Callable[[_Connection, str], None]
     ) -> None:
         self._on_answer, self._on_end = on_answer, on_end
         self._parser = httptools.HttpResponseParser(self)
@@ -199,7 +199,7 @@ class _Caller:
         on_answer: called with the number of the request and its answer: the reason, and status 0, when there is none.
     """
 
-    def __init__(self, target: Target, timeout: float, on_answer: Callable[[_Caller, int, _Answer], None]) -> None:
+    def __init__(self, target: Target, timeout: float, on_answer: Callable[[_Caller, int, _Response], None]) -> None:
         parts = urlsplit(target.url)
         self._host, self._port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
         self._tls = _tls() if parts.scheme == "https" else None
@@ -210,7 +210,7 @@ class _Caller:
             "Content-Length: "
         ).encode()
         self._timeout, self._on_answer = timeout, on_answer
-        self._wire: _Wire | None = None
+        self._wire: _Connection | None = None
         self._number: int | None = None
         self._request = b""
         self._counts_from = self._deadline = 0.0
@@ -230,7 +230,7 @@ class _Caller:
         """Connect; return the reason when that fails."""
         name = self._host if self._tls else None
         connecting = asyncio.get_running_loop().create_connection(
-            lambda: _Wire(self._have, self._lost), self._host, self._port, ssl=self._tls, server_hostname=name
+            lambda: _Connection(self._have, self._lost), self._host, self._port, ssl=self._tls, server_hostname=name
         )
         try:
             _, self._wire = await asyncio.wait_for(connecting, self._timeout)
@@ -262,7 +262,7 @@ class _Caller:
         if wire is not None:
             wire.close()
 
-    def _have(self, wire: _Wire, status: int, content: bytes, request_id: str) -> None:
+    def _have(self, wire: _Connection, status: int, content: bytes, request_id: str) -> None:
         if wire is not self._wire:
             return
         if not wire.is_open:
@@ -270,7 +270,7 @@ class _Caller:
         if self._number is not None:
             self._answered(status, content, request_id)
 
-    def _lost(self, wire: _Wire, reason: str) -> None:
+    def _lost(self, wire: _Connection, reason: str) -> None:
         if wire is not self._wire:  # closed by us
             return
         self._wire = None
@@ -287,7 +287,7 @@ class _Caller:
         assert number is not None
         self._number, self._request = None, b""
         self.free_since = now
-        self._on_answer(self, number, _Answer(status, now - self._counts_from, content, request_id))
+        self._on_answer(self, number, _Response(status, now - self._counts_from, content, request_id))
 
 
 def _tls() -> ssl.SSLContext:
@@ -315,7 +315,7 @@ class _Results:
         self._ids: list[str] = []
         self._new: list[Outcome] = []
 
-    def add(self, case: int, at: float, answer: _Answer, other: _Answer | None) -> None:
+    def add(self, case: int, at: float, answer: _Response, other: _Response | None) -> None:
         self._at.append(at)
         self._seconds.append(answer.seconds)
         self._ids.append(answer.id)
@@ -368,8 +368,8 @@ class _Load:
         if plan.against is not None:
             self._others = [_Caller(plan.against, plan.timeout, self._have_other) for _ in range(plan.connections)]
         self._free_others = deque(self._others)
-        self._to_compare: deque[tuple[int, float, _Answer, _Caller]] = deque()
-        self._comparing: dict[int, tuple[float, _Answer, _Caller]] = {}
+        self._to_compare: deque[tuple[int, float, _Response, _Caller]] = deque()
+        self._comparing: dict[int, tuple[float, _Response, _Caller]] = {}
         self._due_at: dict[int, float] = {}
         self._next = plan.first
         self._waiting: deque[int] = deque()
@@ -486,7 +486,7 @@ class _Load:
 
     # answers
 
-    def _have(self, caller: _Caller, number: int, answer: _Answer) -> None:
+    def _have(self, caller: _Caller, number: int, answer: _Response) -> None:
         at = self._due_at.pop(number)
         if self._plan.against is None or self._stopped:
             self._under_way -= 1
@@ -513,7 +513,7 @@ class _Load:
             self._comparing[number] = (at, answer, caller)
             self._free_others.popleft().send(number, self._plan.bodies[self._case(number)], time.perf_counter())
 
-    def _have_other(self, other: _Caller, number: int, answer: _Answer) -> None:
+    def _have_other(self, other: _Caller, number: int, answer: _Response) -> None:
         at, first, caller = self._comparing.pop(number)
         self._under_way -= 1
         self._results.add(self._case(number), at, first, answer)
@@ -525,7 +525,7 @@ class _Load:
             self._end_if_done()
 
 
-class _Inlet(asyncio.Protocol):
+class _StdinReader(asyncio.Protocol):
     """Standard input: its end means stop."""
 
     def __init__(self, stop: Callable[[], None]) -> None:
@@ -535,7 +535,7 @@ class _Inlet(asyncio.Protocol):
         self._stop()
 
 
-class _Outlet(asyncio.BaseProtocol):
+class _StdoutWriter(asyncio.BaseProtocol):
     """Standard output. Nobody there to read it means stop, too."""
 
     def __init__(self) -> None:
@@ -548,7 +548,7 @@ class _Outlet(asyncio.BaseProtocol):
 
 async def _main(plan: Plan) -> None:
     loop = asyncio.get_running_loop()
-    outlet, _ = await loop.connect_write_pipe(_Outlet, sys.stdout.buffer)
+    outlet, _ = await loop.connect_write_pipe(_StdoutWriter, sys.stdout.buffer)
     encode = msgspec.msgpack.Encoder().encode
 
     def emit(batch: Batch) -> None:
@@ -556,12 +556,12 @@ async def _main(plan: Plan) -> None:
         outlet.write(len(message).to_bytes(4, "big") + message)
 
     load = _Load(plan, emit)
-    inlet, _ = await loop.connect_read_pipe(lambda: _Inlet(load.stop), sys.stdin.buffer)
+    inlet, _ = await loop.connect_read_pipe(lambda: _StdinReader(load.stop), sys.stdin.buffer)
     await load.run()
     inlet.close()
     outlet.close()
     protocol = outlet.get_protocol()
-    assert isinstance(protocol, _Outlet)
+    assert isinstance(protocol, _StdoutWriter)
     await protocol.lost
 
 

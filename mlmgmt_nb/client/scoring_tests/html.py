@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mlmgmt_nb.charts import HEIGHT, WIDTH, Series, chart, plot, short
-from mlmgmt_nb.client.scoring_tests.results import Numbers, Result, ResultStore
+from mlmgmt_nb.client.scoring_tests.results import Result, ResultStore, TestCounts
 
 __all__ = ["CLIENT_BOUND", "charts", "failures", "is_client_bound", "numbers", "picture", "verdict"]
 
@@ -47,7 +47,7 @@ def is_client_bound(summary: Mapping[str, Any]) -> bool:
     return bool(summary["client_share"] > _BUSY_SHARE)
 
 
-def verdict(known: Numbers, *, partial: bool) -> str:
+def verdict(known: TestCounts, *, partial: bool) -> str:
     """One word for it all, as HTML, and whether it is not all."""
     wrong = known.failed + known.errored
     word, color = ("Failed", _COLORS["failed"]) if wrong else ("Passed", _COLORS["passed"])

@@ -95,14 +95,14 @@ class Load:
             return None
         if content is None:
             if place in self._open:
-                raise MlmgmtError(f"the process that sends the requests has ended: {self._last_words()}")
+                raise MlmgmtError(f"the process that sends the requests has ended: {self._last_error_line()}")
             return None
         batch = self._decode(content)
         if batch.ended:
             self._open.discard(place)
         return place, batch
 
-    def _last_words(self) -> str:
+    def _last_error_line(self) -> str:
         self._stderr.seek(0)
         lines = self._stderr.read().decode(errors="replace").strip().splitlines()
         return lines[-1] if lines else "it says nothing"

@@ -12,7 +12,7 @@ from mlmgmt_nb.client.scoring_tests.generator import Batch, Outcome
 from mlmgmt_nb.client.scoring_tests.timeline import Slice, Timeline
 from mlmgmt_nb.scoring.histogram import Histogram
 
-__all__ = ["Judged", "Numbers", "Result", "ResultStore"]
+__all__ = ["JudgedOutcome", "Result", "ResultStore", "TestCounts"]
 
 _KEPT_BYTES = 16 * 2**20
 """Answers are kept until they are so many bytes of JSON in all; of later ones, their beginnings."""
@@ -45,7 +45,7 @@ class Result(NamedTuple):
     request_id: str
 
 
-class Judged(NamedTuple):
+class JudgedOutcome(NamedTuple):
     """An outcome, and what is to be said of it; see `Result`."""
 
     case: int
@@ -56,7 +56,7 @@ class Judged(NamedTuple):
     error: str
 
 
-class Numbers(NamedTuple):
+class TestCounts(NamedTuple):
     """How far a test is.
 
     Attributes:
@@ -89,10 +89,10 @@ class ResultStore:
         latencies, others: of the service, and of the one that it is compared with.
     """
 
-    def __init__(self, judge: Callable[[Outcome], Judged]) -> None:
+    def __init__(self, judge: Callable[[Outcome], JudgedOutcome]) -> None:
         self._judge = judge
         self._lock = ForkLock()
-        self._judged: list[Judged] = []
+        self._judged: list[JudgedOutcome] = []
         self._known: dict[Outcome, int] = {}
         self._places: dict[int, list[int]] = {}
         self._cpu: dict[int, float] = {}
@@ -102,7 +102,7 @@ class ResultStore:
         self._failures: list[int] = []
         self._wrong: dict[int, list[int]] = {}
         self._timeline = Timeline()
-        self.numbers = Numbers()
+        self.numbers = TestCounts()
         self.latencies, self.others = Histogram(), Histogram()
 
     def add(self, process: int, batch: Batch) -> None:
@@ -140,7 +140,7 @@ class ResultStore:
             judged = self._judged[places[place]]
             wrong = judged.passed is False or bool(judged.error)
             if wrong:
-                self._note_wrong(places[place])
+                self._record_failure(places[place])
             answered += judged.status == 200
             passed += judged.passed is True
             failed += judged.passed is False
@@ -152,7 +152,7 @@ class ResultStore:
         self._seconds.extend(seconds)
         self._ids.extend(batch.ids.split("\n") if outcomes else ())
         known = self.numbers
-        self.numbers = Numbers(
+        self.numbers = TestCounts(
             len(self._at),
             answered,
             passed,
@@ -163,7 +163,7 @@ class ResultStore:
             max(known.late, batch.late),
         )
 
-    def _note_wrong(self, place: int) -> None:
+    def _record_failure(self, place: int) -> None:
         """Note that the next request has this outcome, which is none that is right."""
         row = len(self._outcomes)
         if len(self._failures) < _KEPT_FAILURES:

@@ -21,11 +21,11 @@ from mlmgmt_nb.client.scoring_tests.cases import Cases
 from mlmgmt_nb.client.scoring_tests.generator import Outcome, Plan, Target
 from mlmgmt_nb.client.scoring_tests.processes import Load
 from mlmgmt_nb.client.scoring_tests.report import ScoringReport
-from mlmgmt_nb.client.scoring_tests.results import Judged, ResultStore
+from mlmgmt_nb.client.scoring_tests.results import JudgedOutcome, ResultStore
 from mlmgmt_nb.client.waiting import wait_for
 from mlmgmt_nb.errors import MlmgmtError, ScoringError, UsageError
 
-__all__ = ["Check", "Goal", "LoadOptions", "ScoringTest", "described"]
+__all__ = ["Check", "LoadOptions", "ScoringTest", "StopCondition", "described"]
 
 Check = Callable[[Any, Any], bool | None]
 """Given the input and the answer: whether the answer is right. May raise AssertionError to say why it is not."""
@@ -59,7 +59,7 @@ class LoadOptions(TypedDict, total=False):
     processes: int | None
 
 
-class Goal(NamedTuple):
+class StopCondition(NamedTuple):
     """What a test sends: so many requests, for so many seconds, or what comes first of both."""
 
     requests: int | None
@@ -122,7 +122,7 @@ class ScoringTest:
         self._rate, self._timeout = options.get("rate"), options.get("timeout", 60.0)
         self._scorer, self._against, self._cases = scorer, against, cases
         self.name = name
-        self.goal = Goal(requests, duration)
+        self.goal = StopCondition(requests, duration)
         self.store = ResultStore(
             _Judge(cases, check, expect, options.get("tolerance", 0.0), is_compared=against is not None)
         )
@@ -159,7 +159,7 @@ class ScoringTest:
             self.failure = error
         finally:
             self._ended.set()
-            self._tell()
+            self._notify()
 
     def done(self) -> bool:
         """Whether it has ended."""
@@ -198,7 +198,7 @@ class ScoringTest:
         """
         self._callbacks.append(callback)
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         for callback in self._callbacks:
             callback()
 
@@ -257,7 +257,7 @@ class ScoringTest:
     def _take(self, load: Load, timeout: float) -> None:
         if (arrived := load.next(timeout)) is not None:
             self.store.add(*arrived)
-            self._tell()
+            self._notify()
 
     def _finish(self, load: Load) -> None:
         """Take what is on its way."""
@@ -307,7 +307,7 @@ class _Judge:
         self._cases, self._check, self._expect = cases, check, expect
         self._tolerance, self._is_compared = tolerance, is_compared
 
-    def __call__(self, outcome: Outcome) -> Judged:
+    def __call__(self, outcome: Outcome) -> JudgedOutcome:
         expected, passed = self._cases.expected[outcome.case], None
         answer, error = _answer(outcome.status, outcome.content)
         if not error and self._is_compared:
@@ -321,7 +321,7 @@ class _Judge:
                 error = f"the check raised {type(mistake).__name__}: {mistake}"
         if passed is False and self._check is not None and not error:
             error = "the check says no"
-        return Judged(outcome.case, outcome.status, passed, expected, answer, error)
+        return JudgedOutcome(outcome.case, outcome.status, passed, expected, answer, error)
 
     def _right(self, case: int, expected: Any, answer: Any) -> bool | None:
         if self._check is not None:

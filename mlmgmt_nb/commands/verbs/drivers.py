@@ -25,7 +25,7 @@ from mlmgmt_nb.commands.session import Session
 from mlmgmt_nb.commands.staging import Stage
 from mlmgmt_nb.errors import UsageError
 
-__all__ = ["COMMANDS", "Checked", "check_driver"]
+__all__ = ["COMMANDS", "CheckedDriver", "check_driver"]
 
 _LOAD_SECONDS, _SAMPLE_SECONDS = 60.0, 60.0
 _MISSING = re.compile(r"No module named '([\w.]+)'|No such file or directory: '([^']+)'")
@@ -47,7 +47,7 @@ class _Driver(CommonArguments):
     timeout: int
 
 
-class Checked(msgspec.Struct, frozen=True, rename="camel"):
+class CheckedDriver(msgspec.Struct, frozen=True, rename="camel"):
     """A driver that was checked.
 
     Attributes:
@@ -75,7 +75,7 @@ class Checked(msgspec.Struct, frozen=True, rename="camel"):
         return "\n".join(lines)
 
 
-def _driver(session: Session, arguments: _Driver) -> Checked:
+def _driver(session: Session, arguments: _Driver) -> CheckedDriver:
     path = Path(arguments.file).expanduser()
     written = session.body is not None
     source = session.body if session.body is not None else _read(path, "file")
@@ -99,7 +99,7 @@ def _driver(session: Session, arguments: _Driver) -> Checked:
         stage = Stage(Path(folder), path, **beside, schema=schema)
         python = stage.python(arguments.requirements)
         run = _CheckRun(stage, python, path, float(arguments.timeout), variables, written=written)
-        return _tried(compiled, run, sample)
+        return _check(compiled, run, sample)
 
 
 def _variables(option: str, given: Sequence[str] | None) -> list[str]:
@@ -110,7 +110,7 @@ def _variables(option: str, given: Sequence[str] | None) -> list[str]:
     ]
 
 
-def check_driver(driver: Path, beside: Sequence[Path] | None, schema: Path | None = None) -> Checked:
+def check_driver(driver: Path, beside: Sequence[Path] | None, schema: Path | None = None) -> CheckedDriver:
     """Check a driver before it is deployed: that it compiles and has `run`, that it loads, and that it answers for the
     sample of its schema.
 
@@ -129,12 +129,12 @@ def check_driver(driver: Path, beside: Sequence[Path] | None, schema: Path | Non
     with tempfile.TemporaryDirectory(prefix="mlmgmt-check-") as folder:
         others = [path for path in beside if path != schema]
         stage = Stage(Path(folder), driver, dependencies=others, models=(), schema=schema)
-        return _tried(compiled, _CheckRun(stage, sys.executable, driver, _SAMPLE_SECONDS, (), written=False), None)
+        return _check(compiled, _CheckRun(stage, sys.executable, driver, _SAMPLE_SECONDS, (), written=False), None)
 
 
-def _compiled(source: str, path: Path, *, written: bool) -> Checked:
+def _compiled(source: str, path: Path, *, written: bool) -> CheckedDriver:
     functions = _functions(source, path, written=written)
-    return Checked(str(path), functions["run"], "init" in functions)
+    return CheckedDriver(str(path), functions["run"], "init" in functions)
 
 
 class _CheckRun(NamedTuple):
@@ -148,9 +148,9 @@ class _CheckRun(NamedTuple):
     written: bool
 
 
-def _tried(compiled: Checked, run: _CheckRun, sample: Any) -> Checked:
+def _check(compiled: CheckedDriver, run: _CheckRun, sample: Any) -> CheckedDriver:
     started = time.perf_counter()
-    sample, result = _try(run, sample)
+    sample, result = _run_check(run, sample)
     seconds = time.perf_counter() - started
     return msgspec.structs.replace(compiled, sample=sample, result=result, seconds=seconds)
 
@@ -208,7 +208,7 @@ def _line(source: str, number: int, path: Path, *, written: bool) -> str:
     return f"{path.name}, line {number}{cell}: `{text}`"
 
 
-def _try(run: _CheckRun, sample: Any) -> tuple[Any, Any]:
+def _run_check(run: _CheckRun, sample: Any) -> tuple[Any, Any]:
     """Load the driver in a process of its own, as a replica would, and scores the sample, or its schema's own."""
     command = [run.python, "-m", "mlmgmt_nb.scoring", "--app", str(run.stage.app)]
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:

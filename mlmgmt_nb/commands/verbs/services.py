@@ -33,10 +33,10 @@ from mlmgmt_nb.commands.session import Session
 from mlmgmt_nb.commands.values import (
     DeployForm,
     Keys,
-    LinesAbout,
     LogStream,
+    RequestLogFilter,
     ServiceConsole,
-    ServiceTrial,
+    ServiceTryout,
     Text,
     Usage,
     chosen_lines,
@@ -244,7 +244,7 @@ def _run(session: Session, arguments: _Run) -> object:
 
 def _try(session: Session, arguments: ServiceArguments) -> object:
     _in_notebook(session, f"service run -n {arguments.service}")
-    return ServiceTrial(session.workspace, session.workspace.services.get(arguments.service))
+    return ServiceTryout(session.workspace, session.workspace.services.get(arguments.service))
 
 
 def _data(given: Any) -> Any:
@@ -274,7 +274,7 @@ def _usage(session: Session, arguments: ServiceArguments) -> object:
 
 def _logs(session: Session, arguments: _Logs) -> object:
     services = session.workspace.services
-    line = LinesAbout(arguments.request_id) if arguments.request_id else None
+    line = RequestLogFilter(arguments.request_id) if arguments.request_id else None
     service_id = services.id_of(arguments.service)
     part = services.logs(service_id, tail=arguments.tail)
     if arguments.follow:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from mlmgmt_nb.errors import UsageError
 from mlmgmt_nb.packaging.sample import Sample
 
-__all__ = ["Call", "Flavour", "Saved", "copied", "framework_class", "is_made_of"]
+__all__ = ["Call", "Flavour", "SavedModel", "copied", "framework_class", "is_made_of"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Saved:
+class SavedModel:
     """A model as files, and the lines of a driver that load and call it.
 
     Attributes:
@@ -118,11 +118,11 @@ class Flavour:
         positional, named = call.sample.given
         return getattr(model, call.method or "predict")(*positional, **named)
 
-    def save(self, model: Any, call: Call, folder: Path) -> Saved:
+    def save(self, model: Any, call: Call, folder: Path) -> SavedModel:
         """Write `model` into the folder, for a driver that answers as `call` says."""
         raise NotImplementedError
 
-    def adopt(self, path: Path, call: Call, folder: Path) -> Saved:
+    def adopt(self, path: Path, call: Call, folder: Path) -> SavedModel:
         """Copy the file or folder at `path` into the application `folder`, for a driver that answers as `call` says."""
         raise NotImplementedError
 

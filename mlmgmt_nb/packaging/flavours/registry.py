@@ -53,7 +53,7 @@ def flavour_of(model: Any) -> Flavour:
             raise UsageError(
                 f"model: the format of {model.name} is not known",
                 field="model",
-                fix=f"Give the object, a driver, or a file of {_endings()}.",
+                fix=f"Give the object, a driver, or a file of {_extensions()}.",
             )
         return found
     found = next((flavour for flavour in flavours() if flavour.takes(model)), None)
@@ -82,5 +82,5 @@ def _found() -> Iterator[Flavour]:
         yield importlib.import_module(f"{__package__}.{name}").FLAVOUR
 
 
-def _endings() -> str:
+def _extensions() -> str:
     return ", ".join(dict.fromkeys(ending for flavour in flavours() for ending in flavour.endings))

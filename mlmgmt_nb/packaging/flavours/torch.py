@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from mlmgmt_nb.errors import UsageError
-from mlmgmt_nb.packaging.flavours.base import Call, Flavour, Saved, copied
+from mlmgmt_nb.packaging.flavours.base import Call, Flavour, SavedModel, copied
 from mlmgmt_nb.packaging.pickles import saved_pickle
 from mlmgmt_nb.packaging.sample import Sample, of_model
 
@@ -46,7 +46,7 @@ class Torch(Flavour):
         with torch.inference_mode():
             return _arrays(_called(module, call)(_tensor(call.sample)))
 
-    def save(self, model: Any, call: Call, folder: Path) -> Saved:
+    def save(self, model: Any, call: Call, folder: Path) -> SavedModel:
         import torch
 
         if _is_exported(model):
@@ -63,7 +63,7 @@ class Torch(Flavour):
         saved = saved_pickle(module, folder, lines, imports=("import torch",))
         return replace(saved, notes=("torch.export cannot hold this module, so it is a pickle with its code",))
 
-    def adopt(self, path: Path, call: Call, folder: Path) -> Saved:
+    def adopt(self, path: Path, call: Call, folder: Path) -> SavedModel:
         _check_holds_code(path)
         name = copied(path, folder)
         import torch
@@ -145,11 +145,11 @@ def _answer(shape: str, call: Call) -> tuple[str, ...]:
     return ("with torch.inference_mode():", f"    {result[shape]}")
 
 
-def _loaded(name: str, shape: str, call: Call) -> Saved:
+def _loaded(name: str, shape: str, call: Call) -> SavedModel:
     is_exported = name.endswith(".pt2")
     load = f'model = torch.export.load("{name}").module()' if is_exported else f'model = torch.jit.load("{name}")'
     form = "torch.export" if is_exported else "TorchScript"
-    return Saved(name, form, (load,), _answer(shape, call), ("import torch",))
+    return SavedModel(name, form, (load,), _answer(shape, call), ("import torch",))
 
 
 def _check_holds_code(path: Path) -> None:

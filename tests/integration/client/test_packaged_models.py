@@ -33,7 +33,7 @@ def pipeline() -> Any:
     """Return a pipeline with a transformer of a class that no module has, as those of notebooks."""
     from sklearn.base import BaseEstimator, TransformerMixin
 
-    class Numbers(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    class TestCounts(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         def fit(self, X: Any, y: Any = None) -> Any:
             self.fitted_ = True
             return self
@@ -42,7 +42,7 @@ def pipeline() -> Any:
             codes = X.colour.cat.codes.to_numpy()
             return np.column_stack([X.age.fillna(0), X.plan.notna(), X.since.dt.day, codes])
 
-    return make_pipeline(Numbers(), LogisticRegression(C=3.0)).fit(rows(), ["low", "low", "high", "high"])
+    return make_pipeline(TestCounts(), LogisticRegression(C=3.0)).fit(rows(), ["low", "low", "high", "high"])
 
 
 def test_a_pipeline_of_the_notebook_is_served(ws: Workspace, tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ def problems(
         try:
             _application(values).check_names()
         except UsageError as error:
-            found[error.field or "driver"] = _sentence(error, error.field or "")
+            found[error.field or "driver"] = _as_sentence(error, error.field or "")
     return found
 
 
@@ -205,11 +205,11 @@ def _file(source: str, field: str, *, folders: bool = False) -> str | None:
     try:
         check_readable(path, field)
     except UsageError as error:
-        return _sentence(error, field)
+        return _as_sentence(error, field)
     return None
 
 
-def _sentence(error: UsageError, field: str) -> str:
+def _as_sentence(error: UsageError, field: str) -> str:
     """Return a client error as a sentence for the field that it is shown beside."""
     text = error.message.removeprefix(f"{field}: ")
     return f"{text[:1].upper()}{text[1:]}. {error.fix or ''}".strip()

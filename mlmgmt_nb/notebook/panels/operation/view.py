@@ -13,7 +13,7 @@ from mlmgmt_nb.notebook.display.cards import bundle
 from mlmgmt_nb.notebook.display.html import CSS
 from mlmgmt_nb.notebook.display.live import Live
 from mlmgmt_nb.notebook.panels.operation.state import Progress
-from mlmgmt_nb.notebook.panels.refresh import FEED, Feed
+from mlmgmt_nb.notebook.panels.refresh import REFRESH_THREAD, RefreshThread
 
 __all__ = ["OperationPanel"]
 
@@ -34,7 +34,7 @@ class OperationPanel:
         feed: the feed that updates the panel.
     """
 
-    def __init__(self, poller: Poller[Any], *, feed: Feed = FEED) -> None:
+    def __init__(self, poller: Poller[Any], *, feed: RefreshThread = REFRESH_THREAD) -> None:
         self._poller = poller
         self._feed = feed
         self._live = Live()
@@ -63,7 +63,7 @@ class OperationPanel:
         """
         started = time.monotonic()
         try:
-            if self._ends_quickly(timeout):
+            if self._finishes_quickly(timeout):
                 self._explain()
             else:
                 self.show()
@@ -81,10 +81,10 @@ class OperationPanel:
     def _explain(self) -> None:
         """Show an operation that failed at once: its log has the reason."""
         if self.progress.state != "Succeeded":
-            self.progress.look()
+            self.progress.poll()
             self._draw()
 
-    def _ends_quickly(self, timeout: float | None) -> bool:
+    def _finishes_quickly(self, timeout: float | None) -> bool:
         try:
             self._poller.wait(_QUIET_SECONDS if timeout is None else min(timeout, _QUIET_SECONDS))
         except OperationTimeout:
@@ -96,7 +96,7 @@ class OperationPanel:
         if self._last_picture.is_set():
             return None
         is_last = self._poller.done()
-        self.progress.look()
+        self.progress.poll()
         with self._lock:
             self._draw()
         if is_last:

@@ -98,16 +98,16 @@ class DockerBuilder:
         Raises:
             BuildError: the image does not exist, or does not have Python 3.11 or newer.
         """
-        with self._images.asking():
+        with self._images.build_errors():
             image_id = self._images.id_of(base)
             if image_id is None:
                 self._images.pull(base, log)
                 image_id = self._images.id_of(base)
             if image_id not in self._pythons:
-                self._pythons[image_id or ""] = self._look(base)
+                self._pythons[image_id or ""] = self._poll(base)
         return self._pythons[image_id or ""]
 
-    def _look(self, base: str) -> Python:
+    def _poll(self, base: str) -> Python:
         api = self._engine.api
         try:
             container = api.create_container(base, ["python3", "-c", _LOOK], entrypoint=[], name=self._build_name())
@@ -148,11 +148,11 @@ class DockerBuilder:
         Raises:
             BuildError: the image cannot be built or pushed; the message has the step and its last lines.
         """
-        with self._images.asking():
+        with self._images.build_errors():
             installed = self._requirements(context, recipe, logins, log, cancellation)
             image_id = self._application(context, recipe, installed, log, cancellation)
             reference = f"{self._registry or 'mlmgmt'}/{name}:{version}"
-            image_id = self._images.settle(image_id, reference)
+            image_id = self._images.finalize(image_id, reference)
             built = BuiltImage(reference, image_id, recipe.base)
             log.line(f"image {reference}: {image_id}")
             if self._registry:
@@ -244,12 +244,12 @@ class DockerBuilder:
                 api.start(container)
                 attached.send(secrets)
                 attached.end_input()
-                tail = _Tail(log)
+                tail = _BuildOutput(log)
                 for _, data in attached.frames():
                     tail.feed(data)
                 code = api.wait(container)["StatusCode"]
             if code != 0:
-                raise BuildError("RequirementsFailed", f"The requirements cannot be installed: {tail.why()}")
+                raise BuildError("RequirementsFailed", f"The requirements cannot be installed: {tail.failure_reason()}")
             api.commit(container, repository=_REQUIREMENTS, tag=key)
         finally:
             self._engine.remove(container)
@@ -286,7 +286,7 @@ class DockerBuilder:
                 timeout=None,
             )
             _check(response)
-            image_id, error, tail = "", "", _Tail(log)
+            image_id, error, tail = "", "", _BuildOutput(log)
             try:
                 with cancellation.calling(CancellableStream(response, response).close):
                     for event in _events(response):
@@ -297,7 +297,8 @@ class DockerBuilder:
                 cancellation.check()  # first, in case the cancellation broke the stream
         if error or not image_id:
             raise BuildError(
-                "BuildFailed", f"The image cannot be built: {tail.why()}: {error or 'the engine returned no image'}"
+                "BuildFailed",
+                f"The image cannot be built: {tail.failure_reason()}: {error or 'the engine returned no image'}",
             )
         return image_id
 
@@ -307,7 +308,7 @@ class DockerBuilder:
         Raises:
             EngineError: the engine does not respond.
         """
-        with self._engine.asking():
+        with self._engine.engine_errors():
             for container in self._engine.api.containers(all=True, filters={"name": f"^/{self._prefix}"}):
                 if not any(self._is_owner_alive(name) for name in container["Names"]):
                     self._engine.remove(container["Id"])
@@ -321,7 +322,7 @@ class DockerBuilder:
         return f"{self._prefix}{self._home.place}-{self._session}-{uuid.uuid4().hex[:12]}"
 
 
-class _Tail:
+class _BuildOutput:
     """Forwards output to a log, line by line, and remembers the step and the last lines."""
 
     def __init__(self, log: Log) -> None:
@@ -342,7 +343,7 @@ class _Tail:
             elif text and not text.startswith(("step failed: ", " ---> ")):
                 self._lines.append(text)
 
-    def why(self) -> str:
+    def failure_reason(self) -> str:
         """Return the failed step and the line with the reason: the line marked as an error, or else the last one."""
         marked = [line for line in self._lines if line.startswith("ERROR: ")]
         lines = [*self._lines, *marked][-1:]

@@ -21,9 +21,9 @@ from typing import Any
 
 from mlmgmt_nb.errors import UsageError
 from mlmgmt_nb.packaging.carried import Carrier
-from mlmgmt_nb.packaging.distributions import Installed, named
+from mlmgmt_nb.packaging.distributions import InstalledDistributions, named
 
-__all__ = ["Trial", "try_out"]
+__all__ = ["IsolatedRun", "run_isolated"]
 
 _SECONDS = 300.0
 _ATTEMPTS = 20
@@ -34,7 +34,7 @@ _OF_NOTEBOOK = frozenset({"PYTHONPATH", "KERAS_BACKEND"})
 
 
 @dataclass(frozen=True)
-class Trial:
+class IsolatedRun:
     """A folder that loaded and answered.
 
     Attributes:
@@ -50,7 +50,7 @@ class Trial:
     seconds: float = 0.0
 
 
-def try_out(folder: Path, body: bytes, names: Iterable[str], carrier: Carrier) -> Trial:
+def run_isolated(folder: Path, body: bytes, names: Iterable[str], carrier: Carrier) -> IsolatedRun:
     """Load the folder in a fresh process, and answer a request.
 
     A module that is missing there but lies beside the notebook is added to the folder.
@@ -77,10 +77,10 @@ class _Attempts:
     missed: set[str] = field(default_factory=set)
 
     @property
-    def _installed(self) -> Installed:
+    def _installed(self) -> InstalledDistributions:
         return self.carrier.installed
 
-    def run(self) -> Trial:
+    def run(self) -> IsolatedRun:
         for _ in range(_ATTEMPTS):
             started = time.perf_counter()
             with tempfile.TemporaryDirectory(prefix="mlmgmt-trial-") as work:
@@ -89,11 +89,11 @@ class _Attempts:
                 if error is None:
                     files = {n: f for n, f in outcome["modules"].items() if not Path(f).is_relative_to(work)}
                     warnings = tuple(outcome["warnings"])
-                    return Trial(outcome.get("answer"), files, warnings, time.perf_counter() - started)
-            self._mend(error)
+                    return IsolatedRun(outcome.get("answer"), files, warnings, time.perf_counter() - started)
+            self._add_missing(error)
         raise UsageError("model: its code imports too many modules", field="model", fix="Make them a package.")
 
-    def _mend(self, error: Mapping[str, Any]) -> None:
+    def _add_missing(self, error: Mapping[str, Any]) -> None:
         """Add what was missing.
 
         Raises:
@@ -140,8 +140,8 @@ class _Attempts:
                 f"model: it did not load and answer within {_SECONDS:g} s", field="model", fix="Give a smaller sample."
             ) from error
         if not result.exists():
-            said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-            return {"error": {"message": f"the process ended before it answered: {said}", "missing": [], "trace": ""}}
+            reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+            return {"error": {"message": f"the process ended before it answered: {reason}", "missing": [], "trace": ""}}
         outcome: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
         return outcome
 

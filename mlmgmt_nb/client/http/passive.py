@@ -1,4 +1,4 @@
-"""Mark work that only looks, so that it does not start an embedded service that was stopped."""
+"""Mark passive requests, so that it does not start an embedded service that was stopped."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
 
-__all__ = ["is_only_looking", "only_looking"]
+__all__ = ["is_passive", "passive"]
 
-_looking = ContextVar("mlmgmt_only_looking", default=False)
+_looking = ContextVar("mlmgmt_passive", default=False)
 
 
 @contextlib.contextmanager
-def only_looking() -> Iterator[None]:
+def passive() -> Iterator[None]:
     """Mark what is done in this block: a panel that is open, an operation that is watched, a log that is followed.
 
-    A service that crashed is brought back all the same. Also a decorator: `@only_looking()`.
+    A service that crashed is brought back all the same. Also a decorator: `@passive()`.
     """
     token = _looking.set(True)
     try:
@@ -24,6 +24,6 @@ def only_looking() -> Iterator[None]:
         _looking.reset(token)
 
 
-def is_only_looking() -> bool:
+def is_passive() -> bool:
     """Whether this thread is in such a block."""
     return _looking.get()
