@@ -15,7 +15,7 @@ from mlmgmt_nb.client.bodies import checked, not_found
 from mlmgmt_nb.client.http.paging import PAGE_SIZE, Pager
 from mlmgmt_nb.client.http.responses import decode
 from mlmgmt_nb.client.http.transport import Transport
-from mlmgmt_nb.client.logs import LogPart, build_log_url, read_log
+from mlmgmt_nb.client.monitoring.logs import LogPart, build_log_url, read_log
 from mlmgmt_nb.client.operations import Operations
 from mlmgmt_nb.client.polling import Poller
 from mlmgmt_nb.contract import OPERATIONS, Image, ImageRequest, Manifest

@@ -11,7 +11,7 @@ import requests
 from mlmgmt_nb.client.http.paging import PAGE_SIZE, Pager
 from mlmgmt_nb.client.http.responses import decode, retry_after
 from mlmgmt_nb.client.http.transport import Transport, is_loopback
-from mlmgmt_nb.client.logs import LogPart, build_log_url, read_log
+from mlmgmt_nb.client.monitoring.logs import LogPart, build_log_url, read_log
 from mlmgmt_nb.client.polling import Poller, WatchedOperation, Watcher
 from mlmgmt_nb.contract import OPERATIONS, AsyncOperationStatus, Image, ServiceResponse
 from mlmgmt_nb.contract.extensions import OPERATIONS_LIST, OperationStatus, Service

@@ -13,7 +13,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from mlmgmt_nb.client.http.forks import renew_after_fork
 from mlmgmt_nb.client.http.passive import passive
-from mlmgmt_nb.client.logs import LogPart
+from mlmgmt_nb.client.monitoring.logs import LogPart
 from mlmgmt_nb.client.waiting import wait_for
 from mlmgmt_nb.contract import AsyncOperationState, AsyncOperationStatus
 from mlmgmt_nb.errors import (

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
 
 from mlmgmt_nb.client.bodies import ServiceSettings, checked, is_uuid, not_found, settings_fields
-from mlmgmt_nb.client.collected import read_collected
 from mlmgmt_nb.client.http.paging import PAGE_SIZE, Pager
 from mlmgmt_nb.client.http.responses import decode
 from mlmgmt_nb.client.http.transport import Transport
-from mlmgmt_nb.client.logs import LogPart, read_log
-from mlmgmt_nb.client.metrics import ServiceMetrics, parse_metrics
+from mlmgmt_nb.client.monitoring.collected import read_collected
+from mlmgmt_nb.client.monitoring.logs import LogPart, read_log
+from mlmgmt_nb.client.monitoring.metrics import ServiceMetrics, parse_metrics
 from mlmgmt_nb.client.operations import Operations
 from mlmgmt_nb.client.polling import Poller
 from mlmgmt_nb.client.scoring import Scored, Scorer, encode_input, needs_argument, swagger_arguments
@@ -290,7 +290,7 @@ class Services:
     def data(
         self, service: ServiceResponse | str, *, model: str | None = None, identifier: str | None = None
     ) -> pd.DataFrame:
-        """Return what the driver collected with `ModelDataCollector`; see `mlmgmt_nb.client.collected` for the columns.
+        """Return the data that the driver collected with `ModelDataCollector`; see `client.monitoring.collected`.
 
         Args:
             service: the service, created or updated with `collect_model_data=True`.

@@ -22,14 +22,13 @@ from typing import Any
 from mlmgmt_nb.errors import UsageError
 from mlmgmt_nb.packaging.carried import Carrier
 from mlmgmt_nb.packaging.distributions import InstalledDistributions, named
+from mlmgmt_nb.scoring.distribution import RUNTIME_PACKAGES
 
 __all__ = ["IsolatedRun", "run_isolated"]
 
 _SECONDS = 300.0
 _ATTEMPTS = 20
 _SCRIPT = Path(__file__).with_name("probe.py")
-_RUNTIME = ("uvicorn", "httptools", "msgspec", "uvloop")
-"""What every image has."""
 _OF_NOTEBOOK = frozenset({"PYTHONPATH", "KERAS_BACKEND"})
 
 
@@ -114,7 +113,7 @@ class _Attempts:
     def _hidden(self) -> list[str]:
         if not self.hides:
             return []
-        seen = self._installed.closure([*self.visible, *_RUNTIME])
+        seen = self._installed.closure([*self.visible, *RUNTIME_PACKAGES])
         return sorted(self._installed.roots() - self._installed.roots_of(seen) - {"mlmgmt_nb"})
 
     def _run_in(self, work: Path) -> dict[str, Any]:

@@ -245,7 +245,7 @@ def _image(image: Any) -> Card:
 
 def service_card(service: Any) -> Card:
     """Return the card of a service: its condition and, if they differ, the state of its last operation."""
-    from mlmgmt_nb.client.conditions import condition
+    from mlmgmt_nb.client.monitoring.conditions import condition
 
     now = condition(service)
     rows = _rows(

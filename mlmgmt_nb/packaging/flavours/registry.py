@@ -19,17 +19,17 @@ GROUP = "mlmgmt_nb.flavours"
 
 _BUILT_IN = (
     # The first that takes an object packages it: special ones before general ones.
-    "mlflow",
-    "onnx",
-    "transformers",
-    "spacy",
-    "keras",
-    "torch",
-    "xgboost",
-    "lightgbm",
-    "catboost",
-    "statsmodels",
-    "sklearn",
+    "frameworks.mlflow",
+    "frameworks.onnx",
+    "frameworks.transformers",
+    "frameworks.spacy",
+    "frameworks.keras",
+    "frameworks.torch",
+    "frameworks.xgboost",
+    "frameworks.lightgbm",
+    "frameworks.catboost",
+    "frameworks.statsmodels",
+    "frameworks.sklearn",
     "pickled",
     "function",
 )

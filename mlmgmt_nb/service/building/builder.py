@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Row, select, update
 
 from mlmgmt_nb.archives.extraction import Limits
 from mlmgmt_nb.contract import ErrorResponse, Manifest, Model
+from mlmgmt_nb.scoring.distribution import REQUIRED_PACKAGES, pinned_packages
 from mlmgmt_nb.service.building.cancellation import Cancellation
 from mlmgmt_nb.service.building.context import Context, compile_runtime
 from mlmgmt_nb.service.building.docker.builder import DockerBuilder
@@ -28,7 +29,6 @@ from mlmgmt_nb.service.building.leftovers import partial_folder, sweep
 from mlmgmt_nb.service.building.packages.environments import Environments, import_failure
 from mlmgmt_nb.service.building.packages.machine import options_of_uv
 from mlmgmt_nb.service.building.packages.packages import requested_packages
-from mlmgmt_nb.service.building.packages.requirements import runtime_requirements
 from mlmgmt_nb.service.compute_ids import DOCKER
 from mlmgmt_nb.service.files.home import DISK_FULL, READ_ONLY, Home, flush
 from mlmgmt_nb.service.files.logs import Log
@@ -345,15 +345,15 @@ class Builder:
         if packages.is_empty:
             output.line(f"none; using {interpreter}")
             _check_interpreter(interpreter)
-            return interpreter, "\n".join(runtime_requirements())
+            return interpreter, "\n".join(pinned_packages())
         if packages.conda is None and manifest.target_runtime.properties.get("pythonInterpreter"):
             lines = list(map(str, packages.requested.lines))
             if has_all(interpreter, lines):
                 output.line(f"{interpreter} has them all; it runs with it")
                 _check_interpreter(interpreter)
-                return interpreter, "\n".join([*lines, *runtime_requirements()])
+                return interpreter, "\n".join([*lines, *pinned_packages()])
         base = packages.take_conda_from_pip(output)
-        packages.requested.added += runtime_requirements()
+        packages.requested.added += pinned_packages()
         environment = self._environments.ensure(packages.requested, context.folder, base, output, cancellation)
         return str(environment.interpreter), packages.pip_file(environment.lock)
 
@@ -365,7 +365,7 @@ class Builder:
         packages = requested_packages(context, manifest, output, self._docker.indexes())
         if manifest.target_runtime.runtime_type == "SparkPython":
             packages.add_spark(is_installed=lambda: False)
-        packages.requested.added += runtime_requirements()
+        packages.requested.added += pinned_packages()
         packages.check_logins()
         logins = packages.requested.logins
         if packages.needs_conda(python.version):
@@ -422,7 +422,7 @@ def _unexpected(error: Exception) -> ErrorResponse:
 
 def _check_interpreter(interpreter: str) -> None:
     """Raise BuildError unless an interpreter has the packages of the scoring runtime."""
-    if interpreter != sys.executable and (reason := import_failure(interpreter, ["uvicorn", "httptools", "msgspec"])):
+    if interpreter != sys.executable and (reason := import_failure(interpreter, REQUIRED_PACKAGES)):
         raise BuildError(
             "BadInterpreter",
             f"pythonInterpreter: {interpreter} lacks packages that the scoring runtime needs ({reason}); "

@@ -14,7 +14,7 @@ import pytest
 from nbclient import NotebookClient
 
 from mlmgmt_nb.client import Application, Workspace, connect
-from mlmgmt_nb.client.conditions import condition
+from mlmgmt_nb.client.monitoring.conditions import condition
 from mlmgmt_nb.contract import Image
 from mlmgmt_nb.errors import ConflictError, NotFoundError, ScoringError, UsageError
 from mlmgmt_nb.notebook.panels.service.state import ServiceState

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pytest
 
 from mlmgmt_nb.client import Poller
-from mlmgmt_nb.client.logs import LogPart
+from mlmgmt_nb.client.monitoring.logs import LogPart
 from mlmgmt_nb.client.polling import WatchedOperation, Watcher
 from mlmgmt_nb.contract import AsyncOperationStatus, ComputeResource, ErrorDetail, ErrorResponse, Image, ServiceResponse
 from mlmgmt_nb.errors import NotFoundError

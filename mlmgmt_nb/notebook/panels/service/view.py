@@ -6,8 +6,8 @@ import datetime as dt
 from typing import Any
 
 from mlmgmt_nb.client import Workspace
-from mlmgmt_nb.client.conditions import condition
 from mlmgmt_nb.client.http.passive import passive
+from mlmgmt_nb.client.monitoring.conditions import condition
 from mlmgmt_nb.contract import Deployment, ServiceResponse, ServiceUpdateRequest
 from mlmgmt_nb.errors import UsageError
 from mlmgmt_nb.notebook.display.cards import Card, badge, service_card

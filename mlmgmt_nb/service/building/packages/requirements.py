@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import re
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -25,6 +24,7 @@ from mlmgmt_nb.contract.requirements import (
     project_name,
 )
 from mlmgmt_nb.redaction import redacted
+from mlmgmt_nb.scoring.distribution import RUNTIME_PACKAGES
 from mlmgmt_nb.service.building.errors import BuildError
 
 __all__ = [
@@ -33,7 +33,6 @@ __all__ = [
     "netrc",
     "pins",
     "runtime_closure",
-    "runtime_requirements",
     "without_login",
 ]
 
@@ -41,22 +40,10 @@ _SENT = re.compile(rf"(?:\./)?{PACKAGES.pattern}/(?!\.\.?$)[^/]+")
 _INDEXES = ("--index-url", "--extra-index-url")
 
 
-def runtime_requirements() -> list[str]:
-    """Return the requirements of the scoring runtime, in the versions that are installed here.
-
-    Drivers of raw HTTP also need werkzeug, in any version, since many pin their own.
-    """
-    return [*(f"{name}=={importlib.metadata.version(name)}" for name in _runtime()), "werkzeug"]
-
-
-def _runtime() -> list[str]:
-    return ["uvicorn", "httptools", "msgspec"] + ([] if sys.platform == "win32" else ["uvloop"])
-
-
 def runtime_closure() -> set[str]:
     """Return the normalized names of the scoring runtime's requirements and their dependencies."""
     found: set[str] = set()
-    left = _runtime()
+    left = [*RUNTIME_PACKAGES]
     while left:
         name = project_name(left.pop())
         if name not in found:
