@@ -137,7 +137,7 @@ def resume(home: str | os.PathLike[str] | None = None) -> Endpoint:
     raise ServiceStoppedError(
         f"the service of {folder} is stopped",
         home=folder,
-        fix="Start it again: connect() does.",
+        fix="Call connect() to start it again.",
     )
 
 
@@ -267,7 +267,7 @@ def _failure(folder: Path, code: int, read_fd: int) -> LocalServiceError:
         reported = json.loads(os.read(read_fd, 2**16))
         return LocalServiceError(str(reported["message"]), fix=reported["fix"])
     return LocalServiceError(
-        f"the service ended at its start with code {code}\n{_last_lines(folder)}",
+        f"the service exited at startup with code {code}\n{_last_lines(folder)}",
         fix=f"The whole log is {_log_file(folder)}.",
     )
 
@@ -307,7 +307,7 @@ def _recorded(path: Path) -> Endpoint | None:
 
 
 def _answers(endpoint: Endpoint) -> bool:
-    """Whether the server at the endpoint is the process that the record names, on this very folder.
+    """Return whether the server at the endpoint is the process that the record names, for this folder.
 
     Only a process that lives is asked: a process that took the port of an ended process must not be given the token.
     """
@@ -325,7 +325,7 @@ def _ping(endpoint: Endpoint) -> Mapping[str, Any]:
 
 
 def get(endpoint: Endpoint, path: str, headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:
-    """Status and body of what it answers to a GET of a path of its port.
+    """Return status and body of the response to a GET request.
 
     Raises:
         OSError, HTTPException: it does not answer.
@@ -345,7 +345,7 @@ def get(endpoint: Endpoint, path: str, headers: Mapping[str, str] | None = None)
 
 
 def pinned(certificate: Path) -> ssl.SSLContext:
-    """Believes one certificate and no other, for any name."""
+    """Return a TLS context that trusts a single certificate, for any name."""
     import ssl  # few services have one
 
     context = ssl.create_default_context(cafile=str(certificate))
@@ -355,7 +355,7 @@ def pinned(certificate: Path) -> ssl.SSLContext:
 
 
 def _is_held(folder: Path) -> bool:
-    """Whether a service has the folder, by its lock on the folder or, where a disk cannot lock folders, on the file."""
+    """Return whether a service has locked the folder or, where a disk cannot lock folders, its lock file."""
     if is_locked(folder):
         return True
     if not os.access(folder, os.R_OK):
@@ -368,7 +368,7 @@ def _is_held(folder: Path) -> bool:
 
 
 def is_locked(folder: Path) -> bool:
-    """Whether a service has locked the folder itself, which nobody deletes while it is in use."""
+    """Return whether a service has locked the folder itself, which nobody deletes while it is in use."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except OSError:

@@ -1,4 +1,4 @@
-"""The typed client of the Model Management API. `connect()` gives a `Workspace`; the rest hangs on that."""
+"""The typed client of the Model Management API. `connect()` returns a `Workspace`, the entry point to all else."""
 
 from mlmgmt_nb.client.applications.application import Application
 from mlmgmt_nb.client.auth.signin import SignIn

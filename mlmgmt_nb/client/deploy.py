@@ -164,7 +164,7 @@ class DeployFlow:
             return
         check_not_packaged(source.packaging)
         if source.model_name is not None and len(models) != 1:
-            raise UsageError("model_name: there is not exactly one model to name", field="model_name")
+            raise UsageError("model_name: needs exactly one model to name", field="model_name")
         self._account.manifests.check(_application(source), self._compute)
 
     def existing(self, settings: ServiceSettings, if_exists: IfExists) -> Service | None:
@@ -274,7 +274,7 @@ class DeployFlow:
             raise UsageError(
                 f"model: file not found: {source!r}, and no registered model has this {what}",
                 field="model",
-                fix=f"Check the path (it is taken from {Path.cwd()}); `ws.models.list()` gives the registered models.",
+                fix=f"Check the path (it is taken from {Path.cwd()}); `ws.models.list()` lists the registered models.",
             ) from error
 
     def _manifest(self, prepared: _Prepared) -> Manifest:

@@ -1,4 +1,4 @@
-"""Deployments: what ran under the name of a service, from when to when."""
+"""Deployments: the images that a service has run, with their times."""
 
 from __future__ import annotations
 

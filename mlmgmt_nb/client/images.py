@@ -25,7 +25,7 @@ __all__ = ["DockerImage", "Images"]
 
 _CHUNK_BYTES = 2**20
 _EXPORT_SECONDS = 900.0
-_NEW_PLACE = "Give another place."
+_NEW_PLACE = "Give another path."
 
 
 class DockerImage(msgspec.Struct, frozen=True, rename="camel"):
@@ -154,7 +154,7 @@ class Images:
         """
         target = Path(folder).expanduser()
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
-            raise UsageError(f"context: {target} is there and not an empty folder", field="context", fix=_NEW_PLACE)
+            raise UsageError(f"context: {target} exists and is not an empty folder", field="context", fix=_NEW_PLACE)
         with tempfile.TemporaryFile() as file:
             self._download(f"{self._path(image)}/context", file)
             file.seek(0)
@@ -182,12 +182,12 @@ class Images:
             The file.
 
         Raises:
-            UsageError: the file is there already, or cannot be written.
+            UsageError: the file already exists, or cannot be written.
             ConflictError: it was not built for compute docker, or the engine has it no longer.
         """
         target = Path(file).expanduser()
         if target.exists():
-            raise UsageError(f"oci: {target} is there already", field="oci", fix=_NEW_PLACE)
+            raise UsageError(f"oci: {target} already exists", field="oci", fix=_NEW_PLACE)
         partial = target.with_name(f".{target.name}.partial")
         try:
             with partial.open("wb") as sink:
@@ -210,5 +210,5 @@ class Images:
                     target.write(chunk)
             except requests.RequestException as error:
                 raise TransportError(
-                    f"the export broke off: {error}", fix="Try again.", method="GET", url=url
+                    f"the export was interrupted: {error}", fix="Try again.", method="GET", url=url
                 ) from error

@@ -131,7 +131,7 @@ class Models:
 
 
 def _is_same(asked: Model, latest: Model) -> bool:
-    """Whether a version has the content that is to be registered, under its file name, and all else that is asked for.
+    """Return whether a version has the content, file name and all other properties to be registered.
 
     The part of the URL that names the content in the artifact store is compared: the server may have moved.
     """

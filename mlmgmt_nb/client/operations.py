@@ -1,4 +1,4 @@
-"""Operations: what images and services are made by."""
+"""Operations: the asynchronous requests that create images and services."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class Operations:
             raise ServerError(
                 "the server accepted the request without an Operation-Location",
                 status_code=response.status_code,
-                fix="List the resource to see what became of it.",
+                fix="List the resources to see whether it was created.",
             )
         watch = WatchedOperation(_last_segment(location), first_delay=retry_after(response.headers))
         return self._poller(watch, lambda status: load(_resource_id(status)))
@@ -133,7 +133,7 @@ class Operations:
         return read_log(self._transport, url, offset=offset, tail=tail)
 
     def _log_url(self, status: AsyncOperationStatus) -> str:
-        """Where the log is, as `read_log` takes it."""
+        """Return the URL of the log, for `read_log`."""
         resource_id = _resource_id(status)
         if status.operation_type == "Service":
             return f"{OPERATIONS['services_get'].url('', id=resource_id)}/logs"
@@ -144,7 +144,7 @@ class Operations:
         return url
 
     def _log_uri(self, status: AsyncOperationStatus) -> str | None:
-        """Where the log of a failed operation is, as far as the server tells."""
+        """Return the URL of the log of a failed operation, if the server reports it."""
         if not status.resource_location:
             return None
         resource_id = _resource_id(status)

@@ -71,9 +71,9 @@ def check_packageable(model: Any, schema: Source | None = None, runtime: str = "
         UsageError: it needs a driver; or the schema or runtime is for one.
     """
     if isinstance(model, (list, tuple)):
-        what = "several models need one"
+        what = "several models require one"
     elif model is None:
-        what = "a service without a model needs one"
+        what = "a service without a model requires one"
     elif isinstance(model, Model):
         what = f"the registered model {model.name!r} needs one"
     elif isinstance(model, str) and (is_url(model) or not Path(model).expanduser().exists()):
@@ -103,9 +103,9 @@ def check_not_packaged(options: PackageOptions) -> None:
         given.append("tolerance")
     for field in given:
         raise UsageError(
-            f"{field}: it is for a model without a driver, and there is a driver",
+            f"{field}: only models without a driver use it, but a driver is given",
             field=field,
-            fix="Leave one of the two out.",
+            fix="Omit one of the two.",
         )
 
 
@@ -189,10 +189,11 @@ class Verification:
             services.delete(service)
         else:
             services.update(service, image=before.image).result()
-        undone = "it was deleted" if before is None else "it runs its former image again"
+        undone = "it was deleted" if before is None else "it was rolled back to its previous image"
         proof = Proof(self.proof.rows if self.proof else 1, True, largest, differences)
         raise PackagingError(
-            f"the service {service.name!r} does not answer as the object in the notebook does; {undone}\n{proof}",
+            f"the service {service.name!r} does not return the same answers as the object in the notebook; "
+            f"{undone}\n{proof}",
             proof=proof,
             fix="Compare the versions of its packages with those of this kernel, or give a `tolerance`.",
         )

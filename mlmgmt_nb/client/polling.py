@@ -39,13 +39,13 @@ T = TypeVar("T")
 
 
 class WatchedOperation:
-    """What is known of one operation.
+    """The state of one operation, as far as it is known.
 
     Attributes:
         operation_id: the operation.
-        status: what the server said last, or None.
-        failure: why asking was given up, or None.
-        settled: set when the operation has ended or asking was given up.
+        status: the last status from the server, or None.
+        failure: why polling was given up, or None.
+        settled: set when the operation has ended or polling was given up.
     """
 
     def __init__(self, operation_id: str, first_delay: float | None = None) -> None:
@@ -62,7 +62,7 @@ class WatchedOperation:
         renew_after_fork(self)
 
     def after_fork(self) -> None:
-        """Wait anew; who listened does so in the parent process."""
+        """Wait again, without the listeners, which belong to the parent process."""
         is_settled = self.ended or self.failure is not None
         self._lock, self.settled = threading.Lock(), threading.Event()
         self._listeners = []
@@ -74,7 +74,7 @@ class WatchedOperation:
         return self.status is not None and self.status.state in _ENDED
 
     def next_delay(self, retry_after: float | None, slowest: float) -> float:
-        """Seconds to the next look: what the server asks for, else longer each time."""
+        """Return the seconds to the next poll: as the server asks, otherwise longer each time."""
         delay, self._delay = self._delay, min(self._delay * _BACKOFF, slowest)
         return delay if retry_after is None else retry_after
 
@@ -86,7 +86,7 @@ class WatchedOperation:
             listener()
 
     def seen(self, status: AsyncOperationStatus) -> None:
-        """Take the server's answer."""
+        """Store a status from the server."""
         changed = self.status is None or self.status.state != status.state
         self.status, self.failing_since = status, None
         if self.ended:
@@ -95,7 +95,7 @@ class WatchedOperation:
             self._notify()
 
     def lost(self, failure: Exception) -> None:
-        """Return up."""
+        """Give up polling."""
         self.failure = failure
         self.settled.set()
         self._notify()
@@ -107,7 +107,7 @@ class WatchedOperation:
         return None if taken else warning
 
     def take_failure(self) -> Exception | None:
-        """Why asking was given up. Told once: it can be asked again afterwards."""
+        """Return why polling was given up, and clear it, so that polling can start again."""
         with self._lock:
             failure = self.failure
             if failure is not None:
@@ -126,11 +126,11 @@ class WatchedOperation:
 
 
 class Watcher:
-    """Asks for the state of all open operations of a workspace, in one daemon thread that lives while any is open.
+    """Poll all open operations of a workspace, in one daemon thread that runs while any is open.
 
     Args:
-        fetch: asks the server once for an operation's status; the second value is its `Retry-After` in seconds.
-        slowest: most seconds between two looks at an operation.
+        fetch: requests an operation's status once; the second value is its `Retry-After` in seconds.
+        slowest: maximum seconds between two polls of an operation.
         clock: time in seconds.
     """
 
@@ -153,7 +153,7 @@ class Watcher:
         renew_after_fork(self)
 
     def after_fork(self) -> None:
-        """Follows nothing yet: the thread is the parent's. Each poller that is asked here is followed again."""
+        """Follow no operation: the thread is the parent's. Pollers that are used here start again."""
         self._wake = threading.Condition()
         self._due, self._open, self._thread = [], set(), None
 
@@ -161,7 +161,7 @@ class Watcher:
         """Look at the operation until it has ended; does nothing when that is known, or it is followed already."""
         with self._wake:
             if self._closed and not watch.settled.is_set():
-                raise UsageError("the workspace is closed", fix="Connect again: the operation goes on.")
+                raise UsageError("the workspace is closed", fix="Connect again; the operation continues.")
             if watch.settled.is_set():
                 return
             if watch not in self._open:
@@ -180,7 +180,7 @@ class Watcher:
             self._due.clear()
             self._wake.notify()
         for watch in abandoned:
-            watch.lost(UsageError("the workspace was closed", fix="Connect again: the operation goes on."))
+            watch.lost(UsageError("the workspace was closed", fix="Connect again; the operation continues."))
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout=5.0)
 
@@ -215,7 +215,7 @@ class Watcher:
             return None
 
     def _poll(self, watch: WatchedOperation) -> float | None:
-        """Asks once. Returns the seconds to the next look, or None when there is none. Raises when it gives up."""
+        """Poll once. Return the seconds to the next poll, or None for never. Raise to give up."""
         try:
             with passive():
                 status, wait = self._fetch(watch.operation_id)
@@ -306,7 +306,7 @@ class Poller(Generic[T]):
         return (status.state if status else None) or "NotStarted"
 
     def done(self) -> bool:
-        """Whether `result` would come at once: the operation has ended, or asking for it was given up."""
+        """Return whether `result` returns immediately: the operation has ended, or polling was given up."""
         self._watcher.follow(self._watch)
         return self._watch.settled.is_set()
 
@@ -330,7 +330,7 @@ class Poller(Generic[T]):
                     f"operation {self.operation_id} has not ended after {timeout:g} s (it is {self.status()})",
                     operation=self.operation,
                     continuation_token=self.continuation_token(),
-                    fix="It goes on: wait again, or resume with `ws.operations.poller(error.continuation_token)`.",
+                    fix="It continues: wait again, or resume with `ws.operations.poller(error.continuation_token)`.",
                 )
             failure = watch.take_failure()
             if failure is not None:
@@ -422,7 +422,7 @@ class Poller(Generic[T]):
         raise UsageError(
             "a poller cannot be copied or pickled",
             field="poller",
-            fix="Take `poller.continuation_token()`, and go on there with `ws.operations.poller(token)`.",
+            fix="Take `poller.continuation_token()`, and continue there with `ws.operations.poller(token)`.",
         )
 
     def __repr__(self) -> str:

@@ -186,7 +186,7 @@ def _encoded(data: Any) -> bytes:
 
 
 def needs_argument(data: Any) -> bool:
-    """Whether the data stands for an argument of `run`, whose name the service's description has to tell."""
+    """Return whether the data is the value of an argument of `run`, named in the service's description."""
     return _is_frame(data) or hasattr(data, "__array__")
 
 
@@ -208,7 +208,7 @@ def _scoring_error(answer: requests.Response) -> ScoringError:
 
 def _fix(status: int, request_id: str) -> str | None:
     if status == 401:
-        return "The key is wrong; `ws.services.keys(...)` gives the present ones."
+        return "The key is wrong; `ws.services.keys(...)` returns the current keys."
     if status == 503:
         return "The service is busy: try again, or give it more replicas."
     if status >= 500:

@@ -44,7 +44,7 @@ class Services:
     """The services of the account. Where a method takes a service, it takes its id, its name or a `Service`.
 
     Args:
-        compute: where they run when nothing else is said.
+        compute: the default compute of new services.
 
     Example:
         >>> service = ws.services.get("iris")
@@ -240,7 +240,7 @@ class Services:
         return Pager(self._transport, SERVICES_LIST, Service, query, count)
 
     def delete(self, service: ServiceResponse | str) -> bool:
-        """Delete a service. Return False when there was none."""
+        """Delete a service. Return False if it did not exist."""
         try:
             service_id = self.id_of(service)
         except NotFoundError:
@@ -248,13 +248,13 @@ class Services:
         return self._transport.call("services_delete", id=service_id).status_code != 204
 
     def keys(self, service: ServiceResponse | str) -> AuthKeys:
-        """Both keys of a service; `repr` does not show them."""
+        """Return both keys of a service; `repr` does not show them."""
         return decode(self._transport.call("services_get_keys", id=self.id_of(service)), AuthKeys)
 
     def regenerate_key(
         self, service: ServiceResponse | str, key_type: Literal["Primary", "Secondary"] = "Primary"
     ) -> AuthKeys:
-        """Replace one key of a service, at once; the other stays. Return both as they are now.
+        """Replace one key of a service immediately, and keep the other. Return both keys.
 
         Args:
             service: the service.
@@ -309,7 +309,7 @@ class Services:
         return self._with_scorer(service, lambda scorer: scorer.swagger())
 
     def run(self, service: ServiceResponse | str, data: Any, *, timeout: float = 60.0) -> Any:
-        """Scores data with a service and returns the decoded answer.
+        """Score data with a service, and return the decoded answer.
 
         Example:
             >>> ws.services.run("iris", [[5.1, 3.5, 1.4, 0.2], [6.7, 3.0, 5.2, 2.3]])
@@ -331,7 +331,7 @@ class Services:
         return self._with_scorer(service, lambda scorer: scorer.score(_body(scorer, data), timeout))
 
     def ask(self, service: ServiceResponse | str, data: Any, *, timeout: float = 60.0) -> Scored:
-        """Scores data as `run` does, but only once, and returns status, seconds and request id with the answer.
+        """Score data as `run` does, but without retries, and return status, seconds and request id with the answer.
 
         Example:
             >>> answer = ws.services.ask("iris", [[5.1, 3.5, 1.4, 0.2]])
@@ -349,7 +349,7 @@ class Services:
         return self._with_scorer(service, lambda scorer: scorer.ask(_body(scorer, data), timeout))
 
     def description(self, service: ServiceResponse | str) -> Mapping[str, Any]:
-        """As `swagger`; empty for a service that gives none."""
+        """Return the result of `swagger`; empty for a service without a description."""
         return self._with_scorer(service, described)
 
     def test(
@@ -362,7 +362,7 @@ class Services:
         on_progress: Callable[[ScoringReport], None] | None = None,
         **options: Unpack[LoadOptions],
     ) -> ScoringReport:
-        """Sends cases to a service and judges its answers; an interrupt ends it early and keeps what there is.
+        """Send cases to a service and judge its answers. An interrupt ends the test early and keeps the results so far.
 
         Example:
             >>> cases = [[[5.1, 3.5, 1.4, 0.2]], [[6.7, 3.0, 5.2, 2.3]]]
@@ -431,7 +431,7 @@ class Services:
         return self._get(service_id)
 
     def _with_scorer(self, service: ServiceResponse | str, call: Callable[[Scorer], T]) -> T:
-        """Call with the scoring URL and key that are known; asks for them again when they are no longer right."""
+        """Call with the known scoring URL and key; get them again if they are no longer right."""
         name = (service.id or "") if isinstance(service, ServiceResponse) else service
         known = self._scorers.get(name)
         if known is not None:

@@ -71,7 +71,7 @@ class Completer:
         return Completion(fragment, candidates)
 
     def remember(self, operation_id: str) -> None:
-        """Offers an operation from now on, before the others: a server of 2017 does not list them."""
+        """Offer an operation from now on, before the others: a server of 2017 does not list operations."""
         self._operations = [operation_id, *(known for known in self._operations if known != operation_id)]
 
     def _candidates(self, words: list[str], fragment: str) -> list[str]:
@@ -137,7 +137,7 @@ class Completer:
 
 
 def _paths(fragment: str) -> list[str]:
-    """Files and folders that the fragment may become; a folder ends in `/`."""
+    """Return the files and folders that the fragment may become; a folder ends in `/`."""
     head, slash, tail = fragment.rpartition("/")
     folder = Path(head + slash).expanduser() if slash else Path()
     try:

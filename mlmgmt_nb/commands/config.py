@@ -62,7 +62,7 @@ class Config:
         self.path = path or Path(self._environment.get("MLMGMT_CONFIG") or default)
 
     def settings(self, arguments: Mapping[str, str | None], profile: str | None = None) -> dict[str, Setting]:
-        """Every setting with its source.
+        """Return every setting with its source.
 
         Args:
             arguments: settings that were given as arguments; None means not given.
@@ -110,7 +110,7 @@ class Config:
         return name, source
 
     def profiles(self) -> dict[str, dict[str, str]]:
-        """All profiles with what they set."""
+        """Return all profiles with their settings."""
         return {_FIRST_PROFILE: {}} | {name: dict(stored) for name, stored in self._profiles().items()}
 
     def use(self, profile: str) -> None:

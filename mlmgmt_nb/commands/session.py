@@ -151,7 +151,7 @@ class Session:
         return None if self.credential is None else str(id(self.credential))
 
     def sign_in(self, **given: Any) -> SignIn:
-        """How to sign in, by what is given and the settings."""
+        """Return how to sign in, from the arguments and the settings."""
         chosen = {name: given.get(name) or self.setting(name) for name in SIGN_IN}
         persistent = str(chosen.pop("token_cache") or "no").lower() in {"yes", "true", "1"}
         method = chosen.pop("sign_in") or "default"
@@ -244,7 +244,7 @@ class Session:
             self._workspaces.clear()
 
     def _takes_precedence(self, one: str, other: str) -> bool:
-        """Whether a setting comes from something that wins over the source of another one."""
+        """Return whether the source of a setting takes precedence over that of another one."""
         order = ("the argument", "the environment", str(self.config.path), "default")
         return _rank(self.settings[one].source, order) < _rank(self.settings[other].source, order)
 

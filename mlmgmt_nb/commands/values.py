@@ -92,7 +92,7 @@ class RequestLogFilter:
         self._is_within = False
 
     def __call__(self, line: str) -> bool:
-        """Whether the next line is about it."""
+        """Return whether the next line is about the request."""
         if line.startswith(_STARTS):
             # A line of JSON, or one that was printed for a request, is an entry by itself.
             self._is_within = self._request_id in line and not line.startswith(("{", "["))

@@ -90,7 +90,7 @@ class _Attempts:
                     warnings = tuple(outcome["warnings"])
                     return IsolatedRun(outcome.get("answer"), files, warnings, time.perf_counter() - started)
             self._add_missing(error)
-        raise UsageError("model: its code imports too many modules", field="model", fix="Make them a package.")
+        raise UsageError("model: its code imports too many modules", field="model", fix="Put them into a package.")
 
     def _add_missing(self, error: Mapping[str, Any]) -> None:
         """Add what was missing.
@@ -136,7 +136,7 @@ class _Attempts:
             )
         except subprocess.TimeoutExpired as error:
             raise UsageError(
-                f"model: it did not load and answer within {_SECONDS:g} s", field="model", fix="Give a smaller sample."
+                f"model: it did not load and respond within {_SECONDS:g} s", field="model", fix="Give a smaller sample."
             ) from error
         if not result.exists():
             reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
@@ -171,9 +171,9 @@ def _failure(error: Mapping[str, Any]) -> UsageError:
     if found := re.search(r"Can't get attribute '(\w+)' on <module '__main__'", message):
         name = found[1]
         return UsageError(
-            f"model: the pickle refers to {name!r} of a notebook or script, and does not contain it: {message}",
+            f"model: the pickle refers to {name!r} of a notebook or script, but does not contain it: {message}",
             field="model",
-            fix=f"Give the object in place of the file, or put {name} into a module, and give that as a dependency.",
+            fix=f"Give the object instead of the file, or put {name} into a module, and give it as a dependency.",
         )
     return UsageError(
         f"model: it works in the notebook, but not in a fresh process: {message}",

@@ -199,7 +199,7 @@ class _PackageWriter:
         proof = Proof(self.sample.rows, True, largest, differences, isolated_run.seconds)
         if differences:
             raise PackagingError(
-                f"the package does not answer as the object in the notebook does\n{proof}",
+                f"the package does not return the same answers as the object in the notebook\n{proof}",
                 proof=proof,
                 fix="Make the model deterministic, or give a `tolerance`; nothing was sent.",
             )
@@ -253,7 +253,7 @@ def _refusal(model: Any, error: Exception) -> UsageError:
     return UsageError(
         f"sample: the model refuses it: {kind}: {first}",
         field="sample",
-        fix="Give rows of the kind that it was fitted with, such as `sample=X_train.head(20)`.",
+        fix="Give rows like those it was fitted with, such as `sample=X_train.head(20)`.",
     )
 
 
@@ -292,7 +292,7 @@ def _first_rows(answer: Any) -> Any:
 
 
 def _distinct_warnings(isolated_run: IsolatedRun) -> Sequence[str]:
-    """Warnings that loading the model gave, each once, by their first lines."""
+    """Return the first lines of the distinct warnings from loading the model."""
     kept = [
         text.partition("\n")[0] for text in isolated_run.warnings if not text.startswith(("Deprecation", "Pending"))
     ]

@@ -52,7 +52,7 @@ def pickled(model: Any) -> bytes:
     except Exception as error:
         path, part, reason = _find_unpicklable(model, "model", error, _DEPTH)
         raise UsageError(
-            f"model: {path} is a {_kind(part)}, which cannot travel to the service: {reason}",
+            f"model: {path} is a {_kind(part)}, which cannot be sent to the service: {reason}",
             field="model",
             fix="Remove it from the object, or open it in a driver of your own.",
         ) from error

@@ -34,10 +34,10 @@ def requirements_text(
         UsageError: a local project cannot be built.
     """
     if given is not None:
-        return "\n".join(["# these came with the model", *given, ""])
+        return "\n".join(["# given with the model", *given, ""])
     direct = installed.owners(modules)
     needed = installed.closure(direct) - direct
-    lines = ["# imported when it loads and answers", *(_requirement(name, folder) for name in sorted(direct))]
+    lines = ["# imported while it loads and scores", *(_requirement(name, folder) for name in sorted(direct))]
     if needed:
         lines += ["", "# required by these", *(_requirement(name, folder) for name in sorted(needed))]
     return "\n".join([*lines, ""])

@@ -42,7 +42,7 @@ def difference(recorded: Mapping[str, str]) -> str | None:
     if not parts:
         return None
     more = f" and {len(parts) - _SHOWN} more" if len(parts) > _SHOWN else ""
-    return f"this kernel has other versions than the model was packaged with: {', '.join(parts[:_SHOWN])}{more}"
+    return f"versions of this kernel differ from those of the model's package: {', '.join(parts[:_SHOWN])}{more}"
 
 
 def _version(name: str) -> str | None:

@@ -68,7 +68,7 @@ class Application:
     any_python: bool = False
 
     def __repr__(self) -> str:
-        """All fields, without the passwords of package indexes."""
+        """Return all fields, without the passwords of package indexes."""
         return redacted(
             f"Application({', '.join(f'{field.name}={getattr(self, field.name)!r}' for field in fields(self))})"
         )
@@ -121,7 +121,7 @@ class Application:
         return bundle, changed
 
     def check_names(self) -> None:
-        """Check that the files can lie in one folder; looks at none of them.
+        """Check that the files can share one folder, by their names only.
 
         Raises:
             UsageError: two of them have the same name.
@@ -132,7 +132,7 @@ class Application:
         taken = next((name for name, times in names.items() if times > 1), None)
         if taken is not None:
             raise UsageError(
-                f"dependencies: {taken!r} is there twice, and all files lie in one folder when the driver runs",
+                f"dependencies: {taken!r} is listed twice, but all files share one folder when the driver runs",
                 field="dependencies",
                 fix="Rename one of them, or put it into a folder of its own.",
             )
@@ -166,7 +166,7 @@ class Application:
         return assets, TargetRuntime(properties=properties, runtime_type=_RUNTIMES[self.runtime])
 
     def _sources(self) -> list[tuple[str, str]]:
-        """Files and URLs with the argument that they came in."""
+        """Return the files and URLs, each with its argument."""
         single = {DRIVER: self.driver, SCHEMA: self.schema, "conda": self.conda}
         if isinstance(self.requirements, (str, os.PathLike)):
             single["requirements"] = self.requirements

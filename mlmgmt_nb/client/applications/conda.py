@@ -1,4 +1,4 @@
-"""Conda environment files of the user: what is sent of them, and whether compute `local` can serve them."""
+"""Conda environment files of the user: the parts that are sent, and whether compute `local` can serve them."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def check_local(path: Path, *, any_python: bool, is_here: bool) -> None:
         found = [*([python] if python else []), *problems]
         others = renamed(file)
         if others:
-            found.append(f"pip has the others, also {', '.join(others)}")
+            found.append(f"pip can install the others, including {', '.join(others)}")
         raise UsageError(
             f"conda: {path} cannot be served on compute `local`: {'; '.join(found)}",
             field="conda",

@@ -33,7 +33,7 @@ class Credential(Protocol):
         ...
 
     def renew(self, refused: str | None, claims: str | None) -> bool:
-        """Asked when the server has not accepted a token: whether `token` gives another one now.
+        """Return whether `token` returns another token now; called when the server refused one.
 
         Args:
             refused: the token.
@@ -74,7 +74,7 @@ class StaticToken:
 
 
 class MissingToken:
-    """Stands for a token that a pickle does not carry: says so when it is needed.
+    """A placeholder for a token that is not in a pickle; raises when the token is needed.
 
     Args:
         source: where the token came from in the process that made the pickle.
@@ -85,8 +85,8 @@ class MissingToken:
 
     def token(self) -> str | None:
         raise SignInError(
-            f"the token came from {self.source}, and a pickled workspace carries no secret",
-            fix="Set MLMGMT_TOKEN where it is used, or call `connect` there.",
+            f"the token came from {self.source}, and a pickled workspace contains no secrets",
+            fix="Set MLMGMT_TOKEN where the workspace is unpickled, or call `connect` there.",
         )
 
     def renew(self, refused: str | None, claims: str | None) -> bool:  # noqa: ARG002
@@ -155,7 +155,7 @@ class AzureToken:
         renew_after_fork(self)
 
     def after_fork(self) -> None:
-        """Leaves the session of a credential that was made here to the parent process; its token is still good."""
+        """Leave the session of a credential that was made here to the parent process, but keep its token."""
         self._lock = threading.Lock()
         _OF_PARENTS.append(self._credential)
         self._credential = self._given

@@ -13,9 +13,9 @@ _looking = ContextVar("mlmgmt_passive", default=False)
 
 @contextlib.contextmanager
 def passive() -> Iterator[None]:
-    """Mark what is done in this block: a panel that is open, an operation that is watched, a log that is followed.
+    """Mark the requests of this block as passive, such as those of an open panel or a followed log.
 
-    A service that crashed is brought back all the same. Also a decorator: `@passive()`.
+    A service that crashed is still restarted. Also a decorator: `@passive()`.
     """
     token = _looking.set(True)
     try:
@@ -25,5 +25,5 @@ def passive() -> Iterator[None]:
 
 
 def is_passive() -> bool:
-    """Whether this thread is in such a block."""
+    """Return whether this thread is in a `passive` block."""
     return _looking.get()

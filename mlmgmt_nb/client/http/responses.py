@@ -56,7 +56,7 @@ class ErrorBody(msgspec.Struct, rename="camel"):
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that `Retry-After` asks to wait (a number or an HTTP date), or None without a valid one."""
+    """Return the seconds to wait from `Retry-After` (a number or an HTTP date), or None without a valid one."""
     value = headers.get("Retry-After", "").strip()
     if value.isascii() and value.isdecimal():
         return min(float(value), _LONGEST_WAIT)
@@ -76,7 +76,7 @@ def decode(response: requests.Response, type_: type[T]) -> T:
         return msgspec.json.decode(response.content, type=type_)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ServerError(
-            f"the answer does not follow the contract: {error}{_named(response)}",
+            f"the response does not follow the API contract: {error}{_named(response)}",
             status_code=response.status_code,
             code="InvalidAnswer",
             fix="Check that base_url names an account of a Model Management service.",

@@ -135,7 +135,7 @@ class Transport:
         return session
 
     def after_fork(self) -> None:
-        """Leaves the connections to the parent process."""
+        """Leave the connections to the parent process."""
         _OF_PARENTS.append(self._session)
         self._relocating = threading.Lock()
         if isinstance(self._adapter, HTTPAdapter):
@@ -160,7 +160,7 @@ class Transport:
             raise UsageError(
                 "a workspace with an `adapter` of yours cannot be pickled",
                 field="adapter",
-                fix="Connect anew where it is needed.",
+                fix="Connect again where you need it.",
             )
         return _unpickled, (self._location, self._timeout, self._attempts, self._relocate)
 

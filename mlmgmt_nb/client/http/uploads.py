@@ -127,17 +127,17 @@ class _Upload:
                 if attempt >= _ATTEMPTS:
                     raise UploadError(
                         f"the connection broke {attempt} times at byte {offset} of {self._total}: {error.message}",
-                        fix="Call again when the network is better: it goes on from there.",
+                        fix="Try again when the network is stable: the upload resumes there.",
                     ) from error
                 self._transport.sleep(self._transport.pause(attempt))
                 continue
             if answer is not None and attempt >= _ATTEMPTS:
-                raise UploadError(f"the server does not take the bytes from {offset} on", fix="Call again later.")
+                raise UploadError(f"the server does not accept the bytes from {offset} on", fix="Try again later.")
             if answer:
                 self._transport.sleep(min(answer, _LONGEST_WAIT_FOR_OTHERS))
 
     def _stored_bytes(self) -> int:
-        """How many bytes the store has."""
+        """Return the number of bytes that the store has."""
         answer = self._transport.send("HEAD", self._url, accept={404})
         if answer.status_code != 404:
             return self._total
@@ -173,7 +173,8 @@ class _Upload:
             self._check_unchanged(part)
         if answer.status_code == 422:
             raise UploadError(
-                "the bytes arrived changed", fix="Upload again; check the disk and the network if it repeats."
+                "the received bytes differ from the sent ones",
+                fix="Upload again; check the disk and the network if it repeats.",
             )
         return _pause_of(answer) if answer.status_code == 409 else None
 
@@ -185,7 +186,7 @@ class _Upload:
         same = (now.st_size, now.st_mtime_ns) == (self._before.st_size, self._before.st_mtime_ns)
         if part.cut_short or not same:
             raise UploadError(
-                "the file changed while it was uploaded", fix="Upload it again when nothing writes to it."
+                "the file changed while it was uploaded", fix="Upload it again when no program writes to it."
             )
 
 

@@ -27,7 +27,7 @@ def origin(url: str) -> tuple[str, str, int | None]:
 
 
 def is_loopback(url: str) -> bool:
-    """Whether the URL's host is this machine's loopback interface."""
+    """Return whether the URL's host is this machine's loopback interface."""
     host = urlsplit(url).hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback

@@ -31,7 +31,7 @@ class LogPart(NamedTuple):
 
 
 def build_log_url(base_url: str, image: Image) -> str:
-    """Where the log of an image's build is, as `Transport.send` takes it.
+    """Return the URL of the build log of an image, for `Transport.send`.
 
     Only our own server gets the token; a log elsewhere has its own in its URL.
     """

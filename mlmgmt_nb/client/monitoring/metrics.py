@@ -1,4 +1,4 @@
-"""What a service has counted: requests, failures, how long they took, and its replicas."""
+"""The metrics of a service: requests, failures, latencies and replicas."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class ServiceMetrics:
         )
 
     def percentile(self, percent: float) -> float | None:
-        """Seconds within which so many `percent` of the requests were answered; None when there were none.
+        """Return the seconds within which `percent` of the requests were answered; None without requests.
 
         Read off the buckets, so exact to the width of one.
 

@@ -50,7 +50,7 @@ class Target(msgspec.Struct):
 
 
 class Plan(msgspec.Struct):
-    """What one process is to do.
+    """The work of one process.
 
     Attributes:
         target: where the requests go.
@@ -120,7 +120,7 @@ class Batch(msgspec.Struct, array_like=True):
 
 
 class _Response:
-    """What came of one request to one service."""
+    """The response to one request to one service."""
 
     __slots__ = ("content", "id", "seconds", "status")
 
@@ -129,7 +129,7 @@ class _Response:
 
 
 class _Connection(asyncio.Protocol):
-    """A connection to a service, and the answer that comes in on it.
+    """A connection to a service, and the response that it receives.
 
     Args:
         on_answer: called with status, content and request id of each answer.
@@ -166,7 +166,7 @@ class _Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
             self.close()
-            self._on_end(self, f"what came is no HTTP: {error}")
+            self._on_end(self, f"the response is not HTTP: {error}")
 
     def connection_lost(self, error: Exception | None) -> None:
         self._on_end(self, str(error or "the connection was closed"))
@@ -251,7 +251,7 @@ class _Caller:
             self._wire.write(self._request)
 
     def sweep(self, now: float) -> None:
-        """Return up a request whose answer is overdue."""
+        """Give up a request whose response is overdue."""
         if self._number is not None and now > self._deadline:
             self.close()
             self._answered(0, f"no answer within {self._timeout:g} s".encode(), "")
@@ -291,7 +291,7 @@ class _Caller:
 
 
 def _tls() -> ssl.SSLContext:
-    """Believes whom requests does, which sends all the other requests of the client."""
+    """Return a TLS context that trusts the same certificates as requests, which the rest of the client uses."""
     import certifi
 
     bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or certifi.where()
@@ -356,7 +356,7 @@ class _Results:
 
 
 class _Load:
-    """Sends the requests of a plan and gives batches of results to `emit`."""
+    """Send the requests of a plan, and pass batches of results to `emit`."""
 
     def __init__(self, plan: Plan, emit: Callable[[Batch], None]) -> None:
         self._plan = plan
@@ -432,7 +432,7 @@ class _Load:
             self._ended.set()
 
     def _has_more(self, now: float) -> bool:
-        """Whether there is another request to send, now or later."""
+        """Return whether another request is to be sent, now or later."""
         plan = self._plan
         if plan.requests is not None and self._next >= plan.requests:
             return False
@@ -462,7 +462,7 @@ class _Load:
     # with a rate
 
     def _send_due(self) -> None:
-        """Send what is due by now, as far as callers are free; comes back for the next."""
+        """Send the requests that are due, as far as callers are free, and schedule the next call."""
         rate = self._plan.rate
         assert rate is not None
         now = time.perf_counter()
@@ -526,7 +526,7 @@ class _Load:
 
 
 class _StdinReader(asyncio.Protocol):
-    """Standard input: its end means stop."""
+    """Read standard input; its end means stop."""
 
     def __init__(self, stop: Callable[[], None]) -> None:
         self._stop = stop
@@ -536,7 +536,7 @@ class _StdinReader(asyncio.Protocol):
 
 
 class _StdoutWriter(asyncio.BaseProtocol):
-    """Standard output. Nobody there to read it means stop, too."""
+    """Write to standard output; a closed pipe means stop."""
 
     def __init__(self) -> None:
         self.lost = asyncio.get_running_loop().create_future()
@@ -566,7 +566,7 @@ async def _main(plan: Plan) -> None:
 
 
 def main() -> None:
-    """Read the plan and carries it out."""
+    """Read the plan and carry it out."""
     length = int.from_bytes(sys.stdin.buffer.read(4), "big")
     plan = msgspec.msgpack.decode(sys.stdin.buffer.read(length), type=Plan)
     gc.freeze()  # so that it has little to look through: a pause of it would look like one of the service

@@ -1,4 +1,4 @@
-"""What is known of a scoring test while it runs and afterwards: every request in a few bytes, and counts of them."""
+"""The results of a scoring test, while it runs and afterwards: every request in a few bytes, and counts."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Result(NamedTuple):
 
 
 class JudgedOutcome(NamedTuple):
-    """An outcome, and what is to be said of it; see `Result`."""
+    """An outcome with its verdict; see `Result`."""
 
     case: int
     status: int
@@ -57,12 +57,12 @@ class JudgedOutcome(NamedTuple):
 
 
 class TestCounts(NamedTuple):
-    """How far a test is.
+    """The counts of a test so far.
 
     Attributes:
-        requests: those that are answered or given up.
+        requests: requests that were answered or given up.
         answered: those with status 200.
-        passed, failed, errored: right answers, wrong ones, none.
+        passed, failed, errored: right answers, wrong answers, no answers.
         seconds: since the start.
         client_seconds: seconds of CPU that sending took.
         late: most seconds by which the client was late to send a request.
@@ -82,10 +82,10 @@ class ResultStore:
     """Takes batches of results. May be read from other threads.
 
     Args:
-        judge: tells what an outcome is worth; asked once for each different one.
+        judge: judges an outcome; called once for each distinct outcome.
 
     Attributes:
-        numbers: how far the test is.
+        numbers: the counts so far.
         latencies, others: of the service, and of the one that it is compared with.
     """
 
@@ -118,7 +118,7 @@ class ResultStore:
                 self.others.add(seconds)
 
     def _place(self, outcome: Outcome) -> int:
-        """Return the place of an outcome among the judged ones; another process may have had it, too."""
+        """Return the index of an outcome among the judged ones; another process may have had the same outcome."""
         place = self._known.get(outcome)
         if place is not None:
             return place
@@ -164,7 +164,7 @@ class ResultStore:
         )
 
     def _record_failure(self, place: int) -> None:
-        """Note that the next request has this outcome, which is none that is right."""
+        """Record that the next request has this outcome, which is not right."""
         row = len(self._outcomes)
         if len(self._failures) < _KEPT_FAILURES:
             self._failures.append(row)
@@ -184,7 +184,7 @@ class ResultStore:
             return self.latencies.bars(most)
 
     def percentile(self, percent: float) -> float:
-        """Return the seconds that so many percent of the requests did not exceed, nearly."""
+        """Return the latency in seconds that a percentage of the requests did not exceed, approximately."""
         with self._lock:
             return self.latencies.percentile(percent)
 
@@ -204,12 +204,12 @@ class ResultStore:
             return [(self._result(row), count) for row, count in islice(self._wrong.values(), most)]
 
     def results(self) -> list[Result]:
-        """Every request, in the order of the answers."""
+        """Return every request, in the order of the answers."""
         with self._lock:
             return [self._result(place) for place in range(len(self._outcomes))]
 
     def columns(self) -> dict[str, list[Any]]:
-        """Every request, a list for each attribute of `Result`."""
+        """Return every request, as a list for each attribute of `Result`."""
         with self._lock:
             judged = [self._judged[place] for place in self._outcomes]
             return {

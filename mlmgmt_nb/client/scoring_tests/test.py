@@ -60,13 +60,13 @@ class LoadOptions(TypedDict, total=False):
 
 
 class StopCondition(NamedTuple):
-    """What a test sends: so many requests, for so many seconds, or what comes first of both."""
+    """The end of a test: a number of requests, a number of seconds, or the first of both."""
 
     requests: int | None
     duration: float | None
 
     def part(self, count: int, seconds: float) -> float:
-        """How much of it is done, from 0 to 1."""
+        """Return the part that is done, from 0 to 1."""
         parts = [count / self.requests if self.requests else 0.0, seconds / self.duration if self.duration else 0.0]
         return min(1.0, max(parts))
 
@@ -112,7 +112,7 @@ class ScoringTest:
     ) -> None:
         _check_options(options)
         if check is not None and against is not None:
-            raise UsageError("check and against exclude each other", field="against", fix="Give one of them.")
+            raise UsageError("check and against cannot be combined", field="against", fix="Give one of them.")
         requests, duration = options.get("requests"), options.get("duration")
         if requests is None and duration is None:
             requests = len(cases)
@@ -140,7 +140,8 @@ class ScoringTest:
         self._ended.set()
         if not has_ended:
             self.failure = MlmgmtError(
-                "the scoring test runs in the process that this one was forked from", fix="Take its report there."
+                "the scoring test runs in the process that this one was forked from",
+                fix="Get the report in that process.",
             )
 
     # azure-core's verbs, for who has it run in a thread
@@ -162,7 +163,7 @@ class ScoringTest:
             self._notify()
 
     def done(self) -> bool:
-        """Whether it has ended."""
+        """Return whether it has ended."""
         return self._ended.is_set()
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -176,7 +177,9 @@ class ScoringTest:
             MlmgmtError: it could not be run, or has not ended after `timeout` seconds.
         """
         if not self.wait(timeout):
-            raise MlmgmtError("the scoring test still runs", fix="`stop()` ends it, `report()` tells what is known.")
+            raise MlmgmtError(
+                "the scoring test is still running", fix="`stop()` ends it; `report()` returns the results so far."
+            )
         if self.failure is not None:
             raise self.failure
         return self.report()
@@ -192,7 +195,7 @@ class ScoringTest:
         return self._is_partial or not self._ended.is_set()
 
     def add_change_callback(self, callback: Callable[[], None]) -> None:
-        """Has a callback called about ten times a second while the test runs, and when it has ended.
+        """Add a callback, which is called about ten times a second while the test runs, and at its end.
 
         It is called in the thread that runs the test and must be short.
         """
@@ -203,15 +206,15 @@ class ScoringTest:
             callback()
 
     def stop(self) -> None:
-        """Send no more requests; `run` returns what there is. May be called from any thread."""
+        """Send no more requests; `run` returns the results so far. May be called from any thread."""
         self._stopped.set()
 
     def report(self) -> ScoringReport:
-        """Return what is known: all of it once the test has ended."""
+        """Return the results so far; all of them once the test has ended."""
         return ScoringReport(self.store, name=self.name, processes=self.processes, partial=self.is_partial)
 
     def run(self, on_progress: Callable[[ScoringReport], None] | None = None) -> ScoringReport:
-        """Send the requests and judges the answers. An interrupt ends it early and keep what there is.
+        """Send the requests and judge the answers. An interrupt ends the test early and keeps the results so far.
 
         Args:
             on_progress: called a few times a second with the report so far, in this thread. Its numbers move on.
@@ -260,7 +263,7 @@ class ScoringTest:
             self._notify()
 
     def _finish(self, load: Load) -> None:
-        """Take what is on its way."""
+        """Collect the results that are still arriving."""
         load.stop()
         deadline = time.perf_counter() + _STOP_SECONDS
         while not load.is_over and (left := deadline - time.perf_counter()) > 0:
@@ -299,7 +302,7 @@ def _processes(callers: int) -> int:
 
 
 class _Judge:
-    """Tells what an outcome is worth."""
+    """Judge outcomes."""
 
     def __init__(
         self, cases: Cases, check: Check | None, expect: str | None, tolerance: float, *, is_compared: bool
@@ -320,7 +323,7 @@ class _Judge:
             except Exception as mistake:  # noqa: BLE001 - the user's own check
                 error = f"the check raised {type(mistake).__name__}: {mistake}"
         if passed is False and self._check is not None and not error:
-            error = "the check says no"
+            error = "the check returned False"
         return JudgedOutcome(outcome.case, outcome.status, passed, expected, answer, error)
 
     def _right(self, case: int, expected: Any, answer: Any) -> bool | None:
@@ -343,7 +346,7 @@ class _Judge:
 
 
 def same(expected: Any, answer: Any, tolerance: float) -> bool:
-    """Whether two values are the same, numbers within the tolerance."""
+    """Return whether two values are the same, numbers within the tolerance."""
     if isinstance(expected, (list, tuple)) and isinstance(answer, (list, tuple)):
         return len(expected) == len(answer) and all(
             same(e, a, tolerance) for e, a in zip(expected, answer, strict=True)
@@ -357,7 +360,7 @@ def same(expected: Any, answer: Any, tolerance: float) -> bool:
 
 
 def _answer(status: int, content: bytes) -> tuple[Any, str]:
-    """Return the answer, and what is wrong when it is none."""
+    """Return the answer, or the reason why there is none."""
     if status == 0:
         return None, content.decode(errors="replace")
     value = _decoded(content)
@@ -368,7 +371,7 @@ def _answer(status: int, content: bytes) -> tuple[Any, str]:
 
 
 def _reference(outcome: Outcome) -> tuple[Any, str]:
-    """Return what the other service answered, and what is wrong when it did not."""
+    """Return the answer of the other service, or the reason why there is none."""
     if outcome.other_status < 0:
         return None, "the test was stopped before the other service was asked"
     expected, error = _answer(outcome.other_status, outcome.other_content)
@@ -383,7 +386,7 @@ def _decoded(content: bytes) -> Any:
 
 
 def described(scorer: Scorer) -> Mapping[str, Any]:
-    """Return the service's own description; none for a service that gives none."""
+    """Return the Swagger description of the service; empty if it has none."""
     try:
         return scorer.swagger()
     except ScoringError as error:

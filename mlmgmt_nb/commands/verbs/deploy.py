@@ -70,7 +70,7 @@ def resumable(session: Session) -> Iterator[list[Poller[Any]]]:
     except KeyboardInterrupt as stop:
         if started:
             watch = f"{session.prog} operation watch {started[-1].operation_id}"
-            stop.add_note(f"The build goes on; `{watch}` waits for it.")
+            stop.add_note(f"The build continues; `{watch}` waits for it.")
         raise
 
 

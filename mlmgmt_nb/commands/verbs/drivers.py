@@ -201,7 +201,7 @@ def _functions(source: str, path: Path, *, written: bool) -> dict[str, list[str]
 
 
 def _line(source: str, number: int, path: Path, *, written: bool) -> str:
-    """Names a line of the driver; that of the cell too, whose first line is the magic."""
+    """Name a line of the driver, and its line in the cell, whose first line is the magic."""
     lines = source.splitlines()
     text = lines[number - 1].strip() if 0 < number <= len(lines) else ""
     cell = f" (line {number + 1} of the cell)" if written else ""
@@ -209,7 +209,7 @@ def _line(source: str, number: int, path: Path, *, written: bool) -> str:
 
 
 def _run_check(run: _CheckRun, sample: Any) -> tuple[Any, Any]:
-    """Load the driver in a process of its own, as a replica would, and scores the sample, or its schema's own."""
+    """Load the driver in a separate process, as a replica does, and score the sample or that of the schema."""
     command = [run.python, "-m", "mlmgmt_nb.scoring", "--app", str(run.stage.app)]
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
         process = subprocess.Popen(

@@ -173,7 +173,7 @@ def _built(session: Session, deploying: DeployFlow, arguments: _Create | _Update
     if arguments.image_id is None:
         return deploying.build(source_of(session, arguments))
     if arguments.driver is not None:
-        raise UsageError("--image-id and --driver exclude each other", field="image_id", fix="Give one of them.")
+        raise UsageError("--image-id and --driver cannot be combined", field="image_id", fix="Give one of them.")
     return BuiltImage(str(arguments.image_id))
 
 

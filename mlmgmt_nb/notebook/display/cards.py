@@ -148,7 +148,7 @@ def _cards() -> Iterator[tuple[str, str, Callable[[Any], Shown | str]]]:
     yield _VALUES, "Usage", str
     yield _VALUES, "Settings", _settings
     yield _VALUES, "Keys", _keys
-    yield "mlmgmt_nb.commands.verbs.drivers", "Checked", str
+    yield "mlmgmt_nb.commands.verbs.drivers", "CheckedDriver", str
     yield "mlmgmt_nb.client.scoring_tests.report", "ScoringReport", _Report
 
 

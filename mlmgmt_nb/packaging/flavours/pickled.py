@@ -26,7 +26,7 @@ class Pickled(Flavour):
     def adopt(self, path: Path, call: Call, folder: Path) -> SavedModel:
         name = copied(path, folder)
         answer = (f"return model.{call.method or 'predict'}({call.sample.passed})",)
-        notes = (f"{name} is a pickle: loading it runs whatever code it holds",)
+        notes = (f"{name} is a pickle: loading it runs any code that it contains",)
         if path.suffix.lower() == ".joblib":
             loaded = (f'model = joblib.load("{name}")',)
             return SavedModel(name, "joblib", loaded, answer, ("import joblib",), notes=notes)

@@ -61,7 +61,7 @@ def flavour_of(model: Any) -> Flavour:
         raise UsageError(
             f"model: a {type(model).__name__} has no method `predict` and cannot be called",
             field="model",
-            fix="Give a fitted model, a function, a model file, or a driver besides.",
+            fix="Give a fitted model, a function or a model file, or add a driver.",
         )
     return found
 

@@ -156,7 +156,7 @@ class Home:
         except OSError as error:
             raise LocalServiceError(
                 f"The state folder {self.path} cannot be used: {error.strerror}{_failed_file(error, self.path)}.",
-                fix="Make it writable, mend what is in it, or choose another one with --home or MLMGMT_HOME.",
+                fix="Make it writable, repair its files, or choose another one with --home or MLMGMT_HOME.",
             ) from error
 
     def _lock_folder(self, *, shared: bool) -> None:

@@ -150,7 +150,10 @@ def _packaging(values: Values, kernel: Kernel) -> Iterator[tuple[str, str | None
     sample, method = values["sample"].strip(), values["method"].strip()
     if not _is_packaged(values):
         if any(variable_of(model) for model in lines(values["models"])):
-            yield "driver", "Clear the driver: an object of the notebook needs none. Or save the object to a file."
+            yield (
+                "driver",
+                "Clear the driver: an object of the notebook needs none. To use a driver, save the object to a file.",
+            )
         yield "sample", "Clear the sample: only a model without a driver has one." if sample else None
         yield "method", "Clear the method: only a model without a driver has one." if method else None
         return

@@ -55,7 +55,7 @@ def _foreign_modules(model: Any) -> Iterator[str]:
         if module == "__main__":
             name = type(part).__name__
             raise UsageError(
-                f"model: {name} is a class of the notebook, which a .keras file does not hold",
+                f"model: {name} is a class of the notebook, which a .keras file cannot contain",
                 field="model",
                 fix=f"Put {name} into a module, under `@keras.saving.register_keras_serializable()`.",
             )

@@ -143,7 +143,7 @@ def _loaded(name: str, session: Any, call: Call) -> SavedModel:
 
 
 def _passed(node: Any, sample: Sample, *, several: bool) -> str:
-    """How the driver makes the value of an input."""
+    """Return the expression of the driver for the value of an input."""
     dtype, passed = _dtype(node), sample.passed
     if sample.is_frame:
         return f'{passed}[["{node.name}"]].to_numpy("{dtype}")' if several else f'{passed}.to_numpy("{dtype}")'

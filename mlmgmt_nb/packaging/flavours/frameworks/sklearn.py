@@ -30,7 +30,7 @@ class ScikitLearn(Flavour):
         trusted = _write_skops(model, folder / _FILE)
         if trusted is not None:
             return _loaded_by_skops(_FILE, trusted, answer)
-        notes = ("skops cannot hold this model, so it is a pickle",)
+        notes = ("skops does not support this model, so it is saved as a pickle",)
         if importlib.util.find_spec("skops") is None:
             notes = ("install skops for a format that runs no code when it is loaded",)
         saved = saved_pickle(model, folder, answer)

@@ -33,7 +33,7 @@ class Statsmodels(Flavour):
         held = getattr(getattr(model, "model", None), "endog", None)
         if held is None:
             return saved
-        note = "the results hold the training data; `results.remove_data()` drops it where predictions do not need it"
+        note = "the results contain the training data; `results.remove_data()` removes it if predictions do not need it"
         return replace(saved, notes=(note,))
 
 

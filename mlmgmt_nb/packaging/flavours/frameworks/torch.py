@@ -61,7 +61,9 @@ class Torch(Flavour):
             return _loaded(_EXPORTED, shape, call)
         lines = _answer(shape, call)
         saved = saved_pickle(module, folder, lines, imports=("import torch",))
-        return replace(saved, notes=("torch.export cannot hold this module, so it is a pickle with its code",))
+        return replace(
+            saved, notes=("torch.export does not support this module, so it is saved as a pickle with its code",)
+        )
 
     def adopt(self, path: Path, call: Call, folder: Path) -> SavedModel:
         _check_holds_code(path)
@@ -109,7 +111,7 @@ def _arrays(output: Any) -> Any:
 
 
 def _shape_of_answer(module: Any, call: Call) -> str:
-    """Whether the module returns a tensor, a list or a dict of them."""
+    """Return whether the module returns a tensor, a list or a dict of tensors."""
     import torch
 
     with torch.inference_mode():
@@ -159,7 +161,7 @@ def _check_holds_code(path: Path) -> None:
     )
     if not is_program:
         raise UsageError(
-            f"model: {path.name} holds weights, and not the module that uses them",
+            f"model: {path.name} contains weights, but not the module that uses them",
             field="model",
             fix="Load the weights into the module in the notebook and give the module, or export it to `.pt2`.",
         )
