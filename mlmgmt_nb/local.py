@@ -1,4 +1,4 @@
-"""Finds the user's embedded service, or starts it as a process of its own: one for each state folder.
+"""Find the user's embedded service, or start it as a separate process: one for each state folder.
 
 The service writes `service.json` into its state folder once it listens, and holds a lock on `service.lock` while it
 lives. What `service.json` says is believed only when the server there answers, under the folder's token, with the same
@@ -80,7 +80,7 @@ class Endpoint:
 
 
 def state_folder(home: str | os.PathLike[str] | None = None) -> Path:
-    """Return the state folder: `home`, else MLMGMT_HOME, else the user's data folder. Nothing is made."""
+    """Return the state folder: `home`, else MLMGMT_HOME, else the user's data folder. Create nothing."""
     chosen = home or os.environ.get("MLMGMT_HOME") or platformdirs.user_data_dir("mlmgmt-nb", appauthor=False)
     return Path(chosen).expanduser().absolute()
 
@@ -261,7 +261,7 @@ def _await(folder: Path, process: subprocess.Popen[bytes], deadline: float, read
 
 
 def _failure(folder: Path, code: int, read_fd: int) -> LocalServiceError:
-    """Return why a service did not start: in its own words if it has any, else by its log."""
+    """Return why a service did not start: its own message if there is one, else the end of its log."""
     os.set_blocking(read_fd, False)
     with contextlib.suppress(OSError, ValueError):
         reported = json.loads(os.read(read_fd, 2**16))
@@ -273,7 +273,7 @@ def _failure(folder: Path, code: int, read_fd: int) -> LocalServiceError:
 
 
 def living(folder: Path) -> Iterator[Endpoint]:
-    """Yield the processes of the service of a folder that answer, the one that came first before the others."""
+    """Yield the processes of the service of a folder that respond, the oldest first."""
     _reap()
     further = sorted(folder.glob("service-*.json"))
     for path in (folder / "service.json", *further):

@@ -103,7 +103,7 @@ class BuiltImage(NamedTuple):
 
 
 class _Prepared(NamedTuple):
-    """A source whose models were found or packaged; nothing of it was sent yet."""
+    """A source whose models were found or packaged, before any file is sent."""
 
     models: Sequence[Model | str]
     application: Application
@@ -153,7 +153,7 @@ class DeployFlow:
         return self._step("service", lambda: self._result(self.start(built, settings, existing)))
 
     def check(self, source: DeploySource) -> None:
-        """Check all of a source that can be checked on this machine. Nothing is sent.
+        """Check a source, as far as possible on this machine. Nothing is sent.
 
         Raises:
             UsageError: something is wrong with the model, driver, files or options.

@@ -22,7 +22,7 @@ class Deployments:
         """Return a deployment by its id.
 
         Raises:
-            NotFoundError: there is none.
+            NotFoundError: it does not exist.
         """
         return decode(self._transport.call("deployments_get", id=id), Deployment)
 

@@ -29,7 +29,7 @@ _NEW_PLACE = "Give another path."
 
 
 class DockerImage(msgspec.Struct, frozen=True, rename="camel"):
-    """What was built on a Docker engine.
+    """An image on a Docker engine.
 
     Attributes:
         reference: name and version of the image, with its registry if it was pushed to one.
@@ -45,7 +45,7 @@ class DockerImage(msgspec.Struct, frozen=True, rename="camel"):
 
     @property
     def exact(self) -> str:
-        """What names this very image: in the registry, or else on the engine."""
+        """The exact reference of the image: in the registry, or else on the engine."""
         return f"{self.reference.rpartition(':')[0]}@{self.digest}" if self.digest else self.image_id
 
 
@@ -53,7 +53,7 @@ class Images:
     """The images of the account.
 
     Args:
-        compute: compute that they are built for when nothing else is said.
+        compute: compute that they are built for by default.
     """
 
     def __init__(self, transport: Transport, operations: Operations, compute: str = "local") -> None:
@@ -100,7 +100,7 @@ class Images:
         """Return an image by its id.
 
         Raises:
-            NotFoundError: there is none.
+            NotFoundError: it does not exist.
         """
         try:
             return decode(self._transport.call("images_get", id=id), Image)
@@ -115,7 +115,7 @@ class Images:
         Args:
             manifest_id: images of this manifest.
             manifest_name: images of manifests of this name.
-            count: most images in one page.
+            count: maximum number of images per page.
         """
         query = {"manifestId": manifest_id, "manifestName": manifest_name}
         return Pager(self._transport, "images_list", Image, query, count)
@@ -126,13 +126,13 @@ class Images:
         Args:
             image: the image, or its id.
             offset: byte where to start: the `next_offset` of an earlier part.
-            tail: only so many lines at the end.
+            tail: number of lines at the end.
         """
         image = image if isinstance(image, Image) else self.get(image)
         return read_log(self._transport, build_log_url(self._transport.base_url, image), offset=offset, tail=tail)
 
     def docker(self, image: Image | str) -> DockerImage:
-        """Return what was built of an image on a Docker engine.
+        """Return the Docker image of an image.
 
         Raises:
             ConflictError: it was not built for compute docker.
@@ -140,11 +140,11 @@ class Images:
         return decode(self._transport.send("GET", f"{self._path(image)}/docker"), DockerImage)
 
     def export_context(self, image: Image | str, folder: str | os.PathLike[str]) -> Path:
-        """Write the build context of an image into a folder, where `docker build` makes the image of it.
+        """Write the build context of an image into a folder, from which `docker build` builds the image.
 
         Args:
             image: the image, or its id.
-            folder: is made; one that is there must be empty.
+            folder: the folder to create; an existing one must be empty.
 
         Returns:
             The folder.
@@ -176,7 +176,7 @@ class Images:
 
         Args:
             image: the image, or its id.
-            file: is made; one that is there is not overwritten.
+            file: the file to create; an existing one is not overwritten.
 
         Returns:
             The file.
@@ -203,7 +203,7 @@ class Images:
         return OPERATIONS["images_get"].url("", id=image if isinstance(image, str) else image.id or "")
 
     def _download(self, url: str, target: IO[bytes]) -> None:
-        """Write what is at a URL to a file; the service may take long to have it ready."""
+        """Download a URL to a file; the service may need long to prepare it."""
         with self._transport.send("GET", url, timeout=(3.05, _EXPORT_SECONDS), stream=True) as answer:
             try:
                 for chunk in answer.iter_content(_CHUNK_BYTES):

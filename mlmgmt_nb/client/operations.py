@@ -24,7 +24,7 @@ _SLOWEST, _SLOWEST_ON_LOOPBACK = 2.0, 0.2
 
 
 class Operations:
-    """The operations of the account: `get` one, `wait` for it, `cancel` it, `list` them, or go on with a `poller`."""
+    """The operations of the account: `get` one, `wait` for it, `cancel` it, `list` them, or use a `poller`."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
@@ -34,7 +34,7 @@ class Operations:
         self.watcher = Watcher(self._fetch, slowest=slowest, clock=transport.clock)
 
     def __reduce__(self) -> tuple[type[Operations], tuple[Transport]]:
-        """For `pickle` and `deepcopy`: what this process waits for stays here."""
+        """For `pickle` and `deepcopy`: without the operations that this process waits for."""
         return Operations, (self._transport,)
 
     def get(self, id: str) -> OperationStatus:  # noqa: A002 - the API's word
@@ -49,7 +49,7 @@ class Operations:
         return decode(self._transport.call("operations_get", id=id), OperationStatus)
 
     def cancel(self, id: str) -> AsyncOperationStatus:  # noqa: A002
-        """Cancel an operation that goes on: an image is not built, a service goes on with what it served before.
+        """Cancel a running operation: the image is not built, or the service keeps its previous deployment.
 
         The API of 2017 does not have this; the embedded service does. Cancelling again changes nothing.
 
@@ -67,11 +67,11 @@ class Operations:
     def list(self, *, count: int = PAGE_SIZE) -> Pager[OperationStatus]:
         """Return the operations of the account, newest first.
 
-        The API of 2017 does not have this; the embedded service does. Of other servers, `known` has the ids of those
-        that this workspace has met.
+        The API of 2017 does not have this; the embedded service does. For other servers, `known` has the ids of
+        the operations that this workspace has used.
 
         Args:
-            count: most operations in one page.
+            count: maximum number of operations per page.
         """
         return Pager(self._transport, OPERATIONS_LIST, OperationStatus, {}, count)
 
@@ -81,11 +81,11 @@ class Operations:
         return list(reversed(self._known))
 
     def wait(self, id: str, timeout: float | None = None) -> AsyncOperationStatus:  # noqa: A002
-        """Wait until the operation has ended, well or not, as `Poller.wait` does.
+        """Wait until the operation has ended, successfully or not, as `Poller.wait` does.
 
         Args:
             id: of the operation.
-            timeout: most seconds to wait; without end when None.
+            timeout: maximum seconds to wait; no limit if None.
         """
         return self.poller(id).wait(timeout)
 
@@ -94,14 +94,14 @@ class Operations:
         return self._poller(WatchedOperation(id), self._load)
 
     def started(self, response: requests.Response, load: Callable[[str], Any]) -> Poller[Any]:
-        """Return the poller for a 202 answer.
+        """Return the poller for a 202 response.
 
         Args:
             response: the answer.
             load: gets the resource by its id.
 
         Raises:
-            ServerError: the answer does not name its operation.
+            ServerError: the response does not name its operation.
         """
         location = response.headers.get("Operation-Location", "")
         if not location:

@@ -1,4 +1,4 @@
-"""Deployments without a driver: the model is packaged first, and the service proves that it answers the same."""
+"""Deployments without a driver: package the model first, and verify that the service returns the same answers."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ class PackageOptions(TypedDict, total=False):
 
 @contextmanager
 def packaged(model: Any, options: PackageOptions) -> Iterator[Package]:
-    """Package a model in a folder that goes away at the end.
+    """Package a model in a folder that is removed at the end.
 
     Raises:
         UsageError: the model needs a driver, or cannot be packaged.
-        PackagingError: the package does not answer as the object does.
+        PackagingError: the package does not return the same answers as the object.
     """
     from mlmgmt_nb.packaging import package
 
@@ -92,10 +92,10 @@ def check_packageable(model: Any, schema: Source | None = None, runtime: str = "
 
 
 def check_not_packaged(options: PackageOptions) -> None:
-    """Check that nothing was said about packaging, where a driver is given.
+    """Check that no options of packaging are given beside a driver.
 
     Raises:
-        UsageError: something was, and would be ignored.
+        UsageError: an option is given, and would be ignored.
     """
     unset = {"sample": None, "method": None, "example": True, "metadata": None}
     given = [field for field, default in unset.items() if options.get(field, default) is not default]

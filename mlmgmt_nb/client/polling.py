@@ -1,4 +1,4 @@
-"""Waiting for operations: pollers for the user, and one background thread a workspace that asks the server."""
+"""Waiting for operations: pollers for the user, and one background thread for each workspace that polls the server."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ class Watcher:
         self._due, self._open, self._thread = [], set(), None
 
     def follow(self, watch: WatchedOperation) -> None:
-        """Look at the operation until it has ended; does nothing when that is known, or it is followed already."""
+        """Poll the operation until it has ended. Do nothing if it has ended or is already polled."""
         with self._wake:
             if self._closed and not watch.settled.is_set():
                 raise UsageError("the workspace is closed", fix="Connect again; the operation continues.")
@@ -172,7 +172,7 @@ class Watcher:
                 self._thread.start()
 
     def close(self) -> None:
-        """Stop looking; who waits is told so. The operations go on."""
+        """Stop polling, and end all waits with an error. The operations continue."""
         with self._wake:
             self._closed = True
             abandoned, thread = list(self._open), self._thread
@@ -237,7 +237,7 @@ class _Resumes(Protocol):
 
 
 class Poller(Generic[T]):
-    """An operation that goes on at the server, and the resource that it makes or changes.
+    """A running operation of the server, and the resource that it creates or changes.
 
     Dropping the poller, or interrupting a wait, never stops the operation; `continuation_token` takes the wait up
     again, in another process too. Made by `images.create`, `services.create`, `services.update`, `operations.poller`.
@@ -292,15 +292,15 @@ class Poller(Generic[T]):
 
     @property
     def operation(self) -> AsyncOperationStatus | None:
-        """What the server said last of the operation, or None before its first answer."""
+        """The last status of the operation, or None before the first response."""
         return self._watch.status
 
     def continuation_token(self) -> str:
-        """Return what `from_continuation_token` takes: the operation's id."""
+        """Return the token for `from_continuation_token`: the operation's id."""
         return self._watch.operation_id
 
     def status(self) -> AsyncOperationState:
-        """Return the state that was seen last, without waiting; `NotStarted` before the first look."""
+        """Return the last known state, without waiting; `NotStarted` before the first poll."""
         self._watcher.follow(self._watch)
         status = self._watch.status
         return (status.state if status else None) or "NotStarted"
@@ -311,15 +311,15 @@ class Poller(Generic[T]):
         return self._watch.settled.is_set()
 
     def wait(self, timeout: float | None = None) -> AsyncOperationStatus:
-        """Wait until the operation has ended, well or not.
+        """Wait until the operation has ended, successfully or not.
 
         Args:
-            timeout: most seconds to wait; without end when None.
+            timeout: maximum seconds to wait; no limit if None.
 
         Raises:
             OperationTimeout: it has not ended yet.
-            TransportError: the server could not be asked for half a minute; wait again to go on.
-            ApiError: the server does not tell, such as for an unknown operation.
+            TransportError: the server could not be reached for half a minute; wait again to continue.
+            ApiError: the server refused the request, such as for an unknown operation.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         watch = self._watch
@@ -343,10 +343,10 @@ class Poller(Generic[T]):
         """Wait as `wait` does and return the image or service.
 
         Args:
-            timeout: most seconds to wait; without end when None.
+            timeout: maximum seconds to wait; no limit if None.
 
         Raises:
-            OperationFailed: it ended `Failed` or `Cancelled`; carries the operation and where its log is.
+            OperationFailed: it ended `Failed` or `Cancelled`; the error has the operation and the URL of its log.
             OperationTimeout, TransportError, ApiError: as `wait`.
         """
         status = self.wait(timeout)
@@ -390,15 +390,15 @@ class Poller(Generic[T]):
         return Poller(self._watch, self._watcher, load=load, log_uri=self._log_uri, read_log=self._read_log)
 
     def log(self, *, offset: int = 0, tail: int | None = None) -> LogPart:
-        """Return the log of what the operation works on: of an image's build, or of a service since it was made.
+        """Return the log of the operation's resource: of an image's build, or of a service since its creation.
 
         Args:
             offset: byte where to start: the `next_offset` of an earlier part.
-            tail: only so many lines at the end.
+            tail: number of lines at the end.
 
         Raises:
             NotFoundError: the log does not exist or was removed.
-            TransportError, ApiError: the server could not be asked, or does not tell.
+            TransportError, ApiError: the server could not be reached, or refused the request.
         """
         status = self._watch.status
         return LogPart("", offset) if status is None else self._read_log(status, offset, tail)
@@ -414,7 +414,7 @@ class Poller(Generic[T]):
         self.add_change_callback(lambda _: listener())
 
     def add_change_callback(self, callback: Callable[[Poller[T]], None]) -> None:
-        """Call `callback(poller)` in the background thread whenever the state changes or asking is given up."""
+        """Call `callback(poller)` in the background thread whenever the state changes or polling is given up."""
         self._watch.listen(lambda: callback(self))
         self._watcher.follow(self._watch)
 

@@ -188,10 +188,10 @@ class Services:
         """Return a service by its id or name.
 
         Args:
-            id_or_name: the one or the other.
+            id_or_name: its id or name.
 
         Raises:
-            NotFoundError: there is none.
+            NotFoundError: it does not exist.
         """
         if not is_uuid(id_or_name):
             service = self.find(id_or_name)
@@ -226,7 +226,7 @@ class Services:
             manifest_id, manifest_name: services of this manifest, or of manifests of this name.
             image_id: services of this image.
             compute_resource_id: services on this compute.
-            count: most services in one page.
+            count: maximum number of services per page.
         """
         query = {
             "serviceName": service_name,
@@ -273,7 +273,7 @@ class Services:
         Args:
             service: the service.
             offset: byte where to start: the `next_offset` of an earlier part.
-            tail: only so many lines at the end.
+            tail: number of lines at the end.
         """
         path = OPERATIONS["services_get"].url("", id=self.id_of(service))
         return read_log(self._transport, f"{path}/logs", offset=offset, tail=tail)
@@ -320,7 +320,7 @@ class Services:
             data: a dict by argument of the driver's `run`, whose values may be DataFrames (sent as records) and NumPy
                 arrays (sent as lists); a DataFrame or array for a driver with one argument; anything else that JSON
                 has; text and bytes go as they are.
-            timeout: most seconds until the answer comes.
+            timeout: maximum seconds to wait for the answer.
 
         Raises:
             UsageError: the data cannot be sent. Nothing was sent.
@@ -341,7 +341,7 @@ class Services:
         Args:
             service: the service.
             data: as `run` takes it.
-            timeout: most seconds until the answer comes.
+            timeout: maximum seconds to wait for the answer.
 
         Raises:
             UsageError, DriverError, ScoringError, TransportError: as `run`.

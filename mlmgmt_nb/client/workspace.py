@@ -141,7 +141,7 @@ class Workspace(metaclass=_Moved):
         transport: sends the requests.
         interpreter: Python that runs drivers which ask for no packages, when the service is on this machine.
         arguments: those of `connect` that lead to this account, without any secret.
-        compute: compute that images are built for and services run on when nothing else is said.
+        compute: compute that images are built for and services run on by default.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Errors of the client in the words of commands: the flag that is wrong, the command that shows the log."""
+"""Errors of the client in terms of commands: the wrong flag, the command that shows the log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may stand next in a command: words, flags, their values, files, and names that the server knows."""
+"""Completion of commands: words, flags, their values, files, and names from the server."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MOST_NAMES = 200
 
 
 class Completion(NamedTuple):
-    """What the text ends with, and what it may become."""
+    """The last token of the text, and its completions."""
 
     fragment: str
     candidates: list[str]
@@ -45,11 +45,11 @@ _NAMES: Mapping[str, Callable[[Workspace], list[str]]] = {
 
 
 class Completer:
-    """Completes commands of a session. Never waits long: a thread asks the server; answers are kept for seconds.
+    """Complete commands of a session without long waits: a thread asks the server, and answers are cached for seconds.
 
     Args:
         session: the session.
-        patience: most seconds to wait for the server.
+        patience: maximum seconds to wait for the server.
     """
 
     def __init__(self, session: Session, patience: float = _PATIENCE_SECONDS) -> None:
@@ -60,10 +60,10 @@ class Completer:
         self._operations: list[str] = []
 
     def complete(self, text: str) -> Completion:
-        """Return what may follow.
+        """Return the completions.
 
         Args:
-            text: what comes after `mlmgmt`, up to the cursor.
+            text: the text after `mlmgmt`, up to the cursor.
         """
         *before, fragment = text.split(" ")
         words = [word for word in before if word]

@@ -63,10 +63,10 @@ def plain(value: Any) -> Any:
 
 
 def queried(value: Any, query: str) -> Any:
-    """Return what a JMESPath query finds in a value.
+    """Return the result of a JMESPath query on a value.
 
     Raises:
-        UsageError: the query is none.
+        UsageError: the query is not valid.
     """
     import jmespath  # only who asks needs it
     import jmespath.exceptions
@@ -82,7 +82,7 @@ def formatted(value: Any, output: str, query: str | None = None, encoding: str |
     no cell of TSV or CSV is run by a spreadsheet.
 
     Args:
-        value: what a command gave, or what a query found.
+        value: the result of a command or query.
         output: `table`, `json`, `tsv` or `csv`.
         query: a JMESPath query to ask first.
         encoding: that of the terminal or file, if it may lack characters: JSON is written without those.

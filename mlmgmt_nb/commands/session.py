@@ -59,7 +59,7 @@ class Outcome:
 
 
 class Session:
-    """Commands one after the other, each against the workspace that its settings name.
+    """A sequence of commands, each against the workspace that its settings name.
 
     Args:
         commands: the table of commands.
@@ -105,7 +105,7 @@ class Session:
 
     @property
     def workspace(self) -> Workspace:
-        """The workspace of the present settings; connects when it is first used. Those of other settings stay open."""
+        """The workspace of the current settings, connected at first use. Those of other settings stay open."""
         with self._connecting:  # the completer asks from a thread
             if not self.settings:
                 self.settings = self.config.settings({})
@@ -130,16 +130,16 @@ class Session:
         return connect_to(sign_in=self.sign_in()) if self.credential is None else connect_to(credential=self.credential)
 
     def _workspace_key(self) -> tuple[str | None, ...]:
-        """Return what tells one workspace from another."""
+        """Return the settings that identify a workspace."""
         return (*(self.setting(name) for name in PLACE), self._signed_in_as)
 
     @property
     def credential(self) -> Any:
-        """What `login` has signed in with in this session, for the profile in use; or None."""
+        """The credential of `login` in this session, for the current profile, or None."""
         return self._credentials.get(self.setting("profile") or "")
 
     def signed_in(self, credential: Any) -> None:
-        """Keep what `login` signed in with; None forgets it."""
+        """Store the credential of `login`; None removes it."""
         profile = self.setting("profile") or ""
         if credential is None:
             self._credentials.pop(profile, None)
@@ -168,10 +168,10 @@ class Session:
         return (self.settings or self.config.settings({}))[name].value
 
     def execute(self, tokens: Sequence[Token]) -> Outcome:
-        """Run the command that the tokens call; return help when they ask for it.
+        """Run the command that the tokens call; return help if they request it.
 
         Raises:
-            MlmgmtError: whatever goes wrong; kept as `last_error`.
+            MlmgmtError: the command failed; kept as `last_error`.
         """
         try:
             command, rest = self.find(tokens)
@@ -275,7 +275,7 @@ class Session:
 
 
 class _LogForwarder(logging.Handler):
-    """Passes log records on as text."""
+    """Forward log records as text."""
 
     def __init__(self, tell: Callable[[str], None]) -> None:
         super().__init__()
@@ -287,7 +287,7 @@ class _LogForwarder(logging.Handler):
 
 @contextmanager
 def _report_requests(tell: Callable[[str], None] | None) -> Iterator[None]:
-    """Report the requests that the client sends in the block, if there is somebody to tell."""
+    """Report the requests that the client sends in the block, if there is a receiver."""
     if tell is None:
         yield
         return
@@ -328,7 +328,7 @@ def _check_output(setting: Setting) -> None:
 
 
 def _verb_first_hint(words: Sequence[str], names: Sequence[str]) -> str:
-    """Return a hint for who says the verb first, as in `list models`."""
+    """Return a hint for a command with the verb first, as in `list models`."""
     name = " ".join([word.removesuffix("s") for word in words[1:2]] + list(words[:1]))
     return f" Did you mean `{name}`?" if name in names else ""
 

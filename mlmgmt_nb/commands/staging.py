@@ -1,4 +1,4 @@
-"""The folder and the Python that an image gives a driver, made here to try the driver in, with nothing else beside."""
+"""The folder and the Python of an image, created on this machine to check a driver in isolation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LINES = 10
 
 
 class Stage:
-    """An application folder as an image has it, in a temporary folder.
+    """An application folder as in an image, in a temporary folder.
 
     Args:
         folder: an empty folder.

@@ -17,7 +17,7 @@ __all__ = ["Carrier", "imports_of"]
 
 
 class Carrier:
-    """Carries local modules into an application folder.
+    """Copy local modules into an application folder.
 
     Args:
         folder: the application folder.

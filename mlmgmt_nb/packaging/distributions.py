@@ -1,4 +1,4 @@
-"""Installed distributions: which ones some modules belong to, what they need, and how to ask for them again."""
+"""Installed distributions: the owners of modules, their dependencies, and the requirements that install them again."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def named(name: str) -> str:
 
 
 class InstalledDistributions:
-    """The distributions of this kernel, as they are when it is first asked. Names are normalized."""
+    """The distributions of this kernel, read at first use. Names are normalized."""
 
     @cached_property
     def editable(self) -> Mapping[str, Path]:

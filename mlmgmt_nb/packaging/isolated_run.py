@@ -1,4 +1,4 @@
-"""The trial of an application folder: a fresh process loads it, answers the sample, and says what it imported.
+"""Run an application folder in isolation: a fresh process loads it, answers the sample, and reports its imports.
 
 The process sees only those distributions that the folder's code and model name, with all that they require, as an
 environment made for the requirements would. What is missing there is added, so that the requirements are measured.
@@ -34,13 +34,13 @@ _OF_NOTEBOOK = frozenset({"PYTHONPATH", "KERAS_BACKEND"})
 
 @dataclass(frozen=True)
 class IsolatedRun:
-    """A folder that loaded and answered.
+    """The result of a folder that loaded and answered.
 
     Attributes:
         answer: the answer as plain JSON values; None without a request.
         modules: the file of each imported module that is not of the folder, by name.
         warnings: warnings that loading it gave.
-        seconds: how long the process took.
+        seconds: duration of the process.
     """
 
     answer: Any
@@ -93,10 +93,10 @@ class _Attempts:
         raise UsageError("model: its code imports too many modules", field="model", fix="Put them into a package.")
 
     def _add_missing(self, error: Mapping[str, Any]) -> None:
-        """Add what was missing.
+        """Add the missing modules.
 
         Raises:
-            UsageError: nothing was, or it is nowhere.
+            UsageError: none was missing, or one cannot be found.
         """
         missing = {name.partition(".")[0] for name in error["missing"]} - self.missed
         self.missed |= missing
@@ -146,7 +146,7 @@ class _Attempts:
 
 
 def _link(source: str, target: str) -> None:
-    """Link a file in place of a copy, where the disk can."""
+    """Link a file instead of copying it, if the disk supports links."""
     try:
         os.link(source, target)
     except OSError:

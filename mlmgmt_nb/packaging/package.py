@@ -1,4 +1,4 @@
-"""A package: an application folder made from a fitted object, a function or a model file, and proven on a sample."""
+"""A package: an application folder made from a fitted object, a function or a model file, and verified on a sample."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Package:
         schema: its schema file.
         requirements: its requirements, pinned to what this kernel has.
         dependencies: local modules and other files that lie beside the driver.
-        carried: code of the notebook that travels: modules, and names of classes and functions in the pickle.
+        carried: code of the notebook in the package: modules, and names of classes and functions in the pickle.
         proof: the result of the fresh process; None without a sample.
         facts: metadata of the model.
         notes: hints, one a line.
@@ -69,7 +69,7 @@ class Package:
 
     @property
     def summary(self) -> str:
-        """The format, the code that travels, and the proof, in one line."""
+        """The format, the code and the proof, in one line each."""
         code = f"with {', '.join(self.carried)}" if self.carried else ""
         return "; ".join(filter(None, [self.format, code, str(self.proof or "")]))
 

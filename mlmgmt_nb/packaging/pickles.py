@@ -1,4 +1,4 @@
-"""Pickles by value: classes and functions of the notebook travel in them; what cannot travel is named."""
+"""Pickles by value: they contain the classes and functions of the notebook; an error names parts that cannot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run in a fresh process: loads an application folder as a service does, answers a request, and tells what it imported.
+"""Run in a fresh process: load an application folder as a service does, answer a request, and report the imports.
 
 `python -P probe.py ORDER RESULT`: ORDER is a JSON file with the folder, the path of the request's body, and the hidden
 top-level modules, which the process cannot import, as if they were not installed. RESULT gets the outcome as JSON.
@@ -20,7 +20,7 @@ __all__ = ["main"]
 
 
 class _HidingFinder:
-    """A finder of modules that does not find some of them.
+    """A module finder that hides some modules.
 
     Args:
         finder: the finder that is asked for the others.

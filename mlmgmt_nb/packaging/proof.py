@@ -84,7 +84,7 @@ def compare(expected: Any, got: Any, tolerance: float) -> tuple[float, tuple[Dif
 
 
 def _pairs(left: Any, right: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
-    """Return the values of two structures side by side; where the structures part, the parts."""
+    """Return the values of two structures side by side; where the structures differ, their parts."""
     if isinstance(left, dict) and isinstance(right, dict) and left.keys() == right.keys():
         for key in left:
             yield from _pairs(left[key], right[key], f"{path}.{key}" if path else key)

@@ -1,4 +1,4 @@
-"""The requirements of a package: what loading and calling it imported, pinned to what this kernel has."""
+"""The requirements of a package: the distributions that it imports, pinned to the versions of this kernel."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def requirements_text(
 
 
 def _requirement(name: str, folder: Path) -> str:
-    """Return the line that asks for exactly what is installed here; a project of this machine becomes a wheel."""
+    """Return the requirement for exactly the installed distribution; a local project becomes a wheel."""
     installed = distribution(name)
     origin = origin_of(installed)
     url = str(origin.get("url", ""))

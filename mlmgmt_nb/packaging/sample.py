@@ -1,4 +1,4 @@
-"""The sample of a package: what it says about the arguments of `run`, and what the object gets for it."""
+"""The sample of a package: the types of the arguments of `run`, and the value that the object gets."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Sample:
 
     @property
     def rows(self) -> int:
-        """Number of rows; 1 when it has none."""
+        """Number of rows; 1 for a value without rows."""
         first = next(iter(self.values.values()), None)
         has_rows = len(self.values) == 1 and (_is_frame(first) or isinstance(first, list) or _has_rows(first))
         return len(first) if has_rows else 1  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Versions that a model was packaged with, as properties of its manifest, and how those of this kernel differ later."""
+"""Versions that a model was packaged with, as properties of its manifest, and the differences of a later kernel."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def properties(requirements: str) -> dict[str, str]:
 
 
 def difference(recorded: Mapping[str, str]) -> str | None:
-    """Return how this kernel differs from what a manifest records, in one line; None if it does not, or nothing is."""
+    """Return how this kernel differs from the record of a manifest, in one line; None without either."""
     parts = []
     python = recorded.get(_PYTHON, "")
     if python and python.split(".")[:2] != platform.python_version().split(".")[:2]:

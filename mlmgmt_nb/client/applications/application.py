@@ -33,7 +33,7 @@ _RUNTIMES: dict[str, Literal["Python", "SparkPython"]] = {"python": "Python", "s
 
 @dataclass(frozen=True, kw_only=True)
 class Application:
-    """What a manifest is made of.
+    """The files and settings that a manifest is made of.
 
     Example:
         >>> Application(driver="score.py", requirements=["xgboost"]).check()
@@ -74,7 +74,7 @@ class Application:
         )
 
     def check(self, compute: str | None = None, *, is_here: bool = False) -> None:
-        """Check all that can be checked here.
+        """Check the application, as far as possible on this machine.
 
         Args:
             compute: the compute that its image is built for, if that is known.
@@ -105,7 +105,7 @@ class Application:
         """Return the files that the requirements name, and requirements and conda files that were rewritten.
 
         Raises:
-            UsageError: something cannot be sent; all problems at once.
+            UsageError: a file cannot be sent; the message has all problems.
         """
         bundle, changed = Bundle(), {}
         lines = None if self.requirements is None else requirement_lines(self.requirements, bundle)
@@ -142,7 +142,7 @@ class Application:
 
         Args:
             uploader: into the account's store.
-            interpreter: Python that runs the driver when it asks for no packages, where the service is on this machine.
+            interpreter: Python that runs a driver without requirements, if the service is on this machine.
 
         Returns:
             the assets and the runtime of the manifest.

@@ -108,7 +108,7 @@ class SignIn:
 
         Args:
             secret: of the service principal; AZURE_CLIENT_SECRET when None.
-            prompt: is given the text that asks a person to open a page and enter a code.
+            prompt: called with the text that asks a person to open a page and enter a code.
             may_ask: whether a person may be asked; `is_interactive()` when None.
 
         Raises:
@@ -191,7 +191,7 @@ def credential_for(
     Requests to a server on this machine have no token if none is given.
 
     Raises:
-        UsageError: several credentials are given, or a token of Azure AD would cross a network in the clear.
+        UsageError: several credentials are given, or a token of Azure AD would be sent unencrypted over a network.
     """
     given = [
         name
@@ -225,7 +225,7 @@ class AzCache:
     2017. Nothing is written. A `TokenCredential` of azure-core.
 
     Args:
-        tenant: whose tokens; any when None.
+        tenant: the tenant of the tokens; any if None.
         folder: where they are; AZURE_CONFIG_DIR or `~/.azure` when None.
         clock: seconds since the epoch.
     """

@@ -69,8 +69,8 @@ def check_readable(path: Path, field: str, without: frozenset[str] = frozenset()
         without: names in the folder that are left out.
 
     Raises:
-        UsageError: it is missing, empty, cannot be read, is neither file nor folder, or has a link that leads nowhere
-            or out of the folder.
+        UsageError: it is missing, empty, cannot be read, is neither file nor folder, or has a link that is
+            broken or points outside the folder.
     """
     try:
         kind = path.stat().st_mode
@@ -133,8 +133,7 @@ def _walk(folder: Path, without: frozenset[str]) -> Iterator[Path]:
 
 
 def archive(folder: Path, name: str, to: Path, without: frozenset[str] = frozenset()) -> None:
-    """Write a `.tar.gz` that holds the folder under `name`, but for what is left out. The same content gives the same
-    bytes."""
+    """Write a `.tar.gz` with the folder as `name`, without the names in `without`. Equal content has equal bytes."""
     with contextlib.ExitStack() as stack:
         raw = stack.enter_context(to.open("wb"))
         packed = stack.enter_context(gzip.GzipFile("", "wb", compresslevel=1, fileobj=raw, mtime=0))

@@ -1,4 +1,4 @@
-"""Lists that the server gives in pages: fetched when they are needed, one page at a time."""
+"""Lists of the server, fetched when they are needed, one page at a time."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 
 class Page(NamedTuple, Generic[T]):
-    """A page: its items, and the token with which `Pager.by_page` goes on after it (None on the last)."""
+    """A page: its items, and the token from which `Pager.by_page` continues after it (None on the last)."""
 
     value: Sequence[T]
     continuation_token: str | None
 
 
 class Pager(Generic[T]):
-    """All items of a list. Iterating asks for page after page; each iteration starts anew.
+    """All items of a list. Iterating fetches page after page; each iteration starts again.
 
     Example:
         >>> models = ws.models.list(tag="prod")

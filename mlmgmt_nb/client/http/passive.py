@@ -1,4 +1,4 @@
-"""Mark passive requests, so that it does not start an embedded service that was stopped."""
+"""Mark passive requests, which do not start an embedded service that was stopped."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ _NO_PROXIES: Any = {"http": None, "https": None, "all": None}
 
 
 class Location(NamedTuple):
-    """Where the account is, and what opens it. `certificate` is believed there and nowhere else, whoever signed it."""
+    """The URL of the account, and its credential. `certificate` is trusted for this URL alone, whoever signed it."""
 
     base_url: str
     credential: Credential
@@ -143,7 +143,7 @@ class Transport:
         self._session = self._new_session()
 
     def clone(self) -> Transport:
-        """Another transport to the same account, with connections of its own."""
+        """Return another transport to the same account, with its own connections."""
         adapter = copy.copy(self._adapter) if isinstance(self._adapter, HTTPAdapter) else self._adapter
         return Transport(
             self._location, timeout=self._timeout, attempts=self._attempts, relocate=self._relocate, adapter=adapter
@@ -155,7 +155,7 @@ class Transport:
     __copy__ = clone
 
     def __reduce__(self) -> tuple[Callable[..., Transport], tuple[object, ...]]:
-        """For pickle: the way to the account. Credentials leave their secrets out."""
+        """For pickle: the location of the account. Credentials leave their secrets out."""
         if self._adapter is not None:
             raise UsageError(
                 "a workspace with an `adapter` of yours cannot be pickled",
@@ -166,12 +166,12 @@ class Transport:
 
     @property
     def base_url(self) -> str:
-        """The account's URL as it is now; an embedded service that came back may have another port."""
+        """The current URL of the account; an embedded service may have another port after a restart."""
         return self._location.base_url
 
     @property
     def credential(self) -> Credential:
-        """What opens the account."""
+        """The credential of the account."""
         return self._location.credential
 
     def close(self) -> None:
@@ -229,7 +229,7 @@ class Transport:
         accept: Container[int] = (),
         stream: bool = False,
     ) -> requests.Response:
-        """Send a request, again where that is safe, and return its answer.
+        """Send a request, repeat it where that is safe, and return the response.
 
         Args:
             method, query, headers, body: the request.

@@ -12,8 +12,8 @@ _OPEN = frozenset({"NotStarted", "Running"})
 def condition(service: ServiceResponse) -> str:
     """Return the condition of a service in a word or two.
 
-    `Succeeded` stays: its last operation made it so. A service whose last operation failed or was cancelled goes on
-    with what it served before, if it served anything: then it has a scoring URL.
+    `Succeeded` stays as it is. A service whose last operation failed or was cancelled still runs its previous
+    deployment if it has one, and then it has a scoring URL.
 
     Example:
         >>> condition(ws.services.get("iris"))

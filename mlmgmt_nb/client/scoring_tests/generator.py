@@ -1,4 +1,4 @@
-"""The program that makes the load of a scoring test: a process of its own, so that no kernel is in its way.
+"""The program that sends the requests of a scoring test: a separate process, so that no kernel slows it down.
 
 It is run by its path and imports nothing of ours, to start quickly. A `Plan` comes on standard input, after which the
 end of that input means: stop. `Batch`es of results go to standard output, a few times a second. Each message is
@@ -133,7 +133,7 @@ class _Connection(asyncio.Protocol):
 
     Args:
         on_answer: called with status, content and request id of each answer.
-        on_end: called when the connection has ended or no HTTP came, with the reason.
+        on_end: called with the reason when the connection has ended or the response is not HTTP.
     """
 
     def __init__(
@@ -191,7 +191,7 @@ class _Connection(asyncio.Protocol):
 
 
 class _Caller:
-    """Sends one request after the other to a service, on a connection that is kept.
+    """Send requests to a service, one at a time, on a connection that is kept.
 
     Args:
         target: the service.

@@ -1,4 +1,4 @@
-"""The deployment flow of the client as commands call it: flags become its source, the session shows its progress."""
+"""The deployment flow of the client for commands: flags define the source, the session shows the progress."""
 
 from __future__ import annotations
 

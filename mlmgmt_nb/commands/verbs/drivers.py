@@ -1,4 +1,4 @@
-"""Commands: drivers, written from a cell and tried in the runtime that will serve them."""
+"""Commands: drivers, written from a cell and checked in the scoring runtime."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class CheckedDriver(msgspec.Struct, frozen=True, rename="camel"):
         arguments: of its `run`.
         has_init: whether it has `init`.
         sample: the sample that it ran on, as JSON, or None.
-        result: what `run` gave for it.
+        result: the result of `run`.
         seconds: how long loading it and the run took; 0 when it was not loaded.
     """
 
@@ -138,7 +138,7 @@ def _compiled(source: str, path: Path, *, written: bool) -> CheckedDriver:
 
 
 class _CheckRun(NamedTuple):
-    """Where a driver is tried: the folder and Python of an image, the driver's own file, and the time for a sample."""
+    """The environment of a check: the folder and Python of an image, the driver, and the time for a sample."""
 
     stage: Stage
     python: str

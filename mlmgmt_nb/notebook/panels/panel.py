@@ -47,7 +47,7 @@ class Panel(ABC):
     """A panel: a state in plain Python, and a thin view of it.
 
     Subclasses implement `text` and `html` (the picture), `build` (creates the widget) and `draw` (updates the widget),
-    and also `look` if the panel follows the state of the server. Display a panel as the last expression of a cell.
+    and also `poll` if the panel follows the state of the server. Display a panel as the last expression of a cell.
 
     Threads: `text`, `html`, `build` and `draw` are called with `lock` held, so that one thread at a time writes to a
     widget. Callbacks of widgets take `lock`, change the state and call `changed`, or hand longer work to `do`. Code
@@ -55,8 +55,8 @@ class Panel(ABC):
     fields that the user types into.
 
     Args:
-        looking: the feed that calls `look`.
-        drawing: the feed that draws, separate so that a slow server does not delay it.
+        refresh: the thread that calls `poll`.
+        drawing: the thread that draws, separate so that a slow server does not delay it.
         clock: monotonic clock, in seconds.
     """
 
@@ -112,7 +112,7 @@ class Panel(ABC):
     def poll(self) -> float | None:
         """Poll the server. Return the seconds until the next poll, or None for never.
 
-        Called without the lock, in the polling thread of all panels, while the panel is visible. The panel shows an
+        Called without the lock, in the refresh thread of all panels, while the panel is visible. The panel shows an
         `MlmgmtError`, and polls again after a few seconds.
         """
         return None
@@ -171,7 +171,7 @@ class Panel(ABC):
         self._drawing.follow(self._redraw)
 
     def poll_now(self) -> None:
-        """Schedule a call of `look` now, before it is due."""
+        """Schedule a call of `poll` now, before it is due."""
         if self._is_displayed and not self._is_closed:
             self._refresh.follow(self._poll)
 
@@ -214,7 +214,7 @@ class Panel(ABC):
             self.changed()
 
     def _poll(self) -> float | None:
-        """Run in the thread of the feed."""
+        """Run in the refresh thread."""
         if self._is_closed or self._views == 0:
             return None
         try:

@@ -80,7 +80,7 @@ _BUSY = float("inf")
 """Due time of a panel during its tick; `follow` replaces it with a real time."""
 
 REFRESH_THREAD = RefreshThread()
-"""The feed of this session that polls servers."""
+"""The thread of this session that polls servers."""
 
 DRAWING = RefreshThread(name="mlmgmt-drawing")
-"""The feed that draws; it never waits for a server."""
+"""The thread that draws; it never waits for a server."""

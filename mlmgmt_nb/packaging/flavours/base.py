@@ -1,4 +1,4 @@
-"""The protocol of flavours, and what several of them share."""
+"""The base class of flavours, and their shared helpers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Call", "Flavour", "SavedModel", "copied", "framework_class", "is_mad
 
 @dataclass(frozen=True)
 class Call:
-    """How the model is asked.
+    """How the model is called.
 
     Attributes:
         method: name of the method, or None for the flavour's own way.
@@ -103,7 +103,7 @@ class Flavour:
         """Check that `model` has the method.
 
         Raises:
-            UsageError: it has not.
+            UsageError: it does not.
         """
         if not callable(getattr(model, method, None)):
             raise UsageError(

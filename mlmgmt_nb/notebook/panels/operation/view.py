@@ -31,12 +31,12 @@ class OperationPanel:
 
     Args:
         poller: the operation.
-        feed: the feed that updates the panel.
+        refresh: the thread that updates the panel.
     """
 
-    def __init__(self, poller: Poller[Any], *, feed: RefreshThread = REFRESH_THREAD) -> None:
+    def __init__(self, poller: Poller[Any], *, refresh: RefreshThread = REFRESH_THREAD) -> None:
         self._poller = poller
-        self._feed = feed
+        self._refresh = refresh
         self._live = Live()
         self._lock = ForkLock()
         self._last_picture = threading.Event()
@@ -47,8 +47,8 @@ class OperationPanel:
         with self._lock:
             self._draw()
         # A change of state is shown at once, the log and the duration at each tick.
-        self._poller.add_change_callback(lambda _: self._feed.follow(self._tick))
-        self._feed.follow(self._tick)
+        self._poller.add_change_callback(lambda _: self._refresh.follow(self._tick))
+        self._refresh.follow(self._tick)
 
     def wait(self, timeout: float | None = None) -> None:
         """Wait until the operation has ended, and show it unless it ends quickly.
@@ -92,7 +92,7 @@ class OperationPanel:
         return True
 
     def _tick(self) -> float | None:
-        """Run in the thread of the feed."""
+        """Run in the refresh thread."""
         if self._last_picture.is_set():
             return None
         is_last = self._poller.done()

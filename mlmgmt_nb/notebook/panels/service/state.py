@@ -50,7 +50,7 @@ class LogTail:
         self._rest = ""
 
     def search(self, request_id: str) -> None:
-        """Show only lines about this request from the next `look` on; all lines if it is empty."""
+        """Show only lines about this request from the next `poll` on; all lines if it is empty."""
         with self._lock:
             self.request_id = request_id.strip()
             self._about = RequestLogFilter(self.request_id) if self.request_id else None

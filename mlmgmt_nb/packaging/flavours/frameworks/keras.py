@@ -48,7 +48,7 @@ def _foreign_modules(model: Any) -> Iterator[str]:
     """Return the modules of layers that are not of Keras.
 
     Raises:
-        UsageError: a layer is a class of the notebook, which a `.keras` file cannot hold.
+        UsageError: a layer is a class of the notebook, which a `.keras` file cannot contain.
     """
     for part in (model, *model.layers):
         module = type(part).__module__

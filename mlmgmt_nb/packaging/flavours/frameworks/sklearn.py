@@ -1,4 +1,4 @@
-"""scikit-learn: estimators and pipelines, as skops files where skops can hold them, or else as pickles."""
+"""scikit-learn: estimators and pipelines, as skops files if skops supports them, otherwise as pickles."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class ScikitLearn(Flavour):
 
 
 def _write_skops(model: Any, path: Path) -> list[str] | None:
-    """Write a skops file; return the types that the driver has to trust. None if skops cannot hold the model.
+    """Write a skops file; return the types that the driver has to trust. None if skops does not support the model.
 
     These types are those of the user's own object, not of a file that came from elsewhere.
     """
