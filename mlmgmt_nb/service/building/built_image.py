@@ -28,6 +28,8 @@ class BuiltImage(msgspec.Struct, frozen=True, rename="camel"):
         digest: digest of the manifest in the registry.
         base: the base image.
         manifest: digest of the manifest in the state folder, for an image that was built without an engine.
+        size: bytes of its compressed layers, for such an image.
+        reused: its layers that were there before, for such an image.
     """
 
     reference: str
@@ -35,6 +37,8 @@ class BuiltImage(msgspec.Struct, frozen=True, rename="camel"):
     base: str
     digest: str | None = None
     manifest: str | None = None
+    size: int | None = None
+    reused: list[str] = []
 
     @property
     def pull_reference(self) -> str | None:

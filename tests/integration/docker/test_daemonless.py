@@ -81,6 +81,7 @@ def test_the_same_manifest_gives_the_same_digest(daemonless: ServiceProcess, ima
     assert built_of(daemonless, second)["digest"] == built_of(daemonless, image)["digest"]
     reused = [line for line in build_log(daemonless, second).splitlines() if line.endswith(", reused")]
     assert [line.partition(":")[0] for line in reused] == ["layer of packages", "layer of scoring runtime"]
+    assert built_of(daemonless, second)["reused"] == ["packages", "scoring runtime"]
 
 
 def test_only_what_changed_is_sent(

@@ -119,7 +119,14 @@ class DaemonlessBuilder:
             assembly.add(layer, what, is_known=False)
         manifest = self.blobs.add_bytes(encode(assembly.manifest()), MANIFEST)
         reference = f"{self._registry or 'mlmgmt'}/{name}:{version}"
-        built = BuiltImage(reference, assembly.config.digest, recipe.base, manifest=manifest.digest)
+        built = BuiltImage(
+            reference,
+            assembly.config.digest,
+            recipe.base,
+            manifest=manifest.digest,
+            size=assembly.size,
+            reused=assembly.reused,
+        )
         log.line(f"image {reference}: {manifest.digest}, {_size(assembly.size)} in {len(assembly.layers)} layers")
         if self._registry:
             self._push(reference, manifest, log, cancellation)
@@ -161,6 +168,7 @@ class _Assembly:
         self._cancellation = cancellation
         self._same_python = base.python.version == f"{sys.version_info.major}.{sys.version_info.minor}"
         self._added: list[str] = []
+        self.reused: list[str] = []
         self.layers = list(base.layers)
 
     def add(self, layer: Layer, what: str, *, is_known: bool) -> None:
@@ -168,6 +176,7 @@ class _Assembly:
         self._cancellation.check()
         self._log.line(f"layer of {what}: {_size(layer.content.size)}{', reused' if is_known else ''}")
         self.layers.append(layer)
+        self.reused += [what] if is_known else []
         self._added.append(what)
 
     @property
