@@ -134,6 +134,22 @@ class Environments:
         (context / LOCK_FILE).write_text(lock.text, encoding="utf-8")
         return lock
 
+    def install(
+        self, target: Path, wanted: Wanted, context: Path, python: Platform, log: Log, cancellation: Cancellation
+    ) -> None:
+        """Install the locked packages of a build context for another Python, into a folder for its modules.
+
+        Raises:
+            BuildError: they cannot be installed, or the build was cancelled.
+        """
+        version = ["--python", sys.executable, "--python-version", python.version]
+        try:
+            with _variables(wanted) as variables:
+                options = [*wanted.arguments, *version, "--python-platform", python.platform, "--target", str(target)]
+                run_uv(["pip", "sync", *options, LOCK_FILE], context, variables, log, cancellation)
+        except UvError as error:
+            raise _failed(error, wanted, python.version) from error
+
     def sweep(self) -> None:
         """Remove incomplete environments that no process is building."""
         for path in self._folder.iterdir():
