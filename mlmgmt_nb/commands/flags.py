@@ -241,7 +241,7 @@ class ApplicationArguments:
 
 @dataclass(frozen=True, kw_only=True)
 class PackagingArguments:
-    """How a model without a driver is packaged."""
+    """The options for packaging a model without a driver."""
 
     sample: Any
     method: str | None

@@ -13,12 +13,12 @@ from typing import Any
 import msgspec
 
 from mlmgmt_nb.client import Pager, Poller, ScoringReport, ScoringTest
-from mlmgmt_nb.client.conditions import condition_of
+from mlmgmt_nb.client.monitoring.conditions import condition_of
 from mlmgmt_nb.commands import COMMANDS, Command, Help, Outcome, Session
 from mlmgmt_nb.commands.completion import Completer
 from mlmgmt_nb.commands.flags import CommonArguments, ServiceArguments, WaitingArguments
 from mlmgmt_nb.commands.output import formatted, queried
-from mlmgmt_nb.commands.values import DeployForm, Keys, LogStream, SecretText, ServiceConsole, ServiceTrial, Text
+from mlmgmt_nb.commands.values import DeployForm, Keys, LogStream, SecretText, ServiceConsole, ServiceTryout, Text
 from mlmgmt_nb.errors import MlmgmtError, UsageError
 from mlmgmt_nb.notebook.line import read_line
 from mlmgmt_nb.notebook.panels import (
@@ -48,7 +48,7 @@ _TAKE_FUNCTIONS: dict[tuple[str, ...], tuple[str, ...]] = {("service", "test"): 
 _WARNING = "These keys open the service: keep them out of files and logs."
 _PANELS: dict[type, Callable[[Any], Any]] = {
     ServiceConsole: lambda asked: ServicePanel(asked.workspace, asked.service),
-    ServiceTrial: lambda asked: ScoringPanel(asked.workspace, asked.service),
+    ServiceTryout: lambda asked: ScoringPanel(asked.workspace, asked.service),
     DeployForm: lambda asked: DeployPanel(asked.workspace, asked.models, **asked.fields),
 }
 """The panel for each value that asks for one."""

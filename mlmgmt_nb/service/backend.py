@@ -188,7 +188,7 @@ class Backend:
                 if event := self._receipts.get(subject):
                     event.set()
             case "left":
-                self._membership.look()
+                self._membership.poll()
 
     def about(self) -> dict[str, object]:
         """Return the identity of this service."""

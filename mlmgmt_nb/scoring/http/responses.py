@@ -169,7 +169,7 @@ def id_lines(request: Request) -> bytes:
 
 def _run_headers(request: Request, answer: Answer | Stream) -> list[tuple[str, str]]:
     """Return the headers about the call of `run`; the driver may have set the second one itself."""
-    headers = [("x-ms-run-fn-exec-ms", f"{request.spent * 1000:.3f}")]
+    headers = [("x-ms-run-fn-exec-ms", f"{request.run_seconds * 1000:.3f}")]
     if not any(name.lower() == "x-ms-run-function-failed" for name, _ in answer.headers):
         headers.append(("x-ms-run-function-failed", str(answer.status_code >= 500)))
     return headers

@@ -11,7 +11,7 @@ from mlmgmt_nb.service.building.docker.dockerfile import Recipe
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.oci.base import is_path
 from mlmgmt_nb.service.building.packages.python import Python
-from mlmgmt_nb.service.building.packages.requirements import Wanted
+from mlmgmt_nb.service.building.packages.requirements import RequirementSet
 from mlmgmt_nb.service.docker_engine import Engine, EngineError
 from mlmgmt_nb.service.files.logs import Log
 
@@ -38,7 +38,7 @@ class ImageBuilder(Protocol):
         version: int,
         log: Log,
         cancellation: Cancellation,
-        wanted: Wanted,
+        requested: RequirementSet,
     ) -> BuiltImage:
         """Build the image of a context, and push it if there is a registry."""
 

@@ -29,7 +29,7 @@ from mlmgmt_nb.service.store import schema
 from mlmgmt_nb.service.store.installation import linked_id
 from mlmgmt_nb.service.store.store import Store
 
-__all__ = ["Checked", "Damage", "find", "missing_files"]
+__all__ = ["CheckResult", "Damage", "find", "missing_files"]
 
 _APPLICATION, _MODELS = "mlmgmt-app.json", "model_config_map.json"
 _AGAIN = "Register or upload the same file again."
@@ -55,7 +55,7 @@ class Damage(msgspec.Struct, frozen=True, rename="camel"):
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckResult:
     """The result of a check: the number of checked items, and the damages found."""
 
     artifacts: int
@@ -85,14 +85,14 @@ class _Rows:
                     yield digest, f"{name} of manifest {manifest.name!r} version {manifest.version}"
 
 
-def find(store: Store, home: Home) -> Checked:
+def find(store: Store, home: Home) -> CheckResult:
     """Check everything, byte by byte."""
     damages = list(_of_database(store, home))
     try:
         rows = _rows(store)
     except (DatabaseError, msgspec.MsgspecError) as error:
         damages.append(_unreadable(store, error))
-        return Checked(0, 0, damages)
+        return CheckResult(0, 0, damages)
     named = dict(rows.contents())
     for digest, needed_by in named.items():
         damages += _of_artifact(home, digest, needed_by, _has_digest)
@@ -101,7 +101,7 @@ def find(store: Store, home: Home) -> Checked:
         damages += _of_artifact(home, digest, f"{digest[:12]}... (not referenced)", _has_digest)
     for row in rows.images:
         damages += _of_image(home, row, rows)
-    return Checked(len(stored.keys() | named.keys()), len(rows.images), damages)
+    return CheckResult(len(stored.keys() | named.keys()), len(rows.images), damages)
 
 
 def missing_files(store: Store, home: Home) -> list[Damage]:
@@ -255,7 +255,7 @@ def _on_engine(row: Row[Any], folder: Path, home: Home) -> Iterator[Damage]:
         return
     engine = Engine()
     try:
-        with engine.asking():
+        with engine.engine_errors():
             there = {image["Id"] for image in engine.api.images(all=True)}
     except EngineError:
         return

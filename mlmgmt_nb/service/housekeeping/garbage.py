@@ -138,7 +138,7 @@ def _remove_from_engine(context: Path) -> bool:
         return True
     engine = Engine()
     try:
-        with engine.asking():
+        with engine.engine_errors():
             # The name may belong to another folder by now.
             for image in engine.api.images(built.reference):
                 if image["Id"] == built.image_id:

@@ -14,7 +14,7 @@ import pytest
 from nbclient import NotebookClient
 
 from mlmgmt_nb.client import Application, Workspace, connect
-from mlmgmt_nb.client.conditions import condition
+from mlmgmt_nb.client.monitoring.conditions import condition
 from mlmgmt_nb.contract import Image
 from mlmgmt_nb.errors import ConflictError, NotFoundError, ScoringError, UsageError
 from mlmgmt_nb.notebook.panels.service.state import ServiceState
@@ -45,13 +45,13 @@ def state(ws: Workspace) -> ServiceState:
 
 def until_done(state: ServiceState) -> None:
     """Look until the operation has ended well."""
-    eventually(lambda: state.look() is None or not state.is_open, 60.0, "the end of the operation")
+    eventually(lambda: state.poll() is None or not state.is_open, 60.0, "the end of the operation")
     assert state.progress is not None
     assert state.progress.state == "Succeeded", state.progress.text()
 
 
 def test_traffic_errors_and_latency(ws: Workspace, state: ServiceState) -> None:
-    state.look()
+    state.poll()
     before = state.traffic.latest
     assert before is not None
     for body in (1, 2):
@@ -60,7 +60,7 @@ def test_traffic_errors_and_latency(ws: Workspace, state: ServiceState) -> None:
         ws.services.run(NAME, 0)
 
     def counted() -> bool:
-        state.look()
+        state.poll()
         now = state.traffic.latest
         assert now is not None
         between = now.since(before)
@@ -77,7 +77,7 @@ def test_the_log_and_one_request_of_it(ws: Workspace, state: ServiceState) -> No
     state.log.search(caught.value.request_id)
 
     def found() -> bool:
-        state.look()
+        state.poll()
         return any("ZeroDivisionError" in line for line in state.log.lines)
 
     eventually(found, what="the traceback in the log")
@@ -123,10 +123,10 @@ def test_an_update_is_cancelled(ws: Workspace, state: ServiceState, tmp_path: Pa
     slow = "import time\ndef init():\n    time.sleep(600)\ndef run(body):\n    return 3\n"
     state.cancel()  # there is nothing to cancel: nothing happens
     state.update(built(ws, tmp_path, slow).id or "", name=NAME)
-    state.look()
+    state.poll()
     assert state.is_open
     state.cancel()
-    eventually(lambda: state.look() is None or not state.is_open, 60.0, "the end of the operation")
+    eventually(lambda: state.poll() is None or not state.is_open, 60.0, "the end of the operation")
     assert state.progress is not None
     assert state.progress.state == "Cancelled"
     assert ws.services.run(NAME, 1) in {1, 2}
@@ -140,7 +140,7 @@ def test_an_update_that_fails_is_told_and_the_service_goes_on(
     panel.state.refresh()
     assert image.id in {image.id for image in panel.state.images}
     panel.state.update(image.id or "", name=NAME)
-    eventually(lambda: panel.state.look() is None or not panel.state.is_open, 60.0, "the end of the operation")
+    eventually(lambda: panel.state.poll() is None or not panel.state.is_open, 60.0, "the end of the operation")
     assert panel.state.progress is not None
     assert panel.state.progress.state == "Failed"
     assert "ValueError" in panel.shown()["error"]
@@ -164,7 +164,7 @@ def test_an_update_that_fails_is_told_and_the_service_goes_on(
 def test_scale_and_autoscale(ws: Workspace, state: ServiceState) -> None:
     state.scale(2)
     until_done(state)
-    eventually(lambda: state.look() and state.replicas() == "2 of 2 ready", what="the second replica")
+    eventually(lambda: state.poll() and state.replicas() == "2 of 2 ready", what="the second replica")
     state.autoscale(min_replicas=1, max_replicas=3, target_utilization=None, refresh_period_in_seconds=5)
     until_done(state)
     assert state.is_autoscaled
@@ -188,7 +188,7 @@ def test_own_images_come_first_and_a_foreign_one_asks_for_the_name(ws: Workspace
     foreign = built(ws, tmp_path, "def run(body):\n    return 'foreign'\n", name="console-other")
     panel = ServicePanel(ws, NAME)
     state = panel.state
-    state.look()
+    state.poll()
     names = [image.name for image in state.images]
     assert names == sorted(names, key=lambda name: name != NAME)
     assert foreign.id in {image.id for image in state.images}
@@ -234,9 +234,9 @@ def test_keys_are_told_and_not_kept(ws: Workspace, state: ServiceState) -> None:
     assert state.key("Primary") == key
     assert state.key("Secondary") != other
     assert state.note == "The secondary key was regenerated; the old key is refused."
-    state.look()
+    state.poll()
     panel = ServicePanel(ws, NAME)
-    panel.state.look()
+    panel.state.poll()
     shown = [panel.text(), panel.html(), repr(panel.shown()), repr(vars(state)), repr(vars(panel))]
     for secret in (key, other, state.key("Secondary")):
         assert not [text for text in shown if secret in text]
@@ -250,10 +250,10 @@ def test_delete_asks_for_the_name(ws: Workspace, environment: Path) -> None:
     assert not state.is_gone
     state.delete("console-2")
     assert state.is_gone
-    assert state.look() is None
+    assert state.poll() is None
     assert ws.services.find("console-2") is None
     # Who looks at it from elsewhere is told.
-    eventually(lambda: elsewhere.look() is None, what="the end of the other panel")
+    eventually(lambda: elsewhere.poll() is None, what="the end of the other panel")
     assert elsewhere.is_gone
     assert elsewhere.note == "The service console-2 no longer exists."
 

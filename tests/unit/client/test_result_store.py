@@ -8,13 +8,15 @@ from xml.etree import ElementTree
 
 from mlmgmt_nb.client.scoring_tests.generator import Batch, Outcome
 from mlmgmt_nb.client.scoring_tests.report import ScoringReport
-from mlmgmt_nb.client.scoring_tests.results import Judged, ResultStore
+from mlmgmt_nb.client.scoring_tests.results import JudgedOutcome, ResultStore
 
 
-def judge(outcome: Outcome) -> Judged:
+def judge(outcome: Outcome) -> JudgedOutcome:
     """Case 0 is right, case 1 is wrong, and the others have no answer."""
     error = "500: <i>no</i>" if outcome.case > 1 else ""
-    return Judged(outcome.case, outcome.status, outcome.case == 0 if not error else None, 1, outcome.content, error)
+    return JudgedOutcome(
+        outcome.case, outcome.status, outcome.case == 0 if not error else None, 1, outcome.content, error
+    )
 
 
 def batch(cases: Sequence[int], new: Sequence[int], at: float = 0.0, cpu: float = 0.5, ended: bool = False) -> Batch:

@@ -34,7 +34,7 @@ from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.install import EPOCH
 from mlmgmt_nb.service.building.packages.machine import PipConfigError, options_of_pip, options_of_uv
 from mlmgmt_nb.service.building.packages.python import Python
-from mlmgmt_nb.service.building.packages.requirements import Wanted, netrc
+from mlmgmt_nb.service.building.packages.requirements import RequirementSet, netrc
 from mlmgmt_nb.service.docker_engine import Engine, EngineError
 from mlmgmt_nb.service.files.home import Home
 from mlmgmt_nb.service.files.logs import Log
@@ -86,17 +86,17 @@ class DockerBuilder:
         Raises:
             BuildError: the image does not exist, or does not have Python 3.11 or newer.
         """
-        with self._images.asking():
+        with self._images.build_errors():
             cancellation.check()
             image_id = self._images.id_of(base)
             if image_id is None:
                 self._images.pull(base, log)
                 image_id = self._images.id_of(base)
             if image_id not in self._pythons:
-                self._pythons[image_id or ""] = self._look(base)
+                self._pythons[image_id or ""] = self._poll(base)
         return self._pythons[image_id or ""]
 
-    def _look(self, base: str) -> Python:
+    def _poll(self, base: str) -> Python:
         api = self._engine.api
         try:
             container = api.create_container(base, ["python3", "-c", _LOOK], entrypoint=[], name=self._build_name())
@@ -121,7 +121,7 @@ class DockerBuilder:
         version: int,
         log: Log,
         cancellation: Cancellation,
-        wanted: Wanted,
+        requested: RequirementSet,
     ) -> BuiltImage:
         """Build the image of a context, and push it if there is a registry.
 
@@ -132,16 +132,16 @@ class DockerBuilder:
             version: version of the image.
             log: log of the build.
             cancellation: cancellation of the build.
-            wanted: its packages; the logins of their indexes are used.
+            requested: its packages; the logins of their indexes are used.
 
         Raises:
             BuildError: the image cannot be built or pushed; the message has the step and its last lines.
         """
-        with self._images.asking():
-            installed = self._requirements(context, recipe, wanted.logins, log, cancellation)
+        with self._images.build_errors():
+            installed = self._requirements(context, recipe, requested.logins, log, cancellation)
             image_id = self._application(context, recipe, installed, log, cancellation)
             reference = f"{self._registry or 'mlmgmt'}/{name}:{version}"
-            image_id = self._images.settle(image_id, reference)
+            image_id = self._images.finalize(image_id, reference)
             built = BuiltImage(reference, image_id, recipe.base)
             log.line(f"image {reference}: {image_id}")
             if self._registry:
@@ -233,12 +233,12 @@ class DockerBuilder:
                 api.start(container)
                 attached.send(secrets)
                 attached.end_input()
-                tail = _Tail(log)
+                tail = _BuildOutput(log)
                 for _, data in attached.frames():
                     tail.feed(data)
                 code = api.wait(container)["StatusCode"]
             if code != 0:
-                raise BuildError("RequirementsFailed", f"The requirements cannot be installed: {tail.why()}")
+                raise BuildError("RequirementsFailed", f"The requirements cannot be installed: {tail.failure_reason()}")
             api.commit(container, repository=_REQUIREMENTS, tag=key)
         finally:
             self._engine.remove(container)
@@ -275,7 +275,7 @@ class DockerBuilder:
                 timeout=None,
             )
             _check(response)
-            image_id, error, tail = "", "", _Tail(log)
+            image_id, error, tail = "", "", _BuildOutput(log)
             try:
                 with cancellation.calling(CancellableStream(response, response).close):
                     for event in _events(response):
@@ -286,7 +286,8 @@ class DockerBuilder:
                 cancellation.check()  # first, in case the cancellation broke the stream
         if error or not image_id:
             raise BuildError(
-                "BuildFailed", f"The image cannot be built: {tail.why()}: {error or 'the engine returned no image'}"
+                "BuildFailed",
+                f"The image cannot be built: {tail.failure_reason()}: {error or 'the engine returned no image'}",
             )
         return image_id
 
@@ -296,7 +297,7 @@ class DockerBuilder:
         Raises:
             EngineError: the engine does not respond.
         """
-        with self._engine.asking():
+        with self._engine.engine_errors():
             for container in self._engine.api.containers(all=True, filters={"name": f"^/{self._prefix}"}):
                 if not any(self._is_owner_alive(name) for name in container["Names"]):
                     self._engine.remove(container["Id"])
@@ -310,7 +311,7 @@ class DockerBuilder:
         return f"{self._prefix}{self._home.place}-{self._session}-{uuid.uuid4().hex[:12]}"
 
 
-class _Tail:
+class _BuildOutput:
     """Forwards output to a log, line by line, and remembers the step and the last lines."""
 
     def __init__(self, log: Log) -> None:
@@ -331,7 +332,7 @@ class _Tail:
             elif text and not text.startswith(("step failed: ", " ---> ")):
                 self._lines.append(text)
 
-    def why(self) -> str:
+    def failure_reason(self) -> str:
         """Return the failed step and the line with the reason: the line marked as an error, or else the last one."""
         marked = [line for line in self._lines if line.startswith("ERROR: ")]
         lines = [*self._lines, *marked][-1:]

@@ -103,7 +103,7 @@ class EngineImages:
         Raises:
             BuildError: the image is neither on the engine nor in a registry.
         """
-        with self.asking():
+        with self.build_errors():
             if self.id_of(built.image_id):
                 return built.image_id
             exact = built.pull_reference
@@ -144,10 +144,10 @@ class EngineImages:
         if built.manifest is not None:
             return archive_of_blobs(self._blobs, built.manifest, target, built.reference)
         image_id = self.ensure(built, log)
-        with self._engine.asking():
+        with self._engine.engine_errors():
             return oci_archive(self._engine.api.get_image(image_id), target, folder, built.reference)
 
-    def settle(self, image_id: str, reference: str) -> str:
+    def finalize(self, image_id: str, reference: str) -> str:
         """Name the image; if the engine allows it, with a configuration without the time of the build."""
         api = self._engine.api
         seen = api.inspect_image(image_id)
@@ -179,10 +179,10 @@ class EngineImages:
         return settled
 
     @contextlib.contextmanager
-    def asking(self) -> Iterator[None]:
+    def build_errors(self) -> Iterator[None]:
         """Turn errors of the engine into BuildError."""
         try:
-            with self._engine.asking():
+            with self._engine.engine_errors():
                 yield
         except EngineError as error:
             raise BuildError(error.code, error.message) from error

@@ -34,7 +34,7 @@ from mlmgmt_nb.service.building.oci.sbom import SBOM, sbom
 from mlmgmt_nb.service.building.packages.environments import Environments
 from mlmgmt_nb.service.building.packages.lock import LOCK_FILE
 from mlmgmt_nb.service.building.packages.python import Python
-from mlmgmt_nb.service.building.packages.requirements import Wanted
+from mlmgmt_nb.service.building.packages.requirements import RequirementSet
 from mlmgmt_nb.service.files.home import Home
 from mlmgmt_nb.service.files.logs import Log
 
@@ -88,7 +88,7 @@ class DaemonlessBuilder:
         version: int,
         log: Log,
         cancellation: Cancellation,
-        wanted: Wanted,
+        requested: RequirementSet,
     ) -> BuiltImage:
         """Build the image of a context, and push it if there is a registry.
 
@@ -99,7 +99,7 @@ class DaemonlessBuilder:
             version: version of the image.
             log: log of the build.
             cancellation: cancellation of the build.
-            wanted: its packages, whose lock is in the context.
+            requested: its packages, whose lock is in the context.
 
         Raises:
             BuildError: the image cannot be built or pushed.
@@ -110,7 +110,7 @@ class DaemonlessBuilder:
             raise BuildError("NeedsEngine", f"{message}, or a Docker engine, which installs it.")
         assembly = _Assembly(context, recipe, base, self.blobs, log, cancellation)
         packages, is_known = self._layers.get(
-            assembly.packages_key, lambda: assembly.packages(self._environments, wanted)
+            assembly.packages_key, lambda: assembly.packages(self._environments, requested)
         )
         assembly.add(packages, "packages", is_known=is_known)
         runtime, is_known = self._layers.get(assembly.runtime_key, assembly.runtime)
@@ -205,13 +205,13 @@ class _Assembly:
             with path.open("rb") as file:
                 yield f"{path.relative_to(self._context)} {hashlib.file_digest(file, 'sha256').hexdigest()}"
 
-    def packages(self, environments: Environments, wanted: Wanted) -> Layer:
+    def packages(self, environments: Environments, requested: RequirementSet) -> Layer:
         """Install the packages, and return their layer."""
         python = self._base.python
         with tempfile.TemporaryDirectory(dir=self._context, prefix=".environment-") as folder:
             root = Path(folder)
             library = root / "lib" / f"python{python.version}" / "site-packages"
-            environments.install(library, wanted, self._context, python, self._log, self._cancellation)
+            environments.install(library, requested, self._context, python, self._log, self._cancellation)
             _move_scripts(library, root / "bin")
             for path in library.glob("*.dist-info/direct_url.json"):
                 _forget(path)

@@ -84,7 +84,7 @@ class Repository:
             BuildError: it does not exist, or not for this platform.
         """
         what = f"The image {self.name}:{reference}"
-        with self._asking(f"{what} cannot be pulled"):
+        with self._registry_errors(f"{what} cannot be pulled"):
             text, _ = self._client.get_manifest_and_response(reference)
         content = text.encode()
         if reference.startswith("sha256:") and digest_of(content) != reference:
@@ -109,7 +109,7 @@ class Repository:
         if blobs.has(content):
             return
         log.line(f"pulling {content.digest} ({content.size:,} bytes)")
-        with self._asking(f"The image {self.name} cannot be pulled"):
+        with self._registry_errors(f"The image {self.name} cannot be pulled"):
             blobs.add(content, _checked(self._client.pull_blob(content.digest, chunk_size=_CHUNK_BYTES), cancellation))
 
     def push(self, content: Descriptor, blobs: BlobStore, cancellation: Cancellation) -> bool:
@@ -118,7 +118,7 @@ class Repository:
         Raises:
             BuildError: it cannot be pushed.
         """
-        with self._asking(f"{self.name} cannot be pushed"):
+        with self._registry_errors(f"{self.name} cannot be pushed"):
             if self._has(content.digest):
                 return False
             chunks = _Sized(_checked(blobs.chunks(content), cancellation), content.size)
@@ -142,11 +142,11 @@ class Repository:
         Raises:
             BuildError: the registry refused it.
         """
-        with self._asking(f"{self.name}:{tag} cannot be pushed"):
+        with self._registry_errors(f"{self.name}:{tag} cannot be pushed"):
             self._client.set_manifest(tag, manifest.decode())
 
     @contextlib.contextmanager
-    def _asking(self, failed: str) -> Iterator[None]:
+    def _registry_errors(self, failed: str) -> Iterator[None]:
         """Turn errors of the registry into BuildError."""
         import requests
         from dxf import exceptions

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import yaml
 
 from mlmgmt_nb.errors import UsageError
-from mlmgmt_nb.packaging.flavours.base import Call, Flavour, Saved, copied
+from mlmgmt_nb.packaging.flavours.base import Call, Flavour, SavedModel, copied
 from mlmgmt_nb.packaging.sample import Sample, of_model
 
 __all__ = ["FLAVOUR"]
@@ -33,14 +33,14 @@ class MLflow(Flavour):
             sample = _example(model)
         return of_model(sample, arrays=True)
 
-    def save(self, model: Any, call: Call, folder: Path) -> Saved:  # noqa: ARG002
+    def save(self, model: Any, call: Call, folder: Path) -> SavedModel:  # noqa: ARG002
         raise UsageError(
             "model: a model that MLflow loaded cannot be written again",
             field="model",
             fix="Give the path of its folder, which has the file MLmodel.",
         )
 
-    def adopt(self, path: Path, call: Call, folder: Path) -> Saved:
+    def adopt(self, path: Path, call: Call, folder: Path) -> SavedModel:
         content = _described(path)
         pyfunc = content.get("flavors", {}).get("python_function")
         if pyfunc is None:
@@ -49,7 +49,7 @@ class MLflow(Flavour):
             )
         name = copied(path, folder)
         facts = {"class": pyfunc.get("loader_module", "mlflow"), "run": content.get("run_id")}
-        return Saved(
+        return SavedModel(
             name,
             "MLflow folder",
             load=(f'model = mlflow.pyfunc.load_model("{name}")',),
