@@ -29,23 +29,29 @@ _NEW_PLACE = "Give another path."
 
 
 class DockerImage(msgspec.Struct, frozen=True, rename="camel"):
-    """An image on a Docker engine.
+    """A Docker image, built on an engine or without one.
 
     Attributes:
-        reference: name and version of the image, with its registry if it was pushed to one.
-        image_id: by which the engine knows it: the digest of its configuration.
-        base: the image that it was built upon.
-        digest: of its manifest in the registry, if it was pushed to one.
+        reference: name and version of the image, with the registry if it was pushed.
+        image_id: digest of its configuration, which is the id of the image on an engine.
+        base: the base image.
+        digest: digest of its manifest in the registry, if it was pushed.
+        manifest: digest of its manifest in the state folder, if it was built without an engine.
+        size: bytes of its compressed layers, if it was built without an engine.
+        reused: its layers that earlier images have, if it was built without an engine.
     """
 
     reference: str
     image_id: str
     base: str
     digest: str | None = None
+    manifest: str | None = None
+    size: int | None = None
+    reused: list[str] = []
 
     @property
     def exact(self) -> str:
-        """The exact reference of the image: in the registry, or else on the engine."""
+        """Return an exact reference to this image: in the registry, or else on the engine."""
         return f"{self.reference.rpartition(':')[0]}@{self.digest}" if self.digest else self.image_id
 
 
@@ -132,7 +138,7 @@ class Images:
         return read_log(self._transport, build_log_url(self._transport.base_url, image), offset=offset, tail=tail)
 
     def docker(self, image: Image | str) -> DockerImage:
-        """Return the Docker image of an image.
+        """Return the Docker image that was built.
 
         Raises:
             ConflictError: it was not built for compute docker.

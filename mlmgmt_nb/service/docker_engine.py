@@ -23,7 +23,8 @@ HOME_LABEL = "mlmgmt-nb.home"
 _TIMEOUT_SECONDS = 60
 _REMEDY = (
     "Install one (apt-get install docker.io, Docker Desktop, or Podman with its socket), start it, give your user "
-    "access to it (group docker), or set DOCKER_HOST. Compute `local` works without it."
+    "access to it (group docker), or set DOCKER_HOST. Compute `local` works without it, and images are also built "
+    "without it (mlmgmt image create --compute-resource-id docker)."
 )
 _SOCKETS = (
     "/var/run/docker.sock",

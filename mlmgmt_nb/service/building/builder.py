@@ -10,25 +10,27 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, Row, select, update
 
 from mlmgmt_nb.archives.extraction import Limits
 from mlmgmt_nb.contract import ErrorResponse, Manifest, Model
+from mlmgmt_nb.contract.requirements import Option
 from mlmgmt_nb.scoring.distribution import REQUIRED_PACKAGES, pinned_packages
 from mlmgmt_nb.service.building.cancellation import Cancellation
 from mlmgmt_nb.service.building.context import Context, compile_runtime
-from mlmgmt_nb.service.building.docker.builder import DockerBuilder
 from mlmgmt_nb.service.building.docker.dockerfile import Recipe, labels
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.fetch import Fetcher
+from mlmgmt_nb.service.building.image_builders import ImageBuilder, ImageBuilders
 from mlmgmt_nb.service.building.installed import has_all
 from mlmgmt_nb.service.building.leftovers import partial_folder, sweep
 from mlmgmt_nb.service.building.packages.environments import Environments, import_failure
 from mlmgmt_nb.service.building.packages.machine import options_of_uv
 from mlmgmt_nb.service.building.packages.packages import requested_packages
+from mlmgmt_nb.service.building.packages.requirements import RequirementSet
 from mlmgmt_nb.service.compute_ids import DOCKER
 from mlmgmt_nb.service.files.home import DISK_FULL, READ_ONLY, Home, flush
 from mlmgmt_nb.service.files.logs import Log
@@ -79,7 +81,8 @@ class Builder:
 
     Args:
         process_id: id of this process; operations are claimed with it.
-        docker: builds images for compute `docker`.
+        images: builds images for compute `docker`.
+        indexes: returns the package indexes of the machine for these images.
         bases: base images, by type of runtime.
         limits: limits for unpacked archives.
     """
@@ -91,7 +94,8 @@ class Builder:
         fetcher: Fetcher,
         environments: Environments,
         process_id: Callable[[], str],
-        docker: DockerBuilder,
+        images: ImageBuilders,
+        indexes: Callable[[], list[Option]],
         bases: Mapping[str, str],
         limits: Limits = Limits(),  # noqa: B008 - immutable
     ) -> None:
@@ -101,7 +105,8 @@ class Builder:
         self._environments = environments
         self._process_id = process_id
         self._ownership = ownership(home.path)
-        self._docker = docker
+        self._images = images
+        self._indexes = indexes
         self._bases = bases
         self._limits = limits
         self._wake = threading.Condition()
@@ -178,7 +183,7 @@ class Builder:
                 return
             self._has_leftovers = False
             try:
-                sweep(self._store, self._home, self._environments, self._docker)
+                sweep(self._store, self._home, self._environments, self._images)
             except PASSING as error:
                 log.warning("cannot look for leftovers of builds: %s", error)
                 self._has_leftovers = True
@@ -295,9 +300,10 @@ class Builder:
                 java=manifest.target_runtime.runtime_type == "SparkPython",
                 labels=labels(operation.account, manifest, models),
             )
-            logins: Mapping[str, tuple[str, str]] = {}
             if on_docker:
-                recipe, requirements, logins = self._lock(context, manifest, recipe, output, cancellation)
+                builder = self._images.choose(recipe.base, output)
+                locked = self._lock(context, manifest, recipe, builder, output, cancellation)
+                recipe, requirements = locked.recipe, locked.requirements
             else:
                 interpreter, requirements = self._prepare_local(context, manifest, output, cancellation)
             output.line(f"[4/{steps}] build context")
@@ -305,7 +311,9 @@ class Builder:
             context.finish(requirements, recipe)
             if on_docker:
                 output.line(f"[5/{steps}] Docker image")
-                built = self._docker.build(partial, recipe, image.name, image.version, output, cancellation, logins)
+                built = builder.build(
+                    partial, recipe, image.name, image.version, output, cancellation, locked.requested
+                )
             with contextlib.suppress(*PASSING):  # then no other process can have claimed it either
                 self._check_open(operation, cancellation)
             cancellation.check()
@@ -358,23 +366,41 @@ class Builder:
         return str(environment.interpreter), packages.pip_file(environment.lock)
 
     def _lock(
-        self, context: Context, manifest: Manifest, recipe: Recipe, output: Log, cancellation: Cancellation
-    ) -> tuple[Recipe, str, Mapping[str, tuple[str, str]]]:
-        """Return the recipe of a Docker image, its requirements (pinned unless conda is involved), and index logins."""
-        python = self._docker.python_of(recipe.base, output)
-        packages = requested_packages(context, manifest, output, self._docker.indexes())
+        self,
+        context: Context,
+        manifest: Manifest,
+        recipe: Recipe,
+        builder: ImageBuilder,
+        output: Log,
+        cancellation: Cancellation,
+    ) -> _Locked:
+        """Return the packages of a Docker image, pinned unless conda is involved."""
+        python = builder.python_of(recipe.base, output, cancellation)
+        packages = requested_packages(context, manifest, output, self._indexes())
         if manifest.target_runtime.runtime_type == "SparkPython":
             packages.add_spark(is_installed=lambda: False)
         packages.requested.added += pinned_packages()
         packages.check_logins()
-        logins = packages.requested.logins
         if packages.needs_conda(python.version):
+            if not builder.runs_commands:
+                raise BuildError(
+                    "NeedsEngine",
+                    "condaEnvFile: conda installs its packages by running in the image, which needs a Docker engine. "
+                    "Start one, or name packages of pip instead.",
+                )
             packages.write_environment(context.folder)
             recipe = msgspec.structs.replace(recipe, conda=True, locked=False)
-            return recipe, packages.unlocked_pip_file(context.folder), logins
+            return _Locked(recipe, packages.unlocked_pip_file(context.folder), packages.requested)
         lock = self._environments.lock(packages.requested, context.folder, python, output, cancellation)
-        packages.check_sources(lock)
-        return recipe, packages.pip_file(lock), logins
+        if builder.runs_commands:
+            packages.check_sources(lock)
+        elif lock.sources and not python.is_here:
+            raise BuildError(
+                "NeedsEngine",
+                f"pipRequirements: {', '.join(lock.sources)}: no wheel exists for Python {python.version} on "
+                f"{python.platform}, and this machine has another Python. Start a Docker engine, or send a wheel.",
+            )
+        return _Locked(recipe, packages.pip_file(lock), packages.requested)
 
     def _finish(
         self,
@@ -405,6 +431,20 @@ class Builder:
             if final.state == "Cancelled":  # at the last moment
                 shutil.rmtree(self._home.images / image_id, ignore_errors=True)
             return
+
+
+class _Locked(NamedTuple):
+    """The packages of a Docker image.
+
+    Attributes:
+        recipe: the recipe, which says whether conda installs some.
+        requirements: the content of the requirements file.
+        requested: what was requested, with indexes and logins.
+    """
+
+    recipe: Recipe
+    requirements: str
+    requested: RequirementSet
 
 
 def _unexpected(error: Exception) -> ErrorResponse:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mlmgmt_nb.service.building.docker.built_image import BuiltImage
+from mlmgmt_nb.service.building.built_image import BuiltImage
 from mlmgmt_nb.service.building.docker.dockerfile import COMMAND, SCORING_PORT
 from mlmgmt_nb.service.building.docker.images import EngineImages
 from mlmgmt_nb.service.building.errors import BuildError

@@ -102,6 +102,8 @@ class Home:
         self.artifacts = self.path / "artifacts"
         self.images = self.path / "images"
         self.environments = self.path / "environments"
+        self.oci = self.path / "oci"
+        self.blobs = self.oci / "blobs"
         self.logs = self.path / "logs"
         self.data = self.path / "data"
         self._id_file = self.path / "id"

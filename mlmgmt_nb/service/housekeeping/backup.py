@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 _FORMAT = 1
 _ABOUT = "backup.json"
-_FILES = ("token", "installation", "port", "artifacts", "images", "environments", "logs", "data")
+_FILES = ("token", "installation", "port", "artifacts", "images", "environments", "oci", "logs", "data")
 _NOT_COPIED = frozenset({"schema_version", "processes", "replicas"})
 """Tables with data about running processes only."""
 _ROWS = 1000

@@ -17,9 +17,10 @@ from sqlalchemy import Row, select
 from sqlalchemy.exc import DatabaseError
 
 from mlmgmt_nb.contract import Asset, Manifest, Model
-from mlmgmt_nb.service.building.docker.built_image import BuiltImage
+from mlmgmt_nb.service.building.built_image import BuiltImage
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.fetch import file_name
+from mlmgmt_nb.service.building.oci.blobs import BlobStore
 from mlmgmt_nb.service.compute_ids import DOCKER
 from mlmgmt_nb.service.docker_engine import Engine, EngineError
 from mlmgmt_nb.service.files.artifacts import digest_in
@@ -201,7 +202,7 @@ def _of_image(home: Home, row: Row[Any], rows: _Rows) -> Iterator[Damage]:
         if not _is_object(path):
             yield _of(row, f"{path.name!r} in it is damaged", path)
     if row.compute_id == DOCKER:
-        yield from _on_engine(row, folder)
+        yield from _on_engine(row, folder, home)
 
 
 def _is_object(path: Path) -> bool:
@@ -240,7 +241,7 @@ def _files_of(row: Row[Any], rows: _Rows) -> Iterator[tuple[str, str]]:
                 continue
 
 
-def _on_engine(row: Row[Any], folder: Path) -> Iterator[Damage]:
+def _on_engine(row: Row[Any], folder: Path, home: Home) -> Iterator[Damage]:
     """Check that the Docker engine or a registry has the image; without an engine, report nothing."""
     try:
         built = BuiltImage.of(folder)
@@ -248,6 +249,9 @@ def _on_engine(row: Row[Any], folder: Path) -> Iterator[Damage]:
         yield _of(row, "'docker.json' in it is damaged", folder / "docker.json")
         return
     if built is None or built.pull_reference is not None:
+        return
+    if built.manifest is not None:
+        yield from _in_blobs(row, home, built.manifest)
         return
     engine = Engine()
     try:
@@ -257,6 +261,16 @@ def _on_engine(row: Row[Any], folder: Path) -> Iterator[Damage]:
         return
     if built.image_id not in there:
         yield _of(row, f"the Docker engine no longer has {built.reference}", Path(built.reference))
+
+
+def _in_blobs(row: Row[Any], home: Home, manifest: str) -> Iterator[Damage]:
+    """Check the contents of an image that was built without an engine."""
+    try:
+        missing = [path for path in BlobStore(home.blobs).used_by(manifest) if not path.is_file()]
+    except BuildError as error:
+        yield _of(row, error.message, home.blobs)
+        return
+    yield from (_of(row, "a layer of it is missing", path) for path in sorted(missing))
 
 
 def _of(row: Row[Any], problem: str, path: Path) -> Damage:

@@ -75,7 +75,7 @@ class Environments:
         """Return the environment for requirements; create it unless one with the same packages exists.
 
         Args:
-            wanted: the requirements.
+            requested: the requirements.
             context: the build context with the files that were sent with them; the lock is written to it.
             interpreter: the Python to create the environment with.
             log: log of the build.
@@ -105,7 +105,7 @@ class Environments:
         """Return the lock of requirements for another Python; reproducible.
 
         Args:
-            wanted: the requirements.
+            requested: the requirements.
             context: the build context with the files that were sent with them; the lock is written to it.
             target: the Python.
             log: log of the build.
@@ -135,6 +135,35 @@ class Environments:
                     partial.replace(kept)
         (context / LOCK_FILE).write_text(lock.text, encoding="utf-8")
         return lock
+
+    def install(
+        self,
+        target: Path,
+        requested: RequirementSet,
+        context: Path,
+        python: Platform,
+        log: Log,
+        cancellation: Cancellation,
+    ) -> None:
+        """Install the locked packages of a build context for another Python, into a folder for its modules.
+
+        Raises:
+            BuildError: they cannot be installed, or the build was cancelled.
+        """
+        version = ["--python", sys.executable, "--python-version", python.version]
+        try:
+            with _variables(requested) as variables:
+                options = [
+                    *requested.arguments,
+                    *version,
+                    "--python-platform",
+                    python.platform,
+                    "--target",
+                    str(target),
+                ]
+                run_uv(["pip", "sync", *options, LOCK_FILE], context, variables, log, cancellation)
+        except UvError as error:
+            raise _failed(error, requested, python.version) from error
 
     def sweep(self) -> None:
         """Remove incomplete environments that no process is building."""
