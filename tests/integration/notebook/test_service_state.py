@@ -50,14 +50,25 @@ def until_done(state: ServiceState) -> None:
     assert state.progress.state == "Succeeded", state.progress.text()
 
 
-def test_traffic_errors_and_latency(ws: Workspace, state: ServiceState) -> None:
+@pytest.fixture
+def fresh(ws: Workspace) -> Iterator[str]:
+    """Yield the name of a service without earlier requests: replicas report their counts after the answers."""
+    image = ws.services.get(NAME).image
+    assert image is not None
+    ws.services.create("fresh", image, num_replicas=1).result(60)
+    yield "fresh"
+    ws.services.delete("fresh")
+
+
+def test_traffic_errors_and_latency(ws: Workspace, fresh: str) -> None:
+    state = ServiceState(ws, fresh)
     state.poll()
     before = state.traffic.latest
     assert before is not None
     for body in (1, 2):
-        ws.services.run(NAME, body)
+        ws.services.run(fresh, body)
     with pytest.raises(ScoringError):
-        ws.services.run(NAME, 0)
+        ws.services.run(fresh, 0)
 
     def counted() -> bool:
         state.poll()
