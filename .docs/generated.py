@@ -299,12 +299,12 @@ def moving() -> str:
     lines: list[str] = []
     for tool, table in moving_from.COMMANDS.items():
         rows = ((_code(f"az ml {e.original}"), _code(f"mlmgmt {e.command}"), _text(e.note)) for e in table)
-        lines += [f"### Commands of {tool}", *_table((tool, "mlmgmt-nb", ""), rows)]
+        lines += [f"### Commands of {tool}", *_table((tool, "mlmgmt-nb", "note"), rows)]
     for tool, table in moving_from.PYTHON.items():
         rows = (
             (_code(e.original), f"{_code(e.python)} or {_code(f'mlmgmt {e.command}')}", _text(e.note)) for e in table
         )
-        lines += [f"### Python of {tool}", *_table((tool, "mlmgmt-nb", ""), rows)]
+        lines += [f"### Python of {tool}", *_table((tool, "mlmgmt-nb", "note"), rows)]
     return "\n".join(lines)
 
 

@@ -150,7 +150,7 @@ class Images:
 
         Args:
             image: the image, or its id.
-            folder: the folder to create; an existing one must be empty.
+            folder: the folder to create; an existing folder must be empty.
 
         Returns:
             The folder.
@@ -182,7 +182,7 @@ class Images:
 
         Args:
             image: the image, or its id.
-            file: the file to create; an existing one is not overwritten.
+            file: the file to create; an existing file is not overwritten.
 
         Returns:
             The file.

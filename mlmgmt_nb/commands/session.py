@@ -15,6 +15,7 @@ from typing import Any, cast
 from mlmgmt_nb import local
 from mlmgmt_nb.client import ScoringReport, ScoringTest, SignIn, Workspace, connect
 from mlmgmt_nb.client.auth.signin import Method
+from mlmgmt_nb.client.http.credentials import TokenCredential
 from mlmgmt_nb.client.http.forks import ForkLock
 from mlmgmt_nb.commands.advice import advice
 from mlmgmt_nb.commands.config import Config, Setting
@@ -100,7 +101,7 @@ class Session:
         self.last_error: BaseException | None = None
         self.body: str | None = None
         self._workspaces: dict[tuple[str | None, ...], Workspace] = {}
-        self._credentials: dict[str, Any] = {}
+        self._credentials: dict[str, TokenCredential] = {}
         self._connecting = ForkLock(threading.RLock)
 
     @property
@@ -134,11 +135,11 @@ class Session:
         return (*(self.setting(name) for name in PLACE), self._signed_in_as)
 
     @property
-    def credential(self) -> Any:
+    def credential(self) -> TokenCredential | None:
         """The credential of `login` in this session, for the current profile, or None."""
         return self._credentials.get(self.setting("profile") or "")
 
-    def signed_in(self, credential: Any) -> None:
+    def signed_in(self, credential: TokenCredential | None) -> None:
         """Store the credential of `login`; None removes it."""
         profile = self.setting("profile") or ""
         if credential is None:
@@ -150,7 +151,7 @@ class Session:
     def _signed_in_as(self) -> str | None:
         return None if self.credential is None else str(id(self.credential))
 
-    def sign_in(self, **given: Any) -> SignIn:
+    def sign_in(self, **given: str | None) -> SignIn:
         """Return how to sign in, from the arguments and the settings."""
         chosen = {name: given.get(name) or self.setting(name) for name in SIGN_IN}
         persistent = str(chosen.pop("token_cache") or "no").lower() in {"yes", "true", "1"}

@@ -40,7 +40,7 @@ class _Driver(CommonArguments):
     check: Any
     schema: str | None
     model_file: Sequence[str]
-    requirements: Any
+    requirements: str | Sequence[str] | None
     dependency: Sequence[str]
     env: Sequence[str]
     env_file: Sequence[str]

@@ -50,14 +50,25 @@ def until_done(state: ServiceState) -> None:
     assert state.progress.state == "Succeeded", state.progress.text()
 
 
-def test_traffic_errors_and_latency(ws: Workspace, state: ServiceState) -> None:
+@pytest.fixture
+def fresh(ws: Workspace) -> Iterator[str]:
+    """Yield the name of a service without earlier requests: replicas report their counts after the answers."""
+    image = ws.services.get(NAME).image
+    assert image is not None
+    ws.services.create("fresh", image, num_replicas=1).result(60)
+    yield "fresh"
+    ws.services.delete("fresh")
+
+
+def test_traffic_errors_and_latency(ws: Workspace, fresh: str) -> None:
+    state = ServiceState(ws, fresh)
     state.poll()
     before = state.traffic.latest
     assert before is not None
     for body in (1, 2):
-        ws.services.run(NAME, body)
+        ws.services.run(fresh, body)
     with pytest.raises(ScoringError):
-        ws.services.run(NAME, 0)
+        ws.services.run(fresh, 0)
 
     def counted() -> bool:
         state.poll()
@@ -247,14 +258,14 @@ def test_delete_asks_for_the_name(ws: Workspace, environment: Path) -> None:
     state, elsewhere = ServiceState(ws, "console-2"), ServiceState(ws, "console-2")
     with pytest.raises(UsageError, match="is not the name"):
         state.delete("console")
-    assert not state.is_gone
+    assert not state.is_deleted
     state.delete("console-2")
-    assert state.is_gone
+    assert state.is_deleted
     assert state.poll() is None
     assert ws.services.find("console-2") is None
     # Who looks at it from elsewhere is told.
     eventually(lambda: elsewhere.poll() is None, what="the end of the other panel")
-    assert elsewhere.is_gone
+    assert elsewhere.is_deleted
     assert elsewhere.note == "The service console-2 no longer exists."
 
 
@@ -276,8 +287,8 @@ def test_keys_are_in_no_notebook_that_nbclient_saves(ws: Workspace, environment:
         f"from mlmgmt_nb import connect\nfrom mlmgmt_nb.notebook.panels import ServicePanel, DeployPanel\n"
         f"ws = connect()\nservice = ServicePanel(ws, {NAME!r})\nservice",
         "ask = {'act': 'key', 'which': 'Primary', 'use': 'reveal', 'view': 'v'}\n"
-        "service._heard(ask)\nimport time\nwhile service.is_working:\n    time.sleep(0.01)\n"
-        "service.trouble or 'the key was told', service.state, vars(service.state)",
+        "service._on_message(ask)\nimport time\nwhile service.is_working:\n    time.sleep(0.01)\n"
+        "service.error or 'the key was shown', service.state, vars(service.state)",
         "DeployPanel(ws, 'https://host/model.pkl?sig=CANARY-OF-A-SAS', name='canary', driver='score.py')",
     ]
     v4: Any = nbformat.v4
@@ -285,7 +296,7 @@ def test_keys_are_in_no_notebook_that_nbclient_saves(ws: Workspace, environment:
     NotebookClient(notebook, timeout=60, kernel_name="python3", resources={"metadata": {"path": environment}}).execute()
     del notebook.cells[2]["source"]  # which has what the user wrote
     saved = json.dumps(notebook)
-    assert "'the key was told'" in saved
+    assert "'the key was shown'" in saved
     assert "application/vnd.jupyter.widget-state+json" in saved
     assert NAME in saved
     assert "model.pkl?***" in saved

@@ -220,7 +220,7 @@ def test_a_secret_that_was_given_stays_behind(
     ws = connect(base_url=server.base_url, **given)
     data = pickle.dumps(ws)
     assert b"the-secret" not in data
-    with pytest.raises(SignInError, match="carries no secret"):
+    with pytest.raises(SignInError, match="contains no secrets"):
         list(pickle.loads(data).models.list())
     monkeypatch.setenv("MLMGMT_TOKEN", "another")
     assert list(pickle.loads(data).models.list()) == []

@@ -83,6 +83,6 @@ def test_the_picture_of_a_test_that_sent_nothing() -> None:
 def test_a_client_that_was_busy_all_the_time_says_so() -> None:
     store = ResultStore(judge)
     store.add(0, batch([0], [0], cpu=0.95))
-    assert "may be its limit" in ScoringReport(store).to_html()
-    assert "may be its limit" in str(ScoringReport(store))
-    assert "may be its limit" not in str(ScoringReport(store, processes=2))
+    assert "may show its limit" in ScoringReport(store).to_html()
+    assert "may show its limit" in str(ScoringReport(store))
+    assert "may show its limit" not in str(ScoringReport(store, processes=2))

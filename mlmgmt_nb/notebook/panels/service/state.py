@@ -117,7 +117,7 @@ class ServiceState:
         self._models: dict[str | None, str] = {}
         self.progress: Progress | None = None
         self.note = ""
-        self.is_gone = False
+        self.is_deleted = False
         self.has_metrics = True
 
     @property
@@ -145,15 +145,15 @@ class ServiceState:
 
     def poll(self) -> float | None:
         """Poll the server. Return the seconds until the next poll, or None if the service was deleted."""
-        if self.is_gone:
+        if self.is_deleted:
             return None
         try:
             self._poll()
         except NotFoundError:
-            if not self._is_deleting and not self.is_gone:  # otherwise `delete` writes the note
-                self.is_gone = True
+            if not self._is_deleting and not self.is_deleted:  # otherwise `delete` writes the note
+                self.is_deleted = True
                 self.note = f"The service {self.name} no longer exists."
-        if self.is_gone:
+        if self.is_deleted:
             return None
         return _BUSY_SECONDS if self.is_open else _LOOK_SECONDS
 
@@ -333,7 +333,7 @@ class ServiceState:
         try:
             self._workspace.services.delete(self.service)
             self.note = f"The service {self.name} was deleted."
-            self.is_gone = True
+            self.is_deleted = True
         finally:
             self._is_deleting = False
 

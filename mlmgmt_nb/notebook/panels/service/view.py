@@ -104,7 +104,7 @@ class ServicePanel(Panel):
     def poll(self) -> float | None:
         pause = self.state.poll()
         self.changed()
-        if self.state.is_gone:
+        if self.state.is_deleted:
             self.close()
         return pause
 
@@ -126,7 +126,7 @@ class ServicePanel(Panel):
             "note": state.note,
             "open": state.is_open,
             "working": self.is_working,
-            "gone": state.is_gone,
+            "gone": state.is_deleted,
             "hasMetrics": state.has_metrics,
             "scale": {"auto": state.is_autoscaled, "values": self._scale()},
             "limits": {name: limits.attributes(ServiceUpdateRequest, path) for name, path in _NUMBERS.items()},

@@ -37,8 +37,8 @@ class RequestedPackages(msgspec.Struct, kw_only=True):
     """The requested packages.
 
     Attributes:
-        wanted: the pip packages.
-        conda: the conda environment file, whose pip section is part of `wanted`.
+        requested: the pip packages.
+        conda: the conda environment file, whose pip section is part of `requested`.
         content: its decoded content.
         reader: reads additional lines.
     """
