@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mlmgmt_nb.client import Workspace
+from mlmgmt_nb.client.http.passive import passive
 from mlmgmt_nb.commands.config import SETTINGS
 from mlmgmt_nb.commands.grammar import Command, Flag, flags_by_name
 from mlmgmt_nb.commands.session import OPTIONAL_WORDS, Session
@@ -127,6 +128,7 @@ class Completer:
             thread.join(self._patience)
         return self._kept.get(kind, (0.0, []))[1]
 
+    @passive()
     def _fetch(self, kind: str) -> None:
         try:
             workspace = self._session.reachable()

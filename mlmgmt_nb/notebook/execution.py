@@ -266,11 +266,11 @@ def _data(body: str) -> Any:
 
 def _flags(command: Command[Any], body: str) -> list[Any]:
     """Parse the body of a cell as flags: YAML whose keys are their long names."""
-    import yaml  # needed only here
+    from mlmgmt_nb.safe_yaml import YamlError, read_yaml  # needed only here
 
     try:
-        given = yaml.safe_load(body)
-    except yaml.YAMLError as error:
+        given = read_yaml(body)
+    except YamlError as error:
         raise UsageError(
             f"the cell is not valid YAML: {error}", field="cell", fix="Write lines such as `driver: score.py`."
         ) from error

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mlmgmt_nb.errors import PackagingError, UsageError
+from mlmgmt_nb.errors import MlmgmtError, PackagingError, UsageError
 from mlmgmt_nb.packaging.carried import Carrier, imports_of
 from mlmgmt_nb.packaging.distributions import InstalledDistributions
 from mlmgmt_nb.packaging.driver import driver_text
@@ -27,6 +28,7 @@ from mlmgmt_nb.scoring.schema import ArgumentType, DataTypes, ServiceSchema, sav
 __all__ = ["Package", "package"]
 
 DRIVER, SCHEMA, REQUIREMENTS = "score.py", "service_schema.json", "requirements.txt"
+_MOST_CHARACTERS = 300
 
 
 @dataclass(frozen=True)
@@ -122,15 +124,22 @@ def package(
     """
     folder = _empty_folder(Path(to))
     source = _as_file(model)
-    flavour = flavour_of(model if source is None else source)
-    given = flavour.sample(model if source is None else source, sample)
-    chosen = method if method is not None else (flavour.method(model) if source is None else None)
+    if source is not None:
+        with _reading(source):
+            flavour = flavour_of(source)
+            given = flavour.sample(source, sample)
+            saved = flavour.adopt(source, Call(method, given), folder)
+        facts = _facts(flavour, saved, given, None, metadata)
+        return _PackageWriter(folder, flavour, saved, given, facts, example, tolerance).finished(None)
+    flavour = flavour_of(model)
+    given = flavour.sample(model, sample)
+    chosen = method if method is not None else flavour.method(model)
     call = Call(chosen, given)
-    if source is None and chosen is not None:
+    if chosen is not None:
         flavour.check_method(model, chosen)
-    expected = _expected_answer(flavour, model, call) if source is None and given.given is not None else None
-    saved = flavour.save(model, call, folder) if source is None else flavour.adopt(source, call, folder)
-    facts = _facts(flavour, saved, given, model if source is None else None, metadata)
+    expected = _expected_answer(flavour, model, call) if given.given is not None else None
+    saved = flavour.save(model, call, folder)
+    facts = _facts(flavour, saved, given, model, metadata)
     return _PackageWriter(folder, flavour, saved, given, facts, example, tolerance).finished(expected)
 
 
@@ -255,6 +264,28 @@ def _refusal(model: Any, error: Exception) -> UsageError:
         field="sample",
         fix="Give rows like those it was fitted with, such as `sample=X_train.head(20)`.",
     )
+
+
+@contextmanager
+def _reading(source: Path) -> Iterator[None]:
+    """Turn the errors of frameworks for a file, which are of all types, into a sentence that names it."""
+    try:
+        yield
+    except MlmgmtError:
+        raise
+    except ImportError as error:
+        raise UsageError(
+            f"model: {source.name} needs {error.name or error}, which is not installed",
+            field="model",
+            fix="Install it in this kernel with `%pip install`.",
+        ) from error
+    except Exception as error:
+        first = str(error).strip().partition("\n")[0][:_MOST_CHARACTERS]
+        raise UsageError(
+            f"model: {source.name} cannot be read: {type(error).__name__}: {first}",
+            field="model",
+            fix="Write it again in the format that its name says, or give the object.",
+        ) from error
 
 
 def _as_file(model: Any) -> Path | None:

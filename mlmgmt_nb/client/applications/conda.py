@@ -17,6 +17,7 @@ from mlmgmt_nb.contract.conda import (
 )
 from mlmgmt_nb.errors import UsageError
 from mlmgmt_nb.interpreters import find_interpreter
+from mlmgmt_nb.safe_yaml import YamlError, read_yaml
 
 __all__ = ["check_local", "rewritten"]
 
@@ -25,15 +26,17 @@ LOCAL = "local"
 
 def _read(path: Path) -> tuple[dict[str, object], CondaFile]:
     try:
-        content = yaml.safe_load(path.expanduser().read_text(encoding="utf-8-sig"))
-        return content, CondaFile.of(content)
-    except (yaml.YAMLError, UnicodeDecodeError, CondaFileError) as error:
+        content = read_yaml(path.expanduser().read_text(encoding="utf-8-sig"))
+        file = CondaFile.of(content)
+    except (YamlError, UnicodeDecodeError, CondaFileError) as error:
         reason = " ".join(str(error).split())
         raise UsageError(
             f"conda: {path} is not a conda environment file: {reason}",
             field="conda",
             fix="Write it as `conda env export` does.",
         ) from error
+    assert isinstance(content, dict)
+    return content, file
 
 
 def rewritten(path: Path, bundle: Bundle, *, any_python: bool) -> str | None:

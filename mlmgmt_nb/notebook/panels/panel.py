@@ -132,7 +132,7 @@ class Panel(ABC):
         shell = get_ipython()
         is_live = shell is not None and hasattr(shell, "kernel")
         if not self._is_closed:
-            self.prepare(is_live=is_live)
+            self._prepare(is_live=is_live)
         if not is_live:
             Terminal(sys.stdout).write("\n".join([self.text(), *(self.error or ()), ""]))
             return
@@ -149,6 +149,13 @@ class Panel(ABC):
             self._widget_handle.display({_WIDGET: view, "text/plain": ""}, raw=True)
             _keep_pictures(shell, self)
         self._refresh.follow(self._poll)
+
+    def _prepare(self, *, is_live: bool) -> None:
+        try:
+            with passive():
+                self.prepare(is_live=is_live)
+        except ServiceStoppedError as error:
+            self._failed("poll", error)
 
     def close(self) -> None:
         """Remove the widget and keep the current picture. May be called again."""
@@ -178,6 +185,8 @@ class Panel(ABC):
     def do(self, work: Callable[[], None]) -> None:
         """Run work in the thread of the panel, after earlier work. The panel shows its error.
 
+        Whatever it asks for, it does not start a service that was stopped: the panel offers a button for that.
+
         Args:
             work: takes the lock where it changes the state.
         """
@@ -202,9 +211,10 @@ class Panel(ABC):
     def _done(self, work: Callable[[], None]) -> None:
         """Run in the thread of the worker."""
         try:
-            work()
+            with passive():
+                work()
         except MlmgmtError as error:
-            self._note("work", ErrorText.of(error))
+            self._failed("work", error)
         except Exception as error:  # otherwise it would be lost
             log.exception("the work of a panel failed")
             self._note("work", ErrorText.of(error))
@@ -221,12 +231,18 @@ class Panel(ABC):
             with passive():
                 pause = self.poll()
         except MlmgmtError as error:
-            self._stopped = error.home if isinstance(error, ServiceStoppedError) else None
-            self._note("poll", ErrorText.of(error))
+            self._stopped = None
+            self._failed("poll", error)
             return _TROUBLE_SECONDS
         self._stopped = None
         self._note("poll", None)
         return pause
+
+    def _failed(self, source: str, error: MlmgmtError) -> None:
+        """Show an error, and offer to start the service if it was stopped."""
+        if isinstance(error, ServiceStoppedError):
+            self._stopped = error.home
+        self._note(source, ErrorText.of(error))
 
     def start_service(self) -> None:
         """Restart the embedded service, if it was stopped while the panel was open."""

@@ -13,7 +13,7 @@ from mlmgmt_nb.client.http.files import is_url
 from mlmgmt_nb.client.http.forks import ForkLock
 from mlmgmt_nb.commands.verbs.drivers import CheckedDriver, check_driver
 from mlmgmt_nb.contract import Model, ServiceResponse
-from mlmgmt_nb.errors import MlmgmtError, NotFoundError, UsageError
+from mlmgmt_nb.errors import MlmgmtError, NotFoundError, ServiceStoppedError, UsageError
 from mlmgmt_nb.notebook.display.html import ErrorText
 from mlmgmt_nb.notebook.panels.deploy import form as deploy_form
 from mlmgmt_nb.notebook.panels.deploy.code import magic_line, python_code
@@ -235,7 +235,11 @@ class DeployState:
             self._began = self._clock()
 
     def deploy(self) -> None:
-        """Run the deployment that `begin` marked, and block until it ends. `failure` has its error."""
+        """Run the deployment that `begin` marked, and block until it ends. `failure` has its error.
+
+        Raises:
+            ServiceStoppedError: the embedded service was stopped.
+        """
         given = {
             name: self._kernel.value(value) if isinstance(value, Variable) else value
             for name, value in self._arguments().items()
@@ -246,6 +250,8 @@ class DeployState:
             )
         except MlmgmtError as error:
             self.failure = ErrorText.of(error)
+            if isinstance(error, ServiceStoppedError):
+                raise
         finally:
             self._poller = None
             self.steps = tuple(

@@ -8,6 +8,7 @@ from typing import Any
 from mlmgmt_nb.client import Workspace
 from mlmgmt_nb.client.http.passive import passive
 from mlmgmt_nb.contract import ServiceCreateRequest, ServiceResponse
+from mlmgmt_nb.errors import ServiceStoppedError
 from mlmgmt_nb.notebook.display.cards import badge
 from mlmgmt_nb.notebook.display.html import ErrorText, alert, escape, link, table
 from mlmgmt_nb.notebook.panels import limits
@@ -184,7 +185,10 @@ class DeployPanel(Panel):
 
     def _run(self) -> None:
         try:
-            self.state.deploy()
+            with passive():
+                self.state.deploy()
+        except ServiceStoppedError as error:
+            self._failed("work", error)
         except Exception as error:  # noqa: BLE001 - otherwise it would be lost
             self.fail(ErrorText.of(error))
         self._moved()

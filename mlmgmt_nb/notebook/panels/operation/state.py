@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from mlmgmt_nb.client import Poller
+from mlmgmt_nb.client.http.passive import passive
 from mlmgmt_nb.contract import AsyncOperationStatus, ErrorResponse, Image
 from mlmgmt_nb.errors import MlmgmtError
 from mlmgmt_nb.notebook.display.cards import badge
@@ -92,6 +93,7 @@ class Progress:
     def error(self) -> ErrorResponse | None:
         return self._poller.operation.error if self._poller.operation else None
 
+    @passive()
     def poll(self) -> None:
         """Read new log lines and, after the end, the result."""
         operation = self._poller.operation
