@@ -14,12 +14,15 @@ import msgspec
 
 from mlmgmt_nb.client import Pager, Poller, ScoringReport, ScoringTest
 from mlmgmt_nb.client.conditions import condition_of
+from mlmgmt_nb.client.packages import DeployedService
 from mlmgmt_nb.commands import COMMANDS, Command, Help, Outcome, Session
 from mlmgmt_nb.commands.completion import Completer
 from mlmgmt_nb.commands.flags import CommonArguments, ServiceArguments, WaitingArguments
 from mlmgmt_nb.commands.output import formatted, queried
 from mlmgmt_nb.commands.values import DeployForm, Keys, LogStream, SecretText, ServiceConsole, ServiceTrial, Text
 from mlmgmt_nb.errors import MlmgmtError, UsageError
+from mlmgmt_nb.notebook.display.cards import deployed_bundle
+from mlmgmt_nb.notebook.display.shown import note_shown
 from mlmgmt_nb.notebook.line import read_line
 from mlmgmt_nb.notebook.panels import (
     DeployPanel,
@@ -30,7 +33,7 @@ from mlmgmt_nb.notebook.panels import (
     WorkspacePanel,
 )
 from mlmgmt_nb.notebook.panels.keys.view import KeysPanel
-from mlmgmt_nb.notebook.progress import run_in_terminal, upload_meter, wait_in_terminal
+from mlmgmt_nb.notebook.progress import DeploySteps, run_in_terminal, upload_meter, wait_in_terminal
 from mlmgmt_nb.terminal import Terminal, is_printable, one_line
 
 __all__ = ["CommandExecutor"]
@@ -66,13 +69,14 @@ class CommandExecutor:
         self.session = Session(
             COMMANDS,
             prog="%mlmgmt",
-            report=_report,
+            report=self._report,
             uploading=lambda path: upload_meter(shell, path),
             testing=self._tested,
             stays=True,
             tell=lambda text: Terminal(sys.stdout).write(f"{text}\n"),
         )
         self._completer = Completer(self.session)
+        self._steps: DeploySteps | None = None
 
     def run(self, line: str, body: str | None, scope: Mapping[str, Any] = MappingProxyType({})) -> Any:
         """Run a line.
@@ -88,7 +92,7 @@ class CommandExecutor:
         try:
             names = ChainMap(dict(scope), self._shell.user_ns)
             read = read_line(line, lambda expression: eval(expression, {**names}))  # noqa: S307 - the user's own
-            self.session.body = None
+            self.session.body = self._steps = None
             tokens = self._with_variables(read.tokens if body is None else self._with_body(read.tokens, body), names)
             value = self._presented(self.session.execute(tokens)) if tokens or body else self._overview()
         except MlmgmtError as error:
@@ -213,15 +217,29 @@ class CommandExecutor:
         if not arguments.no_wait:
             with self.session.advice(outcome.command, arguments):
                 if self._is_notebook:
-                    OperationPanel(poller).wait(arguments.timeout)
+                    OperationPanel(poller, live=self._steps).wait(arguments.timeout)
+                    self._show_result(poller)
                 else:
                     wait_in_terminal(poller, arguments.timeout)
         elif self._is_notebook and not arguments.output:
             OperationPanel(poller).show()
 
+    def _report(self, step: str, seconds: float) -> None:
+        """Show a step that is done: as a line, or in a notebook in an output that the proven service replaces."""
+        line = f"{step:<9} {seconds:.2f} s"
+        if self._is_notebook and step.startswith("package"):
+            self._steps = DeploySteps()
+        if self._steps is None:
+            Terminal(sys.stdout).write(f"{line}\n")
+        else:
+            self._steps.add(line)
 
-def _report(step: str, seconds: float) -> None:
-    Terminal(sys.stdout).write(f"{step:<9} {seconds:.2f} s\n")
+    def _show_result(self, poller: Poller[Any]) -> None:
+        """Show the proven service in place of the steps; the result of the cell does not repeat it."""
+        service = poller.result()
+        if self._steps is not None and isinstance(service, DeployedService):
+            self._steps.show(deployed_bundle(service))
+            note_shown(poller)
 
 
 def _frame(pager: Pager[Any]) -> Any:

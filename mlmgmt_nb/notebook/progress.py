@@ -15,7 +15,7 @@ from mlmgmt_nb.notebook.display.cards import bundle
 from mlmgmt_nb.notebook.display.live import Live
 from mlmgmt_nb.terminal import Terminal
 
-__all__ = ["run_in_terminal", "upload_meter", "wait_in_terminal"]
+__all__ = ["DeploySteps", "run_in_terminal", "upload_meter", "wait_in_terminal"]
 
 _TICK_SECONDS = 0.25
 
@@ -43,6 +43,20 @@ class _Upload(Live):
         """Show the progress as text and, until it is complete, as a bar."""
         bar = f' <progress value="{part:.3f}" max="1" aria-label="uploaded"></progress>' if part < 1 else ""
         self.show(bundle(text, f'<div role="status">{html.escape(text)}{bar}</div>'))
+
+
+class DeploySteps(Live):
+    """The steps of a deployment that packages a model, in one output of a notebook; its result replaces them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: list[str] = []
+
+    def add(self, line: str) -> None:
+        """Show one more step."""
+        self._lines.append(line)
+        text = "\n".join(self._lines)
+        self.show(bundle(text, f"<pre>{html.escape(text)}</pre>"))
 
 
 def run_in_terminal(test: ScoringTest) -> ScoringReport:

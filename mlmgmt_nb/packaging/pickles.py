@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 import pickletools
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import cloudpickle
 from mlmgmt_nb.errors import UsageError
 from mlmgmt_nb.packaging.flavours.base import Saved
 
-__all__ = ["MAX_CARRIED_BYTES", "modules_in", "notebook_code", "pickled", "saved_pickle"]
+__all__ = ["MAX_CARRIED_BYTES", "has_notebook_code", "modules_in", "notebook_code", "pickled", "saved_pickle"]
 
 MAX_CARRIED_BYTES = 100 * 2**20
 """Data that a function of the notebook refers to may have so many bytes."""
@@ -38,6 +39,30 @@ def saved_pickle(model: Any, folder: Path, answer: tuple[str, ...], *, imports: 
         imports=("import pickle", *imports),
         modules=frozenset(modules_in(content)),
     )
+
+
+def has_notebook_code(model: Any) -> bool:
+    """Return whether an object needs classes or functions of the notebook, or of the body of a function."""
+    try:
+        _Finder(_Nowhere()).dump(model)
+    except Exception:  # noqa: BLE001 - also whatever pickling of a user's class raises: pickling by value names it
+        return True
+    return False
+
+
+class _Nowhere:
+    """A file that keeps nothing."""
+
+    def write(self, content: Any) -> int:
+        return len(content)
+
+
+class _Finder(pickle.Pickler):
+    """A pickler that ends at the first class or function of the notebook."""
+
+    def persistent_id(self, value: Any) -> None:
+        if getattr(value, "__module__", None) == "__main__" and hasattr(value, "__qualname__"):
+            raise pickle.PicklingError(value.__qualname__)
 
 
 def pickled(model: Any) -> bytes:

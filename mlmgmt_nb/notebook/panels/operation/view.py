@@ -31,13 +31,14 @@ class OperationPanel:
 
     Args:
         poller: the operation.
+        live: the output to show it in, which may show something else so far; a new one when None.
         feed: the feed that updates the panel.
     """
 
-    def __init__(self, poller: Poller[Any], *, feed: Feed = FEED) -> None:
+    def __init__(self, poller: Poller[Any], *, live: Live | None = None, feed: Feed = FEED) -> None:
         self._poller = poller
         self._feed = feed
-        self._live = Live()
+        self._live = live or Live()
         self._lock = ForkLock()
         self._last_picture = threading.Event()
         self.progress = Progress(poller)
