@@ -161,7 +161,8 @@ class DeployedService(Service, frozen=True, kw_only=True):
     """A service that runs a packaged model. Its display has three lines: the proof, the URL, and a command to try it.
 
     Attributes:
-        proof: how its answer to the sample compares with that of the object in the notebook: the predicate of a sentence.
+        proof: how its answer to the sample compares with that of the object in the notebook, such as `answers 20 rows
+            as the notebook does, bit for bit`.
         command: the command that scores its example, without the name of the program.
     """
 

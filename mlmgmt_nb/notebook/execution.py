@@ -33,7 +33,14 @@ from mlmgmt_nb.notebook.panels import (
     WorkspacePanel,
 )
 from mlmgmt_nb.notebook.panels.keys.view import KeysPanel
-from mlmgmt_nb.notebook.progress import DeploySteps, run_in_terminal, upload_meter, wait_in_terminal
+from mlmgmt_nb.notebook.progress import (
+    DeploySteps,
+    TerminalSteps,
+    print_line,
+    run_in_terminal,
+    upload_meter,
+    wait_in_terminal,
+)
 from mlmgmt_nb.terminal import Terminal, is_printable, one_line
 
 __all__ = ["CommandExecutor"]
@@ -76,7 +83,7 @@ class CommandExecutor:
             tell=lambda text: Terminal(sys.stdout).write(f"{text}\n"),
         )
         self._completer = Completer(self.session)
-        self._steps: DeploySteps | None = None
+        self._steps: DeploySteps | TerminalSteps | None = None
 
     def run(self, line: str, body: str | None, scope: Mapping[str, Any] = MappingProxyType({})) -> Any:
         """Run a line.
@@ -105,6 +112,9 @@ class CommandExecutor:
             lines = ["KeyboardInterrupt: the cell was interrupted", *getattr(stop, "__notes__", ())]
             stop._render_traceback_ = lambda: lines  # type: ignore[attr-defined]
             raise
+        finally:
+            if isinstance(self._steps, TerminalSteps):
+                self._steps.clear()
         if read.target is None:
             return value
         self._shell.user_ns[read.target] = value
@@ -216,30 +226,27 @@ class CommandExecutor:
             return
         if not arguments.no_wait:
             with self.session.advice(outcome.command, arguments):
-                if self._is_notebook:
-                    OperationPanel(poller, live=self._steps).wait(arguments.timeout)
-                    self._show_result(poller)
-                else:
-                    wait_in_terminal(poller, arguments.timeout)
+                self._wait(poller, arguments.timeout)
         elif self._is_notebook and not arguments.output:
             OperationPanel(poller).show()
 
     def _report(self, step: str, seconds: float) -> None:
         """Show a step that is done: as a line, or in a notebook in an output that the proven service replaces."""
-        line = f"{step:<9} {seconds:.2f} s"
-        if self._is_notebook and step.startswith("package"):
-            self._steps = DeploySteps()
-        if self._steps is None:
-            Terminal(sys.stdout).write(f"{line}\n")
-        else:
-            self._steps.add(line)
+        if step.startswith("package"):
+            self._steps = DeploySteps() if self._is_notebook else TerminalSteps() if sys.stdout.isatty() else None
+        (self._steps.add if self._steps else print_line)(f"{step:<9} {seconds:.2f} s")
 
-    def _show_result(self, poller: Poller[Any]) -> None:
-        """Show the proven service in place of the steps; the result of the cell does not repeat it."""
+    def _wait(self, poller: Poller[Any], timeout: float | None) -> None:
+        """Wait for an operation and show it; a proven service takes the place of the steps."""
+        steps = self._steps
+        if not self._is_notebook:
+            wait_in_terminal(poller, timeout, steps.add if steps else print_line)
+            return
+        OperationPanel(poller, live=steps if isinstance(steps, DeploySteps) else None).wait(timeout)
         service = poller.result()
-        if self._steps is not None and isinstance(service, DeployedService):
-            self._steps.show(deployed_bundle(service))
-            note_shown(poller)
+        if isinstance(steps, DeploySteps) and isinstance(service, DeployedService):
+            steps.show(deployed_bundle(service))
+            note_shown(poller)  # the result of the cell does not repeat it
 
 
 def _frame(pager: Pager[Any]) -> Any:

@@ -8,12 +8,8 @@ from mlmgmt_nb.scoring.schema.types import ArgumentType
 
 __all__ = ["placeholder"]
 
-_TEXTS = {
-    "date-time": "2000-01-01T00:00:00Z",
-    "date": "2000-01-01",
-    "time": "00:00:00",
-    "timedelta": "P0D",
-}
+_DAY, _TIME = "2000-01-01", "00:00:00"
+_TEXTS = {"date-time": f"{_DAY}T{_TIME}Z", "date": _DAY, "time": _TIME, "timedelta": "P0D"}
 _VALUES = {"integer": 0, "number": 0.0, "boolean": False}
 
 
