@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 from sklearn.dummy import DummyRegressor
 
+from mlmgmt_nb.errors import UsageError
+from tests.integration.notebook.conftest import Notebook
 from tests.integration.notebook.test_kernel import Kernel
 
 DEFINES = "def price(age: int, plan: str = 'A') -> float:\n    return age * (2.0 if plan == 'A' else 1.0)"
@@ -103,3 +105,11 @@ def test_a_terminal_keeps_three_lines(environment: Path) -> None:
     visible = [re.sub(r"\033[\[\]].*?[A-Za-z\007]", "", line.rpartition("\r")[2]).strip() for line in lines]
     assert re.fullmatch(SHOWN, "\n".join(line for line in visible if line and not line.startswith("Out["))), text
     pasted("mlmgmt service delete -n price")
+
+
+def test_a_sample_that_the_model_refuses_is_one_line_in_a_cell(notebook: Notebook) -> None:
+    """Its flag holds a DataFrame, which has no truth value."""
+    notebook.run("import pandas as pd\nX = pd.DataFrame({'a': [1.0]})\ndef strict(rows):\n    raise ValueError('no')")
+    cell = notebook.attempt("%mlmgmt service create -n strict -m {strict} --sample {X}")
+    assert isinstance(cell.error, UsageError)
+    assert cell.error.message == "--sample: the model refuses it: ValueError: no"
