@@ -304,6 +304,7 @@ def service_card(service: Any) -> Card:
         ("compute", service.compute_resource.id),
         ("environment", [f"{name}={value}" for name, value in (getattr(service, "environment", None) or {}).items()]),
         ("secrets", getattr(service, "secrets", None)),
+        ("warning", getattr(service, "warning", None)),
         ("error", _message(service.error)),
     )
     return Card("service", service.name or "", now, rows)
