@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +49,9 @@ class Account(Protocol):
     manifests: Manifests
     images: Images
     services: Services
+
+    @property
+    def connect_arguments(self) -> Mapping[str, str]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,7 +234,9 @@ class DeployFlow:
         else:
             starting = services.update(existing, image=image, **settings)
         verification = built.verification
-        return starting if verification is None else starting.verified(verification.of(services, existing))
+        if verification is None:
+            return starting
+        return starting.verified(verification.of(services, existing, self._account.connect_arguments))
 
     @contextmanager
     def _prepared(self, source: DeploySource) -> Iterator[_Prepared]:

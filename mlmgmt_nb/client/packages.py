@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,9 +13,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
+import msgspec
+
+from mlmgmt_nb import local
 from mlmgmt_nb.client.applications.application import Application, Source
 from mlmgmt_nb.client.http.files import is_url
 from mlmgmt_nb.contract import Manifest, Model, ServiceResponse
+from mlmgmt_nb.contract.extensions import Service
 from mlmgmt_nb.errors import PackagingError, UsageError
 
 if TYPE_CHECKING:
@@ -23,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "TOLERANCE",
+    "DeployedService",
     "PackageOptions",
     "Verification",
     "application_of",
@@ -151,6 +157,25 @@ def warn_of_versions(manifest: Manifest | None) -> None:
         warnings.warn(line, stacklevel=2)
 
 
+class DeployedService(Service, frozen=True, kw_only=True):
+    """A service that runs a packaged model. Its display has three lines: the proof, the URL, and a command to try it.
+
+    Attributes:
+        proof: how its answer to the sample compares with that of the object in the notebook, such as `answers 20 rows
+            as the notebook does, bit for bit`.
+        command: the command that scores its example, without the name of the program.
+    """
+
+    proof: str
+    command: str
+
+    @property
+    def lines(self) -> tuple[tuple[str, str], ...]:
+        """The lines of its display, but for the program before the command: each a label and its text."""
+        url = self.scoring_uri or ""
+        return (f"service {self.name}", self.proof), ("URL", url), ("try it", self.command)
+
+
 @dataclass(frozen=True)
 class Verification:
     """The comparison of a running service with the package that it serves.
@@ -167,24 +192,42 @@ class Verification:
     proof: Proof | None
     tolerance: float
 
-    def of(self, services: Services, before: ServiceResponse | None) -> Callable[[ServiceResponse], None]:
-        """Return the check of a service; `before` is the service before the deployment, or None if it is new."""
-        return partial(self._check, services, before)
+    def of(
+        self, services: Services, before: ServiceResponse | None, connect: Mapping[str, str]
+    ) -> Callable[[Service], Service]:
+        """Return the check of a service.
 
-    def _check(self, services: Services, before: ServiceResponse | None, service: ServiceResponse) -> None:
-        """Compare the answers. Undo the deployment if they differ.
+        Args:
+            services: the services of the account.
+            before: the service before the deployment, or None if it is new.
+            connect: the arguments of `connect` that lead to the account.
+        """
+        return partial(self._checked, services, before, connect)
+
+    def _checked(
+        self, services: Services, before: ServiceResponse | None, connect: Mapping[str, str], service: Service
+    ) -> Service:
+        largest = self._difference(services, before, service) if self.request else 0.0
+        command = " ".join(["service run", f"-n {service.name}", *_place(connect)])
+        return DeployedService(**msgspec.structs.asdict(service), proof=self._claim(largest), command=command)
+
+    def _claim(self, largest: float) -> str:
+        if self.proof is None:
+            return "runs; there was no sample to compare its answer with"
+        return self.proof.claim(largest)
+
+    def _difference(self, services: Services, before: ServiceResponse | None, service: ServiceResponse) -> float:
+        """Return the largest difference of the answers. Undo the deployment if it is more than the tolerance.
 
         Raises:
             PackagingError: they differ.
         """
         from mlmgmt_nb.packaging.proof import Proof, compare
 
-        if not self.request:
-            return
         got = services.run(service, self.request, timeout=_SECONDS)
         largest, differences = compare(self.expected, got, self.tolerance)
         if not differences:
-            return
+            return largest
         if before is None:
             services.delete(service)
         else:
@@ -197,6 +240,15 @@ class Verification:
             proof=proof,
             fix="Compare the versions of its packages with those of this kernel, or give a `tolerance`.",
         )
+
+
+def _place(connect: Mapping[str, str]) -> Iterator[str]:
+    """Yield the flags that lead to an account which a command does not find by itself."""
+    home, base_url = connect.get("home"), connect.get("base_url")
+    if home is not None and local.state_folder(home) != local.state_folder(None):
+        yield f"--home {shlex.quote(home)}"
+    if base_url is not None and base_url != os.environ.get("MLMGMT_BASE_URL"):
+        yield f"--base-url {shlex.quote(base_url)}"
 
 
 def _lines(requirements: Source | Sequence[str] | None) -> list[str]:

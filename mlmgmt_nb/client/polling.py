@@ -366,26 +366,22 @@ class Poller(Generic[T]):
             fix=f"The log is at {log_uri}" if log_uri else None,
         )
 
-    def verified(self, check: Callable[[T], None]) -> Poller[T]:
-        """Return a poller of the same operation whose `result` also calls `check` with the resource.
+    def verified(self, check: Callable[[T], T]) -> Poller[T]:
+        """Return a poller of the same operation whose `result` is what `check` returns for the resource.
 
         The outcome of the check is kept: the resource, or a `PackagingError` that each further `result` raises.
         """
-        outcome: list[PackagingError | None] = []
+        outcome: list[T | PackagingError] = []
 
         def load(status: AsyncOperationStatus) -> T:
             if not outcome:
-                resource = self._load(status)
                 try:
-                    check(resource)
+                    outcome.append(check(self._load(status)))
                 except PackagingError as error:
                     outcome.append(error)
-                    raise
-                outcome.append(None)
-                return resource
-            if outcome[0] is not None:
+            if isinstance(outcome[0], PackagingError):
                 raise outcome[0]
-            return self._load(status)
+            return outcome[0]
 
         return Poller(self._watch, self._watcher, load=load, log_uri=self._log_uri, read_log=self._read_log)
 

@@ -67,7 +67,12 @@ def _log(error: OperationFailed, prog: str, arguments: object) -> str | None:
 def _name_flag(error: UsageError, flags: Sequence[Flag], arguments: object) -> None:
     """Name the flag that was given instead of the argument of the client that it sets."""
     for flag in flags_of(flags).get(error.field or "", ()):
-        if getattr(arguments, flag.dest) and error.message.startswith(f"{error.field}:"):
+        if _is_given(getattr(arguments, flag.dest)) and error.message.startswith(f"{error.field}:"):
             error.message = f"--{flag.dest.replace('_', '-')}:{error.message.removeprefix(f'{error.field}:')}"
             error.field = flag.dest
             return
+
+
+def _is_given(value: object) -> bool:
+    """Return whether a flag has a value; a DataFrame has no truth value."""
+    return value is not None and (not isinstance(value, (str, bool, int, tuple, list, dict)) or bool(value))

@@ -13,13 +13,14 @@ import msgspec
 
 from mlmgmt_nb.client import Pager, ScoringReport
 from mlmgmt_nb.client.monitoring.conditions import condition
+from mlmgmt_nb.client.packages import DeployedService
 from mlmgmt_nb.commands.values import Keys, Settings, Usage
 from mlmgmt_nb.commands.verbs.drivers import CheckedDriver
 from mlmgmt_nb.contract import AsyncOperationStatus, Deployment, Image, Manifest, Model, ServiceResponse
 from mlmgmt_nb.errors import UsageError
 from mlmgmt_nb.terminal import encodable, json_printable, one_line, printable
 
-__all__ = ["formatted", "plain", "queried"]
+__all__ = ["deployed", "formatted", "plain", "queried"]
 
 COLUMNS: Mapping[type, Sequence[str]] = {
     Model: ("id", "name", "version", "createdAt", "tags", "description"),
@@ -92,6 +93,8 @@ def formatted(value: Any, output: str, query: str | None = None, encoding: str |
         value = queried(value, query)
     elif isinstance(value, (Usage, CheckedDriver, ScoringReport)) and output == "table":
         return printable(str(value))
+    elif isinstance(value, DeployedService) and output == "table":
+        return printable(deployed(value, "mlmgmt"))
     elif isinstance(value, Pager):
         items = list(value)
         columns = next((COLUMNS[base] for base in type(items[0]).__mro__ if base in COLUMNS), ()) if items else ()
@@ -103,6 +106,12 @@ def formatted(value: Any, output: str, query: str | None = None, encoding: str |
     if output == "csv":
         return _csv(value)
     return _tsv(value) if output == "tsv" else _table(value, columns, is_record=is_record)
+
+
+def deployed(service: DeployedService, prog: str) -> str:
+    """Return the three lines of a service that was proven; `prog` is how its user calls commands."""
+    (name, proof), (url, uri), (hint, command) = service.lines
+    return "\n".join([f"{name} {proof}", f"{url}     {uri}", f"{hint}  {prog} {command}"])
 
 
 def _table_row(item: msgspec.Struct) -> dict[str, Any]:

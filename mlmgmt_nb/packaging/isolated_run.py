@@ -156,7 +156,7 @@ def _link(source: str, target: str) -> None:
 def _environment() -> dict[str, str]:
     """Return the environment of a service, which has neither paths nor settings that are the notebook's own."""
     inherited = {name: value for name, value in os.environ.items() if name not in _OF_NOTEBOOK}
-    return {**inherited, "PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONDONTWRITEBYTECODE": "1"}
+    return {**inherited, "PYTHONPATH": str(Path(__file__).parents[2])}
 
 
 def _failure(error: Mapping[str, Any]) -> UsageError:

@@ -59,7 +59,7 @@ def flavour_of(model: Any) -> Flavour:
     found = next((flavour for flavour in flavours() if flavour.takes(model)), None)
     if found is None:
         raise UsageError(
-            f"model: a {type(model).__name__} has no method `predict` and cannot be called",
+            f"model: its type {type(model).__name__} has no method `predict` and cannot be called",
             field="model",
             fix="Give a fitted model, a function or a model file, or add a driver.",
         )

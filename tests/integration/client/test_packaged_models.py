@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,9 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from mlmgmt_nb.client import Workspace
+from mlmgmt_nb.client import Poller, Workspace
+from mlmgmt_nb.commands.output import formatted
+from mlmgmt_nb.contract.extensions import Service
 from mlmgmt_nb.errors import PackagingError, UsageError
 
 DEADLINE = 120.0
@@ -110,3 +115,55 @@ def test_what_needs_a_driver_says_so(ws: Workspace, arguments: dict[str, Any], w
     with pytest.raises(UsageError, match=words):
         ws.deploy("refused", **arguments)
     assert ws.services.find("refused") is None
+
+
+def test_a_pickle_of_another_version_is_a_warning_of_its_operation_and_service(
+    ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = LogisticRegression().fit([[0.0], [1.0]], [0, 1])
+    state = model.__getstate__() | {"_sklearn_version": "1.0"}
+    with monkeypatch.context() as older:
+        older.setattr(LogisticRegression, "__getstate__", lambda self: state)  # as an older release writes it
+        (tmp_path / "old.pkl").write_bytes(pickle.dumps(model))
+    (tmp_path / "score.py").write_text(
+        "import json, pickle\ndef init():\n    global model\n    model = pickle.load(open('old.pkl', 'rb'))\n"
+        "def run(body):\n    return model.predict(json.loads(body))\n"
+    )
+    operations: list[Poller[Any]] = []
+    with pytest.warns(UserWarning, match="InconsistentVersionWarning.*1\\.0"):
+        ws.deploy(
+            "old",
+            model=tmp_path / "old.pkl",
+            driver=tmp_path / "score.py",
+            timeout=DEADLINE,
+            on_operation=operations.append,
+        )
+    service = ws.services.get("old")
+    assert isinstance(service, Service)
+    assert "InconsistentVersionWarning" in (service.warning or "")
+    assert ws.operations.get(operations[-1].operation_id).warning == service.warning
+    assert "InconsistentVersionWarning" in formatted(service, "table")
+    ws.services.delete("old")
+
+
+def test_a_kernel_with_other_versions_says_so_in_one_line(ws: Workspace, home: Path, tmp_path: Path) -> None:
+    """In `service show`, and in an update to the former image."""
+
+    def total(values: list[float]) -> float:
+        return float(np.sum(values))
+
+    first = ws.deploy("total", model=total, sample={"values": [1.0, 2.0]}, timeout=DEADLINE)
+    assert first.image
+    other = tmp_path / "numpy-0.1.dist-info"  # which a Python finds before the installed one
+    other.mkdir()
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: numpy\nVersion: 0.1\n")
+    line = (
+        "mlmgmt: warning: this kernel has other versions than the model was packaged with: "
+        f"numpy {np.__version__} (here 0.1)\n"
+    )
+    for words in (["show"], ["update", "--image-id", first.image.id]):
+        command = [sys.executable, "-m", "mlmgmt_nb.cli", "service", *words, "-n", "total"]
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path), "MLMGMT_HOME": str(home)}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+        assert (done.returncode, done.stderr) == (0, line)
+    ws.services.delete("total")

@@ -31,13 +31,16 @@ class OperationPanel:
 
     Args:
         poller: the operation.
+        live: the output to show it in, which may show something else so far; a new one when None.
         refresh: the thread that updates the panel.
     """
 
-    def __init__(self, poller: Poller[Any], *, refresh: RefreshThread = REFRESH_THREAD) -> None:
+    def __init__(
+        self, poller: Poller[Any], *, live: Live | None = None, refresh: RefreshThread = REFRESH_THREAD
+    ) -> None:
         self._poller = poller
         self._refresh = refresh
-        self._live = Live()
+        self._live = live or Live()
         self._lock = ForkLock()
         self._last_picture = threading.Event()
         self.progress = Progress(poller)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from mlmgmt_nb.errors import UsageError
 from mlmgmt_nb.packaging.flavours.base import Call, Flavour, SavedModel, copied
-from mlmgmt_nb.packaging.pickles import saved_pickle
+from mlmgmt_nb.packaging.pickles import has_notebook_code, saved_pickle
 
 __all__ = ["FLAVOUR"]
 
@@ -27,14 +27,16 @@ class ScikitLearn(Flavour):
 
     def save(self, model: Any, call: Call, folder: Path) -> SavedModel:
         answer = (f"return model.{call.method}({call.sample.passed})",)
-        trusted = _write_skops(model, folder / _FILE)
-        if trusted is not None:
-            return _loaded_by_skops(_FILE, trusted, answer)
-        notes = ("skops does not support this model, so it is saved as a pickle",)
         if importlib.util.find_spec("skops") is None:
-            notes = ("install skops for a format that runs no code when it is loaded",)
-        saved = saved_pickle(model, folder, answer)
-        return _with_notes(saved, notes)
+            return _as_pickle(model, folder, answer, "install skops for a format that runs no code when it is loaded")
+        if has_notebook_code(model):  # without importing skops, which imports all of scikit-learn, and PyTorch
+            return _as_pickle(
+                model, folder, answer, "skops does not support code of the notebook, so it is saved as a pickle"
+            )
+        trusted = _write_skops(model, folder / _FILE)
+        if trusted is None:
+            return _as_pickle(model, folder, answer, "skops does not support this model, so it is saved as a pickle")
+        return _loaded_by_skops(_FILE, trusted, answer)
 
     def adopt(self, path: Path, call: Call, folder: Path) -> SavedModel:
         from skops import io
@@ -63,15 +65,11 @@ def _write_skops(model: Any, path: Path) -> list[str] | None:
 
     These types are those of the user's own object, not of a file that came from elsewhere.
     """
-    if importlib.util.find_spec("skops") is None:
-        return None
     from skops import io
 
     try:
         content = io.dumps(model)
         trusted = io.get_untrusted_types(data=content)
-        if any(name.startswith("__main__.") for name in trusted):
-            return None
         io.loads(content, trusted=trusted)
     except Exception:  # noqa: BLE001 - it refuses in many ways; a pickle holds what it does not
         return None
@@ -88,8 +86,9 @@ def _loaded_by_skops(name: str, trusted: list[str], answer: tuple[str, ...]) -> 
     return SavedModel(name, "skops", load, answer, ("from skops import io",), lines, modules)
 
 
-def _with_notes(saved: SavedModel, notes: tuple[str, ...]) -> SavedModel:
-    return replace(saved, notes=saved.notes + notes)
+def _as_pickle(model: Any, folder: Path, answer: tuple[str, ...], note: str) -> SavedModel:
+    saved = saved_pickle(model, folder, answer)
+    return replace(saved, notes=(*saved.notes, note))
 
 
 def _changed_parameters(model: Any) -> dict[str, Any]:

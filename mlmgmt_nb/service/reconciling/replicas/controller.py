@@ -166,7 +166,7 @@ class ReplicaController:
             case a.Refuse() if row is not None:
                 self._computes[row.compute_id].refuse(action.service_id, action.message)
             case a.Succeed() if row is not None:
-                self._succeed(row)
+                self._succeed(row, action.warning)
             case a.Fail() if row is not None:
                 self._fail(row, action.code, action.message)
             case a.Close():
@@ -190,8 +190,8 @@ class ReplicaController:
             self._add_crash(failed, self._clock(), is_logged=True)
             self._run_again()
 
-    def _succeed(self, row: Row[Any]) -> None:
-        if self._recorder.succeed(row):
+    def _succeed(self, row: Row[Any], warning: str | None) -> None:
+        if self._recorder.succeed(row, warning):
             self._crashes.forget(row.target_id)
 
     def _fail(self, row: Row[Any], code: str, message: str) -> None:
