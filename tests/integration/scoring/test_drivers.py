@@ -79,5 +79,15 @@ def check_answer(replica: Any, request: dict[str, Any]) -> None:
         assert [detail["message"] for detail in answer["details"]] == request["details"]
 
 
+@pytest.mark.parametrize(
+    ("case", "sample"), [("wrapped_2017", {"numbers": [1, 2, 3], "scale": 1.0}), ("wrapped_found", {"a": 1})]
+)
+def test_wrapped_drivers_describe_their_arguments(case: str, sample: Any, spawn: Callable[..., Any]) -> None:
+    replica = spawn(DRIVERS / case).ready()
+    example = replica.session.get(f"{replica.url}/swagger.json").json()["definitions"]["ServiceInput"]["example"]
+    assert replica.score(json.dumps(example)).status_code == 200
+    assert example == sample
+
+
 def test_a_schema_runs_no_code() -> None:
     assert not (DRIVERS / "schema_evil" / "pwned").exists()
