@@ -67,7 +67,7 @@ def parse_service_input(http_body: str, service_input_schema: Mapping[str, Argum
 
 
 def _plain(http_body: str) -> bytes:
-    """Return the JSON of a body. The client of 2017 sends the sample of the description as JSON within a JSON string."""
+    """Return the JSON of a body. The client of 2017 sends the sample of the description as a JSON string of JSON."""
     body = http_body.encode()
     if body.lstrip()[:1] != b'"':
         return body
