@@ -1,4 +1,4 @@
-"""Deployments without a driver: the model is packaged first, and the service proves that it answers the same."""
+"""Deployments without a driver: package the model first, and verify that the service returns the same answers."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ class PackageOptions(TypedDict, total=False):
 
 @contextmanager
 def packaged(model: Any, options: PackageOptions) -> Iterator[Package]:
-    """Package a model in a folder that goes away at the end.
+    """Package a model in a folder that is removed at the end.
 
     Raises:
         UsageError: the model needs a driver, or cannot be packaged.
-        PackagingError: the package does not answer as the object does.
+        PackagingError: the package does not return the same answers as the object.
     """
     from mlmgmt_nb.packaging import package
 
@@ -77,9 +77,9 @@ def check_packageable(model: Any, schema: Source | None = None, runtime: str = "
         UsageError: it needs a driver; or the schema or runtime is for one.
     """
     if isinstance(model, (list, tuple)):
-        what = "several models need one"
+        what = "several models require one"
     elif model is None:
-        what = "a service without a model needs one"
+        what = "a service without a model requires one"
     elif isinstance(model, Model):
         what = f"the registered model {model.name!r} needs one"
     elif isinstance(model, str) and (is_url(model) or not Path(model).expanduser().exists()):
@@ -98,10 +98,10 @@ def check_packageable(model: Any, schema: Source | None = None, runtime: str = "
 
 
 def check_not_packaged(options: PackageOptions) -> None:
-    """Check that nothing was said about packaging, where a driver is given.
+    """Check that no options of packaging are given beside a driver.
 
     Raises:
-        UsageError: something was, and would be ignored.
+        UsageError: an option is given, and would be ignored.
     """
     unset = {"sample": None, "method": None, "example": True, "metadata": None}
     given = [field for field, default in unset.items() if options.get(field, default) is not default]
@@ -109,9 +109,9 @@ def check_not_packaged(options: PackageOptions) -> None:
         given.append("tolerance")
     for field in given:
         raise UsageError(
-            f"{field}: it is for a model without a driver, and there is a driver",
+            f"{field}: only models without a driver use it, but a driver is given",
             field=field,
-            fix="Leave one of the two out.",
+            fix="Omit one of the two.",
         )
 
 
@@ -232,10 +232,11 @@ class Verification:
             services.delete(service)
         else:
             services.update(service, image=before.image).result()
-        undone = "it was deleted" if before is None else "it runs its former image again"
+        undone = "it was deleted" if before is None else "it was rolled back to its previous image"
         proof = Proof(self.proof.rows if self.proof else 1, True, largest, differences)
         raise PackagingError(
-            f"the service {service.name!r} does not answer as the object in the notebook does; {undone}\n{proof}",
+            f"the service {service.name!r} does not return the same answers as the object in the notebook; "
+            f"{undone}\n{proof}",
             proof=proof,
             fix="Compare the versions of its packages with those of this kernel, or give a `tolerance`.",
         )

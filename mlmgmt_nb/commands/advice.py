@@ -1,4 +1,4 @@
-"""Errors of the client in the words of commands: the flag that is wrong, the command that shows the log."""
+"""Errors of the client in terms of commands: the wrong flag, the command that shows the log."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def advice(prog: str, flags: Sequence[Flag], arguments: object) -> Iterator[None
         if isinstance(error, OperationFailed):
             error.fix = _log(error, prog, arguments) or error.fix
         elif isinstance(error, OperationTimeout):
-            error.fix = f"It goes on; `{prog} operation watch {error.continuation_token}` waits for it."
+            error.fix = f"It continues; `{prog} operation watch {error.continuation_token}` waits for it."
         elif isinstance(error, DriverError) and error.request_id:
             logs = f"{prog} service logs -n {getattr(arguments, 'service', 'NAME')}"
             error.fix = f"`{logs} --request-id {error.request_id}` has the traceback."

@@ -13,13 +13,13 @@ from typing import Any
 import msgspec
 
 from mlmgmt_nb.client import Pager, Poller, ScoringReport, ScoringTest
-from mlmgmt_nb.client.conditions import condition_of
+from mlmgmt_nb.client.monitoring.conditions import condition_of
 from mlmgmt_nb.client.packages import DeployedService
 from mlmgmt_nb.commands import COMMANDS, Command, Help, Outcome, Session
 from mlmgmt_nb.commands.completion import Completer
 from mlmgmt_nb.commands.flags import CommonArguments, ServiceArguments, WaitingArguments
 from mlmgmt_nb.commands.output import formatted, queried
-from mlmgmt_nb.commands.values import DeployForm, Keys, LogStream, SecretText, ServiceConsole, ServiceTrial, Text
+from mlmgmt_nb.commands.values import DeployForm, Keys, LogStream, SecretText, ServiceConsole, ServiceTryout, Text
 from mlmgmt_nb.errors import MlmgmtError, UsageError
 from mlmgmt_nb.notebook.display.cards import deployed_bundle
 from mlmgmt_nb.notebook.display.shown import note_shown
@@ -58,7 +58,7 @@ _TAKE_FUNCTIONS: dict[tuple[str, ...], tuple[str, ...]] = {("service", "test"): 
 _WARNING = "These keys open the service: keep them out of files and logs."
 _PANELS: dict[type, Callable[[Any], Any]] = {
     ServiceConsole: lambda asked: ServicePanel(asked.workspace, asked.service),
-    ServiceTrial: lambda asked: ScoringPanel(asked.workspace, asked.service),
+    ServiceTryout: lambda asked: ScoringPanel(asked.workspace, asked.service),
     DeployForm: lambda asked: DeployPanel(asked.workspace, asked.models, **asked.fields),
 }
 """The panel for each value that asks for one."""
@@ -291,11 +291,11 @@ def _data(body: str) -> Any:
 
 def _flags(command: Command[Any], body: str) -> list[Any]:
     """Parse the body of a cell as flags: YAML whose keys are their long names."""
-    import yaml  # needed only here
+    from mlmgmt_nb.safe_yaml import YamlError, read_yaml  # needed only here
 
     try:
-        given = yaml.safe_load(body)
-    except yaml.YAMLError as error:
+        given = read_yaml(body)
+    except YamlError as error:
         raise UsageError(
             f"the cell is not valid YAML: {error}", field="cell", fix="Write lines such as `driver: score.py`."
         ) from error

@@ -1,4 +1,4 @@
-"""Installed distributions: which ones some modules belong to, what they need, and how to ask for them again."""
+"""Installed distributions: the owners of modules, their dependencies, and the requirements that install them again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-__all__ = ["Installed", "named", "origin_of", "path_of"]
+__all__ = ["InstalledDistributions", "named", "origin_of", "path_of"]
 
 _OURS = "mlmgmt-nb"
 _NAME = re.compile(r"^Name:[ \t]*(\S+)", re.MULTILINE)
@@ -25,8 +25,8 @@ def named(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-class Installed:
-    """The distributions of this kernel, as they are when it is first asked. Names are normalized."""
+class InstalledDistributions:
+    """The distributions of this kernel, read at first use. Names are normalized."""
 
     @cached_property
     def editable(self) -> Mapping[str, Path]:

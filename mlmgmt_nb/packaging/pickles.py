@@ -1,4 +1,4 @@
-"""Pickles by value: classes and functions of the notebook travel in them; what cannot travel is named."""
+"""Pickles by value: they contain the classes and functions of the notebook; an error names parts that cannot."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 import cloudpickle
 
 from mlmgmt_nb.errors import UsageError
-from mlmgmt_nb.packaging.flavours.base import Saved
+from mlmgmt_nb.packaging.flavours.base import SavedModel
 
 __all__ = ["MAX_CARRIED_BYTES", "has_notebook_code", "modules_in", "notebook_code", "pickled", "saved_pickle"]
 
@@ -29,11 +29,11 @@ _OF_VALUES = frozenset({"__module__", "__name__", "__package__", "__file__"})
 """Attributes of code that is in a pickle by value."""
 
 
-def saved_pickle(model: Any, folder: Path, answer: tuple[str, ...], *, imports: tuple[str, ...] = ()) -> Saved:
+def saved_pickle(model: Any, folder: Path, answer: tuple[str, ...], *, imports: tuple[str, ...] = ()) -> SavedModel:
     """Write an object as a pickle, with classes and functions of the notebook in it by value."""
     content = pickled(model)
     (folder / _FILE).write_bytes(content)
-    return Saved(
+    return SavedModel(
         _FILE,
         "pickle",
         load=(f'with open("{_FILE}", "rb") as file:', "    model = pickle.load(file)"),
@@ -95,9 +95,9 @@ def pickled(model: Any) -> bytes:
     except UsageError:
         raise
     except Exception as error:
-        path, part, reason = _culprit(model, "model", error, _DEPTH)
+        path, part, reason = _find_unpicklable(model, "model", error, _DEPTH)
         raise UsageError(
-            f"model: {path} is a {_kind(part)}, which cannot travel to the service: {reason}",
+            f"model: {path} is a {_kind(part)}, which cannot be sent to the service: {reason}",
             field="model",
             fix="Remove it from the object, or open it in a driver of your own.",
         ) from error
@@ -185,7 +185,7 @@ def _size(value: Any) -> int:
     return int(getattr(value, "nbytes", 0) or (sys.getsizeof(value) if isinstance(value, (str, bytes)) else 0))
 
 
-def _culprit(value: Any, path: str, error: Exception, depth: int) -> tuple[str, Any, str]:
+def _find_unpicklable(value: Any, path: str, error: Exception, depth: int) -> tuple[str, Any, str]:
     """Return the innermost part that cannot be pickled: its path, itself, and why."""
     reason = str(error).partition("\n")[0] or type(error).__name__
     if depth:
@@ -193,7 +193,7 @@ def _culprit(value: Any, path: str, error: Exception, depth: int) -> tuple[str, 
             try:
                 cloudpickle.dumps(part)
             except Exception as inner:  # noqa: BLE001 - whatever pickling of a user's class raises
-                return _culprit(part, name, inner, depth - 1)
+                return _find_unpicklable(part, name, inner, depth - 1)
     return path, value, reason
 
 

@@ -101,13 +101,13 @@ def compare(expected: Any, got: Any, tolerance: float) -> tuple[float, tuple[Dif
 
 
 def _pairs(left: Any, right: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
-    """Return the values of two structures side by side; where the structures part, the parts."""
+    """Return the values of two structures side by side; where the structures differ, their parts."""
     if isinstance(left, dict) and isinstance(right, dict) and left.keys() == right.keys():
         for key in left:
             yield from _pairs(left[key], right[key], f"{path}.{key}" if path else key)
     elif isinstance(left, list) and isinstance(right, list) and len(left) == len(right):
-        for place, (mine, theirs) in enumerate(zip(left, right, strict=True)):
-            yield from _pairs(mine, theirs, f"{path}[{place}]")
+        for index, (left_item, right_item) in enumerate(zip(left, right, strict=True)):
+            yield from _pairs(left_item, right_item, f"{path}[{index}]")
     else:
         yield path, left, right
 

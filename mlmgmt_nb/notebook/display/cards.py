@@ -168,7 +168,7 @@ def _cards() -> Iterator[tuple[str, str, Callable[[Any], Shown | str]]]:
     yield _VALUES, "Usage", str
     yield _VALUES, "Settings", _settings
     yield _VALUES, "Keys", _keys
-    yield "mlmgmt_nb.commands.verbs.drivers", "Checked", str
+    yield "mlmgmt_nb.commands.verbs.drivers", "CheckedDriver", str
     yield "mlmgmt_nb.client.scoring_tests.report", "ScoringReport", _Report
 
 
@@ -288,7 +288,7 @@ def _image(image: Any) -> Card:
 
 def service_card(service: Any) -> Card:
     """Return the card of a service: its condition and, if they differ, the state of its last operation."""
-    from mlmgmt_nb.client.conditions import condition
+    from mlmgmt_nb.client.monitoring.conditions import condition
 
     now = condition(service)
     rows = _rows(

@@ -151,7 +151,7 @@ class SupervisedReplica(ABC):
                 return
         self._on_change(self)
 
-    def _hung_up(self) -> None:
+    def _on_hangup(self) -> None:
         """Note that it sends no further messages: a drained replica stops some time before its process ends."""
         if self.state is ReplicaState.DRAINING:
             self.state = ReplicaState.ENDING

@@ -38,7 +38,7 @@ def pipeline() -> Any:
     """Return a pipeline with a transformer of a class that no module has, as those of notebooks."""
     from sklearn.base import BaseEstimator, TransformerMixin
 
-    class Numbers(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    class TestCounts(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         def fit(self, X: Any, y: Any = None) -> Any:
             self.fitted_ = True
             return self
@@ -47,7 +47,7 @@ def pipeline() -> Any:
             codes = X.colour.cat.codes.to_numpy()
             return np.column_stack([X.age.fillna(0), X.plan.notna(), X.since.dt.day, codes])
 
-    return make_pipeline(Numbers(), LogisticRegression(C=3.0)).fit(rows(), ["low", "low", "high", "high"])
+    return make_pipeline(TestCounts(), LogisticRegression(C=3.0)).fit(rows(), ["low", "low", "high", "high"])
 
 
 def test_a_pipeline_of_the_notebook_is_served(ws: Workspace, tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_a_service_that_answers_otherwise_is_undone(ws: Workspace) -> None:
     def where(text: str) -> bool:
         return os.path.exists("mlmgmt-app.json")  # which only a service has
 
-    with pytest.raises(PackagingError, match="'where' does not answer as the object") as raised:
+    with pytest.raises(PackagingError, match="'where' does not return the same answers as the object") as raised:
         ws.deploy("where", model=where, sample={"text": "x"}, timeout=DEADLINE)
     assert [str(difference) for difference in raised.value.proof.differences] == ["the answer: True instead of False"]
     assert ws.services.find("where") is None
@@ -97,17 +97,17 @@ def test_a_service_that_answers_otherwise_is_undone(ws: Workspace) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"model": None}, "a service without a model needs one"),
+        ({"model": None}, "a service without a model requires one"),
         ({"model": "no-such-model"}, "the model 'no-such-model', which is not a file of this machine, needs one"),
         ({"model": "https://example.com/model.onnx"}, "is not a file of this machine, needs one"),
-        ({"model": ["a.pkl", "b.pkl"]}, "several models need one"),
+        ({"model": ["a.pkl", "b.pkl"]}, "several models require one"),
         ({"model": print, "schema": "schema.json"}, "the schema describes one"),
         ({"model": print, "runtime": "spark-py"}, "runtime 'spark-py' needs one"),
-        ({"model": "model.bin", "driver": "score.py", "sample": [1]}, "sample: it is for a model without a driver"),
-        ({"model": "model.bin", "driver": "score.py", "method": "run"}, "method: it is for a model without a driver"),
+        ({"model": "model.bin", "driver": "score.py", "sample": [1]}, "sample: only models without a driver use it"),
+        ({"model": "model.bin", "driver": "score.py", "method": "run"}, "method: only models without a driver use it"),
         (
             {"model": "model.bin", "driver": "score.py", "tolerance": 0.1},
-            "tolerance: it is for a model without a driver",
+            "tolerance: only models without a driver use it",
         ),
     ],
 )

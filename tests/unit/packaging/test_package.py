@@ -23,7 +23,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 from mlmgmt_nb.errors import PackagingError, UsageError
 from mlmgmt_nb.packaging import package
-from mlmgmt_nb.packaging.distributions import Installed
+from mlmgmt_nb.packaging.distributions import InstalledDistributions
 from mlmgmt_nb.packaging.proof import compare
 from mlmgmt_nb.packaging.requirements import requirements_text
 from mlmgmt_nb.packaging.versions import difference, properties
@@ -88,7 +88,7 @@ def test_a_distribution_is_asked_for_where_it_came_from(
     if origin:
         (about / "direct_url.json").write_text(json.dumps(origin))
     monkeypatch.syspath_prepend(tmp_path)
-    text = requirements_text(Installed(), {"demo_thing": str(tmp_path / "demo_thing.py")}, tmp_path)
+    text = requirements_text(InstalledDistributions(), {"demo_thing": str(tmp_path / "demo_thing.py")}, tmp_path)
     assert line in text.splitlines()
 
 
@@ -107,7 +107,7 @@ def test_a_project_of_this_machine_becomes_a_wheel(tmp_path: Path, monkeypatch: 
     monkeypatch.syspath_prepend(tmp_path / "site")
     (tmp_path / "made").mkdir()
     modules = {"own_project": str(project / "own_project" / "__init__.py")}
-    text = requirements_text(Installed(), modules, tmp_path / "made")
+    text = requirements_text(InstalledDistributions(), modules, tmp_path / "made")
     (wheel,) = (tmp_path / "made" / "wheels").iterdir()
     assert wheel.name.startswith("own_project-3.1-")
     assert f"./wheels/{wheel.name}" in text.splitlines()

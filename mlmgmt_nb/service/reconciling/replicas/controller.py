@@ -84,7 +84,7 @@ class ReplicaController:
             services: all services by id; the same object as before if the store has not changed.
         """
         moment = self._clock()
-        rows = self._unsettled(services)
+        rows = self._pending(services)
         for ended in self._computes.exits():
             self._add_crash(ended, moment, is_logged=ended.service_id in rows)
         replicas = self._computes.replicas()
@@ -106,7 +106,7 @@ class ReplicaController:
         backs_off = any(isinstance(action, a.Refuse) and action.service_id not in self._settled for action in actions)
         return 0.1 if backs_off else 1.0
 
-    def _unsettled(self, services: Mapping[str, Row[Any]]) -> dict[str, Row[Any]]:
+    def _pending(self, services: Mapping[str, Row[Any]]) -> dict[str, Row[Any]]:
         """Return the services to process: all of them if the store has changed, else those that may need an action."""
         if services is not self._all:
             self._all = services

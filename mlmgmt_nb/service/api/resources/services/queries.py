@@ -15,7 +15,7 @@ from mlmgmt_nb.service.api.app import Call
 from mlmgmt_nb.service.api.paging import Page, page
 from mlmgmt_nb.service.api.resources.images import image_of
 from mlmgmt_nb.service.api.resources.services.rows import selected, service_of
-from mlmgmt_nb.service.gateway.front_door import first_of_names
+from mlmgmt_nb.service.gateway.gateway import first_of_names
 from mlmgmt_nb.service.http.messages import Reply
 from mlmgmt_nb.service.reconciling.specs import replica_count
 from mlmgmt_nb.service.store import schema
