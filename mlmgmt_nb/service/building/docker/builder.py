@@ -25,6 +25,7 @@ from typing import Any
 import msgspec
 
 from mlmgmt_nb.contract.requirements import Option
+from mlmgmt_nb.contract.resolving import resolve
 from mlmgmt_nb.service.building.archives import add_bytes, add_tree
 from mlmgmt_nb.service.building.cancellation import Cancellation
 from mlmgmt_nb.service.building.docker import dockerfile
@@ -66,6 +67,9 @@ class Python(msgspec.Struct, frozen=True):
         """Return its platform as `uv` names it."""
         machine = {"arm64": "aarch64", "amd64": "x86_64"}.get(self.machine, self.machine)
         return f"{machine}-unknown-linux-{'gnu' if self.libc == 'glibc' else 'musl'}"
+
+
+resolve(Python)
 
 
 class DockerBuilder:
