@@ -96,7 +96,7 @@ def az(client_python: Path, service: ServiceProcess, folder: Path) -> Iterator[A
                 env=environment,
                 capture_output=True,
                 text=True,
-                timeout=240,
+                timeout=120,
             )
             assert done.returncode == code, done.stdout + done.stderr
             return done.stdout + done.stderr
