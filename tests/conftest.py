@@ -92,7 +92,7 @@ class ServiceProcess:
     ) -> None:
         self.home = home
         chosen = () if sqlite or "--database" in arguments else database_arguments(home)
-        self._arguments = (*arguments, *chosen)
+        self.arguments = (*arguments, *chosen)
         self.environment = environment or {}
         self._session = requests.Session()
         self._session.trust_env = False
@@ -100,7 +100,7 @@ class ServiceProcess:
         self.start()
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "mlmgmt_nb.cli", "serve", "--home", str(self.home), *self._arguments]
+        command = [sys.executable, "-m", "mlmgmt_nb.cli", "serve", "--home", str(self.home), *self.arguments]
         with self._output.open("ab") as output:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env={**os.environ, **self.environment}
@@ -111,7 +111,8 @@ class ServiceProcess:
 
     def _listens(self) -> bool:
         if self.process.poll() is not None:
-            pytest.fail(f"the service ended at its start: {self._output.read_text()}")
+            code = self.process.returncode
+            pytest.fail(f"the service ended with code {code} at its start: {self._output.read_text()}")
         return bool(self.described())
 
     def trust(self, ca_file: Path) -> None:

@@ -190,8 +190,10 @@ class CondaFile(NamedTuple):
         odd += [key for section in sections for key in section if key != "pip"]
         if odd or not all(isinstance(section.get("pip") or [], list) for section in sections):
             raise CondaFileError("'dependencies' must list packages, with pip packages under 'pip:'")
-        pip = [str(line) for section in sections for line in section.get("pip") or []]
-        return cls([entry for entry in entries if isinstance(entry, str)], pip, [str(name) for name in channels])
+        pip = [line for section in sections for line in section.get("pip") or []]
+        if not all(isinstance(text, str) for text in (*pip, *channels)):
+            raise CondaFileError("the entries of 'pip' and 'channels' must be text")
+        return cls([entry for entry in entries if isinstance(entry, str)], pip, channels)
 
     @property
     def pythons(self) -> list[str]:

@@ -11,6 +11,8 @@ __all__ = ["jump_clock"]
 
 _JUMPS = 3
 _MOST_HOURS = 48
+_PATIENCE = ("--hang-timeout", "60")
+"""libfaketime slows a process down: on a busy machine a replica was silent for more than 4 s, also without a jump."""
 
 
 def jump_clock(scene: Scene, moments: random.Random) -> None:
@@ -18,7 +20,7 @@ def jump_clock(scene: Scene, moments: random.Random) -> None:
     the newest model is listed first.
     """
     clock = Clock(scene.folder / "clock")
-    scene.restart(clock.environment)
+    scene.restart(clock.environment, *_PATIENCE)
     try:
         before = {process.pid for process in scene.ready_replicas()}
         with scene.working(), scene.scoring() as callers:

@@ -165,6 +165,7 @@ class Scene:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.api = ServiceProcess(folder / "home", "--hang-timeout", str(HANG_SECONDS))
+        self._arguments = self.api.arguments
         self.image = self.api.image(self.driver("steady", DRIVER.format(says="steady")))
         self.steady = self.api.service(self.image["id"], "steady", numReplicas=2, maxConcurrentRequestsPerContainer=200)
         self.keys = self.api.get(f"/services/{self.steady['id']}/keys")
@@ -283,10 +284,10 @@ class Scene:
         self.api.kill()
         eventually(lambda: not processes_of(self.api.home), what="the end of the replicas")
 
-    def restart(self, environment: dict[str, str]) -> None:
-        """Restart the service with other variables in its environment."""
+    def restart(self, environment: dict[str, str], *arguments: str) -> None:
+        """Restart the service with other variables in its environment, and with further arguments."""
         self.api.stop()
-        self.api.environment = environment
+        self.api.environment, self.api.arguments = environment, (*self._arguments, *arguments)
         self.api.start()
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Conda environment files of the user: what is sent of them, and whether compute `local` can serve them."""
+"""Conda environment files of the user: the parts that are sent, and whether compute `local` can serve them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from mlmgmt_nb.contract.conda import (
 )
 from mlmgmt_nb.errors import UsageError
 from mlmgmt_nb.interpreters import find_interpreter
+from mlmgmt_nb.safe_yaml import YamlError, read_yaml
 
 __all__ = ["check_local", "rewritten"]
 
@@ -25,24 +26,26 @@ LOCAL = "local"
 
 def _read(path: Path) -> tuple[dict[str, object], CondaFile]:
     try:
-        content = yaml.safe_load(path.expanduser().read_text(encoding="utf-8-sig"))
-        return content, CondaFile.of(content)
-    except (yaml.YAMLError, UnicodeDecodeError, CondaFileError) as error:
+        content = read_yaml(path.expanduser().read_text(encoding="utf-8-sig"))
+        file = CondaFile.of(content)
+    except (YamlError, UnicodeDecodeError, CondaFileError) as error:
         reason = " ".join(str(error).split())
         raise UsageError(
             f"conda: {path} is not a conda environment file: {reason}",
             field="conda",
             fix="Write it as `conda env export` does.",
         ) from error
+    assert isinstance(content, dict)
+    return content, file
 
 
 def rewritten(path: Path, bundle: Bundle, *, any_python: bool) -> str | None:
-    """Return the file as it is sent: without paths of this machine, and without its pin of Python if any will do.
+    """Return the file as it is sent: without paths of this machine, and without its Python version if `any_python`.
 
     Args:
         path: the file.
         bundle: gets the files that its pip section names.
-        any_python: leave out the version of Python.
+        any_python: whether to leave out the Python version.
 
     Returns:
         the text; None if the file can be sent as it is.
@@ -61,11 +64,11 @@ def check_local(path: Path, *, any_python: bool, is_here: bool) -> None:
 
     Args:
         path: the file.
-        any_python: its version of Python does not matter.
-        is_here: the service is on this machine.
+        any_python: whether any Python version will do.
+        is_here: whether the service is on this machine.
 
     Raises:
-        UsageError: it cannot; all problems at once, and what to do.
+        UsageError: it cannot; the message has all problems and their fix.
     """
     _, file = _read(path)
     _, _, problems = pip_equivalents(file)
@@ -74,7 +77,7 @@ def check_local(path: Path, *, any_python: bool, is_here: bool) -> None:
         found = [*([python] if python else []), *problems]
         others = renamed(file)
         if others:
-            found.append(f"pip has the others, also {', '.join(others)}")
+            found.append(f"pip can install the others, including {', '.join(others)}")
         raise UsageError(
             f"conda: {path} cannot be served on compute `local`: {'; '.join(found)}",
             field="conda",

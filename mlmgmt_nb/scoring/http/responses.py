@@ -93,14 +93,14 @@ class Responder:
             await self._send_stream(outcome, request, send, patience)
             return
         answer = Answer(200, _JSON_ONLY, outcome) if isinstance(outcome, bytes) else outcome
-        own = _headers_of_run(request, answer)
+        own = _response_headers(request, answer)
         await self.send(answer.status_code, answer.body, request, send, own)
         self.log(request, answer.status_code, len(answer.body))
 
     async def _send_stream(self, stream: Stream, request: Request, send: Send, patience: float) -> None:
         """Send an answer part by part. If the driver fails on the way, the caller sees that the end is missing."""
         size, code, message = 0, "", ""
-        own = _headers_of_run(request, stream)
+        own = _response_headers(request, stream)
         await self._start(stream.status_code, request, send, own, [])
         try:
             async for part in stream.sent(patience):
@@ -168,11 +168,11 @@ def id_lines(request: Request) -> bytes:
     return lines
 
 
-def _headers_of_run(request: Request, answer: Answer | Stream) -> list[tuple[str, str]]:
+def _response_headers(request: Request, answer: Answer | Stream) -> list[tuple[str, str]]:
     """Return the headers of an answer, with those about the call of `run`. A driver can say itself that it failed, but
     not that it did not if the status is 500 or above.
     """
-    headers = [("x-ms-run-fn-exec-ms", f"{request.spent * 1000:.3f}"), *answer.headers]
+    headers = [("x-ms-run-fn-exec-ms", f"{request.run_seconds * 1000:.3f}"), *answer.headers]
     is_failed = answer.status_code >= 500
     if is_failed or not any(name.lower() == _FAILED for name, _ in answer.headers):
         headers = [header for header in headers if header[0].lower() != _FAILED]

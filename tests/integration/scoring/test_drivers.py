@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import requests
 
-from mlmgmt_nb.service.building.packages.requirements import runtime_requirements
+from mlmgmt_nb.scoring.distribution import pinned_packages
 from tests.support.environments import interpreter, make_environment
 from tests.support.waiting import eventually
 
@@ -28,7 +28,7 @@ def test_driver(case: str, spawn: Callable[..., Any]) -> None:
 @pytest.fixture(scope="module")
 def python_3_13(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return a Python 3.13 with the packages of the runtime and those of the drivers."""
-    needs = [*runtime_requirements(), "six"]
+    needs = [*pinned_packages(), "six"]
     same = [f"{name}=={version(name)}" for name in ("numpy", "pandas", "scikit-learn")]
     return str(make_environment(tmp_path_factory, "3.13", interpreter("3.13"), [*needs, *same], "--compile-bytecode"))
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mlmgmt_nb.client import Scored
-from mlmgmt_nb.errors import MlmgmtError, ScoringError, UsageError
+from mlmgmt_nb.errors import MlmgmtError, ScoringError, ServiceStoppedError, UsageError
 from mlmgmt_nb.notebook.panels.scoring.form import Field, as_table, fields_of, pretty
 
 __all__ = ["Answer", "Input", "ScoringState"]
@@ -206,11 +206,17 @@ class ScoringState:
         self.answer: Answer | None = None
 
     def ask(self, body: str) -> Answer:
-        """Send a body, and block until the answer. Pass the answer to `remember`."""
+        """Send a body, and block until the answer. Pass the answer to `remember`.
+
+        Raises:
+            ServiceStoppedError: the embedded service was stopped.
+        """
         number = self.history[0].number + 1 if self.history else 1
         at, began = self._now(), self._clock()
         try:
             scored = self._ask(body)
+        except ServiceStoppedError:
+            raise  # the panel offers to start it
         except ScoringError as error:
             seconds = self._clock() - began
             return _failed(Answer(number, at, body, error.status_code, seconds, error.request_id or ""), error)
@@ -230,7 +236,7 @@ class ScoringState:
                 self.answer = answer
                 self.input.set_body(answer.body)
 
-    def past(self) -> Sequence[Mapping[str, Any]]:
+    def recent(self) -> Sequence[Mapping[str, Any]]:
         """Return the history for the frontend, latest first."""
         return [
             {

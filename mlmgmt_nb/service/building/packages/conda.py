@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
-import yaml
 
 from mlmgmt_nb.contract.conda import (
     CondaFile,
@@ -15,6 +14,7 @@ from mlmgmt_nb.contract.conda import (
     pip_equivalents,
 )
 from mlmgmt_nb.interpreters import HERE, find_interpreter
+from mlmgmt_nb.safe_yaml import YamlError, read_yaml
 from mlmgmt_nb.service.building.errors import BuildError
 
 __all__ = ["LocalPackages", "asks_for_conda", "check_python", "local_packages", "read_conda", "read_content"]
@@ -41,8 +41,8 @@ def read_content(conda_file: Path) -> dict[str, object]:
         BuildError: it is not a conda environment file.
     """
     try:
-        content: object = yaml.safe_load(conda_file.read_text(encoding="utf-8-sig"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        content = read_yaml(conda_file.read_text(encoding="utf-8-sig"))
+    except (YamlError, UnicodeDecodeError) as error:
         raise _no_conda_file(error) from error
     if not isinstance(content, dict):
         raise _no_conda_file(CondaFileError("the list 'dependencies' is missing"))
@@ -71,8 +71,8 @@ def asks_for_conda(file: CondaFile, python: str) -> bool:
     Raises:
         BuildError: its Python version cannot be parsed.
     """
-    others = [entry for entry in file.packages if entry not in file.pythons and entry.strip() != "pip"]
-    return bool(others) or python not in _admitted(file)
+    other_packages = [entry for entry in file.packages if entry not in file.pythons and entry.strip() != "pip"]
+    return bool(other_packages) or python not in _admitted(file)
 
 
 def check_python(file: CondaFile) -> None:

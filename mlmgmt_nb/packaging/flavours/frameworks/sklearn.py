@@ -1,4 +1,4 @@
-"""scikit-learn: estimators and pipelines, as skops files where skops can hold them, or else as pickles."""
+"""scikit-learn: estimators and pipelines, as skops files if skops supports them, otherwise as pickles."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from mlmgmt_nb.errors import UsageError
-from mlmgmt_nb.packaging.flavours.base import Call, Flavour, Saved, copied
-from mlmgmt_nb.packaging.pickles import saved_pickle
+from mlmgmt_nb.packaging.flavours.base import Call, Flavour, SavedModel, copied
+from mlmgmt_nb.packaging.pickles import has_notebook_code, saved_pickle
 
 __all__ = ["FLAVOUR"]
 
@@ -25,18 +25,20 @@ class ScikitLearn(Flavour):
     roots: ClassVar[tuple[str, ...]] = ("sklearn",)
     endings: ClassVar[tuple[str, ...]] = (".skops",)
 
-    def save(self, model: Any, call: Call, folder: Path) -> Saved:
+    def save(self, model: Any, call: Call, folder: Path) -> SavedModel:
         answer = (f"return model.{call.method}({call.sample.passed})",)
-        trusted = _write_skops(model, folder / _FILE)
-        if trusted is not None:
-            return _loaded_by_skops(_FILE, trusted, answer)
-        notes = ("skops cannot hold this model, so it is a pickle",)
         if importlib.util.find_spec("skops") is None:
-            notes = ("install skops for a format that runs no code when it is loaded",)
-        saved = saved_pickle(model, folder, answer)
-        return _with_notes(saved, notes)
+            return _as_pickle(model, folder, answer, "install skops for a format that runs no code when it is loaded")
+        if has_notebook_code(model):  # without importing skops, which imports all of scikit-learn, and PyTorch
+            return _as_pickle(
+                model, folder, answer, "skops does not support code of the notebook, so it is saved as a pickle"
+            )
+        trusted = _write_skops(model, folder / _FILE)
+        if trusted is None:
+            return _as_pickle(model, folder, answer, "skops does not support this model, so it is saved as a pickle")
+        return _loaded_by_skops(_FILE, trusted, answer)
 
-    def adopt(self, path: Path, call: Call, folder: Path) -> Saved:
+    def adopt(self, path: Path, call: Call, folder: Path) -> SavedModel:
         from skops import io
 
         if unknown := io.get_untrusted_types(file=path):
@@ -59,19 +61,15 @@ class ScikitLearn(Flavour):
 
 
 def _write_skops(model: Any, path: Path) -> list[str] | None:
-    """Write a skops file; return the types that the driver has to trust. None if skops cannot hold the model.
+    """Write a skops file; return the types that the driver has to trust. None if skops does not support the model.
 
     These types are those of the user's own object, not of a file that came from elsewhere.
     """
-    if importlib.util.find_spec("skops") is None:
-        return None
     from skops import io
 
     try:
         content = io.dumps(model)
         trusted = io.get_untrusted_types(data=content)
-        if any(name.startswith("__main__.") for name in trusted):
-            return None
         io.loads(content, trusted=trusted)
     except Exception:  # noqa: BLE001 - it refuses in many ways; a pickle holds what it does not
         return None
@@ -79,17 +77,18 @@ def _write_skops(model: Any, path: Path) -> list[str] | None:
     return sorted(trusted)
 
 
-def _loaded_by_skops(name: str, trusted: list[str], answer: tuple[str, ...]) -> Saved:
+def _loaded_by_skops(name: str, trusted: list[str], answer: tuple[str, ...]) -> SavedModel:
     if not trusted:
-        return Saved(name, "skops", (f'model = io.load("{name}")',), answer, ("from skops import io",))
+        return SavedModel(name, "skops", (f'model = io.load("{name}")',), answer, ("from skops import io",))
     lines = ("TRUSTED = [", *(f'    "{kind}",' for kind in trusted), "]")
     modules = frozenset(kind.rpartition(".")[0] for kind in trusted)
     load = (f'model = io.load("{name}", trusted=TRUSTED)',)
-    return Saved(name, "skops", load, answer, ("from skops import io",), lines, modules)
+    return SavedModel(name, "skops", load, answer, ("from skops import io",), lines, modules)
 
 
-def _with_notes(saved: Saved, notes: tuple[str, ...]) -> Saved:
-    return replace(saved, notes=saved.notes + notes)
+def _as_pickle(model: Any, folder: Path, answer: tuple[str, ...], note: str) -> SavedModel:
+    saved = saved_pickle(model, folder, answer)
+    return replace(saved, notes=(*saved.notes, note))
 
 
 def _changed_parameters(model: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-from mlmgmt_nb.packaging.flavours.base import Call, Flavour, Saved, copied, framework_class
+from mlmgmt_nb.packaging.flavours.base import Call, Flavour, SavedModel, copied, framework_class
 
 __all__ = ["FLAVOUR"]
 
@@ -32,7 +32,7 @@ class XGBoost(Flavour):
 
         return model.predict(xgboost.DMatrix(call.sample.value, enable_categorical=True))
 
-    def save(self, model: Any, call: Call, folder: Path) -> Saved:
+    def save(self, model: Any, call: Call, folder: Path) -> SavedModel:
         model.save_model(folder / _FILE)
         if _is_booster(model):
             return _as_booster(_FILE, call)
@@ -41,9 +41,9 @@ class XGBoost(Flavour):
         categorical = "enable_categorical=True" if model.get_params().get("enable_categorical") else ""
         load = (f"model = xgboost.{name}({categorical})", f'model.load_model("{_FILE}")')
         answer = (f"return model.{call.method}({call.sample.passed})",)
-        return Saved(_FILE, "XGBoost UBJSON", load, answer, ("import xgboost",))
+        return SavedModel(_FILE, "XGBoost UBJSON", load, answer, ("import xgboost",))
 
-    def adopt(self, path: Path, call: Call, folder: Path) -> Saved:
+    def adopt(self, path: Path, call: Call, folder: Path) -> SavedModel:
         return _as_booster(copied(path, folder), call)
 
 
@@ -51,11 +51,11 @@ def _is_booster(model: Any) -> bool:
     return type(model).__name__ == "Booster"
 
 
-def _as_booster(name: str, call: Call) -> Saved:
+def _as_booster(name: str, call: Call) -> SavedModel:
     form = "XGBoost JSON" if name.endswith(".json") else "XGBoost UBJSON"
     load = (f'model = xgboost.Booster(model_file="{name}")',)
     answer = (f"return model.predict(xgboost.DMatrix({call.sample.passed}, enable_categorical=True))",)
-    return Saved(name, form, load, answer, ("import xgboost",))
+    return SavedModel(name, form, load, answer, ("import xgboost",))
 
 
 FLAVOUR = XGBoost()

@@ -14,18 +14,18 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, func, select
 
-from mlmgmt_nb.service.gateway.upstream import Answered, Head, LostError, Upstream
+from mlmgmt_nb.service.gateway.upstream import ConnectionLostError, Head, ResponseEnd, Upstream
 from mlmgmt_nb.service.http.framing import connection_options
 from mlmgmt_nb.service.http.messages import Receive, Scope, Send
 from mlmgmt_nb.service.http.problems import Problem
 from mlmgmt_nb.service.store import schema
 from mlmgmt_nb.service.store.store import Store
 
-__all__ = ["PREFIX", "FrontDoor", "first_of_names"]
+__all__ = ["PREFIX", "Gateway", "first_of_names"]
 
 PREFIX = ("api", "v1", "service")
 
-_KNOWN_SECONDS = 1.0
+_ADDRESS_SECONDS = 1.0
 """Seconds to cache a port before the store is read again."""
 _CONNECTION_SECONDS = 1.0
 """Seconds to reuse an idle connection to a replica. Shorter than a retired replica keeps its open connections (2 s), so
@@ -56,14 +56,14 @@ def first_of_names(db: Connection, names: Sequence[str]) -> dict[str, int]:
     return {row[0]: row[1] for row in db.execute(query)}
 
 
-class _Place(NamedTuple):
+class _ServiceAddress(NamedTuple):
     """The name of a service, as in the paths of its replicas, and its port."""
 
     name: str
     port: int
 
 
-class FrontDoor:
+class Gateway:
     """Forwards requests.
 
     Args:
@@ -73,7 +73,7 @@ class FrontDoor:
     def __init__(self, store: Store, host: str) -> None:
         self._store = store
         self._host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - to connect, not to bind
-        self._known: dict[str, tuple[_Place, float]] = {}
+        self._addresses: dict[str, tuple[_ServiceAddress, float]] = {}
         self._idle: dict[int, list[Upstream]] = {}
 
     async def __call__(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
@@ -85,13 +85,13 @@ class FrontDoor:
         Raises:
             Problem: the request could not be forwarded, and no response has been started.
         """
-        place = await self._place(name)
-        upstream = await self._connected(name, place.port)
-        exchange = _Exchange(upstream, place.name, scope, receive, send)
+        address = await self._address(name)
+        upstream = await self._connected(name, address.port)
+        exchange = _Exchange(upstream, address.name, scope, receive, send)
         try:
             await exchange.run()
-        except LostError:
-            if not exchange.answering:
+        except ConnectionLostError:
+            if not exchange.response_started:
                 raise Problem(
                     502,
                     "ReplicaLost",
@@ -100,11 +100,11 @@ class FrontDoor:
                 ) from None
             # The response has begun: the only remaining signal is to leave it incomplete.
         finally:
-            self._put_back(upstream, place.port, reusable=exchange.clean)
+            self._release(upstream, address.port, reusable=exchange.complete)
 
     async def _connected(self, name: str, port: int) -> Upstream:
         loop = asyncio.get_running_loop()
-        for upstream in _taken(self._idle.get(port, [])):
+        for upstream in _popped(self._idle.get(port, [])):
             if not upstream.ended and loop.time() - upstream.opened < _CONNECTION_SECONDS:
                 return upstream
             upstream.close()
@@ -114,29 +114,29 @@ class FrontDoor:
                     lambda: Upstream(lambda ended: self._forget(ended, port)), self._host, port
                 )
         except OSError:
-            self._known.pop(name, None)
+            self._addresses.pop(name, None)
             raise _unreachable(name) from None
         loop.call_later(_CONNECTION_SECONDS, self._expire, upstream, port)
         return upstream
 
-    async def _place(self, name: str) -> _Place:
+    async def _address(self, name: str) -> _ServiceAddress:
         """Return the address of a service.
 
         Raises:
             Problem: 404 when the service does not exist, 503 when it has no port yet.
         """
         loop = asyncio.get_running_loop()
-        known = self._known.pop(name, None)
-        if known and loop.time() - known[1] < _KNOWN_SECONDS:
-            self._known[name] = known
-            return known[0]
+        cached = self._addresses.pop(name, None)
+        if cached and loop.time() - cached[1] < _ADDRESS_SECONDS:
+            self._addresses[name] = cached
+            return cached[0]
         found = await loop.run_in_executor(None, self._look_up, name)
         if found is None:
             raise _unreachable(name)
-        self._known[name] = (found, loop.time())
+        self._addresses[name] = (found, loop.time())
         return found
 
-    def _look_up(self, name: str) -> _Place | None:
+    def _look_up(self, name: str) -> _ServiceAddress | None:
         services = schema.services
         query = select(services.c.name, services.c.port).where(~services.c.deleting)
         with self._store.reading() as db:
@@ -145,9 +145,9 @@ class FrontDoor:
             row = db.execute(query.where(services.c.seq == seq if seq else services.c.id == name)).one_or_none()
         if row is None:
             raise Problem(404, "ServiceNotFound", f"A service named {name!r} does not exist here.")
-        return None if row.port is None else _Place(row.name, row.port)
+        return None if row.port is None else _ServiceAddress(row.name, row.port)
 
-    def _put_back(self, upstream: Upstream, port: int, *, reusable: bool) -> None:
+    def _release(self, upstream: Upstream, port: int, *, reusable: bool) -> None:
         young = asyncio.get_running_loop().time() - upstream.opened < _CONNECTION_SECONDS
         if reusable and young and upstream.reusable:
             self._idle.setdefault(port, []).append(upstream)
@@ -166,7 +166,7 @@ class FrontDoor:
             self._idle.pop(port, None)
 
 
-def _taken(idle: list[Upstream]) -> Iterator[Upstream]:
+def _popped(idle: list[Upstream]) -> Iterator[Upstream]:
     while idle:
         yield idle.pop()
 
@@ -194,19 +194,19 @@ class _Exchange:
         self._chunked = any(name == b"transfer-encoding" for name, _ in scope["headers"])
         self._sent = asyncio.Event()
         self._feeding: asyncio.Task[None] | None = None
-        self.answering = False
-        self.clean = False
+        self.response_started = False
+        self.complete = False
 
     async def run(self) -> None:
         """Forward both directions concurrently: a replica may respond before it has read the whole body.
 
         Raises:
-            LostError: the replica ended before its response did.
+            ConnectionLostError: the replica ended before its response did.
         """
         self._upstream.begin(head_only=self._scope["method"] == "HEAD")
         first = await self._receive()
         if first["type"] == "http.disconnect":
-            raise LostError
+            raise ConnectionLostError
         if not first.get("more_body", False):
             self._sent.set()
         await self._upstream.write(_request_head(self._scope, self._name, chunked=self._chunked) + self._framed(first))
@@ -235,7 +235,7 @@ class _Exchange:
             self._sent.set()
             await self._receive()
             self._upstream.close()
-        except LostError:
+        except ConnectionLostError:
             return  # the other direction notices and handles it
 
     def _framed(self, message: Any) -> bytes:
@@ -246,14 +246,14 @@ class _Exchange:
         return chunk if message.get("more_body", False) else chunk + b"0\r\n\r\n"
 
     async def _relay(self) -> None:
-        while not isinstance(event := await self._upstream.next(), Answered):
+        while not isinstance(event := await self._upstream.next(), ResponseEnd):
             if isinstance(event, Head):
-                self.answering = True
+                self.response_started = True
                 dropped = _OWN | connection_options(event.headers) - {b"content-length"}
                 headers = [(name, value) for name, value in event.headers if name not in dropped]
                 await self._send({"type": "http.response.start", "status": event.status, "headers": headers})
             elif self._upstream.at_end and self._sent.is_set():
-                self.clean = True
+                self.complete = True
                 await self._send({"type": "http.response.body", "body": event})
                 return
             else:
@@ -263,14 +263,14 @@ class _Exchange:
             sent = asyncio.create_task(self._sent.wait())
             await asyncio.wait({self._feeding, sent}, timeout=_LINGER_SECONDS, return_when=asyncio.FIRST_COMPLETED)
             sent.cancel()
-        self.clean = self._sent.is_set()
+        self.complete = self._sent.is_set()
         await self._send({"type": "http.response.body", "body": b""})
 
 
 def _request_head(scope: Scope, name: str, *, chunked: bool) -> bytes:
     """Return the request line and headers for the replica. The service name alone maps to its health check at `/`."""
-    asked: bytes = scope["raw_path"].partition(b"?")[0]
-    rest = asked.lstrip(b"/").split(b"/", len(PREFIX) + 1)[len(PREFIX) + 1 :]
+    raw_path: bytes = scope["raw_path"].partition(b"?")[0]
+    rest = raw_path.lstrip(b"/").split(b"/", len(PREFIX) + 1)[len(PREFIX) + 1 :]
     path = b"/%b/%b/%b" % ("/".join(PREFIX).encode(), name.encode(), rest[0]) if rest and rest[0] else b"/"
     if scope["query_string"]:
         path += b"?" + scope["query_string"]

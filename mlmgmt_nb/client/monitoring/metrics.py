@@ -1,4 +1,4 @@
-"""What a service has counted: requests, failures, how long they took, and its replicas."""
+"""The metrics of a service: requests, failures, latencies and replicas."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ class ServiceMetrics:
 
     @property
     def ready(self) -> int:
-        """How many replicas are ready."""
+        """The number of ready replicas."""
         return self.replicas.get("ready", 0)
 
     def since(self, earlier: ServiceMetrics) -> ServiceMetrics:
-        """Return what was counted after an `earlier` moment; a value that is not a count is as it is now.
+        """Return the counts since an `earlier` moment; values that are not counts are the current ones.
 
-        When the counters began again meanwhile, because the service process did, all that they have now counts.
+        If the counters were reset by a restart of the service process, their whole current value counts.
 
         Example:
             >>> ServiceMetrics(requests=50, busy=1).since(ServiceMetrics(requests=20, busy=7))
@@ -69,9 +69,9 @@ class ServiceMetrics:
         )
 
     def percentile(self, percent: float) -> float | None:
-        """Seconds within which so many `percent` of the requests were answered; None when there were none.
+        """Return the seconds within which `percent` of the requests were answered; None without requests.
 
-        Read off the buckets, so exact to the width of one.
+        Read from the buckets, so exact to the width of a bucket.
 
         Example:
             >>> ServiceMetrics(latency=((0.01, 90), (0.1, 10))).percentile(90)
@@ -90,7 +90,7 @@ class ServiceMetrics:
 
 
 def parse_metrics(text: str) -> ServiceMetrics:
-    """Return the metrics of one service from the text format of Prometheus; what is not known is left out."""
+    """Return the metrics of one service from the text format of Prometheus; unknown metrics are left out."""
     from prometheus_client.parser import text_string_to_metric_families  # only who looks at metrics needs it
 
     numbers: dict[str, int] = {}

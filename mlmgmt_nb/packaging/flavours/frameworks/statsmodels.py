@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from mlmgmt_nb.errors import UsageError
-from mlmgmt_nb.packaging.flavours.base import Call, Flavour, Saved
+from mlmgmt_nb.packaging.flavours.base import Call, Flavour, SavedModel
 from mlmgmt_nb.packaging.pickles import saved_pickle
 
 __all__ = ["FLAVOUR"]
@@ -28,12 +28,12 @@ class Statsmodels(Flavour):
             )
         return "predict"
 
-    def save(self, model: Any, call: Call, folder: Path) -> Saved:
+    def save(self, model: Any, call: Call, folder: Path) -> SavedModel:
         saved = saved_pickle(model, folder, (f"return model.{call.method}({call.sample.passed})",))
         held = getattr(getattr(model, "model", None), "endog", None)
         if held is None:
             return saved
-        note = "the results hold the training data; `results.remove_data()` drops it where predictions do not need it"
+        note = "the results contain the training data; `results.remove_data()` removes it if predictions do not need it"
         return replace(saved, notes=(note,))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-from mlmgmt_nb.packaging.flavours.base import Call, Flavour, Saved, copied
+from mlmgmt_nb.packaging.flavours.base import Call, Flavour, SavedModel, copied
 from mlmgmt_nb.packaging.sample import Sample, of_model
 
 __all__ = ["FLAVOUR"]
@@ -34,20 +34,20 @@ class SpaCy(Flavour):
     def answer(self, model: Any, call: Call) -> Any:
         return [doc.to_json() for doc in model.pipe(call.sample.value)]
 
-    def save(self, model: Any, call: Call, folder: Path) -> Saved:
+    def save(self, model: Any, call: Call, folder: Path) -> SavedModel:
         model.to_disk(folder / _FOLDER)
         return _loaded(_FOLDER, call)
 
-    def adopt(self, path: Path, call: Call, folder: Path) -> Saved:
+    def adopt(self, path: Path, call: Call, folder: Path) -> SavedModel:
         return _loaded(copied(path, folder), call)
 
     def metadata(self, model: Any) -> dict[str, Any]:
         return {"class": f"{model.lang} pipeline", "steps": list(model.pipe_names)}
 
 
-def _loaded(name: str, call: Call) -> Saved:
+def _loaded(name: str, call: Call) -> SavedModel:
     answer = (f"return [doc.to_json() for doc in model.pipe({call.sample.passed})]",)
-    return Saved(name, "spaCy folder", (f'model = spacy.load("{name}")',), answer, ("import spacy",))
+    return SavedModel(name, "spaCy folder", (f'model = spacy.load("{name}")',), answer, ("import spacy",))
 
 
 FLAVOUR = SpaCy()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from mlmgmt_nb.errors import UsageError
-from mlmgmt_nb.packaging.flavours.base import Call, Flavour, Saved, copied
+from mlmgmt_nb.packaging.flavours.base import Call, Flavour, SavedModel, copied
 
 __all__ = ["FLAVOUR"]
 
@@ -28,12 +28,12 @@ class Keras(Flavour):
     def answer(self, model: Any, call: Call) -> Any:
         return getattr(model, call.method or "predict")(call.sample.value, **_quiet(call))
 
-    def save(self, model: Any, call: Call, folder: Path) -> Saved:
+    def save(self, model: Any, call: Call, folder: Path) -> SavedModel:
         modules = sorted(set(_foreign_modules(model)))
         model.save(folder / _FILE)
         return _loaded(_FILE, call, modules)
 
-    def adopt(self, path: Path, call: Call, folder: Path) -> Saved:
+    def adopt(self, path: Path, call: Call, folder: Path) -> SavedModel:
         return _loaded(copied(path, folder), call, [])
 
     def metadata(self, model: Any) -> dict[str, Any]:
@@ -48,14 +48,14 @@ def _foreign_modules(model: Any) -> Iterator[str]:
     """Return the modules of layers that are not of Keras.
 
     Raises:
-        UsageError: a layer is a class of the notebook, which a `.keras` file cannot hold.
+        UsageError: a layer is a class of the notebook, which a `.keras` file cannot contain.
     """
     for part in (model, *model.layers):
         module = type(part).__module__
         if module == "__main__":
             name = type(part).__name__
             raise UsageError(
-                f"model: {name} is a class of the notebook, which a .keras file does not hold",
+                f"model: {name} is a class of the notebook, which a .keras file cannot contain",
                 field="model",
                 fix=f"Put {name} into a module, under `@keras.saving.register_keras_serializable()`.",
             )
@@ -63,7 +63,7 @@ def _foreign_modules(model: Any) -> Iterator[str]:
             yield module
 
 
-def _loaded(name: str, call: Call, modules: list[str]) -> Saved:
+def _loaded(name: str, call: Call, modules: list[str]) -> SavedModel:
     import keras
 
     backend = keras.backend.backend()
@@ -76,7 +76,7 @@ def _loaded(name: str, call: Call, modules: list[str]) -> Saved:
         imports = ["import os"]
     quiet = ", verbose=0" if _quiet(call) else ""
     answer = (f"return model.{call.method or 'predict'}({call.sample.passed}{quiet})",)
-    return Saved(name, "Keras", tuple(load), answer, tuple(imports), modules=frozenset([*modules, backend]))
+    return SavedModel(name, "Keras", tuple(load), answer, tuple(imports), modules=frozenset([*modules, backend]))
 
 
 FLAVOUR = Keras()

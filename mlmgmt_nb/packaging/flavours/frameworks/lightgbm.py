@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, ClassVar
 
-from mlmgmt_nb.packaging.flavours.base import Call, Flavour, Saved, copied
+from mlmgmt_nb.packaging.flavours.base import Call, Flavour, SavedModel, copied
 from mlmgmt_nb.packaging.pickles import saved_pickle
 
 __all__ = ["FLAVOUR"]
@@ -27,7 +27,7 @@ class LightGBM(Flavour):
         with path.open("rb") as file:
             return file.read(5) == b"tree\n"
 
-    def save(self, model: Any, call: Call, folder: Path) -> Saved:
+    def save(self, model: Any, call: Call, folder: Path) -> SavedModel:
         booster = getattr(model, "booster_", model)
         lines = _answer(model, call)
         if lines is None:
@@ -37,12 +37,12 @@ class LightGBM(Flavour):
         constants = (f"CLASSES = np.array({_literal(model.classes_.tolist())})",) if "CLASSES" in text else ()
         needs_numpy = constants or "np." in text
         imports = ("import lightgbm", "import numpy as np") if needs_numpy else ("import lightgbm",)
-        return Saved(_FILE, "LightGBM text", _load(_FILE), lines, imports, constants)
+        return SavedModel(_FILE, "LightGBM text", _load(_FILE), lines, imports, constants)
 
-    def adopt(self, path: Path, call: Call, folder: Path) -> Saved:
+    def adopt(self, path: Path, call: Call, folder: Path) -> SavedModel:
         name = copied(path, folder)
         answer = (f"return model.predict({call.sample.passed})",)
-        return Saved(name, "LightGBM text", _load(name), answer, ("import lightgbm",))
+        return SavedModel(name, "LightGBM text", _load(name), answer, ("import lightgbm",))
 
 
 def _literal(values: list[Any]) -> str:

@@ -1,4 +1,4 @@
-"""Logs of builds and services, read on from any byte."""
+"""Logs of builds and services, read from any byte offset."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BYTES_A_LINE = 400
 
 
 class LogPart(NamedTuple):
-    """Part of a log: its text, and the offset in bytes where what comes after it starts.
+    """Part of a log: its text, and the offset in bytes of the part after it.
 
     Example:
         >>> part = ws.services.logs("iris")
@@ -31,7 +31,7 @@ class LogPart(NamedTuple):
 
 
 def build_log_url(base_url: str, image: Image) -> str:
-    """Where the log of an image's build is, as `Transport.send` takes it.
+    """Return the URL of the build log of an image, for `Transport.send`.
 
     Only our own server gets the token; a log elsewhere has its own in its URL.
     """
@@ -44,13 +44,13 @@ def build_log_url(base_url: str, image: Image) -> str:
 
 
 def read_log(transport: Transport, url: str, *, offset: int = 0, tail: int | None = None) -> LogPart:
-    """Return what a log has from an offset on.
+    """Return a log from an offset.
 
     Args:
         transport: sends the request.
         url: of the log, as `Transport.send` takes it.
         offset: byte where to start; what the server no longer keeps is left out.
-        tail: only so many lines at the end.
+        tail: number of lines at the end.
 
     Raises:
         UsageError: the offset or number of lines is negative.

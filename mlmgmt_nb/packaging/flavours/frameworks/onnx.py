@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from mlmgmt_nb.errors import UsageError
-from mlmgmt_nb.packaging.flavours.base import Call, Flavour, Saved, copied
+from mlmgmt_nb.packaging.flavours.base import Call, Flavour, SavedModel, copied
 from mlmgmt_nb.packaging.sample import Sample, of_model
 
 __all__ = ["FLAVOUR"]
@@ -63,11 +63,11 @@ class Onnx(Flavour):
         found = session.run(names, feed)
         return found[0] if len(names) == 1 else dict(zip(names, found, strict=True))
 
-    def save(self, model: Any, call: Call, folder: Path) -> Saved:
+    def save(self, model: Any, call: Call, folder: Path) -> SavedModel:
         (folder / _FILE).write_bytes(model.SerializeToString())
         return _loaded(_FILE, _session(model), call)
 
-    def adopt(self, path: Path, call: Call, folder: Path) -> Saved:
+    def adopt(self, path: Path, call: Call, folder: Path) -> SavedModel:
         if call.method is not None:
             self.check_method(path, call.method)
         return _loaded(copied(path, folder), _session(path), call)
@@ -129,7 +129,7 @@ def _outputs(session: Any, call: Call) -> list[str]:
     return [call.method] if call.method else [output.name for output in session.get_outputs()]
 
 
-def _loaded(name: str, session: Any, call: Call) -> Saved:
+def _loaded(name: str, session: Any, call: Call) -> SavedModel:
     inputs, outputs = session.get_inputs(), _outputs(session, call)
     feed = ", ".join(f'"{node.name}": {_passed(node, call.sample, several=len(inputs) > 1)}' for node in inputs)
     imports = ["import onnxruntime"]
@@ -139,11 +139,11 @@ def _loaded(name: str, session: Any, call: Call) -> Saved:
     answer = f"return {run}[0]" if len(outputs) == 1 else f"return dict(zip(OUTPUTS, {run}, strict=True))"
     load = (f'model = onnxruntime.InferenceSession("{name}")',)
     constants = (f"OUTPUTS = {outputs!r}".replace("'", '"'),)
-    return Saved(name, "ONNX", load, (answer,), tuple(imports), constants)
+    return SavedModel(name, "ONNX", load, (answer,), tuple(imports), constants)
 
 
 def _passed(node: Any, sample: Sample, *, several: bool) -> str:
-    """How the driver makes the value of an input."""
+    """Return the expression of the driver for the value of an input."""
     dtype, passed = _dtype(node), sample.passed
     if sample.is_frame:
         return f'{passed}[["{node.name}"]].to_numpy("{dtype}")' if several else f'{passed}.to_numpy("{dtype}")'

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from mlmgmt_nb.errors import UsageError
-from mlmgmt_nb.packaging.flavours.base import Call, Flavour, Saved, copied
+from mlmgmt_nb.packaging.flavours.base import Call, Flavour, SavedModel, copied
 from mlmgmt_nb.packaging.pickles import saved_pickle
 from mlmgmt_nb.packaging.sample import Sample, of_model
 
@@ -46,7 +46,7 @@ class Torch(Flavour):
         with torch.inference_mode():
             return _arrays(_called(module, call)(_tensor(call.sample)))
 
-    def save(self, model: Any, call: Call, folder: Path) -> Saved:
+    def save(self, model: Any, call: Call, folder: Path) -> SavedModel:
         import torch
 
         if _is_exported(model):
@@ -61,9 +61,11 @@ class Torch(Flavour):
             return _loaded(_EXPORTED, shape, call)
         lines = _answer(shape, call)
         saved = saved_pickle(module, folder, lines, imports=("import torch",))
-        return replace(saved, notes=("torch.export cannot hold this module, so it is a pickle with its code",))
+        return replace(
+            saved, notes=("torch.export does not support this module, so it is saved as a pickle with its code",)
+        )
 
-    def adopt(self, path: Path, call: Call, folder: Path) -> Saved:
+    def adopt(self, path: Path, call: Call, folder: Path) -> SavedModel:
         _check_holds_code(path)
         name = copied(path, folder)
         import torch
@@ -109,7 +111,7 @@ def _arrays(output: Any) -> Any:
 
 
 def _shape_of_answer(module: Any, call: Call) -> str:
-    """Whether the module returns a tensor, a list or a dict of them."""
+    """Return whether the module returns a tensor, a list or a dict of tensors."""
     import torch
 
     with torch.inference_mode():
@@ -145,11 +147,11 @@ def _answer(shape: str, call: Call) -> tuple[str, ...]:
     return ("with torch.inference_mode():", f"    {result[shape]}")
 
 
-def _loaded(name: str, shape: str, call: Call) -> Saved:
+def _loaded(name: str, shape: str, call: Call) -> SavedModel:
     is_exported = name.endswith(".pt2")
     load = f'model = torch.export.load("{name}").module()' if is_exported else f'model = torch.jit.load("{name}")'
     form = "torch.export" if is_exported else "TorchScript"
-    return Saved(name, form, (load,), _answer(shape, call), ("import torch",))
+    return SavedModel(name, form, (load,), _answer(shape, call), ("import torch",))
 
 
 def _check_holds_code(path: Path) -> None:
@@ -159,7 +161,7 @@ def _check_holds_code(path: Path) -> None:
     )
     if not is_program:
         raise UsageError(
-            f"model: {path.name} holds weights, and not the module that uses them",
+            f"model: {path.name} contains weights, but not the module that uses them",
             field="model",
             fix="Load the weights into the module in the notebook and give the module, or export it to `.pt2`.",
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from mlmgmt_nb.errors import UsageError
-from mlmgmt_nb.packaging.flavours.base import Call, Flavour, Saved, copied
+from mlmgmt_nb.packaging.flavours.base import Call, Flavour, SavedModel, copied
 from mlmgmt_nb.packaging.sample import Sample, of_model
 
 __all__ = ["FLAVOUR"]
@@ -46,11 +46,11 @@ class Transformers(Flavour):
     def answer(self, model: Any, call: Call) -> Any:
         return model(call.sample.value)
 
-    def save(self, model: Any, call: Call, folder: Path) -> Saved:
+    def save(self, model: Any, call: Call, folder: Path) -> SavedModel:
         model.save_pretrained(folder / _FOLDER)
         return _loaded(_FOLDER, model.task, call)
 
-    def adopt(self, path: Path, call: Call, folder: Path) -> Saved:
+    def adopt(self, path: Path, call: Call, folder: Path) -> SavedModel:
         return _loaded(copied(path, folder), call.method or _task(path), call)
 
     def metadata(self, model: Any) -> dict[str, Any]:
@@ -70,10 +70,10 @@ def _task(path: Path) -> str:
     )
 
 
-def _loaded(name: str, task: str, call: Call) -> Saved:
+def _loaded(name: str, task: str, call: Call) -> SavedModel:
     load = (f'model = pipeline("{task}", model="{name}")',)
     answer = (f"return model({call.sample.passed})",)
-    return Saved(
+    return SavedModel(
         name, "transformers folder", load, answer, ("from transformers import pipeline",), modules=frozenset({"torch"})
     )
 

@@ -1,4 +1,4 @@
-"""The trial of an application folder: a fresh process loads it, answers the sample, and says what it imported.
+"""Run an application folder in isolation: a fresh process loads it, answers the sample, and reports its imports.
 
 The process sees only those distributions that the folder's code and model name, with all that they require, as an
 environment made for the requirements would. What is missing there is added, so that the requirements are measured.
@@ -21,27 +21,26 @@ from typing import Any
 
 from mlmgmt_nb.errors import UsageError
 from mlmgmt_nb.packaging.carried import Carrier
-from mlmgmt_nb.packaging.distributions import Installed, named
+from mlmgmt_nb.packaging.distributions import InstalledDistributions, named
+from mlmgmt_nb.scoring.distribution import RUNTIME_PACKAGES
 
-__all__ = ["Trial", "try_out"]
+__all__ = ["IsolatedRun", "run_isolated"]
 
 _SECONDS = 300.0
 _ATTEMPTS = 20
 _SCRIPT = Path(__file__).with_name("probe.py")
-_RUNTIME = ("uvicorn", "httptools", "msgspec", "uvloop")
-"""What every image has."""
 _OF_NOTEBOOK = frozenset({"PYTHONPATH", "KERAS_BACKEND"})
 
 
 @dataclass(frozen=True)
-class Trial:
-    """A folder that loaded and answered.
+class IsolatedRun:
+    """The result of a folder that loaded and answered.
 
     Attributes:
         answer: the answer as plain JSON values; None without a request.
         modules: the file of each imported module that is not of the folder, by name.
         warnings: warnings that loading it gave.
-        seconds: how long the process took.
+        seconds: duration of the process.
     """
 
     answer: Any
@@ -50,7 +49,7 @@ class Trial:
     seconds: float = 0.0
 
 
-def try_out(folder: Path, body: bytes, names: Iterable[str], carrier: Carrier) -> Trial:
+def run_isolated(folder: Path, body: bytes, names: Iterable[str], carrier: Carrier) -> IsolatedRun:
     """Load the folder in a fresh process, and answer a request.
 
     A module that is missing there but lies beside the notebook is added to the folder.
@@ -77,10 +76,10 @@ class _Attempts:
     missed: set[str] = field(default_factory=set)
 
     @property
-    def _installed(self) -> Installed:
+    def _installed(self) -> InstalledDistributions:
         return self.carrier.installed
 
-    def run(self) -> Trial:
+    def run(self) -> IsolatedRun:
         for _ in range(_ATTEMPTS):
             started = time.perf_counter()
             with tempfile.TemporaryDirectory(prefix="mlmgmt-trial-") as work:
@@ -89,15 +88,15 @@ class _Attempts:
                 if error is None:
                     files = {n: f for n, f in outcome["modules"].items() if not Path(f).is_relative_to(work)}
                     warnings = tuple(outcome["warnings"])
-                    return Trial(outcome.get("answer"), files, warnings, time.perf_counter() - started)
-            self._mend(error)
-        raise UsageError("model: its code imports too many modules", field="model", fix="Make them a package.")
+                    return IsolatedRun(outcome.get("answer"), files, warnings, time.perf_counter() - started)
+            self._add_missing(error)
+        raise UsageError("model: its code imports too many modules", field="model", fix="Put them into a package.")
 
-    def _mend(self, error: Mapping[str, Any]) -> None:
-        """Add what was missing.
+    def _add_missing(self, error: Mapping[str, Any]) -> None:
+        """Add the missing modules.
 
         Raises:
-            UsageError: nothing was, or it is nowhere.
+            UsageError: none was missing, or one cannot be found.
         """
         missing = {name.partition(".")[0] for name in error["missing"]} - self.missed
         self.missed |= missing
@@ -114,7 +113,7 @@ class _Attempts:
     def _hidden(self) -> list[str]:
         if not self.hides:
             return []
-        seen = self._installed.closure([*self.visible, *_RUNTIME])
+        seen = self._installed.closure([*self.visible, *RUNTIME_PACKAGES])
         return sorted(self._installed.roots() - self._installed.roots_of(seen) - {"mlmgmt_nb"})
 
     def _run_in(self, work: Path) -> dict[str, Any]:
@@ -137,17 +136,17 @@ class _Attempts:
             )
         except subprocess.TimeoutExpired as error:
             raise UsageError(
-                f"model: it did not load and answer within {_SECONDS:g} s", field="model", fix="Give a smaller sample."
+                f"model: it did not load and respond within {_SECONDS:g} s", field="model", fix="Give a smaller sample."
             ) from error
         if not result.exists():
-            said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-            return {"error": {"message": f"the process ended before it answered: {said}", "missing": [], "trace": ""}}
+            reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+            return {"error": {"message": f"the process ended before it answered: {reason}", "missing": [], "trace": ""}}
         outcome: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
         return outcome
 
 
 def _link(source: str, target: str) -> None:
-    """Link a file in place of a copy, where the disk can."""
+    """Link a file instead of copying it, if the disk supports links."""
     try:
         os.link(source, target)
     except OSError:
@@ -157,7 +156,7 @@ def _link(source: str, target: str) -> None:
 def _environment() -> dict[str, str]:
     """Return the environment of a service, which has neither paths nor settings that are the notebook's own."""
     inherited = {name: value for name, value in os.environ.items() if name not in _OF_NOTEBOOK}
-    return {**inherited, "PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONDONTWRITEBYTECODE": "1"}
+    return {**inherited, "PYTHONPATH": str(Path(__file__).parents[2])}
 
 
 def _failure(error: Mapping[str, Any]) -> UsageError:
@@ -172,9 +171,9 @@ def _failure(error: Mapping[str, Any]) -> UsageError:
     if found := re.search(r"Can't get attribute '(\w+)' on <module '__main__'", message):
         name = found[1]
         return UsageError(
-            f"model: the pickle refers to {name!r} of a notebook or script, and does not contain it: {message}",
+            f"model: the pickle refers to {name!r} of a notebook or script, but does not contain it: {message}",
             field="model",
-            fix=f"Give the object in place of the file, or put {name} into a module, and give that as a dependency.",
+            fix=f"Give the object instead of the file, or put {name} into a module, and give it as a dependency.",
         )
     return UsageError(
         f"model: it works in the notebook, but not in a fresh process: {message}",

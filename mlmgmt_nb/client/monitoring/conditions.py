@@ -10,10 +10,10 @@ _OPEN = frozenset({"NotStarted", "Running"})
 
 
 def condition(service: ServiceResponse) -> str:
-    """Whether the service answers, in a word or two.
+    """Return the condition of a service in a word or two.
 
-    `Succeeded` stays: its last operation made it so. A service whose last operation failed or was cancelled goes on
-    with what it served before, if it served anything: then it has a scoring URL.
+    `Succeeded` stays as it is. A service whose last operation failed or was cancelled still runs its previous
+    deployment if it has one, and then it has a scoring URL.
 
     Example:
         >>> condition(ws.services.get("iris"))
@@ -23,7 +23,7 @@ def condition(service: ServiceResponse) -> str:
 
 
 def condition_of(state: str | None, *, has_url: bool, replicas: int | None) -> str:
-    """As `condition`, from the parts: state of the last operation, whether there is a scoring URL, and replicas."""
+    """Return the condition from the state of the last operation, the scoring URL, and the replicas."""
     if state in _OPEN:
         return "Deploying"
     if state == "Succeeded":

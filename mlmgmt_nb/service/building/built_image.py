@@ -1,4 +1,4 @@
-"""The Docker image that was built from a context, recorded in the folder of the context."""
+"""The Docker image that was built from a context, with or without an engine, recorded in the folder of the context."""
 
 from __future__ import annotations
 
@@ -27,12 +27,18 @@ class BuiltImage(msgspec.Struct, frozen=True, rename="camel"):
         image_id: digest of the configuration, which is the engine's id of the image.
         digest: digest of the manifest in the registry.
         base: the base image.
+        manifest: digest of the manifest in the state folder, for an image that was built without an engine.
+        size: bytes of its compressed layers, for such an image.
+        reused: its layers that were there before, for such an image.
     """
 
     reference: str
     image_id: str
     base: str
     digest: str | None = None
+    manifest: str | None = None
+    size: int | None = None
+    reused: list[str] = []
 
     @property
     def pull_reference(self) -> str | None:
@@ -41,7 +47,7 @@ class BuiltImage(msgspec.Struct, frozen=True, rename="camel"):
 
     @classmethod
     def of(cls, context: Path) -> BuiltImage | None:
-        """Return the image built from a context on an engine, if any.
+        """Return the Docker image built from a context, if any.
 
         Raises:
             BuildError: the record cannot be read.

@@ -16,7 +16,7 @@ _TIME, _TEXT = "$Timestamp", {"$CorrelationId": "string", "$RequestId": "string"
 
 
 def read_collected(transport: Transport, url: str, *, model: str | None, identifier: str | None) -> pd.DataFrame:
-    """All rows that a service has collected, oldest first.
+    """Return all rows that a service has collected, oldest first.
 
     Args:
         transport: sends the requests.
