@@ -5,27 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mlmgmt_nb.packaging.flavours import SavedModel
+from mlmgmt_nb.packaging.flavours import Call, SavedModel
 from mlmgmt_nb.packaging.sample import Sample
 
-__all__ = ["driver_text"]
+__all__ = ["SCHEMA", "driver_text"]
 
+SCHEMA = "service_schema.json"
+_LONGEST_LIST = 50
 _STANDARD = ("import os", "import pickle", "import json", "from io import BytesIO")
 
 
-def driver_text(title: str, saved: SavedModel, sample: Sample, facts: Mapping[str, Any]) -> str:
+def driver_text(title: str, saved: SavedModel, call: Call, facts: Mapping[str, Any]) -> str:
     """Return the text of a driver.
 
     Args:
         title: the model, such as `LogisticRegression (scikit-learn)`.
         saved: how the model is loaded and called.
-        sample: the arguments of `run`.
+        call: the method, and the arguments of `run`.
         facts: metadata of the model; its classes are named in the docstring.
     """
-    parts = [f'"""Serve a model: {title}."""', *_imports([*saved.imports, *sample.imports])]
+    parts = [f'"""Serve a model: {title}."""', *_imports([*saved.imports, *call.sample.imports])]
     parts += ["\n".join(saved.constants)] if saved.constants else []
     body = "\n\n".join(part for part in parts if part)
-    return "\n\n\n".join([body, _init(saved), _run(saved, sample, facts)]) + "\n"
+    return "\n\n\n".join([body, _init(saved), _run(saved, call, facts)]) + "\n"
 
 
 def _imports(lines: Iterable[str]) -> list[str]:
@@ -41,12 +43,24 @@ def _init(saved: SavedModel) -> str:
     return "\n".join(["def init():", *_indented(lines)])
 
 
-def _run(saved: SavedModel, sample: Sample, facts: Mapping[str, Any]) -> str:
-    lines = ["Answer a request."]
-    if "classes" in facts and "proba" in " ".join(saved.answer):
+def _run(saved: SavedModel, call: Call, facts: Mapping[str, Any]) -> str:
+    lines = [f"Answer a request{_argument(call.sample)}."]
+    if "classes" in facts and "proba" in (call.method or ""):
         lines += ["", f"The classes are, in this order: {', '.join(map(str, facts['classes']))}."]
     doc = [f'"""{lines[0]}"""'] if len(lines) == 1 else [f'"""{lines[0]}', *lines[1:], '"""']
-    return "\n".join([f"def run({sample.signature}):", *_indented([*doc, *saved.answer])])
+    return "\n".join([f"def run({call.sample.signature}):", *_indented([*doc, *saved.answer])])
+
+
+def _argument(sample: Sample) -> str:
+    """Return what the argument is, for the docstring of `run`; the schema has the types."""
+    if not sample.is_frame:
+        return ""
+    names = [str(name) for name in sample.value.columns]
+    listed = ", ".join(names)
+    is_short = len(listed) <= _LONGEST_LIST and listed.isprintable() and not set(listed) & set('"\\')
+    columns = f"column{'s' * (len(names) != 1)}"
+    columns = f"the {columns} {listed}" if is_short else f"{len(names)} {columns}, see {SCHEMA}"
+    return f": `{sample.signature}` is a DataFrame with {columns}"
 
 
 def _indented(lines: Iterable[str]) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any
 from mlmgmt_nb.errors import MlmgmtError, PackagingError, UsageError
 from mlmgmt_nb.packaging.carried import Carrier, imports_of
 from mlmgmt_nb.packaging.distributions import InstalledDistributions
-from mlmgmt_nb.packaging.driver import driver_text
+from mlmgmt_nb.packaging.driver import SCHEMA, driver_text
 from mlmgmt_nb.packaging.flavours import Call, Flavour, SavedModel, flavour_of
 from mlmgmt_nb.packaging.isolated_run import IsolatedRun, run_isolated
 from mlmgmt_nb.packaging.metadata import description, git_commit, tags
@@ -27,7 +27,7 @@ from mlmgmt_nb.scoring.schema import ArgumentType, DataTypes, ServiceSchema, sav
 
 __all__ = ["Package", "package"]
 
-DRIVER, SCHEMA, REQUIREMENTS = "score.py", "service_schema.json", "requirements.txt"
+DRIVER, REQUIREMENTS = "score.py", "requirements.txt"
 _MOST_CHARACTERS = 300
 
 
@@ -128,9 +128,10 @@ def package(
         with _reading(source):
             flavour = flavour_of(source)
             given = flavour.sample(source, sample)
-            saved = flavour.adopt(source, Call(method, given), folder)
+            call = Call(method, given)
+            saved = flavour.adopt(source, call, folder)
         facts = _facts(flavour, saved, given, None, metadata)
-        return _PackageWriter(folder, flavour, saved, given, facts, example, tolerance).finished(None)
+        return _PackageWriter(folder, flavour, saved, call, facts, example, tolerance).finished(None)
     flavour = flavour_of(model)
     given = flavour.sample(model, sample)
     chosen = method if method is not None else flavour.method(model)
@@ -140,7 +141,7 @@ def package(
     expected = _expected_answer(flavour, model, call) if given.given is not None else None
     saved = flavour.save(model, call, folder)
     facts = _facts(flavour, saved, given, model, metadata)
-    return _PackageWriter(folder, flavour, saved, given, facts, example, tolerance).finished(expected)
+    return _PackageWriter(folder, flavour, saved, call, facts, example, tolerance).finished(expected)
 
 
 @dataclass(frozen=True)
@@ -150,10 +151,15 @@ class _PackageWriter:
     folder: Path
     flavour: Flavour
     saved: SavedModel
-    sample: Sample
+    call: Call
     facts: Mapping[str, Any]
     example: Any
     tolerance: float
+
+    @property
+    def sample(self) -> Sample:
+        """The sample."""
+        return self.call.sample
 
     def finished(self, expected: bytes | None) -> Package:
         """Write the rest, try it out, and prove it."""
@@ -161,7 +167,7 @@ class _PackageWriter:
         carrier = Carrier(folder, InstalledDistributions())
         carrier.carry(self._imported_by_model())
         title = f"{self.facts.get('class') or self.facts.get('function') or saved.file} ({self.flavour.name})"
-        text = driver_text(title, saved, self.sample, self.facts)
+        text = driver_text(title, saved, self.call, self.facts)
         (folder / DRIVER).write_text(text, encoding="utf-8")
         self._write_schema(None)
         body = encode_value(dict(self.sample.values)) if self.sample.values else b""

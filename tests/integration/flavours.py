@@ -16,10 +16,9 @@ __all__ = ["deploy_and_compare"]
 
 _FILES = ("joblib-file", "mlflow")
 """Examples that have no object to compare with."""
-_SECONDS = 280.0
 
 
-def deploy_and_compare(ws: Workspace, name: str, folder: Path) -> None:
+def deploy_and_compare(ws: Workspace, name: str, folder: Path, *, seconds: float = 280.0) -> None:
     """Deploy an example; its service must answer as its object does, to the last bit if the format allows it."""
     example = examples()[name]
     missing = [module for module in example.modules if importlib.util.find_spec(module) is None]
@@ -33,7 +32,7 @@ def deploy_and_compare(ws: Workspace, name: str, folder: Path) -> None:
         method=example.method,
         tolerance=example.tolerance,
         requirements=_wheels(folder),
-        timeout=_SECONDS,
+        timeout=seconds,
     )
     try:
         assert isinstance(service, DeployedService)

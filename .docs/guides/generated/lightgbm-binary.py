@@ -13,6 +13,6 @@ def init():
 
 
 def run(data):
-    """Answer a request."""
-    second = model.predict(data)
-    return CLASSES[(second > 0.5).astype(int)]
+    """Answer a request: `data` is a DataFrame with the columns age, dose, weight."""
+    probability = model.predict(data)
+    return CLASSES[(probability > 0.5).astype(int)]

@@ -10,7 +10,7 @@ def init():
 
 
 def run(data):
-    """Answer a request.
+    """Answer a request: `data` is a DataFrame with the columns age, dose, weight.
 
     The classes are, in this order: high, low, mid.
     """

@@ -26,6 +26,7 @@ def workspace(service: ServiceProcess) -> Iterator[Workspace]:
         yield workspace
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", CHOSEN)
 def test_it_is_served(workspace: Workspace, name: str, tmp_path: Path) -> None:
-    deploy_and_compare(workspace, name, tmp_path)
+    deploy_and_compare(workspace, name, tmp_path, seconds=880.0)

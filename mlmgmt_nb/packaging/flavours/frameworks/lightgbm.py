@@ -64,10 +64,10 @@ def _answer(model: Any, call: Call) -> tuple[str, ...] | None:
         return None
     is_binary = len(classes) == 2
     if call.method == "predict_proba":
-        joined = (f"second = {predicted}", "return np.column_stack([1 - second, second])")
+        joined = (f"probability = {predicted}", "return np.column_stack([1 - probability, probability])")
         return joined if is_binary else (f"return {predicted}",)
     if is_binary:
-        return (f"second = {predicted}", "return CLASSES[(second > 0.5).astype(int)]")
+        return (f"probability = {predicted}", "return CLASSES[(probability > 0.5).astype(int)]")
     return (f"return CLASSES[np.argmax({predicted}, axis=1)]",)
 
 
