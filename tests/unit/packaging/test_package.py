@@ -456,7 +456,7 @@ def test_an_open_connection_in_a_step_is_refused_with_its_name(tmp_path: Path) -
     store = sqlite3.connect(":memory:")
     step = FunctionTransformer(lambda rows: (store, rows)[1])
     model = make_pipeline(step, LinearRegression()).fit(rows(), [1, 2, 3, 4])
-    with pytest.raises(UsageError, match=r"model: store is a sqlite3\.Connection, which cannot travel"):
+    with pytest.raises(UsageError, match=r"model: store is a sqlite3\.Connection, which cannot be sent"):
         package(model, sample=rows(), to=tmp_path / "made")
 
 
