@@ -109,7 +109,7 @@ def _roots(installed: Distribution) -> set[str]:
 
 
 def _root(line: str) -> str | None:
-    """Return the top-level module that a line of a `RECORD` file has a part of; None if there is none."""
+    """Return the top-level module of a line of a `RECORD` file; None if the line has no part of a module."""
     first, slash, _ = line.partition(",")[0].partition("/")
     name = first if slash else inspect.getmodulename(first) or ""
     return name if name.isidentifier() else None

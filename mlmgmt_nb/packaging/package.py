@@ -290,7 +290,7 @@ def _reading(source: Path) -> Iterator[None]:
         raise UsageError(
             f"model: {source.name} cannot be read: {type(error).__name__}: {first}",
             field="model",
-            fix="Write it again in the format that its name says, or give the object.",
+            fix="Save it again in the format of its extension, or give the object.",
         ) from error
 
 

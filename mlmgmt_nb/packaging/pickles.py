@@ -53,7 +53,7 @@ def has_notebook_code(model: Any) -> bool:
 
 
 class _Nowhere:
-    """A file that keeps nothing."""
+    """A file that discards its content."""
 
     def write(self, content: Any) -> int:
         return len(content)
@@ -156,7 +156,7 @@ def _check_size(what: str, referred: Iterable[tuple[str, Any]]) -> None:
         size = _size(value)
         if size > MAX_CARRIED_BYTES:
             raise UsageError(
-                f"model: {what} refers to {name}, a {_kind(value)} of {size / 1e6:,.0f} MB, which would travel with it",
+                f"model: {what} refers to {name}, a {_kind(value)} of {size / 1e6:,.0f} MB, which it would contain",
                 field="model",
                 fix=f"Write {name} to a file that a driver reads, or use a smaller part of it.",
             )

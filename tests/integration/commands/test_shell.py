@@ -225,8 +225,8 @@ def test_an_operation_is_cancelled(shell: Shell, tmp_path: Path) -> None:
 
 
 def test_one_step(shell: Shell, tmp_path: Path) -> None:
-    (tmp_path / "model.bin").write_text("of one step")
-    made = shell("service", "create", "-n", "one", "-m", "model.bin", "-f", "score.py", "-r", "python", "-o", "json")
+    (tmp_path / "one.bin").write_text("of one step")
+    made = shell("service", "create", "-n", "one", "-m", "one.bin", "-f", "score.py", "-r", "python", "-o", "json")
     assert made.json["state"] == "Succeeded"
     assert [line.split(":")[0] for line in made.err.splitlines()] == ["model", "manifest", "image"]
     exists = shell("service", "create", "-n", "one", "-f", "score.py", "--if-exists", "fail")
@@ -236,7 +236,7 @@ def test_one_step(shell: Shell, tmp_path: Path) -> None:
     assert reused.json["id"] == made.json["id"]
 
     assert shell("service", "show", "realtime", "-i", made.json["id"], "-o", "json").json["name"] == "one"
-    assert shell("service", "list", "--model-name", "model", "--query", "[].name", "-o", "tsv").out == "one\n"
+    assert shell("service", "list", "--model-name", "one", "--query", "[].name", "-o", "tsv").out == "one\n"
     assert shell("service", "run", "-n", "one", "-d", '{"a": [1]}').json == {"got": {"a": [1]}}
     (tmp_path / "data.json").write_text('{"b": 2}')
     assert shell("service", "run", "realtime", "-i", "one", "-d", "@data.json").json == {"got": {"b": 2}}
