@@ -298,11 +298,13 @@ def moving() -> str:
     """Return the counterparts of commands and Python names of other tools."""
     lines: list[str] = []
     for tool, table in moving_from.COMMANDS.items():
-        rows = ((_code(f"az ml {e.theirs}"), _code(f"mlmgmt {e.command}"), _text(e.note)) for e in table)
-        lines += [f"### Commands of {tool}", *_table((tool, "mlmgmt-nb", ""), rows)]
+        rows = ((_code(f"az ml {e.original}"), _code(f"mlmgmt {e.command}"), _text(e.note)) for e in table)
+        lines += [f"### Commands of {tool}", *_table((tool, "mlmgmt-nb", "note"), rows)]
     for tool, table in moving_from.PYTHON.items():
-        rows = ((_code(e.theirs), f"{_code(e.python)} or {_code(f'mlmgmt {e.command}')}", _text(e.note)) for e in table)
-        lines += [f"### Python of {tool}", *_table((tool, "mlmgmt-nb", ""), rows)]
+        rows = (
+            (_code(e.original), f"{_code(e.python)} or {_code(f'mlmgmt {e.command}')}", _text(e.note)) for e in table
+        )
+        lines += [f"### Python of {tool}", *_table((tool, "mlmgmt-nb", "note"), rows)]
     return "\n".join(lines)
 
 

@@ -87,7 +87,7 @@ def short(number: float) -> str:
 
 
 def _last(one: Series) -> str:
-    """Its last number; "" where there is none."""
+    """Return the last number, or "" if there is none."""
     value = one.values[-1] if one.values else None
     return "" if value is None else short(value)
 

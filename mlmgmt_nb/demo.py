@@ -43,7 +43,7 @@ def run(
     *,
     home: Path | None = None,
 ) -> ServiceResponse:
-    """Trains, registers, builds, serves and scores, and says so step by step. Again, it makes the next version.
+    """Train, register, build, serve and score, and report each step. A second run creates the next version.
 
     Args:
         print: is given each line.
@@ -71,17 +71,17 @@ def run(
                 model=folder / "iris.pkl",
                 driver=folder / "score.py",
                 schema=folder / "service_schema.json",
-                description="Kind of an iris by the lengths and widths of its leaves",
+                description="Species of an iris, predicted from the lengths and widths of its sepals and petals",
                 tags=["demo"],
                 on_step=report,
             )
             answers = _timed("score", report, lambda: workspace.services.run(service, {"input_df": sample}))
     version = max(model.version or 0 for model in service.models or [])
-    print(f"  {time.perf_counter() - begun:6.2f} s  in all")
+    print(f"  {time.perf_counter() - begun:6.2f} s  in total")
     print(f"\nModel {NAME}, version {version}, answers at {service.scoring_uri}")
     for values, answer in zip(sample.to_numpy().tolist(), answers, strict=True):
         print(f"  {values} -> {answer['kind']} ({100 * answer['chance']:.0f} %)")
-    print("It goes on running: mlmgmt status shows its service, mlmgmt stop ends both.")
+    print("It keeps running: `mlmgmt status` shows its service, `mlmgmt stop` stops both.")
     return service
 
 

@@ -5,7 +5,7 @@ request carry the request, errors of an operation the operation and where its lo
 
     MlmgmtError
     ├── UsageError               an argument is wrong; nothing was sent (also a ValueError)
-    ├── PackagingError           a package does not answer as the object in the notebook does
+    ├── PackagingError           a package does not return the same answers as the object in the notebook
     ├── LocalServiceError        the embedded service cannot be found, started or stopped
     │   └── ServiceStoppedError  it was stopped, and reading commands do not start it again
     ├── SignInError              could not get a token
@@ -73,7 +73,7 @@ class MlmgmtError(Exception):
         ...     ws.services.get("no-such-service")
         ... except MlmgmtError as error:
         ...     print(type(error).__name__, error.message, error.fix, sep="; ")
-        NotFoundError; no service has the name 'no-such-service'; List the services to see what there is.
+        NotFoundError; no service has the name 'no-such-service'; List the services to see the existing ones.
 
     Args:
         message: what is wrong, in one sentence.
@@ -116,7 +116,11 @@ class UsageError(MlmgmtError, ValueError):
 
 
 class PackagingError(MlmgmtError):
-    """A packaged model does not answer as the object in the notebook does. `proof` has the rows that differ."""
+    """A packaged model does not return the same answers as the object in the notebook.
+
+    Attributes:
+        proof: the comparison, with the values that differ.
+    """
 
     def __init__(self, message: str, *, proof: Any, fix: str | None = None) -> None:
         super().__init__(message, fix=fix)

@@ -1,4 +1,4 @@
-"""Finds the user's embedded service, or starts it as a process of its own: one for each state folder.
+"""Find the user's embedded service, or start it as a separate process: one for each state folder.
 
 The service writes `service.json` into its state folder once it listens, and holds a lock on `service.lock` while it
 lives. What `service.json` says is believed only when the server there answers, under the folder's token, with the same
@@ -80,7 +80,7 @@ class Endpoint:
 
 
 def state_folder(home: str | os.PathLike[str] | None = None) -> Path:
-    """Return the state folder: `home`, else MLMGMT_HOME, else the user's data folder. Nothing is made."""
+    """Return the state folder: `home`, else MLMGMT_HOME, else the user's data folder. Create nothing."""
     chosen = home or os.environ.get("MLMGMT_HOME") or platformdirs.user_data_dir("mlmgmt-nb", appauthor=False)
     return Path(chosen).expanduser().absolute()
 
@@ -108,7 +108,7 @@ def ensure(home: str | os.PathLike[str] | None = None, timeout: float = 30.0) ->
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with filelock.FileLock(folder / "start.lock", timeout=timeout, mode=0o600):
-            return find(folder) or _settled(folder, deadline) or _start(folder, deadline)
+            return find(folder) or _wait_for_record(folder, deadline) or _start(folder, deadline)
     except filelock.Timeout as error:
         raise LocalServiceError(
             f"another process has been starting the service in {folder} for more than {timeout:g} s",
@@ -137,7 +137,7 @@ def resume(home: str | os.PathLike[str] | None = None) -> Endpoint:
     raise ServiceStoppedError(
         f"the service of {folder} is stopped",
         home=folder,
-        fix="Start it again: connect() does.",
+        fix="Call connect() to start it again.",
     )
 
 
@@ -150,13 +150,13 @@ def stop(home: str | os.PathLike[str] | None = None, timeout: float = _STOP_SECO
     folder = state_folder(home)
     deadline = time.monotonic() + timeout
     endpoints = list(living(folder))
-    if not endpoints and (settled := _settled(folder, deadline)):
+    if not endpoints and (settled := _wait_for_record(folder, deadline)):
         endpoints = list(living(folder)) or [settled]
     for endpoint in endpoints:
         with contextlib.suppress(ProcessLookupError):
             os.kill(endpoint.pid, signal.SIGTERM)
     for endpoint in endpoints:
-        if not _ends(endpoint.pid, deadline):
+        if not _wait_for_end(endpoint.pid, deadline):
             raise LocalServiceError(
                 f"the service (process {endpoint.pid}) has not ended after {timeout:g} s",
                 fix=f"See {_log_file(endpoint.home)}; end it with: kill -9 {endpoint.pid}",
@@ -178,7 +178,7 @@ def _forget_crashes(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _ends(pid: int, deadline: float) -> bool:
+def _wait_for_end(pid: int, deadline: float) -> bool:
     """Wait until a process has ended. One that its parent has not noticed yet has ended, too."""
     import psutil  # only for this
 
@@ -197,7 +197,7 @@ def _reap() -> None:
     _started[:] = [process for process in _started if process.poll() is None]
 
 
-def _settled(folder: Path, deadline: float) -> Endpoint | None:
+def _wait_for_record(folder: Path, deadline: float) -> Endpoint | None:
     """Wait for a service that holds the folder but cannot be found: its record is lost, or not written yet."""
     until = min(deadline, time.monotonic() + _SETTLE_SECONDS)
     while _is_held(folder) and time.monotonic() < until:
@@ -211,26 +211,36 @@ def _start(folder: Path, deadline: float) -> Endpoint:
     log_file = _log_file(folder)
     log_file.parent.mkdir(mode=0o700, exist_ok=True)
     _reap()
-    heard, told = os.pipe()
+    read_fd, write_fd = os.pipe()
     try:
         with open(os.open(log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "mlmgmt_nb.cli", "serve", "--home", folder, "--detached", "--report", str(told)],
+                [
+                    sys.executable,
+                    "-m",
+                    "mlmgmt_nb.cli",
+                    "serve",
+                    "--home",
+                    folder,
+                    "--detached",
+                    "--report",
+                    str(write_fd),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 cwd=folder,
                 start_new_session=True,
-                pass_fds=[told],
+                pass_fds=[write_fd],
             )
         _started.append(process)
-        return _await(folder, process, deadline, heard)
+        return _await(folder, process, deadline, read_fd)
     finally:
-        os.close(heard)
-        os.close(told)
+        os.close(read_fd)
+        os.close(write_fd)
 
 
-def _await(folder: Path, process: subprocess.Popen[bytes], deadline: float, heard: int) -> Endpoint:
+def _await(folder: Path, process: subprocess.Popen[bytes], deadline: float, read_fd: int) -> Endpoint:
     """Wait until a service answers. A child that ends is not a failure while another service holds the folder."""
     seen: tuple[int, int] | None = None
     while time.monotonic() < deadline:
@@ -242,7 +252,7 @@ def _await(folder: Path, process: subprocess.Popen[bytes], deadline: float, hear
                 return endpoint
             seen = mark
         if ended and not _is_held(folder):
-            raise _failure(folder, process.returncode, heard)
+            raise _failure(folder, process.returncode, read_fd)
         time.sleep(_TICK_SECONDS)
     raise LocalServiceError(
         f"the service in {folder} did not answer in time\n{_last_lines(folder)}",
@@ -250,20 +260,20 @@ def _await(folder: Path, process: subprocess.Popen[bytes], deadline: float, hear
     )
 
 
-def _failure(folder: Path, code: int, heard: int) -> LocalServiceError:
-    """Return why a service did not start: in its own words if it has any, else by its log."""
-    os.set_blocking(heard, False)
+def _failure(folder: Path, code: int, read_fd: int) -> LocalServiceError:
+    """Return why a service did not start: its own message if there is one, else the end of its log."""
+    os.set_blocking(read_fd, False)
     with contextlib.suppress(OSError, ValueError):
-        told = json.loads(os.read(heard, 2**16))
-        return LocalServiceError(str(told["message"]), fix=told["fix"])
+        reported = json.loads(os.read(read_fd, 2**16))
+        return LocalServiceError(str(reported["message"]), fix=reported["fix"])
     return LocalServiceError(
-        f"the service ended at its start with code {code}\n{_last_lines(folder)}",
+        f"the service exited at startup with code {code}\n{_last_lines(folder)}",
         fix=f"The whole log is {_log_file(folder)}.",
     )
 
 
 def living(folder: Path) -> Iterator[Endpoint]:
-    """Yield the processes of the service of a folder that answer, the one that came first before the others."""
+    """Yield the processes of the service of a folder that respond, the oldest first."""
     _reap()
     further = sorted(folder.glob("service-*.json"))
     for path in (folder / "service.json", *further):
@@ -297,7 +307,7 @@ def _recorded(path: Path) -> Endpoint | None:
 
 
 def _answers(endpoint: Endpoint) -> bool:
-    """Whether the server at the endpoint is the process that the record names, on this very folder.
+    """Return whether the server at the endpoint is the process that the record names, for this folder.
 
     Only a process that lives is asked: a process that took the port of an ended process must not be given the token.
     """
@@ -315,7 +325,7 @@ def _ping(endpoint: Endpoint) -> Mapping[str, Any]:
 
 
 def get(endpoint: Endpoint, path: str, headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:
-    """Status and body of what it answers to a GET of a path of its port.
+    """Return status and body of the response to a GET request.
 
     Raises:
         OSError, HTTPException: it does not answer.
@@ -335,7 +345,7 @@ def get(endpoint: Endpoint, path: str, headers: Mapping[str, str] | None = None)
 
 
 def pinned(certificate: Path) -> ssl.SSLContext:
-    """Believes one certificate and no other, for any name."""
+    """Return a TLS context that trusts a single certificate, for any name."""
     import ssl  # few services have one
 
     context = ssl.create_default_context(cafile=str(certificate))
@@ -345,7 +355,7 @@ def pinned(certificate: Path) -> ssl.SSLContext:
 
 
 def _is_held(folder: Path) -> bool:
-    """Whether a service has the folder, by its lock on the folder or, where a disk cannot lock folders, on the file."""
+    """Return whether a service has locked the folder or, where a disk cannot lock folders, its lock file."""
     if is_locked(folder):
         return True
     if not os.access(folder, os.R_OK):
@@ -358,7 +368,7 @@ def _is_held(folder: Path) -> bool:
 
 
 def is_locked(folder: Path) -> bool:
-    """Whether a service has locked the folder itself, which nobody deletes while it is in use."""
+    """Return whether a service has locked the folder itself, which nobody deletes while it is in use."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except OSError:

@@ -20,13 +20,13 @@ class Counterpart(NamedTuple):
     """Words of another tool, and what to use here.
 
     Attributes:
-        theirs: the words of a command line after `az ml`, or a name in Python.
+        original: the words of a command line after `az ml`, or a name in Python.
         command: the command here, without the program.
         python: the Python here.
         note: what else differs, as the end of a sentence.
     """
 
-    theirs: str
+    original: str
     command: str
     python: str = ""
     note: str = ""
@@ -202,13 +202,13 @@ def advice_for_command(words: Iterable[str], prog: str, known: Iterable[tuple[st
     rest = rest[rest[:1] == ["ml"] :]
     is_azure = len(rest) < len(given)
     typed = " ".join(given)
-    if is_azure and (same := _same(rest, known)):
+    if is_azure and (same := _equivalent(rest, known)):
         return Advice(f"`{typed}` belongs to the Azure command line", f"Use `{prog} {same}`.")
-    for tool, entry in _found(_heads(rest), COMMANDS):
+    for tool, entry in _found(_leading_words(rest), COMMANDS):
         return Advice(f"`{typed}` is a command of {tool}", _fix(f"`{prog} {entry.command}`", entry.note))
     for tool, entry in _found(_names(" ".join(rest)), PYTHON):
         use = f"`{prog} {entry.command}`, or `{entry.python}` in Python"
-        return Advice(f"`{entry.theirs}` belongs to {tool}", _fix(use, entry.note))
+        return Advice(f"`{entry.original}` belongs to {tool}", _fix(use, entry.note))
     if is_azure:
         return Advice(f"`{typed}` belongs to the Azure command line", f"`{prog} -h` lists the commands here.")
     return None
@@ -217,7 +217,7 @@ def advice_for_command(words: Iterable[str], prog: str, known: Iterable[tuple[st
 def advice_for_name(name: str) -> Advice | None:
     """Return what to use instead of a class of another package, or None for other names."""
     entries = [(tool, entry) for tool, table in PYTHON.items() for entry in table if name[:1].isupper()]
-    return next((_in_python(name, tool, e) for tool, e in entries if e.theirs.partition(".")[0] == name), None)
+    return next((_in_python(name, tool, e) for tool, e in entries if e.original.partition(".")[0] == name), None)
 
 
 def advice_for_attribute(name: str) -> Advice | None:
@@ -229,7 +229,7 @@ def advice_for_attribute(name: str) -> Advice | None:
             _in_python(name, tool, entry)
             for tool, table in PYTHON.items()
             for entry in table
-            if entry.theirs.startswith(f"{name}.") and name != "service"
+            if entry.original.startswith(f"{name}.") and name != "service"
         ),
         None,
     )
@@ -246,11 +246,11 @@ def _fix(use: str, note: str) -> str:
 
 def _found(names: Iterable[str], tables: Mapping[str, tuple[Counterpart, ...]]) -> Iterator[tuple[str, Counterpart]]:
     """Yield the entries of names, in the order of the names, each with its tool."""
-    known = {entry.theirs: (tool, entry) for tool, table in tables.items() for entry in table}
+    known = {entry.original: (tool, entry) for tool, table in tables.items() for entry in table}
     return (known[name] for name in names if name in known)
 
 
-def _heads(words: list[str]) -> Iterator[str]:
+def _leading_words(words: list[str]) -> Iterator[str]:
     """Yield the first words, most words first; also with the verb first, as in `create online-endpoint`."""
     for length in (2, 1):
         yield " ".join(words[:length])
@@ -266,7 +266,7 @@ def _names(text: str) -> Iterator[str]:
         yield from (".".join(piece) for piece in pieces if len(parts) > 1 or piece[0][:1].isupper())
 
 
-def _same(words: list[str], known: Iterable[tuple[str, ...]]) -> str | None:
+def _equivalent(words: list[str], known: Iterable[tuple[str, ...]]) -> str | None:
     """Return the leading words that are a command or a group here, or None."""
     spoken = tuple(word for word in words if word not in _OPTIONAL)
     commands = set(known)

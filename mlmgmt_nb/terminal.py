@@ -22,7 +22,7 @@ _BREAKS = {"\n": "\\n", "\t": " ", "\r": "\\r"}
 
 
 def is_printable(text: str) -> bool:
-    """Whether a terminal shows the text as it is, in one line."""
+    """Return whether a terminal shows the text unchanged, in one line."""
     return not _UNSAFE.search(text) and "\n" not in text and "\t" not in text
 
 
@@ -72,7 +72,7 @@ class Terminal:
         return getattr(self._stream, "encoding", None)
 
     def write(self, text: str) -> None:
-        """Write a text, and has it appear."""
+        """Write a text, and flush it."""
         self._put(printable(text))
 
     def rewrite(self, text: str, end: str = "") -> None:
@@ -80,7 +80,7 @@ class Terminal:
         self._put(f"\r{one_line(text)}\033[K{end}")
 
     def isatty(self) -> bool:
-        """Whether it is a terminal, whose lines can be rewritten."""
+        """Return whether it is a terminal, whose lines can be rewritten."""
         return self._stream.isatty()
 
     def _put(self, text: str) -> None:

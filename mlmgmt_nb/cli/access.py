@@ -18,8 +18,8 @@ def add_access(serve: argparse.ArgumentParser) -> None:
         "--auth",
         choices=("local", "aad", "oidc"),
         default="local",
-        help="accepted tokens: only the token of the state folder (default), or also those of Azure AD (--tenant) or of"
-        "another OpenID Connect provider (--issuer)",
+        help="accepted tokens: only the token of the state folder (default), or also those of Azure AD (--tenant) "
+        "or of another OpenID Connect provider (--issuer)",
     )
     access.add_argument("--tenant", metavar="ID", help="Azure AD tenant whose tokens are accepted")
     access.add_argument("--authority", metavar="URL", help="authority of the tenant, for a sovereign cloud")

@@ -91,13 +91,20 @@ def _add_docker(serve: argparse.ArgumentParser) -> None:
     """Add the flags for Docker images. Each has an environment variable, for a service that `connect` starts."""
     docker = serve.add_argument_group("Docker images")
     for flag, what in (
-        ("base-image", "base image (default: a slim image with this Python version)"),
+        ("base-image", "base image, or the path of an OCI archive (default: a slim image with this Python version)"),
         ("base-image-spark", "base image for the runtime spark-py (default: as --base-image; Java is added)"),
         ("registry", "registry host, optionally with a path, that images are pushed to and pulled from"),
         ("pip-config", "pip.conf used to install packages in images; not stored in any layer"),
     ):
         variable = f"MLMGMT_{flag.replace('-', '_').upper()}"
         docker.add_argument(f"--{flag}", default=os.environ.get(variable), help=f"{what}; also {variable}")
+    docker.add_argument(
+        "--image-builder",
+        choices=("auto", "engine", "daemonless"),
+        default=os.environ.get("MLMGMT_IMAGE_BUILDER") or "auto",
+        help="build images on a Docker engine, without one, or on one if it responds (default: %(default)s); also "
+        "MLMGMT_IMAGE_BUILDER",
+    )
 
 
 def _origin(text: str) -> str:
@@ -160,6 +167,7 @@ def _run(arguments: argparse.Namespace) -> None:
         base_image=arguments.base_image,
         base_image_spark=arguments.base_image_spark,
         registry=arguments.registry,
+        image_builder=arguments.image_builder,
         pip_config=None if arguments.pip_config is None else Path(arguments.pip_config).absolute(),
         url_schemes=None if arguments.url_scheme is None else frozenset(arguments.url_scheme),
         url_hosts=None if arguments.url_host is None else frozenset(host.lower() for host in arguments.url_host),

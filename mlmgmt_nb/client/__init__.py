@@ -1,11 +1,11 @@
-"""The typed client of the Model Management API. `connect()` gives a `Workspace`; the rest hangs on that."""
+"""The typed client of the Model Management API. `connect()` returns a `Workspace`, the entry point to all else."""
 
 from mlmgmt_nb.client.applications.application import Application
 from mlmgmt_nb.client.auth.signin import SignIn
 from mlmgmt_nb.client.bodies import ServiceSettings
 from mlmgmt_nb.client.http.paging import Page, Pager
-from mlmgmt_nb.client.logs import LogPart
-from mlmgmt_nb.client.metrics import ServiceMetrics
+from mlmgmt_nb.client.monitoring.logs import LogPart
+from mlmgmt_nb.client.monitoring.metrics import ServiceMetrics
 from mlmgmt_nb.client.polling import Poller
 from mlmgmt_nb.client.scoring import Scored
 from mlmgmt_nb.client.scoring_tests.report import ScoringReport

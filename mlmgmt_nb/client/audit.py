@@ -23,13 +23,13 @@ class Audit:
         action: str | None = None,
         count: int = PAGE_SIZE,
     ) -> Pager[AuditEntry]:
-        """Return what was done in the account, newest first; all filters must fit.
+        """Return the entries that match every filter given, newest first.
 
         Args:
-            principal_id: who did it.
-            resource_id: to what.
-            action: what, such as `models_register`.
-            count: most entries in one page.
+            principal_id: id of the caller.
+            resource_id: id of the resource.
+            action: the action, such as `models_register`.
+            count: maximum number of entries per page.
         """
         filters = {"principalId": principal_id, "resourceId": resource_id, "action": action}
         return Pager(self._transport, AUDIT_LIST, AuditEntry, filters, count)

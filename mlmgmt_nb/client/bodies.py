@@ -27,7 +27,7 @@ _FIXES = {
 
 
 class ServiceSettings(TypedDict, total=False):
-    """What a service can be asked to do; what is left out stays as it is, or takes the service's default.
+    """The settings of a service. A setting that is left out keeps its value, or gets the service's default.
 
     Keys:
         num_replicas: number of replicas; excludes an enabled autoscaler.
@@ -67,7 +67,7 @@ def settings_fields(
     """Return the settings as properties of a `ServiceCreate` or `ServiceUpdate`.
 
     Raises:
-        UsageError: the autoscaler has a property that there is not.
+        UsageError: the autoscaler has an unknown property.
     """
     reserved = None
     if cpu is not None or memory is not None:
@@ -111,7 +111,7 @@ def checked(type_: type[T], **fields: Any) -> T:
 
 
 def is_uuid(text: str) -> bool:
-    """Whether the text is a UUID, which is how an id is told from a name."""
+    """Return whether the text is a UUID: ids are UUIDs, names are not."""
     try:
         return bool(uuid.UUID(text))
     except ValueError:
@@ -127,7 +127,7 @@ def not_found(kind: str, id_or_name: str, answer: NotFoundError | None = None) -
         method=answer.method if answer else "",
         url=answer.url if answer else "",
         request_id=answer.request_id if answer else "",
-        fix=f"List the {kind}s to see what there is.",
+        fix=f"List the {kind}s to see the existing ones.",
     )
 
 

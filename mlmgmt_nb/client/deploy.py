@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +49,9 @@ class Account(Protocol):
     manifests: Manifests
     images: Images
     services: Services
+
+    @property
+    def connect_arguments(self) -> Mapping[str, str]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +106,7 @@ class BuiltImage(NamedTuple):
 
 
 class _Prepared(NamedTuple):
-    """A source whose models were found or packaged; nothing of it was sent yet."""
+    """A source whose models were found or packaged, before any file is sent."""
 
     models: Sequence[Model | str]
     application: Application
@@ -153,7 +156,7 @@ class DeployFlow:
         return self._step("service", lambda: self._result(self.start(built, settings, existing)))
 
     def check(self, source: DeploySource) -> None:
-        """Check all of a source that can be checked on this machine. Nothing is sent.
+        """Check a source, as far as possible on this machine. Nothing is sent.
 
         Raises:
             UsageError: something is wrong with the model, driver, files or options.
@@ -164,7 +167,7 @@ class DeployFlow:
             return
         check_not_packaged(source.packaging)
         if source.model_name is not None and len(models) != 1:
-            raise UsageError("model_name: there is not exactly one model to name", field="model_name")
+            raise UsageError("model_name: needs exactly one model to name", field="model_name")
         self._account.manifests.check(_application(source), self._compute)
 
     def existing(self, settings: ServiceSettings, if_exists: IfExists) -> Service | None:
@@ -231,7 +234,9 @@ class DeployFlow:
         else:
             starting = services.update(existing, image=image, **settings)
         verification = built.verification
-        return starting if verification is None else starting.verified(verification.of(services, existing))
+        if verification is None:
+            return starting
+        return starting.verified(verification.of(services, existing, self._account.connect_arguments))
 
     @contextmanager
     def _prepared(self, source: DeploySource) -> Iterator[_Prepared]:
@@ -274,7 +279,7 @@ class DeployFlow:
             raise UsageError(
                 f"model: file not found: {source!r}, and no registered model has this {what}",
                 field="model",
-                fix=f"Check the path (it is taken from {Path.cwd()}); `ws.models.list()` gives the registered models.",
+                fix=f"Check the path (it is taken from {Path.cwd()}); `ws.models.list()` lists the registered models.",
             ) from error
 
     def _manifest(self, prepared: _Prepared) -> Manifest:

@@ -1,4 +1,4 @@
-"""Deployments: what ran under the name of a service, from when to when."""
+"""Deployments: the images that a service has run, with their times."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Deployments:
         """Return a deployment by its id.
 
         Raises:
-            NotFoundError: there is none.
+            NotFoundError: it does not exist.
         """
         return decode(self._transport.call("deployments_get", id=id), Deployment)
 

@@ -15,7 +15,7 @@ from mlmgmt_nb.client.bodies import checked, not_found
 from mlmgmt_nb.client.http.paging import PAGE_SIZE, Pager
 from mlmgmt_nb.client.http.responses import decode
 from mlmgmt_nb.client.http.transport import Transport
-from mlmgmt_nb.client.logs import LogPart, build_log_url, read_log
+from mlmgmt_nb.client.monitoring.logs import LogPart, build_log_url, read_log
 from mlmgmt_nb.client.operations import Operations
 from mlmgmt_nb.client.polling import Poller
 from mlmgmt_nb.contract import OPERATIONS, Image, ImageRequest, Manifest
@@ -25,27 +25,33 @@ __all__ = ["DockerImage", "Images"]
 
 _CHUNK_BYTES = 2**20
 _EXPORT_SECONDS = 900.0
-_NEW_PLACE = "Give another place."
+_NEW_PLACE = "Give another path."
 
 
 class DockerImage(msgspec.Struct, frozen=True, rename="camel"):
-    """What was built on a Docker engine.
+    """A Docker image, built on an engine or without one.
 
     Attributes:
-        reference: name and version of the image, with its registry if it was pushed to one.
-        image_id: by which the engine knows it: the digest of its configuration.
-        base: the image that it was built upon.
-        digest: of its manifest in the registry, if it was pushed to one.
+        reference: name and version of the image, with the registry if it was pushed.
+        image_id: digest of its configuration, which is the id of the image on an engine.
+        base: the base image.
+        digest: digest of its manifest in the registry, if it was pushed.
+        manifest: digest of its manifest in the state folder, if it was built without an engine.
+        size: bytes of its compressed layers, if it was built without an engine.
+        reused: its layers that earlier images have, if it was built without an engine.
     """
 
     reference: str
     image_id: str
     base: str
     digest: str | None = None
+    manifest: str | None = None
+    size: int | None = None
+    reused: list[str] = []
 
     @property
     def exact(self) -> str:
-        """What names this very image: in the registry, or else on the engine."""
+        """Return an exact reference to this image: in the registry, or else on the engine."""
         return f"{self.reference.rpartition(':')[0]}@{self.digest}" if self.digest else self.image_id
 
 
@@ -53,7 +59,7 @@ class Images:
     """The images of the account.
 
     Args:
-        compute: compute that they are built for when nothing else is said.
+        compute: compute that they are built for by default.
     """
 
     def __init__(self, transport: Transport, operations: Operations, compute: str = "local") -> None:
@@ -100,7 +106,7 @@ class Images:
         """Return an image by its id.
 
         Raises:
-            NotFoundError: there is none.
+            NotFoundError: it does not exist.
         """
         try:
             return decode(self._transport.call("images_get", id=id), Image)
@@ -115,7 +121,7 @@ class Images:
         Args:
             manifest_id: images of this manifest.
             manifest_name: images of manifests of this name.
-            count: most images in one page.
+            count: maximum number of images per page.
         """
         query = {"manifestId": manifest_id, "manifestName": manifest_name}
         return Pager(self._transport, "images_list", Image, query, count)
@@ -126,13 +132,13 @@ class Images:
         Args:
             image: the image, or its id.
             offset: byte where to start: the `next_offset` of an earlier part.
-            tail: only so many lines at the end.
+            tail: number of lines at the end.
         """
         image = image if isinstance(image, Image) else self.get(image)
         return read_log(self._transport, build_log_url(self._transport.base_url, image), offset=offset, tail=tail)
 
     def docker(self, image: Image | str) -> DockerImage:
-        """Return what was built of an image on a Docker engine.
+        """Return the Docker image that was built.
 
         Raises:
             ConflictError: it was not built for compute docker.
@@ -140,11 +146,11 @@ class Images:
         return decode(self._transport.send("GET", f"{self._path(image)}/docker"), DockerImage)
 
     def export_context(self, image: Image | str, folder: str | os.PathLike[str]) -> Path:
-        """Write the build context of an image into a folder, where `docker build` makes the image of it.
+        """Write the build context of an image into a folder, from which `docker build` builds the image.
 
         Args:
             image: the image, or its id.
-            folder: is made; one that is there must be empty.
+            folder: the folder to create; an existing folder must be empty.
 
         Returns:
             The folder.
@@ -154,7 +160,7 @@ class Images:
         """
         target = Path(folder).expanduser()
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
-            raise UsageError(f"context: {target} is there and not an empty folder", field="context", fix=_NEW_PLACE)
+            raise UsageError(f"context: {target} exists and is not an empty folder", field="context", fix=_NEW_PLACE)
         with tempfile.TemporaryFile() as file:
             self._download(f"{self._path(image)}/context", file)
             file.seek(0)
@@ -176,18 +182,18 @@ class Images:
 
         Args:
             image: the image, or its id.
-            file: is made; one that is there is not overwritten.
+            file: the file to create; an existing file is not overwritten.
 
         Returns:
             The file.
 
         Raises:
-            UsageError: the file is there already, or cannot be written.
+            UsageError: the file already exists, or cannot be written.
             ConflictError: it was not built for compute docker, or the engine has it no longer.
         """
         target = Path(file).expanduser()
         if target.exists():
-            raise UsageError(f"oci: {target} is there already", field="oci", fix=_NEW_PLACE)
+            raise UsageError(f"oci: {target} already exists", field="oci", fix=_NEW_PLACE)
         partial = target.with_name(f".{target.name}.partial")
         try:
             with partial.open("wb") as sink:
@@ -203,12 +209,12 @@ class Images:
         return OPERATIONS["images_get"].url("", id=image if isinstance(image, str) else image.id or "")
 
     def _download(self, url: str, target: IO[bytes]) -> None:
-        """Write what is at a URL to a file; the service may take long to have it ready."""
+        """Download a URL to a file; the service may need long to prepare it."""
         with self._transport.send("GET", url, timeout=(3.05, _EXPORT_SECONDS), stream=True) as answer:
             try:
                 for chunk in answer.iter_content(_CHUNK_BYTES):
                     target.write(chunk)
             except requests.RequestException as error:
                 raise TransportError(
-                    f"the export broke off: {error}", fix="Try again.", method="GET", url=url
+                    f"the export was interrupted: {error}", fix="Try again.", method="GET", url=url
                 ) from error

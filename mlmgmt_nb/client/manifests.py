@@ -75,7 +75,7 @@ class Manifests:
         model_ids: Sequence[str] = (),
         description: str | None = None,
     ) -> Manifest:
-        """Upload the files of an application and registers a manifest of them.
+        """Upload the files of an application, and register a manifest of them.
 
         Example:
             >>> model = ws.models.get("iris")
@@ -106,7 +106,7 @@ class Manifests:
         )
 
     def check(self, application: Application, compute: str | None = None) -> None:
-        """Check all that can be checked of an application before anything is sent.
+        """Check an application before anything is sent, as far as possible.
 
         Args:
             application: the driver and what it needs.
@@ -121,10 +121,10 @@ class Manifests:
         """Return a manifest by its id, or the latest version of a name.
 
         Args:
-            id_or_name: the one or the other.
+            id_or_name: its id or name.
 
         Raises:
-            NotFoundError: there is none.
+            NotFoundError: it does not exist.
         """
         if not is_uuid(id_or_name):
             versions = [manifest for manifest in self.list(manifest_name=id_or_name) if manifest.name == id_or_name]
@@ -143,7 +143,7 @@ class Manifests:
         Args:
             model_id: manifests with this model.
             manifest_name: manifests of this name.
-            count: most manifests in one page.
+            count: maximum number of manifests per page.
         """
         query = {"modelId": model_id, "manifestName": manifest_name}
         return Pager(self._transport, "manifests_list", Manifest, query, count)

@@ -104,10 +104,10 @@ class Models:
         """Return a model by its id, or the latest version of a name.
 
         Args:
-            id_or_name: the one or the other.
+            id_or_name: its id or name.
 
         Raises:
-            NotFoundError: there is none.
+            NotFoundError: it does not exist.
         """
         if is_uuid(id_or_name):
             try:
@@ -125,13 +125,13 @@ class Models:
         Args:
             name: models of this name.
             tag: models with this tag.
-            count: most models in one page.
+            count: maximum number of models per page.
         """
         return Pager(self._transport, "models_list", Model, {"name": name, "tag": tag}, count)
 
 
 def _is_same(asked: Model, latest: Model) -> bool:
-    """Whether a version has the content that is to be registered, under its file name, and all else that is asked for.
+    """Return whether a version has the content, file name and all other properties to be registered.
 
     The part of the URL that names the content in the artifact store is compared: the server may have moved.
     """

@@ -1,4 +1,4 @@
-"""Operations: what images and services are made by."""
+"""Operations: the asynchronous requests that create images and services."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import requests
 from mlmgmt_nb.client.http.paging import PAGE_SIZE, Pager
 from mlmgmt_nb.client.http.responses import decode, retry_after
 from mlmgmt_nb.client.http.transport import Transport, is_loopback
-from mlmgmt_nb.client.logs import LogPart, build_log_url, read_log
-from mlmgmt_nb.client.polling import Poller, Watch, Watcher
+from mlmgmt_nb.client.monitoring.logs import LogPart, build_log_url, read_log
+from mlmgmt_nb.client.polling import Poller, WatchedOperation, Watcher
 from mlmgmt_nb.contract import OPERATIONS, AsyncOperationStatus, Image, ServiceResponse
 from mlmgmt_nb.contract.extensions import OPERATIONS_LIST, OperationStatus, Service
 from mlmgmt_nb.errors import ApiError, ServerError
@@ -24,7 +24,7 @@ _SLOWEST, _SLOWEST_ON_LOOPBACK = 2.0, 0.2
 
 
 class Operations:
-    """The operations of the account: `get` one, `wait` for it, `cancel` it, `list` them, or go on with a `poller`."""
+    """The operations of the account: `get` one, `wait` for it, `cancel` it, `list` them, or use a `poller`."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
@@ -34,7 +34,7 @@ class Operations:
         self.watcher = Watcher(self._fetch, slowest=slowest, clock=transport.clock)
 
     def __reduce__(self) -> tuple[type[Operations], tuple[Transport]]:
-        """For `pickle` and `deepcopy`: what this process waits for stays here."""
+        """For `pickle` and `deepcopy`: without the operations that this process waits for."""
         return Operations, (self._transport,)
 
     def get(self, id: str) -> OperationStatus:  # noqa: A002 - the API's word
@@ -49,7 +49,7 @@ class Operations:
         return decode(self._transport.call("operations_get", id=id), OperationStatus)
 
     def cancel(self, id: str) -> AsyncOperationStatus:  # noqa: A002
-        """Cancel an operation that goes on: an image is not built, a service goes on with what it served before.
+        """Cancel a running operation: the image is not built, or the service keeps its previous deployment.
 
         The API of 2017 does not have this; the embedded service does. Cancelling again changes nothing.
 
@@ -67,11 +67,11 @@ class Operations:
     def list(self, *, count: int = PAGE_SIZE) -> Pager[OperationStatus]:
         """Return the operations of the account, newest first.
 
-        The API of 2017 does not have this; the embedded service does. Of other servers, `known` has the ids of those
-        that this workspace has met.
+        The API of 2017 does not have this; the embedded service does. For other servers, `known` has the ids of
+        the operations that this workspace has used.
 
         Args:
-            count: most operations in one page.
+            count: maximum number of operations per page.
         """
         return Pager(self._transport, OPERATIONS_LIST, OperationStatus, {}, count)
 
@@ -81,39 +81,39 @@ class Operations:
         return list(reversed(self._known))
 
     def wait(self, id: str, timeout: float | None = None) -> AsyncOperationStatus:  # noqa: A002
-        """Wait until the operation has ended, well or not, as `Poller.wait` does.
+        """Wait until the operation has ended, successfully or not, as `Poller.wait` does.
 
         Args:
             id: of the operation.
-            timeout: most seconds to wait; without end when None.
+            timeout: maximum seconds to wait; no limit if None.
         """
         return self.poller(id).wait(timeout)
 
     def poller(self, id: str) -> Poller[Image | ServiceResponse]:  # noqa: A002
         """Return a poller for an operation, from its `id` or a continuation token. Sends nothing yet."""
-        return self._poller(Watch(id), self._load)
+        return self._poller(WatchedOperation(id), self._load)
 
     def started(self, response: requests.Response, load: Callable[[str], Any]) -> Poller[Any]:
-        """Return the poller for a 202 answer.
+        """Return the poller for a 202 response.
 
         Args:
             response: the answer.
             load: gets the resource by its id.
 
         Raises:
-            ServerError: the answer does not name its operation.
+            ServerError: the response does not name its operation.
         """
         location = response.headers.get("Operation-Location", "")
         if not location:
             raise ServerError(
                 "the server accepted the request without an Operation-Location",
                 status_code=response.status_code,
-                fix="List the resource to see what became of it.",
+                fix="List the resources to see whether it was created.",
             )
-        watch = Watch(_last_segment(location), first_delay=retry_after(response.headers))
+        watch = WatchedOperation(_last_segment(location), first_delay=retry_after(response.headers))
         return self._poller(watch, lambda status: load(_resource_id(status)))
 
-    def _poller(self, watch: Watch, load: Callable[[AsyncOperationStatus], Any]) -> Poller[Any]:
+    def _poller(self, watch: WatchedOperation, load: Callable[[AsyncOperationStatus], Any]) -> Poller[Any]:
         if watch.operation_id not in self._known:
             self._known.append(watch.operation_id)
         return Poller(watch, self.watcher, load=load, log_uri=self._log_uri, read_log=self._read_log)
@@ -133,7 +133,7 @@ class Operations:
         return read_log(self._transport, url, offset=offset, tail=tail)
 
     def _log_url(self, status: AsyncOperationStatus) -> str:
-        """Where the log is, as `read_log` takes it."""
+        """Return the URL of the log, for `read_log`."""
         resource_id = _resource_id(status)
         if status.operation_type == "Service":
             return f"{OPERATIONS['services_get'].url('', id=resource_id)}/logs"
@@ -144,7 +144,7 @@ class Operations:
         return url
 
     def _log_uri(self, status: AsyncOperationStatus) -> str | None:
-        """Where the log of a failed operation is, as far as the server tells."""
+        """Return the URL of the log of a failed operation, if the server reports it."""
         if not status.resource_location:
             return None
         resource_id = _resource_id(status)

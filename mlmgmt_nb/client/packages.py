@@ -1,8 +1,9 @@
-"""Deployments without a driver: the model is packaged first, and the service proves that it answers the same."""
+"""Deployments without a driver: package the model first, and verify that the service returns the same answers."""
 
 from __future__ import annotations
 
 import os
+import shlex
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,9 +13,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
+import msgspec
+
+from mlmgmt_nb import local
 from mlmgmt_nb.client.applications.application import Application, Source
 from mlmgmt_nb.client.http.files import is_url
 from mlmgmt_nb.contract import Manifest, Model, ServiceResponse
+from mlmgmt_nb.contract.extensions import Service
+from mlmgmt_nb.contract.resolving import resolve
 from mlmgmt_nb.errors import PackagingError, UsageError
 
 if TYPE_CHECKING:
@@ -23,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "TOLERANCE",
+    "DeployedService",
     "PackageOptions",
     "Verification",
     "application_of",
@@ -49,11 +56,11 @@ class PackageOptions(TypedDict, total=False):
 
 @contextmanager
 def packaged(model: Any, options: PackageOptions) -> Iterator[Package]:
-    """Package a model in a folder that goes away at the end.
+    """Package a model in a folder that is removed at the end.
 
     Raises:
         UsageError: the model needs a driver, or cannot be packaged.
-        PackagingError: the package does not answer as the object does.
+        PackagingError: the package does not return the same answers as the object.
     """
     from mlmgmt_nb.packaging import package
 
@@ -71,9 +78,9 @@ def check_packageable(model: Any, schema: Source | None = None, runtime: str = "
         UsageError: it needs a driver; or the schema or runtime is for one.
     """
     if isinstance(model, (list, tuple)):
-        what = "several models need one"
+        what = "several models require one"
     elif model is None:
-        what = "a service without a model needs one"
+        what = "a service without a model requires one"
     elif isinstance(model, Model):
         what = f"the registered model {model.name!r} needs one"
     elif isinstance(model, str) and (is_url(model) or not Path(model).expanduser().exists()):
@@ -92,10 +99,10 @@ def check_packageable(model: Any, schema: Source | None = None, runtime: str = "
 
 
 def check_not_packaged(options: PackageOptions) -> None:
-    """Check that nothing was said about packaging, where a driver is given.
+    """Check that no options of packaging are given beside a driver.
 
     Raises:
-        UsageError: something was, and would be ignored.
+        UsageError: an option is given, and would be ignored.
     """
     unset = {"sample": None, "method": None, "example": True, "metadata": None}
     given = [field for field, default in unset.items() if options.get(field, default) is not default]
@@ -103,9 +110,9 @@ def check_not_packaged(options: PackageOptions) -> None:
         given.append("tolerance")
     for field in given:
         raise UsageError(
-            f"{field}: it is for a model without a driver, and there is a driver",
+            f"{field}: only models without a driver use it, but a driver is given",
             field=field,
-            fix="Leave one of the two out.",
+            fix="Omit one of the two.",
         )
 
 
@@ -151,6 +158,28 @@ def warn_of_versions(manifest: Manifest | None) -> None:
         warnings.warn(line, stacklevel=2)
 
 
+class DeployedService(Service, frozen=True, kw_only=True):
+    """A service that runs a packaged model. Its display has three lines: the proof, the URL, and a command to try it.
+
+    Attributes:
+        proof: how its answer to the sample compares with that of the object in the notebook, such as `answers 20 rows
+            as the notebook does, bit for bit`.
+        command: the command that scores its example, without the name of the program.
+    """
+
+    proof: str
+    command: str
+
+    @property
+    def lines(self) -> tuple[tuple[str, str], ...]:
+        """The lines of its display, but for the program before the command: each a label and its text."""
+        url = self.scoring_uri or ""
+        return (f"service {self.name}", self.proof), ("URL", url), ("try it", self.command)
+
+
+resolve(DeployedService)
+
+
 @dataclass(frozen=True)
 class Verification:
     """The comparison of a running service with the package that it serves.
@@ -167,35 +196,63 @@ class Verification:
     proof: Proof | None
     tolerance: float
 
-    def of(self, services: Services, before: ServiceResponse | None) -> Callable[[ServiceResponse], None]:
-        """Return the check of a service; `before` is the service before the deployment, or None if it is new."""
-        return partial(self._check, services, before)
+    def of(
+        self, services: Services, before: ServiceResponse | None, connect: Mapping[str, str]
+    ) -> Callable[[Service], Service]:
+        """Return the check of a service.
 
-    def _check(self, services: Services, before: ServiceResponse | None, service: ServiceResponse) -> None:
-        """Compare the answers. Undo the deployment if they differ.
+        Args:
+            services: the services of the account.
+            before: the service before the deployment, or None if it is new.
+            connect: the arguments of `connect` that lead to the account.
+        """
+        return partial(self._checked, services, before, connect)
+
+    def _checked(
+        self, services: Services, before: ServiceResponse | None, connect: Mapping[str, str], service: Service
+    ) -> Service:
+        largest = self._difference(services, before, service) if self.request else 0.0
+        command = " ".join(["service run", f"-n {service.name}", *_place(connect)])
+        return DeployedService(**msgspec.structs.asdict(service), proof=self._claim(largest), command=command)
+
+    def _claim(self, largest: float) -> str:
+        if self.proof is None:
+            return "runs; there was no sample to compare its answer with"
+        return self.proof.claim(largest)
+
+    def _difference(self, services: Services, before: ServiceResponse | None, service: ServiceResponse) -> float:
+        """Return the largest difference of the answers. Undo the deployment if it is more than the tolerance.
 
         Raises:
             PackagingError: they differ.
         """
         from mlmgmt_nb.packaging.proof import Proof, compare
 
-        if not self.request:
-            return
         got = services.run(service, self.request, timeout=_SECONDS)
         largest, differences = compare(self.expected, got, self.tolerance)
         if not differences:
-            return
+            return largest
         if before is None:
             services.delete(service)
         else:
             services.update(service, image=before.image).result()
-        undone = "it was deleted" if before is None else "it runs its former image again"
+        undone = "it was deleted" if before is None else "it was rolled back to its previous image"
         proof = Proof(self.proof.rows if self.proof else 1, True, largest, differences)
         raise PackagingError(
-            f"the service {service.name!r} does not answer as the object in the notebook does; {undone}\n{proof}",
+            f"the service {service.name!r} does not return the same answers as the object in the notebook; "
+            f"{undone}\n{proof}",
             proof=proof,
             fix="Compare the versions of its packages with those of this kernel, or give a `tolerance`.",
         )
+
+
+def _place(connect: Mapping[str, str]) -> Iterator[str]:
+    """Yield the flags that lead to an account which a command does not find by itself."""
+    home, base_url = connect.get("home"), connect.get("base_url")
+    if home is not None and local.state_folder(home) != local.state_folder(None):
+        yield f"--home {shlex.quote(home)}"
+    if base_url is not None and base_url != os.environ.get("MLMGMT_BASE_URL"):
+        yield f"--base-url {shlex.quote(base_url)}"
 
 
 def _lines(requirements: Source | Sequence[str] | None) -> list[str]:

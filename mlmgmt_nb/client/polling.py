@@ -1,4 +1,4 @@
-"""Waiting for operations: pollers for the user, and one background thread a workspace that asks the server."""
+"""Waiting for operations: pollers for the user, and one background thread for each workspace that polls the server."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import Any, Generic, Protocol, TypeVar
 
 from mlmgmt_nb.client.http.forks import renew_after_fork
-from mlmgmt_nb.client.http.looking import only_looking
-from mlmgmt_nb.client.logs import LogPart
+from mlmgmt_nb.client.http.passive import passive
+from mlmgmt_nb.client.monitoring.logs import LogPart
 from mlmgmt_nb.client.waiting import wait_for
 from mlmgmt_nb.contract import AsyncOperationState, AsyncOperationStatus
 from mlmgmt_nb.errors import (
@@ -27,7 +27,7 @@ from mlmgmt_nb.errors import (
     UsageError,
 )
 
-__all__ = ["Poller", "Watch", "Watcher"]
+__all__ = ["Poller", "WatchedOperation", "Watcher"]
 
 _FIRST_DELAY = 0.05
 _BACKOFF = 1.5
@@ -38,14 +38,14 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class Watch:
-    """What is known of one operation.
+class WatchedOperation:
+    """The state of one operation, as far as it is known.
 
     Attributes:
         operation_id: the operation.
-        status: what the server said last, or None.
-        failure: why asking was given up, or None.
-        settled: set when the operation has ended or asking was given up.
+        status: the last status from the server, or None.
+        failure: why polling was given up, or None.
+        settled: set when the operation has ended or polling was given up.
     """
 
     def __init__(self, operation_id: str, first_delay: float | None = None) -> None:
@@ -62,7 +62,7 @@ class Watch:
         renew_after_fork(self)
 
     def after_fork(self) -> None:
-        """Wait anew; who listened does so in the parent process."""
+        """Wait again, without the listeners, which belong to the parent process."""
         is_settled = self.ended or self.failure is not None
         self._lock, self.settled = threading.Lock(), threading.Event()
         self._listeners = []
@@ -74,7 +74,7 @@ class Watch:
         return self.status is not None and self.status.state in _ENDED
 
     def next_delay(self, retry_after: float | None, slowest: float) -> float:
-        """Seconds to the next look: what the server asks for, else longer each time."""
+        """Return the seconds to the next poll: as the server asks, otherwise longer each time."""
         delay, self._delay = self._delay, min(self._delay * _BACKOFF, slowest)
         return delay if retry_after is None else retry_after
 
@@ -86,19 +86,19 @@ class Watch:
             listener()
 
     def seen(self, status: AsyncOperationStatus) -> None:
-        """Take the server's answer."""
+        """Store a status from the server."""
         changed = self.status is None or self.status.state != status.state
         self.status, self.failing_since = status, None
         if self.ended:
             self.settled.set()
         if changed:
-            self._tell()
+            self._notify()
 
     def lost(self, failure: Exception) -> None:
-        """Return up."""
+        """Give up polling."""
         self.failure = failure
         self.settled.set()
-        self._tell()
+        self._notify()
 
     def take_warning(self) -> str | None:
         """Return the warning of the operation, once."""
@@ -107,7 +107,7 @@ class Watch:
         return None if taken else warning
 
     def take_failure(self) -> Exception | None:
-        """Why asking was given up. Told once: it can be asked again afterwards."""
+        """Return why polling was given up, and clear it, so that polling can start again."""
         with self._lock:
             failure = self.failure
             if failure is not None:
@@ -115,7 +115,7 @@ class Watch:
                 self.settled.clear()
             return failure
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         with self._lock:
             listeners = list(self._listeners)
         for listener in listeners:
@@ -126,11 +126,11 @@ class Watch:
 
 
 class Watcher:
-    """Asks for the state of all open operations of a workspace, in one daemon thread that lives while any is open.
+    """Poll all open operations of a workspace, in one daemon thread that runs while any is open.
 
     Args:
-        fetch: asks the server once for an operation's status; the second value is its `Retry-After` in seconds.
-        slowest: most seconds between two looks at an operation.
+        fetch: requests an operation's status once; the second value is its `Retry-After` in seconds.
+        slowest: maximum seconds between two polls of an operation.
         clock: time in seconds.
     """
 
@@ -145,23 +145,23 @@ class Watcher:
         self._slowest = slowest
         self._clock = clock
         self._wake = threading.Condition()
-        self._due: list[tuple[float, int, Watch]] = []
-        self._open: set[Watch] = set()
+        self._due: list[tuple[float, int, WatchedOperation]] = []
+        self._open: set[WatchedOperation] = set()
         self._order = itertools.count()
         self._thread: threading.Thread | None = None
         self._closed = False
         renew_after_fork(self)
 
     def after_fork(self) -> None:
-        """Follows nothing yet: the thread is the parent's. Each poller that is asked here is followed again."""
+        """Follow no operation: the thread is the parent's. Pollers that are used here start again."""
         self._wake = threading.Condition()
         self._due, self._open, self._thread = [], set(), None
 
-    def follow(self, watch: Watch) -> None:
-        """Look at the operation until it has ended; does nothing when that is known, or it is followed already."""
+    def follow(self, watch: WatchedOperation) -> None:
+        """Poll the operation until it has ended. Do nothing if it has ended or is already polled."""
         with self._wake:
             if self._closed and not watch.settled.is_set():
-                raise UsageError("the workspace is closed", fix="Connect again: the operation goes on.")
+                raise UsageError("the workspace is closed", fix="Connect again; the operation continues.")
             if watch.settled.is_set():
                 return
             if watch not in self._open:
@@ -172,7 +172,7 @@ class Watcher:
                 self._thread.start()
 
     def close(self) -> None:
-        """Stop looking; who waits is told so. The operations go on."""
+        """Stop polling, and end all waits with an error. The operations continue."""
         with self._wake:
             self._closed = True
             abandoned, thread = list(self._open), self._thread
@@ -180,11 +180,11 @@ class Watcher:
             self._due.clear()
             self._wake.notify()
         for watch in abandoned:
-            watch.lost(UsageError("the workspace was closed", fix="Connect again: the operation goes on."))
+            watch.lost(UsageError("the workspace was closed", fix="Connect again; the operation continues."))
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout=5.0)
 
-    def _schedule(self, watch: Watch, delay: float) -> None:
+    def _schedule(self, watch: WatchedOperation, delay: float) -> None:
         heapq.heappush(self._due, (self._clock() + delay, next(self._order), watch))
         self._wake.notify()
 
@@ -192,7 +192,7 @@ class Watcher:
         while (watch := self._next()) is not None:
             failure, delay = None, None
             try:
-                delay = self._look(watch)
+                delay = self._poll(watch)
             except Exception as error:  # noqa: BLE001 - who waits for it must hear of it, whatever it is
                 failure = error
             with self._wake:
@@ -203,7 +203,7 @@ class Watcher:
             if failure is not None:
                 watch.lost(failure)
 
-    def _next(self) -> Watch | None:
+    def _next(self) -> WatchedOperation | None:
         """Wait until an operation is due and return it; None, and end the thread, when none is open."""
         with self._wake:
             while self._due:
@@ -214,10 +214,10 @@ class Watcher:
             self._thread = None
             return None
 
-    def _look(self, watch: Watch) -> float | None:
-        """Asks once. Returns the seconds to the next look, or None when there is none. Raises when it gives up."""
+    def _poll(self, watch: WatchedOperation) -> float | None:
+        """Poll once. Return the seconds to the next poll, or None for never. Raise to give up."""
         try:
-            with only_looking():
+            with passive():
                 status, wait = self._fetch(watch.operation_id)
         except (TransportError, ThrottledError, ServerError, ServiceStoppedError) as error:
             now = self._clock()
@@ -237,7 +237,7 @@ class _Resumes(Protocol):
 
 
 class Poller(Generic[T]):
-    """An operation that goes on at the server, and the resource that it makes or changes.
+    """A running operation of the server, and the resource that it creates or changes.
 
     Dropping the poller, or interrupting a wait, never stops the operation; `continuation_token` takes the wait up
     again, in another process too. Made by `images.create`, `services.create`, `services.update`, `operations.poller`.
@@ -261,7 +261,7 @@ class Poller(Generic[T]):
 
     def __init__(
         self,
-        watch: Watch,
+        watch: WatchedOperation,
         watcher: Watcher,
         *,
         load: Callable[[AsyncOperationStatus], T],
@@ -292,34 +292,34 @@ class Poller(Generic[T]):
 
     @property
     def operation(self) -> AsyncOperationStatus | None:
-        """What the server said last of the operation, or None before its first answer."""
+        """The last status of the operation, or None before the first response."""
         return self._watch.status
 
     def continuation_token(self) -> str:
-        """Return what `from_continuation_token` takes: the operation's id."""
+        """Return the token for `from_continuation_token`: the operation's id."""
         return self._watch.operation_id
 
     def status(self) -> AsyncOperationState:
-        """Return the state that was seen last, without waiting; `NotStarted` before the first look."""
+        """Return the last known state, without waiting; `NotStarted` before the first poll."""
         self._watcher.follow(self._watch)
         status = self._watch.status
         return (status.state if status else None) or "NotStarted"
 
     def done(self) -> bool:
-        """Whether `result` would come at once: the operation has ended, or asking for it was given up."""
+        """Return whether `result` returns immediately: the operation has ended, or polling was given up."""
         self._watcher.follow(self._watch)
         return self._watch.settled.is_set()
 
     def wait(self, timeout: float | None = None) -> AsyncOperationStatus:
-        """Wait until the operation has ended, well or not.
+        """Wait until the operation has ended, successfully or not.
 
         Args:
-            timeout: most seconds to wait; without end when None.
+            timeout: maximum seconds to wait; no limit if None.
 
         Raises:
             OperationTimeout: it has not ended yet.
-            TransportError: the server could not be asked for half a minute; wait again to go on.
-            ApiError: the server does not tell, such as for an unknown operation.
+            TransportError: the server could not be reached for half a minute; wait again to continue.
+            ApiError: the server refused the request, such as for an unknown operation.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         watch = self._watch
@@ -330,7 +330,7 @@ class Poller(Generic[T]):
                     f"operation {self.operation_id} has not ended after {timeout:g} s (it is {self.status()})",
                     operation=self.operation,
                     continuation_token=self.continuation_token(),
-                    fix="It goes on: wait again, or resume with `ws.operations.poller(error.continuation_token)`.",
+                    fix="It continues: wait again, or resume with `ws.operations.poller(error.continuation_token)`.",
                 )
             failure = watch.take_failure()
             if failure is not None:
@@ -343,10 +343,10 @@ class Poller(Generic[T]):
         """Wait as `wait` does and return the image or service.
 
         Args:
-            timeout: most seconds to wait; without end when None.
+            timeout: maximum seconds to wait; no limit if None.
 
         Raises:
-            OperationFailed: it ended `Failed` or `Cancelled`; carries the operation and where its log is.
+            OperationFailed: it ended `Failed` or `Cancelled`; the error has the operation and the URL of its log.
             OperationTimeout, TransportError, ApiError: as `wait`.
         """
         status = self.wait(timeout)
@@ -366,39 +366,35 @@ class Poller(Generic[T]):
             fix=f"The log is at {log_uri}" if log_uri else None,
         )
 
-    def verified(self, check: Callable[[T], None]) -> Poller[T]:
-        """Return a poller of the same operation whose `result` also calls `check` with the resource.
+    def verified(self, check: Callable[[T], T]) -> Poller[T]:
+        """Return a poller of the same operation whose `result` is what `check` returns for the resource.
 
         The outcome of the check is kept: the resource, or a `PackagingError` that each further `result` raises.
         """
-        outcome: list[PackagingError | None] = []
+        outcome: list[T | PackagingError] = []
 
         def load(status: AsyncOperationStatus) -> T:
             if not outcome:
-                resource = self._load(status)
                 try:
-                    check(resource)
+                    outcome.append(check(self._load(status)))
                 except PackagingError as error:
                     outcome.append(error)
-                    raise
-                outcome.append(None)
-                return resource
-            if outcome[0] is not None:
+            if isinstance(outcome[0], PackagingError):
                 raise outcome[0]
-            return self._load(status)
+            return outcome[0]
 
         return Poller(self._watch, self._watcher, load=load, log_uri=self._log_uri, read_log=self._read_log)
 
     def log(self, *, offset: int = 0, tail: int | None = None) -> LogPart:
-        """Return the log of what the operation works on: of an image's build, or of a service since it was made.
+        """Return the log of the operation's resource: of an image's build, or of a service since its creation.
 
         Args:
             offset: byte where to start: the `next_offset` of an earlier part.
-            tail: only so many lines at the end.
+            tail: number of lines at the end.
 
         Raises:
             NotFoundError: the log does not exist or was removed.
-            TransportError, ApiError: the server could not be asked, or does not tell.
+            TransportError, ApiError: the server could not be reached, or refused the request.
         """
         status = self._watch.status
         return LogPart("", offset) if status is None else self._read_log(status, offset, tail)
@@ -414,7 +410,7 @@ class Poller(Generic[T]):
         self.add_change_callback(lambda _: listener())
 
     def add_change_callback(self, callback: Callable[[Poller[T]], None]) -> None:
-        """Call `callback(poller)` in the background thread whenever the state changes or asking is given up."""
+        """Call `callback(poller)` in the background thread whenever the state changes or polling is given up."""
         self._watch.listen(lambda: callback(self))
         self._watcher.follow(self._watch)
 
@@ -422,7 +418,7 @@ class Poller(Generic[T]):
         raise UsageError(
             "a poller cannot be copied or pickled",
             field="poller",
-            fix="Take `poller.continuation_token()`, and go on there with `ws.operations.poller(token)`.",
+            fix="Take `poller.continuation_token()`, and continue there with `ws.operations.poller(token)`.",
         )
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""Calls of a scoring URL: from data of the notebook to the request's JSON, and from answers to results or errors."""
+"""Calls of a scoring URL: from data of the notebook to JSON, and from responses to results or errors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Scored(NamedTuple):
     Attributes:
         value: the decoded answer; text if it is not JSON.
         status: HTTP status.
-        seconds: from sending the request until the answer was there.
+        seconds: from sending the request to the whole response.
         request_id: finds the request in the service's log.
     """
 
@@ -39,7 +39,7 @@ class Scored(NamedTuple):
 
 
 class Scorer(NamedTuple):
-    """A scoring URL and what opens it."""
+    """A scoring URL and its key."""
 
     transport: Transport
     scoring_uri: str
@@ -50,14 +50,14 @@ class Scorer(NamedTuple):
 
     @property
     def swagger_uri(self) -> str:
-        """Where the service describes itself: beside its scoring URL."""
+        """The URL of the service's description, beside its scoring URL."""
         return self.scoring_uri.rpartition("/")[0] + "/swagger.json"
 
     def swagger(self) -> dict[str, Any]:
         """Return the service's own description.
 
         Raises:
-            ScoringError: the service did not give it.
+            ScoringError: the service did not return it.
         """
         return _object(self._send("GET", self.swagger_uri, timeout=None).content)
 
@@ -66,7 +66,7 @@ class Scorer(NamedTuple):
 
         Args:
             body: JSON, or what the driver takes.
-            timeout: most seconds until the answer comes.
+            timeout: maximum seconds to wait for the answer.
 
         Raises:
             DriverError: the driver raised.
@@ -76,7 +76,7 @@ class Scorer(NamedTuple):
         return _value(self._send("POST", self.scoring_uri, body, (_CONNECT_SECONDS, timeout)))
 
     def ask(self, body: bytes, timeout: float) -> Scored:
-        """Post a body once, and return about the answer besides; raises what `score` raises."""
+        """Post a body once, and return the answer with its details. Raises the errors of `score`."""
         began = time.perf_counter()
         answer = self._send("POST", self.scoring_uri, body, (_CONNECT_SECONDS, timeout), attempts=1)
         seconds = time.perf_counter() - began
@@ -123,7 +123,7 @@ def _value(answer: requests.Response) -> Any:
 
 
 def swagger_arguments(swagger: Mapping[str, Any]) -> Sequence[str] | None:
-    """Return the arguments of `run` that a service's description asks for; None for a driver without a schema."""
+    """Return the arguments of `run` in a service's description; None for a driver without a schema."""
     given = swagger.get("definitions", {}).get("ServiceInput", {})
     return given.get("required") or list(given.get("properties") or ()) or None
 
@@ -186,7 +186,7 @@ def _encoded(data: Any) -> bytes:
 
 
 def needs_argument(data: Any) -> bool:
-    """Whether the data stands for an argument of `run`, whose name the service's description has to tell."""
+    """Return whether the data is the value of an argument of `run`, named in the service's description."""
     return _is_frame(data) or hasattr(data, "__array__")
 
 
@@ -208,7 +208,7 @@ def _scoring_error(answer: requests.Response) -> ScoringError:
 
 def _fix(status: int, request_id: str) -> str | None:
     if status == 401:
-        return "The key is wrong; `ws.services.keys(...)` gives the present ones."
+        return "The key is wrong; `ws.services.keys(...)` returns the current keys."
     if status == 503:
         return "The service is busy: try again, or give it more replicas."
     if status >= 500:

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
 
 from mlmgmt_nb.client.bodies import ServiceSettings, checked, is_uuid, not_found, settings_fields
-from mlmgmt_nb.client.collected import read_collected
 from mlmgmt_nb.client.http.paging import PAGE_SIZE, Pager
 from mlmgmt_nb.client.http.responses import decode
 from mlmgmt_nb.client.http.transport import Transport
-from mlmgmt_nb.client.logs import LogPart, read_log
-from mlmgmt_nb.client.metrics import ServiceMetrics, parse_metrics
+from mlmgmt_nb.client.monitoring.collected import read_collected
+from mlmgmt_nb.client.monitoring.logs import LogPart, read_log
+from mlmgmt_nb.client.monitoring.metrics import ServiceMetrics, parse_metrics
 from mlmgmt_nb.client.operations import Operations
 from mlmgmt_nb.client.polling import Poller
 from mlmgmt_nb.client.scoring import Scored, Scorer, encode_input, needs_argument, swagger_arguments
@@ -44,7 +44,7 @@ class Services:
     """The services of the account. Where a method takes a service, it takes its id, its name or a `Service`.
 
     Args:
-        compute: where they run when nothing else is said.
+        compute: the default compute of new services.
 
     Example:
         >>> service = ws.services.get("iris")
@@ -188,10 +188,10 @@ class Services:
         """Return a service by its id or name.
 
         Args:
-            id_or_name: the one or the other.
+            id_or_name: its id or name.
 
         Raises:
-            NotFoundError: there is none.
+            NotFoundError: it does not exist.
         """
         if not is_uuid(id_or_name):
             service = self.find(id_or_name)
@@ -226,7 +226,7 @@ class Services:
             manifest_id, manifest_name: services of this manifest, or of manifests of this name.
             image_id: services of this image.
             compute_resource_id: services on this compute.
-            count: most services in one page.
+            count: maximum number of services per page.
         """
         query = {
             "serviceName": service_name,
@@ -240,7 +240,7 @@ class Services:
         return Pager(self._transport, SERVICES_LIST, Service, query, count)
 
     def delete(self, service: ServiceResponse | str) -> bool:
-        """Delete a service. Return False when there was none."""
+        """Delete a service. Return False if it did not exist."""
         try:
             service_id = self.id_of(service)
         except NotFoundError:
@@ -248,13 +248,13 @@ class Services:
         return self._transport.call("services_delete", id=service_id).status_code != 204
 
     def keys(self, service: ServiceResponse | str) -> AuthKeys:
-        """Both keys of a service; `repr` does not show them."""
+        """Return both keys of a service; `repr` does not show them."""
         return decode(self._transport.call("services_get_keys", id=self.id_of(service)), AuthKeys)
 
     def regenerate_key(
         self, service: ServiceResponse | str, key_type: Literal["Primary", "Secondary"] = "Primary"
     ) -> AuthKeys:
-        """Replace one key of a service, at once; the other stays. Return both as they are now.
+        """Replace one key of a service immediately, and keep the other. Return both keys.
 
         Args:
             service: the service.
@@ -273,7 +273,7 @@ class Services:
         Args:
             service: the service.
             offset: byte where to start: the `next_offset` of an earlier part.
-            tail: only so many lines at the end.
+            tail: number of lines at the end.
         """
         path = OPERATIONS["services_get"].url("", id=self.id_of(service))
         return read_log(self._transport, f"{path}/logs", offset=offset, tail=tail)
@@ -290,7 +290,7 @@ class Services:
     def data(
         self, service: ServiceResponse | str, *, model: str | None = None, identifier: str | None = None
     ) -> pd.DataFrame:
-        """Return what the driver collected with `ModelDataCollector`; see `mlmgmt_nb.client.collected` for the columns.
+        """Return the data that the driver collected with `ModelDataCollector`; see `client.monitoring.collected`.
 
         Args:
             service: the service, created or updated with `collect_model_data=True`.
@@ -309,7 +309,7 @@ class Services:
         return self._with_scorer(service, lambda scorer: scorer.swagger())
 
     def run(self, service: ServiceResponse | str, data: Any, *, timeout: float = 60.0) -> Any:
-        """Scores data with a service and returns the decoded answer.
+        """Score data with a service, and return the decoded answer.
 
         Example:
             >>> ws.services.run("iris", [[5.1, 3.5, 1.4, 0.2], [6.7, 3.0, 5.2, 2.3]])
@@ -320,7 +320,7 @@ class Services:
             data: a dict by argument of the driver's `run`, whose values may be DataFrames (sent as records) and NumPy
                 arrays (sent as lists); a DataFrame or array for a driver with one argument; anything else that JSON
                 has; text and bytes go as they are.
-            timeout: most seconds until the answer comes.
+            timeout: maximum seconds to wait for the answer.
 
         Raises:
             UsageError: the data cannot be sent. Nothing was sent.
@@ -331,7 +331,7 @@ class Services:
         return self._with_scorer(service, lambda scorer: scorer.score(_body(scorer, data), timeout))
 
     def ask(self, service: ServiceResponse | str, data: Any, *, timeout: float = 60.0) -> Scored:
-        """Scores data as `run` does, but only once, and returns status, seconds and request id with the answer.
+        """Score data as `run` does, but without retries, and return status, seconds and request id with the answer.
 
         Example:
             >>> answer = ws.services.ask("iris", [[5.1, 3.5, 1.4, 0.2]])
@@ -341,7 +341,7 @@ class Services:
         Args:
             service: the service.
             data: as `run` takes it.
-            timeout: most seconds until the answer comes.
+            timeout: maximum seconds to wait for the answer.
 
         Raises:
             UsageError, DriverError, ScoringError, TransportError: as `run`.
@@ -349,7 +349,7 @@ class Services:
         return self._with_scorer(service, lambda scorer: scorer.ask(_body(scorer, data), timeout))
 
     def description(self, service: ServiceResponse | str) -> Mapping[str, Any]:
-        """As `swagger`; empty for a service that gives none."""
+        """Return the result of `swagger`; empty for a service without a description."""
         return self._with_scorer(service, described)
 
     def test(
@@ -362,7 +362,7 @@ class Services:
         on_progress: Callable[[ScoringReport], None] | None = None,
         **options: Unpack[LoadOptions],
     ) -> ScoringReport:
-        """Sends cases to a service and judges its answers; an interrupt ends it early and keeps what there is.
+        """Send cases to a service and judge its answers. An interrupt ends the test early and keeps the results so far.
 
         Example:
             >>> cases = [[[5.1, 3.5, 1.4, 0.2]], [[6.7, 3.0, 5.2, 2.3]]]
@@ -431,7 +431,7 @@ class Services:
         return self._get(service_id)
 
     def _with_scorer(self, service: ServiceResponse | str, call: Callable[[Scorer], T]) -> T:
-        """Call with the scoring URL and key that are known; asks for them again when they are no longer right."""
+        """Call with the known scoring URL and key; get them again if they are no longer right."""
         name = (service.id or "") if isinstance(service, ServiceResponse) else service
         known = self._scorers.get(name)
         if known is not None:

@@ -19,7 +19,7 @@ def wait_for(event: threading.Event, timeout: float | None) -> bool:
 
     Args:
         event: what is waited for.
-        timeout: most seconds to wait; without end when None.
+        timeout: maximum seconds to wait; no limit if None.
 
     Raises:
         KeyboardInterrupt: the user has interrupted, at most half a second ago.

@@ -21,7 +21,7 @@ from mlmgmt_nb.client.bodies import ServiceSettings
 from mlmgmt_nb.client.deploy import DeployEvents, DeployFlow, DeploySource, IfExists, ModelSource
 from mlmgmt_nb.client.deployments import Deployments
 from mlmgmt_nb.client.http.credentials import TokenCredential, TokenFile
-from mlmgmt_nb.client.http.looking import is_only_looking
+from mlmgmt_nb.client.http.passive import is_passive
 from mlmgmt_nb.client.http.transport import Location, Timeout, Transport, origin
 from mlmgmt_nb.client.http.uploads import Uploader
 from mlmgmt_nb.client.images import Images
@@ -93,7 +93,7 @@ def connect(
     if home is None:
         base_url = base_url or os.environ.get("MLMGMT_BASE_URL")
     elif base_url is not None:
-        raise UsageError("home and base_url exclude each other", field="home", fix="Give one of them.")
+        raise UsageError("home and base_url cannot be combined", field="home", fix="Give one of them.")
     named = _Account(
         subscription or os.environ.get("MLMGMT_SUBSCRIPTION"),
         resource_group or os.environ.get("MLMGMT_RESOURCE_GROUP"),
@@ -103,7 +103,7 @@ def connect(
         given = {"token": token, "credential": credential, "sign_in": sign_in}
         if unfit := next((name for name, value in given.items() if value is not None), None):
             raise UsageError(
-                "a token or credential is for a base_url, and there is none",
+                "a token or credential requires a base_url",
                 field=unfit,
                 fix="Give base_url or set MLMGMT_BASE_URL; the embedded service needs no token from you.",
             )
@@ -119,7 +119,7 @@ def connect(
 
 
 class _Moved(type):
-    """Answer names that other packages' `Workspace` has with what to use here."""
+    """Raise an error that names the replacement for attributes of other packages' `Workspace`."""
 
     if not TYPE_CHECKING:  # type checkers would accept any name
 
@@ -141,7 +141,7 @@ class Workspace(metaclass=_Moved):
         transport: sends the requests.
         interpreter: Python that runs drivers which ask for no packages, when the service is on this machine.
         arguments: those of `connect` that lead to this account, without any secret.
-        compute: compute that images are built for and services run on when nothing else is said.
+        compute: compute that images are built for and services run on by default.
     """
 
     def __init__(
@@ -176,10 +176,10 @@ class Workspace(metaclass=_Moved):
         return self._arguments
 
     def whoami(self) -> Identity:
-        """Who is signed in, and with which role.
+        """Return the signed-in identity and its role.
 
         Raises:
-            SignInError: nobody is.
+            SignInError: nobody is signed in.
             UnauthorizedError: the server does not accept the token.
         """
         return whoami(self._transport)
@@ -211,7 +211,7 @@ class Workspace(metaclass=_Moved):
         on_operation: Callable[[Poller[Any]], None] | None = None,
         **settings: Unpack[ServiceSettings],
     ) -> Service:
-        """Register models and a manifest, builds the image and run it as a service; return when the service runs.
+        """Register models and a manifest, build the image, run it as a service, and return when the service runs.
 
         Everything is checked before anything is sent. A file or folder given as model makes a
         new version unless the latest version has the same content (see `Models.register`); a URL always does.
@@ -397,15 +397,15 @@ class Workspace(metaclass=_Moved):
 
     def __reduce__(self) -> tuple[Callable[[Transport], Workspace], tuple[Transport]]:
         """For `pickle` and `deepcopy`: a workspace with connections of its own. No secret is in the pickle."""
-        anew = partial(type(self), interpreter=self._interpreter, arguments=self._arguments, compute=self.compute)
-        return anew, (self._transport,)
+        clone = partial(type(self), interpreter=self._interpreter, arguments=self._arguments, compute=self.compute)
+        return clone, (self._transport,)
 
     def __repr__(self) -> str:
         return f"<Workspace {self.base_url}>"
 
 
 class _Account(NamedTuple):
-    """What names an account; None where it is not given."""
+    """The parts of an account's name; None for parts that are not given."""
 
     subscription: str | None
     resource_group: str | None
@@ -435,7 +435,7 @@ class _Account(NamedTuple):
                 raise UsageError(
                     f"base_url {base_url!r} does not end in /accounts/NAME",
                     field="base_url",
-                    fix="Give subscription, resource_group and account besides, or the whole URL: `mlmgmt status` "
+                    fix="Also give subscription, resource_group and account, or give the whole URL: `mlmgmt status` "
                     "prints that of the embedded service.",
                 )
             return url
@@ -444,7 +444,7 @@ class _Account(NamedTuple):
         chosen = [quote(mine, safe="") if mine else theirs for mine, theirs in zip(self, known, strict=True)]
         for name, value in zip(("subscription", "resource_group", "account"), chosen, strict=True):
             if value is None:
-                raise UsageError(f"{name} is missing", field=name, fix="Give it, or the whole URL as base_url.")
+                raise UsageError(f"{name} is missing", field=name, fix="Give it, or give the whole URL as base_url.")
         server = parts[:-6] if has_account else [*parts, "api"]
         return "/".join([*server, *(str(part) for pair in zip(_WORDS, chosen, strict=True) for part in pair)])
 
@@ -453,5 +453,5 @@ _WORDS = ("subscriptions", "resourceGroups", "accounts")
 
 
 def _embedded(home: str | os.PathLike[str], account: _Account) -> Location:
-    endpoint = local.resume(home) if is_only_looking() else local.ensure(home)
+    endpoint = local.resume(home) if is_passive() else local.ensure(home)
     return Location(account.url(endpoint.base_url), TokenFile(endpoint.token_file), endpoint.certificate)

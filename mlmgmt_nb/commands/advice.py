@@ -1,4 +1,4 @@
-"""Errors of the client in the words of commands: the flag that is wrong, the command that shows the log."""
+"""Errors of the client in terms of commands: the wrong flag, the command that shows the log."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def advice(prog: str, flags: Sequence[Flag], arguments: object) -> Iterator[None
         if isinstance(error, OperationFailed):
             error.fix = _log(error, prog, arguments) or error.fix
         elif isinstance(error, OperationTimeout):
-            error.fix = f"It goes on; `{prog} operation watch {error.continuation_token}` waits for it."
+            error.fix = f"It continues; `{prog} operation watch {error.continuation_token}` waits for it."
         elif isinstance(error, DriverError) and error.request_id:
             logs = f"{prog} service logs -n {getattr(arguments, 'service', 'NAME')}"
             error.fix = f"`{logs} --request-id {error.request_id}` has the traceback."
@@ -67,7 +67,12 @@ def _log(error: OperationFailed, prog: str, arguments: object) -> str | None:
 def _name_flag(error: UsageError, flags: Sequence[Flag], arguments: object) -> None:
     """Name the flag that was given instead of the argument of the client that it sets."""
     for flag in flags_of(flags).get(error.field or "", ()):
-        if getattr(arguments, flag.dest) and error.message.startswith(f"{error.field}:"):
+        if _is_given(getattr(arguments, flag.dest)) and error.message.startswith(f"{error.field}:"):
             error.message = f"--{flag.dest.replace('_', '-')}:{error.message.removeprefix(f'{error.field}:')}"
             error.field = flag.dest
             return
+
+
+def _is_given(value: object) -> bool:
+    """Return whether a flag has a value; a DataFrame has no truth value."""
+    return value is not None and (not isinstance(value, (str, bool, int, tuple, list, dict)) or bool(value))

@@ -1,4 +1,4 @@
-"""What may stand next in a command: words, flags, their values, files, and names that the server knows."""
+"""Completion of commands: words, flags, their values, files, and names from the server."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mlmgmt_nb.client import Workspace
-from mlmgmt_nb.client.http.looking import only_looking
+from mlmgmt_nb.client.http.passive import passive
 from mlmgmt_nb.commands.config import SETTINGS
 from mlmgmt_nb.commands.grammar import Command, Flag, flags_by_name
 from mlmgmt_nb.commands.session import OPTIONAL_WORDS, Session
@@ -24,7 +24,7 @@ _MOST_NAMES = 200
 
 
 class Completion(NamedTuple):
-    """What the text ends with, and what it may become."""
+    """The last token of the text, and its completions."""
 
     fragment: str
     candidates: list[str]
@@ -46,11 +46,11 @@ _NAMES: Mapping[str, Callable[[Workspace], list[str]]] = {
 
 
 class Completer:
-    """Completes commands of a session. Never waits long: a thread asks the server; answers are kept for seconds.
+    """Complete commands of a session without long waits: a thread asks the server, and answers are cached for seconds.
 
     Args:
         session: the session.
-        patience: most seconds to wait for the server.
+        patience: maximum seconds to wait for the server.
     """
 
     def __init__(self, session: Session, patience: float = _PATIENCE_SECONDS) -> None:
@@ -61,10 +61,10 @@ class Completer:
         self._operations: list[str] = []
 
     def complete(self, text: str) -> Completion:
-        """Return what may follow.
+        """Return the completions.
 
         Args:
-            text: what comes after `mlmgmt`, up to the cursor.
+            text: the text after `mlmgmt`, up to the cursor.
         """
         *before, fragment = text.split(" ")
         words = [word for word in before if word]
@@ -72,7 +72,7 @@ class Completer:
         return Completion(fragment, candidates)
 
     def remember(self, operation_id: str) -> None:
-        """Offers an operation from now on, before the others: a server of 2017 does not list them."""
+        """Offer an operation from now on, before the others: a server of 2017 does not list operations."""
         self._operations = [operation_id, *(known for known in self._operations if known != operation_id)]
 
     def _candidates(self, words: list[str], fragment: str) -> list[str]:
@@ -128,7 +128,7 @@ class Completer:
             thread.join(self._patience)
         return self._kept.get(kind, (0.0, []))[1]
 
-    @only_looking()
+    @passive()
     def _fetch(self, kind: str) -> None:
         try:
             workspace = self._session.reachable()
@@ -139,7 +139,7 @@ class Completer:
 
 
 def _paths(fragment: str) -> list[str]:
-    """Files and folders that the fragment may become; a folder ends in `/`."""
+    """Return the files and folders that the fragment may become; a folder ends in `/`."""
     head, slash, tail = fragment.rpartition("/")
     folder = Path(head + slash).expanduser() if slash else Path()
     try:

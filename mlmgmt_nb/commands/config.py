@@ -1,4 +1,4 @@
-"""Settings and where each comes from: arguments, then the environment, then the profile in the configuration file.
+"""Settings and their sources: arguments, then the environment, then the profile in the configuration file.
 
 The file is TOML: `profile` names the profile in use, and `[profiles.NAME]` has its settings. No token is kept in it.
 """
@@ -41,7 +41,7 @@ _FIRST_PROFILE = "default"
 
 
 class Setting(NamedTuple):
-    """A setting: its value, and where that comes from."""
+    """A setting: its value and source."""
 
     name: str
     value: str | None
@@ -62,7 +62,7 @@ class Config:
         self.path = path or Path(self._environment.get("MLMGMT_CONFIG") or default)
 
     def settings(self, arguments: Mapping[str, str | None], profile: str | None = None) -> dict[str, Setting]:
-        """Every setting with its source.
+        """Return every setting with its source.
 
         Args:
             arguments: settings that were given as arguments; None means not given.
@@ -90,7 +90,7 @@ class Config:
         return found
 
     def profile(self, given: str | None = None) -> tuple[str, str]:
-        """Return the profile in use, and what chose it.
+        """Return the current profile, and the source of that choice.
 
         Raises:
             UsageError: the profile does not exist.
@@ -110,7 +110,7 @@ class Config:
         return name, source
 
     def profiles(self) -> dict[str, dict[str, str]]:
-        """All profiles with what they set."""
+        """Return all profiles with their settings."""
         return {_FIRST_PROFILE: {}} | {name: dict(stored) for name, stored in self._profiles().items()}
 
     def use(self, profile: str) -> None:
@@ -121,7 +121,7 @@ class Config:
         self._write(document)
 
     def set(self, profile: str, values: Mapping[str, str | None]) -> None:
-        """Change settings of a profile, which is made if it is not there; None takes a setting out.
+        """Change settings of a profile, which is created if missing; None removes a setting.
 
         Raises:
             UsageError: a setting is unknown.

@@ -234,14 +234,14 @@ class ApplicationArguments:
     model_file: Sequence[Any]
     schema_file: str | None
     conda_file: str | None
-    requirements: Any
+    requirements: str | Sequence[str] | None
     any_python: bool
     dependency: Sequence[str]
 
 
 @dataclass(frozen=True, kw_only=True)
 class PackagingArguments:
-    """How a model without a driver is packaged."""
+    """The options for packaging a model without a driver."""
 
     sample: Any
     method: str | None
@@ -258,9 +258,9 @@ class DeployArguments(ApplicationArguments, PackagingArguments):
 class VariablesArguments:
     """Environment variables and secrets of a service: text, or mappings of names to values."""
 
-    env: Sequence[Any]
-    env_file: Sequence[Any]
-    secret: Sequence[Any]
+    env: Sequence[str | Mapping[str, str]]
+    env_file: Sequence[str]
+    secret: Sequence[str | Mapping[str, str]]
     remove_env: Sequence[str]
 
 

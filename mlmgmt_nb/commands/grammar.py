@@ -1,6 +1,6 @@
-"""The grammar of commands: what a command and its flags are, and how tokens become arguments.
+"""The grammar of commands: commands, their flags, and the conversion of tokens to arguments.
 
-A token is text or, in a notebook, any Python value in the place of text.
+A token is text or, in a notebook, any Python value instead of text.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parse_flags(command: Command[A], tokens: Sequence[Token], common: Sequence[Flag], prog: str) -> A | Help:
-    """Return the arguments of a command from the tokens after its words, or its help when they ask for that.
+    """Return the arguments of a command from the tokens after its words, or its help if they request it.
 
     Args:
         command: the command.
@@ -162,7 +162,7 @@ def parse_flags(command: Command[A], tokens: Sequence[Token], common: Sequence[F
 
 
 def nearest(word: str, known: Iterator[str] | Sequence[str]) -> str:
-    """Return a hint at what was meant, or nothing."""
+    """Return a hint with the closest match, or ""."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f" Did you mean `{close[0]}`?" if close else ""
 
@@ -205,7 +205,7 @@ def _usage(flags: Sequence[Flag], prog: str) -> str:
 
 
 def metavar(flag: Flag) -> str:
-    """Return what stands for the value of a flag in help."""
+    """Return the placeholder for the value of a flag in help."""
     if flag.choices:
         return "|".join(flag.choices)
     return flag.metavar or ("true|false" if flag.kind == "yes-no" else flag.dest.upper())

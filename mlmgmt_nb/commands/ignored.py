@@ -16,7 +16,7 @@ __all__ = [
     "ResourceGroupArguments",
     "SetupArguments",
     "SkuArguments",
-    "tell_ignored",
+    "report_ignored",
 ]
 
 
@@ -90,7 +90,7 @@ class SetupArguments(ResourceGroupArguments):
     yes: bool
 
 
-def tell_ignored(session: Session, arguments: object, flags: Sequence[Flag]) -> None:
+def report_ignored(session: Session, arguments: object, flags: Sequence[Flag]) -> None:
     """Say which of these flags were given. Their values are not repeated."""
     given = [flag.names.split()[-1] for flag in flags if getattr(arguments, flag.dest) not in (None, False)]
     if given:

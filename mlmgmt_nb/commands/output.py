@@ -12,14 +12,15 @@ from typing import Any
 import msgspec
 
 from mlmgmt_nb.client import Pager, ScoringReport
-from mlmgmt_nb.client.conditions import condition
+from mlmgmt_nb.client.monitoring.conditions import condition
+from mlmgmt_nb.client.packages import DeployedService
 from mlmgmt_nb.commands.values import Keys, Settings, Usage
-from mlmgmt_nb.commands.verbs.drivers import Checked
+from mlmgmt_nb.commands.verbs.drivers import CheckedDriver
 from mlmgmt_nb.contract import AsyncOperationStatus, Deployment, Image, Manifest, Model, ServiceResponse
 from mlmgmt_nb.errors import UsageError
 from mlmgmt_nb.terminal import encodable, json_printable, one_line, printable
 
-__all__ = ["formatted", "plain", "queried"]
+__all__ = ["deployed", "formatted", "plain", "queried"]
 
 COLUMNS: Mapping[type, Sequence[str]] = {
     Model: ("id", "name", "version", "createdAt", "tags", "description"),
@@ -63,10 +64,10 @@ def plain(value: Any) -> Any:
 
 
 def queried(value: Any, query: str) -> Any:
-    """Return what a JMESPath query finds in a value.
+    """Return the result of a JMESPath query on a value.
 
     Raises:
-        UsageError: the query is none.
+        UsageError: the query is not valid.
     """
     import jmespath  # only who asks needs it
     import jmespath.exceptions
@@ -82,7 +83,7 @@ def formatted(value: Any, output: str, query: str | None = None, encoding: str |
     no cell of TSV or CSV is run by a spreadsheet.
 
     Args:
-        value: what a command gave, or what a query found.
+        value: the result of a command or query.
         output: `table`, `json`, `tsv` or `csv`.
         query: a JMESPath query to ask first.
         encoding: that of the terminal or file, if it may lack characters: JSON is written without those.
@@ -90,14 +91,16 @@ def formatted(value: Any, output: str, query: str | None = None, encoding: str |
     columns: Sequence[str] = ()
     if query:
         value = queried(value, query)
-    elif isinstance(value, (Usage, Checked, ScoringReport)) and output == "table":
+    elif isinstance(value, (Usage, CheckedDriver, ScoringReport)) and output == "table":
         return printable(str(value))
+    elif isinstance(value, DeployedService) and output == "table":
+        return printable(deployed(value, "mlmgmt"))
     elif isinstance(value, Pager):
         items = list(value)
         columns = next((COLUMNS[base] for base in type(items[0]).__mro__ if base in COLUMNS), ()) if items else ()
-        value = [_for_people(item) if output == "table" else msgspec.to_builtins(item) for item in items]
+        value = [_table_row(item) if output == "table" else msgspec.to_builtins(item) for item in items]
     is_record = isinstance(value, (msgspec.Struct, Keys))
-    value = _for_people(value) if output == "table" and isinstance(value, ServiceResponse) else plain(value)
+    value = _table_row(value) if output == "table" and isinstance(value, ServiceResponse) else plain(value)
     if output == "json":
         return _json(value, encoding)
     if output == "csv":
@@ -105,7 +108,13 @@ def formatted(value: Any, output: str, query: str | None = None, encoding: str |
     return _tsv(value) if output == "tsv" else _table(value, columns, is_record=is_record)
 
 
-def _for_people(item: msgspec.Struct) -> dict[str, Any]:
+def deployed(service: DeployedService, prog: str) -> str:
+    """Return the three lines of a service that was proven; `prog` is how its user calls commands."""
+    (name, proof), (url, uri), (hint, command) = service.lines
+    return "\n".join([f"{name} {proof}", f"{url}     {uri}", f"{hint}  {prog} {command}"])
+
+
+def _table_row(item: msgspec.Struct) -> dict[str, Any]:
     """Return a resource as a table row. The state of a service and of its last operation are separate columns."""
     row: dict[str, Any] = msgspec.to_builtins(item)
     if not isinstance(item, ServiceResponse):

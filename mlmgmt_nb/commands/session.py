@@ -15,6 +15,7 @@ from typing import Any, cast
 from mlmgmt_nb import local
 from mlmgmt_nb.client import ScoringReport, ScoringTest, SignIn, Workspace, connect
 from mlmgmt_nb.client.auth.signin import Method
+from mlmgmt_nb.client.http.credentials import TokenCredential
 from mlmgmt_nb.client.http.forks import ForkLock
 from mlmgmt_nb.commands.advice import advice
 from mlmgmt_nb.commands.config import Config, Setting
@@ -36,7 +37,7 @@ PLACE = ("home", "base_url", "subscription", "resource_group", "account", "scope
 """The settings that say which account, and how it is opened."""
 
 
-def _unshown(_: str) -> None:
+def _no_meter(_: str) -> None:
     """Return no meter."""
 
 
@@ -44,7 +45,7 @@ def _unshown_note(_: str) -> None:
     """Ignore a note."""
 
 
-def _unseen(test: ScoringTest) -> ScoringReport:
+def _run_without_progress(test: ScoringTest) -> ScoringReport:
     """Run a scoring test without showing its progress."""
     return test.run()
 
@@ -59,7 +60,7 @@ class Outcome:
 
 
 class Session:
-    """Commands one after the other, each against the workspace that its settings name.
+    """A sequence of commands, each against the workspace that its settings name.
 
     Args:
         commands: the table of commands.
@@ -83,8 +84,8 @@ class Session:
         config: Config | None = None,
         prog: str = "mlmgmt",
         report: Callable[[str, float], None] | None = None,
-        uploading: Callable[[str], Meter | None] = _unshown,
-        testing: Callable[[ScoringTest], ScoringReport] = _unseen,
+        uploading: Callable[[str], Meter | None] = _no_meter,
+        testing: Callable[[ScoringTest], ScoringReport] = _run_without_progress,
         stays: bool = False,
         tell: Callable[[str], None] = _unshown_note,
     ) -> None:
@@ -100,16 +101,16 @@ class Session:
         self.last_error: BaseException | None = None
         self.body: str | None = None
         self._workspaces: dict[tuple[str | None, ...], Workspace] = {}
-        self._credentials: dict[str, Any] = {}
+        self._credentials: dict[str, TokenCredential] = {}
         self._connecting = ForkLock(threading.RLock)
 
     @property
     def workspace(self) -> Workspace:
-        """The workspace of the present settings; connects when it is first used. Those of other settings stay open."""
+        """The workspace of the current settings, connected at first use. Those of other settings stay open."""
         with self._connecting:  # the completer asks from a thread
             if not self.settings:
                 self.settings = self.config.settings({})
-            key = self._place()
+            key = self._workspace_key()
             if key not in self._workspaces:
                 self._workspaces[key] = self._connected()
             return self._workspaces[key]
@@ -122,24 +123,24 @@ class Session:
             resource_group=self.setting("resource_group"),
             account=self.setting("account"),
         )
-        if not base_url or (home and self._is_nearer("home", "base_url")):
+        if not base_url or (home and self._takes_precedence("home", "base_url")):
             return connect_to(home=home)
         connect_to = partial(connect_to, base_url=base_url, scope=self.setting("scope"))
         if os.environ.get("MLMGMT_TOKEN") or not any(self.setting(name) for name in SIGN_IN):
             return connect_to()
         return connect_to(sign_in=self.sign_in()) if self.credential is None else connect_to(credential=self.credential)
 
-    def _place(self) -> tuple[str | None, ...]:
-        """Return what tells one workspace from another."""
+    def _workspace_key(self) -> tuple[str | None, ...]:
+        """Return the settings that identify a workspace."""
         return (*(self.setting(name) for name in PLACE), self._signed_in_as)
 
     @property
-    def credential(self) -> Any:
-        """What `login` has signed in with in this session, for the profile in use; or None."""
+    def credential(self) -> TokenCredential | None:
+        """The credential of `login` in this session, for the current profile, or None."""
         return self._credentials.get(self.setting("profile") or "")
 
-    def signed_in(self, credential: Any) -> None:
-        """Keep what `login` signed in with; None forgets it."""
+    def signed_in(self, credential: TokenCredential | None) -> None:
+        """Store the credential of `login`; None removes it."""
         profile = self.setting("profile") or ""
         if credential is None:
             self._credentials.pop(profile, None)
@@ -150,8 +151,8 @@ class Session:
     def _signed_in_as(self) -> str | None:
         return None if self.credential is None else str(id(self.credential))
 
-    def sign_in(self, **given: Any) -> SignIn:
-        """How to sign in, by what is given and the settings."""
+    def sign_in(self, **given: str | None) -> SignIn:
+        """Return how to sign in, from the arguments and the settings."""
         chosen = {name: given.get(name) or self.setting(name) for name in SIGN_IN}
         persistent = str(chosen.pop("token_cache") or "no").lower() in {"yes", "true", "1"}
         method = chosen.pop("sign_in") or "default"
@@ -160,7 +161,7 @@ class Session:
     def reachable(self) -> Workspace | None:
         """Return the workspace if it is available without starting a service. For completion."""
         base_url, home = self.setting("base_url"), self.setting("home")
-        is_there = self._place() in self._workspaces or base_url or local.find(home) is not None
+        is_there = self._workspace_key() in self._workspaces or base_url or local.find(home) is not None
         return self.workspace if is_there else None
 
     def setting(self, name: str) -> str | None:
@@ -168,10 +169,10 @@ class Session:
         return (self.settings or self.config.settings({}))[name].value
 
     def execute(self, tokens: Sequence[Token]) -> Outcome:
-        """Run the command that the tokens call; return help when they ask for it.
+        """Run the command that the tokens call; return help if they request it.
 
         Raises:
-            MlmgmtError: whatever goes wrong; kept as `last_error`.
+            MlmgmtError: the command failed; kept as `last_error`.
         """
         try:
             command, rest = self.find(tokens)
@@ -185,7 +186,7 @@ class Session:
             self.settings = self.config.settings(given, "default" if makes_profile else arguments.profile)
             if command.words[0] not in {"config", "account"}:  # which put it right
                 _check_output(self.settings["output"])
-            with self.advice(command, arguments), _requests_told(self.tell if arguments.verbose else None):
+            with self.advice(command, arguments), _report_requests(self.tell if arguments.verbose else None):
                 return Outcome(command.run(self, arguments), arguments, command)
         except Exception as error:
             self.last_error = error
@@ -243,8 +244,8 @@ class Session:
                 workspace.close()
             self._workspaces.clear()
 
-    def _is_nearer(self, one: str, other: str) -> bool:
-        """Whether a setting comes from something that wins over the source of another one."""
+    def _takes_precedence(self, one: str, other: str) -> bool:
+        """Return whether the source of a setting takes precedence over that of another one."""
         order = ("the argument", "the environment", str(self.config.path), "default")
         return _rank(self.settings[one].source, order) < _rank(self.settings[other].source, order)
 
@@ -267,15 +268,15 @@ class Session:
             hint = nearest(" ".join(words[1:]), [name.partition(" ")[2] for name in names])
             hint = hint.replace("mean `", f"mean `{words[0]} ")
         else:
-            hint = _turned(words, names) or (nearest(text, groups) if len(words) == 1 else "")
+            hint = _verb_first_hint(words, names) or (nearest(text, groups) if len(words) == 1 else "")
             hint = hint or nearest(text, names) or nearest(words[0], groups)
         return UsageError(
             f"unknown command `{self.prog} {text}`.{hint}", fix=f"`{' '.join([self.prog, *group])} -h` lists them."
         )
 
 
-class _Teller(logging.Handler):
-    """Passes log records on as text."""
+class _LogForwarder(logging.Handler):
+    """Forward log records as text."""
 
     def __init__(self, tell: Callable[[str], None]) -> None:
         super().__init__()
@@ -286,12 +287,12 @@ class _Teller(logging.Handler):
 
 
 @contextmanager
-def _requests_told(tell: Callable[[str], None] | None) -> Iterator[None]:
-    """Report the requests that the client sends in the block, if there is somebody to tell."""
+def _report_requests(tell: Callable[[str], None] | None) -> Iterator[None]:
+    """Report the requests that the client sends in the block, if there is a receiver."""
     if tell is None:
         yield
         return
-    log, teller = logging.getLogger("mlmgmt_nb.client.http.transport"), _Teller(tell)
+    log, teller = logging.getLogger("mlmgmt_nb.client.http.transport"), _LogForwarder(tell)
     level = log.level
     log.addHandler(teller)
     log.setLevel(logging.DEBUG)
@@ -327,8 +328,8 @@ def _check_output(setting: Setting) -> None:
         )
 
 
-def _turned(words: Sequence[str], names: Sequence[str]) -> str:
-    """Return a hint for who says the verb first, as in `list models`."""
+def _verb_first_hint(words: Sequence[str], names: Sequence[str]) -> str:
+    """Return a hint for a command with the verb first, as in `list models`."""
     name = " ".join([word.removesuffix("s") for word in words[1:2]] + list(words[:1]))
     return f" Did you mean `{name}`?" if name in names else ""
 

@@ -112,7 +112,7 @@ def _write(session: Session, outcome: Outcome, out: Terminal, err: Terminal) -> 
 
 
 def _awaited(session: Session, poller: Poller[object], outcome: Outcome, err: Terminal) -> object:
-    """Return the resource, when the operation has ended; the operation with `--no-wait`."""
+    """Return the resource once the operation has ended, or the operation with `--no-wait`."""
     resume = f"{session.prog} operation watch {poller.operation_id}"
     arguments = outcome.arguments
     waiting = arguments if isinstance(arguments, WaitingArguments) else WaitingArguments()

@@ -1,8 +1,7 @@
-"""The folder and the Python that an image gives a driver, made here to try the driver in, with nothing else beside."""
+"""The folder and the Python of an image, created on this machine to check a driver in isolation."""
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import os
 import shutil
@@ -13,16 +12,16 @@ from pathlib import Path
 
 from mlmgmt_nb.client.models import default_name
 from mlmgmt_nb.errors import UsageError
+from mlmgmt_nb.scoring.distribution import copy_runtime, pinned_packages
 
 __all__ = ["Stage"]
 
 _BIG = 64 * 2**20
 _LINES = 10
-_RUNTIME = ("uvicorn", "httptools", "msgspec", *(() if sys.platform == "win32" else ("uvloop",)))
 
 
 class Stage:
-    """An application folder as an image has it, in a temporary folder.
+    """An application folder as in an image, in a temporary folder.
 
     Args:
         folder: an empty folder.
@@ -46,7 +45,7 @@ class Stage:
             _put(path, self.app, field)
         self._write("mlmgmt-app.json", {"driver": driver.name, "schema": schema.name if schema else None})
         self._write("model_config_map.json", {"accountContext": {}, "models": dict(map(self._lay_out, models))})
-        self._add_runtime()
+        copy_runtime(folder / "runtime")  # alone, so that the driver cannot import packages installed beside it here
 
     def python(self, requirements: str | os.PathLike[str] | Sequence[str] | None) -> str:
         """Return the Python that runs the driver: this one, or that of an environment with the requirements alone.
@@ -66,9 +65,8 @@ class Stage:
             file.write_text("".join(f"{line}\n" for line in requirements), encoding="utf-8")
         environment = self._folder / "environment"
         interpreter = environment / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-        runtime = [f"{name}=={importlib.metadata.version(name)}" for name in _RUNTIME] + ["werkzeug"]
         _uv("venv", "--python", sys.executable, str(environment))
-        _uv("pip", "install", "--python", str(interpreter), "-r", str(file.absolute()), *runtime)
+        _uv("pip", "install", "--python", str(interpreter), "-r", str(file.absolute()), *pinned_packages())
         return str(interpreter)
 
     def environment(self) -> Mapping[str, str]:
@@ -86,14 +84,6 @@ class Stage:
         link.symlink_to(os.path.relpath(self.app / link.name, folder))
         path = str(link.relative_to(self.app))
         return name, {"id": None, "version": None, "path": path, "versions": {"1": path}}
-
-    def _add_runtime(self) -> None:
-        """Add the runtime alone, so that the driver cannot import packages installed beside it here."""
-        package = Path(__file__).parents[1]
-        runtime = self._folder / "runtime" / package.name
-        runtime.mkdir(parents=True)
-        shutil.copy2(package / "__init__.py", runtime)
-        shutil.copytree(package / "scoring", runtime / "scoring")
 
     def _write(self, name: str, content: object) -> None:
         path = self.app / name

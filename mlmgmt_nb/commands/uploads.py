@@ -1,4 +1,4 @@
-"""How far an upload is, for people who wait for it."""
+"""The progress of an upload, for display."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _INTERVAL = 0.1
 
 
 class Meter:
-    """Shows how far an upload is, if it is of 64 MiB or lasts half a second: at most ten times a second.
+    """Show the progress of an upload of 64 MiB or more, or of more than half a second: at most ten times a second.
 
     Args:
         name: of the file.

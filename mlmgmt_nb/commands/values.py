@@ -1,4 +1,4 @@
-"""Values that commands give besides the API's own resources."""
+"""Values that commands return, besides the API's own resources."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import Any
 import msgspec
 
 from mlmgmt_nb.client import LogPart, Workspace
-from mlmgmt_nb.client.http.looking import only_looking
+from mlmgmt_nb.client.http.passive import passive
 from mlmgmt_nb.contract import ServiceResponse
 
 __all__ = [
     "DeployForm",
     "Keys",
-    "LinesAbout",
     "LogStream",
+    "RequestLogFilter",
     "SecretText",
     "ServiceConsole",
-    "ServiceTrial",
+    "ServiceTryout",
     "Settings",
     "Text",
     "Usage",
@@ -48,12 +48,12 @@ class SecretText(Text):
 
 
 class LogStream:
-    """A log that is followed: iterating gives its parts as they are written, without end.
+    """A followed log: iterating yields its parts as they are written, without end.
 
     Args:
         read: reads the log from an offset on.
         first: the part to begin with.
-        line: keeps the lines that are shown; all when None.
+        line: returns whether to show a line; all lines if None.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class LogStream:
                 yield text
             if self._stopped.wait(_FOLLOW_SECONDS):
                 return
-            with only_looking():
+            with passive():
                 part = self._read(part.next_offset)
 
     def stop(self) -> None:
@@ -80,8 +80,8 @@ class LogStream:
         self._stopped.set()
 
 
-class LinesAbout:
-    """Tells which lines of a service's log, one after the other, are about a request: its traceback is, too.
+class RequestLogFilter:
+    """Select the lines of a service's log about a request, with its traceback. Called with the lines in order.
 
     Args:
         request_id: of the request.
@@ -92,7 +92,7 @@ class LinesAbout:
         self._is_within = False
 
     def __call__(self, line: str) -> bool:
-        """Whether the next line is about it."""
+        """Return whether the next line is about the request."""
         if line.startswith(_STARTS):
             # A line of JSON, or one that was printed for a request, is an entry by itself.
             self._is_within = self._request_id in line and not line.startswith(("{", "["))
@@ -100,7 +100,7 @@ class LinesAbout:
 
 
 def chosen_lines(text: str, line: Callable[[str], bool] | None) -> str:
-    """Return the lines of a text that are wanted."""
+    """Return the selected lines of a text."""
     return text if line is None else "".join(part for part in text.splitlines(keepends=True) if line(part))
 
 
@@ -112,7 +112,7 @@ class Keys(msgspec.Struct, frozen=True, rename="camel"):
     shown: bool = False
 
     def visible(self) -> dict[str, str]:
-        """Return the keys as they were asked for: as they are, or masked."""
+        """Return the keys, masked unless they were requested unmasked."""
         return {"primaryKey": self.primary_key, "secondaryKey": self.secondary_key} if self.shown else self.masked()
 
     def masked(self) -> dict[str, str]:
@@ -124,7 +124,7 @@ class Keys(msgspec.Struct, frozen=True, rename="camel"):
 
 
 def masked(secret: str) -> str:
-    """Return the last characters of a secret, to tell one from another."""
+    """Return the last characters of a secret, which distinguish it from others."""
     return "****" + (secret[-4:] if len(secret) > 12 else "")
 
 
@@ -137,19 +137,19 @@ class Settings:
 
 @dataclass(frozen=True)
 class ServiceConsole:
-    """A service whose panel is asked for; the notebook makes the panel."""
+    """A request for the panel of a service, which the notebook creates."""
 
     workspace: Workspace
     service: ServiceResponse
 
 
-class ServiceTrial(ServiceConsole):
-    """A service that is to be tried out."""
+class ServiceTryout(ServiceConsole):
+    """A request for the form that tries a service."""
 
 
 @dataclass(frozen=True)
 class DeployForm:
-    """A form for a deployment that is asked for; the notebook makes the panel. `fields` is what it begins with."""
+    """A request for the deployment form, which the notebook creates. `fields` has its initial values."""
 
     workspace: Workspace
     models: list[str]
@@ -163,7 +163,7 @@ class Usage:
     Attributes:
         name: of the service.
         scoring_uri: where to post data.
-        swagger_uri: where the service describes itself.
+        swagger_uri: the URL of the service's description.
         sample: a body that the service takes: text as it is sent, or what JSON has; None when it is not known.
     """
 
@@ -178,7 +178,7 @@ class Usage:
 
     @property
     def curl(self) -> str:
-        """A shell command that scores the sample; without one, the file `body.json`."""
+        """A shell command that scores the sample or, without a sample, the file `body.json`."""
         if self.sample is None:
             return self._curl("--data-binary @body.json")
         body = (self.sample if isinstance(self.sample, str) else json.dumps(self.sample)).replace("'", "'\\''")
@@ -200,7 +200,7 @@ class Usage:
 
     @property
     def python(self) -> str:
-        """Python code that scores the sample; without one, the file `body.json`."""
+        """Python code that scores the sample or, without a sample, the file `body.json`."""
         return (
             "import os, requests\n\n"
             "answer = requests.post(\n"

@@ -90,10 +90,12 @@ class Service(ServiceResponse, frozen=True, kw_only=True):
     Attributes:
         environment: variables by name; None if the server does not support them.
         secrets: names of the secrets, whose values no response contains.
+        warning: the warning of its last operation.
     """
 
     environment: dict[str, str] | None = None
     secrets: list[str] | None = None
+    warning: str | None = None
 
 
 class OperationStatus(AsyncOperationStatus, frozen=True, kw_only=True):

@@ -13,13 +13,16 @@ from typing import Any
 import msgspec
 
 from mlmgmt_nb.client import Pager, Poller, ScoringReport, ScoringTest
-from mlmgmt_nb.client.conditions import condition_of
+from mlmgmt_nb.client.monitoring.conditions import condition_of
+from mlmgmt_nb.client.packages import DeployedService
 from mlmgmt_nb.commands import COMMANDS, Command, Help, Outcome, Session
 from mlmgmt_nb.commands.completion import Completer
 from mlmgmt_nb.commands.flags import CommonArguments, ServiceArguments, WaitingArguments
 from mlmgmt_nb.commands.output import formatted, queried
-from mlmgmt_nb.commands.values import DeployForm, Keys, LogStream, SecretText, ServiceConsole, ServiceTrial, Text
+from mlmgmt_nb.commands.values import DeployForm, Keys, LogStream, SecretText, ServiceConsole, ServiceTryout, Text
 from mlmgmt_nb.errors import MlmgmtError, UsageError
+from mlmgmt_nb.notebook.display.cards import deployed_bundle
+from mlmgmt_nb.notebook.display.shown import note_shown
 from mlmgmt_nb.notebook.line import read_line
 from mlmgmt_nb.notebook.panels import (
     DeployPanel,
@@ -30,7 +33,14 @@ from mlmgmt_nb.notebook.panels import (
     WorkspacePanel,
 )
 from mlmgmt_nb.notebook.panels.keys.view import KeysPanel
-from mlmgmt_nb.notebook.progress import run_in_terminal, upload_meter, wait_in_terminal
+from mlmgmt_nb.notebook.progress import (
+    DeploySteps,
+    TerminalSteps,
+    print_line,
+    run_in_terminal,
+    upload_meter,
+    wait_in_terminal,
+)
 from mlmgmt_nb.terminal import Terminal, is_printable, one_line
 
 __all__ = ["CommandExecutor"]
@@ -48,7 +58,7 @@ _TAKE_FUNCTIONS: dict[tuple[str, ...], tuple[str, ...]] = {("service", "test"): 
 _WARNING = "These keys open the service: keep them out of files and logs."
 _PANELS: dict[type, Callable[[Any], Any]] = {
     ServiceConsole: lambda asked: ServicePanel(asked.workspace, asked.service),
-    ServiceTrial: lambda asked: ScoringPanel(asked.workspace, asked.service),
+    ServiceTryout: lambda asked: ScoringPanel(asked.workspace, asked.service),
     DeployForm: lambda asked: DeployPanel(asked.workspace, asked.models, **asked.fields),
 }
 """The panel for each value that asks for one."""
@@ -66,13 +76,14 @@ class CommandExecutor:
         self.session = Session(
             COMMANDS,
             prog="%mlmgmt",
-            report=_report,
+            report=self._report,
             uploading=lambda path: upload_meter(shell, path),
             testing=self._tested,
             stays=True,
             tell=lambda text: Terminal(sys.stdout).write(f"{text}\n"),
         )
         self._completer = Completer(self.session)
+        self._steps: DeploySteps | TerminalSteps | None = None
 
     def run(self, line: str, body: str | None, scope: Mapping[str, Any] = MappingProxyType({})) -> Any:
         """Run a line.
@@ -88,7 +99,7 @@ class CommandExecutor:
         try:
             names = ChainMap(dict(scope), self._shell.user_ns)
             read = read_line(line, lambda expression: eval(expression, {**names}))  # noqa: S307 - the user's own
-            self.session.body = None
+            self.session.body = self._steps = None
             tokens = self._with_variables(read.tokens if body is None else self._with_body(read.tokens, body), names)
             value = self._presented(self.session.execute(tokens)) if tokens or body else self._overview()
         except MlmgmtError as error:
@@ -101,6 +112,9 @@ class CommandExecutor:
             lines = ["KeyboardInterrupt: the cell was interrupted", *getattr(stop, "__notes__", ())]
             stop._render_traceback_ = lambda: lines  # type: ignore[attr-defined]
             raise
+        finally:
+            if isinstance(self._steps, TerminalSteps):
+                self._steps.clear()
         if read.target is None:
             return value
         self._shell.user_ns[read.target] = value
@@ -212,16 +226,27 @@ class CommandExecutor:
             return
         if not arguments.no_wait:
             with self.session.advice(outcome.command, arguments):
-                if self._is_notebook:
-                    OperationPanel(poller).wait(arguments.timeout)
-                else:
-                    wait_in_terminal(poller, arguments.timeout)
+                self._wait(poller, arguments.timeout)
         elif self._is_notebook and not arguments.output:
             OperationPanel(poller).show()
 
+    def _report(self, step: str, seconds: float) -> None:
+        """Show a step that is done: as a line, or in a notebook in an output that the proven service replaces."""
+        if step.startswith("package"):
+            self._steps = DeploySteps() if self._is_notebook else TerminalSteps() if sys.stdout.isatty() else None
+        (self._steps.add if self._steps else print_line)(f"{step:<9} {seconds:.2f} s")
 
-def _report(step: str, seconds: float) -> None:
-    Terminal(sys.stdout).write(f"{step:<9} {seconds:.2f} s\n")
+    def _wait(self, poller: Poller[Any], timeout: float | None) -> None:
+        """Wait for an operation and show it; a proven service takes the place of the steps."""
+        steps = self._steps
+        if not self._is_notebook:
+            wait_in_terminal(poller, timeout, steps.add if steps else print_line)
+            return
+        OperationPanel(poller, live=steps if isinstance(steps, DeploySteps) else None).wait(timeout)
+        service = poller.result()
+        if isinstance(steps, DeploySteps) and isinstance(service, DeployedService):
+            steps.show(deployed_bundle(service))
+            note_shown(poller)  # the result of the cell does not repeat it
 
 
 def _frame(pager: Pager[Any]) -> Any:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import html
+import shutil
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from mlmgmt_nb.notebook.display.cards import bundle
 from mlmgmt_nb.notebook.display.live import Live
 from mlmgmt_nb.terminal import Terminal
 
-__all__ = ["run_in_terminal", "upload_meter", "wait_in_terminal"]
+__all__ = ["DeploySteps", "TerminalSteps", "print_line", "run_in_terminal", "upload_meter", "wait_in_terminal"]
 
 _TICK_SECONDS = 0.25
 
@@ -45,6 +47,32 @@ class _Upload(Live):
         self.show(bundle(text, f'<div role="status">{html.escape(text)}{bar}</div>'))
 
 
+class DeploySteps(Live):
+    """The steps of a deployment that packages a model, in one output of a notebook; its result replaces them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: list[str] = []
+
+    def add(self, line: str) -> None:
+        """Show one more step."""
+        self._lines.append(line)
+        text = "\n".join(self._lines)
+        self.show(bundle(text, f"<pre>{html.escape(text)}</pre>"))
+
+
+class TerminalSteps:
+    """The steps of a deployment that packages a model, in one line of a terminal; its result replaces them."""
+
+    def add(self, line: str) -> None:
+        """Show a step in place of the one before."""
+        Terminal(sys.stdout).rewrite(line[: shutil.get_terminal_size().columns - 1])
+
+    def clear(self) -> None:
+        """Remove the line."""
+        Terminal(sys.stdout).rewrite("")
+
+
 def run_in_terminal(test: ScoringTest) -> ScoringReport:
     """Run a scoring test, with a moving progress line unless the output is a pipe."""
     if not sys.stdout.isatty():
@@ -59,12 +87,20 @@ def run_in_terminal(test: ScoringTest) -> ScoringReport:
         show("\n")
 
 
-def wait_in_terminal(poller: Poller[Any], timeout: float | None = None) -> None:
-    """Wait until an operation has ended, and print a line for each state.
+def print_line(line: str) -> None:
+    """Print a line of progress."""
+    Terminal(sys.stdout).write(f"{line}\n")
+
+
+def wait_in_terminal(
+    poller: Poller[Any], timeout: float | None = None, say: Callable[[str], None] = print_line
+) -> None:
+    """Wait until an operation has ended, and say so for each state.
 
     Args:
         poller: the operation.
         timeout: maximum number of seconds to wait (default: unlimited).
+        say: shows a line.
 
     Raises:
         OperationFailed: it ended `Failed` or `Cancelled`.
@@ -79,7 +115,7 @@ def wait_in_terminal(poller: Poller[Any], timeout: float | None = None) -> None:
         text = f"{what} {poller.status()}" + (f" ({note})" if note else "")
         if text != shown:
             shown = text
-            Terminal(sys.stdout).write(f"{text}, {time.monotonic() - started:.1f} s\n")
+            say(f"{text}, {time.monotonic() - started:.1f} s")
 
     try:
         while not _waited(poller, started, timeout):

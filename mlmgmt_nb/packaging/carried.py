@@ -10,14 +10,14 @@ import sysconfig
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from mlmgmt_nb.packaging.distributions import Installed
+from mlmgmt_nb.packaging.distributions import InstalledDistributions
 from mlmgmt_nb.packaging.flavours.base import copied
 
 __all__ = ["Carrier", "imports_of"]
 
 
 class Carrier:
-    """Carries local modules into an application folder.
+    """Copy local modules into an application folder.
 
     Args:
         folder: the application folder.
@@ -28,7 +28,7 @@ class Carrier:
         imports: top-level modules that the carried code imports.
     """
 
-    def __init__(self, folder: Path, installed: Installed) -> None:
+    def __init__(self, folder: Path, installed: InstalledDistributions) -> None:
         self.names: list[str] = []
         self.imports: set[str] = set()
         self.installed = installed

@@ -1,21 +1,23 @@
-"""Installed distributions: which ones some modules belong to, what they need, and how to ask for them again."""
+"""Installed distributions: the owners of modules, their dependencies, and the requirements that install them again."""
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
-from importlib.metadata import Distribution, PackageNotFoundError, distribution, distributions, packages_distributions
+from importlib.metadata import Distribution, PackageNotFoundError, distribution, distributions
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-__all__ = ["Installed", "named", "origin_of", "path_of"]
+__all__ = ["InstalledDistributions", "named", "origin_of", "path_of"]
 
 _OURS = "mlmgmt-nb"
+_NAME = re.compile(r"^Name:[ \t]*(\S+)", re.MULTILINE)
 
 
 def named(name: str) -> str:
@@ -23,8 +25,8 @@ def named(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-class Installed:
-    """The distributions of this kernel, as they are when it is first asked. Names are normalized."""
+class InstalledDistributions:
+    """The distributions of this kernel, read at first use. Names are normalized."""
 
     @cached_property
     def editable(self) -> Mapping[str, Path]:
@@ -39,7 +41,11 @@ class Installed:
     @cached_property
     def _by_root(self) -> Mapping[str, set[str]]:
         """The distributions of each top-level module."""
-        return {root: {named(name) for name in names} for root, names in packages_distributions().items()}
+        owners: dict[str, set[str]] = {}
+        for installed in distributions():
+            for root in _roots(installed):
+                owners.setdefault(root, set()).add(_name(installed))
+        return owners
 
     def roots(self) -> set[str]:
         """Return all top-level modules that belong to a distribution."""
@@ -87,6 +93,32 @@ def origin_of(installed: Distribution) -> Mapping[str, Any]:
 def path_of(url: str) -> str:
     """Return the path of a `file:` URL."""
     return unquote(urlsplit(url).path)
+
+
+def _roots(installed: Distribution) -> set[str]:
+    """Return the top-level modules of a distribution.
+
+    `importlib.metadata.packages_distributions` returns the same; it makes a path of each file, which takes a second
+    where large frameworks are installed.
+    """
+    listed = installed.read_text("top_level.txt")
+    if listed is not None:
+        return set(listed.split())
+    files = (installed.read_text("RECORD") or "").splitlines()
+    return {root for line in files if (root := _root(line))}
+
+
+def _root(line: str) -> str | None:
+    """Return the top-level module that a line of a `RECORD` file has a part of; None if there is none."""
+    first, slash, _ = line.partition(",")[0].partition("/")
+    name = first if slash else inspect.getmodulename(first) or ""
+    return name if name.isidentifier() else None
+
+
+def _name(installed: Distribution) -> str:
+    """Return the normalized name of a distribution, by the first lines of its metadata."""
+    found = _NAME.search(installed.read_text("METADATA") or "")
+    return named(found[1] if found else installed.name)
 
 
 def _installed(name: str) -> Distribution | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mlmgmt_nb.packaging.flavours import Saved
+from mlmgmt_nb.packaging.flavours import SavedModel
 from mlmgmt_nb.packaging.sample import Sample
 
 __all__ = ["driver_text"]
@@ -13,7 +13,7 @@ __all__ = ["driver_text"]
 _STANDARD = ("import os", "import pickle", "import json", "from io import BytesIO")
 
 
-def driver_text(title: str, saved: Saved, sample: Sample, facts: Mapping[str, Any]) -> str:
+def driver_text(title: str, saved: SavedModel, sample: Sample, facts: Mapping[str, Any]) -> str:
     """Return the text of a driver.
 
     Args:
@@ -32,16 +32,16 @@ def _imports(lines: Iterable[str]) -> list[str]:
     """Return the import statements, standard library first."""
     ordered = sorted(set(lines), key=lambda line: (line.startswith("from "), line.split()[1], line))
     standard = [line for line in ordered if line in _STANDARD]
-    others = [line for line in ordered if line not in _STANDARD]
-    return ["\n".join(standard), "\n".join(others)]
+    other = [line for line in ordered if line not in _STANDARD]
+    return ["\n".join(standard), "\n".join(other)]
 
 
-def _init(saved: Saved) -> str:
+def _init(saved: SavedModel) -> str:
     lines = ['"""Load the model, once, before the first request."""', "global model", *saved.load]
     return "\n".join(["def init():", *_indented(lines)])
 
 
-def _run(saved: Saved, sample: Sample, facts: Mapping[str, Any]) -> str:
+def _run(saved: SavedModel, sample: Sample, facts: Mapping[str, Any]) -> str:
     lines = ["Answer a request."]
     if "classes" in facts and "proba" in " ".join(saved.answer):
         lines += ["", f"The classes are, in this order: {', '.join(map(str, facts['classes']))}."]

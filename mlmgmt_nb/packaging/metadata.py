@@ -1,4 +1,4 @@
-"""Facts about a packaged model: as tags of its registration, and in a sentence."""
+"""The metadata of a packaged model: as tags of its registration, and as a sentence."""
 
 from __future__ import annotations
 

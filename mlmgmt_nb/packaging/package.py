@@ -1,4 +1,4 @@
-"""A package: an application folder made from a fitted object, a function or a model file, and proven on a sample."""
+"""A package: an application folder made from a fitted object, a function or a model file, and verified on a sample."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from typing import Any
 
 from mlmgmt_nb.errors import MlmgmtError, PackagingError, UsageError
 from mlmgmt_nb.packaging.carried import Carrier, imports_of
-from mlmgmt_nb.packaging.distributions import Installed
+from mlmgmt_nb.packaging.distributions import InstalledDistributions
 from mlmgmt_nb.packaging.driver import driver_text
-from mlmgmt_nb.packaging.flavours import Call, Flavour, Saved, flavour_of
+from mlmgmt_nb.packaging.flavours import Call, Flavour, SavedModel, flavour_of
+from mlmgmt_nb.packaging.isolated_run import IsolatedRun, run_isolated
 from mlmgmt_nb.packaging.metadata import description, git_commit, tags
 from mlmgmt_nb.packaging.pickles import notebook_code
 from mlmgmt_nb.packaging.proof import Proof, compare
 from mlmgmt_nb.packaging.requirements import requirements_text
 from mlmgmt_nb.packaging.sample import Sample, type_of
-from mlmgmt_nb.packaging.trial import Trial, try_out
 from mlmgmt_nb.scoring.encoding.encoder import encode_result, encode_value
 from mlmgmt_nb.scoring.schema import ArgumentType, DataTypes, ServiceSchema, save_schema
 
@@ -44,7 +44,7 @@ class Package:
         schema: its schema file.
         requirements: its requirements, pinned to what this kernel has.
         dependencies: local modules and other files that lie beside the driver.
-        carried: code of the notebook that travels: modules, and names of classes and functions in the pickle.
+        carried: code of the notebook in the package: modules, and names of classes and functions in the pickle.
         proof: the result of the fresh process; None without a sample.
         facts: metadata of the model.
         notes: hints, one a line.
@@ -71,7 +71,7 @@ class Package:
 
     @property
     def summary(self) -> str:
-        """The format, the code that travels, and the proof, in one line."""
+        """The format, the code and the proof, in one line each."""
         code = f"with {', '.join(self.carried)}" if self.carried else ""
         return "; ".join(filter(None, [self.format, code, str(self.proof or "")]))
 
@@ -130,26 +130,26 @@ def package(
             given = flavour.sample(source, sample)
             saved = flavour.adopt(source, Call(method, given), folder)
         facts = _facts(flavour, saved, given, None, metadata)
-        return _Writing(folder, flavour, saved, given, facts, example, tolerance).finished(None)
+        return _PackageWriter(folder, flavour, saved, given, facts, example, tolerance).finished(None)
     flavour = flavour_of(model)
     given = flavour.sample(model, sample)
     chosen = method if method is not None else flavour.method(model)
     call = Call(chosen, given)
     if chosen is not None:
         flavour.check_method(model, chosen)
-    expected = _asked(flavour, model, call) if given.given is not None else None
+    expected = _expected_answer(flavour, model, call) if given.given is not None else None
     saved = flavour.save(model, call, folder)
     facts = _facts(flavour, saved, given, model, metadata)
-    return _Writing(folder, flavour, saved, given, facts, example, tolerance).finished(expected)
+    return _PackageWriter(folder, flavour, saved, given, facts, example, tolerance).finished(expected)
 
 
 @dataclass(frozen=True)
-class _Writing:
+class _PackageWriter:
     """A package that is being written: its model is there."""
 
     folder: Path
     flavour: Flavour
-    saved: Saved
+    saved: SavedModel
     sample: Sample
     facts: Mapping[str, Any]
     example: Any
@@ -158,17 +158,17 @@ class _Writing:
     def finished(self, expected: bytes | None) -> Package:
         """Write the rest, try it out, and prove it."""
         folder, saved = self.folder, self.saved
-        carrier = Carrier(folder, Installed())
+        carrier = Carrier(folder, InstalledDistributions())
         carrier.carry(self._imported_by_model())
         title = f"{self.facts.get('class') or self.facts.get('function') or saved.file} ({self.flavour.name})"
         text = driver_text(title, saved, self.sample, self.facts)
         (folder / DRIVER).write_text(text, encoding="utf-8")
         self._write_schema(None)
         body = encode_value(dict(self.sample.values)) if self.sample.values else b""
-        trial = try_out(folder, body, self._modules(text, carrier), carrier)
-        proof = self._proof(expected, trial) if body else None
-        self._write_schema(trial.answer if body else None)
-        lines = requirements_text(carrier.installed, trial.modules, folder, saved.requirements)
+        isolated_run = run_isolated(folder, body, self._modules(text, carrier), carrier)
+        proof = self._proof(expected, isolated_run) if body else None
+        self._write_schema(isolated_run.answer if body else None)
+        lines = requirements_text(carrier.installed, isolated_run.modules, folder, saved.requirements)
         (folder / REQUIREMENTS).write_text(lines, encoding="utf-8")
         code = notebook_code((folder / saved.file).read_bytes()) if saved.format == "pickle" else []
         return Package(
@@ -184,9 +184,9 @@ class _Writing:
             proof=proof,
             facts=self.facts,
             notes=(*saved.notes, *self.sample.notes),
-            warnings=tuple(_told(trial)),
+            warnings=tuple(_distinct_warnings(isolated_run)),
             request=body,
-            expected=trial.answer,
+            expected=isolated_run.answer,
         )
 
     def _modules(self, driver: str, carrier: Carrier) -> set[str]:
@@ -199,16 +199,16 @@ class _Writing:
         """Text of the model file that names a module which is imported here; other text may name a folder by chance."""
         return {name for name in self.saved.modules if name in sys.modules}
 
-    def _proof(self, expected: bytes | None, trial: Trial) -> Proof:
+    def _proof(self, expected: bytes | None, isolated_run: IsolatedRun) -> Proof:
         import msgspec
 
         if expected is None:
-            return Proof(self.sample.rows, compared=False, seconds=trial.seconds)
-        largest, differences = compare(msgspec.json.decode(expected), trial.answer, self.tolerance)
-        proof = Proof(self.sample.rows, True, largest, differences, trial.seconds)
+            return Proof(self.sample.rows, compared=False, seconds=isolated_run.seconds)
+        largest, differences = compare(msgspec.json.decode(expected), isolated_run.answer, self.tolerance)
+        proof = Proof(self.sample.rows, True, largest, differences, isolated_run.seconds)
         if differences:
             raise PackagingError(
-                f"the package does not answer as the object in the notebook does\n{proof}",
+                f"the package does not return the same answers as the object in the notebook\n{proof}",
                 proof=proof,
                 fix="Make the model deterministic, or give a `tolerance`; nothing was sent.",
             )
@@ -229,7 +229,7 @@ class _Writing:
         return kind
 
 
-def _asked(flavour: Flavour, model: Any, call: Call) -> bytes:
+def _expected_answer(flavour: Flavour, model: Any, call: Call) -> bytes:
     """Return the answer of the object in the notebook, as JSON.
 
     Raises:
@@ -262,7 +262,7 @@ def _refusal(model: Any, error: Exception) -> UsageError:
     return UsageError(
         f"sample: the model refuses it: {kind}: {first}",
         field="sample",
-        fix="Give rows of the kind that it was fitted with, such as `sample=X_train.head(20)`.",
+        fix="Give rows like those it was fitted with, such as `sample=X_train.head(20)`.",
     )
 
 
@@ -306,7 +306,7 @@ def _empty_folder(folder: Path) -> Path:
 
 
 def _facts(
-    flavour: Flavour, saved: Saved, sample: Sample, model: Any, metadata: Mapping[str, Any] | None
+    flavour: Flavour, saved: SavedModel, sample: Sample, model: Any, metadata: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     facts: dict[str, Any] = {"flavour": flavour.name, "format": saved.format}
     facts |= flavour.metadata(model) if model is not None else {}
@@ -322,7 +322,9 @@ def _first_rows(answer: Any) -> Any:
     return answer[:5] if isinstance(answer, list) else answer
 
 
-def _told(trial: Trial) -> Sequence[str]:
-    """Warnings that loading the model gave, each once, by their first lines."""
-    kept = [text.partition("\n")[0] for text in trial.warnings if not text.startswith(("Deprecation", "Pending"))]
+def _distinct_warnings(isolated_run: IsolatedRun) -> Sequence[str]:
+    """Return the first lines of the distinct warnings from loading the model."""
+    kept = [
+        text.partition("\n")[0] for text in isolated_run.warnings if not text.startswith(("Deprecation", "Pending"))
+    ]
     return [f"loading it warns of {text}" for text in dict.fromkeys(kept)][:5]

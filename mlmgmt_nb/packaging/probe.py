@@ -1,4 +1,4 @@
-"""Run in a fresh process: loads an application folder as a service does, answers a request, and tells what it imported.
+"""Run in a fresh process: load an application folder as a service does, answer a request, and report the imports.
 
 `python -P probe.py ORDER RESULT`: ORDER is a JSON file with the folder, the path of the request's body, and the hidden
 top-level modules, which the process cannot import, as if they were not installed. RESULT gets the outcome as JSON.
@@ -19,8 +19,8 @@ from typing import Any
 __all__ = ["main"]
 
 
-class _Hiding:
-    """A finder of modules that does not find some of them.
+class _HidingFinder:
+    """A module finder that hides some modules.
 
     Args:
         finder: the finder that is asked for the others.
@@ -53,7 +53,7 @@ def main(order_file: str, result_file: str) -> None:
     body = Path(order["body"]).read_bytes()
     before = set(sys.modules)
     hidden = frozenset(order["hidden"]) - {name.partition(".")[0] for name in before}
-    sys.meta_path[:] = [_Hiding(finder, hidden) for finder in sys.meta_path]
+    sys.meta_path[:] = [_HidingFinder(finder, hidden) for finder in sys.meta_path]
     outcome: dict[str, Any] = {}
     try:
         with warnings.catch_warnings(record=True) as caught:

@@ -51,14 +51,31 @@ class Proof:
     differences: tuple[Difference, ...] = ()
     seconds: float = 0.0
 
+    def claim(self, largest: float = 0.0) -> str:
+        """Return the proof as the predicate of a sentence about a service that was compared too.
+
+        Args:
+            largest: the largest difference between the answers of the service and of the fresh process.
+        """
+        if not self.compared:
+            return f"answers {self._rows} as a fresh process did"
+        return f"answers {self._rows} as the notebook does, {_how(max(self.largest, largest))}"
+
+    @property
+    def _rows(self) -> str:
+        return f"{self.rows} row{'s' if self.rows != 1 else ''}"
+
     def __str__(self) -> str:
-        rows = f"{self.rows} row{'s' if self.rows != 1 else ''}"
+        rows = self._rows
         if not self.compared:
             return f"answered {rows} in a fresh process"
         if self.differences:
             return "\n".join(["the answers differ:", *(f"  {difference}" for difference in self.differences)])
-        how = "bit for bit" if self.largest == 0 else f"within {self.largest:.1g}"
-        return f"{rows} answered in a fresh process, equal to the notebook {how}"
+        return f"{rows} answered in a fresh process, equal to the notebook {_how(self.largest)}"
+
+
+def _how(largest: float) -> str:
+    return "bit for bit" if largest == 0 else f"within {largest:.1g}"
 
 
 def compare(expected: Any, got: Any, tolerance: float) -> tuple[float, tuple[Difference, ...]]:
@@ -84,13 +101,13 @@ def compare(expected: Any, got: Any, tolerance: float) -> tuple[float, tuple[Dif
 
 
 def _pairs(left: Any, right: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
-    """Return the values of two structures side by side; where the structures part, the parts."""
+    """Return the values of two structures side by side; where the structures differ, their parts."""
     if isinstance(left, dict) and isinstance(right, dict) and left.keys() == right.keys():
         for key in left:
             yield from _pairs(left[key], right[key], f"{path}.{key}" if path else key)
     elif isinstance(left, list) and isinstance(right, list) and len(left) == len(right):
-        for place, (mine, theirs) in enumerate(zip(left, right, strict=True)):
-            yield from _pairs(mine, theirs, f"{path}[{place}]")
+        for index, (left_item, right_item) in enumerate(zip(left, right, strict=True)):
+            yield from _pairs(left_item, right_item, f"{path}[{index}]")
     else:
         yield path, left, right
 

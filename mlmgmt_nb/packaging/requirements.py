@@ -1,4 +1,4 @@
-"""The requirements of a package: what loading and calling it imported, pinned to what this kernel has."""
+"""The requirements of a package: the distributions that it imports, pinned to the versions of this kernel."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 from mlmgmt_nb.errors import UsageError
-from mlmgmt_nb.packaging.distributions import Installed, origin_of, path_of
+from mlmgmt_nb.packaging.distributions import InstalledDistributions, origin_of, path_of
 
 __all__ = ["requirements_text"]
 
@@ -17,7 +17,10 @@ _WHEELS = "wheels"
 
 
 def requirements_text(
-    installed: Installed, modules: Mapping[str, str | None], folder: Path, given: Sequence[str] | None = None
+    installed: InstalledDistributions,
+    modules: Mapping[str, str | None],
+    folder: Path,
+    given: Sequence[str] | None = None,
 ) -> str:
     """Return the text of a requirements file.
 
@@ -31,17 +34,17 @@ def requirements_text(
         UsageError: a local project cannot be built.
     """
     if given is not None:
-        return "\n".join(["# these came with the model", *given, ""])
+        return "\n".join(["# given with the model", *given, ""])
     direct = installed.owners(modules)
     needed = installed.closure(direct) - direct
-    lines = ["# imported when it loads and answers", *(_requirement(name, folder) for name in sorted(direct))]
+    lines = ["# imported while it loads and scores", *(_requirement(name, folder) for name in sorted(direct))]
     if needed:
         lines += ["", "# required by these", *(_requirement(name, folder) for name in sorted(needed))]
     return "\n".join([*lines, ""])
 
 
 def _requirement(name: str, folder: Path) -> str:
-    """Return the line that asks for exactly what is installed here; a project of this machine becomes a wheel."""
+    """Return the requirement for exactly the installed distribution; a local project becomes a wheel."""
     installed = distribution(name)
     origin = origin_of(installed)
     url = str(origin.get("url", ""))
@@ -67,9 +70,9 @@ def _built(project: Path, folder: Path) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     made = sorted(set(target.glob("*.whl")) - before)
     if done.returncode != 0 or not made:
-        said = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise UsageError(
-            f"requirements: the project {project} cannot be built as a wheel: {said}",
+            f"requirements: the project {project} cannot be built as a wheel: {reason}",
             field="requirements",
             fix="Correct the project, or install a release of it.",
         )

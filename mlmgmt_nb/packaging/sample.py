@@ -1,4 +1,4 @@
-"""The sample of a package: what it says about the arguments of `run`, and what the object gets for it."""
+"""The sample of a package: the types of the arguments of `run`, and the value that the object gets."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Sample:
 
     @property
     def rows(self) -> int:
-        """Number of rows; 1 when it has none."""
+        """Number of rows; 1 for a value without rows."""
         first = next(iter(self.values.values()), None)
         has_rows = len(self.values) == 1 and (_is_frame(first) or isinstance(first, list) or _has_rows(first))
         return len(first) if has_rows else 1  # type: ignore[arg-type]
@@ -123,7 +123,7 @@ def type_of(value: Any) -> ArgumentType:
     try:
         return SampleDefinition(kind, value).schema
     except SchemaError as error:
-        raise UsageError(f"sample: {error}", field="sample", fix="Convert it to what JSON can carry.") from error
+        raise UsageError(f"sample: {error}", field="sample", fix="Convert it to a type that JSON supports.") from error
 
 
 def _of_series(sample: Any, name: str) -> Sample:
@@ -225,7 +225,7 @@ def _fits(named: Mapping[str, inspect.Parameter], sample: Mapping[Any, Any]) -> 
 
 
 def _plain_array(value: Any) -> Any:
-    """Tensors as arrays; lists of numbers, too."""
+    """Convert tensors and lists of numbers to arrays."""
     import numpy as np
 
     if hasattr(value, "toarray") and hasattr(value, "nnz"):
@@ -263,14 +263,14 @@ def _cut(value: Any) -> Any:
 
 
 def _hints(value: Any) -> list[str]:
-    """Offers for columns whose type is stricter than later requests may be."""
+    """Return hints for columns whose type is stricter than later requests may be."""
     if not _is_frame(value):
         return []
     whole = [str(name) for name, dtype in value.dtypes.items() if _is_numpy(dtype) and dtype.kind in "iu"]
     if not whole:
         return []
     shown = ", ".join(whole[:5]) + (", ..." if len(whole) > 5 else "")
-    return [f"integer columns refuse missing values: {shown}; to accept them give `sample=X.astype({{NAME: 'Int64'}})`"]
+    return [f"integer columns reject missing values: {shown}; to accept them give `sample=X.astype({{NAME: 'Int64'}})`"]
 
 
 def _has_rows(value: Any) -> bool:

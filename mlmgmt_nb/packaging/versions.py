@@ -1,4 +1,4 @@
-"""Versions that a model was packaged with, as properties of its manifest, and how those of this kernel differ later."""
+"""Versions that a model was packaged with, as properties of its manifest, and the differences of a later kernel."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def properties(requirements: str) -> dict[str, str]:
 
 
 def difference(recorded: Mapping[str, str]) -> str | None:
-    """Return how this kernel differs from what a manifest records, in one line; None if it does not, or nothing is."""
+    """Return how this kernel differs from the record of a manifest, in one line; None without either."""
     parts = []
     python = recorded.get(_PYTHON, "")
     if python and python.split(".")[:2] != platform.python_version().split(".")[:2]:
@@ -42,7 +42,7 @@ def difference(recorded: Mapping[str, str]) -> str | None:
     if not parts:
         return None
     more = f" and {len(parts) - _SHOWN} more" if len(parts) > _SHOWN else ""
-    return f"this kernel has other versions than the model was packaged with: {', '.join(parts[:_SHOWN])}{more}"
+    return f"versions of this kernel differ from those of the model's package: {', '.join(parts[:_SHOWN])}{more}"
 
 
 def _version(name: str) -> str | None:

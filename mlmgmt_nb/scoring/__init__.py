@@ -17,6 +17,7 @@ needs only uvicorn and msgspec; NumPy and pandas are imported only if a driver, 
     schema/      types of the arguments of `run`; schema files of 2017; the description of the service
     encoding/    values as JSON, for results, samples and the client
     application/ the application folder: driver, models, environment variables
+    distribution the files and packages of the runtime, for images
     histogram    the histogram of latencies
     context      the id of the current request
     threads      several simultaneous calls of `run`: the decorator

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from mlmgmt_nb.scoring.application.variables import read_variables
 from mlmgmt_nb.scoring.driver.output import capture
 from mlmgmt_nb.scoring.http.access.hosts import ANY, LOOPBACK
-from mlmgmt_nb.scoring.process.container import handed_listener
+from mlmgmt_nb.scoring.process.container import receive_listener
 from mlmgmt_nb.scoring.process.control import Start
 from mlmgmt_nb.scoring.process.replica import end_process, run_contained, run_supervised
 from mlmgmt_nb.scoring.process.workers import bind, run_by_hand
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.control_stdio:
 
         def listen() -> socket.socket:
-            return handed_listener(options.listener) if options.listener else bind(options.host, options.port)
+            return receive_listener(options.listener) if options.listener else bind(options.host, options.port)
 
         return run_contained(options.app, options.driver, options.schema, listen)
     start = Start(

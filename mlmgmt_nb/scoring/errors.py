@@ -5,7 +5,7 @@
     RuntimeFailure
     ├── LoadError       the application cannot be served: bad driver, schema or folder; the process ends with code 3
     ├── RequestError    one request cannot be answered as asked; becomes an HTTP answer
-    └── CallerGone      the caller hung up
+    └── ClientDisconnected      the caller hung up
 
 A failure in the user's `run` is a `RequestError` with the code `DriverError` and the traceback as text.
 """
@@ -19,7 +19,15 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
-__all__ = ["CallerGone", "LoadError", "PicklableError", "RequestError", "RuntimeFailure", "driver_failure", "last_line"]
+__all__ = [
+    "ClientDisconnected",
+    "LoadError",
+    "PicklableError",
+    "RequestError",
+    "RuntimeFailure",
+    "driver_failure",
+    "last_line",
+]
 
 
 _NOT_IN_MAIN = re.compile(
@@ -92,7 +100,7 @@ class RequestError(RuntimeFailure):
         self.headers = dict(headers or {})
 
 
-class CallerGone(RuntimeFailure):
+class ClientDisconnected(RuntimeFailure):
     """The caller hung up before there was an answer."""
 
 

@@ -20,6 +20,8 @@ from mlmgmt_nb.service.building.docker.builder import DockerBuilder
 from mlmgmt_nb.service.building.docker.dockerfile import default_base
 from mlmgmt_nb.service.building.docker.images import EngineImages
 from mlmgmt_nb.service.building.fetch import Fetcher
+from mlmgmt_nb.service.building.image_builders import ImageBuilders
+from mlmgmt_nb.service.building.oci.builder import DaemonlessBuilder
 from mlmgmt_nb.service.building.packages.environments import Environments
 from mlmgmt_nb.service.cluster.leader import ask_leader
 from mlmgmt_nb.service.cluster.membership import Membership
@@ -79,8 +81,11 @@ class Backend:
             self.store, home, release_builds, on_release=self._builds_released, on_change=self._leader_changed
         )
         self.engine = Engine()
-        self.images = EngineImages(self.engine)
-        self._docker = DockerBuilder(self.engine, self.images, home, settings.registry, settings.pip_config)
+        environments = Environments(home.environments)
+        daemonless = DaemonlessBuilder(home, environments, settings.registry)
+        self.images = EngineImages(self.engine, daemonless.blobs)
+        on_engine = DockerBuilder(self.engine, self.images, home, settings.registry, settings.pip_config)
+        self._image_builders = ImageBuilders(settings.image_builder, self.engine, on_engine, daemonless)
         bases = {
             "Python": settings.base_image or default_base(),
             "SparkPython": settings.base_image_spark or settings.base_image or default_base(),
@@ -89,9 +94,10 @@ class Backend:
             self.store,
             home,
             fetcher,
-            Environments(home.environments),
+            environments,
             process_id=lambda: self._membership.id,
-            docker=self._docker,
+            images=self._image_builders,
+            indexes=on_engine.indexes,
             bases=bases,
             limits=settings.unpack_limits,
         )
@@ -108,7 +114,7 @@ class Backend:
             listeners,
             self.engine,
             self.images,
-            self._docker.sweep,
+            self._image_builders.sweep_engine,
             self.home.containers,
             self.home.identity(),
             on_change,
@@ -182,7 +188,7 @@ class Backend:
                 if event := self._receipts.get(subject):
                     event.set()
             case "left":
-                self._membership.look()
+                self._membership.poll()
 
     def about(self) -> dict[str, object]:
         """Return the identity of this service."""
@@ -229,8 +235,17 @@ class Backend:
     def service_log(self, service_id: str) -> Log:
         return service_log(self.home, service_id)
 
-    def compute(self, db: Connection, account: str, given: str | None, path: str) -> ChosenCompute:
+    def compute(
+        self, db: Connection, account: str, given: str | None, path: str, *, is_for_image: bool = False
+    ) -> ChosenCompute:
         """Return the compute that a request names.
+
+        Args:
+            db: transaction to use.
+            account: the account, whose aliases count.
+            given: id or alias of the compute in the request.
+            path: field of the request.
+            is_for_image: whether an image is created for it, which may be possible while it cannot run services.
 
         Raises:
             Problem: 404 for an unknown compute; 409 when it is not available.
@@ -242,7 +257,7 @@ class Backend:
             raise not_found("compute", str(given), path, f"The computes are: {known}.")
         if chosen.id == DOCKER:
             try:
-                self.engine.check()
+                self._image_builders.check() if is_for_image else self.engine.check()
             except EngineError as error:
                 raise conflict(error.code, f"{path}: {error.message}") from error
         return chosen

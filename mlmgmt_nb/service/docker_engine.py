@@ -16,14 +16,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-__all__ = ["HOME_LABEL", "Attached", "Engine", "EngineError", "is_gone"]
+__all__ = ["HOME_LABEL", "AttachedStreams", "Engine", "EngineError", "is_unavailable"]
 
 HOME_LABEL = "mlmgmt-nb.home"
 """Label of the containers of a state folder."""
 _TIMEOUT_SECONDS = 60
 _REMEDY = (
     "Install one (apt-get install docker.io, Docker Desktop, or Podman with its socket), start it, give your user "
-    "access to it (group docker), or set DOCKER_HOST. Compute `local` works without it."
+    "access to it (group docker), or set DOCKER_HOST. Compute `local` works without it, and images are also built "
+    "without it (mlmgmt image create --compute-resource-id docker)."
 )
 _SOCKETS = (
     "/var/run/docker.sock",
@@ -50,7 +51,7 @@ class EngineError(OSError):
         self.message = message
 
 
-def is_gone(error: Exception) -> bool:
+def is_unavailable(error: Exception) -> bool:
     """Return whether a call failed because the engine is unavailable, not because of its response."""
     import requests
 
@@ -85,11 +86,11 @@ class Engine:
 
     def check(self) -> None:
         """Raise EngineError unless the engine responds."""
-        with self.asking():
+        with self.engine_errors():
             self.api.ping()
 
     @contextlib.contextmanager
-    def asking(self) -> Iterator[None]:
+    def engine_errors(self) -> Iterator[None]:
         """Turn errors of Docker's client into EngineError."""
         # Imported when an engine is first used: most services never use one.
         import docker.errors
@@ -153,7 +154,7 @@ class Engine:
             return None
         return str(context.Host) if context is not None and context.Host else None
 
-    def is_here(self) -> bool:
+    def is_local(self) -> bool:
         """Return whether it runs on this kernel and file system, so that its containers can receive open sockets.
 
         MLMGMT_DOCKER_FORWARD=1 disables this.
@@ -177,10 +178,10 @@ class Engine:
         """Return the address to publish ports on: one that other machines cannot reach, if possible."""
         return "127.0.0.1" if self._is_local or self.host in {"127.0.0.1", "localhost"} else "0.0.0.0"  # noqa: S104
 
-    def attach(self, container_id: str) -> Attached:
+    def attach(self, container_id: str) -> AttachedStreams:
         """Connect to the standard input and both outputs of a container that has not been started yet."""
-        with self.asking():
-            return Attached(
+        with self.engine_errors():
+            return AttachedStreams(
                 self.api.attach_socket(container_id, params={"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
             )
 
@@ -188,7 +189,7 @@ class Engine:
         """Remove a container, running or not; do nothing if it does not exist."""
         import docker.errors
 
-        with contextlib.suppress(docker.errors.NotFound), self.asking():
+        with contextlib.suppress(docker.errors.NotFound), self.engine_errors():
             try:
                 self.api.remove_container(container_id, force=True, v=True)
             except docker.errors.APIError as error:
@@ -196,7 +197,7 @@ class Engine:
                     raise
 
 
-class Attached:
+class AttachedStreams:
     """The streams of a container. Closing this end ends its standard input."""
 
     def __init__(self, stream: Any) -> None:

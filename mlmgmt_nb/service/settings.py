@@ -52,6 +52,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         tls: certificate of the API's port, which then also serves all services; these listen on loopback only.
         base_image: base image of Docker images with the runtime `python`; None for a slim image with this Python.
         base_image_spark: base image for the runtime `spark-py`; Java is added if missing.
+        image_builder: how Docker images are built: `engine`, `daemonless`, or `auto`, on an engine if one responds.
         registry: host, optionally with a path, that Docker images are pushed to and pulled from, or None.
         pip_config: `pip.conf` for the installation of packages in Docker images.
         unpack_limits: limits for archives that image builds unpack.
@@ -80,6 +81,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     base_image: str | None = None
     base_image_spark: str | None = None
     registry: str | None = None
+    image_builder: str = "auto"
     pip_config: Path | None = None
     unpack_limits: Limits = Limits()
     operation_days: float = 30.0

@@ -5,7 +5,6 @@ It runs on Python 3.6 with the packages of its time. Azure sign-in and storage a
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
@@ -13,6 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from mlmgmt_nb.schema import DataTypes, SampleDefinition, generate_schema
@@ -40,8 +41,10 @@ def run(x):
 """
 KINDS: dict[str, tuple[DataTypes, Any, str]] = {
     "standard": (DataTypes.STANDARD, [1, 2], "sum(x)"),
+    "pandas": (DataTypes.PANDAS, pd.DataFrame({"a": [1, 2]}), "x['a'].sum()"),
+    "numpy": (DataTypes.NUMPY, np.array([1, 2]), "x.sum()"),
 }
-SUMS = {"standard": 3.0}
+SAMPLES = {"pandas": r'"{\"x\": [{\"a\": 1}, {\"a\": 2}]}"', "numpy": r'"{\"x\": [1, 2]}"'}
 Az = Callable[..., str]
 
 
@@ -59,10 +62,21 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess
     process.stop()
 
 
-@pytest.fixture
-def az(client_python: Path, service: ServiceProcess, tmp_path: Path) -> Iterator[Az]:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder in which the client runs, with the files of each kind of schema."""
+    folder = tmp_path_factory.mktemp("client")
+    (folder / "model.json").write_text('{"factor": 2}')
+    for kind, (data_type, sample, result) in KINDS.items():
+        (folder / f"{kind}.py").write_text(DRIVER.replace("RESULT", result))
+        generate_schema(lambda x: x, {"x": SampleDefinition(data_type, sample)}, filepath=folder / f"{kind}.json")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def az(client_python: Path, service: ServiceProcess, folder: Path) -> Iterator[Az]:
     """Run a command of the client in its folder; return what it printed."""
-    home = tmp_path / "home"
+    home = folder / "home"
     sign_in(home, service.base_url, service.token)
     script = Path(__file__).parent / "client_2017" / "az.py"
     with azure() as url:
@@ -78,11 +92,11 @@ def az(client_python: Path, service: ServiceProcess, tmp_path: Path) -> Iterator
         def run(*arguments: str, code: int = 0) -> str:
             done = subprocess.run(
                 [str(client_python), "-W", "ignore", str(script), "ml", *arguments],
-                cwd=tmp_path,
+                cwd=folder,
                 env=environment,
                 capture_output=True,
                 text=True,
-                timeout=120,
+                timeout=240,
             )
             assert done.returncode == code, done.stdout + done.stderr
             return done.stdout + done.stderr
@@ -97,32 +111,52 @@ def found_id(printed: str, words: str = "Id: ") -> str:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("kind", KINDS)
-def test_steps(kind: str, az: Az, tmp_path: Path) -> None:
-    data_type, sample, result = KINDS[kind]
-    (tmp_path / "score.py").write_text(DRIVER.replace("RESULT", result))
-    (tmp_path / "model.json").write_text('{"factor": 1}')
-    generate_schema(lambda x: x, {"x": SampleDefinition(data_type, sample)}, filepath=tmp_path / "schema.json")
-    body = json.dumps({"x": json.loads((tmp_path / "schema.json").read_text())["input"]["x"]["swagger"]["example"]})
-
+def test_each_step(az: Az) -> None:
     model = found_id(az("model", "register", "-m", "model.json", "-n", "model.json", "-t", "old", "-d", "a model"))
     assert model in az("model", "show", "-m", model)
     assert model in az("model", "show", "-m", "model.json", "-t", "old")
     assert model in az("model", "list")
 
-    files = ["-f", "score.py", "-s", "schema.json", "-r", "python"]
-    manifest = found_id(az("manifest", "create", "-n", f"manifest{kind}", *files, "-i", model))
+    files = ["-f", "standard.py", "-s", "standard.json", "-r", "python"]
+    manifest = found_id(az("manifest", "create", "-n", "manifest1", *files, "-i", model))
     assert manifest in az("manifest", "show", "-i", manifest)
     assert manifest in az("manifest", "list")
 
-    image = found_id(az("image", "create", "-n", f"image{kind}", "--manifest-id", manifest), "Image ID: ")
+    image = found_id(az("image", "create", "-n", "image1", "--manifest-id", manifest), "Image ID: ")
     assert image in az("image", "show", "-i", image)
     assert image in az("image", "list")
     az("image", "usage", "-i", image)
 
-    name = f"svc{kind}"
-    created = az("service", "create", "realtime", "-n", name, "--image-id", image, "-z", "1")
+    created = az("service", "create", "realtime", "-n", "svc1", "--image-id", image, "-z", "1")
     service = found_id(created, "Service ID: ")
     assert service in az("service", "show", "realtime", "-i", service)
     assert service in az("service", "list", "realtime")
-    assert str(SUMS[kind]) in az("service", "run", "realtime", "-i", service, "-d", body)
+    assert "{'sum': 10.0}" in az("service", "run", "realtime", "-i", service, "-d", '{"x": [2, 3]}')
+
+    keys = az("service", "keys", "realtime", "-i", service)
+    regenerated = az("service", "keys", "realtime", "-i", service, "--regen", "--key", "primary")
+    changed = [name for name in ("Primary", "Secondary") if key(keys, name) != key(regenerated, name)]
+    assert changed == ["Primary"]
+    update = ["--autoscale-enabled", "true", "--autoscale-min-replicas", "1", "--autoscale-max-replicas", "2"]
+    assert service in az("service", "update", "realtime", "-i", service, "--image-id", image, *update)
+    assert "{'sum': 6.0}" in az("service", "run", "realtime", "-i", service)
+
+    assert "needs to be provided" in az("service", "logs", "realtime", "-i", service, code=1)  # it asks Kubernetes
+    assert "swagger" in az("account", "modelmanagement", "show")
+    az("service", "delete", "realtime", "-i", service)
+    assert service not in az("service", "list", "realtime")
+
+
+def key(printed: str, name: str) -> str:
+    return found_id(printed, f"{name}Key: ")
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("kind", ["pandas", "numpy"])
+def test_all_steps_in_one(kind: str, az: Az) -> None:
+    """The sample that `service run` sends comes from the description that the wrapped driver has of itself."""
+    files = ["-m", "model.json", "-f", f"{kind}.py", "-s", f"{kind}.json", "-r", "python"]
+    service = found_id(az("service", "create", "realtime", "-n", f"svc{kind}", *files), "Service ID: ")
+    assert SAMPLES[kind] in az("service", "usage", "realtime", "-i", service)
+    ran = az("service", "run", "realtime", "-i", service)
+    assert (SAMPLES[kind] in ran, "{'sum': 6.0}" in ran) == (True, True), ran

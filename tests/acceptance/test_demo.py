@@ -31,7 +31,7 @@ def test_it_prints_a_prediction_and_the_second_time_updates_the_service(home: Pa
         assert done.returncode == 0, done.stdout + done.stderr
         assert "Model iris, version 1, answers at http://127.0.0.1:" in done.stdout
         assert "[5.1, 3.5, 1.4, 0.2] -> setosa" in done.stdout
-        for step in ("train", "connect", "model", "manifest", "image", "service", "score", "in all"):
+        for step in ("train", "connect", "model", "manifest", "image", "service", "score", "in total"):
             assert f" s  {step}\n" in done.stdout
         outputs.append(done.stdout)
     first, second = (next(word for word in output.split() if word.endswith("/score")) for output in outputs)

@@ -1,4 +1,4 @@
-"""The examples of README.md, run unchanged."""
+"""The examples of README.md and of guides, run unchanged."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ README = (ROOT / "README.md").read_text()
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DB_PASSWORD", "secret")
     monkeypatch.setenv("MLMGMT_HOME", str(tmp_path / "home"))
     yield tmp_path
     local.stop(tmp_path / "home")
@@ -32,10 +33,15 @@ def _blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
+def _guide(name: str) -> list[str]:
+    """Return the Python blocks of a guide."""
+    text = (ROOT / ".docs" / "guides" / f"{name}.md").read_text()
+    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+
+
 def _steps() -> str:
     """Return the cells of the step-by-step guide, and the deletion at its end."""
-    guide = (ROOT / ".docs" / "guides" / "first-service.md").read_text()
-    (steps,) = [block for block in re.findall(r"```python\n(.*?)```", guide, re.DOTALL) if "Application(" in block]
+    (steps,) = [block for block in _guide("first-service") if "Application(" in block]
     lines = [line for line in steps.splitlines() if not line.startswith(("ws = ", "service = "))]
     return "\n".join([*lines, 'ws.services.delete("iris")'])
 
@@ -59,6 +65,10 @@ def test_the_cells_work(folder: Path) -> None:
     exec("\n".join(statements), cells)
     assert cells["ws"].services.get("iris").scoring_uri == uri
     assert cells["ws"].services.get("iris").models[0].version == 2
+    for guide in ("variables", "updating"):
+        for block in _guide(guide):
+            exec(block, cells)
+    assert cells["ws"].services.get("iris").environment == {"THRESHOLD": "0.7"}
     assert eval(deleted, cells) is True
     rows, labels = load_iris(return_X_y=True, as_frame=True)
     cells |= {"X": rows, "pipeline": LogisticRegression(max_iter=1000).fit(rows, labels)}

@@ -5,8 +5,12 @@ from __future__ import annotations
 import compileall
 import contextlib
 import ensurepip
+import gzip
+import hashlib
 import io
+import json
 import os
+import platform
 import py_compile
 import shutil
 import signal
@@ -26,7 +30,7 @@ import requests
 from tests.support.components import missing
 from tests.support.waiting import eventually
 
-__all__ = ["BASE", "EngineProcess", "Registry", "import_base"]
+__all__ = ["BASE", "EngineProcess", "Registry", "import_base", "write_base"]
 
 BASE = "mlmgmt-test/python:1"
 _LEFT_OUT = {"site-packages", "test", "tests", "idlelib", "tkinter", "turtledemo", "lib2to3"}
@@ -119,18 +123,54 @@ class Registry:
         self._process.wait(30)
 
 
+_VARIABLES = {
+    "PATH": "/usr/local/bin",
+    "LD_LIBRARY_PATH": "/usr/local/lib",
+    "PIP_CERT": _CERTIFICATES,
+    "SSL_CERT_FILE": _CERTIFICATES,
+}
+
+
 def import_base(api: Any) -> None:
     """Create the base image of the tests on an engine: only this Python with pip and its libraries."""
+    changes = [f"ENV {name}={value}" for name, value in _VARIABLES.items()]
+    api.import_image_from_data(
+        _base_files(), repository=BASE.partition(":")[0], tag="1", changes=[*changes, 'CMD ["python3"]']
+    )
+
+
+def write_base(folder: Path) -> None:
+    """Write the same base image as an OCI folder, without an engine."""
+    files = _base_files()
+    config = {
+        "architecture": {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()],
+        "os": "linux",
+        "config": {"Env": [f"{name}={value}" for name, value in _VARIABLES.items()], "Cmd": ["python3"]},
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(files).hexdigest()}"]},
+    }
+    kind = "application/vnd.oci.image"
+    layer = _blob(folder, gzip.compress(files, 1, mtime=0), f"{kind}.layer.v1.tar+gzip")
+    described = _blob(folder, json.dumps(config).encode(), f"{kind}.config.v1+json")
+    manifest = {"schemaVersion": 2, "mediaType": f"{kind}.manifest.v1+json", "config": described, "layers": [layer]}
+    entry = _blob(folder, json.dumps(manifest).encode(), f"{kind}.manifest.v1+json")
+    index = {"schemaVersion": 2, "mediaType": f"{kind}.index.v1+json", "manifests": [entry]}
+    (folder / "index.json").write_text(json.dumps(index))
+    (folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+
+
+def _blob(folder: Path, content: bytes, media_type: str) -> dict[str, Any]:
+    digest = hashlib.sha256(content).hexdigest()
+    path = folder / "blobs" / "sha256" / digest
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(content)}
+
+
+def _base_files() -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         _add_python(archive)
-    buffer.seek(0)
-    changes = [
-        "ENV PATH=/usr/local/bin LD_LIBRARY_PATH=/usr/local/lib",
-        f"ENV PIP_CERT={_CERTIFICATES} SSL_CERT_FILE={_CERTIFICATES}",
-        'CMD ["python3"]',
-    ]
-    api.import_image_from_data(buffer.getvalue(), repository=BASE.partition(":")[0], tag="1", changes=changes)
+    return buffer.getvalue()
 
 
 def _add_python(archive: tarfile.TarFile) -> None:

@@ -21,7 +21,11 @@ PACKAGE = ROOT / "mlmgmt_nb"
 SITE = ROOT / ".docs"
 PAGES = [
     ROOT / "README.md",
-    *sorted(page for page in SITE.rglob("*.md") if not {"_build", "notebooks"} & {*page.relative_to(SITE).parts}),
+    *sorted(
+        page
+        for page in [*SITE.rglob("*.md"), *SITE.rglob("*.rst")]
+        if not {"_build", "notebooks"} & {*page.relative_to(SITE).parts}
+    ),
 ]
 
 RULES = {
@@ -110,8 +114,13 @@ def _own_actions() -> Iterator[str]:
 def test_pages(page: Path) -> None:
     text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
     paragraphs = [" ".join(part.split()) for part in text.split("\n\n")]
-    found = [fault for part in paragraphs for fault in faults(part, is_whole=False)]
+    found = [fault for part in paragraphs for fault in faults(part, is_whole=_is_sentence(part))]
     assert not found, "\n".join(found)
+
+
+def _is_sentence(paragraph: str) -> bool:
+    """Return whether a paragraph of a page is prose: its first word counts, unless it asks something."""
+    return paragraph.endswith((".", ":")) and "?" not in paragraph and not paragraph.startswith(("|", "#", "-", "*"))
 
 
 def test_docstrings_and_comments() -> None:

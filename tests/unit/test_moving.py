@@ -22,7 +22,7 @@ from mlmgmt_nb.notebook.line import read_line
 SITE = Path(__file__).parents[2] / ".docs"
 ENTRIES = [entry for tables in (moving.COMMANDS, moving.PYTHON) for table in tables.values() for entry in table]
 TYPED = [entry for table in moving.COMMANDS.values() for entry in table]
-NAMES = sorted({e.theirs.partition(".")[0] for t in moving.PYTHON.values() for e in t if e.theirs[0].isupper()})
+NAMES = sorted({e.original.partition(".")[0] for t in moving.PYTHON.values() for e in t if e.original[0].isupper()})
 
 
 @pytest.fixture(params=["mlmgmt", "%mlmgmt"])
@@ -36,21 +36,21 @@ def refusal(session: Session, *words: str) -> str:
     return str(refused.value)
 
 
-@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.theirs)
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.original)
 def test_each_command_of_ours_is_one(entry: moving.Counterpart, tmp_path: Path) -> None:
     session = Session(COMMANDS, config=Config(tmp_path / "config.toml", {}))
     command, rest = session.find(entry.command.split())
     assert command is not None
     assert rest == []
     if entry.python and not entry.python.startswith("poller"):
-        compile(entry.python.replace("=...", "=None"), entry.theirs, "eval")
+        compile(entry.python.replace("=...", "=None"), entry.original, "eval")
 
 
-@pytest.mark.parametrize("entry", TYPED, ids=lambda entry: entry.theirs)
+@pytest.mark.parametrize("entry", TYPED, ids=lambda entry: entry.original)
 def test_commands_of_theirs(session: Session, entry: moving.Counterpart) -> None:
     known = {command.words for command in COMMANDS}
     for start in ((), ("az", "ml")):
-        words = [*start, *entry.theirs.split()]
+        words = [*start, *entry.original.split()]
         if tuple(words) in known:
             continue
         said = refusal(session, *words, "-n", "x")
@@ -127,4 +127,6 @@ def test_the_guide_has_them_all(monkeypatch: pytest.MonkeyPatch) -> None:
     page = importlib.import_module("generated").filled((SITE / "guides" / "moving.md").read_text())
     sys.modules.pop("generated")
     for entry in ENTRIES:
-        assert re.search(rf"^\| `(az ml )?{re.escape(entry.theirs)}` \| .*`mlmgmt {entry.command}`", page, re.MULTILINE)
+        assert re.search(
+            rf"^\| `(az ml )?{re.escape(entry.original)}` \| .*`mlmgmt {entry.command}`", page, re.MULTILINE
+        )

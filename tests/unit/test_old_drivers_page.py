@@ -17,7 +17,7 @@ PAGE = (ROOT / ".docs" / "guides" / "old-drivers.md").read_text()
 
 def named(heading: str) -> list[str]:
     """Return the sample drivers in the last column of the table under a heading."""
-    section = PAGE.partition(f"### {heading}\n")[2].partition("\n#")[0]
+    section = PAGE.partition(f"## {heading}\n")[2].partition("\n#")[0]
     cells = [line.rstrip("| \n").rpartition(" | ")[2] for line in section.splitlines()[3:] if line.startswith("|")]
     return [name for cell in cells for name in re.findall(r"`(\w+)`", cell) if "_" in name or name.islower()]
 

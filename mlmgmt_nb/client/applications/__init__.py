@@ -1,1 +1,1 @@
-"""What a service is made of: the driver with its files and packages, and the flow from them to a deployment."""
+"""The application of a service: the driver with its files and packages."""

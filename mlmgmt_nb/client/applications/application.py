@@ -33,7 +33,7 @@ _RUNTIMES: dict[str, Literal["Python", "SparkPython"]] = {"python": "Python", "s
 
 @dataclass(frozen=True, kw_only=True)
 class Application:
-    """What a manifest is made of.
+    """The files and settings that a manifest is made of.
 
     Example:
         >>> Application(driver="score.py", requirements=["xgboost"]).check()
@@ -68,13 +68,13 @@ class Application:
     any_python: bool = False
 
     def __repr__(self) -> str:
-        """All fields, without the passwords of package indexes."""
+        """Return all fields, without the passwords of package indexes."""
         return redacted(
             f"Application({', '.join(f'{field.name}={getattr(self, field.name)!r}' for field in fields(self))})"
         )
 
     def check(self, compute: str | None = None, *, is_here: bool = False) -> None:
-        """Check all that can be checked here.
+        """Check the application, as far as possible on this machine.
 
         Args:
             compute: the compute that its image is built for, if that is known.
@@ -105,7 +105,7 @@ class Application:
         """Return the files that the requirements name, and requirements and conda files that were rewritten.
 
         Raises:
-            UsageError: something cannot be sent; all problems at once.
+            UsageError: a file cannot be sent; the message has all problems.
         """
         bundle, changed = Bundle(), {}
         lines = None if self.requirements is None else requirement_lines(self.requirements, bundle)
@@ -121,7 +121,7 @@ class Application:
         return bundle, changed
 
     def check_names(self) -> None:
-        """Check that the files can lie in one folder; looks at none of them.
+        """Check that the files can share one folder, by their names only.
 
         Raises:
             UsageError: two of them have the same name.
@@ -132,7 +132,7 @@ class Application:
         taken = next((name for name, times in names.items() if times > 1), None)
         if taken is not None:
             raise UsageError(
-                f"dependencies: {taken!r} is there twice, and all files lie in one folder when the driver runs",
+                f"dependencies: {taken!r} is listed twice, but all files share one folder when the driver runs",
                 field="dependencies",
                 fix="Rename one of them, or put it into a folder of its own.",
             )
@@ -142,7 +142,7 @@ class Application:
 
         Args:
             uploader: into the account's store.
-            interpreter: Python that runs the driver when it asks for no packages, where the service is on this machine.
+            interpreter: Python that runs a driver without requirements, if the service is on this machine.
 
         Returns:
             the assets and the runtime of the manifest.
@@ -166,7 +166,7 @@ class Application:
         return assets, TargetRuntime(properties=properties, runtime_type=_RUNTIMES[self.runtime])
 
     def _sources(self) -> list[tuple[str, str]]:
-        """Files and URLs with the argument that they came in."""
+        """Return the files and URLs, each with its argument."""
         single = {DRIVER: self.driver, SCHEMA: self.schema, "conda": self.conda}
         if isinstance(self.requirements, (str, os.PathLike)):
             single["requirements"] = self.requirements

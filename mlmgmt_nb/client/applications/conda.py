@@ -1,4 +1,4 @@
-"""Conda environment files of the user: what is sent of them, and whether compute `local` can serve them."""
+"""Conda environment files of the user: the parts that are sent, and whether compute `local` can serve them."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def _read(path: Path) -> tuple[dict[str, object], CondaFile]:
 
 
 def rewritten(path: Path, bundle: Bundle, *, any_python: bool) -> str | None:
-    """Return the file as it is sent: without paths of this machine, and without its pin of Python if any will do.
+    """Return the file as it is sent: without paths of this machine, and without its Python version if `any_python`.
 
     Args:
         path: the file.
         bundle: gets the files that its pip section names.
-        any_python: leave out the version of Python.
+        any_python: whether to leave out the Python version.
 
     Returns:
         the text; None if the file can be sent as it is.
@@ -64,11 +64,11 @@ def check_local(path: Path, *, any_python: bool, is_here: bool) -> None:
 
     Args:
         path: the file.
-        any_python: its version of Python does not matter.
-        is_here: the service is on this machine.
+        any_python: whether any Python version will do.
+        is_here: whether the service is on this machine.
 
     Raises:
-        UsageError: it cannot; all problems at once, and what to do.
+        UsageError: it cannot; the message has all problems and their fix.
     """
     _, file = _read(path)
     _, _, problems = pip_equivalents(file)
@@ -77,7 +77,7 @@ def check_local(path: Path, *, any_python: bool, is_here: bool) -> None:
         found = [*([python] if python else []), *problems]
         others = renamed(file)
         if others:
-            found.append(f"pip has the others, also {', '.join(others)}")
+            found.append(f"pip can install the others, including {', '.join(others)}")
         raise UsageError(
             f"conda: {path} cannot be served on compute `local`: {'; '.join(found)}",
             field="conda",

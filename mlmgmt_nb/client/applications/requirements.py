@@ -1,4 +1,4 @@
-"""Requirements and conda files of the user with all that they name: what is sent of them, or why nothing is."""
+"""Requirements and conda files of the user with the files that they name: the parts that are sent, or the problems."""
 
 from __future__ import annotations
 

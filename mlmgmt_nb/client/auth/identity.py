@@ -1,4 +1,4 @@
-"""Who the client is to the server: what its token says, and what the server says."""
+"""The identity of the client: as its token names it, and as the server sees it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["Identity", "identity_of", "whoami"]
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """Somebody who is signed in.
+    """The signed-in user or application.
 
     Attributes:
         source: where the token comes from.
         name, id, tenant: of the user or application.
         audience: whom the token is for.
-        expires_on: until when it is good.
-        role: the role in the account, `Reader` or `Contributor`; None where the server does not tell.
+        expires_on: when it expires.
+        role: the role in the account, `Reader` or `Contributor`; None if the server does not report it.
     """
 
     source: str
@@ -50,7 +50,7 @@ class _Claims(msgspec.Struct):
 resolve(_Claims)
 
 
-class _Told(msgspec.Struct):
+class _AccountIdentity(msgspec.Struct):
     id: str = ""
     name: str = ""
     role: str | None = None
@@ -74,11 +74,11 @@ def identity_of(token: str | None, source: str) -> Identity:
 
 
 def whoami(transport: Transport) -> Identity:
-    """Who the server takes the client for, as far as it tells; a server of 2017 does not."""
+    """Return the identity that the server sees, as far as it reports one; a server of 2017 does not."""
     credential = transport.credential
     mine = identity_of(credential.token(), credential.source)
     try:
-        told = decode(transport.send("GET", "/whoami"), _Told)
+        account = decode(transport.send("GET", "/whoami"), _AccountIdentity)
     except NotFoundError:
         return mine
-    return msgspec.structs.replace(mine, name=told.name or mine.name, id=told.id or mine.id, role=told.role)
+    return msgspec.structs.replace(mine, name=account.name or mine.name, id=account.id or mine.id, role=account.role)

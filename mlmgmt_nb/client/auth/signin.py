@@ -1,4 +1,4 @@
-"""Signing in with Azure AD: which credential of azure-identity gives the tokens, and where its settings come from.
+"""Sign in with Azure AD: the credential of azure-identity that provides the tokens, and its settings.
 
 Nothing of this is loaded before a token is needed. Tokens and secrets are kept in memory; on disk only in the cache of
 azure-identity itself, and only where that was asked for.
@@ -46,7 +46,7 @@ def scope_of(authority: str | None) -> str:
 
 
 def is_interactive() -> bool:
-    """Whether there is a person who can be asked to sign in: at a terminal, or in a notebook."""
+    """Return whether a person can be prompted to sign in: at a terminal, or in a notebook."""
     shell = sys.modules.get("IPython")
     running = shell.get_ipython() if shell is not None else None
     if running is not None and hasattr(running, "kernel"):
@@ -108,11 +108,11 @@ class SignIn:
 
         Args:
             secret: of the service principal; AZURE_CLIENT_SECRET when None.
-            prompt: is given the text that asks a person to open a page and enter a code.
+            prompt: called with the text that asks a person to open a page and enter a code.
             may_ask: whether a person may be asked; `is_interactive()` when None.
 
         Raises:
-            SignInError: something that it needs is not there.
+            SignInError: a required setting, file or package is missing.
         """
         import azure.identity as identity
 
@@ -188,10 +188,10 @@ def credential_for(
 ) -> Credential:
     """Return the credential for a remote server: the one given, else MLMGMT_TOKEN, else Azure AD.
 
-    A server on this machine for which nothing is given is asked without a token.
+    Requests to a server on this machine have no token if none is given.
 
     Raises:
-        UsageError: several credentials are given, or a token of Azure AD would cross a network in the clear.
+        UsageError: several credentials are given, or a token of Azure AD would be sent unencrypted over a network.
     """
     given = [
         name
@@ -199,7 +199,7 @@ def credential_for(
         if value is not None
     ]
     if len(given) > 1:
-        raise UsageError(f"{' and '.join(given)} exclude each other", field=given[0], fix="Give one of them.")
+        raise UsageError(f"{' and '.join(given)} cannot be combined", field=given[0], fix="Give one of them.")
     if token is not None:
         return StaticToken(token, "the argument `token`")
     if not given and (found := os.environ.get("MLMGMT_TOKEN")):
@@ -207,7 +207,7 @@ def credential_for(
     parts = urlsplit(url)
     here = parts.hostname in {"127.0.0.1", "localhost", "::1"}
     if not given and here:
-        return StaticToken(None, "nowhere: none was given")
+        return StaticToken(None, "nowhere (no token was given)")
     if parts.scheme != "https" and not here:
         raise UsageError(
             f"base_url: a token of Azure AD is not sent to {parts.hostname} over plain http",
@@ -225,7 +225,7 @@ class AzCache:
     2017. Nothing is written. A `TokenCredential` of azure-core.
 
     Args:
-        tenant: whose tokens; any when None.
+        tenant: the tenant of the tokens; any if None.
         folder: where they are; AZURE_CONFIG_DIR or `~/.azure` when None.
         clock: seconds since the epoch.
     """
@@ -241,13 +241,13 @@ class AzCache:
         """Return a token for the scopes.
 
         Raises:
-            CredentialUnavailableError: there is none that is still good or can be renewed.
+            CredentialUnavailableError: no token is valid or can be renewed.
         """
         from azure.identity import CredentialUnavailableError
 
         found = self._older(scopes[0]) or self._present(scopes)
         if found is None:
-            raise CredentialUnavailableError(message=f"{self._folder} has no token of `az` that is still good.")
+            raise CredentialUnavailableError(message=f"{self._folder} has no valid token of `az`.")
         return found
 
     def _older(self, scope: str) -> Any:
@@ -293,7 +293,7 @@ class AzCache:
         return self._kept(cache, scopes) or self._refreshed(cache, scopes)
 
     def _kept(self, cache: Any, scopes: tuple[str, ...]) -> Any:
-        """Return a token of the cache that is still good."""
+        """Return a cached token that is still valid."""
         from azure.core.credentials import AccessToken
 
         for entry in list(cache.search(cache.CredentialType.ACCESS_TOKEN, target=list(scopes))):
@@ -349,7 +349,7 @@ def _discovery(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _expiry(text: str) -> float:
-    """When a token of 2017 expires: local time without zone, as `az` wrote it then."""
+    """Return when a token of 2017 expires; `az` wrote local time without a zone then."""
     for form in ("%Y-%m-%d %H:%M:%S.%f", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S.%fZ"):
         try:
             parsed = time.strptime(text, form)

@@ -1,4 +1,4 @@
-"""How requests are authenticated: the bearer token, its renewal after a 401, and the pinned certificate of a server."""
+"""Authentication of requests: the bearer token, its renewal after a 401, and the pinned certificate of a server."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ POOL_SIZE = 32
 
 
 class Bearer(requests.auth.AuthBase):
-    """Sets the header as an `auth`, because requests would replace a plain header by what `.netrc` has."""
+    """Set the header as an `auth`, because requests would replace a plain header by one from `.netrc`."""
 
     def __init__(self, token: str | None) -> None:
         self._token = token
@@ -32,7 +32,7 @@ class Bearer(requests.auth.AuthBase):
 
 
 class PinnedAdapter(HTTPAdapter):
-    """Connections to a server that answers with one certificate, which is believed whatever name it is for."""
+    """Connections to a server with a pinned certificate, which is trusted for any name."""
 
     __attrs__ = [*HTTPAdapter.__attrs__, "_certificate"]
 

@@ -23,7 +23,7 @@ _SPARE_SECONDS = 300.0
 
 
 class Credential(Protocol):
-    """Gives the bearer token of each request; `source` says where it comes from, for messages."""
+    """The source of the bearer token of each request; `source` names it in messages."""
 
     @property
     def source(self) -> str: ...
@@ -33,7 +33,7 @@ class Credential(Protocol):
         ...
 
     def renew(self, refused: str | None, claims: str | None) -> bool:
-        """Asked when the server has not accepted a token: whether `token` gives another one now.
+        """Return whether `token` returns another token now; called when the server refused one.
 
         Args:
             refused: the token.
@@ -43,7 +43,7 @@ class Credential(Protocol):
 
 
 class TokenCredential(Protocol):
-    """What azure-core calls a `TokenCredential`: any object of azure-identity."""
+    """The protocol `TokenCredential` of azure-core, as the objects of azure-identity implement it."""
 
     def get_token(self, *scopes: str) -> Any:
         """Return an object with `token` and `expires_on` (seconds since the epoch), for the given `scopes`."""
@@ -69,12 +69,12 @@ class StaticToken:
         return False
 
     def __reduce__(self) -> tuple[Callable[..., Credential], tuple[object, ...]]:
-        """For pickle: where the token came from, not the token."""
+        """For pickle: the source of the token, not the token."""
         return (_unpickled, (self.source,)) if self._token is not None else (StaticToken, (None, self.source))
 
 
 class MissingToken:
-    """Stands for a token that a pickle does not carry: says so when it is needed.
+    """A placeholder for a token that is not in a pickle; raises when the token is needed.
 
     Args:
         source: where the token came from in the process that made the pickle.
@@ -85,8 +85,8 @@ class MissingToken:
 
     def token(self) -> str | None:
         raise SignInError(
-            f"the token came from {self.source}, and a pickled workspace carries no secret",
-            fix="Set MLMGMT_TOKEN where it is used, or call `connect` there.",
+            f"the token came from {self.source}, and a pickled workspace contains no secrets",
+            fix="Set MLMGMT_TOKEN where the workspace is unpickled, or call `connect` there.",
         )
 
     def renew(self, refused: str | None, claims: str | None) -> bool:  # noqa: ARG002
@@ -94,7 +94,7 @@ class MissingToken:
 
 
 def _unpickled(source: str) -> Credential:
-    """Return the credential in the place of one whose secret stayed behind."""
+    """Return the placeholder for a credential whose secret is not in the pickle."""
     token = os.environ.get("MLMGMT_TOKEN")
     return StaticToken(token, "MLMGMT_TOKEN") if token else MissingToken(source)
 
@@ -131,8 +131,8 @@ class AzureToken:
     """A token of an azure-core `TokenCredential`, kept until five minutes before it expires. Thread-safe.
 
     Args:
-        credential: an object of azure-identity, or anything with its `get_token`; or makes one when first needed, and
-            again in a process that is forked afterwards.
+        credential: an object of azure-identity, or anything with its `get_token`; or a function
+            that creates one when first needed, and again in a process that is forked afterwards.
         scope: what the token is asked for.
         source: for messages; the credential's type when None.
         clock: seconds since the epoch.
@@ -155,13 +155,13 @@ class AzureToken:
         renew_after_fork(self)
 
     def after_fork(self) -> None:
-        """Leaves the session of a credential that was made here to the parent process; its token is still good."""
+        """Leave the session of a credential that was made here to the parent process, but keep its token."""
         self._lock = threading.Lock()
         _OF_PARENTS.append(self._credential)
         self._credential = self._given
 
     def __reduce__(self) -> tuple[Callable[..., Credential], tuple[object, ...]]:
-        """For pickle: how to sign in, where it is known; not the tokens."""
+        """For pickle: how to sign in, if known; not the tokens."""
         if hasattr(self._given, "get_token"):
             return _unpickled, (self.source,)
         return AzureToken, (self._given, self._scope, self.source)
@@ -174,7 +174,7 @@ class AzureToken:
 
     @property
     def expires_on(self) -> float | None:
-        """When the token that is kept expires, in seconds since the epoch."""
+        """The time when the cached token expires, in seconds since the epoch."""
         return self._kept[1] if self._kept else None
 
     def renew(self, refused: str | None, claims: str | None) -> bool:

@@ -30,7 +30,7 @@ def transport_error(error: requests.RequestException, method: str, url: str, req
     if isinstance(error, requests.ReadTimeout):
         return AnswerTimeoutError(
             f"no answer to {method} {where} in time",
-            fix="The server may have acted all the same; look before repeating, or give a longer `timeout`.",
+            fix="The server may have processed the request: check before you repeat it, or give a longer `timeout`.",
             **known,
         )
     if isinstance(error, requests.ConnectTimeout) or _never_connected(error):
@@ -42,7 +42,7 @@ def transport_error(error: requests.RequestException, method: str, url: str, req
     if isinstance(error, (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
         return TransportError(
             f"the connection broke during {method} {where}",
-            fix="The server may have acted all the same; look before repeating.",
+            fix="The server may have processed the request: check before you repeat it.",
             **known,
         )
     return UsageError(f"{method} {where} cannot be sent: {error}", field="url")

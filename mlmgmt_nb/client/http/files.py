@@ -28,7 +28,7 @@ _MIME_TYPES = {
 
 
 def is_url(text: str) -> bool:
-    """Whether the text is a URL (`https://...`, `s3://...`, `file:///...`), not a path."""
+    """Return whether the text is a URL (`https://...`, `s3://...`, `file:///...`), not a path."""
     return "://" in text
 
 
@@ -54,7 +54,7 @@ def as_source(value: object, field: str) -> str:
 
 
 def mime_type_of(name: str) -> str:
-    """Media type by the file's name; `application/octet-stream` for models and whatever else has none."""
+    """Return the media type for a file name; `application/octet-stream` for models and unknown types."""
     suffix = Path(name).suffix.lower()
     guessed, encoding = mimetypes.guess_type(name)
     return _MIME_TYPES.get(suffix) or (None if encoding else guessed) or "application/octet-stream"
@@ -69,8 +69,8 @@ def check_readable(path: Path, field: str, without: frozenset[str] = frozenset()
         without: names in the folder that are left out.
 
     Raises:
-        UsageError: it is missing, empty, cannot be read, is neither file nor folder, or has a link that leads nowhere
-            or out of the folder.
+        UsageError: it is missing, empty, cannot be read, is neither file nor folder, or has a link that is
+            broken or points outside the folder.
     """
     try:
         kind = path.stat().st_mode
@@ -88,7 +88,7 @@ def check_readable(path: Path, field: str, without: frozenset[str] = frozenset()
         ) from error
     except OSError as error:
         raise UsageError(
-            f"{field}: {path} cannot be read: {error.strerror}", field=field, fix="Give yourself the right to read it."
+            f"{field}: {path} cannot be read: {error.strerror}", field=field, fix="Check its permissions."
         ) from error
 
 
@@ -98,18 +98,18 @@ def _check_folder(folder: Path, field: str, without: frozenset[str]) -> None:
     for path in _walk(folder, without):
         if path.is_symlink() and not path.exists():
             raise UsageError(
-                f"{field}: the link {path} leads nowhere (to {os.readlink(path)})",
+                f"{field}: the link {path} is broken (it points to {os.readlink(path)})",
                 field=field,
                 fix="Remove the link or put the file there.",
             )
         if path.is_symlink() and not path.resolve().is_relative_to(root):
             raise UsageError(
-                f"{field}: the link {path} leads out of the folder, to {path.resolve()}",
+                f"{field}: the link {path} points outside the folder, to {path.resolve()}",
                 field=field,
                 fix="Copy the file into the folder.",
             )
         if path.is_symlink() and path.is_dir() and path.parent.resolve().is_relative_to(path.resolve()):
-            raise UsageError(f"{field}: the link {path} leads into a circle", field=field, fix="Remove the link.")
+            raise UsageError(f"{field}: the link {path} is part of a cycle", field=field, fix="Remove the link.")
         if not path.is_dir():
             if not path.is_file():
                 raise UsageError(
@@ -122,7 +122,7 @@ def _check_folder(folder: Path, field: str, without: frozenset[str]) -> None:
 
 
 def _walk(folder: Path, without: frozenset[str]) -> Iterator[Path]:
-    """All that is in a folder, sorted, links followed; caches of Python and Jupyter are left out."""
+    """Yield the contents of a folder, sorted, following links, without the caches of Python and Jupyter."""
     for path in sorted(folder.iterdir()):
         if path.name in _SKIPPED or path.name in without:
             continue
@@ -133,8 +133,7 @@ def _walk(folder: Path, without: frozenset[str]) -> Iterator[Path]:
 
 
 def archive(folder: Path, name: str, to: Path, without: frozenset[str] = frozenset()) -> None:
-    """Write a `.tar.gz` that holds the folder under `name`, but for what is left out. The same content gives the same
-    bytes."""
+    """Write a `.tar.gz` with the folder as `name`, without the names in `without`. Equal content has equal bytes."""
     with contextlib.ExitStack() as stack:
         raw = stack.enter_context(to.open("wb"))
         packed = stack.enter_context(gzip.GzipFile("", "wb", compresslevel=1, fileobj=raw, mtime=0))

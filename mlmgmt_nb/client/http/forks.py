@@ -1,4 +1,4 @@
-"""What a forked process does with the objects that it inherits: locks, connections and threads stay with its parent.
+"""Renew the objects that a forked process inherits: locks, connections and threads stay with its parent.
 
 A fork copies memory, not threads: a lock that another thread held is never released in the child, and a connection is
 shared, so that parent and child read each other's answers. Objects with either register here.
@@ -19,7 +19,7 @@ class Forked(Protocol):
     """An object that a forked process renews."""
 
     def after_fork(self) -> None:
-        """Replace locks, connections and threads, in the child. Takes no lock of the parent and send nothing."""
+        """Replace locks, connections and threads, in the child. Take no lock of the parent, and send nothing."""
 
 
 _inherited: WeakSet[Forked] = WeakSet()

@@ -63,7 +63,7 @@ class _Column:
         self.values += values
 
     def series(self) -> pd.Series[Any]:
-        """Return the column, in its dtype. Return the list up, so that values are held once."""
+        """Return the column, in its dtype. Clear the list, so that values are held once."""
         import pandas as pd
 
         values, self.values = self.values, []

@@ -1,4 +1,4 @@
-"""Lists that the server gives in pages: fetched when they are needed, one page at a time."""
+"""Lists of the server, fetched when they are needed, one page at a time."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 
 class Page(NamedTuple, Generic[T]):
-    """A page: its items, and the token with which `Pager.by_page` goes on after it (None on the last)."""
+    """A page: its items, and the token from which `Pager.by_page` continues after it (None on the last)."""
 
     value: Sequence[T]
     continuation_token: str | None
 
 
 class Pager(Generic[T]):
-    """All items of a list. Iterating asks for page after page; each iteration starts anew.
+    """All items of a list. Iterating fetches page after page; each iteration starts again.
 
     Example:
         >>> models = ws.models.list(tag="prod")
@@ -59,7 +59,7 @@ class Pager(Generic[T]):
         count: int | None = PAGE_SIZE,
     ) -> None:
         if count is not None and count < 1:
-            raise UsageError(f"count is {count}", field="count", fix="Ask for at least 1 item a page.")
+            raise UsageError(f"count is {count}", field="count", fix="Request at least 1 item per page.")
         self._transport = transport
         self._operation = OPERATIONS[operation] if isinstance(operation, str) else operation
         self._item = item
@@ -101,12 +101,12 @@ class Pager(Generic[T]):
                 return
 
     def to_frame(self) -> pd.DataFrame:
-        """All items as a DataFrame; `mlmgmt_nb.client.http.frames` says which columns and dtypes it has."""
+        """Return all items as a DataFrame; see `mlmgmt_nb.client.http.frames` for its columns and dtypes."""
         return to_frame(self._item, (page.value for page in self.by_page()))
 
     def __reduce__(self) -> tuple[Any, ...]:
         raise UsageError(
-            "a list of the server cannot be copied or pickled", field="list", fix="Take its items: `list(...)`."
+            "a list of server resources cannot be copied or pickled", field="list", fix="Take its items: `list(...)`."
         )
 
     def __repr__(self) -> str:

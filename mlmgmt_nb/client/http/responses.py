@@ -1,4 +1,4 @@
-"""What an HTTP answer means: its decoded body, or the error of the one error tree that it stands for."""
+"""HTTP responses as values: the decoded body, or the error of our error tree."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ T = TypeVar("T")
 
 
 class ErrorBody(msgspec.Struct, rename="camel"):
-    """The parts of an `ErrorResponse` that we read; servers send it with more, less, or inside of `error`."""
+    """The parts of an `ErrorResponse` that we read; servers send more or fewer, or put them inside `error`."""
 
     code: str = ""
     message: str = ""
@@ -63,7 +63,7 @@ resolve(ErrorBody)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that `Retry-After` asks to wait (a number or an HTTP date), or None without a valid one."""
+    """Return the seconds to wait from `Retry-After` (a number or an HTTP date), or None without a valid one."""
     value = headers.get("Retry-After", "").strip()
     if value.isascii() and value.isdecimal():
         return min(float(value), _LONGEST_WAIT)
@@ -77,13 +77,13 @@ def decode(response: requests.Response, type_: type[T]) -> T:
     """Return the body of a successful answer.
 
     Raises:
-        ServerError: the body is not what the contract says; the message has the JSON path.
+        ServerError: the body does not follow the contract; the message has the JSON path.
     """
     try:
         return _decoder(type_).decode(response.content)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ServerError(
-            f"the answer does not follow the contract: {error}{_named(response)}",
+            f"the response does not follow the API contract: {error}{_named(response)}",
             status_code=response.status_code,
             code="InvalidAnswer",
             fix="Check that base_url names an account of a Model Management service.",
@@ -100,7 +100,7 @@ def _decoder(type_: type[T]) -> msgspec.json.Decoder[T]:
 
 
 def error_body(response: requests.Response) -> ErrorBody:
-    """Return the `ErrorResponse` of a failed answer, or as much of one as an empty, HTML or foreign body gives."""
+    """Return the `ErrorResponse` of a failed answer, or its readable parts."""
     try:
         body = msgspec.json.decode(response.content, type=ErrorBody)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -112,7 +112,7 @@ def error_body(response: requests.Response) -> ErrorBody:
 
 
 def api_error(response: requests.Response, *, token_source: str = "") -> ApiError:
-    """Return the error that a failed answer stands for.
+    """Return the error for a failed response.
 
     Args:
         response: the answer.

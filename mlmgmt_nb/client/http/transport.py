@@ -42,7 +42,7 @@ _NO_PROXIES: Any = {"http": None, "https": None, "all": None}
 
 
 class Location(NamedTuple):
-    """Where the account is, and what opens it. `certificate` is believed there and nowhere else, whoever signed it."""
+    """The URL of the account, and its credential. `certificate` is trusted for this URL alone, whoever signed it."""
 
     base_url: str
     credential: Credential
@@ -135,43 +135,43 @@ class Transport:
         return session
 
     def after_fork(self) -> None:
-        """Leaves the connections to the parent process."""
+        """Leave the connections to the parent process."""
         _OF_PARENTS.append(self._session)
         self._relocating = threading.Lock()
         if isinstance(self._adapter, HTTPAdapter):
             self._adapter = copy.copy(self._adapter)  # as pickle would: the settings, and a pool of its own
         self._session = self._new_session()
 
-    def anew(self) -> Transport:
-        """Another transport to the same account, with connections of its own."""
+    def clone(self) -> Transport:
+        """Return another transport to the same account, with its own connections."""
         adapter = copy.copy(self._adapter) if isinstance(self._adapter, HTTPAdapter) else self._adapter
         return Transport(
             self._location, timeout=self._timeout, attempts=self._attempts, relocate=self._relocate, adapter=adapter
         )
 
     def __deepcopy__(self, memo: object) -> Transport:
-        return self.anew()
+        return self.clone()
 
-    __copy__ = anew
+    __copy__ = clone
 
     def __reduce__(self) -> tuple[Callable[..., Transport], tuple[object, ...]]:
-        """For pickle: the way to the account. Credentials leave their secrets out."""
+        """For pickle: the location of the account. Credentials leave their secrets out."""
         if self._adapter is not None:
             raise UsageError(
                 "a workspace with an `adapter` of yours cannot be pickled",
                 field="adapter",
-                fix="Connect anew where it is needed.",
+                fix="Connect again where you need it.",
             )
         return _unpickled, (self._location, self._timeout, self._attempts, self._relocate)
 
     @property
     def base_url(self) -> str:
-        """The account's URL as it is now; an embedded service that came back may have another port."""
+        """The current URL of the account; an embedded service may have another port after a restart."""
         return self._location.base_url
 
     @property
     def credential(self) -> Credential:
-        """What opens the account."""
+        """The credential of the account."""
         return self._location.credential
 
     def close(self) -> None:
@@ -229,7 +229,7 @@ class Transport:
         accept: Container[int] = (),
         stream: bool = False,
     ) -> requests.Response:
-        """Send a request, again where that is safe, and return its answer.
+        """Send a request, repeat it where that is safe, and return the response.
 
         Args:
             method, query, headers, body: the request.

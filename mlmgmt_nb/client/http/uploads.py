@@ -1,4 +1,4 @@
-"""Files and folders into the service's artifact store: by content, in parts, going on after a broken connection."""
+"""Upload files and folders to the service's artifact store: by content, in parts, resumed after a broken connection."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _LONGEST_WAIT_FOR_OTHERS = 60.0
 
 
 class Uploaded(NamedTuple):
-    """What is in the store: its URL, media type, and whether it is an archive of a folder."""
+    """Content in the store: its URL, media type, and whether it is an archive of a folder."""
 
     url: str
     mime_type: str
@@ -40,11 +40,11 @@ class Uploaded(NamedTuple):
 
 
 class Uploader:
-    """Uploads to the artifact store of an account.
+    """Upload to the artifact store of an account.
 
     Args:
         transport: sends the requests.
-        part_bytes: most bytes in one request.
+        part_bytes: maximum bytes in one request.
     """
 
     def __init__(self, transport: Transport, part_bytes: int = _PART_BYTES) -> None:
@@ -54,7 +54,7 @@ class Uploader:
     def upload(
         self, path: Path, *, field: str, progress: Progress | None = None, without: frozenset[str] = frozenset()
     ) -> Uploaded:
-        """Upload a file, or a folder as an archive that unpacks to that folder. Content that is there is not sent.
+        """Upload a file, or a folder as an archive that unpacks to that folder. Content that the store has is not sent.
 
         Args:
             path: the file or folder; its name is the last part of the URL.
@@ -92,7 +92,7 @@ class Uploader:
 
 
 class _Upload:
-    """One content on its way into the store."""
+    """The upload of one content."""
 
     def __init__(
         self,
@@ -112,10 +112,10 @@ class _Upload:
         self._progress = progress
 
     def run(self) -> None:
-        """Send what the store does not have yet, from where it stands, until it has all."""
+        """Send the rest, from the first byte that the store does not have."""
         furthest, attempt = -1, 0
         while True:
-            offset = self._stand()
+            offset = self._stored_bytes()
             self._progress(offset, self._total)
             if offset == self._total:
                 return
@@ -127,17 +127,17 @@ class _Upload:
                 if attempt >= _ATTEMPTS:
                     raise UploadError(
                         f"the connection broke {attempt} times at byte {offset} of {self._total}: {error.message}",
-                        fix="Call again when the network is better: it goes on from there.",
+                        fix="Try again when the network is stable: the upload resumes there.",
                     ) from error
                 self._transport.sleep(self._transport.pause(attempt))
                 continue
             if answer is not None and attempt >= _ATTEMPTS:
-                raise UploadError(f"the server does not take the bytes from {offset} on", fix="Call again later.")
+                raise UploadError(f"the server does not accept the bytes from {offset} on", fix="Try again later.")
             if answer:
                 self._transport.sleep(min(answer, _LONGEST_WAIT_FOR_OTHERS))
 
-    def _stand(self) -> int:
-        """How many bytes the store has."""
+    def _stored_bytes(self) -> int:
+        """Return the number of bytes that the store has."""
         answer = self._transport.send("HEAD", self._url, accept={404})
         if answer.status_code != 404:
             return self._total
@@ -149,7 +149,7 @@ class _Upload:
         return int(answer.headers["Upload-Offset"])
 
     def _send_part(self, offset: int) -> float | None:
-        """Send the next part. None when the store took it; otherwise the seconds to wait before looking again."""
+        """Send the next part. Return None if it was stored; otherwise the seconds to wait before the next attempt."""
         part = _Part(self._file, offset, min(self._part_bytes, self._total - offset), self._sent)
         headers = {
             "Content-Type": "application/offset+octet-stream",
@@ -173,7 +173,8 @@ class _Upload:
             self._check_unchanged(part)
         if answer.status_code == 422:
             raise UploadError(
-                "the bytes arrived changed", fix="Upload again; check the disk and the network if it repeats."
+                "the received bytes differ from the sent ones",
+                fix="Upload again; check the disk and the network if it repeats.",
             )
         return _pause_of(answer) if answer.status_code == 409 else None
 
@@ -185,7 +186,7 @@ class _Upload:
         same = (now.st_size, now.st_mtime_ns) == (self._before.st_size, self._before.st_mtime_ns)
         if part.cut_short or not same:
             raise UploadError(
-                "the file changed while it was uploaded", fix="Upload it again when nothing writes to it."
+                "the file changed while it was uploaded", fix="Upload it again when no program writes to it."
             )
 
 
@@ -223,7 +224,7 @@ def _silent(sent: int, total: int) -> None:
 
 
 def in_parallel(calls: Sequence[Callable[[], T]]) -> list[T]:
-    """Call all, a few at a time, and return their results in order; raises the first error without waiting on."""
+    """Call all, a few at a time, and return their results in order. Raise the first error at once."""
     if len(calls) == 1:
         return [calls[0]()]
     pool = ThreadPoolExecutor(max_workers=_PARALLEL)

@@ -1,4 +1,4 @@
-"""URLs: their origin, and whether they lead to this machine."""
+"""URLs: their origin, and whether they are of this machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["is_loopback", "origin"]
 
 
 def origin(url: str) -> tuple[str, str, int | None]:
-    """Scheme, host and port of a URL.
+    """Return scheme, host and port of a URL.
 
     Raises:
         UsageError: it is not an http or https URL, or it carries a user name.
@@ -27,7 +27,7 @@ def origin(url: str) -> tuple[str, str, int | None]:
 
 
 def is_loopback(url: str) -> bool:
-    """Whether the URL's host is this machine's loopback interface."""
+    """Return whether the URL's host is this machine's loopback interface."""
     host = urlsplit(url).hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback

@@ -1,4 +1,4 @@
-"""Cases of a scoring test: inputs, the bodies of their requests, and what their answers should be."""
+"""Cases of a scoring test: inputs, the bodies of their requests, and the expected answers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Cases:
 
     Attributes:
         bodies: the body of each one's request.
-        expected: what its answer should be, as JSON has it; None where nothing is expected.
+        expected: its expected answer, as JSON values; None if no answer is expected.
         given: the input of the case of a number, for the user's own check.
     """
 
@@ -90,7 +90,7 @@ def _of_list(data: Sequence[Any], arguments: Sequence[str] | None, expect: str |
 
 
 def _expectation(value: Any) -> Any:
-    """Return what is expected, as an answer would have it."""
+    """Return an expected value in the form of an answer."""
     if isinstance(value, float) and math.isnan(value):
         return None
     return as_json(value)

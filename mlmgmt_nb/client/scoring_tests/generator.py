@@ -1,4 +1,4 @@
-"""The program that makes the load of a scoring test: a process of its own, so that no kernel is in its way.
+"""The program that sends the requests of a scoring test: a separate process, so that no kernel slows it down.
 
 It is run by its path and imports nothing of ours, to start quickly. A `Plan` comes on standard input, after which the
 end of that input means: stop. `Batch`es of results go to standard output, a few times a second. Each message is
@@ -50,7 +50,7 @@ class Target(msgspec.Struct):
 
 
 class Plan(msgspec.Struct):
-    """What one process is to do.
+    """The work of one process.
 
     Attributes:
         target: where the requests go.
@@ -119,8 +119,8 @@ class Batch(msgspec.Struct, array_like=True):
     ended: bool
 
 
-class _Answer:
-    """What came of one request to one service."""
+class _Response:
+    """The response to one request to one service."""
 
     __slots__ = ("content", "id", "seconds", "status")
 
@@ -128,16 +128,16 @@ class _Answer:
         self.status, self.seconds, self.content, self.id = status, seconds, content, request_id
 
 
-class _Wire(asyncio.Protocol):
-    """A connection to a service, and the answer that comes in on it.
+class _Connection(asyncio.Protocol):
+    """A connection to a service, and the response that it receives.
 
     Args:
         on_answer: called with status, content and request id of each answer.
-        on_end: called when the connection has ended or no HTTP came, with the reason.
+        on_end: called with the reason when the connection has ended or the response is not HTTP.
     """
 
     def __init__(
-        self, on_answer: Callable[[_Wire, int, bytes, str], None], on_end: Callable[[_Wire, str], None]
+        self, on_answer: Callable[[_Connection, int, bytes, str], None], on_end: Callable[[_Connection, str], None]
     ) -> None:
         self._on_answer, self._on_end = on_answer, on_end
         self._parser = httptools.HttpResponseParser(self)
@@ -166,7 +166,7 @@ class _Wire(asyncio.Protocol):
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
             self.close()
-            self._on_end(self, f"what came is no HTTP: {error}")
+            self._on_end(self, f"the response is not HTTP: {error}")
 
     def connection_lost(self, error: Exception | None) -> None:
         self._on_end(self, str(error or "the connection was closed"))
@@ -191,7 +191,7 @@ class _Wire(asyncio.Protocol):
 
 
 class _Caller:
-    """Sends one request after the other to a service, on a connection that is kept.
+    """Send requests to a service, one at a time, on a connection that is kept.
 
     Args:
         target: the service.
@@ -199,7 +199,7 @@ class _Caller:
         on_answer: called with the number of the request and its answer: the reason, and status 0, when there is none.
     """
 
-    def __init__(self, target: Target, timeout: float, on_answer: Callable[[_Caller, int, _Answer], None]) -> None:
+    def __init__(self, target: Target, timeout: float, on_answer: Callable[[_Caller, int, _Response], None]) -> None:
         parts = urlsplit(target.url)
         self._host, self._port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
         self._tls = _tls() if parts.scheme == "https" else None
@@ -210,7 +210,7 @@ class _Caller:
             "Content-Length: "
         ).encode()
         self._timeout, self._on_answer = timeout, on_answer
-        self._wire: _Wire | None = None
+        self._wire: _Connection | None = None
         self._number: int | None = None
         self._request = b""
         self._counts_from = self._deadline = 0.0
@@ -230,7 +230,7 @@ class _Caller:
         """Connect; return the reason when that fails."""
         name = self._host if self._tls else None
         connecting = asyncio.get_running_loop().create_connection(
-            lambda: _Wire(self._have, self._lost), self._host, self._port, ssl=self._tls, server_hostname=name
+            lambda: _Connection(self._have, self._lost), self._host, self._port, ssl=self._tls, server_hostname=name
         )
         try:
             _, self._wire = await asyncio.wait_for(connecting, self._timeout)
@@ -251,7 +251,7 @@ class _Caller:
             self._wire.write(self._request)
 
     def sweep(self, now: float) -> None:
-        """Return up a request whose answer is overdue."""
+        """Give up a request whose response is overdue."""
         if self._number is not None and now > self._deadline:
             self.close()
             self._answered(0, f"no answer within {self._timeout:g} s".encode(), "")
@@ -262,7 +262,7 @@ class _Caller:
         if wire is not None:
             wire.close()
 
-    def _have(self, wire: _Wire, status: int, content: bytes, request_id: str) -> None:
+    def _have(self, wire: _Connection, status: int, content: bytes, request_id: str) -> None:
         if wire is not self._wire:
             return
         if not wire.is_open:
@@ -270,7 +270,7 @@ class _Caller:
         if self._number is not None:
             self._answered(status, content, request_id)
 
-    def _lost(self, wire: _Wire, reason: str) -> None:
+    def _lost(self, wire: _Connection, reason: str) -> None:
         if wire is not self._wire:  # closed by us
             return
         self._wire = None
@@ -287,11 +287,11 @@ class _Caller:
         assert number is not None
         self._number, self._request = None, b""
         self.free_since = now
-        self._on_answer(self, number, _Answer(status, now - self._counts_from, content, request_id))
+        self._on_answer(self, number, _Response(status, now - self._counts_from, content, request_id))
 
 
 def _tls() -> ssl.SSLContext:
-    """Believes whom requests does, which sends all the other requests of the client."""
+    """Return a TLS context that trusts the same certificates as requests, which the rest of the client uses."""
     import certifi
 
     bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or certifi.where()
@@ -315,7 +315,7 @@ class _Results:
         self._ids: list[str] = []
         self._new: list[Outcome] = []
 
-    def add(self, case: int, at: float, answer: _Answer, other: _Answer | None) -> None:
+    def add(self, case: int, at: float, answer: _Response, other: _Response | None) -> None:
         self._at.append(at)
         self._seconds.append(answer.seconds)
         self._ids.append(answer.id)
@@ -356,7 +356,7 @@ class _Results:
 
 
 class _Load:
-    """Sends the requests of a plan and gives batches of results to `emit`."""
+    """Send the requests of a plan, and pass batches of results to `emit`."""
 
     def __init__(self, plan: Plan, emit: Callable[[Batch], None]) -> None:
         self._plan = plan
@@ -368,8 +368,8 @@ class _Load:
         if plan.against is not None:
             self._others = [_Caller(plan.against, plan.timeout, self._have_other) for _ in range(plan.connections)]
         self._free_others = deque(self._others)
-        self._to_compare: deque[tuple[int, float, _Answer, _Caller]] = deque()
-        self._comparing: dict[int, tuple[float, _Answer, _Caller]] = {}
+        self._to_compare: deque[tuple[int, float, _Response, _Caller]] = deque()
+        self._comparing: dict[int, tuple[float, _Response, _Caller]] = {}
         self._due_at: dict[int, float] = {}
         self._next = plan.first
         self._waiting: deque[int] = deque()
@@ -432,7 +432,7 @@ class _Load:
             self._ended.set()
 
     def _has_more(self, now: float) -> bool:
-        """Whether there is another request to send, now or later."""
+        """Return whether another request is to be sent, now or later."""
         plan = self._plan
         if plan.requests is not None and self._next >= plan.requests:
             return False
@@ -462,7 +462,7 @@ class _Load:
     # with a rate
 
     def _send_due(self) -> None:
-        """Send what is due by now, as far as callers are free; comes back for the next."""
+        """Send the requests that are due, as far as callers are free, and schedule the next call."""
         rate = self._plan.rate
         assert rate is not None
         now = time.perf_counter()
@@ -486,7 +486,7 @@ class _Load:
 
     # answers
 
-    def _have(self, caller: _Caller, number: int, answer: _Answer) -> None:
+    def _have(self, caller: _Caller, number: int, answer: _Response) -> None:
         at = self._due_at.pop(number)
         if self._plan.against is None or self._stopped:
             self._under_way -= 1
@@ -513,7 +513,7 @@ class _Load:
             self._comparing[number] = (at, answer, caller)
             self._free_others.popleft().send(number, self._plan.bodies[self._case(number)], time.perf_counter())
 
-    def _have_other(self, other: _Caller, number: int, answer: _Answer) -> None:
+    def _have_other(self, other: _Caller, number: int, answer: _Response) -> None:
         at, first, caller = self._comparing.pop(number)
         self._under_way -= 1
         self._results.add(self._case(number), at, first, answer)
@@ -525,8 +525,8 @@ class _Load:
             self._end_if_done()
 
 
-class _Inlet(asyncio.Protocol):
-    """Standard input: its end means stop."""
+class _StdinReader(asyncio.Protocol):
+    """Read standard input; its end means stop."""
 
     def __init__(self, stop: Callable[[], None]) -> None:
         self._stop = stop
@@ -535,8 +535,8 @@ class _Inlet(asyncio.Protocol):
         self._stop()
 
 
-class _Outlet(asyncio.BaseProtocol):
-    """Standard output. Nobody there to read it means stop, too."""
+class _StdoutWriter(asyncio.BaseProtocol):
+    """Write to standard output; a closed pipe means stop."""
 
     def __init__(self) -> None:
         self.lost = asyncio.get_running_loop().create_future()
@@ -548,7 +548,7 @@ class _Outlet(asyncio.BaseProtocol):
 
 async def _main(plan: Plan) -> None:
     loop = asyncio.get_running_loop()
-    outlet, _ = await loop.connect_write_pipe(_Outlet, sys.stdout.buffer)
+    outlet, _ = await loop.connect_write_pipe(_StdoutWriter, sys.stdout.buffer)
     encode = msgspec.msgpack.Encoder().encode
 
     def emit(batch: Batch) -> None:
@@ -556,17 +556,17 @@ async def _main(plan: Plan) -> None:
         outlet.write(len(message).to_bytes(4, "big") + message)
 
     load = _Load(plan, emit)
-    inlet, _ = await loop.connect_read_pipe(lambda: _Inlet(load.stop), sys.stdin.buffer)
+    inlet, _ = await loop.connect_read_pipe(lambda: _StdinReader(load.stop), sys.stdin.buffer)
     await load.run()
     inlet.close()
     outlet.close()
     protocol = outlet.get_protocol()
-    assert isinstance(protocol, _Outlet)
+    assert isinstance(protocol, _StdoutWriter)
     await protocol.lost
 
 
 def main() -> None:
-    """Read the plan and carries it out."""
+    """Read the plan and carry it out."""
     length = int.from_bytes(sys.stdin.buffer.read(4), "big")
     plan = msgspec.msgpack.decode(sys.stdin.buffer.read(length), type=Plan)
     gc.freeze()  # so that it has little to look through: a pause of it would look like one of the service

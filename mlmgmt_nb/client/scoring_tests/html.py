@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mlmgmt_nb.charts import HEIGHT, WIDTH, Series, chart, plot, short
-from mlmgmt_nb.client.scoring_tests.results import Numbers, Result, ResultStore
+from mlmgmt_nb.client.scoring_tests.results import Result, ResultStore, TestCounts
 
 __all__ = ["CLIENT_BOUND", "charts", "failures", "is_client_bound", "numbers", "picture", "verdict"]
 
 CLIENT_BOUND = (
-    "The client was at work nearly all the time: this may be its limit and not the service's. Give it more `processes`."
+    "The client was busy nearly all the time: the figures may show its limit, not the service's. Use more `processes`."
 )
 _BUSY_SHARE = 0.85
 _BARS = 40
@@ -27,7 +27,7 @@ _GRID = "display:grid;grid-template-columns:repeat(auto-fit,minmax(240px,1fr));g
 
 
 def picture(store: ResultStore, name: str, summary: Mapping[str, Any]) -> str:
-    """All of a test. Whatever comes from a service is escaped.
+    """Return a whole test as HTML. Text from the services is escaped.
 
     Args:
         store: what is known of it.
@@ -43,12 +43,12 @@ def picture(store: ResultStore, name: str, summary: Mapping[str, Any]) -> str:
 
 
 def is_client_bound(summary: Mapping[str, Any]) -> bool:
-    """Whether the client may have been what limited the requests."""
+    """Return whether the client may have limited the rate of requests."""
     return bool(summary["client_share"] > _BUSY_SHARE)
 
 
-def verdict(known: Numbers, *, partial: bool) -> str:
-    """One word for it all, as HTML, and whether it is not all."""
+def verdict(known: TestCounts, *, partial: bool) -> str:
+    """Return the verdict in one word, as HTML, and whether the test is incomplete."""
     wrong = known.failed + known.errored
     word, color = ("Failed", _COLORS["failed"]) if wrong else ("Passed", _COLORS["passed"])
     if not wrong and not known.passed:
@@ -82,7 +82,7 @@ def _tile(label: str, value: str, color: str) -> str:
 
 
 def _others(store: ResultStore) -> str:
-    """Return the latencies of the service that it is compared with."""
+    """Return the latencies of the other service."""
     if not store.others.count:
         return ""
     pairs = ", ".join(f"p{percent} {short(1000 * store.others.percentile(percent))} ms" for percent in (50, 95, 99))
@@ -134,7 +134,7 @@ def _histogram(bars: Sequence[tuple[float, float, int]]) -> str:
 
 
 def failures(store: ResultStore) -> str:
-    """Return what is not right, as a table with a row for each different outcome; nothing when all is right."""
+    """Return the failures as a table with a row for each distinct outcome; empty if there are none."""
     found = store.wrong(_SHOWN_FAILURES)
     if not found:
         return ""

@@ -1,4 +1,4 @@
-"""The processes that make the load of a scoring test, seen from the process that judges it."""
+"""The processes that send the requests of a scoring test, seen from the process that judges the responses."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _END_SECONDS = 5.0
 
 
 class Load:
-    """Carries out plans, each in a process of its own, while it is entered.
+    """Carry out plans, each in a process of its own, for the duration of a `with` block.
 
     Args:
         plans: one for each process.
@@ -80,7 +80,7 @@ class Load:
 
     @property
     def is_over(self) -> bool:
-        """Whether no more batches come."""
+        """Return whether no more batches follow."""
         return not self._open
 
     def next(self, timeout: float) -> tuple[int, Batch] | None:
@@ -95,20 +95,20 @@ class Load:
             return None
         if content is None:
             if place in self._open:
-                raise MlmgmtError(f"the process that sends the requests has ended: {self._last_words()}")
+                raise MlmgmtError(f"the process that sends the requests has ended: {self._last_error_line()}")
             return None
         batch = self._decode(content)
         if batch.ended:
             self._open.discard(place)
         return place, batch
 
-    def _last_words(self) -> str:
+    def _last_error_line(self) -> str:
         self._stderr.seek(0)
         lines = self._stderr.read().decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else "it says nothing"
+        return lines[-1] if lines else "it printed no error"
 
     def stop(self) -> None:
-        """Send no more requests; what is answered soon still comes."""
+        """Send no more requests; responses that arrive soon still count."""
         for process in self._processes:
             if process.stdin is not None:
                 with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""What a scoring test found out."""
+"""The report of a scoring test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of a scoring test while it runs and afterwards: every request in a few bytes, and counts of them."""
+"""The results of a scoring test, while it runs and afterwards: every request in a few bytes, and counts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mlmgmt_nb.client.scoring_tests.generator import Batch, Outcome
 from mlmgmt_nb.client.scoring_tests.timeline import Slice, Timeline
 from mlmgmt_nb.scoring.histogram import Histogram
 
-__all__ = ["Judged", "Numbers", "Result", "ResultStore"]
+__all__ = ["JudgedOutcome", "Result", "ResultStore", "TestCounts"]
 
 _KEPT_BYTES = 16 * 2**20
 """Answers are kept until they are so many bytes of JSON in all; of later ones, their beginnings."""
@@ -45,8 +45,8 @@ class Result(NamedTuple):
     request_id: str
 
 
-class Judged(NamedTuple):
-    """An outcome, and what is to be said of it; see `Result`."""
+class JudgedOutcome(NamedTuple):
+    """An outcome with its verdict; see `Result`."""
 
     case: int
     status: int
@@ -56,13 +56,13 @@ class Judged(NamedTuple):
     error: str
 
 
-class Numbers(NamedTuple):
-    """How far a test is.
+class TestCounts(NamedTuple):
+    """The counts of a test so far.
 
     Attributes:
-        requests: those that are answered or given up.
+        requests: requests that were answered or given up.
         answered: those with status 200.
-        passed, failed, errored: right answers, wrong ones, none.
+        passed, failed, errored: right answers, wrong answers, no answers.
         seconds: since the start.
         client_seconds: seconds of CPU that sending took.
         late: most seconds by which the client was late to send a request.
@@ -82,17 +82,17 @@ class ResultStore:
     """Takes batches of results. May be read from other threads.
 
     Args:
-        judge: tells what an outcome is worth; asked once for each different one.
+        judge: judges an outcome; called once for each distinct outcome.
 
     Attributes:
-        numbers: how far the test is.
+        numbers: the counts so far.
         latencies, others: of the service, and of the one that it is compared with.
     """
 
-    def __init__(self, judge: Callable[[Outcome], Judged]) -> None:
+    def __init__(self, judge: Callable[[Outcome], JudgedOutcome]) -> None:
         self._judge = judge
         self._lock = ForkLock()
-        self._judged: list[Judged] = []
+        self._judged: list[JudgedOutcome] = []
         self._known: dict[Outcome, int] = {}
         self._places: dict[int, list[int]] = {}
         self._cpu: dict[int, float] = {}
@@ -102,7 +102,7 @@ class ResultStore:
         self._failures: list[int] = []
         self._wrong: dict[int, list[int]] = {}
         self._timeline = Timeline()
-        self.numbers = Numbers()
+        self.numbers = TestCounts()
         self.latencies, self.others = Histogram(), Histogram()
 
     def add(self, process: int, batch: Batch) -> None:
@@ -118,7 +118,7 @@ class ResultStore:
                 self.others.add(seconds)
 
     def _place(self, outcome: Outcome) -> int:
-        """Return the place of an outcome among the judged ones; another process may have had it, too."""
+        """Return the index of an outcome among the judged ones; another process may have had the same outcome."""
         place = self._known.get(outcome)
         if place is not None:
             return place
@@ -140,7 +140,7 @@ class ResultStore:
             judged = self._judged[places[place]]
             wrong = judged.passed is False or bool(judged.error)
             if wrong:
-                self._note_wrong(places[place])
+                self._record_failure(places[place])
             answered += judged.status == 200
             passed += judged.passed is True
             failed += judged.passed is False
@@ -152,7 +152,7 @@ class ResultStore:
         self._seconds.extend(seconds)
         self._ids.extend(batch.ids.split("\n") if outcomes else ())
         known = self.numbers
-        self.numbers = Numbers(
+        self.numbers = TestCounts(
             len(self._at),
             answered,
             passed,
@@ -163,8 +163,8 @@ class ResultStore:
             max(known.late, batch.late),
         )
 
-    def _note_wrong(self, place: int) -> None:
-        """Note that the next request has this outcome, which is none that is right."""
+    def _record_failure(self, place: int) -> None:
+        """Record that the next request has this outcome, which is not right."""
         row = len(self._outcomes)
         if len(self._failures) < _KEPT_FAILURES:
             self._failures.append(row)
@@ -184,7 +184,7 @@ class ResultStore:
             return self.latencies.bars(most)
 
     def percentile(self, percent: float) -> float:
-        """Return the seconds that so many percent of the requests did not exceed, nearly."""
+        """Return the latency in seconds that a percentage of the requests did not exceed, approximately."""
         with self._lock:
             return self.latencies.percentile(percent)
 
@@ -204,12 +204,12 @@ class ResultStore:
             return [(self._result(row), count) for row, count in islice(self._wrong.values(), most)]
 
     def results(self) -> list[Result]:
-        """Every request, in the order of the answers."""
+        """Return every request, in the order of the answers."""
         with self._lock:
             return [self._result(place) for place in range(len(self._outcomes))]
 
     def columns(self) -> dict[str, list[Any]]:
-        """Every request, a list for each attribute of `Result`."""
+        """Return every request, as a list for each attribute of `Result`."""
         with self._lock:
             judged = [self._judged[place] for place in self._outcomes]
             return {

@@ -21,11 +21,11 @@ from mlmgmt_nb.client.scoring_tests.cases import Cases
 from mlmgmt_nb.client.scoring_tests.generator import Outcome, Plan, Target
 from mlmgmt_nb.client.scoring_tests.processes import Load
 from mlmgmt_nb.client.scoring_tests.report import ScoringReport
-from mlmgmt_nb.client.scoring_tests.results import Judged, ResultStore
+from mlmgmt_nb.client.scoring_tests.results import JudgedOutcome, ResultStore
 from mlmgmt_nb.client.waiting import wait_for
 from mlmgmt_nb.errors import MlmgmtError, ScoringError, UsageError
 
-__all__ = ["Check", "Goal", "LoadOptions", "ScoringTest", "described"]
+__all__ = ["Check", "LoadOptions", "ScoringTest", "StopCondition", "described"]
 
 Check = Callable[[Any, Any], bool | None]
 """Given the input and the answer: whether the answer is right. May raise AssertionError to say why it is not."""
@@ -59,14 +59,14 @@ class LoadOptions(TypedDict, total=False):
     processes: int | None
 
 
-class Goal(NamedTuple):
-    """What a test sends: so many requests, for so many seconds, or what comes first of both."""
+class StopCondition(NamedTuple):
+    """The end of a test: a number of requests, a number of seconds, or the first of both."""
 
     requests: int | None
     duration: float | None
 
     def part(self, count: int, seconds: float) -> float:
-        """How much of it is done, from 0 to 1."""
+        """Return the part that is done, from 0 to 1."""
         parts = [count / self.requests if self.requests else 0.0, seconds / self.duration if self.duration else 0.0]
         return min(1.0, max(parts))
 
@@ -112,7 +112,7 @@ class ScoringTest:
     ) -> None:
         _check_options(options)
         if check is not None and against is not None:
-            raise UsageError("check and against exclude each other", field="against", fix="Give one of them.")
+            raise UsageError("check and against cannot be combined", field="against", fix="Give one of them.")
         requests, duration = options.get("requests"), options.get("duration")
         if requests is None and duration is None:
             requests = len(cases)
@@ -122,7 +122,7 @@ class ScoringTest:
         self._rate, self._timeout = options.get("rate"), options.get("timeout", 60.0)
         self._scorer, self._against, self._cases = scorer, against, cases
         self.name = name
-        self.goal = Goal(requests, duration)
+        self.goal = StopCondition(requests, duration)
         self.store = ResultStore(
             _Judge(cases, check, expect, options.get("tolerance", 0.0), is_compared=against is not None)
         )
@@ -140,7 +140,8 @@ class ScoringTest:
         self._ended.set()
         if not has_ended:
             self.failure = MlmgmtError(
-                "the scoring test runs in the process that this one was forked from", fix="Take its report there."
+                "the scoring test runs in the process that this one was forked from",
+                fix="Get the report in that process.",
             )
 
     # azure-core's verbs, for who has it run in a thread
@@ -159,10 +160,10 @@ class ScoringTest:
             self.failure = error
         finally:
             self._ended.set()
-            self._tell()
+            self._notify()
 
     def done(self) -> bool:
-        """Whether it has ended."""
+        """Return whether it has ended."""
         return self._ended.is_set()
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -176,7 +177,9 @@ class ScoringTest:
             MlmgmtError: it could not be run, or has not ended after `timeout` seconds.
         """
         if not self.wait(timeout):
-            raise MlmgmtError("the scoring test still runs", fix="`stop()` ends it, `report()` tells what is known.")
+            raise MlmgmtError(
+                "the scoring test is still running", fix="`stop()` ends it; `report()` returns the results so far."
+            )
         if self.failure is not None:
             raise self.failure
         return self.report()
@@ -192,26 +195,26 @@ class ScoringTest:
         return self._is_partial or not self._ended.is_set()
 
     def add_change_callback(self, callback: Callable[[], None]) -> None:
-        """Has a callback called about ten times a second while the test runs, and when it has ended.
+        """Add a callback, which is called about ten times a second while the test runs, and at its end.
 
         It is called in the thread that runs the test and must be short.
         """
         self._callbacks.append(callback)
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         for callback in self._callbacks:
             callback()
 
     def stop(self) -> None:
-        """Send no more requests; `run` returns what there is. May be called from any thread."""
+        """Send no more requests; `run` returns the results so far. May be called from any thread."""
         self._stopped.set()
 
     def report(self) -> ScoringReport:
-        """Return what is known: all of it once the test has ended."""
+        """Return the results so far; all of them once the test has ended."""
         return ScoringReport(self.store, name=self.name, processes=self.processes, partial=self.is_partial)
 
     def run(self, on_progress: Callable[[ScoringReport], None] | None = None) -> ScoringReport:
-        """Send the requests and judges the answers. An interrupt ends it early and keep what there is.
+        """Send the requests and judge the answers. An interrupt ends the test early and keeps the results so far.
 
         Args:
             on_progress: called a few times a second with the report so far, in this thread. Its numbers move on.
@@ -257,10 +260,10 @@ class ScoringTest:
     def _take(self, load: Load, timeout: float) -> None:
         if (arrived := load.next(timeout)) is not None:
             self.store.add(*arrived)
-            self._tell()
+            self._notify()
 
     def _finish(self, load: Load) -> None:
-        """Take what is on its way."""
+        """Collect the results that are still arriving."""
         load.stop()
         deadline = time.perf_counter() + _STOP_SECONDS
         while not load.is_over and (left := deadline - time.perf_counter()) > 0:
@@ -299,7 +302,7 @@ def _processes(callers: int) -> int:
 
 
 class _Judge:
-    """Tells what an outcome is worth."""
+    """Judge outcomes."""
 
     def __init__(
         self, cases: Cases, check: Check | None, expect: str | None, tolerance: float, *, is_compared: bool
@@ -307,7 +310,7 @@ class _Judge:
         self._cases, self._check, self._expect = cases, check, expect
         self._tolerance, self._is_compared = tolerance, is_compared
 
-    def __call__(self, outcome: Outcome) -> Judged:
+    def __call__(self, outcome: Outcome) -> JudgedOutcome:
         expected, passed = self._cases.expected[outcome.case], None
         answer, error = _answer(outcome.status, outcome.content)
         if not error and self._is_compared:
@@ -320,8 +323,8 @@ class _Judge:
             except Exception as mistake:  # noqa: BLE001 - the user's own check
                 error = f"the check raised {type(mistake).__name__}: {mistake}"
         if passed is False and self._check is not None and not error:
-            error = "the check says no"
-        return Judged(outcome.case, outcome.status, passed, expected, answer, error)
+            error = "the check returned False"
+        return JudgedOutcome(outcome.case, outcome.status, passed, expected, answer, error)
 
     def _right(self, case: int, expected: Any, answer: Any) -> bool | None:
         if self._check is not None:
@@ -343,7 +346,7 @@ class _Judge:
 
 
 def same(expected: Any, answer: Any, tolerance: float) -> bool:
-    """Whether two values are the same, numbers within the tolerance."""
+    """Return whether two values are the same, numbers within the tolerance."""
     if isinstance(expected, (list, tuple)) and isinstance(answer, (list, tuple)):
         return len(expected) == len(answer) and all(
             same(e, a, tolerance) for e, a in zip(expected, answer, strict=True)
@@ -357,7 +360,7 @@ def same(expected: Any, answer: Any, tolerance: float) -> bool:
 
 
 def _answer(status: int, content: bytes) -> tuple[Any, str]:
-    """Return the answer, and what is wrong when it is none."""
+    """Return the answer, or the reason why there is none."""
     if status == 0:
         return None, content.decode(errors="replace")
     value = _decoded(content)
@@ -368,7 +371,7 @@ def _answer(status: int, content: bytes) -> tuple[Any, str]:
 
 
 def _reference(outcome: Outcome) -> tuple[Any, str]:
-    """Return what the other service answered, and what is wrong when it did not."""
+    """Return the answer of the other service, or the reason why there is none."""
     if outcome.other_status < 0:
         return None, "the test was stopped before the other service was asked"
     expected, error = _answer(outcome.other_status, outcome.other_content)
@@ -383,7 +386,7 @@ def _decoded(content: bytes) -> Any:
 
 
 def described(scorer: Scorer) -> Mapping[str, Any]:
-    """Return the service's own description; none for a service that gives none."""
+    """Return the Swagger description of the service; empty if it has none."""
     try:
         return scorer.swagger()
     except ScoringError as error:

@@ -15,12 +15,12 @@ _MOST_SLICES = 80
 
 
 def percentile(ordered: Sequence[float], percent: float) -> float:
-    """Return the smallest value that at least so many percent are not above; 0 for no values."""
+    """Return the smallest value that at least a percentage of the values do not exceed; 0 without values."""
     return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)] if ordered else 0.0
 
 
 class Slice(NamedTuple):
-    """What was answered in a slice of time: from when, how many, how many of them not right, and their latencies."""
+    """The answers in a slice of time: its start, their number, the number that are not right, and their latencies."""
 
     at: float
     answers: int
@@ -62,6 +62,6 @@ class Timeline:
         self._latencies = self._latencies[::2]
 
     def slices(self) -> list[Slice]:
-        """All slices, in their order."""
+        """Return all slices, in order."""
         columns = zip(self._counts, self._wrong, self._latencies, strict=True)
         return [Slice(place * self.width, *column) for place, column in enumerate(columns)]

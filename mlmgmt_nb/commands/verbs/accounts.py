@@ -8,7 +8,7 @@ from typing import Any
 from mlmgmt_nb.commands.config import SETTINGS
 from mlmgmt_nb.commands.flags import CommonArguments
 from mlmgmt_nb.commands.grammar import Command, Flag
-from mlmgmt_nb.commands.ignored import RESOURCE_GROUP, SKU, ResourceGroupArguments, SkuArguments, tell_ignored
+from mlmgmt_nb.commands.ignored import RESOURCE_GROUP, SKU, ResourceGroupArguments, SkuArguments, report_ignored
 from mlmgmt_nb.commands.session import Session
 from mlmgmt_nb.commands.values import Settings
 from mlmgmt_nb.errors import UsageError
@@ -73,7 +73,7 @@ def _create(session: Session, arguments: _AccountCreate) -> object:
         )
     named = ("subscription", "resource_group", "account")
     given = {name: getattr(arguments, name) for name in ("home", "base_url", *named)}
-    tell_ignored(session, arguments, SKU)
+    report_ignored(session, arguments, SKU)
     session.config.set(arguments.name, {key: value for key, value in given.items() if value is not None})
     session.config.use(arguments.name)
     return _all_settings(session, {})
@@ -90,13 +90,13 @@ def _list(session: Session, arguments: _AccountList) -> object:
 
 
 def _use(session: Session, arguments: _AccountSet) -> object:
-    tell_ignored(session, arguments, (RESOURCE_GROUP,))
+    report_ignored(session, arguments, (RESOURCE_GROUP,))
     session.config.use(arguments.name)
     return _all_settings(session, {})
 
 
 def _show(session: Session, arguments: _AccountShow) -> object:
-    tell_ignored(session, arguments, (RESOURCE_GROUP,))
+    report_ignored(session, arguments, (RESOURCE_GROUP,))
     if arguments.name is not None:
         stored = session.config.settings({}, arguments.name)
         return Settings(tuple({"name": s.name, "value": s.value, "source": s.source} for s in stored.values()))

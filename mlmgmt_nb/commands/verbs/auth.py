@@ -50,7 +50,7 @@ def _login(session: Session, arguments: _Login) -> Settings:
     chosen = [method for method in _METHODS if getattr(arguments, method.replace("-", "_"))]
     if len(chosen) > 1:
         raise UsageError(
-            f"--{chosen[0]} and --{chosen[1]} exclude each other", field=chosen[1], fix="Give only one of them."
+            f"--{chosen[0]} and --{chosen[1]} cannot be combined", field=chosen[1], fix="Give only one of them."
         )
     given = {name: getattr(arguments, name) for name in ("tenant", "client_id", "certificate", "authority", "scope")}
     given |= {"sign_in": chosen[0] if chosen else None, "token_cache": "yes" if arguments.token_cache else None}
@@ -85,7 +85,7 @@ def _logout(session: Session, _: CommonArguments) -> Text:
     profile = session.setting("profile") or "default"
     session.signed_in(None)
     session.config.set(profile, dict.fromkeys((*SIGN_IN, "scope")))
-    return Text(f"signed out of profile {profile!r}; tokens that were given out stay good until they expire")
+    return Text(f"signed out of profile {profile!r}; issued tokens remain valid until they expire")
 
 
 def _whoami(session: Session, _: CommonArguments) -> Settings:

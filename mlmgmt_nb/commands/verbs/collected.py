@@ -1,4 +1,4 @@
-"""The command that reads what a service has collected."""
+"""The command that reads the collected data of a service."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from mlmgmt_nb.commands.ignored import (
     SETUP,
     ResourceGroupArguments,
     SetupArguments,
-    tell_ignored,
+    report_ignored,
 )
 from mlmgmt_nb.commands.session import Session
 from mlmgmt_nb.commands.values import Settings, Text
@@ -97,7 +97,7 @@ def _list(session: Session, _: CommonArguments) -> object:
 
 
 def _show(session: Session, arguments: _Show) -> object:
-    tell_ignored(session, arguments, (RESOURCE_GROUP,))
+    report_ignored(session, arguments, (RESOURCE_GROUP,))
     setting = session.settings["compute"]
     name = arguments.compute or setting.value or "local"
     if arguments.compute is not None:
@@ -140,7 +140,7 @@ def _use(session: Session, compute: str) -> Text:
 
 
 def _set(session: Session, arguments: _Named) -> Text:
-    tell_ignored(session, arguments, (RESOURCE_GROUP,))
+    report_ignored(session, arguments, (RESOURCE_GROUP,))
     return _use(session, arguments.compute)
 
 
@@ -160,7 +160,7 @@ def _delete_alias(session: Session, name: str) -> Text:
 
 
 def _setup(session: Session, arguments: _Setup) -> Text:
-    tell_ignored(session, arguments, SETUP)
+    report_ignored(session, arguments, SETUP)
     known = session.workspace.computes()
     has_docker = any(each["id"] == "docker" and each["state"] == "ready" for each in known)
     compute = "docker" if arguments.cluster and has_docker else "local"
@@ -171,12 +171,12 @@ def _setup(session: Session, arguments: _Setup) -> Text:
 
 
 def _delete(session: Session, arguments: _Named) -> Text:
-    tell_ignored(session, arguments, (RESOURCE_GROUP,))
+    report_ignored(session, arguments, (RESOURCE_GROUP,))
     return _delete_alias(session, arguments.compute)
 
 
 def _credentials(session: Session, arguments: _Credentials) -> Text:
-    tell_ignored(session, arguments, (RESOURCE_GROUP, INSTALL))
+    report_ignored(session, arguments, (RESOURCE_GROUP, INSTALL))
     _check(session, arguments.compute)
     return Text(
         f"compute {arguments.compute!r} has no credentials of its own; "

@@ -1,4 +1,4 @@
-"""The deployment flow of the client as commands call it: flags become its source, the session shows its progress."""
+"""The deployment flow of the client for commands: flags define the source, the session shows the progress."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def resumable(session: Session) -> Iterator[list[Poller[Any]]]:
     except KeyboardInterrupt as stop:
         if started:
             watch = f"{session.prog} operation watch {started[-1].operation_id}"
-            stop.add_note(f"The build goes on; `{watch}` waits for it.")
+            stop.add_note(f"The build continues; `{watch}` waits for it.")
         raise
 
 

@@ -1,4 +1,4 @@
-"""Commands: drivers, written from a cell and tried in the runtime that will serve them."""
+"""Commands: drivers, written from a cell and checked in the scoring runtime."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from mlmgmt_nb.commands.session import Session
 from mlmgmt_nb.commands.staging import Stage
 from mlmgmt_nb.errors import UsageError
 
-__all__ = ["COMMANDS", "Checked", "check_driver"]
+__all__ = ["COMMANDS", "CheckedDriver", "check_driver"]
 
 _LOAD_SECONDS, _SAMPLE_SECONDS = 60.0, 60.0
 _MISSING = re.compile(r"No module named '([\w.]+)'|No such file or directory: '([^']+)'")
@@ -40,14 +40,14 @@ class _Driver(CommonArguments):
     check: Any
     schema: str | None
     model_file: Sequence[str]
-    requirements: Any
+    requirements: str | Sequence[str] | None
     dependency: Sequence[str]
     env: Sequence[str]
     env_file: Sequence[str]
     timeout: int
 
 
-class Checked(msgspec.Struct, frozen=True, rename="camel"):
+class CheckedDriver(msgspec.Struct, frozen=True, rename="camel"):
     """A driver that was checked.
 
     Attributes:
@@ -55,7 +55,7 @@ class Checked(msgspec.Struct, frozen=True, rename="camel"):
         arguments: of its `run`.
         has_init: whether it has `init`.
         sample: the sample that it ran on, as JSON, or None.
-        result: what `run` gave for it.
+        result: the result of `run`.
         seconds: how long loading it and the run took; 0 when it was not loaded.
     """
 
@@ -75,7 +75,7 @@ class Checked(msgspec.Struct, frozen=True, rename="camel"):
         return "\n".join(lines)
 
 
-def _driver(session: Session, arguments: _Driver) -> Checked:
+def _driver(session: Session, arguments: _Driver) -> CheckedDriver:
     path = Path(arguments.file).expanduser()
     written = session.body is not None
     source = session.body if session.body is not None else _read(path, "file")
@@ -99,7 +99,7 @@ def _driver(session: Session, arguments: _Driver) -> Checked:
         stage = Stage(Path(folder), path, **beside, schema=schema)
         python = stage.python(arguments.requirements)
         run = _CheckRun(stage, python, path, float(arguments.timeout), variables, written=written)
-        return _tried(compiled, run, sample)
+        return _check(compiled, run, sample)
 
 
 def _variables(option: str, given: Sequence[str] | None) -> list[str]:
@@ -110,7 +110,7 @@ def _variables(option: str, given: Sequence[str] | None) -> list[str]:
     ]
 
 
-def check_driver(driver: Path, beside: Sequence[Path] | None, schema: Path | None = None) -> Checked:
+def check_driver(driver: Path, beside: Sequence[Path] | None, schema: Path | None = None) -> CheckedDriver:
     """Check a driver before it is deployed: that it compiles and has `run`, that it loads, and that it answers for the
     sample of its schema.
 
@@ -129,16 +129,16 @@ def check_driver(driver: Path, beside: Sequence[Path] | None, schema: Path | Non
     with tempfile.TemporaryDirectory(prefix="mlmgmt-check-") as folder:
         others = [path for path in beside if path != schema]
         stage = Stage(Path(folder), driver, dependencies=others, models=(), schema=schema)
-        return _tried(compiled, _CheckRun(stage, sys.executable, driver, _SAMPLE_SECONDS, (), written=False), None)
+        return _check(compiled, _CheckRun(stage, sys.executable, driver, _SAMPLE_SECONDS, (), written=False), None)
 
 
-def _compiled(source: str, path: Path, *, written: bool) -> Checked:
+def _compiled(source: str, path: Path, *, written: bool) -> CheckedDriver:
     functions = _functions(source, path, written=written)
-    return Checked(str(path), functions["run"], "init" in functions)
+    return CheckedDriver(str(path), functions["run"], "init" in functions)
 
 
 class _CheckRun(NamedTuple):
-    """Where a driver is tried: the folder and Python of an image, the driver's own file, and the time for a sample."""
+    """The environment of a check: the folder and Python of an image, the driver, and the time for a sample."""
 
     stage: Stage
     python: str
@@ -148,9 +148,9 @@ class _CheckRun(NamedTuple):
     written: bool
 
 
-def _tried(compiled: Checked, run: _CheckRun, sample: Any) -> Checked:
+def _check(compiled: CheckedDriver, run: _CheckRun, sample: Any) -> CheckedDriver:
     started = time.perf_counter()
-    sample, result = _try(run, sample)
+    sample, result = _run_check(run, sample)
     seconds = time.perf_counter() - started
     return msgspec.structs.replace(compiled, sample=sample, result=result, seconds=seconds)
 
@@ -201,15 +201,15 @@ def _functions(source: str, path: Path, *, written: bool) -> dict[str, list[str]
 
 
 def _line(source: str, number: int, path: Path, *, written: bool) -> str:
-    """Names a line of the driver; that of the cell too, whose first line is the magic."""
+    """Name a line of the driver, and its line in the cell, whose first line is the magic."""
     lines = source.splitlines()
     text = lines[number - 1].strip() if 0 < number <= len(lines) else ""
     cell = f" (line {number + 1} of the cell)" if written else ""
     return f"{path.name}, line {number}{cell}: `{text}`"
 
 
-def _try(run: _CheckRun, sample: Any) -> tuple[Any, Any]:
-    """Load the driver in a process of its own, as a replica would, and scores the sample, or its schema's own."""
+def _run_check(run: _CheckRun, sample: Any) -> tuple[Any, Any]:
+    """Load the driver in a separate process, as a replica does, and score the sample or that of the schema."""
     command = [run.python, "-m", "mlmgmt_nb.scoring", "--app", str(run.stage.app)]
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
         process = subprocess.Popen(

@@ -102,8 +102,13 @@ def _usage(session: Session, arguments: _Usage) -> object:
         lines.append(f"context   {session.prog} image export -i {image.id} --context {image.name}")
         lines.append(f"build     docker build -t {image.name}:{image.version} {image.name}")
         return Text("\n".join([*lines, _run_by_hand(f"{image.name}:{image.version}")]))
-    lines.append(f"digest    {docker.digest or docker.image_id}")
-    lines.append(f"archive   {session.prog} image export -i {image.id} --oci {image.name}.tar")
+    lines.append(f"digest    {docker.digest or docker.manifest or docker.image_id}")
+    if docker.size is not None:
+        lines.append(f"size      {docker.size / 2**20:.1f} MiB, reused layers: {', '.join(docker.reused) or 'none'}")
+    archive = f"{session.prog} image export -i {image.id} --oci {image.name}.tar"
+    lines.append(f"archive   {archive}")
+    if docker.manifest and not docker.digest:
+        lines.append(f"load      {archive} && docker load -i {image.name}.tar")
     if docker.digest:
         lines.append(f"pull      docker pull {docker.exact}")
     return Text("\n".join([*lines, _run_by_hand(docker.exact)]))

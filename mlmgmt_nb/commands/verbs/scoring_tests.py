@@ -87,7 +87,7 @@ def _test(session: Session, arguments: _Test) -> object:
     return report
 
 
-def _cases(session: Session, arguments: Any) -> Any:
+def _cases(session: Session, arguments: _Test) -> Any:
     """Return the cases of `--cases`: a Python value, JSON text, or `@` and a file; the service's own sample without."""
     given = arguments.cases
     if given is None:

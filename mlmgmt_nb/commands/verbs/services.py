@@ -33,10 +33,10 @@ from mlmgmt_nb.commands.session import Session
 from mlmgmt_nb.commands.values import (
     DeployForm,
     Keys,
-    LinesAbout,
     LogStream,
+    RequestLogFilter,
     ServiceConsole,
-    ServiceTrial,
+    ServiceTryout,
     Text,
     Usage,
     chosen_lines,
@@ -173,7 +173,7 @@ def _built(session: Session, deploying: DeployFlow, arguments: _Create | _Update
     if arguments.image_id is None:
         return deploying.build(source_of(session, arguments))
     if arguments.driver is not None:
-        raise UsageError("--image-id and --driver exclude each other", field="image_id", fix="Give one of them.")
+        raise UsageError("--image-id and --driver cannot be combined", field="image_id", fix="Give one of them.")
     return BuiltImage(str(arguments.image_id))
 
 
@@ -244,7 +244,7 @@ def _run(session: Session, arguments: _Run) -> object:
 
 def _try(session: Session, arguments: ServiceArguments) -> object:
     _in_notebook(session, f"service run -n {arguments.service}")
-    return ServiceTrial(session.workspace, session.workspace.services.get(arguments.service))
+    return ServiceTryout(session.workspace, session.workspace.services.get(arguments.service))
 
 
 def _data(given: Any) -> Any:
@@ -274,7 +274,7 @@ def _usage(session: Session, arguments: ServiceArguments) -> object:
 
 def _logs(session: Session, arguments: _Logs) -> object:
     services = session.workspace.services
-    line = LinesAbout(arguments.request_id) if arguments.request_id else None
+    line = RequestLogFilter(arguments.request_id) if arguments.request_id else None
     service_id = services.id_of(arguments.service)
     part = services.logs(service_id, tail=arguments.tail)
     if arguments.follow:

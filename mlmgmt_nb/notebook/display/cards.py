@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 from mlmgmt_nb.terminal import encodable, one_line, printable
 
-__all__ = ["Card", "badge", "bundle", "card_of", "register", "service_card", "unregister"]
+__all__ = ["Card", "badge", "bundle", "card_of", "deployed_bundle", "register", "service_card", "unregister"]
 
 _COLORS = {
     "Succeeded": "#1a7f37",
@@ -24,6 +24,7 @@ _COLORS = {
     "NotStarted": "#6e7781",
 }
 _RESOURCES, _VALUES = "mlmgmt_nb.contract.resources", "mlmgmt_nb.commands.values"
+_POLLER = ("mlmgmt_nb.client.polling", "Poller")
 
 
 _REPORT_USES = "ScoringReport: .summary, .results, .failures, .assert_ok(), .to_html(), .to_junit()"
@@ -90,8 +91,16 @@ def card_of(resource: Any) -> Card:
     return shown
 
 
+def deployed_bundle(service: Any) -> dict[str, str]:
+    """Return the display of a service that was proven, a `DeployedService`."""
+    shown = _Deployed(service)
+    return bundle(shown.text(), shown.html())
+
+
 def register(shell: Any) -> None:
     """Register the displays of all resources, without importing their types."""
+    itself = shell.display_formatter.ipython_display_formatter
+    itself.for_type_by_name(*_POLLER, _leave_to_its_panel)
     for module, name, card in _cards():
         plain = shell.display_formatter.formatters["text/plain"]
         plain.for_type_by_name(module, name, lambda value, printer, _, card=card: printer.text(_text(card(value))))
@@ -99,16 +108,26 @@ def register(shell: Any) -> None:
         markup.for_type_by_name(module, name, lambda value, card=card: _markup(card(value)))
 
 
+def _leave_to_its_panel(poller: Any) -> None:
+    """Display nothing if the running cell shows the operation already; IPython goes on to the other displays if not."""
+    from mlmgmt_nb.notebook.display.shown import is_shown_here
+
+    if not is_shown_here(poller):
+        raise NotImplementedError
+
+
 def unregister(shell: Any) -> None:
     """Remove the displays."""
+    _remove(shell.display_formatter.ipython_display_formatter, *_POLLER)
     for module, name, _ in _cards():
         for kind in ("text/plain", "text/html"):
-            formatter = shell.display_formatter.formatters[kind]
-            formatter.deferred_printers.pop((module, name), None)
-            for known in [
-                type_ for type_ in formatter.type_printers if (type_.__module__, type_.__name__) == (module, name)
-            ]:
-                formatter.pop(known)
+            _remove(shell.display_formatter.formatters[kind], module, name)
+
+
+def _remove(formatter: Any, module: str, name: str) -> None:
+    formatter.deferred_printers.pop((module, name), None)
+    for known in [type_ for type_ in formatter.type_printers if (type_.__module__, type_.__name__) == (module, name)]:
+        formatter.pop(known)
 
 
 def _text(shown: Shown | str) -> str:
@@ -142,13 +161,14 @@ def _cards() -> Iterator[tuple[str, str, Callable[[Any], Shown | str]]]:
         "AsyncOperationStatus": _operation,
     }
     yield from ((_RESOURCES, name, card) for name, card in resources.items())
-    yield "mlmgmt_nb.client.polling", "Poller", _poller
+    yield "mlmgmt_nb.client.packages", "DeployedService", _Deployed
+    yield *_POLLER, _poller
     yield _VALUES, "SecretText", repr
     yield _VALUES, "Text", lambda text: str(text).rstrip("\n")
     yield _VALUES, "Usage", str
     yield _VALUES, "Settings", _settings
     yield _VALUES, "Keys", _keys
-    yield "mlmgmt_nb.commands.verbs.drivers", "Checked", str
+    yield "mlmgmt_nb.commands.verbs.drivers", "CheckedDriver", str
     yield "mlmgmt_nb.client.scoring_tests.report", "ScoringReport", _Report
 
 
@@ -168,6 +188,29 @@ class _Report:
     def html(self) -> str:
         """Return the HTML for a notebook."""
         return f"<code>{_REPORT_USES}</code>" if self._is_shown else self._report.to_html()
+
+
+class _Deployed:
+    """A service that was proven, in three lines."""
+
+    def __init__(self, service: Any) -> None:
+        self._service = service
+
+    def text(self) -> str:
+        """Return the text for a terminal."""
+        from mlmgmt_nb.commands.output import deployed
+
+        return deployed(self._service, "%mlmgmt")
+
+    def html(self) -> str:
+        """Return the HTML for a notebook."""
+        (name, proof), (_, url), (hint, command) = self._service.lines
+        lines = [
+            f"<b>{html.escape(name)}</b> {html.escape(proof)}",
+            _cell(url),
+            f"{hint} {_cell(f'%mlmgmt {command}')}",
+        ]
+        return f"<div>{'<br>'.join(lines)}</div>"
 
 
 def _rows(*rows: tuple[str, Any]) -> list[tuple[str, str | dt.datetime]]:
@@ -245,7 +288,7 @@ def _image(image: Any) -> Card:
 
 def service_card(service: Any) -> Card:
     """Return the card of a service: its condition and, if they differ, the state of its last operation."""
-    from mlmgmt_nb.client.conditions import condition
+    from mlmgmt_nb.client.monitoring.conditions import condition
 
     now = condition(service)
     rows = _rows(
@@ -261,6 +304,7 @@ def service_card(service: Any) -> Card:
         ("compute", service.compute_resource.id),
         ("environment", [f"{name}={value}" for name, value in (getattr(service, "environment", None) or {}).items()]),
         ("secrets", getattr(service, "secrets", None)),
+        ("warning", getattr(service, "warning", None)),
         ("error", _message(service.error)),
     )
     return Card("service", service.name or "", now, rows)
@@ -303,7 +347,7 @@ def _operation(operation: Any) -> Card:
     return Card("operation", (operation.operation_type or "").lower(), operation.state, rows)
 
 
-def _poller(poller: Any) -> Card:
+def _poller(poller: Any) -> Shown:
     """Return the card of the resulting image or service; before that, of the operation as last seen."""
     operation = poller.operation
     if operation is not None and operation.state == "Succeeded":
@@ -316,7 +360,7 @@ def _poller(poller: Any) -> Card:
     return Card("operation", "", None, [("id", poller.operation_id), ("wait", watch)])
 
 
-def _made(poller: Any) -> Card | None:
+def _made(poller: Any) -> Shown | None:
     """Return the card of the result of an operation; None if it was deleted or the server cannot be reached."""
     from mlmgmt_nb.errors import MlmgmtError
 
@@ -324,7 +368,11 @@ def _made(poller: Any) -> Card | None:
         resource = poller.result()
     except MlmgmtError:
         return None
-    cards = {"Image": _image, "ServiceResponse": _service}
+    cards: Mapping[str, Callable[[Any], Shown]] = {
+        "Image": _image,
+        "ServiceResponse": _service,
+        "DeployedService": _Deployed,
+    }
     name = _name_among(cards, resource)
     return cards[name](resource) if name else None
 

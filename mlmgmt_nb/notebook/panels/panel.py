@@ -24,11 +24,11 @@ from IPython.display import DisplayHandle
 from mlmgmt_nb import local
 from mlmgmt_nb.charts import still
 from mlmgmt_nb.client.http.forks import ForkLock
-from mlmgmt_nb.client.http.looking import only_looking
+from mlmgmt_nb.client.http.passive import passive
 from mlmgmt_nb.errors import MlmgmtError, ServiceStoppedError
 from mlmgmt_nb.notebook.display.cards import bundle
 from mlmgmt_nb.notebook.display.html import CSS, ErrorText, alert
-from mlmgmt_nb.notebook.panels.refresh import DRAWING, FEED, Feed
+from mlmgmt_nb.notebook.panels.refresh import DRAWING, REFRESH_THREAD, RefreshThread
 from mlmgmt_nb.notebook.panels.worker import Worker
 from mlmgmt_nb.terminal import Terminal
 
@@ -47,7 +47,7 @@ class Panel(ABC):
     """A panel: a state in plain Python, and a thin view of it.
 
     Subclasses implement `text` and `html` (the picture), `build` (creates the widget) and `draw` (updates the widget),
-    and also `look` if the panel follows the state of the server. Display a panel as the last expression of a cell.
+    and also `poll` if the panel follows the state of the server. Display a panel as the last expression of a cell.
 
     Threads: `text`, `html`, `build` and `draw` are called with `lock` held, so that one thread at a time writes to a
     widget. Callbacks of widgets take `lock`, change the state and call `changed`, or hand longer work to `do`. Code
@@ -55,18 +55,22 @@ class Panel(ABC):
     fields that the user types into.
 
     Args:
-        looking: the feed that calls `look`.
-        drawing: the feed that draws, separate so that a slow server does not delay it.
+        refresh: the thread that calls `poll`.
+        drawing: the thread that draws, separate so that a slow server does not delay it.
         clock: monotonic clock, in seconds.
     """
 
     def __init__(
-        self, *, looking: Feed = FEED, drawing: Feed = DRAWING, clock: Callable[[], float] = time.monotonic
+        self,
+        *,
+        refresh: RefreshThread = REFRESH_THREAD,
+        drawing: RefreshThread = DRAWING,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.lock = ForkLock(threading.RLock)
-        self._looking, self._drawing, self._clock = looking, drawing, clock
+        self._refresh, self._drawing, self._clock = refresh, drawing, clock
         self._worker = Worker()
-        self._troubles: dict[str, ErrorText] = {}
+        self._errors: dict[str, ErrorText] = {}
         self._working = 0
         self._id = secrets.token_hex(4)
         self._picture_handle: Any = DisplayHandle()  # type: ignore[no-untyped-call]
@@ -105,18 +109,18 @@ class Panel(ABC):
         """
         return
 
-    def look(self) -> float | None:
+    def poll(self) -> float | None:
         """Poll the server. Return the seconds until the next poll, or None for never.
 
-        Called without the lock, in the polling thread of all panels, while the panel is visible. The panel shows an
+        Called without the lock, in the refresh thread of all panels, while the panel is visible. The panel shows an
         `MlmgmtError`, and polls again after a few seconds.
         """
         return None
 
     @property
-    def trouble(self) -> ErrorText | None:
+    def error(self) -> ErrorText | None:
         """The error that the panel shows."""
-        return next(iter(self._troubles.values()), None)
+        return next(iter(self._errors.values()), None)
 
     @property
     def is_working(self) -> bool:
@@ -130,7 +134,7 @@ class Panel(ABC):
         if not self._is_closed:
             self._prepare(is_live=is_live)
         if not is_live:
-            Terminal(sys.stdout).write("\n".join([self.text(), *(self.trouble or ()), ""]))
+            Terminal(sys.stdout).write("\n".join([self.text(), *(self.error or ()), ""]))
             return
         with self.lock:
             if self._is_closed:
@@ -144,14 +148,14 @@ class Panel(ABC):
             view = {"version_major": 2, "version_minor": 0, "model_id": self._root.model_id}
             self._widget_handle.display({_WIDGET: view, "text/plain": ""}, raw=True)
             _keep_pictures(shell, self)
-        self._looking.follow(self._look)
+        self._refresh.follow(self._poll)
 
     def _prepare(self, *, is_live: bool) -> None:
         try:
-            with only_looking():
+            with passive():
                 self.prepare(is_live=is_live)
         except ServiceStoppedError as error:
-            self._failed("look", error)
+            self._failed("poll", error)
 
     def close(self) -> None:
         """Remove the widget and keep the current picture. May be called again."""
@@ -173,10 +177,10 @@ class Panel(ABC):
             self._stale_view = self._stale_picture = True
         self._drawing.follow(self._redraw)
 
-    def look_now(self) -> None:
-        """Schedule a call of `look` now, before it is due."""
+    def poll_now(self) -> None:
+        """Schedule a call of `poll` now, before it is due."""
         if self._is_displayed and not self._is_closed:
-            self._looking.follow(self._look)
+            self._refresh.follow(self._poll)
 
     def do(self, work: Callable[[], None]) -> None:
         """Run work in the thread of the panel, after earlier work. The panel shows its error.
@@ -188,26 +192,26 @@ class Panel(ABC):
         """
         with self.lock:
             self._working += 1
-            self._troubles.pop("work", None)
+            self._errors.pop("work", None)
         self.changed()
         self._worker.do(lambda: self._done(work))
 
-    def fail(self, trouble: ErrorText | None) -> None:
+    def fail(self, error: ErrorText | None) -> None:
         """Show an error in the panel, or clear it."""
-        self._note("work", trouble)
+        self._note("work", error)
 
-    def _note(self, source: str, trouble: ErrorText | None) -> None:
+    def _note(self, source: str, error: ErrorText | None) -> None:
         with self.lock:
-            if trouble is None:
-                self._troubles.pop(source, None)
+            if error is None:
+                self._errors.pop(source, None)
             else:
-                self._troubles[source] = trouble
+                self._errors[source] = error
         self.changed()
 
     def _done(self, work: Callable[[], None]) -> None:
         """Run in the thread of the worker."""
         try:
-            with only_looking():
+            with passive():
                 work()
         except MlmgmtError as error:
             self._failed("work", error)
@@ -219,19 +223,19 @@ class Panel(ABC):
                 self._working -= 1
             self.changed()
 
-    def _look(self) -> float | None:
-        """Run in the thread of the feed."""
+    def _poll(self) -> float | None:
+        """Run in the refresh thread."""
         if self._is_closed or self._views == 0:
             return None
         try:
-            with only_looking():
-                pause = self.look()
+            with passive():
+                pause = self.poll()
         except MlmgmtError as error:
             self._stopped = None
-            self._failed("look", error)
+            self._failed("poll", error)
             return _TROUBLE_SECONDS
         self._stopped = None
-        self._note("look", None)
+        self._note("poll", None)
         return pause
 
     def _failed(self, source: str, error: MlmgmtError) -> None:
@@ -248,7 +252,7 @@ class Panel(ABC):
     def _start(self, home: Path) -> None:
         """Run in the thread of the worker."""
         local.ensure(home)
-        self.look_now()
+        self.poll_now()
 
     def _redraw(self) -> float | None:
         """Draw the parts that are stale and due. Return the seconds until the rest is due."""
@@ -274,7 +278,7 @@ class Panel(ABC):
                 self._draw_picture()
 
     def _draw_alert(self) -> None:
-        self._alert.value = alert(self.trouble) if self.trouble else ""
+        self._alert.value = alert(self.error) if self.error else ""
         self._start_button.layout.display = "none" if self._stopped is None else ""
         self._start_button.disabled = self.is_working
 
@@ -286,11 +290,13 @@ class Panel(ABC):
 
     def _picture(self) -> dict[str, str]:
         """Return the static output that is saved with the notebook."""
-        trouble = self.trouble
-        text = "\n".join([self.text(), *(trouble or ())])
-        error = alert(trouble) if trouble else ""
+        error = self.error
+        text = "\n".join([self.text(), *(error or ())])
+        error_html = alert(error) if error else ""
         style = f"<style>{CSS}{'' if self._is_closed else _rule(self._id)}</style>"
-        return bundle(text, f'<div class="mlmgmt mlmgmt-picture-{self._id}">{style}{error}{still(self.html())}</div>')
+        return bundle(
+            text, f'<div class="mlmgmt mlmgmt-picture-{self._id}">{style}{error_html}{still(self.html())}</div>'
+        )
 
     def _make_root(self) -> None:
         import ipywidgets
@@ -309,7 +315,7 @@ class Panel(ABC):
     def _counted(self, change: Any) -> None:
         self._views = change.new
         if change.new:
-            self._looking.follow(self._look)
+            self._refresh.follow(self._poll)
 
     def _ipython_display_(self) -> None:
         self.show()

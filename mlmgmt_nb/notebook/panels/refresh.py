@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from mlmgmt_nb.client.http.forks import renew_after_fork
 
-__all__ = ["DRAWING", "FEED", "Feed", "Tick"]
+__all__ = ["DRAWING", "REFRESH_THREAD", "RefreshThread", "Tick"]
 
 Tick = Callable[[], float | None]
 """Updates a panel. Returns the seconds until it is due again, or None if it no longer changes."""
@@ -17,7 +17,7 @@ Tick = Callable[[], float | None]
 log = logging.getLogger(__name__)
 
 
-class Feed:
+class RefreshThread:
     """A daemon thread that ticks panels, and runs only while there are any.
 
     Args:
@@ -79,8 +79,8 @@ class Feed:
 _BUSY = float("inf")
 """Due time of a panel during its tick; `follow` replaces it with a real time."""
 
-FEED = Feed()
-"""The feed of this session that polls servers."""
+REFRESH_THREAD = RefreshThread()
+"""The thread of this session that polls servers."""
 
-DRAWING = Feed(name="mlmgmt-drawing")
-"""The feed that draws; it never waits for a server."""
+DRAWING = RefreshThread(name="mlmgmt-drawing")
+"""The thread that draws; it never waits for a server."""

@@ -1,4 +1,4 @@
-"""The protocol of flavours, and what several of them share."""
+"""The base class of flavours, and their shared helpers."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any, ClassVar
 from mlmgmt_nb.errors import UsageError
 from mlmgmt_nb.packaging.sample import Sample
 
-__all__ = ["Call", "Flavour", "Saved", "copied", "framework_class", "is_made_of"]
+__all__ = ["Call", "Flavour", "SavedModel", "copied", "framework_class", "is_made_of"]
 
 
 @dataclass(frozen=True)
 class Call:
-    """How the model is asked.
+    """How the model is called.
 
     Attributes:
         method: name of the method, or None for the flavour's own way.
@@ -28,7 +28,7 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Saved:
+class SavedModel:
     """A model as files, and the lines of a driver that load and call it.
 
     Attributes:
@@ -103,7 +103,7 @@ class Flavour:
         """Check that `model` has the method.
 
         Raises:
-            UsageError: it has not.
+            UsageError: it does not.
         """
         if not callable(getattr(model, method, None)):
             raise UsageError(
@@ -118,11 +118,11 @@ class Flavour:
         positional, named = call.sample.given
         return getattr(model, call.method or "predict")(*positional, **named)
 
-    def save(self, model: Any, call: Call, folder: Path) -> Saved:
+    def save(self, model: Any, call: Call, folder: Path) -> SavedModel:
         """Write `model` into the folder, for a driver that answers as `call` says."""
         raise NotImplementedError
 
-    def adopt(self, path: Path, call: Call, folder: Path) -> Saved:
+    def adopt(self, path: Path, call: Call, folder: Path) -> SavedModel:
         """Copy the file or folder at `path` into the application `folder`, for a driver that answers as `call` says."""
         raise NotImplementedError
 

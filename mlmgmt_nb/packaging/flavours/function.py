@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mlmgmt_nb.errors import UsageError
-from mlmgmt_nb.packaging.flavours.base import Call, Flavour, Saved
+from mlmgmt_nb.packaging.flavours.base import Call, Flavour, SavedModel
 from mlmgmt_nb.packaging.pickles import saved_pickle
 from mlmgmt_nb.packaging.sample import Sample, of_function
 
@@ -38,7 +38,7 @@ class Function(Flavour):
         positional, named = call.sample.given
         return (getattr(model, call.method) if call.method else model)(*positional, **named)
 
-    def save(self, model: Any, call: Call, folder: Path) -> Saved:
+    def save(self, model: Any, call: Call, folder: Path) -> SavedModel:
         called = f"model.{call.method}" if call.method else "model"
         return saved_pickle(model, folder, (f"return {called}({call.sample.passed})",))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-from mlmgmt_nb.packaging.flavours.base import Call, Flavour, Saved, copied
+from mlmgmt_nb.packaging.flavours.base import Call, Flavour, SavedModel, copied
 from mlmgmt_nb.packaging.pickles import modules_in, saved_pickle
 
 __all__ = ["FLAVOUR"]
@@ -20,19 +20,19 @@ class Pickled(Flavour):
     def takes(self, model: Any) -> bool:
         return callable(getattr(model, "predict", None)) and not isinstance(model, type)
 
-    def save(self, model: Any, call: Call, folder: Path) -> Saved:
+    def save(self, model: Any, call: Call, folder: Path) -> SavedModel:
         return saved_pickle(model, folder, (f"return model.{call.method}({call.sample.passed})",))
 
-    def adopt(self, path: Path, call: Call, folder: Path) -> Saved:
+    def adopt(self, path: Path, call: Call, folder: Path) -> SavedModel:
         name = copied(path, folder)
         answer = (f"return model.{call.method or 'predict'}({call.sample.passed})",)
-        notes = (f"{name} is a pickle: loading it runs whatever code it holds",)
+        notes = (f"{name} is a pickle: loading it runs any code that it contains",)
         if path.suffix.lower() == ".joblib":
             loaded = (f'model = joblib.load("{name}")',)
-            return Saved(name, "joblib", loaded, answer, ("import joblib",), notes=notes)
+            return SavedModel(name, "joblib", loaded, answer, ("import joblib",), notes=notes)
         load = (f'with open("{name}", "rb") as file:', "    model = pickle.load(file)")
         modules = frozenset(modules_in(path.read_bytes()))
-        return Saved(name, "pickle", load, answer, ("import pickle",), modules=modules, notes=notes)
+        return SavedModel(name, "pickle", load, answer, ("import pickle",), modules=modules, notes=notes)
 
 
 FLAVOUR = Pickled()

@@ -19,17 +19,17 @@ GROUP = "mlmgmt_nb.flavours"
 
 _BUILT_IN = (
     # The first that takes an object packages it: special ones before general ones.
-    "mlflow",
-    "onnx",
-    "transformers",
-    "spacy",
-    "keras",
-    "torch",
-    "xgboost",
-    "lightgbm",
-    "catboost",
-    "statsmodels",
-    "sklearn",
+    "frameworks.mlflow",
+    "frameworks.onnx",
+    "frameworks.transformers",
+    "frameworks.spacy",
+    "frameworks.keras",
+    "frameworks.torch",
+    "frameworks.xgboost",
+    "frameworks.lightgbm",
+    "frameworks.catboost",
+    "frameworks.statsmodels",
+    "frameworks.sklearn",
     "pickled",
     "function",
 )
@@ -53,15 +53,15 @@ def flavour_of(model: Any) -> Flavour:
             raise UsageError(
                 f"model: the format of {model.name} is not known",
                 field="model",
-                fix=f"Give the object, a driver, or a file of {_endings()}.",
+                fix=f"Give the object, a driver, or a file of {_extensions()}.",
             )
         return found
     found = next((flavour for flavour in flavours() if flavour.takes(model)), None)
     if found is None:
         raise UsageError(
-            f"model: a {type(model).__name__} has no method `predict` and cannot be called",
+            f"model: its type {type(model).__name__} has no method `predict` and cannot be called",
             field="model",
-            fix="Give a fitted model, a function, a model file, or a driver besides.",
+            fix="Give a fitted model, a function or a model file, or add a driver.",
         )
     return found
 
@@ -82,5 +82,5 @@ def _found() -> Iterator[Flavour]:
         yield importlib.import_module(f"{__package__}.{name}").FLAVOUR
 
 
-def _endings() -> str:
+def _extensions() -> str:
     return ", ".join(dict.fromkeys(ending for flavour in flavours() for ending in flavour.endings))

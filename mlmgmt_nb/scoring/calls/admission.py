@@ -13,7 +13,7 @@ from mlmgmt_nb.scoring.calls.call import Call
 from mlmgmt_nb.scoring.calls.runner import Admitted, Deliver, Runner
 from mlmgmt_nb.scoring.driver.driver import Driver, Outcome, Payload
 from mlmgmt_nb.scoring.driver.streaming import Stream
-from mlmgmt_nb.scoring.errors import CallerGone, RequestError, RuntimeFailure
+from mlmgmt_nb.scoring.errors import ClientDisconnected, RequestError, RuntimeFailure
 from mlmgmt_nb.scoring.histogram import METRICS_BOUNDS, Histogram
 
 __all__ = ["Admission", "Stats", "log"]
@@ -161,7 +161,7 @@ class Admission:
         if call.stream is not None:
             call.stream.close()
         elif not call.answered:
-            self._settle(call, CallerGone("the caller hung up"))
+            self._settle(call, ClientDisconnected("the caller hung up"))
 
     def _settle(self, call: Call, failure: RuntimeFailure) -> None:
         """Answer a call before `run` returns. If it is still waiting, it frees its place at once and does not run."""

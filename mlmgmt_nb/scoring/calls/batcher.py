@@ -81,17 +81,17 @@ class Batcher:
             request_id.set("")  # output and collected data belong to all of them
             # one request may be at fault, so each is answered separately
             with suppress(Exception):
-                return self._together([body for _, body in requests])
-        return [self._by_itself(identity, body) for identity, body in requests]
+                return self._run_batch([body for _, body in requests])
+        return [self._run_single(identity, body) for identity, body in requests]
 
-    def _by_itself(self, identity: str, body: bytes) -> Any:
+    def _run_single(self, identity: str, body: bytes) -> Any:
         request_id.set(identity)
         try:
             return self._alone(body)
         except RequestError as error:
             return error.with_traceback(None)
 
-    def _together(self, bodies: Sequence[bytes]) -> list[Any]:
+    def _run_batch(self, bodies: Sequence[bytes]) -> list[Any]:
         rows: list[Any] = []
         ends = []
         for body in bodies:

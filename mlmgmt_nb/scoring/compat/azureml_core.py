@@ -32,7 +32,7 @@ def get_model_path(model_name: str, version: int | None = None, *_workspace: Any
     return find_model(model_name, version)
 
 
-class _Uses(type):
+class _NeedsWorkspace(type):
     """A base whose unknown attributes, which need a workspace, raise with advice."""
 
     def __getattr__(cls, name: str) -> Any:
@@ -41,7 +41,7 @@ class _Uses(type):
         raise NotAvailableError(f"{cls.__name__}.{name}")
 
 
-class Model(metaclass=_Uses):
+class Model(metaclass=_NeedsWorkspace):
     """A model of this image.
 
     Args:
@@ -97,7 +97,7 @@ class Model(metaclass=_Uses):
         raise NotAvailableError(f"Model.{name}")
 
 
-class Run(metaclass=_Uses):
+class Run(metaclass=_NeedsWorkspace):
     """A run without experiment, as `Run.get_context()` returns outside of training: it writes to the log."""
 
     id = "OfflineRun"

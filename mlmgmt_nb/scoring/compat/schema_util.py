@@ -18,6 +18,7 @@ from mlmgmt_nb.scoring.schema.swagger import service_swagger
 from mlmgmt_nb.scoring.schema.types import ArgumentType
 
 __all__ = [
+    "described",
     "deserialize",
     "generate_service_swagger",
     "load_service_schema",
@@ -25,6 +26,10 @@ __all__ = [
     "save_service_schema",
     "serialize",
 ]
+
+
+described: ServiceSchema | None = None
+"""The schema of the last description that a driver asked for: that of its own service."""
 
 
 def load_service_schema(filename: str) -> ServiceSchema:
@@ -56,9 +61,20 @@ def parse_service_input(http_body: str, service_input_schema: Mapping[str, Argum
         BadRequestException: the message describes the fault.
     """
     try:
-        return read_arguments(http_body.encode(), service_input_schema, frozenset(service_input_schema))
+        return read_arguments(_plain(http_body), service_input_schema, frozenset(service_input_schema))
     except RequestError as error:
         raise BadRequestException(error.message) from None
+
+
+def _plain(http_body: str) -> bytes:
+    """Return the JSON of a body. The client of 2017 sends the sample of the description as a JSON string of JSON."""
+    body = http_body.encode()
+    if body.lstrip()[:1] != b'"':
+        return body
+    try:
+        return msgspec.json.decode(body, type=str).encode()
+    except msgspec.DecodeError:
+        return body
 
 
 def generate_service_swagger(
@@ -68,7 +84,8 @@ def generate_service_swagger(
     service_path_prefix: str = "",
 ) -> dict[str, Any]:
     """Return the description of a service, as Swagger 2.0."""
-    schema = load_schema(service_schema_file_path) if service_schema_file_path else None
+    global described
+    schema = described = load_schema(service_schema_file_path) if service_schema_file_path else None
     swagger = service_swagger(service_name, schema)
     swagger["info"]["version"] = service_version
     prefix = service_path_prefix.rstrip("/")

@@ -28,6 +28,7 @@ from mlmgmt_nb.scoring.threads import check_threads
 __all__ = ["load_driver"]
 
 _SCHEMA_READER = "azureml.api.schema.schemaUtil"
+_WRAPPER_FUNCTIONS = f"{compat.__name__}.schema_util"
 _SCHEMA_MARK = "__mlmgmt_schema__"
 _OPTIONAL_MARK = "__mlmgmt_optional__"
 _BATCH_ARGUMENTS = frozenset({"mini_batch", "minibatch"})
@@ -54,6 +55,8 @@ def load_driver(application: Application) -> Driver:
         raise LoadError("DriverNoRun", f"{application.driver.name} defines no function run()")
     driver = _bind(run, application)
     _call_init(getattr(module, "init", None), folder)
+    if driver.swagger_schema is None and not driver.raw:
+        driver.swagger_schema = _described_by_wrapper()
     _prepare_types(driver.schema)
     return driver
 
@@ -176,6 +179,11 @@ def _schema_of_decorators(run: Callable[..., Any]) -> ServiceSchema | None:
     names = [name for name in _named_parameters(run) if name != HEADERS_ARGUMENT]
     undeclared = {name: PlainType() for name in names if name not in schema.input}  # they are passed unchanged
     return ServiceSchema({**schema.input, **undeclared}, schema.output)
+
+
+def _described_by_wrapper() -> ServiceSchema | None:
+    """Return the schema from which the wrapper of the client of 2017 described its service, if there is one."""
+    return getattr(sys.modules.get(_WRAPPER_FUNCTIONS), "described", None)
 
 
 def _described_by_original(run: Callable[..., Any]) -> ServiceSchema:

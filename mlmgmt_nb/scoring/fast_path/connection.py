@@ -47,7 +47,7 @@ class FastConnection(Connection):
 
     def data_received(self, data: bytes) -> None:
         head, before = b"", self.cycle
-        if self._rests():
+        if self._is_idle():
             head = data[: data.find(b"\r\n\r\n") + 4]
             scope, length = self._known.get(head, (None, 0))
             if scope is not None and len(head) + length == len(data):

@@ -43,5 +43,5 @@ class FastResponder(Responder):
 
 def _run_lines(request: Request) -> bytes:
     """Return the header lines about a call of `run` that succeeded."""
-    milliseconds = b"%.3f" % (request.spent * 1000)
+    milliseconds = b"%.3f" % (request.run_seconds * 1000)
     return b"x-ms-run-fn-exec-ms: %b\r\nx-ms-run-function-failed: False\r\n" % milliseconds

@@ -14,7 +14,7 @@ import msgspec
 
 from mlmgmt_nb.scoring.calls.admission import Admission
 from mlmgmt_nb.scoring.calls.call import Call
-from mlmgmt_nb.scoring.errors import CallerGone, RequestError
+from mlmgmt_nb.scoring.errors import ClientDisconnected, RequestError
 from mlmgmt_nb.scoring.http.access.cors import Origins
 from mlmgmt_nb.scoring.http.access.hosts import HostCheck
 from mlmgmt_nb.scoring.http.access.keys import Keys
@@ -135,8 +135,8 @@ class ScoringApp:
             await endpoint(request, receive, send)
         except RequestError as error:
             await self._responder.refuse(error, request, receive, send)
-        except CallerGone:
-            self._responder.log(request, 499, 0, "CallerGone", "the caller hung up")
+        except ClientDisconnected:
+            self._responder.log(request, 499, 0, "ClientDisconnected", "the caller hung up")
 
     async def _route(self, request: Request, receive: Receive, send: Send) -> None:
         self._hosts.check(request.host, request.origin)

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from mlmgmt_nb.scoring.errors import CallerGone, RequestError
+from mlmgmt_nb.scoring.errors import ClientDisconnected, RequestError
 from mlmgmt_nb.scoring.http.decoding import Inflater, most_encoded
 
 __all__ = ["BodyReader", "LateBodyError", "Receive"]
@@ -22,7 +22,7 @@ class LateBodyError(RequestError):
     """A body that did not arrive in time."""
 
 
-class _Reading:
+class _BodyReading:
     """A body that is being read: its clock, its size so far, and the reason if it was given up."""
 
     __slots__ = ("clock", "fault", "size")
@@ -32,7 +32,7 @@ class _Reading:
         self.fault = fault
         self.size = 0
 
-    def give_up(self, fault: LateBodyError) -> None:
+    def abort(self, fault: LateBodyError) -> None:
         if not self.clock.expired():
             self.fault = fault
             self.clock.reschedule(asyncio.get_running_loop().time())
@@ -52,17 +52,17 @@ class BodyReader:
         self._most_held = most_held
         self._seconds = seconds
         self._held = 0
-        self._readings: dict[_Reading, None] = {}  # the oldest first
+        self._readings: dict[_BodyReading, None] = {}  # the oldest first
 
     async def read(self, receive: Receive, inflater: Inflater | None = None) -> bytes:
         """Return a body, decoded.
 
         Raises:
             RequestError: it is too large, too slow, or not encoded as declared.
-            CallerGone: its caller hung up.
+            ClientDisconnected: its caller hung up.
         """
         late = LateBodyError(408, "RequestTimeout", f"the body did not arrive within {self._seconds:g} seconds")
-        reading = _Reading(asyncio.timeout(self._seconds), late)
+        reading = _BodyReading(asyncio.timeout(self._seconds), late)
         try:
             async with reading.clock:
                 self._readings[reading] = None
@@ -76,7 +76,7 @@ class BodyReader:
     def abandon(self) -> int:
         """Give up all incomplete bodies because the replica is stopping; return their number."""
         for reading in self._readings:
-            reading.give_up(LateBodyError(503, "ReplicaEnds", "this replica is stopping. Try again", headers=_SOON))
+            reading.abort(LateBodyError(503, "ReplicaEnds", "this replica is stopping. Try again", headers=_SOON))
         return len(self._readings)
 
     def too_large(self) -> RequestError:
@@ -84,13 +84,13 @@ class BodyReader:
         message = f"the body is larger than {self.largest} bytes, the limit of this service"
         return RequestError(413, "BodyTooLarge", message)
 
-    async def _collect(self, reading: _Reading, receive: Receive, inflater: Inflater | None) -> bytes:
+    async def _collect(self, reading: _BodyReading, receive: Receive, inflater: Inflater | None) -> bytes:
         parts: list[bytes] = []
         more, left = True, most_encoded(self.largest)
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
-                raise CallerGone
+                raise ClientDisconnected
             more = message["more_body"]
             if inflater is None:
                 self._hold(reading, parts, message["body"])
@@ -105,7 +105,7 @@ class BodyReader:
             inflater.finish()
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def _hold(self, reading: _Reading, parts: list[bytes], part: bytes) -> None:
+    def _hold(self, reading: _BodyReading, parts: list[bytes], part: bytes) -> None:
         reading.size += len(part)
         self._held += len(part)
         if reading.size > self.largest:
@@ -113,7 +113,7 @@ class BodyReader:
         parts.append(part)
         if self._held > self._most_held:
             message = "too many request bodies are being received, and this one is the slowest. Try again"
-            next(iter(self._readings)).give_up(LateBodyError(503, "TooManyRequests", message, headers=_SOON))
+            next(iter(self._readings)).abort(LateBodyError(503, "TooManyRequests", message, headers=_SOON))
 
 
 _SOON = {"Retry-After": "1"}

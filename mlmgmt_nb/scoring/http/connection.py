@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from mlmgmt_nb.scoring.errors import RequestError
-from mlmgmt_nb.scoring.http.framing import HeadFault, check_framing
+from mlmgmt_nb.scoring.http.framing import FramingFault, check_framing
 from mlmgmt_nb.scoring.http.protocol import HttpProtocol
 from mlmgmt_nb.scoring.http.request import Scope
 
@@ -58,7 +58,7 @@ class Connection(HttpProtocol):
     def on_headers_complete(self) -> None:
         try:
             check_framing(self.headers, self.url, self.parser.get_http_version())
-        except HeadFault as fault:
+        except FramingFault as fault:
             self._refuse(400, "BadInput", str(fault))
             raise
         super().on_headers_complete()
@@ -102,9 +102,9 @@ class Connection(HttpProtocol):
             return "answer", (self.cycle, self.drains)  # a stream may be refilled as fast as it is received
         if self._in_head():
             return "head", self.requests
-        return ("silence", self.cycle) if self._rests() else None
+        return ("silence", self.cycle) if self._is_idle() else None
 
-    def _rests(self) -> bool:
+    def _is_idle(self) -> bool:
         """Return whether the connection is between two requests."""
         return self._is_whole and (self.cycle is None or self.cycle.response_complete)
 

@@ -126,9 +126,9 @@ def as_utf8(body: bytes, content_type: bytes) -> bytes:
         RequestError: 415 if the charset is not supported, 400 if the text is not valid in it.
     """
     declared = _charset(content_type)
-    charset = _python_name(declared) if declared else _evident(body) or "utf-8"
+    charset = _python_name(declared) if declared else _detect_charset(body) or "utf-8"
     if charset in {"utf-16", "utf-32"}:
-        found = _evident(body)
+        found = _detect_charset(body)
         if found is None or not found.startswith(charset):
             raise _unsupported(declared, f"without a byte order mark: declare {charset}le or {charset}be")
         charset = found
@@ -157,7 +157,7 @@ def _python_name(charset: str) -> str:
     return name
 
 
-def _evident(body: bytes) -> str | None:
+def _detect_charset(body: bytes) -> str | None:
     """Return the charset that the first bytes reveal."""
     for mark, charset in _MARKS.items():
         if body.startswith(mark):

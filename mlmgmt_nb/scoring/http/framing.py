@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-__all__ = ["HeadFault", "check_coding", "check_framing", "check_target"]
+__all__ = ["FramingFault", "check_coding", "check_framing", "check_target"]
 
 _FRAMING = (b"transfer-encoding", b"content-length", b"host")
 
 
-class HeadFault(Exception):  # noqa: N818 - the caller's fault; each port answers it in its own form
+class FramingFault(Exception):  # noqa: N818 - the caller's fault; each port answers it in its own form
     """An ambiguous head.
 
     Args:
@@ -37,12 +37,12 @@ def check_framing(headers: Iterable[tuple[bytes, bytes]], target: bytes, version
         version: the HTTP version, such as `1.1`.
 
     Raises:
-        HeadFault: the request must be refused.
+        FramingFault: the request must be refused.
     """
     framing = [(name, value.strip(b" \t")) for name, value in headers if name in _FRAMING]
     codings = [value for name, value in framing if name == b"transfer-encoding"]
     if len(codings) > 1:
-        raise HeadFault("Transfer-Encoding", "is given more than once; send it once.")
+        raise FramingFault("Transfer-Encoding", "is given more than once; send it once.")
     if codings:
         check_coding(codings[0], version, has_length=any(name == b"content-length" for name, _ in framing))
     check_target(target, next((value for name, value in framing if name == b"host"), b""))
@@ -52,23 +52,23 @@ def check_coding(coding: bytes, version: str, *, has_length: bool) -> None:
     """Check a `Transfer-Encoding`.
 
     Raises:
-        HeadFault: it is not `chunked` alone, in HTTP/1.1, without a Content-Length.
+        FramingFault: it is not `chunked` alone, in HTTP/1.1, without a Content-Length.
     """
     if has_length:
-        raise HeadFault("Content-Length", "cannot be combined with Transfer-Encoding; leave one out.")
+        raise FramingFault("Content-Length", "cannot be combined with Transfer-Encoding; leave one out.")
     if coding.lower() != b"chunked" or version == "1.0":
-        raise HeadFault("Transfer-Encoding", "is not supported; only 'chunked' is, in HTTP/1.1.")
+        raise FramingFault("Transfer-Encoding", "is not supported; only 'chunked' is, in HTTP/1.1.")
 
 
 def check_target(target: bytes, host: bytes) -> None:
     """Check that a request target names no other host than the `Host` header.
 
     Raises:
-        HeadFault: it does, or it has a fragment.
+        FramingFault: it does, or it has a fragment.
     """
     if b"#" in target:
-        raise HeadFault("request target", "has a fragment (#...); leave it out.")
+        raise FramingFault("request target", "has a fragment (#...); leave it out.")
     if not target.startswith((b"/", b"*")):
         authority = re.split(b"[/?]", target.partition(b"://")[2])[0]
         if authority.lower() != host.lower():
-            raise HeadFault("request target", "names another host than the Host header.")
+            raise FramingFault("request target", "names another host than the Host header.")

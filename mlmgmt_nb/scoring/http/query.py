@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs
 
-import msgspec
-
 from mlmgmt_nb.scoring.schema.types import ArgumentType
 
 __all__ = ["body_of_query"]
@@ -25,7 +23,8 @@ def body_of_query(query: bytes, types: Mapping[str, ArgumentType]) -> bytes:
         types: the types of the arguments.
     """
     given = parse_qs(query.decode("latin1"), keep_blank_values=True, encoding="utf-8", errors="replace")
-    return msgspec.json.encode({name: _value(values, types.get(name)) for name, values in given.items()})
+    # not msgspec: drivers that take text get the same text as from the server of Azure ML, and integers of any size
+    return json.dumps({name: _value(values, types.get(name)) for name, values in given.items()}).encode()
 
 
 def _value(values: list[str], kind: ArgumentType | None) -> Any:

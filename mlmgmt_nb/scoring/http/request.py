@@ -93,7 +93,7 @@ class Request:
         return next((value.decode("latin1") for given, value in self.scope["headers"] if given == name), "")
 
     @property
-    def spent(self) -> float:
+    def run_seconds(self) -> float:
         """Duration of `run` in seconds."""
         call = self.scope.get(CALL)
         return call.seconds if call is not None else 0.0

@@ -32,6 +32,7 @@ _RESERVED = frozenset(
 """Headers of a response that a driver cannot set."""
 _DRIVER_FAULTS = frozenset({"DriverError", "ResultError", "RuntimeError", "Timeout"})
 """Codes of errors that the driver caused."""
+_FAILED = "x-ms-run-function-failed"
 _SMALL_BODY = 65536
 _LINGER_SECONDS = 10.0
 """How long the rest of a refused body is read and discarded: a client that is still sending then sees the response."""
@@ -92,14 +93,14 @@ class Responder:
             await self._send_stream(outcome, request, send, patience)
             return
         answer = Answer(200, _JSON_ONLY, outcome) if isinstance(outcome, bytes) else outcome
-        own = [*answer.headers, *_run_headers(request, answer)]
+        own = _response_headers(request, answer)
         await self.send(answer.status_code, answer.body, request, send, own)
         self.log(request, answer.status_code, len(answer.body))
 
     async def _send_stream(self, stream: Stream, request: Request, send: Send, patience: float) -> None:
         """Send an answer part by part. If the driver fails on the way, the caller sees that the end is missing."""
         size, code, message = 0, "", ""
-        own = [*stream.headers, *_run_headers(request, stream)]
+        own = _response_headers(request, stream)
         await self._start(stream.status_code, request, send, own, [])
         try:
             async for part in stream.sent(patience):
@@ -122,7 +123,7 @@ class Responder:
         is_near = 0 < request.length <= _SMALL_BODY and not isinstance(error, LateBodyError)
         if unread and is_near:  # cheaper to read than to lose the connection
             unread = not await _discard(receive)
-        failed = ("x-ms-run-function-failed", str(error.code in _DRIVER_FAULTS))
+        failed = (_FAILED, str(error.code in _DRIVER_FAULTS))
         own = [*_JSON_ONLY, failed, *error.headers.items()]
         await self.send(error.status, body, request, send, own, more=unread)
         if unread:
@@ -162,16 +163,20 @@ def id_lines(request: Request) -> bytes:
     """Return the header lines with the request's id, under each name that a generation of clients reads."""
     identity = request.id.encode()
     lines = b"x-ms-request-id: %b\r\nx-request-id: %b\r\n" % (identity, valid_id(request.request_id) or identity)
-    if client := valid_id(request.client_id):
+    if client := valid_id(request.client_id or request.id_given):
         lines += b"x-ms-client-request-id: %b\r\n" % client
     return lines
 
 
-def _run_headers(request: Request, answer: Answer | Stream) -> list[tuple[str, str]]:
-    """Return the headers about the call of `run`; the driver may have set the second one itself."""
-    headers = [("x-ms-run-fn-exec-ms", f"{request.spent * 1000:.3f}")]
-    if not any(name.lower() == "x-ms-run-function-failed" for name, _ in answer.headers):
-        headers.append(("x-ms-run-function-failed", str(answer.status_code >= 500)))
+def _response_headers(request: Request, answer: Answer | Stream) -> list[tuple[str, str]]:
+    """Return the headers of an answer, with those about the call of `run`. A driver can say itself that it failed, but
+    not that it did not if the status is 500 or above.
+    """
+    headers = [("x-ms-run-fn-exec-ms", f"{request.run_seconds * 1000:.3f}"), *answer.headers]
+    is_failed = answer.status_code >= 500
+    if is_failed or not any(name.lower() == _FAILED for name, _ in answer.headers):
+        headers = [header for header in headers if header[0].lower() != _FAILED]
+        headers.append((_FAILED, str(is_failed)))
     return headers
 
 
@@ -200,5 +205,11 @@ async def _discard(receive: Receive) -> bool:
 
 
 def _header_value(value: object) -> bytes:
-    """Return a header's value without line ends, so that it cannot start another header."""
-    return str(value).replace("\r", " ").replace("\n", " ").encode()
+    """Return a header's value without line ends, so that it cannot start another header: in Latin-1 as Flask sends it,
+    or else in UTF-8.
+    """
+    text = str(value).replace("\r", " ").replace("\n", " ")
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError:
+        return text.encode()

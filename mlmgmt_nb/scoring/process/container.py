@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 
-__all__ = ["control_over_stdio", "handed_listener"]
+__all__ = ["control_over_stdio", "receive_listener"]
 
 _CHUNK = 65536
 
@@ -22,34 +22,34 @@ def control_over_stdio() -> int:
         os.dup2(nothing.fileno(), 0)
     os.dup2(2, 1)
     outer, inner = socket.socketpair()
-    threading.Thread(target=_bring, args=(commands, outer), name="commands", daemon=True).start()
+    threading.Thread(target=_forward_commands, args=(commands, outer), name="commands", daemon=True).start()
     # not a daemon thread: the last reports are sent before the process ends
-    threading.Thread(target=_take, args=(outer, reports), name="reports").start()
+    threading.Thread(target=_forward_reports, args=(outer, reports), name="reports").start()
     return inner.detach()
 
 
-def _bring(commands: int, outer: socket.socket) -> None:
+def _forward_commands(commands: int, outer: socket.socket) -> None:
     with contextlib.suppress(OSError):
         while data := os.read(commands, _CHUNK):
             outer.sendall(data)
         outer.shutdown(socket.SHUT_WR)
 
 
-def _take(outer: socket.socket, reports: int) -> None:
+def _forward_reports(outer: socket.socket, reports: int) -> None:
     with contextlib.suppress(OSError):
         while data := outer.recv(_CHUNK):
             os.write(reports, data)
 
 
-def handed_listener(path: str) -> socket.socket:
+def receive_listener(path: str) -> socket.socket:
     """Return the listening socket that a process passes through a UNIX socket.
 
     Raises:
         OSError: no process listens there, or it passes no socket.
     """
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
-        door.connect(path)
-        _, descriptors, _, _ = socket.recv_fds(door, 1, 1)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.connect(path)
+        _, descriptors, _, _ = socket.recv_fds(connection, 1, 1)
     if not descriptors:
         raise OSError(f"no socket was passed through {path}")
     return socket.socket(fileno=descriptors[0])

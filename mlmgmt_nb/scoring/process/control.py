@@ -60,10 +60,11 @@ class Drain(msgspec.Struct, rename="camel", tag="drain"):
 
 
 class Ready(msgspec.Struct, rename="camel", tag="ready"):
-    """`init` has returned and connections are accepted."""
+    """`init` has returned and connections are accepted. `warning` is about versions that its model was made with."""
 
     pid: int
     load_seconds: float
+    warning: str | None = None
 
 
 class Failed(msgspec.Struct, rename="camel", tag="failed"):

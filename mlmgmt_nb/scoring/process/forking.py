@@ -39,13 +39,13 @@ def protect_forks(sockets: Callable[[], Iterable[int]]) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.set_wakeup_fd(-1)
-        _let_go(sockets())
+        _redirect_to_null(sockets())
         release()
 
     os.register_at_fork(before=hold, after_in_parent=release, after_in_child=separate)
 
 
-def _let_go(descriptors: Iterable[int]) -> None:
+def _redirect_to_null(descriptors: Iterable[int]) -> None:
     """Replace descriptors by /dev/null, so that their numbers are not reused for other files."""
     nothing = os.open(os.devnull, os.O_RDWR)
     for descriptor in descriptors:

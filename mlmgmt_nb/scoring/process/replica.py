@@ -19,6 +19,7 @@ from mlmgmt_nb.scoring.application.application import Application, find_applicat
 from mlmgmt_nb.scoring.calls.admission import Admission, log
 from mlmgmt_nb.scoring.collection.writer import flush_writers
 from mlmgmt_nb.scoring.driver.driver import Driver
+from mlmgmt_nb.scoring.driver.load_warnings import noted_warnings
 from mlmgmt_nb.scoring.driver.loading import load_driver
 from mlmgmt_nb.scoring.errors import LoadError
 from mlmgmt_nb.scoring.fast_path.path import RequestPath, choose_path
@@ -73,6 +74,7 @@ class Replica:
         self._channel = channel
         self._server: ReplicaServer | None = None
         self._app: ScoringApp | None = None
+        self._warning: str | None = None
         self._gave_up = asyncio.Event()
         self._log = RequestLog(enabled=start.request_log)
         self._telemetry = start_telemetry(os.environ)
@@ -100,7 +102,7 @@ class Replica:
         self._observe(admission)
         if self._channel:
             self._start_task(self._listen(self._channel))
-        loading = asyncio.create_task(admission.start(lambda: load_driver(self._application)))
+        loading = asyncio.create_task(admission.start(self._load))
         giving_up = asyncio.create_task(self._gave_up.wait())
         await asyncio.wait({loading, giving_up}, return_when=asyncio.FIRST_COMPLETED)
         if self._gave_up.is_set():  # told to stop before it accepted connections
@@ -120,7 +122,7 @@ class Replica:
             accepting.cancel()
             return 0 if serving.result() else EXIT_NOT_DRAINED
         if self._channel:
-            self._channel.send(Ready(os.getpid(), round(monotonic() - began, 3)))
+            self._channel.send(Ready(os.getpid(), round(monotonic() - began, 3), self._warning))
             self._start_task(self._report_stats(self._channel, admission))
         self._start_task(self._flush_log())
         in_time = await serving
@@ -131,6 +133,12 @@ class Replica:
         if not in_time:
             log(f"drain: {admission.calls} call(s) did not finish in time and were answered with 503")
         return 0 if in_time else EXIT_NOT_DRAINED
+
+    def _load(self) -> Driver:
+        with noted_warnings() as noted:
+            driver = load_driver(self._application)
+        self._warning = "; ".join(dict.fromkeys(noted)) or None
+        return driver
 
     def _observe(self, admission: Admission) -> None:
         if self._telemetry:

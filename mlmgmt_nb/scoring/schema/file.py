@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from mlmgmt_nb.scoring.schema.pickled import Ignored, read_internal, write_internal
+from mlmgmt_nb.scoring.schema.pickled import IgnoredDtype, read_internal, write_internal
 from mlmgmt_nb.scoring.schema.plain import PlainType
 from mlmgmt_nb.scoring.schema.types import ArgumentType, DataTypes, InputError, SchemaError, UnknownTypeError
 
@@ -167,7 +167,7 @@ def _read_internal(entry: _Entry) -> tuple[str, dict[str, Any]]:
     needed = {"PandasSchema": ("column_names", "column_types"), "NumpySchema": ("data_type",)}.get(kind, ())
     if missing := [name for name in needed if name not in state]:
         raise SchemaError(f"the internal part lacks {missing[0]}")
-    if any(isinstance(kind_of_column, Ignored) for kind_of_column in state.get("column_types", ())):
+    if any(isinstance(kind_of_column, IgnoredDtype) for kind_of_column in state.get("column_types", ())):
         raise SchemaError("the internal part has columns of pandas' own types")
     return kind, state
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from mlmgmt_nb.scoring.schema.types import SchemaError, UnknownTypeError
 
-__all__ = ["Ignored", "read_internal", "write_internal"]
+__all__ = ["IgnoredDtype", "read_internal", "write_internal"]
 
 _PROTOCOL = 2
 _BUILTINS = {
@@ -56,7 +56,7 @@ class _ForbiddenNameError(pickle.UnpicklingError):
     """The pickle is complete, but it names a type that a schema cannot contain."""
 
 
-class Ignored:
+class IgnoredDtype:
     """A stand-in for a data type of pandas, which is not rebuilt: the swagger part then describes the columns."""
 
     def __init__(self, *_: Any) -> None:
@@ -89,7 +89,7 @@ class _SchemaUnpickler(pickle.Unpickler):
         if module.startswith("numpy"):
             return _numpy_name(module, name)
         if module.startswith("pandas."):
-            return _index_values if name == "_new_Index" else Ignored
+            return _index_values if name == "_new_Index" else IgnoredDtype
         if module == "datetime" and name in _TIMES:
             return getattr(__import__("datetime"), name)
         if (module, name) == ("collections", "OrderedDict"):
@@ -102,7 +102,7 @@ class _SchemaUnpickler(pickle.Unpickler):
 
 
 def _reconstruct_object(kind: Any, _base: Any = None, _state: Any = None) -> Any:
-    if not issubclass(kind, (_Pickled, Ignored)):
+    if not issubclass(kind, (_Pickled, IgnoredDtype)):
         raise pickle.UnpicklingError(f"{kind!r} is not allowed in a schema")
     return kind()
 

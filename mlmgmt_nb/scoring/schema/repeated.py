@@ -20,10 +20,10 @@ def repeated_key(text: bytes) -> str | None:
     """
     repeated: list[str] = []
 
-    def look(pairs: list[tuple[str, Any]]) -> None:
-        repeated.extend(_twice(key for key, _ in pairs))
+    def collect(pairs: list[tuple[str, Any]]) -> None:
+        repeated.extend(_repeated(key for key, _ in pairs))
 
-    _decoded(text, look)
+    _decoded(text, collect)
     return _shown(repeated[0]) if repeated else None
 
 
@@ -37,15 +37,15 @@ def repeated_argument(text: bytes, names: Iterable[str]) -> str | None:
     if b"\\u" not in text and all(text.count(b'"%b"' % name.encode()) < 2 for name in names):
         return None
     keys: list[str] = _decoded(text, lambda pairs: [key for key, _ in pairs])
-    return next(map(_shown, _twice(keys)), None)
+    return next(map(_shown, _repeated(keys)), None)
 
 
-def _decoded(text: bytes, look: Any) -> Any:
+def _decoded(text: bytes, collect: Any) -> Any:
     # Numbers are not converted: Python refuses very long ones.
-    return json.loads(text, object_pairs_hook=look, parse_int=str, parse_float=str)
+    return json.loads(text, object_pairs_hook=collect, parse_int=str, parse_float=str)
 
 
-def _twice(keys: Iterable[str]) -> list[str]:
+def _repeated(keys: Iterable[str]) -> list[str]:
     seen: set[str] = set()
     return [key for key in keys if key in seen or seen.add(key)]  # type: ignore[func-returns-value]
 

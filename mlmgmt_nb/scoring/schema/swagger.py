@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from mlmgmt_nb.scoring.schema.file import ServiceSchema
+from mlmgmt_nb.scoring.schema.placeholders import placeholder
 from mlmgmt_nb.scoring.schema.types import ArgumentType
 
 __all__ = ["as_openapi", "own_descriptions", "service_swagger"]
@@ -34,7 +36,8 @@ def service_swagger(name: str, schema: ServiceSchema | None, optional: frozenset
         optional: arguments that a request may leave out.
 
     Returns:
-        A Swagger 2.0 document; `definitions.ServiceInput.example` is a valid body.
+        A Swagger 2.0 document; `definitions.ServiceInput.example` is a valid body: arguments without an example
+        have a placeholder, unless they may be left out.
     """
     return {
         "swagger": "2.0",
@@ -145,12 +148,21 @@ def _input(schema: ServiceSchema | None, optional: frozenset[str]) -> dict[str, 
     made: dict[str, Any] = {
         "type": "object",
         "properties": {name: _bare(argument) for name, argument in schema.input.items()},
-        "example": schema.example(),
+        "example": dict(_examples(schema, optional)),
     }
     required = [name for name in schema.input if name not in optional]
     if required:
         made["required"] = required
     return made
+
+
+def _examples(schema: ServiceSchema, optional: frozenset[str]) -> Iterator[tuple[str, Any]]:
+    """Yield a valid value of each argument, but for optional ones that have no example."""
+    for name, argument in schema.input.items():
+        if argument.example is not None:
+            yield name, argument.example
+        elif name not in optional:
+            yield name, placeholder(argument)
 
 
 def _output(schema: ServiceSchema | None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from mlmgmt_nb.service.access.principals import Principal
 from mlmgmt_nb.service.clock import now
 from mlmgmt_nb.service.http.messages import Reply, Request
 
-__all__ = ["Trail"]
+__all__ = ["AuditContext"]
 
 _READS = frozenset({"services_get_keys"})
 """Reads that are recorded all the same: anyone who reads a secret can use it from then on."""
@@ -18,16 +18,16 @@ _REFUSED = frozenset({401, 403})
 _MOST_CHARACTERS = 256
 
 
-class _Made(msgspec.Struct):
+class _Created(msgspec.Struct):
     """The id in a response to a request that created something."""
 
     id: str = ""
 
 
-resolve(_Made)
+resolve(_Created)
 
 
-class Trail:
+class AuditContext:
     """The audit data of one request.
 
     Attributes:
@@ -58,7 +58,7 @@ class Trail:
             address=self._request.address,
             action=self.action or self._request.method,
             account=self.account,
-            resource_id=(self.resource_id or _made(reply))[:_MOST_CHARACTERS],  # a path may contain anything
+            resource_id=(self.resource_id or _created_id(reply))[:_MOST_CHARACTERS],  # a path may contain anything
             operation_id=reply.headers.get("Operation-Location", "").rpartition("/")[2],
             status_code=reply.status,
             code=reply.code,
@@ -66,8 +66,8 @@ class Trail:
         )
 
 
-def _made(reply: Reply) -> str:
+def _created_id(reply: Reply) -> str:
     try:
-        return msgspec.json.decode(reply.body, type=_Made).id
+        return msgspec.json.decode(reply.body, type=_Created).id
     except (msgspec.DecodeError, msgspec.ValidationError):
         return ""

@@ -45,7 +45,7 @@ class NoKeysError(Exception):
     """The provider's keys are not available."""
 
 
-class _Known(msgspec.Struct, frozen=True):
+class _ProviderKeys(msgspec.Struct, frozen=True):
     """The provider's last response."""
 
     issuers: tuple[str, ...]
@@ -65,8 +65,8 @@ class Issuer:
         self._settings = settings
         self._clock = clock
         self._reading = threading.Lock()
-        self._asked_at = float("-inf")
-        self._known: _Known | None = None
+        self._attempted_at = float("-inf")
+        self._cached: _ProviderKeys | None = None
 
     def check(self, token: str) -> dict[str, Any]:
         """Return the claims of a token.
@@ -84,14 +84,14 @@ class Issuer:
         algorithm = header.get("alg")
         if not isinstance(algorithm, str) or algorithm not in _ALGORITHMS:
             raise TokenError("the token is not signed with an accepted algorithm")
-        key, known = self._key(header.get("kid"))
+        key, provider = self._key(header.get("kid"))
         try:
             claims: dict[str, Any] = jwt.decode(
                 token,
                 key.key,
                 algorithms=[algorithm],
                 audience=list(self._settings.audience),
-                issuer=list(known.issuers),
+                issuer=list(provider.issuers),
                 leeway=_SKEW_SECONDS,
                 options={"require": ["exp", "iss", "aud"]},
             )
@@ -110,36 +110,38 @@ class Issuer:
         except NoKeysError as error:
             log.warning("%s; the next attempt is at the first token", error)
 
-    def _key(self, key_id: str | None) -> tuple[jwt.PyJWK, _Known]:
-        known, now = self._known, self._clock()
-        if known is None or now - known.read_at > _KEYS_SECONDS or _chosen(known, key_id) is None:
-            known = self._read(now)
-        key = _chosen(known, key_id)
+    def _key(self, key_id: str | None) -> tuple[jwt.PyJWK, _ProviderKeys]:
+        provider, now = self._cached, self._clock()
+        if provider is None or now - provider.read_at > _KEYS_SECONDS or _select_key(provider, key_id) is None:
+            provider = self._read(now)
+        key = _select_key(provider, key_id)
         if key is None:
             raise TokenError("the token is signed with a key that its issuer does not publish")
-        return key, known
+        return key, provider
 
-    def _read(self, now: float) -> _Known:
+    def _read(self, now: float) -> _ProviderKeys:
         """Read the provider's keys, unless that was done a moment ago."""
         with self._reading:
-            if self._clock() - self._asked_at < self._settings.pause or (self._known and self._known.read_at > now):
-                if self._known is not None:
-                    return self._known
+            if self._clock() - self._attempted_at < self._settings.pause or (
+                self._cached and self._cached.read_at > now
+            ):
+                if self._cached is not None:
+                    return self._cached
                 raise NoKeysError(
                     "the keys of the identity provider could not be read at the last attempt, moments ago"
                 )
-            self._asked_at = self._clock()
+            self._attempted_at = self._clock()
             try:
-                self._known = self._fetched()
+                self._cached = self._fetched()
             except (requests.RequestException, *_MALFORMED) as error:
-                if self._known is None:
+                if self._cached is None:
                     raise NoKeysError(
                         f"the keys of {self._settings.metadata_url} cannot be read ({type(error).__name__})"
                     ) from error
                 log.warning("the keys of %s cannot be read again (%s)", self._settings.metadata_url, error)
-            return self._known
+            return self._cached
 
-    def _fetched(self) -> _Known:
+    def _fetched(self) -> _ProviderKeys:
         metadata = _get(self._settings.metadata_url)
         issuer = str(metadata["issuer"])
         keys: dict[str | None, jwt.PyJWK] = {}
@@ -150,7 +152,7 @@ class Issuer:
                     keys[document.get("kid")] = jwt.PyJWK(document)
         if not keys:
             raise ValueError("the document has no signing keys")
-        return _Known((issuer, *self._older_issuer(issuer)), keys, self._clock())
+        return _ProviderKeys((issuer, *self._older_issuer(issuer)), keys, self._clock())
 
     def _older_issuer(self, issuer: str) -> tuple[str, ...]:
         """Return the other issuer name that Azure AD uses in version 1 tokens, which many applications still get."""
@@ -167,11 +169,11 @@ _REASONS: Mapping[type[Exception], str] = {
 }
 
 
-def _chosen(known: _Known, key_id: str | None) -> jwt.PyJWK | None:
+def _select_key(provider: _ProviderKeys, key_id: str | None) -> jwt.PyJWK | None:
     """Return the key that a token names, or the only key for a token that names none."""
-    if key_id is None and len(known.keys) == 1:
-        return next(iter(known.keys.values()))
-    return known.keys.get(key_id) if isinstance(key_id, str) else None
+    if key_id is None and len(provider.keys) == 1:
+        return next(iter(provider.keys.values()))
+    return provider.keys.get(key_id) if isinstance(key_id, str) else None
 
 
 def _get(url: str) -> dict[str, Any]:

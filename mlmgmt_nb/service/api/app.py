@@ -22,12 +22,12 @@ from mlmgmt_nb.contract.extensions import BODIES
 from mlmgmt_nb.contract.limits import MAX_CHARACTERS, exceeded
 from mlmgmt_nb.contract.operations import API_VERSION_PARAMETER
 from mlmgmt_nb.scoring.schema.repeated import repeated_key
-from mlmgmt_nb.service.access.audit_entry import Trail
+from mlmgmt_nb.service.access.audit_entry import AuditContext
 from mlmgmt_nb.service.access.guard import Guard
 from mlmgmt_nb.service.access.permissions import METRICS_ACTION, action_of
 from mlmgmt_nb.service.access.principals import EVERY_ACCOUNT, Principal
 from mlmgmt_nb.service.backend import Backend
-from mlmgmt_nb.service.gateway.front_door import PREFIX, FrontDoor
+from mlmgmt_nb.service.gateway.gateway import PREFIX, Gateway
 from mlmgmt_nb.service.http.framing import check_head, host_of_origin
 from mlmgmt_nb.service.http.messages import Receive, Reply, Request, Scope, Send
 from mlmgmt_nb.service.http.problems import Problem, bad_field, invalid
@@ -100,7 +100,7 @@ class App:
         self._routes = _routes(handlers)
         for pattern, methods in extensions.items():
             self._routes.setdefault(pattern, {}).update({method: (None, h) for method, h in methods.items()})
-        self._front_door = FrontDoor(backend.store, backend.settings.service_host)
+        self._gateway = Gateway(backend.store, backend.settings.service_host)
         self._threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="request")
         # Separate threads: reads continue while writes wait for a busy store.
         self._writers = ThreadPoolExecutor(max_workers=32, thread_name_prefix="change")
@@ -109,14 +109,14 @@ class App:
         if scope["type"] != "http":
             return
         request = Request(scope, receive)
-        trail = Trail(request)
+        audit_context = AuditContext(request)
         try:
             self._check_host(request, check_head(scope))
             if request.segments[:-1][:3] == PREFIX:
                 # Scoring requests: replicas check their keys.
-                await self._front_door(request.segments[3], scope, receive, send)
+                await self._gateway(request.segments[3], scope, receive, send)
                 return
-            reply = await self._answer(request, trail)
+            reply = await self._answer(request, audit_context)
         except Problem as problem:
             reply = Reply.of(problem)
         except ConnectionResetError:
@@ -126,13 +126,13 @@ class App:
         reply.headers.setdefault("x-ms-request-id", str(uuid.uuid4()))
         if given := request.headers.get("x-ms-client-request-id"):
             reply.headers["x-ms-client-request-id"] = given
-        trail.record(self._backend.audit, reply)
+        audit_context.record(self._backend.audit, reply)
         await reply.send(send, head=request.method == "HEAD")
 
-    async def _answer(self, request: Request, trail: Trail) -> Reply:
+    async def _answer(self, request: Request, audit_context: AuditContext) -> Reply:
         with contextlib.suppress(Problem):  # record refused callers in the account that they requested
-            trail.account, _ = _account(request)
-        trail.principal = principal = await self._guard.principal(request, self._threads)
+            audit_context.account, _ = _account(request)
+        audit_context.principal = principal = await self._guard.principal(request, self._threads)
         if request.segments == ("",):
             return _of_get(request, 200, self._backend.about())
         if request.segments == ("metrics",):
@@ -150,9 +150,9 @@ class App:
                 headers={"allow": ", ".join(sorted(methods))},
             )
         operation, handler = methods[request.method]
-        trail.action = operation.id if operation else action_of(request.method, pattern)
-        trail.resource_id = resource_id
-        self._guard.authorize(principal, trail.action, account)
+        audit_context.action = operation.id if operation else action_of(request.method, pattern)
+        audit_context.resource_id = resource_id
+        self._guard.authorize(principal, audit_context.action, account)
         call = Call(
             backend=self._backend,
             principal=principal,

@@ -8,7 +8,7 @@ import io
 import json
 import tarfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -18,8 +18,10 @@ from mlmgmt_nb.archives.extraction import ArchiveError, Limits, extract_tar
 from mlmgmt_nb.contract.resolving import resolve
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.install import EPOCH
+from mlmgmt_nb.service.building.oci.blobs import BlobStore
+from mlmgmt_nb.service.building.oci.media import Manifest
 
-__all__ = ["add_bytes", "add_tree", "oci_archive"]
+__all__ = ["add_bytes", "add_tree", "archive_of_blobs", "oci_archive"]
 
 _OCI = "application/vnd.oci.image"
 _CHUNK = 2**20
@@ -87,22 +89,36 @@ class _Layout:
         """Add a layer, a tar archive, and return its descriptor."""
         with source.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        entry = tarfile.TarInfo(f"blobs/sha256/{digest}")
-        entry.size, entry.mtime = source.stat().st_size, EPOCH
+        self.file(source, digest)
+        return {"mediaType": f"{_OCI}.layer.v1.tar", "digest": f"sha256:{digest}", "size": source.stat().st_size}
+
+    def file(self, source: Path, digest: str) -> None:
+        """Add a file whose digest is known."""
 
         def write() -> None:
+            entry = tarfile.TarInfo(f"blobs/sha256/{digest}")
+            entry.size, entry.mtime = source.stat().st_size, EPOCH
             with source.open("rb") as file:
                 self._archive.addfile(entry, file)
 
         self._once(digest, write)
-        return {"mediaType": f"{_OCI}.layer.v1.tar", "digest": f"sha256:{digest}", "size": entry.size}
 
     def _once(self, digest: str, write: Any) -> None:
         if digest not in self._known:
             self._known.add(digest)
             write()
 
-    def close(self) -> None:
+    def finish(self, manifest: dict[str, Any], config: str, layers: Sequence[str], reference: str) -> None:
+        """Add the index, and a `manifest.json` for Docker, and close the archive."""
+        annotations = {"org.opencontainers.image.ref.name": reference, "io.containerd.image.name": reference}
+        entries = [{**manifest, "annotations": annotations}]
+        index = {"schemaVersion": 2, "mediaType": f"{_OCI}.index.v1+json", "manifests": entries}
+        self.add("index.json", json.dumps(index, sort_keys=True).encode())
+        paths = [_path_of(digest) for digest in layers]
+        self.add(
+            "manifest.json",
+            json.dumps([{"Config": _path_of(config), "RepoTags": [reference], "Layers": paths}]).encode(),
+        )
         self._archive.close()
 
 
@@ -133,18 +149,33 @@ def oci_archive(saved: Iterable[bytes], target: BinaryIO, folder: Path, referenc
     layers = [layout.layer(source) for source in plain]
     manifest = {"schemaVersion": 2, "mediaType": f"{_OCI}.manifest.v1+json", "config": config, "layers": layers}
     entry = layout.blob(json.dumps(manifest, sort_keys=True).encode(), "manifest.v1+json")
-    annotations = {"org.opencontainers.image.ref.name": reference, "io.containerd.image.name": reference}
-    index = {
-        "schemaVersion": 2,
-        "mediaType": f"{_OCI}.index.v1+json",
-        "manifests": [{**entry, "annotations": annotations}],
-    }
-    layout.add("index.json", json.dumps(index, sort_keys=True).encode())
-    paths = [f"blobs/sha256/{layer['digest'].partition(':')[2]}" for layer in layers]
-    old = [{"Config": f"blobs/sha256/{config['digest'].partition(':')[2]}", "RepoTags": [reference], "Layers": paths}]
-    layout.add("manifest.json", json.dumps(old).encode())
-    layout.close()
+    layout.finish(entry, config["digest"], [layer["digest"] for layer in layers], reference)
     return str(entry["digest"])
+
+
+def archive_of_blobs(blobs: BlobStore, digest: str, target: BinaryIO, reference: str) -> str:
+    """Write an image whose contents are in the state folder as an OCI archive; return the digest of its manifest.
+
+    Raises:
+        BuildError: some of its contents are missing.
+    """
+    layout = _Layout(target)
+    try:
+        content = blobs.path(digest).read_bytes()
+        manifest = msgspec.json.decode(content, type=Manifest)
+        for each in (manifest.config, *manifest.layers):
+            layout.file(blobs.path(each.digest), each.digest.removeprefix("sha256:"))
+    except (FileNotFoundError, msgspec.MsgspecError) as error:
+        raise BuildError(
+            "ImageGone", f"The contents of image {reference} are incomplete; create the image again."
+        ) from error
+    entry = layout.blob(content, "manifest.v1+json")
+    layout.finish(entry, manifest.config.digest, [each.digest for each in manifest.layers], reference)
+    return digest
+
+
+def _path_of(digest: str) -> str:
+    return f"blobs/sha256/{digest.removeprefix('sha256:')}"
 
 
 class _Saved(msgspec.Struct, frozen=True, rename="pascal"):

@@ -10,25 +10,27 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, Row, select, update
 
 from mlmgmt_nb.archives.extraction import Limits
 from mlmgmt_nb.contract import ErrorResponse, Manifest, Model
+from mlmgmt_nb.contract.requirements import Option
+from mlmgmt_nb.scoring.distribution import REQUIRED_PACKAGES, pinned_packages
 from mlmgmt_nb.service.building.cancellation import Cancellation
 from mlmgmt_nb.service.building.context import Context, compile_runtime
-from mlmgmt_nb.service.building.docker.builder import DockerBuilder
 from mlmgmt_nb.service.building.docker.dockerfile import Recipe, labels
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.fetch import Fetcher
+from mlmgmt_nb.service.building.image_builders import ImageBuilder, ImageBuilders
 from mlmgmt_nb.service.building.installed import has_all
 from mlmgmt_nb.service.building.leftovers import partial_folder, sweep
-from mlmgmt_nb.service.building.packages.environments import Environments, lacks
+from mlmgmt_nb.service.building.packages.environments import Environments, import_failure
 from mlmgmt_nb.service.building.packages.machine import options_of_uv
-from mlmgmt_nb.service.building.packages.packages import wanted_packages
-from mlmgmt_nb.service.building.packages.requirements import runtime_requirements
+from mlmgmt_nb.service.building.packages.packages import requested_packages
+from mlmgmt_nb.service.building.packages.requirements import RequirementSet
 from mlmgmt_nb.service.compute_ids import DOCKER
 from mlmgmt_nb.service.files.home import DISK_FULL, READ_ONLY, Home, flush
 from mlmgmt_nb.service.files.logs import Log
@@ -79,7 +81,8 @@ class Builder:
 
     Args:
         process_id: id of this process; operations are claimed with it.
-        docker: builds images for compute `docker`.
+        images: builds images for compute `docker`.
+        indexes: returns the package indexes of the machine for these images.
         bases: base images, by type of runtime.
         limits: limits for unpacked archives.
     """
@@ -91,7 +94,8 @@ class Builder:
         fetcher: Fetcher,
         environments: Environments,
         process_id: Callable[[], str],
-        docker: DockerBuilder,
+        images: ImageBuilders,
+        indexes: Callable[[], list[Option]],
         bases: Mapping[str, str],
         limits: Limits = Limits(),  # noqa: B008 - immutable
     ) -> None:
@@ -101,7 +105,8 @@ class Builder:
         self._environments = environments
         self._process_id = process_id
         self._ownership = ownership(home.path)
-        self._docker = docker
+        self._images = images
+        self._indexes = indexes
         self._bases = bases
         self._limits = limits
         self._wake = threading.Condition()
@@ -110,7 +115,7 @@ class Builder:
         self._under_way: dict[tuple[str, str], Cancellation] = {}
         self._claiming = threading.Lock()
         self._is_unsure = False
-        self._has_remains = True
+        self._has_leftovers = True
         self._threads = [threading.Thread(target=self._work, name=f"builder-{n}", daemon=True) for n in range(WORKERS)]
 
     def start(self) -> None:
@@ -124,11 +129,11 @@ class Builder:
 
     def clean_up(self) -> None:
         """Clean up after processes that ended or stalled and lost their claims, possibly this process."""
-        mine = self._process_id()
+        this_process = self._process_id()
         for (_, claimed_by), cancellation in list(self._under_way.items()):
-            if claimed_by != mine:
+            if claimed_by != this_process:
                 cancellation.cancel()
-        self._has_remains = True
+        self._has_leftovers = True
         self.wake()
 
     def cancel(self, image_id: str) -> None:
@@ -174,14 +179,14 @@ class Builder:
     def _sweep(self) -> None:
         """Remove leftovers of earlier builds before the next build starts."""
         with self._claiming:
-            if not self._has_remains:
+            if not self._has_leftovers:
                 return
-            self._has_remains = False
+            self._has_leftovers = False
             try:
-                sweep(self._store, self._home, self._environments, self._docker)
+                sweep(self._store, self._home, self._environments, self._images)
             except PASSING as error:
                 log.warning("cannot look for leftovers of builds: %s", error)
-                self._has_remains = True
+                self._has_leftovers = True
             except OSError as error:
                 log.warning("cannot remove leftovers of builds: %s", error)
 
@@ -207,8 +212,8 @@ class Builder:
                     self._is_unsure = False  # first: another worker may become unsure in the meantime
                     # A claim may have been stored even though the confirmation was lost.
                     at_work = [image_id for image_id, claimed_by in list(self._under_way) if claimed_by == process_id]
-                    mine = (operations.c.claimed_by == process_id, operations.c.resource_id.not_in(at_work))
-                    release = update(operations).where(*mine, operations.c.state == "Running")
+                    unfinished = (operations.c.claimed_by == process_id, operations.c.resource_id.not_in(at_work))
+                    release = update(operations).where(*unfinished, operations.c.state == "Running")
                     db.execute(release.values(state="NotStarted"))
                 row = db.execute(waiting).one_or_none()
                 if row is None:
@@ -264,13 +269,13 @@ class Builder:
     def _is_open(self, operation: Row[Any]) -> bool:
         """Return whether an operation is running and still claimed by this process."""
         operations = schema.operations
-        mine = select(operations.c.id).where(
+        claimed = select(operations.c.id).where(
             operations.c.id == operation.id,
             operations.c.end_time.is_(None),
             operations.c.claimed_by == operation.claimed_by,
         )
         with self._store.reading() as db:
-            return db.scalar(mine) is not None
+            return db.scalar(claimed) is not None
 
     def _make(self, operation: Row[Any], output: Log, cancellation: Cancellation) -> dict[str, str]:
         """Fill the build context and realize it for the image's compute; return the resulting columns."""
@@ -295,17 +300,20 @@ class Builder:
                 java=manifest.target_runtime.runtime_type == "SparkPython",
                 labels=labels(operation.account, manifest, models),
             )
-            logins: Mapping[str, tuple[str, str]] = {}
             if on_docker:
-                recipe, requirements, logins = self._lock(context, manifest, recipe, output, cancellation)
+                builder = self._images.choose(recipe.base, output)
+                locked = self._lock(context, manifest, recipe, builder, output, cancellation)
+                recipe, requirements = locked.recipe, locked.requirements
             else:
-                interpreter, requirements = self._realise(context, manifest, output, cancellation)
+                interpreter, requirements = self._prepare_local(context, manifest, output, cancellation)
             output.line(f"[4/{steps}] build context")
             cancellation.check()
             context.finish(requirements, recipe)
             if on_docker:
                 output.line(f"[5/{steps}] Docker image")
-                built = self._docker.build(partial, recipe, image.name, image.version, output, cancellation, logins)
+                built = builder.build(
+                    partial, recipe, image.name, image.version, output, cancellation, locked.requested
+                )
             with contextlib.suppress(*PASSING):  # then no other process can have claimed it either
                 self._check_open(operation, cancellation)
             cancellation.check()
@@ -334,70 +342,88 @@ class Builder:
             )
             return image, manifest, [msgspec.json.decode(row, type=Model) for row in rows]
 
-    def _realise(
+    def _prepare_local(
         self, context: Context, manifest: Manifest, output: Log, cancellation: Cancellation
     ) -> tuple[str, str]:
         """Return the interpreter that runs the driver on this machine, and the requirements of the image."""
         interpreter = manifest.target_runtime.properties.get("pythonInterpreter") or sys.executable
-        asked = wanted_packages(context, manifest, output, options_of_uv(os.environ))
+        packages = requested_packages(context, manifest, output, options_of_uv(os.environ))
         if manifest.target_runtime.runtime_type == "SparkPython":
-            asked.add_spark(is_installed=lambda: lacks(interpreter, ["pyspark"]) is None)
-        if asked.is_nothing:
+            packages.add_spark(is_installed=lambda: import_failure(interpreter, ["pyspark"]) is None)
+        if packages.is_empty:
             output.line(f"none; using {interpreter}")
             _check_interpreter(interpreter)
-            return interpreter, "\n".join(runtime_requirements())
-        if asked.conda is None and manifest.target_runtime.properties.get("pythonInterpreter"):
-            lines = list(map(str, asked.wanted.lines))
+            return interpreter, "\n".join(pinned_packages())
+        if packages.conda is None and manifest.target_runtime.properties.get("pythonInterpreter"):
+            lines = list(map(str, packages.requested.lines))
             if has_all(interpreter, lines):
                 output.line(f"{interpreter} has them all; it runs with it")
                 _check_interpreter(interpreter)
-                return interpreter, "\n".join([*lines, *runtime_requirements()])
-        base = asked.take_conda_from_pip(output)
-        asked.wanted.added += runtime_requirements()
-        environment = self._environments.ensure(asked.wanted, context.folder, base, output, cancellation)
-        return str(environment.interpreter), asked.pip_file(environment.lock)
+                return interpreter, "\n".join([*lines, *pinned_packages()])
+        base = packages.take_conda_from_pip(output)
+        packages.requested.added += pinned_packages()
+        environment = self._environments.ensure(packages.requested, context.folder, base, output, cancellation)
+        return str(environment.interpreter), packages.pip_file(environment.lock)
 
     def _lock(
-        self, context: Context, manifest: Manifest, recipe: Recipe, output: Log, cancellation: Cancellation
-    ) -> tuple[Recipe, str, Mapping[str, tuple[str, str]]]:
-        """Return the recipe of a Docker image, its requirements (pinned unless conda is involved), and index logins."""
-        python = self._docker.python_of(recipe.base, output)
-        asked = wanted_packages(context, manifest, output, self._docker.indexes())
+        self,
+        context: Context,
+        manifest: Manifest,
+        recipe: Recipe,
+        builder: ImageBuilder,
+        output: Log,
+        cancellation: Cancellation,
+    ) -> _Locked:
+        """Return the packages of a Docker image, pinned unless conda is involved."""
+        python = builder.python_of(recipe.base, output, cancellation)
+        packages = requested_packages(context, manifest, output, self._indexes())
         if manifest.target_runtime.runtime_type == "SparkPython":
-            asked.add_spark(is_installed=lambda: False)
-        asked.wanted.added += runtime_requirements()
-        asked.check_logins()
-        logins = asked.wanted.logins
-        if asked.needs_conda(python.version):
-            asked.write_environment(context.folder)
+            packages.add_spark(is_installed=lambda: False)
+        packages.requested.added += pinned_packages()
+        packages.check_logins()
+        if packages.needs_conda(python.version):
+            if not builder.runs_commands:
+                raise BuildError(
+                    "NeedsEngine",
+                    "condaEnvFile: conda installs its packages by running in the image, which needs a Docker engine. "
+                    "Start one, or name packages of pip instead.",
+                )
+            packages.write_environment(context.folder)
             recipe = msgspec.structs.replace(recipe, conda=True, locked=False)
-            return recipe, asked.unlocked_pip_file(context.folder), logins
-        lock = self._environments.lock(asked.wanted, context.folder, python, output, cancellation)
-        asked.check_sources(lock)
-        return recipe, asked.pip_file(lock), logins
+            return _Locked(recipe, packages.unlocked_pip_file(context.folder), packages.requested)
+        lock = self._environments.lock(packages.requested, context.folder, python, output, cancellation)
+        if builder.runs_commands:
+            packages.check_sources(lock)
+        elif lock.sources and not python.is_here:
+            raise BuildError(
+                "NeedsEngine",
+                f"pipRequirements: {', '.join(lock.sources)}: no wheel exists for Python {python.version} on "
+                f"{python.platform}, and this machine has another Python. Start a Docker engine, or send a wheel.",
+            )
+        return _Locked(recipe, packages.pip_file(lock), packages.requested)
 
     def _finish(
         self,
         operation: Row[Any],
         output: Log,
-        said: str,
+        message: str,
         state: str,
         error: ErrorResponse | None,
         **made: str,
     ) -> None:
-        """End a build, unless it was ended or claimed by another process; `said` is the last line of its log."""
+        """End a build, unless it was ended or claimed by another process; `message` is the last line of its log."""
         image_id, operations = operation.resource_id, schema.operations
         of_image = select(operations.c.state, operations.c.claimed_by).where(operations.c.id == operation.id)
-        is_told = False
+        is_logged = False
         while not self._stopping:
             try:
                 with self._store.writing() as db:
                     ended = image_ended(db, image_id, state, error, claimed_by=operation.claimed_by, **made)
                     final = db.execute(of_image).one()
                     is_cancelled = final.state == "Cancelled" and final.claimed_by == operation.claimed_by
-                    if (ended or is_cancelled) and not is_told:
+                    if (ended or is_cancelled) and not is_logged:
                         # Inside the transaction: no other process can claim it, and nobody sees its end yet.
-                        is_told = output.line(said if ended else "The build was cancelled.")
+                        is_logged = output.line(message if ended else "The build was cancelled.")
             except PASSING as problem:
                 log.warning("cannot store the end of the build of image %s yet: %s", image_id, problem)
                 time.sleep(_STORE_SECONDS)
@@ -405,6 +431,20 @@ class Builder:
             if final.state == "Cancelled":  # at the last moment
                 shutil.rmtree(self._home.images / image_id, ignore_errors=True)
             return
+
+
+class _Locked(NamedTuple):
+    """The packages of a Docker image.
+
+    Attributes:
+        recipe: the recipe, which says whether conda installs some.
+        requirements: the content of the requirements file.
+        requested: what was requested, with indexes and logins.
+    """
+
+    recipe: Recipe
+    requirements: str
+    requested: RequirementSet
 
 
 def _unexpected(error: Exception) -> ErrorResponse:
@@ -422,7 +462,7 @@ def _unexpected(error: Exception) -> ErrorResponse:
 
 def _check_interpreter(interpreter: str) -> None:
     """Raise BuildError unless an interpreter has the packages of the scoring runtime."""
-    if interpreter != sys.executable and (reason := lacks(interpreter, ["uvicorn", "httptools", "msgspec"])):
+    if interpreter != sys.executable and (reason := import_failure(interpreter, REQUIRED_PACKAGES)):
         raise BuildError(
             "BadInterpreter",
             f"pythonInterpreter: {interpreter} lacks packages that the scoring runtime needs ({reason}); "

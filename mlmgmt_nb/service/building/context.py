@@ -25,6 +25,7 @@ import mlmgmt_nb
 from mlmgmt_nb.archives.extraction import Limits
 from mlmgmt_nb.contract import Asset, Manifest, Model
 from mlmgmt_nb.contract.requirements import PACKAGES
+from mlmgmt_nb.scoring.distribution import copy_runtime
 from mlmgmt_nb.service.building import install
 from mlmgmt_nb.service.building.cancellation import Cancellation
 from mlmgmt_nb.service.building.docker import dockerfile
@@ -167,11 +168,7 @@ class Context:
         (self.folder / "Dockerfile").write_text(dockerfile.requirements(recipe) + dockerfile.application(recipe))
         (self.folder / "build").mkdir()
         shutil.copy2(Path(install.__file__), self.folder / "build")
-        runtime = self.folder / "runtime" / _PACKAGE.name
-        runtime.mkdir(parents=True)
-        shutil.copy2(_PACKAGE / "__init__.py", runtime)
-        # Including its byte code, which depends on the modification times of the sources.
-        shutil.copytree(_PACKAGE / "scoring", runtime / "scoring")
+        copy_runtime(self.folder / "runtime")
 
     def _write_json(self, name: str, content: object) -> None:
         path = self.app / name

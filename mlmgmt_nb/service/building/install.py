@@ -36,9 +36,9 @@ def main() -> None:
         PYTHONDONTWRITEBYTECODE="1", PIP_BREAK_SYSTEM_PACKAGES="1", DEBIAN_FRONTEND="noninteractive", PYTHONHASHSEED="0"
     )
     if "--compile" in sys.argv:
-        settle(began, sys.executable, RUNTIME)
+        finalize(began, sys.executable, RUNTIME)
     else:
-        settle(began, install())
+        finalize(began, install())
 
 
 def install() -> str:
@@ -152,7 +152,7 @@ def secrets() -> dict[str, str]:
     return environment
 
 
-def settle(began: float, python: str, also: str | None = None) -> None:
+def finalize(began: float, python: str, also: str | None = None) -> None:
     """Compile new modules, and give every file of this step the same time: the same input produces the same layer.
 
     Args:

@@ -11,10 +11,16 @@ from pathlib import Path, PurePosixPath
 __all__ = ["has_all", "pins_of"]
 
 _PIN = re.compile(r"([A-Za-z0-9][\w.-]*)==([^\s;*]+)")
-_LIST = (
-    "import importlib.metadata as m, json\n"
-    "print(json.dumps([[d.name, d.version] for d in m.distributions() if d.name and d.version]))"
-)
+_VERSIONS = """
+import importlib.metadata, json, sys
+found = {}
+for name in sys.argv[1:]:
+    try:
+        found[name] = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        pass
+print(json.dumps(found))
+"""
 
 
 def has_all(interpreter: str, lines: Sequence[str]) -> bool:
@@ -22,14 +28,13 @@ def has_all(interpreter: str, lines: Sequence[str]) -> bool:
     pins = pins_of(lines)
     if pins is None:
         return False
+    command = [interpreter, "-I", "-c", _VERSIONS, *pins]
     try:
-        done = subprocess.run(
-            [interpreter, "-I", "-c", _LIST], capture_output=True, text=True, timeout=60, check=True, cwd=Path.home()
-        )
-        installed = {_normal(name): version for name, version in reversed(json.loads(done.stdout))}
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, cwd=Path.home())
+        installed = json.loads(done.stdout)
     except (OSError, subprocess.SubprocessError, ValueError):
         return False
-    return all(installed.get(name, "").partition("+")[0] == version for name, version in pins.items())
+    return all((installed.get(name) or "").partition("+")[0] == version for name, version in pins.items())
 
 
 def pins_of(lines: Sequence[str]) -> dict[str, str] | None:

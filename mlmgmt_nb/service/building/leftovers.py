@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, select
 
-from mlmgmt_nb.service.building.docker.builder import DockerBuilder
+from mlmgmt_nb.service.building.image_builders import ImageBuilders
 from mlmgmt_nb.service.building.packages.environments import Environments
 from mlmgmt_nb.service.compute_ids import DOCKER
 from mlmgmt_nb.service.docker_engine import EngineError
@@ -32,7 +32,7 @@ def partial_folder(home: Home, image_id: str, claimed_by: str) -> Path:
     return home.images / f"{image_id}.{claimed_by}{_PARTIAL}"
 
 
-def sweep(store: Store, home: Home, environments: Environments, docker: DockerBuilder) -> None:
+def sweep(store: Store, home: Home, environments: Environments, images: ImageBuilders) -> None:
     """Remove leftovers, also those of builds that are not restarted. Safe to call at any time."""
     if count := end_orphans(home.path):
         log.warning("ended %s process(es) of builds, left over from a crash", count)
@@ -46,14 +46,15 @@ def sweep(store: Store, home: Home, environments: Environments, docker: DockerBu
         if folder not in at_work:
             shutil.rmtree(folder, ignore_errors=True)
     environments.sweep()
+    images.sweep_files()
     if uses_docker is not None:
         # Builds for compute `local` must not wait for an engine that may be far away.
-        threading.Thread(target=_sweep_containers, args=(docker,), name="build-sweep", daemon=True).start()
+        threading.Thread(target=_sweep_containers, args=(images,), name="build-sweep", daemon=True).start()
 
 
-def _sweep_containers(docker: DockerBuilder) -> None:
+def _sweep_containers(images: ImageBuilders) -> None:
     try:
-        docker.sweep()
+        images.sweep_engine()
     except EngineError as error:
         # The leading process repeats this when it removes containers of replicas.
         log.warning("cannot remove containers of earlier builds yet: %s", error)

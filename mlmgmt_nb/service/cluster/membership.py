@@ -99,15 +99,15 @@ class Membership:
 
     def _join(self) -> None:
         with self._store.writing() as db:
-            others = self._living(db)
-            if far := next((row for row in others if row.machine != self._machine), None):
+            other_members = self._living(db)
+            if far := next((row for row in other_members if row.machine != self._machine), None):
                 raise LocalServiceError(
                     f"The database {self._store} is in use by processes on another machine ({far.machine.split()[0]}).",
                     fix="Run all processes that share a database on one machine, or stop the others (mlmgmt stop).",
                 )
             self._enter(db)
             self._release(db)
-            leads = self._lead(db, others)
+            leads = self._lead(db, other_members)
         self.leads = leads
 
     def _watch_elsewhere(self) -> None:
@@ -133,7 +133,7 @@ class Membership:
         """
         return self._store.is_shared and row.machine != self._machine
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Update the heartbeat and check the other processes now."""
         self._wake.set()
 
@@ -174,14 +174,14 @@ class Membership:
             beaten = db.execute(
                 update(_processes).where(_processes.c.id == self.id).values(beats=_processes.c.beats + 1)
             )
-            others = self._living(db)
+            other_members = self._living(db)
             if beaten.rowcount == 0:
                 # The other processes declared this one dead and took its claims: start again.
                 log.warning("this process stalled for so long that the other processes took over its work")
                 self.id = str(uuid.uuid4())
                 self._has_released = True
                 self._enter(db)
-            leads = self._lead(db, others)
+            leads = self._lead(db, other_members)
         self.leads = leads
         if self._has_released:
             self._has_released = False
@@ -202,8 +202,8 @@ class Membership:
         }
         db.execute(insert(_processes), row)
 
-    def _lead(self, db: Connection, others: list[Row[Any]]) -> bool:
-        if any(row.leads for row in others):
+    def _lead(self, db: Connection, other_members: list[Row[Any]]) -> bool:
+        if any(row.leads for row in other_members):
             return False
         db.execute(update(_processes).where(_processes.c.id == self.id).values(leads=True))
         return True

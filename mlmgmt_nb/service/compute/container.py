@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mlmgmt_nb.service.building.docker.built_image import BuiltImage
+from mlmgmt_nb.service.building.built_image import BuiltImage
 from mlmgmt_nb.service.building.docker.dockerfile import COMMAND, SCORING_PORT
 from mlmgmt_nb.service.building.docker.images import EngineImages
 from mlmgmt_nb.service.building.errors import BuildError
@@ -26,7 +26,7 @@ from mlmgmt_nb.service.compute.cgroups import LEFT_OVER
 from mlmgmt_nb.service.compute.forwarder import Forwarder
 from mlmgmt_nb.service.compute.observed import ReplicaState
 from mlmgmt_nb.service.compute.supervised import LONGEST_LOOK, SupervisedReplica
-from mlmgmt_nb.service.docker_engine import Attached, Engine, EngineError
+from mlmgmt_nb.service.docker_engine import AttachedStreams, Engine, EngineError
 
 __all__ = ["ReplicaContainer"]
 
@@ -70,7 +70,7 @@ class ReplicaContainer(SupervisedReplica):
         self._folder = folder
         self._labels = labels
         self._container_id: str | None = None
-        self._attached: Attached | None = None
+        self._attached: AttachedStreams | None = None
         self._forwarder: Forwarder | None = None
         self._pending = b""
         self._ending = False
@@ -93,7 +93,7 @@ class ReplicaContainer(SupervisedReplica):
             threading.Thread(target=self._kill, args=(container_id,), name="container-kill", daemon=True).start()
 
     def _kill(self, container_id: str) -> None:
-        with contextlib.suppress(EngineError), self._engine.asking():
+        with contextlib.suppress(EngineError), self._engine.engine_errors():
             self._engine.api.kill(container_id)
 
     def _watch(self) -> None:
@@ -117,8 +117,8 @@ class ReplicaContainer(SupervisedReplica):
                 "The image was not built for compute docker; create an image for it and update the service.",
             )
         image_id = self._images.ensure(built, self.launch.log)
-        with self._engine.asking():
-            shared = self._engine.is_here()
+        with self._engine.engine_errors():
+            shared = self._engine.is_local()
             self._folder.mkdir(parents=True)
             container_id = self._create(image_id, shared=shared)
             attached = self._engine.attach(container_id)
@@ -129,22 +129,22 @@ class ReplicaContainer(SupervisedReplica):
                     self._container_id = container_id
                 with contextlib.ExitStack() as stack:
                     if shared:
-                        stack.enter_context(_HandOver(self._folder / _SOCKET, self._listener))
+                        stack.enter_context(_SocketHandover(self._folder / _SOCKET, self._listener))
                     self._engine.api.start(container_id)
                     self._begin(attached)
                     if not shared:
                         self._forwarder = stack.enter_context(contextlib.closing(self._make_forwarder(container_id)))
-                        self._steer()
+                        self._update_forwarding()
                     self._pump(attached)
-            self._hung_up()
+            self._on_hangup()
             return self._outcome(container_id)
 
-    def _begin(self, attached: Attached) -> None:
+    def _begin(self, attached: AttachedStreams) -> None:
         with self._lock:
             attached.send(self._pending)
             self._attached = attached
 
-    def _pump(self, attached: Attached) -> None:
+    def _pump(self, attached: AttachedStreams) -> None:
         looked = time.monotonic()
         for is_message, data in attached.frames():
             if is_message:
@@ -216,14 +216,14 @@ class ReplicaContainer(SupervisedReplica):
 
     def _enter(self, state: ReplicaState) -> None:
         super()._enter(state)
-        self._steer()
+        self._update_forwarding()
 
-    def _steer(self) -> None:
+    def _update_forwarding(self) -> None:
         """Forward connections while the replica is ready."""
         if self._forwarder is not None and self.state is ReplicaState.READY:
             self._forwarder.open()
         elif self._forwarder is not None:
-            self._forwarder.shut()
+            self._forwarder.stop_accepting()
 
     def _make_forwarder(self, container_id: str) -> Forwarder:
         """Return the forwarder of a replica that cannot receive the socket itself."""
@@ -241,7 +241,7 @@ class ReplicaContainer(SupervisedReplica):
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-class _HandOver:
+class _SocketHandover:
     """Passes an open socket to the one process that connects to a UNIX socket."""
 
     def __init__(self, path: Path, given: socket.socket) -> None:

@@ -65,7 +65,7 @@ class DockerCompute(SharingCompute[ReplicaContainer]):
 
     def capacity(self) -> Capacity:
         try:
-            with self._engine.asking():
+            with self._engine.engine_errors():
                 info = self._engine.api.info()
             cpus, memory = float(info["NCPU"]), int(info["MemTotal"])
         except EngineError:
@@ -100,9 +100,9 @@ class DockerCompute(SharingCompute[ReplicaContainer]):
             self._sweeping.release()
 
     def _remove_strays(self) -> None:
-        with self._engine.asking():
-            mine = self._engine.api.containers(all=True, filters={"label": f"{HOME_LABEL}={self._folder_id}"})
-        for container in mine:
+        with self._engine.engine_errors():
+            own = self._engine.api.containers(all=True, filters={"label": f"{HOME_LABEL}={self._folder_id}"})
+        for container in own:
             labels = container["Labels"]
             if labels.get(_SESSION_LABEL) != self._session or labels.get(_REPLICA_LABEL) not in self._replicas:
                 self._engine.remove(container["Id"])

@@ -39,7 +39,7 @@ class Forwarder:
         """Start to accept connections."""
         asyncio.run_coroutine_threadsafe(self._open(), self._loop)
 
-    def shut(self) -> None:
+    def stop_accepting(self) -> None:
         """Stop accepting; existing connections continue."""
         self._loop.call_soon_threadsafe(self._shut)
 

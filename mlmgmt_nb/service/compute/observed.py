@@ -21,7 +21,7 @@ class ReplicaState(StrEnum):
 class Replica(msgspec.Struct, frozen=True, kw_only=True):
     """A live replica. `since` is when it entered its state; times are monotonic seconds.
 
-    `silence`: seconds since its last message.
+    `silence`: seconds since its last message. `warning`: a warning of the load of its model, about versions.
     """
 
     id: str
@@ -31,3 +31,4 @@ class Replica(msgspec.Struct, frozen=True, kw_only=True):
     since: float
     busy: int = 0
     silence: float = 0.0
+    warning: str | None = None

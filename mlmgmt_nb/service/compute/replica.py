@@ -93,7 +93,7 @@ class ReplicaProcess(SupervisedReplica):
                 if not data:
                     selector.unregister(key.fileobj)
                     if key.fd != output:
-                        self._hung_up()
+                        self._on_hangup()
                 elif key.fd == output:
                     self.launch.log.append(data)
                 else:
@@ -111,15 +111,15 @@ class ReplicaProcess(SupervisedReplica):
 def _spawn(
     launch: Launch, listener: socket.socket, marks: Mapping[str, str]
 ) -> tuple[subprocess.Popen[bytes], socket.socket]:
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-    with theirs:
+    parent_end, child_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    with child_end:
         arguments = [
             "--app",
             str(launch.context / "app"),
             "--fd",
             str(listener.fileno()),
             "--control-fd",
-            str(theirs.fileno()),
+            str(child_end.fileno()),
         ]
         process = subprocess.Popen(
             [launch.interpreter or "", "-m", "mlmgmt_nb.scoring", *arguments],
@@ -128,11 +128,11 @@ def _spawn(
             stderr=subprocess.STDOUT,
             cwd=launch.context / "app",
             env={**_environment(launch), **marks},
-            pass_fds=(listener.fileno(), theirs.fileno()),
+            pass_fds=(listener.fileno(), child_end.fileno()),
             # A separate process group, so that child processes of the driver can be ended with it.
             start_new_session=True,
         )
-    return process, ours
+    return process, parent_end
 
 
 def _environment(launch: Launch) -> dict[str, str]:

@@ -45,6 +45,7 @@ class SupervisedReplica(ABC):
         self.busy = 0
         self.occupied = 0.0
         self.silence = 0.0
+        self.warning: str | None = None
         self.counters = Counters()
         self.ended = False
         self.exit: Exit | None = None
@@ -68,6 +69,7 @@ class SupervisedReplica(ABC):
             since=self.since,
             busy=self.busy,
             silence=self.silence,
+            warning=self.warning,
         )
 
     @abstractmethod
@@ -133,6 +135,7 @@ class SupervisedReplica(ABC):
         match message["type"]:
             case "ready":
                 if self.state is ReplicaState.STARTING:
+                    self.warning = message.get("warning")  # before runtimes of earlier images it was not there
                     self._enter(ReplicaState.READY)
                     self.launch.log.line(f"[mlmgmt] replica {self.id} is ready ({message['loadSeconds']:.2f} s)")
             case "failed":
@@ -148,7 +151,7 @@ class SupervisedReplica(ABC):
                 return
         self._on_change(self)
 
-    def _hung_up(self) -> None:
+    def _on_hangup(self) -> None:
         """Note that it sends no further messages: a drained replica stops some time before its process ends."""
         if self.state is ReplicaState.DRAINING:
             self.state = ReplicaState.ENDING

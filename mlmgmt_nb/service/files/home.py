@@ -102,6 +102,8 @@ class Home:
         self.artifacts = self.path / "artifacts"
         self.images = self.path / "images"
         self.environments = self.path / "environments"
+        self.oci = self.path / "oci"
+        self.blobs = self.oci / "blobs"
         self.logs = self.path / "logs"
         self.data = self.path / "data"
         self._id_file = self.path / "id"
@@ -150,13 +152,13 @@ class Home:
             self._keep_reserve()
         except Timeout:
             raise LocalServiceError(
-                f"A service is already running for the state folder {self.path}{self._who()}.",
+                f"A service is already running for the state folder {self.path}{self._holder()}.",
                 fix="Use it (mlmgmt status), stop it (mlmgmt stop), or choose another folder with --home.",
             ) from None
         except OSError as error:
             raise LocalServiceError(
-                f"The state folder {self.path} cannot be used: {error.strerror}{_which(error, self.path)}.",
-                fix="Make it writable, mend what is in it, or choose another one with --home or MLMGMT_HOME.",
+                f"The state folder {self.path} cannot be used: {error.strerror}{_failed_file(error, self.path)}.",
+                fix="Make it writable, repair its files, or choose another one with --home or MLMGMT_HOME.",
             ) from error
 
     def _lock_folder(self, *, shared: bool) -> None:
@@ -234,7 +236,7 @@ class Home:
             return False
         return not any(self.is_taken(place) for place in range(1, _PLACES + 1))
 
-    def _who(self) -> str:
+    def _holder(self) -> str:
         try:
             known = msgspec.json.decode(self.service_file.read_bytes(), type=dict)
         except (OSError, msgspec.DecodeError):
@@ -319,9 +321,9 @@ class Home:
             if self._description and _content(self.service_file) != self._description:
                 log.warning("%s was changed or deleted; writing it again", self.service_file)
                 write_atomically(self.service_file, self._description)
-            if not self._lock_is_there():
+            if not self._lock_exists():
                 log.warning("the lock file %s was deleted; creating it again", self._lock.lock_file)
-                self._lock_again()
+                self._relock()
             self._keep_reserve()
         except (OSError, Timeout) as error:
             if not self._is_troubled:
@@ -330,14 +332,14 @@ class Home:
         else:
             self._is_troubled = False
 
-    def _lock_is_there(self) -> bool:
+    def _lock_exists(self) -> bool:
         descriptor = self._lock._context.lock_file_fd  # noqa: SLF001 - it has no other way to be compared
         try:
             return descriptor is None or os.path.samestat(os.fstat(descriptor), os.stat(self._lock.lock_file))
         except FileNotFoundError:
             return False
 
-    def _lock_again(self) -> None:
+    def _relock(self) -> None:
         again = self._lock_of(self.place)
         again.acquire()
         self._locks.append(again)
@@ -353,7 +355,7 @@ class Home:
             self._folder_lock = None
 
 
-def _which(error: OSError, folder: Path) -> str:
+def _failed_file(error: OSError, folder: Path) -> str:
     """Name the file that an error is about, unless it is the folder itself."""
     return f" ({error.filename})" if error.filename and Path(error.filename) != folder else ""
 

@@ -40,9 +40,9 @@ class Log:
         must not fail.
         """
         with self._lock:
-            told = f"[mlmgmt] {self._lost} bytes of this log were lost: {self._why}\n" if self._lost else ""
+            note = f"[mlmgmt] {self._lost} bytes of this log were lost: {self._why}\n" if self._lost else ""
             try:
-                self._append(told.encode() + data)
+                self._append(note.encode() + data)
             except OSError as error:
                 if not self._lost:
                     log.warning("cannot write the log %s: %s", self._folder, error.strerror)

@@ -10,7 +10,7 @@ from typing import cast
 import httptools
 import msgspec
 
-__all__ = ["Answered", "Head", "LostError", "Upstream"]
+__all__ = ["ConnectionLostError", "Head", "ResponseEnd", "Upstream"]
 
 _MOST_WAITING = 2**18
 """Maximum bytes of a response that are buffered for a slow client; the rest stays with the sender."""
@@ -25,11 +25,11 @@ class Head(msgspec.Struct, frozen=True):
     headers: list[Header]
 
 
-class Answered(msgspec.Struct, frozen=True):
+class ResponseEnd(msgspec.Struct, frozen=True):
     """The response is complete."""
 
 
-class LostError(Exception):
+class ConnectionLostError(Exception):
     """The connection ended before the response did."""
 
 
@@ -44,7 +44,7 @@ class Upstream(asyncio.Protocol):
         self.opened = asyncio.get_running_loop().time()
         self.ended = False
         self._on_ended = on_ended
-        self._events: deque[Head | bytes | Answered] = deque()
+        self._events: deque[Head | bytes | ResponseEnd] = deque()
         self._waiting_bytes = 0
         self._waiter: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None
@@ -67,29 +67,29 @@ class Upstream(asyncio.Protocol):
     @property
     def at_end(self) -> bool:
         """Return whether the last result of `next` was the end of the body."""
-        return bool(self._events) and isinstance(self._events[0], Answered)
+        return bool(self._events) and isinstance(self._events[0], ResponseEnd)
 
     async def write(self, data: bytes) -> None:
         """Send a part of the request; wait while the other side does not accept it.
 
         Raises:
-            LostError: the connection has ended.
+            ConnectionLostError: the connection has ended.
         """
         if self.ended:
-            raise LostError
+            raise ConnectionLostError
         self._transport.write(data)
         if self._writable is not None:
             await self._writable
 
-    async def next(self) -> Head | bytes | Answered:
+    async def next(self) -> Head | bytes | ResponseEnd:
         """Return the next part of the response.
 
         Raises:
-            LostError: the connection ended before the next part.
+            ConnectionLostError: the connection ended before the next part.
         """
         while not self._events:
             if self.ended:
-                raise LostError
+                raise ConnectionLostError
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
         event = self._events.popleft()
@@ -103,7 +103,7 @@ class Upstream(asyncio.Protocol):
         """End the connection immediately, so that the other side notices."""
         self._transport.abort()
 
-    def _add(self, event: Head | bytes | Answered) -> None:
+    def _add(self, event: Head | bytes | ResponseEnd) -> None:
         self._events.append(event)
         self._notify()
 
@@ -176,4 +176,4 @@ class Upstream(asyncio.Protocol):
         elif not self._complete:
             self._complete = True
             self._keeps = self._parser.should_keep_alive() and not self._head_only
-            self._add(Answered())
+            self._add(ResponseEnd())

@@ -38,14 +38,14 @@ log = logging.getLogger(__name__)
 
 _FORMAT = 1
 _ABOUT = "backup.json"
-_FILES = ("token", "installation", "port", "artifacts", "images", "environments", "logs", "data")
+_FILES = ("token", "installation", "port", "artifacts", "images", "environments", "oci", "logs", "data")
 _NOT_COPIED = frozenset({"schema_version", "processes", "replicas"})
 """Tables with data about running processes only."""
 _ROWS = 1000
 _ABOUT_BYTES = 2**16
 
 
-class About(msgspec.Struct, frozen=True, rename="camel"):
+class BackupMetadata(msgspec.Struct, frozen=True, rename="camel"):
     """Metadata of a backup."""
 
     format: int
@@ -54,7 +54,7 @@ class About(msgspec.Struct, frozen=True, rename="camel"):
     created_at: str
 
 
-resolve(About)
+resolve(BackupMetadata)
 
 
 def backup(store: Store, home: Home, target: Path) -> int:
@@ -90,7 +90,7 @@ def backup(store: Store, home: Home, target: Path) -> int:
 
 
 def _fill(tar: tarfile.TarFile, home: Home, database: Path, scratch: Path) -> None:
-    about = About(_FORMAT, __version__, schema.VERSION, now().isoformat())
+    about = BackupMetadata(_FORMAT, __version__, schema.VERSION, now().isoformat())
     (scratch / _ABOUT).write_bytes(msgspec.json.encode(about))
     tar.add(scratch / _ABOUT, _ABOUT)
     tar.add(database, home.database.name)
@@ -166,7 +166,7 @@ def restore(
         _extract(source, scratch, limits(scratch))
         store = _opened(source, scratch / "mlmgmt.db")
         try:
-            lacking = _lacking(store, scratch) + _damaged(store, scratch)
+            lacking = _missing_interpreters(store, scratch) + _damaged(store, scratch)
             if database is not None:
                 _copy_in(store, database)
         finally:
@@ -180,7 +180,7 @@ def restore(
             folder.rmdir()
         scratch.rename(folder)
     except OSError as error:
-        raise _cannot_be_made(folder, error) from error
+        raise _creation_error(folder, error) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return lacking
@@ -194,10 +194,10 @@ def _scratch_for(folder: Path) -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         return Path(tempfile.mkdtemp(dir=folder.parent, prefix=".mlmgmt-"))
     except OSError as error:
-        raise _cannot_be_made(folder, error) from error
+        raise _creation_error(folder, error) from error
 
 
-def _cannot_be_made(folder: Path, error: OSError) -> LocalServiceError:
+def _creation_error(folder: Path, error: OSError) -> LocalServiceError:
     return LocalServiceError(
         f"The backup cannot be restored to {folder}: {error.strerror or error}.", fix="Choose another folder."
     )
@@ -238,7 +238,7 @@ def _extract(source: Path, folder: Path, limits: Limits) -> None:
             raise LocalServiceError(
                 f"{source} is not a backup of mlmgmt-nb.", fix="Use a file written by mlmgmt backup."
             )
-        about = msgspec.json.decode(first[1], type=About)
+        about = msgspec.json.decode(first[1], type=BackupMetadata)
         if about.format > _FORMAT or about.schema_version > schema.VERSION:
             raise LocalServiceError(
                 f"{source} was made by mlmgmt-nb {about.version}, which is newer.",
@@ -279,7 +279,7 @@ def _copy_in(store: Store, database: str) -> None:
         target.close()
 
 
-def _lacking(store: Store, folder: Path) -> list[str]:
+def _missing_interpreters(store: Store, folder: Path) -> list[str]:
     """Return messages for interpreters of images that are missing here."""
     images, installation = schema.images, schema.installation
     with store.reading() as db:

@@ -17,9 +17,10 @@ from sqlalchemy import Row, select
 from sqlalchemy.exc import DatabaseError
 
 from mlmgmt_nb.contract import Asset, Manifest, Model
-from mlmgmt_nb.service.building.docker.built_image import BuiltImage
+from mlmgmt_nb.service.building.built_image import BuiltImage
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.fetch import file_name
+from mlmgmt_nb.service.building.oci.blobs import BlobStore
 from mlmgmt_nb.service.compute_ids import DOCKER
 from mlmgmt_nb.service.docker_engine import Engine, EngineError
 from mlmgmt_nb.service.files.artifacts import digest_in
@@ -28,7 +29,7 @@ from mlmgmt_nb.service.store import schema
 from mlmgmt_nb.service.store.installation import linked_id
 from mlmgmt_nb.service.store.store import Store
 
-__all__ = ["Checked", "Damage", "find", "missing_files"]
+__all__ = ["CheckResult", "Damage", "find", "missing_files"]
 
 _APPLICATION, _MODELS = "mlmgmt-app.json", "model_config_map.json"
 _AGAIN = "Register or upload the same file again."
@@ -54,7 +55,7 @@ class Damage(msgspec.Struct, frozen=True, rename="camel"):
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckResult:
     """The result of a check: the number of checked items, and the damages found."""
 
     artifacts: int
@@ -84,14 +85,14 @@ class _Rows:
                     yield digest, f"{name} of manifest {manifest.name!r} version {manifest.version}"
 
 
-def find(store: Store, home: Home) -> Checked:
+def find(store: Store, home: Home) -> CheckResult:
     """Check everything, byte by byte."""
     damages = list(_of_database(store, home))
     try:
         rows = _rows(store)
     except (DatabaseError, msgspec.MsgspecError) as error:
         damages.append(_unreadable(store, error))
-        return Checked(0, 0, damages)
+        return CheckResult(0, 0, damages)
     named = dict(rows.contents())
     for digest, needed_by in named.items():
         damages += _of_artifact(home, digest, needed_by, _has_digest)
@@ -100,7 +101,7 @@ def find(store: Store, home: Home) -> Checked:
         damages += _of_artifact(home, digest, f"{digest[:12]}... (not referenced)", _has_digest)
     for row in rows.images:
         damages += _of_image(home, row, rows)
-    return Checked(len(stored.keys() | named.keys()), len(rows.images), damages)
+    return CheckResult(len(stored.keys() | named.keys()), len(rows.images), damages)
 
 
 def missing_files(store: Store, home: Home) -> list[Damage]:
@@ -201,7 +202,7 @@ def _of_image(home: Home, row: Row[Any], rows: _Rows) -> Iterator[Damage]:
         if not _is_object(path):
             yield _of(row, f"{path.name!r} in it is damaged", path)
     if row.compute_id == DOCKER:
-        yield from _on_engine(row, folder)
+        yield from _on_engine(row, folder, home)
 
 
 def _is_object(path: Path) -> bool:
@@ -240,7 +241,7 @@ def _files_of(row: Row[Any], rows: _Rows) -> Iterator[tuple[str, str]]:
                 continue
 
 
-def _on_engine(row: Row[Any], folder: Path) -> Iterator[Damage]:
+def _on_engine(row: Row[Any], folder: Path, home: Home) -> Iterator[Damage]:
     """Check that the Docker engine or a registry has the image; without an engine, report nothing."""
     try:
         built = BuiltImage.of(folder)
@@ -249,14 +250,27 @@ def _on_engine(row: Row[Any], folder: Path) -> Iterator[Damage]:
         return
     if built is None or built.pull_reference is not None:
         return
+    if built.manifest is not None:
+        yield from _in_blobs(row, home, built.manifest)
+        return
     engine = Engine()
     try:
-        with engine.asking():
+        with engine.engine_errors():
             there = {image["Id"] for image in engine.api.images(all=True)}
     except EngineError:
         return
     if built.image_id not in there:
         yield _of(row, f"the Docker engine no longer has {built.reference}", Path(built.reference))
+
+
+def _in_blobs(row: Row[Any], home: Home, manifest: str) -> Iterator[Damage]:
+    """Check the contents of an image that was built without an engine."""
+    try:
+        missing = [path for path in BlobStore(home.blobs).used_by(manifest) if not path.is_file()]
+    except BuildError as error:
+        yield _of(row, error.message, home.blobs)
+        return
+    yield from (_of(row, "a layer of it is missing", path) for path in sorted(missing))
 
 
 def _of(row: Row[Any], problem: str, path: Path) -> Damage:

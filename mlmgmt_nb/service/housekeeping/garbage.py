@@ -2,6 +2,7 @@
 
 - Images that no service runs or could return to: their files are removed, also from the Docker engine (not from a
   registry), and they can no longer be deployed. The records of builds and deployments are kept.
+- Layers of images that were built without a Docker engine, if no image has them.
 - Python environments that no image uses, and resolved versions of requirements that no image has.
 - Uploaded contents that no model and no manifest refers to, unfinished uploads, and contents set aside because they are
   damaged.
@@ -24,8 +25,9 @@ import msgspec
 from filelock import FileLock, Timeout
 from sqlalchemy import Connection, select, update
 
-from mlmgmt_nb.service.building.docker.built_image import BuiltImage
+from mlmgmt_nb.service.building.built_image import BuiltImage
 from mlmgmt_nb.service.building.errors import BuildError
+from mlmgmt_nb.service.building.oci.blobs import BlobStore
 from mlmgmt_nb.service.building.packages.environments import PINNED
 from mlmgmt_nb.service.building.packages.lock import LOCK_FILE
 from mlmgmt_nb.service.clock import now
@@ -48,7 +50,8 @@ class Garbage(msgspec.Struct, frozen=True, rename="camel"):
     """Something unused.
 
     Attributes:
-        kind: `image`, `environment`, `artifact`, `upload`, `damaged` content, `log` or `leftovers` of a crash.
+        kind: `image`, `layer` of images, `environment`, `artifact`, `upload`, `damaged` content, `log` or `leftovers`
+            of a crash.
         name: a name for display.
         path: location of its files.
         bytes: size of its files.
@@ -69,7 +72,8 @@ def find(store: Store, home: Home, older_than: dt.timedelta) -> list[Garbage]:
         services = set(db.scalars(select(schema.services.c.id)))
         used = {row.interpreter for row in known.values() if row.collected_at is None and row.id not in images}
         kept = {image_id for image_id, row in known.items() if row.collected_at is None and image_id not in images}
-        environments = [] if _builds(db) else [*_unused_environments(home, used, before), *_pins(home, kept, before)]
+        building = _builds(db)
+        environments = [] if building else [*_unused_environments(home, used, before), *_pins(home, kept, before)]
         contents = list(_unused_contents(db, home, before))
     found = [_garbage("image", name, home.images / image_id) for image_id, name in images.items()]
     found += [
@@ -79,6 +83,7 @@ def find(store: Store, home: Home, older_than: dt.timedelta) -> list[Garbage]:
     ]
     found += [_garbage("environment", path.name, path) for path in environments]
     found += contents
+    found += _unused_layers(home, kept, before) if not building else []
     for kind, living in (("builds", kept), ("services", services)):
         logs = [path for path in _folders(home.logs / kind) if path.name not in living and _is_old(path, before)]
         found += [_garbage("log", f"{kind}/{path.name}", path) for path in logs]
@@ -133,12 +138,14 @@ def _remove_from_engine(context: Path) -> bool:
         return True
     engine = Engine()
     try:
-        with engine.asking():
+        with engine.engine_errors():
             # The name may belong to another folder by now.
             for image in engine.api.images(built.reference):
                 if image["Id"] == built.image_id:
                     engine.api.remove_image(built.reference)
     except EngineError as error:
+        if built.manifest is not None:  # it was built without an engine, and may never have been on one
+            return True
         log.warning("image %s stays on the engine: %s", built.reference, error)
         return False
     return True
@@ -210,6 +217,22 @@ def _pins(home: Home, images: set[str], before: dt.datetime) -> Iterator[Path]:
         for name in (LOCK_FILE, "requirements.txt")
     }
     yield from (path for path in pins if _read(path) not in used)
+
+
+def _unused_layers(home: Home, images: set[str], before: dt.datetime) -> Iterator[Garbage]:
+    """Yield layers of images that were built without an engine, if no remaining image has them."""
+    used: set[Path] = set()
+    blobs = BlobStore(home.blobs)
+    for image_id in images if home.blobs.is_dir() else ():
+        try:
+            built = BuiltImage.of(home.images / image_id)
+            used |= blobs.used_by(built.manifest) if built is not None and built.manifest else set()
+        except BuildError as error:
+            log.warning("unused layers are kept: %s", error.message)
+            return
+    for path in home.blobs.glob("[0-9a-f]*"):
+        if path not in used and _is_old(path, before):
+            yield _garbage("layer", path.name, path)
 
 
 def _named(db: Connection) -> set[bytes]:

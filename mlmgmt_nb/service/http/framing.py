@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from mlmgmt_nb.scoring.http.framing import HeadFault, check_coding, check_target
+from mlmgmt_nb.scoring.http.framing import FramingFault, check_coding, check_target
 from mlmgmt_nb.service.http.messages import Scope
 from mlmgmt_nb.service.http.problems import Problem, bad_field
 
@@ -43,7 +43,7 @@ def check_head(scope: Scope) -> str:
         _check_length(values, scope["http_version"])
         check_target(scope["state"][TARGET], values.get(b"host", b""))
         return _host(values)
-    except HeadFault as fault:
+    except FramingFault as fault:
         raise _closing(bad_field(fault.field, fault.message)) from None
     except Problem as problem:
         raise _closing(problem) from None

@@ -64,10 +64,12 @@ class ServiceRecorder:
             )
         self._on_change()
 
-    def succeed(self, row: Row[Any]) -> bool:
-        """Make the target deployment active. Return False if the target changed meanwhile."""
+    def succeed(self, row: Row[Any], warning: str | None = None) -> bool:
+        """Make the target deployment active; the operation gets the warning. Return False if the target changed
+        meanwhile.
+        """
         with self._store.writing() as db:
-            if not rollout_succeeded(db, row.id, row.target_id, row.deployment_id):
+            if not rollout_succeeded(db, row.id, row.target_id, row.deployment_id, warning):
                 return False
         self.log(row.id).line("[mlmgmt] deployed")
         self._on_change()

@@ -36,7 +36,7 @@ class ServiceRows:
         """Read the store at the next look, because a service has changed. Call this after the change is committed."""
         self._is_stale.set()
 
-    def look(self) -> tuple[Mapping[str, Row[Any]], bool]:
+    def read(self) -> tuple[Mapping[str, Row[Any]], bool]:
         """Return the rows by service id, and whether they were read again.
 
         Another process that shares the store announces its changes, but an announcement may be lost: then the store is

@@ -17,7 +17,7 @@ from sqlalchemy import Row, select
 
 from mlmgmt_nb.service.reconciling.service_rows import ServiceRows
 from mlmgmt_nb.service.store import schema
-from mlmgmt_nb.service.store.errors import is_passing
+from mlmgmt_nb.service.store.errors import is_transient
 from mlmgmt_nb.service.store.store import Store
 
 __all__ = ["Controller", "Supervisor"]
@@ -111,7 +111,7 @@ class Supervisor:
                 pause = self._round() if self._is_leading else 1.0
             except Exception as error:
                 # The loop must survive a failure in one round; the next round sees the same state again.
-                if is_passing(error):
+                if is_transient(error):
                     log.warning("the supervisor is waiting for the store: %s", error)
                 else:
                     log.exception("a round of the supervisor failed")
@@ -134,5 +134,5 @@ class Supervisor:
             controller.stop()
 
     def _round(self) -> float:
-        services, _ = self._rows.look()
+        services, _ = self._rows.read()
         return min((controller.run(services) for controller in self._controllers), default=1.0)

@@ -10,7 +10,7 @@ from mlmgmt_nb.service.files.home import DISK_FULL, READ_ONLY
 from mlmgmt_nb.service.http.problems import Problem
 from mlmgmt_nb.service.store.store import OutcomeUnknown, StoreBusy, StoreReadOnly
 
-__all__ = ["is_passing", "store_problem"]
+__all__ = ["is_transient", "store_problem"]
 
 _FULL, _BUSY, _READ_ONLY, _AWAY = "DiskFull", "StoreBusy", "StoreReadOnly", "StoreUnavailable"
 _DAMAGED = "StoreDamaged"
@@ -72,7 +72,7 @@ def store_problem(error: Exception) -> Problem | None:
     return Problem(status, code, message, headers={"retry-after": "1"} if status == 503 else None)
 
 
-def is_passing(error: Exception) -> bool:
+def is_transient(error: Exception) -> bool:
     """Return whether an error is due to the state of the database, not a bug."""
     return isinstance(error, OutcomeUnknown) or _code(error) is not None
 

@@ -115,25 +115,25 @@ def bind(home: Home, store: Store, is_free: Callable[[int], bool], *, is_new: bo
         LocalServiceError: the database belongs to another folder, or has been lost.
     """
     id_file = home.path / "installation"
-    mine = _read(id_file) if store.is_shared else _read_or_none(id_file)
+    installation_id = _read(id_file) if store.is_shared else _read_or_none(id_file)
     with store.writing() as db:
         row = db.execute(select(schema.installation)).one_or_none()
         if row is None:
-            if store.is_shared and mine is not None and _read(home.path / "database") is not None:
+            if store.is_shared and installation_id is not None and _read(home.path / "database") is not None:
                 raise _foreign(home, store, "is new, but the folder already has another one")
             if store.is_shared and not is_new and _has_files(home):
                 raise _lost(home, f"The database {store} is empty")
             # A file without a row is left from an interrupted start.
-            mine = mine or str(uuid.uuid4())
-            write_atomically(id_file, mine.encode())
-            db.execute(insert(schema.installation).values(id=mine, path=str(home.path)))
+            installation_id = installation_id or str(uuid.uuid4())
+            write_atomically(id_file, installation_id.encode())
+            db.execute(insert(schema.installation).values(id=installation_id, path=str(home.path)))
             _moved(db, _oldest_path(db), home.path)
-        elif store.is_shared and row.id != mine:
+        elif store.is_shared and row.id != installation_id:
             raise _foreign(home, store, f"belongs to the state folder that was at {row.path}")
         else:
             # An SQLite file in the folder belongs to the folder, wherever it came from.
-            mine = _detach_copy(db, home, store, row, is_free) if _is_copy(row, home) else row.id
-            write_if_new(id_file, mine.encode())
+            installation_id = _detach_copy(db, home, store, row, is_free) if _is_copy(row, home) else row.id
+            write_if_new(id_file, installation_id.encode())
             _moved(db, row.path, home.path)
     if store.is_shared:
         write_if_new(home.path / "database", _url(store).encode())
@@ -178,9 +178,9 @@ def _detach_copy(db: Connection, home: Home, store: Store, row: Row[Any], is_fre
     for table in (schema.processes, schema.replicas):
         db.execute(delete(table))
     home.forget_identity()
-    mine = str(uuid.uuid4())
-    db.execute(update(schema.installation).values(id=mine))
-    return mine
+    installation_id = str(uuid.uuid4())
+    db.execute(update(schema.installation).values(id=installation_id))
+    return installation_id
 
 
 def _foreign(home: Home, store: Store, why: str) -> LocalServiceError:

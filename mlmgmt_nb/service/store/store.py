@@ -149,7 +149,7 @@ class Store:
         if not self._writer.acquire(timeout=engines.BUSY_SECONDS):
             raise StoreBusy
         try:
-            with self._writing.connect() as connection, _begun(connection) as transaction:
+            with self._writing.connect() as connection, _transaction(connection) as transaction:
                 if self.is_shared:
                     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITER_KEY})
                 yield connection
@@ -181,7 +181,7 @@ class Store:
         self.engine.dispose()
 
 
-def _begun(connection: Connection) -> RootTransaction:
+def _transaction(connection: Connection) -> RootTransaction:
     """Begin a transaction on a connection."""
     try:
         return connection.begin()

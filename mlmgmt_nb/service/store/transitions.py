@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, select, update
+from sqlalchemy import ColumnElement, Connection, func, select, update
 
 from mlmgmt_nb.contract import ErrorResponse
 from mlmgmt_nb.service.clock import now
@@ -41,8 +41,12 @@ def image_ended(
     return True
 
 
-def rollout_succeeded(db: Connection, service_id: str, target_id: str, serving_id: str) -> bool:
-    """Make the target deployment active. Return False if the target changed in the meantime."""
+def rollout_succeeded(
+    db: Connection, service_id: str, target_id: str, serving_id: str, warning: str | None = None
+) -> bool:
+    """Make the target deployment active; the operation gets the warning, after any that it has. Return False if the
+    target changed in the meantime.
+    """
     deployments = schema.deployments
     if not _is_target(db, service_id, target_id):
         return False
@@ -53,6 +57,8 @@ def rollout_succeeded(db: Connection, service_id: str, target_id: str, serving_i
             .values(status="Expired", expired_at=now())
         )
     db.execute(update(deployments).where(deployments.c.id == target_id).values(status="Active"))
+    if warning is not None:
+        _add_warning(db, service_id, warning)
     _end_rollout(db, service_id, "Succeeded", None, deployment_id=target_id)
     return True
 
@@ -95,6 +101,13 @@ def forget_secrets(db: Connection, service_id: str, *which: ColumnElement[bool])
     """Remove the secrets of the deployments of a service: of all, or of those that match conditions."""
     deployments = schema.deployments
     db.execute(update(deployments).where(deployments.c.service_id == service_id, *which).values(secrets=None))
+
+
+def _add_warning(db: Connection, resource_id: str, warning: str) -> None:
+    warnings = schema.operations.c.warning
+    is_open = [schema.operations.c.resource_id == resource_id, schema.operations.c.end_time.is_(None)]
+    both = func.coalesce(warnings + "; ", "") + warning
+    db.execute(update(schema.operations).where(*is_open).values(warning=both))
 
 
 def _end_operation(

@@ -117,7 +117,7 @@ def test_what_is_no_http() -> None:
     with ScriptedServer(answer) as server:
         report = loaded(server.url).run()
     assert report.summary["errored"] == 10
-    assert "no HTTP" in report.failures[0].error
+    assert "not HTTP" in report.failures[0].error
 
 
 def test_a_service_that_is_gone_does_not_make_it_spin() -> None:
@@ -204,7 +204,7 @@ def test_it_can_be_stopped_and_keeps_what_there_is() -> None:
         test.start()
         eventually(lambda: test.store.numbers.requests >= 20)
         assert not test.done()
-        with pytest.raises(MlmgmtError, match="still runs"):
+        with pytest.raises(MlmgmtError, match="still running"):
             test.result(0.0)
         assert test.report().partial
         test.stop()

@@ -78,7 +78,7 @@ def test_damaged_record(own_home: Path) -> None:
 
 def test_start_that_fails_shows_the_log(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    with pytest.raises(errors.LocalServiceError, match=r"(?s)ended at its start with code 1.*service\.log"):
+    with pytest.raises(errors.LocalServiceError, match=r"(?s)exited at startup with code 1.*service\.log"):
         local.ensure(own_home)
 
 

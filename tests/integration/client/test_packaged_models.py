@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,9 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from mlmgmt_nb.client import Workspace
+from mlmgmt_nb.client import Poller, Workspace
+from mlmgmt_nb.commands.output import formatted
+from mlmgmt_nb.contract.extensions import Service
 from mlmgmt_nb.errors import PackagingError, UsageError
 
 DEADLINE = 120.0
@@ -33,7 +38,7 @@ def pipeline() -> Any:
     """Return a pipeline with a transformer of a class that no module has, as those of notebooks."""
     from sklearn.base import BaseEstimator, TransformerMixin
 
-    class Numbers(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    class TestCounts(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         def fit(self, X: Any, y: Any = None) -> Any:
             self.fitted_ = True
             return self
@@ -42,7 +47,7 @@ def pipeline() -> Any:
             codes = X.colour.cat.codes.to_numpy()
             return np.column_stack([X.age.fillna(0), X.plan.notna(), X.since.dt.day, codes])
 
-    return make_pipeline(Numbers(), LogisticRegression(C=3.0)).fit(rows(), ["low", "low", "high", "high"])
+    return make_pipeline(TestCounts(), LogisticRegression(C=3.0)).fit(rows(), ["low", "low", "high", "high"])
 
 
 def test_a_pipeline_of_the_notebook_is_served(ws: Workspace, tmp_path: Path) -> None:
@@ -83,7 +88,7 @@ def test_a_service_that_answers_otherwise_is_undone(ws: Workspace) -> None:
     def where(text: str) -> bool:
         return os.path.exists("mlmgmt-app.json")  # which only a service has
 
-    with pytest.raises(PackagingError, match="'where' does not answer as the object") as raised:
+    with pytest.raises(PackagingError, match="'where' does not return the same answers as the object") as raised:
         ws.deploy("where", model=where, sample={"text": "x"}, timeout=DEADLINE)
     assert [str(difference) for difference in raised.value.proof.differences] == ["the answer: True instead of False"]
     assert ws.services.find("where") is None
@@ -92,17 +97,17 @@ def test_a_service_that_answers_otherwise_is_undone(ws: Workspace) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"model": None}, "a service without a model needs one"),
+        ({"model": None}, "a service without a model requires one"),
         ({"model": "no-such-model"}, "the model 'no-such-model', which is not a file of this machine, needs one"),
         ({"model": "https://example.com/model.onnx"}, "is not a file of this machine, needs one"),
-        ({"model": ["a.pkl", "b.pkl"]}, "several models need one"),
+        ({"model": ["a.pkl", "b.pkl"]}, "several models require one"),
         ({"model": print, "schema": "schema.json"}, "the schema describes one"),
         ({"model": print, "runtime": "spark-py"}, "runtime 'spark-py' needs one"),
-        ({"model": "model.bin", "driver": "score.py", "sample": [1]}, "sample: it is for a model without a driver"),
-        ({"model": "model.bin", "driver": "score.py", "method": "run"}, "method: it is for a model without a driver"),
+        ({"model": "model.bin", "driver": "score.py", "sample": [1]}, "sample: only models without a driver use it"),
+        ({"model": "model.bin", "driver": "score.py", "method": "run"}, "method: only models without a driver use it"),
         (
             {"model": "model.bin", "driver": "score.py", "tolerance": 0.1},
-            "tolerance: it is for a model without a driver",
+            "tolerance: only models without a driver use it",
         ),
     ],
 )
@@ -110,3 +115,55 @@ def test_what_needs_a_driver_says_so(ws: Workspace, arguments: dict[str, Any], w
     with pytest.raises(UsageError, match=words):
         ws.deploy("refused", **arguments)
     assert ws.services.find("refused") is None
+
+
+def test_a_pickle_of_another_version_is_a_warning_of_its_operation_and_service(
+    ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = LogisticRegression().fit([[0.0], [1.0]], [0, 1])
+    state = model.__getstate__() | {"_sklearn_version": "1.0"}
+    with monkeypatch.context() as older:
+        older.setattr(LogisticRegression, "__getstate__", lambda self: state)  # as an older release writes it
+        (tmp_path / "old.pkl").write_bytes(pickle.dumps(model))
+    (tmp_path / "score.py").write_text(
+        "import json, pickle\ndef init():\n    global model\n    model = pickle.load(open('old.pkl', 'rb'))\n"
+        "def run(body):\n    return model.predict(json.loads(body))\n"
+    )
+    operations: list[Poller[Any]] = []
+    with pytest.warns(UserWarning, match="InconsistentVersionWarning.*1\\.0"):
+        ws.deploy(
+            "old",
+            model=tmp_path / "old.pkl",
+            driver=tmp_path / "score.py",
+            timeout=DEADLINE,
+            on_operation=operations.append,
+        )
+    service = ws.services.get("old")
+    assert isinstance(service, Service)
+    assert "InconsistentVersionWarning" in (service.warning or "")
+    assert ws.operations.get(operations[-1].operation_id).warning == service.warning
+    assert "InconsistentVersionWarning" in formatted(service, "table")
+    ws.services.delete("old")
+
+
+def test_a_kernel_with_other_versions_says_so_in_one_line(ws: Workspace, home: Path, tmp_path: Path) -> None:
+    """In `service show`, and in an update to the former image."""
+
+    def total(values: list[float]) -> float:
+        return float(np.sum(values))
+
+    first = ws.deploy("total", model=total, sample={"values": [1.0, 2.0]}, timeout=DEADLINE)
+    assert first.image
+    other = tmp_path / "numpy-0.1.dist-info"  # which a Python finds before the installed one
+    other.mkdir()
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: numpy\nVersion: 0.1\n")
+    line = (
+        "mlmgmt: warning: this kernel has other versions than the model was packaged with: "
+        f"numpy {np.__version__} (here 0.1)\n"
+    )
+    for words in (["show"], ["update", "--image-id", first.image.id]):
+        command = [sys.executable, "-m", "mlmgmt_nb.cli", "service", *words, "-n", "total"]
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path), "MLMGMT_HOME": str(home)}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+        assert (done.returncode, done.stderr) == (0, line)
+    ws.services.delete("total")

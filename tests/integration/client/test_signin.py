@@ -320,7 +320,7 @@ class TestCommands:
             (["--service-principal", "-t", "t"], "client_id is missing"),
             (["--service-principal", "-t", "t", "-u", "u"], "cannot prompt for it"),
             (["--service-principal", "-t", "t", "-u", "u", "--certificate", "/nowhere"], "file not found: /nowhere"),
-            (["--service-principal", "--device-code"], "exclude each other"),
+            (["--service-principal", "--device-code"], "cannot be combined"),
         ],
     )
     def test_what_is_wrong_is_said(self, words: list[str], message: str) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from mlmgmt_nb import errors, local
 from mlmgmt_nb.client import Workspace, connect
-from mlmgmt_nb.client.http.looking import only_looking
+from mlmgmt_nb.client.http.passive import passive
 from tests.conftest import mlmgmt
 from tests.support.components import missing
 from tests.support.waiting import eventually
@@ -136,7 +136,7 @@ class TestOnlyLooking:
     def test_after_a_stop(self, home: Path) -> None:
         ws = connect(home=home)
         local.stop(home)
-        with only_looking():
+        with passive():
             with pytest.raises(errors.ServiceStoppedError, match="is stopped"):
                 list(ws.services.list())
             with pytest.raises(errors.ServiceStoppedError, match="is stopped"):
@@ -147,7 +147,7 @@ class TestOnlyLooking:
     def test_after_a_crash(self, home: Path) -> None:
         ws = connect(home=home)
         os.kill(local.ensure(home).pid, signal.SIGKILL)
-        with only_looking():
+        with passive():
             assert list(ws.services.list()) == []
 
     def test_what_a_crash_left_behind_is_stopped(self, home: Path) -> None:

@@ -423,7 +423,7 @@ def test_a_model_file_needs_no_driver(shell: Shell, tmp_path: Path) -> None:
     answer = shell("service", "run", "-n", "churn", "-d", json.dumps({"data": [{"age": 9.0}]}), "-o", "json")
     assert answer.json == model.predict_proba(rows.tail(1)).tolist()
     refused = shell("service", "create", "-n", "churn", *flags, "-f", "score.py")
-    assert (refused.code, "sample: it is for a model without a driver" in refused.err) == (2, True)
+    assert (refused.code, "sample: only models without a driver use it" in refused.err) == (2, True)
     assert shell("service", "delete", "-n", "churn").code == 0
 
 

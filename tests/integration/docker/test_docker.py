@@ -105,9 +105,9 @@ class TestBuild:
         third = service.get("/images/" + again["resourceLocation"].rpartition("/")[2])
         assert "--> pip packages" in build_log(service, third)
         assert "Using cache" not in build_log(service, third)
-        anew = engine.inspect_image(installed[1])
-        assert anew["Id"] != layers["Id"]
-        assert anew["RootFS"] == layers["RootFS"]
+        clone = engine.inspect_image(installed[1])
+        assert clone["Id"] != layers["Id"]
+        assert clone["RootFS"] == layers["RootFS"]
         assert service.get(f"/images/{third['id']}/docker")["digest"] == first["digest"]
 
     def test_a_failing_build_says_where_and_why(

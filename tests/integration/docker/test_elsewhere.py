@@ -266,7 +266,7 @@ def test_without_an_engine(
     start_service: Callable[..., ServiceProcess], write_driver: Callable[..., Path], tmp_path: Path
 ) -> None:
     nowhere = f"unix://{tmp_path}/none.sock"
-    api = start_service(environment={"DOCKER_HOST": nowhere})
+    api = start_service("--image-builder", "engine", environment={"DOCKER_HOST": nowhere})
     manifest = api.manifest(write_driver(SAYS.format(word="x")))
     request = {"name": "iris", "manifestId": manifest["id"], "imageType": "Docker", "computeResourceId": "docker"}
     answer = api.request("POST", "/images", json=request)

@@ -21,7 +21,7 @@ import pytest
 import requests
 
 from mlmgmt_nb.client import Workspace, connect
-from mlmgmt_nb.service.building.packages.requirements import runtime_requirements
+from mlmgmt_nb.scoring.distribution import pinned_packages
 from tests.conftest import ServiceProcess
 from tests.integration.docker.helpers import ask_for_image, build, build_log, score, serve
 from tests.support import package_index as support
@@ -43,7 +43,7 @@ def link_runtime(folder: Path) -> None:
     import uv
 
     asked, lock = folder.with_suffix(".in"), folder.with_name(f"pylock.{folder.name}.toml")
-    asked.write_text("\n".join(runtime_requirements()))
+    asked.write_text("\n".join(pinned_packages()))
     command = [uv.find_uv_bin(), "pip", "compile", "-q", "--generate-hashes", "--format", "pylock.toml"]
     subprocess.run([*command, "--python", sys.executable, "-o", str(lock), str(asked)], check=True)
     for package in tomllib.loads(lock.read_text())["packages"]:

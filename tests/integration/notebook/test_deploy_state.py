@@ -170,7 +170,7 @@ def test_a_deployment_is_cancelled(ws: Workspace, folder: Path) -> None:
     thread = threading.Thread(target=state.deploy)
     thread.start()
     eventually(lambda: state.steps[3].progress is not None, 60.0, "the start of the service")
-    state.look()
+    state.poll()
     state.cancel()
     thread.join(60)
     assert not thread.is_alive()

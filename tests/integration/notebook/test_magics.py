@@ -114,7 +114,10 @@ def test_failures_raise_and_are_short(notebook: Notebook) -> None:
     assert "after" not in notebook.shell.user_ns
     assert "Traceback" not in cell.out
     lines = [line for line in cell.out.splitlines() if line]
-    assert lines == ["NotFoundError: no model has the name 'no-such-model'", "List the models to see what there is."]
+    assert lines == [
+        "NotFoundError: no model has the name 'no-such-model'",
+        "List the models to see the existing ones.",
+    ]
     assert "Traceback" in notebook.attempt("%mlmgmt model show -m no-such-model --debug").out
     shown = notebook.run("%mlmgmt last-error").result
     assert "no model has the name" in shown

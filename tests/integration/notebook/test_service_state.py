@@ -14,7 +14,7 @@ import pytest
 from nbclient import NotebookClient
 
 from mlmgmt_nb.client import Application, Workspace, connect
-from mlmgmt_nb.client.conditions import condition
+from mlmgmt_nb.client.monitoring.conditions import condition
 from mlmgmt_nb.contract import Image
 from mlmgmt_nb.errors import ConflictError, NotFoundError, ScoringError, UsageError
 from mlmgmt_nb.notebook.panels.service.state import ServiceState
@@ -45,22 +45,33 @@ def state(ws: Workspace) -> ServiceState:
 
 def until_done(state: ServiceState) -> None:
     """Look until the operation has ended well."""
-    eventually(lambda: state.look() is None or not state.is_open, 60.0, "the end of the operation")
+    eventually(lambda: state.poll() is None or not state.is_open, 60.0, "the end of the operation")
     assert state.progress is not None
     assert state.progress.state == "Succeeded", state.progress.text()
 
 
-def test_traffic_errors_and_latency(ws: Workspace, state: ServiceState) -> None:
-    state.look()
+@pytest.fixture
+def fresh(ws: Workspace) -> Iterator[str]:
+    """Yield the name of a service without earlier requests: replicas report their counts after the answers."""
+    image = ws.services.get(NAME).image
+    assert image is not None
+    ws.services.create("fresh", image, num_replicas=1).result(60)
+    yield "fresh"
+    ws.services.delete("fresh")
+
+
+def test_traffic_errors_and_latency(ws: Workspace, fresh: str) -> None:
+    state = ServiceState(ws, fresh)
+    state.poll()
     before = state.traffic.latest
     assert before is not None
     for body in (1, 2):
-        ws.services.run(NAME, body)
+        ws.services.run(fresh, body)
     with pytest.raises(ScoringError):
-        ws.services.run(NAME, 0)
+        ws.services.run(fresh, 0)
 
     def counted() -> bool:
-        state.look()
+        state.poll()
         now = state.traffic.latest
         assert now is not None
         between = now.since(before)
@@ -77,7 +88,7 @@ def test_the_log_and_one_request_of_it(ws: Workspace, state: ServiceState) -> No
     state.log.search(caught.value.request_id)
 
     def found() -> bool:
-        state.look()
+        state.poll()
         return any("ZeroDivisionError" in line for line in state.log.lines)
 
     eventually(found, what="the traceback in the log")
@@ -123,10 +134,10 @@ def test_an_update_is_cancelled(ws: Workspace, state: ServiceState, tmp_path: Pa
     slow = "import time\ndef init():\n    time.sleep(600)\ndef run(body):\n    return 3\n"
     state.cancel()  # there is nothing to cancel: nothing happens
     state.update(built(ws, tmp_path, slow).id or "", name=NAME)
-    state.look()
+    state.poll()
     assert state.is_open
     state.cancel()
-    eventually(lambda: state.look() is None or not state.is_open, 60.0, "the end of the operation")
+    eventually(lambda: state.poll() is None or not state.is_open, 60.0, "the end of the operation")
     assert state.progress is not None
     assert state.progress.state == "Cancelled"
     assert ws.services.run(NAME, 1) in {1, 2}
@@ -140,7 +151,7 @@ def test_an_update_that_fails_is_told_and_the_service_goes_on(
     panel.state.refresh()
     assert image.id in {image.id for image in panel.state.images}
     panel.state.update(image.id or "", name=NAME)
-    eventually(lambda: panel.state.look() is None or not panel.state.is_open, 60.0, "the end of the operation")
+    eventually(lambda: panel.state.poll() is None or not panel.state.is_open, 60.0, "the end of the operation")
     assert panel.state.progress is not None
     assert panel.state.progress.state == "Failed"
     assert "ValueError" in panel.shown()["error"]
@@ -164,7 +175,7 @@ def test_an_update_that_fails_is_told_and_the_service_goes_on(
 def test_scale_and_autoscale(ws: Workspace, state: ServiceState) -> None:
     state.scale(2)
     until_done(state)
-    eventually(lambda: state.look() and state.replicas() == "2 of 2 ready", what="the second replica")
+    eventually(lambda: state.poll() and state.replicas() == "2 of 2 ready", what="the second replica")
     state.autoscale(min_replicas=1, max_replicas=3, target_utilization=None, refresh_period_in_seconds=5)
     until_done(state)
     assert state.is_autoscaled
@@ -188,7 +199,7 @@ def test_own_images_come_first_and_a_foreign_one_asks_for_the_name(ws: Workspace
     foreign = built(ws, tmp_path, "def run(body):\n    return 'foreign'\n", name="console-other")
     panel = ServicePanel(ws, NAME)
     state = panel.state
-    state.look()
+    state.poll()
     names = [image.name for image in state.images]
     assert names == sorted(names, key=lambda name: name != NAME)
     assert foreign.id in {image.id for image in state.images}
@@ -234,9 +245,9 @@ def test_keys_are_told_and_not_kept(ws: Workspace, state: ServiceState) -> None:
     assert state.key("Primary") == key
     assert state.key("Secondary") != other
     assert state.note == "The secondary key was regenerated; the old key is refused."
-    state.look()
+    state.poll()
     panel = ServicePanel(ws, NAME)
-    panel.state.look()
+    panel.state.poll()
     shown = [panel.text(), panel.html(), repr(panel.shown()), repr(vars(state)), repr(vars(panel))]
     for secret in (key, other, state.key("Secondary")):
         assert not [text for text in shown if secret in text]
@@ -247,14 +258,14 @@ def test_delete_asks_for_the_name(ws: Workspace, environment: Path) -> None:
     state, elsewhere = ServiceState(ws, "console-2"), ServiceState(ws, "console-2")
     with pytest.raises(UsageError, match="is not the name"):
         state.delete("console")
-    assert not state.is_gone
+    assert not state.is_deleted
     state.delete("console-2")
-    assert state.is_gone
-    assert state.look() is None
+    assert state.is_deleted
+    assert state.poll() is None
     assert ws.services.find("console-2") is None
     # Who looks at it from elsewhere is told.
-    eventually(lambda: elsewhere.look() is None, what="the end of the other panel")
-    assert elsewhere.is_gone
+    eventually(lambda: elsewhere.poll() is None, what="the end of the other panel")
+    assert elsewhere.is_deleted
     assert elsewhere.note == "The service console-2 no longer exists."
 
 
@@ -276,8 +287,8 @@ def test_keys_are_in_no_notebook_that_nbclient_saves(ws: Workspace, environment:
         f"from mlmgmt_nb import connect\nfrom mlmgmt_nb.notebook.panels import ServicePanel, DeployPanel\n"
         f"ws = connect()\nservice = ServicePanel(ws, {NAME!r})\nservice",
         "ask = {'act': 'key', 'which': 'Primary', 'use': 'reveal', 'view': 'v'}\n"
-        "service._heard(ask)\nimport time\nwhile service.is_working:\n    time.sleep(0.01)\n"
-        "service.trouble or 'the key was told', service.state, vars(service.state)",
+        "service._on_message(ask)\nimport time\nwhile service.is_working:\n    time.sleep(0.01)\n"
+        "service.error or 'the key was shown', service.state, vars(service.state)",
         "DeployPanel(ws, 'https://host/model.pkl?sig=CANARY-OF-A-SAS', name='canary', driver='score.py')",
     ]
     v4: Any = nbformat.v4
@@ -285,7 +296,7 @@ def test_keys_are_in_no_notebook_that_nbclient_saves(ws: Workspace, environment:
     NotebookClient(notebook, timeout=60, kernel_name="python3", resources={"metadata": {"path": environment}}).execute()
     del notebook.cells[2]["source"]  # which has what the user wrote
     saved = json.dumps(notebook)
-    assert "'the key was told'" in saved
+    assert "'the key was shown'" in saved
     assert "application/vnd.jupyter.widget-state+json" in saved
     assert NAME in saved
     assert "model.pkl?***" in saved

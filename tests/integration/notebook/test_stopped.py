@@ -84,8 +84,8 @@ def test_a_click_in_a_panel_offers_to_start_it(stopped: Stopped, number: int) ->
     click(panel)
     eventually(lambda: not panel.is_working, what="the end of the work")
     assert stopped.stays()
-    assert panel.trouble is not None
-    assert "is stopped" in panel.trouble.what
+    assert panel.error is not None
+    assert "is stopped" in panel.error.what
     assert panel._stopped == stopped.home
 
 
@@ -97,7 +97,7 @@ def test_a_panel_that_is_displayed_again(stopped: Stopped, name: str, capsys: py
 
 
 def test_an_operation_that_is_shown(stopped: Stopped) -> None:
-    stopped.operation.progress.look()
+    stopped.operation.progress.poll()
     assert stopped.stays()
     assert "is stopped" in stopped.operation.progress.trouble
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import requests
 
-from mlmgmt_nb.service.building.packages.requirements import runtime_requirements
+from mlmgmt_nb.scoring.distribution import pinned_packages
 from tests.support.environments import interpreter, make_environment
 from tests.support.waiting import eventually
 
@@ -28,7 +28,7 @@ def test_driver(case: str, spawn: Callable[..., Any]) -> None:
 @pytest.fixture(scope="module")
 def python_3_13(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return a Python 3.13 with the packages of the runtime and those of the drivers."""
-    needs = [*runtime_requirements(), "six"]
+    needs = [*pinned_packages(), "six"]
     same = [f"{name}=={version(name)}" for name in ("numpy", "pandas", "scikit-learn")]
     return str(make_environment(tmp_path_factory, "3.13", interpreter("3.13"), [*needs, *same], "--compile-bytecode"))
 
@@ -59,13 +59,18 @@ def check_driver(case: str, spawn: Callable[..., Any]) -> None:
 
 
 def check_answer(replica: Any, request: dict[str, Any]) -> None:
-    body = request["text"] if "text" in request else json.dumps(request["body"])
+    body = request["text"] if "text" in request else json.dumps(request.get("body"))
     if "exits" in request:
         with pytest.raises(requests.ConnectionError):
             replica.score(body.encode())
         assert replica.process.wait(30) == request["exits"]
         return
-    response = replica.score(body.encode(), headers=request.get("headers"))
+    response = send(replica, request, body)
+    if "content" in request:
+        assert (response.status_code, response.headers["content-type"]) == (200, request["contentType"])
+        assert response.text == request["content"]
+        assert {name: response.headers[name] for name in request.get("has", {})} == request.get("has", {})
+        return
     assert response.headers["content-type"] == "application/json"
     answer = response.json()
     if "status" not in request:
@@ -77,6 +82,24 @@ def check_answer(replica: Any, request: dict[str, Any]) -> None:
     assert answer["requestId"] == response.headers["x-ms-request-id"]
     if "details" in request:
         assert [detail["message"] for detail in answer["details"]] == request["details"]
+
+
+def send(replica: Any, request: dict[str, Any], body: str) -> requests.Response:
+    if "query" not in request:
+        answer: requests.Response = replica.score(body.encode(), headers=request.get("headers"))
+        return answer
+    path = request.get("path", "/score")
+    return requests.get(f"{replica.url}{path}?{request['query']}", headers=request.get("headers"), timeout=20)
+
+
+@pytest.mark.parametrize(
+    ("case", "sample"), [("wrapped_2017", {"numbers": [1, 2], "scale": 1.0}), ("wrapped_found", {"a": 1})]
+)
+def test_wrapped_drivers_describe_their_arguments(case: str, sample: Any, spawn: Callable[..., Any]) -> None:
+    replica = spawn(DRIVERS / case).ready()
+    example = replica.session.get(f"{replica.url}/swagger.json").json()["definitions"]["ServiceInput"]["example"]
+    assert replica.score(json.dumps(example)).status_code == 200
+    assert example == sample
 
 
 def test_a_schema_runs_no_code() -> None:

@@ -183,7 +183,7 @@ def test_callers_that_hang_up(drivers: Path, spawn: Callable[..., Any]) -> None:
         connection.sendall(b"POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\nonly this")
         assert requests.get(replica.url, timeout=10).json()["calls"] == 0
         assert replica.score("1").status_code == 200  # the only place is not taken
-    eventually(lambda: '"code":"CallerGone"' in replica.log)
+    eventually(lambda: '"code":"ClientDisconnected"' in replica.log)
 
 
 def test_health_while_the_driver_works(folder: Callable[..., Path], spawn: Callable[..., Any], tmp_path: Path) -> None:
@@ -275,7 +275,7 @@ def test_a_caller_who_hangs_up_while_waiting(
     assert replica.score(str(gate)).json() == "done"
     lines = eventually(lambda: found if (found := replica.log).count('"status":200') == 2 else None)
     assert '"status":499' in lines
-    assert '"code":"CallerGone"' in lines
+    assert '"code":"ClientDisconnected"' in lines
     assert "ran for" in lines
     assert f"ran for {other}" not in lines
 

@@ -18,8 +18,8 @@ from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.packages.environments import Environment, Environments
 from mlmgmt_nb.service.building.packages.lock import Lock
 from mlmgmt_nb.service.building.packages.machine import PipConfigError, options_of_pip, options_of_uv
-from mlmgmt_nb.service.building.packages.packages import WantedPackages
-from mlmgmt_nb.service.building.packages.requirements import Wanted, WantedReader
+from mlmgmt_nb.service.building.packages.packages import RequestedPackages
+from mlmgmt_nb.service.building.packages.requirements import RequirementSet, RequirementsReader
 from mlmgmt_nb.service.files.logs import Log
 from mlmgmt_nb.service.system.processes import ownership
 from tests.conftest import ServiceProcess
@@ -42,17 +42,17 @@ class Workshop:
         self.of_machine: list[Option] = []
         self._log = Log(folder / "log")
 
-    def wanted(self, *lines: str) -> Wanted:
-        reader = WantedReader(self.context, lambda url, what: Path(url))
-        wanted = reader.read([f"--index-url {self.default}", *lines], "requirements.txt")
-        wanted.options[:0] = self.of_machine
-        return wanted
+    def requested(self, *lines: str) -> RequirementSet:
+        reader = RequirementsReader(self.context, lambda url, what: Path(url))
+        requested = reader.read([f"--index-url {self.default}", *lines], "requirements.txt")
+        requested.options[:0] = self.of_machine
+        return requested
 
     def ensure(self, *lines: str) -> Environment:
         interpreter = find_interpreter(["3.11", "3.12", "3.13"])
         assert interpreter
         cancellation = Cancellation(ownership(self.folder))
-        return self.environments.ensure(self.wanted(*lines), self.context, interpreter, self._log, cancellation)
+        return self.environments.ensure(self.requested(*lines), self.context, interpreter, self._log, cancellation)
 
     def says(self, environment: Environment, module: str) -> str:
         command = [str(environment.interpreter), "-c", f"import {module}; print({module}.WHAT)"]
@@ -102,11 +102,11 @@ class TestIndexes:
         assert workshop.says(environment, "only_private") == "private"
         assert "canary" not in environment.lock.text
         assert "canary" not in "".join(environment.lock.pip_lines(by_url=True))
-        assert workshop.wanted(f"only-private @ {url}").logins == {"127.0.0.1": ("someone", "canary-password")}
+        assert workshop.requested(f"only-private @ {url}").logins == {"127.0.0.1": ("someone", "canary-password")}
 
     def test_a_token_in_the_url_of_a_repository(self, workshop: Workshop) -> None:
         assert "a user or token" in workshop.refusal("x @ git+https://canary@127.0.0.1:9/x.git")
-        assert workshop.wanted("x @ git+ssh://git@git.example/x.git").requirements
+        assert workshop.requested("x @ git+ssh://git@git.example/x.git").requirements
 
     def test_folders_without_an_index(self, workshop: Workshop) -> None:
         wheel(workshop.context / "packages" / "1" / "wheels", "both", "0.5", "the folder's")
@@ -267,10 +267,10 @@ class TestCache:
                 subprocess.run(["git", *command], cwd=folder, check=True)
             with pytest.MonkeyPatch.context() as environment:
                 environment.delenv("UV_DEFAULT_INDEX", raising=False)
-                reader = WantedReader(workshop.context, lambda url, what: Path(url))
-                wanted = reader.read([f"branched @ git+{folder.as_uri()}"], "r")
+                reader = RequirementsReader(workshop.context, lambda url, what: Path(url))
+                requested = reader.read([f"branched @ git+{folder.as_uri()}"], "r")
                 made = workshop.environments.ensure(
-                    wanted,
+                    requested,
                     workshop.context,
                     str(find_interpreter(["3.11", "3.12", "3.13"])),
                     Log(workshop.folder / "log"),
@@ -312,7 +312,7 @@ class TestFailures:
     )
     def test_nothing_of_the_machine_of_the_service_is_read(self, workshop: Workshop, line: str, about: str) -> None:
         with pytest.raises(BuildError, match="line 3") as caught:
-            workshop.wanted("six", line)
+            workshop.requested("six", line)
         assert about in caught.value.message
 
 
@@ -398,11 +398,11 @@ class TestBuildRequirements:
     SOURCE = '[[packages]]\nname = "b"\nversion = "2"\nsdist = { url = "https://i/b-2.tar.gz" }\n'
     EXTRA = "--extra-index-url https://private.example/simple"
 
-    def packages(self, folder: Path, *lines: str) -> WantedPackages:
+    def packages(self, folder: Path, *lines: str) -> RequestedPackages:
         (folder / "packages" / "1" / "wheels").mkdir(parents=True)
-        reader = WantedReader(folder, lambda url, what: Path(url))
-        wanted = reader.read([*lines, "a", "b"], "requirements.txt")
-        return WantedPackages(wanted=wanted, conda=None, content={}, reader=reader)
+        reader = RequirementsReader(folder, lambda url, what: Path(url))
+        requested = reader.read([*lines, "a", "b"], "requirements.txt")
+        return RequestedPackages(requested=requested, conda=None, content={}, reader=reader)
 
     @pytest.mark.parametrize(
         ("lines", "options"),

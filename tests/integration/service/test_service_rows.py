@@ -41,20 +41,20 @@ def scale_to(store: Store, scale: int) -> None:
 def test_announced_changes_are_seen_at_once_others_after_a_minute(store: Store) -> None:
     moment = 0.0
     rows = ServiceRows(store, lambda: moment)
-    assert rows.look()[1]
-    first, is_new = rows.look()
+    assert rows.read()[1]
+    first, is_new = rows.read()
     assert (first["s"].scale, is_new) == (None, False)
 
     scale_to(store, 2)
     rows.invalidate()
-    second, is_new = rows.look()
+    second, is_new = rows.read()
     assert (second["s"].scale, is_new) == (2, True)
 
     scale_to(store, 3)
     moment = 59.0
-    assert rows.look()[0]["s"].scale == 2
+    assert rows.read()[0]["s"].scale == 2
     moment = 61.0
-    assert rows.look()[0]["s"].scale == 3
+    assert rows.read()[0]["s"].scale == 3
 
 
 def test_a_read_that_failed_is_made_again(store: Store, tmp_path: Path) -> None:
@@ -64,8 +64,8 @@ def test_a_read_that_failed_is_made_again(store: Store, tmp_path: Path) -> None:
     kept = database.rename(tmp_path / "away")
     database.mkdir()
     with pytest.raises(Exception, match="unable to open"):
-        rows.look()
+        rows.read()
     database.rmdir()
     kept.rename(database)
-    found, is_new = rows.look()
+    found, is_new = rows.read()
     assert (set(found), is_new) == ({"s"}, True)

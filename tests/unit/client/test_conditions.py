@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from mlmgmt_nb.client.conditions import condition
+from mlmgmt_nb.client.monitoring.conditions import condition
 from mlmgmt_nb.commands.output import formatted
 from mlmgmt_nb.contract import ComputeResource, ServiceResponse
 from mlmgmt_nb.notebook.display.cards import card_of

@@ -26,10 +26,10 @@ from mlmgmt_nb.client import SignIn, Workspace, connect
 from mlmgmt_nb.client.http.credentials import AzureToken, StaticToken, TokenFile
 from mlmgmt_nb.client.http.forks import ForkLock
 from mlmgmt_nb.client.http.transport import Location, Transport
-from mlmgmt_nb.client.polling import Watch, Watcher
+from mlmgmt_nb.client.polling import WatchedOperation, Watcher
 from mlmgmt_nb.client.scoring import Scorer
 from mlmgmt_nb.errors import SignInError, UsageError
-from mlmgmt_nb.notebook.panels.refresh import Feed
+from mlmgmt_nb.notebook.panels.refresh import RefreshThread
 from mlmgmt_nb.notebook.panels.worker import Worker
 from tests.support.waiting import eventually
 from tests.unit.client.conftest import Answer, Seen, Server
@@ -128,7 +128,7 @@ def test_locks_that_another_thread_holds_are_free_in_the_child(server: Server) -
     ws = Workspace(transport)
     azure = AzureToken(SimpleNamespace(get_token=lambda scope: SimpleNamespace(token="t", expires_on=9e9)))
     poller = ws.operations.poller("op")
-    feed, worker, lock = Feed(), Worker(), ForkLock(threading.RLock)
+    feed, worker, lock = RefreshThread(), Worker(), ForkLock(threading.RLock)
     watcher: Watcher = ws.operations.watcher
 
     def use() -> list[Any]:
@@ -161,7 +161,7 @@ def test_a_poller_goes_on_in_both(server: Server) -> None:
 
 
 def test_a_watch_that_is_settled_stays_so() -> None:
-    watch = Watch("op")
+    watch = WatchedOperation("op")
     watch.lost(UsageError("lost"))
     assert Child(watch.settled.is_set).result()
 
@@ -220,7 +220,7 @@ def test_a_secret_that_was_given_stays_behind(
     ws = connect(base_url=server.base_url, **given)
     data = pickle.dumps(ws)
     assert b"the-secret" not in data
-    with pytest.raises(SignInError, match="carries no secret"):
+    with pytest.raises(SignInError, match="contains no secrets"):
         list(pickle.loads(data).models.list())
     monkeypatch.setenv("MLMGMT_TOKEN", "another")
     assert list(pickle.loads(data).models.list()) == []

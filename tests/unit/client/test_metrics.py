@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from mlmgmt_nb.client.metrics import ServiceMetrics, parse_metrics
+from mlmgmt_nb.client.monitoring.metrics import ServiceMetrics, parse_metrics
 
 TEXT = """\
 # TYPE mlmgmt_requests_total counter

@@ -8,13 +8,15 @@ from xml.etree import ElementTree
 
 from mlmgmt_nb.client.scoring_tests.generator import Batch, Outcome
 from mlmgmt_nb.client.scoring_tests.report import ScoringReport
-from mlmgmt_nb.client.scoring_tests.results import Judged, ResultStore
+from mlmgmt_nb.client.scoring_tests.results import JudgedOutcome, ResultStore
 
 
-def judge(outcome: Outcome) -> Judged:
+def judge(outcome: Outcome) -> JudgedOutcome:
     """Case 0 is right, case 1 is wrong, and the others have no answer."""
     error = "500: <i>no</i>" if outcome.case > 1 else ""
-    return Judged(outcome.case, outcome.status, outcome.case == 0 if not error else None, 1, outcome.content, error)
+    return JudgedOutcome(
+        outcome.case, outcome.status, outcome.case == 0 if not error else None, 1, outcome.content, error
+    )
 
 
 def batch(cases: Sequence[int], new: Sequence[int], at: float = 0.0, cpu: float = 0.5, ended: bool = False) -> Batch:
@@ -81,6 +83,6 @@ def test_the_picture_of_a_test_that_sent_nothing() -> None:
 def test_a_client_that_was_busy_all_the_time_says_so() -> None:
     store = ResultStore(judge)
     store.add(0, batch([0], [0], cpu=0.95))
-    assert "may be its limit" in ScoringReport(store).to_html()
-    assert "may be its limit" in str(ScoringReport(store))
-    assert "may be its limit" not in str(ScoringReport(store, processes=2))
+    assert "may show its limit" in ScoringReport(store).to_html()
+    assert "may show its limit" in str(ScoringReport(store))
+    assert "may show its limit" not in str(ScoringReport(store, processes=2))

@@ -220,9 +220,9 @@ def test_other_servers_go_through_the_proxy(server: Server, monkeypatch: pytest.
 
 def test_answer_that_breaks_the_contract(server: Server, transport: Transport) -> None:
     server.answers(Answer(200, {"name": 5}), Answer(200, b"<html>"))
-    with pytest.raises(errors.ServerError, match=r"does not follow the contract: .*name"):
+    with pytest.raises(errors.ServerError, match=r"does not follow the API contract: .*name"):
         decode(transport.call("models_get", id="x"), Model)
-    with pytest.raises(errors.ServerError, match="does not follow the contract"):
+    with pytest.raises(errors.ServerError, match="does not follow the API contract"):
         decode(transport.call("models_get", id="x"), Model)
 
 

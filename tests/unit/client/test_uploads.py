@@ -112,7 +112,7 @@ def test_gives_up_when_nothing_gets_through(
 ) -> None:
     (tmp_path / "m.bin").write_bytes(b"bytes")
     store.troubles = [Answer(broken=True)] * 9
-    with pytest.raises(errors.UploadError, match=r"(?s)broke 6 times at byte 0 of 5.*goes on from there"):
+    with pytest.raises(errors.UploadError, match=r"(?s)broke 6 times at byte 0 of 5.*resumes there"):
         uploader.upload(tmp_path / "m.bin", field="model")
     assert len(store.troubles) == 3
     store.troubles.clear()
@@ -123,7 +123,7 @@ def test_gives_up_when_nothing_gets_through(
     ("answer", "message"),
     [
         (Answer(507, {"code": "DiskFull", "message": "The disk is full: free some space."}), "The disk is full"),
-        (Answer(422), "the bytes arrived changed"),
+        (Answer(422), "the received bytes differ from the sent ones"),
         (Answer(401), "refused"),
     ],
 )
@@ -266,7 +266,7 @@ def test_what_cannot_be_uploaded(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("target", "message"),
-    [("nowhere", "leads nowhere"), ("../outside", "leads out of the folder"), (".", "leads into a circle")],
+    [("nowhere", "is broken"), ("../outside", "points outside the folder"), (".", "is part of a cycle")],
 )
 def test_links_in_folders(tmp_path: Path, target: str, message: str) -> None:
     folder = tmp_path / "folder"

@@ -52,10 +52,10 @@ def test_repr_hides_the_token(server: Server) -> None:
         ({"base_url": "http://host/api"}, "base_url", "does not end in /accounts/NAME"),
         ({"base_url": "http://host/accounts/x?y"}, "base_url", "does not end in /accounts/NAME"),
         ({"base_url": "host/accounts/x"}, "base_url", "is not an http or https URL"),
-        ({"base_url": "http://h/accounts/x", "home": "h"}, "home", "exclude each other"),
-        ({"base_url": "http://h/accounts/x", "token": "t", "credential": object()}, "token", "exclude each other"),
-        ({"token": "t"}, "token", "there is none"),
-        ({"credential": object()}, "credential", "there is none"),
+        ({"base_url": "http://h/accounts/x", "home": "h"}, "home", "cannot be combined"),
+        ({"base_url": "http://h/accounts/x", "token": "t", "credential": object()}, "token", "cannot be combined"),
+        ({"token": "t"}, "token", "requires a base_url"),
+        ({"credential": object()}, "credential", "requires a base_url"),
     ],
 )
 def test_arguments_that_do_not_go_together(arguments: dict[str, Any], field: str, message: str) -> None:
@@ -96,7 +96,7 @@ def test_service_by_name_or_id(server: Server, workspace: Workspace) -> None:
     assert services.find("rose") is None
     with pytest.raises(errors.NotFoundError, match="no service has the name 'rose'") as caught:
         services.get("rose")
-    assert caught.value.fix == "List the services to see what there is."
+    assert caught.value.fix == "List the services to see the existing ones."
     assert caught.value.url.startswith(server.base_url)
     assert services.delete("rose") is False
     assert services.delete("iris") is True
@@ -241,7 +241,7 @@ def test_application_is_checked_before_anything_is_sent(server: Server, workspac
         (Application(driver=driver, requirements="r.txt"), "requirements: file not found"),
         (Application(driver=driver, conda="c.yml"), "conda: file not found"),
         (Application(driver=driver, dependencies=["d.csv"]), "dependencies: file not found"),
-        (Application(driver=driver, dependencies=[tmp_path / "lib" / "score.py"]), "'score.py' is there twice"),
+        (Application(driver=driver, dependencies=[tmp_path / "lib" / "score.py"]), "'score.py' is listed twice"),
         (Application(driver=driver, runtime="r"), "runtime: 'r' is unknown"),
     ]
     for application, message in cases:
@@ -258,7 +258,7 @@ def test_deploy_checks_everything_before_it_sends(server: Server, workspace: Wor
         ({"name": "Bad Name"}, "3 to 32 characters"),
         ({"model": tmp_path / "none.pkl"}, "model: file not found"),
         ({"model": "none.pkl"}, "file not found: 'none.pkl', and no registered model has this name"),
-        ({"model": [], "model_name": "x"}, "not exactly one model"),
+        ({"model": [], "model_name": "x"}, "needs exactly one model"),
         ({"num_replicas": -1}, "numReplicas"),
         ({"if_exists": "replace"}, "if_exists: 'replace' is unknown"),
         ({"driver": tmp_path / "none.py"}, "driver: file not found"),

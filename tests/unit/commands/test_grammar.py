@@ -76,8 +76,8 @@ def test_arguments_have_a_field_of_the_right_type_for_each_flag(command: Command
         kinds = {type(get_args(hint)[0]) if part is Literal else part for part in parts}
         flag = flags[name]
         assert flag.kind == "value" or kinds - {NoneType} == TYPES[flag.kind], f"{name}: {hint}"
-        may_be_unset = not flag.required and flag.default is None and flag.kind not in {"switch", "many", "value"}
-        assert (NoneType in kinds) == may_be_unset, f"{name}: {hint}"
+        may_be_unset = not flag.required and flag.default is None and flag.kind not in {"switch", "many"}
+        assert Any in kinds or (NoneType in kinds) == may_be_unset, f"{name}: {hint}"
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlmgmt_nb.commands.values import LinesAbout, chosen_lines
+from mlmgmt_nb.commands.values import RequestLogFilter, chosen_lines
 
 LOG = """[mlmgmt] deployed
 request one-1: run() failed
@@ -20,13 +20,13 @@ what the driver printed about one-1
 
 
 def test_the_traceback_of_a_request_is_about_it() -> None:
-    assert chosen_lines(LOG, LinesAbout("two-2")).splitlines() == [*LOG.splitlines()[6:9], LOG.splitlines()[10]]
-    about_one = chosen_lines(LOG, LinesAbout("one-1")).splitlines()
+    assert chosen_lines(LOG, RequestLogFilter("two-2")).splitlines() == [*LOG.splitlines()[6:9], LOG.splitlines()[10]]
+    about_one = chosen_lines(LOG, RequestLogFilter("one-1")).splitlines()
     assert about_one == [*LOG.splitlines()[1:6], "[one-1] printed for one", "what the driver printed about one-1"]
-    assert chosen_lines(LOG, LinesAbout("three")) == ""
+    assert chosen_lines(LOG, RequestLogFilter("three")) == ""
 
 
 def test_a_traceback_may_come_in_two_parts() -> None:
-    about = LinesAbout("one-1")
+    about = RequestLogFilter("one-1")
     lines = LOG.splitlines(keepends=True)
     assert chosen_lines("".join(lines[:3]), about) + chosen_lines("".join(lines[3:6]), about) == "".join(lines[1:6])

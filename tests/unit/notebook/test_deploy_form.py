@@ -113,7 +113,7 @@ def test_objects_and_samples_are_offered() -> None:
     assert KERNEL.samples(None) == ["{X}", "{wider}", "{rows}"]
     assert KERNEL.samples(Variable("clf")) == ["{X}", "{rows}"]
     assert KERNEL.methods(Variable("clf")) == ["predict"]
-    assert KERNEL.name_of(FRAME) == Variable("X")
+    assert KERNEL.variable_of(FRAME) == Variable("X")
 
 
 def test_an_object_needs_no_driver() -> None:

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from mlmgmt_nb.notebook.panels.refresh import Feed
+from mlmgmt_nb.notebook.panels.refresh import RefreshThread
 from tests.support.waiting import eventually
 
 
@@ -28,7 +28,7 @@ def living() -> list[threading.Thread]:
 
 
 def test_one_thread_ticks_all_and_ends_with_the_last() -> None:
-    feed, panels = Feed(), [Panel(3), Panel(5)]
+    feed, panels = RefreshThread(), [Panel(3), Panel(5)]
     for panel in panels:
         feed.follow(panel.tick)
     eventually(lambda: [panel.left for panel in panels] == [0, 0])
@@ -40,7 +40,7 @@ def test_one_thread_ticks_all_and_ends_with_the_last() -> None:
 
 
 def test_following_again_ticks_now() -> None:
-    feed, panel = Feed(), Panel(2, pause=3600.0)
+    feed, panel = RefreshThread(), Panel(2, pause=3600.0)
     feed.follow(panel.tick)
     eventually(lambda: panel.left == 1)
     feed.follow(panel.tick)
@@ -49,7 +49,7 @@ def test_following_again_ticks_now() -> None:
 
 
 def test_what_is_followed_while_it_ticks_is_ticked_once_more() -> None:
-    feed, entered, leave = Feed(), threading.Event(), threading.Event()
+    feed, entered, leave = RefreshThread(), threading.Event(), threading.Event()
     ticks: list[int] = []
 
     def tick() -> float | None:
@@ -67,7 +67,7 @@ def test_what_is_followed_while_it_ticks_is_ticked_once_more() -> None:
 
 
 def test_a_panel_that_fails_stops_alone(caplog: pytest.LogCaptureFixture) -> None:
-    feed, panel = Feed(), Panel(3)
+    feed, panel = RefreshThread(), Panel(3)
 
     def fail() -> float | None:
         raise ValueError("a panel's mistake")
@@ -81,7 +81,7 @@ def test_a_panel_that_fails_stops_alone(caplog: pytest.LogCaptureFixture) -> Non
 
 
 def test_what_is_asked_for_while_it_says_that_it_is_done_is_ticked_again() -> None:
-    feed, ticks = Feed(), list[int]()
+    feed, ticks = RefreshThread(), list[int]()
 
     def tick() -> None:
         ticks.append(len(ticks))

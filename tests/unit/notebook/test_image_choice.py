@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from mlmgmt_nb.contract import Asset, ComputeResource, Image, Manifest, Model, ServiceResponse, TargetRuntime
-from mlmgmt_nb.notebook.panels.service.image_choice import ImageChoice, Kinship
+from mlmgmt_nb.notebook.panels.service.image_choice import ImageChoice, ImageRelation
 
 
 def image(name: str, *, manifest: str = "", models: list[str] | None = None, version: int = 1) -> Image:
@@ -37,27 +37,27 @@ CHOICE = ImageChoice(service(RUNS), ran={"old-1"}, models={"m1": "iris version 1
 
 
 @pytest.mark.parametrize(
-    ("offered", "kinship"),
+    ("offered", "relation"),
     [
-        (RUNS, Kinship.OWN),
-        (image("iris", version=2, models=["m9"]), Kinship.OWN),
-        (image("another-name", manifest="iris"), Kinship.OWN),
-        (image("old"), Kinship.OWN),
-        (image("other", models=["m2"]), Kinship.MODEL),
-        (image("other", models=["m9", "m1"]), Kinship.MODEL),
-        (image("other", models=["m9"]), Kinship.OTHER),
-        (image("other"), Kinship.OTHER),
-        (Image(id="bare", name="iris"), Kinship.OTHER),
+        (RUNS, ImageRelation.OWN),
+        (image("iris", version=2, models=["m9"]), ImageRelation.OWN),
+        (image("another-name", manifest="iris"), ImageRelation.OWN),
+        (image("old"), ImageRelation.OWN),
+        (image("other", models=["m2"]), ImageRelation.MODEL),
+        (image("other", models=["m9", "m1"]), ImageRelation.MODEL),
+        (image("other", models=["m9"]), ImageRelation.OTHER),
+        (image("other"), ImageRelation.OTHER),
+        (Image(id="bare", name="iris"), ImageRelation.OTHER),
     ],
 )
-def test_kinship(offered: Image, kinship: Kinship) -> None:
-    assert CHOICE.kinship(offered) is kinship
+def test_relation(offered: Image, relation: ImageRelation) -> None:
+    assert CHOICE.relation(offered) is relation
 
 
 def test_the_nearest_come_first_in_any_order() -> None:
     near = [image("iris", version=2), image("other", models=["m2"]), image("foreign")]
     for order in itertools.permutations(near):
-        assert CHOICE.own_first(order) == near
+        assert CHOICE.sort_images(order) == near
 
 
 def test_a_difference_names_what_changes_and_nothing_else() -> None:

@@ -11,7 +11,7 @@ import pytest
 from mlmgmt_nb.errors import UsageError
 from mlmgmt_nb.notebook.display.html import ErrorText, alert, link, progress_bar, table
 from mlmgmt_nb.notebook.panels.panel import Panel
-from mlmgmt_nb.notebook.panels.refresh import Feed
+from mlmgmt_nb.notebook.panels.refresh import RefreshThread
 from mlmgmt_nb.notebook.panels.worker import Worker
 from tests.support.waiting import eventually
 
@@ -65,7 +65,7 @@ class Counter(Panel):
     def draw(self) -> None:
         self.drawn.append(self.number)
 
-    def look(self) -> float | None:
+    def poll(self) -> float | None:
         return self.looks.pop()() if self.looks else None
 
     def add(self) -> None:
@@ -97,7 +97,7 @@ def test_many_changes_are_few_drawings_and_the_last_is_drawn(kernel: Kernel) -> 
 
 
 def test_the_picture_is_up_to_date_when_a_cell_ends(kernel: Kernel) -> None:
-    panel = Counter(clock=lambda: 0.0, drawing=Feed(clock=lambda: 0.0, name="never"))
+    panel = Counter(clock=lambda: 0.0, drawing=RefreshThread(clock=lambda: 0.0, name="never"))
     panel.show()
     panel._picture_due = 3600.0
     panel.add()
@@ -116,22 +116,22 @@ def test_errors_of_work_and_looks_are_shown_and_go(kernel: Kernel) -> None:
 
     panel.looks.append(refuse)
     panel.show()
-    eventually(lambda: panel.trouble == ErrorText("it is <b>wrong</b>", "Do it right."))
+    eventually(lambda: panel.error == ErrorText("it is <b>wrong</b>", "Do it right."))
     eventually(lambda: panel.pictures[-1] == "counted to 0\nit is <b>wrong</b>\nDo it right.")
     assert "<b>it is &lt;b&gt;wrong&lt;/b&gt;</b><br>Do it right." in panel._picture_handle.shown[-1]["text/html"]
-    panel._looking.follow(panel._look)
-    eventually(lambda: panel.trouble is None)
+    panel._refresh.follow(panel._poll)
+    eventually(lambda: panel.error is None)
     panel.do(lambda: panel.fail(None) if refuse() else None)
-    eventually(lambda: panel.trouble and not panel.is_working)
+    eventually(lambda: panel.error and not panel.is_working)
     panel.do(panel.add)
-    eventually(lambda: panel.trouble is None and panel.number == 1 and not panel.is_working)
+    eventually(lambda: panel.error is None and panel.number == 1 and not panel.is_working)
 
 
 def test_a_mistake_in_work_is_shown_too(kernel: Kernel, caplog: pytest.LogCaptureFixture) -> None:
     panel = Counter()
     panel.show()
     panel.do(lambda: panel.missing)  # type: ignore[attr-defined]
-    trouble = eventually(lambda: panel.trouble)
+    trouble = eventually(lambda: panel.error)
     assert trouble.what.startswith("AttributeError: ")
     assert "the work of a panel failed" in caplog.text
 
@@ -147,7 +147,7 @@ def test_what_is_closed_stays_as_it_is(kernel: Kernel) -> None:
     assert "mlmgmt-live" not in panel._picture_handle.shown[-1]["text/html"]
     drawn = len(panel._picture_handle.shown)
     panel.add()
-    assert panel._look() is None
+    assert panel._poll() is None
     panel.show()
     assert len(panel._picture_handle.shown) == drawn + 1
 
@@ -158,7 +158,7 @@ def test_nobody_is_asked_while_nobody_looks(kernel: Kernel) -> None:
     panel._root._view_count = 1
     panel._root._view_count = 0
     panel.looks.append(lambda: looked.set())
-    assert panel._look() is None
+    assert panel._poll() is None
     assert panel.looks
     panel._root._view_count = 1
     assert looked.wait(30)

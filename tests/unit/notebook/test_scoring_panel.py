@@ -243,7 +243,7 @@ def test_answers_and_their_history() -> None:
     service.answer = ConnectError("no connection", fix="Start it.")
     asked(state)
     assert service.asked == ["1", "2", "2", "2"]
-    assert [one["words"] for one in state.past()] == ["no answer", "500 error", "200 OK", "200 OK"]
+    assert [one["words"] for one in state.recent()] == ["no answer", "500 error", "200 OK", "200 OK"]
     assert state.answer is not None
     assert (state.answer.error, state.answer.fix) == ("no connection", "Start it.")
     state.choose(3)
@@ -251,7 +251,7 @@ def test_answers_and_their_history() -> None:
     assert state.answer.shown()["id"] == "failed-id"
     state.choose(1)
     assert state.input.body == "1"
-    assert [one["chosen"] for one in state.past()] == [False, False, False, True]
+    assert [one["chosen"] for one in state.recent()] == [False, False, False, True]
     shown = state.answer.shown()
     assert (shown["columns"], shown["rows"], shown["ms"], shown["text"]) == (["answer"], [["1"]], "12.3 ms", "[1]")
     state.choose(99)

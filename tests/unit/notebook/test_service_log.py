@@ -27,10 +27,10 @@ def test_only_what_is_new_is_read_and_lines_are_whole() -> None:
     log = Log()
     tail = LogTail(log.read)
     log.text = "one\ntw"
-    tail.look()
+    tail.poll()
     assert list(tail.lines) == ["one"]
     log.text += "o\nthree\n"
-    tail.look()
+    tail.poll()
     assert list(tail.lines) == ["one", "two", "three"]
     assert log.tails[1:] == [None]
 
@@ -41,17 +41,17 @@ def test_lines_of_one_request_have_its_traceback() -> None:
     failed = NOTE % ("POST", "score", 500, ',"code":"DriverError","message":"ValueError: no"')
     other = failed.replace("79148de2", "11111111")
     log.text = f"request 11111111: run() failed\nTraceback: other\n{other}\nrequest 79148de2: run() failed\nTraceback\n"
-    tail.look()
+    tail.poll()
     assert len(tail.lines) == 5
     tail.search(" 79148de2 ")
     assert not tail.lines
-    tail.look()
+    tail.poll()
     assert log.tails[-1] == 20_000, "a request may be long ago"
     log.text += f"{failed}\n{other}\n"
-    tail.look()
+    tail.poll()
     assert list(tail.lines) == ["request 79148de2: run() failed", "Traceback", failed]
     tail.search("")
-    tail.look()
+    tail.poll()
     assert len(tail.lines) == 7
 
 
@@ -60,7 +60,7 @@ def test_the_log_that_is_kept_is_short() -> None:
     tail = LogTail(log.read)
     for number in range(3):
         log.text += "".join(f"{number}-{line}\n" for line in range(300))
-        tail.look()
+        tail.poll()
     assert len(tail.lines) == 400
     assert tail.lines[-1] == "2-299"
 

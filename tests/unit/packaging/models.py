@@ -6,15 +6,23 @@ import importlib.util
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-__all__ = ["ROWS", "Example", "examples"]
+__all__ = ["ROWS", "SERVED", "Example", "examples"]
 
 ROWS = 12
+
+SERVED = (
+    *("sklearn", "sklearn-pipeline", "joblib-file", "xgboost", "lightgbm", "catboost", "statsmodels", "keras"),
+    *("torch", "torch-script", "torch-module", "onnx", "spacy", "transformers", "mlflow", "python-object", "image"),
+    "function",
+)
+"""Examples that are deployed, one or more of each flavour; that includes what the others are tested for."""
 
 if importlib.util.find_spec("tensorflow") is None:
     os.environ.setdefault("KERAS_BACKEND", "torch")
@@ -254,7 +262,8 @@ def _transformers_folder(folder: Path) -> Any:
 def _mlflow(folder: Path) -> Any:
     import mlflow.sklearn
 
-    mlflow.sklearn.save_model(_sklearn(folder), folder / "mlmodel", pip_requirements=["mlflow-skinny"])
+    needed = [f"{name}=={version(name)}" for name in ("mlflow-skinny", "scikit-learn", "pandas", "skops")]
+    mlflow.sklearn.save_model(_sklearn(folder), folder / "mlmodel", pip_requirements=needed)
     return folder / "mlmodel"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import json
 import platform
@@ -10,7 +11,6 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,11 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from mlmgmt_nb.errors import PackagingError, UsageError
 from mlmgmt_nb.packaging import package
-from mlmgmt_nb.packaging.distributions import Installed
+from mlmgmt_nb.packaging.distributions import InstalledDistributions
 from mlmgmt_nb.packaging.proof import compare
 from mlmgmt_nb.packaging.requirements import requirements_text
 from mlmgmt_nb.packaging.versions import difference, properties
@@ -87,7 +88,7 @@ def test_a_distribution_is_asked_for_where_it_came_from(
     if origin:
         (about / "direct_url.json").write_text(json.dumps(origin))
     monkeypatch.syspath_prepend(tmp_path)
-    text = requirements_text(Installed(), {"demo_thing": str(tmp_path / "demo_thing.py")}, tmp_path)
+    text = requirements_text(InstalledDistributions(), {"demo_thing": str(tmp_path / "demo_thing.py")}, tmp_path)
     assert line in text.splitlines()
 
 
@@ -106,7 +107,7 @@ def test_a_project_of_this_machine_becomes_a_wheel(tmp_path: Path, monkeypatch: 
     monkeypatch.syspath_prepend(tmp_path / "site")
     (tmp_path / "made").mkdir()
     modules = {"own_project": str(project / "own_project" / "__init__.py")}
-    text = requirements_text(Installed(), modules, tmp_path / "made")
+    text = requirements_text(InstalledDistributions(), modules, tmp_path / "made")
     (wheel,) = (tmp_path / "made" / "wheels").iterdir()
     assert wheel.name.startswith("own_project-3.1-")
     assert f"./wheels/{wheel.name}" in text.splitlines()
@@ -383,9 +384,25 @@ class Connected:
         return data
 
 
-def big_function() -> Callable[..., Any]:
+def over_a_table(of: str) -> Any:
+    """Return code in several places of a model, that refers to 160 MB."""
     table = pd.DataFrame(np.zeros((20_000_000, 1)))
-    return lambda rows: table.iloc[: len(rows)]
+
+    class Looker:
+        def predict(self, rows: Any) -> Any:
+            return table.iloc[: len(rows)]
+
+    def look(table: Any, rows: Any) -> Any:
+        return table.iloc[: len(rows)]
+
+    return {
+        "function": lambda rows: table.iloc[: len(rows)],
+        "method": Looker(),
+        "partial": functools.partial(look, table),
+        "step": make_pipeline(FunctionTransformer(lambda rows: rows + table[0][0]), LinearRegression()).fit(
+            rows(), [1, 2, 3, 4]
+        ),
+    }[of]
 
 
 def needs_a_package(data: Any) -> Any:
@@ -398,7 +415,7 @@ def needs_a_package(data: Any) -> Any:
     ("model", "options", "words"),
     [
         (NoPredict, {}, "is a class, not a fitted object"),
-        (NoPredict(), {}, "a NoPredict has no method `predict` and cannot be called"),
+        (NoPredict(), {}, "its type NoPredict has no method `predict` and cannot be called"),
         (LogisticRegression(), {}, "this LogisticRegression is not fitted"),
         (make_pipeline(LinearRegression()), {}, "this Pipeline is not fitted"),
         (fitted(), {"sample": None}, "a sample is needed"),
@@ -421,9 +438,26 @@ def test_pitfalls_are_named(model: Any, options: dict[str, Any], words: str, tmp
     assert raised.value.fix
 
 
-def test_a_function_over_much_data_is_refused_with_name_and_size(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"refers to table, a .*DataFrame of 160 MB"):
-        package(big_function(), sample=rows(), to=tmp_path / "made")
+@pytest.mark.parametrize(
+    ("of", "words"),
+    [
+        ("function", "the function <lambda> refers to table"),
+        ("method", "the function predict refers to table"),
+        ("partial", "the partial refers to its argument 0"),
+        ("step", "the function <lambda> refers to table"),
+    ],
+)
+def test_code_over_much_data_is_refused_with_name_and_size(of: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=rf"{words}, a .*DataFrame of 160 MB"):
+        package(over_a_table(of), sample=rows(), to=tmp_path / "made")
+
+
+def test_an_open_connection_in_a_step_is_refused_with_its_name(tmp_path: Path) -> None:
+    store = sqlite3.connect(":memory:")
+    step = FunctionTransformer(lambda rows: (store, rows)[1])
+    model = make_pipeline(step, LinearRegression()).fit(rows(), [1, 2, 3, 4])
+    with pytest.raises(UsageError, match=r"model: store is a sqlite3\.Connection, which cannot travel"):
+        package(model, sample=rows(), to=tmp_path / "made")
 
 
 def test_only_an_empty_folder_is_written_to(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import os
 import pickle
 import subprocess
 import sys
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from mlmgmt_nb.scoring.schema import (
     InputError,
     SampleDefinition,
     SchemaError,
+    ServiceSchema,
     generate_schema,
     load_schema,
 )
@@ -305,3 +307,44 @@ def test_categories_are_the_choices_of_the_swagger() -> None:
     assert columns["size"] == {"type": "integer", "enum": [1, 2]}
     assert columns["mixed"] == {"enum": [1, "two"]}
     assert columns["none"] == {"type": "string"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "sample"),
+    [
+        (
+            DataTypes.PANDAS,
+            pd.DataFrame(
+                {
+                    "age": pd.array([1, None], dtype="Int64"),
+                    "dose": [0.5, None],
+                    "plan": pd.Categorical(["A", "B"]),
+                    "member": [True, False],
+                    "since": pd.date_range("2024-01-31", periods=2, tz="Europe/Berlin"),
+                    "note": ["x", None],
+                }
+            ),
+        ),
+        (DataTypes.NUMPY, np.ones((5, 3))),
+        (DataTypes.NUMPY, np.ones((2, 4, 3), dtype="uint8")),
+        (DataTypes.NUMPY, np.array(["a", "b"], dtype=object)),
+        (DataTypes.STANDARD, {"age": 41, "tags": ["a"], "address": {"city": "Bern"}}),
+        (DataTypes.STANDARD, [1, 2]),
+        (DataTypes.STANDARD, "text"),
+        (DataTypes.STANDARD, b"bytes"),
+        (DataTypes.STANDARD, date(2024, 1, 31)),
+        (DataTypes.STANDARD, datetime(2024, 1, 31, tzinfo=UTC)),
+        (DataTypes.STANDARD, time(10, 30)),
+        (DataTypes.STANDARD, timedelta(hours=1)),
+        (DataTypes.STANDARD, 1.5),
+        (DataTypes.STANDARD, True),
+    ],
+)
+def test_an_argument_without_an_example_has_a_placeholder_that_it_accepts(kind: DataTypes, sample: Any) -> None:
+    argument = SampleDefinition(kind, sample).schema
+    argument.example = None
+    described = service_swagger("secret", ServiceSchema({"data": argument, "more": argument}), frozenset({"more"}))
+    body = described["definitions"]["ServiceInput"]["example"]
+    assert body.keys() == {"data"}  # the other may be left out
+    assert body["data"] is not None
+    argument.parse(json.loads(json.dumps(body["data"])), "data")

@@ -70,7 +70,8 @@ def building(store: Store, home: Home) -> Iterator[None]:
         Fetcher(ArtifactStore(home.artifacts), frozenset({"file"}), None),
         Environments(home.environments),
         process_id=lambda: "p",
-        docker=Mock(),
+        images=Mock(),
+        indexes=list,
         bases={"Python": "none"},
     )
     builder.start()

@@ -12,7 +12,7 @@ from mlmgmt_nb.errors import LocalServiceError
 from mlmgmt_nb.scoring.application.application import find_application
 from mlmgmt_nb.scoring.application.model_files import read_config
 from mlmgmt_nb.scoring.errors import LoadError
-from mlmgmt_nb.service.building.docker.built_image import BuiltImage
+from mlmgmt_nb.service.building.built_image import BuiltImage
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.packages.lock import Lock
 from mlmgmt_nb.service.files.home import Home

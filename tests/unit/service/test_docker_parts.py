@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from mlmgmt_nb.service.building.archives import oci_archive
+from mlmgmt_nb.service.building.built_image import BuiltImage, context_archive
 from mlmgmt_nb.service.building.docker import dockerfile
-from mlmgmt_nb.service.building.docker.builder import Python
-from mlmgmt_nb.service.building.docker.built_image import BuiltImage, context_archive
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.packages.conda import asks_for_conda, read_conda, read_content
+from mlmgmt_nb.service.building.packages.python import Python
 from mlmgmt_nb.service.docker_engine import Engine, EngineError
 
 

@@ -26,8 +26,8 @@ from mlmgmt_nb.service.building.cancellation import Cancellation
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.fetch import file_name, shown, unpack
 from mlmgmt_nb.service.building.packages.conda import local_packages, read_conda, read_content
-from mlmgmt_nb.service.building.packages.packages import WantedPackages
-from mlmgmt_nb.service.building.packages.requirements import WantedReader
+from mlmgmt_nb.service.building.packages.packages import RequestedPackages
+from mlmgmt_nb.service.building.packages.requirements import RequirementsReader
 from mlmgmt_nb.service.files import logs
 from mlmgmt_nb.service.files.home import Home
 from mlmgmt_nb.service.http.problems import Problem
@@ -221,10 +221,10 @@ class TestSpark:
     def test_pyspark_belongs_to_the_runtime(
         self, tmp_path: Path, lines: list[str], installed: bool, expected: list[str]
     ) -> None:
-        reader = WantedReader(tmp_path, lambda url, what: tmp_path)
-        packages = WantedPackages(wanted=reader.read(lines, "r"), conda=None, content={}, reader=reader)
+        reader = RequirementsReader(tmp_path, lambda url, what: tmp_path)
+        packages = RequestedPackages(requested=reader.read(lines, "r"), conda=None, content={}, reader=reader)
         packages.add_spark(is_installed=lambda: installed)
-        assert packages.wanted.lines == expected
+        assert packages.requested.lines == expected
 
 
 class TestSettings:

@@ -111,7 +111,7 @@ def problems(
         try:
             _application(values).check_names()
         except UsageError as error:
-            found[error.field or "driver"] = _sentence(error, error.field or "")
+            found[error.field or "driver"] = _as_sentence(error, error.field or "")
     return found
 
 
@@ -150,7 +150,10 @@ def _packaging(values: Values, kernel: Kernel) -> Iterator[tuple[str, str | None
     sample, method = values["sample"].strip(), values["method"].strip()
     if not _is_packaged(values):
         if any(variable_of(model) for model in lines(values["models"])):
-            yield "driver", "Clear the driver: an object of the notebook needs none. Or save the object to a file."
+            yield (
+                "driver",
+                "Clear the driver: an object of the notebook needs none. To use a driver, save the object to a file.",
+            )
         yield "sample", "Clear the sample: only a model without a driver has one." if sample else None
         yield "method", "Clear the method: only a model without a driver has one." if method else None
         return
@@ -205,11 +208,11 @@ def _file(source: str, field: str, *, folders: bool = False) -> str | None:
     try:
         check_readable(path, field)
     except UsageError as error:
-        return _sentence(error, field)
+        return _as_sentence(error, field)
     return None
 
 
-def _sentence(error: UsageError, field: str) -> str:
+def _as_sentence(error: UsageError, field: str) -> str:
     """Return a client error as a sentence for the field that it is shown beside."""
     text = error.message.removeprefix(f"{field}: ")
     return f"{text[:1].upper()}{text[1:]}. {error.fix or ''}".strip()

@@ -55,7 +55,7 @@ class Kernel:
         """Return whether a variable is a plain function, whose types can come from its hints instead of a sample."""
         return isinstance(self._namespace.get(variable.name), FunctionType)
 
-    def name_of(self, value: Any) -> Variable | None:
+    def variable_of(self, value: Any) -> Variable | None:
         """Return the variable that has a value, or None."""
         return next((Variable(name) for name, other in self._users() if other is value), None)
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from mlmgmt_nb.client import Poller, Workspace
 from mlmgmt_nb.client.http.files import is_url
 from mlmgmt_nb.client.http.forks import ForkLock
-from mlmgmt_nb.commands.verbs.drivers import Checked, check_driver
+from mlmgmt_nb.commands.verbs.drivers import CheckedDriver, check_driver
 from mlmgmt_nb.contract import Model, ServiceResponse
 from mlmgmt_nb.errors import MlmgmtError, NotFoundError, ServiceStoppedError, UsageError
 from mlmgmt_nb.notebook.display.html import ErrorText
@@ -105,7 +105,7 @@ class DeployState:
         used = {workspace.compute, self.values["compute_resource_id"]}
         self._magic_compute = "local" if used == {"local"} else None  # otherwise the line does not depend on a profile
         self.problems: dict[str, str] = {}
-        self.judge()
+        self.validate()
 
     def _typed(self, field: str, value: Any) -> Any:
         """Return a value as a user would type it: an item per line, models by their ids, objects by their variables.
@@ -119,7 +119,7 @@ class DeployState:
             return value if isinstance(value, bool) else str(value)
         if isinstance(value, os.PathLike):
             return str(os.fspath(value))
-        if (named := self._kernel.name_of(value)) is not None and field in {"model", "sample"}:
+        if (named := self._kernel.variable_of(value)) is not None and field in {"model", "sample"}:
             return str(named)
         if isinstance(value, Sequence):
             return "\n".join(self._typed(field, one) for one in value)
@@ -130,9 +130,9 @@ class DeployState:
         if field in deploy_form.DEFAULTS:
             is_box = isinstance(deploy_form.DEFAULTS[field], bool)
             self.values = {**self.values, field: bool(value) if is_box else str(value)}
-            self.judge()
+            self.validate()
 
-    def judge(self) -> None:
+    def validate(self) -> None:
         """Validate the form."""
         self.problems = deploy_form.problems(self.values, self._registered.get, self._kernel)
 
@@ -150,7 +150,7 @@ class DeployState:
                 self._registered[model] = False
             else:
                 self._registered[model] = True
-        self.judge()
+        self.validate()
 
     def find_names(self) -> None:
         """Fetch the names of the newest registered models."""
@@ -182,7 +182,7 @@ class DeployState:
     def _arguments(self) -> dict[str, Any]:
         return deploy_form.arguments(self.values, self._workspace.compute)
 
-    def check_driver(self) -> Checked:
+    def check_driver(self) -> CheckedDriver:
         """Load the driver as the service would, and run it on the sample of its schema.
 
         Raises:
@@ -270,11 +270,11 @@ class DeployState:
             )
         self._workspace.operations.cancel(poller.operation_id)
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Read new log lines of the running operation."""
         for step in self.steps:
             if step.progress is not None and step.state == "running":
-                step.progress.look()
+                step.progress.poll()
 
     def _operation_began(self, poller: Poller[Any]) -> None:
         self._poller = poller
@@ -287,7 +287,7 @@ class DeployState:
         steps = list(self.steps)
         progress = steps[place].progress
         if progress is not None:
-            progress.look()  # reads its last lines
+            progress.poll()  # reads its last lines
         self._poller = None
         steps[place] = steps[place]._replace(state="done", seconds=seconds)
         if place + 1 < len(steps):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mlmgmt_nb.client import Workspace
-from mlmgmt_nb.client.http.looking import only_looking
+from mlmgmt_nb.client.http.passive import passive
 from mlmgmt_nb.contract import ServiceCreateRequest, ServiceResponse
 from mlmgmt_nb.errors import ServiceStoppedError
 from mlmgmt_nb.notebook.display.cards import badge
@@ -87,16 +87,16 @@ class DeployPanel(Panel):
             self.state.look_up_models()
 
     def build(self) -> Any:
-        self._frontend = frontend("deploy", self.shown(), self._heard)
+        self._frontend = frontend("deploy", self.shown(), self._on_message)
         self.do(self._begin)
         return self._frontend
 
     def draw(self) -> None:
         self._frontend.shown = self.shown()
 
-    @only_looking()
-    def look(self) -> float | None:
-        self.state.look()
+    @passive()
+    def poll(self) -> float | None:
+        self.state.poll()
         self.changed()
         return _LOOK_SECONDS if self.state.is_deploying else None
 
@@ -152,9 +152,9 @@ class DeployPanel(Panel):
 
     def _moved(self) -> None:
         self.changed()
-        self.look_now()
+        self.poll_now()
 
-    def _heard(self, message: dict[str, Any]) -> None:
+    def _on_message(self, message: dict[str, Any]) -> None:
         """Handle a message of the frontend; a callback, so long work is queued."""
         state, act = self.state, message.get("act")
         if act == "set":
@@ -185,7 +185,7 @@ class DeployPanel(Panel):
 
     def _run(self) -> None:
         try:
-            with only_looking():
+            with passive():
                 self.state.deploy()
         except ServiceStoppedError as error:
             self._failed("work", error)

@@ -10,7 +10,7 @@ from mlmgmt_nb.contract import AuthKeys
 from mlmgmt_nb.notebook.display.cards import Card
 from mlmgmt_nb.notebook.panels.frontend import frontend
 from mlmgmt_nb.notebook.panels.panel import Panel
-from mlmgmt_nb.notebook.panels.service.state import ServiceState, which_key
+from mlmgmt_nb.notebook.panels.service.state import ServiceState, key_in
 
 __all__ = ["KeysPanel"]
 
@@ -38,7 +38,7 @@ class KeysPanel(Panel):
         return self._card.html()
 
     def build(self) -> Any:
-        self._frontend = frontend("keys", self.shown(), lambda message: self.do(lambda: self._obey(message)))
+        self._frontend = frontend("keys", self.shown(), lambda message: self.do(lambda: self._handle(message)))
         return self._frontend
 
     def draw(self) -> None:
@@ -52,12 +52,12 @@ class KeysPanel(Panel):
         rows = [("primary", masked(keys.primary_key or "")), ("secondary", masked(keys.secondary_key or ""))]
         return Card("keys of", self.state.name, None, list(rows))
 
-    def _obey(self, message: dict[str, Any]) -> None:
+    def _handle(self, message: dict[str, Any]) -> None:
         """Run in the thread of the worker."""
-        which = which_key(message)
+        which = key_in(message)
         if message.get("act") == "key":
-            told = {"which": which, "use": str(message["use"]), "view": message["view"]}
-            self._frontend.send({**told, "key": self.state.key(which)})
+            reply = {"which": which, "use": str(message["use"]), "view": message["view"]}
+            self._frontend.send({**reply, "key": self.state.key(which)})
         elif message.get("act") == "regenerate":
             self.state.regenerate(which, str(message.get("name") or ""))
             keys = self._workspace.services.keys(self.state.service)

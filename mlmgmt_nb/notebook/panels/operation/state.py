@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from mlmgmt_nb.client import Poller
-from mlmgmt_nb.client.http.looking import only_looking
+from mlmgmt_nb.client.http.passive import passive
 from mlmgmt_nb.contract import AsyncOperationStatus, ErrorResponse, Image
 from mlmgmt_nb.errors import MlmgmtError
 from mlmgmt_nb.notebook.display.cards import badge
 from mlmgmt_nb.notebook.display.html import ErrorText, alert, escape, link, log_lines, progress_bar
 
-__all__ = ["Made", "Progress"]
+__all__ = ["OperationResult", "Progress"]
 
 _SHOWN_LINES, _FOLDED_LINES, _KEPT_LINES = 6, 60, 500
 _STEP = re.compile(r"\[(\d+)/(\d+)\] (.*)")
@@ -28,7 +28,7 @@ _OPEN = frozenset({"NotStarted", "Running"})
 _CLOCKS_DIFFER_SECONDS = 5.0
 
 
-class Made(NamedTuple):
+class OperationResult(NamedTuple):
     """The result of an operation: its title, its URL in the API, and where it can be used."""
 
     title: str
@@ -62,7 +62,7 @@ class Progress:
         self.lines: deque[str] = deque(maxlen=_KEPT_LINES)
         self.step: tuple[int, int, str] | None = None
         self.ready: tuple[int, int] | None = None
-        self.made: Made | None = None
+        self.made: OperationResult | None = None
         self.note = ""
         self.trouble = ""
 
@@ -93,15 +93,15 @@ class Progress:
     def error(self) -> ErrorResponse | None:
         return self._poller.operation.error if self._poller.operation else None
 
-    @only_looking()
-    def look(self) -> None:
+    @passive()
+    def poll(self) -> None:
         """Read new log lines and, after the end, the result."""
         operation = self._poller.operation
         if self._earlier is None and operation is not None:
             self._earlier = _age(operation)
         if not self.is_open and self._ended is None:
             self._ended = self._clock()
-            self.made = self._find_made()
+            self.made = self._find_result()
         self._read_log()
 
     def _read_log(self) -> None:
@@ -122,7 +122,7 @@ class Progress:
             elif found := _READY.match(line):
                 self.ready = (int(found[1]), int(found[2]))
 
-    def _find_made(self) -> Made | None:
+    def _find_result(self) -> OperationResult | None:
         operation = self._poller.operation
         if operation is None or operation.state != "Succeeded":
             return None
@@ -132,7 +132,7 @@ class Progress:
             return None
         place = resource.image_location if isinstance(resource, Image) else resource.scoring_uri
         version = f" version {resource.version}" if isinstance(resource, Image) else ""
-        return Made(f"{self.what} {resource.name}{version}", operation.resource_location or "", place or "")
+        return OperationResult(f"{self.what} {resource.name}{version}", operation.resource_location or "", place or "")
 
     def stage(self) -> str:
         """Return the stage: `step 3 of 4: requirements`, `replicas ready 1/2`, or ""."""
@@ -169,7 +169,9 @@ class Progress:
             return f"{head}{bar}{log_lines(list(self.lines)[-_SHOWN_LINES:])}"
         reasons = self._reasons()
         error = alert(ErrorText(reasons[0], "\n".join(reasons[1:]))) if reasons else ""
-        folded = _folded("driver's traceback", self.traceback()) + _folded("log", list(self.lines)[-_FOLDED_LINES:])
+        folded = _collapsible("driver's traceback", self.traceback()) + _collapsible(
+            "log", list(self.lines)[-_FOLDED_LINES:]
+        )
         return f"{head}{error}{folded}"
 
     def _links(self) -> str:
@@ -195,7 +197,7 @@ def _age(operation: AsyncOperationStatus) -> float:
     return age if age > _CLOCKS_DIFFER_SECONDS else 0.0
 
 
-def _folded(title: str, lines: Sequence[str]) -> str:
+def _collapsible(title: str, lines: Sequence[str]) -> str:
     """Return lines in a collapsible element, which works without a kernel."""
     return f"<details><summary>{title}</summary>{log_lines(lines)}</details>" if lines else ""
 

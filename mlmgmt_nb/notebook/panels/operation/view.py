@@ -13,7 +13,7 @@ from mlmgmt_nb.notebook.display.cards import bundle
 from mlmgmt_nb.notebook.display.html import CSS
 from mlmgmt_nb.notebook.display.live import Live
 from mlmgmt_nb.notebook.panels.operation.state import Progress
-from mlmgmt_nb.notebook.panels.refresh import FEED, Feed
+from mlmgmt_nb.notebook.panels.refresh import REFRESH_THREAD, RefreshThread
 
 __all__ = ["OperationPanel"]
 
@@ -31,13 +31,16 @@ class OperationPanel:
 
     Args:
         poller: the operation.
-        feed: the feed that updates the panel.
+        live: the output to show it in, which may show something else so far; a new one when None.
+        refresh: the thread that updates the panel.
     """
 
-    def __init__(self, poller: Poller[Any], *, feed: Feed = FEED) -> None:
+    def __init__(
+        self, poller: Poller[Any], *, live: Live | None = None, refresh: RefreshThread = REFRESH_THREAD
+    ) -> None:
         self._poller = poller
-        self._feed = feed
-        self._live = Live()
+        self._refresh = refresh
+        self._live = live or Live()
         self._lock = ForkLock()
         self._last_picture = threading.Event()
         self.progress = Progress(poller)
@@ -47,8 +50,8 @@ class OperationPanel:
         with self._lock:
             self._draw()
         # A change of state is shown at once, the log and the duration at each tick.
-        self._poller.add_change_callback(lambda _: self._feed.follow(self._tick))
-        self._feed.follow(self._tick)
+        self._poller.add_change_callback(lambda _: self._refresh.follow(self._tick))
+        self._refresh.follow(self._tick)
 
     def wait(self, timeout: float | None = None) -> None:
         """Wait until the operation has ended, and show it unless it ends quickly.
@@ -63,7 +66,7 @@ class OperationPanel:
         """
         started = time.monotonic()
         try:
-            if self._ends_quickly(timeout):
+            if self._finishes_quickly(timeout):
                 self._explain()
             else:
                 self.show()
@@ -81,10 +84,10 @@ class OperationPanel:
     def _explain(self) -> None:
         """Show an operation that failed at once: its log has the reason."""
         if self.progress.state != "Succeeded":
-            self.progress.look()
+            self.progress.poll()
             self._draw()
 
-    def _ends_quickly(self, timeout: float | None) -> bool:
+    def _finishes_quickly(self, timeout: float | None) -> bool:
         try:
             self._poller.wait(_QUIET_SECONDS if timeout is None else min(timeout, _QUIET_SECONDS))
         except OperationTimeout:
@@ -92,11 +95,11 @@ class OperationPanel:
         return True
 
     def _tick(self) -> float | None:
-        """Run in the thread of the feed."""
+        """Run in the refresh thread."""
         if self._last_picture.is_set():
             return None
         is_last = self._poller.done()
-        self.progress.look()
+        self.progress.poll()
         with self._lock:
             self._draw()
         if is_last:

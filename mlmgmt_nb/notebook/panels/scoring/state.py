@@ -236,7 +236,7 @@ class ScoringState:
                 self.answer = answer
                 self.input.set_body(answer.body)
 
-    def past(self) -> Sequence[Mapping[str, Any]]:
+    def recent(self) -> Sequence[Mapping[str, Any]]:
         """Return the history for the frontend, latest first."""
         return [
             {

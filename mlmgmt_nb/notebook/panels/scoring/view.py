@@ -94,7 +94,7 @@ class ScoringPanel(Panel):
         return head + sent + (_answer(answer) if answer else "")
 
     def build(self) -> Any:
-        self._frontend = frontend("scoring", self.shown(), self._told)
+        self._frontend = frontend("scoring", self.shown(), self._on_message)
         return self._frontend
 
     def draw(self) -> None:
@@ -113,7 +113,7 @@ class ScoringPanel(Panel):
             "problem": given.problem,
             "sending": self.is_working,
             "answer": scoring.answer.shown() if scoring.answer else None,
-            "history": scoring.past(),
+            "history": scoring.recent(),
             "code": self._code(),
         }
 
@@ -130,7 +130,7 @@ class ScoringPanel(Panel):
         usage = Usage(self._service.name or "", self._service.scoring_uri or "", "", sample)
         return {"curl": usage.curl, "python": usage.python}
 
-    def _told(self, message: dict[str, Any]) -> None:
+    def _on_message(self, message: dict[str, Any]) -> None:
         """Handle a message of the frontend. The worker sends requests, so that the callback is short."""
         given = self.scoring.input
         name, text = str(message.get("field", "")), str(message.get("text", ""))

@@ -170,13 +170,13 @@ class ScoringTestPanel(Panel):
         return self.progress.html()
 
     def build(self) -> Any:
-        self._widget = frontend("scoring_test", self.progress.shown(), self._told)
+        self._widget = frontend("scoring_test", self.progress.shown(), self._on_message)
         return self._widget
 
     def draw(self) -> None:
         self._widget.shown = self.progress.shown()
 
-    def _told(self, message: dict[str, Any]) -> None:
+    def _on_message(self, message: dict[str, Any]) -> None:
         if message.get("do") == "stop":
             self.test.stop()
             self.changed()

@@ -9,10 +9,10 @@ from typing import Any
 
 from mlmgmt_nb.contract import Image, ServiceResponse
 
-__all__ = ["ImageChoice", "Kinship"]
+__all__ = ["ImageChoice", "ImageRelation"]
 
 
-class Kinship(IntEnum):
+class ImageRelation(IntEnum):
     """The relation of an image to a service, closest first."""
 
     OWN = 0
@@ -37,25 +37,25 @@ class ImageChoice:
     ran: Collection[str | None] = ()
     models: Mapping[str | None, str] = field(default_factory=dict)
 
-    def kinship(self, image: Image) -> Kinship:
+    def relation(self, image: Image) -> ImageRelation:
         """Return the relation of an image to the service."""
         manifest = self.service.manifest
         is_same_manifest = image.manifest is not None and manifest is not None and image.manifest.name == manifest.name
         if image.id in self.ran or is_same_manifest:
-            return Kinship.OWN
+            return ImageRelation.OWN
         ids = (image.manifest.model_ids or ()) if image.manifest else ()
-        return Kinship.MODEL if not self.models.keys().isdisjoint(ids) else Kinship.OTHER
+        return ImageRelation.MODEL if not self.models.keys().isdisjoint(ids) else ImageRelation.OTHER
 
-    def own_first(self, images: Iterable[Image]) -> list[Image]:
+    def sort_images(self, images: Iterable[Image]) -> list[Image]:
         """Sort images by their relation to the service; the sort is stable."""
-        return sorted(images, key=self.kinship)
+        return sorted(images, key=self.relation)
 
     def differences(self, image: Image) -> list[tuple[str, str, str]]:
         """Return the differences of an image: rows of a label, the current value, and the new value."""
-        now, then = self._facts(self.service.image), self._facts(image)
+        now, then = self._distinctions(self.service.image), self._distinctions(image)
         return [(label, now[label], then[label]) for label in then if now[label] != then[label]]
 
-    def _facts(self, image: Image | None) -> dict[str, str]:
+    def _distinctions(self, image: Image | None) -> dict[str, str]:
         """Return the distinguishing facts of an image, in words."""
         manifest = image.manifest if image else None
         runtime = manifest.target_runtime if manifest else None

@@ -11,17 +11,17 @@ import msgspec
 
 from mlmgmt_nb.client import Poller, Workspace
 from mlmgmt_nb.client.http.forks import ForkLock
-from mlmgmt_nb.commands.values import LinesAbout
+from mlmgmt_nb.commands.values import RequestLogFilter
 from mlmgmt_nb.contract import Deployment, Image, ServiceResponse, ServiceUpdateRequest
 from mlmgmt_nb.contract.extensions import Service
 from mlmgmt_nb.contract.resolving import resolve
 from mlmgmt_nb.errors import NotFoundError, UsageError
 from mlmgmt_nb.notebook.panels import limits
 from mlmgmt_nb.notebook.panels.operation.state import Progress
-from mlmgmt_nb.notebook.panels.service.image_choice import ImageChoice, Kinship
+from mlmgmt_nb.notebook.panels.service.image_choice import ImageChoice, ImageRelation
 from mlmgmt_nb.notebook.panels.service.traffic import Traffic
 
-__all__ = ["AUTOSCALER", "LogTail", "ServiceState", "Which", "readable", "which_key"]
+__all__ = ["AUTOSCALER", "LogTail", "ServiceState", "Which", "key_in", "readable"]
 
 AUTOSCALER = ("min_replicas", "max_replicas", "target_utilization", "refresh_period_in_seconds")
 """The autoscaler settings in the panel, by their names in the contract."""
@@ -46,18 +46,18 @@ class LogTail:
         self._lock = ForkLock()
         self.request_id = ""
         self.lines: tuple[str, ...] = ()
-        self._about: LinesAbout | None = None
+        self._about: RequestLogFilter | None = None
         self._offset: int | None = None
         self._rest = ""
 
     def search(self, request_id: str) -> None:
-        """Show only lines about this request from the next `look` on; all lines if it is empty."""
+        """Show only lines about this request from the next `poll` on; all lines if it is empty."""
         with self._lock:
             self.request_id = request_id.strip()
-            self._about = LinesAbout(self.request_id) if self.request_id else None
+            self._about = RequestLogFilter(self.request_id) if self.request_id else None
             self._offset, self._rest, self.lines = None, "", ()
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Read new lines."""
         with self._lock:
             if self._offset is None:
@@ -118,7 +118,7 @@ class ServiceState:
         self._models: dict[str | None, str] = {}
         self.progress: Progress | None = None
         self.note = ""
-        self.is_gone = False
+        self.is_deleted = False
         self.has_metrics = True
 
     @property
@@ -144,25 +144,25 @@ class ServiceState:
         others = [f"{number} {state}" for state, number in metrics.replicas.items() if number and state != "ready"]
         return ", ".join([f"{metrics.ready} of {metrics.wanted} ready", *others])
 
-    def look(self) -> float | None:
+    def poll(self) -> float | None:
         """Poll the server. Return the seconds until the next poll, or None if the service was deleted."""
-        if self.is_gone:
+        if self.is_deleted:
             return None
         try:
-            self._look()
+            self._poll()
         except NotFoundError:
-            if not self._is_deleting and not self.is_gone:  # otherwise `delete` writes the note
-                self.is_gone = True
+            if not self._is_deleting and not self.is_deleted:  # otherwise `delete` writes the note
+                self.is_deleted = True
                 self.note = f"The service {self.name} no longer exists."
-        if self.is_gone:
+        if self.is_deleted:
             return None
         return _BUSY_SECONDS if self.is_open else _LOOK_SECONDS
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         poller, progress = self._poller, self.progress
         if poller is not None and progress is not None:
             has_ended = poller.done()
-            progress.look()
+            progress.poll()
             if has_ended:
                 self.refresh()
                 self._poller = None
@@ -174,7 +174,7 @@ class ServiceState:
             except NotFoundError:
                 self._get()  # raises if deleted; otherwise the server has no metrics, like that of 2017
                 self.has_metrics = False
-        self.log.look()
+        self.log.poll()
 
     def refresh(self) -> None:
         """Read the service and its deployments, and from time to time the images."""
@@ -204,7 +204,7 @@ class ServiceState:
                 except NotFoundError:
                     continue
         newest_first = sorted(found.values(), key=_created, reverse=True)
-        self.images = tuple(self.choice.own_first(newest_first))
+        self.images = tuple(self.choice.sort_images(newest_first))
 
     def _find_models(self) -> None:
         """Read all versions of its models: each version has its own id."""
@@ -285,7 +285,7 @@ class ServiceState:
                     fix="Review the differences again, then update.",
                 )
         image = self._images_by_id.get(image_id) or self._workspace.images.get(image_id)
-        if self.choice.kinship(image) is Kinship.OTHER:
+        if self.choice.relation(image) is ImageRelation.OTHER:
             self._check_name(name)
         self._change(self.image_name(image_id), image=image_id)
 
@@ -334,7 +334,7 @@ class ServiceState:
         try:
             self._workspace.services.delete(self.service)
             self.note = f"The service {self.name} was deleted."
-            self.is_gone = True
+            self.is_deleted = True
         finally:
             self._is_deleting = False
 
@@ -354,7 +354,7 @@ class ServiceState:
         self.service = self._workspace.services.get(self.service.id or "")
 
 
-def which_key(message: Mapping[str, Any]) -> Which:
+def key_in(message: Mapping[str, Any]) -> Which:
     """Return the key named in a message of a frontend."""
     return "Secondary" if message.get("which") == "Secondary" else "Primary"
 
@@ -366,7 +366,7 @@ def _created(image: Image) -> float:
 def readable(line: str) -> str:
     """Return a log line for display; JSON lines about requests are formatted."""
     try:
-        note = msgspec.json.decode(line, type=_Note)
+        note = msgspec.json.decode(line, type=_RequestNote)
     except msgspec.DecodeError:
         return line
     path = note.path.rpartition("/")[2]
@@ -375,7 +375,7 @@ def readable(line: str) -> str:
     return f"{note.time[11:23]}  {note.status}  {note.ms:>8.1f} ms  {note.request}{what}{failed}"
 
 
-class _Note(msgspec.Struct):
+class _RequestNote(msgspec.Struct):
     """A log line about a request, as replicas write it."""
 
     time: str
@@ -388,7 +388,7 @@ class _Note(msgspec.Struct):
     message: str = ""
 
 
-resolve(_Note)
+resolve(_RequestNote)
 
 
 def _check(path: str, value: int | None, *, needed: bool = False) -> None:

@@ -6,8 +6,8 @@ import datetime as dt
 from typing import Any
 
 from mlmgmt_nb.client import Workspace
-from mlmgmt_nb.client.conditions import condition
-from mlmgmt_nb.client.http.looking import only_looking
+from mlmgmt_nb.client.http.passive import passive
+from mlmgmt_nb.client.monitoring.conditions import condition
 from mlmgmt_nb.contract import Deployment, ServiceResponse, ServiceUpdateRequest
 from mlmgmt_nb.errors import UsageError
 from mlmgmt_nb.notebook.display.cards import Card, badge, service_card
@@ -15,16 +15,16 @@ from mlmgmt_nb.notebook.display.html import escape, log_lines, table
 from mlmgmt_nb.notebook.panels import limits
 from mlmgmt_nb.notebook.panels.frontend import frontend
 from mlmgmt_nb.notebook.panels.panel import Panel
-from mlmgmt_nb.notebook.panels.service.image_choice import Kinship
-from mlmgmt_nb.notebook.panels.service.state import AUTOSCALER, ServiceState, readable, which_key
+from mlmgmt_nb.notebook.panels.service.image_choice import ImageRelation
+from mlmgmt_nb.notebook.panels.service.state import AUTOSCALER, ServiceState, key_in, readable
 
 __all__ = ["ServicePanel"]
 
 _SHOWN_LINES, _SAVED_LINES = 100, 15
 _GROUPS = {
-    Kinship.OWN: "Of this service",
-    Kinship.MODEL: "With its models",
-    Kinship.OTHER: "Of other services",
+    ImageRelation.OWN: "Of this service",
+    ImageRelation.MODEL: "With its models",
+    ImageRelation.OTHER: "Of other services",
 }
 _NUMBERS = {"num_replicas": "num_replicas", **{name: f"auto_scaler.{name}" for name in AUTOSCALER}}
 
@@ -48,7 +48,7 @@ class ServicePanel(Panel):
 
     def __init__(self, workspace: Workspace, service: ServiceResponse | str, **options: Any) -> None:
         super().__init__(**options)
-        self.state = ServiceState(workspace, service, on_change=self.look_now, clock=self._clock)
+        self.state = ServiceState(workspace, service, on_change=self.poll_now, clock=self._clock)
         self._frontend: Any = None
 
     def text(self) -> str:
@@ -91,20 +91,20 @@ class ServicePanel(Panel):
         return "" if state == self._condition() else f"last operation: {state}"
 
     def prepare(self, *, is_live: bool) -> None:  # noqa: ARG002 - both a terminal and the first picture need it
-        self.state.look()
+        self.state.poll()
 
     def build(self) -> Any:
-        self._frontend = frontend("service", self.shown(), self._heard)
+        self._frontend = frontend("service", self.shown(), self._on_message)
         return self._frontend
 
     def draw(self) -> None:
         self._frontend.shown = self.shown()
 
-    @only_looking()
-    def look(self) -> float | None:
-        pause = self.state.look()
+    @passive()
+    def poll(self) -> float | None:
+        pause = self.state.poll()
         self.changed()
-        if self.state.is_gone:
+        if self.state.is_deleted:
             self.close()
         return pause
 
@@ -126,7 +126,7 @@ class ServicePanel(Panel):
             "note": state.note,
             "open": state.is_open,
             "working": self.is_working,
-            "gone": state.is_gone,
+            "gone": state.is_deleted,
             "hasMetrics": state.has_metrics,
             "scale": {"auto": state.is_autoscaled, "values": self._scale()},
             "limits": {name: limits.attributes(ServiceUpdateRequest, path) for name, path in _NUMBERS.items()},
@@ -147,8 +147,8 @@ class ServicePanel(Panel):
             {
                 "id": image.id,
                 "label": state.image_name(image.id),
-                "group": _GROUPS[choice.kinship(image)],
-                "foreign": choice.kinship(image) is Kinship.OTHER,
+                "group": _GROUPS[choice.relation(image)],
+                "foreign": choice.relation(image) is ImageRelation.OTHER,
                 "differences": choice.differences(image),
             }
             for image in state.images
@@ -172,20 +172,20 @@ class ServicePanel(Panel):
                 "from": _time(one.created_at),
                 "until": _time(one.expired_at),
                 "current": one.id == newest,
-                "back": _can_come_back(one) and one.image_id != serving,
+                "back": _can_roll_back_to(one) and one.image_id != serving,
             }
             for one in state.deployments
         ]
 
-    def _heard(self, message: dict[str, Any]) -> None:
+    def _on_message(self, message: dict[str, Any]) -> None:
         """Handle a message of the frontend; a callback, so the work is queued."""
-        self.do(lambda: self._obey(message))
+        self.do(lambda: self._handle(message))
 
-    def _obey(self, message: dict[str, Any]) -> None:
+    def _handle(self, message: dict[str, Any]) -> None:
         """Run in the thread of the worker."""
         state, act = self.state, message.get("act")
         if act == "key":
-            self._tell_key(message)
+            self._show_key(message)
             return
         if act == "search":
             state.log.search(str(message["request"]))
@@ -200,18 +200,18 @@ class ServicePanel(Panel):
         elif act == "cancel":
             state.cancel()
         elif act == "regenerate":
-            state.regenerate(which_key(message), _name(message))
+            state.regenerate(key_in(message), _name(message))
         elif act == "delete":
             state.delete(_name(message))
-        self.look_now()
+        self.poll_now()
 
-    def _tell_key(self, message: dict[str, Any]) -> None:
-        which = which_key(message)
-        told = {"which": which, "use": str(message["use"]), "view": message["view"]}
-        self._frontend.send({**told, "key": self.state.key(which)})
+    def _show_key(self, message: dict[str, Any]) -> None:
+        which = key_in(message)
+        reply = {"which": which, "use": str(message["use"]), "view": message["view"]}
+        self._frontend.send({**reply, "key": self.state.key(which)})
 
 
-def _can_come_back(deployment: Deployment) -> bool:
+def _can_roll_back_to(deployment: Deployment) -> bool:
     """Return whether the deployment ran before: one that failed to start would fail again."""
     return bool(deployment.image_id) and deployment.status in {"Active", "Expired"}
 

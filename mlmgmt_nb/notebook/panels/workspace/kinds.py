@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from mlmgmt_nb.client import Workspace
-from mlmgmt_nb.client.conditions import condition
 from mlmgmt_nb.client.http.paging import Page
+from mlmgmt_nb.client.monitoring.conditions import condition
 from mlmgmt_nb.contract import OPERATIONS
 from mlmgmt_nb.contract.operations import Parameter
 from mlmgmt_nb.errors import ApiError, NotFoundError

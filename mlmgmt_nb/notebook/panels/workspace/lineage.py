@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from mlmgmt_nb.client import Pager, Workspace
-from mlmgmt_nb.client.conditions import condition
+from mlmgmt_nb.client.monitoring.conditions import condition
 from mlmgmt_nb.contract import Deployment, ServiceResponse
 from mlmgmt_nb.errors import NotFoundError
 from mlmgmt_nb.notebook.display.html import escape

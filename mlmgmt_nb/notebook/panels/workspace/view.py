@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mlmgmt_nb.client import Workspace, connect
-from mlmgmt_nb.client.http.looking import only_looking
+from mlmgmt_nb.client.http.passive import passive
 from mlmgmt_nb.errors import MlmgmtError
 from mlmgmt_nb.notebook.display.html import ErrorText
 from mlmgmt_nb.notebook.panels.frontend import frontend
@@ -63,14 +63,14 @@ class WorkspacePanel(Panel):
         return self.state.html()
 
     def build(self) -> Any:
-        self._frontend = frontend("workspace", self.state.shown(is_working=True), self._told)
+        self._frontend = frontend("workspace", self.state.shown(is_working=True), self._on_message)
         return self._frontend
 
     def draw(self) -> None:
         self._frontend.shown = self.state.shown(is_working=self.is_working)
 
-    @only_looking()
-    def look(self) -> float | None:
+    @passive()
+    def poll(self) -> float | None:
         """Refresh the page. A search is not repeated automatically: it may take many requests."""
         with self.lock:
             request = self.state.request()
@@ -82,7 +82,7 @@ class WorkspacePanel(Panel):
         self.changed()
         return _REFRESH_SECONDS
 
-    def _told(self, message: dict[str, Any]) -> None:
+    def _on_message(self, message: dict[str, Any]) -> None:
         """Handle a message of the frontend."""
         state, value = self.state, str(message.get("value", ""))
         steps: dict[Any, Callable[[], Any]] = {

@@ -101,7 +101,7 @@ class Column:
         accepted, words = _ACCEPTED[self.kind]
         return (accepted | {_NONE}, _NULLABLE.get(self.kind, words)) if self.nullable else (accepted, words)
 
-    def fits(self, values: Sequence[Any]) -> bool:
+    def accepts(self, values: Sequence[Any]) -> bool:
         """Return whether the column accepts the JSON types of all values."""
         return (self.kind == "O" and not self.objects) or self.accepted.issuperset(set(map(type, values)))
 
@@ -115,7 +115,7 @@ class Column:
         Raises:
             InputError: values do not fit; it lists each of them.
         """
-        if not self.fits(values):
+        if not self.accepts(values):
             values = self._corrected(values, path)
         self._check_categories(values, path)
         try:

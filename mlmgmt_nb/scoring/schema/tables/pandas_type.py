@@ -132,7 +132,7 @@ class PandasType(ArgumentType):
         rows = self.row_values(value, name)
         if self._common is not None and rows:
             flat = [item for row in rows for item in row]
-            if self._common.fits(flat):
+            if self._common.accepts(flat):
                 try:
                     block = np.array(rows, dtype=self._common.dtype)
                 except OverflowError:
@@ -189,9 +189,9 @@ class PandasType(ArgumentType):
                 return picked
         except (KeyError, TypeError, IndexError):
             pass
-        raise InputError(self._misfits(records, name))
+        raise InputError(self._mismatches(records, name))
 
-    def _misfits(self, records: list[Any], name: str) -> list[str]:
+    def _mismatches(self, records: list[Any], name: str) -> list[str]:
         problems: list[str] = []
         for row, record in enumerate(records):
             if not isinstance(record, dict):

@@ -33,7 +33,7 @@ def elements_of(dtype: Any, objects: str | None = None) -> Elements:
     """Return the converter for elements or fields of a data type, or of the type of all objects."""
     if dtype.names:
         return Records(dtype)
-    return Column("", dtype, objects) if dtype.subdtype is None else Blocks(dtype)
+    return Column("", dtype, objects) if dtype.subdtype is None else SubarrayElements(dtype)
 
 
 def swagger_of_elements(dtype: Any) -> dict[str, Any]:
@@ -89,14 +89,14 @@ class Records:
             elif isinstance(value, list) and len(value) == len(self._fields):
                 rows.append(value)
             else:
-                problems += self._misfit(value, path(place))
+                problems += self._mismatch(value, path(place))
                 if len(problems) >= MAX_PROBLEMS:
                     break
         if problems:
             raise InputError(problems)
         return rows
 
-    def _misfit(self, value: Any, path: str) -> list[str]:
+    def _mismatch(self, value: Any, path: str) -> list[str]:
         listed = ", ".join(self._fields)
         if not isinstance(value, dict):
             return [f"{path}: expected an object with the fields {listed}; got {describe(value)}"]
@@ -105,7 +105,7 @@ class Records:
         return missing + [f"{path}.{name}: unknown field; the fields are {listed}" for name in unknown]
 
 
-class Blocks:
+class SubarrayElements:
     """Elements that are arrays of a fixed shape themselves; only in fields."""
 
     kind = "V"

@@ -32,10 +32,10 @@ def alias(call: Call) -> Reply:
     if len(call.id) > MAX_CHARACTERS[OTHERWISE]:
         raise bad_field("id", f"has {len(call.id)} characters; the maximum is {MAX_CHARACTERS[OTHERWISE]}.", "TooLong")
     table = schema.compute_aliases
-    mine = table.c.account == call.account
+    own_aliases = table.c.account == call.account
     with call.backend.store.writing() as db:
-        db.execute(delete(table).where(mine, table.c.name == call.id))
-        if (db.scalar(select(func.count()).select_from(table).where(mine)) or 0) >= MAX_ITEMS[OTHERWISE]:
+        db.execute(delete(table).where(own_aliases, table.c.name == call.id))
+        if (db.scalar(select(func.count()).select_from(table).where(own_aliases)) or 0) >= MAX_ITEMS[OTHERWISE]:
             raise conflict(
                 "TooManyAliases", f"The account has {MAX_ITEMS[OTHERWISE]} aliases, the maximum; remove some."
             )

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from mlmgmt_nb.service.api.app import Call
 from mlmgmt_nb.service.api.resources.lookup import row_of
-from mlmgmt_nb.service.building.docker.built_image import BuiltImage, context_archive
+from mlmgmt_nb.service.building.built_image import BuiltImage, context_archive
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.http.messages import Reply
 from mlmgmt_nb.service.http.problems import conflict

@@ -30,7 +30,8 @@ def create(call: Call) -> Reply:
         known = select(manifests.c.id).where(manifests.c.account == call.account, manifests.c.id == request.manifest_id)
         if db.scalar(known) is None:
             raise not_found("manifest", request.manifest_id, "$.manifestId")
-        compute = call.backend.compute(db, call.account, request.compute_resource_id, "$.computeResourceId")
+        path = "$.computeResourceId"
+        compute = call.backend.compute(db, call.account, request.compute_resource_id, path, is_for_image=True)
         image_id = str(uuid.uuid4())
         db.execute(
             insert(schema.images).values(

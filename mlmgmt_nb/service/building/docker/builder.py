@@ -19,28 +19,27 @@ import uuid
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
 from mlmgmt_nb.contract.requirements import Option
-from mlmgmt_nb.contract.resolving import resolve
 from mlmgmt_nb.service.building.archives import add_bytes, add_tree
+from mlmgmt_nb.service.building.built_image import BuiltImage
 from mlmgmt_nb.service.building.cancellation import Cancellation
 from mlmgmt_nb.service.building.docker import dockerfile
-from mlmgmt_nb.service.building.docker.built_image import BuiltImage
 from mlmgmt_nb.service.building.docker.dockerfile import BUILD_FOLDER, PACKAGES, Recipe
 from mlmgmt_nb.service.building.docker.images import EngineImages, api_error
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.install import EPOCH
 from mlmgmt_nb.service.building.packages.machine import PipConfigError, options_of_pip, options_of_uv
-from mlmgmt_nb.service.building.packages.requirements import netrc
+from mlmgmt_nb.service.building.packages.python import Python
+from mlmgmt_nb.service.building.packages.requirements import RequirementSet, netrc
 from mlmgmt_nb.service.docker_engine import Engine, EngineError
 from mlmgmt_nb.service.files.home import Home
 from mlmgmt_nb.service.files.logs import Log
 
-__all__ = ["BUILD_NAME", "DockerBuilder", "Python"]
+__all__ = ["BUILD_NAME", "DockerBuilder"]
 
 BUILD_NAME = "mlmgmt-build-"
 """Prefix of the names of containers that install packages, followed by the id of the state folder, the place in it
@@ -55,23 +54,6 @@ _LOOK = (
 )
 
 
-class Python(msgspec.Struct, frozen=True):
-    """The Python version of a base image."""
-
-    version: str
-    machine: str
-    libc: str
-
-    @property
-    def platform(self) -> str:
-        """Return its platform as `uv` names it."""
-        machine = {"arm64": "aarch64", "amd64": "x86_64"}.get(self.machine, self.machine)
-        return f"{machine}-unknown-linux-{'gnu' if self.libc == 'glibc' else 'musl'}"
-
-
-resolve(Python)
-
-
 class DockerBuilder:
     """Builds images on an engine.
 
@@ -81,6 +63,8 @@ class DockerBuilder:
         registry: host, optionally with a path, that images are pushed to; None to keep them on the engine.
         pip_config: a `pip.conf` for the installation of packages; it may contain passwords.
     """
+
+    runs_commands = True
 
     def __init__(
         self, engine: Engine, images: EngineImages, home: Home, registry: str | None, pip_config: Path | None
@@ -96,22 +80,23 @@ class DockerBuilder:
         self._locks: dict[str, threading.Lock] = {}
         self._pythons: dict[str, Python] = {}
 
-    def python_of(self, base: str, log: Log) -> Python:
+    def python_of(self, base: str, log: Log, cancellation: Cancellation) -> Python:
         """Return the Python version of a base image; pull the image if necessary.
 
         Raises:
             BuildError: the image does not exist, or does not have Python 3.11 or newer.
         """
-        with self._images.asking():
+        with self._images.build_errors():
+            cancellation.check()
             image_id = self._images.id_of(base)
             if image_id is None:
                 self._images.pull(base, log)
                 image_id = self._images.id_of(base)
             if image_id not in self._pythons:
-                self._pythons[image_id or ""] = self._look(base)
+                self._pythons[image_id or ""] = self._poll(base)
         return self._pythons[image_id or ""]
 
-    def _look(self, base: str) -> Python:
+    def _poll(self, base: str) -> Python:
         api = self._engine.api
         try:
             container = api.create_container(base, ["python3", "-c", _LOOK], entrypoint=[], name=self._build_name())
@@ -136,7 +121,7 @@ class DockerBuilder:
         version: int,
         log: Log,
         cancellation: Cancellation,
-        logins: Mapping[str, tuple[str, str]] = MappingProxyType({}),
+        requested: RequirementSet,
     ) -> BuiltImage:
         """Build the image of a context, and push it if there is a registry.
 
@@ -147,16 +132,16 @@ class DockerBuilder:
             version: version of the image.
             log: log of the build.
             cancellation: cancellation of the build.
-            logins: user and password of package indexes, by host.
+            requested: its packages; the logins of their indexes are used.
 
         Raises:
             BuildError: the image cannot be built or pushed; the message has the step and its last lines.
         """
-        with self._images.asking():
-            installed = self._requirements(context, recipe, logins, log, cancellation)
+        with self._images.build_errors():
+            installed = self._requirements(context, recipe, requested.logins, log, cancellation)
             image_id = self._application(context, recipe, installed, log, cancellation)
             reference = f"{self._registry or 'mlmgmt'}/{name}:{version}"
-            image_id = self._images.settle(image_id, reference)
+            image_id = self._images.finalize(image_id, reference)
             built = BuiltImage(reference, image_id, recipe.base)
             log.line(f"image {reference}: {image_id}")
             if self._registry:
@@ -248,12 +233,12 @@ class DockerBuilder:
                 api.start(container)
                 attached.send(secrets)
                 attached.end_input()
-                tail = _Tail(log)
+                tail = _BuildOutput(log)
                 for _, data in attached.frames():
                     tail.feed(data)
                 code = api.wait(container)["StatusCode"]
             if code != 0:
-                raise BuildError("RequirementsFailed", f"The requirements cannot be installed: {tail.why()}")
+                raise BuildError("RequirementsFailed", f"The requirements cannot be installed: {tail.failure_reason()}")
             api.commit(container, repository=_REQUIREMENTS, tag=key)
         finally:
             self._engine.remove(container)
@@ -290,7 +275,7 @@ class DockerBuilder:
                 timeout=None,
             )
             _check(response)
-            image_id, error, tail = "", "", _Tail(log)
+            image_id, error, tail = "", "", _BuildOutput(log)
             try:
                 with cancellation.calling(CancellableStream(response, response).close):
                     for event in _events(response):
@@ -301,7 +286,8 @@ class DockerBuilder:
                 cancellation.check()  # first, in case the cancellation broke the stream
         if error or not image_id:
             raise BuildError(
-                "BuildFailed", f"The image cannot be built: {tail.why()}: {error or 'the engine returned no image'}"
+                "BuildFailed",
+                f"The image cannot be built: {tail.failure_reason()}: {error or 'the engine returned no image'}",
             )
         return image_id
 
@@ -311,7 +297,7 @@ class DockerBuilder:
         Raises:
             EngineError: the engine does not respond.
         """
-        with self._engine.asking():
+        with self._engine.engine_errors():
             for container in self._engine.api.containers(all=True, filters={"name": f"^/{self._prefix}"}):
                 if not any(self._is_owner_alive(name) for name in container["Names"]):
                     self._engine.remove(container["Id"])
@@ -325,7 +311,7 @@ class DockerBuilder:
         return f"{self._prefix}{self._home.place}-{self._session}-{uuid.uuid4().hex[:12]}"
 
 
-class _Tail:
+class _BuildOutput:
     """Forwards output to a log, line by line, and remembers the step and the last lines."""
 
     def __init__(self, log: Log) -> None:
@@ -346,7 +332,7 @@ class _Tail:
             elif text and not text.startswith(("step failed: ", " ---> ")):
                 self._lines.append(text)
 
-    def why(self) -> str:
+    def failure_reason(self) -> str:
         """Return the failed step and the line with the reason: the line marked as an error, or else the last one."""
         marked = [line for line in self._lines if line.startswith("ERROR: ")]
         lines = [*self._lines, *marked][-1:]

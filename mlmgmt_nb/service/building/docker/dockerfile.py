@@ -13,7 +13,10 @@ import msgspec
 
 from mlmgmt_nb.contract import Manifest, Model
 
-__all__ = ["BUILD_FOLDER", "COMMAND", "PACKAGES", "SCORING_PORT", "Recipe", "application", "labels", "requirements"]
+__all__ = [
+    *("BUILD_FOLDER", "COMMAND", "HEALTH_CHECK", "PACKAGES", "SCORING_PORT", "Recipe"),
+    *("application", "labels", "requirements"),
+]
 
 SCORING_PORT = 5001
 BUILD_FOLDER = "/mlmgmt/build"
@@ -22,7 +25,11 @@ PACKAGES = "packages"
 """Folder of the files that the requirements name, in the context and in the build."""
 MICROMAMBA = "mambaorg/micromamba:2"
 _COMPILE = ("python3", "-B", f"{BUILD_FOLDER}/install.py", "--compile")
-_HEALTH = f"import urllib.request as u; u.urlopen('http://127.0.0.1:{SCORING_PORT}/', timeout=2)"
+HEALTH_CHECK = (
+    "python3",
+    "-c",
+    f"import urllib.request as u; u.urlopen('http://127.0.0.1:{SCORING_PORT}/', timeout=2)",
+)
 
 
 def default_base() -> str:
@@ -92,7 +99,7 @@ def application(recipe: Recipe, runtime: str = "runtime /mlmgmt/runtime", app: s
     return f"""\
 {path}ENV PYTHONPATH=/mlmgmt/runtime PYTHONUNBUFFERED=1 HOME=/home/mlmgmt
 EXPOSE {SCORING_PORT}
-HEALTHCHECK --start-period=300s CMD {_words(["python3", "-c", _HEALTH])}
+HEALTHCHECK --start-period=300s CMD {_words(HEALTH_CHECK)}
 ENTRYPOINT []
 CMD {_words(command)}
 WORKDIR /app

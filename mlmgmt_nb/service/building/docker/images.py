@@ -6,14 +6,16 @@ import contextlib
 import io
 import json
 import tarfile
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from mlmgmt_nb.service.building.archives import add_bytes, oci_archive
+from mlmgmt_nb.service.building.archives import add_bytes, archive_of_blobs, oci_archive
+from mlmgmt_nb.service.building.built_image import BuiltImage, repository_of
 from mlmgmt_nb.service.building.cancellation import Cancellation
-from mlmgmt_nb.service.building.docker.built_image import BuiltImage, repository_of
 from mlmgmt_nb.service.building.errors import BuildError
+from mlmgmt_nb.service.building.oci.blobs import BlobStore
 from mlmgmt_nb.service.docker_engine import Engine, EngineError
 from mlmgmt_nb.service.files.logs import Log
 
@@ -28,10 +30,16 @@ _CONFIG = frozenset(
 
 
 class EngineImages:
-    """The images of an engine."""
+    """The images of an engine.
 
-    def __init__(self, engine: Engine) -> None:
+    Args:
+        engine: the engine.
+        blobs: contents of images that were built without it.
+    """
+
+    def __init__(self, engine: Engine, blobs: BlobStore) -> None:
         self._engine = engine
+        self._blobs = blobs
 
     def id_of(self, name: str) -> str | None:
         """Return the id of an image by its name or id; None if it is not on the engine."""
@@ -95,10 +103,12 @@ class EngineImages:
         Raises:
             BuildError: the image is neither on the engine nor in a registry.
         """
-        with self.asking():
+        with self.build_errors():
             if self.id_of(built.image_id):
                 return built.image_id
             exact = built.pull_reference
+            if exact is None and built.manifest is not None:
+                return self._load(built, built.manifest, log)
             if exact is None:
                 raise BuildError(
                     "ImageGone",
@@ -111,17 +121,33 @@ class EngineImages:
                 raise BuildError("ImageGone", f"The image {exact} was pulled, but is not on the engine.")
             return found
 
+    def _load(self, built: BuiltImage, manifest: str, log: Log) -> str:
+        """Send an image that was built without an engine to the engine; return its id there."""
+        log.line(f"loading {built.reference} into the Docker engine")
+        with tempfile.TemporaryFile(dir=self._blobs.folder) as file:
+            archive_of_blobs(self._blobs, manifest, file, built.reference)
+            file.seek(0)
+            for event in self._engine.api.load_image(file):
+                if error := event.get("error"):
+                    raise BuildError("LoadFailed", f"The engine cannot load {built.reference}: {error}")
+        found = self.id_of(built.image_id) or self.id_of(built.reference)
+        if found is None:
+            raise BuildError("LoadFailed", f"The engine loaded {built.reference}, and does not have it.")
+        return found
+
     def export(self, built: BuiltImage, target: BinaryIO, folder: Path, log: Log) -> str:
         """Write an image as an OCI archive; return the digest of its manifest.
 
         Args:
             folder: an empty folder for temporary files.
         """
+        if built.manifest is not None:
+            return archive_of_blobs(self._blobs, built.manifest, target, built.reference)
         image_id = self.ensure(built, log)
-        with self._engine.asking():
+        with self._engine.engine_errors():
             return oci_archive(self._engine.api.get_image(image_id), target, folder, built.reference)
 
-    def settle(self, image_id: str, reference: str) -> str:
+    def finalize(self, image_id: str, reference: str) -> str:
         """Name the image; if the engine allows it, with a configuration without the time of the build."""
         api = self._engine.api
         seen = api.inspect_image(image_id)
@@ -153,10 +179,10 @@ class EngineImages:
         return settled
 
     @contextlib.contextmanager
-    def asking(self) -> Iterator[None]:
+    def build_errors(self) -> Iterator[None]:
         """Turn errors of the engine into BuildError."""
         try:
-            with self._engine.asking():
+            with self._engine.engine_errors():
                 yield
         except EngineError as error:
             raise BuildError(error.code, error.message) from error

@@ -71,8 +71,8 @@ def asks_for_conda(file: CondaFile, python: str) -> bool:
     Raises:
         BuildError: its Python version cannot be parsed.
     """
-    others = [entry for entry in file.packages if entry not in file.pythons and entry.strip() != "pip"]
-    return bool(others) or python not in _admitted(file)
+    other_packages = [entry for entry in file.packages if entry not in file.pythons and entry.strip() != "pip"]
+    return bool(other_packages) or python not in _admitted(file)
 
 
 def check_python(file: CondaFile) -> None:

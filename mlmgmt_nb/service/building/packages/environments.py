@@ -21,11 +21,11 @@ from mlmgmt_nb.service.building.cancellation import Cancellation
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.packages.explanations import explanation
 from mlmgmt_nb.service.building.packages.lock import LOCK_FILE, Lock
-from mlmgmt_nb.service.building.packages.requirements import Wanted, netrc, pins, runtime_closure
+from mlmgmt_nb.service.building.packages.requirements import RequirementSet, netrc, pins, runtime_closure
 from mlmgmt_nb.service.building.packages.uv import UvError, run_uv
 from mlmgmt_nb.service.files.logs import Log
 
-__all__ = ["PINNED", "Environment", "Environments", "Platform", "lacks"]
+__all__ = ["PINNED", "Environment", "Environments", "Platform", "import_failure"]
 
 PINNED = ".pinned"
 """Suffix of files with the lock of requirements."""
@@ -45,7 +45,7 @@ class Platform(Protocol):
     def platform(self) -> str: ...
 
 
-def lacks(interpreter: str, modules: Sequence[str]) -> str | None:
+def import_failure(interpreter: str, modules: Sequence[str]) -> str | None:
     """Return why a Python cannot import some modules; None if it can."""
     check = [interpreter, "-c", f"import {', '.join(modules)}"]
     try:
@@ -70,12 +70,12 @@ class Environments:
         self._folder = folder
 
     def ensure(
-        self, wanted: Wanted, context: Path, interpreter: str, log: Log, cancellation: Cancellation
+        self, requested: RequirementSet, context: Path, interpreter: str, log: Log, cancellation: Cancellation
     ) -> Environment:
         """Return the environment for requirements; create it unless one with the same packages exists.
 
         Args:
-            wanted: the requirements.
+            requested: the requirements.
             context: the build context with the files that were sent with them; the lock is written to it.
             interpreter: the Python to create the environment with.
             log: log of the build.
@@ -85,7 +85,7 @@ class Environments:
             BuildError: the requirements cannot be resolved or installed (the log has the output of `uv`), or the build
                 was cancelled.
         """
-        lock = self._resolved(wanted, context, ["--python", interpreter], log, cancellation)
+        lock = self._resolved(requested, context, ["--python", interpreter], log, cancellation)
         name = _digest(_FORMAT, interpreter, sys.version, lock.text)
         folder = self._folder / name
         complete = folder / "complete"
@@ -95,15 +95,17 @@ class Environments:
                 complete.touch()  # in use again, although no image refers to it yet
             else:
                 shutil.rmtree(folder, ignore_errors=True)
-                self._make(folder, wanted, context, interpreter, log, cancellation)
+                self._make(folder, requested, context, interpreter, log, cancellation)
                 complete.touch()
         return Environment(folder, lock)
 
-    def lock(self, wanted: Wanted, context: Path, target: Platform, log: Log, cancellation: Cancellation) -> Lock:
+    def lock(
+        self, requested: RequirementSet, context: Path, target: Platform, log: Log, cancellation: Cancellation
+    ) -> Lock:
         """Return the lock of requirements for another Python; reproducible.
 
         Args:
-            wanted: the requirements.
+            requested: the requirements.
             context: the build context with the files that were sent with them; the lock is written to it.
             target: the Python.
             log: log of the build.
@@ -113,26 +115,55 @@ class Environments:
             BuildError: the requirements cannot be resolved, or the build was cancelled.
         """
         python = ["--python", sys.executable, "--python-version", target.version, "--python-platform", target.platform]
-        return self._resolved(wanted, context, python, log, cancellation)
+        return self._resolved(requested, context, python, log, cancellation)
 
     def _resolved(
-        self, wanted: Wanted, context: Path, python: Sequence[str], log: Log, cancellation: Cancellation
+        self, requested: RequirementSet, context: Path, python: Sequence[str], log: Log, cancellation: Cancellation
     ) -> Lock:
         """Resolve requirements to a lock. Reuse an earlier lock if all sources are immutable."""
-        if not wanted.is_immutable:
-            lock = _resolve(wanted, context, python, log, cancellation)
+        if not requested.is_immutable:
+            lock = _resolve(requested, context, python, log, cancellation)
         else:
-            name = _digest(_FORMAT, *python, sys.version, *_identity(wanted, context))
+            name = _digest(_FORMAT, *python, sys.version, *_identity(requested, context))
             kept = self._folder / f"{name}{PINNED}"
             with self._lock(name, cancellation):
                 known = _kept(kept, log)
-                lock = known or _resolve(wanted, context, python, log, cancellation)
+                lock = known or _resolve(requested, context, python, log, cancellation)
                 if known is None:
                     partial = kept.with_name(f"{kept.name}.partial")
                     partial.write_text(lock.text, encoding="utf-8")
                     partial.replace(kept)
         (context / LOCK_FILE).write_text(lock.text, encoding="utf-8")
         return lock
+
+    def install(
+        self,
+        target: Path,
+        requested: RequirementSet,
+        context: Path,
+        python: Platform,
+        log: Log,
+        cancellation: Cancellation,
+    ) -> None:
+        """Install the locked packages of a build context for another Python, into a folder for its modules.
+
+        Raises:
+            BuildError: they cannot be installed, or the build was cancelled.
+        """
+        version = ["--python", sys.executable, "--python-version", python.version]
+        try:
+            with _variables(requested) as variables:
+                options = [
+                    *requested.arguments,
+                    *version,
+                    "--python-platform",
+                    python.platform,
+                    "--target",
+                    str(target),
+                ]
+                run_uv(["pip", "sync", *options, LOCK_FILE], context, variables, log, cancellation)
+        except UvError as error:
+            raise _failed(error, requested, python.version) from error
 
     def sweep(self) -> None:
         """Remove incomplete environments that no process is building."""
@@ -144,16 +175,22 @@ class Environments:
                         shutil.rmtree(path, ignore_errors=True)
 
     def _make(
-        self, folder: Path, wanted: Wanted, context: Path, interpreter: str, log: Log, cancellation: Cancellation
+        self,
+        folder: Path,
+        requested: RequirementSet,
+        context: Path,
+        interpreter: str,
+        log: Log,
+        cancellation: Cancellation,
     ) -> None:
         try:
             run_uv(["venv", "--quiet", "--python", interpreter, str(folder)], context, {}, log, cancellation)
             python = ["--python", str(folder / "bin" / "python")]
-            install = ["pip", "sync", "--compile-bytecode", *wanted.arguments, *python, LOCK_FILE]
-            with _variables(wanted) as variables:
+            install = ["pip", "sync", "--compile-bytecode", *requested.arguments, *python, LOCK_FILE]
+            with _variables(requested) as variables:
                 run_uv(install, context, variables, log, cancellation)
         except UvError as error:
-            raise _failed(error, wanted, HERE) from error
+            raise _failed(error, requested, HERE) from error
 
     @contextmanager
     def _lock(self, name: str, cancellation: Cancellation) -> Iterator[None]:
@@ -189,63 +226,67 @@ def _kept(path: Path, log: Log) -> Lock | None:
     return lock
 
 
-def _resolve(wanted: Wanted, context: Path, python: Sequence[str], log: Log, cancellation: Cancellation) -> Lock:
+def _resolve(
+    requested: RequirementSet, context: Path, python: Sequence[str], log: Log, cancellation: Cancellation
+) -> Lock:
     """Run `uv` to find versions, files and hashes; keep the versions and hashes that the user pinned."""
-    asked, limits, found = (context / name for name in ("requirements.in", "constraints.in", "pylock.found.toml"))
-    asked.write_text("\n".join(wanted.lines) + "\n", encoding="utf-8")
-    limits.write_text("\n".join(requirement.spec for requirement in wanted.constraints) + "\n", encoding="utf-8")
-    options = ["--quiet", "--no-header", "--format", "pylock.toml", "--generate-hashes", *wanted.arguments]
-    files = ["--constraint", limits.name, "-o", found.name, asked.name]
+    requirements_file, limits, found = (
+        context / name for name in ("requirements.in", "constraints.in", "pylock.found.toml")
+    )
+    requirements_file.write_text("\n".join(requested.lines) + "\n", encoding="utf-8")
+    limits.write_text("\n".join(requirement.spec for requirement in requested.constraints) + "\n", encoding="utf-8")
+    options = ["--quiet", "--no-header", "--format", "pylock.toml", "--generate-hashes", *requested.arguments]
+    files = ["--constraint", limits.name, "-o", found.name, requirements_file.name]
     try:
-        with _variables(wanted) as variables:
+        with _variables(requested) as variables:
             run_uv(["pip", "compile", *options, *python, *files], context, variables, log, cancellation)
         lock = Lock.resolved_in(context, found.read_text(encoding="utf-8"))
     except UvError as error:
         version = python[python.index("--python-version") + 1] if "--python-version" in python else HERE
-        raise _failed(error, wanted, version) from error
+        raise _failed(error, requested, version) from error
     finally:
-        for path in (asked, limits, found):
+        for path in (requirements_file, limits, found):
             path.unlink(missing_ok=True)
-    pinned = dict(pins(wanted))
-    if pinned or wanted.has("--require-hashes"):
+    pinned = dict(pins(requested))
+    if pinned or requested.has("--require-hashes"):
         lock = lock.only(pinned.items())
-        lock.check_pinned(pinned, _exempt(wanted))
+        lock.check_pinned(pinned, _exempt(requested))
     for line in lock.versions:
         log.line(line)
     return lock
 
 
 @contextmanager
-def _variables(wanted: Wanted) -> Iterator[dict[str, str]]:
+def _variables(requested: RequirementSet) -> Iterator[dict[str, str]]:
     """Yield the environment variables with indexes and logins for `uv`."""
-    if not wanted.file_logins:
-        yield wanted.variables
+    if not requested.file_logins:
+        yield requested.variables
         return
     known = Path(os.environ.get("NETRC") or Path.home() / ".netrc")
     with tempfile.NamedTemporaryFile("w", prefix="mlmgmt-", suffix=".netrc") as file:  # readable by its owner only
-        file.write(netrc(wanted.file_logins) + (known.read_text(encoding="utf-8") if known.is_file() else ""))
+        file.write(netrc(requested.file_logins) + (known.read_text(encoding="utf-8") if known.is_file() else ""))
         file.flush()
-        yield wanted.variables | {"NETRC": file.name}
+        yield requested.variables | {"NETRC": file.name}
 
 
-def _exempt(wanted: Wanted) -> set[str]:
+def _exempt(requested: RequirementSet) -> set[str]:
     """Return the packages of the runtime, which users cannot pin, with the packages that these need."""
-    added = {re.split(r"[^\w.-]", line)[0] for line in wanted.added}
+    added = {re.split(r"[^\w.-]", line)[0] for line in requested.added}
     return runtime_closure() | added.union(*(_NEEDED.get(name, ()) for name in added))
 
 
-def _failed(error: UvError, wanted: Wanted, version: str) -> BuildError:
-    lines = [requirement.spec for requirement in wanted.requirements]
+def _failed(error: UvError, requested: RequirementSet, version: str) -> BuildError:
+    lines = [requirement.spec for requirement in requested.requirements]
     reason = explanation(error.output, lines, f"Python {version} on this platform")
     return BuildError("RequirementsFailed", f"The requirements cannot be installed: {reason}.")
 
 
-def _identity(wanted: Wanted, context: Path) -> Iterator[str]:
+def _identity(requested: RequirementSet, context: Path) -> Iterator[str]:
     """Yield everything that the lock of requirements depends on."""
-    yield from (str(requirement) for requirement in wanted.requirements)
-    yield from wanted.added
-    yield from (f"-c {requirement}" for requirement in wanted.constraints)
-    yield from (f"{option.name} {option.value}" for option in wanted.options)
+    yield from (str(requirement) for requirement in requested.requirements)
+    yield from requested.added
+    yield from (f"-c {requirement}" for requirement in requested.constraints)
+    yield from (f"{option.name} {option.value}" for option in requested.options)
     for path in sorted((context / "packages").rglob("*")):
         if path.is_file():
             with path.open("rb") as file:

@@ -57,7 +57,7 @@ _RULES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
 """Patterns of uv's messages, most specific first, and the sentences for them."""
 
 
-def explanation(output: str, asked: Iterable[str], platform: str) -> str:
+def explanation(output: str, requirements: Iterable[str], platform: str) -> str:
     """Return a sentence that explains why `uv` failed.
 
     Args:
@@ -77,7 +77,7 @@ def explanation(output: str, asked: Iterable[str], platform: str) -> str:
         sentence += " (a package index rejected the credentials, or requires them)"
     if "invalid peer certificate" in output:
         sentence += " (its TLS certificate is not trusted)"
-    return _as_written(sentence, asked)
+    return _as_written(sentence, requirements)
 
 
 def _begin(output: str) -> int:
@@ -101,16 +101,16 @@ def _shortened(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
-def _as_written(sentence: str, asked: Iterable[str]) -> str:
+def _as_written(sentence: str, requirements: Iterable[str]) -> str:
     """Return the sentence with the names of projects as the user wrote them."""
-    for name in set(_names(asked)):
+    for name in set(_names(requirements)):
         normalized = project_name(name)
         if normalized != name:
             sentence = re.sub(rf"(?<![\w.-]){re.escape(normalized)}(?![\w-])", name, sentence)
     return sentence
 
 
-def _names(asked: Iterable[str]) -> Iterator[str]:
-    for line in asked:
+def _names(requirements: Iterable[str]) -> Iterator[str]:
+    for line in requirements:
         if found := re.match(r"[\w.-]*\w", line):
             yield found[0]

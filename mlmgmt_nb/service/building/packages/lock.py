@@ -113,7 +113,7 @@ def _files(package: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _is_source(package: Mapping[str, Any]) -> bool:
-    """Whether no file of a package is a wheel."""
+    """Return whether no file of a package is a wheel."""
     return not any(urlsplit(location).path.endswith(".whl") for location in _locations(package))
 
 

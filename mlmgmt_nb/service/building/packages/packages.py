@@ -23,35 +23,35 @@ from mlmgmt_nb.service.building.packages.conda import (
     read_content,
 )
 from mlmgmt_nb.service.building.packages.lock import Lock
-from mlmgmt_nb.service.building.packages.requirements import Wanted, WantedReader, without_login
+from mlmgmt_nb.service.building.packages.requirements import RequirementSet, RequirementsReader, without_login
 from mlmgmt_nb.service.building.packages.superseded import without_superseded
 from mlmgmt_nb.service.files.logs import Log
 
-__all__ = ["WantedPackages", "wanted_packages"]
+__all__ = ["RequestedPackages", "requested_packages"]
 
 _OF_BUILDS = frozenset({"--trusted-host", "--find-links", "--no-index", "--pre", "--only-binary"})
 """Options that hold for the build requirements of source archives, beside the index."""
 
 
-class WantedPackages(msgspec.Struct, kw_only=True):
+class RequestedPackages(msgspec.Struct, kw_only=True):
     """The requested packages.
 
     Attributes:
-        wanted: the pip packages.
-        conda: the conda environment file, whose pip section is part of `wanted`.
+        requested: the pip packages.
+        conda: the conda environment file, whose pip section is part of `requested`.
         content: its decoded content.
         reader: reads additional lines.
     """
 
-    wanted: Wanted
+    requested: RequirementSet
     conda: CondaFile | None
     content: dict[str, object]
-    reader: WantedReader
+    reader: RequirementsReader
 
     @property
-    def is_nothing(self) -> bool:
+    def is_empty(self) -> bool:
         """Return whether no packages are requested, and any Python will do."""
-        return not self.wanted.lines and (self.conda is None or not self.conda.packages)
+        return not self.requested.lines and (self.conda is None or not self.conda.packages)
 
     def add_spark(self, is_installed: Callable[[], bool]) -> None:
         """Add pyspark for a driver of the `SparkPython` runtime, which includes it.
@@ -59,9 +59,9 @@ class WantedPackages(msgspec.Struct, kw_only=True):
         Args:
             is_installed: returns whether the interpreter for drivers without requirements has pyspark.
         """
-        is_asked = any(requirement.name == "pyspark" for requirement in self.wanted.requirements)
-        if not is_asked and (not self.is_nothing or not is_installed()):
-            self.wanted.added.append("pyspark")
+        is_asked = any(requirement.name == "pyspark" for requirement in self.requested.requirements)
+        if not is_asked and (not self.is_empty or not is_installed()):
+            self.requested.added.append("pyspark")
 
     def take_conda_from_pip(self, log: Log) -> str:
         """Add pip equivalents of the conda packages; return the interpreter that the conda file requests.
@@ -75,7 +75,7 @@ class WantedPackages(msgspec.Struct, kw_only=True):
         for entry in found.left_out:
             log.line(f"skipping {entry}: Python includes it")
         added = self.reader.read(found.lines, "condaEnvFile")
-        self.wanted.requirements += without_superseded(added.requirements, log)
+        self.requested.requirements += without_superseded(added.requirements, log)
         return found.interpreter
 
     def needs_conda(self, python: str) -> bool:
@@ -87,14 +87,14 @@ class WantedPackages(msgspec.Struct, kw_only=True):
         assert self.conda is not None
         check_python(self.conda)
         packages: list[object] = [*self.conda.packages]
-        if self.wanted.lines and not any(entry.split("=")[0].strip() == "pip" for entry in self.conda.packages):
+        if self.requested.lines and not any(entry.split("=")[0].strip() == "pip" for entry in self.conda.packages):
             packages.append("pip")
         text = yaml.safe_dump({**self.content, "dependencies": packages}, sort_keys=False)
         (folder / "environment.yml").write_text(text, encoding="utf-8")
 
     def pip_file(self, lock: Lock) -> str:
         """Return the requirements file of an image whose packages are locked."""
-        lines = lock.pip_lines(by_url=self.wanted.has_own_indexes)
+        lines = lock.pip_lines(by_url=self.requested.has_own_indexes)
         return "".join(f"{line}\n" for line in [*self._build_options(), *lines])
 
     def _build_options(self) -> list[str]:
@@ -103,10 +103,10 @@ class WantedPackages(msgspec.Struct, kw_only=True):
         The packages themselves need none of them: they are locked. pip has no order of indexes, so with more than one
         it may ask none.
         """
-        options = list(dict.fromkeys(_line(option) for option in self.wanted.options if option.name in _OF_BUILDS))
-        if self.wanted.has_several_indexes:
+        options = list(dict.fromkeys(_line(option) for option in self.requested.options if option.name in _OF_BUILDS))
+        if self.requested.has_several_indexes:
             return [*options, "--no-index"]
-        index = self.wanted.values("--index-url")
+        index = self.requested.values("--index-url")
         return [*options, *([f"--index-url {without_login(index[-1])}"] if index else [])]
 
     def check_logins(self) -> None:
@@ -115,7 +115,7 @@ class WantedPackages(msgspec.Struct, kw_only=True):
         Raises:
             BuildError: a host has several.
         """
-        if hosts := self.wanted.hosts_with_several_logins:
+        if hosts := self.requested.hosts_with_several_logins:
             raise BuildError(
                 "RequirementsFailed",
                 f"pipRequirements: {', '.join(hosts)}: the package indexes have different logins, and the build of an "
@@ -128,7 +128,7 @@ class WantedPackages(msgspec.Struct, kw_only=True):
         Raises:
             BuildError: it cannot, as there are several indexes.
         """
-        if self.wanted.has_several_indexes and not self.wanted.has("--find-links") and lock.sources:
+        if self.requested.has_several_indexes and not self.requested.has("--find-links") and lock.sources:
             raise BuildError(
                 "RequirementsFailed",
                 f"pipRequirements: {', '.join(lock.sources)}: no wheel exists, and with --extra-index-url pip would "
@@ -145,22 +145,24 @@ class WantedPackages(msgspec.Struct, kw_only=True):
         Raises:
             BuildError: pip alone cannot satisfy the request.
         """
-        if self.wanted.values("--extra-index-url"):
+        if self.requested.values("--extra-index-url"):
             raise BuildError(
                 "CondaPackages",
                 "pipRequirements: --extra-index-url beside packages of conda: pip would take a package from whichever "
                 "index has the newest. Use --index-url, or list all packages in the requirements.",
             )
-        options = [_line(option) for option in self.wanted.options]
-        if self.wanted.constraints:
-            limits = "".join(f"{requirement}\n" for requirement in self.wanted.constraints)
+        options = [_line(option) for option in self.requested.options]
+        if self.requested.constraints:
+            limits = "".join(f"{requirement}\n" for requirement in self.requested.constraints)
             (folder / PACKAGES / "constraints.txt").write_text(limits, encoding="utf-8")
             options.append(f"--constraint {PACKAGES}/constraints.txt")
-        lines = [*options, *map(str, self.wanted.requirements), *self.wanted.added]
+        lines = [*options, *map(str, self.requested.requirements), *self.requested.added]
         return "".join(f"{line}\n" for line in lines)
 
 
-def wanted_packages(context: Context, manifest: Manifest, log: Log, indexes: Sequence[Option] = ()) -> WantedPackages:
+def requested_packages(
+    context: Context, manifest: Manifest, log: Log, indexes: Sequence[Option] = ()
+) -> RequestedPackages:
     """Read the packages that a manifest requests; skip packages that cannot work, with a line in the log.
 
     Args:
@@ -173,11 +175,11 @@ def wanted_packages(context: Context, manifest: Manifest, log: Log, indexes: Seq
         BuildError: a file cannot be read, or names a package that cannot be installed.
     """
     properties = manifest.target_runtime.properties
-    reader = WantedReader(context.folder, context.add_file)
+    reader = RequirementsReader(context.folder, context.add_file)
     lines: list[str] = []
     if url := properties.get("pipRequirements"):
         lines = _text(context.add_file(url, "pipRequirements"), "pipRequirements").splitlines()
-    wanted = reader.read(lines, "pipRequirements")
+    requested = reader.read(lines, "pipRequirements")
     conda: CondaFile | None = None
     content: dict[str, object] = {}
     if url := properties.get("condaEnvFile"):
@@ -185,10 +187,10 @@ def wanted_packages(context: Context, manifest: Manifest, log: Log, indexes: Seq
         content = read_content(path)
         conda = read_conda(content)
         path.unlink()
-        wanted.extend(reader.read(conda.pip, "condaEnvFile"))
-    wanted.requirements = without_superseded(wanted.requirements, log)
-    wanted.options[:0] = indexes
-    return WantedPackages(wanted=wanted, conda=conda, content=content, reader=reader)
+        requested.extend(reader.read(conda.pip, "condaEnvFile"))
+    requested.requirements = without_superseded(requested.requirements, log)
+    requested.options[:0] = indexes
+    return RequestedPackages(requested=requested, conda=conda, content=content, reader=reader)
 
 
 def _line(option: Option) -> str:

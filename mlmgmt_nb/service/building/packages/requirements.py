@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import re
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -25,30 +24,26 @@ from mlmgmt_nb.contract.requirements import (
     project_name,
 )
 from mlmgmt_nb.redaction import redacted
+from mlmgmt_nb.scoring.distribution import RUNTIME_PACKAGES
 from mlmgmt_nb.service.building.errors import BuildError
 
-__all__ = ["Wanted", "WantedReader", "netrc", "pins", "runtime_closure", "runtime_requirements", "without_login"]
+__all__ = [
+    "RequirementSet",
+    "RequirementsReader",
+    "netrc",
+    "pins",
+    "runtime_closure",
+    "without_login",
+]
 
 _SENT = re.compile(rf"(?:\./)?{PACKAGES.pattern}/(?!\.\.?$)[^/]+")
 _INDEXES = ("--index-url", "--extra-index-url")
 
 
-def runtime_requirements() -> list[str]:
-    """Return the requirements of the scoring runtime, in the versions that are installed here.
-
-    Drivers of raw HTTP also need werkzeug, in any version, since many pin their own.
-    """
-    return [*(f"{name}=={importlib.metadata.version(name)}" for name in _runtime()), "werkzeug"]
-
-
-def _runtime() -> list[str]:
-    return ["uvicorn", "httptools", "msgspec"] + ([] if sys.platform == "win32" else ["uvloop"])
-
-
 def runtime_closure() -> set[str]:
     """Return the normalized names of the scoring runtime's requirements and their dependencies."""
     found: set[str] = set()
-    left = _runtime()
+    left = [*RUNTIME_PACKAGES]
     while left:
         name = project_name(left.pop())
         if name not in found:
@@ -65,7 +60,7 @@ def _needs(name: str) -> list[str]:
     return [re.split(r"[^\w.-]", line)[0] for line in lines if "extra ==" not in line]
 
 
-class Wanted(msgspec.Struct, kw_only=True):
+class RequirementSet(msgspec.Struct, kw_only=True):
     """The packages to install.
 
     Attributes:
@@ -89,7 +84,7 @@ class Wanted(msgspec.Struct, kw_only=True):
     def has(self, name: str) -> bool:
         return any(option.name == name for option in self.options)
 
-    def extend(self, other: Wanted) -> None:
+    def extend(self, other: RequirementSet) -> None:
         """Add the content of another file."""
         self.requirements += other.requirements
         self.constraints += other.constraints
@@ -187,7 +182,7 @@ def _quoted(word: str) -> str:
     return f'"{escaped}"'
 
 
-class WantedReader:
+class RequirementsReader:
     """Read the requirements files of a build.
 
     Args:
@@ -201,7 +196,7 @@ class WantedReader:
         self._problems: list[str] = []
         self._open: list[str] = []
 
-    def read(self, lines: Iterable[str], origin: str) -> Wanted:
+    def read(self, lines: Iterable[str], origin: str) -> RequirementSet:
         """Read the lines of a requirements file.
 
         Args:
@@ -211,47 +206,51 @@ class WantedReader:
         Raises:
             BuildError: some lines cannot be installed; the message lists all problems.
         """
-        wanted = Wanted()
-        self._read("\n".join(lines), origin, wanted, is_constraint=False)
+        requested = RequirementSet()
+        self._read("\n".join(lines), origin, requested, is_constraint=False)
         if self._problems:
             raise BuildError("BadRequirements", redacted(f"{'; '.join(self._problems)}."))
-        return wanted
+        return requested
 
-    def _read(self, text: str, origin: str, wanted: Wanted, *, is_constraint: bool, base: str = "") -> None:
+    def _read(self, text: str, origin: str, requested: RequirementSet, *, is_constraint: bool, base: str = "") -> None:
         try:
             for entry in parse(text):
                 where = f"{origin}, line {entry.number}"
                 if isinstance(entry, Option):
-                    self._add_option(entry, where, wanted, is_constraint=is_constraint, base=base)
+                    self._add_option(entry, where, requested, is_constraint=is_constraint, base=base)
                 elif self._can_be_read(entry.location, where):
-                    wanted.file_logins |= self._login(entry.location, where)
+                    requested.file_logins |= self._login(entry.location, where)
                     plain = entry._replace(location=without_login(entry.location))
-                    (wanted.constraints if is_constraint else wanted.requirements).append(plain)
+                    (requested.constraints if is_constraint else requested.requirements).append(plain)
         except RequirementsError as error:
             self._problems.append(f"{origin}, {error}")
 
-    def _add_option(self, option: Option, where: str, wanted: Wanted, *, is_constraint: bool, base: str) -> None:
+    def _add_option(
+        self, option: Option, where: str, requested: RequirementSet, *, is_constraint: bool, base: str
+    ) -> None:
         if option.name in {"--requirement", "--constraint"}:
             self._include(
-                option, where, wanted, is_constraint=is_constraint or option.name == "--constraint", base=base
+                option, where, requested, is_constraint=is_constraint or option.name == "--constraint", base=base
             )
         elif option.name != "--find-links" or self._can_be_read(option.value, where):
-            wanted.options.append(option)
+            requested.options.append(option)
 
-    def _include(self, option: Option, where: str, wanted: Wanted, *, is_constraint: bool, base: str) -> None:
+    def _include(
+        self, option: Option, where: str, requested: RequirementSet, *, is_constraint: bool, base: str
+    ) -> None:
         url = urljoin(base, option.value) if base else option.value
         if url in self._open:
             self._problems.append(f"{where}: {option.value} includes itself")
         elif is_local(url):
             if self._can_be_read(url, where):
                 text = (self._folder / local_path(url)).read_text(encoding="utf-8")
-                self._read(text, Path(url).name, wanted, is_constraint=is_constraint)
+                self._read(text, Path(url).name, requested, is_constraint=is_constraint)
         else:
             self._open.append(url)
             path = self._fetch(url, "included requirements")
             text = path.read_text(encoding="utf-8", errors="replace")
             path.unlink()
-            self._read(text, url, wanted, is_constraint=is_constraint, base=url)
+            self._read(text, url, requested, is_constraint=is_constraint, base=url)
             self._open.pop()
 
     def _login(self, location: str, where: str) -> dict[str, tuple[str, str]]:
@@ -278,8 +277,8 @@ class WantedReader:
         return False
 
 
-def pins(wanted: Wanted) -> Iterator[tuple[str, tuple[str, ...]]]:
+def pins(requested: RequirementSet) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yield the pinned hashes by name or location of their package; hashes of constraints last."""
-    for requirement in [*wanted.requirements, *wanted.constraints]:
+    for requirement in [*requested.requirements, *requested.constraints]:
         if requirement.hashes:
             yield requirement.name or requirement.location.removeprefix("./"), requirement.hashes

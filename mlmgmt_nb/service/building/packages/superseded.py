@@ -53,7 +53,7 @@ def without_superseded(requirements: Iterable[Requirement], log: Log) -> list[Re
 
 def _kept(requirements: Iterable[Requirement], log: Log) -> Iterator[Requirement]:
     for requirement in requirements:
-        modules = _stand_in(requirement)
+        modules = _replacement(requirement)
         if modules is None:
             yield requirement
         else:
@@ -62,7 +62,7 @@ def _kept(requirements: Iterable[Requirement], log: Log) -> Iterator[Requirement
             )
 
 
-def _stand_in(requirement: Requirement) -> str | None:
+def _replacement(requirement: Requirement) -> str | None:
     """Return the modules that replace a requirement that does not work."""
     if requirement.location or not requirement.name:
         return None

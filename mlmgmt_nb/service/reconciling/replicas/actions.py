@@ -35,7 +35,9 @@ class Kill(Action, frozen=True):
 
 
 class Succeed(Action, frozen=True):
-    """The rollout is complete: the target serves."""
+    """The rollout is complete: the target serves. `warning` is that of its replicas."""
+
+    warning: str | None = None
 
 
 class Fail(Action, frozen=True):

@@ -84,7 +84,7 @@ class ReplicaController:
             services: all services by id; the same object as before if the store has not changed.
         """
         moment = self._clock()
-        rows = self._unsettled(services)
+        rows = self._pending(services)
         for ended in self._computes.exits():
             self._add_crash(ended, moment, is_logged=ended.service_id in rows)
         replicas = self._computes.replicas()
@@ -106,7 +106,7 @@ class ReplicaController:
         backs_off = any(isinstance(action, a.Refuse) and action.service_id not in self._settled for action in actions)
         return 0.1 if backs_off else 1.0
 
-    def _unsettled(self, services: Mapping[str, Row[Any]]) -> dict[str, Row[Any]]:
+    def _pending(self, services: Mapping[str, Row[Any]]) -> dict[str, Row[Any]]:
         """Return the services to process: all of them if the store has changed, else those that may need an action."""
         if services is not self._all:
             self._all = services
@@ -166,7 +166,7 @@ class ReplicaController:
             case a.Refuse() if row is not None:
                 self._computes[row.compute_id].refuse(action.service_id, action.message)
             case a.Succeed() if row is not None:
-                self._succeed(row)
+                self._succeed(row, action.warning)
             case a.Fail() if row is not None:
                 self._fail(row, action.code, action.message)
             case a.Close():
@@ -190,8 +190,8 @@ class ReplicaController:
             self._add_crash(failed, self._clock(), is_logged=True)
             self._run_again()
 
-    def _succeed(self, row: Row[Any]) -> None:
-        if self._recorder.succeed(row):
+    def _succeed(self, row: Row[Any], warning: str | None) -> None:
+        if self._recorder.succeed(row, warning):
             self._crashes.forget(row.target_id)
 
     def _fail(self, row: Row[Any], code: str, message: str) -> None:

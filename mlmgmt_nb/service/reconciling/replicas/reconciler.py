@@ -177,7 +177,7 @@ def _roll_out(
     yield from (Drain(service.service_id, r.id) for r in _expendable(new)[: len(new) - service.target_replicas])
     if not any(_is_lingering(r, target, now) for r in replicas):
         # From now on the target answers new requests.
-        yield Succeed(service.service_id)
+        yield Succeed(service.service_id, next((r.warning for r in ready if r.warning), None))
 
 
 def _is_lingering(replica: Replica, target: str, now: float) -> bool:

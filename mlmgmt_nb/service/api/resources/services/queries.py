@@ -15,7 +15,7 @@ from mlmgmt_nb.service.api.app import Call
 from mlmgmt_nb.service.api.paging import Page, page
 from mlmgmt_nb.service.api.resources.images import image_of
 from mlmgmt_nb.service.api.resources.services.rows import selected, service_of
-from mlmgmt_nb.service.gateway.front_door import first_of_names
+from mlmgmt_nb.service.gateway.gateway import first_of_names
 from mlmgmt_nb.service.http.messages import Reply
 from mlmgmt_nb.service.reconciling.specs import replica_count
 from mlmgmt_nb.service.store import schema
@@ -57,6 +57,7 @@ def get(call: Call) -> Reply:
 def _responses(db: Connection, rows: Iterable[Row[Any]], call: Call) -> list[Service]:
     rows = list(rows)
     models = _models(db, {row.image_manifest_id for row in rows})
+    warnings = _warnings(db, [row.id for row in rows])
     settings = call.backend.settings
     # With a TLS certificate, services listen on loopback, and clients use the port that serves TLS.
     front = settings.public_url or (call.base_url.partition("/api/")[0] if settings.tls else None)
@@ -67,6 +68,7 @@ def _responses(db: Connection, rows: Iterable[Row[Any]], call: Call) -> list[Ser
             models.get(row.image_manifest_id, []),
             call.base_url,
             _scoring_uri(row, call.base_url, front, is_first=first.get(row.name) == row.seq),
+            warnings.get(row.id),
         )
         for row in rows
     ]
@@ -86,7 +88,16 @@ def _models(db: Connection, manifest_ids: set[str]) -> dict[str, list[Model]]:
     return found
 
 
-def _response(row: Row[Any], models: list[Model], base_url: str, scoring_uri: str | None) -> Service:
+def _warnings(db: Connection, service_ids: list[str]) -> dict[str, str | None]:
+    """Return the warning of the last operation of each service."""
+    operations = schema.operations
+    query = select(operations.c.resource_id, operations.c.warning).where(operations.c.resource_id.in_(service_ids))
+    return {row.resource_id: row.warning for row in db.execute(query.order_by(operations.c.seq))}
+
+
+def _response(
+    row: Row[Any], models: list[Model], base_url: str, scoring_uri: str | None, warning: str | None
+) -> Service:
     spec: ServiceCreate = row.spec
     image_columns = {
         name.removeprefix("image_"): value for name, value in row._asdict().items() if name.startswith("image_")
@@ -112,6 +123,7 @@ def _response(row: Row[Any], models: list[Model], base_url: str, scoring_uri: st
         num_replicas=replica_count(spec, row.scale),
         environment={name: value for name, value in (spec.environment or {}).items() if value is not None},
         secrets=sorted(row.secrets or ()),
+        warning=warning,
     )
 
 

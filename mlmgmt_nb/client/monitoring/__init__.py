@@ -1,0 +1,1 @@
+"""Monitoring of services: their condition, logs, metrics and collected data."""

@@ -1,0 +1,104 @@
+"""scikit-learn: estimators and pipelines, as skops files if skops supports them, otherwise as pickles."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import inspect
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from mlmgmt_nb.errors import UsageError
+from mlmgmt_nb.packaging.flavours.base import Call, Flavour, SavedModel, copied
+from mlmgmt_nb.packaging.pickles import has_notebook_code, saved_pickle
+
+__all__ = ["FLAVOUR"]
+
+_FILE = "model.skops"
+
+
+class ScikitLearn(Flavour):
+    """Estimators, pipelines and searches."""
+
+    name = "scikit-learn"
+    roots: ClassVar[tuple[str, ...]] = ("sklearn",)
+    endings: ClassVar[tuple[str, ...]] = (".skops",)
+
+    def save(self, model: Any, call: Call, folder: Path) -> SavedModel:
+        answer = (f"return model.{call.method}({call.sample.passed})",)
+        if importlib.util.find_spec("skops") is None:
+            return _as_pickle(model, folder, answer, "install skops for a format that runs no code when it is loaded")
+        if has_notebook_code(model):  # without importing skops, which imports all of scikit-learn, and PyTorch
+            return _as_pickle(
+                model, folder, answer, "skops does not support code of the notebook, so it is saved as a pickle"
+            )
+        trusted = _write_skops(model, folder / _FILE)
+        if trusted is None:
+            return _as_pickle(model, folder, answer, "skops does not support this model, so it is saved as a pickle")
+        return _loaded_by_skops(_FILE, trusted, answer)
+
+    def adopt(self, path: Path, call: Call, folder: Path) -> SavedModel:
+        from skops import io
+
+        if unknown := io.get_untrusted_types(file=path):
+            raise UsageError(
+                f"model: {path.name} has types that are not known to be safe: {', '.join(unknown)}",
+                field="model",
+                fix="Load it in the notebook with the types that you trust, and give the object.",
+            )
+        name = copied(path, folder)
+        return _loaded_by_skops(name, [], (f"return model.{call.method or 'predict'}({call.sample.passed})",))
+
+    def metadata(self, model: Any) -> dict[str, Any]:
+        found = super().metadata(model)
+        with contextlib.suppress(Exception):  # get_params of a user's own class
+            steps = getattr(model, "steps", None)
+            if steps:
+                found["steps"] = [type(step).__name__ for _, step in steps]
+            found["parameters"] = _changed_parameters(steps[-1][1] if steps else model)
+        return found
+
+
+def _write_skops(model: Any, path: Path) -> list[str] | None:
+    """Write a skops file; return the types that the driver has to trust. None if skops does not support the model.
+
+    These types are those of the user's own object, not of a file that came from elsewhere.
+    """
+    from skops import io
+
+    try:
+        content = io.dumps(model)
+        trusted = io.get_untrusted_types(data=content)
+        io.loads(content, trusted=trusted)
+    except Exception:  # noqa: BLE001 - it refuses in many ways; a pickle holds what it does not
+        return None
+    path.write_bytes(content)
+    return sorted(trusted)
+
+
+def _loaded_by_skops(name: str, trusted: list[str], answer: tuple[str, ...]) -> SavedModel:
+    if not trusted:
+        return SavedModel(name, "skops", (f'model = io.load("{name}")',), answer, ("from skops import io",))
+    lines = ("TRUSTED = [", *(f'    "{kind}",' for kind in trusted), "]")
+    modules = frozenset(kind.rpartition(".")[0] for kind in trusted)
+    load = (f'model = io.load("{name}", trusted=TRUSTED)',)
+    return SavedModel(name, "skops", load, answer, ("from skops import io",), lines, modules)
+
+
+def _as_pickle(model: Any, folder: Path, answer: tuple[str, ...], note: str) -> SavedModel:
+    saved = saved_pickle(model, folder, answer)
+    return replace(saved, notes=(*saved.notes, note))
+
+
+def _changed_parameters(model: Any) -> dict[str, Any]:
+    """Return the hyperparameters that differ from the defaults of the class and are plain values."""
+    defaults = {name: p.default for name, p in inspect.signature(type(model).__init__).parameters.items()}
+    return {
+        name: value
+        for name, value in model.get_params(deep=False).items()
+        if isinstance(value, (int, float, str, bool)) and value != defaults.get(name)
+    }
+
+
+FLAVOUR = ScikitLearn()

@@ -1,0 +1,188 @@
+"""Run an application folder in isolation: a fresh process loads it, answers the sample, and reports its imports.
+
+The process sees only those distributions that the folder's code and model name, with all that they require, as an
+environment made for the requirements would. What is missing there is added, so that the requirements are measured.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlmgmt_nb.errors import UsageError
+from mlmgmt_nb.packaging.carried import Carrier
+from mlmgmt_nb.packaging.distributions import InstalledDistributions, named
+from mlmgmt_nb.scoring.distribution import RUNTIME_PACKAGES
+
+__all__ = ["IsolatedRun", "run_isolated"]
+
+_SECONDS = 300.0
+_ATTEMPTS = 20
+_SCRIPT = Path(__file__).with_name("probe.py")
+_OF_NOTEBOOK = frozenset({"PYTHONPATH", "KERAS_BACKEND"})
+
+
+@dataclass(frozen=True)
+class IsolatedRun:
+    """The result of a folder that loaded and answered.
+
+    Attributes:
+        answer: the answer as plain JSON values; None without a request.
+        modules: the file of each imported module that is not of the folder, by name.
+        warnings: warnings that loading it gave.
+        seconds: duration of the process.
+    """
+
+    answer: Any
+    modules: Mapping[str, str | None]
+    warnings: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+
+def run_isolated(folder: Path, body: bytes, names: Iterable[str], carrier: Carrier) -> IsolatedRun:
+    """Load the folder in a fresh process, and answer a request.
+
+    A module that is missing there but lies beside the notebook is added to the folder.
+
+    Args:
+        folder: the application folder.
+        body: a request; empty to load only.
+        names: modules that the driver or the model names.
+        carrier: adds local modules to the folder.
+
+    Raises:
+        UsageError: it does not load, or refuses the sample.
+    """
+    return _Attempts(folder, body, carrier, carrier.installed.owners(dict.fromkeys(names))).run()
+
+
+@dataclass
+class _Attempts:
+    folder: Path
+    body: bytes
+    carrier: Carrier
+    visible: set[str]
+    hides: bool = True
+    missed: set[str] = field(default_factory=set)
+
+    @property
+    def _installed(self) -> InstalledDistributions:
+        return self.carrier.installed
+
+    def run(self) -> IsolatedRun:
+        for _ in range(_ATTEMPTS):
+            started = time.perf_counter()
+            with tempfile.TemporaryDirectory(prefix="mlmgmt-trial-") as work:
+                outcome = self._run_in(Path(work))
+                error = outcome.get("error")
+                if error is None:
+                    files = {n: f for n, f in outcome["modules"].items() if not Path(f).is_relative_to(work)}
+                    warnings = tuple(outcome["warnings"])
+                    return IsolatedRun(outcome.get("answer"), files, warnings, time.perf_counter() - started)
+            self._add_missing(error)
+        raise UsageError("model: its code imports too many modules", field="model", fix="Put them into a package.")
+
+    def _add_missing(self, error: Mapping[str, Any]) -> None:
+        """Add the missing modules.
+
+        Raises:
+            UsageError: none was missing, or one cannot be found.
+        """
+        missing = {name.partition(".")[0] for name in error["missing"]} - self.missed
+        self.missed |= missing
+        owners = self._installed.owners(dict.fromkeys(missing)) - self.visible
+        carried = [name for name in missing if self.carrier.carry([name])]
+        self.visible |= owners
+        if owners or carried:
+            return
+        if self.hides:  # some code looks for packages in ways of its own
+            self.hides = False
+            return
+        raise _failure(error)
+
+    def _hidden(self) -> list[str]:
+        if not self.hides:
+            return []
+        seen = self._installed.closure([*self.visible, *RUNTIME_PACKAGES])
+        return sorted(self._installed.roots() - self._installed.roots_of(seen) - {"mlmgmt_nb"})
+
+    def _run_in(self, work: Path) -> dict[str, Any]:
+        """Run the probe on a copy of the folder: the process may write there."""
+        app, body, order, result = (work / name for name in ("app", "body", "order.json", "result.json"))
+        shutil.copytree(self.folder, app, copy_function=_link)
+        body.write_bytes(self.body)
+        order.write_text(json.dumps({"folder": str(app), "body": str(body), "hidden": self._hidden()}))
+        try:
+            done = subprocess.run(
+                [sys.executable, "-P", str(_SCRIPT), str(order), str(result)],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=_SECONDS,
+                cwd=work,
+                env=_environment(),
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise UsageError(
+                f"model: it did not load and respond within {_SECONDS:g} s", field="model", fix="Give a smaller sample."
+            ) from error
+        if not result.exists():
+            reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+            return {"error": {"message": f"the process ended before it answered: {reason}", "missing": [], "trace": ""}}
+        outcome: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
+        return outcome
+
+
+def _link(source: str, target: str) -> None:
+    """Link a file instead of copying it, if the disk supports links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment of a service, which has neither paths nor settings that are the notebook's own."""
+    inherited = {name: value for name, value in os.environ.items() if name not in _OF_NOTEBOOK}
+    return {**inherited, "PYTHONPATH": str(Path(__file__).parents[2])}
+
+
+def _failure(error: Mapping[str, Any]) -> UsageError:
+    message = str(error["message"])
+    if error["missing"]:
+        name = str(error["missing"][0])
+        return UsageError(
+            f"model: the package {name!r} is missing: {message}",
+            field="model",
+            fix=f"Install it in this kernel (`%pip install {named(name.partition('.')[0])}`), then package again.",
+        )
+    if found := re.search(r"Can't get attribute '(\w+)' on <module '__main__'", message):
+        name = found[1]
+        return UsageError(
+            f"model: the pickle refers to {name!r} of a notebook or script, but does not contain it: {message}",
+            field="model",
+            fix=f"Give the object instead of the file, or put {name} into a module, and give it as a dependency.",
+        )
+    return UsageError(
+        f"model: it works in the notebook, but not in a fresh process: {message}",
+        field="model",
+        fix=_innermost(str(error["trace"])),
+    )
+
+
+def _innermost(trace: str) -> str | None:
+    """Return the innermost place of a traceback."""
+    places = [line.strip() for line in trace.splitlines() if line.strip().startswith("File ")]
+    return f"It was raised at {places[-1]}." if places else None

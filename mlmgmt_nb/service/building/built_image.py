@@ -1,0 +1,89 @@
+"""The Docker image that was built from a context, with or without an engine, recorded in the folder of the context."""
+
+from __future__ import annotations
+
+import tarfile
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from mlmgmt_nb.contract.resolving import resolve
+from mlmgmt_nb.service.building.archives import add_tree
+from mlmgmt_nb.service.building.errors import BuildError
+
+__all__ = ["BuiltImage", "context_archive", "repository_of"]
+
+_BUILT = "docker.json"
+"""File of a build context that records the built image."""
+
+_AGAIN = "Create the image again, and update the services that run it."
+
+
+class BuiltImage(msgspec.Struct, frozen=True, rename="camel"):
+    """The image built from a context.
+
+    Attributes:
+        reference: name and version, with the registry if it was pushed.
+        image_id: digest of the configuration, which is the engine's id of the image.
+        digest: digest of the manifest in the registry.
+        base: the base image.
+        manifest: digest of the manifest in the state folder, for an image that was built without an engine.
+        size: bytes of its compressed layers, for such an image.
+        reused: its layers that were there before, for such an image.
+    """
+
+    reference: str
+    image_id: str
+    base: str
+    digest: str | None = None
+    manifest: str | None = None
+    size: int | None = None
+    reused: list[str] = []
+
+    @property
+    def pull_reference(self) -> str | None:
+        """Return the exact reference for pulling this image."""
+        return f"{repository_of(self.reference)[0]}@{self.digest}" if self.digest else None
+
+    @classmethod
+    def of(cls, context: Path) -> BuiltImage | None:
+        """Return the Docker image built from a context, if any.
+
+        Raises:
+            BuildError: the record cannot be read.
+        """
+        path = context / _BUILT
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=cls)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            problem = f"cannot be read: {error.strerror}"
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            problem = "is damaged: its content is not valid"
+        raise BuildError("DamagedImage", f"{_BUILT} in the folder of image {context.name} {problem}. {_AGAIN}")
+
+    def note(self, context: Path) -> None:
+        """Record the image in the context."""
+        (context / _BUILT).write_bytes(msgspec.json.format(msgspec.json.encode(self)))
+
+
+resolve(BuiltImage)
+
+
+def context_archive(context: Path, target: BinaryIO) -> None:
+    """Write a build context as a reproducible tar archive."""
+    with tarfile.open(fileobj=target, mode="w") as archive:
+        for path in sorted(context.iterdir()):
+            if path.name != _BUILT:
+                add_tree(archive, path, path.name)
+
+
+def repository_of(reference: str) -> tuple[str, str]:
+    """Return the name and the tag or digest: `host:5000/name:3` -> `host:5000/name`, `3`; `name@sha256:...` too."""
+    name, at, digest = reference.partition("@")
+    if at:
+        return name, digest
+    head, colon, tag = reference.rpartition(":")
+    return (head, tag) if colon and "/" not in tag else (reference, "latest")

@@ -1,0 +1,31 @@
+"""Flavours on compute `docker`: three kinds of format, and the whole table with `MLMGMT_TEST_FLAVOURS=all`.
+
+The whole table installs each framework from the package index: it takes 20 minutes and 15 GB. `MLMGMT_TEST_WHEELS`
+names a folder with wheels that are preferred, such as a build of PyTorch without CUDA.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mlmgmt_nb.client import Workspace, connect
+from tests.conftest import ServiceProcess
+from tests.integration.flavours import deploy_and_compare
+from tests.unit.packaging.models import SERVED
+
+CHOSEN = SERVED if os.environ.get("MLMGMT_TEST_FLAVOURS") == "all" else ("sklearn-pipeline", "onnx", "function")
+
+
+@pytest.fixture(scope="module")
+def workspace(service: ServiceProcess) -> Iterator[Workspace]:
+    with connect(base_url=service.base_url, token=service.token, compute="docker") as workspace:
+        yield workspace
+
+
+@pytest.mark.parametrize("name", CHOSEN)
+def test_it_is_served(workspace: Workspace, name: str, tmp_path: Path) -> None:
+    deploy_and_compare(workspace, name, tmp_path)
