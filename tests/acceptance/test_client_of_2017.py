@@ -68,8 +68,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("client")
     (folder / "model.json").write_text('{"factor": 2}')
     for kind, (data_type, sample, result) in KINDS.items():
-        (folder / f"{kind}.py").write_text(DRIVER.replace("RESULT", result))
-        generate_schema(lambda x: x, {"x": SampleDefinition(data_type, sample)}, filepath=folder / f"{kind}.json")
+        (folder / f"score_{kind}.py").write_text(DRIVER.replace("RESULT", result))
+        generate_schema(
+            lambda x: x, {"x": SampleDefinition(data_type, sample)}, filepath=folder / f"schema_{kind}.json"
+        )
     return folder
 
 
@@ -96,7 +98,7 @@ def az(client_python: Path, service: ServiceProcess, folder: Path) -> Iterator[A
                 env=environment,
                 capture_output=True,
                 text=True,
-                timeout=240,
+                timeout=120,
             )
             assert done.returncode == code, done.stdout + done.stderr
             return done.stdout + done.stderr
@@ -117,7 +119,7 @@ def test_each_step(az: Az) -> None:
     assert model in az("model", "show", "-m", "model.json", "-t", "old")
     assert model in az("model", "list")
 
-    files = ["-f", "standard.py", "-s", "standard.json", "-r", "python"]
+    files = ["-f", "score_standard.py", "-s", "schema_standard.json", "-r", "python"]
     manifest = found_id(az("manifest", "create", "-n", "manifest1", *files, "-i", model))
     assert manifest in az("manifest", "show", "-i", manifest)
     assert manifest in az("manifest", "list")
@@ -155,7 +157,7 @@ def key(printed: str, name: str) -> str:
 @pytest.mark.parametrize("kind", ["pandas", "numpy"])
 def test_all_steps_in_one(kind: str, az: Az) -> None:
     """The sample that `service run` sends comes from the description that the wrapped driver has of itself."""
-    files = ["-m", "model.json", "-f", f"{kind}.py", "-s", f"{kind}.json", "-r", "python"]
+    files = ["-m", "model.json", "-f", f"score_{kind}.py", "-s", f"schema_{kind}.json", "-r", "python"]
     service = found_id(az("service", "create", "realtime", "-n", f"svc{kind}", *files), "Service ID: ")
     assert SAMPLES[kind] in az("service", "usage", "realtime", "-i", service)
     ran = az("service", "run", "realtime", "-i", service)

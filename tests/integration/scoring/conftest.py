@@ -86,10 +86,14 @@ class Replica:
 
 
 def own_environment(python: str) -> dict[str, str]:
-    """Return the environment of a replica: another interpreter finds the runtime in the project's folder."""
+    """Return the environment of a replica. Another interpreter finds the runtime in the project's folder, and keeps
+    what it compiled in its environment: only what drivers import, and once.
+    """
     if python == sys.executable:
         return dict(os.environ)
-    return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    own = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    compiled = Path(python).parents[1] / "compiled"
+    return {**own, "PYTHONPATH": str(Path(__file__).parents[3]), "PYTHONPYCACHEPREFIX": str(compiled)}
 
 
 def listen() -> socket.socket:

@@ -30,7 +30,7 @@ def python_3_13(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return a Python 3.13 with the packages of the runtime and those of the drivers."""
     needs = [*pinned_packages(), "six"]
     same = [f"{name}=={version(name)}" for name in ("numpy", "pandas", "scikit-learn")]
-    return str(make_environment(tmp_path_factory, "3.13", interpreter("3.13"), [*needs, *same], "--compile-bytecode"))
+    return str(make_environment(tmp_path_factory, "3.13", interpreter("3.13"), [*needs, *same]))
 
 
 @pytest.mark.parametrize("case", CASES)

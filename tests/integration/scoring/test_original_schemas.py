@@ -11,11 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import uv
 
-from mlmgmt_nb.interpreters import find_interpreter
 from mlmgmt_nb.schema import DataTypes, SampleDefinition, generate_schema, save_schema
-from tests.support.components import missing
+from tests.support.environments import interpreter, make_environment
 
 # Releases of pandas before 1.0 have metadata that uv cannot read.
 PACKAGES = ["azure-ml-api-sdk==0.1.0a11", "setuptools", "numpy==1.19.5", "pandas==1.1.5"]
@@ -95,14 +93,7 @@ ONLY_LOADED: dict[str, tuple[DataTypes, Any]] = {
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the interpreter of an environment with the original package."""
-    interpreter = find_interpreter(["3.6"])
-    if interpreter is None:
-        missing("Python 3.6", "install it with pyenv")
-    folder = tmp_path_factory.mktemp("original") / "environment"
-    python = folder / "bin" / "python"
-    for arguments in (["venv", "--python", interpreter, folder], ["pip", "install", "--python", python, *PACKAGES]):
-        subprocess.run([uv.find_uv_bin(), *map(str, arguments), "--quiet", "--no-config"], check=True)
-    return python
+    return make_environment(tmp_path_factory, "schemas-2017", interpreter("3.6"), PACKAGES, "--no-config")
 
 
 def read(original: Path, folder: Path, samples: dict[str, tuple[DataTypes, Any, bool]]) -> dict[str, Any]:

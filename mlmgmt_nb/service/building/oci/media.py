@@ -83,7 +83,7 @@ class Index(msgspec.Struct, frozen=True, rename="camel"):
     media_type: str = INDEX
 
 
-resolve(Manifest, Index, Layer)
+resolve(Layer, Manifest, Index)
 
 
 def encode(document: Any) -> bytes:
