@@ -20,6 +20,7 @@ from mlmgmt_nb.client.applications.application import Application, Source
 from mlmgmt_nb.client.http.files import is_url
 from mlmgmt_nb.contract import Manifest, Model, ServiceResponse
 from mlmgmt_nb.contract.extensions import Service
+from mlmgmt_nb.contract.resolving import resolve
 from mlmgmt_nb.errors import PackagingError, UsageError
 
 if TYPE_CHECKING:
@@ -174,6 +175,9 @@ class DeployedService(Service, frozen=True, kw_only=True):
         """The lines of its display, but for the program before the command: each a label and its text."""
         url = self.scoring_uri or ""
         return (f"service {self.name}", self.proof), ("URL", url), ("try it", self.command)
+
+
+resolve(DeployedService)
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,13 @@ from typing import Any
 import msgspec
 
 from mlmgmt_nb.contract.operations import OPERATIONS, Answer, Operation
+from mlmgmt_nb.contract.resolving import resolve_all_of
 from mlmgmt_nb.contract.resources import (
     AsyncOperationStatus,
     ServiceCreateRequest,
     ServiceResponse,
     ServiceUpdateRequest,
+    Wire,
 )
 from mlmgmt_nb.contract.variables import check_variables, hidden
 
@@ -166,3 +168,5 @@ def _list(tag: str, of: str, page: type[msgspec.Struct]) -> Operation:
 OPERATIONS_LIST = _list("Operations", "operations", _OperationPage)
 AUDIT_LIST = _list("Audit", "the audit log", _AuditPage)
 SERVICES_LIST = msgspec.structs.replace(OPERATIONS["services_list"], answers={200: Answer("A page.", _ServicePage)})
+
+resolve_all_of(Wire)

@@ -9,6 +9,7 @@ import msgspec
 
 from mlmgmt_nb.client.http.responses import decode
 from mlmgmt_nb.client.http.transport import Transport
+from mlmgmt_nb.contract.resolving import resolve
 from mlmgmt_nb.errors import NotFoundError
 
 __all__ = ["Identity", "identity_of", "whoami"]
@@ -44,6 +45,9 @@ class _Claims(msgspec.Struct):
     tid: str | None = None
     aud: str | list[str] | None = None
     exp: float | None = None
+
+
+resolve(_Claims)
 
 
 class _AccountIdentity(msgspec.Struct):

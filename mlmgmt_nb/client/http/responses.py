@@ -11,7 +11,9 @@ from urllib.parse import urlsplit
 import msgspec
 import requests
 
+from mlmgmt_nb.client.http.forks import ForkLock
 from mlmgmt_nb.contract import ErrorDetail, ErrorResponse
+from mlmgmt_nb.contract.resolving import resolve
 from mlmgmt_nb.errors import (
     ApiError,
     BadRequestError,
@@ -41,6 +43,8 @@ _BY_STATUS: Mapping[int, type[ApiError]] = {
 }
 _LONGEST_TEXT = 300
 _LONGEST_WAIT = 86_400.0
+_DECODERS: dict[Any, msgspec.json.Decoder[Any]] = {}
+_RESOLVING = ForkLock()
 
 T = TypeVar("T")
 
@@ -53,6 +57,9 @@ class ErrorBody(msgspec.Struct, rename="camel"):
     details: list[ErrorDetail] | None = None
     request_id: str | None = None
     error: ErrorResponse | None = None
+
+
+resolve(ErrorBody)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -73,7 +80,7 @@ def decode(response: requests.Response, type_: type[T]) -> T:
         ServerError: the body does not follow the contract; the message has the JSON path.
     """
     try:
-        return msgspec.json.decode(response.content, type=type_)
+        return _decoder(type_).decode(response.content)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ServerError(
             f"the response does not follow the API contract: {error}{_named(response)}",
@@ -82,6 +89,14 @@ def decode(response: requests.Response, type_: type[T]) -> T:
             fix="Check that base_url names an account of a Model Management service.",
             **_request_of(response),
         ) from error
+
+
+def _decoder(type_: type[T]) -> msgspec.json.Decoder[T]:
+    """Return the decoder of a type. One thread makes it, because of what `resolve` describes."""
+    if (known := _DECODERS.get(type_)) is None:
+        with _RESOLVING:
+            known = _DECODERS.setdefault(type_, msgspec.json.Decoder(type_))
+    return known
 
 
 def error_body(response: requests.Response) -> ErrorBody:

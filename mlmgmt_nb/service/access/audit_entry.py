@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from mlmgmt_nb.contract.resolving import resolve
 from mlmgmt_nb.service.access.audit_log import AuditLog, Entry
 from mlmgmt_nb.service.access.principals import Principal
 from mlmgmt_nb.service.clock import now
@@ -21,6 +22,9 @@ class _Created(msgspec.Struct):
     """The id in a response to a request that created something."""
 
     id: str = ""
+
+
+resolve(_Created)
 
 
 class AuditContext:

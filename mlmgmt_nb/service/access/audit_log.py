@@ -21,6 +21,7 @@ from pathlib import Path
 import msgspec
 
 from mlmgmt_nb.contract.extensions import AuditEntry
+from mlmgmt_nb.contract.resolving import resolve
 from mlmgmt_nb.service.clock import now
 from mlmgmt_nb.service.http.problems import bad_field
 
@@ -36,6 +37,9 @@ class Entry(AuditEntry, frozen=True, kw_only=True, rename="camel", omit_defaults
     """A line of the audit log: an entry and its account."""
 
     account: str = ""
+
+
+resolve(Entry)
 
 
 class AuditLog:

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import tarfile
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -14,6 +15,7 @@ from typing import Any, BinaryIO, cast
 import msgspec
 
 from mlmgmt_nb.archives.extraction import ArchiveError, Limits, extract_tar
+from mlmgmt_nb.contract.resolving import resolve
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.install import EPOCH
 from mlmgmt_nb.service.building.oci.blobs import BlobStore
@@ -23,6 +25,18 @@ __all__ = ["add_bytes", "add_tree", "archive_of_blobs", "oci_archive"]
 
 _OCI = "application/vnd.oci.image"
 _CHUNK = 2**20
+_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_UNUSABLE = (
+    ArchiveError,
+    EOFError,
+    FileNotFoundError,
+    IndexError,
+    RecursionError,
+    gzip.BadGzipFile,
+    msgspec.MsgspecError,
+    zlib.error,
+)
+"""Errors of an archive that is damaged or of another form."""
 
 
 def add_bytes(archive: tarfile.TarFile, name: str, content: bytes) -> None:
@@ -125,13 +139,14 @@ def oci_archive(saved: Iterable[bytes], target: BinaryIO, folder: Path, referenc
         extract_tar(cast("BinaryIO", _Reader(saved)), folder, Limits.of_disk(folder))
         described = msgspec.json.decode((folder / "manifest.json").read_bytes(), type=list[_Saved])[0]
         config_file, *sources = (_inside(folder, name) for name in (described.config, *described.layers))
-    except (ArchiveError, FileNotFoundError, IndexError, msgspec.MsgspecError) as error:
+        plain = [_plain(source) for source in sources]
+    except _UNUSABLE as error:
         raise BuildError(
             "BadArchive", f"The Docker engine's archive of {reference} cannot be used: {error}."
         ) from error
     layout = _Layout(target)
     config = layout.blob(config_file.read_bytes(), "config.v1+json")
-    layers = [layout.layer(_plain(source)) for source in sources]
+    layers = [layout.layer(source) for source in plain]
     manifest = {"schemaVersion": 2, "mediaType": f"{_OCI}.manifest.v1+json", "config": config, "layers": layers}
     entry = layout.blob(json.dumps(manifest, sort_keys=True).encode(), "manifest.v1+json")
     layout.finish(entry, config["digest"], [layer["digest"] for layer in layers], reference)
@@ -170,6 +185,9 @@ class _Saved(msgspec.Struct, frozen=True, rename="pascal"):
     layers: list[str]
 
 
+resolve(_Saved)
+
+
 def _inside(folder: Path, name: str) -> Path:
     """Return the path of a file in a folder whose links have been checked.
 
@@ -184,10 +202,18 @@ def _inside(folder: Path, name: str) -> Path:
 
 
 def _plain(layer: Path) -> Path:
-    """Return a layer uncompressed, since the configuration of the image has the digest of the uncompressed layer."""
+    """Return a layer uncompressed, since the configuration of the image has the digest of the uncompressed layer.
+
+    Raises:
+        ArchiveError: it is compressed in a way that this Python cannot read.
+        OSError, EOFError, zlib.error: it is damaged.
+    """
     with layer.open("rb") as file:
-        if file.read(2) != b"\x1f\x8b":
-            return layer
+        start = file.read(4)
+    if start == _ZSTD:
+        raise ArchiveError("has a layer that is compressed with zstd, not with gzip")
+    if not start.startswith(_GZIP):
+        return layer
     plain = layer.with_name(layer.name + ".plain")
     with gzip.open(layer) as packed, plain.open("wb") as file:
         while chunk := packed.read(_CHUNK):

@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from mlmgmt_nb.contract.resolving import resolve
 from mlmgmt_nb.service.building.archives import add_tree
 from mlmgmt_nb.service.building.errors import BuildError
 
@@ -66,6 +67,9 @@ class BuiltImage(msgspec.Struct, frozen=True, rename="camel"):
     def note(self, context: Path) -> None:
         """Record the image in the context."""
         (context / _BUILT).write_bytes(msgspec.json.format(msgspec.json.encode(self)))
+
+
+resolve(BuiltImage)
 
 
 def context_archive(context: Path, target: BinaryIO) -> None:

@@ -13,6 +13,7 @@ runtime/            the scoring runtime, at the time of the build
 from __future__ import annotations
 
 import compileall
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -131,7 +132,7 @@ class Context:
             )
         self._names[name] = what
         target = self.app / name
-        if target.exists():
+        if os.path.lexists(target):
             raise BuildError(
                 "SameName", f"{what}: an archive that was unpacked earlier also contains {name!r}; rename one of them."
             )
@@ -171,6 +172,6 @@ class Context:
 
     def _write_json(self, name: str, content: object) -> None:
         path = self.app / name
-        if path.exists():
+        if os.path.lexists(path):
             raise BuildError("SameName", f"The file name {name!r} is reserved; rename the file.")
         path.write_bytes(msgspec.json.format(msgspec.json.encode(content)))

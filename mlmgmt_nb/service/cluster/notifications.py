@@ -16,6 +16,7 @@ import msgspec
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from mlmgmt_nb.contract.resolving import resolve
 from mlmgmt_nb.service.store.store import Store
 
 __all__ = ["Notifications"]
@@ -31,6 +32,9 @@ class _Message(msgspec.Struct):
     sender: str
     topic: str
     subject: str
+
+
+resolve(_Message)
 
 
 class Notifications:

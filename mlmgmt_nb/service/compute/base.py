@@ -8,6 +8,7 @@ from typing import Protocol
 
 import msgspec
 
+from mlmgmt_nb.contract.resolving import resolve
 from mlmgmt_nb.service.compute.observed import Replica
 from mlmgmt_nb.service.files.logs import Log
 
@@ -106,6 +107,9 @@ class Counters(msgspec.Struct, frozen=True, rename="camel"):
             },
             self.latency_seconds + other.latency_seconds,
         )
+
+
+resolve(Counters)
 
 
 class Capacity(msgspec.Struct, frozen=True):

@@ -23,6 +23,7 @@ from sqlalchemy.exc import DatabaseError, DataError
 
 from mlmgmt_nb import __version__
 from mlmgmt_nb.archives.extraction import ArchiveError, Limits, extract, first_file
+from mlmgmt_nb.contract.resolving import resolve
 from mlmgmt_nb.errors import LocalServiceError
 from mlmgmt_nb.service.clock import now
 from mlmgmt_nb.service.files.home import Home, write_atomically
@@ -51,6 +52,9 @@ class BackupMetadata(msgspec.Struct, frozen=True, rename="camel"):
     version: str
     schema_version: int
     created_at: str
+
+
+resolve(BackupMetadata)
 
 
 def backup(store: Store, home: Home, target: Path) -> int:
@@ -242,9 +246,11 @@ def _extract(source: Path, folder: Path, limits: Limits) -> None:
             )
         extract(source, folder, limits, mode_of=_private_mode, may_leave=_is_python)
         (folder / _ABOUT).unlink()
+        if foreign := {path.name for path in folder.iterdir()} - {*_FILES, Home(folder).database.name}:
+            raise _unreadable(source, f"it has {min(foreign)!r}, which is not part of a backup")
     except ArchiveError as error:
         raise _unreadable(source, f"the archive {error}") from error
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise _unreadable(source, f"its {_ABOUT} is damaged: {error}") from error
 
 

@@ -187,6 +187,13 @@ class TestBackup:
         assert not (tmp_path / "home").exists()
         assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".mlmgmt")] == []
 
+    def test_a_backup_whose_description_is_nested_deeply(self, tmp_path: Path) -> None:
+        about = self.about(tmp_path)
+        about.write_text(about.read_text()[:-1] + ', "more": ' + "[" * 30_000 + "]" * 30_000 + "}")
+        self.pack(tmp_path / "deep.tar", {"backup.json": about})
+        said = mlmgmt("restore", tmp_path / "deep.tar", "--home", tmp_path / "home", code=1)
+        assert "its backup.json is damaged" in said
+
     @pytest.mark.parametrize("database", [None, b"", b"garbage" * 999])
     def test_a_backup_whose_database_is_lost(self, tmp_path: Path, database: bytes | None) -> None:
         """It must not become a new and empty account."""
@@ -221,13 +228,15 @@ class TestBackup:
             for name, path in files.items():
                 tar.add(path, name)
 
-    @pytest.mark.parametrize("name", ["../outside.txt", "/outside.txt"])
+    @pytest.mark.parametrize("name", ["../outside.txt", "/outside.txt", "service.json", "database"])
     def test_a_backup_that_would_write_elsewhere(self, tmp_path: Path, name: str) -> None:
         about = self.about(tmp_path)
         Store(tmp_path / "mlmgmt.db").close()
         files = {"backup.json": about, "mlmgmt.db": tmp_path / "mlmgmt.db", name: about}
         self.pack(tmp_path / "evil.tar", files)
-        mlmgmt("restore", tmp_path / "evil.tar", "--home", tmp_path / "inner" / "home", code=1 if ".." in name else 0)
+        said = mlmgmt("restore", tmp_path / "evil.tar", "--home", tmp_path / "inner" / "home", code=1)
+        assert ("outside its folder" if ".." in name else "not part of a backup") in said
+        assert list((tmp_path / "inner").iterdir()) == []
         assert not (tmp_path / "inner" / "outside.txt").exists()
         assert not (tmp_path / "outside.txt").exists()
         assert not Path("/outside.txt").exists()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+import json
 import tarfile
 from pathlib import Path
 
 import pytest
 
+from mlmgmt_nb.service.building.archives import oci_archive
 from mlmgmt_nb.service.building.built_image import BuiltImage, context_archive
 from mlmgmt_nb.service.building.docker import dockerfile
+from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.packages.conda import asks_for_conda, read_conda, read_content
 from mlmgmt_nb.service.building.packages.python import Python
 from mlmgmt_nb.service.docker_engine import Engine, EngineError
@@ -95,3 +99,50 @@ def test_the_platform_of_a_base_image(python: Python, platform: str) -> None:
 def test_only_the_configured_engine_is_tried(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match=r"tcp://127\.0\.0\.1:9: Connection refused.*apt-get install docker\.io"):
         Engine({"DOCKER_HOST": "tcp://127.0.0.1:9"}).check()
+
+
+class TestOciArchives:
+    """The archive of an engine that becomes an OCI archive."""
+
+    DESCRIBED = json.dumps([{"Config": "c.json", "Layers": ["layer.tar"]}]).encode()
+    WHOLE = gzip.compress(b"x" * 10_000)
+
+    @pytest.mark.parametrize(
+        ("layer", "described"),
+        [
+            (b"\x1f\x8b\x08\0garbage", DESCRIBED),
+            (WHOLE[:-9], DESCRIBED),
+            (WHOLE[:15] + b"\xff" * 20, DESCRIBED),
+            (b"\x1f\x8b\x07", DESCRIBED),
+            (b"\x28\xb5\x2f\xfd1234", DESCRIBED),
+            (b"", b"[]"),
+            (b"", b"{"),
+            (b"", b'[{"Config": "c.json", "Layers": [], "x": ' + b"[" * 30_000),
+            (b"", b'[{"Config": "c.json", "Layers": ["../outside"]}]'),
+            (b"", b'[{"Config": "c.json", "Layers": ["none"]}]'),
+        ],
+    )
+    def test_a_damaged_archive_is_one_sentence(self, tmp_path: Path, layer: bytes, described: bytes) -> None:
+        (tmp_path / "in").mkdir()
+        (tmp_path / "outside").touch()
+        with pytest.raises(BuildError, match=r"archive of iris:1 cannot be used: .*") as caught:
+            oci_archive([_saved(layer, described)], io.BytesIO(), tmp_path / "in", "iris:1")
+        assert "\n" not in str(caught.value)
+
+    def test_a_layer_is_written_uncompressed(self, tmp_path: Path) -> None:
+        (tmp_path / "in").mkdir()
+        target = io.BytesIO()
+        oci_archive([_saved(self.WHOLE, self.DESCRIBED)], target, tmp_path / "in", "iris:1")
+        target.seek(0)
+        with tarfile.open(fileobj=target) as tar:
+            assert 10_000 in [member.size for member in tar.getmembers()]
+
+
+def _saved(layer: bytes, described: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, content in (("c.json", b"{}"), ("layer.tar", layer), ("manifest.json", described)):
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()

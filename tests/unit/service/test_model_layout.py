@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mlmgmt_nb.contract import Model
+from mlmgmt_nb.contract import Asset, Manifest, Model, TargetRuntime
 from mlmgmt_nb.service.building.cancellation import Cancellation
 from mlmgmt_nb.service.building.context import Context
 from mlmgmt_nb.service.building.errors import BuildError
@@ -90,3 +91,29 @@ def test_names_stay_inside(name: str, tmp_path: Path) -> None:
     context.add_models([_model(name, tmp_path / "m.bin")])
     places = [path for path in tmp_path.rglob("m.bin") if path.parent != tmp_path and path.parent != context.app]
     assert [path.parents[2] for path in places] == [context.app / "azureml-models"]
+
+
+@pytest.mark.parametrize("name", ["score.py", "mlmgmt-app.json", "model_config_map.json"])
+def test_a_link_in_an_archive_does_not_redirect_a_file(tmp_path: Path, name: str) -> None:
+    """It leads inside, to a file that does not exist yet: nothing may be written there through it."""
+    with tarfile.open(tmp_path / "links.tar", "w") as archive:
+        link = tarfile.TarInfo(name)
+        link.type, link.linkname = tarfile.SYMTYPE, "elsewhere.py"
+        archive.addfile(link)
+    (tmp_path / "score.py").write_text("driver")
+    assets = [
+        Asset(id="links", url=str(tmp_path / "links.tar"), unpack=True, mime_type="x/y"),
+        Asset(id="score", url=str(tmp_path / "score.py"), mime_type="x/y"),
+    ]
+    runtime = TargetRuntime(runtime_type="Python", properties={})
+    manifest = Manifest(name="m", assets=assets, driver_program="score", target_runtime=runtime)
+    context = _context(tmp_path)
+
+    def build() -> None:
+        context.add_assets(manifest)
+        context.describe("s/g/a", [])
+
+    with pytest.raises(BuildError, match=re.escape(name)) as caught:
+        build()
+    assert caught.value.code == "SameName"
+    assert not (context.app / "elsewhere.py").exists()

@@ -14,6 +14,7 @@ from mlmgmt_nb.client.http.forks import ForkLock
 from mlmgmt_nb.commands.values import RequestLogFilter
 from mlmgmt_nb.contract import Deployment, Image, ServiceResponse, ServiceUpdateRequest
 from mlmgmt_nb.contract.extensions import Service
+from mlmgmt_nb.contract.resolving import resolve
 from mlmgmt_nb.errors import NotFoundError, UsageError
 from mlmgmt_nb.notebook.panels import limits
 from mlmgmt_nb.notebook.panels.operation.state import Progress
@@ -385,6 +386,9 @@ class _RequestNote(msgspec.Struct):
     ms: float
     code: str = ""
     message: str = ""
+
+
+resolve(_RequestNote)
 
 
 def _check(path: str, value: int | None, *, needed: bool = False) -> None:

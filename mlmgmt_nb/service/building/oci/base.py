@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, cast
 import msgspec
 
 from mlmgmt_nb.archives.extraction import ArchiveError, Limits, extract_tar
+from mlmgmt_nb.contract.resolving import resolve
 from mlmgmt_nb.service.building.built_image import repository_of
 from mlmgmt_nb.service.building.cancellation import Cancellation
 from mlmgmt_nb.service.building.errors import BuildError
@@ -77,6 +78,9 @@ class BaseImage(msgspec.Struct, frozen=True, rename="camel"):
     has_java: bool
     users: str
     groups: str
+
+
+resolve(BaseImage)
 
 
 def is_path(base: str) -> bool:

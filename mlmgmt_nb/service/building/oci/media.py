@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from mlmgmt_nb.contract.resolving import resolve
+
 __all__ = [
     *("CONFIG", "INDEX", "INDEXES", "LAYER", "LAYER_GZIP", "MANIFEST", "MANIFESTS"),
     *("Descriptor", "Index", "Layer", "Manifest", "digest_of", "encode"),
@@ -79,6 +81,9 @@ class Index(msgspec.Struct, frozen=True, rename="camel"):
     manifests: list[Descriptor]
     schema_version: int = 2
     media_type: str = INDEX
+
+
+resolve(Layer, Manifest, Index)
 
 
 def encode(document: Any) -> bytes:

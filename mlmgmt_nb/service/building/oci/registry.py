@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from mlmgmt_nb.contract.resolving import resolve
 from mlmgmt_nb.service.building.cancellation import Cancellation
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.oci.blobs import BlobStore
@@ -176,6 +177,9 @@ class _Kind(msgspec.Struct, rename="camel"):
         if self.manifests is not None:
             return INDEX
         return MANIFEST if self.layers is not None else ""
+
+
+resolve(_Kind)
 
 
 class _Sized:

@@ -7,6 +7,8 @@ import sys
 
 import msgspec
 
+from mlmgmt_nb.contract.resolving import resolve
+
 __all__ = ["Python"]
 
 
@@ -28,3 +30,6 @@ class Python(msgspec.Struct, frozen=True):
         """Return its platform as `uv` names it."""
         machine = {"arm64": "aarch64", "amd64": "x86_64"}.get(self.machine, self.machine)
         return f"{machine}-unknown-linux-{'gnu' if self.libc == 'glibc' else 'musl'}"
+
+
+resolve(Python)
