@@ -20,6 +20,7 @@ from mlmgmt_nb.schema import DataTypes, SampleDefinition, generate_schema
 from tests.conftest import ServiceProcess
 from tests.support.azure_2017 import azure, sign_in
 from tests.support.environments import interpreter, make_environment
+from tests.support.searches import long_search
 
 CLIENT = [
     *("azure-cli-ml==0.1.0a27.post3", "azure-cli-core==2.0.20", "azure-cli-command-modules-nspkg"),
@@ -112,6 +113,7 @@ def found_id(printed: str, words: str = "Id: ") -> str:
     return found[1]
 
 
+@long_search
 @pytest.mark.timeout(900)
 def test_each_step(az: Az) -> None:
     model = found_id(az("model", "register", "-m", "model.json", "-n", "model.json", "-t", "old", "-d", "a model"))

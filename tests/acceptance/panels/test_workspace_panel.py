@@ -72,7 +72,7 @@ def test_browsing(open_notebook: Callable[..., Notebook], ws: Workspace, kernel_
     expect(panel.get_by_role("button", name="model parent 1")).to_be_visible()
     notebook.screenshot(f"workspace-{kernel_name}", 0)
     notebook.run(1)
-    assert "selected: ServiceResponse browsed" in notebook.seen(1)
+    assert "selected: Service browsed" in notebook.seen(1)
     panel.get_by_role("button", name="model parent 1").press("Enter")
     expect(panel.get_by_role("region", name="selected")).to_contain_text("model parent version 1")
     expect(panel.get_by_role("button", name="model parent 1")).to_be_focused()

@@ -283,7 +283,7 @@ def test_the_same_folder_makes_no_new_version(ws: Workspace, tmp_path: Path) -> 
     first = ws.models.register(folder)
     assert ws.models.register(folder) == first
     (folder / "b.bin").write_text("b")
-    assert ws.models.register(folder).version == 2
+    assert ws.models.register(folder).version == (first.version or 0) + 1
 
 
 def test_what_is_registered_at_once_is_all_there(ws: Workspace, tmp_path: Path) -> None:

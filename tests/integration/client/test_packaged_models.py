@@ -158,7 +158,7 @@ def test_a_kernel_with_other_versions_says_so_in_one_line(ws: Workspace, home: P
     other.mkdir()
     (other / "METADATA").write_text("Metadata-Version: 2.1\nName: numpy\nVersion: 0.1\n")
     line = (
-        "mlmgmt: warning: this kernel has other versions than the model was packaged with: "
+        "mlmgmt: warning: versions of this kernel differ from those of the model's package: "
         f"numpy {np.__version__} (here 0.1)\n"
     )
     for words in (["show"], ["update", "--image-id", first.image.id]):

@@ -1,4 +1,4 @@
-"""Flavours on compute `docker`: three kinds of format, and the whole table with `MLMGMT_TEST_FLAVOURS=all`.
+"""Flavours on compute `docker`: two kinds of format (`test_elsewhere.py` has a pipeline), and the whole table with `MLMGMT_TEST_FLAVOURS=all`.
 
 The whole table installs each framework from the package index: it takes 20 minutes and 15 GB. `MLMGMT_TEST_WHEELS`
 names a folder with wheels that are preferred, such as a build of PyTorch without CUDA.
@@ -15,9 +15,10 @@ import pytest
 from mlmgmt_nb.client import Workspace, connect
 from tests.conftest import ServiceProcess
 from tests.integration.flavours import deploy_and_compare
+from tests.support.searches import long_search
 from tests.unit.packaging.models import SERVED
 
-CHOSEN = SERVED if os.environ.get("MLMGMT_TEST_FLAVOURS") == "all" else ("sklearn-pipeline", "onnx", "function")
+CHOSEN = SERVED if os.environ.get("MLMGMT_TEST_FLAVOURS") == "all" else ("onnx", "function")
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +27,7 @@ def workspace(service: ServiceProcess) -> Iterator[Workspace]:
         yield workspace
 
 
+@long_search
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", CHOSEN)
 def test_it_is_served(workspace: Workspace, name: str, tmp_path: Path) -> None:

@@ -29,15 +29,18 @@ PANELS: dict[str, Callable[[Workspace], Panel]] = {
     "scoring": lambda ws: ScoringPanel(ws, "steady"),
 }
 CLICKS: list[tuple[str, Callable[[Any], object]]] = [
-    ("workspace", lambda panel: panel._told({"do": "tab", "value": "services"})),
-    ("workspace", lambda panel: panel._told({"do": "refresh"})),
-    ("workspace", lambda panel: panel._told({"do": "filter", "name": "name", "value": "m"})),
-    ("workspace", lambda panel: panel._told({"do": "follow", "kind": "services", "value": "0" * 32})),
-    ("service", lambda panel: panel._heard({"act": "regenerate", "which": "Primary", "name": "steady"})),
-    ("service", lambda panel: panel._heard({"act": "delete", "name": "steady"})),
-    ("keys", lambda panel: panel.do(lambda: panel._obey({"act": "regenerate", "which": "Primary", "name": "steady"}))),
+    ("workspace", lambda panel: panel._on_message({"do": "tab", "value": "services"})),
+    ("workspace", lambda panel: panel._on_message({"do": "refresh"})),
+    ("workspace", lambda panel: panel._on_message({"do": "filter", "name": "name", "value": "m"})),
+    ("workspace", lambda panel: panel._on_message({"do": "follow", "kind": "services", "value": "0" * 32})),
+    ("service", lambda panel: panel._on_message({"act": "regenerate", "which": "Primary", "name": "steady"})),
+    ("service", lambda panel: panel._on_message({"act": "delete", "name": "steady"})),
+    (
+        "keys",
+        lambda panel: panel.do(lambda: panel._handle({"act": "regenerate", "which": "Primary", "name": "steady"})),
+    ),
     ("deploy", lambda panel: panel.do(panel._begin)),
-    ("deploy", lambda panel: panel._heard({"act": "set", "values": {"models": "unknown"}})),
+    ("deploy", lambda panel: panel._on_message({"act": "set", "values": {"models": "unknown"}})),
     ("deploy", lambda panel: (panel.state.begin(), panel._run())),
     ("scoring", lambda panel: panel.send()),
 ]

@@ -14,6 +14,8 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 from uv import find_uv_bin
 
+from tests.support.searches import long_search
+
 ROOT = Path(__file__).parents[3]
 TESTS = ("tests/unit/scoring/test_connection.py", "tests/integration/scoring/test_http.py")
 MINUTES = 20
@@ -57,11 +59,13 @@ def test_the_oldest_uvicorn_is_the_one_that_is_found_first(oldest: Path) -> None
     assert Version(found.stdout) == oldest_uvicorn()
 
 
+@long_search
 @pytest.mark.timeout(MINUTES * 60)
 def test_http_with_the_oldest_uvicorn(oldest: Path) -> None:
     run_tests(oldest, SCORING_FAST_PATH="1")
 
 
+@long_search
 @pytest.mark.timeout(MINUTES * 60)
 def test_http_without_the_fast_path() -> None:
     run_tests(SCORING_FAST_PATH="0")

@@ -68,7 +68,7 @@ def test_an_empty_form_names_what_is_needed() -> None:
         ({"requirements": "no.txt"}, "requirements", "File not found"),
         ({"conda": "no.yml"}, "conda", "File not found"),
         ({"dependencies": "helper.py\nno.py"}, "dependencies", "File not found: no.py."),
-        ({"dependencies": "folder/../helper.py\nhelper.py"}, "dependencies", "'helper.py' is there twice"),
+        ({"dependencies": "folder/../helper.py\nhelper.py"}, "dependencies", "'helper.py' is listed twice"),
         ({"models": "iris.pkl\nunknown"}, "models", "'unknown' is neither a file nor the name or id of"),
         ({"num_replicas": "two"}, "num_replicas", "Enter a whole number of at least 0."),
         ({"num_replicas": "-1"}, "num_replicas", "Enter a whole number of at least 0."),

@@ -54,9 +54,13 @@ class MLflow(Flavour):
         return SavedModel(
             name,
             "MLflow folder",
-            load=(f'model = mlflow.pyfunc.load_model("{name}")',),
+            # In an image, its files are links to `azureml-models`, and MLflow reads no links that lead out of its folder.
+            load=(
+                f'folder = os.path.dirname(os.path.realpath("{name}/MLmodel"))',
+                "model = mlflow.pyfunc.load_model(folder)",
+            ),
             answer=(f"return model.predict({call.sample.passed})",),
-            imports=("import mlflow.pyfunc",),
+            imports=("import os", "import mlflow.pyfunc"),
             metadata={key: value for key, value in facts.items() if value},
             requirements=_requirements(path),
         )

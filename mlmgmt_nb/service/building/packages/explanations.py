@@ -62,7 +62,7 @@ def explanation(output: str, requirements: Iterable[str], platform: str) -> str:
 
     Args:
         output: the output of `uv`.
-        asked: the requirements as the user wrote them.
+        requirements: the requirements as the user wrote them.
         platform: the target Python and platform, in words.
     """
     causes = " ".join(_CAUSE.sub("", output[_begin(output) :]).partition("\nhint:")[0].split())
