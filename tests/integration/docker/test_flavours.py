@@ -1,7 +1,7 @@
-"""Flavours on compute `docker`: two kinds of format (`test_elsewhere.py` has a pipeline), and the whole table with `MLMGMT_TEST_FLAVOURS=all`.
+"""Flavours on compute `docker`: two kinds of format, and the whole table with `MLMGMT_TEST_FLAVOURS=all`.
 
-The whole table installs each framework from the package index: it takes 20 minutes and 15 GB. `MLMGMT_TEST_WHEELS`
-names a folder with wheels that are preferred, such as a build of PyTorch without CUDA.
+`test_elsewhere.py` has a pipeline. The whole table installs each framework from the package index: it takes 20 minutes
+and 15 GB. `MLMGMT_TEST_WHEELS` names a folder with wheels that are preferred, such as a build of PyTorch without CUDA.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ class MLflow(Flavour):
         return SavedModel(
             name,
             "MLflow folder",
-            # In an image, its files are links to `azureml-models`, and MLflow reads no links that lead out of its folder.
+            # In an image its files are links, and MLflow reads no link that leads out of its folder.
             load=(
                 f'folder = os.path.dirname(os.path.realpath("{name}/MLmodel"))',
                 "model = mlflow.pyfunc.load_model(folder)",
