@@ -1,4 +1,4 @@
-"""Read YAML of others: whatever is wrong with it is one error."""
+"""Read YAML that others wrote. Every problem with it is a `YamlError`."""
 
 from __future__ import annotations
 

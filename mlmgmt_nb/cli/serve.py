@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -100,7 +101,7 @@ def _add_docker(serve: argparse.ArgumentParser) -> None:
         docker.add_argument(f"--{flag}", default=os.environ.get(variable), help=f"{what}; also {variable}")
     docker.add_argument(
         "--image-builder",
-        choices=("auto", "engine", "daemonless"),
+        metavar="auto|engine|daemonless",
         default=os.environ.get("MLMGMT_IMAGE_BUILDER") or "auto",
         help="build images on a Docker engine, without one, or on one if it responds (default: %(default)s); also "
         "MLMGMT_IMAGE_BUILDER",
@@ -126,6 +127,14 @@ def _allowed_hosts(arguments: argparse.Namespace) -> tuple[str, ...]:
     return hosts
 
 
+def _image_builder(given: str, known: Sequence[str]) -> str:
+    """Return how images are built, from the flag or the environment variable."""
+    if given not in known:
+        fix = f"Use one of {', '.join(known)} (--image-builder, or MLMGMT_IMAGE_BUILDER)."
+        raise UsageError(f"--image-builder: {given!r} is not known", field="image_builder", fix=fix)
+    return given
+
+
 def _serve(arguments: argparse.Namespace) -> int:
     if arguments.report is not None:
         os.set_inheritable(arguments.report, False)
@@ -142,7 +151,7 @@ def _run(arguments: argparse.Namespace) -> None:
     # Imported here: the other commands do not need the service.
     from mlmgmt_nb.archives.extraction import Limits
     from mlmgmt_nb.service.server import serve
-    from mlmgmt_nb.service.settings import Settings
+    from mlmgmt_nb.service.settings import IMAGE_BUILDERS, Settings
     from mlmgmt_nb.service.system.service_log import log_to
 
     home = local.state_folder(arguments.home)
@@ -167,7 +176,7 @@ def _run(arguments: argparse.Namespace) -> None:
         base_image=arguments.base_image,
         base_image_spark=arguments.base_image_spark,
         registry=arguments.registry,
-        image_builder=arguments.image_builder,
+        image_builder=_image_builder(arguments.image_builder, IMAGE_BUILDERS),
         pip_config=None if arguments.pip_config is None else Path(arguments.pip_config).absolute(),
         url_schemes=None if arguments.url_scheme is None else frozenset(arguments.url_scheme),
         url_hosts=None if arguments.url_host is None else frozenset(host.lower() for host in arguments.url_host),

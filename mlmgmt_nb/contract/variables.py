@@ -43,7 +43,7 @@ def check_variables(environment: Variables | None, secrets: Variables | None) ->
         for name, value in variables.items():
             if problem := _problem(name, value):
                 raise ValueError(f"{path}.{name[:128]}: {problem}")
-    both = {name for name, value in (environment or {}).items() if value is not None and (secrets or {}).get(name)}
+    both = _set_names(environment) & _set_names(secrets)
     if both:
         raise ValueError(f"environment.{min(both)}: this name is also among the secrets; leave out one of them")
     size = sum(_sizes(environment or {})) + sum(_sizes(secrets or {}))
@@ -54,6 +54,10 @@ def check_variables(environment: Variables | None, secrets: Variables | None) ->
 def hidden(secrets: Variables | None) -> dict[str, Any] | None:
     """Return secrets for a repr: their names, without their values."""
     return None if secrets is None else {name: None if value is None else "***" for name, value in secrets.items()}
+
+
+def _set_names(variables: Variables | None) -> set[str]:
+    return {name for name, value in (variables or {}).items() if value is not None}
 
 
 def _problem(name: str, value: str | None) -> str | None:

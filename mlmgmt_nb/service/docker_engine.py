@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-__all__ = ["HOME_LABEL", "AttachedStreams", "Engine", "EngineError", "is_unavailable"]
+__all__ = ["HOME_LABEL", "AttachedStreams", "Engine", "EngineError", "is_unavailable", "root_cause"]
 
 HOME_LABEL = "mlmgmt-nb.home"
 """Label of the containers of a state folder."""
@@ -123,7 +123,7 @@ class Engine:
                 api = docker.APIClient(version="auto", timeout=_TIMEOUT_SECONDS, **options)
                 api.ping()
             except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
-                reasons.append(f"{url}: {_short(error)}")
+                reasons.append(f"{url}: {root_cause(error)}")
                 continue
             self._url = url
             return api
@@ -250,9 +250,9 @@ class AttachedStreams:
             self._stream.close()
 
 
-def _short(error: Exception) -> str:
-    """Return the innermost reason, which the client wraps several times."""
+def root_cause(error: Exception) -> str:
+    """Return the innermost reason, which clients of HTTP wrap several times."""
     cause: BaseException = error
     while (inner := cause.__cause__ or cause.__context__) is not None:
         cause = inner
-    return getattr(cause, "strerror", None) or str(cause)
+    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__

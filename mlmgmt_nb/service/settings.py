@@ -14,7 +14,10 @@ from mlmgmt_nb.scoring.http.access.hosts import LOOPBACK, HostCheck
 from mlmgmt_nb.service.access.issuer_settings import IssuerSettings
 from mlmgmt_nb.service.access.principals import Grant
 
-__all__ = ["Settings", "TlsSettings"]
+__all__ = ["IMAGE_BUILDERS", "Settings", "TlsSettings"]
+
+IMAGE_BUILDERS = ("auto", "engine", "daemonless")
+"""Ways to build Docker images: on an engine, without one, or (`auto`) on an engine if one responds."""
 
 REMOTE_SCHEMES = frozenset({"http", "https", "s3", "abfs", "abfss", "gs"})
 
@@ -52,7 +55,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         tls: certificate of the API's port, which then also serves all services; these listen on loopback only.
         base_image: base image of Docker images with the runtime `python`; None for a slim image with this Python.
         base_image_spark: base image for the runtime `spark-py`; Java is added if missing.
-        image_builder: how Docker images are built: `engine`, `daemonless`, or `auto`, on an engine if one responds.
+        image_builder: how Docker images are built, one of `IMAGE_BUILDERS`.
         registry: host, optionally with a path, that Docker images are pushed to and pulled from, or None.
         pip_config: `pip.conf` for the installation of packages in Docker images.
         unpack_limits: limits for archives that image builds unpack.

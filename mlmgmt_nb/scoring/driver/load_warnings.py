@@ -1,4 +1,4 @@
-"""Warnings about versions that loading a model gives: what it was made with is not what is installed."""
+"""Warnings that a model was saved with other package versions, issued while a driver loads it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LONGEST = 300
 
 @contextmanager
 def noted_warnings() -> Iterator[list[str]]:
-    """Yield a list that gets the warnings about versions of the block. All are written as before, too."""
+    """Yield a list that receives the warnings about versions in the block. All warnings are still written."""
     noted: list[str] = []
     shown = warnings.showwarning
 

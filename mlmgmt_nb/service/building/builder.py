@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import shutil
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, Row, select, update
@@ -18,19 +16,16 @@ from sqlalchemy import Connection, Row, select, update
 from mlmgmt_nb.archives.extraction import Limits
 from mlmgmt_nb.contract import ErrorResponse, Manifest, Model
 from mlmgmt_nb.contract.requirements import Option
-from mlmgmt_nb.scoring.distribution import REQUIRED_PACKAGES, pinned_packages
+from mlmgmt_nb.service.building.built_image import ImageBuild
 from mlmgmt_nb.service.building.cancellation import Cancellation
 from mlmgmt_nb.service.building.context import Context, compile_runtime
 from mlmgmt_nb.service.building.docker.dockerfile import Recipe, labels
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.fetch import Fetcher
-from mlmgmt_nb.service.building.image_builders import ImageBuilder, ImageBuilders
-from mlmgmt_nb.service.building.installed import has_all
+from mlmgmt_nb.service.building.image_builders import ImageBuilders
 from mlmgmt_nb.service.building.leftovers import partial_folder, sweep
-from mlmgmt_nb.service.building.packages.environments import Environments, import_failure
-from mlmgmt_nb.service.building.packages.machine import options_of_uv
-from mlmgmt_nb.service.building.packages.packages import requested_packages
-from mlmgmt_nb.service.building.packages.requirements import RequirementSet
+from mlmgmt_nb.service.building.packages.environments import Environments
+from mlmgmt_nb.service.building.packages.preparation import lock_for_image, prepare_local
 from mlmgmt_nb.service.compute_ids import DOCKER
 from mlmgmt_nb.service.files.home import DISK_FULL, READ_ONLY, Home, flush
 from mlmgmt_nb.service.files.logs import Log
@@ -302,17 +297,27 @@ class Builder:
             )
             if on_docker:
                 builder = self._images.choose(recipe.base, output)
-                locked = self._lock(context, manifest, recipe, builder, output, cancellation)
+                locked = lock_for_image(
+                    context, manifest, recipe, self._environments, builder, self._indexes(), output, cancellation
+                )
                 recipe, requirements = locked.recipe, locked.requirements
             else:
-                interpreter, requirements = self._prepare_local(context, manifest, output, cancellation)
+                interpreter, requirements = prepare_local(context, manifest, self._environments, output, cancellation)
             output.line(f"[4/{steps}] build context")
             cancellation.check()
             context.finish(requirements, recipe)
             if on_docker:
                 output.line(f"[5/{steps}] Docker image")
                 built = builder.build(
-                    partial, recipe, image.name, image.version, output, cancellation, locked.requested
+                    ImageBuild(
+                        context=partial,
+                        recipe=recipe,
+                        name=image.name,
+                        version=image.version,
+                        requested=locked.requested,
+                        log=output,
+                        cancellation=cancellation,
+                    )
                 )
             with contextlib.suppress(*PASSING):  # then no other process can have claimed it either
                 self._check_open(operation, cancellation)
@@ -341,66 +346,6 @@ class Builder:
                 .order_by(links.c.position)
             )
             return image, manifest, [msgspec.json.decode(row, type=Model) for row in rows]
-
-    def _prepare_local(
-        self, context: Context, manifest: Manifest, output: Log, cancellation: Cancellation
-    ) -> tuple[str, str]:
-        """Return the interpreter that runs the driver on this machine, and the requirements of the image."""
-        interpreter = manifest.target_runtime.properties.get("pythonInterpreter") or sys.executable
-        packages = requested_packages(context, manifest, output, options_of_uv(os.environ))
-        if manifest.target_runtime.runtime_type == "SparkPython":
-            packages.add_spark(is_installed=lambda: import_failure(interpreter, ["pyspark"]) is None)
-        if packages.is_empty:
-            output.line(f"none; using {interpreter}")
-            _check_interpreter(interpreter)
-            return interpreter, "\n".join(pinned_packages())
-        if packages.conda is None and manifest.target_runtime.properties.get("pythonInterpreter"):
-            lines = list(map(str, packages.requested.lines))
-            if has_all(interpreter, lines):
-                output.line(f"{interpreter} has them all; it runs with it")
-                _check_interpreter(interpreter)
-                return interpreter, "\n".join([*lines, *pinned_packages()])
-        base = packages.take_conda_from_pip(output)
-        packages.requested.added += pinned_packages()
-        environment = self._environments.ensure(packages.requested, context.folder, base, output, cancellation)
-        return str(environment.interpreter), packages.pip_file(environment.lock)
-
-    def _lock(
-        self,
-        context: Context,
-        manifest: Manifest,
-        recipe: Recipe,
-        builder: ImageBuilder,
-        output: Log,
-        cancellation: Cancellation,
-    ) -> _Locked:
-        """Return the packages of a Docker image, pinned unless conda is involved."""
-        python = builder.python_of(recipe.base, output, cancellation)
-        packages = requested_packages(context, manifest, output, self._indexes())
-        if manifest.target_runtime.runtime_type == "SparkPython":
-            packages.add_spark(is_installed=lambda: False)
-        packages.requested.added += pinned_packages()
-        packages.check_logins()
-        if packages.needs_conda(python.version):
-            if not builder.runs_commands:
-                raise BuildError(
-                    "NeedsEngine",
-                    "condaEnvFile: conda installs its packages by running in the image, which needs a Docker engine. "
-                    "Start one, or name packages of pip instead.",
-                )
-            packages.write_environment(context.folder)
-            recipe = msgspec.structs.replace(recipe, conda=True, locked=False)
-            return _Locked(recipe, packages.unlocked_pip_file(context.folder), packages.requested)
-        lock = self._environments.lock(packages.requested, context.folder, python, output, cancellation)
-        if builder.runs_commands:
-            packages.check_sources(lock)
-        elif lock.sources and not python.is_here:
-            raise BuildError(
-                "NeedsEngine",
-                f"pipRequirements: {', '.join(lock.sources)}: no wheel exists for Python {python.version} on "
-                f"{python.platform}, and this machine has another Python. Start a Docker engine, or send a wheel.",
-            )
-        return _Locked(recipe, packages.pip_file(lock), packages.requested)
 
     def _finish(
         self,
@@ -433,20 +378,6 @@ class Builder:
             return
 
 
-class _Locked(NamedTuple):
-    """The packages of a Docker image.
-
-    Attributes:
-        recipe: the recipe, which says whether conda installs some.
-        requirements: the content of the requirements file.
-        requested: what was requested, with indexes and logins.
-    """
-
-    recipe: Recipe
-    requirements: str
-    requested: RequirementSet
-
-
 def _unexpected(error: Exception) -> ErrorResponse:
     """Return the error for a failure that neither the manifest nor the driver caused."""
     number = error.errno if isinstance(error, OSError) else None
@@ -458,13 +389,3 @@ def _unexpected(error: Exception) -> ErrorResponse:
         return ErrorResponse(code="StoreReadOnly", message=message)
     message = f"The service failed while building: {type(error).__name__}: {error}"
     return ErrorResponse(code="InternalError", message=message)
-
-
-def _check_interpreter(interpreter: str) -> None:
-    """Raise BuildError unless an interpreter has the packages of the scoring runtime."""
-    if interpreter != sys.executable and (reason := import_failure(interpreter, REQUIRED_PACKAGES)):
-        raise BuildError(
-            "BadInterpreter",
-            f"pythonInterpreter: {interpreter} lacks packages that the scoring runtime needs ({reason}); "
-            "install mlmgmt-nb there, or add requirements to the manifest.",
-        )

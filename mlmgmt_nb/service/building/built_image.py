@@ -1,8 +1,9 @@
-"""The Docker image that was built from a context, with or without an engine, recorded in the folder of the context."""
+"""A Docker image to build from a context, and the image that was built, recorded in the folder of the context."""
 
 from __future__ import annotations
 
 import tarfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -10,14 +11,45 @@ import msgspec
 
 from mlmgmt_nb.contract.resolving import resolve
 from mlmgmt_nb.service.building.archives import add_tree
+from mlmgmt_nb.service.building.cancellation import Cancellation
+from mlmgmt_nb.service.building.docker.dockerfile import Recipe
 from mlmgmt_nb.service.building.errors import BuildError
+from mlmgmt_nb.service.building.packages.requirements import RequirementSet
+from mlmgmt_nb.service.files.logs import Log
 
-__all__ = ["BuiltImage", "context_archive", "repository_of"]
+__all__ = ["BuiltImage", "ImageBuild", "context_archive", "repository_of"]
 
 _BUILT = "docker.json"
 """File of a build context that records the built image."""
 
 _AGAIN = "Create the image again, and update the services that run it."
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageBuild:
+    """A Docker image to build.
+
+    Attributes:
+        context: the folder of the build context.
+        recipe: the recipe of the image.
+        name: name of the image.
+        version: version of the image.
+        requested: its packages, with their indexes and the logins for these. Their lock is in the context.
+        log: log of the build.
+        cancellation: cancellation of the build.
+    """
+
+    context: Path
+    recipe: Recipe
+    name: str
+    version: int
+    requested: RequirementSet
+    log: Log
+    cancellation: Cancellation
+
+    def reference(self, registry: str | None) -> str:
+        """Return its name and version, in a registry if there is one."""
+        return f"{registry or 'mlmgmt'}/{self.name}:{self.version}"
 
 
 class BuiltImage(msgspec.Struct, frozen=True, rename="camel"):

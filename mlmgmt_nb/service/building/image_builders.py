@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Protocol
 
-from mlmgmt_nb.service.building.built_image import BuiltImage
+from mlmgmt_nb.service.building.built_image import BuiltImage, ImageBuild
 from mlmgmt_nb.service.building.cancellation import Cancellation
-from mlmgmt_nb.service.building.docker.dockerfile import Recipe
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.oci.base import is_path
 from mlmgmt_nb.service.building.packages.python import Python
-from mlmgmt_nb.service.building.packages.requirements import RequirementSet
 from mlmgmt_nb.service.docker_engine import Engine, EngineError
 from mlmgmt_nb.service.files.logs import Log
 
-__all__ = ["CHOICES", "ImageBuilder", "ImageBuilders"]
-
-CHOICES = ("auto", "engine", "daemonless")
-"""Values of the setting: `auto` uses an engine if one responds."""
+__all__ = ["ImageBuilder", "ImageBuilders"]
 
 
 class ImageBuilder(Protocol):
@@ -30,17 +24,8 @@ class ImageBuilder(Protocol):
     def python_of(self, base: str, log: Log, cancellation: Cancellation) -> Python:
         """Return the Python version of a base image; pull the image if necessary."""
 
-    def build(
-        self,
-        context: Path,
-        recipe: Recipe,
-        name: str,
-        version: int,
-        log: Log,
-        cancellation: Cancellation,
-        requested: RequirementSet,
-    ) -> BuiltImage:
-        """Build the image of a context, and push it if there is a registry."""
+    def build(self, image: ImageBuild) -> BuiltImage:
+        """Build an image, and push it if there is a registry."""
 
     def sweep(self) -> None:
         """Remove what interrupted builds left behind."""
@@ -50,7 +35,7 @@ class ImageBuilders:
     """Both ways, and the choice between them.
 
     Args:
-        choice: one of `CHOICES`.
+        choice: one of `IMAGE_BUILDERS`.
         engine: the Docker engine, which may not exist.
         on_engine: builds on it.
         daemonless: builds without it.

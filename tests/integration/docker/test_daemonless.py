@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
+import os
+import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,9 +17,11 @@ import requests
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from tests.conftest import ServiceProcess
+from tests.conftest import ServiceProcess, mlmgmt
 from tests.integration.docker.helpers import SAYS, ask_for_image, build, build_log, remove_image, score, serve
 from tests.support.engine import Registry, write_base
+from tests.support.package_index import build_backend, package_index, source_archive, wheel
+from tests.unit.service.test_oci import tar, write_layout
 
 NO_ENGINE = "unix:///nowhere/docker.sock"
 
@@ -103,7 +108,12 @@ def test_the_manifest_is_in_the_registry(daemonless: ServiceProcess, registry: R
     accept = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
     answer = requests.get(f"http://{registry.host}/v2/team/without/manifests/1", headers=accept, timeout=10)
     assert answer.headers["Docker-Content-Digest"] == built["digest"]
-    assert len(answer.json()["layers"]) == 5  # base, packages, runtime, models, application
+    manifest = answer.json()
+    assert len(manifest["layers"]) == 5  # base, packages, runtime, models, application
+    config = requests.get(
+        f"http://{registry.host}/v2/team/without/blobs/{manifest['config']['digest']}", timeout=10
+    ).json()
+    assert len(config["history"]) == len(config["rootfs"]["diff_ids"]) == 5
 
 
 def test_what_is_in_it(daemonless: ServiceProcess, image: Any) -> None:
@@ -183,6 +193,125 @@ def test_without_any_engine(
     on_top = start_service("--base-image", str(archive), "--image-builder", "daemonless", home=tmp_path / "second-home")
     second = build(on_top, write_driver(SAYS.format(word="on top"), "second"), f"{name}-on-top")
     assert built_of(on_top, second)["base"] == str(archive)
+
+
+def test_upkeep(
+    alone: ServiceProcess,
+    write_driver: Callable[..., Path],
+    tmp_path: Path,
+    start_service: Callable[..., ServiceProcess],
+) -> None:
+    """Check that images are checked, backed up, restored and removed with their layers."""
+    image = build(alone, write_driver(SAYS.format(word="kept")), "kept")
+    built = built_of(alone, image)
+    exported = alone.request("GET", f"/images/{image['id']}/oci").content
+    at_home = ("--home", alone.home)
+    assert "nothing is missing" in mlmgmt("check", *at_home)
+    mlmgmt("backup", tmp_path / "backup.tar", *at_home)
+    blobs = alone.home / "oci" / "blobs"
+    (blobs / built["manifest"].removeprefix("sha256:")).unlink()
+    assert f"image 'kept' version {image['version']}" in mlmgmt("check", *at_home, code=1)
+
+    mlmgmt("restore", tmp_path / "backup.tar", "--home", tmp_path / "restored")
+    restored = start_service(home=tmp_path / "restored", environment={"DOCKER_HOST": NO_ENGINE})
+    assert restored.request("GET", f"/images/{image['id']}/oci").content == exported
+
+    there = ("--home", restored.home, "--older-than", "0", "--delete")
+    removed = mlmgmt("gc", *there)
+    assert f"kept version {image['version']}" in removed
+    assert built["manifest"].removeprefix("sha256:") in removed
+    assert list((restored.home / "oci" / "blobs").iterdir()) == []
+
+
+def test_a_private_index(
+    base: Path, start_service: Callable[..., ServiceProcess], write_driver: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Packages come from the index of `--pip-config`; its password is in no log and in no layer."""
+    wheel(tmp_path / "index" / "ours", "ours", "1.0", "private")
+    wanted, config = tmp_path / "requirements.txt", tmp_path / "pip.conf"
+    wanted.write_text("ours\n")
+    with package_index(tmp_path / "index", "someone:canary-password") as url:
+        config.write_text(f"[global]\nextra-index-url = {url}\n")
+        options = ("--base-image", str(base), "--image-builder", "daemonless", "--pip-config", str(config))
+        api = start_service(*options)
+        driver = write_driver("import ours\ndef init(): pass\ndef run(body): return ours.WHAT\n")
+        image = build(api, driver, "private", pipRequirements=wanted.as_uri())
+    archive = api.request("GET", f"/images/{image['id']}/oci").content
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    assert "private" in _file_of(archive, f"mlmgmt/environment/lib/{version}/site-packages/ours.py")
+    assert "canary-password" not in build_log(api, image)
+    with tarfile.open(fileobj=io.BytesIO(archive)) as outer:
+        for entry in outer.getmembers():
+            content = outer.extractfile(entry)
+            assert content is not None
+            data = content.read()
+            assert b"canary-password" not in (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data), entry.name
+
+
+def test_a_registry_that_asks_who_it_is(
+    base: Path, start_service: Callable[..., ServiceProcess], write_driver: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Push with a credential helper of Docker's configuration; without it, the push is refused."""
+    users, configuration = tmp_path / "htpasswd", tmp_path / "config"
+    # The secret's bcrypt hash.
+    users.write_text("ann:$2b$04$1AAttAHEgDdZbbOZt1L.qu34toLEG0VtdkKB98bP0PP.q3YKUnYzS\n")
+    configuration.mkdir()
+    helper = tmp_path / "docker-credential-canary"
+    helper.write_text('#!/bin/sh\necho \'{"ServerURL": "", "Username": "ann", "Secret": "canary-secret"}\'\n')
+    helper.chmod(0o755)
+    environment = {"DOCKER_CONFIG": str(configuration), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    (tmp_path / "closed").mkdir()
+    with Registry(tmp_path / "closed", users) as closed:
+        options = ("--base-image", str(base), "--registry", closed.host, "--image-builder", "daemonless")
+        api = start_service(*options, environment=environment)
+        folder = write_driver(SAYS.format(word="known"))
+        ended = api.operation(ask_for_image(api, api.manifest(folder)["id"], "closed"), timeout=120)
+        assert ended["error"]["code"] == "RegistryRefused"
+        assert f"docker login {closed.host}" in ended["error"]["message"]
+        (configuration / "config.json").write_text(json.dumps({"credHelpers": {closed.host: "canary"}}))
+        image = build(api, folder, "closed")
+        assert "canary-secret" not in build_log(api, image)
+        # It is a base image for another service, which pulls it.
+        reference = f"{closed.host}/closed@{built_of(api, image)['digest']}"
+        on_top = start_service(
+            "--base-image",
+            reference,
+            "--image-builder",
+            "daemonless",
+            environment=environment,
+            home=tmp_path / "on-top",
+        )
+        assert "pulling sha256:" in build_log(on_top, build(on_top, folder, "on-top"))
+
+
+def test_a_package_without_a_wheel_for_the_python_of_the_base_image(
+    start_service: Callable[..., ServiceProcess], write_driver: Callable[..., Path], tmp_path: Path
+) -> None:
+    other = "3.11" if sys.version_info[:2] != (3, 11) else "3.12"
+    files = (
+        (f"usr/bin/python{other}", ""),
+        ("usr/bin/python3->", f"python{other}"),
+        (f"usr/lib/python{other}/os.py", ""),
+    )
+    write_layout(tmp_path / "base", tar(*files))
+    source_archive(tmp_path / "index" / "sourced", "sourced", "1.0", "source", "our_backend")
+    build_backend(tmp_path / "index" / "our-backend", "our_backend")
+    wanted = tmp_path / "requirements.txt"
+    with package_index(tmp_path / "index") as url:
+        wanted.write_text(f"--extra-index-url {url}\nsourced\n")
+        api = start_service("--base-image", str(tmp_path / "base"), "--image-builder", "daemonless")
+        manifest = api.manifest(write_driver(SAYS.format(word="x")), properties={"pipRequirements": wanted.as_uri()})
+        ended = api.operation(ask_for_image(api, manifest["id"], "sourced"), timeout=60)
+    assert ended["error"]["code"] == "NeedsEngine", ended
+    assert f"sourced==1.0: no wheel exists for Python {other}" in ended["error"]["message"]
+
+
+@pytest.mark.parametrize("flags", [("--image-builder", "podman"), ()])
+def test_an_unknown_builder(flags: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLMGMT_IMAGE_BUILDER", "podman")
+    said = mlmgmt("serve", "--home", tmp_path / "home", *flags, code=1)
+    assert "'podman' is not known" in said
+    assert "auto, engine, daemonless" in said
 
 
 def test_what_needs_an_engine(alone: ServiceProcess, write_driver: Callable[..., Path], tmp_path: Path) -> None:

@@ -32,6 +32,8 @@ def test_values_that_are_refused() -> None:
         check_variables(None, {"A": SECRET + "\0"})
     with pytest.raises(ValueError, match=r"environment\.A: .*also among the secrets"):
         check_variables({"A": "x"}, {"A": SECRET})
+    with pytest.raises(ValueError, match=r"environment\.A: .*also among the secrets"):
+        check_variables({"A": "x"}, {"A": ""})
     check_variables({"A": None}, {"A": SECRET})
     full = {f"V{number}": "x" * 32_000 for number in range(9)}
     assert sum(map(len, full.values())) > MAX_VARIABLES_BYTES

@@ -22,8 +22,8 @@ from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.oci.base import BaseImages, is_path
 from mlmgmt_nb.service.building.oci.blobs import BlobStore
 from mlmgmt_nb.service.building.oci.layers import LayerCache, LayerWriter, writing_layer
-from mlmgmt_nb.service.building.oci.media import Descriptor, Layer
-from mlmgmt_nb.service.building.oci.registry import Repository, machine
+from mlmgmt_nb.service.building.oci.media import Descriptor, Layer, digest_of, machine
+from mlmgmt_nb.service.building.oci.registry import Repository
 from mlmgmt_nb.service.files.logs import Log
 
 KIND = "application/vnd.oci.image"
@@ -164,6 +164,32 @@ def test_base_images_that_cannot_be_used(
     assert raised.value.code == "BadBaseImage"
 
 
+def test_an_index_in_a_layout(tmp_path: Path, log: Log, blobs: BlobStore) -> None:
+    """Newer engines save an index of platforms, with attestations beside the image."""
+    folder = tmp_path / "layout"
+    write_layout(folder, OFFICIAL)
+    index = json.loads((folder / "index.json").read_text())
+    (inner,) = index["manifests"]
+    inner["platform"] = {"os": "linux", "architecture": machine()}
+    others = [entry("s390x"), {**entry("unknown"), "platform": {"os": "unknown", "architecture": "unknown"}}]
+    content = json.dumps({"schemaVersion": 2, "manifests": [*others, inner]}).encode()
+    (folder / "blobs" / "sha256" / hashlib.sha256(content).hexdigest()).write_bytes(content)
+    outer = {"mediaType": f"{KIND}.index.v1+json", "digest": digest_of(content), "size": len(content)}
+    (folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [outer]}))
+    found = BaseImages(blobs, tmp_path / "bases").get(str(folder), log, Cancellation({}))
+    assert found.digest == inner["digest"]
+
+
+def test_a_layout_cannot_name_other_files(tmp_path: Path, log: Log, blobs: BlobStore) -> None:
+    folder = tmp_path / "layout"
+    write_layout(folder, OFFICIAL)
+    index = json.loads((folder / "index.json").read_text())
+    index["manifests"][0]["digest"] = "sha256:../../../secret"
+    (folder / "index.json").write_text(json.dumps(index))
+    with pytest.raises(BuildError, match="is not a digest"):
+        BaseImages(blobs, tmp_path / "bases").get(str(folder), log, Cancellation({}))
+
+
 def test_an_archive_is_read_once(tmp_path: Path, log: Log, blobs: BlobStore) -> None:
     """Read it again only when it has changed, or when its contents were removed."""
     write_layout(tmp_path / "layout", OFFICIAL)
@@ -293,7 +319,7 @@ def test_an_index_leads_to_the_image_of_this_machine() -> None:
     index = {"schemaVersion": 2, "manifests": [entry("s390x"), entry(machine())]}
     manifest = json.dumps({"schemaVersion": 2, "config": CONFIG, "layers": [], "for": machine()}).encode()
     with registry((200, {}, json.dumps(index).encode()), (200, {}, manifest)) as host:
-        assert Repository(f"{host}/team/base").manifest("3").digest == entry(machine())["digest"]
+        assert digest_of(Repository(f"{host}/team/base").manifest("3")) == entry(machine())["digest"]
 
 
 @pytest.mark.parametrize(
@@ -312,6 +338,16 @@ def test_what_a_registry_says(answer: tuple[int, dict[str, str], bytes], message
     with registry(answer) as host, pytest.raises(BuildError, match=message) as raised:
         Repository(f"{host}/team/base").manifest("3")
     assert f"{host}/team/base" in raised.value.message
+
+
+def test_an_identity_token_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    with registry((401, {"WWW-Authenticate": "Basic realm=x"}, b"")) as host:
+        given = {"auths": {host: {"auth": "dTo=", "identitytoken": "canary"}}}
+        (tmp_path / "config.json").write_text(json.dumps(given))
+        with pytest.raises(BuildError, match="an identity token") as raised:
+            Repository(f"{host}/team/base").manifest("3")
+    assert "canary" not in raised.value.message
 
 
 def test_a_registry_that_is_not_there() -> None:

@@ -25,7 +25,7 @@ import msgspec
 
 from mlmgmt_nb.contract.requirements import Option
 from mlmgmt_nb.service.building.archives import add_bytes, add_tree
-from mlmgmt_nb.service.building.built_image import BuiltImage
+from mlmgmt_nb.service.building.built_image import BuiltImage, ImageBuild
 from mlmgmt_nb.service.building.cancellation import Cancellation
 from mlmgmt_nb.service.building.docker import dockerfile
 from mlmgmt_nb.service.building.docker.dockerfile import BUILD_FOLDER, PACKAGES, Recipe
@@ -34,7 +34,7 @@ from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.install import EPOCH
 from mlmgmt_nb.service.building.packages.machine import PipConfigError, options_of_pip, options_of_uv
 from mlmgmt_nb.service.building.packages.python import Python
-from mlmgmt_nb.service.building.packages.requirements import RequirementSet, netrc
+from mlmgmt_nb.service.building.packages.requirements import netrc
 from mlmgmt_nb.service.docker_engine import Engine, EngineError
 from mlmgmt_nb.service.files.home import Home
 from mlmgmt_nb.service.files.logs import Log
@@ -93,10 +93,10 @@ class DockerBuilder:
                 self._images.pull(base, log)
                 image_id = self._images.id_of(base)
             if image_id not in self._pythons:
-                self._pythons[image_id or ""] = self._poll(base)
+                self._pythons[image_id or ""] = self._inspect(base)
         return self._pythons[image_id or ""]
 
-    def _poll(self, base: str) -> Python:
+    def _inspect(self, base: str) -> Python:
         api = self._engine.api
         try:
             container = api.create_container(base, ["python3", "-c", _LOOK], entrypoint=[], name=self._build_name())
@@ -113,34 +113,17 @@ class DockerBuilder:
             raise BuildError("BadBaseImage", message)
         return found
 
-    def build(
-        self,
-        context: Path,
-        recipe: Recipe,
-        name: str,
-        version: int,
-        log: Log,
-        cancellation: Cancellation,
-        requested: RequirementSet,
-    ) -> BuiltImage:
-        """Build the image of a context, and push it if there is a registry.
-
-        Args:
-            context: the folder of the build context.
-            recipe: the recipe of the image.
-            name: name of the image.
-            version: version of the image.
-            log: log of the build.
-            cancellation: cancellation of the build.
-            requested: its packages; the logins of their indexes are used.
+    def build(self, image: ImageBuild) -> BuiltImage:
+        """Build an image, and push it if there is a registry.
 
         Raises:
             BuildError: the image cannot be built or pushed; the message has the step and its last lines.
         """
+        context, recipe, log, cancellation = image.context, image.recipe, image.log, image.cancellation
         with self._images.build_errors():
-            installed = self._requirements(context, recipe, requested.logins, log, cancellation)
+            installed = self._requirements(context, recipe, image.requested.logins, log, cancellation)
             image_id = self._application(context, recipe, installed, log, cancellation)
-            reference = f"{self._registry or 'mlmgmt'}/{name}:{version}"
+            reference = image.reference(self._registry)
             image_id = self._images.finalize(image_id, reference)
             built = BuiltImage(reference, image_id, recipe.base)
             log.line(f"image {reference}: {image_id}")

@@ -26,18 +26,18 @@ from mlmgmt_nb.service.building.oci.blobs import BlobStore
 from mlmgmt_nb.service.building.oci.media import (
     LAYER_GZIP,
     MANIFEST,
-    MANIFESTS,
     Descriptor,
-    Index,
     Layer,
     Manifest,
     digest_of,
+    machine,
+    select_manifest,
 )
-from mlmgmt_nb.service.building.oci.registry import Repository, machine
+from mlmgmt_nb.service.building.oci.registry import Repository
 from mlmgmt_nb.service.building.packages.python import Python
 from mlmgmt_nb.service.files.logs import Log
 
-__all__ = ["BaseImage", "BaseImages", "is_path"]
+__all__ = ["BaseImage", "BaseImages", "is_path", "variables_of"]
 
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _OF_INTEREST = re.compile(
@@ -83,6 +83,12 @@ class BaseImage(msgspec.Struct, frozen=True, rename="camel"):
 resolve(BaseImage)
 
 
+def variables_of(config: dict[str, Any]) -> dict[str, str]:
+    """Return the environment variables in the configuration of an image, always with a `PATH`."""
+    given = (config.get("config") or {}).get("Env") or []
+    return {"PATH": _DEFAULT_PATH, **dict(each.partition("=")[::2] for each in given)}
+
+
 def is_path(base: str) -> bool:
     """Return whether a base image is named by a path of an archive or folder, not by a reference."""
     return base.startswith(("/", "./", "../", "~"))
@@ -121,10 +127,11 @@ class BaseImages:
     def _of_registry(self, name: str, log: Log, cancellation: Cancellation) -> tuple[Manifest, str]:
         repository, tag = repository_of(name)
         source = Repository(repository)
-        manifest, digest = source.manifest(tag)
+        text = source.manifest(tag)
+        manifest = msgspec.json.decode(text, type=Manifest)
         for content in (manifest.config, *manifest.layers):
             source.pull(content, self._blobs, log, cancellation)
-        return manifest, digest
+        return manifest, digest_of(text)
 
     def _of_path(self, name: str) -> tuple[Manifest, str]:
         """Return the manifest of an OCI layout, whose contents are then in the blob store."""
@@ -158,23 +165,20 @@ class BaseImages:
         return None
 
     def _of_layout(self, folder: Path, name: str) -> tuple[Manifest, str]:
-        def content(found: Descriptor) -> Path:
-            return folder / "blobs" / "sha256" / found.digest.removeprefix("sha256:")
+        def file(found: Descriptor) -> Path:
+            return folder / "blobs" / "sha256" / self._blobs.path(found.digest).name
 
+        what = f"The base image {name}"
         try:
-            index = msgspec.json.decode((folder / "index.json").read_bytes(), type=Index)
-            chosen = next(each for each in index.manifests if each.media_type in MANIFESTS)
-            text = content(chosen).read_bytes()
+            text = select_manifest((folder / "index.json").read_bytes(), what, lambda found: file(found).read_bytes())
             manifest = msgspec.json.decode(text, type=Manifest)
             for each in (manifest.config, *manifest.layers):
                 if not self._blobs.has(each):
-                    with content(each).open("rb") as file:
-                        self._blobs.add(each, iter(lambda: file.read(2**20), b""))
-        except (OSError, StopIteration, msgspec.MsgspecError) as error:
-            reason = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) else "it lists no image"
-            raise BuildError(
-                "BadBaseImage", f"The base image {name} is not an OCI archive or folder ({reason})."
-            ) from error
+                    with file(each).open("rb") as content:
+                        self._blobs.add(each, iter(lambda: content.read(2**20), b""))
+        except OSError as error:
+            message = f"{what} is not an OCI archive or folder ({error.strerror}: {error.filename})."
+            raise BuildError("BadBaseImage", message) from error
         return manifest, self._blobs.add_bytes(text, MANIFEST).digest
 
     def _look(self, name: str, digest: str, manifest: Manifest) -> BaseImage:
@@ -192,16 +196,14 @@ class BaseImages:
         tree = _Tree()
         for layer in manifest.layers:
             tree.apply(self._entries(name, layer))
-        variables = dict(each.partition("=")[::2] for each in config.get("config", {}).get("Env") or [])
-        folders = variables.get("PATH", _DEFAULT_PATH).split(":")
+        folders = variables_of(config)["PATH"].split(":")
         interpreter, version = tree.python(name, folders)
-        machines = {"amd64": "x86_64", "arm64": "aarch64"}
         return BaseImage(
             name=name,
             digest=digest,
             config=config,
             layers=[Layer(layer.in_oci(), diff) for layer, diff in zip(manifest.layers, diff_ids, strict=True)],
-            python=Python(version, machines.get(architecture, architecture), "musl" if tree.has_musl else "glibc"),
+            python=Python(version, architecture, "musl" if tree.has_musl else "glibc"),
             interpreter=interpreter,
             has_java=tree.program("java", folders) is not None,
             users=tree.text("etc/passwd"),

@@ -13,7 +13,7 @@ from typing import BinaryIO
 import msgspec
 
 from mlmgmt_nb.service.building.errors import BuildError
-from mlmgmt_nb.service.building.oci.media import Descriptor, Manifest
+from mlmgmt_nb.service.building.oci.media import Descriptor, Manifest, digest_of
 
 __all__ = ["BlobStore"]
 
@@ -75,7 +75,7 @@ class BlobStore:
 
     def add_bytes(self, content: bytes, media_type: str) -> Descriptor:
         """Store a content in memory and return its descriptor."""
-        found = Descriptor(media_type, f"sha256:{hashlib.sha256(content).hexdigest()}", len(content))
+        found = Descriptor(media_type, digest_of(content), len(content))
         if not self.has(found):
             self.add(found, [content])
         return found

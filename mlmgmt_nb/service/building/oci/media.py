@@ -6,18 +6,24 @@ Source: OCI Image Format Specification 1.1, and Docker's Image Manifest Version 
 from __future__ import annotations
 
 import hashlib
+import platform
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from mlmgmt_nb.contract.resolving import resolve
+from mlmgmt_nb.service.building.errors import BuildError
+from mlmgmt_nb.service.building.packages.python import ARCHITECTURES
 
 __all__ = [
     *("CONFIG", "INDEX", "INDEXES", "LAYER", "LAYER_GZIP", "MANIFEST", "MANIFESTS"),
-    *("Descriptor", "Index", "Layer", "Manifest", "digest_of", "encode"),
+    *("Descriptor", "Index", "Layer", "Manifest", "digest_of", "encode", "machine", "select_manifest"),
 ]
 
 _OCI = "application/vnd.oci.image"
+_MOST_INDEXES = 4
+"""Limit for indexes in indexes."""
 _DOCKER = "application/vnd.docker.distribution.manifest"
 MANIFEST = f"{_OCI}.manifest.v1+json"
 INDEX = f"{_OCI}.index.v1+json"
@@ -83,7 +89,64 @@ class Index(msgspec.Struct, frozen=True, rename="camel"):
     media_type: str = INDEX
 
 
-resolve(Layer, Manifest, Index)
+class _Kind(msgspec.Struct, rename="camel"):
+    """The part of a document that says its type. Older OCI documents lack it."""
+
+    media_type: str = ""
+    manifests: Any = None
+    layers: Any = None
+
+    @property
+    def kind(self) -> str:
+        if self.media_type:
+            return self.media_type
+        if self.manifests is not None:
+            return INDEX
+        return MANIFEST if self.layers is not None else ""
+
+
+resolve(Layer, Manifest, Index, _Kind)
+
+
+def machine() -> str:
+    """Return the architecture of this machine, as images name it."""
+    return ARCHITECTURES.get(platform.machine(), platform.machine())
+
+
+def select_manifest(document: bytes, what: str, read: Callable[[Descriptor], bytes]) -> bytes:
+    """Return the manifest that a document is, or that an index leads to, for Linux on this machine's architecture.
+
+    Args:
+        document: a manifest, or an index, which may contain others.
+        what: the image, as the begin of a sentence.
+        read: returns a document that an index names.
+
+    Raises:
+        BuildError: there is none.
+    """
+    try:
+        for _ in range(_MOST_INDEXES):
+            kind = msgspec.json.decode(document, type=_Kind).kind
+            if kind in MANIFESTS:
+                msgspec.json.decode(document, type=Manifest)
+                return document
+            if kind not in INDEXES:
+                break
+            document = read(_of_this_platform(msgspec.json.decode(document, type=Index), what))
+    except msgspec.MsgspecError as error:
+        raise BuildError("BadImage", f"{what}: its manifest cannot be read: {error}.") from error
+    raise BuildError("BadImage", f"{what}: its manifest is {kind or 'of an unknown type'}, which is not supported.")
+
+
+def _of_this_platform(index: Index, what: str) -> Descriptor:
+    """Return the entry for this platform, or the first one that is for all: archives do not name platforms."""
+    known = [each for each in index.manifests if each.media_type in MANIFESTS | INDEXES]
+    here = [each for each in known if each.platform in (Platform("linux", machine()), None)]
+    if not here:
+        offered = sorted({f"{each.platform.os}/{each.platform.architecture}" for each in known if each.platform})
+        message = f"{what} is for {', '.join(offered) or 'nothing'}, and this machine is linux/{machine()}."
+        raise BuildError("BadBaseImage", message)
+    return next((each for each in here if each.platform is not None), here[0])
 
 
 def encode(document: Any) -> bytes:

@@ -4,46 +4,21 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import platform
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
-import msgspec
-
-from mlmgmt_nb.contract.resolving import resolve
 from mlmgmt_nb.service.building.cancellation import Cancellation
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.oci.blobs import BlobStore
-from mlmgmt_nb.service.building.oci.media import (
-    INDEX,
-    INDEXES,
-    MANIFEST,
-    MANIFESTS,
-    Descriptor,
-    Index,
-    Manifest,
-    digest_of,
-)
+from mlmgmt_nb.service.building.oci.media import Descriptor, digest_of, select_manifest
+from mlmgmt_nb.service.docker_engine import root_cause
 from mlmgmt_nb.service.files.logs import Log
 
-__all__ = ["Pulled", "Repository", "machine"]
+__all__ = ["Repository"]
 
 _TIMEOUT_SECONDS = 60.0
 _CHUNK_BYTES = 2**20
 _DOCKER_HUB = "registry-1.docker.io"
-_MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
-
-
-def machine() -> str:
-    """Return the architecture of this machine, as images name it."""
-    return _MACHINES.get(platform.machine(), platform.machine())
-
-
-class Pulled(NamedTuple):
-    """The manifest of an image, whose contents are in the blob store."""
-
-    manifest: Manifest
-    digest: str
 
 
 class Repository:
@@ -75,31 +50,35 @@ class Repository:
             raise BuildError(
                 "NoCredentials", f"The credentials for {self.host} cannot be read: {error}. Run `docker login`."
             ) from error
-        user, password = found.get("username"), found.get("password")
+        # Credential helpers give names with capitals, the file has them without.
+        login = {name.lower(): value for name, value in found.items()}
+        if login.get("identitytoken"):
+            raise BuildError(
+                "NoCredentials",
+                f"The credentials for {self.host} are an identity token, which only a Docker engine can use. Run "
+                f"`docker login -u USER {self._index}` with a password or an access token.",
+            )
+        user, password = login.get("username"), login.get("password")
         return (user, password) if user and password else None
 
-    def manifest(self, reference: str) -> Pulled:
+    def manifest(self, reference: str) -> bytes:
         """Return the manifest of a tag or digest, for Linux on this machine's architecture.
 
         Raises:
             BuildError: it does not exist, or not for this platform.
         """
-        what = f"The image {self.name}:{reference}"
-        with self._registry_errors(f"{what} cannot be pulled"):
+        name = f"{self.name}{'@' if reference.startswith('sha256:') else ':'}{reference}"
+        return select_manifest(
+            self._document(reference, name), f"The image {name}", lambda found: self._document(found.digest, name)
+        )
+
+    def _document(self, reference: str, name: str) -> bytes:
+        with self._registry_errors(f"The image {name} cannot be pulled"):
             text, _ = self._client.get_manifest_and_response(reference)
-        content = text.encode()
+        content: bytes = text.encode()
         if reference.startswith("sha256:") and digest_of(content) != reference:
-            raise BuildError("BadImage", f"{what}: the registry returned another manifest.")
-        try:
-            kind = msgspec.json.decode(content, type=_Kind).kind
-            if kind in INDEXES:
-                index = msgspec.json.decode(content, type=Index)
-                return self.manifest(_of_this_platform(index, what).digest)
-            if kind in MANIFESTS:
-                return Pulled(msgspec.json.decode(content, type=Manifest), digest_of(content))
-        except msgspec.MsgspecError as error:
-            raise BuildError("BadImage", f"{what}: its manifest cannot be read: {error}.") from error
-        raise BuildError("BadImage", f"{what}: its manifest is {kind or 'of an unknown type'}, which is not supported.")
+            raise BuildError("BadImage", f"The image {name}: the registry returned another manifest.")
+        return content
 
     def pull(self, content: Descriptor, blobs: BlobStore, log: Log, cancellation: Cancellation) -> None:
         """Store a content unless it is here.
@@ -160,26 +139,7 @@ class Repository:
         except requests.HTTPError as error:
             raise BuildError("RegistryRefused", f"{failed}: {_reason(error.response)}.") from error
         except (requests.RequestException, exceptions.DXFError) as error:
-            raise BuildError("RegistryUnavailable", f"{failed}: {self.host}: {_short(error)}.") from error
-
-
-class _Kind(msgspec.Struct, rename="camel"):
-    """The part of a document that says its type. Older OCI documents lack it."""
-
-    media_type: str = ""
-    manifests: Any = None
-    layers: Any = None
-
-    @property
-    def kind(self) -> str:
-        if self.media_type:
-            return self.media_type
-        if self.manifests is not None:
-            return INDEX
-        return MANIFEST if self.layers is not None else ""
-
-
-resolve(_Kind)
+            raise BuildError("RegistryUnavailable", f"{failed}: {self.host}: {root_cause(error)}.") from error
 
 
 class _Sized:
@@ -227,25 +187,9 @@ def _is_here(host: str) -> bool:
     return name == "localhost" or name.startswith("127.") or name == "[::1]"
 
 
-def _of_this_platform(index: Index, what: str) -> Descriptor:
-    platforms = [(each, each.platform) for each in index.manifests]
-    for found, target in platforms:
-        if target is not None and (target.os, target.architecture) == ("linux", machine()):
-            return found
-    offered = sorted({f"{target.os}/{target.architecture}" for _, target in platforms if target is not None})
-    raise BuildError("BadBaseImage", f"{what} is for {', '.join(offered)}, and this machine is linux/{machine()}.")
-
-
 def _reason(response: Any) -> str:
     """Return the registry's own words for a refusal."""
     with contextlib.suppress(ValueError, KeyError, IndexError, TypeError):
         first = response.json()["errors"][0]
         return f"{first['code']}: {first['message']}"
     return f"{response.status_code} {response.reason}"
-
-
-def _short(error: Exception) -> str:
-    cause: BaseException = error
-    while (inner := cause.__cause__ or cause.__context__) is not None:
-        cause = inner
-    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__

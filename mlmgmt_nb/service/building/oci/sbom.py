@@ -42,12 +42,9 @@ def sbom(context: Path, base: str, digest: str) -> str:
 
 
 def _packages(context: Path) -> Iterator[Mapping[str, Any]]:
-    for package in Lock((context / LOCK_FILE).read_text(encoding="utf-8")).packages:
-        name, version = package["name"], package.get("version", "")
+    for name, version, digests in Lock((context / LOCK_FILE).read_text(encoding="utf-8")).digests:
         purl = f"pkg:pypi/{name}@{version}" if version else f"pkg:pypi/{name}"
         found: dict[str, Any] = {"type": "library", "name": name, "version": version, "purl": purl, "bom-ref": purl}
-        files = [*package.get("wheels", []), *(package[kind] for kind in ("archive", "sdist") if kind in package)]
-        digests = sorted({each["hashes"]["sha256"] for each in files if "sha256" in each.get("hashes", {})})
         if digests:
             found["externalReferences"] = [
                 {"type": "distribution", "url": purl, "hashes": [{"alg": "SHA-256", "content": each}]}

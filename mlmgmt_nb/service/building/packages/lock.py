@@ -93,6 +93,16 @@ class Lock:
                 "have one or --require-hashes is set. Add hashes for all packages (`pip-compile --generate-hashes`).",
             )
 
+    @property
+    def digests(self) -> list[tuple[str, str, list[str]]]:
+        """Return name, version and the SHA-256 digests of the files of each package."""
+        found = []
+        for package in self.packages:
+            hashes = set().union(*map(_hashes, _files(package)))
+            digests = sorted(each.removeprefix("sha256:") for each in hashes if each.startswith("sha256:"))
+            found.append((package["name"], package.get("version", ""), digests))
+        return found
+
     def pip_lines(self, *, by_url: bool) -> list[str]:
         """Return the lines of a requirements file with which pip installs exactly this lock, with `--no-deps`.
 

@@ -9,7 +9,10 @@ import msgspec
 
 from mlmgmt_nb.contract.resolving import resolve
 
-__all__ = ["Python"]
+__all__ = ["ARCHITECTURES", "Python"]
+
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+"""Machines as Python names them, and as images do."""
 
 
 class Python(msgspec.Struct, frozen=True):
@@ -28,7 +31,7 @@ class Python(msgspec.Struct, frozen=True):
     @property
     def platform(self) -> str:
         """Return its platform as `uv` names it."""
-        machine = {"arm64": "aarch64", "amd64": "x86_64"}.get(self.machine, self.machine)
+        machine = {image: machine for machine, image in ARCHITECTURES.items()}.get(self.machine, self.machine)
         return f"{machine}-unknown-linux-{'gnu' if self.libc == 'glibc' else 'musl'}"
 
 
