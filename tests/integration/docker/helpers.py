@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import requests
 
 from tests.conftest import ServiceProcess
+from tests.support.engine import Registry
 
 SAYS = "import os\n\ndef init():\n    print('hello from init')\n\ndef run(body):\n    return [{word!r}, os.getuid()]\n"
 
@@ -43,6 +47,26 @@ def score(api: ServiceProcess, service: Any) -> Any:
     answer = api.score(service, "1")
     assert answer.status_code == 200, answer.text
     return answer.json()
+
+
+@contextmanager
+def closed_registry(folder: Path) -> Iterator[tuple[Registry, Path, dict[str, str]]]:
+    """Yield a registry that asks for `ann` and `canary-secret`.
+
+    With it, the file of Docker's configuration, which does not exist yet, and the variables of a service that reads it.
+    The credential helper `canary` has the login.
+    """
+    users, configuration = folder / "htpasswd", folder / "config"
+    # The secret's bcrypt hash.
+    users.write_text("ann:$2b$04$1AAttAHEgDdZbbOZt1L.qu34toLEG0VtdkKB98bP0PP.q3YKUnYzS\n")
+    configuration.mkdir()
+    helper = folder / "docker-credential-canary"
+    helper.write_text('#!/bin/sh\necho \'{"ServerURL": "", "Username": "ann", "Secret": "canary-secret"}\'\n')
+    helper.chmod(0o755)
+    (folder / "closed").mkdir()
+    with Registry(folder / "closed", users) as closed:
+        environment = {"DOCKER_CONFIG": str(configuration), "PATH": f"{folder}:{os.environ['PATH']}"}
+        yield closed, configuration / "config.json", environment
 
 
 def remove_image(engine: Any, built: Any) -> None:

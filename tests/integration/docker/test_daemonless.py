@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import io
 import json
-import os
 import sys
 import tarfile
 from collections.abc import Callable, Iterator
@@ -18,7 +17,16 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from tests.conftest import ServiceProcess, mlmgmt
-from tests.integration.docker.helpers import SAYS, ask_for_image, build, build_log, remove_image, score, serve
+from tests.integration.docker.helpers import (
+    SAYS,
+    ask_for_image,
+    build,
+    build_log,
+    closed_registry,
+    remove_image,
+    score,
+    serve,
+)
 from tests.support.engine import Registry, write_base
 from tests.support.package_index import build_backend, package_index, source_archive, wheel
 from tests.unit.service.test_oci import tar, write_layout
@@ -252,23 +260,14 @@ def test_a_registry_that_asks_who_it_is(
     base: Path, start_service: Callable[..., ServiceProcess], write_driver: Callable[..., Path], tmp_path: Path
 ) -> None:
     """Push with a credential helper of Docker's configuration; without it, the push is refused."""
-    users, configuration = tmp_path / "htpasswd", tmp_path / "config"
-    # The secret's bcrypt hash.
-    users.write_text("ann:$2b$04$1AAttAHEgDdZbbOZt1L.qu34toLEG0VtdkKB98bP0PP.q3YKUnYzS\n")
-    configuration.mkdir()
-    helper = tmp_path / "docker-credential-canary"
-    helper.write_text('#!/bin/sh\necho \'{"ServerURL": "", "Username": "ann", "Secret": "canary-secret"}\'\n')
-    helper.chmod(0o755)
-    environment = {"DOCKER_CONFIG": str(configuration), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    (tmp_path / "closed").mkdir()
-    with Registry(tmp_path / "closed", users) as closed:
+    with closed_registry(tmp_path) as (closed, configuration, environment):
         options = ("--base-image", str(base), "--registry", closed.host, "--image-builder", "daemonless")
         api = start_service(*options, environment=environment)
         folder = write_driver(SAYS.format(word="known"))
         ended = api.operation(ask_for_image(api, api.manifest(folder)["id"], "closed"), timeout=120)
         assert ended["error"]["code"] == "RegistryRefused"
         assert f"docker login {closed.host}" in ended["error"]["message"]
-        (configuration / "config.json").write_text(json.dumps({"credHelpers": {closed.host: "canary"}}))
+        configuration.write_text(json.dumps({"credHelpers": {closed.host: "canary"}}))
         image = build(api, folder, "closed")
         assert "canary-secret" not in build_log(api, image)
         # It is a base image for another service, which pulls it.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
 import tarfile
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from tests.integration.docker.helpers import (
     ask_for_image,
     build,
     build_log,
+    closed_registry,
     containers,
     remove_image,
     score,
@@ -199,21 +199,12 @@ class TestBuild:
         name: str,
     ) -> None:
         """Push and pull with a credential helper of Docker's configuration; without it, both are refused."""
-        users, configuration = tmp_path / "htpasswd", tmp_path / "config"
-        # The secret's bcrypt hash.
-        users.write_text("ann:$2b$04$1AAttAHEgDdZbbOZt1L.qu34toLEG0VtdkKB98bP0PP.q3YKUnYzS\n")
-        configuration.mkdir()
-        helper = tmp_path / "docker-credential-canary"
-        helper.write_text('#!/bin/sh\necho \'{"ServerURL": "", "Username": "ann", "Secret": "canary-secret"}\'\n')
-        helper.chmod(0o755)
-        environment = {"DOCKER_CONFIG": str(configuration), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-        (tmp_path / "closed").mkdir()
-        with Registry(tmp_path / "closed", users) as closed:
+        with closed_registry(tmp_path) as (closed, configuration, environment):
             api = start_service("--base-image", BASE, "--registry", closed.host, environment=environment)
             manifest = api.manifest(write_driver(SAYS.format(word="known")), name=name)
             ended = api.operation(ask_for_image(api, manifest["id"], name), timeout=120)
             assert ended["error"]["code"] == "PushFailed"
-            (configuration / "config.json").write_text(json.dumps({"credHelpers": {closed.host: "canary"}}))
+            configuration.write_text(json.dumps({"credHelpers": {closed.host: "canary"}}))
             image = build(api, tmp_path / "driver", name)
             built = api.get(f"/images/{image['id']}/docker")
             remove_image(engine, built)
