@@ -45,7 +45,7 @@ def image(service: ServiceProcess, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("first")
     (folder / "score.py").write_text(SAYS.format(word="first"))
     wanted = tmp_path_factory.mktemp("wanted") / "requirements.txt"
-    wanted.write_text("six\n")
+    wanted.write_text("iniconfig\n")  # no other test's
     model = tmp_path_factory.mktemp("model") / "model.bin"
     model.write_bytes(b"a model")
     registered = service.model(url=model.as_uri())

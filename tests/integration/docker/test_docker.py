@@ -69,7 +69,7 @@ class TestBuild:
         assert labels["mlmgmt.account"].endswith("/default")
         log = build_log(service, image)
         assert "--> pip packages" in log
-        assert "six==" in (service.home / "images" / image["id"] / "requirements.txt").read_text()
+        assert "iniconfig==" in (service.home / "images" / image["id"] / "requirements.txt").read_text()
         assert "Step 1/" in log
 
     def test_only_what_changed_is_built_and_the_same_is_the_same(
@@ -82,7 +82,7 @@ class TestBuild:
         assert first["reference"] != same["reference"]
 
         wanted = tmp_path / "requirements.txt"
-        wanted.write_text("six\n")
+        wanted.write_text("iniconfig\n")
         changed = build(service, write_driver(SAYS.format(word="x")), "changed", pipRequirements=wanted.as_uri())
         log = build_log(service, changed)
         assert "the packages installed earlier for the same requirements" in log

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import os
@@ -16,18 +15,13 @@ import time
 from collections.abc import Callable, Iterator
 from http.client import HTTPResponse
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlsplit
 
 import psutil
-import pytest
 import requests
 
-from mlmgmt_nb.scoring.application.application import find_application
 from mlmgmt_nb.scoring.calls.admission import Admission
-from mlmgmt_nb.scoring.fast_path.path import RequestPath
-from mlmgmt_nb.scoring.process.control import Start
-from mlmgmt_nb.scoring.process.replica import Replica, run_in_loop
 from tests.support.waiting import DEADLINE, eventually
 
 # waits for the file that the body names
@@ -111,27 +105,41 @@ def test_drain_gives_up_in_time(folder: Callable[..., Path], spawn: Callable[...
     assert (answers[0]["statusCode"], answers[0]["code"]) == (503, "ReplicaEnds")
 
 
-def test_a_drain_is_heard_that_comes_while_the_driver_ends_loading(
-    drivers: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It then accepts nothing; it once served on, and answered for a deployment that had been retired."""
-    load, replica = Admission.start, cast("Replica", None)
+DRAINED_AT_THE_END_OF_LOADING = """
+import asyncio, socket, sys
+from mlmgmt_nb.scoring.application.application import find_application
+from mlmgmt_nb.scoring.process.control import Start
+from mlmgmt_nb.scoring.process.replica import Replica, run_in_loop
+from {admission} import Admission
 
-    async def load_and_drain(admission: Admission, *args: Any) -> Any:
-        driver = await load(admission, *args)
-        replica.drain(30)
-        return driver
+load = Admission.start
 
-    async def serve(path: RequestPath) -> int:
-        nonlocal replica
-        replica = Replica(find_application(str(drivers / "echo"), None, None), listener, Start(), path)
-        return await asyncio.wait_for(replica.serve(), 30)
+async def load_and_drain(*arguments):
+    driver = await load(*arguments)
+    replica.drain(30)
+    return driver
 
-    monkeypatch.setattr(Admission, "start", load_and_drain)
-    monkeypatch.setattr(Replica, "_catch_signals", lambda _: None)  # handlers of pytest stay
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        code = run_in_loop(serve)
-    assert code == 0
+async def serve(path):
+    global replica
+    replica = Replica(find_application(sys.argv[1], None, None), listener, Start(), path)
+    return await asyncio.wait_for(replica.serve(), 30)
+
+Admission.start = load_and_drain
+with socket.create_server(("127.0.0.1", 0)) as listener:
+    sys.exit(10 + run_in_loop(serve))
+"""
+
+
+def test_a_drain_is_heard_that_comes_while_the_driver_ends_loading(drivers: Path) -> None:
+    """It then accepts nothing; it once served on, and answered for a deployment that had been retired.
+
+    It has a process of its own, as every driver: one is given its folder, path and variables for good.
+    """
+    code = DRAINED_AT_THE_END_OF_LOADING.format(admission=Admission.__module__)
+    done = subprocess.run(
+        [sys.executable, "-c", code, drivers / "echo"], capture_output=True, text=True, timeout=DEADLINE
+    )
+    assert done.returncode == 10, done.stderr
 
 
 def test_a_brief_call_does_not_wait_for_the_slow_one_behind_it(
