@@ -24,7 +24,7 @@ _COLORS = {
     "NotStarted": "#6e7781",
 }
 _RESOURCES, _VALUES = "mlmgmt_nb.contract.resources", "mlmgmt_nb.commands.values"
-_POLLER = ("mlmgmt_nb.client.polling", "Poller")
+_POLLER = ("mlmgmt_nb.client.polling.poller", "Poller")
 
 
 _REPORT_USES = "ScoringReport: .summary, .results, .failures, .assert_ok(), .to_html(), .to_junit()"

@@ -1,0 +1,5 @@
+"""The workspace: one account of the Model Management API, and how to connect to it."""
+
+from mlmgmt_nb.client.workspace.workspace import Workspace, connect
+
+__all__ = ["Workspace", "connect"]
