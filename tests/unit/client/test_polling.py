@@ -10,7 +10,7 @@ import pytest
 
 from mlmgmt_nb import errors
 from mlmgmt_nb.client import Poller, Workspace, connect
-from mlmgmt_nb.client.polling import poller as watcher
+from mlmgmt_nb.client.polling import watcher
 from mlmgmt_nb.contract import Image
 from tests.support.waiting import DEADLINE, eventually
 from tests.unit.client.conftest import Answer, Seen, Server
