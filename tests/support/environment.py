@@ -1,4 +1,4 @@
-"""The environment of the processes that tests start: programs are found without activating, and code is compiled once."""
+"""What the processes that tests start are given: a `PATH` with this Python's programs, and bytecode that is kept."""
 
 from __future__ import annotations
 
