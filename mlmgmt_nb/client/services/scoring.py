@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 from mlmgmt_nb.client.http.transport import Transport
 from mlmgmt_nb.client.scoring import Scored, Scorer, encode_input, needs_argument, swagger_arguments
 from mlmgmt_nb.client.scoring_tests.cases import cases_of
+from mlmgmt_nb.client.scoring_tests.judging import Check
+from mlmgmt_nb.client.scoring_tests.options import LoadOptions
 from mlmgmt_nb.client.scoring_tests.report import ScoringReport
-from mlmgmt_nb.client.scoring_tests.test import Check, LoadOptions, ScoringTest, described
+from mlmgmt_nb.client.scoring_tests.test import ScoringTest
 from mlmgmt_nb.client.services.keys import ServiceKeys
 from mlmgmt_nb.contract import ServiceResponse
 from mlmgmt_nb.contract.extensions import Service
@@ -24,7 +26,7 @@ T = TypeVar("T")
 
 
 class ServiceScoring(ServiceKeys):
-    """Send inputs to services, as their primary keys allow."""
+    """Send inputs to services, with their primary keys."""
 
     def __init__(self, transport: Transport) -> None:
         super().__init__(transport)
@@ -84,7 +86,7 @@ class ServiceScoring(ServiceKeys):
 
     def description(self, service: ServiceResponse | str) -> Mapping[str, Any]:
         """Return the result of `swagger`; empty for a service without a description."""
-        return self._with_scorer(service, described)
+        return self._with_scorer(service, lambda scorer: scorer.description())
 
     def test(
         self,
@@ -109,7 +111,7 @@ class ServiceScoring(ServiceKeys):
             service: the service.
             cases: a DataFrame with a row for each case, or a list of inputs as `run` takes them.
             expect: the column with the expected answers, which is not sent; or a function of input and answer that
-                tells whether the answer is right.
+                returns whether the answer is right.
             against: another service, whose answers are the right ones.
             on_progress: called a few times a second with the report so far.
             **options: see `LoadOptions`.
@@ -142,7 +144,7 @@ class ServiceScoring(ServiceKeys):
         column = expect if isinstance(expect, str) else None
         return ScoringTest(
             scorer,
-            cases_of(cases, described(scorer), column),
+            cases_of(cases, scorer.description(), column),
             name=found.name or "",
             check=None if isinstance(expect, str) else expect,
             against=None if against is None else self._scorer(self.get(self.id_of(against))),
