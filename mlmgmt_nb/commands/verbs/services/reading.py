@@ -27,6 +27,7 @@ from mlmgmt_nb.contract import ServiceResponse
 from mlmgmt_nb.errors import UsageError
 
 __all__ = ["COMMANDS"]
+
 _FILTERS = (
     Flag("-n --service-name", "only the service with this name", completes="service", api="service_name"),
     Flag("--model-id", "only services with this model", completes="model-id", api="model_id"),
