@@ -7,7 +7,6 @@ import tempfile
 from pathlib import Path
 from typing import IO
 
-import msgspec
 import requests
 
 from mlmgmt_nb.archives.extraction import ArchiveError, Limits, extract_tar
@@ -19,6 +18,7 @@ from mlmgmt_nb.client.monitoring.logs import LogPart, build_log_url, read_log
 from mlmgmt_nb.client.operations import Operations
 from mlmgmt_nb.client.polling import Poller
 from mlmgmt_nb.contract import OPERATIONS, Image, ImageRequest, Manifest
+from mlmgmt_nb.contract.extensions import DockerImage
 from mlmgmt_nb.errors import NotFoundError, TransportError, UsageError
 
 __all__ = ["DockerImage", "Images"]
@@ -26,33 +26,6 @@ __all__ = ["DockerImage", "Images"]
 _CHUNK_BYTES = 2**20
 _EXPORT_SECONDS = 900.0
 _NEW_PLACE = "Give another path."
-
-
-class DockerImage(msgspec.Struct, frozen=True, rename="camel"):
-    """A Docker image, built on an engine or without one.
-
-    Attributes:
-        reference: name and version of the image, with the registry if it was pushed.
-        image_id: digest of its configuration, which is the id of the image on an engine.
-        base: the base image.
-        digest: digest of its manifest in the registry, if it was pushed.
-        manifest: digest of its manifest in the state folder, if it was built without an engine.
-        size: bytes of its compressed layers, if it was built without an engine.
-        reused: its layers that earlier images have, if it was built without an engine.
-    """
-
-    reference: str
-    image_id: str
-    base: str
-    digest: str | None = None
-    manifest: str | None = None
-    size: int | None = None
-    reused: list[str] = []
-
-    @property
-    def exact(self) -> str:
-        """Return an exact reference to this image: in the registry, or else on the engine."""
-        return f"{self.reference.rpartition(':')[0]}@{self.digest}" if self.digest else self.image_id
 
 
 class Images:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from mlmgmt_nb.contract.operations import OPERATIONS, Answer, Operation
-from mlmgmt_nb.contract.resolving import resolve_all_of
+from mlmgmt_nb.contract.resolving import resolve, resolve_all_of
 from mlmgmt_nb.contract.resources import (
     AsyncOperationStatus,
     ServiceCreateRequest,
@@ -29,6 +29,7 @@ __all__ = [
     "SERVICES_LIST",
     "VARIABLES",
     "AuditEntry",
+    "DockerImage",
     "OperationStatus",
     "Service",
     "ServiceCreate",
@@ -153,6 +154,33 @@ class _ServicePage(msgspec.Struct, rename="camel"):
     next_link: str | msgspec.UnsetType = msgspec.UNSET
 
 
+class DockerImage(msgspec.Struct, frozen=True, rename="camel"):
+    """A Docker image, built on an engine or without one.
+
+    Attributes:
+        reference: name and version of the image, with the registry if it was pushed.
+        image_id: digest of its configuration, which is the id of the image on an engine.
+        base: the base image.
+        digest: digest of its manifest in the registry, if it was pushed.
+        manifest: digest of its manifest in the state folder, if it was built without an engine.
+        size: bytes of its compressed layers, if it was built without an engine.
+        reused: its layers that earlier images have, if it was built without an engine.
+    """
+
+    reference: str
+    image_id: str
+    base: str
+    digest: str | None = None
+    manifest: str | None = None
+    size: int | None = None
+    reused: list[str] = []
+
+    @property
+    def exact(self) -> str:
+        """Return an exact reference to this image: in the registry, or else on the engine."""
+        return f"{self.reference.rpartition(':')[0]}@{self.digest}" if self.digest else self.image_id
+
+
 def _list(tag: str, of: str, page: type[msgspec.Struct]) -> Operation:
     path = tag.lower()
     return Operation(
@@ -170,3 +198,4 @@ AUDIT_LIST = _list("Audit", "the audit log", _AuditPage)
 SERVICES_LIST = msgspec.structs.replace(OPERATIONS["services_list"], answers={200: Answer("A page.", _ServicePage)})
 
 resolve_all_of(Wire)
+resolve(DockerImage)

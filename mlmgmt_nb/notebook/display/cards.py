@@ -8,7 +8,7 @@ from typing import Any
 
 from mlmgmt_nb.notebook.display.card import Card, Shown, bundle, html_cell, rows_of
 
-__all__ = ["POLLER", "card_of", "cards", "deployed_bundle", "service_card"]
+__all__ = ["POLLER", "card_of", "cards", "deployed_bundle", "service_card", "versioned"]
 
 _RESOURCES, _VALUES = "mlmgmt_nb.contract.resources", "mlmgmt_nb.commands.values"
 POLLER = ("mlmgmt_nb.client.polling.poller", "Poller")
@@ -93,6 +93,7 @@ class _Deployed:
 
 
 def versioned(item: Any) -> str:
+    """Return the name and version of a resource."""
     return f"{item.name} version {item.version}" if item.version is not None else str(item.name)
 
 

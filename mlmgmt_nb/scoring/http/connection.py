@@ -108,10 +108,6 @@ class Connection(HttpProtocol):
         """Return whether the connection is between two requests."""
         return self._is_whole and (self.cycle is None or self.cycle.response_complete)
 
-    def _in_head(self) -> bool:
-        """Return whether a request has started but its head is incomplete."""
-        return self.scope is not None and (self.cycle is None or self.cycle.scope is not self.scope)
-
     def send_400_response(self, _msg: str) -> None:
         """Refuse what the parser did not accept."""
         self._refuse(400, "MalformedRequest", "the request is not valid HTTP/1.1: the connection is closed")

@@ -59,6 +59,10 @@ class HttpProtocol(HttpToolsProtocol):
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
         self.parser.feed_data(head)
 
+    def _in_head(self) -> bool:
+        """Return whether a request has begun but its head is incomplete."""
+        return self.scope is not None and (self.cycle is None or self.cycle.scope is not self.scope)
+
     def resume_writing(self) -> None:
         super().resume_writing()
         self.drains += 1

@@ -49,8 +49,8 @@ class NestedType(ArgumentType):
     def swagger(self) -> dict[str, Any]:
         if self.members is None:
             assert self.items is not None
-            return {"type": "array", "items": _bare(self.items), "example": self.example}
-        properties = {name: _bare(member) for name, member in self.members.items()}
+            return {"type": "array", "items": self.items.swagger_without_example(), "example": self.example}
+        properties = {name: member.swagger_without_example() for name, member in self.members.items()}
         return {"type": "object", "properties": properties, "example": self.example}
 
     def state(self) -> tuple[str, str, dict[str, Any]]:
@@ -245,7 +245,3 @@ class OptionalType(_LooseType):
 
     def state(self) -> tuple[str, str, dict[str, Any]]:
         return self.strict.state()
-
-
-def _bare(argument: ArgumentType) -> dict[str, Any]:
-    return {key: value for key, value in argument.swagger().items() if key != "example"}

@@ -8,7 +8,6 @@ from typing import Any
 
 from mlmgmt_nb.scoring.schema.file import ServiceSchema
 from mlmgmt_nb.scoring.schema.placeholders import placeholder
-from mlmgmt_nb.scoring.schema.types import ArgumentType
 
 __all__ = ["as_openapi", "own_descriptions", "service_swagger"]
 
@@ -147,7 +146,7 @@ def _input(schema: ServiceSchema | None, optional: frozenset[str]) -> dict[str, 
         return {"description": "Any body; run() receives it as text", "example": {}}
     made: dict[str, Any] = {
         "type": "object",
-        "properties": {name: _bare(argument) for name, argument in schema.input.items()},
+        "properties": {name: argument.swagger_without_example() for name, argument in schema.input.items()},
         "example": dict(_examples(schema, optional)),
     }
     required = [name for name in schema.input if name not in optional]
@@ -171,8 +170,3 @@ def _output(schema: ServiceSchema | None) -> dict[str, Any]:
     if len(schema.output) == 1:
         return next(iter(schema.output.values())).swagger()
     return {"type": "object", "properties": {name: a.swagger() for name, a in schema.output.items()}}
-
-
-def _bare(argument: ArgumentType) -> dict[str, Any]:
-    """Return the schema of an argument without its example, which is at the top level."""
-    return {key: value for key, value in argument.swagger().items() if key != "example"}

@@ -90,6 +90,10 @@ class ArgumentType(ABC):
     def swagger(self) -> dict[str, Any]:
         """Return the Swagger 2.0 schema object, with the example."""
 
+    def swagger_without_example(self) -> dict[str, Any]:
+        """Return the same without its example, for a part of a description that has one example at its top level."""
+        return {key: value for key, value in self.swagger().items() if key != "example"}
+
     @abstractmethod
     def state(self) -> tuple[str, str, dict[str, Any]]:
         """Return the pickled form in the format of 2017: module, class and attributes."""

@@ -65,10 +65,6 @@ class ApiConnection(HttpProtocol):
             return ("body", self.requests), self._body_bytes
         return (), 0
 
-    def _in_head(self) -> bool:
-        """Return whether a request has begun whose head is incomplete."""
-        return self.scope is not None and (self.cycle is None or self.cycle.scope is not self.scope)
-
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
             return  # already refused; the parser has stopped

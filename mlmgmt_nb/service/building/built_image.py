@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from mlmgmt_nb.contract.extensions import DockerImage
 from mlmgmt_nb.contract.resolving import resolve
 from mlmgmt_nb.service.building.archives import add_tree
 from mlmgmt_nb.service.building.cancellation import Cancellation
@@ -52,26 +53,8 @@ class ImageBuild:
         return f"{registry or 'mlmgmt'}/{self.name}:{self.version}"
 
 
-class BuiltImage(msgspec.Struct, frozen=True, rename="camel"):
-    """The image built from a context.
-
-    Attributes:
-        reference: name and version, with the registry if it was pushed.
-        image_id: digest of the configuration, which is the engine's id of the image.
-        digest: digest of the manifest in the registry.
-        base: the base image.
-        manifest: digest of the manifest in the state folder, for an image that was built without an engine.
-        size: bytes of its compressed layers, for such an image.
-        reused: its layers that were there before, for such an image.
-    """
-
-    reference: str
-    image_id: str
-    base: str
-    digest: str | None = None
-    manifest: str | None = None
-    size: int | None = None
-    reused: list[str] = []
+class BuiltImage(DockerImage, frozen=True, rename="camel"):
+    """The image built from a context, recorded in its folder."""
 
     @property
     def pull_reference(self) -> str | None:

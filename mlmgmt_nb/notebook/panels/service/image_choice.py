@@ -8,6 +8,7 @@ from enum import IntEnum
 from typing import Any
 
 from mlmgmt_nb.contract import Image, ServiceResponse
+from mlmgmt_nb.notebook.display.cards import versioned
 
 __all__ = ["ImageChoice", "ImageRelation"]
 
@@ -60,8 +61,8 @@ class ImageChoice:
         manifest = image.manifest if image else None
         runtime = manifest.target_runtime if manifest else None
         return {
-            "image": _versioned(image),
-            "manifest": _versioned(manifest),
+            "image": _shown(image),
+            "manifest": _shown(manifest),
             "models": ", ".join(self.models.get(one, one) for one in manifest.model_ids or ()) if manifest else "",
             "driver": manifest.driver_program if manifest else "",
             "files": ", ".join(str(asset.id) for asset in manifest.assets) if manifest else "",
@@ -70,5 +71,5 @@ class ImageChoice:
         }
 
 
-def _versioned(item: Any) -> str:
-    return "" if item is None else f"{item.name} version {item.version}"
+def _shown(item: Any) -> str:
+    return "" if item is None else versioned(item)

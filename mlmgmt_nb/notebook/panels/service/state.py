@@ -11,6 +11,7 @@ from mlmgmt_nb.client import Poller, Workspace
 from mlmgmt_nb.contract import Deployment, Image, ServiceResponse, ServiceUpdateRequest
 from mlmgmt_nb.contract.extensions import Service
 from mlmgmt_nb.errors import NotFoundError, UsageError
+from mlmgmt_nb.notebook.display.cards import versioned
 from mlmgmt_nb.notebook.panels import limits
 from mlmgmt_nb.notebook.panels.operation.state import Progress
 from mlmgmt_nb.notebook.panels.service.image_choice import ImageChoice, ImageRelation
@@ -167,7 +168,7 @@ class ServiceState:
         names = dict.fromkeys(model.name for model in self.service.models or ())
         pages = [next(self._workspace.models.list(name=name, count=_IMAGES).by_page()).value for name in names]
         known = [*(self.service.models or ()), *(model for page in pages for model in page)]
-        self._models = {model.id: f"{model.name} version {model.version}" for model in known}
+        self._models = {model.id: versioned(model) for model in known}
 
     @property
     def choice(self) -> ImageChoice:
@@ -179,7 +180,7 @@ class ServiceState:
         """Return the name and version of an image if known, else its id."""
         own = self.service.image
         image = own if own is not None and own.id == image_id else self._images_by_id.get(image_id or "")
-        return f"{image.name} version {image.version}" if image else str(image_id)
+        return versioned(image) if image else str(image_id)
 
     def scale(self, replicas: int | None, name: str = "") -> None:
         """Set a fixed number of replicas.
