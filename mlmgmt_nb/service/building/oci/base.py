@@ -248,14 +248,14 @@ class _Tree:
         for path, entry in layer:
             head, _, last = path.rpartition("/")
             if last == ".wh..wh..opq":
-                self._hide(f"{head}/", is_folder=True)
+                self._apply_whiteout(f"{head}/", is_folder=True)
             elif last.startswith(".wh."):
-                self._hide(posixpath.join(head, last.removeprefix(".wh.")), is_folder=False)
+                self._apply_whiteout(posixpath.join(head, last.removeprefix(".wh.")), is_folder=False)
             else:
                 added[path] = entry
         self._entries |= added
 
-    def _hide(self, path: str, *, is_folder: bool) -> None:
+    def _apply_whiteout(self, path: str, *, is_folder: bool) -> None:
         prefix = path if is_folder else f"{path}/"
         self._entries = {
             name: entry for name, entry in self._entries.items() if name != path and not name.startswith(prefix)
