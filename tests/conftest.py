@@ -18,7 +18,7 @@ import requests
 from hypothesis import settings
 
 from tests.support import postgresql
-from tests.support.environment import use_own_programs
+from tests.support.environment import keep_bytecode, use_own_programs
 from tests.support.held_back import HeldBack
 from tests.support.schedule import LongestFirst, sort_longest_first
 from tests.support.searches import IN_CI, fail_if_left_out, leave_to_ci
@@ -32,6 +32,7 @@ settings.register_profile("tests", deadline=None, derandomize=IN_CI)
 settings.load_profile("tests")
 
 use_own_programs()
+keep_bytecode()
 
 
 @pytest.hookimpl(optionalhook=True)

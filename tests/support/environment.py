@@ -1,11 +1,11 @@
-"""Programs of this Python's environment (`uv`, `jupyter`, `mlmgmt`) are found without activating it."""
+"""What the processes that tests start are given: a `PATH` with this Python's programs, and bytecode that is kept."""
 
 from __future__ import annotations
 
 import os
 import sysconfig
 
-__all__ = ["use_own_programs"]
+__all__ = ["keep_bytecode", "use_own_programs"]
 
 
 def use_own_programs() -> None:
@@ -13,3 +13,12 @@ def use_own_programs() -> None:
     own = sysconfig.get_path("scripts")
     if os.environ.get("PATH", "").split(os.pathsep)[0] != own:
         os.environ["PATH"] = os.pathsep.join(filter(None, (own, os.environ.get("PATH"))))
+
+
+def keep_bytecode() -> None:
+    """Have the processes that tests start keep what they compile, whatever the shell says.
+
+    Tests start hundreds of them. With `PYTHONDONTWRITEBYTECODE`, as images for containers often set it, each compiles
+    every module that it imports, which doubles the time of a run.
+    """
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

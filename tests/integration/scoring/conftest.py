@@ -91,9 +91,8 @@ def own_environment(python: str) -> dict[str, str]:
     """
     if python == sys.executable:
         return dict(os.environ)
-    own = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     compiled = Path(python).parents[1] / "compiled"
-    return {**own, "PYTHONPATH": str(Path(__file__).parents[3]), "PYTHONPYCACHEPREFIX": str(compiled)}
+    return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), "PYTHONPYCACHEPREFIX": str(compiled)}
 
 
 def listen() -> socket.socket:
