@@ -19,12 +19,12 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from mlmgmt_nb.archives.members import ArchiveError, Member, MemberReader, members_of, tar_members
 from mlmgmt_nb.archives.paths import PATH_BYTES, components, leads_inside, links_in, shown
 
-__all__ = ["ArchiveError", "Limits", "extract", "extract_tar", "first_file"]
+__all__ = ["ArchiveError", "Limits", "Member", "extract", "extract_tar", "first_file", "read_tar"]
 
 _CHUNK = 2**18
 _RATIO_FLOOR = 64 * 2**20
@@ -103,6 +103,23 @@ def extract_tar(stream: BinaryIO, folder: Path, limits: Limits) -> None:
     """
     extraction = _Extraction(folder, limits, None, lambda: None, _shared_mode, lambda _: False)
     extraction.run(lambda spend: tar_members(stream, spend))
+
+
+def read_tar(stream: IO[bytes], spend: Callable[[int], None], use: Callable[[Iterator[Member]], None]) -> None:
+    """Read an uncompressed tar archive to its end, without writing anything.
+
+    Args:
+        stream: an archive whose digest the caller checks, so that it may lack its end-of-archive marker.
+        spend: called with the number of bytes of each read; raises to stop.
+        use: called with the members; reads the contents that it needs.
+
+    Raises:
+        ArchiveError: the archive is damaged.
+    """
+    with _archive_errors():
+        use(tar_members(stream, spend, needs_end=False))
+        while chunk := stream.read(_CHUNK):
+            spend(len(chunk))
 
 
 def first_file(archive: Path, most: int) -> tuple[str, bytes] | None:

@@ -144,11 +144,11 @@ class _ForwardReader(io.RawIOBase):
         return True
 
 
-def tar_members(stream: IO[bytes], spend: Spend) -> Members:
+def tar_members(stream: IO[bytes], spend: Spend, *, needs_end: bool = True) -> Members:
     """Read an uncompressed tar archive.
 
     Raises:
-        ArchiveError: the end-of-archive marker is missing, or headers are too long.
+        ArchiveError: the end-of-archive marker is missing (if it `needs_end`), or headers are too long.
     """
     ended, global_bytes = False, 0
 
@@ -174,7 +174,7 @@ def tar_members(stream: IO[bytes], spend: Spend) -> Members:
         while (info := forward.within_headers(tar.next)) is not None:
             tar.members.clear()  # type: ignore[attr-defined]  # they would all be kept
             yield _of_tar(tar, info, spend)
-    if not ended:
+    if needs_end and not ended:
         raise ArchiveError("is truncated: its end-of-archive marker is missing")
 
 

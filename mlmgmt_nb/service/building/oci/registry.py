@@ -18,6 +18,9 @@ __all__ = ["Repository"]
 
 _TIMEOUT_SECONDS = 60.0
 _CHUNK_BYTES = 2**20
+_MOST_CHARACTERS = 500
+_ODD = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
+"""Errors that `dxf` raises for responses that no registry sends: without a header, or with another type of value."""
 _DOCKER_HUB = "registry-1.docker.io"
 
 
@@ -33,9 +36,13 @@ class Repository:
 
     def __init__(self, name: str) -> None:
         import docker.auth
+        import docker.errors
 
         self.name = name
-        self._index, path = docker.auth.resolve_repository_name(name)
+        try:
+            self._index, path = docker.auth.resolve_repository_name(name)
+        except docker.errors.InvalidRepository as error:
+            raise BuildError("BadImage", f"{name} is not the name of a repository: {error}.") from error
         self.host = _DOCKER_HUB if self._index == docker.auth.INDEX_NAME else self._index
         self._client = _client(self.host, path, self._login, is_plain=_is_loopback(self.host))
 
@@ -114,6 +121,8 @@ class Repository:
             if error.response.status_code == 404:
                 return False
             raise
+        except (KeyError, ValueError):  # it is there, without a Content-Length
+            return True
         return True
 
     def push_manifest(self, tag: str, manifest: bytes) -> None:
@@ -140,6 +149,9 @@ class Repository:
             raise BuildError("RegistryRefused", f"{failed}: {_reason(error.response)}.") from error
         except (requests.RequestException, exceptions.DXFError) as error:
             raise BuildError("RegistryUnavailable", f"{failed}: {self.host}: {root_cause(error)}.") from error
+        except _ODD as error:
+            message = f"{failed}: the response of {self.host} cannot be understood: {type(error).__name__}: {error}."
+            raise BuildError("RegistryUnavailable", message) from error
 
 
 class _SizedReader:
@@ -189,7 +201,7 @@ def _is_loopback(host: str) -> bool:
 
 def _reason(response: Any) -> str:
     """Return the registry's own words for a refusal."""
-    with contextlib.suppress(ValueError, KeyError, IndexError, TypeError):
+    with contextlib.suppress(*_ODD):
         first = response.json()["errors"][0]
-        return f"{first['code']}: {first['message']}"
+        return f"{first['code']}: {first['message']}"[:_MOST_CHARACTERS]
     return f"{response.status_code} {response.reason}"
