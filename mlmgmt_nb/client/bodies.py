@@ -30,15 +30,15 @@ class ServiceSettings(TypedDict, total=False):
     """The settings of a service. A setting that is left out keeps its value, or gets the service's default.
 
     Keys:
-        num_replicas: number of replicas; excludes an enabled autoscaler.
+        num_replicas: number of replicas; cannot be combined with an enabled autoscaler.
         autoscaler: an `AutoScaler`, or a dict with its properties in snake_case.
         cpu, memory: reserved for each replica, in Kubernetes notation (`500m`, `300Mi`).
-        max_concurrent_requests: most requests that a replica accepts at once.
+        max_concurrent_requests: maximum number of concurrent requests of a replica.
         collect_model_data: whether inputs and outputs of the models are collected in storage.
         app_insights: whether telemetry goes to Application Insights.
         environment: environment variables of the driver, by name. An update keeps those that you do not name; None
             removes one.
-        secrets: further variables, whose values are shown nowhere. Take them from your environment or a file.
+        secrets: additional variables whose values are never shown. Take them from your environment or a file.
     """
 
     num_replicas: int | None

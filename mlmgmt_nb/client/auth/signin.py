@@ -23,7 +23,7 @@ from mlmgmt_nb.terminal import printable
 __all__ = ["Method", "SignIn", "credential_for", "is_interactive"]
 
 Method = Literal["default", "cli", "device-code", "browser", "service-principal"]
-"""How to sign in; `default` tries what is there, as azure-identity orders it, and asks a person last."""
+"""How to sign in; `default` tries the available credentials in the order of azure-identity, and asks a person last."""
 
 
 def is_interactive() -> bool:
@@ -51,10 +51,10 @@ class SignIn:
 
     Attributes:
         method: see `Method`.
-        tenant: id or domain of the tenant; that of the account when None.
+        tenant: id or domain of the tenant (default: that of the account).
         client_id: the application to sign in as.
         certificate: file with its certificate and key, PEM or PKCS 12, instead of a secret.
-        authority: host or URL of the authority, for a sovereign cloud; AZURE_AUTHORITY_HOST when None.
+        authority: host or URL of the authority, for a sovereign cloud (default: AZURE_AUTHORITY_HOST).
         persistent: whether azure-identity may keep its tokens, encrypted, for the next process.
     """
 
@@ -88,9 +88,9 @@ class SignIn:
         """Return the credential.
 
         Args:
-            secret: of the service principal; AZURE_CLIENT_SECRET when None.
+            secret: secret of the service principal (default: AZURE_CLIENT_SECRET).
             prompt: called with the text that asks a person to open a page and enter a code.
-            may_ask: whether a person may be asked; `is_interactive()` when None.
+            may_ask: whether to ask a person (default: `is_interactive()`).
 
         Raises:
             SignInError: a required setting, file or package is missing.

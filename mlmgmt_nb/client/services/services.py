@@ -54,12 +54,12 @@ class Services(ServiceScoring, ServiceMonitoring):
         Args:
             name: its name, unique in the account: 3 to 32 of a-z, 0-9, `-` and `.`.
             image: the image, or its id.
-            compute_resource_id: where it is to run; when None, where the image was built for if an `Image` is given, or
-                the compute of the workspace.
+            compute_resource_id: compute to run on (default: that of the `Image`, or that of the workspace if an id is
+                given).
             **settings: see `ServiceSettings`.
 
         Raises:
-            UsageError: a property breaks a limit. Nothing was sent.
+            UsageError: a property exceeds a limit. Nothing was sent.
             ConflictError: another service has the name.
         """
         of_image = image.compute_resource_id if isinstance(image, Image) else None
@@ -117,10 +117,10 @@ class Services(ServiceScoring, ServiceMonitoring):
         Args:
             service: the service.
             image: another image, or its id.
-            **settings: what is to change, see `ServiceSettings`; the rest stays.
+            **settings: settings to change, see `ServiceSettings`; the others stay.
 
         Raises:
-            UsageError: a property breaks a limit. Nothing was sent.
+            UsageError: a property exceeds a limit. Nothing was sent.
             NotFoundError: the service does not exist.
         """
         body = checked(
@@ -141,7 +141,7 @@ class Services(ServiceScoring, ServiceMonitoring):
         return self._transport.call("services_delete", id=service_id).status_code != 204
 
     def _updated(self, service_id: str) -> Service:
-        # A kept connection may still lead to a replica of before, which answers once more before it goes.
+        # A kept-alive connection may still lead to an old replica, which answers its last request.
         self._transport.close()
         return self._get(service_id)
 

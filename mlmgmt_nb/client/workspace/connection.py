@@ -35,13 +35,13 @@ def connect(
     timeout: float | Timeout = (3.05, 30.0),
     adapter: BaseAdapter | None = None,
 ) -> Workspace:
-    """Connect to an account: that of `base_url`, or else the user's embedded service, which is started if need be.
+    """Connect to the account of `base_url`, or to the embedded service of the user, which is started if necessary.
 
     Arguments win over the environment: MLMGMT_BASE_URL, MLMGMT_SUBSCRIPTION, MLMGMT_RESOURCE_GROUP, MLMGMT_ACCOUNT,
     MLMGMT_SCOPE, MLMGMT_TOKEN, MLMGMT_COMPUTE and MLMGMT_HOME. `home` alone always means the embedded service of that
-    folder, which has its token there. Another server gets the token that is given, else one of Azure AD: of the
-    environment's service principal, the machine's or workload's identity, `az login`, or, if somebody is there to do
-    so, by signing in; that is done when the first request is sent.
+    folder, which has its token there. For another server, the token is the one that you give, or else one of Azure AD:
+    for the service principal of the environment, the identity of the machine or workload, `az login`, or a person who
+    signs in. Signing in happens with the first request.
 
     Example:
         >>> with connect(account="team") as team:
@@ -50,21 +50,19 @@ def connect(
 
     Args:
         home: state folder of the embedded service.
-        base_url: URL of an account, which ends in `/accounts/NAME`; or of a server, with the three that follow.
-        subscription, resource_group, account: name the account; at the embedded service, or instead of those in
-            `base_url`.
+        base_url: URL of an account, which ends in `/accounts/NAME`; or of a server, with the next three arguments.
+        subscription, resource_group, account: the account, at the embedded service or instead of that in `base_url`.
         token: bearer token for `base_url`.
-        credential: gives the token for `base_url` instead: an object of azure-identity, or any with its `get_token`.
-        sign_in: how to sign in with Azure AD instead.
-        scope: what a token of Azure AD is asked for: `api://.../.default` of the server, or the management API of
-            Azure when None.
-        compute: where images are built for and services run when nothing else is said: `local`, or `docker` for
-            containers of a Docker engine.
-        timeout: seconds to connect, and to wait for each part of an answer; one number stands for both.
-        adapter: carries the requests instead of the client's own pool of connections.
+        credential: credential of azure-identity, or any object with its `get_token`, instead of a token.
+        sign_in: how to sign in with Azure AD, instead of a token.
+        scope: scope of tokens of Azure AD: `api://.../.default` of the server (default: the management API of Azure).
+        compute: default compute to build images for and run services on: `local`, or `docker` for containers of a
+            Docker engine.
+        timeout: seconds to connect, and to wait for each part of a response; a single number sets both.
+        adapter: transport adapter of `requests`, instead of the connection pool of the client.
 
     Raises:
-        UsageError: the arguments do not go together, or the URL is none of an account.
+        UsageError: the arguments cannot be combined, or the URL is not that of an account.
         LocalServiceError: the embedded service did not start.
     """
     used_compute = compute or os.environ.get("MLMGMT_COMPUTE") or "local"

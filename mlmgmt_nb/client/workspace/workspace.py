@@ -38,8 +38,8 @@ class Workspace(metaclass=NamesReplacements):
 
     Args:
         transport: sends the requests.
-        interpreter: Python that runs drivers which ask for no packages, when the service is on this machine.
-        arguments: those of `connect` that lead to this account, without any secret.
+        interpreter: Python that runs drivers without requirements, if the service is on this machine.
+        arguments: the arguments of `connect` for this account, without secrets.
         compute: compute that images are built for and services run on by default.
     """
 
@@ -72,14 +72,14 @@ class Workspace(metaclass=NamesReplacements):
 
     @property
     def connect_arguments(self) -> Mapping[str, str]:
-        """The arguments of `connect` that lead to this account, for code that does; secrets are not among them."""
+        """The arguments of `connect` for this account, for generated code. They contain no secrets."""
         return self._arguments
 
     def whoami(self) -> Identity:
         """Return the signed-in identity and its role.
 
         Raises:
-            SignInError: nobody is signed in.
+            SignInError: you are not signed in.
             UnauthorizedError: the server does not accept the token.
         """
         return whoami(self._transport)
@@ -111,10 +111,10 @@ class Workspace(metaclass=NamesReplacements):
         on_operation: Callable[[Poller[Any]], None] | None = None,
         **settings: Unpack[ServiceSettings],
     ) -> Service:
-        """Register models and a manifest, build the image, run it as a service, and return when the service runs.
+        """Register models and a manifest, build the image, and start the service; return when it runs.
 
-        Everything is checked before anything is sent. A file or folder given as model makes a
-        new version unless the latest version has the same content (see `Models.register`); a URL always does.
+        All arguments are checked before anything is sent. A file or folder given as model becomes a new version unless
+        the latest version has the same content (see `Models.register`); a URL always does.
 
         Without a driver, a fitted object, a function or a model file is packaged first, see `package`: a fresh process
         must answer the sample as the object does before anything is sent, and the service once it runs.
@@ -135,38 +135,37 @@ class Workspace(metaclass=NamesReplacements):
 
         Args:
             name: of the service, its image and its manifest: 3 to 32 of a-z, 0-9, `-` and `.`.
-            driver: the driver (`score.py`): a path, or a URL that the service can read, as all files here. One is
-                generated when None.
-            model: a registered `Model`, its id or its name, or a file, folder or URL; or a list of these. Without a
-                driver a fitted object, a function, or a model file or folder of this machine.
+            driver: the driver (`score.py`): a path, or a URL that the service can read, like all files here. Generated
+                if None.
+            model: a registered `Model`, its id or its name; a file, folder or URL; or a list of these. Without a
+                driver: a fitted object, a function, or a model file or folder on this machine.
             schema: the driver's schema file.
-            requirements: a pip requirements file, or a list of its lines. Without it and `conda` an embedded service
-                runs the driver with this process's own Python. The files that it names are sent along.
+            requirements: a pip requirements file, or a list of its lines. The files that it names are sent along.
+                Without it and `conda`, an embedded service runs the driver with the Python of this process.
             conda: a conda environment file. On compute `local`, pip installs its packages.
-            dependencies: files and folders that lie beside the driver when it runs.
+            dependencies: files and folders to place beside the driver.
             runtime: `python` or `spark-py`.
-            any_python: run on the Python at hand, whatever version the conda file asks for.
+            any_python: run on the available Python, even if the conda file requests another version.
             sample, method, example, tolerance, metadata: how a model without a driver is packaged, see `package`.
-            model_name: name for the one model that is registered; when None its file's name without ending, or the
-                name of the service if it is packaged.
-            description: free text for what is made.
+            model_name: name for the registered model (default: the name of its file without extension, or the name of
+                the service for a packaged model).
+            description: description of everything that is created.
             tags: tags for the models that are registered.
-            compute_resource_id: where to build and run; the compute of the workspace when None.
+            compute_resource_id: compute to build for and run on (default: that of the workspace).
             if_exists: `update` an existing service of this name, `reuse` it unchanged, or `fail`.
-            timeout: most seconds to wait, or None.
-            on_step: called with `model`, `manifest`, `image`, `service` and its seconds when each is done.
-            on_operation: called with the poller of the image's build, and with that of the service's start, which can
-                be watched and cancelled.
+            timeout: maximum seconds to wait (default: unlimited).
+            on_step: called after each step with its name (`model`, `manifest`, `image`, `service`) and its seconds.
+            on_operation: called with the poller of the build, and with that of the start of the service.
             **settings: see `ServiceSettings`.
 
         Raises:
             UsageError: an argument is wrong. Nothing was sent.
-            PackagingError: the package does not answer as the object does: nothing was sent. Or the service does not,
-                and was undone.
+            PackagingError: the answers of the package differ from those of the object, and nothing was sent; or those
+                of the service differ, and it was rolled back.
             ConflictError: the service exists and `if_exists` is `fail`. Nothing was sent.
-            UploadError: bytes could not be sent.
+            UploadError: a file could not be uploaded.
             OperationFailed: the build failed or the service did not start.
-            OperationTimeout: it takes longer; it goes on.
+            OperationTimeout: an operation takes longer than `timeout`; it continues.
         """
         packaging: PackageOptions = {"sample": sample, "method": method, "example": example, "tolerance": tolerance}
         packaging["metadata"] = metadata
@@ -207,10 +206,11 @@ class Workspace(metaclass=NamesReplacements):
         tolerance: float = TOLERANCE,
         metadata: Mapping[str, Any] | None = None,
     ) -> Package:
-        """Write the files of a deployment without a driver into a folder, to be read, edited and deployed by hand.
+        """Write the files of a deployment without a driver to a folder, where you can edit and deploy them by hand.
 
-        The folder has the model, a driver, its schema, requirements pinned to what this kernel has, and code of the
-        notebook. A fresh process answers the sample and is compared with the object. Sends nothing.
+        The folder has the model, a driver, its schema, requirements pinned to the versions of this kernel, and code of
+        the notebook. A fresh process answers the sample, and its answer is compared with that of the object. Nothing
+        is sent.
 
         Example:
             >>> def discount(age: int, plan: str) -> float:
@@ -222,16 +222,16 @@ class Workspace(metaclass=NamesReplacements):
         Args:
             model: a fitted object, a function, or the path of a model file or folder.
             to: the folder; it must be empty or new.
-            sample: what the model takes: rows as DataFrame or array, text, or for a function a dict of its arguments.
-            method: method that answers requests; `predict` when None, or the function itself.
-            example: whether rows of the sample are shown as the example of the service; other rows to show in their
-                place; or False for their types only.
+            sample: an input of the model: rows as DataFrame or array, text, or for a function a dict of its arguments.
+            method: method that answers requests (default: `predict`, or the function itself).
+            example: True to show rows of the sample as the example of the service, other rows to show instead, or
+                False for types only.
             tolerance: largest relative difference between the answers of the object and of the package.
-            metadata: facts that are kept with the model, such as `{"metrics": {"auc": 0.93}}`.
+            metadata: metadata to store with the model, such as `{"metrics": {"auc": 0.93}}`.
 
         Raises:
-            UsageError: the model or the sample cannot be used; the text says which part and why.
-            PackagingError: the package does not answer as the object does.
+            UsageError: the model or the sample cannot be packaged; the message names the part and the reason.
+            PackagingError: the answers of the package differ from those of the object.
         """
         from mlmgmt_nb.packaging import package
 
@@ -283,7 +283,7 @@ class Workspace(metaclass=NamesReplacements):
             raise no_attribute("Workspace", name)
 
     def close(self) -> None:
-        """End the background thread and the connections. Operations go on; may be called again."""
+        """End the background thread and the connections. Operations continue. May be called again."""
         self.operations.watcher.close()
         self._transport.close()
 
