@@ -27,6 +27,7 @@ from mlmgmt_nb.service.api.resources import EXTENSIONS, HANDLERS
 from mlmgmt_nb.service.backend import Backend
 from mlmgmt_nb.service.files.home import DISK_FULL, READ_ONLY, Home
 from mlmgmt_nb.service.settings import Settings
+from mlmgmt_nb.service.store.database_file import StoreMissing
 from mlmgmt_nb.service.store.errors import store_problem
 from mlmgmt_nb.service.system.sockets import bind
 
@@ -67,7 +68,7 @@ def serve(settings: Settings, on_ready: Callable[[str], None] = lambda _: None) 
         try:
             config = _configured(app, settings)
             announce = partial(_announce, home, base_url, port, settings, on_ready)
-            _Server(config, announce, home.keep).run(sockets=[listener])
+            _Server(config, announce, partial(_keep, home, backend)).run(sockets=[listener])
         finally:
             backend.stop()
     except OSError as error:
@@ -83,6 +84,13 @@ def serve(settings: Settings, on_ready: Callable[[str], None] = lambda _: None) 
         raise LocalServiceError(f"The service on {home.path} cannot start or continue: {problem}") from error
     finally:
         home.close()
+
+
+def _keep(home: Home, backend: Backend) -> None:
+    """Look after the files that a user may delete while the service runs."""
+    home.keep()
+    with contextlib.suppress(StoreMissing):  # logged, and refused to all who change something
+        backend.store.check_file()
 
 
 def _configured(app: App, settings: Settings) -> uvicorn.Config:
