@@ -38,6 +38,7 @@ __all__ = [
     "get",
     "is_locked",
     "living",
+    "locate",
     "pinned",
     "resume",
     "state_folder",
@@ -90,6 +91,19 @@ def find(home: str | os.PathLike[str] | None = None) -> Endpoint | None:
     return next(living(state_folder(home)), None)
 
 
+def locate(home: str | os.PathLike[str] | None = None) -> Endpoint | None:
+    """Return the embedded service of a state folder, or None when none runs there.
+
+    Raises:
+        LocalServiceError: one runs, but does not respond.
+    """
+    folder = state_folder(home)
+    endpoint = find(folder) or _wait_for_record(folder, time.monotonic() + _SETTLE_SECONDS)
+    if endpoint is None and _is_held(folder):
+        raise _unresponsive(folder)
+    return endpoint
+
+
 def ensure(home: str | os.PathLike[str] | None = None, timeout: float = 30.0) -> Endpoint:
     """Return the embedded service of a state folder, and start it if none answers. Safe for concurrent processes.
 
@@ -116,8 +130,8 @@ def ensure(home: str | os.PathLike[str] | None = None, timeout: float = 30.0) ->
         ) from error
     except OSError as error:
         raise LocalServiceError(
-            f"the state folder {folder} cannot be used: {error}",
-            fix="Give a folder that you can write to as `home` or in MLMGMT_HOME.",
+            f"the state folder {folder} cannot be used: {error.strerror or error} ({error.filename or folder})",
+            fix="Repair or remove that file, or give a folder that you can write to as `home` or in MLMGMT_HOME.",
         ) from error
 
 
@@ -126,13 +140,13 @@ def resume(home: str | os.PathLike[str] | None = None) -> Endpoint:
 
     Raises:
         ServiceStoppedError: it was stopped.
-        LocalServiceError: it did not start.
+        LocalServiceError: it did not start, or does not respond.
     """
     folder = state_folder(home)
-    endpoint = find(folder)
+    endpoint = locate(folder)
     if endpoint is not None:
         return endpoint
-    if (folder / "service.json").exists() and not _is_held(folder):
+    if (folder / "service.json").exists():
         return ensure(folder)  # one that is stopped takes its record with it
     raise ServiceStoppedError(
         f"the service of {folder} is stopped",
@@ -164,11 +178,33 @@ def stop(home: str | os.PathLike[str] | None = None, timeout: float = _STOP_SECO
     if not _is_held(folder):
         _forget_crashes(folder)
     elif not endpoints:
-        raise LocalServiceError(
-            f"a service holds {folder}, but does not say where it is",
-            fix=f"See {_log_file(folder)}; end the process `mlmgmt serve` of that folder yourself.",
-        )
+        raise _unresponsive(folder)
     return bool(endpoints)
+
+
+def _unresponsive(folder: Path) -> LocalServiceError:
+    """Return the error for a service that holds its folder, but cannot be found there or does not answer."""
+    pid = _holder(folder)
+    who, end = (
+        (f" (process {pid})", f"it with: kill -9 {pid}") if pid else ("", "the process `mlmgmt serve` of that folder")
+    )
+    return LocalServiceError(
+        f"the service of {folder}{who} runs but does not respond",
+        fix=f"Try again; if that does not help, see {_log_file(folder)} and end {end}",
+    )
+
+
+def _holder(folder: Path) -> int | None:
+    """Return the process that holds a lock file of the folder; None if the system does not show it."""
+    import psutil  # only for this
+
+    locks = {str(path) for path in folder.resolve().glob("service*.lock")}
+    holders = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.pid != os.getpid() and any(file.path in locks for file in process.open_files()):
+                holders.append((process.create_time(), process.pid))
+    return min(holders, default=(0.0, None))[1]
 
 
 def _forget_crashes(folder: Path) -> None:
@@ -254,6 +290,8 @@ def _await(folder: Path, process: subprocess.Popen[bytes], deadline: float, read
         if ended and not _is_held(folder):
             raise _failure(folder, process.returncode, read_fd)
         time.sleep(_TICK_SECONDS)
+    if process.poll() is not None:  # another one holds the folder
+        raise _unresponsive(folder)
     raise LocalServiceError(
         f"the service in {folder} did not answer in time\n{_last_lines(folder)}",
         fix=f"The whole log is {_log_file(folder)}; try again, with more time if the machine is busy.",

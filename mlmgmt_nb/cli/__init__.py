@@ -85,7 +85,7 @@ def service_parser() -> argparse.ArgumentParser:
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    endpoint = local.find(arguments.home)
+    endpoint = local.locate(arguments.home)
     if endpoint is None:
         raise MlmgmtError(
             f"No service is running for the state folder {local.state_folder(arguments.home)}.",

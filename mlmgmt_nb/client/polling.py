@@ -17,11 +17,11 @@ from mlmgmt_nb.client.monitoring.logs import LogPart
 from mlmgmt_nb.client.waiting import wait_for
 from mlmgmt_nb.contract import AsyncOperationState, AsyncOperationStatus
 from mlmgmt_nb.errors import (
+    LocalServiceError,
     OperationFailed,
     OperationTimeout,
     PackagingError,
     ServerError,
-    ServiceStoppedError,
     ThrottledError,
     TransportError,
     UsageError,
@@ -219,7 +219,7 @@ class Watcher:
         try:
             with passive():
                 status, wait = self._fetch(watch.operation_id)
-        except (TransportError, ThrottledError, ServerError, ServiceStoppedError) as error:
+        except (TransportError, ThrottledError, ServerError, LocalServiceError) as error:
             now = self._clock()
             if watch.failing_since is None:
                 watch.failing_since = now
