@@ -16,6 +16,7 @@ _ARGUMENT = re.compile(r"`(\w+)='([^'`]*)'`")
 """An argument of the client with its value in the text of a fix."""
 
 
+_LIST = re.compile(r"`ws\.(\w+)s\.list\(\)`")
 _TRACEBACK = re.compile(r"`ws\.services\.logs\(\.\.\.\)` has the traceback, under request ([^\s.]+)\.")
 
 
@@ -31,7 +32,7 @@ def advice(prog: str, flags: Sequence[Flag], arguments: object) -> Iterator[None
     try:
         yield
     except MlmgmtError as error:
-        error.fix = error.fix and _with_flags(error.fix, flags)
+        error.fix = error.fix and _LIST.sub(rf"`{prog} \1 list`", _with_flags(error.fix, flags))
         if isinstance(error, OperationFailed):
             error.fix = _log(error, prog, arguments) or error.fix
         elif isinstance(error, OperationTimeout):
