@@ -55,7 +55,7 @@ def check_connection(values: Iterable[bytes]) -> None:
     """Check that no `Connection` header names a header that a proxy must not drop.
 
     Raises:
-        FramingFault: one does.
+        FramingFault: a header names such a header.
     """
     for value in values:
         for option in value.lower().split(b","):
