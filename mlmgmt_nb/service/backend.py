@@ -15,6 +15,7 @@ from sqlalchemy import Connection, delete, func, insert, select
 from mlmgmt_nb import __version__
 from mlmgmt_nb.contract import ServiceCreateRequest
 from mlmgmt_nb.service.access.audit_log import AuditLog
+from mlmgmt_nb.service.building.build_steps import BuildSteps
 from mlmgmt_nb.service.building.builder import Builder, build_log, release_builds
 from mlmgmt_nb.service.building.docker.builder import DockerBuilder
 from mlmgmt_nb.service.building.docker.dockerfile import default_base
@@ -23,14 +24,14 @@ from mlmgmt_nb.service.building.fetch import Fetcher
 from mlmgmt_nb.service.building.image_builders import ImageBuilders
 from mlmgmt_nb.service.building.oci.builder import DaemonlessBuilder
 from mlmgmt_nb.service.building.packages.environments import Environments
-from mlmgmt_nb.service.cluster.leader import ask_leader
-from mlmgmt_nb.service.cluster.membership import Membership
-from mlmgmt_nb.service.cluster.notifications import Notifications
 from mlmgmt_nb.service.compute.computes import Computes
 from mlmgmt_nb.service.compute.docker import DockerCompute
 from mlmgmt_nb.service.compute.listeners import Listeners
 from mlmgmt_nb.service.compute.local import LocalCompute
 from mlmgmt_nb.service.compute_ids import DOCKER, LOCAL, ChosenCompute, chosen_compute
+from mlmgmt_nb.service.coordination.leader import ask_leader
+from mlmgmt_nb.service.coordination.membership import Membership
+from mlmgmt_nb.service.coordination.notifications import Notifications
 from mlmgmt_nb.service.docker_engine import Engine, EngineError
 from mlmgmt_nb.service.files.artifacts import ArtifactStore
 from mlmgmt_nb.service.files.home import Home
@@ -90,17 +91,17 @@ class Backend:
             "Python": settings.base_image or default_base(),
             "SparkPython": settings.base_image_spark or settings.base_image or default_base(),
         }
-        self._builder = Builder(
+        steps = BuildSteps(
             self.store,
             home,
             fetcher,
             environments,
-            process_id=lambda: self._membership.id,
             images=self._image_builders,
             indexes=on_engine.indexes,
             bases=bases,
             limits=settings.unpack_limits,
         )
+        self._builder = Builder(self.store, home, steps, process_id=lambda: self._membership.id)
         self._replica_processes = _ReplicaProcesses(self.store, home)
         self._supervisor = Supervisor(self.store, leads=lambda: self._membership.leads, adopt=self._adopt)
         self._computes = self._make_computes(self._supervisor.computes_changed)
@@ -190,7 +191,7 @@ class Backend:
             case "left":
                 self._membership.poll()
 
-    def about(self) -> dict[str, object]:
+    def identity(self) -> dict[str, object]:
         """Return the identity of this service."""
         return {"name": "mlmgmt-nb", "version": __version__, "pid": os.getpid(), "home": str(self.home.path)}
 

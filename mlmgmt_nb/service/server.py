@@ -25,7 +25,8 @@ from mlmgmt_nb.service.api.app import App
 from mlmgmt_nb.service.api.connection import ApiConnection
 from mlmgmt_nb.service.api.resources import EXTENSIONS, HANDLERS
 from mlmgmt_nb.service.backend import Backend
-from mlmgmt_nb.service.files.home import DISK_FULL, READ_ONLY, Home
+from mlmgmt_nb.service.files.disk import DISK_FULL, READ_ONLY
+from mlmgmt_nb.service.files.home import Home
 from mlmgmt_nb.service.settings import Settings
 from mlmgmt_nb.service.store.database_file import StoreMissing
 from mlmgmt_nb.service.store.errors import store_problem
@@ -59,7 +60,7 @@ def serve(settings: Settings, on_ready: Callable[[str], None] = lambda _: None) 
         base_url = f"{origin}/api/subscriptions/local/resourceGroups/local/accounts/{quote(settings.account, safe='')}"
         backend = Backend(settings, home)
         guard = Guard(home.token(), settings.issuer, settings.grants)
-        guard.warm()
+        guard.preload()
         app = App(backend, HANDLERS, EXTENSIONS, guard)
         backend.start()
         # uvicorn raises the signals that ended it again, for these handlers: cleanup is still to be done.

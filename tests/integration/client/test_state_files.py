@@ -71,8 +71,8 @@ def test_a_service_that_lost_a_file_is_found_and_stopped(home: Path, loss: str) 
 
 
 def test_a_service_that_does_not_respond_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("_PING_SECONDS", "_SETTLE_SECONDS"):
-        monkeypatch.setattr(local, name, 0.1)
+    monkeypatch.setattr("mlmgmt_nb.local.endpoint._PING_SECONDS", 0.1)
+    monkeypatch.setattr("mlmgmt_nb.local.lifecycle._SETTLE_SECONDS", 0.1)
     pid = local.ensure(home).pid
     os.kill(pid, signal.SIGSTOP)
     try:

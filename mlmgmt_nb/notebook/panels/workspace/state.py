@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from mlmgmt_nb.client import Workspace
-from mlmgmt_nb.notebook.display.cards import Card, card_of
+from mlmgmt_nb.notebook.display.card import Card
+from mlmgmt_nb.notebook.display.cards import card_of
 from mlmgmt_nb.notebook.display.html import escape, table
 from mlmgmt_nb.notebook.panels.workspace.kinds import KINDS, Column, Kind, shown
 from mlmgmt_nb.notebook.panels.workspace.lineage import Lineage
@@ -137,7 +138,7 @@ class WorkspaceState:
             after = {None: (column, False), (column, False): (column, True), (column, True): None}
             self._list.sort = after.get(before, (column, False))
 
-    def turn(self, pages: int) -> None:
+    def turn_pages(self, pages: int) -> None:
         """Go to the next page (1) or the previous one (-1)."""
         there = self._list
         if pages > 0 and there.part is not None and there.part.following is not None:

@@ -66,7 +66,7 @@ def explanation(output: str, requirements: Sequence[str], platform: str, runtime
         platform: the target Python and platform, in words.
         runtime: the packages that the scoring runtime needs, which the user did not write.
     """
-    causes = " ".join(_CAUSE.sub("", output[_begin(output) :]).partition("\nhint:")[0].split())
+    causes = " ".join(_CAUSE.sub("", output[_start_of_error(output) :]).partition("\nhint:")[0].split())
     built = _BUILT.search(output)
     sentence = _unbuilt(built, output, platform) if built else _matched(causes)
     sentence = (
@@ -89,7 +89,7 @@ def _origin(sentence: str, requirements: Iterable[str], runtime: Collection[str]
     return " (the scoring runtime needs it: use an index or folder that has it, or --extra-index-url for your own)"
 
 
-def _begin(output: str) -> int:
+def _start_of_error(output: str) -> int:
     found = re.search(r"^(?:error:|\s*\u00d7)", output, re.MULTILINE)
     return found.start() if found else 0
 
