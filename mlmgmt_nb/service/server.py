@@ -76,7 +76,7 @@ def serve(settings: Settings, on_ready: Callable[[str], None] = lambda _: None) 
         where = f": {error.filename}" if error.filename else ""
         raise LocalServiceError(
             f"The service on {home.path} cannot start or continue: {error.strerror or error}{where}.",
-            fix="Free some space on its disk, or make it writable." if error.errno in DISK_FULL | READ_ONLY else None,
+            fix=_fix(error),
         ) from error
     except DBAPIError as error:
         problem = store_problem(error)
@@ -85,6 +85,13 @@ def serve(settings: Settings, on_ready: Callable[[str], None] = lambda _: None) 
         raise LocalServiceError(f"The service on {home.path} cannot start or continue: {problem}") from error
     finally:
         home.close()
+
+
+def _fix(error: OSError) -> str | None:
+    """Return the fix for an error of the disk."""
+    if error.errno in DISK_FULL | READ_ONLY:
+        return "Free some space on its disk, or make it writable."
+    return "Repair or remove that file." if error.filename else None
 
 
 def _keep(home: Home, backend: Backend) -> None:

@@ -591,7 +591,7 @@ class TestAudit:
         log = service.home / "logs" / "audit"
 
         def refused() -> int:
-            lines = b"".join(path.read_bytes() for path in log.iterdir()).splitlines()
+            lines = b"".join(path.read_bytes() for path in log.glob("*")).splitlines()
             return sum(json.loads(line)["statusCode"] == 401 for line in lines)
 
         before = refused()
