@@ -73,7 +73,7 @@ class MlmgmtError(Exception):
         ...     ws.services.get("no-such-service")
         ... except MlmgmtError as error:
         ...     print(type(error).__name__, error.message, error.fix, sep="; ")
-        NotFoundError; no service has the name 'no-such-service'; List the services to see the existing ones.
+        NotFoundError; no service has the name 'no-such-service'; `ws.services.list()` has the existing ones.
 
     Args:
         message: what is wrong, in one sentence.

@@ -277,8 +277,11 @@ class _Extraction:
         for path, target in self._links.items():
             if "\0" in target or not target or len(os.fsencode(target)) > PATH_BYTES:
                 raise ArchiveError(f"has a link {shown('/'.join(path))} whose target is empty or too long")
+            where = self._folder.joinpath(*path)
+            if os.path.lexists(where):
+                raise ArchiveError(f"has a link {shown('/'.join(path))} at the path of another file or folder")
             with _name_errors("/".join(path)):
-                self._folder.joinpath(*path).symlink_to(target)
+                where.symlink_to(target)
         if self._links:
             self._check_links()
 

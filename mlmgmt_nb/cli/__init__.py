@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from mlmgmt_nb import __version__, local
-from mlmgmt_nb.cli.arguments import add_home
+from mlmgmt_nb.cli.arguments import add_command, add_home
 from mlmgmt_nb.cli.housekeeping import add_housekeeping
 from mlmgmt_nb.cli.serve import add_serve
 from mlmgmt_nb.errors import MlmgmtError
@@ -68,25 +68,25 @@ def service_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, title="commands", metavar="COMMAND")
 
     add_serve(commands)
-    status = commands.add_parser("status", help="show the service of the state folder")
+    status = add_command(commands, "status", "show the service of the state folder")
     add_home(status)
     status.add_argument("-o", "--output", choices=("text", "json"), default="text", help="output format")
     status.set_defaults(run=_status)
 
-    stop = commands.add_parser("stop", help="stop the service of the state folder and everything it serves")
+    stop = add_command(commands, "stop", "stop the service of the state folder and everything it serves")
     add_home(stop)
     stop.set_defaults(run=_stop)
 
     add_housekeeping(commands)
 
-    demo = commands.add_parser("demo", help="train, register, serve and score a sample model")
+    demo = add_command(commands, "demo", "train, register, serve and score a sample model")
     add_home(demo)
     demo.set_defaults(run=_demo)
     return parser
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    endpoint = local.find(arguments.home)
+    endpoint = local.locate(arguments.home)
     if endpoint is None:
         raise MlmgmtError(
             f"No service is running for the state folder {local.state_folder(arguments.home)}.",

@@ -7,18 +7,24 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mlmgmt_nb.archives.extraction import Limits
 
-__all__ = ["add_database", "add_home", "add_limits", "database_of", "days", "limits_of"]
+__all__ = ["add_command", "add_database", "add_home", "add_limits", "database_of", "days", "limits_of"]
 
 _LIMITS = {
     "members": "maximum number of files, folders and links in an archive",
     "bytes": "maximum size of an extracted archive in bytes",
     "ratio": "maximum extracted bytes for each byte of an archive, beyond 64 MiB",
 }
+
+
+def add_command(commands: Any, name: str, what: str) -> argparse.ArgumentParser:
+    """Add a command whose own help also says what it does."""
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.")
+    return parser
 
 
 def add_home(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlmgmt_nb import local
-from mlmgmt_nb.cli.arguments import add_database, add_home, add_limits, database_of, days, limits_of
+from mlmgmt_nb.cli.arguments import add_command, add_database, add_home, add_limits, database_of, days, limits_of
 from mlmgmt_nb.errors import MlmgmtError
 from mlmgmt_nb.terminal import one_line
 
@@ -24,7 +24,7 @@ __all__ = ["add_housekeeping"]
 
 def add_housekeeping(commands: Any) -> None:
     """Add the commands and their flags."""
-    gc = commands.add_parser("gc", help="list unused data in the state folder; remove it with --delete")
+    gc = add_command(commands, "gc", "list unused data in the state folder; remove it with --delete")
     add_home(gc)
     add_database(gc)
     gc.add_argument("--older-than", type=days, default=7.0, metavar="DAYS", help="minimum age (default: 7)")
@@ -34,15 +34,15 @@ def add_housekeeping(commands: Any) -> None:
 
     _add_check(commands)
 
-    backup = commands.add_parser(
-        "backup", help="write the state folder and its database to one file; services may keep running"
+    backup = add_command(
+        commands, "backup", "write the state folder and its database to one file; services may keep running"
     )
     backup.add_argument("file", type=Path, metavar="FILE", help="file to write; compressed if the name ends in .gz")
     add_home(backup)
     add_database(backup)
     backup.set_defaults(run=_backup)
 
-    restore = commands.add_parser("restore", help="create a state folder from a backup")
+    restore = add_command(commands, "restore", "create a state folder from a backup")
     restore.add_argument("file", type=Path, metavar="FILE", help="file written by mlmgmt backup")
     add_home(restore)
     add_database(restore)
@@ -51,9 +51,10 @@ def add_housekeeping(commands: Any) -> None:
 
 
 def _add_check(commands: Any) -> None:
-    check = commands.add_parser(
+    check = add_command(
+        commands,
         "check",
-        help="verify the database, artifacts and images of the state folder byte by byte; services may keep running",
+        "verify the database, artifacts and images of the state folder byte by byte; services may keep running",
     )
     add_home(check)
     add_database(check)

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from mlmgmt_nb import local
 from mlmgmt_nb.cli.access import add_access, read_access
-from mlmgmt_nb.cli.arguments import add_home, add_limits, database_of, days, limits_of
+from mlmgmt_nb.cli.arguments import add_command, add_home, add_limits, database_of, days, limits_of
 from mlmgmt_nb.errors import MlmgmtError, UsageError
 
 __all__ = ["add_serve"]
@@ -20,7 +20,7 @@ __all__ = ["add_serve"]
 
 def add_serve(commands: Any) -> None:
     """Add the command and its flags."""
-    serve = commands.add_parser("serve", help="run the Model Management service in the foreground until Ctrl-C")
+    serve = add_command(commands, "serve", "run the Model Management service in the foreground until Ctrl-C")
     add_home(serve)
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     serve.add_argument("--port", type=int, help="port of the API (default: the last port used, or any free port)")

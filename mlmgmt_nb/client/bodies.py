@@ -127,7 +127,7 @@ def not_found(kind: str, id_or_name: str, answer: NotFoundError | None = None) -
         method=answer.method if answer else "",
         url=answer.url if answer else "",
         request_id=answer.request_id if answer else "",
-        fix=f"List the {kind}s to see the existing ones.",
+        fix=f"`ws.{kind}s.list()` has the existing ones.",
     )
 
 

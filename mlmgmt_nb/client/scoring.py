@@ -117,7 +117,7 @@ class Scorer(NamedTuple):
                 status_code=error.status_code,
                 code=error.code,
                 request_id=error.request_id,
-                fix=_fix(error.status_code, error.request_id),
+                fix=_fix(error.status_code, error.code, error.request_id),
             ) from error
         if answer.status_code >= 400:
             raise _scoring_error(answer)
@@ -211,15 +211,26 @@ def _scoring_error(answer: requests.Response) -> ScoringError:
     message = "\n".join([body.message or f"the service answered {status} {answer.reason}", *details])
     request_id = body.request_id or answer.headers.get("x-ms-request-id") or answer.request.headers.get(REQUEST_ID, "")
     return kind(
-        message, status_code=status, code=body.code, request_id=str(request_id), fix=_fix(status, str(request_id))
+        message,
+        status_code=status,
+        code=body.code,
+        request_id=str(request_id),
+        fix=_fix(status, body.code, str(request_id)),
     )
 
 
-def _fix(status: int, request_id: str) -> str | None:
+_UNAVAILABLE = {
+    "TooManyRequests": "The service is busy: try again, or give it more replicas.",
+    "NoReplicas": "`ws.services.logs(...)` has the log of the service.",
+}
+"""Fixes for a service that is not available, by code."""
+
+
+def _fix(status: int, code: str, request_id: str) -> str | None:
     if status == 401:
         return "The key is wrong; `ws.services.keys(...)` returns the current keys."
     if status == 503:
-        return "The service is busy: try again, or give it more replicas."
+        return _UNAVAILABLE.get(code, "Try again.")
     if status >= 500:
         return f"`ws.services.logs(...)` has the traceback, under request {request_id}."
     return None

@@ -8,12 +8,16 @@ from contextlib import contextmanager
 
 from mlmgmt_nb.commands.flags import flags_of
 from mlmgmt_nb.commands.grammar import Flag
-from mlmgmt_nb.errors import DriverError, MlmgmtError, OperationFailed, OperationTimeout, UsageError
+from mlmgmt_nb.errors import MlmgmtError, OperationFailed, OperationTimeout, ScoringError, UsageError
 
 __all__ = ["advice"]
 
 _ARGUMENT = re.compile(r"`(\w+)='([^'`]*)'`")
 """An argument of the client with its value in the text of a fix."""
+
+
+_LIST = re.compile(r"`ws\.(\w+)s\.list\(\)`")
+_TRACEBACK = re.compile(r"`ws\.services\.logs\(\.\.\.\)` has the traceback, under request ([^\s.]+)\.")
 
 
 @contextmanager
@@ -28,14 +32,13 @@ def advice(prog: str, flags: Sequence[Flag], arguments: object) -> Iterator[None
     try:
         yield
     except MlmgmtError as error:
-        error.fix = error.fix and _with_flags(error.fix, flags)
+        error.fix = error.fix and _LIST.sub(rf"`{prog} \1 list`", _with_flags(error.fix, flags))
         if isinstance(error, OperationFailed):
             error.fix = _log(error, prog, arguments) or error.fix
         elif isinstance(error, OperationTimeout):
             error.fix = f"It continues; `{prog} operation watch {error.continuation_token}` waits for it."
-        elif isinstance(error, DriverError) and error.request_id:
-            logs = f"{prog} service logs -n {getattr(arguments, 'service', 'NAME')}"
-            error.fix = f"`{logs} --request-id {error.request_id}` has the traceback."
+        elif isinstance(error, ScoringError):
+            error.fix = error.fix and _with_service(error.fix, prog, getattr(arguments, "service", None) or "NAME")
         elif isinstance(error, UsageError):
             _name_flag(error, flags, arguments)
         raise
@@ -50,6 +53,13 @@ def _with_flags(fix: str, flags: Sequence[Flag]) -> str:
         return f"`{given[0].names.split()[-1]} {argument[2]}`" if given else argument[0]
 
     return _ARGUMENT.sub(written, fix)
+
+
+def _with_service(fix: str, prog: str, name: str) -> str:
+    """Write commands instead of the methods that show the log and the keys of a service."""
+    logs, keys = f"{prog} service logs -n {name}", f"{prog} service keys -n {name} --show"
+    fix = _TRACEBACK.sub(rf"`{logs} --request-id \1` has the traceback.", fix)
+    return fix.replace("ws.services.logs(...)", logs).replace("ws.services.keys(...)", keys)
 
 
 def _log(error: OperationFailed, prog: str, arguments: object) -> str | None:

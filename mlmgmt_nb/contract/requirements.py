@@ -36,6 +36,9 @@ _NAMED = re.compile(rf"(?P<head>{_NAME}\s*(?:\[[^\]]*\])?\s*@\s*)(?P<location>\S
 _ONLY_NAME = re.compile(_NAME)
 _PATH = re.compile(r"(?:\.{1,2}(?:/|$)|/|~|file:|[\w./ -]*/|\S+\.(?:whl|zip|tar\.gz|tgz|tar\.bz2|tar\.xz)\b)")
 _BARE = re.compile(r"(?P<location>\S+?)(?P<tail>(?:\[[^\]]*\])?(?:\s*;.*)?)")
+_ONE_EQUALS = re.compile(r"(?<![=<>!~])=(?!=)")
+"""The separator of conda instead of that of pip."""
+_VARIABLE = re.compile(r"\$\{[A-Z0-9_]+\}")
 _HALVES = re.compile("[\ud800-\udfff]")
 """Halves of characters, which no file has."""
 _VCS = re.compile(r"(?:git|hg|svn|bzr)\+")
@@ -162,9 +165,21 @@ def _requirement(number: int, line: str) -> Requirement:
         return Requirement(number, found["head"], _checked(number, found["location"]), found["tail"], hashes)
     if _VCS.match(spec) or "://" in spec or _PATH.match(spec):
         return _located(number, spec)._replace(hashes=hashes)
-    if not _ONLY_NAME.match(spec):
-        raise RequirementsError(f"line {number}: {spec!r} is not a requirement")
+    if not _is_requirement(spec):
+        hint = f"; write {_ONE_EQUALS.sub('==', spec)}" if _ONE_EQUALS.search(spec) else ""
+        raise RequirementsError(f"line {number}: {spec!r} is not a requirement{hint}")
     return Requirement(number, spec, hashes=hashes)
+
+
+def _is_requirement(spec: str) -> bool:
+    from packaging.requirements import InvalidRequirement
+    from packaging.requirements import Requirement as Parsed
+
+    try:
+        Parsed(_VARIABLE.sub("1", spec))
+    except InvalidRequirement:
+        return False
+    return True
 
 
 def _located(number: int, text: str) -> Requirement:

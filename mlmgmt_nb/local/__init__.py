@@ -8,7 +8,7 @@ database have `service-2.json`, `service-2.lock` and so on; any of them is as go
 
 from mlmgmt_nb.local.endpoint import Endpoint, get, pinned
 from mlmgmt_nb.local.folder import is_locked, state_folder
-from mlmgmt_nb.local.lifecycle import ensure, resume, stop
+from mlmgmt_nb.local.lifecycle import ensure, locate, resume, stop
 from mlmgmt_nb.local.records import find, responding
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "find",
     "get",
     "is_locked",
+    "locate",
     "pinned",
     "responding",
     "resume",

@@ -18,13 +18,27 @@ from mlmgmt_nb.local.children import STARTED, reap
 from mlmgmt_nb.local.endpoint import Endpoint
 from mlmgmt_nb.local.folder import is_held, last_lines, log_file, record_mark, state_folder
 from mlmgmt_nb.local.records import find, responding
+from mlmgmt_nb.local.unresponsive import holder, unresponsive
 
-__all__ = ["ensure", "resume", "stop"]
+__all__ = ["ensure", "locate", "resume", "stop"]
 
 _TICK_SECONDS = 0.01
 _STOP_SECONDS = 40.0
 _SETTLE_SECONDS = 5.0
 """Maximum wait for the record of a service that holds the folder: it checks its files each second."""
+
+
+def locate(home: str | os.PathLike[str] | None = None) -> Endpoint | None:
+    """Return the embedded service of a state folder, or None when none runs there.
+
+    Raises:
+        LocalServiceError: one runs, but does not respond.
+    """
+    folder = state_folder(home)
+    endpoint = find(folder) or _wait_for_record(folder, time.monotonic() + _SETTLE_SECONDS)
+    if endpoint is None and is_held(folder):
+        raise unresponsive(folder)
+    return endpoint
 
 
 def ensure(home: str | os.PathLike[str] | None = None, timeout: float = 30.0) -> Endpoint:
@@ -53,8 +67,8 @@ def ensure(home: str | os.PathLike[str] | None = None, timeout: float = 30.0) ->
         ) from error
     except OSError as error:
         raise LocalServiceError(
-            f"the state folder {folder} cannot be used: {error}",
-            fix="Give a folder that you can write to as `home` or in MLMGMT_HOME.",
+            f"the state folder {folder} cannot be used: {error.strerror or error} ({error.filename or folder})",
+            fix="Repair or remove that file, or give a folder that you can write to as `home` or in MLMGMT_HOME.",
         ) from error
 
 
@@ -63,13 +77,13 @@ def resume(home: str | os.PathLike[str] | None = None) -> Endpoint:
 
     Raises:
         ServiceStoppedError: it was stopped.
-        LocalServiceError: it did not start.
+        LocalServiceError: it did not start, or does not respond.
     """
     folder = state_folder(home)
-    endpoint = find(folder)
+    endpoint = locate(folder)
     if endpoint is not None:
         return endpoint
-    if (folder / "service.json").exists() and not is_held(folder):
+    if (folder / "service.json").exists():
         return ensure(folder)  # one that is stopped takes its record with it
     raise ServiceStoppedError(
         f"the service of {folder} is stopped",
@@ -101,10 +115,7 @@ def stop(home: str | os.PathLike[str] | None = None, timeout: float = _STOP_SECO
     if not is_held(folder):
         _forget_crashes(folder)
     elif not endpoints:
-        raise LocalServiceError(
-            f"a service holds {folder}, but its record with the address is missing",
-            fix=f"See {log_file(folder)}; end the process `mlmgmt serve` of that folder yourself.",
-        )
+        raise unresponsive(folder)
     return bool(endpoints)
 
 
@@ -187,6 +198,8 @@ def _await(folder: Path, process: subprocess.Popen[bytes], deadline: float, read
         if ended and not is_held(folder):
             raise _failure(folder, process.returncode, read_fd)
         time.sleep(_TICK_SECONDS)
+    if holder(folder) not in {None, process.pid}:
+        raise unresponsive(folder)
     raise LocalServiceError(
         f"the service in {folder} did not answer in time\n{last_lines(folder)}",
         fix=f"The whole log is {log_file(folder)}; try again, with more time if the machine is busy.",

@@ -28,6 +28,7 @@ from mlmgmt_nb.service.backend import Backend
 from mlmgmt_nb.service.files.disk import DISK_FULL, READ_ONLY
 from mlmgmt_nb.service.files.home import Home
 from mlmgmt_nb.service.settings import Settings
+from mlmgmt_nb.service.store.database_file import StoreMissing
 from mlmgmt_nb.service.store.errors import store_problem
 from mlmgmt_nb.service.system.sockets import bind
 
@@ -68,14 +69,14 @@ def serve(settings: Settings, on_ready: Callable[[str], None] = lambda _: None) 
         try:
             config = _configured(app, settings)
             announce = partial(_announce, home, base_url, port, settings, on_ready)
-            _Server(config, announce, home.keep).run(sockets=[listener])
+            _Server(config, announce, partial(_keep, home, backend)).run(sockets=[listener])
         finally:
             backend.stop()
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         raise LocalServiceError(
             f"The service on {home.path} cannot start or continue: {error.strerror or error}{where}.",
-            fix="Free some space on its disk, or make it writable." if error.errno in DISK_FULL | READ_ONLY else None,
+            fix=_fix(error),
         ) from error
     except DBAPIError as error:
         problem = store_problem(error)
@@ -84,6 +85,20 @@ def serve(settings: Settings, on_ready: Callable[[str], None] = lambda _: None) 
         raise LocalServiceError(f"The service on {home.path} cannot start or continue: {problem}") from error
     finally:
         home.close()
+
+
+def _fix(error: OSError) -> str | None:
+    """Return the fix for an error of the disk."""
+    if error.errno in DISK_FULL | READ_ONLY:
+        return "Free some space on its disk, or make it writable."
+    return "Repair or remove that file." if error.filename else None
+
+
+def _keep(home: Home, backend: Backend) -> None:
+    """Look after the files that a user may delete while the service runs."""
+    home.keep()
+    with contextlib.suppress(StoreMissing):  # logged, and refused to all who change something
+        backend.store.check_file()
 
 
 def _configured(app: App, settings: Settings) -> uvicorn.Config:

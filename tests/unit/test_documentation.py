@@ -161,6 +161,7 @@ def test_every_command_of_the_service_is_documented() -> None:
     for name, parser in commands.choices.items():
         section = re.search(rf"^### mlmgmt {name}$(.*?)(?=^#|\Z)", page, re.MULTILINE | re.DOTALL)
         assert section, name
+        assert parser.description, name
         assert not [action.dest for action in parser._actions if not action.help]
         for action in parser._actions:
             if action.help != argparse.SUPPRESS:

@@ -143,6 +143,7 @@ REFUSED: dict[str, tuple[list[Entry], str]] = {
     "an absolute link": ([("x", LINK, "/etc/passwd")], "leads outside"),
     "a link by another, made before": ([("a/b/c", FOLDER, ""), ("s", LINK, "a/b"), ("x", LINK, "s/../../..")], "leads"),
     "a link by another, made after": ([("d/y", LINK, "x/../.."), ("d/x", LINK, ".."), ("n", FILE, "")], "leads"),
+    "a link at a folder": ([("a", LINK, ".."), ("a/b", FILE, "")], "a link 'a' at the path of another"),
     "a loop of links": ([("a", LINK, "b"), ("b", LINK, "a")], "leads outside"),
     "a file through a link": ([("a", LINK, "b"), ("b", FOLDER, ""), ("a/x", FILE, "")], "'a'"),
     "a file where a folder is": ([("a/x", FILE, ""), ("a", FILE, "")], "'a'"),

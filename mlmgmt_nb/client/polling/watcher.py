@@ -12,7 +12,7 @@ from mlmgmt_nb.client.http.forks import renew_after_fork
 from mlmgmt_nb.client.http.passive import passive
 from mlmgmt_nb.client.polling.watched import WatchedOperation
 from mlmgmt_nb.contract import AsyncOperationStatus
-from mlmgmt_nb.errors import ServerError, ServiceStoppedError, ThrottledError, TransportError, UsageError
+from mlmgmt_nb.errors import LocalServiceError, ServerError, ThrottledError, TransportError, UsageError
 
 __all__ = ["Watcher"]
 
@@ -113,7 +113,7 @@ class Watcher:
         try:
             with passive():
                 status, wait = self._fetch(watch.operation_id)
-        except (TransportError, ThrottledError, ServerError, ServiceStoppedError) as error:
+        except (TransportError, ThrottledError, ServerError, LocalServiceError) as error:
             now = self._clock()
             if watch.failing_since is None:
                 watch.failing_since = now

@@ -9,9 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-__all__ = ["FramingFault", "check_coding", "check_framing", "check_target"]
+__all__ = ["FRAMING", "FramingFault", "check_coding", "check_connection", "check_framing", "check_target"]
 
-_FRAMING = (b"transfer-encoding", b"content-length", b"host")
+FRAMING = frozenset({b"transfer-encoding", b"content-length", b"host"})
+"""End-to-end headers that define the end and the target of a request: never hop-by-hop."""
+_CHECKED = FRAMING | {b"connection"}
 
 
 class FramingFault(Exception):  # noqa: N818 - the caller's fault; each port answers it in its own form
@@ -39,13 +41,28 @@ def check_framing(headers: Iterable[tuple[bytes, bytes]], target: bytes, version
     Raises:
         FramingFault: the request must be refused.
     """
-    framing = [(name, value.strip(b" \t")) for name, value in headers if name in _FRAMING]
+    framing = [(name, value.strip(b" \t")) for name, value in headers if name in _CHECKED]
+    check_connection(value for name, value in framing if name == b"connection")
     codings = [value for name, value in framing if name == b"transfer-encoding"]
     if len(codings) > 1:
         raise FramingFault("Transfer-Encoding", "is given more than once; send it once.")
     if codings:
         check_coding(codings[0], version, has_length=any(name == b"content-length" for name, _ in framing))
     check_target(target, next((value for name, value in framing if name == b"host"), b""))
+
+
+def check_connection(values: Iterable[bytes]) -> None:
+    """Check that no `Connection` header names a header that a proxy must not drop.
+
+    Raises:
+        FramingFault: a header names such a header.
+    """
+    for value in values:
+        for option in value.lower().split(b","):
+            if (name := option.strip(b" \t")) in FRAMING:
+                raise FramingFault(
+                    "Connection", f"names {name.decode()!r}, which is an end-to-end header; leave it out."
+                )
 
 
 def check_coding(coding: bytes, version: str, *, has_length: bool) -> None:

@@ -33,7 +33,10 @@ __all__ = ["CheckResult", "Damage", "find", "missing_files"]
 
 _APPLICATION, _MODELS = "mlmgmt-app.json", "model_config_map.json"
 _AGAIN = "Register or upload the same file again."
-_BUILD_AGAIN = "Create the image again, and update the services that run it."
+_BUILD_AGAIN = (
+    "Create the image again, and update the services that run it; `mlmgmt gc --delete` removes this one when no "
+    "service can return to it."
+)
 
 
 class Damage(msgspec.Struct, frozen=True, rename="camel"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from mlmgmt_nb.scoring.http.framing import FramingFault, check_coding, check_target
+from mlmgmt_nb.scoring.http.framing import FRAMING, FramingFault, check_coding, check_connection, check_target
 from mlmgmt_nb.service.http.messages import Scope
 from mlmgmt_nb.service.http.problems import Problem, bad_field
 
@@ -18,9 +18,7 @@ __all__ = ["TARGET", "check_head", "connection_options", "host_of_origin"]
 TARGET = "target"
 """Key in a scope's `state` for the request target as sent."""
 
-_FRAMING = frozenset({b"content-length", b"transfer-encoding", b"host"})
-"""End-to-end headers that define the end and the target of a request: never hop-by-hop."""
-_ONCE = _FRAMING | {b"authorization", b"content-type", b"origin"}
+_ONCE = FRAMING | {b"authorization", b"content-type", b"origin"}
 """Headers of which another program might use the second value instead of the first."""
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9_.~-]+))(?::[0-9]{0,5})?")
 _VERSIONS = frozenset({"1.0", "1.1"})
@@ -75,9 +73,7 @@ def _values(headers: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
         if name in values and name in _ONCE:
             raise bad_field(name.decode().title(), "is given more than once; send it once.")
         values[name] = value.strip(b" \t")
-    if b"connection" in values:
-        for option in sorted(connection_options(headers) & _FRAMING):
-            raise bad_field("Connection", f"names {option.decode()!r}, which is an end-to-end header; leave it out.")
+    check_connection(value for name, value in headers if name == b"connection")
     return values
 
 

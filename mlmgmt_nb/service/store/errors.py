@@ -8,6 +8,7 @@ from sqlalchemy.exc import DataError, DBAPIError, OperationalError
 
 from mlmgmt_nb.service.files.disk import DISK_FULL, READ_ONLY
 from mlmgmt_nb.service.http.problems import Problem
+from mlmgmt_nb.service.store.database_file import StoreMissing
 from mlmgmt_nb.service.store.store import OutcomeUnknown, StoreBusy, StoreReadOnly
 
 __all__ = ["is_transient", "store_problem"]
@@ -61,6 +62,8 @@ def store_problem(error: Exception) -> Problem | None:
             "OutcomeUnknown",
             "The connection to the store broke during the write. Check whether it took effect, then try again.",
         )
+    if isinstance(error, StoreMissing):
+        return Problem(500, "StoreMissing", str(error))
     if isinstance(error, DataError):
         return Problem(400, "BadRequest", f"A value of the request cannot be stored: {str(error.orig).splitlines()[0]}")
     if str(getattr(getattr(error, "orig", None), "sqlstate", None)).startswith("54"):  # program_limit_exceeded
@@ -74,7 +77,7 @@ def store_problem(error: Exception) -> Problem | None:
 
 def is_transient(error: Exception) -> bool:
     """Return whether an error is due to the state of the database, not a bug."""
-    return isinstance(error, OutcomeUnknown) or _code(error) is not None
+    return isinstance(error, OutcomeUnknown | StoreMissing) or _code(error) is not None
 
 
 def _code(error: Exception) -> str | None:

@@ -25,6 +25,7 @@ from mlmgmt_nb.errors import LocalServiceError
 from mlmgmt_nb.service.files.disk import write_atomically, write_if_new
 from mlmgmt_nb.service.files.home import Home, damaged
 from mlmgmt_nb.service.store import schema
+from mlmgmt_nb.service.store.database_file import saved_copy
 from mlmgmt_nb.service.store.databases import postgresql_url
 from mlmgmt_nb.service.store.store import Store
 
@@ -98,9 +99,11 @@ def _has_files(home: Home) -> bool:
 
 
 def _database_lost(home: Home, problem: str) -> LocalServiceError:
+    copy = saved_copy(home.database)
+    put_back = f"Its content was saved: mlmgmt stop, then mv {copy} {home.database}" if copy.exists() else "Put it back"
     return LocalServiceError(
         f"{problem}, but the folder has the files of an account.",
-        fix=f"Put it back, or restore a backup to another folder (mlmgmt restore FILE --home FOLDER); "
+        fix=f"{put_back}; or restore a backup to another folder (mlmgmt restore FILE --home FOLDER); "
         f"mlmgmt serve --new --home {home.path} starts a new account beside these files.",
     )
 

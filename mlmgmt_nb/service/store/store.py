@@ -14,19 +14,33 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from sqlalchemy import Connection, RootTransaction, insert, inspect, select, text
+from sqlalchemy import Connection, RootTransaction, event, insert, inspect, select, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from mlmgmt_nb.errors import LocalServiceError
 from mlmgmt_nb.service.files.disk import READ_ONLY
 from mlmgmt_nb.service.store import databases as engines
 from mlmgmt_nb.service.store import schema
+from mlmgmt_nb.service.store.database_file import DatabaseFile, StoreMissing
 from mlmgmt_nb.service.store.migrations import migrate
 
 __all__ = ["PASSING", "OutcomeUnknown", "Store", "StoreBusy", "StoreReadOnly"]
 
 _WRITER_KEY = 0x6D6C6D67
 """The advisory lock that a write on PostgreSQL holds: specific to this project, in the current database."""
+
+
+_RESTORE = (
+    "Restore a backup to another folder (mlmgmt restore FILE --home FOLDER); or move the file away: mlmgmt serve --new "
+    "then starts a new account beside the other files."
+)
+_FIXES = {
+    sqlite3.SQLITE_CORRUPT: _RESTORE,
+    sqlite3.SQLITE_NOTADB: _RESTORE,
+    sqlite3.SQLITE_FULL: "Free some space on its disk.",
+    sqlite3.SQLITE_BUSY: "Try again when no other program uses it.",
+}
+"""Fixes for an SQLite file that cannot be opened, by primary result code."""
 
 
 class OutcomeUnknown(Exception):  # noqa: N818 - not a fault of ours, but what is known
@@ -41,7 +55,7 @@ class StoreReadOnly(Exception):  # noqa: N818 - as above
     """The database file, or its disk, has become read-only; nothing was written."""
 
 
-PASSING = (DBAPIError, OutcomeUnknown, StoreBusy, StoreReadOnly)
+PASSING = (DBAPIError, OutcomeUnknown, StoreBusy, StoreMissing, StoreReadOnly)
 """Errors of reading and writing while the database is unavailable; callers that can wait try again."""
 
 
@@ -70,14 +84,16 @@ class Store:
             self._reading = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             self._writing = self.engine.execution_options()
         self._writer = threading.Lock()
+        self._database_file = DatabaseFile(database, self.engine) if isinstance(database, Path) else None
         try:
             self._prepare(may_migrate=may_migrate)
+            self._watch()
         except DBAPIError as error:
             raise LocalServiceError(
                 f"The database {self} cannot be used: {str(error.orig).strip()}",
                 fix="Start it, or use another one with --database (a password in PGPASSWORD or ~/.pgpass)."
                 if self.is_shared
-                else "Free some space or repair the folder; mlmgmt restore creates a new one from a backup.",
+                else _FIXES.get(_sqlite_code(error), "Make the file and its folder readable and writable."),
             ) from error
 
     @property
@@ -114,6 +130,22 @@ class Store:
                     fix="Use the newer version of mlmgmt-nb, or another folder with --home.",
                 )
 
+    def _watch(self) -> None:
+        """Remember the SQLite file: it may be deleted while it is open."""
+        file = self._database_file
+        if file is not None:
+            file.remember()
+            event.listen(self.engine, "do_connect", lambda *_: file.check_before_connecting())
+
+    def check_file(self) -> None:
+        """Check that the SQLite file is still the one that is open; called periodically and before each write.
+
+        Raises:
+            StoreMissing: it was deleted or replaced.
+        """
+        if self._database_file is not None:
+            self._database_file.check()
+
     def _version(self) -> int | None:
         with self.reading() as db:
             if not inspect(db).has_table(schema.schema_version.name):
@@ -149,6 +181,7 @@ class Store:
         if not self._writer.acquire(timeout=engines.BUSY_SECONDS):
             raise StoreBusy
         try:
+            self.check_file()
             with self._writing.connect() as connection, _transaction(connection) as transaction:
                 if self.is_shared:
                     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITER_KEY})
@@ -193,6 +226,6 @@ def _transaction(connection: Connection) -> RootTransaction:
         return connection.begin()
 
 
-def _sqlite_code(error: OperationalError) -> int:
+def _sqlite_code(error: DBAPIError) -> int:
     """Return the primary result code of SQLite; 0 for an error of PostgreSQL."""
     return int(getattr(error.orig, "sqlite_errorcode", 0)) & 0xFF

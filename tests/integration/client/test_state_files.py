@@ -70,6 +70,22 @@ def test_a_service_that_lost_a_file_is_found_and_stopped(home: Path, loss: str) 
     assert running(home) == []
 
 
+def test_a_service_that_does_not_respond_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mlmgmt_nb.local.endpoint._PING_SECONDS", 0.1)
+    monkeypatch.setattr("mlmgmt_nb.local.lifecycle._SETTLE_SECONDS", 0.1)
+    pid = local.ensure(home).pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        for ask in (local.locate, local.resume, local.stop, partial(local.ensure, timeout=3)):
+            with pytest.raises(errors.LocalServiceError, match="does not respond") as caught:
+                ask(home)
+            assert not isinstance(caught.value, errors.ServiceStoppedError)
+            assert f"(process {pid})" in caught.value.message
+            assert f"kill -9 {pid}" in (caught.value.fix or "")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
 def test_a_lost_lock_file_is_made_again(home: Path) -> None:
     local.ensure(home)
     (home / "service.lock").unlink()

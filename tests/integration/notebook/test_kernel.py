@@ -176,7 +176,7 @@ def test_error_stops_run_all(kernel: Kernel) -> None:
     error = next(output for output in ran["outputs"] if output["type"] == "error")
     assert error["traceback"] == [
         "NotFoundError: no model has the name 'nothing-of-this-name'",
-        "List the models to see the existing ones.",
+        "`%mlmgmt model list` has the existing ones.",
     ]
 
 

@@ -124,6 +124,9 @@ REFUSED = {
     "chunks in HTTP/1.0": ("/score", "1.0", "Transfer-Encoding: chunked"),
     "a target on another host": ("http://evil.example/score", "1.1", "Transfer-Encoding: chunked"),
     "a target on another port": ("http://127.0.0.1:1/score", "1.1", "Transfer-Encoding: chunked"),
+    "a length that a proxy may drop": ("/score", "1.1", "Connection: close, content-length\r\nContent-Length: 13"),
+    "a coding that a proxy may drop": ("/score", "1.1", "Connection: Transfer-Encoding\r\nTransfer-Encoding: chunked"),
+    "a host that a proxy may drop": ("/score", "1.1", "Connection: Host\r\nTransfer-Encoding: chunked"),
     "not a header": ("/score", "1.1", "Transfer-Encoding chunked"),
     "a length that is not a number": ("/score", "1.1", "Content-Length: x"),
 }

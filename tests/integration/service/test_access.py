@@ -587,13 +587,17 @@ class TestAudit:
         assert [entry["resourceId"] for entry in found] == [made[2]]
         assert ask(audited, token, path=f"{TEAM}/audit?$skipToken=zzz").status_code == 400
 
-    def test_refusals_do_not_fill_the_disk(self, audited: ServiceProcess, provider: IdentityProvider) -> None:
-        log = audited.home / "logs" / "audit"
+    def test_refusals_do_not_fill_the_disk(self, service: ServiceProcess) -> None:
+        log = service.home / "logs" / "audit"
+
+        def refused() -> int:
+            lines = b"".join(path.read_bytes() for path in log.glob("*")).splitlines()
+            return sum(json.loads(line)["statusCode"] == 401 for line in lines)
+
+        before = refused()
         for _ in range(300):
-            ask(audited, "wrong")
-        lines = b"".join(path.read_bytes() for path in log.iterdir()).splitlines()
-        refused = [line for line in lines if json.loads(line)["statusCode"] == 401]
-        assert len(refused) <= 3 * 100
+            ask(service, "wrong")
+        assert refused() - before <= 2 * 100  # the requests may be in two minutes
         assert all(os.stat(path).st_mode & 0o077 == 0 for path in log.iterdir())
 
     def test_no_token_is_in_any_file(self, audited: ServiceProcess, provider: IdentityProvider) -> None:

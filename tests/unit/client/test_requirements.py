@@ -65,6 +65,26 @@ class TestParsing:
         with pytest.raises(RequirementsError, match=r"^line 2: "):
             list(parse(f"# first\n{line}"))
 
+    @pytest.mark.parametrize(
+        ("line", "problem"),
+        [
+            ("six=1.17", "'six=1.17' is not a requirement; write six==1.17"),
+            ("six==1.17 numpy", "'six==1.17 numpy' is not a requirement"),
+            ("six 1.17", "'six 1.17' is not a requirement"),
+            ("conda install six", "'conda install six' is not a requirement"),
+        ],
+    )
+    def test_a_requirement_is_checked_before_anything_is_sent(self, line: str, problem: str) -> None:
+        with pytest.raises(RequirementsError) as caught:
+            list(parse(line))
+        assert str(caught.value) == f"line 1: {problem}"
+
+    @pytest.mark.parametrize(
+        "line", ["six==${SIX_VERSION}", "six (>=1)", "six[a,b]>=1,!=2; python_version>'3'", "six~=1.0"]
+    )
+    def test_requirements_of_every_form(self, line: str) -> None:
+        assert list(parse(line)) == [Requirement(1, line)]
+
     def test_an_option_that_uv_lacks(self) -> None:
         with pytest.raises(RequirementsError, match=r"--prefer-binary is not supported .*use --only-binary"):
             list(parse("--prefer-binary\nsix"))

@@ -128,6 +128,18 @@ def test_bad_input(workspace: Workspace, scoring: Scoring) -> None:
     assert type(caught.value) is errors.ScoringError
 
 
+@pytest.mark.parametrize(
+    ("code", "fix"), [("TooManyRequests", "more replicas"), ("NoReplicas", "has the log"), ("ReplicaEnds", "Try again")]
+)
+def test_the_fix_for_a_service_that_is_not_available(
+    workspace: Workspace, scoring: Scoring, code: str, fix: str
+) -> None:
+    scoring.answer = Answer(503, {"code": code, "message": "Not now."}, {"Retry-After": "0"})
+    with pytest.raises(errors.ScoringError, match="Not now") as caught:
+        workspace.services.run("iris", {})
+    assert fix in (caught.value.fix or "")
+
+
 def test_busy_service_is_asked_again(server: Server, workspace: Workspace, scoring: Scoring) -> None:
     busy = [Answer(503, {"code": "Busy", "message": "Busy."}, {"Retry-After": "0"})]
 

@@ -96,7 +96,7 @@ def test_service_by_name_or_id(server: Server, workspace: Workspace) -> None:
     assert services.find("rose") is None
     with pytest.raises(errors.NotFoundError, match="no service has the name 'rose'") as caught:
         services.get("rose")
-    assert caught.value.fix == "List the services to see the existing ones."
+    assert caught.value.fix == "`ws.services.list()` has the existing ones."
     assert caught.value.url.startswith(server.base_url)
     assert services.delete("rose") is False
     assert services.delete("iris") is True

@@ -277,7 +277,7 @@ def _exempt(requested: RequirementSet) -> set[str]:
 
 def _failed(error: UvError, requested: RequirementSet, version: str) -> BuildError:
     lines = [requirement.spec for requirement in requested.requirements]
-    reason = explanation(error.output, lines, f"Python {version} on this platform")
+    reason = explanation(error.output, lines, f"Python {version} on this platform", runtime_closure())
     return BuildError("RequirementsFailed", f"The requirements cannot be installed: {reason}.")
 
 

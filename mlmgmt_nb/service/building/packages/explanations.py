@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from mlmgmt_nb.contract.requirements import project_name
 
@@ -57,13 +57,14 @@ _RULES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
 """Patterns of uv's messages, most specific first, and the sentences for them."""
 
 
-def explanation(output: str, requirements: Iterable[str], platform: str) -> str:
+def explanation(output: str, requirements: Sequence[str], platform: str, runtime: Collection[str] = frozenset()) -> str:
     """Return a sentence that explains why `uv` failed.
 
     Args:
         output: the output of `uv`.
         requirements: the requirements as the user wrote them.
         platform: the target Python and platform, in words.
+        runtime: the packages that the scoring runtime needs, which the user did not write.
     """
     causes = " ".join(_CAUSE.sub("", output[_start_of_error(output) :]).partition("\nhint:")[0].split())
     built = _BUILT.search(output)
@@ -77,7 +78,15 @@ def explanation(output: str, requirements: Iterable[str], platform: str) -> str:
         sentence += " (a package index rejected the credentials, or requires them)"
     if "invalid peer certificate" in output:
         sentence += " (its TLS certificate is not trusted)"
-    return _as_written(sentence, requirements)
+    return _as_written(sentence, requirements) + _origin(sentence, requirements, runtime)
+
+
+def _origin(sentence: str, requirements: Iterable[str], runtime: Collection[str]) -> str:
+    """Return where the package of a sentence comes from, if the user did not write it."""
+    name = re.match(r"[\w.-]*", sentence)
+    if name is None or name[0] not in set(runtime).difference(map(project_name, _names(requirements))):
+        return ""
+    return " (the scoring runtime needs it: use an index or folder that has it, or --extra-index-url for your own)"
 
 
 def _start_of_error(output: str) -> int:

@@ -182,7 +182,9 @@ class ReplicaController:
             self._computes[row.compute_id].start(launch)
         except OSError as error:
             # Its files may be missing, or the machine may be out of processes. The other services continue.
-            message = f"A replica cannot be started: {error}"
+            where = f" ({error.filename})" if error.filename else ""
+            fix = ". Run `mlmgmt check`: its image may be damaged" if isinstance(error, FileNotFoundError) else ""
+            message = f"A replica cannot be started: {error.strerror or error}{where}{fix}"
             launch.log.line(f"[mlmgmt] {message}")
             failed = Exit(
                 service_id=row.id, deployment_id=deployment_id, code="StartFailed", message=message, permanent=False
