@@ -26,7 +26,7 @@ def test_every_name_imports(tmp_path: Path) -> None:
         f"from {module} import {name.partition('=')[0]}"
         for module, sources in EXPORTS.items()
         for names in sources.values()
-        for name in names
+        for name in (["AnyName"] if names == ["*"] else names)
     ]
     done = _run("\n".join(lines), tmp_path)
     assert (done.returncode, done.stderr) == (0, "")

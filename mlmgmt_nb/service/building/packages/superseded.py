@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
+from urllib.parse import urlsplit
 
-from mlmgmt_nb.contract.requirements import Requirement
+from mlmgmt_nb.contract.requirements import Option, Requirement, project_name
 from mlmgmt_nb.service.files.logs import Log
 
-__all__ = ["without_superseded"]
+__all__ = ["companions", "without_retired_indexes", "without_superseded"]
 
 _ALWAYS = {
     "azure-ml-api-sdk": "azureml.api",
@@ -15,8 +17,19 @@ _ALWAYS = {
     "azureml-datacollector": "azureml.datacollector",
     "azureml-webservice-schema": "azureml.webservice_schema",
     "azureml-sdk-data-collector": "azureml.sdk.data_collector",
+    "azureml-assets": "azureml.assets",
+    "azureml-logging": "azureml.logging",
+    "azureml-requirements": "azureml",
 }
 """Packages without a working release, and the modules that replace them."""
+_COMPANIONS = {
+    "azure-ml-api-sdk": ["numpy", "pandas"],
+    "azureml-model-management-sdk": ["numpy", "pandas"],
+    "azureml-requirements": ["numpy", "pandas"],
+}
+"""Packages that were installed beside those of 2017, by them or by the base images, and that schemas use."""
+_RETIRED_INDEX = re.compile(r"https?://azureml(?:downloads|sdktestpypi)\.")
+"""Places of SDK packages that no longer exist."""
 _WORKS_SINCE = "1.60"
 """First release of the SDK of 2018 that imports without `pkg_resources`, which Python no longer includes."""
 _SDK = frozenset(
@@ -51,24 +64,52 @@ def without_superseded(requirements: Iterable[Requirement], log: Log) -> list[Re
     return list(_kept(requirements, log))
 
 
+def companions(requirements: Iterable[Requirement]) -> list[str]:
+    """Return the packages that were installed beside packages that do not work."""
+    return sorted({name for requirement in requirements for name in _COMPANIONS.get(_project(requirement), [])})
+
+
+def without_retired_indexes(options: Iterable[Option], log: Log) -> list[Option]:
+    """Return the options without package indexes of the SDK that no longer exist; log each."""
+    kept = []
+    for option in options:
+        if _RETIRED_INDEX.match(option.value):
+            log.line(f"skipping {option.name} {urlsplit(option.value).hostname}: this package index no longer exists")
+        else:
+            kept.append(option)
+    return kept
+
+
 def _kept(requirements: Iterable[Requirement], log: Log) -> Iterator[Requirement]:
     for requirement in requirements:
         modules = _replacement(requirement)
         if modules is None:
             yield requirement
         else:
-            log.line(
-                f"skipping {requirement.spec}: it does not work on this Python; the runtime's own {modules} replaces it"
-            )
+            reason = f"it does not work on this Python; the runtime's own {modules} replaces it"
+            log.line(f"skipping {_shown(requirement)}: {reason}")
 
 
 def _replacement(requirement: Requirement) -> str | None:
     """Return the modules that replace a requirement that does not work."""
-    if requirement.location or not requirement.name:
+    name = _project(requirement)
+    if requirement.location and not _RETIRED_INDEX.match(requirement.location):
         return None
-    if requirement.name in _SDK and not _admits_working(requirement.spec):
+    if name in _SDK and not requirement.location and not _admits_working(requirement.spec):
         return "azureml.core"
-    return _ALWAYS.get(requirement.name)
+    return _ALWAYS.get(name)
+
+
+def _shown(requirement: Requirement) -> str:
+    """Return a requirement without the query of its URL, which may be a signature."""
+    return requirement.spec.partition("?")[0] if requirement.location else requirement.spec
+
+
+def _project(requirement: Requirement) -> str:
+    """Return the project of a requirement; of a URL or path, from the name of its file."""
+    if requirement.name or not requirement.location:
+        return requirement.name
+    return project_name(urlsplit(requirement.location).path.rpartition("/")[2].partition("-")[0])
 
 
 def _admits_working(spec: str) -> bool:
