@@ -18,6 +18,7 @@ from mlmgmt_nb.service.building.packages.superseded import (
     companions,
     without_retired_indexes,
     without_superseded,
+    working_releases,
 )
 from mlmgmt_nb.service.files.logs import Log
 from tests.support.package_index import project, wheel
@@ -249,6 +250,21 @@ def test_indexes_of_the_sdk_that_no_longer_exist_are_left_out(tmp_path: Path) ->
     options = [option for option in parse("\n".join([*gone, *here])) if isinstance(option, Option)]
     assert without_retired_indexes(options, log) == options[2:]
     assert log.read()[1].decode().count("this package index no longer exists") == 2
+
+
+def test_releases_that_cannot_work_are_left_out_or_excluded(tmp_path: Path) -> None:
+    old = ["inference-schema[numpy-support]==1.3.0", "azureml-inference-server-http~=0.7.0", "azureml-core==1.38.0"]
+    free = ["inference-schema", "azureml-inference-server-http", "azureml-defaults>=1.0.45", "scipy"]
+    wanted = [line for line in parse("\n".join([*old, *free])) if isinstance(line, Requirement)]
+    kept = without_superseded(wanted, Log(tmp_path / "log"))
+    assert [str(line) for line in kept] == free
+    assert [str(line) for line in working_releases(kept)] == [
+        "inference-schema>=1.5",
+        "azureml-inference-server-http>=1.0",
+        "azureml-defaults>=1.60",
+    ]
+    assert companions(wanted) == ["numpy"]
+    assert companions(kept) == []
 
 
 def test_companions() -> None:
