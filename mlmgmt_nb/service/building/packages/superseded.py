@@ -74,7 +74,7 @@ _WORKS_SINCE = {
 
 def without_superseded(requirements: Iterable[Requirement], log: Log) -> list[Requirement]:
     """Return the requirements without packages that do not work; log the replacement of each."""
-    return list(_kept(requirements, log))
+    return list(_without_superseded(requirements, log))
 
 
 def companions(requirements: Iterable[Requirement]) -> list[str]:
@@ -99,7 +99,7 @@ def without_retired_indexes(options: Iterable[Option], log: Log) -> list[Option]
     return kept
 
 
-def _kept(requirements: Iterable[Requirement], log: Log) -> Iterator[Requirement]:
+def _without_superseded(requirements: Iterable[Requirement], log: Log) -> Iterator[Requirement]:
     for requirement in requirements:
         modules = _replacement(requirement)
         if modules is None:
