@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mlmgmt_nb.scoring.application.model_files import read_config
+from mlmgmt_nb.scoring.application.model_files import read_config, recorded_model
 from mlmgmt_nb.scoring.collection.writer import Record, shared_writer
 from mlmgmt_nb.scoring.context import request_id
 
@@ -30,7 +30,8 @@ class ModelDataCollector:
     Collection is enabled by `AML_MODEL_DC_STORAGE_ENABLED=true` in the environment; otherwise `collect` does nothing.
 
     Args:
-        model_name: the model's name; its id and version are looked up in `model_config_map.json`.
+        model_name: the model's name, or the name of its file; its id and version are looked up in
+            `model_config_map.json`.
         identifier: the name of the collected data, such as `inputs`.
         feature_names: names of the columns, for lists and arrays.
         model_management_account_id: `subscription/group/account`, if `model_config_map.json` has no account.
@@ -55,12 +56,12 @@ class ModelDataCollector:
         if not self._enabled:
             return
         config = read_config(Path())
-        model = config.get("models", {}).get(model_name, {})
+        name, model = recorded_model(config, model_name)
         account = config.get("accountContext") or config.get("account") or {}
         parts = [account.get(key, "") for key in ("subscriptionId", "resourceGroupName", "accountName")]
         account_id = "/".join(parts) if all(parts) else model_management_account_id
         service = os.environ.get("SERVICE_NAME", webservice_name)
-        number = f"{model.get('id', model_id)}-{model_name}-{model.get('version', model_version)}"
+        number = f"{model.get('id', model_id)}-{name}-{model.get('version', model_version)}"
         self._folder = f"modeldata/{account_id}/{service}/{number}/{identifier}"
         storage = os.environ.get("AML_MODEL_DC_STORAGE")
         if not storage:
