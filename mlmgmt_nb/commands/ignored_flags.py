@@ -25,7 +25,7 @@ def _ignored(names: str, what: str, kind: Kind = "text") -> Flag:
 
 
 RESOURCE_GROUP = _ignored("-g --resource-group", "resource group")
-INSTALL = Flag("--install", "tools of the command line of 2017; ignored", "switch")
+INSTALL = Flag("-i --install", "tools of the command line of 2017; ignored", "switch")
 
 SKU = (
     _ignored("-l --location", "Azure region"),

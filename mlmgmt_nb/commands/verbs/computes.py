@@ -21,7 +21,9 @@ from mlmgmt_nb.errors import NotFoundError, UsageError
 
 __all__ = ["COMMANDS"]
 
-_NAME = Flag("-i -n --name --compute", "id or alias of the compute", required=True)
+_NAME = Flag("-i -n --name --cluster-name --compute", "id or alias of the compute", required=True)
+_NAME_BESIDE_INSTALL = Flag("-n --name --cluster-name --compute", "id or alias of the compute", required=True)
+"""The same where `-i` is `--install`, as in 2017."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,7 +199,7 @@ COMMANDS: tuple[Command[Any], ...] = (
         "Show a compute (default: the current one)",
         "mlmgmt env show",
         _show,
-        (Flag("-i -n --name --compute", "id or alias of the compute"), RESOURCE_GROUP),
+        (Flag("-i -n --name --cluster-name --compute", "id or alias of the compute"), RESOURCE_GROUP),
         arguments=_Show,
     ),
     Command(
@@ -247,7 +249,7 @@ COMMANDS: tuple[Command[Any], ...] = (
         "mlmgmt env setup -n myenv -g group -l eastus2 --cluster",
         _setup,
         (
-            Flag("-n --name", "name of the environment", required=True),
+            Flag("-n --cluster-name --name", "name of the environment", required=True),
             Flag("-c --cluster", "prefer compute docker to compute local", "switch"),
             *SETUP,
         ),
@@ -266,7 +268,7 @@ COMMANDS: tuple[Command[Any], ...] = (
         "Show where the credentials of services are",
         "mlmgmt env get-credentials -n myenv",
         _credentials,
-        (_NAME, RESOURCE_GROUP, INSTALL),
+        (_NAME_BESIDE_INSTALL, RESOURCE_GROUP, INSTALL),
         arguments=_Credentials,
     ),
 )

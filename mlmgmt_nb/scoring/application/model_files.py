@@ -7,7 +7,7 @@ by hand may have the same layout, or its model files next to the driver.
 from __future__ import annotations
 
 import os
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,15 @@ import msgspec
 from mlmgmt_nb.scoring.application.application import Application
 from mlmgmt_nb.scoring.errors import LoadError
 
-__all__ = ["CONFIG_FILE", "MODELS_FOLDER", "ModelNotFoundError", "find_model", "read_config", "set_variables"]
+__all__ = [
+    "CONFIG_FILE",
+    "MODELS_FOLDER",
+    "ModelNotFoundError",
+    "find_model",
+    "read_config",
+    "recorded_model",
+    "set_variables",
+]
 
 MODELS_FOLDER = "azureml-models"
 CONFIG_FILE = "model_config_map.json"
@@ -74,6 +82,19 @@ def read_config(root: Path) -> dict[str, Any]:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         fix = "Create the image again, or remove the file from a folder that you serve yourself."
         raise LoadError("ApplicationError", f"{CONFIG_FILE} is damaged: {error}. {fix}") from error
+
+
+def recorded_model(config: Mapping[str, Any], name: str) -> tuple[str, dict[str, Any]]:
+    """Return the registered name of a model, and its entry in the configuration; an empty entry if there is none.
+
+    Args:
+        config: the content of `model_config_map.json`.
+        name: the registered name, or that of the model's file: clients of 2017 registered models by it.
+    """
+    models: dict[str, dict[str, Any]] = config.get("models", {})
+    files = {Path(model["path"]).name: registered for registered, model in models.items() if "path" in model}
+    registered = name if name in models else files.get(name, name)
+    return registered, models.get(registered, {})
 
 
 def find_model(name: str, version: int | str | None = None, root: Path | None = None) -> str:

@@ -116,6 +116,14 @@ class Runner:
     # in the driver's thread
 
     def _work(self, load: Callable[[], Driver], loaded: asyncio.Future[Driver]) -> None:
+        loop = _thread_loop()
+        self._load_and_work(load, loaded, loop)
+        if loop is not self._driver_loop:  # which others still wake while it ends
+            loop.close()
+
+    def _load_and_work(
+        self, load: Callable[[], Driver], loaded: asyncio.Future[Driver], loop: asyncio.AbstractEventLoop
+    ) -> None:
         try:
             driver = load()
         except LoadError as error:
@@ -129,7 +137,7 @@ class Runner:
             self.loop.call_soon_threadsafe(loaded.set_exception, failure)
             return
         if driver.is_async:
-            self._work_async(driver, loaded)
+            self._work_async(driver, loaded, loop)
             return
         # loaded objects stay, so the garbage collector need not traverse them
         gc.freeze()
@@ -143,8 +151,13 @@ class Runner:
         if driver.threads > 1:
             sys.setswitchinterval(_SWITCH_SECONDS)
         for number in range(2, driver.threads + 1):
-            threading.Thread(target=self._work_calls, args=(driver,), name=f"driver-{number}", daemon=True).start()
+            threading.Thread(target=self._work_further, args=(driver,), name=f"driver-{number}", daemon=True).start()
         self._work_calls(driver)
+
+    def _work_further(self, driver: Driver) -> None:
+        loop = _thread_loop()
+        self._work_calls(driver)
+        loop.close()
 
     def _work_calls(self, driver: Driver) -> None:
         while (call := self._queue.get()) is not None:
@@ -189,9 +202,8 @@ class Runner:
                 self._done.append((call, _NO_STREAM if isinstance(outcome, Stream) else outcome))
             self._wake_loop()
 
-    def _work_async(self, driver: Driver, loaded: asyncio.Future[Driver]) -> None:
-        """Run an event loop for the driver, in which its calls run concurrently."""
-        loop = asyncio.new_event_loop()
+    def _work_async(self, driver: Driver, loaded: asyncio.Future[Driver], loop: asyncio.AbstractEventLoop) -> None:
+        """Run the event loop of the driver, in which its calls run concurrently."""
         self._driver_loop = loop
         loop.call_soon(self.loop.call_soon_threadsafe, loaded.set_result, driver)
         while not self._stopping:
@@ -250,6 +262,16 @@ class Runner:
             except RuntimeError:  # the loop is closed: `stop` does not wait for this thread, and no caller is left
                 if not self._stopping:
                     raise
+
+
+def _thread_loop() -> asyncio.AbstractEventLoop:
+    """Return a new event loop, which `asyncio.get_event_loop()` returns in this thread.
+
+    Drivers use it to wait for coroutines: `init` and `run` were called in the main thread, which has one.
+    """
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    return loop
 
 
 def _unexpected(error: BaseException) -> RequestError:

@@ -14,11 +14,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mlmgmt_nb.scoring.application.model_files import read_config
+from mlmgmt_nb.scoring.application.model_files import read_config, recorded_model
 from mlmgmt_nb.scoring.collection.writer import Record, shared_writer
 from mlmgmt_nb.scoring.context import request_id
 
-__all__ = ["ModelDataCollector"]
+__all__ = ["ModelDataCollector", "rows_of"]
 
 _LEADING = ["$Timestamp", "$CorrelationId", "$RequestId"]
 _NO_REQUEST = "00000000-0000-0000-0000-000000000000"
@@ -30,14 +30,14 @@ class ModelDataCollector:
     Collection is enabled by `AML_MODEL_DC_STORAGE_ENABLED=true` in the environment; otherwise `collect` does nothing.
 
     Args:
-        model_name: the model's name; its id and version are looked up in `model_config_map.json`.
+        model_name: the model's name, or the name of its file; its id and version are looked up in
+            `model_config_map.json`.
         identifier: the name of the collected data, such as `inputs`.
         feature_names: names of the columns, for lists and arrays.
         model_management_account_id: `subscription/group/account`, if `model_config_map.json` has no account.
         webservice_name: the service, if `SERVICE_NAME` is not set.
         model_id: the id of the model, if `model_config_map.json` has none.
         model_version: the version of the model, if `model_config_map.json` has none.
-        designation: the name of `identifier` in `azureml.monitoring`.
     """
 
     def __init__(
@@ -49,21 +49,19 @@ class ModelDataCollector:
         webservice_name: str = "unknown",
         model_id: str = "unknown",
         model_version: str = "unknown",
-        designation: str | None = None,
     ) -> None:
-        identifier = designation or identifier
         self._feature_names = list(feature_names) if feature_names is not None else None
         self._enabled = os.environ.get("AML_MODEL_DC_STORAGE_ENABLED", "").lower() == "true"
         self._debug = os.environ.get("AML_MODEL_DC_DEBUG", "").lower() == "true"
         if not self._enabled:
             return
         config = read_config(Path())
-        model = config.get("models", {}).get(model_name, {})
+        name, model = recorded_model(config, model_name)
         account = config.get("accountContext") or config.get("account") or {}
         parts = [account.get(key, "") for key in ("subscriptionId", "resourceGroupName", "accountName")]
         account_id = "/".join(parts) if all(parts) else model_management_account_id
         service = os.environ.get("SERVICE_NAME", webservice_name)
-        number = f"{model.get('id', model_id)}-{model_name}-{model.get('version', model_version)}"
+        number = f"{model.get('id', model_id)}-{name}-{model.get('version', model_version)}"
         self._folder = f"modeldata/{account_id}/{service}/{number}/{identifier}"
         storage = os.environ.get("AML_MODEL_DC_STORAGE")
         if not storage:
@@ -72,6 +70,11 @@ class ModelDataCollector:
             return
         self._writer = shared_writer(storage)
 
+    @property
+    def is_on(self) -> bool:
+        """Return whether collected rows are stored or printed."""
+        return self._enabled or self._debug
+
     def collect(self, input_data: Any, user_correlation_id: str = "") -> None:
         """Collect rows; another thread writes them within seconds.
 
@@ -79,9 +82,9 @@ class ModelDataCollector:
             input_data: a DataFrame, an array of one or two dimensions, or a list (one row); not modified.
             user_correlation_id: an id of the caller, stored with each row.
         """
-        if not (self._enabled or self._debug):
+        if not self.is_on:
             return
-        taken = _rows(input_data, self._feature_names)
+        taken = rows_of(input_data, self._feature_names)
         if taken is None:
             kind = type(input_data).__name__
             message = f"collect() takes a DataFrame, an array or a list, not {kind}. Nothing was collected"
@@ -100,7 +103,7 @@ class ModelDataCollector:
             self._writer.put(Record(path, [*_LEADING, *columns], leading, rows))
 
 
-def _rows(data: Any, names: list[str] | None) -> tuple[list[str], list[list[Any]]] | None:
+def rows_of(data: Any, names: list[str] | None) -> tuple[list[str], list[list[Any]]] | None:
     """Return the column names and a copy of the rows; None for other kinds of data."""
     if isinstance(data, list):
         return names or _numbers(len(data)), [list(data)]

@@ -21,11 +21,12 @@ __all__ = ["install", "is_ours"]
 
 
 def _fill(module: ModuleType) -> None:
-    """Add our names to a module from which drivers import them."""
+    """Add our names to a module from which drivers import them; `*` are all names that it is asked for."""
     for source, names in table.EXPORTS[module.__name__].items():
         ours = import_module(source)
         for name in names:
-            setattr(module, name.rpartition("=")[0] or name, ours if name == source else _named(ours, name))
+            theirs = "__getattr__" if name == "*" else name.rpartition("=")[0] or name
+            setattr(module, theirs, ours if name == source else _named(ours, theirs if name == "*" else name))
 
 
 def _named(ours: ModuleType, name: str) -> Any:
@@ -33,7 +34,7 @@ def _named(ours: ModuleType, name: str) -> Any:
 
 
 def _is_package(fullname: str) -> bool:
-    return any(name.startswith(f"{fullname}.") for name in table.EXPORTS)
+    return any(name.startswith(f"{fullname}.") for name in (*table.EXPORTS, *table.MOVED))
 
 
 class _Loader(Loader):

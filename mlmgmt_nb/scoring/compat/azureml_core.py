@@ -11,7 +11,7 @@ from typing import Any
 from mlmgmt_nb.scoring.application.model_files import find_model, read_config
 from mlmgmt_nb.scoring.compat.unavailable import NotAvailableError
 
-__all__ = ["VERSION", "Model", "Run", "get_model_path"]
+__all__ = ["VERSION", "Model", "Run", "get_local_path", "get_model_path"]
 
 VERSION = "0+mlmgmt"
 """The version of the SDK, for drivers that print it; it is not installed."""
@@ -30,6 +30,11 @@ def get_model_path(model_name: str, version: int | None = None, *_workspace: Any
         ModelNotFoundError: the model is not in the image.
     """
     return find_model(model_name, version)
+
+
+def get_local_path(link: str, *_more: Any) -> str:
+    """Return the path of a file that the Workbench of 2017 replaced by a `.link` file: the file itself."""
+    return link.removesuffix(".link")
 
 
 class _NeedsWorkspace(type):

@@ -1,6 +1,6 @@
 """The names of each module that drivers import, and our modules that define them.
 
-`THEIRS=OURS` maps an original name to ours.
+`THEIRS=OURS` maps an original name to ours; `*` stands for all names.
 """
 
 from __future__ import annotations
@@ -18,13 +18,22 @@ _CORE = _OURS + "compat.azureml_core"
 _LOGS = _OURS + "compat.logs"
 _UNAVAILABLE = _OURS + "compat.unavailable"
 _COLLECTOR = _OURS + "collection.collector"
+_MONITORING = _OURS + "compat.monitoring"
 _NO_MODEL = _OURS + "application.model_files"
-_HERE = ["get_model_path"]
+_HERE = ["get_model_path", "get_local_path"]
+_ANY = {_UNAVAILABLE: ["*"]}
+"""A module for training or deployment: any name can be imported from it, and none can be used."""
 
-MOVED = {"sklearn.externals.joblib": "joblib", "sklearn.externals.six": "six"}
+MOVED = {
+    "sklearn.externals.joblib": "joblib",
+    "sklearn.externals.six": "six",
+    "azure.ml.api": "azureml.api",  # the first half of 2017
+}
 """Modules that moved, with all their submodules: pickles contain the old names."""
 
 EXPORTS: dict[str, dict[str, list[str]]] = {
+    "azure": {},
+    "azure.ml": {},
     "azureml": {},
     "azureml.api": {},
     "azureml.api.schema": {},
@@ -56,13 +65,14 @@ EXPORTS: dict[str, dict[str, list[str]]] = {
     "azureml.api.exceptions.InternalServerError": {_EXCEPTIONS: ["InternalServerException"]},
     "azureml.api.exceptions.ServiceUnavailable": {_EXCEPTIONS: ["ServiceUnavailableException"]},
     "azureml.datacollector": {_COLLECTOR: ["ModelDataCollector"]},
-    "azureml.monitoring": {_COLLECTOR: ["ModelDataCollector"]},
+    "azureml.monitoring": {_MONITORING: ["ModelDataCollector=DesignatedCollector"]},
+    "azureml.monitoring.modeldatacollector": {_MONITORING: ["ModelDataCollector=DesignatedCollector"]},
     "azureml.sdk": {},
-    "azureml.sdk.data_collector": {_COLLECTOR: ["ModelDataCollector"]},
+    "azureml.sdk.data_collector": {_COLLECTOR: ["ModelDataCollector"], _LOGS: ["current_run=get_azureml_logger"]},
     "azureml.ai": {},
-    "azureml.ai.monitoring": {_OURS + "compat.monitoring": ["Collector"]},
+    "azureml.ai.monitoring": {_MONITORING: ["Collector"]},
     "azureml.ai.monitoring.context": {
-        _OURS + "compat.monitoring": ["BasicCorrelationContext", "CorrelationContext"],
+        _MONITORING: ["BasicCorrelationContext", "CorrelationContext"],
     },
     # 2018: the second location of schemas and models
     "azureml.webservice_schema": {},
@@ -91,25 +101,20 @@ EXPORTS: dict[str, dict[str, list[str]]] = {
         _UNAVAILABLE: ["InferenceConfig"],
     },
     "azureml.core.run": {_CORE: ["Run"], _UNAVAILABLE: ["RunStatus"]},
-    "azureml.core.workspace": {_UNAVAILABLE: ["Workspace"]},
-    "azureml.core.experiment": {_UNAVAILABLE: ["Experiment"]},
-    "azureml.core.dataset": {_UNAVAILABLE: ["Dataset"]},
-    "azureml.core.datastore": {_UNAVAILABLE: ["Datastore"]},
-    "azureml.core.environment": {_UNAVAILABLE: ["CondaDependencies", "Environment"]},
-    "azureml.core.conda_dependencies": {_UNAVAILABLE: ["CondaDependencies"]},
-    "azureml.core.compute": {_UNAVAILABLE: ["AksCompute", "AmlCompute", "ComputeTarget"]},
-    "azureml.core.image": {_UNAVAILABLE: ["ContainerImage", "Image"]},
-    "azureml.core.authentication": {
-        _UNAVAILABLE: [
-            *("AzureCliAuthentication", "InteractiveLoginAuthentication", "MsiAuthentication"),
-            "ServicePrincipalAuthentication",
-        ]
-    },
-    "azureml.core.webservice": {
-        _UNAVAILABLE: [
-            *("AciWebservice", "AksEndpoint", "AksWebservice", "LocalWebservice", "Webservice"),
-        ]
-    },
+    **dict.fromkeys(
+        [
+            *("azureml.core.authentication", "azureml.core.compute", "azureml.core.conda_dependencies"),
+            *("azureml.core.dataset", "azureml.core.datastore", "azureml.core.environment", "azureml.core.experiment"),
+            *("azureml.core.image", "azureml.core.keyvault", "azureml.core.resource_configuration"),
+            *("azureml.core.runconfig", "azureml.core.script_run_config", "azureml.core.webservice"),
+            *("azureml.core.workspace", "azureml.data", "azureml.data.data_reference", "azureml.data.datapath"),
+            *("azureml.dataprep", "azureml.dataprep.package", "azureml.pipeline", "azureml.pipeline.core"),
+            *("azureml.pipeline.steps", "azureml.train.dnn", "azureml.train.estimator", "azureml.train.hyperdrive"),
+            *("azureml.widgets", "azureml_user", "azureml_user.parallel_run"),
+        ],
+        _ANY,
+    ),
+    "azureml.core.compute_target": {_EXCEPTIONS: ["ComputeTargetException=ServerSideException"]},
     "azureml.exceptions": {
         _NO_MODEL: ["ModelNotFoundException=ModelNotFoundError"],
         _EXCEPTIONS: [

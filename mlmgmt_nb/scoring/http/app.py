@@ -76,7 +76,7 @@ class ScoringApp:
         self._is_raw = admission.driver is not None and admission.driver.raw
         score: dict[str, _Endpoint] = {"POST": self._score, "GET": self._score_query, "OPTIONS": self._options}
         if admission.driver is not None and admission.driver.raw:
-            score = dict.fromkeys(_RAW_METHODS, self._score)
+            score = {**dict.fromkeys(_RAW_METHODS, self._score), "OPTIONS": self._raw_options}
         prefix = f"/api/v1/service/{name}"
         self._score_paths = frozenset({"/score", f"{prefix}/score"})
         self._methods: dict[str, dict[str, _Endpoint]] = {
@@ -198,6 +198,11 @@ class ScoringApp:
             own += self._origins.preflight(request.origin.decode("latin1"), self._allowed, asked)
         await self._responder.send(200, b"", request, send, own)
         self._responder.log(request, 200, 0)
+
+    async def _raw_options(self, request: Request, receive: Receive, send: Send) -> None:
+        """Let a driver of raw HTTP answer OPTIONS, unless it is a preflight request, in which browsers send no key."""
+        is_keyless = self._is_preflight(request) and not self._keys.admits(request.authorization)
+        await (self._options if is_keyless else self._score)(request, receive, send)
 
     def _is_preflight(self, request: Request) -> bool:
         return bool(self._origins and request.origin and request.header(b"access-control-request-method"))

@@ -152,7 +152,9 @@ class Responder:
             name, _, value = line.partition(b": ")
             headers.append((name, value))
         kept = [(name.lower(), value) for name, value in (_JSON_ONLY if own is None else own)]
-        kept += self._origins.headers(request.origin.decode("latin1"))
+        named = {name for name, _ in kept}  # a driver's own header stands: browsers refuse two of them
+        added = self._origins.headers(request.origin.decode("latin1"))
+        kept += [(name, value) for name, value in added if name == "vary" or name not in named]
         headers += [(name.encode(), _header_value(value)) for name, value in kept if name not in _RESERVED]
         if self.draining and _CLOSE not in headers:
             headers.append(_CLOSE)

@@ -31,7 +31,7 @@ def test_environments(shell: Shell, tmp_path: Path) -> None:
         "service", "create", "realtime", "-n", "on-env", "-f", "score.py", "-r", "python", "-v", "-o", "json"
     )
     assert service.json["computeResource"]["id"] == "myenv"
-    where = shell("env", "get-credentials", "-n", "myenv", "-g", "group", "--install")
+    where = shell("env", "get-credentials", "-g", "group", "--cluster-name", "myenv", "-i")
     assert "`mlmgmt service keys -n NAME`" in where.out
     assert shell("env", "delete", "-n", "myenv", "-g", "group").out == "alias 'myenv' is removed\n"
     assert shell("env", "delete", "-n", "myenv").out == "there was no alias 'myenv'\n"

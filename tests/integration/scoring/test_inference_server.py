@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+
+from tests.integration.scoring.conftest import digest
 
 DRIVER = """
 import json
@@ -87,6 +91,23 @@ def test_pages_of_other_origins(replica: Any) -> None:
     foreign = replica.score('{"x": 1}', headers={"Origin": "https://evil.example"})
     assert "access-control-allow-origin" not in foreign.headers
     assert requests.options(f"{replica.url}/score", timeout=20).headers["allow"] == "POST, GET, OPTIONS"
+
+
+def test_pages_of_other_origins_and_a_driver_with_cors_headers_of_its_own(
+    drivers: Path, spawn: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AML_CORS_ORIGINS", PAGE)
+    replica = spawn(drivers / "core_raw_http_cors", keys=[digest("first")]).ready()
+    answer = replica.score("1", headers={"Origin": PAGE, "Authorization": "Bearer first"})
+    assert answer.headers["access-control-allow-origin"] == "*", "one value: browsers refuse two"
+    asks = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
+    preflight = requests.options(f"{replica.url}/score", headers={"Origin": PAGE, **asks}, timeout=20)
+    assert (preflight.status_code, preflight.headers["access-control-allow-headers"]) == (200, "authorization")
+    assert preflight.headers["access-control-allow-origin"] == PAGE
+    for headers in ({}, asks, {"Origin": PAGE}):
+        assert requests.options(f"{replica.url}/score", headers=headers, timeout=20).status_code == 401
+    allowed = {"Authorization": "Bearer first", "Origin": PAGE, **asks}
+    assert requests.options(f"{replica.url}/score", headers=allowed, timeout=20).json() == {"ok": True}
 
 
 def test_own_descriptions(replica: Any) -> None:

@@ -12,9 +12,14 @@ from mlmgmt_nb.client.applications.application import Application
 from mlmgmt_nb.client.applications.conda import rewritten
 from mlmgmt_nb.client.applications.requirements import Bundle
 from mlmgmt_nb.contract.conda import CondaFile, pip_equivalents
-from mlmgmt_nb.contract.requirements import Requirement, parse
+from mlmgmt_nb.contract.requirements import Option, Requirement, parse
 from mlmgmt_nb.errors import UsageError
-from mlmgmt_nb.service.building.packages.superseded import without_superseded
+from mlmgmt_nb.service.building.packages.superseded import (
+    companions,
+    without_retired_indexes,
+    without_superseded,
+    working_releases,
+)
 from mlmgmt_nb.service.files.logs import Log
 from tests.support.package_index import project, wheel
 
@@ -52,6 +57,23 @@ channels: [anaconda, conda-forge]
         ["scikit-learn==0.20.*"],
         ["'python=3.6.2': the scoring runtime needs Python 3.11 or newer", ANY],
         ["azureml-defaults"],
+    ),
+    "the Workbench of 2017": Case(
+        """
+dependencies:
+  - python=3.5.2
+  - ipykernel=4.6.1
+  - pip:
+    - --index-url https://azuremldownloads.azureedge.net/python-repository/preview
+    - --extra-index-url https://pypi.python.org/simple
+    - azureml-requirements
+    - azure-ml-api-sdk==0.1.0a10
+    - https://azuremldownloads.blob.core.windows.net/wheels/latest/azureml.assets-1.0.0-py3-none-any.whl?sig=SIGNATURE
+    - dhash
+""",
+        ["ipykernel==4.6.1.*", "dhash"],
+        ["'python=3.5.2': the scoring runtime needs Python 3.11 or newer", ANY],
+        ["azureml-requirements:", "azure-ml-api-sdk", "https://azuremldownloads.blob.core.windows.net/wheels/latest/a"],
     ),
     "AutoML": Case(
         """
@@ -152,24 +174,18 @@ dependencies: [python, ourmodel=2.0]
         ["ourmodel==2.0.*"],
         ["the channel 'https://conda.example.com/own' may have packages that are not on the public pip index", MOVE],
     ),
-    "the SDK of 2017": Case(
+    "the SDK of 2017, from a mirror": Case(
         """
-name: amlenv
-channels: [conda-forge]
 dependencies:
 - python=3.5.2
 - scikit-learn
 - pip:
-  - azure-ml-api-sdk==0.1.0a11
   - azureml.datacollector==0.1.0a13
-  - https://azuremldownloads.example.com/wheels/latest/azureml.logging-1.0.79-py3-none-any.whl
+  - https://mirror.example.com/azureml.logging-1.0.79-py3-none-any.whl
 """,
-        [
-            "scikit-learn",
-            "https://azuremldownloads.example.com/wheels/latest/azureml.logging-1.0.79-py3-none-any.whl",
-        ],
+        ["scikit-learn", "https://mirror.example.com/azureml.logging-1.0.79-py3-none-any.whl"],
         ["'python=3.5.2'", ANY],
-        ["azure-ml-api-sdk", "azureml.datacollector"],
+        ["azureml.datacollector"],
     ),
     "nothing but pip packages": Case(
         """
@@ -219,5 +235,41 @@ def test_plans(case: Case, folder: Path) -> None:
     wanted = [line for line in parse("\n".join([*found, *file.pip])) if isinstance(line, Requirement)]
     log = Log(folder / "log")
     assert [str(line) for line in without_superseded(wanted, log)] == case.plan
+    assert "SIGNATURE" not in log.read()[1].decode()
     skipped = [line.partition("skipping ")[2] for line in log.read()[1].decode().splitlines()]
     assert [line.startswith(name) for line, name in zip(skipped, case.skipped, strict=True)] == [True] * len(skipped)
+
+
+def test_indexes_of_the_sdk_that_no_longer_exist_are_left_out(tmp_path: Path) -> None:
+    log = Log(tmp_path / "log")
+    gone = [
+        "--index-url https://azuremldownloads.azureedge.net/preview",
+        "--extra-index-url https://azuremlsdktestpypi.x/",
+    ]
+    here = ["--extra-index-url https://example.org/azuremldownloads.whl", "--pre"]
+    options = [option for option in parse("\n".join([*gone, *here])) if isinstance(option, Option)]
+    assert without_retired_indexes(options, log) == options[2:]
+    assert log.read()[1].decode().count("this package index no longer exists") == 2
+
+
+def test_releases_that_cannot_work_are_left_out_or_excluded(tmp_path: Path) -> None:
+    old = ["inference-schema[numpy-support]==1.3.0", "azureml-inference-server-http~=0.7.0", "azureml-core==1.38.0"]
+    free = ["inference-schema", "azureml-inference-server-http", "azureml-defaults>=1.0.45", "scipy"]
+    wanted = [line for line in parse("\n".join([*old, *free])) if isinstance(line, Requirement)]
+    kept = without_superseded(wanted, Log(tmp_path / "log"))
+    assert [str(line) for line in kept] == free
+    assert [str(line) for line in working_releases(kept)] == [
+        "inference-schema>=1.5",
+        "azureml-inference-server-http>=1.0",
+        "azureml-defaults>=1.60",
+    ]
+    assert companions(wanted) == ["numpy"]
+    assert companions(kept) == []
+
+
+def test_companions() -> None:
+    wanted = [
+        line for line in parse("azure-ml-api-sdk==0.1.0a10\nazureml-core\nscipy") if isinstance(line, Requirement)
+    ]
+    assert companions(wanted) == ["numpy", "pandas"]
+    assert companions(wanted[1:]) == []

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mlmgmt_nb.scoring.application.model_files import ModelNotFoundError, find_model
+from mlmgmt_nb.scoring.application.model_files import ModelNotFoundError, find_model, recorded_model
 from mlmgmt_nb.scoring.application.variables import read_variables
 from mlmgmt_nb.scoring.compat import unavailable
 from mlmgmt_nb.scoring.compat.table import EXPORTS
@@ -26,7 +26,7 @@ def test_every_name_imports(tmp_path: Path) -> None:
         f"from {module} import {name.partition('=')[0]}"
         for module, sources in EXPORTS.items()
         for names in sources.values()
-        for name in names
+        for name in (["AnyName"] if names == ["*"] else names)
     ]
     done = _run("\n".join(lines), tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
@@ -72,6 +72,14 @@ def test_models_by_name(tmp_path: Path) -> None:
     for name, number in missing:
         with pytest.raises(ModelNotFoundError, match="Its models: m"):
             find_model(name, number, tmp_path)
+
+
+def test_models_in_collected_data_by_name_or_file() -> None:
+    iris, other = {"id": "1", "path": "azureml-models/iris/1/model.pkl"}, {"id": "2"}
+    config = {"models": {"iris": iris, "other": other}}
+    assert recorded_model(config, "model.pkl") == recorded_model(config, "iris") == ("iris", iris)
+    assert recorded_model(config, "other") == ("other", other)
+    assert recorded_model(config, "x.pkl") == ("x.pkl", {})
 
 
 def test_variables(tmp_path: Path) -> None:

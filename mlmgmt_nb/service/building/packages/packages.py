@@ -24,7 +24,12 @@ from mlmgmt_nb.service.building.packages.conda import (
 )
 from mlmgmt_nb.service.building.packages.lock import Lock
 from mlmgmt_nb.service.building.packages.requirements import RequirementSet, RequirementsReader, without_login
-from mlmgmt_nb.service.building.packages.superseded import without_superseded
+from mlmgmt_nb.service.building.packages.superseded import (
+    companions,
+    without_retired_indexes,
+    without_superseded,
+    working_releases,
+)
 from mlmgmt_nb.service.files.logs import Log
 
 __all__ = ["RequestedPackages", "requested_packages"]
@@ -188,9 +193,13 @@ def requested_packages(
         conda = read_conda(content)
         path.unlink()
         requested.extend(reader.read(conda.pip, "condaEnvFile"))
-    requested.requirements = without_superseded(requested.requirements, log)
-    requested.options[:0] = indexes
-    return RequestedPackages(requested=requested, conda=conda, content=content, reader=reader)
+    given, requested.requirements = requested.requirements, without_superseded(requested.requirements, log)
+    requested.constraints += working_releases(requested.requirements)
+    requested.options[:] = [*indexes, *without_retired_indexes(requested.options, log)]
+    packages = RequestedPackages(requested=requested, conda=conda, content=content, reader=reader)
+    if not packages.is_empty:
+        requested.added += companions(given)
+    return packages
 
 
 def _line(option: Option) -> str:
