@@ -18,7 +18,8 @@ from mlmgmt_nb.client.audit import Audit
 from mlmgmt_nb.client.auth.identity import Identity, whoami
 from mlmgmt_nb.client.auth.signin import SignIn, credential_for
 from mlmgmt_nb.client.bodies import ServiceSettings
-from mlmgmt_nb.client.deploy import DeployEvents, DeployFlow, DeploySource, IfExists, ModelSource
+from mlmgmt_nb.client.deploying.flow import DeployEvents, DeployFlow, DeploySource, IfExists, ModelSource
+from mlmgmt_nb.client.deploying.packages import TOLERANCE, PackageOptions
 from mlmgmt_nb.client.deployments import Deployments
 from mlmgmt_nb.client.http.credentials import TokenCredential, TokenFile
 from mlmgmt_nb.client.http.passive import is_passive
@@ -28,7 +29,6 @@ from mlmgmt_nb.client.images import Images
 from mlmgmt_nb.client.manifests import Manifests
 from mlmgmt_nb.client.models import Models
 from mlmgmt_nb.client.operations import Operations
-from mlmgmt_nb.client.packages import TOLERANCE, PackageOptions
 from mlmgmt_nb.client.polling import Poller
 from mlmgmt_nb.client.services import Services
 from mlmgmt_nb.contract.extensions import Service
@@ -206,6 +206,7 @@ class Workspace(metaclass=_Moved):
         tags: Sequence[str] | None = None,
         compute_resource_id: str | None = None,
         if_exists: IfExists = "update",
+        new_version: bool = False,
         timeout: float | None = None,
         on_step: Callable[[str, float], None] | None = None,
         on_operation: Callable[[Poller[Any]], None] | None = None,
@@ -213,8 +214,9 @@ class Workspace(metaclass=_Moved):
     ) -> Service:
         """Register models and a manifest, build the image, run it as a service, and return when the service runs.
 
-        Everything is checked before anything is sent. A file or folder given as model makes a
-        new version unless the latest version has the same content (see `Models.register`); a URL always does.
+        Everything is checked before anything is sent. A file or folder given as model makes a new version unless the
+        latest version has the same content (see `Models.register`), and so does a manifest; a URL always does. If the
+        deployment fails, the versions that it made are withdrawn (see `Models.withdraw`).
 
         Without a driver, a fitted object, a function or a model file is packaged first, see `package`: a fresh process
         must answer the sample as the object does before anything is sent, and the service once it runs.
@@ -253,6 +255,7 @@ class Workspace(metaclass=_Moved):
             tags: tags for the models that are registered.
             compute_resource_id: where to build and run; the compute of the workspace when None.
             if_exists: `update` an existing service of this name, `reuse` it unchanged, or `fail`.
+            new_version: whether to make versions of models and manifest even if the latest have the same content.
             timeout: most seconds to wait, or None.
             on_step: called with `model`, `manifest`, `image`, `service` and its seconds when each is done.
             on_operation: called with the poller of the image's build, and with that of the service's start, which can
@@ -285,6 +288,7 @@ class Workspace(metaclass=_Moved):
             model_name=model_name,
             model_description=description,
             tags=tags,
+            new_version=new_version,
         )
         flow = DeployFlow(
             self,

@@ -161,7 +161,7 @@ def _cards() -> Iterator[tuple[str, str, Callable[[Any], Shown | str]]]:
         "AsyncOperationStatus": _operation,
     }
     yield from ((_RESOURCES, name, card) for name, card in resources.items())
-    yield "mlmgmt_nb.client.packages", "DeployedService", _Deployed
+    yield "mlmgmt_nb.client.deploying.packages", "DeployedService", _Deployed
     yield *_POLLER, _poller
     yield _VALUES, "SecretText", repr
     yield _VALUES, "Text", lambda text: str(text).rstrip("\n")
