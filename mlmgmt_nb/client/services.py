@@ -9,6 +9,7 @@ from mlmgmt_nb.client.bodies import ServiceSettings, checked, is_uuid, not_found
 from mlmgmt_nb.client.http.paging import PAGE_SIZE, Pager
 from mlmgmt_nb.client.http.responses import decode
 from mlmgmt_nb.client.http.transport import Transport
+from mlmgmt_nb.client.kernel_versions import warn_of_versions
 from mlmgmt_nb.client.monitoring.collected import read_collected
 from mlmgmt_nb.client.monitoring.logs import LogPart, read_log
 from mlmgmt_nb.client.monitoring.metrics import ServiceMetrics, parse_metrics
@@ -168,7 +169,8 @@ class Services:
 
         Args:
             service: the service.
-            image: another image, or its id.
+            image: another image, or its id. With an `Image` a warning says if this kernel has other versions than those
+                that its model was packaged with.
             **settings: what is to change, see `ServiceSettings`; the rest stays.
 
         Raises:
@@ -181,6 +183,8 @@ class Services:
             **settings_fields(**settings),
         )
         self._check_support(body)
+        if isinstance(image, Image):
+            warn_of_versions(image.manifest)
         answer = self._transport.call("services_update", id=self.id_of(service), body=body)
         return self._operations.started(answer, self._updated)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from mlmgmt_nb.client import ServiceSettings, Workspace
 from mlmgmt_nb.client.deploying.flow import BuiltImage, DeployFlow, IfExists
-from mlmgmt_nb.client.deploying.packages import warn_of_versions
+from mlmgmt_nb.client.kernel_versions import warn_of_versions
 from mlmgmt_nb.commands.flags import (
     APPLICATION,
     COMPUTE,
