@@ -8,8 +8,9 @@ from mlmgmt_nb.client.monitoring.logs import LogPart
 from mlmgmt_nb.client.monitoring.metrics import ServiceMetrics
 from mlmgmt_nb.client.polling import Poller
 from mlmgmt_nb.client.scoring import Scored
+from mlmgmt_nb.client.scoring_tests.options import LoadOptions
 from mlmgmt_nb.client.scoring_tests.report import ScoringReport
-from mlmgmt_nb.client.scoring_tests.test import LoadOptions, ScoringTest
+from mlmgmt_nb.client.scoring_tests.test import ScoringTest
 from mlmgmt_nb.client.workspace import Workspace, connect
 
 __all__ = [

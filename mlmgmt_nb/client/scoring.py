@@ -61,6 +61,15 @@ class Scorer(NamedTuple):
         """
         return _object(self._send("GET", self.swagger_uri, timeout=None).content)
 
+    def description(self) -> Mapping[str, Any]:
+        """Return the result of `swagger`; empty for a service without a description."""
+        try:
+            return self.swagger()
+        except ScoringError as error:
+            if error.status_code == 404:
+                return {}
+            raise
+
     def score(self, body: bytes, timeout: float) -> Any:
         """Post a body and return the decoded answer (text if the answer is not JSON).
 

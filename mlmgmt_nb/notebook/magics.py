@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, line_cell_magic, magics_class, needs_local_scope, no_var_expand
 
-from mlmgmt_nb.notebook.display.cards import register, unregister
+from mlmgmt_nb.notebook.display.formatters import register, unregister
 
 if TYPE_CHECKING:
     from mlmgmt_nb.notebook.execution import CommandExecutor

@@ -13,7 +13,7 @@ from typing import Any
 from mlmgmt_nb.client import Poller, ScoringReport, ScoringTest
 from mlmgmt_nb.commands.uploads import Meter
 from mlmgmt_nb.errors import OperationTimeout
-from mlmgmt_nb.notebook.display.cards import bundle
+from mlmgmt_nb.notebook.display.card import bundle
 from mlmgmt_nb.notebook.display.live import Live
 from mlmgmt_nb.terminal import Terminal
 

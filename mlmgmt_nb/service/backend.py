@@ -15,6 +15,7 @@ from sqlalchemy import Connection, delete, func, insert, select
 from mlmgmt_nb import __version__
 from mlmgmt_nb.contract import ServiceCreateRequest
 from mlmgmt_nb.service.access.audit_log import AuditLog
+from mlmgmt_nb.service.building.build_steps import BuildSteps
 from mlmgmt_nb.service.building.builder import Builder, build_log, release_builds
 from mlmgmt_nb.service.building.docker.builder import DockerBuilder
 from mlmgmt_nb.service.building.docker.dockerfile import default_base
@@ -90,17 +91,17 @@ class Backend:
             "Python": settings.base_image or default_base(),
             "SparkPython": settings.base_image_spark or settings.base_image or default_base(),
         }
-        self._builder = Builder(
+        steps = BuildSteps(
             self.store,
             home,
             fetcher,
             environments,
-            process_id=lambda: self._membership.id,
             images=self._image_builders,
             indexes=on_engine.indexes,
             bases=bases,
             limits=settings.unpack_limits,
         )
+        self._builder = Builder(self.store, home, steps, process_id=lambda: self._membership.id)
         self._replica_processes = _ReplicaProcesses(self.store, home)
         self._supervisor = Supervisor(self.store, leads=lambda: self._membership.leads, adopt=self._adopt)
         self._computes = self._make_computes(self._supervisor.computes_changed)

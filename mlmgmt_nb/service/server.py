@@ -25,7 +25,8 @@ from mlmgmt_nb.service.api.app import App
 from mlmgmt_nb.service.api.connection import ApiConnection
 from mlmgmt_nb.service.api.resources import EXTENSIONS, HANDLERS
 from mlmgmt_nb.service.backend import Backend
-from mlmgmt_nb.service.files.home import DISK_FULL, READ_ONLY, Home
+from mlmgmt_nb.service.files.disk import DISK_FULL, READ_ONLY
+from mlmgmt_nb.service.files.home import Home
 from mlmgmt_nb.service.settings import Settings
 from mlmgmt_nb.service.store.errors import store_problem
 from mlmgmt_nb.service.system.sockets import bind

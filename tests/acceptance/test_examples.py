@@ -36,7 +36,15 @@ def run(http_body):
 MUST_HAVE = frozenset(
     {
         *("connect", "Workspace.deploy", "Models.register", "Manifests.create", "Images.create", "Services.update"),
-        *("Services.run", "Services.test", "Poller", "Pager", "ScoringReport", "ScoringReport.assert_ok", "SignIn"),
+        *(
+            "ServiceScoring.run",
+            "ServiceScoring.test",
+            "Poller",
+            "Pager",
+            "ScoringReport",
+            "ScoringReport.assert_ok",
+            "SignIn",
+        ),
         *("Application", "generate_schema", "batched", "MlmgmtError", "UsageError", "OperationTimeout", "DriverError"),
     }
 )

@@ -46,10 +46,17 @@ def undocumented(name: str, thing: Any, *, is_made: bool = True) -> Iterator[str
         yield f"{name} has no docstring"
     if is_made and "__init__" in thing.__dict__ and not issubclass(thing, BaseException):
         yield from _unnamed_arguments(name, thing.__init__, doc + (thing.__init__.__doc__ or ""))
-    for member, value in vars(thing).items():
+    for member, value in _members(thing).items():
         function = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
         if not member.startswith("_") and inspect.isfunction(function):
             yield from _undocumented_function(f"{name}.{member}", function, doc)
+
+
+def _members(thing: type) -> dict[str, Any]:
+    """Return the members of a class, with those of bases in its own package: parts that it is composed of."""
+    package = thing.__module__.rpartition(".")[0]
+    parts = [base for base in thing.__mro__ if base is thing or base.__module__.rpartition(".")[0] == package]
+    return {name: value for base in reversed(parts) for name, value in vars(base).items()}
 
 
 def _undocumented_function(name: str, function: Any, of_class: str) -> Iterator[str]:
@@ -80,7 +87,7 @@ def _raised(function: Any) -> set[str]:
 
 def given(thing: Any) -> Iterator[type]:
     """Yield our own classes that a function, or the methods and properties of a class, return."""
-    members = [*vars(thing).values()] if inspect.isclass(thing) else [thing]
+    members = [*_members(thing).values()] if inspect.isclass(thing) else [thing]
     for value in members:
         function = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
         if inspect.isfunction(function) and not function.__name__.startswith("_"):

@@ -33,7 +33,7 @@ MODULES = (importlib.import_module("mlmgmt_nb"), client, schema, errors, contrac
 """What users import from."""
 OTHERS = {"mlmgmt_nb.scoring.batching.batched": batched, "mlmgmt_nb.scoring.threads.threaded": threaded}
 """What drivers import besides."""
-INTERNAL = {"mlmgmt_nb.client.workspace.Transport", "mlmgmt_nb.contract.Operation"}
+INTERNAL = {"mlmgmt_nb.contract.Operation"}
 FOREIGN = {"PATH", "PYTHONPATH", "VOILA_KERNEL_ID", "APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL"} | {
     "APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED"  # these two are set, for the exporter to send nothing about itself
 }
@@ -80,7 +80,12 @@ def _on_python_pages(name: str, thing: Any) -> bool:
     single = set(re.findall(r"auto(?:class|function):: (\S+)", pages))
     of_modules = {f"{module}.{part}" for module in whole for part in importlib.import_module(module).__all__}
     named = {name, f"{thing.__module__}.{thing.__qualname__}"}
-    return bool(named & (of_modules | single)) or name.rpartition(".")[2] in single
+    return bool(named & of_modules) or name.rpartition(".")[2] in single or any(_is_at(path, thing) for path in single)
+
+
+def _is_at(path: str, thing: Any) -> bool:
+    module, _, name = path.rpartition(".")
+    return module.startswith("mlmgmt_nb") and getattr(importlib.import_module(module), name) is thing
 
 
 # Python

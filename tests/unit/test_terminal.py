@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlmgmt_nb import errors
-from mlmgmt_nb.notebook.display.cards import Card, bundle
+from mlmgmt_nb.notebook.display.card import Card, bundle
 from mlmgmt_nb.terminal import Terminal, encodable, is_printable, json_printable, one_line, printable
 
 ANY = st.text(st.characters(), max_size=40)

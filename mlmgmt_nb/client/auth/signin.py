@@ -6,43 +6,24 @@ azure-identity itself, and only where that was asked for.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
+from mlmgmt_nb.client.auth.az_cache import AzCache
+from mlmgmt_nb.client.auth.clouds import CLOUDS, authority_host, scope_of
 from mlmgmt_nb.client.http.credentials import AzureToken, Credential, StaticToken, TokenCredential
 from mlmgmt_nb.errors import SignInError, UsageError
 from mlmgmt_nb.terminal import printable
 
-__all__ = ["AzCache", "Method", "SignIn", "credential_for", "is_interactive", "scope_of"]
+__all__ = ["Method", "SignIn", "credential_for", "is_interactive"]
 
 Method = Literal["default", "cli", "device-code", "browser", "service-principal"]
 """How to sign in; `default` tries what is there, as azure-identity orders it, and asks a person last."""
-
-_CLOUDS: Mapping[str, str] = {
-    "login.microsoftonline.com": "https://management.azure.com/.default",
-    "login.microsoftonline.us": "https://management.usgovcloudapi.net/.default",
-    "login.chinacloudapi.cn": "https://management.chinacloudapi.cn/.default",
-}
-"""The authority of each Azure cloud, and the scope of its management API.
-https://learn.microsoft.com/azure/developer/python/sdk/authentication/overview has the authorities.
-"""
-_AZ_CLIENT = "04b07795-8ddb-461a-bbee-02f9e1bf7b46"
-"""The application that `az` signs in as."""
-_OLDER_RESOURCE = {"https://management.core.windows.net": "https://management.azure.com"}
-"""The name of 2017 for the management API, and the one of today; tokens for one are good for the other."""
-
-
-def scope_of(authority: str | None) -> str:
-    """Return the default scope of tokens: the management API of the authority's cloud."""
-    host = urlsplit(_with_scheme(authority or os.environ.get("AZURE_AUTHORITY_HOST") or "")).hostname or ""
-    return _CLOUDS.get(host, _CLOUDS["login.microsoftonline.com"])
 
 
 def is_interactive() -> bool:
@@ -166,9 +147,9 @@ class SignIn:
     def _authority(self) -> dict[str, Any]:
         if not self.authority:
             return {}
-        host = urlsplit(_with_scheme(self.authority)).hostname
+        host = authority_host(self.authority)
         # Azure vouches for its own authorities only; any other authority is named by the user, who trusts it.
-        return {"authority": self.authority} | ({} if host in _CLOUDS else {"disable_instance_discovery": True})
+        return {"authority": self.authority} | ({} if host in CLOUDS else {"disable_instance_discovery": True})
 
     def _cache(self) -> dict[str, Any]:
         if not self.persistent:
@@ -220,149 +201,6 @@ def credential_for(
     return AzureToken(chosen.credential, scope or scope_of(chosen.authority), f"the sign-in {chosen.method!r}")
 
 
-class AzCache:
-    """The tokens that `az` keeps in `~/.azure`, read without `az`: its present cache, and the `accessTokens.json` of
-    2017. Nothing is written. A `TokenCredential` of azure-core.
-
-    Args:
-        tenant: the tenant of the tokens; any if None.
-        folder: where they are; AZURE_CONFIG_DIR or `~/.azure` when None.
-        clock: seconds since the epoch.
-    """
-
-    def __init__(
-        self, tenant: str | None = None, folder: Path | None = None, clock: Callable[[], float] = time.time
-    ) -> None:
-        self._tenant = tenant
-        self._folder = folder or Path(os.environ.get("AZURE_CONFIG_DIR") or Path.home() / ".azure")
-        self._clock = clock
-
-    def get_token(self, *scopes: str, **_: Any) -> Any:
-        """Return a token for the scopes.
-
-        Raises:
-            CredentialUnavailableError: no token is valid or can be renewed.
-        """
-        from azure.identity import CredentialUnavailableError
-
-        found = self._older(scopes[0]) or self._present(scopes)
-        if found is None:
-            raise CredentialUnavailableError(message=f"{self._folder} has no valid token of `az`.")
-        return found
-
-    def _older(self, scope: str) -> Any:
-        from azure.core.credentials import AccessToken
-
-        resource = scope.removesuffix("/.default").rstrip("/")
-        for entry in self._entries("accessTokens.json", list):
-            if not isinstance(entry, dict) or not self._is_for(entry, resource):
-                continue
-            expires = _expiry(str(entry.get("expiresOn")))
-            if expires > self._clock() + 60:
-                return AccessToken(str(entry["accessToken"]), int(expires))
-            if entry.get("refreshToken"):
-                renewed = self._renewed(entry, scope)
-                if renewed is not None:
-                    return renewed
-        return None
-
-    def _is_for(self, entry: Mapping[str, Any], resource: str) -> bool:
-        given = str(entry.get("resource", "")).rstrip("/")
-        tenant = str(entry.get("_authority", "")).rstrip("/").rpartition("/")[2]
-        return _OLDER_RESOURCE.get(given, given) == resource and self._tenant in {None, tenant}
-
-    def _renewed(self, entry: Mapping[str, Any], scope: str) -> Any:
-        import msal
-
-        application = msal.PublicClientApplication(
-            str(entry.get("_clientId") or _AZ_CLIENT), authority=str(entry["_authority"]), **_discovery(entry)
-        )
-        return _token(application.acquire_token_by_refresh_token(str(entry["refreshToken"]), [scope]), self._clock())
-
-    def _present(self, scopes: tuple[str, ...]) -> Any:
-        text = self._text("msal_token_cache.json")
-        if text is None:
-            return None
-        import msal
-
-        cache = msal.SerializableTokenCache()
-        try:
-            cache.deserialize(text)
-        except ValueError:
-            return None
-        return self._kept(cache, scopes) or self._refreshed(cache, scopes)
-
-    def _kept(self, cache: Any, scopes: tuple[str, ...]) -> Any:
-        """Return a cached token that is still valid."""
-        from azure.core.credentials import AccessToken
-
-        for entry in list(cache.search(cache.CredentialType.ACCESS_TOKEN, target=list(scopes))):
-            expires = int(entry.get("expires_on") or 0)
-            if self._tenant in {None, entry.get("realm")} and expires > self._clock() + 60:
-                return AccessToken(str(entry["secret"]), expires)
-        return None
-
-    def _refreshed(self, cache: Any, scopes: tuple[str, ...]) -> Any:
-        """Return a new token by way of the cache's refresh tokens. It is kept in memory only: the file is `az`'s."""
-        import msal
-
-        for account in list(cache.search(cache.CredentialType.ACCOUNT)):
-            tenant = str(account.get("realm"))
-            if self._tenant not in {None, tenant}:
-                continue
-            authority = f"https://{account['environment']}/{tenant}"
-            application = msal.PublicClientApplication(
-                _AZ_CLIENT, authority=authority, token_cache=cache, **_discovery({"_authority": authority})
-            )
-            for known in application.get_accounts(account.get("username")):
-                found = _token(application.acquire_token_silent(list(scopes), known), self._clock())
-                if found is not None:
-                    return found
-        return None
-
-    def _entries(self, name: str, kind: type) -> Any:
-        text = self._text(name)
-        try:
-            entries = json.loads(text) if text else kind()
-        except ValueError:
-            return kind()
-        return entries if isinstance(entries, kind) else kind()
-
-    def _text(self, name: str) -> str | None:
-        try:
-            return (self._folder / name).read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError):
-            return None
-
-
-def _token(answer: Mapping[str, Any] | None, now: float) -> Any:
-    from azure.core.credentials import AccessToken
-
-    if not answer or "access_token" not in answer:
-        return None
-    return AccessToken(str(answer["access_token"]), int(now + int(answer["expires_in"])))
-
-
-def _discovery(entry: Mapping[str, Any]) -> dict[str, Any]:
-    host = urlsplit(str(entry["_authority"])).hostname
-    return {} if host in _CLOUDS else {"instance_discovery": False}
-
-
-def _expiry(text: str) -> float:
-    """Return when a token of 2017 expires; `az` wrote local time without a zone then."""
-    for form in ("%Y-%m-%d %H:%M:%S.%f", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S.%fZ"):
-        try:
-            parsed = time.strptime(text, form)
-        except ValueError:
-            continue
-        if not form.endswith("Z"):
-            return time.mktime(parsed)
-        import calendar
-
-        return float(calendar.timegm(parsed))
-    return 0.0
-
-
 def _default_tenants(tenant: str | None) -> dict[str, Any]:
     names = ("interactive_browser_tenant_id", "shared_cache_tenant_id", "workload_identity_tenant_id")
     return dict.fromkeys(names, tenant) if tenant else {}
@@ -374,7 +212,3 @@ def _asking(prompt: Callable[[str], None]) -> Callable[[str, str, Any], None]:
 
 def _printed(text: str) -> None:
     print(printable(text), flush=True)  # noqa: T201 - it is for the person at the terminal or notebook
-
-
-def _with_scheme(host: str) -> str:
-    return host if "://" in host else f"https://{host}"

@@ -7,8 +7,9 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+from mlmgmt_nb.client.auth.clouds import scope_of
 from mlmgmt_nb.client.auth.identity import Identity, identity_of
-from mlmgmt_nb.client.auth.signin import is_interactive, scope_of
+from mlmgmt_nb.client.auth.signin import is_interactive
 from mlmgmt_nb.client.http.credentials import AzureToken
 from mlmgmt_nb.commands.flags import CommonArguments
 from mlmgmt_nb.commands.grammar import Command, Flag

@@ -1,92 +1,24 @@
-"""Cards of resources: HTML for a notebook, aligned text for a terminal. Both are static and need no kernel."""
+"""The cards of the resources of the API, and of other results of commands."""
 
 from __future__ import annotations
 
-import datetime as dt
 import html
-import sys
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
-from mlmgmt_nb.terminal import encodable, one_line, printable
+from mlmgmt_nb.notebook.display.card import Card, Shown, bundle, html_cell, rows_of
 
-__all__ = ["Card", "badge", "bundle", "card_of", "deployed_bundle", "register", "service_card", "unregister"]
+__all__ = ["POLLER", "card_of", "cards", "deployed_bundle", "service_card"]
 
-_COLORS = {
-    "Succeeded": "#1a7f37",
-    "Active": "#1a7f37",
-    "Serving": "#1a7f37",
-    "Failed": "#c62828",
-    "Not serving": "#c62828",
-    "Cancelled": "#6e7781",
-    "Running": "#0969da",
-    "Deploying": "#0969da",
-    "NotStarted": "#6e7781",
-}
 _RESOURCES, _VALUES = "mlmgmt_nb.contract.resources", "mlmgmt_nb.commands.values"
-_POLLER = ("mlmgmt_nb.client.polling", "Poller")
-
-
+POLLER = ("mlmgmt_nb.client.polling.poller", "Poller")
 _REPORT_USES = "ScoringReport: .summary, .results, .failures, .assert_ok(), .to_html(), .to_junit()"
-
-
-class Shown(Protocol):
-    """A value with a text form and an HTML form."""
-
-    def text(self) -> str:
-        """Return the text for a terminal."""
-
-    def html(self) -> str:
-        """Return the HTML for a notebook."""
-
-
-class Card(NamedTuple):
-    """The display of a resource: its kind, name and state, and rows of a label and a value (plain text or a time)."""
-
-    kind: str
-    name: str
-    state: str | None
-    rows: list[tuple[str, str | dt.datetime]]
-
-    def lines(self, *, ages: bool = True) -> list[tuple[str, str]]:
-        """Return the rows as text, optionally with the age of each time."""
-        return [
-            (label, _time(value, age=ages) if isinstance(value, dt.datetime) else value) for label, value in self.rows
-        ]
-
-    def text(self, *, ages: bool = True) -> str:
-        """Return the text for a terminal."""
-        head = " ".join(part for part in (self.kind, self.name, f"[{self.state}]" if self.state else "") if part)
-        width = max((len(label) for label, _ in self.rows), default=0)
-        rows = [f"  {label:<{width}}  {one_line(value)}" for label, value in self.lines(ages=ages)]
-        return "\n".join([one_line(head), *rows])
-
-    def html(self, *, ages: bool = True) -> str:
-        """Return the HTML for a notebook."""
-        head = f"<b>{html.escape(self.kind)} {html.escape(self.name)}</b> {badge(self.state) if self.state else ''}"
-        rows = "".join(
-            f"<tr><th style='text-align:left'>{html.escape(a)}</th><td style='text-align:left'>{_cell(b)}</td></tr>"
-            for a, b in self.lines(ages=ages)
-        )
-        return f"<div>{head}<table>{rows}</table></div>"
-
-
-def badge(state: str) -> str:
-    """Return a state as HTML: a word, not only a color."""
-    color = _COLORS.get(state, "#6e7781")
-    style = f"color:#fff;background:{color};border-radius:0.6em;padding:0 0.6em"
-    return f'<span style="{style}">{html.escape(state)}</span>'
-
-
-def bundle(text: str, markup: str) -> dict[str, str]:
-    """Return the MIME bundle of a display: text and HTML."""
-    return {"text/plain": _fitting(text), "text/html": markup}
 
 
 def card_of(resource: Any) -> Card:
     """Return the card of a resource of the API."""
-    cards = {name: card for module, name, card in _cards() if module == _RESOURCES}
-    shown = cards[_name_among(cards, resource)](resource)
+    by_name = {name: card for module, name, card in cards() if module == _RESOURCES}
+    shown = by_name[_name_among(by_name, resource)](resource)
     assert isinstance(shown, Card)
     return shown
 
@@ -97,61 +29,8 @@ def deployed_bundle(service: Any) -> dict[str, str]:
     return bundle(shown.text(), shown.html())
 
 
-def register(shell: Any) -> None:
-    """Register the displays of all resources, without importing their types."""
-    itself = shell.display_formatter.ipython_display_formatter
-    itself.for_type_by_name(*_POLLER, _leave_to_its_panel)
-    for module, name, card in _cards():
-        plain = shell.display_formatter.formatters["text/plain"]
-        plain.for_type_by_name(module, name, lambda value, printer, _, card=card: printer.text(_text(card(value))))
-        markup = shell.display_formatter.formatters["text/html"]
-        markup.for_type_by_name(module, name, lambda value, card=card: _markup(card(value)))
-
-
-def _leave_to_its_panel(poller: Any) -> None:
-    """Display nothing if the running cell shows the operation already; IPython goes on to the other displays if not."""
-    from mlmgmt_nb.notebook.display.shown import is_shown_here
-
-    if not is_shown_here(poller):
-        raise NotImplementedError
-
-
-def unregister(shell: Any) -> None:
-    """Remove the displays."""
-    _remove(shell.display_formatter.ipython_display_formatter, *_POLLER)
-    for module, name, _ in _cards():
-        for kind in ("text/plain", "text/html"):
-            _remove(shell.display_formatter.formatters[kind], module, name)
-
-
-def _remove(formatter: Any, module: str, name: str) -> None:
-    formatter.deferred_printers.pop((module, name), None)
-    for known in [type_ for type_ in formatter.type_printers if (type_.__module__, type_.__name__) == (module, name)]:
-        formatter.pop(known)
-
-
-def _text(shown: Shown | str) -> str:
-    return _fitting(shown if isinstance(shown, str) else shown.text())
-
-
-def _fitting(text: str) -> str:
-    """Return the text as the terminal can print it; a notebook can print every character."""
-    return encodable(printable(text), getattr(sys.stdout, "encoding", None))
-
-
-def _markup(shown: Shown | str) -> str:
-    return f"<pre>{html.escape(shown)}</pre>" if isinstance(shown, str) else shown.html()
-
-
-def _cell(value: str) -> str:
-    escaped = html.escape(value)
-    if value.startswith(("http://", "https://")):
-        return f'<a href="{escaped}" target="_blank" rel="noopener">{escaped}</a>'
-    is_code = value.startswith("%mlmgmt ") or (len(value) == 36 and value.count("-") == 4)
-    return f"<code>{escaped}</code>" if is_code else escaped
-
-
-def _cards() -> Iterator[tuple[str, str, Callable[[Any], Shown | str]]]:
+def cards() -> Iterator[tuple[str, str, Callable[[Any], Shown | str]]]:
+    """Yield the module and name of each type that has a display, and the function that returns it."""
     resources: Mapping[str, Callable[[Any], Card]] = {
         "Model": _model,
         "Manifest": _manifest,
@@ -162,7 +41,7 @@ def _cards() -> Iterator[tuple[str, str, Callable[[Any], Shown | str]]]:
     }
     yield from ((_RESOURCES, name, card) for name, card in resources.items())
     yield "mlmgmt_nb.client.deploying.packages", "DeployedService", _Deployed
-    yield *_POLLER, _poller
+    yield *POLLER, _poller
     yield _VALUES, "SecretText", repr
     yield _VALUES, "Text", lambda text: str(text).rstrip("\n")
     yield _VALUES, "Usage", str
@@ -207,40 +86,18 @@ class _Deployed:
         (name, proof), (_, url), (hint, command) = self._service.lines
         lines = [
             f"<b>{html.escape(name)}</b> {html.escape(proof)}",
-            _cell(url),
-            f"{hint} {_cell(f'%mlmgmt {command}')}",
+            html_cell(url),
+            f"{hint} {html_cell(f'%mlmgmt {command}')}",
         ]
         return f"<div>{'<br>'.join(lines)}</div>"
 
 
-def _rows(*rows: tuple[str, Any]) -> list[tuple[str, str | dt.datetime]]:
-    """Return the rows that have a value, as text; times stay times."""
-    return [(label, _shown(value)) for label, value in rows if value is not None and value != []]
-
-
-def _shown(value: Any) -> str | dt.datetime:
-    if isinstance(value, dt.datetime):
-        return value
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _time(value: dt.datetime, *, age: bool) -> str:
-    """Return a time as text, optionally with its age."""
-    value = value if value.tzinfo else value.replace(tzinfo=dt.UTC)
-    if not age:
-        return f"{value.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S} UTC"
-    seconds = max(0, int((dt.datetime.now(dt.UTC) - value).total_seconds()))
-    units = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
-    size, unit = next((pair for pair in units if seconds >= pair[0]), units[-1])
-    return f"{value.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S} UTC ({seconds // size} {unit} old)"
-
-
-def _versioned(item: Any) -> str:
+def versioned(item: Any) -> str:
     return f"{item.name} version {item.version}" if item.version is not None else str(item.name)
 
 
 def _named(item: Any) -> str | None:
-    return None if item is None else f"{_versioned(item)}: {item.id}"
+    return None if item is None else f"{versioned(item)}: {item.id}"
 
 
 def _message(error: Any) -> str | None:
@@ -248,7 +105,7 @@ def _message(error: Any) -> str | None:
 
 
 def _model(model: Any) -> Card:
-    rows = _rows(
+    rows = rows_of(
         ("id", model.id),
         ("created", model.created_at),
         ("tags", model.tags),
@@ -256,11 +113,11 @@ def _model(model: Any) -> Card:
         ("type", model.mime_type),
         ("url", model.url),
     )
-    return Card("model", _versioned(model), None, rows)
+    return Card("model", versioned(model), None, rows)
 
 
 def _manifest(manifest: Any) -> Card:
-    rows = _rows(
+    rows = rows_of(
         ("id", manifest.id),
         ("created", manifest.created_time),
         ("driver", manifest.driver_program),
@@ -269,11 +126,11 @@ def _manifest(manifest: Any) -> Card:
         ("runtime", manifest.target_runtime.runtime_type),
         ("description", manifest.description),
     )
-    return Card("manifest", _versioned(manifest), None, rows)
+    return Card("manifest", versioned(manifest), None, rows)
 
 
 def _image(image: Any) -> Card:
-    rows = _rows(
+    rows = rows_of(
         ("id", image.id),
         ("created", image.created_time),
         ("manifest", _named(image.manifest)),
@@ -283,7 +140,7 @@ def _image(image: Any) -> Card:
         ("error", _message(image.error)),
         ("description", image.description),
     )
-    return Card("image", _versioned(image), image.creation_state, rows)
+    return Card("image", versioned(image), image.creation_state, rows)
 
 
 def service_card(service: Any) -> Card:
@@ -291,7 +148,7 @@ def service_card(service: Any) -> Card:
     from mlmgmt_nb.client.monitoring.conditions import condition
 
     now = condition(service)
-    rows = _rows(
+    rows = rows_of(
         ("last operation", None if now == service.state else service.state),
         ("id", service.id),
         ("scoring URL", service.scoring_uri),
@@ -326,7 +183,7 @@ def _replicas(service: Any) -> str | None:
 
 
 def _deployment(deployment: Any) -> Card:
-    rows = _rows(
+    rows = rows_of(
         ("id", deployment.id),
         ("image", deployment.image_id),
         ("created", deployment.created_at),
@@ -336,7 +193,7 @@ def _deployment(deployment: Any) -> Card:
 
 
 def _operation(operation: Any) -> Card:
-    rows = _rows(
+    rows = rows_of(
         ("id", operation.id),
         ("created", operation.created_time),
         ("ended", operation.end_time),

@@ -7,7 +7,7 @@ from collections.abc import Container, Iterable, Sequence
 from typing import NamedTuple
 
 from mlmgmt_nb.errors import MlmgmtError
-from mlmgmt_nb.notebook.display.cards import badge
+from mlmgmt_nb.notebook.display.card import badge
 
 __all__ = ["CSS", "ErrorText", "alert", "escape", "link", "log_lines", "progress_bar", "table"]
 

@@ -26,7 +26,7 @@ from mlmgmt_nb.charts import still
 from mlmgmt_nb.client.http.forks import ForkLock
 from mlmgmt_nb.client.http.passive import passive
 from mlmgmt_nb.errors import MlmgmtError, ServiceStoppedError
-from mlmgmt_nb.notebook.display.cards import bundle
+from mlmgmt_nb.notebook.display.card import bundle
 from mlmgmt_nb.notebook.display.html import CSS, ErrorText, alert
 from mlmgmt_nb.notebook.panels.refresh import DRAWING, REFRESH_THREAD, RefreshThread
 from mlmgmt_nb.notebook.panels.worker import Worker

@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
-import msgspec
 from sqlalchemy import Connection, Row, select, update
 
-from mlmgmt_nb.archives.extraction import Limits
-from mlmgmt_nb.contract import ErrorResponse, Manifest, Model
-from mlmgmt_nb.contract.requirements import Option
-from mlmgmt_nb.service.building.built_image import ImageBuild
+from mlmgmt_nb.contract import ErrorResponse
+from mlmgmt_nb.service.building.build_steps import BuildSteps
 from mlmgmt_nb.service.building.cancellation import Cancellation
-from mlmgmt_nb.service.building.context import Context, compile_runtime
-from mlmgmt_nb.service.building.docker.dockerfile import Recipe, labels
+from mlmgmt_nb.service.building.context import compile_runtime
 from mlmgmt_nb.service.building.errors import BuildError
-from mlmgmt_nb.service.building.fetch import Fetcher
-from mlmgmt_nb.service.building.image_builders import ImageBuilders
-from mlmgmt_nb.service.building.leftovers import partial_folder, sweep
-from mlmgmt_nb.service.building.packages.environments import Environments
-from mlmgmt_nb.service.building.packages.preparation import lock_for_image, prepare_local
-from mlmgmt_nb.service.compute_ids import DOCKER
-from mlmgmt_nb.service.files.home import DISK_FULL, READ_ONLY, Home, flush
+from mlmgmt_nb.service.files.disk import DISK_FULL, READ_ONLY
+from mlmgmt_nb.service.files.home import Home
 from mlmgmt_nb.service.files.logs import Log
 from mlmgmt_nb.service.store import schema
 from mlmgmt_nb.service.store.store import PASSING, Store
@@ -75,35 +65,16 @@ class Builder:
     """The build workers, as threads.
 
     Args:
+        steps: the steps of one build.
         process_id: id of this process; operations are claimed with it.
-        images: builds images for compute `docker`.
-        indexes: returns the package indexes of the machine for these images.
-        bases: base images, by type of runtime.
-        limits: limits for unpacked archives.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        home: Home,
-        fetcher: Fetcher,
-        environments: Environments,
-        process_id: Callable[[], str],
-        images: ImageBuilders,
-        indexes: Callable[[], list[Option]],
-        bases: Mapping[str, str],
-        limits: Limits = Limits(),  # noqa: B008 - immutable
-    ) -> None:
+    def __init__(self, store: Store, home: Home, steps: BuildSteps, process_id: Callable[[], str]) -> None:
         self._store = store
         self._home = home
-        self._fetcher = fetcher
-        self._environments = environments
+        self._steps = steps
         self._process_id = process_id
         self._ownership = ownership(home.path)
-        self._images = images
-        self._indexes = indexes
-        self._bases = bases
-        self._limits = limits
         self._wake = threading.Condition()
         self._stopping = False
         # Keyed by image and by the id of the claim, which changes when this process has stalled.
@@ -178,7 +149,7 @@ class Builder:
                 return
             self._has_leftovers = False
             try:
-                sweep(self._store, self._home, self._environments, self._images)
+                self._steps.remove_leftovers()
             except PASSING as error:
                 log.warning("cannot look for leftovers of builds: %s", error)
                 self._has_leftovers = True
@@ -236,7 +207,9 @@ class Builder:
             output.line(f"restarting this build: attempt {operation.attempts}")
         try:
             self._check_open(operation, cancellation)
-            made = self._make(operation, output, cancellation)
+            made = self._steps.run(
+                operation, output, cancellation, check_claim=lambda: self._check_open(operation, cancellation)
+            )
         except BuildError as error:
             if not self._stopping:
                 response = ErrorResponse(code=error.code, message=error.message)
@@ -271,81 +244,6 @@ class Builder:
         )
         with self._store.reading() as db:
             return db.scalar(claimed) is not None
-
-    def _make(self, operation: Row[Any], output: Log, cancellation: Cancellation) -> dict[str, str]:
-        """Fill the build context and realize it for the image's compute; return the resulting columns."""
-        image_id = operation.resource_id
-        image, manifest, models = self._inputs(image_id)
-        on_docker = image.compute_id == DOCKER
-        steps = 5 if on_docker else 4
-        final = self._home.images / image_id
-        partial = partial_folder(self._home, image_id, operation.claimed_by)
-        for leftover in (partial, final):
-            shutil.rmtree(leftover, ignore_errors=True)
-        try:
-            output.line(f"[1/{steps}] models of manifest {manifest.name!r} version {manifest.version}")
-            context = Context(partial, self._fetcher, output, cancellation, self._limits)
-            context.add_models(models)
-            output.line(f"[2/{steps}] driver and assets")
-            context.add_assets(manifest)
-            context.describe(operation.account, models)
-            output.line(f"[3/{steps}] requirements")
-            recipe = Recipe(
-                base=self._bases[manifest.target_runtime.runtime_type],
-                java=manifest.target_runtime.runtime_type == "SparkPython",
-                labels=labels(operation.account, manifest, models),
-            )
-            if on_docker:
-                builder = self._images.choose(recipe.base, output)
-                locked = lock_for_image(
-                    context, manifest, recipe, self._environments, builder, self._indexes(), output, cancellation
-                )
-                recipe, requirements = locked.recipe, locked.requirements
-            else:
-                interpreter, requirements = prepare_local(context, manifest, self._environments, output, cancellation)
-            output.line(f"[4/{steps}] build context")
-            cancellation.check()
-            context.finish(requirements, recipe)
-            if on_docker:
-                output.line(f"[5/{steps}] Docker image")
-                built = builder.build(
-                    ImageBuild(
-                        context=partial,
-                        recipe=recipe,
-                        name=image.name,
-                        version=image.version,
-                        requested=locked.requested,
-                        log=output,
-                        cancellation=cancellation,
-                    )
-                )
-            with contextlib.suppress(*PASSING):  # then no other process can have claimed it either
-                self._check_open(operation, cancellation)
-            cancellation.check()
-            flush(partial)
-            partial.replace(final)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-        if on_docker:
-            return {"location": built.reference}
-        return {"location": final.as_uri(), "interpreter": interpreter}
-
-    def _inputs(self, image_id: str) -> tuple[Row[Any], Manifest, Sequence[Model]]:
-        images, manifests, links, models = schema.images, schema.manifests, schema.manifest_models, schema.models
-        with self._store.reading() as db:
-            image = db.execute(
-                select(images, manifests.c.doc)
-                .join(manifests, images.c.manifest_id == manifests.c.id)
-                .where(images.c.id == image_id)
-            ).one()
-            manifest = msgspec.json.decode(image.doc, type=Manifest)
-            rows = db.scalars(
-                select(models.c.doc)
-                .join(links, links.c.model_id == models.c.id)
-                .where(links.c.manifest_id == manifest.id)
-                .order_by(links.c.position)
-            )
-            return image, manifest, [msgspec.json.decode(row, type=Model) for row in rows]
 
     def _finish(
         self,

@@ -10,7 +10,7 @@ from mlmgmt_nb.archives.extraction import ArchiveError, Limits, extract
 from mlmgmt_nb.service.building.cancellation import Cancellation
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.files.artifacts import ArtifactStore, DamagedContent, digest_in
-from mlmgmt_nb.service.files.home import DISK_FULL
+from mlmgmt_nb.service.files.disk import DISK_FULL
 
 __all__ = ["Fetcher", "file_name", "shown", "unpack"]
 

@@ -30,7 +30,7 @@ def ask_leader(store: Store, home: Home, request: Request) -> bytes:
         raise _nobody()
     with store.reading() as db:
         pid = db.scalar(select(schema.processes.c.pid).where(schema.processes.c.leads))
-    endpoint = next((one for one in local.living(home.path) if one.pid == pid), None)
+    endpoint = next((one for one in local.responding(home.path) if one.pid == pid), None)
     if endpoint is None:
         raise _nobody()
     path = "/" + "/".join(quote(segment, safe="") for segment in request.segments)

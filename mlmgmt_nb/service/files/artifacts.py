@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mlmgmt_nb.service.files.home import DISK_FULL
+from mlmgmt_nb.service.files.disk import DISK_FULL
 from mlmgmt_nb.service.http.problems import Problem, bad_field
 
 __all__ = ["ArtifactStore", "DamagedContent", "digest_in"]

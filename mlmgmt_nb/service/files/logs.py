@@ -8,7 +8,7 @@ import shutil
 import threading
 from pathlib import Path
 
-from mlmgmt_nb.service.files.home import DISK_FULL
+from mlmgmt_nb.service.files.disk import DISK_FULL
 from mlmgmt_nb.service.http.messages import Reply, Request
 from mlmgmt_nb.service.http.problems import Problem
 

@@ -26,7 +26,8 @@ from mlmgmt_nb.archives.extraction import ArchiveError, Limits, extract, first_f
 from mlmgmt_nb.contract.resolving import resolve
 from mlmgmt_nb.errors import LocalServiceError
 from mlmgmt_nb.service.clock import now
-from mlmgmt_nb.service.files.home import Home, write_atomically
+from mlmgmt_nb.service.files.disk import write_atomically
+from mlmgmt_nb.service.files.home import Home
 from mlmgmt_nb.service.housekeeping import check
 from mlmgmt_nb.service.store import schema
 from mlmgmt_nb.service.store.databases import postgresql_url

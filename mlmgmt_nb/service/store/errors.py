@@ -6,7 +6,7 @@ import sqlite3
 
 from sqlalchemy.exc import DataError, DBAPIError, OperationalError
 
-from mlmgmt_nb.service.files.home import DISK_FULL, READ_ONLY
+from mlmgmt_nb.service.files.disk import DISK_FULL, READ_ONLY
 from mlmgmt_nb.service.http.problems import Problem
 from mlmgmt_nb.service.store.store import OutcomeUnknown, StoreBusy, StoreReadOnly
 

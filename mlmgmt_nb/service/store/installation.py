@@ -22,7 +22,8 @@ from urllib.parse import unquote, urlsplit
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from mlmgmt_nb.errors import LocalServiceError
-from mlmgmt_nb.service.files.home import Home, damaged, write_atomically, write_if_new
+from mlmgmt_nb.service.files.disk import write_atomically, write_if_new
+from mlmgmt_nb.service.files.home import Home, damaged
 from mlmgmt_nb.service.store import schema
 from mlmgmt_nb.service.store.databases import postgresql_url
 from mlmgmt_nb.service.store.store import Store

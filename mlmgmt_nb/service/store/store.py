@@ -18,7 +18,7 @@ from sqlalchemy import Connection, RootTransaction, insert, inspect, select, tex
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from mlmgmt_nb.errors import LocalServiceError
-from mlmgmt_nb.service.files.home import READ_ONLY
+from mlmgmt_nb.service.files.disk import READ_ONLY
 from mlmgmt_nb.service.store import databases as engines
 from mlmgmt_nb.service.store import schema
 from mlmgmt_nb.service.store.migrations import migrate

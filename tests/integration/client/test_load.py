@@ -21,7 +21,8 @@ import trustme
 from mlmgmt_nb.client.scoring import Scorer
 from mlmgmt_nb.client.scoring_tests.cases import cases_of
 from mlmgmt_nb.client.scoring_tests.generator import Target
-from mlmgmt_nb.client.scoring_tests.test import LoadOptions, ScoringTest
+from mlmgmt_nb.client.scoring_tests.options import LoadOptions
+from mlmgmt_nb.client.scoring_tests.test import ScoringTest
 from mlmgmt_nb.errors import MlmgmtError
 from tests.integration.client.scripted import ScriptedServer, plain
 from tests.support.waiting import DEADLINE, eventually

@@ -23,7 +23,8 @@ from azure.identity import CredentialUnavailableError
 
 from mlmgmt_nb import connect
 from mlmgmt_nb.client import SignIn
-from mlmgmt_nb.client.auth.signin import AzCache, scope_of
+from mlmgmt_nb.client.auth.az_cache import AzCache
+from mlmgmt_nb.client.auth.clouds import scope_of
 from mlmgmt_nb.commands import main
 from mlmgmt_nb.errors import SignInError, UnauthorizedError, UsageError
 from tests.conftest import ServiceProcess

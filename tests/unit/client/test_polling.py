@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from mlmgmt_nb import errors
-from mlmgmt_nb.client import Poller, Workspace, connect, polling
+from mlmgmt_nb.client import Poller, Workspace, connect
+from mlmgmt_nb.client.polling import watcher
 from mlmgmt_nb.contract import Image
 from tests.support.waiting import DEADLINE, eventually
 from tests.unit.client.conftest import Answer, Seen, Server
@@ -147,7 +148,7 @@ def test_passing_errors_are_borne(server: Server, workspace: Workspace) -> None:
 def test_lasting_errors_end_the_wait_and_it_can_go_on(
     server: Server, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(polling, "_PATIENCE", 0.1)
+    monkeypatch.setattr(watcher, "_PATIENCE", 0.1)
     builds = Builds(server, "Succeeded")
     poller = create(workspace)
     server.script = lambda _: Answer(503)

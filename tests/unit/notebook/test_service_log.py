@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mlmgmt_nb.client import LogPart
-from mlmgmt_nb.notebook.panels.service.state import LogTail, readable
+from mlmgmt_nb.notebook.panels.service.log_tail import LogTail, readable
 
 NOTE = (
     '{"time":"2026-11-25T07:26:32.708Z","request":"79148de2","method":"%s","path":"/api/v1/service/iris/%s",'

@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import Connection, Row, insert, select
 
 from mlmgmt_nb.contract import Asset, Manifest, TargetRuntime
+from mlmgmt_nb.service.building.build_steps import BuildSteps
 from mlmgmt_nb.service.building.builder import Builder, build_log
 from mlmgmt_nb.service.building.fetch import Fetcher
 from mlmgmt_nb.service.building.packages.environments import Environments
@@ -64,16 +65,16 @@ def home(tmp_path: Path) -> Iterator[Home]:
 @contextmanager
 def building(store: Store, home: Home) -> Iterator[None]:
     """Build as process `p`."""
-    builder = Builder(
+    steps = BuildSteps(
         store,
         home,
         Fetcher(ArtifactStore(home.artifacts), frozenset({"file"}), None),
         Environments(home.environments),
-        process_id=lambda: "p",
         images=Mock(),
         indexes=list,
         bases={"Python": "none"},
     )
+    builder = Builder(store, home, steps, process_id=lambda: "p")
     builder.start()
     try:
         yield

@@ -9,7 +9,7 @@ from mlmgmt_nb.client import Workspace
 from mlmgmt_nb.client.http.passive import passive
 from mlmgmt_nb.contract import ServiceCreateRequest, ServiceResponse
 from mlmgmt_nb.errors import ServiceStoppedError
-from mlmgmt_nb.notebook.display.cards import badge
+from mlmgmt_nb.notebook.display.card import badge
 from mlmgmt_nb.notebook.display.html import ErrorText, alert, escape, link, table
 from mlmgmt_nb.notebook.panels import limits
 from mlmgmt_nb.notebook.panels.deploy import form as deploy_form

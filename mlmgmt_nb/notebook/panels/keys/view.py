@@ -7,7 +7,7 @@ from typing import Any
 from mlmgmt_nb.client import Workspace
 from mlmgmt_nb.commands.values import masked
 from mlmgmt_nb.contract import AuthKeys
-from mlmgmt_nb.notebook.display.cards import Card
+from mlmgmt_nb.notebook.display.card import Card
 from mlmgmt_nb.notebook.panels.frontend import frontend
 from mlmgmt_nb.notebook.panels.panel import Panel
 from mlmgmt_nb.notebook.panels.service.state import ServiceState, key_in

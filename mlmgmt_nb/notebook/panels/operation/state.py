@@ -13,7 +13,7 @@ from mlmgmt_nb.client import Poller
 from mlmgmt_nb.client.http.passive import passive
 from mlmgmt_nb.contract import AsyncOperationStatus, ErrorResponse, Image
 from mlmgmt_nb.errors import MlmgmtError
-from mlmgmt_nb.notebook.display.cards import badge
+from mlmgmt_nb.notebook.display.card import badge
 from mlmgmt_nb.notebook.display.html import ErrorText, alert, escape, link, log_lines, progress_bar
 
 __all__ = ["OperationResult", "Progress"]

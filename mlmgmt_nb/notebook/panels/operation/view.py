@@ -9,7 +9,7 @@ from typing import Any
 from mlmgmt_nb.client import Poller
 from mlmgmt_nb.client.http.forks import ForkLock
 from mlmgmt_nb.errors import OperationTimeout
-from mlmgmt_nb.notebook.display.cards import bundle
+from mlmgmt_nb.notebook.display.card import bundle
 from mlmgmt_nb.notebook.display.html import CSS
 from mlmgmt_nb.notebook.display.live import Live
 from mlmgmt_nb.notebook.panels.operation.state import Progress

@@ -6,7 +6,7 @@ from typing import Any
 
 from mlmgmt_nb.client import ScoringReport, ScoringTest
 from mlmgmt_nb.client.scoring_tests.html import charts, failures, numbers, verdict
-from mlmgmt_nb.notebook.display.cards import badge
+from mlmgmt_nb.notebook.display.card import badge
 from mlmgmt_nb.notebook.display.html import ErrorText, escape, progress_bar
 from mlmgmt_nb.notebook.display.shown import note_shown
 from mlmgmt_nb.notebook.panels.frontend import frontend

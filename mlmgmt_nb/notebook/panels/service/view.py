@@ -10,13 +10,15 @@ from mlmgmt_nb.client.http.passive import passive
 from mlmgmt_nb.client.monitoring.conditions import condition
 from mlmgmt_nb.contract import Deployment, ServiceResponse, ServiceUpdateRequest
 from mlmgmt_nb.errors import UsageError
-from mlmgmt_nb.notebook.display.cards import Card, badge, service_card
+from mlmgmt_nb.notebook.display.card import Card, badge
+from mlmgmt_nb.notebook.display.cards import service_card
 from mlmgmt_nb.notebook.display.html import escape, log_lines, table
 from mlmgmt_nb.notebook.panels import limits
 from mlmgmt_nb.notebook.panels.frontend import frontend
 from mlmgmt_nb.notebook.panels.panel import Panel
 from mlmgmt_nb.notebook.panels.service.image_choice import ImageRelation
-from mlmgmt_nb.notebook.panels.service.state import AUTOSCALER, ServiceState, key_in, readable
+from mlmgmt_nb.notebook.panels.service.log_tail import readable
+from mlmgmt_nb.notebook.panels.service.state import AUTOSCALER, ServiceState, key_in
 
 __all__ = ["ServicePanel"]
 

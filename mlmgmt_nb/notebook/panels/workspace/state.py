@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from mlmgmt_nb.client import Workspace
-from mlmgmt_nb.notebook.display.cards import Card, card_of
+from mlmgmt_nb.notebook.display.card import Card
+from mlmgmt_nb.notebook.display.cards import card_of
 from mlmgmt_nb.notebook.display.html import escape, table
 from mlmgmt_nb.notebook.panels.workspace.kinds import KINDS, Column, Kind, shown
 from mlmgmt_nb.notebook.panels.workspace.lineage import Lineage

@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import json
 import os
 import tarfile
 import threading
 import uuid
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +26,11 @@ from mlmgmt_nb.service.building.archives import add_bytes, add_tree
 from mlmgmt_nb.service.building.built_image import BuiltImage, ImageBuild
 from mlmgmt_nb.service.building.cancellation import Cancellation
 from mlmgmt_nb.service.building.docker import dockerfile
-from mlmgmt_nb.service.building.docker.dockerfile import BUILD_FOLDER, PACKAGES, Recipe
+from mlmgmt_nb.service.building.docker.archives import add_parents, inputs_archive, spooled
+from mlmgmt_nb.service.building.docker.dockerfile import PACKAGES, Recipe
 from mlmgmt_nb.service.building.docker.images import EngineImages, api_error
+from mlmgmt_nb.service.building.docker.output import BuildOutput, events
 from mlmgmt_nb.service.building.errors import BuildError
-from mlmgmt_nb.service.building.install import EPOCH
 from mlmgmt_nb.service.building.packages.machine import PipConfigError, options_of_pip, options_of_uv
 from mlmgmt_nb.service.building.packages.python import Python
 from mlmgmt_nb.service.building.packages.requirements import netrc
@@ -46,8 +45,6 @@ BUILD_NAME = "mlmgmt-build-"
 and the session of the process.
 """
 _REQUIREMENTS = "mlmgmt/requirements"
-_LAST_LINES = 8
-_LONGEST_REASON = 300
 _LOOK = (
     "import json, platform as p, sys; "
     "print(json.dumps({'version': '%d.%d' % sys.version_info[:2], 'machine': p.machine(), 'libc': p.libc_ver()[0]}))"
@@ -210,13 +207,13 @@ class DockerBuilder:
             name=self._build_name(),
         )["Id"]
         try:
-            api.put_archive(container, "/", _inputs_archive(context, recipe))
+            api.put_archive(container, "/", inputs_archive(context, recipe))
             attached = self._engine.attach(container)
             with contextlib.closing(attached), cancellation.calling(lambda: self._engine.remove(container)):
                 api.start(container)
                 attached.send(secrets)
                 attached.end_input()
-                tail = _BuildOutput(log)
+                tail = BuildOutput(log)
                 for _, data in attached.frames():
                     tail.feed(data)
                 code = api.wait(container)["StatusCode"]
@@ -240,12 +237,12 @@ class DockerBuilder:
         from docker.types import CancellableStream
 
         api = self._engine.api
-        with _spooled() as file:
+        with spooled() as file:
             with tarfile.open(fileobj=file, mode="w") as archive:
                 add_bytes(archive, "Dockerfile", text.encode())
                 made: set[str] = set()
                 for path, name in trees:
-                    _add_parents(archive, name, made)
+                    add_parents(archive, name, made)
                     add_tree(archive, path, name)
             file.seek(0)
             cancellation.check()
@@ -258,10 +255,10 @@ class DockerBuilder:
                 timeout=None,
             )
             _check(response)
-            image_id, error, tail = "", "", _BuildOutput(log)
+            image_id, error, tail = "", "", BuildOutput(log)
             try:
                 with cancellation.calling(CancellableStream(response, response).close):
-                    for event in _events(response):
+                    for event in events(response):
                         image_id = event.get("aux", {}).get("ID", image_id)
                         error = event.get("error", error)
                         tail.feed(event.get("stream", "").encode())
@@ -294,72 +291,6 @@ class DockerBuilder:
         return f"{self._prefix}{self._home.place}-{self._session}-{uuid.uuid4().hex[:12]}"
 
 
-class _BuildOutput:
-    """Forwards output to a log, line by line, and remembers the step and the last lines."""
-
-    def __init__(self, log: Log) -> None:
-        self._log = log
-        self._step = ""
-        self._rest = b""
-        self._lines: deque[str] = deque(maxlen=_LAST_LINES)
-
-    def feed(self, data: bytes) -> None:
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            text = line.decode(errors="replace").rstrip()
-            if text:
-                self._log.line(text)
-            if text.startswith(("--> ", "Step ")):
-                self._step = text.removeprefix("--> ")
-                self._lines.clear()
-            elif text and not text.startswith(("step failed: ", " ---> ")):
-                self._lines.append(text)
-
-    def failure_reason(self) -> str:
-        """Return the failed step and the line with the reason: the line marked as an error, or else the last one."""
-        marked = [line for line in self._lines if line.startswith("ERROR: ")]
-        lines = [*self._lines, *marked][-1:]
-        reason = "".join(lines).removeprefix("ERROR: ")[:_LONGEST_REASON]
-        return ": ".join(filter(None, [self._step and f"step {self._step!r} failed", reason]))
-
-
-def _inputs_archive(context: Path, recipe: Recipe) -> bytes:
-    buffer = io.BytesIO()
-    folder = BUILD_FOLDER.strip("/")
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        _add_parents(archive, f"{folder}/x", set())
-        add_tree(archive, context / PACKAGES, f"{folder}/{PACKAGES}")
-        for name in recipe.inputs:
-            add_tree(archive, context / name, f"{folder}/{Path(name).name}")
-    return buffer.getvalue()
-
-
-def _add_parents(archive: tarfile.TarFile, name: str, made: set[str]) -> None:
-    """Add the parent folders of a name, except those added before."""
-    parts = name.split("/")[:-1]
-    for count in range(1, len(parts) + 1):
-        folder = "/".join(parts[:count])
-        if folder not in made:
-            made.add(folder)
-            entry = tarfile.TarInfo(folder)
-            entry.type, entry.mode, entry.mtime = tarfile.DIRTYPE, 0o755, EPOCH
-            archive.addfile(entry)
-
-
-def _events(response: Any) -> Iterator[dict[str, Any]]:
-    """Yield the JSON objects that the engine streams."""
-    decoder, pending = json.JSONDecoder(), ""
-    for chunk in response.iter_content(chunk_size=None):
-        pending += chunk.decode(errors="replace")
-        while pending := pending.lstrip():
-            try:
-                found, end = decoder.raw_decode(pending)
-            except ValueError:  # incomplete so far
-                break
-            pending = pending[end:]
-            yield found
-
-
 def _check(response: Any) -> None:
     import docker.errors
     import requests
@@ -368,10 +299,3 @@ def _check(response: Any) -> None:
         response.raise_for_status()
     except requests.exceptions.HTTPError as error:
         raise docker.errors.create_api_error_from_http_exception(error) from error
-
-
-def _spooled() -> Any:
-    """Return a temporary file for a build context, which may be large."""
-    import tempfile
-
-    return tempfile.TemporaryFile()

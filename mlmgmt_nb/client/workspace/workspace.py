@@ -1,29 +1,22 @@
-"""The workspace: one account of the Model Management API, and how to connect to it."""
+"""The workspace: one account of the Model Management API."""
 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, Unpack
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from requests.adapters import BaseAdapter
-
-from mlmgmt_nb import local
 from mlmgmt_nb.client.applications.application import Source
 from mlmgmt_nb.client.audit import Audit
 from mlmgmt_nb.client.auth.identity import Identity, whoami
-from mlmgmt_nb.client.auth.signin import SignIn, credential_for
 from mlmgmt_nb.client.bodies import ServiceSettings
+from mlmgmt_nb.client.computes import Computes
 from mlmgmt_nb.client.deploying.flow import DeployEvents, DeployFlow, DeploySource, IfExists, ModelSource
 from mlmgmt_nb.client.deploying.packages import TOLERANCE, PackageOptions
 from mlmgmt_nb.client.deployments import Deployments
-from mlmgmt_nb.client.http.credentials import TokenCredential, TokenFile
-from mlmgmt_nb.client.http.passive import is_passive
-from mlmgmt_nb.client.http.transport import Location, Timeout, Transport, origin
+from mlmgmt_nb.client.http.transport import Transport
 from mlmgmt_nb.client.http.uploads import Uploader
 from mlmgmt_nb.client.images import Images
 from mlmgmt_nb.client.manifests import Manifests
@@ -31,110 +24,16 @@ from mlmgmt_nb.client.models import Models
 from mlmgmt_nb.client.operations import Operations
 from mlmgmt_nb.client.polling import Poller
 from mlmgmt_nb.client.services import Services
+from mlmgmt_nb.client.workspace.moved import NamesReplacements, no_attribute
 from mlmgmt_nb.contract.extensions import Service
-from mlmgmt_nb.errors import UsageError
-from mlmgmt_nb.moving import advice_for_attribute
 
 if TYPE_CHECKING:
     from mlmgmt_nb.packaging import Package
 
-__all__ = ["Workspace", "connect"]
+__all__ = ["Workspace"]
 
 
-def connect(
-    *,
-    home: str | os.PathLike[str] | None = None,
-    base_url: str | None = None,
-    subscription: str | None = None,
-    resource_group: str | None = None,
-    account: str | None = None,
-    token: str | None = None,
-    credential: TokenCredential | None = None,
-    sign_in: SignIn | None = None,
-    scope: str | None = None,
-    compute: str | None = None,
-    timeout: float | Timeout = (3.05, 30.0),
-    adapter: BaseAdapter | None = None,
-) -> Workspace:
-    """Connect to an account: that of `base_url`, or else the user's embedded service, which is started if need be.
-
-    Arguments win over the environment: MLMGMT_BASE_URL, MLMGMT_SUBSCRIPTION, MLMGMT_RESOURCE_GROUP, MLMGMT_ACCOUNT,
-    MLMGMT_SCOPE, MLMGMT_TOKEN, MLMGMT_COMPUTE and MLMGMT_HOME. `home` alone always means the embedded service of that
-    folder, which has its token there. Another server gets the token that is given, else one of Azure AD: of the
-    environment's service principal, the machine's or workload's identity, `az login`, or, if somebody is there to do
-    so, by signing in; that is done when the first request is sent.
-
-    Example:
-        >>> with connect(account="team") as team:
-        ...     team.base_url.rpartition("/api/")[2]
-        'subscriptions/local/resourceGroups/local/accounts/team'
-
-    Args:
-        home: state folder of the embedded service.
-        base_url: URL of an account, which ends in `/accounts/NAME`; or of a server, with the three that follow.
-        subscription, resource_group, account: name the account; at the embedded service, or instead of those in
-            `base_url`.
-        token: bearer token for `base_url`.
-        credential: gives the token for `base_url` instead: an object of azure-identity, or any with its `get_token`.
-        sign_in: how to sign in with Azure AD instead.
-        scope: what a token of Azure AD is asked for: `api://.../.default` of the server, or the management API of
-            Azure when None.
-        compute: where images are built for and services run when nothing else is said: `local`, or `docker` for
-            containers of a Docker engine.
-        timeout: seconds to connect, and to wait for each part of an answer; one number stands for both.
-        adapter: carries the requests instead of the client's own pool of connections.
-
-    Raises:
-        UsageError: the arguments do not go together, or the URL is none of an account.
-        LocalServiceError: the embedded service did not start.
-    """
-    used_compute = compute or os.environ.get("MLMGMT_COMPUTE") or "local"
-    timeout = timeout if isinstance(timeout, tuple) else (timeout, timeout)
-    if home is None:
-        base_url = base_url or os.environ.get("MLMGMT_BASE_URL")
-    elif base_url is not None:
-        raise UsageError("home and base_url cannot be combined", field="home", fix="Give one of them.")
-    named = _Account(
-        subscription or os.environ.get("MLMGMT_SUBSCRIPTION"),
-        resource_group or os.environ.get("MLMGMT_RESOURCE_GROUP"),
-        account or os.environ.get("MLMGMT_ACCOUNT"),
-    )
-    if base_url is None:
-        given = {"token": token, "credential": credential, "sign_in": sign_in}
-        if unfit := next((name for name, value in given.items() if value is not None), None):
-            raise UsageError(
-                "a token or credential requires a base_url",
-                field=unfit,
-                fix="Give base_url or set MLMGMT_BASE_URL; the embedded service needs no token from you.",
-            )
-        locate = partial(_embedded, local.state_folder(home), named)
-        transport = Transport(locate(), timeout=timeout, relocate=locate, adapter=adapter)
-        arguments = named.arguments(home=home, compute=compute)
-        return Workspace(transport, interpreter=sys.executable, arguments=arguments, compute=used_compute)
-    url = named.url(base_url)
-    scope = scope or os.environ.get("MLMGMT_SCOPE")
-    location = Location(url, credential_for(url, token=token, credential=credential, sign_in=sign_in, scope=scope))
-    arguments = named.arguments(base_url=base_url, compute=compute)
-    return Workspace(Transport(location, timeout=timeout, adapter=adapter), arguments=arguments, compute=used_compute)
-
-
-class _Moved(type):
-    """Raise an error that names the replacement for attributes of other packages' `Workspace`."""
-
-    if not TYPE_CHECKING:  # type checkers would accept any name
-
-        def __getattr__(cls, name: str) -> Any:
-            raise _no_attribute(cls.__name__, name)
-
-
-def _no_attribute(owner: str, name: str) -> AttributeError:
-    moved = None if name.startswith("_") else advice_for_attribute(name)
-    if moved is None:
-        return AttributeError(f"{owner!r} has no attribute {name!r}", name=name)
-    return AttributeError(f"{moved.problem}. {moved.fix}", name=name)
-
-
-class Workspace(metaclass=_Moved):
+class Workspace(metaclass=NamesReplacements):
     """An account: its models, manifests, images, services, deployments and operations. Thread-safe.
 
     Args:
@@ -161,7 +60,8 @@ class Workspace(metaclass=_Moved):
         self.manifests = Manifests(transport, uploader, interpreter)
         self.operations = Operations(transport)
         self.images = Images(transport, self.operations, compute)
-        self.services = Services(transport, self.operations, compute)
+        self._computes = Computes(transport)
+        self.services = Services(transport, self.operations, self._computes, compute)
         self.deployments = Deployments(transport, self.services)
         self.audit = Audit(transport)
 
@@ -353,8 +253,7 @@ class Workspace(metaclass=_Moved):
         Raises:
             NotFoundError: the server does not list its computes; that is an extension of ours.
         """
-        found: list[dict[str, str | None]] = self._transport.send("GET", "/computes").json()["value"]
-        return found
+        return self._computes.list()
 
     def set_compute_alias(self, name: str, compute: str) -> None:
         """Give a compute another name, so that a resource id of 2017 with that name means it.
@@ -372,7 +271,7 @@ class Workspace(metaclass=_Moved):
             BadRequestError: the name is that of a compute.
             NotFoundError: the compute does not exist, or the server has no aliases.
         """
-        self._transport.send("PUT", f"/computes/{quote(name, safe='')}", query={"computeId": compute})
+        self._computes.set_alias(name, compute)
 
     def remove_compute_alias(self, name: str) -> bool:
         """Remove an alias of a compute. Return False if there was none. Images and services keep their compute.
@@ -380,13 +279,12 @@ class Workspace(metaclass=_Moved):
         Args:
             name: the alias.
         """
-        answer = self._transport.send("DELETE", f"/computes/{quote(name, safe='')}")
-        return answer.status_code != 204
+        return self._computes.remove_alias(name)
 
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            raise _no_attribute("Workspace", name)
+            raise no_attribute("Workspace", name)
 
     def close(self) -> None:
         """End the background thread and the connections. Operations go on; may be called again."""
@@ -406,56 +304,3 @@ class Workspace(metaclass=_Moved):
 
     def __repr__(self) -> str:
         return f"<Workspace {self.base_url}>"
-
-
-class _Account(NamedTuple):
-    """The parts of an account's name; None for parts that are not given."""
-
-    subscription: str | None
-    resource_group: str | None
-    name: str | None
-
-    def arguments(self, **more: str | os.PathLike[str] | None) -> dict[str, str]:
-        """Return the arguments of `connect` that say the same."""
-        named = {"subscription": self.subscription, "resource_group": self.resource_group, "account": self.name}
-        return {name: str(value) for name, value in {**more, **named}.items() if value is not None}
-
-    def url(self, base_url: str) -> str:
-        """Return the URL of the account at a server, or instead of the one that the URL names.
-
-        Raises:
-            UsageError: the URL is not valid, or the account is not given.
-        """
-        url = base_url.rstrip("/")
-        try:
-            origin(url)
-        except UsageError as error:
-            raise UsageError(
-                f"base_url: {error.message}", field="base_url", fix="Give http(s)://HOST/.../accounts/NAME."
-            ) from error
-        parts = url.split("/")
-        if not any(self) or "?" in url or "#" in url:
-            if len(parts) < 2 or parts[-2] != "accounts" or "?" in url or "#" in url:
-                raise UsageError(
-                    f"base_url {base_url!r} does not end in /accounts/NAME",
-                    field="base_url",
-                    fix="Also give subscription, resource_group and account, or give the whole URL: `mlmgmt status` "
-                    "prints that of the embedded service.",
-                )
-            return url
-        has_account = len(parts) > 6 and (parts[-6], parts[-4], parts[-2]) == _WORDS
-        known = (parts[-5], parts[-3], parts[-1]) if has_account else (None, None, None)
-        chosen = [quote(mine, safe="") if mine else theirs for mine, theirs in zip(self, known, strict=True)]
-        for name, value in zip(("subscription", "resource_group", "account"), chosen, strict=True):
-            if value is None:
-                raise UsageError(f"{name} is missing", field=name, fix="Give it, or give the whole URL as base_url.")
-        server = parts[:-6] if has_account else [*parts, "api"]
-        return "/".join([*server, *(str(part) for pair in zip(_WORDS, chosen, strict=True) for part in pair)])
-
-
-_WORDS = ("subscriptions", "resourceGroups", "accounts")
-
-
-def _embedded(home: str | os.PathLike[str], account: _Account) -> Location:
-    endpoint = local.resume(home) if is_passive() else local.ensure(home)
-    return Location(account.url(endpoint.base_url), TokenFile(endpoint.token_file), endpoint.certificate)

@@ -1,234 +1,23 @@
-"""Waiting for operations: pollers for the user, and one background thread for each workspace that polls the server."""
+"""The poller: a running operation, as the user sees it."""
 
 from __future__ import annotations
 
-import heapq
-import itertools
-import logging
 import threading
 import time
 import warnings
 from collections.abc import Callable
 from typing import Any, Generic, Protocol, TypeVar
 
-from mlmgmt_nb.client.http.forks import renew_after_fork
-from mlmgmt_nb.client.http.passive import passive
 from mlmgmt_nb.client.monitoring.logs import LogPart
+from mlmgmt_nb.client.polling.watched import WatchedOperation
+from mlmgmt_nb.client.polling.watcher import Watcher
 from mlmgmt_nb.client.waiting import wait_for
 from mlmgmt_nb.contract import AsyncOperationState, AsyncOperationStatus
-from mlmgmt_nb.errors import (
-    MlmgmtError,
-    OperationFailed,
-    OperationTimeout,
-    PackagingError,
-    ServerError,
-    ServiceStoppedError,
-    ThrottledError,
-    TransportError,
-    UsageError,
-)
+from mlmgmt_nb.errors import MlmgmtError, OperationFailed, OperationTimeout, PackagingError, UsageError
 
-__all__ = ["Poller", "WatchedOperation", "Watcher"]
+__all__ = ["Poller"]
 
-_FIRST_DELAY = 0.05
-_BACKOFF = 1.5
-_PATIENCE = 30.0
-_ENDED = frozenset({"Cancelled", "Failed", "Succeeded"})
-
-_log = logging.getLogger(__name__)
 T = TypeVar("T")
-
-
-class WatchedOperation:
-    """The state of one operation, as far as it is known.
-
-    Attributes:
-        operation_id: the operation.
-        status: the last status from the server, or None.
-        failure: why polling was given up, or None.
-        settled: set when the operation has ended or polling was given up.
-    """
-
-    def __init__(self, operation_id: str, first_delay: float | None = None) -> None:
-        self.operation_id = operation_id
-        self.status: AsyncOperationStatus | None = None
-        self.failure: Exception | None = None
-        self.settled = threading.Event()
-        self.first_delay = _FIRST_DELAY if first_delay is None else first_delay
-        self.failing_since: float | None = None
-        self._delay = _FIRST_DELAY
-        self._has_warned = False
-        self._lock = threading.Lock()
-        self._listeners: list[Callable[[], None]] = []
-        renew_after_fork(self)
-
-    def after_fork(self) -> None:
-        """Wait again, without the listeners, which belong to the parent process."""
-        is_settled = self.ended or self.failure is not None
-        self._lock, self.settled = threading.Lock(), threading.Event()
-        self._listeners = []
-        if is_settled:
-            self.settled.set()
-
-    @property
-    def ended(self) -> bool:
-        return self.status is not None and self.status.state in _ENDED
-
-    def next_delay(self, retry_after: float | None, slowest: float) -> float:
-        """Return the seconds to the next poll: as the server asks, otherwise longer each time."""
-        delay, self._delay = self._delay, min(self._delay * _BACKOFF, slowest)
-        return delay if retry_after is None else retry_after
-
-    def listen(self, listener: Callable[[], None]) -> None:
-        """Call `listener` after each change, and once now if it is settled already."""
-        with self._lock:
-            self._listeners.append(listener)
-        if self.settled.is_set():
-            listener()
-
-    def seen(self, status: AsyncOperationStatus) -> None:
-        """Store a status from the server."""
-        changed = self.status is None or self.status.state != status.state
-        self.status, self.failing_since = status, None
-        if self.ended:
-            self.settled.set()
-        if changed:
-            self._notify()
-
-    def lost(self, failure: Exception) -> None:
-        """Give up polling."""
-        self.failure = failure
-        self.settled.set()
-        self._notify()
-
-    def take_warning(self) -> str | None:
-        """Return the warning of the operation, once."""
-        warning = getattr(self.status, "warning", None)
-        taken, self._has_warned = self._has_warned, self._has_warned or warning is not None
-        return None if taken else warning
-
-    def take_failure(self) -> Exception | None:
-        """Return why polling was given up, and clear it, so that polling can start again."""
-        with self._lock:
-            failure = self.failure
-            if failure is not None:
-                self.failure, self.failing_since, self._delay = None, None, _FIRST_DELAY
-                self.settled.clear()
-            return failure
-
-    def _notify(self) -> None:
-        with self._lock:
-            listeners = list(self._listeners)
-        for listener in listeners:
-            try:
-                listener()
-            except Exception:  # noqa: BLE001 - a listener's mistake must not stop the other pollers
-                _log.exception("a callback of operation %s failed", self.operation_id)
-
-
-class Watcher:
-    """Poll all open operations of a workspace, in one daemon thread that runs while any is open.
-
-    Args:
-        fetch: requests an operation's status once; the second value is its `Retry-After` in seconds.
-        slowest: maximum seconds between two polls of an operation.
-        clock: time in seconds.
-    """
-
-    def __init__(
-        self,
-        fetch: Callable[[str], tuple[AsyncOperationStatus, float | None]],
-        *,
-        slowest: float = 2.0,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._fetch = fetch
-        self._slowest = slowest
-        self._clock = clock
-        self._wake = threading.Condition()
-        self._due: list[tuple[float, int, WatchedOperation]] = []
-        self._open: set[WatchedOperation] = set()
-        self._order = itertools.count()
-        self._thread: threading.Thread | None = None
-        self._closed = False
-        renew_after_fork(self)
-
-    def after_fork(self) -> None:
-        """Follow no operation: the thread is the parent's. Pollers that are used here start again."""
-        self._wake = threading.Condition()
-        self._due, self._open, self._thread = [], set(), None
-
-    def follow(self, watch: WatchedOperation) -> None:
-        """Poll the operation until it has ended. Do nothing if it has ended or is already polled."""
-        with self._wake:
-            if self._closed and not watch.settled.is_set():
-                raise UsageError("the workspace is closed", fix="Connect again; the operation continues.")
-            if watch.settled.is_set():
-                return
-            if watch not in self._open:
-                self._open.add(watch)
-                self._schedule(watch, watch.first_delay)
-            if self._thread is None or not self._thread.is_alive():  # an interrupt may come as it starts
-                self._thread = threading.Thread(target=self._run, name="mlmgmt-poller", daemon=True)
-                self._thread.start()
-
-    def close(self) -> None:
-        """Stop polling, and end all waits with an error. The operations continue."""
-        with self._wake:
-            self._closed = True
-            abandoned, thread = list(self._open), self._thread
-            self._open.clear()
-            self._due.clear()
-            self._wake.notify()
-        for watch in abandoned:
-            watch.lost(UsageError("the workspace was closed", fix="Connect again; the operation continues."))
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(timeout=5.0)
-
-    def _schedule(self, watch: WatchedOperation, delay: float) -> None:
-        heapq.heappush(self._due, (self._clock() + delay, next(self._order), watch))
-        self._wake.notify()
-
-    def _run(self) -> None:
-        while (watch := self._next()) is not None:
-            failure, delay = None, None
-            try:
-                delay = self._poll(watch)
-            except Exception as error:  # noqa: BLE001 - who waits for it must hear of it, whatever it is
-                failure = error
-            with self._wake:
-                if delay is None:
-                    self._open.discard(watch)
-                elif not self._closed:
-                    self._schedule(watch, delay)
-            if failure is not None:
-                watch.lost(failure)
-
-    def _next(self) -> WatchedOperation | None:
-        """Wait until an operation is due and return it; None, and end the thread, when none is open."""
-        with self._wake:
-            while self._due:
-                wait = self._due[0][0] - self._clock()
-                if wait <= 0:
-                    return heapq.heappop(self._due)[2]
-                self._wake.wait(wait)
-            self._thread = None
-            return None
-
-    def _poll(self, watch: WatchedOperation) -> float | None:
-        """Poll once. Return the seconds to the next poll, or None for never. Raise to give up."""
-        try:
-            with passive():
-                status, wait = self._fetch(watch.operation_id)
-        except (TransportError, ThrottledError, ServerError, ServiceStoppedError) as error:
-            now = self._clock()
-            if watch.failing_since is None:
-                watch.failing_since = now
-            if now - watch.failing_since >= _PATIENCE:
-                raise
-            return watch.next_delay(getattr(error, "retry_after", None), self._slowest)
-        watch.seen(status)
-        return None if watch.ended else watch.next_delay(wait, self._slowest)
 
 
 class _Resumes(Protocol):

@@ -1,0 +1,60 @@
+"""Computes of the service, and their aliases: extensions of the API of 2017."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from mlmgmt_nb.client.http.transport import Transport
+from mlmgmt_nb.errors import NotFoundError, UsageError
+
+__all__ = ["Computes"]
+
+_COMMON = frozenset({"local", "docker"})
+"""Computes that each service of ours has; it reports itself whether `docker` is available."""
+
+
+class Computes:
+    """The computes that images are built for and services run on.
+
+    Args:
+        transport: sends the requests.
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self) -> list[dict[str, str | None]]:
+        """Return the computes of the service.
+
+        Raises:
+            NotFoundError: the server does not list its computes.
+        """
+        found: list[dict[str, str | None]] = self._transport.send("GET", "/computes").json()["value"]
+        return found
+
+    def check(self, compute: str) -> None:
+        """Check that a name is that of a compute or an alias. Resource ids of 2017 are left to the server.
+
+        Raises:
+            UsageError: it is neither.
+        """
+        if compute in _COMMON or compute.startswith("/"):
+            return
+        try:
+            known = {each["id"] or "" for each in self.list()}
+        except NotFoundError:  # another server, which does not list its computes
+            return
+        if compute not in known:
+            raise UsageError(
+                f"compute_resource_id: compute {compute!r} is not known to this service",
+                field="compute_resource_id",
+                fix=f"Use one of {', '.join(sorted(known))}.",
+            )
+
+    def set_alias(self, name: str, compute: str) -> None:
+        """Give a compute another name."""
+        self._transport.send("PUT", f"/computes/{quote(name, safe='')}", query={"computeId": compute})
+
+    def remove_alias(self, name: str) -> bool:
+        """Remove an alias. Return False if there was none."""
+        return self._transport.send("DELETE", f"/computes/{quote(name, safe='')}").status_code != 204

@@ -1,0 +1,124 @@
+"""The background thread of a workspace that polls the server for its open operations."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+import time
+from collections.abc import Callable
+
+from mlmgmt_nb.client.http.forks import renew_after_fork
+from mlmgmt_nb.client.http.passive import passive
+from mlmgmt_nb.client.polling.watched import WatchedOperation
+from mlmgmt_nb.contract import AsyncOperationStatus
+from mlmgmt_nb.errors import ServerError, ServiceStoppedError, ThrottledError, TransportError, UsageError
+
+__all__ = ["Watcher"]
+
+_PATIENCE = 30.0
+
+
+class Watcher:
+    """Poll all open operations of a workspace, in one daemon thread that runs while any is open.
+
+    Args:
+        fetch: requests an operation's status once; the second value is its `Retry-After` in seconds.
+        slowest: maximum seconds between two polls of an operation.
+        clock: time in seconds.
+    """
+
+    def __init__(
+        self,
+        fetch: Callable[[str], tuple[AsyncOperationStatus, float | None]],
+        *,
+        slowest: float = 2.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._fetch = fetch
+        self._slowest = slowest
+        self._clock = clock
+        self._wake = threading.Condition()
+        self._due: list[tuple[float, int, WatchedOperation]] = []
+        self._open: set[WatchedOperation] = set()
+        self._order = itertools.count()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Follow no operation: the thread is the parent's. Pollers that are used here start again."""
+        self._wake = threading.Condition()
+        self._due, self._open, self._thread = [], set(), None
+
+    def follow(self, watch: WatchedOperation) -> None:
+        """Poll the operation until it has ended. Do nothing if it has ended or is already polled."""
+        with self._wake:
+            if self._closed and not watch.settled.is_set():
+                raise UsageError("the workspace is closed", fix="Connect again; the operation continues.")
+            if watch.settled.is_set():
+                return
+            if watch not in self._open:
+                self._open.add(watch)
+                self._schedule(watch, watch.first_delay)
+            if self._thread is None or not self._thread.is_alive():  # an interrupt may come as it starts
+                self._thread = threading.Thread(target=self._run, name="mlmgmt-poller", daemon=True)
+                self._thread.start()
+
+    def close(self) -> None:
+        """Stop polling, and end all waits with an error. The operations continue."""
+        with self._wake:
+            self._closed = True
+            abandoned, thread = list(self._open), self._thread
+            self._open.clear()
+            self._due.clear()
+            self._wake.notify()
+        for watch in abandoned:
+            watch.lost(UsageError("the workspace was closed", fix="Connect again; the operation continues."))
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout=5.0)
+
+    def _schedule(self, watch: WatchedOperation, delay: float) -> None:
+        heapq.heappush(self._due, (self._clock() + delay, next(self._order), watch))
+        self._wake.notify()
+
+    def _run(self) -> None:
+        while (watch := self._next()) is not None:
+            failure, delay = None, None
+            try:
+                delay = self._poll(watch)
+            except Exception as error:  # noqa: BLE001 - who waits for it must hear of it, whatever it is
+                failure = error
+            with self._wake:
+                if delay is None:
+                    self._open.discard(watch)
+                elif not self._closed:
+                    self._schedule(watch, delay)
+            if failure is not None:
+                watch.lost(failure)
+
+    def _next(self) -> WatchedOperation | None:
+        """Wait until an operation is due and return it; None, and end the thread, when none is open."""
+        with self._wake:
+            while self._due:
+                wait = self._due[0][0] - self._clock()
+                if wait <= 0:
+                    return heapq.heappop(self._due)[2]
+                self._wake.wait(wait)
+            self._thread = None
+            return None
+
+    def _poll(self, watch: WatchedOperation) -> float | None:
+        """Poll once. Return the seconds to the next poll, or None for never. Raise to give up."""
+        try:
+            with passive():
+                status, wait = self._fetch(watch.operation_id)
+        except (TransportError, ThrottledError, ServerError, ServiceStoppedError) as error:
+            now = self._clock()
+            if watch.failing_since is None:
+                watch.failing_since = now
+            if now - watch.failing_since >= _PATIENCE:
+                raise
+            return watch.next_delay(getattr(error, "retry_after", None), self._slowest)
+        watch.seen(status)
+        return None if watch.ended else watch.next_delay(wait, self._slowest)

@@ -1,0 +1,102 @@
+"""Judging the answers of a scoring test: by the expected answers, another service, or a check of the user."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from mlmgmt_nb.client.scoring_tests.cases import Cases
+from mlmgmt_nb.client.scoring_tests.generator import Outcome
+from mlmgmt_nb.client.scoring_tests.results import JudgedOutcome
+
+__all__ = ["Check", "Judge", "same"]
+
+Check = Callable[[Any, Any], bool | None]
+"""Returns whether the answer to an input is right. May raise AssertionError with the reason why it is not."""
+
+
+class Judge:
+    """Judge outcomes: passed, failed, or not answered."""
+
+    def __init__(
+        self, cases: Cases, check: Check | None, expect: str | None, tolerance: float, *, is_compared: bool
+    ) -> None:
+        self._cases, self._check, self._expect = cases, check, expect
+        self._tolerance, self._is_compared = tolerance, is_compared
+
+    def __call__(self, outcome: Outcome) -> JudgedOutcome:
+        expected, passed = self._cases.expected[outcome.case], None
+        answer, error = _answer(outcome.status, outcome.content)
+        if not error and self._is_compared:
+            expected, error = _reference(outcome)
+        if not error:
+            try:
+                passed = self._right(outcome.case, expected, answer)
+            except AssertionError as wrong:
+                passed, error = False, str(wrong)
+            except Exception as mistake:  # noqa: BLE001 - the user's own check
+                error = f"the check raised {type(mistake).__name__}: {mistake}"
+        if passed is False and self._check is not None and not error:
+            error = "the check returned False"
+        return JudgedOutcome(outcome.case, outcome.status, passed, expected, answer, error)
+
+    def _right(self, case: int, expected: Any, answer: Any) -> bool | None:
+        if self._check is not None:
+            verdict = self._check(self._cases.given(case), answer)
+            return None if verdict is None else bool(verdict)
+        if expected is None and not self._is_compared:
+            return None
+        return same(expected, self._part(answer, expected), self._tolerance)
+
+    def _part(self, answer: Any, expected: Any) -> Any:
+        """Return the part of an answer to compare: the item of a one-item list, or the expected column of an object."""
+        if self._is_compared:
+            return answer
+        if isinstance(answer, list) and len(answer) == 1 and not isinstance(expected, list):
+            answer = answer[0]
+        if isinstance(answer, dict) and not isinstance(expected, dict) and self._expect in answer:
+            return answer[self._expect]
+        return answer
+
+
+def same(expected: Any, answer: Any, tolerance: float) -> bool:
+    """Return whether two values are the same, numbers within the tolerance."""
+    if isinstance(expected, (list, tuple)) and isinstance(answer, (list, tuple)):
+        return len(expected) == len(answer) and all(
+            same(e, a, tolerance) for e, a in zip(expected, answer, strict=True)
+        )
+    if isinstance(expected, dict) and isinstance(answer, dict):
+        return expected.keys() == answer.keys() and all(same(expected[k], answer[k], tolerance) for k in expected)
+    numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in (expected, answer))
+    if numbers:
+        return math.isclose(expected, answer, rel_tol=tolerance, abs_tol=tolerance)
+    return bool(expected == answer)
+
+
+def _answer(status: int, content: bytes) -> tuple[Any, str]:
+    """Return the answer, or the reason why there is none."""
+    if status == 0:
+        return None, content.decode(errors="replace")
+    value = _decoded(content)
+    if status == 200:
+        return value, ""
+    message = value.get("message", "") if isinstance(value, dict) else str(value)
+    return None, f"{status}: {message}"[:500]
+
+
+def _reference(outcome: Outcome) -> tuple[Any, str]:
+    """Return the answer of the other service, or the reason why there is none."""
+    if outcome.other_status < 0:
+        return None, "the test was stopped before the other service was asked"
+    expected, error = _answer(outcome.other_status, outcome.other_content)
+    return expected, error and f"the other service: {error}"
+
+
+def _decoded(content: bytes) -> Any:
+    try:
+        return msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return content.decode(errors="replace")

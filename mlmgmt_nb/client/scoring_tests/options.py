@@ -1,0 +1,67 @@
+"""The options of a scoring test: how it sends its requests, and when it ends."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, NamedTuple, TypedDict
+
+from mlmgmt_nb.errors import UsageError
+
+__all__ = ["LoadOptions", "StopCondition", "check_options", "default_processes"]
+
+_CALLERS_PER_PROCESS = 16
+
+
+class LoadOptions(TypedDict, total=False):
+    """How a scoring test sends its requests.
+
+    Attributes:
+        requests: number of requests, which cycle through the cases (default: each case once, unless there is a
+            `duration`).
+        concurrency: maximum number of requests at the same time (default: 1).
+        duration: seconds after which no more requests are sent.
+        rate: target requests per second (default: unthrottled).
+        tolerance: relative or absolute difference up to which two numbers are equal (default: 0).
+        timeout: seconds after which a request counts as unanswered (default: 60).
+        processes: number of processes that send requests (default: one for every 16 concurrent requests, but at most
+            half of the processors).
+    """
+
+    requests: int | None
+    concurrency: int
+    duration: float | None
+    rate: float | None
+    tolerance: float
+    timeout: float
+    processes: int | None
+
+
+class StopCondition(NamedTuple):
+    """The end of a test: a number of requests, a number of seconds, or the first of both."""
+
+    requests: int | None
+    duration: float | None
+
+    def part(self, count: int, seconds: float) -> float:
+        """Return the part that is done, from 0 to 1."""
+        parts = [count / self.requests if self.requests else 0.0, seconds / self.duration if self.duration else 0.0]
+        return min(1.0, max(parts))
+
+
+def check_options(options: LoadOptions) -> None:
+    """Check the limits of the options.
+
+    Raises:
+        UsageError: an option is out of range.
+    """
+    for name in ("requests", "concurrency", "duration", "rate", "timeout", "processes"):
+        value: Any = options.get(name)
+        if value is not None and value <= 0:
+            raise UsageError(f"{name} is {value}", field=name, fix="Give a number above 0.")
+    if options.get("tolerance", 0.0) < 0:
+        raise UsageError("tolerance is negative", field="tolerance", fix="Give 0 or a small number such as 1e-6.")
+
+
+def default_processes(callers: int) -> int:
+    """Return the number of processes for so many concurrent requests."""
+    return max(1, min(callers // _CALLERS_PER_PROCESS, (os.cpu_count() or 1) // 2))

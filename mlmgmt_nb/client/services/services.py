@@ -1,0 +1,166 @@
+"""The services of an account: create, update and delete them."""
+
+from __future__ import annotations
+
+from typing import Unpack
+
+from mlmgmt_nb.client.bodies import ServiceSettings, checked, settings_fields
+from mlmgmt_nb.client.computes import Computes
+from mlmgmt_nb.client.http.transport import Transport
+from mlmgmt_nb.client.kernel_versions import warn_of_versions
+from mlmgmt_nb.client.operations import Operations
+from mlmgmt_nb.client.polling import Poller
+from mlmgmt_nb.client.services.monitoring import ServiceMonitoring
+from mlmgmt_nb.client.services.scoring import ServiceScoring
+from mlmgmt_nb.client.services.support import check_variables
+from mlmgmt_nb.contract import ComputeResource, Image, ServiceResponse
+from mlmgmt_nb.contract.extensions import Service, ServiceCreate, ServiceUpdate
+from mlmgmt_nb.errors import NotFoundError
+
+__all__ = ["Services"]
+
+
+class Services(ServiceScoring, ServiceMonitoring):
+    """The services of the account. Where a method takes a service, it takes its id, its name or a `Service`.
+
+    Args:
+        compute: the default compute of new services.
+
+    Example:
+        >>> service = ws.services.get("iris")
+        >>> service.state, service.num_replicas
+        ('Succeeded', 1)
+        >>> ws.services.keys("iris")
+        AuthKeys(primary_key=***, secondary_key=***)
+    """
+
+    def __init__(
+        self, transport: Transport, operations: Operations, computes: Computes, compute: str = "local"
+    ) -> None:
+        super().__init__(transport)
+        self._computes = computes
+        self._compute = compute
+        self._operations = operations
+
+    def create(
+        self,
+        name: str,
+        image: Image | str,
+        *,
+        compute_resource_id: str | None = None,
+        **settings: Unpack[ServiceSettings],
+    ) -> Poller[Service]:
+        """Start an image as a web service.
+
+        Args:
+            name: its name, unique in the account: 3 to 32 of a-z, 0-9, `-` and `.`.
+            image: the image, or its id.
+            compute_resource_id: where it is to run; when None, where the image was built for if an `Image` is given, or
+                the compute of the workspace.
+            **settings: see `ServiceSettings`.
+
+        Raises:
+            UsageError: a property breaks a limit. Nothing was sent.
+            ConflictError: another service has the name.
+        """
+        of_image = image.compute_resource_id if isinstance(image, Image) else None
+        body = _create_request(name, _image_id(image), compute_resource_id or of_image or self._compute, settings)
+        check_variables(self._transport, body)
+        return self._operations.started(self._transport.call("services_create", body=body), self._get)
+
+    def check(self, name: str, *, compute_resource_id: str = "local", **settings: Unpack[ServiceSettings]) -> None:
+        """Check the arguments of `create` before an image exists. Nothing is sent.
+
+        Example:
+            >>> ws.services.check("iris", memory="a lot")
+            Traceback (most recent call last):
+            ...
+            mlmgmt_nb.errors.UsageError: containerResourceReservation.memory: not valid
+            Give memory as Kubernetes does: `300Mi` or `1G`.
+
+        Args:
+            name: of the service.
+            compute_resource_id: where it would run.
+            **settings: see `ServiceSettings`.
+
+        Raises:
+            UsageError: a property breaks a limit.
+        """
+        _create_request(name, "not known yet", compute_resource_id, settings)
+
+    def check_server(self, *, compute_resource_id: str = "local", **settings: Unpack[ServiceSettings]) -> None:
+        """Check that the server has the compute and supports the settings. Only extensions need a request.
+
+        Args:
+            compute_resource_id: where the service would run.
+            **settings: see `ServiceSettings`.
+
+        Raises:
+            UsageError: the compute is unknown, or the server does not support environment variables.
+        """
+        self._computes.check(compute_resource_id)
+        check_variables(self._transport, checked(ServiceUpdate, **settings_fields(**settings)))
+
+    def update(
+        self,
+        service: ServiceResponse | str,
+        *,
+        image: Image | str | None = None,
+        **settings: Unpack[ServiceSettings],
+    ) -> Poller[Service]:
+        """Change a service, under the same URL and keys.
+
+        Example:
+            >>> changed = ws.services.update("iris", max_concurrent_requests=20).result()
+            >>> changed.max_concurrent_requests_per_container
+            20
+
+        Args:
+            service: the service.
+            image: another image, or its id. With an `Image` a warning says if this kernel has other versions than those
+                that its model was packaged with.
+            **settings: what is to change, see `ServiceSettings`; the rest stays.
+
+        Raises:
+            UsageError: a property breaks a limit. Nothing was sent.
+            NotFoundError: the service does not exist.
+        """
+        body = checked(
+            ServiceUpdate,
+            image_id=None if image is None else _image_id(image),
+            **settings_fields(**settings),
+        )
+        check_variables(self._transport, body)
+        if isinstance(image, Image):
+            warn_of_versions(image.manifest)
+        answer = self._transport.call("services_update", id=self.id_of(service), body=body)
+        return self._operations.started(answer, self._updated)
+
+    def delete(self, service: ServiceResponse | str) -> bool:
+        """Delete a service. Return False if it did not exist."""
+        try:
+            service_id = self.id_of(service)
+        except NotFoundError:
+            return False
+        return self._transport.call("services_delete", id=service_id).status_code != 204
+
+    def _updated(self, service_id: str) -> Service:
+        # A kept connection may still lead to a replica of before, which answers once more before it goes.
+        self._transport.close()
+        return self._get(service_id)
+
+
+def _create_request(
+    name: str, image_id: str | None, compute_resource_id: str, settings: ServiceSettings
+) -> ServiceCreate:
+    return checked(
+        ServiceCreate,
+        name=name,
+        image_id=image_id,
+        compute_resource=ComputeResource(id=compute_resource_id, type="Cluster"),
+        **settings_fields(**settings),
+    )
+
+
+def _image_id(image: Image | str) -> str | None:
+    return image.id if isinstance(image, Image) else image

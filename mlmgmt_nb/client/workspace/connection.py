@@ -1,0 +1,102 @@
+"""Connect to an account: of the user's embedded service, or of another server."""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import partial
+
+from requests.adapters import BaseAdapter
+
+from mlmgmt_nb import local
+from mlmgmt_nb.client.auth.signin import SignIn, credential_for
+from mlmgmt_nb.client.http.credentials import TokenCredential, TokenFile
+from mlmgmt_nb.client.http.passive import is_passive
+from mlmgmt_nb.client.http.transport import Location, Timeout, Transport
+from mlmgmt_nb.client.workspace.account_url import AccountName
+from mlmgmt_nb.client.workspace.workspace import Workspace
+from mlmgmt_nb.errors import UsageError
+
+__all__ = ["connect"]
+
+
+def connect(
+    *,
+    home: str | os.PathLike[str] | None = None,
+    base_url: str | None = None,
+    subscription: str | None = None,
+    resource_group: str | None = None,
+    account: str | None = None,
+    token: str | None = None,
+    credential: TokenCredential | None = None,
+    sign_in: SignIn | None = None,
+    scope: str | None = None,
+    compute: str | None = None,
+    timeout: float | Timeout = (3.05, 30.0),
+    adapter: BaseAdapter | None = None,
+) -> Workspace:
+    """Connect to an account: that of `base_url`, or else the user's embedded service, which is started if need be.
+
+    Arguments win over the environment: MLMGMT_BASE_URL, MLMGMT_SUBSCRIPTION, MLMGMT_RESOURCE_GROUP, MLMGMT_ACCOUNT,
+    MLMGMT_SCOPE, MLMGMT_TOKEN, MLMGMT_COMPUTE and MLMGMT_HOME. `home` alone always means the embedded service of that
+    folder, which has its token there. Another server gets the token that is given, else one of Azure AD: of the
+    environment's service principal, the machine's or workload's identity, `az login`, or, if somebody is there to do
+    so, by signing in; that is done when the first request is sent.
+
+    Example:
+        >>> with connect(account="team") as team:
+        ...     team.base_url.rpartition("/api/")[2]
+        'subscriptions/local/resourceGroups/local/accounts/team'
+
+    Args:
+        home: state folder of the embedded service.
+        base_url: URL of an account, which ends in `/accounts/NAME`; or of a server, with the three that follow.
+        subscription, resource_group, account: name the account; at the embedded service, or instead of those in
+            `base_url`.
+        token: bearer token for `base_url`.
+        credential: gives the token for `base_url` instead: an object of azure-identity, or any with its `get_token`.
+        sign_in: how to sign in with Azure AD instead.
+        scope: what a token of Azure AD is asked for: `api://.../.default` of the server, or the management API of
+            Azure when None.
+        compute: where images are built for and services run when nothing else is said: `local`, or `docker` for
+            containers of a Docker engine.
+        timeout: seconds to connect, and to wait for each part of an answer; one number stands for both.
+        adapter: carries the requests instead of the client's own pool of connections.
+
+    Raises:
+        UsageError: the arguments do not go together, or the URL is none of an account.
+        LocalServiceError: the embedded service did not start.
+    """
+    used_compute = compute or os.environ.get("MLMGMT_COMPUTE") or "local"
+    timeout = timeout if isinstance(timeout, tuple) else (timeout, timeout)
+    if home is None:
+        base_url = base_url or os.environ.get("MLMGMT_BASE_URL")
+    elif base_url is not None:
+        raise UsageError("home and base_url cannot be combined", field="home", fix="Give one of them.")
+    named = AccountName(
+        subscription or os.environ.get("MLMGMT_SUBSCRIPTION"),
+        resource_group or os.environ.get("MLMGMT_RESOURCE_GROUP"),
+        account or os.environ.get("MLMGMT_ACCOUNT"),
+    )
+    if base_url is None:
+        given = {"token": token, "credential": credential, "sign_in": sign_in}
+        if unfit := next((name for name, value in given.items() if value is not None), None):
+            raise UsageError(
+                "a token or credential requires a base_url",
+                field=unfit,
+                fix="Give base_url or set MLMGMT_BASE_URL; the embedded service needs no token from you.",
+            )
+        locate = partial(_embedded, local.state_folder(home), named)
+        transport = Transport(locate(), timeout=timeout, relocate=locate, adapter=adapter)
+        arguments = named.arguments(home=home, compute=compute)
+        return Workspace(transport, interpreter=sys.executable, arguments=arguments, compute=used_compute)
+    url = named.url(base_url)
+    scope = scope or os.environ.get("MLMGMT_SCOPE")
+    location = Location(url, credential_for(url, token=token, credential=credential, sign_in=sign_in, scope=scope))
+    arguments = named.arguments(base_url=base_url, compute=compute)
+    return Workspace(Transport(location, timeout=timeout, adapter=adapter), arguments=arguments, compute=used_compute)
+
+
+def _embedded(home: str | os.PathLike[str], account: AccountName) -> Location:
+    endpoint = local.resume(home) if is_passive() else local.ensure(home)
+    return Location(account.url(endpoint.base_url), TokenFile(endpoint.token_file), endpoint.certificate)

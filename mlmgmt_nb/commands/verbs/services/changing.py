@@ -1,0 +1,181 @@
+"""Commands that create, update and delete services."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from mlmgmt_nb.client import ServiceSettings
+from mlmgmt_nb.client.deploying.flow import BuiltImage, DeployFlow, IfExists
+from mlmgmt_nb.client.kernel_versions import warn_of_versions
+from mlmgmt_nb.commands.flags import (
+    APPLICATION,
+    COMPUTE,
+    IF_EXISTS,
+    MODEL_ID,
+    NEW_VERSION,
+    PACKAGING,
+    SERVICE,
+    SERVICE_NAME,
+    SETTINGS,
+    VARIABLES,
+    DeployArguments,
+    ServiceArguments,
+    SettingsArguments,
+    WaitingArguments,
+    service_settings,
+)
+from mlmgmt_nb.commands.grammar import Command, Flag
+from mlmgmt_nb.commands.session import Session
+from mlmgmt_nb.commands.values import (
+    Text,
+)
+from mlmgmt_nb.commands.variables import variables
+from mlmgmt_nb.commands.verbs.deploy import check_no_new_version, compute_of, flow, resumable, source_of
+from mlmgmt_nb.errors import UsageError
+
+__all__ = ["COMMANDS"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Create(DeployArguments, SettingsArguments, WaitingArguments):
+    """Arguments of `service create`."""
+
+    service_name: str
+    image_id: str | None
+    compute_resource_id: str | None
+    if_exists: IfExists
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Update(DeployArguments, SettingsArguments, WaitingArguments):
+    """Arguments of `service update`."""
+
+    service: str
+    image_id: str | None
+    compute_resource_id: str | None
+
+
+def _settings(arguments: SettingsArguments) -> ServiceSettings:
+    return {**service_settings(arguments), **variables(arguments)}
+
+
+def _registers(arguments: _Create | _Update) -> bool:
+    """Return whether a driver or model is given, from which versions are registered.
+
+    Raises:
+        UsageError: there is none, but `--new-version`.
+    """
+    if arguments.image_id is not None:
+        check_no_new_version(arguments.new_version, "--image-id names an image that is built")
+        return False
+    is_given = arguments.driver is not None or bool(arguments.model_file)
+    if not is_given:
+        check_no_new_version(arguments.new_version, "neither a driver nor a model is given")
+    return is_given
+
+
+def _create(session: Session, arguments: _Create) -> object:
+    _registers(arguments)
+    settings = _settings(arguments)
+    with resumable(session) as started:
+        deploying = flow(
+            session,
+            arguments.service_name,
+            compute=compute_of(session, arguments.compute_resource_id),
+            timeout=arguments.timeout,
+            started=started,
+        )
+        existing = deploying.existing(settings, arguments.if_exists)
+        if existing is not None and arguments.if_exists == "reuse":
+            return existing
+        return deploying.start(_built(session, deploying, arguments), settings, existing)
+
+
+def _update(session: Session, arguments: _Update) -> object:
+    registers = _registers(arguments)
+    services, settings = session.workspace.services, _settings(arguments)
+    service = services.get(arguments.service)
+    services.check(service.name or "", **settings)
+    services.check_server(compute_resource_id=arguments.compute_resource_id or "local", **settings)
+    if arguments.image_id is None and not registers:
+        return services.update(service, **settings)
+    with resumable(session) as started:
+        deploying = flow(
+            session,
+            service.name or "",
+            compute=compute_of(session, arguments.compute_resource_id),
+            timeout=arguments.timeout,
+            started=started,
+        )
+        built = _built(session, deploying, arguments)
+        if arguments.image_id is not None:  # perhaps an earlier one
+            warn_of_versions(session.workspace.images.get(arguments.image_id).manifest)
+        return deploying.start(built, settings, service)
+
+
+def _built(session: Session, deploying: DeployFlow, arguments: _Create | _Update) -> BuiltImage:
+    """Return the image that is named, or one that is built from the driver and models."""
+    if arguments.image_id is None:
+        return deploying.build(source_of(session, arguments))
+    if arguments.driver is not None:
+        raise UsageError("--image-id and --driver cannot be combined", field="image_id", fix="Give one of them.")
+    return BuiltImage(str(arguments.image_id))
+
+
+def _delete(session: Session, arguments: ServiceArguments) -> object:
+    deleted = session.workspace.services.delete(arguments.service)
+    return Text(f"service {arguments.service} is deleted" if deleted else f"there was no service {arguments.service}")
+
+
+COMMANDS: tuple[Command[Any], ...] = (
+    Command(
+        ("service", "create"),
+        "Run an image as a web service; with a model or driver, register the models and build the image first",
+        "mlmgmt service create -n iris -m model.pkl -f score.py -r python",
+        _create,
+        (
+            SERVICE_NAME,
+            Flag("--image-id", "image to run", completes="image"),
+            *APPLICATION,
+            *PACKAGING,
+            NEW_VERSION,
+            *SETTINGS,
+            *VARIABLES,
+            COMPUTE,
+            IF_EXISTS,
+        ),
+        ("services_create",),
+        waits=True,
+        arguments=_Create,
+    ),
+    Command(
+        ("service", "update"),
+        "Change a service; its URL, its keys and all settings that you do not give stay the same",
+        "mlmgmt service update -n iris -z 3",
+        _update,
+        (
+            SERVICE,
+            Flag("--image-id", "image to run", completes="image"),
+            *(flag for flag in APPLICATION if flag.dest != "model_id"),  # its `-i` is the service here
+            *PACKAGING,
+            NEW_VERSION,
+            MODEL_ID,
+            *SETTINGS,
+            *VARIABLES,
+            Flag("--compute-resource-id", "compute to build the image for", api="compute_resource_id"),
+        ),
+        ("services_update",),
+        waits=True,
+        arguments=_Update,
+    ),
+    Command(
+        ("service", "delete"),
+        "Delete a service",
+        "mlmgmt service delete -n iris",
+        _delete,
+        (SERVICE,),
+        ("services_delete",),
+        arguments=ServiceArguments,
+    ),
+)

@@ -1,0 +1,69 @@
+"""Commands that score data with a service."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlmgmt_nb.client import Workspace
+from mlmgmt_nb.commands.flags import (
+    SERVICE,
+    ServiceArguments,
+)
+from mlmgmt_nb.commands.grammar import Command, Flag
+from mlmgmt_nb.commands.session import Session
+from mlmgmt_nb.errors import UsageError
+
+__all__ = ["COMMANDS", "sample"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Run(ServiceArguments):
+    """Arguments of `service run`."""
+
+    data: Any
+    timeout: int | None
+
+
+def _run(session: Session, arguments: _Run) -> object:
+    services = session.workspace.services
+    data = _data(arguments.data)
+    if data is None:
+        data = sample(session.workspace, arguments.service)
+        if data is None:
+            raise UsageError(f"service {arguments.service!r} has no sample", field="data", fix="Give data with -d.")
+    return services.run(arguments.service, data, timeout=float(arguments.timeout or 60))
+
+
+def _data(given: Any) -> Any:
+    """Return the data of `-d`: a Python value, JSON text, or `@` and the file that has it."""
+    if isinstance(given, str) and given.startswith("@"):
+        path = Path(given[1:]).expanduser()
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise UsageError(f"--data: {path} cannot be read: {error.strerror}", field="data") from error
+    return given
+
+
+def sample(workspace: Workspace, service: str) -> Any:
+    """Return the body that a service gives as its example; None when its driver has no schema to make one from."""
+    given = workspace.services.swagger(service).get("definitions", {}).get("ServiceInput", {})
+    return given.get("example") if "properties" in given else None
+
+
+COMMANDS: tuple[Command[Any], ...] = (
+    Command(
+        ("service", "run"),
+        "Score data with a service (default: its sample)",
+        """mlmgmt service run -n iris -d '{"input_df": [{"petal": 1.4}]}'""",
+        _run,
+        (
+            SERVICE,
+            Flag("-d --data", "JSON, @FILE, or a Python value in the notebook", "value", completes="path"),
+            Flag("--timeout", "seconds to wait for the answer", "integer", metavar="SECONDS"),
+        ),
+        arguments=_Run,
+    ),
+)

@@ -1,0 +1,81 @@
+"""The log of a service as its panel shows it: the last lines, or those about a request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from mlmgmt_nb.client.http.forks import ForkLock
+from mlmgmt_nb.commands.values import RequestLogFilter
+from mlmgmt_nb.contract.resolving import resolve
+
+__all__ = ["LogTail", "readable"]
+
+_KEPT_LINES, _SEARCHED_LINES = 400, 20_000
+
+
+class LogTail:
+    """The last lines of the log of a service, or its lines about a request.
+
+    Attributes:
+        request_id: the request, or "" for all lines.
+        lines: the visible lines, oldest first.
+    """
+
+    def __init__(self, read: Callable[[int, int | None], Any]) -> None:
+        self._read = read
+        self._lock = ForkLock()
+        self.request_id = ""
+        self.lines: tuple[str, ...] = ()
+        self._about: RequestLogFilter | None = None
+        self._offset: int | None = None
+        self._rest = ""
+
+    def search(self, request_id: str) -> None:
+        """Show only lines about this request from the next `poll` on; all lines if it is empty."""
+        with self._lock:
+            self.request_id = request_id.strip()
+            self._about = RequestLogFilter(self.request_id) if self.request_id else None
+            self._offset, self._rest, self.lines = None, "", ()
+
+    def poll(self) -> None:
+        """Read new lines."""
+        with self._lock:
+            if self._offset is None:
+                part = self._read(0, _SEARCHED_LINES if self._about else _KEPT_LINES)
+            else:
+                part = self._read(self._offset, None)
+            self._offset = part.next_offset
+            *lines, self._rest = (self._rest + part.text).split("\n")
+            chosen = [line for line in lines if self._about is None or self._about(line)]
+            self.lines = (*self.lines, *chosen)[-_KEPT_LINES:]
+
+
+def readable(line: str) -> str:
+    """Return a log line for display; JSON lines about requests are formatted."""
+    try:
+        note = msgspec.json.decode(line, type=_RequestNote)
+    except msgspec.DecodeError:
+        return line
+    path = note.path.rpartition("/")[2]
+    what = f" {note.method} /{path}" if (note.method, path) != ("POST", "score") else ""
+    failed = f"  {note.code}: {note.message}" if note.code else ""
+    return f"{note.time[11:23]}  {note.status}  {note.ms:>8.1f} ms  {note.request}{what}{failed}"
+
+
+class _RequestNote(msgspec.Struct):
+    """A log line about a request, as replicas write it."""
+
+    time: str
+    request: str
+    method: str
+    path: str
+    status: int
+    ms: float
+    code: str = ""
+    message: str = ""
+
+
+resolve(_RequestNote)

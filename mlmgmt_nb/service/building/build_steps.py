@@ -1,0 +1,154 @@
+"""Building one image: the build context is filled from models, driver and assets, then realized for its compute."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row, select
+
+from mlmgmt_nb.archives.extraction import Limits
+from mlmgmt_nb.contract import Manifest, Model
+from mlmgmt_nb.contract.requirements import Option
+from mlmgmt_nb.service.building.built_image import ImageBuild
+from mlmgmt_nb.service.building.cancellation import Cancellation
+from mlmgmt_nb.service.building.context import Context
+from mlmgmt_nb.service.building.docker.dockerfile import Recipe, labels
+from mlmgmt_nb.service.building.fetch import Fetcher
+from mlmgmt_nb.service.building.image_builders import ImageBuilders
+from mlmgmt_nb.service.building.leftovers import partial_folder, sweep
+from mlmgmt_nb.service.building.packages.environments import Environments
+from mlmgmt_nb.service.building.packages.preparation import lock_for_image, prepare_local
+from mlmgmt_nb.service.compute_ids import DOCKER
+from mlmgmt_nb.service.files.disk import flush
+from mlmgmt_nb.service.files.home import Home
+from mlmgmt_nb.service.files.logs import Log
+from mlmgmt_nb.service.store import schema
+from mlmgmt_nb.service.store.store import PASSING, Store
+
+__all__ = ["BuildSteps"]
+
+
+class BuildSteps:
+    """The steps of a build, which can be repeated after a crash.
+
+    Args:
+        images: builds images for compute `docker`.
+        indexes: returns the package indexes of the machine for these images.
+        bases: base images, by type of runtime.
+        limits: limits for unpacked archives.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        home: Home,
+        fetcher: Fetcher,
+        environments: Environments,
+        images: ImageBuilders,
+        indexes: Callable[[], list[Option]],
+        bases: Mapping[str, str],
+        limits: Limits = Limits(),  # noqa: B008 - immutable
+    ) -> None:
+        self._store = store
+        self._home = home
+        self._fetcher = fetcher
+        self._environments = environments
+        self._images = images
+        self._indexes = indexes
+        self._bases = bases
+        self._limits = limits
+
+    def run(
+        self, operation: Row[Any], output: Log, cancellation: Cancellation, check_claim: Callable[[], None]
+    ) -> dict[str, str]:
+        """Fill the build context and realize it for the image's compute; return the resulting columns.
+
+        Args:
+            operation: the claimed operation.
+            output: the log of the build.
+            cancellation: stops it.
+            check_claim: cancels the build if another process has claimed the operation; called before it ends.
+
+        Raises:
+            BuildError: the image cannot be built, or was cancelled.
+        """
+        image_id = operation.resource_id
+        image, manifest, models = self._inputs(image_id)
+        on_docker = image.compute_id == DOCKER
+        steps = 5 if on_docker else 4
+        final = self._home.images / image_id
+        partial = partial_folder(self._home, image_id, operation.claimed_by)
+        for leftover in (partial, final):
+            shutil.rmtree(leftover, ignore_errors=True)
+        try:
+            output.line(f"[1/{steps}] models of manifest {manifest.name!r} version {manifest.version}")
+            context = Context(partial, self._fetcher, output, cancellation, self._limits)
+            context.add_models(models)
+            output.line(f"[2/{steps}] driver and assets")
+            context.add_assets(manifest)
+            context.describe(operation.account, models)
+            output.line(f"[3/{steps}] requirements")
+            recipe = Recipe(
+                base=self._bases[manifest.target_runtime.runtime_type],
+                java=manifest.target_runtime.runtime_type == "SparkPython",
+                labels=labels(operation.account, manifest, models),
+            )
+            if on_docker:
+                builder = self._images.choose(recipe.base, output)
+                locked = lock_for_image(
+                    context, manifest, recipe, self._environments, builder, self._indexes(), output, cancellation
+                )
+                recipe, requirements = locked.recipe, locked.requirements
+            else:
+                interpreter, requirements = prepare_local(context, manifest, self._environments, output, cancellation)
+            output.line(f"[4/{steps}] build context")
+            cancellation.check()
+            context.finish(requirements, recipe)
+            if on_docker:
+                output.line(f"[5/{steps}] Docker image")
+                built = builder.build(
+                    ImageBuild(
+                        context=partial,
+                        recipe=recipe,
+                        name=image.name,
+                        version=image.version,
+                        requested=locked.requested,
+                        log=output,
+                        cancellation=cancellation,
+                    )
+                )
+            with contextlib.suppress(*PASSING):  # then no other process can have claimed it either
+                check_claim()
+            cancellation.check()
+            flush(partial)
+            partial.replace(final)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+        if on_docker:
+            return {"location": built.reference}
+        return {"location": final.as_uri(), "interpreter": interpreter}
+
+    def remove_leftovers(self) -> None:
+        """Remove the leftovers of builds that ended early."""
+        sweep(self._store, self._home, self._environments, self._images)
+
+    def _inputs(self, image_id: str) -> tuple[Row[Any], Manifest, Sequence[Model]]:
+        images, manifests, links, models = schema.images, schema.manifests, schema.manifest_models, schema.models
+        with self._store.reading() as db:
+            image = db.execute(
+                select(images, manifests.c.doc)
+                .join(manifests, images.c.manifest_id == manifests.c.id)
+                .where(images.c.id == image_id)
+            ).one()
+            manifest = msgspec.json.decode(image.doc, type=Manifest)
+            rows = db.scalars(
+                select(models.c.doc)
+                .join(links, links.c.model_id == models.c.id)
+                .where(links.c.manifest_id == manifest.id)
+                .order_by(links.c.position)
+            )
+            return image, manifest, [msgspec.json.decode(row, type=Model) for row in rows]
