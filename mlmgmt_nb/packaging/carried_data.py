@@ -87,7 +87,7 @@ def _check_size(what: str, variables: Iterable[tuple[str, Any]]) -> None:
 def _size(value: Any, seen: set[int]) -> float:
     """Return the approximate bytes of frames, arrays, text, and containers of these; other objects count as small.
 
-    The fitted state of a model is no mistake, however large it is.
+    The fitted state of a model may be large.
     """
     if id(value) in seen or inspect.ismodule(value) or inspect.isclass(value):
         return 0

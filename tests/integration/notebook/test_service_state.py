@@ -130,30 +130,26 @@ def built(ws: Workspace, folder: Path, driver: str, name: str = "console-bad", *
     return ws.images.create(name, manifest).result(60)
 
 
-def test_other_versions_of_this_kernel_are_named(ws: Workspace, state: ServiceState, tmp_path: Path) -> None:
+def test_other_versions_of_this_kernel_are_named(ws: Workspace, tmp_path: Path) -> None:
     """While the service runs an image that was packaged with other versions, and when it is rolled back to it."""
     line = "versions of this kernel differ from those of the model's package: surely-not-installed 1.0 (here none)"
-    image = built(ws, tmp_path, "def run(body):\n    return 4\n", kernelVersions="surely-not-installed==1.0")
-    former = state.service.image
-    assert former is not None
-    panel = ServicePanel(ws, NAME)
-    assert panel.shown()["versions"] == ""
+    code, name = "def run(body):\n    return 4\n", "other-versions"
+    old = built(ws, tmp_path, code, name=name, kernelVersions="surely-not-installed==1.0")
+    new = built(ws, tmp_path, code, name=name)
+    ws.services.create(name, old).result(60)
+    panel = ServicePanel(ws, name)
     state = panel.state
-    state.update(image.id or "", name=NAME)
-    assert state.note.endswith(line)
-    until_done(state)
     assert panel.shown()["versions"] == line
     assert line in panel.text()
-    state.update(former.id or "")
+    state.update(new.id or "")
     until_done(state)
     assert (panel.shown()["versions"], line in state.note) == ("", False)
-    deployment = next(one for one in state.deployments if one.image_id == image.id)
-    state.roll_back(deployment.id or "")
+    state.roll_back(next(one.id or "" for one in state.deployments if one.image_id == old.id))
     assert state.note.endswith(line)
     until_done(state)
     with pytest.warns(UserWarning, match="surely-not-installed"):
-        ws.services.update(NAME, image=image).result(60)
-    ws.services.update(NAME, image=former).result(60)
+        ws.services.update(name, image=old).result(60)
+    ws.services.delete(name)
 
 
 def test_an_update_is_cancelled(ws: Workspace, state: ServiceState, tmp_path: Path) -> None:
