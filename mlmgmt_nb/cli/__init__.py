@@ -13,6 +13,7 @@ from mlmgmt_nb.cli.arguments import add_home
 from mlmgmt_nb.cli.housekeeping import add_housekeeping
 from mlmgmt_nb.cli.serve import add_serve
 from mlmgmt_nb.errors import MlmgmtError
+from mlmgmt_nb.terminal import one_line, printable
 
 __all__ = ["main", "service_parser"]
 
@@ -44,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         problem = _store_problem(error)
         if problem is None:
             raise
-        print(f"mlmgmt: {problem}", file=sys.stderr)
+        print(printable(f"mlmgmt: {problem}"), file=sys.stderr)
         return 1
     return code
 
@@ -101,7 +102,7 @@ def _status(arguments: argparse.Namespace) -> int:
     if arguments.output == "json":
         print(json.dumps(known, indent=2))
     else:
-        print("\n".join(f"{name:<10} {value}" for name, value in known.items()))
+        print("\n".join(one_line(f"{name:<10} {value}") for name, value in known.items()))
     return 0
 
 

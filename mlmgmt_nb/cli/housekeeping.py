@@ -138,7 +138,8 @@ def _backup(arguments: argparse.Namespace) -> int:
     store, home = _opened(arguments)
     size = backup(store, home, arguments.file.absolute())
     store.close()
-    print(f"{arguments.file}: {_size(size)}. It contains the keys of the services and the token: keep it safe.")
+    name = one_line(str(arguments.file))
+    print(f"{name}: {_size(size)}. It contains the keys of the services and the token: keep it safe.")
     return 0
 
 
@@ -149,7 +150,7 @@ def _restore(arguments: argparse.Namespace) -> int:
     home = local.state_folder(arguments.home)
     database = arguments.database or os.environ.get("MLMGMT_DATABASE")
     lacking = restore(arguments.file, home, database, lambda folder: limits_of(arguments, Limits.of_disk(folder)))
-    print(f"The state folder {home} is ready. Start its service with: mlmgmt serve --home {home}")
+    print(one_line(f"The state folder {home} is ready. Start its service with: mlmgmt serve --home {home}"))
     for what in lacking:
         print(one_line(f"note: {what}"), file=sys.stderr)
     return 0

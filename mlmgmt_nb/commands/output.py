@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from mlmgmt_nb.client import Pager, ScoringReport
-from mlmgmt_nb.client.deploying.packages import DeployedService
+from mlmgmt_nb.client.deploying.packaged_models import DeployedService
 from mlmgmt_nb.client.monitoring.conditions import condition
 from mlmgmt_nb.commands.values import Keys, Settings, Usage
 from mlmgmt_nb.commands.verbs.drivers import CheckedDriver

@@ -36,6 +36,8 @@ _NAMED = re.compile(rf"(?P<head>{_NAME}\s*(?:\[[^\]]*\])?\s*@\s*)(?P<location>\S
 _ONLY_NAME = re.compile(_NAME)
 _PATH = re.compile(r"(?:\.{1,2}(?:/|$)|/|~|file:|[\w./ -]*/|\S+\.(?:whl|zip|tar\.gz|tgz|tar\.bz2|tar\.xz)\b)")
 _BARE = re.compile(r"(?P<location>\S+?)(?P<tail>(?:\[[^\]]*\])?(?:\s*;.*)?)")
+_HALVES = re.compile("[\ud800-\udfff]")
+"""Halves of characters, which no file has."""
 _VCS = re.compile(r"(?:git|hg|svn|bzr)\+")
 
 
@@ -113,6 +115,8 @@ def parse(text: str) -> Iterator[Option | Requirement]:
     number = 1
     for line in _CONTINUED.sub("\0", text.removeprefix("\ufeff")).splitlines():
         content = _COMMENT.sub("", line.replace("\0", " ")).strip()
+        if _HALVES.search(content):
+            raise RequirementsError(f"line {number}: {content!r} is not text")
         if content:
             yield from _options(number, content) if content.startswith("-") else [_requirement(number, content)]
         number += 1 + line.count("\0")
@@ -132,7 +136,7 @@ def _options(number: int, line: str) -> Iterator[Option | Requirement]:
         if name == "--editable":
             yield _located(number, value)
         else:
-            yield Option(number, name, value)
+            yield Option(number, name, _checked(number, value))
 
 
 def _words(number: int, line: str) -> list[str]:
@@ -155,7 +159,7 @@ def _requirement(number: int, line: str) -> Requirement:
     hashes = tuple(_hashes(number, " ".join(options)))
     found = _NAMED.fullmatch(spec)
     if found:
-        return Requirement(number, found["head"], found["location"], found["tail"], hashes)
+        return Requirement(number, found["head"], _checked(number, found["location"]), found["tail"], hashes)
     if _VCS.match(spec) or "://" in spec or _PATH.match(spec):
         return _located(number, spec)._replace(hashes=hashes)
     if not _ONLY_NAME.match(spec):
@@ -168,7 +172,16 @@ def _located(number: int, text: str) -> Requirement:
     found = _BARE.fullmatch(text)
     if not found:
         raise RequirementsError(f"line {number}: {text!r} is not a path or URL of a package")
-    return Requirement(number, "", found["location"], found["tail"])
+    return Requirement(number, "", _checked(number, found["location"]), found["tail"])
+
+
+def _checked(number: int, location: str) -> str:
+    """Return a location that can be taken apart as a URL."""
+    try:
+        urlsplit(location)
+    except ValueError as error:
+        raise RequirementsError(f"line {number}: {location!r} is not a URL: {error}") from error
+    return location
 
 
 def _hashes(number: int, options: str) -> Iterator[str]:

@@ -43,13 +43,13 @@ def saved_pickle(model: Any, folder: Path, answer: tuple[str, ...], *, imports: 
 def has_notebook_code(model: Any) -> bool:
     """Return whether an object needs classes or functions of the notebook, or of the body of a function."""
     try:
-        _Finder(_Nowhere()).dump(model)
+        _Finder(_NullFile()).dump(model)
     except Exception:  # noqa: BLE001 - also whatever pickling of a user's class raises: pickling by value names it
         return True
     return False
 
 
-class _Nowhere:
+class _NullFile:
     """A file that discards its content."""
 
     def write(self, content: Any) -> int:
@@ -140,7 +140,7 @@ def _find_unpicklable(value: Any, path: str, error: Exception, depth: int) -> tu
     if depth:
         for name, part in _parts(value, path):
             try:
-                cloudpickle.Pickler(_Nowhere()).dump(part)
+                cloudpickle.Pickler(_NullFile()).dump(part)
             except Exception as inner:  # noqa: BLE001 - whatever pickling of a user's class raises
                 return _find_unpicklable(part, name, inner, depth - 1)
     return path, value, reason

@@ -78,7 +78,7 @@ def of_model(sample: Any, name: str = "data", *, arrays: bool = False) -> Sample
         return _of_series(sample, name)
     if _is_image(sample):
         return _of_image(sample, name)
-    value = _cut(_plain_array(sample))
+    value = _head(_plain_array(sample))
     if arrays and isinstance(value, list):
         value = _as_array(value)
     kind = type_of(value)
@@ -124,11 +124,11 @@ def type_of(value: Any) -> ArgumentType:
 
 
 def _of_series(sample: Any, name: str) -> Sample:
-    values = _cut(sample).to_numpy()
+    values = _head(sample).to_numpy()
     values = values.astype(object) if values.dtype.kind not in "iufbM" else values
     passed = f"pd.Series({name})" if sample.name is None else f"pd.Series({name}, name={sample.name!r})"
     types = {name: type_of(values)}
-    return Sample({name: values}, types, ((_cut(sample),), {}), passed, name, ("import pandas as pd",))
+    return Sample({name: values}, types, ((_head(sample),), {}), passed, name, ("import pandas as pd",))
 
 
 def _of_image(sample: Any, name: str) -> Sample:
@@ -157,7 +157,7 @@ def _of_arguments(
 ) -> Sample:
     """Return the sample of named arguments. Those that it leaves out keep their defaults, and can be sent as well."""
     hints = type_hints(function)
-    given = {name: _argument(_cut(_plain_array(sample[name])), hints.get(name)) for name in named if name in sample}
+    given = {name: _argument(_head(_plain_array(sample[name])), hints.get(name)) for name in named if name in sample}
     types = {
         name: given[name][1] if name in given else _type_by_default(name, parameter, hints)
         for name, parameter in named.items()
@@ -236,7 +236,7 @@ def _as_array(value: list[Any]) -> Any:
     return array if array.dtype.kind in "iufb" else value
 
 
-def _cut(value: Any) -> Any:
+def _head(value: Any) -> Any:
     if _is_frame(value) or _is_series(value):
         return value.head(MAX_ROWS)
     if isinstance(value, list) or _has_rows(value):

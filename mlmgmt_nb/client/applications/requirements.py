@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -74,8 +75,14 @@ class Bundle:
         try:
             check_readable(path, path.name)
             text = path.read_text(encoding="utf-8-sig")
-        except (UsageError, UnicodeDecodeError) as error:
-            self.problems.append(error.message if isinstance(error, UsageError) else f"{path.name}: not UTF-8 text")
+        except UsageError as error:
+            self.problems.append(error.message)
+            return []
+        except UnicodeDecodeError:
+            self.problems.append(f"{path.name}: not UTF-8 text")
+            return []
+        except OSError as error:
+            self.problems.append(f"{path.name}: cannot be read: {error.strerror}")
             return []
         self._open.append(path)
         try:
@@ -104,7 +111,9 @@ class Bundle:
             return self._sent_requirement(entry, folder, where)
         if entry.name not in {"--requirement", "--constraint", "--find-links"} or not is_local(entry.value):
             return [f"{entry.name} {entry.value}".strip()]
-        path = folder / Path(local_path(entry.value)).expanduser()
+        path = self._path(entry.value, folder, where)
+        if path is None:
+            return []
         self.is_changed = True
         if entry.name == "--requirement":
             return self.read(path)
@@ -121,7 +130,9 @@ class Bundle:
     def _sent_requirement(self, requirement: Requirement, folder: Path, where: str) -> list[str]:
         if not is_local(requirement.location):
             return [str(requirement)]
-        path = folder / Path(local_path(requirement.location)).expanduser()
+        path = self._path(requirement.location, folder, where)
+        if path is None:
+            return []
         is_project = any((path / name).is_file() for name in ("pyproject.toml", "setup.py"))
         if path.is_dir() and not is_project:
             self.problems.append(f"{where}: the folder {path} has neither pyproject.toml nor setup.py")
@@ -131,6 +142,18 @@ class Bundle:
         if not self._checked(path, where):
             return []
         return [str(requirement._replace(location=self._send(PackageFile(path), name)))]
+
+    def _path(self, location: str, folder: Path, where: str) -> Path | None:
+        """Return the path of a local location; None with a problem if no file can have it."""
+        try:
+            path = folder / Path(local_path(location)).expanduser()
+            with suppress(FileNotFoundError):  # reported like other files that cannot be read
+                path.stat()
+        except (OSError, RuntimeError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            self.problems.append(f"{where}: {location!r} cannot be read: {reason}")
+            return None
+        return path
 
     def _checked(self, path: Path, where: str) -> bool:
         try:

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 from mlmgmt_nb.client.applications.application import Application, Source
 from mlmgmt_nb.client.bodies import ServiceSettings, is_uuid
 from mlmgmt_nb.client.deploying.made_versions import MadeVersions
-from mlmgmt_nb.client.deploying.packages import (
+from mlmgmt_nb.client.deploying.packaged_models import (
     TOLERANCE,
     PackageOptions,
     Verification,

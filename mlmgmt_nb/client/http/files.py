@@ -10,6 +10,7 @@ import stat
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from mlmgmt_nb.errors import UsageError
 
@@ -40,9 +41,11 @@ def as_source(value: object, field: str) -> str:
         field: the argument that it came in.
 
     Raises:
-        UsageError: it is neither a path nor a URL, such as a fitted model.
+        UsageError: it is neither a path nor a valid URL, such as a fitted model.
     """
     if isinstance(value, (str, os.PathLike)) and isinstance(text := os.fspath(value), str):
+        if is_url(text):
+            _check_url(text, field)
         return text
     fix = "Give the path of a file or folder, or a URL."
     if field in {"model", "path_or_url"}:
@@ -51,6 +54,13 @@ def as_source(value: object, field: str) -> str:
             "loads it again."
         )
     raise UsageError(f"{field}: a {type(value).__name__} is neither a path nor a URL", field=field, fix=fix)
+
+
+def _check_url(text: str, field: str) -> None:
+    try:
+        urlsplit(text)
+    except ValueError as error:
+        raise UsageError(f"{field}: {text!r} is not a URL: {error}", field=field, fix="Check the URL.") from error
 
 
 def mime_type_of(name: str) -> str:

@@ -14,7 +14,7 @@ from mlmgmt_nb.client.auth.identity import Identity, whoami
 from mlmgmt_nb.client.bodies import ServiceSettings
 from mlmgmt_nb.client.computes import Computes
 from mlmgmt_nb.client.deploying.flow import DeployEvents, DeployFlow, DeploySource, IfExists, ModelSource
-from mlmgmt_nb.client.deploying.packages import TOLERANCE, PackageOptions
+from mlmgmt_nb.client.deploying.packaged_models import TOLERANCE, PackageOptions
 from mlmgmt_nb.client.deployments import Deployments
 from mlmgmt_nb.client.http.transport import Transport
 from mlmgmt_nb.client.http.uploads import Uploader
@@ -24,7 +24,7 @@ from mlmgmt_nb.client.models import Models
 from mlmgmt_nb.client.operations import Operations
 from mlmgmt_nb.client.polling import Poller
 from mlmgmt_nb.client.services import Services
-from mlmgmt_nb.client.workspace.moved import NamesReplacements, no_attribute
+from mlmgmt_nb.client.workspace.replaced_names import NamesReplacements, no_attribute
 from mlmgmt_nb.contract.extensions import Service
 
 if TYPE_CHECKING:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import base64
 import json
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -39,8 +41,8 @@ def encode_json(value: Any) -> bytes:
     plain = to_builtins(value)
     try:
         return ENCODER.encode(plain)
-    except UnicodeEncodeError:
-        raise _surrogate(plain) from None
+    except ValueError:  # of the text, or of an integer
+        raise _unwritable(plain) from None
     except RecursionError:
         raise JsonFormError("a structure that is nested too deeply") from None
 
@@ -82,7 +84,7 @@ def _encode_text(text: str) -> bytes:
     try:
         data = text.encode()
     except UnicodeEncodeError:
-        raise _result_error(_surrogate(text)) from None
+        raise _result_error(_unwritable(text)) from None
     try:
         _RAW_DECODER.decode(data)
     except RecursionError:
@@ -109,23 +111,39 @@ def _decode_bytes(data: bytes) -> str:
         return base64.b64encode(data).decode()
 
 
-def _surrogate(plain: Any) -> JsonFormError:
-    error = JsonFormError("text with a lone surrogate, which UTF-8 cannot express")
-    error.path = _surrogate_path(plain) or ""
-    return error
+def _unwritable(plain: Any) -> JsonFormError:
+    """Return the error for a text or number that the encoder does not write."""
+    for problem, is_it in _UNWRITABLE:
+        if (path := _path_to(plain, is_it)) is not None:
+            error = JsonFormError(problem)
+            error.path = path
+            return error
+    return JsonFormError("a value that the encoder does not write")
 
 
-def _surrogate_path(value: Any) -> str | None:
-    """Return the path of text that UTF-8 cannot express."""
-    if isinstance(value, str):
-        return "" if any("\ud800" <= letter <= "\udfff" for letter in value) else None
+def _path_to(value: Any, is_it: Callable[[Any], bool]) -> str | None:
+    """Return the path of the first part for which `is_it` is true."""
     if isinstance(value, dict):
-        if any(_surrogate_path(key) is not None for key in value):
+        if any(map(is_it, value)):
             return ""
         parts = [(f".{key}", item) for key, item in value.items()]
     elif isinstance(value, (list, tuple)):
         parts = [(f"[{place}]", item) for place, item in enumerate(value)]
     else:
-        return None
-    inner = ((step, _surrogate_path(item)) for step, item in parts)
+        return "" if is_it(value) else None
+    inner = ((step, _path_to(item, is_it)) for step, item in parts)
     return next((step + path for step, path in inner if path is not None), None)
+
+
+def _is_half(value: Any) -> bool:
+    return isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value)
+
+
+def _is_long(value: Any) -> bool:
+    return isinstance(value, int) and value.bit_length() > 3.32 * sys.get_int_max_str_digits() > 0
+
+
+_UNWRITABLE: tuple[tuple[str, Callable[[Any], bool]], ...] = (
+    ("text with a lone surrogate, which UTF-8 cannot express", _is_half),
+    ("an integer with too many digits", _is_long),
+)

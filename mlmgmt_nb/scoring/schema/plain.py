@@ -87,7 +87,14 @@ class PlainType(ArgumentType):
             return self._read(str(value), name)
         if self.type_name == "tuple" and isinstance(value, list):
             return tuple(value)
-        return float(value) if type(value) is int and self.type_name == "float" else value
+        return self._float(value, name) if type(value) is int and self.type_name == "float" else value
+
+    def _float(self, value: int, name: str) -> float:
+        try:
+            return float(value)
+        except OverflowError:
+            message = f"{name}: expected a number, got {describe(value)}, which is outside the range of doubles"
+            raise InputError([message]) from None
 
     def _read(self, text: str, name: str) -> Any:
         kind = TEXT_TYPES[self.type_name]

@@ -42,9 +42,9 @@ def _bytes(text: str) -> bytes:
 
 
 def _span(text: str) -> timedelta:
-    from mlmgmt_nb.scoring.schema.times import span_seconds
+    from mlmgmt_nb.scoring.schema.times import rounded, span_seconds
 
-    return timedelta(microseconds=round(span_seconds(text) * 10**6))
+    return timedelta(microseconds=int(rounded(span_seconds(text), 6) * 10**6))
 
 
 def _decimal(value: str | float) -> Decimal:

@@ -16,7 +16,7 @@ import numpy as np
 
 from mlmgmt_nb.scoring.schema.types import UnitError
 
-__all__ = ["span_seconds", "to_dates", "to_spans"]
+__all__ = ["rounded", "span_seconds", "to_dates", "to_spans"]
 
 _DATE = re.compile(
     r"(?P<year>-\d{3,9}|\+\d{4,9}|\d{4}|\d{5,9}(?=-))(?:-(?P<month>\d\d)(?:-(?P<day>\d\d))?|(?P<month_day>\d{4}))?"
@@ -27,6 +27,7 @@ _ISO_SPAN = re.compile(
     r"(?P<sign>[+-])?P(?=.)(?:(?P<W>\d+)W)?(?:(?P<D>\d+)D)?"
     r"(?:T(?=.)(?:(?P<h>\d+)H)?(?:(?P<m>\d+)M)?(?:(?P<s>\d+(?:[.,]\d+)?)S)?)?"
 )
+_MONTHS_IN_ISO = re.compile(r"[+-]?P[^T]*[MY]")
 _WORDS = re.compile(r"(?P<count>[+-]?\d+)\s+(?P<unit>[A-Za-z]+)")
 _UNITS = {
     "W": ("week", Fraction(604800)),
@@ -140,7 +141,15 @@ def _span_count(value: str | float, unit: str, step: int) -> int:
     if unit in _MONTHS:
         raise UnitError(f"not of the form '3 months' or '1 years', which {name} needs")
     seconds = span_seconds(value.strip()) if isinstance(value, str) else Fraction(Decimal(repr(value)))
-    return _whole(round(seconds, _DIGITS.get(unit, 6)), _SECONDS[unit] * step, name)
+    return _whole(rounded(seconds, _DIGITS.get(unit, 6)), _SECONDS[unit] * step, name)
+
+
+def rounded(seconds: Fraction, digits: int) -> Fraction:
+    """Return seconds with so many decimal digits; a time span that would vanish is refused."""
+    result = round(seconds, digits)
+    if seconds and not result:
+        raise UnitError("too short: give a unit, such as '1 day'")
+    return result
 
 
 def span_seconds(text: str) -> Fraction:
@@ -153,6 +162,8 @@ def span_seconds(text: str) -> Fraction:
         return sign * sum(
             (Fraction(number.replace(",", ".")) * _SECONDS[unit] for unit, number in part.items() if number), Fraction()
         )
+    if _MONTHS_IN_ISO.match(text):  # pandas takes them for minutes
+        raise UnitError("not of a fixed length: months and years have different lengths")
     import pandas as pd
 
     span = pd.Timedelta(text)

@@ -54,7 +54,7 @@ class InputError(PicklableError, ValueError):
 
 
 class UnitError(ValueError):
-    """A date or time span is outside the range of its unit, or finer than it; the message completes "which is"."""
+    """A value is outside the range of its data type, or finer than its unit; the message completes "which is"."""
 
 
 class ArgumentType(ABC):

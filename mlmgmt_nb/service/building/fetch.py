@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path, PurePosixPath
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from mlmgmt_nb.archives.extraction import ArchiveError, Limits, extract
 from mlmgmt_nb.service.building.cancellation import Cancellation
@@ -17,8 +17,20 @@ __all__ = ["Fetcher", "file_name", "shown", "unpack"]
 
 def shown(url: str) -> str:
     """Return a URL that is safe to log: without query, which may contain a signature, and without password."""
-    parts = urlsplit(url)
+    parts = _parts(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+
+def _parts(url: str) -> SplitResult:
+    """Return the parts of a URL.
+
+    Raises:
+        BuildError: it is not a URL.
+    """
+    try:
+        return urlsplit(url)
+    except ValueError as error:
+        raise BuildError("BadUrl", f"A URL of the manifest cannot be read: {error}. Register it again.") from error
 
 
 def file_name(url: str, fallback: str) -> str:
@@ -27,7 +39,7 @@ def file_name(url: str, fallback: str) -> str:
     Raises:
         BuildError: neither that nor `fallback` is a valid file name.
     """
-    for name in (unquote(PurePosixPath(urlsplit(url).path).name), fallback):
+    for name in (unquote(PurePosixPath(_parts(url).path).name), fallback):
         if name and name not in {".", ".."} and "/" not in name and "\0" not in name:
             return name
     raise BuildError("BadUrl", f"{shown(url)!r} does not end in a file name.")
@@ -63,12 +75,13 @@ class Fetcher:
             OSError: the disk is full.
         """
         cancellation.check()
+        parts = _parts(url)
         digest = digest_in(url)
         try:
             if digest and (self._artifacts.path(digest) or self._artifacts.is_damaged(digest)):
                 self._artifacts.copy(digest, target, cancellation.check)
             else:
-                self._read(url, target, what, cancellation)
+                self._read(url, parts, target, what, cancellation)
                 _check_digest(url, target, what)
         except BuildError:
             raise
@@ -83,18 +96,17 @@ class Fetcher:
             if isinstance(error, OSError) and error.errno in DISK_FULL:
                 raise
             # Messages of the storage may repeat the URL, and with it a signature.
-            reason = (
-                str(error).replace(url, shown(url)).replace(urlsplit(url).query or url, "...") or type(error).__name__
-            )
+            reason = str(error).replace(url, shown(url)).replace(parts.query or url, "...") or type(error).__name__
             raise BuildError("UnreadableUrl", f"{what}: {shown(url)} cannot be read: {reason}") from error
 
-    def _read(self, url: str, target: Path, what: str, cancellation: Cancellation) -> None:
+    def _read(self, url: str, parts: SplitResult, target: Path, what: str, cancellation: Cancellation) -> None:
         # Imported when needed: most builds only read from the artifact store.
         from mlmgmt_nb.service.building.download import Sources, download
 
         sources = Sources(self._schemes, self._hosts, self._is_shared)
-        parts = urlsplit(url)
         sources.check(what, parts.scheme, parts.hostname)
+        if not url.lower().startswith(f"{parts.scheme}://"):  # fsspec would read a local file
+            raise BuildError("BadUrl", f"{what}: {shown(url)!r} is not a URL of the form {parts.scheme}://...")
         if parts.scheme in {"http", "https"}:
             with target.open("wb") as sink:
                 download(url, sink, what, sources, cancellation)

@@ -54,7 +54,13 @@ class TestParsing:
     def test_lines(self, line: str, expected: list[Any]) -> None:
         assert list(parse(line)) == expected
 
-    @pytest.mark.parametrize("line", ["--target x", "a --config-settings=x", "--index-url", "'a", "=a", "a --hash=x"])
+    @pytest.mark.parametrize(
+        "line",
+        [
+            *("--target x", "a --config-settings=x", "--index-url", "'a", "=a", "a --hash=x"),
+            *("http://[::1/x.whl", "a @ http://[x", "-i http://u:p@[x/", "-f http://[x", "-e http://[x", "a\ud800"),
+        ],
+    )
     def test_lines_that_are_not_understood(self, line: str) -> None:
         with pytest.raises(RequirementsError, match=r"^line 2: "):
             list(parse(f"# first\n{line}"))
@@ -107,6 +113,14 @@ class TestSent:
             "includes itself",
         ):
             assert name in str(caught.value)
+
+    @pytest.mark.parametrize(
+        "line", ["file:///%00", "~nobody-here/x", "-r ~nobody-here/x", "-f ./" + "x" * 300, "-r .", "-c sub/.."]
+    )
+    def test_paths_that_no_file_has(self, folder: Path, line: str) -> None:
+        bundle = Bundle()
+        assert bundle.add(line, folder, "requirements") in ([], ["--constraint ./packages/1/.."])
+        assert "cannot be read" in bundle.problems[0]
 
     def test_passwords_are_in_no_repr_and_no_error(self, folder: Path) -> None:
         application = Application(

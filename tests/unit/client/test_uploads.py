@@ -15,7 +15,7 @@ import pytest
 
 from mlmgmt_nb import errors
 from mlmgmt_nb.client.http.credentials import StaticToken
-from mlmgmt_nb.client.http.files import check_readable, mime_type_of
+from mlmgmt_nb.client.http.files import as_source, check_readable, mime_type_of
 from mlmgmt_nb.client.http.transport import Location, Transport
 from mlmgmt_nb.client.http.uploads import Uploader
 from tests.unit.client.conftest import ACCOUNT, Answer, Pauses, Seen, Server
@@ -294,3 +294,9 @@ def test_links_in_folders(tmp_path: Path, target: str, message: str) -> None:
 )
 def test_mime_types(name: str, mime_type: str) -> None:
     assert mime_type_of(name) == mime_type
+
+
+def test_a_url_that_cannot_be_taken_apart() -> None:
+    with pytest.raises(errors.UsageError, match=r"'http://\[x' is not a URL") as caught:
+        as_source("http://[x", "model")
+    assert (caught.value.field, caught.value.fix) == ("model", "Check the URL.")

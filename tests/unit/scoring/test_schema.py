@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from hypothesis.extra import pandas as hpd
@@ -128,6 +128,7 @@ def test_arrays_come_back(data: st.DataObject, dtype: str, shape: tuple[int, ...
     elif dtype in DATES:
         elements = st.integers(-(10**4), 10**4).map(lambda n: np.array(n, dtype))
     array = data.draw(hnp.arrays(dtype, shape, elements=elements))
+    assume(array.ndim or not pd.isna(array[()]))  # null stands for a sample that is missing
     parsed = round_trip(array, DataTypes.NUMPY, tmp_path / "schema.json")
     np.testing.assert_array_equal(parsed, array)
     assert parsed.dtype == array.dtype

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import re
 from typing import Any
@@ -108,6 +109,9 @@ def test_forms_that_are_taken(dtype: str, given: Any, expected: Any) -> None:
         ("timedelta64[M]", 3, "3 months"),
         ("timedelta64[Y]", "14 months", "not a whole number"),
         ("timedelta64[ns]", "200000 weeks", "outside the range"),
+        ("timedelta64[D]", "1", "too short: give a unit"),
+        ("timedelta64[s]", "PT0.0000000001S", "too short"),
+        ("timedelta64[s]", "P1M", "not of a fixed length"),
         ("datetime64[D]", "2017-10-01T10:00", "not a whole number"),
         ("datetime64[M]", "2017-10-02", "not the first moment"),
         ("datetime64[ns]", "soon", "expected a date"),
@@ -164,6 +168,29 @@ def test_rows_that_do_not_fit(change: dict[str, Any], problem: str) -> None:
 def test_units_are_needed() -> None:
     with pytest.raises(SchemaError, match="has no unit"):
         array_type("timedelta64")
+
+
+@pytest.mark.parametrize("make", [array_type, column_type])
+@pytest.mark.parametrize(
+    ("dtype", "number"), [("f2", 70_000), ("f4", -1e39), ("f4", 10**30 * 10**30), ("f8", 10**400), ("i1", 128)]
+)
+def test_numbers_out_of_range_are_refused(make: Any, dtype: str, number: float) -> None:
+    """NumPy makes infinity of some of them."""
+    value = [number] if make is array_type else [{"x": number}]
+    with pytest.raises(InputError, match=r"x\[0\](\.x)?: expected"):
+        make(dtype).parse(value, "x")
+
+
+def test_plain_and_nullable_numbers_out_of_range() -> None:
+    with pytest.raises(InputError, match="outside the range of Float32"):
+        column_type("Float32").parse([{"x": 1e39}, {"x": None}], "x")
+    assert column_type("Float32").parse([{"x": 1e38}, {"x": None}], "x")["x"].isna().tolist() == [False, True]
+    plain: Any = SampleDefinition(DataTypes.STANDARD, 1.5).schema
+    with pytest.raises(InputError, match="outside the range of doubles"):
+        plain.parse(10**400, "x")
+    span: Any = SampleDefinition(DataTypes.STANDARD, dt.timedelta(1)).schema
+    with pytest.raises(InputError, match="expected a time span"):
+        span.parse("1", "x")
 
 
 @pytest.mark.parametrize("make", [array_type, column_type])

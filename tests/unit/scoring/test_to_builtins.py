@@ -134,6 +134,8 @@ LOOP += [LOOP, LOOP]
 DEEP: Any = None
 for _ in range(100_000):
     DEEP = [DEEP]
+LONG = 10**5000
+LONG_KEY = {LONG: 1}
 LEVELS = pd.MultiIndex.from_tuples([("a", "b"), ("a", "c")])
 REFUSED: list[tuple[Any, str]] = [
     ({1: "number", "1": "text"}, r"a dict whose keys 1 and '1' are both \"1\" in JSON"),
@@ -159,6 +161,8 @@ REFUSED: list[tuple[Any, str]] = [
     (dt.time(1, 2, tzinfo=dt.timezone(dt.timedelta(seconds=30))), "whose offset has seconds"),
     (dt.datetime.max.replace(tzinfo=dt.timezone(dt.timedelta(seconds=-61))), "beyond the last or first year"),
     (np.array([b"\xff"]), "not UTF-8"),
+    (LONG, "an integer with too many digits"),
+    (LONG_KEY, "a key that is an integer with too many digits"),
     (1j, "complex, which has no JSON form"),
     (np.array([1j]), "complex numbers"),
     (object(), "object, which has no JSON form"),
@@ -168,6 +172,8 @@ REFUSED: list[tuple[Any, str]] = [
 
 
 def short(value: Any) -> str:
+    if value is LONG or value is LONG_KEY:
+        return "long"
     return "deep" if value is DEEP else str(value)[:30].partition(" at 0x")[0]
 
 

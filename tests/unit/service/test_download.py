@@ -187,6 +187,14 @@ def test_what_cannot_be_read_is_said_without_a_signature(tmp_path: Path, port: i
     assert "canary" not in caught.value.message
 
 
+@pytest.mark.parametrize("url", ["http://[::1", "http://[x]/y", "s3:/etc/hostname", "s3:x", "http:/x/y", "s3:x://y"])
+def test_what_is_not_a_url(tmp_path: Path, url: str) -> None:
+    """A storage library would read some of these from the disk of the service."""
+    with pytest.raises(BuildError, match=r"A URL of the manifest cannot be read|is not a URL of the form") as caught:
+        fetch(tmp_path, url)
+    assert caught.value.code == "BadUrl"
+
+
 def test_chained_storage_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match="'::'"):
         fetch(tmp_path, "s3://bucket/x::file:///etc/hostname")

@@ -8,7 +8,7 @@ import io
 import json
 import os
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -40,13 +40,15 @@ def log(tmp_path: Path) -> Log:
 
 
 def tar(*files: tuple[str, str]) -> bytes:
-    """Return a layer: a name with `->` is a link to its content."""
+    """Return a layer: a name with `->` is a link to its content, with `=>` a hard link, and with `/` a folder."""
+    kinds = {"->": tarfile.SYMTYPE, "=>": tarfile.LNKTYPE, "/": tarfile.DIRTYPE}
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for name, content in files:
-            entry = tarfile.TarInfo(name.removesuffix("->"))
-            if name.endswith("->"):
-                entry.type, entry.linkname = tarfile.SYMTYPE, content
+            end = next(filter(name.endswith, kinds), "")
+            entry = tarfile.TarInfo(name.removesuffix(end))
+            if end:
+                entry.type, entry.linkname = kinds[end], content
                 archive.addfile(entry)
             else:
                 entry.size = len(content)
@@ -54,7 +56,25 @@ def tar(*files: tuple[str, str]) -> bytes:
     return buffer.getvalue()
 
 
-def write_layout(folder: Path, *layers: bytes, variables: tuple[str, ...] = (), **more: Any) -> None:
+def header(name: str, size: int, kind: bytes) -> bytes:
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.type = size, kind
+    return entry.tobuf(tarfile.GNU_FORMAT)
+
+
+def pax(content: bytes, size: int | None = None) -> bytes:
+    """Return a layer that begins with an extended header."""
+    return header("x", len(content) if size is None else size, b"x") + content.ljust(512, b"\0") + tar(("a", ""))
+
+
+def write_layout(
+    folder: Path,
+    *layers: bytes,
+    variables: tuple[str, ...] = (),
+    media_type: str = "layer.v1.tar+gzip",
+    pack: Callable[[bytes], bytes] = gzip.compress,
+    **more: Any,
+) -> None:
     """Write an OCI folder with an image of these layers."""
 
     def blob(content: bytes, media_type: str) -> dict[str, Any]:
@@ -71,7 +91,7 @@ def write_layout(folder: Path, *layers: bytes, variables: tuple[str, ...] = (), 
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(each).hexdigest()}" for each in layers]},
         **more,
     }
-    described = [blob(gzip.compress(layer), "layer.v1.tar+gzip") for layer in layers]
+    described = [blob(pack(layer), media_type) for layer in layers]
     manifest = {"schemaVersion": 2, "config": blob(json.dumps(config).encode(), "config.v1+json"), "layers": described}
     entry = blob(json.dumps({**manifest, "mediaType": f"{KIND}.manifest.v1+json"}).encode(), "manifest.v1+json")
     (folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [entry]}))
@@ -99,6 +119,14 @@ DEBIAN = tar(
     ("usr/bin/java->", "/etc/alternatives/java"),
     ("usr/lib/jvm/java-17/bin/java", "elf"),
 )
+LINKED = tar(
+    ("opt/python->", "python-3.12.4"),
+    ("opt/python-3.12.4/bin/python3.12", "elf"),
+    ("opt/python-3.12.4/bin/python3->", "python3.12"),
+    ("opt/python-3.12.4/lib/python3.12/os.py", ""),
+)
+HARD = tar(("usr/local/bin/python3=>", "usr/local/bin/python3.12"))
+WITHOUT_FIRST_NAME = tar(("usr/local/bin/.wh.python3.12", ""))
 CONDA = tar(("./opt/conda/bin/python3.13", "elf"), ("./opt/conda/bin/python3->", "python3.13"))
 
 
@@ -121,6 +149,21 @@ CONDA = tar(("./opt/conda/bin/python3.13", "elf"), ("./opt/conda/bin/python3->",
         ([OFFICIAL, DEBIAN, tar(("usr/local/bin/.wh.python3", ""))], (), "/usr/bin/python3.11", "3.11", "glibc", True),
         ([OFFICIAL, DEBIAN, tar(("usr/local/.wh..wh..opq", ""))], (), "/usr/bin/python3.11", "3.11", "glibc", True),
         ([OFFICIAL, DEBIAN, tar(("usr/.wh.local", ""))], (), "/usr/bin/python3.11", "3.11", "glibc", True),
+        ([OFFICIAL, tar((".wh..wh..opq", "")), DEBIAN], (), "/usr/bin/python3.11", "3.11", "glibc", True),
+        # ... or puts something else in its place
+        ([OFFICIAL, DEBIAN, tar(("usr/local", "a file"))], (), "/usr/bin/python3.11", "3.11", "glibc", True),
+        ([OFFICIAL, DEBIAN, tar(("usr/local/bin/python3/", ""))], (), "/usr/bin/python3.11", "3.11", "glibc", True),
+        # folders in the path of Python are links
+        ([LINKED], ("PATH=/opt/python/bin",), "/opt/python-3.12.4/bin/python3.12", "3.12", "glibc", False),
+        # a hard link is a name of its own, which outlives the other one
+        (
+            [OFFICIAL, HARD, tar(("usr/local/bin/.wh.python3.12", ""))],
+            (),
+            "/usr/local/bin/python3",
+            "3.12",
+            "glibc",
+            False,
+        ),
     ],
 )
 def test_the_python_of_a_base_image(
@@ -150,10 +193,24 @@ def test_users_of_a_base_image(tmp_path: Path, log: Log) -> None:
         ([tar(("usr/bin/python3->", "python3"))], {}, "has no python3 in its PATH"),
         ([tar(("usr/bin/python3", ""))], {}, "/usr/bin/python3 without a standard library in /usr/lib/"),
         ([tar(("usr/bin/python3", ""), ("usr/lib/python3.9/os.py", ""))], {}, "has Python 3.9"),
-        ([OFFICIAL], {"architecture": "s390x"}, "is for s390x, and this machine is"),
+        ([OFFICIAL], {"architecture": "s390x"}, "is for linux/s390x, and this machine is linux/"),
+        ([OFFICIAL], {"os": "windows"}, "is for windows/"),
         ([OFFICIAL], {"rootfs": {"diff_ids": []}}, "has other layers"),
         ([OFFICIAL], {"rootfs": 7}, "configuration of the base image"),
-        ([b"no tar archive" * 100], {}, "cannot be read: layer sha256:"),
+        ([OFFICIAL], {"rootfs": {"diff_ids": [7]}}, "configuration of the base image"),
+        ([OFFICIAL], {"rootfs": {"diff_ids": [f"sha256:{'0' * 64}"]}}, "is not the one that the configuration"),
+        ([OFFICIAL], {"config": [1]}, "configuration of the base image"),
+        ([OFFICIAL], {"config": {"Env": [7]}}, "configuration of the base image"),
+        ([OFFICIAL], {"config": {"Labels": ["a"]}}, "configuration of the base image"),
+        ([OFFICIAL], {"history": 7}, "configuration of the base image"),
+        ([b"no tar archive" * 100], {}, "cannot be read: its layer sha256:"),
+        ([header("etc/passwd", 5000, b"0") + b"root"], {}, "its layer .* is damaged: unexpected end of data"),
+        ([pax(b"9" * 30 + b" a=b\n")], {}, "its layer .* is damaged"),
+        ([pax(b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n")], {}, "its layer .* is damaged"),
+        ([pax(b"", size=2**40)], {}, "its layer .* has a header that is longer than"),
+        ([(header("././@LongLink", 10, b"L") + b"a" * 512) * 5000], {}, "its layer .* is damaged: maximum recursion"),
+        ([b"no tar archive" * 100], {"media_type": "layer.v1.tar+zstd"}, "its layer .*zstd.* has an unknown format"),
+        ([OFFICIAL], {"pack": lambda layer: gzip.compress(layer)[:-8] + bytes(8)}, "its layer .* is damaged: CRC"),
     ],
 )
 def test_base_images_that_cannot_be_used(
@@ -288,10 +345,13 @@ def registry(*answers: tuple[int, dict[str, str], bytes]) -> Iterator[str]:
         def do_GET(self) -> None:
             status, headers, body = left.pop(0) if len(left) > 1 else left[0]
             self.send_response(status)
-            for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            for name, value in {"Content-Length": str(len(body)), **headers}.items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(body)
+            if self.command != "HEAD":
+                self.wfile.write(body)
+
+        do_HEAD = do_POST = do_GET
 
         def log_message(self, *_: Any) -> None:
             pass
@@ -329,6 +389,10 @@ def test_an_index_leads_to_the_image_of_this_machine() -> None:
         ((503, {}, b"<html>"), "503"),
         ((401, {"WWW-Authenticate": "Basic realm=x"}, b""), "docker login"),
         ((200, {}, b"<html>"), "cannot be read"),
+        ((200, {}, b"\xff\xfe"), "cannot be understood: UnicodeDecodeError"),
+        ((200, {}, b'{"other":' + b"[" * 100_000), "cannot be read"),
+        ((302, {"Location": "http://[::1"}, b""), "cannot be understood: ValueError"),
+        ((404, {}, b"[" * 100_000), "404"),
         ((200, {}, b"{}"), "unknown type"),
         ((200, {}, json.dumps({"schemaVersion": 2, "manifests": [entry("s390x")]}).encode()), "is for linux/s390x"),
         ((200, {}, b'{"schemaVersion": 1, "mediaType": "application/vnd.other"}'), "application/vnd.other"),
@@ -348,6 +412,37 @@ def test_an_identity_token_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
         with pytest.raises(BuildError, match="an identity token") as raised:
             Repository(f"{host}/team/base").manifest("3")
     assert "canary" not in raised.value.message
+
+
+@pytest.mark.parametrize(
+    ("upload", "there", "expected"),
+    [
+        ((202, {}, b""), (404, {}, b""), "cannot be understood: KeyError: 'location'"),
+        ((202, {"Location": "http://[::1"}, b""), (404, {}, b""), "cannot be understood: ValueError"),
+        ((500, {}, b""), (200, {"Content-Length": "?"}, b""), None),
+    ],
+)
+def test_odd_responses_to_a_push(
+    blobs: BlobStore, upload: tuple[int, dict[str, str], bytes], there: Any, expected: str | None
+) -> None:
+    content = blobs.add_bytes(b"content", "x")
+    with registry(there, upload) as host:
+        repository = Repository(f"{host}/team/base")
+        if expected is None:
+            assert repository.push(content, blobs, Cancellation({})) is False
+            return
+        with pytest.raises(BuildError, match=expected):
+            repository.push(content, blobs, Cancellation({}))
+
+
+def test_a_document_that_does_not_fit_into_memory(blobs: BlobStore) -> None:
+    with pytest.raises(BuildError, match="is larger than"):
+        blobs.read(Descriptor("x", digest_of(b""), 2**40))
+
+
+def test_a_name_that_is_a_url() -> None:
+    with pytest.raises(BuildError, match="is not the name of a repository"):
+        Repository("http://localhost/base")
 
 
 def test_a_registry_that_is_not_there() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import tarfile
 import zipfile
 from pathlib import Path
@@ -205,6 +206,33 @@ class TestConda:
     def test_what_cannot_be_had(self, tmp_path: Path, text: str, reason: str) -> None:
         with pytest.raises(BuildError, match=reason):
             self.local(tmp_path, text)
+
+
+class TestRequirements:
+    @pytest.mark.parametrize(
+        ("line", "message"),
+        [
+            ("-c ./packages/1/limits", "limits, line 1: ./packages/1/limits includes itself"),
+            ("-c ./packages/1/folder", "line 1: './packages/1/folder' is a path, and the file was not sent"),
+            ("-r ./packages/1/binary", "is not a requirement"),
+            ("-r https://index/first", "more than 20 files include each other"),
+            ("a @ https://[x", "is not a URL"),
+        ],
+    )
+    def test_files_that_cannot_be_used(self, tmp_path: Path, line: str, message: str) -> None:
+        """The files come from other users and from servers."""
+        sent = tmp_path / "packages" / "1"
+        (sent / "folder").mkdir(parents=True)
+        (sent / "limits").write_text("-c ./packages/1/limits\n")
+        (sent / "binary").write_bytes(b"\xff\xfe")
+        numbers = itertools.count()
+
+        def fetch(url: str, what: str) -> Path:
+            (tmp_path / "fetched").write_text(f"-r {next(numbers)}.txt\n")
+            return tmp_path / "fetched"
+
+        with pytest.raises(BuildError, match=message):
+            RequirementsReader(tmp_path, fetch).read([line], "requirements")
 
 
 class TestSpark:

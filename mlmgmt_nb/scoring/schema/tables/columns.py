@@ -83,6 +83,7 @@ class Column:
         self.objects = objects
         self.nullable = type(dtype).__module__.startswith("pandas")
         self.accepted, self.words = self._accepted()
+        self.narrow = self.kind == "f" and getattr(getattr(dtype, "subtype", dtype), "itemsize", 8) < 8
         self.exact = self.kind in "fiub" and not self.nullable
 
     def _accepted(self) -> tuple[frozenset[type], str]:
@@ -179,10 +180,33 @@ class Column:
         if self.nullable:
             import pandas as pd
 
-            return pd.array(list(values), dtype=self.dtype)
+            with np.errstate(over="ignore"):
+                made = pd.array(list(values), dtype=self.dtype)
+            self._check_range(made.to_numpy(dtype=float, na_value=0) if self.narrow else made)
+            return made
         if self.kind in "SU":
             return self._texts(values)
-        return np.array(values, dtype=self.dtype)
+        return self.numbers(values)
+
+    def numbers(self, values: Sequence[Any]) -> Any:
+        """Return an array of numbers or booleans.
+
+        Raises:
+            OverflowError, UnitError: a number is outside the range of the data type.
+        """
+        import numpy as np
+
+        with np.errstate(over="ignore"):
+            array = np.array(values, dtype=self.dtype)
+        self._check_range(array)
+        return array
+
+    def _check_range(self, array: Any) -> None:
+        """Refuse infinity, which JSON does not have: NumPy makes it of large numbers."""
+        import numpy as np
+
+        if self.narrow and np.isinf(array).any():
+            raise UnitError(f"outside the range of {self.dtype}")
 
     def _objects(self, values: Sequence[Any]) -> list[Any]:
         read = OBJECT_TYPES[self.objects or ""].read

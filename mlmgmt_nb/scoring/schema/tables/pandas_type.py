@@ -11,7 +11,15 @@ from mlmgmt_nb.scoring.encoding.encoder import JsonFormError
 from mlmgmt_nb.scoring.schema.plain import plain_json
 from mlmgmt_nb.scoring.schema.tables.columns import Column, check_dtype, swagger_of_dtype
 from mlmgmt_nb.scoring.schema.text_values import type_of_objects
-from mlmgmt_nb.scoring.schema.types import MAX_PROBLEMS, ArgumentType, DataTypes, InputError, SchemaError, describe
+from mlmgmt_nb.scoring.schema.types import (
+    MAX_PROBLEMS,
+    ArgumentType,
+    DataTypes,
+    InputError,
+    SchemaError,
+    UnitError,
+    describe,
+)
 
 __all__ = ["PandasType"]
 
@@ -124,7 +132,6 @@ class PandasType(ArgumentType):
         return cls(columns, swagger.get("example"))
 
     def parse(self, value: Any, name: str) -> Any:
-        import numpy as np
         import pandas as pd
 
         if type(value) is not list:
@@ -134,8 +141,8 @@ class PandasType(ArgumentType):
             flat = [item for row in rows for item in row]
             if self._common.accepts(flat):
                 try:
-                    block = np.array(rows, dtype=self._common.dtype)
-                except OverflowError:
+                    block = self._common.numbers(rows)
+                except (OverflowError, UnitError):
                     pass  # column by column, to name the value at fault
                 else:
                     return pd.DataFrame(block, columns=self.labels, copy=False)

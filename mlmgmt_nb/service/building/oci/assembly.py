@@ -176,12 +176,12 @@ class Assembly:
 
     def config(self) -> dict[str, Any]:
         """Return the configuration of the image."""
-        described = self._base.config
+        base = self._base.config
         # An entry for each layer, or none: tools count them.
-        history = described.get("history") or [{"created": _CREATED} for _ in self._base.layers]
+        history = base.history or [{"created": _CREATED} for _ in self._base.layers]
         return {
-            "architecture": described["architecture"],
-            "os": described.get("os", "linux"),
+            "architecture": base.architecture,
+            "os": base.os,
             "created": _CREATED,
             "config": self._settings(),
             "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in self.layers]},
@@ -190,16 +190,17 @@ class Assembly:
 
     def _settings(self) -> dict[str, Any]:
         """Return how containers of the image run, as the Dockerfile says it."""
-        given = self._base.config.get("config") or {}
+        given = self._base.config.settings
         variables = variables_of(self._base.config)
         variables["PATH"] = f"/{_ENVIRONMENT}/bin:{variables['PATH']}"
         variables |= {"PYTHONPATH": f"/{_RUNTIME}", "PYTHONUNBUFFERED": "1", "HOME": f"/home/{_NAME}"}
         check = {"Test": ["CMD", *HEALTH_CHECK], "StartPeriod": _START_NANOSECONDS}
+        kept = {"StopSignal": given.stop_signal, "Volumes": given.volumes}
         return {
-            **{name: value for name, value in given.items() if name in {"StopSignal", "Volumes"}},
+            **{name: value for name, value in kept.items() if value},
             "Env": [f"{name}={value}" for name, value in variables.items()],
-            "ExposedPorts": {**(given.get("ExposedPorts") or {}), f"{SCORING_PORT}/tcp": {}},
-            "Labels": {**(given.get("Labels") or {}), **self._image.recipe.labels},
+            "ExposedPorts": {**(given.exposed_ports or {}), f"{SCORING_PORT}/tcp": {}},
+            "Labels": {**(given.labels or {}), **self._image.recipe.labels},
             "Cmd": [*COMMAND, "--host", "0.0.0.0", "--port", str(SCORING_PORT)],  # noqa: S104 - inside of a container
             "Healthcheck": check,
             "User": f"{_USER}:{_USER}",

@@ -7,26 +7,27 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import posixpath
-import re
-import tarfile
+import hashlib
+import io
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import IO, cast
 
 import msgspec
 
-from mlmgmt_nb.archives.extraction import ArchiveError, Limits, extract_tar
+from mlmgmt_nb.archives.extraction import ArchiveError, Limits, extract_tar, read_tar
 from mlmgmt_nb.contract.resolving import resolve
 from mlmgmt_nb.service.building.built_image import repository_of
 from mlmgmt_nb.service.building.cancellation import Cancellation
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.oci.blobs import BlobStore
+from mlmgmt_nb.service.building.oci.image_files import ImageFiles, number
 from mlmgmt_nb.service.building.oci.media import (
+    LAYER,
     LAYER_GZIP,
     MANIFEST,
     Descriptor,
+    ImageConfig,
     Layer,
     Manifest,
     digest_of,
@@ -40,19 +41,6 @@ from mlmgmt_nb.service.files.logs import Log
 __all__ = ["BaseImage", "BaseImages", "is_path", "variables_of"]
 
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_OF_INTEREST = re.compile(
-    r"(.*/)?(python3(\.\d+)?|java)|bin|sbin|lib|lib64|usr/bin"  # programs, and folders that are links
-    r"|.*lib/python3\.\d+/os\.py|etc/(passwd|group)|(usr/)?lib/ld-musl-.*"
-)
-_SMALL_BYTES = 2**20
-_MOST_LINKS = 16
-
-
-class _Entry(msgspec.Struct, frozen=True):
-    """An entry of a layer that says what the image has."""
-
-    link: str | None = None
-    text: str = ""
 
 
 class BaseImage(msgspec.Struct, frozen=True, rename="camel"):
@@ -71,7 +59,7 @@ class BaseImage(msgspec.Struct, frozen=True, rename="camel"):
 
     name: str
     digest: str
-    config: dict[str, Any]
+    config: ImageConfig
     layers: list[Layer]
     python: Python
     interpreter: str
@@ -83,10 +71,9 @@ class BaseImage(msgspec.Struct, frozen=True, rename="camel"):
 resolve(BaseImage)
 
 
-def variables_of(config: dict[str, Any]) -> dict[str, str]:
+def variables_of(config: ImageConfig) -> dict[str, str]:
     """Return the environment variables in the configuration of an image, always with a `PATH`."""
-    given = (config.get("config") or {}).get("Env") or []
-    return {"PATH": _DEFAULT_PATH, **dict(each.partition("=")[::2] for each in given)}
+    return {"PATH": _DEFAULT_PATH, **dict(each.partition("=")[::2] for each in config.settings.env or ())}
 
 
 def is_path(base: str) -> bool:
@@ -117,7 +104,7 @@ class BaseImages:
         try:
             image = msgspec.json.decode(known.read_bytes(), type=BaseImage)
         except (FileNotFoundError, msgspec.MsgspecError):
-            image = self._look(name, digest, manifest)
+            image = self._look(name, digest, manifest, cancellation)
             self._folder.mkdir(parents=True, exist_ok=True)
             partial = known.with_suffix(".partial")
             partial.write_bytes(msgspec.json.encode(image))
@@ -181,143 +168,91 @@ class BaseImages:
             raise BuildError("BadBaseImage", message) from error
         return manifest, self._blobs.add_bytes(text, MANIFEST).digest
 
-    def _look(self, name: str, digest: str, manifest: Manifest) -> BaseImage:
-        try:
-            config = msgspec.json.decode(self._blobs.read(manifest.config), type=dict[str, Any])
-            diff_ids = config["rootfs"]["diff_ids"]
-        except (msgspec.MsgspecError, KeyError, TypeError) as error:
-            raise BuildError("BadBaseImage", f"The configuration of the base image {name} cannot be read.") from error
-        if len(diff_ids) != len(manifest.layers):
-            raise BuildError("BadBaseImage", f"The configuration of the base image {name} has other layers.")
-        architecture = config.get("architecture")
-        if architecture != machine():
-            message = f"The base image {name} is for {architecture}, and this machine is {machine()}."
-            raise BuildError("BadBaseImage", message)
-        tree = _Tree()
-        for layer in manifest.layers:
-            tree.apply(self._entries(name, layer))
+    def _look(self, name: str, digest: str, manifest: Manifest, cancellation: Cancellation) -> BaseImage:
+        config = self._config(name, manifest)
+        layers = [
+            Layer(layer.in_oci(), diff) for layer, diff in zip(manifest.layers, config.rootfs.diff_ids, strict=True)
+        ]
+        files = ImageFiles()
+        for layer in layers:
+            self._read_layer(name, layer, files, cancellation)
         folders = variables_of(config)["PATH"].split(":")
-        interpreter, version = tree.python(name, folders)
+        interpreter, version = _python(name, files, folders)
         return BaseImage(
             name=name,
             digest=digest,
             config=config,
-            layers=[Layer(layer.in_oci(), diff) for layer, diff in zip(manifest.layers, diff_ids, strict=True)],
-            python=Python(version, architecture, "musl" if tree.has_musl else "glibc"),
+            layers=layers,
+            python=Python(version, config.architecture, "musl" if files.has_musl else "glibc"),
             interpreter=interpreter,
-            has_java=tree.program("java", folders) is not None,
-            users=tree.text("etc/passwd"),
-            groups=tree.text("etc/group"),
+            has_java=files.program("java", folders) is not None,
+            users=files.text("etc/passwd"),
+            groups=files.text("etc/group"),
         )
 
-    def _entries(self, name: str, layer: Descriptor) -> Iterator[tuple[str, _Entry]]:
-        """Yield the entries of a layer that matter here."""
-        with self._blobs.path(layer.digest).open("rb") as file:
-            source = gzip.GzipFile(fileobj=file) if layer.in_oci().media_type == LAYER_GZIP else file
+    def _config(self, name: str, manifest: Manifest) -> ImageConfig:
+        """Return the configuration of an image for this machine."""
+        try:
+            config = msgspec.json.decode(self._blobs.read(manifest.config), type=ImageConfig)
+        except (msgspec.MsgspecError, RecursionError) as error:
+            message = f"The configuration of the base image {name} cannot be read: {error}."
+            raise BuildError("BadBaseImage", message) from error
+        if len(config.rootfs.diff_ids) != len(manifest.layers):
+            raise BuildError("BadBaseImage", f"The configuration of the base image {name} has other layers.")
+        if (config.os, config.architecture) != ("linux", machine()):
+            platform = f"{config.os}/{config.architecture}"
+            message = f"The base image {name} is for {platform}, and this machine is linux/{machine()}."
+            raise BuildError("BadBaseImage", message)
+        return config
+
+    def _read_layer(self, name: str, layer: Layer, files: ImageFiles, cancellation: Cancellation) -> None:
+        """Apply a layer to the files of its image, and compare it with its digest."""
+        media_type, digest = layer.content.media_type, layer.content.digest
+        where = f"The base image {name} cannot be read: its layer {digest} ({media_type})"
+        if media_type not in {LAYER, LAYER_GZIP}:
+            raise BuildError("BadBaseImage", f"{where} has an unknown format; use layers in tar, or in tar with gzip.")
+        with self._blobs.path(digest).open("rb") as file:
+            packed = gzip.GzipFile(fileobj=file) if media_type == LAYER_GZIP else file
+            plain = _Plain(cast("IO[bytes]", packed))
             try:
-                with tarfile.open(fileobj=cast("BinaryIO", source), mode="r|") as archive:
-                    for entry in archive:
-                        path = posixpath.normpath(entry.name).lstrip("/")
-                        is_whiteout = path.rpartition("/")[2].startswith(".wh.")
-                        if is_whiteout or (_OF_INTEREST.fullmatch(path) and not entry.isdir()):
-                            yield path, _entry(archive, entry)
-            except (tarfile.TarError, EOFError, OSError) as error:
-                message = f"The base image {name} cannot be read: layer {layer.digest} ({layer.media_type}): {error}."
-                raise BuildError("BadBaseImage", message) from error
+                read_tar(cast("IO[bytes]", plain), lambda _: cancellation.check(), files.apply)
+            except ArchiveError as error:
+                raise BuildError("BadBaseImage", f"{where} {error}.") from error
+        if plain.digest != layer.diff_id:
+            raise BuildError("BadBaseImage", f"{where} is not the one that the configuration of the image names.")
 
 
-def _entry(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> _Entry:
-    if entry.issym():
-        return _Entry(entry.linkname)
-    if entry.islnk():
-        return _Entry(f"/{entry.linkname.lstrip('/')}")
-    is_text = entry.name.rpartition("/")[2] in {"passwd", "group"} and entry.size < _SMALL_BYTES
-    content = archive.extractfile(entry) if is_text else None
-    return _Entry(text=content.read().decode(errors="replace") if content else "")
+class _Plain(io.RawIOBase):
+    """An uncompressed layer, hashed as it is read."""
 
+    def __init__(self, source: IO[bytes]) -> None:
+        self._source = source
+        self._hash = hashlib.sha256()
 
-class _Tree:
-    """The files of interest of an image, as its layers leave them."""
-
-    def __init__(self) -> None:
-        self._entries: dict[str, _Entry] = {}
-
-    def apply(self, layer: Iterator[tuple[str, _Entry]]) -> None:
-        """Add a layer. Its whiteouts hide files of the layers below, not its own."""
-        added: dict[str, _Entry] = {}
-        for path, entry in layer:
-            head, _, last = path.rpartition("/")
-            if last == ".wh..wh..opq":
-                self._hide(f"{head}/", is_folder=True)
-            elif last.startswith(".wh."):
-                self._hide(posixpath.join(head, last.removeprefix(".wh.")), is_folder=False)
-            else:
-                added[path] = entry
-        self._entries |= added
-
-    def _hide(self, path: str, *, is_folder: bool) -> None:
-        prefix = path if is_folder else f"{path}/"
-        self._entries = {
-            name: entry for name, entry in self._entries.items() if name != path and not name.startswith(prefix)
-        }
+    def read(self, size: int = -1) -> bytes:
+        data = self._source.read(size)
+        self._hash.update(data)
+        return data
 
     @property
-    def has_musl(self) -> bool:
-        return any(re.fullmatch(r"(usr/)?lib/ld-musl-.*", path) for path in self._entries)
-
-    def text(self, path: str) -> str:
-        return self._entries.get(path, _Entry()).text
-
-    def program(self, name: str, folders: list[str]) -> str | None:
-        """Return the path of a program, without links, as `PATH` finds it."""
-        return next(filter(None, (self._resolved(posixpath.join(folder, name)) for folder in folders)), None)
-
-    def python(self, image: str, folders: list[str]) -> tuple[str, str]:
-        """Return the path of Python, and its version.
-
-        Raises:
-            BuildError: there is none, or it is too old.
-        """
-        interpreter = self.program("python3", folders)
-        if interpreter is None:
-            raise BuildError("BadBaseImage", f"The base image {image} has no python3 in its PATH.")
-        library = posixpath.join(posixpath.dirname(posixpath.dirname(interpreter)), "lib/").lstrip("/")
-        found = re.compile(re.escape(library) + r"python(3\.\d+)/os\.py")
-        versions = {match[1] for path in self._entries if (match := found.fullmatch(path))}
-        named = posixpath.basename(interpreter).removeprefix("python")
-        version = named if named in versions else max(versions, key=_number, default="")
-        if not version:
-            message = f"The base image {image} has {interpreter} without a standard library in /{library}."
-            raise BuildError("BadBaseImage", message)
-        if _number(version) < (3, 11):
-            message = f"The base image {image} has Python {version}; the scoring runtime needs 3.11 or newer."
-            raise BuildError("BadBaseImage", message)
-        return interpreter, version
-
-    def _resolved(self, path: str) -> str | None:
-        """Follow links; return the path of a file, or None."""
-        current = posixpath.normpath(path)
-        for _ in range(_MOST_LINKS):
-            current = self._in_real_folder(current)
-            entry = self._entries.get(current.lstrip("/"))
-            if entry is None:
-                return None
-            if entry.link is None:
-                return current
-            current = posixpath.normpath(posixpath.join(posixpath.dirname(current), entry.link))
-        return None
-
-    def _in_real_folder(self, path: str) -> str:
-        """Follow a link at the top of a path, as `/bin` to `/usr/bin`."""
-        for _ in range(_MOST_LINKS):
-            folder = posixpath.dirname(path)
-            entry = self._entries.get(folder.lstrip("/"))
-            if entry is None or entry.link is None:
-                return path
-            target = posixpath.normpath(posixpath.join(posixpath.dirname(folder), entry.link))
-            path = posixpath.join(target, posixpath.basename(path))
-        return path
+    def digest(self) -> str:
+        return f"sha256:{self._hash.hexdigest()}"
 
 
-def _number(version: str) -> tuple[int, ...]:
-    return tuple(map(int, version.split(".")))
+def _python(image: str, files: ImageFiles, folders: list[str]) -> tuple[str, str]:
+    """Return the path of the Python of an image, and its version.
+
+    Raises:
+        BuildError: there is none, or it is too old.
+    """
+    interpreter = files.program("python3", folders)
+    if interpreter is None or not interpreter.isprintable():
+        raise BuildError("BadBaseImage", f"The base image {image} has no python3 in its PATH.")
+    library, version = files.library_of(interpreter)
+    if not version:
+        message = f"The base image {image} has {interpreter} without a standard library in /{library}."
+        raise BuildError("BadBaseImage", message)
+    if number(version) < (3, 11):
+        message = f"The base image {image} has Python {version}; the scoring runtime needs 3.11 or newer."
+        raise BuildError("BadBaseImage", message)
+    return interpreter, version

@@ -19,6 +19,8 @@ __all__ = ["BlobStore"]
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _CHUNK_BYTES = 2**20
+_DOCUMENT_BYTES = 16 * 2**20
+"""Limit for manifests and configurations, which are read as a whole; registries allow 4 MiB."""
 
 
 class BlobStore:
@@ -52,7 +54,13 @@ class BlobStore:
         return is_whole
 
     def read(self, content: Descriptor) -> bytes:
-        """Return a content that fits into memory."""
+        """Return a document.
+
+        Raises:
+            BuildError: the content is too large for a document.
+        """
+        if content.size > _DOCUMENT_BYTES:
+            raise BuildError("BadImage", f"{content.digest} is larger than {_DOCUMENT_BYTES:,} bytes.")
         return self.path(content.digest).read_bytes()
 
     def add(self, content: Descriptor, chunks: Iterable[bytes]) -> None:
@@ -95,7 +103,7 @@ class BlobStore:
         file.flush()
         Path(file.name).rename(self.path(digest))
 
-    def used_by(self, digest: str) -> set[Path]:
+    def files_of(self, digest: str) -> set[Path]:
         """Return the files of an image: its manifest, configuration and layers.
 
         Args:

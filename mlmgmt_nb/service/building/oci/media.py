@@ -18,7 +18,18 @@ from mlmgmt_nb.service.building.packages.python import ARCHITECTURES
 
 __all__ = [
     *("CONFIG", "INDEX", "INDEXES", "LAYER", "LAYER_GZIP", "MANIFEST", "MANIFESTS"),
-    *("Descriptor", "Index", "Layer", "Manifest", "digest_of", "encode", "machine", "select_manifest"),
+    *(
+        "Descriptor",
+        "ImageConfig",
+        "Index",
+        "Layer",
+        "Manifest",
+        "RunSettings",
+        "digest_of",
+        "encode",
+        "machine",
+        "select_manifest",
+    ),
 ]
 
 _OCI = "application/vnd.oci.image"
@@ -89,6 +100,36 @@ class Index(msgspec.Struct, frozen=True, rename="camel"):
     media_type: str = INDEX
 
 
+class RunSettings(msgspec.Struct, frozen=True, rename="pascal"):
+    """How containers of an image run. The names are Docker's."""
+
+    env: list[str] | None = None
+    exposed_ports: dict[str, Any] | None = None
+    labels: dict[str, str] | None = None
+    stop_signal: str | None = None
+    volumes: dict[str, Any] | None = None
+
+
+class _RootFilesystem(msgspec.Struct, frozen=True):
+    """The digests of the uncompressed layers of an image."""
+
+    diff_ids: list[str]
+
+
+class ImageConfig(msgspec.Struct, frozen=True):
+    """The configuration of an image."""
+
+    architecture: str
+    rootfs: _RootFilesystem
+    os: str = "linux"
+    config: RunSettings | None = None
+    history: list[dict[str, Any]] | None = None
+
+    @property
+    def settings(self) -> RunSettings:
+        return self.config or RunSettings()
+
+
 class _Kind(msgspec.Struct, rename="camel"):
     """The part of a document that says its type. Older OCI documents lack it."""
 
@@ -105,7 +146,7 @@ class _Kind(msgspec.Struct, rename="camel"):
         return MANIFEST if self.layers is not None else ""
 
 
-resolve(Layer, Manifest, Index, _Kind)
+resolve(Layer, Manifest, Index, ImageConfig, _Kind)
 
 
 def machine() -> str:
@@ -133,7 +174,7 @@ def select_manifest(document: bytes, what: str, read: Callable[[Descriptor], byt
             if kind not in INDEXES:
                 break
             document = read(_of_this_platform(msgspec.json.decode(document, type=Index), what))
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise BuildError("BadImage", f"{what}: its manifest cannot be read: {error}.") from error
     raise BuildError("BadImage", f"{what}: its manifest is {kind or 'of an unknown type'}, which is not supported.")
 

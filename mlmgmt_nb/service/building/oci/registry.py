@@ -18,6 +18,9 @@ __all__ = ["Repository"]
 
 _TIMEOUT_SECONDS = 60.0
 _CHUNK_BYTES = 2**20
+_MOST_CHARACTERS = 500
+_ODD = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
+"""Errors that `dxf` raises for responses that no registry sends: without a header, or with another type of value."""
 _DOCKER_HUB = "registry-1.docker.io"
 
 
@@ -33,11 +36,15 @@ class Repository:
 
     def __init__(self, name: str) -> None:
         import docker.auth
+        import docker.errors
 
         self.name = name
-        self._index, path = docker.auth.resolve_repository_name(name)
+        try:
+            self._index, path = docker.auth.resolve_repository_name(name)
+        except docker.errors.InvalidRepository as error:
+            raise BuildError("BadImage", f"{name} is not the name of a repository: {error}.") from error
         self.host = _DOCKER_HUB if self._index == docker.auth.INDEX_NAME else self._index
-        self._client = _client(self.host, path, self._login, is_plain=_is_here(self.host))
+        self._client = _client(self.host, path, self._login, is_plain=_is_loopback(self.host))
 
     def _login(self) -> tuple[str, str] | None:
         """Return user and password for the registry; None without credentials."""
@@ -101,7 +108,7 @@ class Repository:
         with self._registry_errors(f"{self.name} cannot be pushed"):
             if self._has(content.digest):
                 return False
-            chunks = _Sized(_checked(blobs.chunks(content), cancellation), content.size)
+            chunks = _SizedReader(_checked(blobs.chunks(content), cancellation), content.size)
             self._client.push_blob(data=chunks, digest=content.digest, check_exists=False)
         return True
 
@@ -114,6 +121,8 @@ class Repository:
             if error.response.status_code == 404:
                 return False
             raise
+        except (KeyError, ValueError):  # it is there, without a Content-Length
+            return True
         return True
 
     def push_manifest(self, tag: str, manifest: bytes) -> None:
@@ -140,9 +149,12 @@ class Repository:
             raise BuildError("RegistryRefused", f"{failed}: {_reason(error.response)}.") from error
         except (requests.RequestException, exceptions.DXFError) as error:
             raise BuildError("RegistryUnavailable", f"{failed}: {self.host}: {root_cause(error)}.") from error
+        except _ODD as error:
+            message = f"{failed}: the response of {self.host} cannot be understood: {type(error).__name__}: {error}."
+            raise BuildError("RegistryUnavailable", message) from error
 
 
-class _Sized:
+class _SizedReader:
     """Parts of a content with a known size, so that the request has a `Content-Length`."""
 
     def __init__(self, chunks: Iterator[bytes], size: int) -> None:
@@ -182,14 +194,14 @@ def _client(host: str, path: str, login: Callable[[], tuple[str, str] | None], *
     return Client(host, path, auth=sign_in, insecure=is_plain, timeout=_TIMEOUT_SECONDS)
 
 
-def _is_here(host: str) -> bool:
+def _is_loopback(host: str) -> bool:
     name = host.rpartition(":")[0] or host
     return name == "localhost" or name.startswith("127.") or name == "[::1]"
 
 
 def _reason(response: Any) -> str:
     """Return the registry's own words for a refusal."""
-    with contextlib.suppress(ValueError, KeyError, IndexError, TypeError):
+    with contextlib.suppress(*_ODD):
         first = response.json()["errors"][0]
-        return f"{first['code']}: {first['message']}"
+        return f"{first['code']}: {first['message']}"[:_MOST_CHARACTERS]
     return f"{response.status_code} {response.reason}"

@@ -37,6 +37,8 @@ __all__ = [
 ]
 
 _SENT = re.compile(rf"(?:\./)?{PACKAGES.pattern}/(?!\.\.?$)[^/]+")
+_MOST_OPEN = 20
+"""Limit for files that include each other: a server can name another one without end."""
 _INDEXES = ("--index-url", "--extra-index-url")
 
 
@@ -241,17 +243,24 @@ class RequirementsReader:
         url = urljoin(base, option.value) if base else option.value
         if url in self._open:
             self._problems.append(f"{where}: {option.value} includes itself")
-        elif is_local(url):
-            if self._can_be_read(url, where):
-                text = (self._folder / local_path(url)).read_text(encoding="utf-8")
-                self._read(text, Path(url).name, requested, is_constraint=is_constraint)
-        else:
+        elif len(self._open) == _MOST_OPEN:
+            self._problems.append(f"{where}: more than {_MOST_OPEN} files include each other")
+        elif (text := self._text(url, where)) is not None:
+            name, inner_base = (Path(url).name, "") if is_local(url) else (url, url)
             self._open.append(url)
+            self._read(text, name, requested, is_constraint=is_constraint, base=inner_base)
+            self._open.pop()
+
+    def _text(self, url: str, where: str) -> str | None:
+        """Return the text of a file that another one includes; None if it was not sent."""
+        if not is_local(url):
             path = self._fetch(url, "included requirements")
             text = path.read_text(encoding="utf-8", errors="replace")
             path.unlink()
-            self._read(text, url, requested, is_constraint=is_constraint, base=url)
-            self._open.pop()
+            return text
+        if not self._can_be_read(url, where, is_file=True):
+            return None
+        return (self._folder / local_path(url)).read_text(encoding="utf-8", errors="replace")
 
     def _login(self, location: str, where: str) -> dict[str, tuple[str, str]]:
         """Return the login for the host of a file; repositories of sources must not have a login."""
@@ -264,11 +273,12 @@ class RequirementsReader:
         )
         return {}
 
-    def _can_be_read(self, location: str, where: str) -> bool:
-        """Return whether a location is remote, or a file that was sent along."""
+    def _can_be_read(self, location: str, where: str, *, is_file: bool = False) -> bool:
+        """Return whether a location is remote, or a file (or folder, unless `is_file`) that was sent along."""
         if not is_local(location):
             return True
-        if _SENT.fullmatch(location) and (self._folder / location).exists():
+        path = self._folder / location
+        if _SENT.fullmatch(location) and (path.is_file() if is_file else path.exists()):
             return True
         self._problems.append(
             f"{where}: {location!r} is a path, and the file was not sent. Create the manifest with "
