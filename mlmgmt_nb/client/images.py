@@ -86,6 +86,18 @@ class Images:
         except NotFoundError as error:
             raise not_found("image", id, error) from error
 
+    def withdraw(self, id: str) -> None:  # noqa: A002 - the API's word
+        """Withdraw an image that no service runs or is about to run, as `Models.withdraw` does.
+
+        Args:
+            id: of the image.
+
+        Raises:
+            ConflictError: a service runs it, or it is being built.
+            NotFoundError: it does not exist, or the server cannot withdraw.
+        """
+        self._transport.send("POST", f"{self._path(id)}/withdraw")
+
     def list(
         self, *, manifest_id: str | None = None, manifest_name: str | None = None, count: int = PAGE_SIZE
     ) -> Pager[Image]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
+
+import msgspec
 
 from mlmgmt_nb.client.applications.application import DRIVER, Application
 from mlmgmt_nb.client.bodies import checked, is_uuid, not_found
@@ -11,10 +13,13 @@ from mlmgmt_nb.client.http.paging import PAGE_SIZE, Pager
 from mlmgmt_nb.client.http.responses import decode
 from mlmgmt_nb.client.http.transport import Transport
 from mlmgmt_nb.client.http.uploads import Uploader
-from mlmgmt_nb.contract import Asset, Manifest, TargetRuntime
+from mlmgmt_nb.client.http.urls import content_of
+from mlmgmt_nb.contract import OPERATIONS, Asset, Manifest, TargetRuntime
 from mlmgmt_nb.errors import NotFoundError
 
 __all__ = ["Manifests"]
+
+_VERSIONS = 20
 
 
 class Manifests:
@@ -74,8 +79,12 @@ class Manifests:
         *,
         model_ids: Sequence[str] = (),
         description: str | None = None,
+        new_version: bool = False,
+        on_reuse: Callable[[Manifest], None] | None = None,
     ) -> Manifest:
         """Upload the files of an application, and register a manifest of them.
+
+        A name in use gets its next version, unless its latest version has the same files, models and settings.
 
         Example:
             >>> model = ws.models.get("iris")
@@ -88,6 +97,8 @@ class Manifests:
             application: the driver and what it needs.
             model_ids: ids of its models.
             description: free text.
+            new_version: whether to make a version even if the latest version is the same.
+            on_reuse: called with the latest version when it is returned instead of a new one.
 
         Raises:
             UsageError: a file is missing, empty or cannot be read. Nothing was sent.
@@ -96,6 +107,11 @@ class Manifests:
         """
         self.check(application)
         assets, target_runtime = application.upload(self._uploader, self._interpreter)
+        latest = None if new_version else self._latest(name)
+        if latest is not None and _is_same(latest, assets, target_runtime, model_ids, description):
+            if on_reuse is not None:
+                on_reuse(latest)
+            return latest
         return self.register(
             name,
             driver_program=DRIVER,
@@ -104,6 +120,11 @@ class Manifests:
             model_ids=model_ids,
             description=description,
         )
+
+    def _latest(self, name: str) -> Manifest | None:
+        """Return the latest version of a name."""
+        page = next(self.list(manifest_name=name, count=_VERSIONS).by_page()).value
+        return max((one for one in page if one.name == name), key=lambda one: one.version or 0, default=None)
 
     def check(self, application: Application, compute: str | None = None) -> None:
         """Check an application before anything is sent, as far as possible.
@@ -135,6 +156,18 @@ class Manifests:
         except NotFoundError as error:
             raise not_found("manifest", id_or_name, error) from error
 
+    def withdraw(self, id: str) -> None:  # noqa: A002 - the API's word
+        """Withdraw a version that no image was built from, as `Models.withdraw` does.
+
+        Args:
+            id: of the version.
+
+        Raises:
+            ConflictError: an image was built from it.
+            NotFoundError: it does not exist, or the server cannot withdraw.
+        """
+        self._transport.send("POST", f"{OPERATIONS['manifests_get'].url('', id=id)}/withdraw")
+
     def list(
         self, *, model_id: str | None = None, manifest_name: str | None = None, count: int = PAGE_SIZE
     ) -> Pager[Manifest]:
@@ -147,3 +180,21 @@ class Manifests:
         """
         query = {"modelId": model_id, "manifestName": manifest_name}
         return Pager(self._transport, "manifests_list", Manifest, query, count)
+
+
+def _is_same(
+    latest: Manifest, assets: Sequence[Asset], runtime: TargetRuntime, model_ids: Sequence[str], description: str | None
+) -> bool:
+    """Return whether a version has the files, models and all other properties to be registered."""
+    return (
+        latest.driver_program == DRIVER
+        and list(latest.model_ids or ()) == list(model_ids)
+        and description in {None, latest.description}
+        and _contents(latest.assets, latest.target_runtime) == _contents(assets, runtime)
+    )
+
+
+def _contents(assets: Sequence[Asset], runtime: TargetRuntime) -> object:
+    properties = {name: content_of(value) for name, value in runtime.properties.items()}
+    files = [msgspec.structs.replace(asset, url=content_of(asset.url or "")) for asset in assets]
+    return runtime.runtime_type, properties, files

@@ -13,12 +13,12 @@ from mlmgmt_nb.client.http.paging import PAGE_SIZE, Pager
 from mlmgmt_nb.client.http.responses import decode
 from mlmgmt_nb.client.http.transport import Transport
 from mlmgmt_nb.client.http.uploads import Progress, Uploaded, Uploader
-from mlmgmt_nb.contract import Model
+from mlmgmt_nb.client.http.urls import content_of
+from mlmgmt_nb.contract import OPERATIONS, Model
 from mlmgmt_nb.errors import NotFoundError, UsageError
 
 __all__ = ["Models"]
 
-_STORE = "/artifacts/sha256/"
 _VERSIONS = 20
 
 
@@ -119,6 +119,20 @@ class Models:
             raise not_found("model", id_or_name)
         return max(versions, key=lambda model: model.version or 0)
 
+    def withdraw(self, id: str) -> None:  # noqa: A002 - the API's word
+        """Withdraw a version that no manifest refers to, as a deployment that fails does: lists omit it from then on.
+
+        The API of 2017 does not have this; the embedded service does. Withdrawing again changes nothing.
+
+        Args:
+            id: of the version.
+
+        Raises:
+            ConflictError: a manifest refers to it.
+            NotFoundError: it does not exist, or the server cannot withdraw.
+        """
+        self._transport.send("POST", f"{OPERATIONS['models_get'].url('', id=id)}/withdraw")
+
     def list(self, *, name: str | None = None, tag: str | None = None, count: int = PAGE_SIZE) -> Pager[Model]:
         """Return the models that match every filter given, newest first.
 
@@ -131,12 +145,8 @@ class Models:
 
 
 def _is_same(asked: Model, latest: Model) -> bool:
-    """Return whether a version has the content, file name and all other properties to be registered.
-
-    The part of the URL that names the content in the artifact store is compared: the server may have moved.
-    """
-    is_same_content = asked.url.rpartition(_STORE)[2] == latest.url.rpartition(_STORE)[2]
-    return is_same_content and all(
+    """Return whether a version has the content, file name and all other properties to be registered."""
+    return content_of(asked.url) == content_of(latest.url) and all(
         wanted is None or wanted == has
         for wanted, has in (
             (asked.tags, latest.tags or []),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlmgmt_nb.client import ServiceSettings
-from mlmgmt_nb.client.packaged_models import TOLERANCE
+from mlmgmt_nb.client.deploying.packaged_models import TOLERANCE
 from mlmgmt_nb.commands.grammar import Flag
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "COMPUTE",
     "IF_EXISTS",
     "MODEL_ID",
+    "NEW_VERSION",
     "OUTPUTS",
     "PACKAGING",
     "SERVICE",
@@ -193,6 +194,12 @@ VARIABLES = (
 SERVICE_NAME = Flag("-n --name --service-name", "name of the service", required=True, api="name")
 COMPUTE = Flag("--compute-resource-id", "compute to run the service on", api="compute_resource_id compute")
 MODEL_ID = Flag("--model-id", "id or name of a registered model (repeatable)", "many", completes="model", api="model")
+NEW_VERSION = Flag(
+    "--new-version",
+    "create new versions even if the latest have the same content",
+    "switch",
+    api="new_version",
+)
 IF_EXISTS = Flag(
     "--if-exists",
     "action if a service with that name exists",
@@ -252,6 +259,8 @@ class PackagingArguments:
 @dataclass(frozen=True, kw_only=True)
 class DeployArguments(ApplicationArguments, PackagingArguments):
     """The source of a deployment: models and files, or a model to package."""
+
+    new_version: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

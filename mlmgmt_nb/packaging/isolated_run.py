@@ -24,7 +24,7 @@ from mlmgmt_nb.packaging.distributions import InstalledDistributions, named
 from mlmgmt_nb.packaging.local_modules import LocalModules
 from mlmgmt_nb.scoring.distribution import RUNTIME_PACKAGES
 
-__all__ = ["IsolatedRun", "run_isolated"]
+__all__ = ["IsolatedRun", "missing_package", "run_isolated"]
 
 _SECONDS = 300.0
 _ATTEMPTS = 20
@@ -86,7 +86,8 @@ class _Attempts:
                 outcome = self._run_in(Path(work))
                 error = outcome.get("error")
                 if error is None:
-                    files = {n: f for n, f in outcome["modules"].items() if not Path(f).is_relative_to(work)}
+                    own = f"{work}{os.sep}"
+                    files = {name: file for name, file in outcome["modules"].items() if not file.startswith(own)}
                     warnings = tuple(outcome["warnings"])
                     return IsolatedRun(outcome.get("answer"), files, warnings, time.perf_counter() - started)
             self._add_missing(error)
@@ -159,15 +160,19 @@ def _environment() -> dict[str, str]:
     return {**inherited, "PYTHONPATH": str(Path(__file__).parents[2])}
 
 
+def missing_package(module: str, reason: str) -> UsageError:
+    """Return the error for a module that is not installed."""
+    return UsageError(
+        f"model: the package {module!r} is missing: {reason}",
+        field="model",
+        fix=f"Install it in this kernel (`%pip install {named(module.partition('.')[0])}`), then package again.",
+    )
+
+
 def _failure(error: Mapping[str, Any]) -> UsageError:
     message = str(error["message"])
     if error["missing"]:
-        name = str(error["missing"][0])
-        return UsageError(
-            f"model: the package {name!r} is missing: {message}",
-            field="model",
-            fix=f"Install it in this kernel (`%pip install {named(name.partition('.')[0])}`), then package again.",
-        )
+        return missing_package(str(error["missing"][0]), message)
     if found := re.search(r"Can't get attribute '(\w+)' on <module '__main__'", message):
         name = found[1]
         return UsageError(

@@ -15,7 +15,7 @@ from mlmgmt_nb.errors import MlmgmtError, PackagingError, UsageError
 from mlmgmt_nb.packaging.distributions import InstalledDistributions
 from mlmgmt_nb.packaging.driver import SCHEMA, driver_text
 from mlmgmt_nb.packaging.flavours import Call, Flavour, SavedModel, flavour_of
-from mlmgmt_nb.packaging.isolated_run import IsolatedRun, run_isolated
+from mlmgmt_nb.packaging.isolated_run import IsolatedRun, missing_package, run_isolated
 from mlmgmt_nb.packaging.local_modules import LocalModules, imports_of
 from mlmgmt_nb.packaging.metadata import description, git_commit, tags
 from mlmgmt_nb.packaging.pickles import notebook_code
@@ -248,7 +248,7 @@ def _expected_answer(flavour: Flavour, model: Any, call: Call) -> bytes:
     except UsageError:
         raise
     except Exception as error:
-        raise _refusal(model, error) from error
+        raise _refusal(model, call, error) from error
     try:
         return encode_result(answer)
     except RequestError as error:
@@ -258,17 +258,20 @@ def _expected_answer(flavour: Flavour, model: Any, call: Call) -> bytes:
         ) from error
 
 
-def _refusal(model: Any, error: Exception) -> UsageError:
-    kind = type(error).__name__
-    first = str(error).strip().partition("\n")[0]
-    if kind == "NotFittedError" or ("not fitted" in first or "not been fitted" in first):
+def _refusal(model: Any, call: Call, error: Exception) -> UsageError:
+    kind, reason = type(error).__name__, " ".join(str(error).split())[:_MOST_CHARACTERS]
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return missing_package(error.name, reason)
+    if kind == "NotFittedError" or "not fitted" in reason or "not been fitted" in reason:
         return UsageError(
             f"model: this {type(model).__name__} is not fitted", field="model", fix="Call its `fit` first."
         )
     return UsageError(
-        f"sample: the model refuses it: {kind}: {first}",
+        f"sample: the {'function' if call.method is None else 'model'} refuses it: {kind}: {reason}",
         field="sample",
-        fix="Give rows like those it was fitted with, such as `sample=X_train.head(20)`.",
+        fix="Give a value for each argument, as callers will send it: as JSON, without objects of your own classes."
+        if call.method is None
+        else "Give rows like those it was fitted with, such as `sample=X_train.head(20)`.",
     )
 
 

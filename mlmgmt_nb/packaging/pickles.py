@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import io
 import pickle
 import pickletools
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import cloudpickle
 
 from mlmgmt_nb.errors import UsageError
+from mlmgmt_nb.packaging.carried_data import check_carried_data, kind_of, referred
 from mlmgmt_nb.packaging.flavours.base import SavedModel
 
-__all__ = ["MAX_CARRIED_BYTES", "has_notebook_code", "modules_in", "notebook_code", "pickled", "saved_pickle"]
-
-MAX_CARRIED_BYTES = 100 * 2**20
-"""Data that a function of the notebook refers to may have so many bytes."""
+__all__ = ["has_notebook_code", "modules_in", "notebook_code", "pickled", "saved_pickle"]
 
 _FILE = "model.pkl"
 _DEPTH = 10
@@ -71,16 +68,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     """A pickler by value that refuses code which takes much data along, wherever in an object it is."""
 
     def persistent_id(self, value: Any) -> None:
-        if inspect.isfunction(value) and _is_by_value(value):
-            _check_size(f"the function {value.__name__}", _referred(value))
-        elif isinstance(value, functools.partial):
-            _check_size("the partial", _bound(value))
-
-
-def _is_by_value(function: Any) -> bool:
-    """Return whether a function is of the notebook, or of the body of another function."""
-    name = function.__qualname__
-    return function.__module__ == "__main__" or "<locals>" in name or name.endswith("<lambda>")
+        check_carried_data(value)
 
 
 def pickled(model: Any) -> bytes:
@@ -97,7 +85,7 @@ def pickled(model: Any) -> bytes:
     except Exception as error:
         path, part, reason = _find_unpicklable(model, "model", error, _DEPTH)
         raise UsageError(
-            f"model: {path} is a {_kind(part)}, which cannot be sent to the service: {reason}",
+            f"model: {path} is a {kind_of(part)}, which cannot be sent to the service: {reason}",
             field="model",
             fix="Remove it from the object, or open it in a driver of your own.",
         ) from error
@@ -146,52 +134,13 @@ def notebook_code(content: bytes) -> list[str]:
     return sorted(own & texts)
 
 
-def _check_size(what: str, referred: Iterable[tuple[str, Any]]) -> None:
-    """Refuse code that refers to much data.
-
-    Raises:
-        UsageError: names the variable and its size.
-    """
-    for name, value in referred:
-        size = _size(value)
-        if size > MAX_CARRIED_BYTES:
-            raise UsageError(
-                f"model: {what} refers to {name}, a {_kind(value)} of {size / 1e6:,.0f} MB, which it would contain",
-                field="model",
-                fix=f"Write {name} to a file that a driver reads, or use a smaller part of it.",
-            )
-
-
-def _referred(model: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the variables outside of a function that it refers to."""
-    function = model if inspect.isfunction(model) else getattr(model, "__func__", None)
-    if function is None:
-        return
-    found = inspect.getclosurevars(function)
-    yield from {**found.globals, **found.nonlocals}.items()
-
-
-def _bound(partial: functools.partial[Any]) -> Iterator[tuple[str, Any]]:
-    """Yield the arguments that a partial function has already."""
-    yield from ((f"its argument {place}", value) for place, value in enumerate(partial.args))
-    yield from partial.keywords.items()
-
-
-def _size(value: Any) -> int:
-    """Return the bytes of frames, arrays and texts; other objects count as small."""
-    if hasattr(value, "memory_usage"):
-        used = value.memory_usage(deep=False)
-        return int(used.sum() if hasattr(used, "sum") else used)
-    return int(getattr(value, "nbytes", 0) or (sys.getsizeof(value) if isinstance(value, (str, bytes)) else 0))
-
-
 def _find_unpicklable(value: Any, path: str, error: Exception, depth: int) -> tuple[str, Any, str]:
     """Return the innermost part that cannot be pickled: its path, itself, and why."""
     reason = str(error).partition("\n")[0] or type(error).__name__
     if depth:
         for name, part in _parts(value, path):
             try:
-                cloudpickle.dumps(part)
+                cloudpickle.Pickler(_NullFile()).dump(part)
             except Exception as inner:  # noqa: BLE001 - whatever pickling of a user's class raises
                 return _find_unpicklable(part, name, inner, depth - 1)
     return path, value, reason
@@ -203,12 +152,6 @@ def _parts(value: Any, path: str) -> Iterator[tuple[str, Any]]:
     elif isinstance(value, (list, tuple)):
         yield from ((f"{path}[{place}]", part) for place, part in enumerate(value))
     elif inspect.isfunction(value):
-        yield from ((name, part) for name, part in _referred(value) if part is not value)
+        yield from ((name, part) for name, part in referred(value) if part is not value)
     else:
         yield from ((f"{path}.{name}", part) for name, part in getattr(value, "__dict__", {}).items())
-
-
-def _kind(value: Any) -> str:
-    kind = type(value)
-    prefix = "" if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}."
-    return prefix + kind.__qualname__

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import inspect
 import io
-import json
 import sys
-import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from mlmgmt_nb.errors import UsageError
+from mlmgmt_nb.packaging.hints import default_literal, hinted_type, type_hints, value_by_hint
 from mlmgmt_nb.packaging.proof import MAX_ROWS
 from mlmgmt_nb.scoring.schema import ArgumentType, DataTypes, SampleDefinition, SchemaError
 
 __all__ = ["Sample", "of_function", "of_model", "type_of"]
-
-_WORDS = (int, float, str, bool, list, dict)
 
 
 @dataclass(frozen=True)
@@ -159,57 +156,42 @@ def _of_arguments(
     function: Callable[..., Any], named: Mapping[str, inspect.Parameter], sample: Mapping[str, Any]
 ) -> Sample:
     """Return the sample of named arguments. Those that it leaves out keep their defaults, and can be sent as well."""
-    values = {name: _head(_plain_array(sample[name])) for name in named if name in sample}
-    hints = _type_hints(function)
+    hints = type_hints(function)
+    given = {name: _argument(_head(_plain_array(sample[name])), hints.get(name)) for name in named if name in sample}
     types = {
-        name: type_of(values[name]) if name in values else _hinted(hints.get(name, type(parameter.default)))
+        name: given[name][1] if name in given else _type_by_default(name, parameter, hints)
         for name, parameter in named.items()
-        if name in values or _has_plain_default(parameter)
+        if name in given or default_literal(parameter, hints.get(name)) is not None
     }
+    values = {name: value for name, (value, _) in given.items()}
     passed = ", ".join(f"{name}={name}" for name in types)
     notes = tuple(hint for value in values.values() for hint in _hints(value))
-    return Sample(values, types, ((), values), passed, _signature(named, list(types)), notes=notes)
+    return Sample(values, types, ((), values), passed, _signature(named, list(types), hints), notes=notes)
+
+
+def _argument(value: Any, hint: Any) -> tuple[Any, ArgumentType]:
+    """Return the sample of an argument, and its type."""
+    return value_by_hint(value, hint) or (value, type_of(value))
+
+
+def _type_by_default(name: str, parameter: inspect.Parameter, hints: Mapping[str, Any]) -> ArgumentType:
+    default = parameter.default
+    return hinted_type(name, hints.get(name, None if default is None else type(default)))
 
 
 def _of_hints(function: Callable[..., Any], named: Mapping[str, inspect.Parameter]) -> Sample:
-    hints = _type_hints(function)
-    types = {name: _hinted(hints.get(name)) for name in named}
+    hints = type_hints(function)
+    types = {name: hinted_type(name, hints.get(name)) for name in named}
     passed = ", ".join(f"{name}={name}" for name in named)
-    return Sample({}, types, None, passed, _signature(named, list(named)))
+    return Sample({}, types, None, passed, _signature(named, list(named), hints))
 
 
-def _type_hints(function: Callable[..., Any]) -> dict[str, Any]:
-    try:
-        return typing.get_type_hints(function)
-    except (NameError, TypeError):
-        return {}
-
-
-def _hinted(hint: Any) -> ArgumentType:
-    from mlmgmt_nb.scoring.schema.plain import PlainType
-
-    return PlainType(hint.__name__ if hint in _WORDS else "any")
-
-
-def _has_plain_default(parameter: inspect.Parameter) -> bool:
-    """Return whether the default can be written into a driver."""
-    default = parameter.default
-    return default is None or (isinstance(default, (int, float, str, bool)) and default == default)
-
-
-def _signature(named: Mapping[str, inspect.Parameter], names: list[str]) -> str:
-    """Return the arguments of `run`, with those defaults that are plain values."""
-    optional = [_has_plain_default(named[name]) for name in names]
-    parts = [
-        f"{name}={_literal(named[name].default)}" if is_optional else name
-        for name, is_optional in zip(names, optional, strict=True)
-    ]
+def _signature(named: Mapping[str, inspect.Parameter], names: list[str], hints: Mapping[str, Any]) -> str:
+    """Return the arguments of `run`, with those defaults that can be written."""
+    defaults = [default_literal(named[name], hints.get(name)) for name in names]
+    parts = [name if default is None else f"{name}={default}" for name, default in zip(names, defaults, strict=True)]
+    optional = [default is not None for default in defaults]
     return ", ".join(parts if optional == sorted(optional) else ["*", *parts])
-
-
-def _literal(value: Any) -> str:
-    """Return a plain value as source, with the quotes that formatters prefer."""
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
 
 
 def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:

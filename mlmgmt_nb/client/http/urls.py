@@ -7,7 +7,16 @@ from urllib.parse import urlsplit
 
 from mlmgmt_nb.errors import UsageError
 
-__all__ = ["is_loopback", "origin"]
+__all__ = ["content_of", "is_loopback", "origin"]
+
+_STORE = "/artifacts/sha256/"
+
+
+def content_of(url: str) -> str:
+    """Return the part of a URL that names its content in an artifact store, whose server may have moved. Other URLs are
+    returned unchanged.
+    """
+    return url.rpartition(_STORE)[2]
 
 
 def origin(url: str) -> tuple[str, str, int | None]:

@@ -13,7 +13,7 @@ from mlmgmt_nb.client.polling.watched import WatchedOperation
 from mlmgmt_nb.client.polling.watcher import Watcher
 from mlmgmt_nb.client.waiting import wait_for
 from mlmgmt_nb.contract import AsyncOperationState, AsyncOperationStatus
-from mlmgmt_nb.errors import OperationFailed, OperationTimeout, PackagingError, UsageError
+from mlmgmt_nb.errors import MlmgmtError, OperationFailed, OperationTimeout, PackagingError, UsageError
 
 __all__ = ["Poller"]
 
@@ -47,6 +47,7 @@ class Poller(Generic[T]):
         load: gets the resource of an operation that succeeded.
         log_uri: finds where the log of an operation that failed is.
         read_log: reads the log of an operation from an offset on, or so many lines at its end.
+        on_failure: called with the error before `result` raises it.
     """
 
     def __init__(
@@ -57,12 +58,14 @@ class Poller(Generic[T]):
         load: Callable[[AsyncOperationStatus], T],
         log_uri: Callable[[AsyncOperationStatus], str | None],
         read_log: Callable[[AsyncOperationStatus, int, int | None], LogPart],
+        on_failure: Callable[[MlmgmtError], None] = lambda _: None,
     ) -> None:
         self._watch = watch
         self._watcher = watcher
         self._load = load
         self._log_uri = log_uri
         self._read_log = read_log
+        self._on_failure = on_failure
 
     @classmethod
     def from_continuation_token(cls, workspace: _HasOperations, continuation_token: str) -> Poller[T]:
@@ -140,6 +143,13 @@ class Poller(Generic[T]):
             OperationTimeout, TransportError, ApiError: as `wait`.
         """
         status = self.wait(timeout)
+        try:
+            return self._result(status)
+        except (OperationFailed, PackagingError) as error:
+            self._on_failure(error)
+            raise
+
+    def _result(self, status: AsyncOperationStatus) -> T:
         if status.state == "Succeeded":
             return self._load(status)
         message = status.error.message if status.error else "the server gave no reason"
@@ -173,7 +183,18 @@ class Poller(Generic[T]):
                 raise outcome[0]
             return outcome[0]
 
-        return Poller(self._watch, self._watcher, load=load, log_uri=self._log_uri, read_log=self._read_log)
+        return self._with(load=load)
+
+    def undone(self, undo: Callable[[MlmgmtError], None]) -> Poller[T]:
+        """Return a poller of the same operation that calls `undo` with the error each time before `result` raises it.
+
+        An operation that nobody waits for is not undone.
+        """
+        return self._with(on_failure=undo)
+
+    def _with(self, **changed: Any) -> Poller[T]:
+        parts = {"load": self._load, "log_uri": self._log_uri, "read_log": self._read_log}
+        return Poller(self._watch, self._watcher, **{**parts, "on_failure": self._on_failure, **changed})
 
     def log(self, *, offset: int = 0, tail: int | None = None) -> LogPart:
         """Return the log of the operation's resource: of an image's build, or of a service since its creation.

@@ -7,6 +7,7 @@ from typing import Unpack
 from mlmgmt_nb.client.bodies import ServiceSettings, checked, settings_fields
 from mlmgmt_nb.client.computes import Computes
 from mlmgmt_nb.client.http.transport import Transport
+from mlmgmt_nb.client.kernel_versions import warn_of_versions
 from mlmgmt_nb.client.operations import Operations
 from mlmgmt_nb.client.polling import Poller
 from mlmgmt_nb.client.services.monitoring import ServiceMonitoring
@@ -116,7 +117,8 @@ class Services(ServiceScoring, ServiceMonitoring):
 
         Args:
             service: the service.
-            image: another image, or its id.
+            image: another image, or its id. With an `Image`, a warning says if this kernel has other versions than those
+                that its model was packaged with.
             **settings: settings to change, see `ServiceSettings`; the others stay.
 
         Raises:
@@ -129,6 +131,8 @@ class Services(ServiceScoring, ServiceMonitoring):
             **settings_fields(**settings),
         )
         check_variables(self._transport, body)
+        if isinstance(image, Image):
+            warn_of_versions(image.manifest)
         answer = self._transport.call("services_update", id=self.id_of(service), body=body)
         return self._operations.started(answer, self._updated)
 

@@ -13,7 +13,8 @@ from mlmgmt_nb.client.audit import Audit
 from mlmgmt_nb.client.auth.identity import Identity, whoami
 from mlmgmt_nb.client.bodies import ServiceSettings
 from mlmgmt_nb.client.computes import Computes
-from mlmgmt_nb.client.deploy import DeployEvents, DeployFlow, DeploySource, IfExists, ModelSource
+from mlmgmt_nb.client.deploying.flow import DeployEvents, DeployFlow, DeploySource, IfExists, ModelSource
+from mlmgmt_nb.client.deploying.packaged_models import TOLERANCE, PackageOptions
 from mlmgmt_nb.client.deployments import Deployments
 from mlmgmt_nb.client.http.transport import Transport
 from mlmgmt_nb.client.http.uploads import Uploader
@@ -21,7 +22,6 @@ from mlmgmt_nb.client.images import Images
 from mlmgmt_nb.client.manifests import Manifests
 from mlmgmt_nb.client.models import Models
 from mlmgmt_nb.client.operations import Operations
-from mlmgmt_nb.client.packaged_models import TOLERANCE, PackageOptions
 from mlmgmt_nb.client.polling import Poller
 from mlmgmt_nb.client.services import Services
 from mlmgmt_nb.client.workspace.replaced_names import NamesReplacements, no_attribute
@@ -106,6 +106,7 @@ class Workspace(metaclass=NamesReplacements):
         tags: Sequence[str] | None = None,
         compute_resource_id: str | None = None,
         if_exists: IfExists = "update",
+        new_version: bool = False,
         timeout: float | None = None,
         on_step: Callable[[str, float], None] | None = None,
         on_operation: Callable[[Poller[Any]], None] | None = None,
@@ -114,7 +115,8 @@ class Workspace(metaclass=NamesReplacements):
         """Register models and a manifest, build the image, and start the service; return when it runs.
 
         All arguments are checked before anything is sent. A file or folder given as model becomes a new version unless
-        the latest version has the same content (see `Models.register`); a URL always does.
+        the latest version has the same content (see `Models.register`), and so does a manifest; a URL always does. If
+        the deployment fails, the versions that it made are withdrawn (see `Models.withdraw`).
 
         Without a driver, a fitted object, a function or a model file is packaged first, see `package`: a fresh process
         must answer the sample as the object does before anything is sent, and the service once it runs.
@@ -153,6 +155,7 @@ class Workspace(metaclass=NamesReplacements):
             tags: tags for the models that are registered.
             compute_resource_id: compute to build for and run on (default: that of the workspace).
             if_exists: `update` an existing service of this name, `reuse` it unchanged, or `fail`.
+            new_version: whether to make versions of models and manifest even if the latest have the same content.
             timeout: maximum seconds to wait (default: unlimited).
             on_step: called after each step with its name (`model`, `manifest`, `image`, `service`) and its seconds.
             on_operation: called with the poller of the build, and with that of the start of the service.
@@ -184,6 +187,7 @@ class Workspace(metaclass=NamesReplacements):
             model_name=model_name,
             model_description=description,
             tags=tags,
+            new_version=new_version,
         )
         flow = DeployFlow(
             self,

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from mlmgmt_nb.client import Poller
-from mlmgmt_nb.client.deploy import DeployEvents, DeployFlow, DeploySource
+from mlmgmt_nb.client.deploying.flow import DeployEvents, DeployFlow, DeploySource
+from mlmgmt_nb.client.deploying.packaged_models import PackageOptions
 from mlmgmt_nb.client.http.files import is_url
-from mlmgmt_nb.client.packaged_models import PackageOptions
 from mlmgmt_nb.commands.flags import PACKAGING, DeployArguments, PackagingArguments, api_arguments
 from mlmgmt_nb.commands.session import Session
 from mlmgmt_nb.errors import UsageError
 
-__all__ = ["compute_of", "flow", "package_options", "resumable", "source_of"]
+__all__ = ["check_no_new_version", "compute_of", "flow", "package_options", "resumable", "source_of"]
 
 
 def flow(
@@ -96,7 +96,22 @@ def source_of(session: Session, arguments: DeployArguments) -> DeploySource:
         runtime=arguments.runtime,
         any_python=arguments.any_python,
         packaging=package_options(arguments),
+        new_version=arguments.new_version,
     )
+
+
+def check_no_new_version(given: bool, reason: str) -> None:
+    """Refuse `--new-version` where nothing is registered.
+
+    Raises:
+        UsageError: it is given.
+    """
+    if given:
+        raise UsageError(
+            f"--new-version has no effect: {reason}, and nothing is registered",
+            field="new_version",
+            fix="Omit one of the two.",
+        )
 
 
 def package_options(arguments: PackagingArguments) -> PackageOptions:

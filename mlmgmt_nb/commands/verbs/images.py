@@ -5,11 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from mlmgmt_nb.commands.flags import APPLICATION, PACKAGING, CommonArguments, DeployArguments, WaitingArguments
+from mlmgmt_nb.commands.flags import (
+    APPLICATION,
+    NEW_VERSION,
+    PACKAGING,
+    CommonArguments,
+    DeployArguments,
+    WaitingArguments,
+)
 from mlmgmt_nb.commands.grammar import Command, Flag
 from mlmgmt_nb.commands.session import Session
 from mlmgmt_nb.commands.values import Text
-from mlmgmt_nb.commands.verbs.deploy import compute_of, flow, source_of
+from mlmgmt_nb.commands.verbs.deploy import check_no_new_version, compute_of, flow, source_of
 from mlmgmt_nb.errors import ConflictError, NotFoundError, UsageError
 
 __all__ = ["COMMANDS"]
@@ -70,6 +77,8 @@ class _Log(CommonArguments):
 
 
 def _create(session: Session, arguments: _Create) -> object:
+    if arguments.manifest_id:
+        check_no_new_version(arguments.new_version, "--manifest-id names a manifest that is registered")
     deploying = flow(
         session,
         arguments.image_name,
@@ -147,6 +156,7 @@ COMMANDS: tuple[Command[Any], ...] = (
             Flag("--manifest-id", "id or name of its manifest", completes="manifest"),
             *APPLICATION,
             *PACKAGING,
+            NEW_VERSION,
             Flag("--image-description", "free text"),
             Flag("--image-type", "kind of image", choices=("Docker",), default="Docker"),
             Flag("--compute-resource-id", "compute to build the image for", api="compute_resource_id"),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlmgmt_nb.commands.flags import APPLICATION, PACKAGING, CommonArguments, DeployArguments
+from mlmgmt_nb.commands.flags import APPLICATION, NEW_VERSION, PACKAGING, CommonArguments, DeployArguments
 from mlmgmt_nb.commands.grammar import Command, Flag
 from mlmgmt_nb.commands.session import Session
 from mlmgmt_nb.commands.verbs.deploy import flow, source_of
@@ -62,6 +62,7 @@ COMMANDS: tuple[Command[Any], ...] = (
             Flag("-n --manifest-name", "name of the manifest (default: name of the driver)"),
             *APPLICATION,
             *PACKAGING,
+            NEW_VERSION,
             Flag("--manifest-description", "free text"),
         ),
         ("manifests_register",),

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mlmgmt_nb.commands.flags import CommonArguments
+from mlmgmt_nb.commands.flags import NEW_VERSION, CommonArguments
 from mlmgmt_nb.commands.grammar import Command, Flag
 from mlmgmt_nb.commands.session import Session
+from mlmgmt_nb.commands.verbs.deploy import check_no_new_version
 from mlmgmt_nb.errors import NotFoundError
 
 __all__ = ["COMMANDS"]
@@ -45,6 +46,8 @@ class _List(CommonArguments):
 
 
 def _register(session: Session, arguments: _Register) -> object:
+    if arguments.if_exists == "reuse":
+        check_no_new_version(arguments.new_version, "--if-exists reuse uses the latest version")
     models = session.workspace.models
     if arguments.if_exists == "reuse" and arguments.name:
         try:
@@ -109,9 +112,7 @@ COMMANDS: tuple[Command[Any], ...] = (
                 choices=("update", "reuse"),
                 default="update",
             ),
-            Flag(
-                "--new-version", "create a version even if the latest has the same content", "switch", api="new_version"
-            ),
+            NEW_VERSION,
         ),
         ("models_register",),
         arguments=_Register,

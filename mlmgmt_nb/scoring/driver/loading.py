@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Generator, Mapping
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
 from types import ModuleType
@@ -19,7 +19,7 @@ from mlmgmt_nb.scoring.driver.driver import Driver
 from mlmgmt_nb.scoring.driver.signature import HEADERS_ARGUMENT, parameters, takes_request, takes_text, wraps_arguments
 from mlmgmt_nb.scoring.errors import LoadError, last_line
 from mlmgmt_nb.scoring.schema.file import ServiceSchema, load_schema
-from mlmgmt_nb.scoring.schema.nested import DescribedType
+from mlmgmt_nb.scoring.schema.nested import DescribedType, OptionalType
 from mlmgmt_nb.scoring.schema.plain import PlainType
 from mlmgmt_nb.scoring.schema.samples import check_arguments
 from mlmgmt_nb.scoring.schema.types import SchemaError
@@ -140,7 +140,17 @@ def _bind(run: Callable[..., Any], application: Application) -> Driver:
             return driver
         raise LoadError("SchemaError", f"{file}: {error}") from error
     optional = {name for name, p in names.items() if p.default is not p.empty}
+    schema = _with_null(schema, {name for name, p in names.items() if p.default is None})
     return _checked(Driver(run, schema, frozenset(optional | getattr(run, _OPTIONAL_MARK, frozenset()))), file)
+
+
+def _with_null(schema: ServiceSchema, names: Collection[str]) -> ServiceSchema:
+    """Return the schema with arguments that may be null: a plain argument whose default is None may be sent as None."""
+    types = {
+        name: OptionalType(kind) if name in names and isinstance(kind, PlainType) else kind
+        for name, kind in schema.input.items()
+    }
+    return ServiceSchema(types, schema.output)
 
 
 def _checked(driver: Driver, file: str) -> Driver:

@@ -50,7 +50,14 @@ def _to_3(db: Connection) -> None:
         db.exec_driver_sql(statement)
 
 
-_STEPS: Mapping[int, Callable[[Connection], None]] = {2: _to_2, 3: _to_3}
+def _to_4(db: Connection) -> None:
+    """Add withdrawn versions."""
+    kind = "DATETIME" if db.dialect.name == "sqlite" else "TIMESTAMP"
+    for table in ("models", "manifests", "images"):
+        db.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN withdrawn_at {kind}")
+
+
+_STEPS: Mapping[int, Callable[[Connection], None]] = {2: _to_2, 3: _to_3, 4: _to_4}
 """Steps by the version that they lead to."""
 
 

@@ -51,7 +51,7 @@ __all__ = [
     "services",
 ]
 
-VERSION = 3
+VERSION = 4
 """Version of this schema; earlier databases are migrated (`migrations.py`), later ones are refused."""
 
 
@@ -138,6 +138,8 @@ def _versioned(name: str, *columns: Any) -> Table:
         Column("name", Text, nullable=False),
         Column("version", Integer, nullable=False),
         *columns,
+        # When it was withdrawn, because the deployment that made it failed; no list has it.
+        Column("withdrawn_at", UtcTime),
         UniqueConstraint("account", "name", "version"),
         Index(f"{name}_by_name", "account", "name", "seq"),
     )

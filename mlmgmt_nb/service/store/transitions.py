@@ -57,6 +57,7 @@ def rollout_succeeded(
             .values(status="Expired", expired_at=now())
         )
     db.execute(update(deployments).where(deployments.c.id == target_id).values(status="Active"))
+    _list_again(db, target_id)
     if warning is not None:
         _add_warning(db, service_id, warning)
     _end_rollout(db, service_id, "Succeeded", None, deployment_id=target_id)
@@ -75,6 +76,25 @@ def rollout_failed(db: Connection, service_id: str, target_id: str, state: str, 
     db.execute(update(deployments).where(deployments.c.id == target_id).values(status=state, expired_at=now()))
     _end_rollout(db, service_id, state, error)
     return True
+
+
+def _list_again(db: Connection, deployment_id: str) -> None:
+    """List the image of a deployment again, with its manifest and models, if it was withdrawn.
+
+    A service that did not start keeps its image; another setting, such as a variable, may make it start.
+    """
+    images, manifests, models, links = schema.images, schema.manifests, schema.models, schema.manifest_models
+    of_deployment = select(schema.deployments.c.image_id).where(schema.deployments.c.id == deployment_id)
+    image = db.execute(select(images).where(images.c.id == of_deployment.scalar_subquery())).one()
+    if image.withdrawn_at is None:
+        return
+    used = select(links.c.model_id).where(links.c.manifest_id == image.manifest_id)
+    for table, condition in (
+        (images, images.c.id == image.id),
+        (manifests, manifests.c.id == image.manifest_id),
+        (models, models.c.id.in_(used)),
+    ):
+        db.execute(update(table).where(condition).values(withdrawn_at=None))
 
 
 def _is_target(db: Connection, service_id: str, target_id: str) -> bool:

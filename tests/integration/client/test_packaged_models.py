@@ -92,6 +92,10 @@ def test_a_service_that_answers_otherwise_is_undone(ws: Workspace) -> None:
         ws.deploy("where", model=where, sample={"text": "x"}, timeout=DEADLINE)
     assert [str(difference) for difference in raised.value.proof.differences] == ["the answer: True instead of False"]
     assert ws.services.find("where") is None
+    assert "image 'where' version 1, manifest 'where' version 1, model 'where' version 1 were withdrawn" in str(
+        raised.value
+    )
+    assert not list(ws.models.list(name="where"))
 
 
 @pytest.mark.parametrize(

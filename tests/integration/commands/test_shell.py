@@ -73,7 +73,7 @@ def test_models(shell: Shell) -> None:
     assert again.json["id"] == registered.json["id"]
     same = shell("model", "register", "-m", "model.bin", "-n", "m1", "-o", "json")
     assert same.json["id"] == registered.json["id"]
-    assert same.err == "version 1 of 'm1' has the same content, so no new version was created\n"
+    assert same.err == "model 'm1' version 1 has the same content, so no new version was created\n"
     forced = shell("model", "register", "-m", "model.bin", "-n", "m1", "--new-version", "-o", "json")
     assert (forced.json["version"], forced.err) == (2, "")
     assert shell("model", "show", "-m", "m1", "--query", "version", "-o", "tsv").out == "2\n"

@@ -123,11 +123,33 @@ def test_update_and_roll_back(ws: Workspace, state: ServiceState) -> None:
         state.update(" ")
 
 
-def built(ws: Workspace, folder: Path, driver: str, name: str = "console-bad") -> Image:
+def built(ws: Workspace, folder: Path, driver: str, name: str = "console-bad", **recorded: str) -> Image:
     """Return an image of a driver that the service has nothing in common with."""
     (folder / "score.py").write_text(driver)
-    manifest = ws.manifests.create(name, Application(driver=folder / "score.py"))
+    manifest = ws.manifests.create(name, Application(driver=folder / "score.py", properties=recorded))
     return ws.images.create(name, manifest).result(60)
+
+
+def test_other_versions_of_this_kernel_are_named(ws: Workspace, tmp_path: Path) -> None:
+    """While the service runs an image that was packaged with other versions, and when it is rolled back to it."""
+    line = "versions of this kernel differ from those of the model's package: surely-not-installed 1.0 (here none)"
+    code, name = "def run(body):\n    return 4\n", "other-versions"
+    old = built(ws, tmp_path, code, name=name, kernelVersions="surely-not-installed==1.0")
+    new = built(ws, tmp_path, code, name=name)
+    ws.services.create(name, old).result(60)
+    panel = ServicePanel(ws, name)
+    state = panel.state
+    assert panel.shown()["versions"] == line
+    assert line in panel.text()
+    state.update(new.id or "")
+    until_done(state)
+    assert (panel.shown()["versions"], line in state.note) == ("", False)
+    state.roll_back(next(one.id or "" for one in state.deployments if one.image_id == old.id))
+    assert state.note.endswith(line)
+    until_done(state)
+    with pytest.warns(UserWarning, match="surely-not-installed"):
+        ws.services.update(name, image=old).result(60)
+    ws.services.delete(name)
 
 
 def test_an_update_is_cancelled(ws: Workspace, state: ServiceState, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import inspect
+from sqlalchemy import inspect, update
 
 from mlmgmt_nb.errors import LocalServiceError
 from mlmgmt_nb.service.store import migrations, schema
@@ -140,3 +140,19 @@ def test_a_database_without_utf8(tmp_path: Path) -> None:
     server.run("createdb", "--encoding=SQL_ASCII", "--template=template0", "ascii")
     with pytest.raises(LocalServiceError, match="encoded in SQL_ASCII"):
         Store(server.url("ascii"))
+
+
+def test_a_database_of_postgresql(tmp_path: Path) -> None:
+    """Its types have other names. Schema 3 is the last before withdrawn versions."""
+    server = postgresql.server()
+    old, new = server.database_of(tmp_path / "old"), server.database_of(tmp_path / "new")
+    store = Store(old)
+    with store.writing() as db:
+        for table in ("models", "manifests", "images"):
+            db.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN withdrawn_at")
+        db.execute(update(schema.schema_version).values(version=3))
+    store.close()
+    upgraded, made = Store(old), Store(new)
+    assert shape(upgraded) == shape(made)
+    upgraded.close()
+    made.close()

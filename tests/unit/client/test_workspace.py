@@ -269,6 +269,26 @@ def test_deploy_checks_everything_before_it_sends(server: Server, workspace: Wor
     assert {seen.method for seen in server.seen} == {"GET"}
 
 
+@pytest.mark.parametrize(
+    ("refusal", "withdrawal", "outcome"),
+    [
+        (Answer(400, {"code": "BadRequest", "message": "no"}), Answer(204), "was withdrawn"),
+        (Answer(400, {"code": "BadRequest", "message": "no"}), Answer(404), "was left behind"),
+        (Answer(400, {"code": "BadRequest", "message": "no"}), Answer(405), "was left behind"),
+        (Answer(400, {"code": "BadRequest", "message": "no"}), Answer(409), "was left behind"),
+        (Answer(broken=True), Answer(204), "was left behind"),  # nothing else is sent to a server that is gone
+    ],
+)
+def test_versions_of_a_deployment_that_fails(
+    server: Server, workspace: Workspace, refusal: Answer, withdrawal: Answer, outcome: str
+) -> None:
+    answers = {"/models": Answer(200, model("m", 3)), "/manifests": refusal, "/models/m-3/withdraw": withdrawal}
+    server.script = lambda seen: answers[seen.path] if seen.method == "POST" else Answer(200, {"value": []})
+    with pytest.raises(errors.MlmgmtError) as raised:
+        workspace.deploy("iris", model="https://x.example/m.bin", driver="https://x.example/score.py")
+    assert f"\nmodel 'm' version 3 {outcome}" in str(raised.value)
+
+
 def test_deploy_refuses_what_exists(server: Server, workspace: Workspace, tmp_path: Path) -> None:
     (tmp_path / "score.py").write_text("def run(body): return body\n")
     server.script = lambda seen: Answer(200, {"value": [{"id": "s", "name": "iris", "computeResource": {}}]})

@@ -150,6 +150,11 @@ def test_the_command_line_of_2017_is_known(session: Session, line: str, flags: s
         ("service create -n a -z two", "--replicas is 'two', which is not a whole number"),
         ("service create -n a --autoscale-enabled maybe", "Give true or false"),
         ("operation watch", "--help"),
+        ("model register -m x --if-exists reuse --new-version", "--if-exists reuse uses the latest version"),
+        ("image create -n a --manifest-id b --new-version", "--manifest-id names a manifest that is registered"),
+        ("service create -n a --image-id b --new-version", "--image-id names an image that is built"),
+        ("service update -n a --image-id b --new-version", "--image-id names an image that is built"),
+        ("service update -n a -z 2 --new-version", "--new-version has no effect: neither a driver nor a model"),
     ],
 )
 def test_mistakes_are_named(session: Session, line: str, message: str) -> None:

@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from mlmgmt_nb.errors import PackagingError, UsageError
-from mlmgmt_nb.packaging import package
+from mlmgmt_nb.packaging import package, pickles
 from mlmgmt_nb.packaging.distributions import InstalledDistributions
 from mlmgmt_nb.packaging.proof import compare
 from mlmgmt_nb.packaging.requirements import requirements_text
@@ -139,7 +140,7 @@ NOTEBOOK = """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     import columns
-    from mlmgmt_nb.packaging import package
+    from mlmgmt_nb.packaging import package, pickles
 
     FACTOR = 3
 
@@ -450,6 +451,56 @@ def test_pitfalls_are_named(model: Any, options: dict[str, Any], words: str, tmp
 def test_code_over_much_data_is_refused_with_name_and_size(of: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=rf"{words}, a .*DataFrame of 160 MB"):
         package(over_a_table(of), sample=rows(), to=tmp_path / "made")
+
+
+TEXT = "x" * 1000
+
+
+def texts() -> list[str]:
+    return [f"{number:06}" * 170 for number in range(200_000)]
+
+
+def code_over(value: Any) -> dict[str, Any]:
+    """Return code that refers to a value, in the ways that only its nested code, its defaults or its class show."""
+
+    class Table:
+        rows = value
+
+        def predict(self, rows: Any) -> Any:
+            return rows
+
+    def nested(rows: Any) -> Any:
+        return [(lambda row: (value, row))(row) for row in rows]
+
+    def default(rows: Any, value: Any = value) -> Any:
+        return rows
+
+    def keyword(rows: Any, *, value: Any = value) -> Any:
+        return rows
+
+    return {"nested": nested, "class": Table(), "default": default, "keyword": keyword}
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: [np.zeros(20_000_000)], "list of 160 MB"),
+        (lambda: {"a": {"b": pd.Series(np.zeros(20_000_000))}}, "dict of 160 MB"),
+        (lambda: pd.DataFrame({"text": texts()}), r"DataFrame of 2\d\d MB"),
+        (texts, r"list of 2\d\d MB"),
+        (lambda: [TEXT] * 200_000, None),  # one text, which a pickle has once
+        (lambda: pd.DataFrame({"level": pd.Categorical([TEXT + str(n) for n in range(1000)] * 500)}), None),
+        (lambda: np.zeros(10), None),
+    ],
+    ids=["list", "dict", "text-column", "texts", "one-text", "levels", "small"],
+)
+def test_data_is_measured_without_pickling_it(make: Callable[[], Any], words: str | None) -> None:
+    for model in code_over(make()).values():
+        if words is None:
+            pickles.pickled(model)
+        else:
+            with pytest.raises(UsageError, match=f"refers to (value|rows|its default 0), a .*{words}"):
+                pickles.pickled(model)
 
 
 def test_an_open_connection_in_a_step_is_refused_with_its_name(tmp_path: Path) -> None:

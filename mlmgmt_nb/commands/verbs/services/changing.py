@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlmgmt_nb.client import ServiceSettings
-from mlmgmt_nb.client.deploy import BuiltImage, DeployFlow, IfExists
-from mlmgmt_nb.client.packaged_models import warn_of_versions
+from mlmgmt_nb.client.deploying.flow import BuiltImage, DeployFlow, IfExists
+from mlmgmt_nb.client.kernel_versions import warn_of_versions
 from mlmgmt_nb.commands.flags import (
     APPLICATION,
     COMPUTE,
     IF_EXISTS,
     MODEL_ID,
+    NEW_VERSION,
     PACKAGING,
     SERVICE,
     SERVICE_NAME,
@@ -30,7 +31,7 @@ from mlmgmt_nb.commands.values import (
     Text,
 )
 from mlmgmt_nb.commands.variables import variables
-from mlmgmt_nb.commands.verbs.deploy import compute_of, flow, resumable, source_of
+from mlmgmt_nb.commands.verbs.deploy import check_no_new_version, compute_of, flow, resumable, source_of
 from mlmgmt_nb.errors import UsageError
 
 __all__ = ["COMMANDS"]
@@ -59,7 +60,23 @@ def _settings(arguments: SettingsArguments) -> ServiceSettings:
     return {**service_settings(arguments), **variables(arguments)}
 
 
+def _registers(arguments: _Create | _Update) -> bool:
+    """Return whether a driver or model is given, from which versions are registered.
+
+    Raises:
+        UsageError: there is none, but `--new-version`.
+    """
+    if arguments.image_id is not None:
+        check_no_new_version(arguments.new_version, "--image-id names an image that is built")
+        return False
+    is_given = arguments.driver is not None or bool(arguments.model_file)
+    if not is_given:
+        check_no_new_version(arguments.new_version, "neither a driver nor a model is given")
+    return is_given
+
+
 def _create(session: Session, arguments: _Create) -> object:
+    _registers(arguments)
     settings = _settings(arguments)
     with resumable(session) as started:
         deploying = flow(
@@ -76,11 +93,12 @@ def _create(session: Session, arguments: _Create) -> object:
 
 
 def _update(session: Session, arguments: _Update) -> object:
+    registers = _registers(arguments)
     services, settings = session.workspace.services, _settings(arguments)
     service = services.get(arguments.service)
     services.check(service.name or "", **settings)
     services.check_server(compute_resource_id=arguments.compute_resource_id or "local", **settings)
-    if not (arguments.image_id is not None or arguments.driver is not None or arguments.model_file):
+    if arguments.image_id is None and not registers:
         return services.update(service, **settings)
     with resumable(session) as started:
         deploying = flow(
@@ -121,6 +139,7 @@ COMMANDS: tuple[Command[Any], ...] = (
             Flag("--image-id", "image to run", completes="image"),
             *APPLICATION,
             *PACKAGING,
+            NEW_VERSION,
             *SETTINGS,
             *VARIABLES,
             COMPUTE,
@@ -140,6 +159,7 @@ COMMANDS: tuple[Command[Any], ...] = (
             Flag("--image-id", "image to run", completes="image"),
             *(flag for flag in APPLICATION if flag.dest != "model_id"),  # its `-i` is the service here
             *PACKAGING,
+            NEW_VERSION,
             MODEL_ID,
             *SETTINGS,
             *VARIABLES,

@@ -45,10 +45,11 @@ function header(send) {
   const image = h("span", {});
   const url = h("code", { class: "mlmgmt-url" });
   const link = h("div", { class: "mlmgmt-row" }, url, copyButton("Copy URL", () => url.textContent));
+  const versions = h("div", { class: "mlmgmt-faint", role: "status" });
   const error = h("div", { role: "alert", class: "mlmgmt-alert" });
   const progress = h("div", {});
   const cancel = h("button", { type: "button", onclick: () => send("cancel") }, "Cancel the operation");
-  const element = h("div", {}, h("div", { class: "mlmgmt-row" }, title, state, last, replicas, image), link, error, progress, cancel);
+  const element = h("div", {}, h("div", { class: "mlmgmt-row" }, title, state, last, replicas, image), link, versions, error, progress, cancel);
   const draw = (shown) => {
     setText(title, shown.name);
     setMarkup(state, shown.state);
@@ -57,6 +58,8 @@ function header(send) {
     setText(image, shown.image);
     setText(url, shown.uri);
     link.hidden = !shown.uri || shown.gone;
+    setText(versions, shown.versions);
+    versions.hidden = !shown.versions;
     setText(error, shown.error);
     error.hidden = !shown.error;
     setMarkup(progress, shown.progress);

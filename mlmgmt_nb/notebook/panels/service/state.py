@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from mlmgmt_nb.client import Poller, Workspace
+from mlmgmt_nb.client.kernel_versions import version_difference
 from mlmgmt_nb.contract import Deployment, Image, ServiceResponse, ServiceUpdateRequest
 from mlmgmt_nb.contract.extensions import Service
 from mlmgmt_nb.errors import NotFoundError, UsageError
@@ -47,6 +48,7 @@ class ServiceState:
         images: images that it could run: its own first, and newest first within each group.
         progress: the last operation started here, or None.
         note: the last action, in words.
+        versions: how this kernel differs from the versions that its model was packaged with, or "".
         is_gone: whether it was deleted, here or elsewhere.
         has_metrics: whether the server has metrics of services.
     """
@@ -75,6 +77,7 @@ class ServiceState:
         self._models: dict[str | None, str] = {}
         self.progress: Progress | None = None
         self.note = ""
+        self.versions = version_difference(self.service.manifest) or ""
         self.is_deleted = False
         self.has_metrics = True
 
@@ -139,6 +142,7 @@ class ServiceState:
         self._get()
         self._refreshed = self._clock()
         if not self.deployments or self.service.updated_at != before:
+            self.versions = version_difference(self.service.manifest) or ""
             self.deployments = tuple(self._workspace.deployments.list(service=self.service))[:_DEPLOYMENTS]
             self._images_found = -math.inf
         if self._clock() - self._images_found >= _IMAGES_SECONDS:
@@ -244,7 +248,8 @@ class ServiceState:
         image = self._images_by_id.get(image_id) or self._workspace.images.get(image_id)
         if self.choice.relation(image) is ImageRelation.OTHER:
             self._check_name(name)
-        self._change(self.image_name(image_id), image=image_id)
+        words = [self.image_name(image_id), version_difference(image.manifest)]
+        self._change("; ".join(filter(None, words)), image=image_id)
 
     def roll_back(self, deployment_id: str) -> None:
         """Roll back to the image of an earlier deployment."""

@@ -56,12 +56,13 @@ class ServicePanel(Panel):
     def text(self) -> str:
         """Return the text for a terminal: the service and its metrics."""
         state = self.state
-        parts = [self._card().text(), state.progress.text() if state.progress else "", state.note]
+        parts = [self._card().text(), state.versions, state.progress.text() if state.progress else "", state.note]
         return "\n".join(part for part in parts if part)
 
     def html(self) -> str:
         state = self.state
-        note = f'<div role="status">{escape(state.note)}</div>' if state.note else ""
+        notes = [text for text in (state.versions, state.note) if text]
+        note = "".join(f'<div role="status">{escape(text)}</div>' for text in notes)
         progress = state.progress.html() if state.progress else ""
         history = table(
             ("image", "status", "from", "until"),
@@ -123,6 +124,7 @@ class ServicePanel(Panel):
             "replicas": state.replicas(),
             "image": state.image_name(service.image.id) if service.image else "",
             "uri": service.scoring_uri or "",
+            "versions": state.versions,
             "error": service.error.message if service.error else "",
             "progress": state.progress.html() if state.progress else "",
             "note": state.note,

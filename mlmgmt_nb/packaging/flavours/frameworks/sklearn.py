@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from mlmgmt_nb.errors import UsageError
 from mlmgmt_nb.packaging.flavours.base import Call, Flavour, SavedModel, copied
+from mlmgmt_nb.packaging.flavours.frameworks.skops_file import renumbered
 from mlmgmt_nb.packaging.pickles import has_notebook_code, saved_pickle
 
 __all__ = ["FLAVOUR"]
@@ -68,7 +69,7 @@ def _write_skops(model: Any, path: Path) -> list[str] | None:
     from skops import io
 
     try:
-        content = io.dumps(model)
+        content = renumbered(io.dumps(model))
         trusted = io.get_untrusted_types(data=content)
         io.loads(content, trusted=trusted)
     except Exception:  # noqa: BLE001 - it refuses in many ways; a pickle holds what it does not

@@ -17,6 +17,7 @@ from mlmgmt_nb.service.api.resources import (
     manifests,
     models,
     operations,
+    withdrawals,
 )
 from mlmgmt_nb.service.api.resources.services import keys, monitoring, queries, requests
 
@@ -51,6 +52,9 @@ EXTENSIONS: Mapping[tuple[str, ...], Mapping[str, Handler]] = {
     ("extensions",): {"GET": description.extensions},
     ("computes",): {"GET": computes.list_},
     ("computes", "{id}"): {"PUT": computes.alias, "DELETE": computes.remove_alias},
+    ("models", "{id}", "withdraw"): {"POST": withdrawals.model},
+    ("manifests", "{id}", "withdraw"): {"POST": withdrawals.manifest},
+    ("images", "{id}", "withdraw"): {"POST": withdrawals.image},
     ("images", "{id}", "buildLog"): {"GET": images.build_log},
     ("images", "{id}", "docker"): {"GET": exports.built},
     ("images", "{id}", "context"): {"GET": exports.context},
@@ -65,5 +69,6 @@ EXTENSIONS: Mapping[tuple[str, ...], Mapping[str, Handler]] = {
     ("artifacts", "*"): {"GET": artifacts.download, "HEAD": artifacts.head, "PATCH": artifacts.append},
 }
 """Extensions that the API page does not have: the API description, logs, metrics, the list and cancellation of
-operations, computes, image exports, collected data, the audit log, the identity of the caller, and the artifact store.
+operations, withdrawals of versions, computes, image exports, collected data, the audit log, the identity of the caller,
+and the artifact store.
 """

@@ -28,7 +28,7 @@ def create(call: Call) -> Reply:
     manifests = schema.manifests
     with call.backend.store.writing() as db:
         known = select(manifests.c.id).where(manifests.c.account == call.account, manifests.c.id == request.manifest_id)
-        if db.scalar(known) is None:
+        if db.scalar(known.where(manifests.c.withdrawn_at.is_(None))) is None:
             raise not_found("manifest", request.manifest_id, "$.manifestId")
         path = "$.computeResourceId"
         compute = call.backend.compute(db, call.account, request.compute_resource_id, path, is_for_image=True)
@@ -77,7 +77,7 @@ def image_of(columns: Mapping[str, Any], manifest_doc: bytes, base_url: str) -> 
 
 
 def list_(call: Call) -> Reply:
-    query = _selected().where(schema.images.c.account == call.account)
+    query = _selected().where(schema.images.c.account == call.account, schema.images.c.withdrawn_at.is_(None))
     if (manifest_id := call.query.get("manifestId")) is not None:
         query = query.where(schema.images.c.manifest_id == manifest_id)
     if (manifest_name := call.query.get("manifestName")) is not None:

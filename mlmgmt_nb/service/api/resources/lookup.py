@@ -45,7 +45,8 @@ def documents(call: Call, table: Table, query: Select[Any], order: ColumnElement
     Args:
         order: see `page`.
     """
-    columns = query.with_only_columns(table.c.seq, table.c.doc).where(table.c.account == call.account)
+    columns = query.with_only_columns(table.c.seq, table.c.doc)
+    columns = columns.where(table.c.account == call.account, table.c.withdrawn_at.is_(None))
     with call.backend.store.reading() as db:
         rows, next_link = page(db, columns, table, call.query, f"{call.base_url}/{table.name}", order)
     return Reply(200, Page([msgspec.Raw(row.doc) for row in rows], next_link))

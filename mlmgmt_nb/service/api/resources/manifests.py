@@ -52,7 +52,8 @@ def register(call: Call) -> Reply:
 def _check_models(db: Connection, account: str, manifest: Manifest) -> None:
     table = schema.models
     for index, model_id in enumerate(manifest.model_ids or ()):
-        if db.scalar(select(table.c.seq).where(table.c.account == account, table.c.id == model_id)) is None:
+        known = select(table.c.seq).where(table.c.account == account, table.c.id == model_id)
+        if db.scalar(known.where(table.c.withdrawn_at.is_(None))) is None:
             raise not_found("model", model_id, f"$.modelIds[{index}]")
 
 

@@ -70,7 +70,7 @@ def update_(call: Call) -> Reply:
     with call.backend.store.writing() as db:
         row = service_of(db, call)
         spec, secrets = changed(row.spec, row.secrets or {}, request)
-        _check_image(db, call.account, spec.image_id, row.compute_id)
+        _check_image(db, call.account, spec.image_id, row.compute_id, of_service=row.spec.image_id)
         check_supported(spec)
         if row.target_id is not None:
             raise conflict("OperationUnderWay", "Another operation on this service is running; wait until it ends.")
@@ -92,7 +92,7 @@ def update_(call: Call) -> Reply:
     return operations.accepted(call, operation_id)
 
 
-def _check_image(db: Connection, account: str, image_id: str, compute_id: str) -> None:
+def _check_image(db: Connection, account: str, image_id: str, compute_id: str, of_service: str | None = None) -> None:
     images = schema.images
     image = db.execute(select(images).where(images.c.account == account, images.c.id == image_id)).one_or_none()
     if image is None:
@@ -104,6 +104,11 @@ def _check_image(db: Connection, account: str, image_id: str, compute_id: str) -
             "ImageOfOtherCompute",
             f"$.imageId: this image was built for compute {image.compute_id!r} and cannot run on {compute_id!r}; "
             f"create an image with computeResourceId {compute_id!r}.",
+        )
+    if image.withdrawn_at is not None and image_id != of_service:
+        raise conflict(
+            "ImageWithdrawn",
+            "$.imageId: this image was withdrawn, because the deployment that made it failed; create a new image.",
         )
     if image.collected_at is not None:
         raise conflict(

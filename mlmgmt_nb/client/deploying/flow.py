@@ -12,12 +12,8 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 from mlmgmt_nb.client.applications.application import Application, Source
 from mlmgmt_nb.client.bodies import ServiceSettings, is_uuid
-from mlmgmt_nb.client.http.files import as_source, check_readable, is_url
-from mlmgmt_nb.client.http.uploads import Progress
-from mlmgmt_nb.client.images import Images
-from mlmgmt_nb.client.manifests import Manifests
-from mlmgmt_nb.client.models import Models
-from mlmgmt_nb.client.packaged_models import (
+from mlmgmt_nb.client.deploying.made_versions import MadeVersions
+from mlmgmt_nb.client.deploying.packaged_models import (
     TOLERANCE,
     PackageOptions,
     Verification,
@@ -26,6 +22,11 @@ from mlmgmt_nb.client.packaged_models import (
     check_packageable,
     packaged,
 )
+from mlmgmt_nb.client.http.files import as_source, check_readable, is_url
+from mlmgmt_nb.client.http.uploads import Progress
+from mlmgmt_nb.client.images import Images
+from mlmgmt_nb.client.manifests import Manifests
+from mlmgmt_nb.client.models import Models
 from mlmgmt_nb.client.polling import Poller
 from mlmgmt_nb.client.services import Services
 from mlmgmt_nb.contract import Image, Manifest, Model
@@ -63,6 +64,7 @@ class DeploySource:
             object, function, or model file to package.
         packaging: how to package the model without a driver.
         model_name, model_description, tags: of the models that are registered.
+        new_version: whether to make versions of models and manifest even if the latest have the same content.
     """
 
     models: Sequence[Any] = ()
@@ -77,6 +79,7 @@ class DeploySource:
     model_name: str | None = None
     model_description: str | None = None
     tags: Sequence[str] | None = None
+    new_version: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,14 +90,14 @@ class DeployEvents:
         on_package: called with a summary of the package and its seconds.
         on_step: called with `model`, `manifest`, `image` or `service` and its seconds when the step is done.
         on_operation: called with the poller of the build, and with that of the start of the service.
-        on_reuse: called with a registered version that has the content of a file given as model.
+        on_reuse: called with a model or manifest that is used as it is, because it has the content to be registered.
         upload_progress: returns the progress callback for the upload of a model, or None.
     """
 
     on_package: Callable[[str, float], None] | None = None
     on_step: Callable[[str, float], None] | None = None
     on_operation: Callable[[Poller[Any]], None] | None = None
-    on_reuse: Callable[[Model], None] | None = None
+    on_reuse: Callable[[Model | Manifest], None] | None = None
     upload_progress: Callable[[str], Progress | None] | None = None
 
 
@@ -117,6 +120,8 @@ class _Prepared(NamedTuple):
 
 class DeployFlow:
     """The steps from models and files to a manifest, an image or a service. Each checks its input before it sends.
+
+    If a step fails, the versions that this flow made are withdrawn, unless something else uses them by now.
 
     Args:
         account: the account.
@@ -142,6 +147,7 @@ class DeployFlow:
         self._compute = compute_resource_id
         self._description = description
         self._events = events or DeployEvents()
+        self._made = MadeVersions(account)
         self._deadline = None if timeout is None else time.monotonic() + timeout
 
     def run(self, source: DeploySource, settings: ServiceSettings, *, if_exists: IfExists) -> Service:
@@ -205,14 +211,15 @@ class DeployFlow:
     def manifest(self, source: DeploySource) -> Manifest:
         """Register the models, then the manifest."""
         self.check(source)
-        with self._prepared(source) as prepared:
+        with self._made.withdrawn_on_failure(), self._prepared(source) as prepared:
             return self._manifest(prepared)
 
     def start_build(self, source: DeploySource | Manifest) -> Poller[Image]:
         """Start the build of an image from a manifest, which is registered first unless it is given."""
         self._check_server({})
         manifest = source if isinstance(source, Manifest) else self.manifest(source)
-        return self._start_build(manifest, self._description)
+        with self._made.withdrawn_on_failure():
+            return self._start_build(manifest, self._description)
 
     def build(self, source: DeploySource) -> BuiltImage:
         """Register the models and the manifest, and build the image; return when it is built."""
@@ -221,22 +228,24 @@ class DeployFlow:
         return self._build(source)
 
     def _build(self, source: DeploySource) -> BuiltImage:
-        with self._prepared(source) as prepared:
-            manifest = self._manifest(prepared)
-        image = self._step("image", lambda: self._result(self._start_build(manifest, prepared.description)))
-        return BuiltImage(image, prepared.verification)
+        with self._made.withdrawn_on_failure():
+            with self._prepared(source) as prepared:
+                manifest = self._manifest(prepared)
+            image = self._step("image", lambda: self._result(self._start_build(manifest, prepared.description)))
+        return BuiltImage(self._made.add(image), prepared.verification)
 
     def start(self, built: BuiltImage, settings: ServiceSettings, existing: Service | None) -> Poller[Service]:
         """Start the service, or update the existing one. `result` of the poller also verifies a packaged model."""
         services, image = self._account.services, built.image
-        if existing is None:
-            starting = services.create(self._name, image, compute_resource_id=self._compute, **settings)
-        else:
-            starting = services.update(existing, image=image, **settings)
+        with self._made.withdrawn_on_failure():
+            if existing is None:
+                starting = services.create(self._name, image, compute_resource_id=self._compute, **settings)
+            else:
+                starting = services.update(existing, image=image, **settings)
         verification = built.verification
-        if verification is None:
-            return starting
-        return starting.verified(verification.of(services, existing, self._account.connect_arguments))
+        if verification is not None:
+            starting = starting.verified(verification.of(services, existing, self._account.connect_arguments))
+        return starting.undone(self._made.withdraw)
 
     @contextmanager
     def _prepared(self, source: DeploySource) -> Iterator[_Prepared]:
@@ -255,6 +264,7 @@ class DeployFlow:
                 model_name=source.model_name or self._name,
                 model_description=source.model_description or package.description,
                 tags=[*package.tags, *(source.tags or ())],
+                new_version=source.new_version,
             )
             tolerance = source.packaging.get("tolerance", TOLERANCE)
             verification = Verification(package.request, package.expected, package.proof, tolerance)
@@ -284,33 +294,44 @@ class DeployFlow:
 
     def _manifest(self, prepared: _Prepared) -> Manifest:
         models = self._step("model", lambda: [self._registered(model, prepared.source) for model in prepared.models])
-        return self._step(
+        manifest = self._step(
             "manifest",
             lambda: self._account.manifests.create(
                 self._name,
                 prepared.application,
                 model_ids=[model.id or "" for model in models],
                 description=prepared.description,
+                new_version=prepared.source.new_version,
+                on_reuse=self._reuse,
             ),
         )
+        return self._made.add(manifest)
 
     def _registered(self, model: Model | str, source: DeploySource) -> Model:
         if isinstance(model, Model):
             return model
         progress = self._events.upload_progress
-        return self._account.models.register(
+        registered = self._account.models.register(
             model,
             source.model_name,
             tags=source.tags,
             description=source.model_description,
             progress=progress(model) if progress else None,
-            on_reuse=self._events.on_reuse,
+            new_version=source.new_version,
+            on_reuse=self._reuse,
         )
+        return self._made.add(registered)
+
+    def _reuse(self, resource: Model | Manifest) -> None:
+        self._made.reuse(resource)
+        if self._events.on_reuse:
+            self._events.on_reuse(resource)
 
     def _start_build(self, manifest: Manifest, description: str | None) -> Poller[Image]:
-        return self._account.images.create(
+        building = self._account.images.create(
             self._name, manifest, compute_resource_id=self._compute, description=description
         )
+        return building.undone(self._made.withdraw)
 
     def _result(self, poller: Poller[T]) -> T:
         if self._events.on_operation:

@@ -18,7 +18,7 @@ import msgspec
 from mlmgmt_nb import local
 from mlmgmt_nb.client.applications.application import Application, Source
 from mlmgmt_nb.client.http.files import is_url
-from mlmgmt_nb.contract import Manifest, Model, ServiceResponse
+from mlmgmt_nb.contract import Model, ServiceResponse
 from mlmgmt_nb.contract.extensions import Service
 from mlmgmt_nb.contract.resolving import resolve
 from mlmgmt_nb.errors import PackagingError, UsageError
@@ -36,7 +36,6 @@ __all__ = [
     "check_not_packaged",
     "check_packageable",
     "packaged",
-    "warn_of_versions",
 ]
 
 TOLERANCE = 1e-6
@@ -147,15 +146,6 @@ def application_of(package: Package, source: PackagedSource) -> Application:
         properties=recorded,
         any_python=source.any_python,
     )
-
-
-def warn_of_versions(manifest: Manifest | None) -> None:
-    """Warn, in one line, if a model was packaged with other versions than this kernel has."""
-    from mlmgmt_nb.packaging.versions import difference
-
-    recorded = manifest.target_runtime.properties if manifest is not None else {}
-    if line := difference(recorded):
-        warnings.warn(line, stacklevel=2)
 
 
 class DeployedService(Service, frozen=True, kw_only=True):
