@@ -14,8 +14,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from mlmgmt_nb import cli
-from mlmgmt_nb import moving as moving_from
+from mlmgmt_nb import cli, other_tools
 from mlmgmt_nb.commands import COMMANDS, Command, Flag
 from mlmgmt_nb.commands.config import DEFAULTS, SETTINGS
 from mlmgmt_nb.commands.grammar import metavar
@@ -297,10 +296,10 @@ def reserved_variables() -> str:
 def moving() -> str:
     """Return the counterparts of commands and Python names of other tools."""
     lines: list[str] = []
-    for tool, table in moving_from.COMMANDS.items():
+    for tool, table in other_tools.COMMANDS.items():
         rows = ((_code(f"az ml {e.original}"), _code(f"mlmgmt {e.command}"), _text(e.note)) for e in table)
         lines += [f"### Commands of {tool}", *_table((tool, "mlmgmt-nb", "note"), rows)]
-    for tool, table in moving_from.PYTHON.items():
+    for tool, table in other_tools.PYTHON.items():
         rows = (
             (_code(e.original), f"{_code(e.python)} or {_code(f'mlmgmt {e.command}')}", _text(e.note)) for e in table
         )

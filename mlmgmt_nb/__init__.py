@@ -23,7 +23,7 @@ def __getattr__(name: str) -> Any:
 
         return getattr(client, name)
     if not name.startswith("_"):
-        from mlmgmt_nb.moving import advice_for_name
+        from mlmgmt_nb.other_tools import advice_for_name
 
         if moved := advice_for_name(name):
             from mlmgmt_nb.errors import UsageError

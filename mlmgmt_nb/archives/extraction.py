@@ -180,7 +180,7 @@ class _Extraction:
     ) -> None:
         self._folder, self._limits, self._size = folder, limits, size
         self._check, self._mode_of, self._may_leave = check, mode_of, may_leave
-        self._spent = self._count = 0
+        self._unpacked_bytes = self._count = 0
         self._files: set[tuple[str, ...]] = set()
         self._folders: dict[tuple[str, ...], float | None] = {(): None}
         self._links: dict[tuple[str, ...], str] = {}
@@ -188,7 +188,7 @@ class _Extraction:
     def run(self, read: MemberReader) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         with _archive_errors():
-            for member in read(self._spend):
+            for member in read(self._count_bytes):
                 self._add(member)
             self._make_links()
             self._set_times()
@@ -216,7 +216,7 @@ class _Extraction:
             self._make_room(path)
             self._links[path] = member.link
         elif member.kind == "hardlink":
-            self._link_again(member, path)
+            self._make_hard_link(member, path)
         else:
             raise ArchiveError(f"has {shown(member.name)}, which is neither a file, a folder nor a link")
 
@@ -257,7 +257,7 @@ class _Extraction:
         if member.mtime is not None:
             os.utime(where, (member.mtime, member.mtime))
 
-    def _link_again(self, member: Member, path: tuple[str, ...]) -> None:
+    def _make_hard_link(self, member: Member, path: tuple[str, ...]) -> None:
         """Create a second name for an earlier member."""
         target = components(member.link)
         if target in self._links:
@@ -269,7 +269,7 @@ class _Extraction:
                 f"has a link {shown(member.name)} to {shown(member.link)}, which does not come before it"
             )
         source = self._folder.joinpath(*target)
-        self._spend(source.stat().st_size)  # readers of the folder read it twice
+        self._count_bytes(source.stat().st_size)  # readers of the folder read it twice
         os.link(source, self._make_room(path), follow_symlinks=False)
         self._files.add(path)
 
@@ -296,12 +296,12 @@ class _Extraction:
             if mtime is not None:
                 os.utime(self._folder.joinpath(*path), (mtime, mtime))
 
-    def _spend(self, count: int) -> None:
-        self._spent += count
+    def _count_bytes(self, count: int) -> None:
+        self._unpacked_bytes += count
         limits = self._limits
-        if self._spent > limits.bytes:
+        if self._unpacked_bytes > limits.bytes:
             raise ArchiveError(f"becomes larger than {limits.bytes:,} bytes, the limit (--unpack-bytes)")
-        if self._size is not None and self._spent > max(_RATIO_FLOOR, limits.ratio * self._size):
+        if self._size is not None and self._unpacked_bytes > max(_RATIO_FLOOR, limits.ratio * self._size):
             raise ArchiveError(
                 f"becomes more than {limits.ratio} times larger than it is, the limit of the ratio (--unpack-ratio)"
             )

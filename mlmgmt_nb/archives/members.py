@@ -99,7 +99,7 @@ def _is_tar(archive: Path) -> bool:
     return True
 
 
-class _Forward(io.RawIOBase):
+class _ForwardReader(io.RawIOBase):
     """A forward-only stream that counts each byte and refuses reads too large for memory."""
 
     def __init__(self, stream: IO[bytes], spend: Spend) -> None:
@@ -165,7 +165,7 @@ def tar_members(stream: IO[bytes], spend: Spend, *, needs_end: bool = True) -> M
                 raise ArchiveError(f"has headers for all of its members that are longer than {_GLOBAL_BYTES:,} bytes")
             return header
 
-    forward = _Forward(stream, spend)
+    forward = _ForwardReader(stream, spend)
 
     def opened() -> tarfile.TarFile:
         return tarfile.TarFile(fileobj=cast("BinaryIO", forward), tarinfo=Header, errorlevel=2)
@@ -187,7 +187,7 @@ def _of_tar(tar: tarfile.TarFile, info: tarfile.TarInfo, spend: Spend) -> Member
     def content() -> IO[bytes]:
         file = tar.extractfile(info)
         assert file is not None
-        return cast("IO[bytes]", _Whole(file, info.size))
+        return cast("IO[bytes]", _CompleteReader(file, info.size))
 
     kinds = (
         ("symlink", info.issym()),
@@ -201,7 +201,7 @@ def _of_tar(tar: tarfile.TarFile, info: tarfile.TarInfo, spend: Spend) -> Member
 
 
 def _zip_members(archive: Path, spend: Spend) -> Members:
-    with archive.open("rb") as file, zipfile.ZipFile(cast("IO[bytes]", _Bounded(file))) as zipped:
+    with archive.open("rb") as file, zipfile.ZipFile(cast("IO[bytes]", _BoundedReader(file))) as zipped:
         for info in zipped.infolist():
             if info.flag_bits & 1:
                 raise ArchiveError(f"is encrypted ({info.filename!r}); create it without a password")
@@ -212,7 +212,7 @@ def _of_zip(zipped: zipfile.ZipFile, info: zipfile.ZipInfo, spend: Spend) -> Mem
     mode = info.external_attr >> 16 if info.create_system == 3 else 0  # only archives made on Unix have a mode
 
     def content() -> IO[bytes]:
-        return cast("IO[bytes]", _Forward(zipped.open(info), spend))
+        return cast("IO[bytes]", _ForwardReader(zipped.open(info), spend))
 
     if info.is_dir():
         return Member(info.filename, "folder", mode, None, content)
@@ -224,7 +224,7 @@ def _of_zip(zipped: zipfile.ZipFile, info: zipfile.ZipInfo, spend: Spend) -> Mem
     return Member(info.filename, "file" if is_file else "other", mode, None, content)
 
 
-class _Bounded:
+class _BoundedReader:
     """A file for `zipfile` that refuses reads too large for memory."""
 
     def __init__(self, file: BinaryIO) -> None:
@@ -237,7 +237,7 @@ class _Bounded:
         return self._file.read(size)
 
 
-class _Whole(io.RawIOBase):
+class _CompleteReader(io.RawIOBase):
     """The content of a member, which must have the size in its header."""
 
     def __init__(self, file: IO[bytes], size: int) -> None:

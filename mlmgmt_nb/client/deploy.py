@@ -17,7 +17,7 @@ from mlmgmt_nb.client.http.uploads import Progress
 from mlmgmt_nb.client.images import Images
 from mlmgmt_nb.client.manifests import Manifests
 from mlmgmt_nb.client.models import Models
-from mlmgmt_nb.client.packages import (
+from mlmgmt_nb.client.packaged_models import (
     TOLERANCE,
     PackageOptions,
     Verification,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlmgmt_nb.client import ServiceSettings
-from mlmgmt_nb.client.packages import TOLERANCE
+from mlmgmt_nb.client.packaged_models import TOLERANCE
 from mlmgmt_nb.commands.grammar import Flag
 
 __all__ = [

@@ -13,7 +13,7 @@ import msgspec
 
 from mlmgmt_nb.client import Pager, ScoringReport
 from mlmgmt_nb.client.monitoring.conditions import condition
-from mlmgmt_nb.client.packages import DeployedService
+from mlmgmt_nb.client.packaged_models import DeployedService
 from mlmgmt_nb.commands.values import Keys, Settings, Usage
 from mlmgmt_nb.commands.verbs.drivers import CheckedDriver
 from mlmgmt_nb.contract import AsyncOperationStatus, Deployment, Image, Manifest, Model, ServiceResponse

@@ -21,10 +21,10 @@ from mlmgmt_nb.commands.advice import advice
 from mlmgmt_nb.commands.config import Config, Setting
 from mlmgmt_nb.commands.flags import COMMON, OUTPUTS, WAITING, WAITING_AFTER_BUILD, CommonArguments
 from mlmgmt_nb.commands.grammar import Command, Flag, Help, Token, nearest, parse_flags
-from mlmgmt_nb.commands.uploads import Meter
+from mlmgmt_nb.commands.upload_progress import Meter
 from mlmgmt_nb.contract import Model
 from mlmgmt_nb.errors import UsageError
-from mlmgmt_nb.moving import advice_for_command
+from mlmgmt_nb.other_tools import advice_for_command
 
 __all__ = ["COMMON", "OPTIONAL_WORDS", "SIGN_IN", "WAITING", "Outcome", "Session"]
 

@@ -17,7 +17,7 @@ from mlmgmt_nb.commands.grammar import Help
 from mlmgmt_nb.commands.output import formatted
 from mlmgmt_nb.commands.session import Outcome, Session
 from mlmgmt_nb.commands.table import COMMANDS
-from mlmgmt_nb.commands.uploads import Meter
+from mlmgmt_nb.commands.upload_progress import Meter
 from mlmgmt_nb.commands.values import Keys, LogStream
 from mlmgmt_nb.errors import MlmgmtError, UsageError
 from mlmgmt_nb.redaction import redacted

@@ -14,7 +14,7 @@ import msgspec
 
 from mlmgmt_nb.client import Pager, Poller, ScoringReport, ScoringTest
 from mlmgmt_nb.client.monitoring.conditions import condition_of
-from mlmgmt_nb.client.packages import DeployedService
+from mlmgmt_nb.client.packaged_models import DeployedService
 from mlmgmt_nb.commands import COMMANDS, Command, Help, Outcome, Session
 from mlmgmt_nb.commands.completion import Completer
 from mlmgmt_nb.commands.flags import CommonArguments, ServiceArguments, WaitingArguments

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mlmgmt_nb.client import Poller, ScoringReport, ScoringTest
-from mlmgmt_nb.commands.uploads import Meter
+from mlmgmt_nb.commands.upload_progress import Meter
 from mlmgmt_nb.errors import OperationTimeout
 from mlmgmt_nb.notebook.display.card import bundle
 from mlmgmt_nb.notebook.display.live import Live

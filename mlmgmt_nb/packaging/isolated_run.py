@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from mlmgmt_nb.errors import UsageError
-from mlmgmt_nb.packaging.carried import Carrier
 from mlmgmt_nb.packaging.distributions import InstalledDistributions, named
+from mlmgmt_nb.packaging.local_modules import LocalModules
 from mlmgmt_nb.scoring.distribution import RUNTIME_PACKAGES
 
 __all__ = ["IsolatedRun", "run_isolated"]
@@ -49,7 +49,7 @@ class IsolatedRun:
     seconds: float = 0.0
 
 
-def run_isolated(folder: Path, body: bytes, names: Iterable[str], carrier: Carrier) -> IsolatedRun:
+def run_isolated(folder: Path, body: bytes, names: Iterable[str], local_modules: LocalModules) -> IsolatedRun:
     """Load the folder in a fresh process, and answer a request.
 
     A module that is missing there but lies beside the notebook is added to the folder.
@@ -58,26 +58,26 @@ def run_isolated(folder: Path, body: bytes, names: Iterable[str], carrier: Carri
         folder: the application folder.
         body: a request; empty to load only.
         names: modules that the driver or the model names.
-        carrier: adds local modules to the folder.
+        local_modules: adds local modules to the folder.
 
     Raises:
         UsageError: it does not load, or refuses the sample.
     """
-    return _Attempts(folder, body, carrier, carrier.installed.owners(dict.fromkeys(names))).run()
+    return _Attempts(folder, body, local_modules, local_modules.installed.owners(dict.fromkeys(names))).run()
 
 
 @dataclass
 class _Attempts:
     folder: Path
     body: bytes
-    carrier: Carrier
+    local_modules: LocalModules
     visible: set[str]
     hides: bool = True
     missed: set[str] = field(default_factory=set)
 
     @property
     def _installed(self) -> InstalledDistributions:
-        return self.carrier.installed
+        return self.local_modules.installed
 
     def run(self) -> IsolatedRun:
         for _ in range(_ATTEMPTS):
@@ -101,9 +101,9 @@ class _Attempts:
         missing = {name.partition(".")[0] for name in error["missing"]} - self.missed
         self.missed |= missing
         owners = self._installed.owners(dict.fromkeys(missing)) - self.visible
-        carried = [name for name in missing if self.carrier.carry([name])]
+        copied = [name for name in missing if self.local_modules.copy_imported([name])]
         self.visible |= owners
-        if owners or carried:
+        if owners or copied:
             return
         if self.hides:  # some code looks for packages in ways of its own
             self.hides = False

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from mlmgmt_nb.errors import MlmgmtError, PackagingError, UsageError
-from mlmgmt_nb.packaging.carried import Carrier, imports_of
 from mlmgmt_nb.packaging.distributions import InstalledDistributions
 from mlmgmt_nb.packaging.driver import SCHEMA, driver_text
 from mlmgmt_nb.packaging.flavours import Call, Flavour, SavedModel, flavour_of
 from mlmgmt_nb.packaging.isolated_run import IsolatedRun, run_isolated
+from mlmgmt_nb.packaging.local_modules import LocalModules, imports_of
 from mlmgmt_nb.packaging.metadata import description, git_commit, tags
 from mlmgmt_nb.packaging.pickles import notebook_code
 from mlmgmt_nb.packaging.proof import Proof, compare
@@ -164,17 +164,17 @@ class _PackageWriter:
     def finished(self, expected: bytes | None) -> Package:
         """Write the rest, try it out, and prove it."""
         folder, saved = self.folder, self.saved
-        carrier = Carrier(folder, InstalledDistributions())
-        carrier.carry(self._imported_by_model())
+        local_modules = LocalModules(folder, InstalledDistributions())
+        local_modules.copy_imported(self._imported_by_model())
         title = f"{self.facts.get('class') or self.facts.get('function') or saved.file} ({self.flavour.name})"
         text = driver_text(title, saved, self.call, self.facts)
         (folder / DRIVER).write_text(text, encoding="utf-8")
         self._write_schema(None)
         body = encode_value(dict(self.sample.values)) if self.sample.values else b""
-        isolated_run = run_isolated(folder, body, self._modules(text, carrier), carrier)
+        isolated_run = run_isolated(folder, body, self._modules(text, local_modules), local_modules)
         proof = self._proof(expected, isolated_run) if body else None
         self._write_schema(isolated_run.answer if body else None)
-        lines = requirements_text(carrier.installed, isolated_run.modules, folder, saved.requirements)
+        lines = requirements_text(local_modules.installed, isolated_run.modules, folder, saved.requirements)
         (folder / REQUIREMENTS).write_text(lines, encoding="utf-8")
         code = notebook_code((folder / saved.file).read_bytes()) if saved.format == "pickle" else []
         return Package(
@@ -185,8 +185,8 @@ class _PackageWriter:
             driver=folder / DRIVER,
             schema=folder / SCHEMA,
             requirements=folder / REQUIREMENTS,
-            dependencies=tuple(folder / name for name in carrier.names),
-            carried=(*carrier.names, *code),
+            dependencies=tuple(folder / name for name in local_modules.names),
+            carried=(*local_modules.names, *code),
             proof=proof,
             facts=self.facts,
             notes=(*saved.notes, *self.sample.notes),
@@ -195,11 +195,11 @@ class _PackageWriter:
             expected=isolated_run.answer,
         )
 
-    def _modules(self, driver: str, carrier: Carrier) -> set[str]:
+    def _modules(self, driver: str, local_modules: LocalModules) -> set[str]:
         """Return the modules that the driver, the model and carried code name, and those that the schema needs."""
         kinds = {kind.data_type for kind in self.sample.types.values()}
         of_schema = {"pandas"} if DataTypes.PANDAS in kinds else {"numpy"} if DataTypes.NUMPY in kinds else set()
-        return {*imports_of(driver), *carrier.imports, *of_schema, *self._imported_by_model()}
+        return {*imports_of(driver), *local_modules.imports, *of_schema, *self._imported_by_model()}
 
     def _imported_by_model(self) -> set[str]:
         """Text of the model file that names a module which is imported here; other text may name a folder by chance."""

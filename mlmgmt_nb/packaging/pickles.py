@@ -46,13 +46,13 @@ def saved_pickle(model: Any, folder: Path, answer: tuple[str, ...], *, imports: 
 def has_notebook_code(model: Any) -> bool:
     """Return whether an object needs classes or functions of the notebook, or of the body of a function."""
     try:
-        _Finder(_Nowhere()).dump(model)
+        _Finder(_NullFile()).dump(model)
     except Exception:  # noqa: BLE001 - also whatever pickling of a user's class raises: pickling by value names it
         return True
     return False
 
 
-class _Nowhere:
+class _NullFile:
     """A file that discards its content."""
 
     def write(self, content: Any) -> int:

@@ -51,7 +51,7 @@ class Proof:
     differences: tuple[Difference, ...] = ()
     seconds: float = 0.0
 
-    def claim(self, largest: float = 0.0) -> str:
+    def statement(self, largest: float = 0.0) -> str:
         """Return the proof as the predicate of a sentence about a service that was compared too.
 
         Args:
@@ -59,7 +59,7 @@ class Proof:
         """
         if not self.compared:
             return f"answers {self._rows} as a fresh process did"
-        return f"answers {self._rows} as the notebook does, {_how(max(self.largest, largest))}"
+        return f"answers {self._rows} as the notebook does, {_precision(max(self.largest, largest))}"
 
     @property
     def _rows(self) -> str:
@@ -71,10 +71,10 @@ class Proof:
             return f"answered {rows} in a fresh process"
         if self.differences:
             return "\n".join(["the answers differ:", *(f"  {difference}" for difference in self.differences)])
-        return f"{rows} answered in a fresh process, equal to the notebook {_how(self.largest)}"
+        return f"{rows} answered in a fresh process, equal to the notebook {_precision(self.largest)}"
 
 
-def _how(largest: float) -> str:
+def _precision(largest: float) -> str:
     return "bit for bit" if largest == 0 else f"within {largest:.1g}"
 
 

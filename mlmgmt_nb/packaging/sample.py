@@ -81,7 +81,7 @@ def of_model(sample: Any, name: str = "data", *, arrays: bool = False) -> Sample
         return _of_series(sample, name)
     if _is_image(sample):
         return _of_image(sample, name)
-    value = _cut(_plain_array(sample))
+    value = _head(_plain_array(sample))
     if arrays and isinstance(value, list):
         value = _as_array(value)
     kind = type_of(value)
@@ -127,11 +127,11 @@ def type_of(value: Any) -> ArgumentType:
 
 
 def _of_series(sample: Any, name: str) -> Sample:
-    values = _cut(sample).to_numpy()
+    values = _head(sample).to_numpy()
     values = values.astype(object) if values.dtype.kind not in "iufbM" else values
     passed = f"pd.Series({name})" if sample.name is None else f"pd.Series({name}, name={sample.name!r})"
     types = {name: type_of(values)}
-    return Sample({name: values}, types, ((_cut(sample),), {}), passed, name, ("import pandas as pd",))
+    return Sample({name: values}, types, ((_head(sample),), {}), passed, name, ("import pandas as pd",))
 
 
 def _of_image(sample: Any, name: str) -> Sample:
@@ -159,7 +159,7 @@ def _of_arguments(
     function: Callable[..., Any], named: Mapping[str, inspect.Parameter], sample: Mapping[str, Any]
 ) -> Sample:
     """Return the sample of named arguments. Those that it leaves out keep their defaults, and can be sent as well."""
-    values = {name: _cut(_plain_array(sample[name])) for name in named if name in sample}
+    values = {name: _head(_plain_array(sample[name])) for name in named if name in sample}
     hints = _type_hints(function)
     types = {
         name: type_of(values[name]) if name in values else _hinted(hints.get(name, type(parameter.default)))
@@ -254,7 +254,7 @@ def _as_array(value: list[Any]) -> Any:
     return array if array.dtype.kind in "iufb" else value
 
 
-def _cut(value: Any) -> Any:
+def _head(value: Any) -> Any:
     if _is_frame(value) or _is_series(value):
         return value.head(MAX_ROWS)
     if isinstance(value, list) or _has_rows(value):

@@ -24,14 +24,14 @@ from mlmgmt_nb.service.building.fetch import Fetcher
 from mlmgmt_nb.service.building.image_builders import ImageBuilders
 from mlmgmt_nb.service.building.oci.builder import DaemonlessBuilder
 from mlmgmt_nb.service.building.packages.environments import Environments
-from mlmgmt_nb.service.cluster.leader import ask_leader
-from mlmgmt_nb.service.cluster.membership import Membership
-from mlmgmt_nb.service.cluster.notifications import Notifications
 from mlmgmt_nb.service.compute.computes import Computes
 from mlmgmt_nb.service.compute.docker import DockerCompute
 from mlmgmt_nb.service.compute.listeners import Listeners
 from mlmgmt_nb.service.compute.local import LocalCompute
 from mlmgmt_nb.service.compute_ids import DOCKER, LOCAL, ChosenCompute, chosen_compute
+from mlmgmt_nb.service.coordination.leader import ask_leader
+from mlmgmt_nb.service.coordination.membership import Membership
+from mlmgmt_nb.service.coordination.notifications import Notifications
 from mlmgmt_nb.service.docker_engine import Engine, EngineError
 from mlmgmt_nb.service.files.artifacts import ArtifactStore
 from mlmgmt_nb.service.files.home import Home
@@ -191,7 +191,7 @@ class Backend:
             case "left":
                 self._membership.poll()
 
-    def about(self) -> dict[str, object]:
+    def identity(self) -> dict[str, object]:
         """Return the identity of this service."""
         return {"name": "mlmgmt-nb", "version": __version__, "pid": os.getpid(), "home": str(self.home.path)}
 

@@ -59,7 +59,7 @@ def serve(settings: Settings, on_ready: Callable[[str], None] = lambda _: None) 
         base_url = f"{origin}/api/subscriptions/local/resourceGroups/local/accounts/{quote(settings.account, safe='')}"
         backend = Backend(settings, home)
         guard = Guard(home.token(), settings.issuer, settings.grants)
-        guard.warm()
+        guard.preload()
         app = App(backend, HANDLERS, EXTENSIONS, guard)
         backend.start()
         # uvicorn raises the signals that ended it again, for these handlers: cleanup is still to be done.

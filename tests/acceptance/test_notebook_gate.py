@@ -43,7 +43,7 @@ def test_a_worse_model_does_not_get_into_production(home: Path, tmp_path: Path) 
     assert {cell.execution_count for cell in after} == {None}
     with connect(home=home) as workspace:
         (production,) = workspace.services.list()
-        assert production.name == "tumours"
+        assert production.name == "tumors"
         assert production.models is not None
         assert [model.version for model in production.models] == [1]
 

@@ -10,82 +10,160 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import pytest
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
-from mlmgmt_nb import local
+from mlmgmt_nb import connect, local
+from tests.support.package_index import package_index, wheel
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 
 
+GUIDES = sorted((ROOT / ".docs" / "guides").glob("*.md"))
+BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
+RUN = {
+    "drivers": ["python"],
+    "environments": ["python"],
+    "first-service": ["python", "ipython", "python", "ipython", "python"],
+    "packaging": ["python", "ipython", "text"],
+    "scoring-tests": ["ipython", "python"],
+    "updating": ["python"],
+    "variables": ["python"],
+}
+"""The blocks of guides that run here, in their order."""
+NOT_RUN = {
+    "first-service": {
+        "bash": "the demo has a test of its own",
+        "ipython": "the README deletes its service the same way",
+    },
+    "old-drivers": {
+        "bash": "test_compat runs the command",
+        "python": "it changes the imports of the whole process; the tests of old drivers have processes of their own",
+    },
+    "packaging": {"python": "files of frameworks, which the tests of flavours package"},
+    "server": {"bash": "needs a tenant of Azure AD and a certificate; its flags are parsed in test_named_commands"},
+    "signing-in": {"bash": "needs Azure AD; its flags are parsed in test_named_commands"},
+    "variables": {"bash": "its Python block does the same; test_variables runs the flags"},
+}
+"""The other blocks, with the reason."""
+
+FLOWERS = """
+import numpy
+
+class Flowers:
+    def predict(self, rows):
+        return numpy.zeros(len(rows), dtype=int)
+"""
+MODELS = """
+import pandas as pd
+
+class Pipeline:
+    def predict(self, rows):
+        return [int(share > 0.5) for share in rows["share"]]
+
+    def predict_proba(self, rows):
+        return [[1 - share, share] for share in rows["share"]]
+
+def score_row(age: int, plan: str) -> float:
+    return 0.2 if plan == "A" and age < 30 else 0.0
+
+pipeline, X = Pipeline(), pd.DataFrame({"share": [0.25, 0.75] * 10})
+flowers = X
+frame = flowers.assign(species=[[answer] for answer in pipeline.predict_proba(X)])
+"""
+"""Models of a notebook that load fast: the notebooks package those of scikit-learn."""
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Yield the current folder, with the files that the examples name. `xgboost` is a wheel of a few bytes."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DB_PASSWORD", "secret")
     monkeypatch.setenv("MLMGMT_HOME", str(tmp_path / "home"))
-    yield tmp_path
-    local.stop(tmp_path / "home")
-
-
-def _blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
-
-
-def _guide(name: str) -> list[str]:
-    """Return the Python blocks of a guide."""
-    text = (ROOT / ".docs" / "guides" / f"{name}.md").read_text()
-    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-
-
-def _steps() -> str:
-    """Return the cells of the step-by-step guide, and the deletion at its end."""
-    (steps,) = [block for block in _guide("first-service") if "Application(" in block]
-    lines = [line for line in steps.splitlines() if not line.startswith(("ws = ", "service = "))]
-    return "\n".join([*lines, 'ws.services.delete("iris")'])
-
-
-def _train(folder: Path) -> None:
     model = LogisticRegression(max_iter=1000).fit(*load_iris(return_X_y=True))
-    (folder / "iris.pkl").write_bytes(pickle.dumps(model))
+    (tmp_path / "iris.pkl").write_bytes(pickle.dumps(model))
+    (tmp_path / "score.py").write_text(_readme("python")[1])
+    wheel(tmp_path / "index" / "xgboost", "xgboost", "3.0", "the package of the index")
+    with package_index(tmp_path / "index") as url:
+        monkeypatch.setenv("UV_INDEX", url)
+        yield tmp_path
+        local.stop(tmp_path / "home")
+
+
+def _readme(language: str) -> list[str]:
+    return [block for kind, block in BLOCK.findall(README) if kind == language]
+
+
+def _guide(name: str, language: str) -> list[str]:
+    """Return the blocks of a guide that run, in a language."""
+    found = BLOCK.findall((ROOT / ".docs" / "guides" / f"{name}.md").read_text())
+    count = RUN[name].count(language)
+    return [block for kind, block in found if kind == language][:count]
+
+
+def _connect(cells: dict[str, Any]) -> None:
+    """Run the first cell of the README, whose last line is a prediction."""
+    *statements, scored = _readme("python")[0].strip().splitlines()
+    exec("\n".join(statements), cells)
+    assert eval(scored, cells) == [0]
 
 
 def test_the_cells_work(folder: Path) -> None:
-    first, driver, packaged = _blocks("python")
-    others = _steps()
-    _train(folder)
-    (folder / "score.py").write_text(driver)
     cells: dict[str, Any] = {}
-    *statements, scored = first.strip().splitlines()
-    exec("\n".join(statements), cells)
-    assert eval(scored, cells) == [0]
+    exec(FLOWERS, cells)  # starts faster than the model of scikit-learn, which the magics serve
+    (folder / "iris.pkl").write_bytes(cloudpickle.dumps(cells["Flowers"]()))
+    _connect(cells)
+    ws = cells["ws"]
     uri = cells["service"].scoring_uri
-    *statements, deleted = others.strip().splitlines()
-    exec("\n".join(statements), cells)
-    assert cells["ws"].services.get("iris").scoring_uri == uri
-    assert cells["ws"].services.get("iris").models[0].version == 2
+    (folder / "score.py").write_text(_guide("drivers", "python")[0])
+    steps, called, listed = _guide("first-service", "python")
+    exec("\n".join(line for line in steps.splitlines() if not line.startswith(("ws = ", "service = "))), cells)
+    exec(called, cells)
+    assert eval(listed, cells)["version"].tolist() == [2]
+    assert ws.services.get("iris").scoring_uri == uri
     for guide in ("variables", "updating"):
-        for block in _guide(guide):
+        for block in _guide(guide, "python"):
             exec(block, cells)
-    assert cells["ws"].services.get("iris").environment == {"THRESHOLD": "0.7"}
-    assert eval(deleted, cells) is True
-    rows, labels = load_iris(return_X_y=True, as_frame=True)
-    cells |= {"X": rows, "pipeline": LogisticRegression(max_iter=1000).fit(rows, labels)}
+    assert ws.services.get("iris").environment == {"THRESHOLD": "0.7"}
+    exec('ws.services.delete("iris")', cells)
+    ws.close()
+
+
+def test_models_and_packages(folder: Path) -> None:
+    cells: dict[str, Any] = {"ws": connect()}
+    ws = cells["ws"]
+    exec(MODELS, cells)
+    (packaged,) = _guide("packaging", "python")
+    assert _readme("python")[2] in packaged
     exec(packaged, cells)
-    assert cells["ws"].services.get("churn").state == "Succeeded"
-    cells["ws"].close()
+    assert ws.services.run("churn", cells["X"].head(1)) == [[0.75, 0.25]]
+    assert ws.services.run("segment", cells["X"].head(2)) == [0, 1]
+    assert ws.services.run("risk", {"age": 20, "plan": "A"}) == 0.2
+    exec(_guide("scoring-tests", "python")[0].replace('"iris"', '"churn"'), cells)
+    assert cells["report"].summary["passed"] == 20
+    (folder / "score.py").write_text("import xgboost\n\n\ndef run(body):\n    return xgboost.WHAT\n")
+    (folder / "churn.ubj").write_text("a model")
+    (folder / "environment.yml").write_text("dependencies: [pip, {pip: [xgboost]}]\n")
+    for deploy in _guide("environments", "python")[0].strip().splitlines():
+        exec(deploy, cells)
+        assert ws.services.run("churn", {}) == "the package of the index"
+    ws.close()
 
 
 def test_the_magics_work(folder: Path) -> None:
-    _, driver, _ = _blocks("python")
-    (cells,) = _blocks("ipython")
-    _train(folder)
-    (folder / "score.py").write_text(driver)
+    (cells,) = _readme("ipython")
+    created, panel = _guide("first-service", "ipython")
+    assert created.strip().splitlines() == [cell.replace("iris-2", "iris") for cell in cells.splitlines()[:2]]
+    (packaged,), (tested,) = _guide("packaging", "ipython"), _guide("scoring-tests", "ipython")
+    tested = tested.replace("iris-old", "churn").replace("iris", "churn")
     script = f"""
 from IPython.core.interactiveshell import InteractiveShell
 shell = InteractiveShell.instance()
-for cell in {cells.strip().splitlines()!r}:
+for cell in {[*cells.strip().splitlines(), MODELS, packaged, *tested.strip().splitlines(), panel]!r}:
+    print(cell, "\\n-->")
     shell.run_cell(cell).raise_error()
 print(shell.user_ns["services"]["name"].tolist())
 """
@@ -93,10 +171,21 @@ print(shell.user_ns["services"]["name"].tolist())
     assert done.returncode == 0, done.stdout + done.stderr
     assert "['iris-2']" in done.stdout
     assert "[0]" in done.stdout
+    (shown,) = _guide("packaging", "text")
+    assert re.sub(r":\d+/", ":PORT/", shown) in re.sub(r":\d+/", ":PORT/", done.stdout)
+    assert re.search(r"^answered +1000$", done.stdout, re.MULTILINE)
+    assert len(re.findall(r"^passed +20$", done.stdout, re.MULTILINE)) == 2  # with `--expect`, and with `--against`
+
+
+def test_every_block_of_a_guide_runs_or_says_why_not() -> None:
+    for guide in GUIDES:
+        found = [language for language, _ in BLOCK.findall(guide.read_text())]
+        run, others = RUN.get(guide.stem, []), NOT_RUN.get(guide.stem, {})
+        assert sorted(found) == sorted([*run, *others]), guide.stem
 
 
 def test_the_first_commands_are_the_ones_that_matter() -> None:
-    assert [command.strip() for command in _blocks("sh")] == [
+    assert [command.strip() for command in _readme("sh")] == [
         'pip install -e ".[demo]" && mlmgmt demo',
         'pip install -e ".[test]" && pytest',
     ]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mlmgmt_nb.client import Workspace
-from mlmgmt_nb.client.packages import DeployedService
+from mlmgmt_nb.client.packaged_models import DeployedService
 from tests.unit.packaging.models import examples
 
 __all__ = ["deploy_and_compare"]

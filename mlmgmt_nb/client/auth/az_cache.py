@@ -44,12 +44,12 @@ class AzCache:
         """
         from azure.identity import CredentialUnavailableError
 
-        found = self._older(scopes[0]) or self._present(scopes)
+        found = self._from_access_tokens(scopes[0]) or self._from_msal_cache(scopes)
         if found is None:
             raise CredentialUnavailableError(message=f"{self._folder} has no valid token of `az`.")
         return found
 
-    def _older(self, scope: str) -> Any:
+    def _from_access_tokens(self, scope: str) -> Any:
         from azure.core.credentials import AccessToken
 
         resource = scope.removesuffix("/.default").rstrip("/")
@@ -78,7 +78,7 @@ class AzCache:
         )
         return _token(application.acquire_token_by_refresh_token(str(entry["refreshToken"]), [scope]), self._clock())
 
-    def _present(self, scopes: tuple[str, ...]) -> Any:
+    def _from_msal_cache(self, scopes: tuple[str, ...]) -> Any:
         text = self._text("msal_token_cache.json")
         if text is None:
             return None
@@ -89,9 +89,9 @@ class AzCache:
             cache.deserialize(text)
         except ValueError:
             return None
-        return self._kept(cache, scopes) or self._refreshed(cache, scopes)
+        return self._cached(cache, scopes) or self._refreshed(cache, scopes)
 
-    def _kept(self, cache: Any, scopes: tuple[str, ...]) -> Any:
+    def _cached(self, cache: Any, scopes: tuple[str, ...]) -> Any:
         """Return a cached token that is still valid."""
         from azure.core.credentials import AccessToken
 

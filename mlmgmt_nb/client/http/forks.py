@@ -15,17 +15,17 @@ from weakref import WeakSet
 __all__ = ["ForkLock", "renew_after_fork"]
 
 
-class Forked(Protocol):
+class ForkAware(Protocol):
     """An object that a forked process renews."""
 
     def after_fork(self) -> None:
         """Replace locks, connections and threads, in the child. Take no lock of the parent, and send nothing."""
 
 
-_inherited: WeakSet[Forked] = WeakSet()
+_inherited: WeakSet[ForkAware] = WeakSet()
 
 
-def renew_after_fork(owner: Forked) -> None:
+def renew_after_fork(owner: ForkAware) -> None:
     """Call `owner.after_fork()` in each process that is forked from this one, before anything else runs there."""
     _inherited.add(owner)
 

@@ -20,7 +20,7 @@ __all__ = ["Poller"]
 T = TypeVar("T")
 
 
-class _Resumes(Protocol):
+class _HasOperations(Protocol):
     """A workspace: its operations can be resumed."""
 
     operations: Any
@@ -65,7 +65,7 @@ class Poller(Generic[T]):
         self._read_log = read_log
 
     @classmethod
-    def from_continuation_token(cls, workspace: _Resumes, continuation_token: str) -> Poller[T]:
+    def from_continuation_token(cls, workspace: _HasOperations, continuation_token: str) -> Poller[T]:
         """Return the poller of an operation that an earlier poller waited for.
 
         Args:

@@ -65,7 +65,7 @@ class WatchedOperation:
         if self.settled.is_set():
             listener()
 
-    def seen(self, status: AsyncOperationStatus) -> None:
+    def update(self, status: AsyncOperationStatus) -> None:
         """Store a status from the server."""
         changed = self.status is None or self.status.state != status.state
         self.status, self.failing_since = status, None
@@ -74,7 +74,7 @@ class WatchedOperation:
         if changed:
             self._notify()
 
-    def lost(self, failure: Exception) -> None:
+    def fail(self, failure: Exception) -> None:
         """Give up polling."""
         self.failure = failure
         self.settled.set()

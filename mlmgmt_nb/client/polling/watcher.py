@@ -74,7 +74,7 @@ class Watcher:
             self._due.clear()
             self._wake.notify()
         for watch in abandoned:
-            watch.lost(UsageError("the workspace was closed", fix="Connect again; the operation continues."))
+            watch.fail(UsageError("the workspace was closed", fix="Connect again; the operation continues."))
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout=5.0)
 
@@ -95,7 +95,7 @@ class Watcher:
                 elif not self._closed:
                     self._schedule(watch, delay)
             if failure is not None:
-                watch.lost(failure)
+                watch.fail(failure)
 
     def _next(self) -> WatchedOperation | None:
         """Wait until an operation is due and return it; None, and end the thread, when none is open."""
@@ -120,5 +120,5 @@ class Watcher:
             if now - watch.failing_since >= _PATIENCE:
                 raise
             return watch.next_delay(getattr(error, "retry_after", None), self._slowest)
-        watch.seen(status)
+        watch.update(status)
         return None if watch.ended else watch.next_delay(wait, self._slowest)

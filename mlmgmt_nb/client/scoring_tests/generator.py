@@ -230,7 +230,11 @@ class _Caller:
         """Connect; return the reason when that fails."""
         name = self._host if self._tls else None
         connecting = asyncio.get_running_loop().create_connection(
-            lambda: _Connection(self._have, self._lost), self._host, self._port, ssl=self._tls, server_hostname=name
+            lambda: _Connection(self._receive, self._disconnected),
+            self._host,
+            self._port,
+            ssl=self._tls,
+            server_hostname=name,
         )
         try:
             _, self._wire = await asyncio.wait_for(connecting, self._timeout)
@@ -262,7 +266,7 @@ class _Caller:
         if wire is not None:
             wire.close()
 
-    def _have(self, wire: _Connection, status: int, content: bytes, request_id: str) -> None:
+    def _receive(self, wire: _Connection, status: int, content: bytes, request_id: str) -> None:
         if wire is not self._wire:
             return
         if not wire.is_open:
@@ -270,7 +274,7 @@ class _Caller:
         if self._number is not None:
             self._answered(status, content, request_id)
 
-    def _lost(self, wire: _Connection, reason: str) -> None:
+    def _disconnected(self, wire: _Connection, reason: str) -> None:
         if wire is not self._wire:  # closed by us
             return
         self._wire = None
@@ -362,11 +366,13 @@ class _Load:
         self._plan = plan
         self._emit = emit
         self._results = _Results()
-        self._callers = [_Caller(plan.target, plan.timeout, self._have) for _ in range(plan.connections)]
+        self._callers = [_Caller(plan.target, plan.timeout, self._receive) for _ in range(plan.connections)]
         self._free = deque(self._callers)
         self._others: list[_Caller] = []
         if plan.against is not None:
-            self._others = [_Caller(plan.against, plan.timeout, self._have_other) for _ in range(plan.connections)]
+            self._others = [
+                _Caller(plan.against, plan.timeout, self._receive_reference) for _ in range(plan.connections)
+            ]
         self._free_others = deque(self._others)
         self._to_compare: deque[tuple[int, float, _Response, _Caller]] = deque()
         self._comparing: dict[int, tuple[float, _Response, _Caller]] = {}
@@ -486,19 +492,19 @@ class _Load:
 
     # answers
 
-    def _have(self, caller: _Caller, number: int, answer: _Response) -> None:
+    def _receive(self, caller: _Caller, number: int, answer: _Response) -> None:
         at = self._due_at.pop(number)
         if self._plan.against is None or self._stopped:
             self._under_way -= 1
             self._results.add(self._case(number), at, answer, None)
-            self._go_on(caller)
+            self._release(caller)
         else:
             self._to_compare.append((number, at, answer, caller))
             self._compare()
             if self._plan.rate is not None:
-                self._go_on(caller)
+                self._release(caller)
 
-    def _go_on(self, caller: _Caller) -> None:
+    def _release(self, caller: _Caller) -> None:
         """Mark the caller as free for another request."""
         if self._plan.rate is None:
             self._send_next(caller)
@@ -513,14 +519,14 @@ class _Load:
             self._comparing[number] = (at, answer, caller)
             self._free_others.popleft().send(number, self._plan.bodies[self._case(number)], time.perf_counter())
 
-    def _have_other(self, other: _Caller, number: int, answer: _Response) -> None:
+    def _receive_reference(self, other: _Caller, number: int, answer: _Response) -> None:
         at, first, caller = self._comparing.pop(number)
         self._under_way -= 1
         self._results.add(self._case(number), at, first, answer)
         self._free_others.append(other)
         self._compare()
         if self._plan.rate is None:
-            self._go_on(caller)
+            self._release(caller)
         else:
             self._end_if_done()
 

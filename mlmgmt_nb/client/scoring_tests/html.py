@@ -135,7 +135,7 @@ def _histogram(bars: Sequence[tuple[float, float, int]]) -> str:
 
 def failures(store: ResultStore) -> str:
     """Return the failures as a table with a row for each distinct outcome; empty if there are none."""
-    found = store.wrong(_SHOWN_FAILURES)
+    found = store.failed_cases(_SHOWN_FAILURES)
     if not found:
         return ""
     count = store.numbers.failed + store.numbers.errored

@@ -114,7 +114,7 @@ class ResultStore:
             places.extend(new)
             self._cpu[process] = batch.cpu
             self._count(places, batch)
-            for seconds in _doubles(batch.other_seconds):
+            for seconds in _floats(batch.other_seconds):
                 self.others.add(seconds)
 
     def _place(self, outcome: Outcome) -> int:
@@ -127,14 +127,14 @@ class ResultStore:
         if self._kept_bytes <= _KEPT_BYTES:
             self._known[outcome] = place
         else:
-            judged = judged._replace(answer=_beginning(judged.answer), expected=_beginning(judged.expected))
+            judged = judged._replace(answer=_excerpt(judged.answer), expected=_excerpt(judged.expected))
         self._judged.append(judged)
         return place
 
     def _count(self, places: list[int], batch: Batch) -> None:
         outcomes = array("q")
         outcomes.frombytes(batch.outcomes)
-        at, seconds = _doubles(batch.at), _doubles(batch.seconds)
+        at, seconds = _floats(batch.at), _floats(batch.seconds)
         answered, passed, failed, errored = self.numbers[1:5]
         for due, took, place in zip(at, seconds, outcomes, strict=True):
             judged = self._judged[places[place]]
@@ -198,7 +198,7 @@ class ResultStore:
         with self._lock:
             return [self._result(place) for place in islice(self._failures, most)]
 
-    def wrong(self, most: int) -> list[tuple[Result, int]]:
+    def failed_cases(self, most: int) -> list[tuple[Result, int]]:
         """Return the first distinct failures, each with its first request and its count."""
         with self._lock:
             return [(self._result(row), count) for row, count in islice(self._wrong.values(), most)]
@@ -239,12 +239,12 @@ class ResultStore:
         )
 
 
-def _doubles(content: bytes) -> array[float]:
+def _floats(content: bytes) -> array[float]:
     made = array("d")
     made.frombytes(content)
     return made
 
 
-def _beginning(value: Any) -> Any:
+def _excerpt(value: Any) -> Any:
     text = str(value)
     return value if len(text) <= _BEGINNING else f"{text[:_BEGINNING]}… (not kept whole)"

@@ -21,10 +21,10 @@ from mlmgmt_nb.client.images import Images
 from mlmgmt_nb.client.manifests import Manifests
 from mlmgmt_nb.client.models import Models
 from mlmgmt_nb.client.operations import Operations
-from mlmgmt_nb.client.packages import TOLERANCE, PackageOptions
+from mlmgmt_nb.client.packaged_models import TOLERANCE, PackageOptions
 from mlmgmt_nb.client.polling import Poller
 from mlmgmt_nb.client.services import Services
-from mlmgmt_nb.client.workspace.moved import NamesReplacements, no_attribute
+from mlmgmt_nb.client.workspace.replaced_names import NamesReplacements, no_attribute
 from mlmgmt_nb.contract.extensions import Service
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any
 from mlmgmt_nb.commands.config import SETTINGS
 from mlmgmt_nb.commands.flags import CommonArguments
 from mlmgmt_nb.commands.grammar import Command, Flag
-from mlmgmt_nb.commands.ignored import RESOURCE_GROUP, SKU, ResourceGroupArguments, SkuArguments, report_ignored
+from mlmgmt_nb.commands.ignored_flags import RESOURCE_GROUP, SKU, ResourceGroupArguments, SkuArguments, report_ignored
 from mlmgmt_nb.commands.session import Session
 from mlmgmt_nb.commands.values import Settings
 from mlmgmt_nb.errors import UsageError

@@ -7,7 +7,7 @@ from typing import Any
 
 from mlmgmt_nb.commands.flags import CommonArguments
 from mlmgmt_nb.commands.grammar import Command, Flag
-from mlmgmt_nb.commands.ignored import (
+from mlmgmt_nb.commands.ignored_flags import (
     INSTALL,
     RESOURCE_GROUP,
     SETUP,

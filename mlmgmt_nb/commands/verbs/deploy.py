@@ -11,7 +11,7 @@ from typing import Any
 from mlmgmt_nb.client import Poller
 from mlmgmt_nb.client.deploy import DeployEvents, DeployFlow, DeploySource
 from mlmgmt_nb.client.http.files import is_url
-from mlmgmt_nb.client.packages import PackageOptions
+from mlmgmt_nb.client.packaged_models import PackageOptions
 from mlmgmt_nb.commands.flags import PACKAGING, DeployArguments, PackagingArguments, api_arguments
 from mlmgmt_nb.commands.session import Session
 from mlmgmt_nb.errors import UsageError

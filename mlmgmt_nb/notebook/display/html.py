@@ -53,10 +53,10 @@ class ErrorText(NamedTuple):
         return cls(f"{type(error).__name__}: {error}", "This is a bug in mlmgmt-nb; see the kernel log.")
 
 
-def alert(trouble: ErrorText) -> str:
+def alert(error: ErrorText) -> str:
     """Return an error as HTML; a screen reader announces it when it appears."""
-    fix = "".join(f"<br>{escape(line)}" for line in trouble.fix.splitlines())
-    return f'<div role="alert" class="mlmgmt-alert"><b>{escape(trouble.what)}</b>{fix}</div>'
+    fix = "".join(f"<br>{escape(line)}" for line in error.fix.splitlines())
+    return f'<div role="alert" class="mlmgmt-alert"><b>{escape(error.what)}</b>{fix}</div>'
 
 
 def progress_bar(label: str, part: float | None) -> str:

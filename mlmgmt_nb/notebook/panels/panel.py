@@ -16,7 +16,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from weakref import WeakSet
 
 from IPython.core.getipython import get_ipython
 from IPython.display import DisplayHandle
@@ -28,6 +27,7 @@ from mlmgmt_nb.client.http.passive import passive
 from mlmgmt_nb.errors import MlmgmtError, ServiceStoppedError
 from mlmgmt_nb.notebook.display.card import bundle
 from mlmgmt_nb.notebook.display.html import CSS, ErrorText, alert
+from mlmgmt_nb.notebook.panels.picture import keep_pictures, visibility_css
 from mlmgmt_nb.notebook.panels.refresh import DRAWING, REFRESH_THREAD, RefreshThread
 from mlmgmt_nb.notebook.panels.worker import Worker
 from mlmgmt_nb.terminal import Terminal
@@ -147,7 +147,7 @@ class Panel(ABC):
             self._picture_handle.display(self._shown, raw=True)
             view = {"version_major": 2, "version_minor": 0, "model_id": self._root.model_id}
             self._widget_handle.display({_WIDGET: view, "text/plain": ""}, raw=True)
-            _keep_pictures(shell, self)
+            keep_pictures(shell, self)
         self._refresh.follow(self._poll)
 
     def _prepare(self, *, is_live: bool) -> None:
@@ -293,7 +293,7 @@ class Panel(ABC):
         error = self.error
         text = "\n".join([self.text(), *(error or ())])
         error_html = alert(error) if error else ""
-        style = f"<style>{CSS}{'' if self._is_closed else _rule(self._id)}</style>"
+        style = f"<style>{CSS}{'' if self._is_closed else visibility_css(self._id)}</style>"
         return bundle(
             text, f'<div class="mlmgmt mlmgmt-picture-{self._id}">{style}{error_html}{still(self.html())}</div>'
         )
@@ -319,31 +319,6 @@ class Panel(ABC):
 
     def _ipython_display_(self) -> None:
         self.show()
-
-
-_displayed: WeakSet[Panel] = WeakSet()
-
-
-def _keep_pictures(shell: Any, panel: Panel) -> None:
-    """Draw stale pictures at the end of each cell: the kernel may exit then, as under nbclient."""
-    shell.events.register("post_run_cell", _end_of_cell)  # registering it again has no effect
-    _displayed.add(panel)
-
-
-def _end_of_cell(_: Any) -> None:
-    for panel in list(_displayed):
-        panel.keep_picture()
-
-
-def _rule(id: str) -> str:  # noqa: A002
-    """Return CSS that shows either the picture or the widget. A dead widget has a special class, or is absent."""
-    live, picture = f".mlmgmt-live-{id}", f".mlmgmt-picture-{id}"
-    alive, output = f"{live}:not(.jupyter-widgets-disconnected)", ".jp-OutputArea-child"
-    return (
-        f"body:has({alive}) {picture}, {output}:has({picture}):has(+ {output} {alive}),"
-        f" {live}.jupyter-widgets-disconnected,"
-        f" {output}:has({picture}) + {output}:not(:has({alive})) {{ display: none; }}"
-    )
 
 
 def _close(widget: Any) -> None:

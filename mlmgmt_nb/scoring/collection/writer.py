@@ -27,7 +27,7 @@ class Record(NamedTuple):
     rows: Sequence[Sequence[Any]]
 
     @property
-    def place(self) -> tuple[str, tuple[str, ...]]:
+    def target(self) -> tuple[str, tuple[str, ...]]:
         """The file of the record; records of the same file are written together."""
         return self.folder, tuple(self.header)
 
@@ -60,26 +60,26 @@ class Writer:
             records = []
             while self._records:
                 records.append(self._records.popleft())
-            records.sort(key=lambda record: record.place)
-            for (folder, header), group in groupby(records, key=lambda record: record.place):
+            records.sort(key=lambda record: record.target)
+            for (folder, header), group in groupby(records, key=lambda record: record.target):
                 rows = "".join(to_line([*record.leading, *row]) for record in group for row in record.rows)
                 self._append(folder, header, rows)
             if self._dropped:
-                _tell(f"{self._dropped} records were dropped: the storage is too slow")
+                _report(f"{self._dropped} records were dropped: the storage is too slow")
                 self._dropped = 0
 
     def _append(self, folder: str, header: Sequence[str], rows: str) -> None:
         try:
             self._storage.append(folder, header, rows)
         except Exception as error:  # noqa: BLE001 - of whichever storage: scoring goes on
-            _tell(f"{rows.count(chr(10))} rows for {folder} were lost: {type(error).__name__}: {error}")
+            _report(f"{rows.count(chr(10))} rows for {folder} were lost: {type(error).__name__}: {error}")
 
     def _work(self) -> None:
         while not self._wake.wait(self._storage.seconds):
             self.flush()
 
 
-def _tell(text: str) -> None:
+def _report(text: str) -> None:
     sys.stderr.write(f"data collection: {text}\n")
 
 

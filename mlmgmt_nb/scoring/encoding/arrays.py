@@ -67,8 +67,8 @@ def _masked(array: Any, walk: Walk) -> Any:
     hidden = np.ma.getmaskarray(array).reshape(-1)
     if hidden.dtype.names:  # a structured array hides its fields
         flat = [
-            {name: None if gone[name] else item for name, item in row.items()}
-            for row, gone in zip(flat, hidden, strict=True)
+            {name: None if masked[name] else item for name, item in row.items()}
+            for row, masked in zip(flat, hidden, strict=True)
         ]
         hidden = np.zeros(len(flat), dtype=bool)
     for place, item in enumerate(flat):

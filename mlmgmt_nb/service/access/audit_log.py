@@ -93,15 +93,15 @@ class AuditLog:
         """
         found: list[Entry] = []
         mark = ""
-        for place, entry in self._backwards(*_decoded(token)):
-            if entry.account == account and _fits(entry, filters):
+        for place, entry in self._newest_first(*_decoded(token)):
+            if entry.account == account and _matches(entry, filters):
                 if len(found) == size:
                     return found, mark
                 found.append(entry)
                 mark = base64.urlsafe_b64encode(place.encode()).decode()
         return found, ""
 
-    def _backwards(self, month: str, end: int | None) -> Iterator[tuple[str, Entry]]:
+    def _newest_first(self, month: str, end: int | None) -> Iterator[tuple[str, Entry]]:
         """Yield entries before a position, newest first, each with its position."""
         names = sorted((path.name for path in self._folder.glob("*.jsonl")), reverse=True)
         for name in names:
@@ -115,7 +115,7 @@ class AuditLog:
                     log.warning("cannot read a line of the audit log %s, at byte %s", name, start)
 
 
-def _fits(entry: Entry, filters: Mapping[str, str]) -> bool:
+def _matches(entry: Entry, filters: Mapping[str, str]) -> bool:
     has = {"principalId": entry.principal_id, "resourceId": entry.resource_id, "action": entry.action}
     return all(has[name] == value for name, value in filters.items())
 

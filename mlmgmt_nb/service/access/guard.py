@@ -39,10 +39,10 @@ class Guard:
         self._issuer = None if accepted is None else Issuer(accepted)
         self._grants = tuple(grants) or DEFAULT_GRANTS
 
-    def warm(self) -> None:
+    def preload(self) -> None:
         """Read the keys of the identity provider in advance, so that the first request does not wait."""
         if self._issuer is not None:
-            self._issuer.warm()
+            self._issuer.preload()
 
     async def principal(self, request: Request, threads: Executor) -> Principal:
         """Return the caller of a request.

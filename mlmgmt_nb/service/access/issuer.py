@@ -103,7 +103,7 @@ class Issuer:
             raise TokenError("the token is from another tenant")
         return claims
 
-    def warm(self) -> None:
+    def preload(self) -> None:
         """Read the keys now, so that the first request does not wait for them. Log a failure."""
         try:
             self._read(self._clock())

@@ -134,7 +134,7 @@ class App:
             audit_context.account, _ = _account(request)
         audit_context.principal = principal = await self._guard.principal(request, self._threads)
         if request.segments == ("",):
-            return _of_get(request, 200, self._backend.about())
+            return _of_get(request, 200, self._backend.identity())
         if request.segments == ("metrics",):
             self._guard.authorize(principal, METRICS_ACTION, EVERY_ACCOUNT)
             text = await asyncio.get_running_loop().run_in_executor(self._threads, self._backend.metrics, request)

@@ -82,7 +82,7 @@ class _Layout:
     def blob(self, content: bytes, media_type: str) -> dict[str, Any]:
         """Add a blob and return its descriptor."""
         digest = hashlib.sha256(content).hexdigest()
-        self._once(digest, lambda: self.add(f"blobs/sha256/{digest}", content))
+        self._add_once(digest, lambda: self.add(f"blobs/sha256/{digest}", content))
         return {"mediaType": f"{_OCI}.{media_type}", "digest": f"sha256:{digest}", "size": len(content)}
 
     def layer(self, source: Path) -> dict[str, Any]:
@@ -101,9 +101,9 @@ class _Layout:
             with source.open("rb") as file:
                 self._archive.addfile(entry, file)
 
-        self._once(digest, write)
+        self._add_once(digest, write)
 
-    def _once(self, digest: str, write: Any) -> None:
+    def _add_once(self, digest: str, write: Any) -> None:
         if digest not in self._known:
             self._known.add(digest)
             write()

@@ -134,13 +134,13 @@ class _Addresses:
     def socket(self, info: tuple[Any, ...]) -> socket.socket:
         """Return the socket for an address of `getaddrinfo`."""
         family, kind, protocol, _, address = info
-        if _is_near(address[0]):
+        if _is_internal(address[0]):
             self.refused = str(address[0])
             raise PermissionError(errno.EACCES, "address not allowed")
         return socket.socket(family, kind, protocol)
 
 
-def _is_near(text: str) -> bool:
+def _is_internal(text: str) -> bool:
     address = _inner(ipaddress.ip_address(text.partition("%")[0]))
     is_special = address.is_loopback or address.is_link_local or address.is_unspecified or address.is_multicast
     return is_special or address in _METADATA or _is_own(address)

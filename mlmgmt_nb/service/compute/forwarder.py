@@ -90,14 +90,14 @@ class Forwarder:
             self._shut()
             return
         try:
-            await asyncio.gather(_pass_on(reader, there_writer), _pass_on(there_reader, writer))
+            await asyncio.gather(_copy_stream(reader, there_writer), _copy_stream(there_reader, writer))
         except ConnectionError:
             return
         finally:
             there_writer.close()
 
 
-async def _pass_on(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+async def _copy_stream(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
     while data := await source.read(_CHUNK):
         target.write(data)
         await target.drain()

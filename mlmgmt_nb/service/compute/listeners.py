@@ -8,8 +8,8 @@ import threading
 import zlib
 from collections.abc import Callable
 
-from mlmgmt_nb.service.compute.refusal import refuse
-from mlmgmt_nb.service.compute.watch import ConnectionWatch
+from mlmgmt_nb.service.compute.socket_watch import ConnectionWatch
+from mlmgmt_nb.service.compute.unavailable import refuse
 from mlmgmt_nb.service.system.sockets import bind
 
 __all__ = ["Listeners"]

@@ -13,7 +13,7 @@ from mlmgmt_nb.service.compute.base import Capacity, Launch
 from mlmgmt_nb.service.compute.cgroups import find_groups
 from mlmgmt_nb.service.compute.listeners import Listeners
 from mlmgmt_nb.service.compute.replica import ReplicaProcess
-from mlmgmt_nb.service.compute.sharing import SharingCompute
+from mlmgmt_nb.service.compute.shared_socket import SharingCompute
 from mlmgmt_nb.service.compute.supervised import SupervisedReplica
 
 __all__ = ["LocalCompute", "ProcessRegister", "replicas_for"]

@@ -59,7 +59,7 @@ class SupervisedReplica(ABC):
     def watch(self) -> None:
         self._thread.start()
 
-    def view(self) -> Replica:
+    def snapshot(self) -> Replica:
         """Return the replica as observed by the reconciler."""
         return Replica(
             id=self.id,

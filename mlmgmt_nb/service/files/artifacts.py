@@ -45,7 +45,7 @@ class ArtifactStore:
 
     def path(self, digest: str) -> Path | None:
         """Return the file with this content, or None."""
-        path = self._whole(digest)
+        path = self._final_path(digest)
         return path if path.exists() else None
 
     def copy(self, digest: str, target: Path, check: Callable[[], None]) -> None:
@@ -63,7 +63,7 @@ class ArtifactStore:
         if self.is_damaged(digest):
             raise DamagedContent(digest)
         found = hashlib.sha256()
-        with self._whole(digest).open("rb") as source, target.open("wb") as sink:
+        with self._final_path(digest).open("rb") as source, target.open("wb") as sink:
             while chunk := source.read(_BATCH_BYTES):
                 check()
                 found.update(chunk)
@@ -74,17 +74,17 @@ class ArtifactStore:
 
     def is_damaged(self, digest: str) -> bool:
         """Return whether content was found to be damaged and has not been uploaded again since."""
-        return not self._whole(digest).exists() and (self._damaged / digest).exists()
+        return not self._final_path(digest).exists() and (self._damaged / digest).exists()
 
     def _set_aside(self, digest: str) -> None:
         self._damaged.mkdir(exist_ok=True)
         with suppress(FileNotFoundError):
-            self._whole(digest).replace(self._damaged / digest)
+            self._final_path(digest).replace(self._damaged / digest)
 
     def touch(self, digest: str) -> None:
         """Record that a client has seen this content and may be about to refer to it."""
         with suppress(FileNotFoundError):
-            os.utime(self._whole(digest))
+            os.utime(self._final_path(digest))
 
     def offset(self, digest: str) -> int:
         """Return how many bytes of an upload have been received."""
@@ -103,7 +103,7 @@ class ArtifactStore:
             ConnectionResetError: the client disconnected.
         """
         try:
-            with self._alone(digest):
+            with self._locked(digest):
                 here = self.offset(digest)
                 if offset != here:
                     raise Problem(
@@ -127,7 +127,7 @@ class ArtifactStore:
             ) from error
 
     @contextmanager
-    def _alone(self, digest: str) -> Iterator[None]:
+    def _locked(self, digest: str) -> Iterator[None]:
         """Prevent other threads, and processes that share the folder, from writing these bytes at the same time."""
         partial = self._partial / digest
         descriptor = os.open(partial, os.O_RDONLY | os.O_CREAT, 0o600)
@@ -172,7 +172,7 @@ class ArtifactStore:
                     422, "DigestMismatch", "The bytes do not match the digest and were discarded. Upload them again."
                 )
             os.fsync(file.fileno())
-        whole = self._whole(digest)
+        whole = self._final_path(digest)
         whole.parent.mkdir(exist_ok=True)
         partial.chmod(0o400)
         partial.replace(whole)
@@ -182,7 +182,7 @@ class ArtifactStore:
             os.fsync(descriptor)
             os.close(descriptor)
 
-    def _whole(self, digest: str) -> Path:
+    def _final_path(self, digest: str) -> Path:
         return self._folder / digest[:2] / digest
 
 

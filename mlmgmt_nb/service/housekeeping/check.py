@@ -266,7 +266,7 @@ def _on_engine(row: Row[Any], folder: Path, home: Home) -> Iterator[Damage]:
 def _in_blobs(row: Row[Any], home: Home, manifest: str) -> Iterator[Damage]:
     """Check the contents of an image that was built without an engine."""
     try:
-        missing = [path for path in BlobStore(home.blobs).used_by(manifest) if not path.is_file()]
+        missing = [path for path in BlobStore(home.blobs).files_of(manifest) if not path.is_file()]
     except BuildError as error:
         yield _of(row, error.message, home.blobs)
         return

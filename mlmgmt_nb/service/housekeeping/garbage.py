@@ -226,7 +226,7 @@ def _unused_layers(home: Home, images: set[str], before: dt.datetime) -> Iterato
     for image_id in images if home.blobs.is_dir() else ():
         try:
             built = BuiltImage.of(home.images / image_id)
-            used |= blobs.used_by(built.manifest) if built is not None and built.manifest else set()
+            used |= blobs.files_of(built.manifest) if built is not None and built.manifest else set()
         except BuildError as error:
             log.warning("unused layers are kept: %s", error.message)
             return

@@ -56,6 +56,6 @@ class Pruner:
         operations = schema.operations
         before = now() - dt.timedelta(days=self._days)
         with self._store.writing() as db:
-            gone = db.execute(delete(operations).where(operations.c.end_time < before)).rowcount
-        if gone:
-            log.info("removed %s operations that ended more than %g days ago", gone, self._days)
+            removed = db.execute(delete(operations).where(operations.c.end_time < before)).rowcount
+        if removed:
+            log.info("removed %s operations that ended more than %g days ago", removed, self._days)

@@ -116,8 +116,8 @@ def _split(
 ) -> tuple[ServiceCreate, Secrets]:
     """Return settings with the variables after a request, and the secrets. A name is one or the other."""
     new_environment, new_secrets = given.environment or {}, given.secrets or {}
-    variables = _with(environment, new_environment, new_secrets)
-    hidden = _with(secrets, new_secrets, new_environment)
+    variables = _changed(environment, new_environment, new_secrets)
+    hidden = _changed(secrets, new_secrets, new_environment)
     for name, found in (("environment", variables), ("secrets", hidden)):
         if len(found) > MAX_ITEMS[name]:
             raise bad_field(f"$.{name}", f"has {len(found)} items; the maximum is {MAX_ITEMS[name]}.", "TooLong")
@@ -128,7 +128,7 @@ def _split(
     return msgspec.structs.replace(settings, environment=variables or None, secrets=None), hidden
 
 
-def _with(old: Mapping[str, str | None], new: Mapping[str, str | None], others: Mapping[str, str | None]) -> Secrets:
+def _changed(old: Mapping[str, str | None], new: Mapping[str, str | None], others: Mapping[str, str | None]) -> Secrets:
     """Return variables after a change. None removes one, as does a value among the other kind of variables."""
     moved = {name for name, value in others.items() if value is not None}
     merged = {name: value for name, value in old.items() if name not in moved} | dict(new)

@@ -107,7 +107,7 @@ class Supervisor:
         while not self._stopping:
             self._wake.clear()
             try:
-                self._lead_or_not()
+                self._update_leadership()
                 pause = self._round() if self._is_leading else 1.0
             except Exception as error:
                 # The loop must survive a failure in one round; the next round sees the same state again.
@@ -119,7 +119,7 @@ class Supervisor:
             self._wake.wait(pause)
         self._stop_controllers()
 
-    def _lead_or_not(self) -> None:
+    def _update_leadership(self) -> None:
         """Start or stop running the replicas when this process becomes or ceases to be the leader."""
         if self._leads() and not self._is_leading:
             self._adopt()

@@ -75,9 +75,9 @@ def check_database(home: Home, database: str | None) -> None:
     if database is not None or not _has_files(home):
         return
     if not home.database.exists():
-        raise _lost(home, f"The database {home.database} is missing")
+        raise _database_lost(home, f"The database {home.database} is missing")
     if _is_empty(home.database):
-        raise _lost(home, f"The database {home.database} is missing (the file there has no tables)")
+        raise _database_lost(home, f"The database {home.database} is missing (the file there has no tables)")
 
 
 def _is_empty(database: Path) -> bool:
@@ -97,7 +97,7 @@ def _has_files(home: Home) -> bool:
     return (home.path / "port").exists() or any(path.name not in {"partial", "damaged"} for path in found)
 
 
-def _lost(home: Home, problem: str) -> LocalServiceError:
+def _database_lost(home: Home, problem: str) -> LocalServiceError:
     return LocalServiceError(
         f"{problem}, but the folder has the files of an account.",
         fix=f"Put it back, or restore a backup to another folder (mlmgmt restore FILE --home FOLDER); "
@@ -123,7 +123,7 @@ def bind(home: Home, store: Store, is_free: Callable[[int], bool], *, is_new: bo
             if store.is_shared and installation_id is not None and _read(home.path / "database") is not None:
                 raise _foreign(home, store, "is new, but the folder already has another one")
             if store.is_shared and not is_new and _has_files(home):
-                raise _lost(home, f"The database {store} is empty")
+                raise _database_lost(home, f"The database {store} is empty")
             # A file without a row is left from an interrupted start.
             installation_id = installation_id or str(uuid.uuid4())
             write_atomically(id_file, installation_id.encode())

@@ -85,7 +85,7 @@ class UtcTime(TypeDecorator[dt.datetime]):
         return None if value is None else value.replace(tzinfo=dt.UTC)
 
 
-def _where(sqlite: str, postgresql: str) -> dict[str, Any]:
+def _partial_index(sqlite: str, postgresql: str) -> dict[str, Any]:
     """Return the condition of a partial index, in both dialects."""
     return {"sqlite_where": text(sqlite), "postgresql_where": text(postgresql)}
 
@@ -115,7 +115,7 @@ processes = Table(
     Column("started", Text, nullable=False),
     Column("beats", Integer, nullable=False, default=0),
     Column("leads", Boolean, nullable=False, default=False),
-    Index("processes_one_leader", "leads", unique=True, **_where("leads", "leads")),
+    Index("processes_one_leader", "leads", unique=True, **_partial_index("leads", "leads")),
 )
 
 
@@ -204,7 +204,7 @@ services = _resource(
     Column("created_at", UtcTime, nullable=False),
     Column("updated_at", UtcTime, nullable=False),
     # A deleted service releases its name immediately, although its last requests may still be in progress.
-    Index("services_by_name", "account", "name", unique=True, **_where("deleting = 0", "NOT deleting")),
+    Index("services_by_name", "account", "name", unique=True, **_partial_index("deleting = 0", "NOT deleting")),
 )
 
 # status: Deploying -> Active -> Expired, or Deploying -> Failed | Cancelled. `spec` is the request, merged with

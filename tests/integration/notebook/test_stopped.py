@@ -102,7 +102,7 @@ def test_a_panel_that_is_displayed_again(stopped: Stopped, name: str, capsys: py
 def test_an_operation_that_is_shown(stopped: Stopped) -> None:
     stopped.operation.progress.poll()
     assert stopped.stays()
-    assert "is stopped" in stopped.operation.progress.trouble
+    assert "is stopped" in stopped.operation.progress.log_error
 
 
 def test_a_completion(stopped: Stopped) -> None:

@@ -17,7 +17,7 @@ from mlmgmt_nb.service.building.cancellation import Cancellation
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.packages.environments import Environment, Environments
 from mlmgmt_nb.service.building.packages.lock import Lock
-from mlmgmt_nb.service.building.packages.machine import PipConfigError, options_of_pip, options_of_uv
+from mlmgmt_nb.service.building.packages.machine_indexes import PipConfigError, options_of_pip, options_of_uv
 from mlmgmt_nb.service.building.packages.packages import RequestedPackages
 from mlmgmt_nb.service.building.packages.requirements import RequirementSet, RequirementsReader
 from mlmgmt_nb.service.files.logs import Log

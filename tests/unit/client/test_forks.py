@@ -162,7 +162,7 @@ def test_a_poller_goes_on_in_both(server: Server) -> None:
 
 def test_a_watch_that_is_settled_stays_so() -> None:
     watch = WatchedOperation("op")
-    watch.lost(UsageError("lost"))
+    watch.fail(UsageError("lost"))
     assert Child(watch.settled.is_set).result()
 
 

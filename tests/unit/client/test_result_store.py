@@ -52,7 +52,7 @@ def test_failures_one_by_one_and_by_kind() -> None:
     store = filled()
     assert [result.case for result in store.failures()] == [1, 1, 2, 2, 1]
     assert [result.case for result in store.failures(2)] == [1, 1]
-    assert [(result.case, times) for result, times in store.wrong(10)] == [(1, 3), (2, 2)]
+    assert [(result.case, times) for result, times in store.failed_cases(10)] == [(1, 3), (2, 2)]
 
 
 def test_many_failures_are_counted_and_not_all_kept() -> None:
@@ -61,7 +61,7 @@ def test_many_failures_are_counted_and_not_all_kept() -> None:
         store.add(0, batch([1] * 1000, [1, 1] if not store.numbers.requests else []))
     assert store.numbers.failed == 5000
     assert len(store.failures()) == 1000
-    assert [times for _, times in store.wrong(10)] == [5000]
+    assert [times for _, times in store.failed_cases(10)] == [5000]
 
 
 def test_the_picture_escapes_what_comes_from_services() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlmgmt_nb.commands.uploads import Meter
+from mlmgmt_nb.commands.upload_progress import Meter
 
 
 class Clock:

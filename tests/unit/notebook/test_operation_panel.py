@@ -43,7 +43,7 @@ class Server:
 
     def progress(self) -> Progress:
         watch = WatchedOperation("op")
-        watch.seen(self.status)
+        watch.update(self.status)
         nobody: Any = None
         poller: Poller[Any] = Poller(
             watch,
@@ -60,7 +60,7 @@ class Server:
         self.status = AsyncOperationStatus(
             id="op", operation_type=kind, state=state, error=error, resource_location=location, **times
         )
-        self.watch.seen(self.status)
+        self.watch.update(self.status)
 
 
 def test_stages_of_a_build() -> None:

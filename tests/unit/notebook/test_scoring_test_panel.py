@@ -29,7 +29,7 @@ def loaded(url: str, **options: Any) -> ScoringTest:
 def test_before_it_starts() -> None:
     progress = ScoringTestProgress(loaded("http://127.0.0.1:9/score"))
     shown = progress.shown()
-    assert (shown["far"], shown["part"], shown["running"]) == ("0 of 5 requests", 0.0, True)
+    assert (shown["completed"], shown["part"], shown["running"]) == ("0 of 5 requests", 0.0, True)
     assert progress.text() == (
         "scoring test of <echo>, running: 0 of 5 requests, 0 passed, 0 failed, 0 errored, 0 a second, p95 0 ms"
     )
@@ -43,7 +43,7 @@ def test_while_it_runs_and_when_it_was_stopped() -> None:
         test.add_change_callback(lambda: changes.append(test.done()))
         test.start()
         eventually(lambda: test.store.numbers.failed)
-        assert ", 0 of 600 s" in progress.far()
+        assert ", 0 of 600 s" in progress.completed()
         assert "Running" in progress.verdict()
         assert "&quot;&lt;script&gt;&quot;" in progress.html()
         assert 'role="progressbar"' in progress.html()

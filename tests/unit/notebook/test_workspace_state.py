@@ -66,10 +66,10 @@ def test_turning_pages_meets_every_item_once(count: int, most: int, search: str)
         met += [item.id for item in part.items]
         if part.following is None:
             break
-        state.turn(1)
+        state.turn_pages(1)
     assert met == [item.id for item in ws.models.items if not search or search in item.name]
     while len(state.shown(is_working=False)["rows"]) < len(met) and state.shown(is_working=False)["previous"]:
-        state.turn(-1)
+        state.turn_pages(-1)
         browse(ws, state)
     assert [item.id for item in state.rows()] == met[: len(state.rows())]
 
@@ -141,8 +141,8 @@ def test_what_comes_too_late_is_dropped() -> None:
     assert not state.accept(request, Part([model(1)], None, 1))
     assert state.status() == "not loaded yet"
     assert state.is_stale
-    state.turn(1)
-    state.turn(-1)
+    state.turn_pages(1)
+    state.turn_pages(-1)
     assert state.request().start == Position()
     state.choose("no such kind")
     assert state.kind.id == "models"

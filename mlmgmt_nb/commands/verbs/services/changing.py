@@ -7,7 +7,7 @@ from typing import Any
 
 from mlmgmt_nb.client import ServiceSettings
 from mlmgmt_nb.client.deploy import BuiltImage, DeployFlow, IfExists
-from mlmgmt_nb.client.packages import warn_of_versions
+from mlmgmt_nb.client.packaged_models import warn_of_versions
 from mlmgmt_nb.commands.flags import (
     APPLICATION,
     COMPUTE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from mlmgmt_nb.client.packages import warn_of_versions
+from mlmgmt_nb.client.packaged_models import warn_of_versions
 from mlmgmt_nb.commands.flags import (
     SERVICE,
     CommonArguments,

@@ -49,7 +49,7 @@ class Progress:
         ready: the ready and the requested number of replicas; None if not in the log.
         made: the result, once it has succeeded.
         note: an additional note for the user.
-        trouble: why its log cannot be read, or "".
+        log_error: the reason why its log cannot be read, or "".
     """
 
     def __init__(self, poller: Poller[Any], clock: Callable[[], float] = time.monotonic) -> None:
@@ -64,7 +64,7 @@ class Progress:
         self.ready: tuple[int, int] | None = None
         self.made: OperationResult | None = None
         self.note = ""
-        self.trouble = ""
+        self.log_error = ""
 
     @property
     def state(self) -> str:
@@ -76,7 +76,7 @@ class Progress:
         return self.state in _OPEN
 
     @property
-    def what(self) -> str:
+    def kind(self) -> str:
         """`image`, `service` or `operation`."""
         operation = self._poller.operation
         return ((operation.operation_type if operation else None) or "operation").lower()
@@ -108,9 +108,9 @@ class Progress:
         try:
             part = self._poller.log(tail=_KEPT_LINES) if self._offset is None else self._poller.log(offset=self._offset)
         except MlmgmtError as error:
-            self.trouble = f"the log cannot be read: {str(error).splitlines()[0]}"
+            self.log_error = f"the log cannot be read: {str(error).splitlines()[0]}"
             return
-        self.trouble = ""
+        self.log_error = ""
         lines = part.text.splitlines()
         if self._offset is None:
             lines = _of_last_rollout(lines)
@@ -132,7 +132,7 @@ class Progress:
             return None
         place = resource.image_location if isinstance(resource, Image) else resource.scoring_uri
         version = f" version {resource.version}" if isinstance(resource, Image) else ""
-        return OperationResult(f"{self.what} {resource.name}{version}", operation.resource_location or "", place or "")
+        return OperationResult(f"{self.kind} {resource.name}{version}", operation.resource_location or "", place or "")
 
     def stage(self) -> str:
         """Return the stage: `step 3 of 4: requirements`, `replicas ready 1/2`, or ""."""
@@ -154,14 +154,14 @@ class Progress:
 
     def text(self) -> str:
         """Return the text, for viewers without HTML."""
-        parts = [f"{self.what} {self.state}, {int(self.seconds)} s", self.stage()]
+        parts = [f"{self.kind} {self.state}, {int(self.seconds)} s", self.stage()]
         head = ", ".join(filter(None, parts)) + (f" ({self.note})" if self.note else "")
         made = [f"{self.made.title}: {self.made.place or self.made.url}"] if self.made else []
         return "\n".join([head, *made, *self._reasons()])
 
     def html(self) -> str:
         """Return the HTML, with text from the server escaped."""
-        facts = [f"{self.what}, {int(self.seconds)} s", self.stage(), self.note, self.trouble]
+        facts = [f"{self.kind}, {int(self.seconds)} s", self.stage(), self.note, self.log_error]
         shown = escape(" \N{MIDDLE DOT} ".join(filter(None, facts)))
         head = f'<div role="status">{badge(self.state)} {shown}{self._links()}</div>'
         if self.is_open:

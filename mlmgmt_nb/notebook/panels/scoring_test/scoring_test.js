@@ -3,7 +3,7 @@
 function render({ model, el }) {
   const title = h("b", { class: "mlmgmt-title" });
   const state = h("span", { role: "status" });
-  const far = h("span", { class: "mlmgmt-faint mlmgmt-test-far" });
+  const completed = h("span", { class: "mlmgmt-faint mlmgmt-test-completed" });
   const stop = h("button", { type: "button", title: "Stop sending requests and keep the results so far" }, "Stop");
   const filled = h("div", {});
   const bar = h(
@@ -13,7 +13,7 @@ function render({ model, el }) {
   );
   const body = h("div", {});
   const failures = h("div", {});
-  const root = h("div", {}, h("div", { class: "mlmgmt-row" }, title, state, far, stop), bar, body, failures);
+  const root = h("div", {}, h("div", { class: "mlmgmt-row" }, title, state, completed, stop), bar, body, failures);
   keepKeys(root);
   el.append(root);
 
@@ -29,11 +29,11 @@ function render({ model, el }) {
     const shown = model.get("shown");
     setText(title, shown.title);
     setMarkup(state, shown.state);
-    setText(far, shown.far);
+    setText(completed, shown.completed);
     stop.hidden = bar.hidden = !shown.running;
     const percent = Math.round(shown.part * 100);
     bar.setAttribute("aria-valuenow", percent);
-    bar.setAttribute("aria-valuetext", shown.far);
+    bar.setAttribute("aria-valuetext", shown.completed);
     filled.style.width = `${percent}%`;
     setMarkup(body, shown.body);
     setMarkup(failures, shown.failures);

@@ -51,7 +51,7 @@ class ScoringTestProgress:
             return badge("Running") + (" stopping" if self._test.is_stopped else "")
         return verdict(self._test.store.numbers, partial=self._test.is_partial)
 
-    def far(self) -> str:
+    def completed(self) -> str:
         """Return the progress in words."""
         known, goal = self._test.store.numbers, self._test.goal
         parts = [
@@ -71,7 +71,7 @@ class ScoringTestProgress:
         return {
             "title": self.title,
             "state": self.verdict(),
-            "far": self.far(),
+            "completed": self.completed(),
             "part": round(self.part(), 3),
             "running": not self._test.done(),
             "waiting": self.is_waited_for,
@@ -94,7 +94,7 @@ class ScoringTestProgress:
         if self._test.done():
             return self._test.report().to_html()
         shown = self.shown()
-        head = f"<b>{escape(shown['title'])}</b> {shown['state']} {escape(shown['far'])}"
+        head = f"<b>{escape(shown['title'])}</b> {shown['state']} {escape(shown['completed'])}"
         bar = progress_bar("requests sent", shown["part"])
         return f"<div>{head}</div>{bar}{shown['body']}{shown['failures']}"
 

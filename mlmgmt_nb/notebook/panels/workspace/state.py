@@ -138,7 +138,7 @@ class WorkspaceState:
             after = {None: (column, False), (column, False): (column, True), (column, True): None}
             self._list.sort = after.get(before, (column, False))
 
-    def turn(self, pages: int) -> None:
+    def turn_pages(self, pages: int) -> None:
         """Go to the next page (1) or the previous one (-1)."""
         there = self._list
         if pages > 0 and there.part is not None and there.part.following is not None:

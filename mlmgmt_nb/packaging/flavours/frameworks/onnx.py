@@ -44,7 +44,7 @@ class Onnx(Flavour):
         made = of_model(sample, arrays=True)
         if made.is_frame or len(inputs) != 1:
             return made
-        return of_model(_as(made.value, _dtype(inputs[0])))
+        return of_model(_converted(made.value, _dtype(inputs[0])))
 
     def method(self, model: Any) -> str | None:  # noqa: ARG002
         return None
@@ -94,7 +94,7 @@ def _dtype(node: Any) -> str:
     return _TYPES[node.type]
 
 
-def _as(value: Any, dtype: str) -> Any:
+def _converted(value: Any, dtype: str) -> Any:
     import numpy as np
 
     return np.asarray(value, dtype=dtype)
@@ -119,10 +119,10 @@ def _zeros(inputs: Sequence[Any]) -> Any:
 def _feed(inputs: Sequence[Any], sample: Sample) -> dict[str, Any]:
     value = sample.value
     if len(inputs) == 1:
-        return {inputs[0].name: _as(value, _dtype(inputs[0]))}
+        return {inputs[0].name: _converted(value, _dtype(inputs[0]))}
     if sample.is_frame:
         return {node.name: value[[node.name]].to_numpy(_dtype(node)) for node in inputs}
-    return {node.name: _as(value[node.name], _dtype(node)) for node in inputs}
+    return {node.name: _converted(value[node.name], _dtype(node)) for node in inputs}
 
 
 def _outputs(session: Any, call: Call) -> list[str]:

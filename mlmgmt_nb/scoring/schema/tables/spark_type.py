@@ -88,11 +88,11 @@ class SparkType(ArgumentType):
         frame = self._table.parse(value, name)
         missing, columns = frame.isna(), []
         for place, field in enumerate(self.schema.fields):
-            gone = missing.iloc[:, place].tolist()
-            if not field.nullable and any(gone):
-                raise InputError([f"{name}[{gone.index(True)}].{field.name}: this column does not accept null"])
+            is_null = missing.iloc[:, place].tolist()
+            if not field.nullable and any(is_null):
+                raise InputError([f"{name}[{is_null.index(True)}].{field.name}: this column does not accept null"])
             kind = field.dataType.typeName()
-            values = zip(frame.iloc[:, place].tolist(), gone, strict=True)
+            values = zip(frame.iloc[:, place].tolist(), is_null, strict=True)
             columns.append([None if absent else _plain(item, kind) for item, absent in values])
         from pyspark.errors import PySparkException
 

@@ -31,7 +31,7 @@ from mlmgmt_nb.service.building.docker.dockerfile import PACKAGES, Recipe
 from mlmgmt_nb.service.building.docker.images import EngineImages, api_error
 from mlmgmt_nb.service.building.docker.output import BuildOutput, events
 from mlmgmt_nb.service.building.errors import BuildError
-from mlmgmt_nb.service.building.packages.machine import PipConfigError, options_of_pip, options_of_uv
+from mlmgmt_nb.service.building.packages.machine_indexes import PipConfigError, options_of_pip, options_of_uv
 from mlmgmt_nb.service.building.packages.python import Python
 from mlmgmt_nb.service.building.packages.requirements import netrc
 from mlmgmt_nb.service.docker_engine import Engine, EngineError

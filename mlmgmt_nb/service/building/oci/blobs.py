@@ -103,7 +103,7 @@ class BlobStore:
         file.flush()
         Path(file.name).rename(self.path(digest))
 
-    def used_by(self, digest: str) -> set[Path]:
+    def files_of(self, digest: str) -> set[Path]:
         """Return the files of an image: its manifest, configuration and layers.
 
         Args:

@@ -44,7 +44,7 @@ class Repository:
         except docker.errors.InvalidRepository as error:
             raise BuildError("BadImage", f"{name} is not the name of a repository: {error}.") from error
         self.host = _DOCKER_HUB if self._index == docker.auth.INDEX_NAME else self._index
-        self._client = _client(self.host, path, self._login, is_plain=_is_here(self.host))
+        self._client = _client(self.host, path, self._login, is_plain=_is_loopback(self.host))
 
     def _login(self) -> tuple[str, str] | None:
         """Return user and password for the registry; None without credentials."""
@@ -108,7 +108,7 @@ class Repository:
         with self._registry_errors(f"{self.name} cannot be pushed"):
             if self._has(content.digest):
                 return False
-            chunks = _Sized(_checked(blobs.chunks(content), cancellation), content.size)
+            chunks = _SizedReader(_checked(blobs.chunks(content), cancellation), content.size)
             self._client.push_blob(data=chunks, digest=content.digest, check_exists=False)
         return True
 
@@ -154,7 +154,7 @@ class Repository:
             raise BuildError("RegistryUnavailable", message) from error
 
 
-class _Sized:
+class _SizedReader:
     """Parts of a content with a known size, so that the request has a `Content-Length`."""
 
     def __init__(self, chunks: Iterator[bytes], size: int) -> None:
@@ -194,7 +194,7 @@ def _client(host: str, path: str, login: Callable[[], tuple[str, str] | None], *
     return Client(host, path, auth=sign_in, insecure=is_plain, timeout=_TIMEOUT_SECONDS)
 
 
-def _is_here(host: str) -> bool:
+def _is_loopback(host: str) -> bool:
     name = host.rpartition(":")[0] or host
     return name == "localhost" or name.startswith("127.") or name == "[::1]"
 

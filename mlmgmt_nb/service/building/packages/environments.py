@@ -127,7 +127,7 @@ class Environments:
             name = _digest(_FORMAT, *python, sys.version, *_identity(requested, context))
             kept = self._folder / f"{name}{PINNED}"
             with self._lock(name, cancellation):
-                known = _kept(kept, log)
+                known = _earlier_lock(kept, log)
                 lock = known or _resolve(requested, context, python, log, cancellation)
                 if known is None:
                     partial = kept.with_name(f"{kept.name}.partial")
@@ -210,7 +210,7 @@ class Environments:
         return self._folder / f"{name}.lock"
 
 
-def _kept(path: Path, log: Log) -> Lock | None:
+def _earlier_lock(path: Path, log: Log) -> Lock | None:
     """Return the lock of an earlier build; None if there is none, or if the file is damaged."""
     try:
         lock = Lock(path.read_text(encoding="utf-8"))

@@ -71,7 +71,7 @@ def explanation(output: str, requirements: Iterable[str], platform: str) -> str:
         requirements: the requirements as the user wrote them.
         platform: the target Python and platform, in words.
     """
-    causes = " ".join(_CAUSE.sub("", output[_begin(output) :]).partition("\nhint:")[0].split())
+    causes = " ".join(_CAUSE.sub("", output[_start_of_error(output) :]).partition("\nhint:")[0].split())
     built = _BUILT.search(output)
     sentence = _unread(output) or (_unbuilt(built, output, platform) if built else _matched(causes))
     sentence = (
@@ -86,7 +86,7 @@ def explanation(output: str, requirements: Iterable[str], platform: str) -> str:
     return _as_written(sentence, requirements)
 
 
-def _begin(output: str) -> int:
+def _start_of_error(output: str) -> int:
     found = re.search(r"^(?:error:|\s*\u00d7)", output, re.MULTILINE)
     return found.start() if found else 0
 

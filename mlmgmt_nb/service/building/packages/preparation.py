@@ -17,9 +17,9 @@ from mlmgmt_nb.service.building.context import Context
 from mlmgmt_nb.service.building.docker.dockerfile import Recipe
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.image_builders import ImageBuilder
-from mlmgmt_nb.service.building.installed import has_all
 from mlmgmt_nb.service.building.packages.environments import Environments, import_failure
-from mlmgmt_nb.service.building.packages.machine import options_of_uv
+from mlmgmt_nb.service.building.packages.installed import has_all
+from mlmgmt_nb.service.building.packages.machine_indexes import options_of_uv
 from mlmgmt_nb.service.building.packages.packages import requested_packages
 from mlmgmt_nb.service.building.packages.requirements import RequirementSet
 from mlmgmt_nb.service.files.logs import Log
@@ -113,7 +113,7 @@ def lock_for_image(
     lock = environments.lock(packages.requested, context.folder, python, output, cancellation)
     if builder.runs_commands:
         packages.check_sources(lock)
-    elif lock.sources and not python.is_here:
+    elif lock.sources and not python.is_this_platform:
         raise BuildError(
             "NeedsEngine",
             f"pipRequirements: {', '.join(lock.sources)}: no wheel exists for Python {python.version} on "

@@ -23,7 +23,7 @@ class Python(msgspec.Struct, frozen=True):
     libc: str
 
     @property
-    def is_here(self) -> bool:
+    def is_this_platform(self) -> bool:
         """Return whether this process has the same version on the same platform, and so builds the same packages."""
         here = (f"{sys.version_info.major}.{sys.version_info.minor}", os_platform.machine(), os_platform.libc_ver()[0])
         return (self.version, self.platform) == (here[0], Python(*here).platform)

@@ -48,10 +48,10 @@ _SDK = frozenset(
 
 def without_superseded(requirements: Iterable[Requirement], log: Log) -> list[Requirement]:
     """Return the requirements without packages that do not work; log the replacement of each."""
-    return list(_kept(requirements, log))
+    return list(_without_superseded(requirements, log))
 
 
-def _kept(requirements: Iterable[Requirement], log: Log) -> Iterator[Requirement]:
+def _without_superseded(requirements: Iterable[Requirement], log: Log) -> Iterator[Requirement]:
     for requirement in requirements:
         modules = _replacement(requirement)
         if modules is None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mlmgmt_nb.redaction import redacted
 from mlmgmt_nb.service.building.cancellation import Cancellation
-from mlmgmt_nb.service.building.packages.machine import UV_INDEXES
+from mlmgmt_nb.service.building.packages.machine_indexes import UV_INDEXES
 from mlmgmt_nb.service.files.logs import Log
 
 __all__ = ["UvError", "run_uv"]

@@ -81,10 +81,10 @@ def step(
         mine = [replica for replica in replicas if replica.service_id == service.service_id]
         actions += _service(service, mine, crashes, now)
     actions += [Kill(r.service_id, r.id) for r in replicas if r.service_id not in known]
-    return list(_paced(actions, sum(replica.state is ReplicaState.STARTING for replica in replicas)))
+    return list(_limit_starts(actions, sum(replica.state is ReplicaState.STARTING for replica in replicas)))
 
 
-def _paced(actions: Sequence[Action], starting: int) -> Iterator[Action]:
+def _limit_starts(actions: Sequence[Action], starting: int) -> Iterator[Action]:
     """Yield the actions except surplus starts; later steps request those again."""
     for action in actions:
         if isinstance(action, Start):
@@ -143,7 +143,7 @@ def _keep(
     service_id = service.service_id
     mine = [r for r in live if r.deployment_id == deployment_id]
     yield from (Drain(service_id, r.id) for r in live if r.deployment_id != deployment_id)
-    yield from (Drain(service_id, r.id) for r in _expendable(mine)[: max(0, len(mine) - service.replicas)])
+    yield from (Drain(service_id, r.id) for r in _retirement_order(mine)[: max(0, len(mine) - service.replicas)])
     if _may_start(deployment_id, crashes, now):
         yield from [Start(service_id, deployment_id)] * (service.replicas - len(mine))
     elif not live:
@@ -174,7 +174,7 @@ def _roll_out(
     if len(ready) < service.target_replicas or old:
         yield from _replace(service, target, new, old, crashes, now)
         return
-    yield from (Drain(service.service_id, r.id) for r in _expendable(new)[: len(new) - service.target_replicas])
+    yield from (Drain(service.service_id, r.id) for r in _retirement_order(new)[: len(new) - service.target_replicas])
     if not any(_is_lingering(r, target, now) for r in replicas):
         # From now on the target answers new requests.
         yield Succeed(service.service_id, next((r.warning for r in ready if r.warning), None))
@@ -202,14 +202,14 @@ def _replace(
     if _may_start(target, crashes, now):
         yield from [Start(service.service_id, target)] * missing
     spare = len(old) - max(0, service.target_replicas - ready)
-    yield from (Drain(service.service_id, r.id) for r in _expendable(old)[: max(0, spare)])
+    yield from (Drain(service.service_id, r.id) for r in _retirement_order(old)[: max(0, spare)])
     if service.serving is not None and _may_start(service.serving, crashes, now):
         # An old replica died before its successor was ready: keep the current deployment running meanwhile.
         needed = min(service.replicas, service.target_replicas) - ready - len(old)
         yield from [Start(service.service_id, service.serving)] * needed
 
 
-def _expendable(replicas: Sequence[Replica]) -> list[Replica]:
+def _retirement_order(replicas: Sequence[Replica]) -> list[Replica]:
     """Return replicas in the order of retirement: not ready yet, then least busy, then youngest."""
     return sorted(replicas, key=lambda r: (r.state is ReplicaState.READY, r.busy, -r.since))
 

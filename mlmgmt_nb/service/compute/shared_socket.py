@@ -97,7 +97,7 @@ class SharingCompute(ABC, Generic[R]):
 
     def replicas(self) -> list[Replica]:
         with self._lock:
-            return [replica.view() for replica in self._replicas.values()]
+            return [replica.snapshot() for replica in self._replicas.values()]
 
     def exits(self) -> list[Exit]:
         with self._lock:

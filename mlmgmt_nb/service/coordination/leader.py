@@ -27,23 +27,23 @@ def ask_leader(store: Store, home: Home, request: Request) -> bytes:
         Problem: 503, without a leader, or when it cannot be reached.
     """
     if _PASSED_ON in request.headers:
-        raise _nobody()
+        raise _no_leader()
     with store.reading() as db:
         pid = db.scalar(select(schema.processes.c.pid).where(schema.processes.c.leads))
     endpoint = next((one for one in local.responding(home.path) if one.pid == pid), None)
     if endpoint is None:
-        raise _nobody()
+        raise _no_leader()
     path = "/" + "/".join(quote(segment, safe="") for segment in request.segments)
     try:
         status, body = local.get(endpoint, path, {_PASSED_ON: "1"})
     except (OSError, http.client.HTTPException):
-        raise _nobody() from None
+        raise _no_leader() from None
     if status != 200:
-        raise _nobody()
+        raise _no_leader()
     return body
 
 
-def _nobody() -> Problem:
+def _no_leader() -> Problem:
     return Problem(
         503,
         "NoLeader",

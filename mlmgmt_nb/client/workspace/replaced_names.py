@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mlmgmt_nb.moving import advice_for_attribute
+from mlmgmt_nb.other_tools import advice_for_attribute
 
 __all__ = ["NamesReplacements", "no_attribute"]
 

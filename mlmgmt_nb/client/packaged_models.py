@@ -218,7 +218,7 @@ class Verification:
     def _claim(self, largest: float) -> str:
         if self.proof is None:
             return "runs; there was no sample to compare its answer with"
-        return self.proof.claim(largest)
+        return self.proof.statement(largest)
 
     def _difference(self, services: Services, before: ServiceResponse | None, service: ServiceResponse) -> float:
         """Return the largest difference of the answers. Undo the deployment if it is more than the tolerance.

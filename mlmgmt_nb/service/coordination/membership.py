@@ -112,17 +112,17 @@ class Membership:
 
     def _watch_elsewhere(self) -> None:
         """Record which processes on other machines are silent, so that they can be declared dead."""
-        before = self._beats_elsewhere()
+        before = self._remote_heartbeats()
         until = time.monotonic() + _WATCH_SECONDS
         beats = before
         while before and beats == before and time.monotonic() < until:
             time.sleep(_BEAT_SECONDS / 4)
-            beats = self._beats_elsewhere()
+            beats = self._remote_heartbeats()
         for process_id, count in beats.items():
             if before.get(process_id) == count:
                 self._silent[process_id] = (count, SILENT_LOOKS)
 
-    def _beats_elsewhere(self) -> dict[str, int]:
+    def _remote_heartbeats(self) -> dict[str, int]:
         with self._store.reading() as db:
             return {row.id: row.beats for row in db.execute(select(_processes)) if self._is_elsewhere(row)}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from mlmgmt_nb.client.packages import check_packageable
+from mlmgmt_nb.client.packaged_models import check_packageable
 from mlmgmt_nb.commands.flags import PACKAGING, CommonArguments, PackagingArguments
 from mlmgmt_nb.commands.grammar import Command, Flag
 from mlmgmt_nb.commands.session import Session

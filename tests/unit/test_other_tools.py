@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import mlmgmt_nb
-from mlmgmt_nb import moving
+from mlmgmt_nb import other_tools as tools
 from mlmgmt_nb.client import Workspace
 from mlmgmt_nb.commands import COMMANDS, Session
 from mlmgmt_nb.commands.config import Config
@@ -20,9 +20,9 @@ from mlmgmt_nb.errors import UsageError
 from mlmgmt_nb.notebook.line import read_line
 
 SITE = Path(__file__).parents[2] / ".docs"
-ENTRIES = [entry for tables in (moving.COMMANDS, moving.PYTHON) for table in tables.values() for entry in table]
-TYPED = [entry for table in moving.COMMANDS.values() for entry in table]
-NAMES = sorted({e.original.partition(".")[0] for t in moving.PYTHON.values() for e in t if e.original[0].isupper()})
+ENTRIES = [entry for tables in (tools.COMMANDS, tools.PYTHON) for table in tables.values() for entry in table]
+TYPED = [entry for table in tools.COMMANDS.values() for entry in table]
+NAMES = sorted({e.original.partition(".")[0] for t in tools.PYTHON.values() for e in t if e.original[0].isupper()})
 
 
 @pytest.fixture(params=["mlmgmt", "%mlmgmt"])
@@ -37,7 +37,7 @@ def refusal(session: Session, *words: str) -> str:
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.original)
-def test_each_command_of_ours_is_one(entry: moving.Counterpart, tmp_path: Path) -> None:
+def test_each_command_of_ours_is_one(entry: tools.Counterpart, tmp_path: Path) -> None:
     session = Session(COMMANDS, config=Config(tmp_path / "config.toml", {}))
     command, rest = session.find(entry.command.split())
     assert command is not None
@@ -47,7 +47,7 @@ def test_each_command_of_ours_is_one(entry: moving.Counterpart, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("entry", TYPED, ids=lambda entry: entry.original)
-def test_commands_of_theirs(session: Session, entry: moving.Counterpart) -> None:
+def test_commands_of_theirs(session: Session, entry: tools.Counterpart) -> None:
     known = {command.words for command in COMMANDS}
     for start in ((), ("az", "ml")):
         words = [*start, *entry.original.split()]

@@ -13,10 +13,10 @@ from pathlib import Path
 from mlmgmt_nb.packaging.distributions import InstalledDistributions
 from mlmgmt_nb.packaging.flavours.base import copied
 
-__all__ = ["Carrier", "imports_of"]
+__all__ = ["LocalModules", "imports_of"]
 
 
-class Carrier:
+class LocalModules:
     """Copy local modules into an application folder.
 
     Args:
@@ -35,7 +35,7 @@ class Carrier:
         self._folder = folder
         self._done: set[str] = set()
 
-    def carry(self, names: Iterable[str]) -> bool:
+    def copy_imported(self, names: Iterable[str]) -> bool:
         """Copy the local modules among some names, and all local modules that these import. Return whether any was."""
         before = len(self.names)
         waiting = {name.partition(".")[0] for name in names}

@@ -1,0 +1,40 @@
+"""The picture of a panel, which is saved with the notebook: when it is drawn, and when it is visible."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+from weakref import WeakSet
+
+__all__ = ["HasPicture", "keep_pictures", "visibility_css"]
+
+
+class HasPicture(Protocol):
+    """A panel that is displayed."""
+
+    def keep_picture(self) -> None:
+        """Draw the picture now, if it is stale."""
+
+
+_displayed: WeakSet[HasPicture] = WeakSet()
+
+
+def keep_pictures(shell: Any, panel: HasPicture) -> None:
+    """Draw stale pictures at the end of each cell: the kernel may exit then, as under nbclient."""
+    shell.events.register("post_run_cell", _end_of_cell)  # registering it again has no effect
+    _displayed.add(panel)
+
+
+def _end_of_cell(_: Any) -> None:
+    for panel in list(_displayed):
+        panel.keep_picture()
+
+
+def visibility_css(id: str) -> str:  # noqa: A002
+    """Return CSS that shows either the picture or the widget. A dead widget has a special class, or is absent."""
+    live, picture = f".mlmgmt-live-{id}", f".mlmgmt-picture-{id}"
+    alive, output = f"{live}:not(.jupyter-widgets-disconnected)", ".jp-OutputArea-child"
+    return (
+        f"body:has({alive}) {picture}, {output}:has({picture}):has(+ {output} {alive}),"
+        f" {live}.jupyter-widgets-disconnected,"
+        f" {output}:has({picture}) + {output}:not(:has({alive})) {{ display: none; }}"
+    )
