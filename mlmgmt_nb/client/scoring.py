@@ -127,7 +127,7 @@ class Scorer(NamedTuple):
 def _value(answer: requests.Response) -> Any:
     try:
         return msgspec.json.decode(answer.content)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return answer.content.decode(errors="replace")
 
 
@@ -239,5 +239,5 @@ def _fix(status: int, code: str, request_id: str) -> str | None:
 def _object(content: bytes) -> dict[str, Any]:
     try:
         return msgspec.json.decode(content, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ScoringError(f"the service's description is not a JSON object: {error}", status_code=200) from error

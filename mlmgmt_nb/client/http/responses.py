@@ -81,7 +81,7 @@ def decode(response: requests.Response, type_: type[T]) -> T:
     """
     try:
         return _decoder(type_).decode(response.content)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ServerError(
             f"the response does not follow the API contract: {error}{_named(response)}",
             status_code=response.status_code,
@@ -103,7 +103,7 @@ def error_body(response: requests.Response) -> ErrorBody:
     """Return the `ErrorResponse` of a failed answer, or its readable parts."""
     try:
         body = msgspec.json.decode(response.content, type=ErrorBody)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         is_page = "html" in response.headers.get("Content-Type", "")
         return ErrorBody(message="" if is_page else response.content.decode(errors="replace").strip()[:_LONGEST_TEXT])
     if body.error and not body.message:

@@ -106,9 +106,16 @@ def test_new_key_is_fetched_once(workspace: Workspace, scoring: Scoring) -> None
     assert workspace.services.run("iris", {}) == {"result": 1}
 
 
-def test_text_answers(workspace: Workspace, scoring: Scoring) -> None:
-    scoring.answer = Answer(200, b"plain text")
-    assert workspace.services.run("iris", "x") == "plain text"
+@pytest.mark.parametrize("text", ["plain text", "[" * 100_000])
+def test_text_answers(workspace: Workspace, scoring: Scoring, text: str) -> None:
+    scoring.answer = Answer(200, text.encode())
+    assert workspace.services.run("iris", "x") == text
+
+
+def test_an_error_that_is_nested_too_deeply(workspace: Workspace, scoring: Scoring) -> None:
+    scoring.answer = Answer(500, b'{"message":' + b"[" * 100_000)
+    with pytest.raises(errors.ScoringError):
+        workspace.services.run("iris", {})
 
 
 def test_driver_error(workspace: Workspace, scoring: Scoring) -> None:

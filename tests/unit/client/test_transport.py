@@ -219,11 +219,12 @@ def test_other_servers_go_through_the_proxy(server: Server, monkeypatch: pytest.
 
 
 def test_answer_that_breaks_the_contract(server: Server, transport: Transport) -> None:
-    server.answers(Answer(200, {"name": 5}), Answer(200, b"<html>"))
+    server.answers(Answer(200, {"name": 5}), Answer(200, b"<html>"), Answer(200, b'{"other":' + b"[" * 100_000))
     with pytest.raises(errors.ServerError, match=r"does not follow the API contract: .*name"):
         decode(transport.call("models_get", id="x"), Model)
-    with pytest.raises(errors.ServerError, match="does not follow the API contract"):
-        decode(transport.call("models_get", id="x"), Model)
+    for _ in range(2):
+        with pytest.raises(errors.ServerError, match="does not follow the API contract"):
+            decode(transport.call("models_get", id="x"), Model)
 
 
 def test_empty_id_is_not_sent(server: Server, transport: Transport) -> None:

@@ -12,6 +12,12 @@ __all__ = ["explanation"]
 _LONGEST = 300
 _CAUSE = re.compile(r"^\s*(?:╰─▶|├─▶|cause:)\s*", re.MULTILINE)
 _BUILT = re.compile(r"Failed to (?:build|download and build|prepare) `(?P<what>[^`]+)`|\bbuild (?:backend|failed)\b")
+_REPOSITORY = re.compile(
+    r"`(?P<what>[^`]+)`\s+(?:╰─▶|├─▶|cause:)\s*Git operation failed.*?(?:fatal: (?P<why>[^\n]+)|\Z)", re.DOTALL
+)
+_UNPARSED = re.compile(
+    r"Couldn't parse requirement[^\n]*\s+(?:╰─▶|├─▶|cause:)\s*(?P<why>[^\n]+)\n\s*(?P<line>[^\n]+?)\s*\n\s*\^"
+)
 _REASON = re.compile(r"\b(?:\w+(?:Error|Exception)|fatal error): [^\n]+")
 _VERSION = r"[^\s,]+"
 _RULES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
@@ -68,7 +74,7 @@ def explanation(output: str, requirements: Sequence[str], platform: str, runtime
     """
     causes = " ".join(_CAUSE.sub("", output[_start_of_error(output) :]).partition("\nhint:")[0].split())
     built = _BUILT.search(output)
-    sentence = _unbuilt(built, output, platform) if built else _matched(causes)
+    sentence = _unread(output) or (_unbuilt(built, output, platform) if built else _matched(causes))
     sentence = (
         sentence
         or _shortened(causes.removeprefix("error: ").removeprefix("No solution found when resolving dependencies "))
@@ -92,6 +98,16 @@ def _origin(sentence: str, requirements: Iterable[str], runtime: Collection[str]
 def _start_of_error(output: str) -> int:
     found = re.search(r"^(?:error:|\s*\u00d7)", output, re.MULTILINE)
     return found.start() if found else 0
+
+
+def _unread(output: str) -> str:
+    """Return the sentence for a line that is not a requirement, or for a repository; empty for other causes."""
+    if found := _UNPARSED.search(output):
+        return f"{_shortened(found['line'])}: is not a requirement ({found['why']})"
+    if found := _REPOSITORY.search(output):
+        why = f" ({_shortened(found['why'])})" if found["why"] else ""
+        return f"{found['what'].partition(' @ ')[0]}: its repository cannot be read{why}"
+    return ""
 
 
 def _matched(causes: str) -> str:
