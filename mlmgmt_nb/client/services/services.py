@@ -117,8 +117,8 @@ class Services(ServiceScoring, ServiceMonitoring):
 
         Args:
             service: the service.
-            image: another image, or its id. With an `Image`, a warning says if this kernel has other versions than those
-                that its model was packaged with.
+            image: another image, or its id. With an `Image`, a warning says if this kernel has other versions than
+                those that its model was packaged with.
             **settings: settings to change, see `ServiceSettings`; the others stay.
 
         Raises:
