@@ -31,7 +31,7 @@ _SCHEMA_READER = "azureml.api.schema.schemaUtil"
 _WRAPPER_FUNCTIONS = f"{compat.__name__}.schema_util"
 _SCHEMA_MARK = "__mlmgmt_schema__"
 _OPTIONAL_MARK = "__mlmgmt_optional__"
-_BATCH_ARGUMENTS = frozenset({"mini_batch", "minibatch"})
+_BATCH_ARGUMENTS = frozenset({"file_list", "file_paths", "mini_batch", "minibatch"})
 
 
 def load_driver(application: Application) -> Driver:
