@@ -47,7 +47,7 @@ class Panel(ABC):
     """A panel: a state in plain Python, and a thin view of it.
 
     Subclasses implement `text` and `html` (the picture), `build` (creates the widget) and `draw` (updates the widget),
-    and also `poll` if the panel follows the state of the server. Display a panel as the last expression of a cell.
+    and also `look` if the panel follows the state of the server. Display a panel as the last expression of a cell.
 
     Threads: `text`, `html`, `build` and `draw` are called with `lock` held, so that one thread at a time writes to a
     widget. Callbacks of widgets take `lock`, change the state and call `changed`, or hand longer work to `do`. Code
@@ -55,7 +55,7 @@ class Panel(ABC):
     fields that the user types into.
 
     Args:
-        refresh: the thread that calls `poll`.
+        refresh: the thread that calls `look`.
         drawing: the thread that draws, separate so that a slow server does not delay it.
         clock: monotonic clock, in seconds.
     """
@@ -109,7 +109,7 @@ class Panel(ABC):
         """
         return
 
-    def poll(self) -> float | None:
+    def look(self) -> float | None:
         """Poll the server. Return the seconds until the next poll, or None for never.
 
         Called without the lock, in the refresh thread of all panels, while the panel is visible. The panel shows an
@@ -178,7 +178,7 @@ class Panel(ABC):
         self._drawing.follow(self._redraw)
 
     def poll_now(self) -> None:
-        """Schedule a call of `poll` now, before it is due."""
+        """Schedule a call of `look` now, before it is due."""
         if self._is_displayed and not self._is_closed:
             self._refresh.follow(self._poll)
 
@@ -229,7 +229,7 @@ class Panel(ABC):
             return None
         try:
             with passive():
-                pause = self.poll()
+                pause = self.look()
         except MlmgmtError as error:
             self._stopped = None
             self._failed("poll", error)

@@ -211,6 +211,7 @@ def test_the_line_is_read_as_what_the_form_says(form: dict[str, Any]) -> None:
         "schema_file": given.get("schema"),
         "conda_file": given.get("conda"),
         "any_python": False,
+        "new_version": False,
         "requirements": given.get("requirements"),
         "dependency": given.get("dependencies", ()),
         "replicas": given.get("num_replicas"),

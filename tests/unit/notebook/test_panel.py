@@ -65,7 +65,7 @@ class Counter(Panel):
     def draw(self) -> None:
         self.drawn.append(self.number)
 
-    def poll(self) -> float | None:
+    def look(self) -> float | None:
         return self.looks.pop()() if self.looks else None
 
     def add(self) -> None:

@@ -95,7 +95,7 @@ class DeployPanel(Panel):
         self._frontend.shown = self.shown()
 
     @passive()
-    def poll(self) -> float | None:
+    def look(self) -> float | None:
         self.state.poll()
         self.changed()
         return _LOOK_SECONDS if self.state.is_deploying else None

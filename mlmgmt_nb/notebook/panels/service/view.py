@@ -104,7 +104,7 @@ class ServicePanel(Panel):
         self._frontend.shown = self.shown()
 
     @passive()
-    def poll(self) -> float | None:
+    def look(self) -> float | None:
         pause = self.state.poll()
         self.changed()
         if self.state.is_deleted:

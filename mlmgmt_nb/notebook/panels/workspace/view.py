@@ -70,7 +70,7 @@ class WorkspacePanel(Panel):
         self._frontend.shown = self.state.shown(is_working=self.is_working)
 
     @passive()
-    def poll(self) -> float | None:
+    def look(self) -> float | None:
         """Refresh the page. A search is not repeated automatically: it may take many requests."""
         with self.lock:
             request = self.state.request()
