@@ -112,4 +112,4 @@ def test_a_sample_that_the_model_refuses_is_one_line_in_a_cell(notebook: Noteboo
     notebook.run("import pandas as pd\nX = pd.DataFrame({'a': [1.0]})\ndef strict(rows):\n    raise ValueError('no')")
     cell = notebook.attempt("%mlmgmt service create -n strict -m {strict} --sample {X}")
     assert isinstance(cell.error, UsageError)
-    assert cell.error.message == "--sample: the model refuses it: ValueError: no"
+    assert cell.error.message == "--sample: the function refuses it: ValueError: no"
