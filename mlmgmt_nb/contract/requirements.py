@@ -36,7 +36,7 @@ _NAMED = re.compile(rf"(?P<head>{_NAME}\s*(?:\[[^\]]*\])?\s*@\s*)(?P<location>\S
 _ONLY_NAME = re.compile(_NAME)
 _PATH = re.compile(r"(?:\.{1,2}(?:/|$)|/|~|file:|[\w./ -]*/|\S+\.(?:whl|zip|tar\.gz|tgz|tar\.bz2|tar\.xz)\b)")
 _BARE = re.compile(r"(?P<location>\S+?)(?P<tail>(?:\[[^\]]*\])?(?:\s*;.*)?)")
-_ONE_EQUALS = re.compile(r"(?<![=<>!~])=(?!=)")
+_ONE_EQUALS = re.compile(r"(?<![=<>!~])=(?![=<>])")
 """The separator of conda instead of that of pip."""
 _VARIABLE = re.compile(r"\$\{[A-Z0-9_]+\}")
 _HALVES = re.compile("[\ud800-\udfff]")

@@ -286,7 +286,7 @@ class TestFailures:
         [
             (("both==99",), "both==99: this release does not exist"),
             (("no_such.Package",), "no_such.Package: no package index has a package with this name"),
-            (("both=>1",), 'both=>1: is not a requirement (no such comparison operator "=>"'),
+            (("both=>1",), "line 2: 'both=>1' is not a requirement"),
             (("x @ git+file:///no/repository",), "x: its repository cannot be read ('/no/repository' does not"),
             (("needy", "both==1.0"), "both==1.0: conflicts with needy"),
             (("both==1.0", "both==2.0"), "both==1.0: conflicts with both==2.0"),

@@ -69,6 +69,7 @@ class TestParsing:
         ("line", "problem"),
         [
             ("six=1.17", "'six=1.17' is not a requirement; write six==1.17"),
+            ("six=>1.17", "'six=>1.17' is not a requirement"),
             ("six==1.17 numpy", "'six==1.17 numpy' is not a requirement"),
             ("six 1.17", "'six 1.17' is not a requirement"),
             ("conda install six", "'conda install six' is not a requirement"),
