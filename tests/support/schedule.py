@@ -15,6 +15,8 @@ LONGEST = (
     "tests/acceptance/test_state_machine.py",
     "tests/acceptance/test_faults.py",
     "tests/unit/packaging/test_flavours.py",
+    "tests/integration/client/test_flavours.py",
+    "tests/acceptance/test_client_of_2017.py",
     "tests/acceptance/test_schemathesis.py",
     "tests/integration/service/test_check.py",
     "tests/integration/service/test_housekeeping.py",
