@@ -13,7 +13,7 @@ from mlmgmt_nb.cli.arguments import add_command, add_home
 from mlmgmt_nb.cli.housekeeping import add_housekeeping
 from mlmgmt_nb.cli.serve import add_serve
 from mlmgmt_nb.errors import MlmgmtError
-from mlmgmt_nb.terminal import one_line, printable
+from mlmgmt_nb.terminal import one_line
 
 __all__ = ["main", "service_parser"]
 
@@ -42,21 +42,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except Exception as error:
-        problem = _store_problem(error)
-        if problem is None:
+        known = _store_error(error)
+        if known is None:
             raise
-        print(printable(f"mlmgmt: {problem}"), file=sys.stderr)
+        print(f"mlmgmt: {known}", file=sys.stderr)
         return 1
     return code
 
 
-def _store_problem(error: Exception) -> Exception | None:
-    """Return the sentence for an error of the database; None if the error is another one."""
+def _store_error(error: Exception) -> MlmgmtError | None:
+    """Return the error to print for an error of the database; None if the error is another one."""
     if "sqlalchemy" not in sys.modules:  # the command did not open a database
         return None
-    from mlmgmt_nb.service.store.errors import store_problem
+    from mlmgmt_nb.service.store.errors import store_error
 
-    return store_problem(error)
+    return store_error(error)
 
 
 def service_parser() -> argparse.ArgumentParser:

@@ -14,12 +14,11 @@ from mlmgmt_nb.client.http.responses import decode
 from mlmgmt_nb.client.http.transport import Transport
 from mlmgmt_nb.client.http.uploads import Uploader
 from mlmgmt_nb.client.http.urls import content_of
+from mlmgmt_nb.client.versions import RECENT, latest_of, latest_recent
 from mlmgmt_nb.contract import OPERATIONS, Asset, Manifest, TargetRuntime
 from mlmgmt_nb.errors import NotFoundError
 
 __all__ = ["Manifests"]
-
-_VERSIONS = 20
 
 
 class Manifests:
@@ -123,8 +122,7 @@ class Manifests:
 
     def _latest(self, name: str) -> Manifest | None:
         """Return the latest version of a name."""
-        page = next(self.list(manifest_name=name, count=_VERSIONS).by_page()).value
-        return max((one for one in page if one.name == name), key=lambda one: one.version or 0, default=None)
+        return latest_recent(self.list(manifest_name=name, count=RECENT), name)
 
     def check(self, application: Application, compute: str | None = None) -> None:
         """Check an application before anything is sent, as far as possible.
@@ -147,10 +145,8 @@ class Manifests:
         Raises:
             NotFoundError: it does not exist.
         """
-        if not is_uuid(id_or_name):
-            versions = [manifest for manifest in self.list(manifest_name=id_or_name) if manifest.name == id_or_name]
-            if versions:
-                return max(versions, key=lambda manifest: manifest.version or 0)
+        if not is_uuid(id_or_name) and (latest := latest_of(self.list(manifest_name=id_or_name), id_or_name)):
+            return latest
         try:
             return decode(self._transport.call("manifests_get", id=id_or_name), Manifest)
         except NotFoundError as error:

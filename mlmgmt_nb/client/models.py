@@ -14,12 +14,11 @@ from mlmgmt_nb.client.http.responses import decode
 from mlmgmt_nb.client.http.transport import Transport
 from mlmgmt_nb.client.http.uploads import Progress, Uploaded, Uploader
 from mlmgmt_nb.client.http.urls import content_of
+from mlmgmt_nb.client.versions import RECENT, latest_of, latest_recent
 from mlmgmt_nb.contract import OPERATIONS, Model
 from mlmgmt_nb.errors import NotFoundError, UsageError
 
 __all__ = ["Models"]
-
-_VERSIONS = 20
 
 
 class Models:
@@ -97,8 +96,7 @@ class Models:
 
     def _latest(self, name: str) -> Model | None:
         """Return the latest version of a name."""
-        page = next(self.list(name=name, count=_VERSIONS).by_page()).value
-        return max((model for model in page if model.name == name), key=lambda model: model.version or 0, default=None)
+        return latest_recent(self.list(name=name, count=RECENT), name)
 
     def get(self, id_or_name: str) -> Model:
         """Return a model by its id, or the latest version of a name.
@@ -114,10 +112,10 @@ class Models:
                 return decode(self._transport.call("models_get", id=id_or_name), Model)
             except NotFoundError as error:
                 raise not_found("model", id_or_name, error) from error
-        versions = [model for model in self.list(name=id_or_name) if model.name == id_or_name]
-        if not versions:
+        latest = latest_of(self.list(name=id_or_name), id_or_name)
+        if latest is None:
             raise not_found("model", id_or_name)
-        return max(versions, key=lambda model: model.version or 0)
+        return latest
 
     def withdraw(self, id: str) -> None:  # noqa: A002 - the API's word
         """Withdraw a version that no manifest refers to, as a deployment that fails does: lists omit it from then on.

@@ -39,8 +39,8 @@ _BARE = re.compile(r"(?P<location>\S+?)(?P<tail>(?:\[[^\]]*\])?(?:\s*;.*)?)")
 _ONE_EQUALS = re.compile(r"(?<![=<>!~])=(?![=<>])")
 """The separator of conda instead of that of pip."""
 _VARIABLE = re.compile(r"\$\{[A-Z0-9_]+\}")
-_HALVES = re.compile("[\ud800-\udfff]")
-"""Halves of characters, which no file has."""
+_SURROGATES = re.compile("[\ud800-\udfff]")
+"""Lone surrogates, which UTF-8 cannot express."""
 _VCS = re.compile(r"(?:git|hg|svn|bzr)\+")
 
 
@@ -118,7 +118,7 @@ def parse(text: str) -> Iterator[Option | Requirement]:
     number = 1
     for line in _CONTINUED.sub("\0", text.removeprefix("\ufeff")).splitlines():
         content = _COMMENT.sub("", line.replace("\0", " ")).strip()
-        if _HALVES.search(content):
+        if _SURROGATES.search(content):
             raise RequirementsError(f"line {number}: {content!r} is not text")
         if content:
             yield from _options(number, content) if content.startswith("-") else [_requirement(number, content)]

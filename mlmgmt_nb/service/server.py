@@ -29,7 +29,7 @@ from mlmgmt_nb.service.files.disk import DISK_FULL, READ_ONLY
 from mlmgmt_nb.service.files.home import Home
 from mlmgmt_nb.service.settings import Settings
 from mlmgmt_nb.service.store.database_file import StoreMissing
-from mlmgmt_nb.service.store.errors import store_problem
+from mlmgmt_nb.service.store.errors import store_error
 from mlmgmt_nb.service.system.sockets import bind
 
 __all__ = ["serve"]
@@ -79,10 +79,11 @@ def serve(settings: Settings, on_ready: Callable[[str], None] = lambda _: None) 
             fix=_fix(error),
         ) from error
     except DBAPIError as error:
-        problem = store_problem(error)
-        if problem is None:
+        found = store_error(error)
+        if found is None:
             raise
-        raise LocalServiceError(f"The service on {home.path} cannot start or continue: {problem}") from error
+        message = f"The service on {home.path} cannot start or continue: {found.message}"
+        raise LocalServiceError(message, fix=found.fix) from error
     finally:
         home.close()
 

@@ -226,9 +226,9 @@ def _run(*arguments: object) -> tuple[int, str]:
 
 
 def _is_one_sentence(said: str) -> None:
-    """Check that an error is a sentence and its fix, in a line of its own or behind it, not a log."""
+    """Check that an error is a sentence and its fix, which names a command, not a log."""
     assert "Traceback" not in said, said
-    assert len(said.strip().splitlines()) in {1, 2}, said
+    assert len(said.strip().splitlines()) == 2, said
     assert re.search(r"\bmlmgmt (backup|check|restore|serve)\b", said), said
 
 

@@ -177,7 +177,7 @@ class Panel(ABC):
             self._stale_view = self._stale_picture = True
         self._drawing.follow(self._redraw)
 
-    def poll_now(self) -> None:
+    def look_now(self) -> None:
         """Schedule a call of `look` now, before it is due."""
         if self._is_displayed and not self._is_closed:
             self._refresh.follow(self._poll)
@@ -252,7 +252,7 @@ class Panel(ABC):
     def _start(self, home: Path) -> None:
         """Run in the thread of the worker."""
         local.ensure(home)
-        self.poll_now()
+        self.look_now()
 
     def _redraw(self) -> float | None:
         """Draw the parts that are stale and due. Return the seconds until the rest is due."""

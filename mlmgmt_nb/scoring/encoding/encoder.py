@@ -113,37 +113,38 @@ def _decode_bytes(data: bytes) -> str:
 
 def _unwritable(plain: Any) -> JsonFormError:
     """Return the error for a text or number that the encoder does not write."""
-    for problem, is_it in _UNWRITABLE:
-        if (path := _path_to(plain, is_it)) is not None:
+    for problem, matches in _UNWRITABLE:
+        if (path := _path_to(plain, matches)) is not None:
             error = JsonFormError(problem)
             error.path = path
             return error
     return JsonFormError("a value that the encoder does not write")
 
 
-def _path_to(value: Any, is_it: Callable[[Any], bool]) -> str | None:
-    """Return the path of the first part for which `is_it` is true."""
+def _path_to(value: Any, matches: Callable[[Any], bool]) -> str | None:
+    """Return the path of the first part that matches."""
     if isinstance(value, dict):
-        if any(map(is_it, value)):
+        if any(map(matches, value)):
             return ""
         parts = [(f".{key}", item) for key, item in value.items()]
     elif isinstance(value, (list, tuple)):
         parts = [(f"[{place}]", item) for place, item in enumerate(value)]
     else:
-        return "" if is_it(value) else None
-    inner = ((step, _path_to(item, is_it)) for step, item in parts)
+        return "" if matches(value) else None
+    inner = ((step, _path_to(item, matches)) for step, item in parts)
     return next((step + path for step, path in inner if path is not None), None)
 
 
-def _is_half(value: Any) -> bool:
+def _has_surrogate(value: Any) -> bool:
     return isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
-def _is_long(value: Any) -> bool:
+def _is_too_long(value: Any) -> bool:
+    # a decimal digit takes log2(10) = 3.32 bits
     return isinstance(value, int) and value.bit_length() > 3.32 * sys.get_int_max_str_digits() > 0
 
 
 _UNWRITABLE: tuple[tuple[str, Callable[[Any], bool]], ...] = (
-    ("text with a lone surrogate, which UTF-8 cannot express", _is_half),
-    ("an integer with too many digits", _is_long),
+    ("text with a lone surrogate, which UTF-8 cannot express", _has_surrogate),
+    ("an integer with too many digits", _is_too_long),
 )

@@ -6,12 +6,13 @@ import sqlite3
 
 from sqlalchemy.exc import DataError, DBAPIError, OperationalError
 
+from mlmgmt_nb.errors import LocalServiceError
 from mlmgmt_nb.service.files.disk import DISK_FULL, READ_ONLY
 from mlmgmt_nb.service.http.problems import Problem
 from mlmgmt_nb.service.store.database_file import StoreMissing
 from mlmgmt_nb.service.store.store import OutcomeUnknown, StoreBusy, StoreReadOnly
 
-__all__ = ["is_transient", "store_problem"]
+__all__ = ["is_transient", "store_error", "store_problem"]
 
 _FULL, _BUSY, _READ_ONLY, _AWAY = "DiskFull", "StoreBusy", "StoreReadOnly", "StoreUnavailable"
 _DAMAGED = "StoreDamaged"
@@ -41,14 +42,14 @@ _POSTGRESQL = {
 _POSTGRESQL_AWAY = ("08", "53", "57P")  # no connection; no resources; shut down, starting
 
 _ANSWERS = {
-    _FULL: (507, "The disk of the service is full; nothing was changed. Free some space and try again."),
-    _BUSY: (503, "The store is busy; nothing was changed. Try again."),
-    _READ_ONLY: (503, "The store is read-only; nothing was changed. Make its disk writable."),
-    _AWAY: (503, "The store cannot be reached; nothing was changed. Try again."),
+    _FULL: (507, "The disk of the service is full", "Free some space and try again."),
+    _BUSY: (503, "The store is busy", "Try again."),
+    _READ_ONLY: (503, "The store is read-only", "Make its disk writable."),
+    _AWAY: (503, "The store cannot be reached", "Try again."),
     _DAMAGED: (
         500,
-        "The database of the service is damaged; nothing was changed. See: mlmgmt check. Restore a backup to another "
-        "folder: mlmgmt restore FILE --home FOLDER.",
+        "The database of the service is damaged",
+        "See: mlmgmt check. Restore a backup to another folder: mlmgmt restore FILE --home FOLDER.",
     ),
 }
 
@@ -71,8 +72,19 @@ def store_problem(error: Exception) -> Problem | None:
     code = _code(error)
     if code is None:
         return None
-    status, message = _ANSWERS[code]
-    return Problem(status, code, message, headers={"retry-after": "1"} if status == 503 else None)
+    status, problem, fix = _ANSWERS[code]
+    headers = {"retry-after": "1"} if status == 503 else None
+    return Problem(status, code, f"{problem}; nothing was changed. {fix}", headers=headers)
+
+
+def store_error(error: Exception) -> LocalServiceError | None:
+    """Return the error to print for an error of the store, or None for a bug."""
+    code = _code(error)
+    if code is not None:
+        _, problem, fix = _ANSWERS[code]
+        return LocalServiceError(f"{problem}; nothing was changed.", fix=fix)
+    found = store_problem(error)
+    return None if found is None else LocalServiceError(str(found))
 
 
 def is_transient(error: Exception) -> bool:

@@ -152,7 +152,7 @@ class DeployPanel(Panel):
 
     def _moved(self) -> None:
         self.changed()
-        self.poll_now()
+        self.look_now()
 
     def _on_message(self, message: dict[str, Any]) -> None:
         """Handle a message of the frontend; a callback, so long work is queued."""

@@ -50,7 +50,7 @@ class ServicePanel(Panel):
 
     def __init__(self, workspace: Workspace, service: ServiceResponse | str, **options: Any) -> None:
         super().__init__(**options)
-        self.state = ServiceState(workspace, service, on_change=self.poll_now, clock=self._clock)
+        self.state = ServiceState(workspace, service, on_change=self.look_now, clock=self._clock)
         self._frontend: Any = None
 
     def text(self) -> str:
@@ -207,7 +207,7 @@ class ServicePanel(Panel):
             state.regenerate(key_in(message), _name(message))
         elif act == "delete":
             state.delete(_name(message))
-        self.poll_now()
+        self.look_now()
 
     def _show_key(self, message: dict[str, Any]) -> None:
         which = key_in(message)
