@@ -226,9 +226,9 @@ def _run(*arguments: object) -> tuple[int, str]:
 
 
 def _is_one_sentence(said: str) -> None:
-    """Check that an error is a sentence and its fix, which names a command, not a log."""
+    """Check that an error is a sentence and its fix, which names a command. Warnings in the log may come before it."""
     assert "Traceback" not in said, said
-    assert len(said.strip().splitlines()) == 2, said
+    assert len(said[said.index("mlmgmt: ") :].strip().splitlines()) == 2, said
     assert re.search(r"\bmlmgmt (backup|check|restore|serve)\b", said), said
 
 
