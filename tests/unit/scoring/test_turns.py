@@ -13,6 +13,8 @@ from mlmgmt_nb.scoring.fast_path import loop_lending
 from mlmgmt_nb.scoring.fast_path.loop_lending import SharedLoop
 from tests.support.waiting import DEADLINE
 
+PATIENCE_SECONDS = loop_lending._PATIENCE_SECONDS
+
 
 class Other:
     """The other thread: borrows the loop once it is told to, and calls `between` after each of its turns."""
@@ -41,8 +43,14 @@ class Other:
         shared_loop.give_back()
 
     def lend(self, on_taken: Callable[[], object] = lambda: None) -> None:
-        self.told.set()
         self.shared_loop.lend(on_taken)
+        self.told.set()  # not before: it takes nothing that is not lent yet
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the main thread wait for the other one, which may stand still for a while on a busy machine."""
+    monkeypatch.setattr(loop_lending, "_PATIENCE_SECONDS", DEADLINE)
 
 
 def run(shared_loop: SharedLoop, main: Coroutine[Any, Any, int]) -> int:
@@ -100,7 +108,7 @@ def test_it_stays_lent_while_turns_end(shared_loop: SharedLoop, monkeypatch: pyt
     assert run(shared_loop, main()) == 0
 
 
-def test_it_is_taken_in_the_middle_of_a_call(shared_loop: SharedLoop) -> None:
+def test_it_is_taken_in_the_middle_of_a_call(shared_loop: SharedLoop, monkeypatch: pytest.MonkeyPatch) -> None:
     released = threading.Event()
     other = Other(shared_loop, between=lambda: None if released.wait(DEADLINE) else pytest.fail("the loop stood still"))
 
@@ -108,6 +116,7 @@ def test_it_is_taken_in_the_middle_of_a_call(shared_loop: SharedLoop) -> None:
         taken = asyncio.Event()
         other.lend(taken.set)
         await runner_is(other.thread)
+        monkeypatch.setattr(loop_lending, "_PATIENCE_SECONDS", PATIENCE_SECONDS)
         shared_loop.loop.stop()  # as a submitted call does
         await taken.wait()
         assert threading.current_thread() is threading.main_thread()
@@ -119,7 +128,8 @@ def test_it_is_taken_in_the_middle_of_a_call(shared_loop: SharedLoop) -> None:
     assert other.took == [True, False]
 
 
-def test_it_is_taken_from_who_does_not_come(shared_loop: SharedLoop) -> None:
+def test_it_is_taken_from_who_does_not_come(shared_loop: SharedLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop_lending, "_PATIENCE_SECONDS", PATIENCE_SECONDS)
     other = Other(shared_loop)
 
     async def main() -> int:
@@ -135,7 +145,9 @@ def test_it_is_taken_from_who_does_not_come(shared_loop: SharedLoop) -> None:
 
 
 @pytest.mark.parametrize("waits", [True, False])
-def test_the_end_of_all_while_it_is_lent(shared_loop: SharedLoop, waits: bool) -> None:
+def test_the_end_of_all_while_it_is_lent(shared_loop: SharedLoop, monkeypatch: pytest.MonkeyPatch, waits: bool) -> None:
+    if not waits:  # the other thread may find that it is no longer lent, and never give it back
+        monkeypatch.setattr(loop_lending, "_PATIENCE_SECONDS", PATIENCE_SECONDS)
     other = Other(shared_loop)
 
     async def main() -> int:
