@@ -22,7 +22,6 @@ from mlmgmt_nb.commands.config import Config, Setting
 from mlmgmt_nb.commands.flags import COMMON, OUTPUTS, WAITING, WAITING_AFTER_BUILD, CommonArguments
 from mlmgmt_nb.commands.grammar import Command, Flag, Help, Token, nearest, parse_flags
 from mlmgmt_nb.commands.upload_progress import Meter
-from mlmgmt_nb.contract import Manifest, Model
 from mlmgmt_nb.errors import UsageError
 from mlmgmt_nb.other_tools import advice_for_command
 
@@ -232,12 +231,6 @@ class Session:
         return Help(
             "\n".join([f"usage: {title} COMMAND ...", "", *lines, "", f"`{self.prog} COMMAND -h` shows details."])
         )
-
-    def reused(self, resource: Model | Manifest) -> None:
-        """Report that the latest version of a model or manifest has the content that was to be registered."""
-        kind = type(resource).__name__.lower()
-        what = f"{kind} {resource.name!r} version {resource.version}"
-        self.tell(f"{what} has the same content, so no new version was created")
 
     def close(self) -> None:
         """End the connections. May be called again."""

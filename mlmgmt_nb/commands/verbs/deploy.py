@@ -14,6 +14,7 @@ from mlmgmt_nb.client.deploying.packaged_models import PackageOptions
 from mlmgmt_nb.client.http.files import is_url
 from mlmgmt_nb.commands.flags import PACKAGING, DeployArguments, PackagingArguments, api_arguments
 from mlmgmt_nb.commands.session import Session
+from mlmgmt_nb.contract import Manifest, Model
 from mlmgmt_nb.errors import UsageError
 
 __all__ = ["check_no_new_version", "compute_of", "flow", "package_options", "resumable", "source_of"]
@@ -39,11 +40,19 @@ def flow(
         started: gets the pollers of the operations that the flow waits for.
     """
     report = session.report
+    reused: list[Model | Manifest] = []
+
+    def on_step(step: str, seconds: float) -> None:
+        if report:
+            same = ", ".join(f"{one.name} version {one.version}" for one in reused)
+            report(f"{step} ({same}, unchanged)" if same else step, seconds)
+        reused.clear()
+
     events = DeployEvents(
         on_package=(lambda summary, seconds: report(f"package ({summary})", seconds)) if report else None,
-        on_step=report,
+        on_step=on_step,
         on_operation=None if started is None else started.append,
-        on_reuse=session.reused,
+        on_reuse=reused.append,
         upload_progress=session.uploading,
     )
     return DeployFlow(

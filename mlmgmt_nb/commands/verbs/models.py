@@ -63,7 +63,9 @@ def _register(session: Session, arguments: _Register) -> object:
         unpack=arguments.unpack,
         progress=session.uploading(arguments.model),
         new_version=arguments.new_version,
-        on_reuse=session.reused,
+        on_reuse=lambda model: session.tell(
+            f"model {model.name!r} version {model.version} has the same content, so no new version was created"
+        ),
     )
 
 

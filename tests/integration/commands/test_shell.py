@@ -229,6 +229,11 @@ def test_one_step(shell: Shell, tmp_path: Path) -> None:
     made = shell("service", "create", "-n", "one", "-m", "one.bin", "-f", "score.py", "-r", "python", "-o", "json")
     assert made.json["state"] == "Succeeded"
     assert [line.split(":")[0] for line in made.err.splitlines()] == ["model", "manifest", "image"]
+    again = shell("image", "create", "-n", "one", "-m", "one.bin", "-f", "score.py", "-r", "python", "-o", "json")
+    assert [line.split(":")[0] for line in again.err.splitlines()] == [
+        "model (one version 1, unchanged)",
+        "manifest (one version 1, unchanged)",
+    ]
     exists = shell("service", "create", "-n", "one", "-f", "score.py", "--if-exists", "fail")
     assert exists.code == 1
     assert exists.err == "mlmgmt: service 'one' already exists\nGive another name, or `--if-exists update`.\n"
