@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from mlmgmt_nb.client import Pager, ScoringReport
+from mlmgmt_nb.client.changes.difference import Difference
 from mlmgmt_nb.client.deploying.packaged_models import DeployedService
 from mlmgmt_nb.client.monitoring.conditions import condition
 from mlmgmt_nb.commands.values import Keys, Settings, Usage
@@ -47,6 +48,8 @@ def plain(value: Any) -> Any:
         return value.visible()
     if isinstance(value, ScoringReport):
         return dict(value.summary)
+    if isinstance(value, Difference):
+        return value.to_dict()
     if hasattr(value, "iloc"):  # a DataFrame; as JSON has it, so times are text and what is missing is null
         return json.loads(value.to_json(orient="records", date_format="iso"))
     if isinstance(value, Settings):
@@ -91,7 +94,7 @@ def formatted(value: Any, output: str, query: str | None = None, encoding: str |
     columns: Sequence[str] = ()
     if query:
         value = queried(value, query)
-    elif isinstance(value, (Usage, CheckedDriver, ScoringReport)) and output == "table":
+    elif isinstance(value, (Usage, CheckedDriver, ScoringReport, Difference)) and output == "table":
         return printable(str(value))
     elif isinstance(value, DeployedService) and output == "table":
         return printable(deployed(value, "mlmgmt"))
