@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mlmgmt_nb.client.bodies import is_uuid, not_found
+from mlmgmt_nb.client.bodies import is_uuid
 from mlmgmt_nb.client.changes.contents import Contents, of_image, service_settings
 from mlmgmt_nb.client.changes.difference import Difference, compare
 from mlmgmt_nb.client.http.responses import decode
+from mlmgmt_nb.client.missing import not_found
 from mlmgmt_nb.client.services.lookup import ServiceLookup
 from mlmgmt_nb.contract import OPERATIONS, Deployment, Image, Model, ServiceResponse
 from mlmgmt_nb.contract.contents import ImageContents

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mlmgmt_nb.client import Workspace
 from mlmgmt_nb.client.changes.difference import Difference
-from mlmgmt_nb.client.deploying.arguments import DeployArguments
 from mlmgmt_nb.errors import NotFoundError, UsageError
 
 
@@ -25,7 +25,7 @@ def test_differences_of_a_service(ws: Workspace, echo: Path) -> None:
     driver = echo / "score.py"
     driver.write_text(driver.read_text() + "\n# changed\n")
     (echo / "words.txt").write_text("hello\n")
-    source: DeployArguments = {
+    source: Any = {
         "model_name": "compared",
         "model": echo / "model.bin",
         "driver": driver,

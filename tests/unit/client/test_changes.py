@@ -15,7 +15,8 @@ from mlmgmt_nb.client.changes.schema import consequences
 from mlmgmt_nb.contract import Model
 from mlmgmt_nb.contract.contents import ContentFile
 
-INTEGER, NUMBER, TEXT, ANY = {"type": "integer"}, {"type": "number"}, {"type": "string"}, {}
+INTEGER, NUMBER, TEXT = {"type": "integer"}, {"type": "number"}, {"type": "string"}
+ANY: dict[str, str] = {}
 PLAN, FEWER = {"type": "string", "enum": ["A", "B"]}, {"type": "string", "enum": ["A"]}
 
 
