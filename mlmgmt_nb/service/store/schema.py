@@ -31,7 +31,7 @@ from sqlalchemy import (
 )
 
 from mlmgmt_nb.contract import ErrorResponse
-from mlmgmt_nb.contract.extensions import ServiceCreate
+from mlmgmt_nb.contract.extensions import ChangeRecord, ServiceCreate
 
 __all__ = [
     "VERSION",
@@ -51,7 +51,7 @@ __all__ = [
     "services",
 ]
 
-VERSION = 4
+VERSION = 5
 """Version of this schema; earlier databases are migrated (`migrations.py`), later ones are refused."""
 
 
@@ -221,6 +221,8 @@ deployments = _resource(
     Column("status", Text, nullable=False),
     Column("created_at", UtcTime, nullable=False),
     Column("expired_at", UtcTime),
+    # Who made it, how and why; NULL for those of earlier versions.
+    Column("change", StructText(ChangeRecord)),
 )
 
 # state: NotStarted -> Running -> Succeeded | Failed | Cancelled. A worker claims a row by moving it to Running, with

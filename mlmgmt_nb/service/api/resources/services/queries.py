@@ -10,11 +10,12 @@ import msgspec
 from sqlalchemy import Connection, Row, or_, select
 
 from mlmgmt_nb.contract import ComputeResource, Model
-from mlmgmt_nb.contract.extensions import Service, ServiceCreate
+from mlmgmt_nb.contract.extensions import DeploymentRecord, Service, ServiceCreate
 from mlmgmt_nb.service.api.app import Call
 from mlmgmt_nb.service.api.paging import Page, page
+from mlmgmt_nb.service.api.resources.deployments import deployment_of
 from mlmgmt_nb.service.api.resources.images import image_of
-from mlmgmt_nb.service.api.resources.services.rows import selected, service_of
+from mlmgmt_nb.service.api.resources.services.rows import DEPLOYMENT_COLUMNS, selected, service_of
 from mlmgmt_nb.service.gateway.gateway import first_of_names
 from mlmgmt_nb.service.http.messages import Reply
 from mlmgmt_nb.service.reconciling.specs import replica_count
@@ -124,7 +125,13 @@ def _response(
         environment={name: value for name, value in (spec.environment or {}).items() if value is not None},
         secrets=sorted(row.secrets or ()),
         warning=warning,
+        last_change=None if row.deployment_change is None else _deployment(row),
     )
+
+
+def _deployment(row: Row[Any]) -> DeploymentRecord:
+    columns = {name: getattr(row, f"deployment_{name}") for name in DEPLOYMENT_COLUMNS}
+    return deployment_of({**columns, "id": row.deployment_id})
 
 
 def _scoring_uri(row: Row[Any], base_url: str, front: str | None, *, is_first: bool) -> str | None:
@@ -132,7 +139,7 @@ def _scoring_uri(row: Row[Any], base_url: str, front: str | None, *, is_first: b
     the request. At the front door, the first service of a name is addressed by name and others by id. A service whose
     creation failed does not have a scoring URL.
     """
-    if row.port is None or row.status in {"Failed", "Cancelled"}:
+    if row.port is None or row.deployment_status in {"Failed", "Cancelled"}:
         return None
     if front is not None:
         return f"{front}/api/v1/service/{row.name if is_first else row.id}/score"
