@@ -27,6 +27,7 @@ from mlmgmt_nb.client.http.uploads import Progress
 from mlmgmt_nb.client.images import Images
 from mlmgmt_nb.client.manifests import Manifests
 from mlmgmt_nb.client.models import Models
+from mlmgmt_nb.client.operations import Operations
 from mlmgmt_nb.client.polling import Poller
 from mlmgmt_nb.client.services import Services
 from mlmgmt_nb.contract import Image, Manifest, Model
@@ -50,6 +51,7 @@ class Account(Protocol):
     manifests: Manifests
     images: Images
     services: Services
+    operations: Operations
 
     @property
     def connect_arguments(self) -> Mapping[str, str]: ...
@@ -242,6 +244,7 @@ class DeployFlow:
                 starting = services.create(self._name, image, compute_resource_id=self._compute, **settings)
             else:
                 starting = services.update(existing, image=image, **settings)
+        self._made.hand_over(starting.operation_id)
         verification = built.verification
         if verification is not None:
             starting = starting.verified(verification.of(services, existing, self._account.connect_arguments))
@@ -331,6 +334,7 @@ class DeployFlow:
         building = self._account.images.create(
             self._name, manifest, compute_resource_id=self._compute, description=description
         )
+        self._made.hand_over(building.operation_id, builds=True)
         return building.undone(self._made.withdraw)
 
     def _result(self, poller: Poller[T]) -> T:

@@ -25,6 +25,7 @@ from mlmgmt_nb.client.operations import Operations
 from mlmgmt_nb.client.polling import Poller
 from mlmgmt_nb.client.services import Services
 from mlmgmt_nb.client.workspace.replaced_names import NamesReplacements, no_attribute
+from mlmgmt_nb.contract import Manifest, Model
 from mlmgmt_nb.contract.extensions import Service
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ class Workspace(metaclass=NamesReplacements):
         timeout: float | None = None,
         on_step: Callable[[str, float], None] | None = None,
         on_operation: Callable[[Poller[Any]], None] | None = None,
+        on_reuse: Callable[[Model | Manifest], None] | None = None,
         **settings: Unpack[ServiceSettings],
     ) -> Service:
         """Register models and a manifest, build the image, and start the service; return when it runs.
@@ -159,6 +161,7 @@ class Workspace(metaclass=NamesReplacements):
             timeout: maximum seconds to wait (default: unlimited).
             on_step: called after each step with its name (`model`, `manifest`, `image`, `service`) and its seconds.
             on_operation: called with the poller of the build, and with that of the start of the service.
+            on_reuse: called with a model or manifest whose latest version is used because it has the same content.
             **settings: see `ServiceSettings`.
 
         Raises:
@@ -194,7 +197,7 @@ class Workspace(metaclass=NamesReplacements):
             name,
             compute_resource_id=compute_resource_id or self.compute,
             description=description,
-            events=DeployEvents(on_step=on_step, on_operation=on_operation),
+            events=DeployEvents(on_step=on_step, on_operation=on_operation, on_reuse=on_reuse),
             timeout=timeout,
         )
         return flow.run(source, settings, if_exists=if_exists)
