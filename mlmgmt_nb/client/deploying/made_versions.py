@@ -97,7 +97,8 @@ class MadeVersions:
         if _is_withdrawn(error):
             self._made.clear()
             return
-        self._add_failed_image(error)
+        if not self._outcome:
+            self._add_failed_image(error)
         if self._made:
             self._outcome = self._withdrawn(is_reachable=not isinstance(error, TransportError))
             self._made.clear()

@@ -227,7 +227,9 @@ class Verification:
         else:
             services.update(service, image=before.image).result()
         undone = "it was deleted" if before is None else "it was rolled back to its previous image"
-        proof = Proof(self.proof.rows if self.proof else 1, True, largest, differences)
+        shows_values = self.proof is None or self.proof.shows_values
+        rows = self.proof.rows if self.proof else 1
+        proof = Proof(rows, True, largest, differences, shows_values=shows_values)
         raise PackagingError(
             f"the service {service.name!r} does not return the same answers as the object in the notebook; "
             f"{undone}\n{proof}",

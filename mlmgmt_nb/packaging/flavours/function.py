@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from mlmgmt_nb.errors import UsageError
-from mlmgmt_nb.packaging.flavours.base import Call, Flavour, SavedModel
+from mlmgmt_nb.packaging.flavours.base import Call, Flavour, SavedModel, awaited
 from mlmgmt_nb.packaging.pickles import saved_pickle
-from mlmgmt_nb.packaging.sample import Sample, of_function
+from mlmgmt_nb.packaging.samples.functions import of_function
+from mlmgmt_nb.packaging.samples.sample import Sample
 
 __all__ = ["FLAVOUR"]
 
@@ -40,7 +41,8 @@ class Function(Flavour):
 
     def save(self, model: Any, call: Call, folder: Path) -> SavedModel:
         called = f"model.{call.method}" if call.method else "model"
-        return saved_pickle(model, folder, (f"return {called}({call.sample.passed})",))
+        await_ = awaited(getattr(model, call.method) if call.method else model)
+        return saved_pickle(model, folder, (f"return {await_}{called}({call.sample.passed})",))
 
     def metadata(self, model: Any) -> dict[str, Any]:
         return {"function": getattr(model, "__name__", type(model).__name__)}

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,11 +33,13 @@ def workspace(service: ServiceProcess) -> Iterator[Workspace]:
 
 
 @pytest.fixture
-def room(service: ServiceProcess) -> Iterator[None]:
-    """Remove the image that a test of the whole table leaves: together they take 15 GB."""
+def room(service: ServiceProcess, engine: Any) -> Iterator[None]:
+    """Remove the images that a test of the whole table leaves: together they take 15 GB."""
     yield
     if WHOLE_TABLE:
         mlmgmt("gc", "--home", service.home, "--older-than", 0, "--delete")
+        for image in engine.images("mlmgmt/requirements"):
+            engine.remove_image(image["Id"], force=True)
 
 
 @pytest.mark.usefixtures("room")
