@@ -44,7 +44,7 @@ def _changed_parameters(model: Any) -> Iterator[tuple[str, Any]]:
 
 def _defaults(kind: type) -> Mapping[str, Any]:
     """Return the hyperparameters of a class by default. Only those of `**kwargs` need an object, as of XGBoost."""
-    parameters = inspect.signature(kind.__init__).parameters
+    parameters = inspect.signature(kind.__init__).parameters  # type: ignore[misc]
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         made: Mapping[str, Any] = kind().get_params(deep=False)
         return made
