@@ -39,7 +39,7 @@ def _imports(lines: Iterable[str]) -> list[str]:
 
 
 def _init(saved: SavedModel) -> str:
-    lines = ['"""Load the model, once, before the first request."""', "global model", *saved.load]
+    lines = ['"""Load the model, once, before the first request."""', f"global {saved.name}", *saved.load]
     return "\n".join(["def init():", *_indented(lines)])
 
 

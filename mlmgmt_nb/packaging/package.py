@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from mlmgmt_nb.packaging.requirements import requirements_text
 from mlmgmt_nb.packaging.samples.sample import Sample, levels, type_of
 from mlmgmt_nb.packaging.written_model import (
     WrittenModel,
+    copied_dependencies,
     emptied_on_failure,
     empty_folder,
     path_of_model,
@@ -109,6 +110,7 @@ def package(
     example: Any = True,
     tolerance: float = 1e-6,
     metadata: Mapping[str, Any] | None = None,
+    dependencies: Iterable[str | os.PathLike[str]] = (),
 ) -> Package:
     """Write an application folder for a model, and prove it in a fresh process.
 
@@ -121,6 +123,7 @@ def package(
             or False for their types only.
         tolerance: largest relative difference between the answers of the notebook and of the package.
         metadata: facts about the model that are kept with it, such as its metrics.
+        dependencies: files and folders that the model reads; they are copied beside the driver.
 
     Raises:
         UsageError: the model or the sample cannot be used; the text says which part and why.
@@ -132,7 +135,7 @@ def package(
         write = written_from_object if source is None else written_from_file
         written = write(source or model, sample, method, folder)
         facts = _facts(written, None if source else model, metadata)
-        return _PackageWriter(folder, written, facts, example, tolerance).finished()
+        return _PackageWriter(folder, written, facts, example, tolerance, tuple(map(Path, dependencies))).finished()
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,7 @@ class _PackageWriter:
     facts: Mapping[str, Any]
     example: Any
     tolerance: float
+    given: tuple[Path, ...] = ()
 
     @property
     def sample(self) -> Sample:
@@ -159,6 +163,7 @@ class _PackageWriter:
         text = driver_text(title, saved, self.written.call, self.facts)
         (folder / DRIVER).write_text(text, encoding="utf-8")
         self._write_schema(None)
+        given = copied_dependencies(self.given, folder, local_modules.names)
         body = encode_value(dict(self.sample.values)) if self.sample.values else b""
         isolated_run = run_isolated(folder, body, self._modules(text, local_modules), local_modules)
         proof = self._proof(isolated_run) if body else None
@@ -173,8 +178,8 @@ class _PackageWriter:
             driver=folder / DRIVER,
             schema=folder / SCHEMA,
             requirements=folder / REQUIREMENTS,
-            dependencies=tuple(folder / name for name in local_modules.names),
-            carried=(*local_modules.names, *saved.code),
+            dependencies=tuple(folder / name for name in (*local_modules.names, *given)),
+            carried=(*local_modules.names, *saved.code, *given),
             proof=proof,
             facts=self.facts,
             notes=(*saved.notes, *self.sample.notes, *self._notes_on_hidden_rows()),

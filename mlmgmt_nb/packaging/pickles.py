@@ -25,17 +25,28 @@ _OF_VALUES = frozenset({"__module__", "__name__", "__package__", "__file__"})
 """Attributes of code that is in a pickle by value."""
 
 
-def saved_pickle(model: Any, folder: Path, answer: tuple[str, ...], *, imports: tuple[str, ...] = ()) -> SavedModel:
-    """Write an object as a pickle, with classes and functions of the notebook in it by value."""
+def saved_pickle(
+    model: Any, folder: Path, answer: tuple[str, ...], *, imports: tuple[str, ...] = (), name: str = "model"
+) -> SavedModel:
+    """Write an object as a pickle, with classes and functions of the notebook in it by value.
+
+    Args:
+        model: the object.
+        folder: the application folder.
+        answer: statements of `run`.
+        imports: import statements that they need.
+        name: the global name of the object in the driver.
+    """
     content, code = _pickled(model)
     (folder / _FILE).write_bytes(content)
     return SavedModel(
         _FILE,
         "pickle",
-        load=(f'with open("{_FILE}", "rb") as file:', "    model = pickle.load(file)"),
+        load=(f'with open("{_FILE}", "rb") as file:', f"    {name} = pickle.load(file)"),
         answer=answer,
         imports=("import pickle", *imports),
         modules=frozenset(modules_in(content)),
+        name=name,
         code=tuple(sorted(code)),
     )
 

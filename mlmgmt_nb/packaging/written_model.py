@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mlmgmt_nb.errors import MlmgmtError, UsageError
 from mlmgmt_nb.packaging.flavours import Call, Flavour, SavedModel, flavour_of
+from mlmgmt_nb.packaging.flavours.base import copied
 from mlmgmt_nb.packaging.notebook_answer import expected_answer
 
 __all__ = [
     "WrittenModel",
+    "copied_dependencies",
     "emptied_on_failure",
     "empty_folder",
     "path_of_model",
@@ -114,3 +116,30 @@ def emptied_on_failure(folder: Path) -> Iterator[None]:
         for path in folder.iterdir():
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         raise
+
+
+def copied_dependencies(paths: Iterable[Path], folder: Path, carried: Collection[str]) -> list[str]:
+    """Copy files and folders that the model reads into the application folder; return their names there.
+
+    Args:
+        paths: the files and folders.
+        folder: the application folder.
+        carried: names of local modules that are there already.
+
+    Raises:
+        UsageError: a path does not exist, or has the name of a generated file.
+    """
+    return [copied(_checked(path.expanduser(), folder), folder) for path in paths if path.name not in carried]
+
+
+def _checked(path: Path, folder: Path) -> Path:
+    if not path.exists():
+        raise UsageError(
+            f"dependencies: file not found: {path}", field="dependencies", fix=f"It is taken from {Path.cwd()}."
+        )
+    path = path.resolve()
+    if (folder / path.name).exists():
+        raise UsageError(
+            f"dependencies: {path.name!r} is the name of a file of the package", field="dependencies", fix="Rename it."
+        )
+    return path

@@ -20,6 +20,7 @@ from mlmgmt_nb.client.deploying.packaged_models import (
     application_of,
     check_not_packaged,
     check_packageable,
+    local_dependencies,
     packaged,
 )
 from mlmgmt_nb.client.http.files import as_source, check_readable, is_url
@@ -258,7 +259,8 @@ class DeployFlow:
             yield _Prepared(models, _application(source), source, self._description)
             return
         started = time.perf_counter()
-        with packaged(source.models[0], source.packaging) as package:
+        options: PackageOptions = {**source.packaging, "dependencies": local_dependencies(source.dependencies)}
+        with packaged(source.models[0], options) as package:
             if self._events.on_package:
                 self._events.on_package(package.summary, time.perf_counter() - started)
             application = application_of(package, source)

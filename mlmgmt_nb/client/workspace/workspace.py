@@ -212,6 +212,7 @@ class Workspace(metaclass=NamesReplacements):
         example: Any = True,
         tolerance: float = TOLERANCE,
         metadata: Mapping[str, Any] | None = None,
+        dependencies: Sequence[str | os.PathLike[str]] = (),
     ) -> Package:
         """Write the files of a deployment without a driver to a folder, where you can edit and deploy them by hand.
 
@@ -235,6 +236,7 @@ class Workspace(metaclass=NamesReplacements):
                 False for types only.
             tolerance: largest relative difference between the answers of the object and of the package.
             metadata: metadata to store with the model, such as `{"metrics": {"auc": 0.93}}`.
+            dependencies: files and folders that the model reads, to place beside the driver.
 
         Raises:
             UsageError: the model or the sample cannot be packaged; the message names the part and the reason.
@@ -243,7 +245,14 @@ class Workspace(metaclass=NamesReplacements):
         from mlmgmt_nb.packaging import package
 
         return package(
-            model, to=to, sample=sample, method=method, example=example, tolerance=tolerance, metadata=metadata
+            model,
+            to=to,
+            sample=sample,
+            method=method,
+            example=example,
+            tolerance=tolerance,
+            metadata=metadata,
+            dependencies=dependencies,
         )
 
     def computes(self) -> list[dict[str, str | None]]:

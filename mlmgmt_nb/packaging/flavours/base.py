@@ -38,13 +38,14 @@ class SavedModel:
     Attributes:
         file: name of the file or folder in the application folder.
         format: the format, for people.
-        load: statements of `init`; they set the global name `model`.
+        load: statements of `init`; they set the global name.
         answer: statements of `run`.
         imports: import statements that both need.
         constants: statements at the top of the driver.
         modules: names of modules that loading it imports, perhaps.
         notes: what the user should know.
         metadata: facts about the model.
+        name: the global name that the statements set.
         code: names of the classes and functions of the notebook that are in it.
         requirements: requirement lines that come with a model folder; None when they are to be measured.
     """
@@ -58,6 +59,7 @@ class SavedModel:
     modules: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    name: str = "model"
     code: tuple[str, ...] = ()
     requirements: tuple[str, ...] | None = None
 

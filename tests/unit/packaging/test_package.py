@@ -198,6 +198,23 @@ def test_code_of_the_notebook_travels(tmp_path: Path) -> None:
     assert "unused.py" not in made
 
 
+def test_files_that_the_model_reads_are_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "rates.json").write_text('{"A": 2.0}')
+    monkeypatch.chdir(tmp_path)
+
+    def price(plan: str) -> float:
+        return float(json.loads(Path("rates.json").read_text())[plan])
+
+    with pytest.raises(UsageError, match=r"No such file or directory: 'rates\.json'") as raised:
+        package(price, sample={"plan": "A"}, to="made")
+    assert "dependencies=['rates.json']" in str(raised.value.fix)
+    made = package(price, sample={"plan": "A"}, to="made", dependencies=["rates.json"])
+    assert made.dependencies == (tmp_path / "made" / "rates.json",)
+    for name, words in (("none.csv", "not found"), (tmp_path / "made" / "score.py", "the name of a file of the")):
+        with pytest.raises(UsageError, match=f"dependencies: .*{words}"):
+            package(price, sample={"plan": "A"}, to="other", dependencies=[name])
+
+
 def test_text_that_is_also_the_name_of_a_folder_carries_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -356,6 +373,10 @@ def without_names(age: int, /, plan: str = "A") -> Any:
     return [age, plan]
 
 
+def of_a_model(model: str) -> str:
+    return model
+
+
 async def later(age: int) -> int:
     return age + 1
 
@@ -371,6 +392,7 @@ class LaterModel:
         (call_with_more, {"plan": "A", "may": 1}, ["def run(plan, may):", "return model(plan=plan, may=may)"]),
         (without_names, {"age": 3}, ['def run(age, plan="A"):', "return model(age, plan=plan)"]),
         (without_names, None, ['def run(age, plan="A"):', "return model(age, plan=plan)"]),
+        (of_a_model, {"model": "Golf"}, ["global function", "def run(model):", "return function(model=model)"]),
         (later, {"age": 3}, ["async def run(age):", "return await model(age=age)"]),
         (LaterModel(), [1, 2], ["async def run(data):", "return await model.predict(data)"]),
     ],
