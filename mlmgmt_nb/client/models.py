@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from mlmgmt_nb.client.bodies import checked, is_uuid, not_found
+from mlmgmt_nb.client.bodies import checked, is_uuid
 from mlmgmt_nb.client.http.files import as_source, is_url, mime_type_of
 from mlmgmt_nb.client.http.paging import PAGE_SIZE, Pager
 from mlmgmt_nb.client.http.responses import decode
 from mlmgmt_nb.client.http.transport import Transport
 from mlmgmt_nb.client.http.uploads import Progress, Uploaded, Uploader
 from mlmgmt_nb.client.http.urls import content_of
+from mlmgmt_nb.client.missing import not_found
 from mlmgmt_nb.client.versions import RECENT, latest_of, latest_recent
 from mlmgmt_nb.contract import OPERATIONS, Model
 from mlmgmt_nb.errors import NotFoundError, UsageError
@@ -114,7 +115,7 @@ class Models:
                 raise not_found("model", id_or_name, error) from error
         latest = latest_of(self.list(name=id_or_name), id_or_name)
         if latest is None:
-            raise not_found("model", id_or_name)
+            raise not_found("model", id_or_name, among=self.list())
         return latest
 
     def withdraw(self, id: str) -> None:  # noqa: A002 - the API's word

@@ -42,7 +42,7 @@ __all__ = [
     "service_settings",
 ]
 
-OUTPUTS = ("table", "json", "tsv", "csv")
+OUTPUTS = ("table", "wide", "json", "tsv", "csv")
 
 COMMON = (
     Flag("-o --output", "form of the output", choices=OUTPUTS),

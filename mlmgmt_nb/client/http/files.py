@@ -70,6 +70,10 @@ def mime_type_of(name: str) -> str:
     return _MIME_TYPES.get(suffix) or (None if encoding else guessed) or "application/octet-stream"
 
 
+_MAY_BE_EMPTY = frozenset({"dependencies", "requirements"})
+"""Arguments whose files can be empty: `__init__.py` beside a driver, a driver that needs no packages."""
+
+
 def check_readable(path: Path, field: str, without: frozenset[str] = frozenset()) -> None:
     """Check that a file or folder can be uploaded.
 
@@ -79,8 +83,8 @@ def check_readable(path: Path, field: str, without: frozenset[str] = frozenset()
         without: names in the folder that are left out.
 
     Raises:
-        UsageError: it is missing, empty, cannot be read, is neither file nor folder, or has a link that is
-            broken or points outside the folder.
+        UsageError: it is missing, empty (except for dependencies and requirements), cannot be read, is neither file nor
+            folder, or has a link that is broken or points outside the folder.
     """
     try:
         kind = path.stat().st_mode
@@ -88,7 +92,7 @@ def check_readable(path: Path, field: str, without: frozenset[str] = frozenset()
             _check_folder(path, field, without)
         elif not stat.S_ISREG(kind):
             raise UsageError(f"{field}: {path} is neither a file nor a folder", field=field, fix="Give a regular file.")
-        elif path.stat().st_size == 0:
+        elif path.stat().st_size == 0 and field not in _MAY_BE_EMPTY:
             raise UsageError(f"{field}: the file {path} is empty", field=field, fix="Write the file first.")
         else:
             path.open("rb").close()

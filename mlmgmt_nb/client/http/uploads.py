@@ -116,10 +116,12 @@ class _Upload:
         furthest, attempt = -1, 0
         while True:
             offset = self._stored_bytes()
-            self._progress(offset, self._total)
-            if offset == self._total:
+            self._progress(self._total if offset is None else offset, self._total)
+            if offset is None:
                 return
             attempt = 1 if offset > furthest else attempt + 1
+            if attempt > _ATTEMPTS:
+                raise UploadError(f"the server does not accept the bytes from {offset} on", fix="Try again later.")
             furthest = max(offset, furthest)
             try:
                 answer = self._send_part(offset)
@@ -131,16 +133,14 @@ class _Upload:
                     ) from error
                 self._transport.sleep(self._transport.pause(attempt))
                 continue
-            if answer is not None and attempt >= _ATTEMPTS:
-                raise UploadError(f"the server does not accept the bytes from {offset} on", fix="Try again later.")
             if answer:
                 self._transport.sleep(min(answer, _LONGEST_WAIT_FOR_OTHERS))
 
-    def _stored_bytes(self) -> int:
-        """Return the number of bytes that the store has."""
+    def _stored_bytes(self) -> int | None:
+        """Return the number of bytes that the store has; None if it has the content, which may be empty."""
         answer = self._transport.send("HEAD", self._url, accept={404})
         if answer.status_code != 404:
-            return self._total
+            return None
         if "Upload-Offset" not in answer.headers:
             raise UploadError(
                 f"the server at {self._transport.base_url} has no artifact store",

@@ -77,7 +77,7 @@ class _Deployed:
 
     def text(self) -> str:
         """Return the text for a terminal."""
-        from mlmgmt_nb.commands.output import deployed
+        from mlmgmt_nb.commands.output.formats import deployed
 
         return deployed(self._service, "%mlmgmt")
 
@@ -245,6 +245,6 @@ def _keys(keys: Any) -> Card:
 
 
 def _settings(settings: Any) -> str:
-    from mlmgmt_nb.commands.output import formatted
+    from mlmgmt_nb.commands.output.formats import formatted
 
     return formatted(settings, "table")
