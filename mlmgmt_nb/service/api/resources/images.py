@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from sqlalchemy import Select, insert, select
@@ -20,7 +20,7 @@ from mlmgmt_nb.service.http.messages import Reply
 from mlmgmt_nb.service.http.problems import not_found
 from mlmgmt_nb.service.store import schema
 
-__all__ = ["build_log", "create", "get", "image_of", "list_"]
+__all__ = ["IMAGE_COLUMNS", "build_log", "create", "get", "image_of", "list_"]
 
 
 def create(call: Call) -> Reply:
@@ -58,8 +58,15 @@ def _selected() -> Select[Any]:
     return select(images, manifests.c.doc.label("manifest_doc")).join(manifests, manifests.c.id == images.c.manifest_id)
 
 
+IMAGE_COLUMNS = (
+    *("id", "name", "version", "created_at", "state", "description", "error"),
+    *("compute_given", "compute_id", "location", "manifest_id"),
+)
+"""The columns of an image in responses."""
+
+
 def image_of(columns: Mapping[str, Any], manifest_doc: bytes, base_url: str) -> Image:
-    """Build the image from a row, given by column name."""
+    """Build the image of a response from a row, given by column name. Its manifest is the stored JSON."""
     return Image(
         id=columns["id"],
         name=columns["name"],
@@ -72,7 +79,7 @@ def image_of(columns: Mapping[str, Any], manifest_doc: bytes, base_url: str) -> 
         image_type="Docker",
         image_location=columns["location"],
         image_build_log_uri=f"{base_url}/images/{columns['id']}/buildLog",
-        manifest=msgspec.json.decode(manifest_doc, type=Manifest),
+        manifest=cast("Manifest", msgspec.Raw(manifest_doc)),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import msgspec
@@ -14,7 +14,7 @@ from mlmgmt_nb.contract.extensions import Service, ServiceCreate
 from mlmgmt_nb.service.api.app import Call
 from mlmgmt_nb.service.api.paging import Page, page
 from mlmgmt_nb.service.api.resources.images import image_of
-from mlmgmt_nb.service.api.resources.services.rows import selected, service_of
+from mlmgmt_nb.service.api.resources.services.rows import IMAGE_LABELS, selected, service_of
 from mlmgmt_nb.service.gateway.gateway import first_of_names
 from mlmgmt_nb.service.http.messages import Reply
 from mlmgmt_nb.service.reconciling.specs import replica_count
@@ -74,7 +74,7 @@ def _responses(db: Connection, rows: Iterable[Row[Any]], call: Call) -> list[Ser
     ]
 
 
-def _models(db: Connection, manifest_ids: set[str]) -> dict[str, list[Model]]:
+def _models(db: Connection, manifest_ids: set[str]) -> dict[str, list[msgspec.Raw]]:
     links, models = schema.manifest_models, schema.models
     query = (
         select(links.c.manifest_id, models.c.doc)
@@ -82,9 +82,9 @@ def _models(db: Connection, manifest_ids: set[str]) -> dict[str, list[Model]]:
         .where(links.c.manifest_id.in_(manifest_ids))
         .order_by(links.c.manifest_id, links.c.position)
     )
-    found: dict[str, list[Model]] = {}
+    found: dict[str, list[msgspec.Raw]] = {}
     for manifest_id, doc in db.execute(query):
-        found.setdefault(manifest_id, []).append(msgspec.json.decode(doc, type=Model))
+        found.setdefault(manifest_id, []).append(msgspec.Raw(doc))
     return found
 
 
@@ -96,33 +96,31 @@ def _warnings(db: Connection, service_ids: list[str]) -> dict[str, str | None]:
 
 
 def _response(
-    row: Row[Any], models: list[Model], base_url: str, scoring_uri: str | None, warning: str | None
+    row: Row[Any], models: list[msgspec.Raw], base_url: str, scoring_uri: str | None, warning: str | None
 ) -> Service:
-    spec: ServiceCreate = row.spec
-    image_columns = {
-        name.removeprefix("image_"): value for name, value in row._asdict().items() if name.startswith("image_")
-    }
-    image = image_of(image_columns, row.manifest_doc, base_url)
+    values = dict(zip(row._fields, row, strict=True))  # several times as fast as the attributes of a row
+    spec: ServiceCreate = values["spec"]
+    image = image_of({name: values[label] for name, label in IMAGE_LABELS.items()}, values["manifest_doc"], base_url)
     return Service(
-        compute_resource=ComputeResource(id=row.compute_given or row.compute_id, type="Cluster"),
-        id=row.id,
-        name=row.name,
-        state=row.state,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
+        compute_resource=ComputeResource(id=values["compute_given"] or values["compute_id"], type="Cluster"),
+        id=values["id"],
+        name=values["name"],
+        state=values["state"],
+        created_at=values["created_at"],
+        updated_at=values["updated_at"],
         scoring_uri=scoring_uri,
         image=image,
         manifest=image.manifest,
-        models=models,
-        error=row.error,
+        models=cast("list[Model]", models),
+        error=values["error"],
         app_insights_enabled=spec.app_insights_enabled,
         auto_scaler=spec.auto_scaler,
         container_resource_reservation=spec.container_resource_reservation,
         data_collection=spec.data_collection,
         max_concurrent_requests_per_container=spec.max_concurrent_requests_per_container,
-        num_replicas=replica_count(spec, row.scale),
+        num_replicas=replica_count(spec, values["scale"]),
         environment={name: value for name, value in (spec.environment or {}).items() if value is not None},
-        secrets=sorted(row.secrets or ()),
+        secrets=sorted(values["secrets"] or ()),
         warning=warning,
     )
 
