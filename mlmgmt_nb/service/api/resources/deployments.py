@@ -10,7 +10,7 @@ from sqlalchemy import Row, Select, select
 
 from mlmgmt_nb.contract import Deployment
 from mlmgmt_nb.service.api.app import Call
-from mlmgmt_nb.service.api.resources.lookup import row_of
+from mlmgmt_nb.service.api.resources.lookup import in_account, row_of
 from mlmgmt_nb.service.http.messages import Reply
 from mlmgmt_nb.service.store import schema
 from mlmgmt_nb.service.store.store import Store
@@ -27,8 +27,10 @@ def list_(call: Call) -> Reply:
     Its rows are read in blocks by `seq`: deployments that are added meanwhile have higher ones, and do not appear.
     """
     table = schema.deployments
-    query = _selected().where(table.c.account == call.account).order_by(table.c.seq.desc()).limit(_ROWS_AT_ONCE)
-    if (service_id := call.query.get("serviceId")) is not None:
+    service_id = call.query.get("serviceId")
+    query = _selected().where(in_account(table, call.account, is_filtered=service_id is not None))
+    query = query.order_by(table.c.seq.desc()).limit(_ROWS_AT_ONCE)
+    if service_id is not None:
         query = query.where(table.c.service_id == service_id)
     blocks = _blocks(call.backend.store, query)
     first = next(blocks)

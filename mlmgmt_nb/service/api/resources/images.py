@@ -13,7 +13,7 @@ from mlmgmt_nb.contract import Image, ImageRequest, Manifest
 from mlmgmt_nb.service.api.app import Call
 from mlmgmt_nb.service.api.paging import Page, page
 from mlmgmt_nb.service.api.resources import operations
-from mlmgmt_nb.service.api.resources.lookup import next_version, row_of
+from mlmgmt_nb.service.api.resources.lookup import in_account, next_version, row_of
 from mlmgmt_nb.service.clock import now
 from mlmgmt_nb.service.files.logs import log_reply
 from mlmgmt_nb.service.http.messages import Reply
@@ -84,11 +84,15 @@ def image_of(columns: Mapping[str, Any], manifest_doc: bytes, base_url: str) -> 
 
 
 def list_(call: Call) -> Reply:
-    query = _selected().where(schema.images.c.account == call.account, schema.images.c.withdrawn_at.is_(None))
+    images, manifests = schema.images, schema.manifests
+    is_filtered = "manifestId" in call.query or "manifestName" in call.query
+    query = _selected().where(
+        in_account(images, call.account, is_filtered=is_filtered), images.c.withdrawn_at.is_(None)
+    )
     if (manifest_id := call.query.get("manifestId")) is not None:
-        query = query.where(schema.images.c.manifest_id == manifest_id)
+        query = query.where(images.c.manifest_id == manifest_id)
     if (manifest_name := call.query.get("manifestName")) is not None:
-        query = query.where(schema.manifests.c.name == manifest_name)
+        query = query.where(manifests.c.account == call.account, manifests.c.name == manifest_name)
     with call.backend.store.reading() as db:
         rows, next_link = page(db, query, schema.images, call.query, f"{call.base_url}/images")
     return Reply(200, Page([image_of(row._asdict(), row.manifest_doc, call.base_url) for row in rows], next_link))

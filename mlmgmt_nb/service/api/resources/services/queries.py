@@ -7,13 +7,14 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 import msgspec
-from sqlalchemy import Connection, Row, or_, select
+from sqlalchemy import Connection, Row, Select, or_, select
 
 from mlmgmt_nb.contract import ComputeResource, Model
 from mlmgmt_nb.contract.extensions import Service, ServiceCreate
 from mlmgmt_nb.service.api.app import Call
 from mlmgmt_nb.service.api.paging import Page, page
 from mlmgmt_nb.service.api.resources.images import image_of
+from mlmgmt_nb.service.api.resources.lookup import in_account
 from mlmgmt_nb.service.api.resources.services.rows import IMAGE_LABELS, selected, service_of
 from mlmgmt_nb.service.gateway.gateway import first_of_names
 from mlmgmt_nb.service.http.messages import Reply
@@ -24,29 +25,40 @@ __all__ = ["get", "list_"]
 
 
 def list_(call: Call) -> Reply:
-    query = selected().where(schema.services.c.account == call.account)
-    manifest_models, models = schema.manifest_models, schema.models
+    with call.backend.store.reading() as db:
+        rows, next_link = page(db, _filtered(call), schema.services, call.query, f"{call.base_url}/services")
+        return Reply(200, Page(_responses(db, rows, call), next_link))
+
+
+def _filtered(call: Call) -> Select[Any]:
+    """Select the services of the account that match the filters of a request."""
+    services, manifests, images = schema.services, schema.manifests, schema.images
     columns = {
-        "serviceName": schema.services.c.name,
-        "manifestId": schema.manifests.c.id,
-        "manifestName": schema.manifests.c.name,
-        "imageId": schema.images.c.id,
+        "serviceName": services.c.name,
+        "manifestId": manifests.c.id,
+        "manifestName": manifests.c.name,
+        "imageId": images.c.id,
     }
+    # The account has few services of a name; other filters are selective by the indexes of images and models.
+    by_others = {"manifestId", "manifestName", "imageId", "modelId", "modelName"} & call.query.keys()
+    is_filtered = bool(by_others) and "serviceName" not in call.query
+    query = selected().where(in_account(services, call.account, is_filtered=is_filtered))
     for name, column in columns.items():
         if (value := call.query.get(name)) is not None:
             query = query.where(column == value)
+    if "manifestName" in call.query:
+        query = query.where(manifests.c.account == call.account)
     if (compute_id := call.query.get("computeResourceId")) is not None:
-        given = schema.services.c.compute_given
-        query = query.where(or_(schema.services.c.compute_id == compute_id, given == compute_id))
-    of_manifest = select(manifest_models.c.manifest_id)
+        query = query.where(or_(services.c.compute_id == compute_id, services.c.compute_given == compute_id))
+    links, models = schema.manifest_models, schema.models
+    of_manifest = select(links.c.manifest_id)
     if (model_id := call.query.get("modelId")) is not None:
-        query = query.where(schema.manifests.c.id.in_(of_manifest.where(manifest_models.c.model_id == model_id)))
+        query = query.where(manifests.c.id.in_(of_manifest.where(links.c.model_id == model_id)))
     if (model_name := call.query.get("modelName")) is not None:
-        with_model = of_manifest.join(models, models.c.id == manifest_models.c.model_id)
-        query = query.where(schema.manifests.c.id.in_(with_model.where(models.c.name == model_name)))
-    with call.backend.store.reading() as db:
-        rows, next_link = page(db, query, schema.services, call.query, f"{call.base_url}/services")
-        return Reply(200, Page(_responses(db, rows, call), next_link))
+        named = of_manifest.join(models, models.c.id == links.c.model_id)
+        named = named.where(models.c.account == call.account, models.c.name == model_name)
+        query = query.where(manifests.c.id.in_(named))
+    return query
 
 
 def get(call: Call) -> Reply:

@@ -30,7 +30,8 @@ def selected() -> Select[Any]:
             *image_columns,
             manifests.c.doc.label("manifest_doc"),
         )
-        .join(deployments, deployments.c.id == services.c.deployment_id)
+        # Both columns, so that the services of an image are found from its deployments.
+        .join(deployments, (deployments.c.id == services.c.deployment_id) & (deployments.c.service_id == services.c.id))
         .join(images, images.c.id == deployments.c.image_id)
         .join(manifests, manifests.c.id == images.c.manifest_id)
         .where(~services.c.deleting)
