@@ -22,6 +22,7 @@ from mlmgmt_nb.client.deploying.packaged_models import (
     application_of,
     check_not_packaged,
     check_packageable,
+    local_dependencies,
     packaged,
 )
 from mlmgmt_nb.client.deploying.source_contents import source_contents
@@ -30,6 +31,7 @@ from mlmgmt_nb.client.http.uploads import Progress
 from mlmgmt_nb.client.images import Images
 from mlmgmt_nb.client.manifests import Manifests
 from mlmgmt_nb.client.models import Models
+from mlmgmt_nb.client.operations import Operations
 from mlmgmt_nb.client.polling import Poller
 from mlmgmt_nb.client.services import Services
 from mlmgmt_nb.contract import Image, Manifest, Model
@@ -53,6 +55,7 @@ class Account(Protocol):
     manifests: Manifests
     images: Images
     services: Services
+    operations: Operations
 
     @property
     def connect_arguments(self) -> Mapping[str, str]: ...
@@ -259,6 +262,7 @@ class DeployFlow:
                 starting = services.create(self._name, image, compute_resource_id=self._compute, **settings)
             else:
                 starting = services.update(existing, image=image, **settings)
+        self._made.hand_over(starting.operation_id)
         verification = built.verification
         if verification is not None:
             starting = starting.verified(verification.of(services, existing, self._account.connect_arguments))
@@ -272,7 +276,8 @@ class DeployFlow:
             yield _Prepared(models, _application(source), source, self._description)
             return
         started = time.perf_counter()
-        with packaged(source.models[0], source.packaging) as package:
+        options: PackageOptions = {**source.packaging, "dependencies": local_dependencies(source.dependencies)}
+        with packaged(source.models[0], options) as package:
             if self._events.on_package:
                 self._events.on_package(package.summary, time.perf_counter() - started)
             application = application_of(package, source)
@@ -359,6 +364,7 @@ class DeployFlow:
         building = self._account.images.create(
             self._name, manifest, compute_resource_id=self._compute, description=description
         )
+        self._made.hand_over(building.operation_id, builds=True)
         return building.undone(self._made.withdraw)
 
     def _result(self, poller: Poller[T]) -> T:

@@ -27,6 +27,7 @@ from mlmgmt_nb.client.operations import Operations
 from mlmgmt_nb.client.polling import Poller
 from mlmgmt_nb.client.services import Services
 from mlmgmt_nb.client.workspace.replaced_names import NamesReplacements, no_attribute
+from mlmgmt_nb.contract import Manifest, Model
 from mlmgmt_nb.contract.extensions import Service
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ class Workspace(metaclass=NamesReplacements):
         timeout: float | None = None,
         on_step: Callable[[str, float], None] | None = None,
         on_operation: Callable[[Poller[Any]], None] | None = None,
+        on_reuse: Callable[[Model | Manifest], None] | None = None,
         **settings: Unpack[ServiceSettings],
     ) -> Service:
         """Register models and a manifest, build the image, and start the service; return when it runs.
@@ -161,6 +163,7 @@ class Workspace(metaclass=NamesReplacements):
             timeout: maximum seconds to wait (default: unlimited).
             on_step: called after each step with its name (`model`, `manifest`, `image`, `service`) and its seconds.
             on_operation: called with the poller of the build, and with that of the start of the service.
+            on_reuse: called with a model or manifest whose latest version is used because it has the same content.
             **settings: see `ServiceSettings`.
 
         Raises:
@@ -198,7 +201,7 @@ class Workspace(metaclass=NamesReplacements):
             name,
             compute_resource_id=compute_resource_id or self.compute,
             description=description,
-            events=DeployEvents(on_step=on_step, on_operation=on_operation),
+            events=DeployEvents(on_step=on_step, on_operation=on_operation, on_reuse=on_reuse),
             timeout=timeout,
         )
         return flow.run(source, settings, if_exists=if_exists)
@@ -237,6 +240,7 @@ class Workspace(metaclass=NamesReplacements):
         example: Any = True,
         tolerance: float = TOLERANCE,
         metadata: Mapping[str, Any] | None = None,
+        dependencies: Sequence[str | os.PathLike[str]] = (),
     ) -> Package:
         """Write the files of a deployment without a driver to a folder, where you can edit and deploy them by hand.
 
@@ -260,6 +264,7 @@ class Workspace(metaclass=NamesReplacements):
                 False for types only.
             tolerance: largest relative difference between the answers of the object and of the package.
             metadata: metadata to store with the model, such as `{"metrics": {"auc": 0.93}}`.
+            dependencies: files and folders that the model reads, to place beside the driver.
 
         Raises:
             UsageError: the model or the sample cannot be packaged; the message names the part and the reason.
@@ -268,7 +273,14 @@ class Workspace(metaclass=NamesReplacements):
         from mlmgmt_nb.packaging import package
 
         return package(
-            model, to=to, sample=sample, method=method, example=example, tolerance=tolerance, metadata=metadata
+            model,
+            to=to,
+            sample=sample,
+            method=method,
+            example=example,
+            tolerance=tolerance,
+            metadata=metadata,
+            dependencies=dependencies,
         )
 
     def computes(self) -> list[dict[str, str | None]]:

@@ -52,6 +52,7 @@ _CONTRIBUTOR = (
     "PUT /computes/{id}",
     "DELETE /computes/{id}",
     "POST /operations/{id}/cancel",
+    "POST /operations/{id}/withdraw",
     "POST /models/{id}/withdraw",
     "POST /manifests/{id}/withdraw",
     "POST /images/{id}/withdraw",

@@ -58,7 +58,8 @@ def _to_4(db: Connection) -> None:
 
 
 def _to_5(db: Connection) -> None:
-    """Add the records of changes."""
+    """Add the versions that are withdrawn if an operation fails, and the records of changes."""
+    db.exec_driver_sql("ALTER TABLE operations ADD COLUMN made_versions TEXT")
     db.exec_driver_sql("ALTER TABLE deployments ADD COLUMN change TEXT")
 
 

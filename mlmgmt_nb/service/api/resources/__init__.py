@@ -63,6 +63,7 @@ EXTENSIONS: Mapping[tuple[str, ...], Mapping[str, Handler]] = {
     ("operations",): {"GET": operations.list_},
     ("operations", "{id}", "cancel"): {"POST": operations.cancel},
     ("services", "{id}", "rollback"): {"POST": requests.rollback},
+    ("operations", "{id}", "withdraw"): {"POST": withdrawals.on_failure},
     ("services", "{id}", "logs"): {"GET": monitoring.logs},
     ("services", "{id}", "metrics"): {"GET": monitoring.metrics},
     ("services", "{id}", "data"): {"GET": collected.read},

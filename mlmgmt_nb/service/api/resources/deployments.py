@@ -2,33 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import Select, select
 
 from mlmgmt_nb.contract.extensions import ChangeRecord, DeploymentRecord
 from mlmgmt_nb.service.api.app import Call
-from mlmgmt_nb.service.api.resources.lookup import row_of
+from mlmgmt_nb.service.api.resources.lookup import in_account, row_of
 from mlmgmt_nb.service.http.messages import Reply
 from mlmgmt_nb.service.store import schema
+from mlmgmt_nb.service.store.store import Store
 
-__all__ = ["deployment_of", "get", "list_"]
+__all__ = ["DEPLOYMENT_COLUMNS", "deployment_of", "get", "list_"]
+
+DEPLOYMENT_COLUMNS = ("service_name", "image_id", "status", "created_at", "expired_at", "change")
+"""Columns of a response besides its id; the others are the largest."""
+_ROWS_AT_ONCE = 1000
 
 
 def list_(call: Call) -> Reply:
+    """Return all deployments: the contract does not divide them into pages. A long list is streamed.
+
+    Its rows are read in blocks by `seq`: deployments that are added meanwhile have higher ones, and do not appear.
+    """
     table = schema.deployments
-    query = select(table).where(table.c.account == call.account).order_by(table.c.seq.desc())
-    if (service_id := call.query.get("serviceId")) is not None:
+    service_id = call.query.get("serviceId")
+    query = _selected().where(in_account(table, call.account, is_filtered=service_id is not None))
+    query = query.order_by(table.c.seq.desc()).limit(_ROWS_AT_ONCE)
+    if service_id is not None:
         query = query.where(table.c.service_id == service_id)
-    with call.backend.store.reading() as db:
-        return Reply(200, [deployment_of(row._asdict()) for row in db.execute(query)])
+    blocks = _blocks(call.backend.store, query)
+    first = next(blocks)
+    if len(first) < _ROWS_AT_ONCE:
+        return Reply(200, first)
+    return Reply(200, _encoded(first, blocks))
+
+
+def _selected() -> Select[Any]:
+    """Select the columns of responses."""
+    columns = schema.deployments.c
+    return select(columns.seq, columns.id, *(columns[name] for name in DEPLOYMENT_COLUMNS))
+
+
+def _blocks(store: Store, query: Select[Any]) -> Iterator[list[DeploymentRecord]]:
+    """Yield the deployments of a query that descends by `seq`, and end with an incomplete block."""
+    further = query
+    while True:
+        with store.reading() as db:
+            rows = db.execute(further).all()
+        yield [deployment_of(row._asdict()) for row in rows]
+        if len(rows) < _ROWS_AT_ONCE:
+            return
+        further = query.where(schema.deployments.c.seq < rows[-1].seq)
+
+
+def _encoded(first: list[DeploymentRecord], others: Iterable[list[DeploymentRecord]]) -> Iterator[bytes]:
+    """Yield blocks of deployments as one JSON array."""
+    yield msgspec.json.encode(first)[:-1]
+    for block in others:
+        if block:
+            yield b"," + msgspec.json.encode(block)[1:-1]
+    yield b"]"
 
 
 def get(call: Call) -> Reply:
     with call.backend.store.reading() as db:
-        return Reply(200, deployment_of(row_of(db, call, schema.deployments)._asdict()))
+        return Reply(200, deployment_of(row_of(db, call, schema.deployments, _selected())._asdict()))
 
 
 def deployment_of(row: Mapping[str, Any]) -> DeploymentRecord:

@@ -26,7 +26,7 @@ from mlmgmt_nb.service.reconciling.specs import (
     stored,
 )
 from mlmgmt_nb.service.store import schema
-from mlmgmt_nb.service.store.transitions import forget_secrets
+from mlmgmt_nb.service.store.transitions import forget_secrets, service_deleted
 
 __all__ = ["create", "delete_", "rollback", "update_"]
 
@@ -198,7 +198,7 @@ def _add_deployment(
 
 
 def delete_(call: Call) -> Reply:
-    services, deployments, table = schema.services, schema.deployments, schema.operations
+    services, deployments = schema.services, schema.deployments
     with call.backend.store.writing() as db:
         found = db.execute(
             update(services)
@@ -213,10 +213,6 @@ def delete_(call: Call) -> Reply:
             .values(status="Expired", expired_at=now())
         )
         forget_secrets(db, call.id)
-        db.execute(
-            update(table)
-            .where(table.c.resource_id == call.id, table.c.end_time.is_(None))
-            .values(state="Cancelled", end_time=now())
-        )
+        service_deleted(db, call.id)
     call.backend.services_changed()
     return Reply(200)
