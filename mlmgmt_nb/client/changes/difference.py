@@ -57,7 +57,7 @@ class Difference:
     Example:
         >>> difference = ws.diff("iris", model="iris.pkl", driver="score.py", num_replicas=2)
         >>> [str(change) for change in difference.changes]
-        ['num_replicas: none -> 2']
+        ['num_replicas: 1 -> 2']
         >>> difference.breaking
         []
 

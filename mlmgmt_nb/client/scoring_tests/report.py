@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from mlmgmt_nb.charts import still
+from mlmgmt_nb.client.scoring_tests.gate import Gate, Number, Verdict, exact, percentile_bounds, share
 from mlmgmt_nb.client.scoring_tests.html import CLIENT_BOUND, is_client_bound, picture
 from mlmgmt_nb.client.scoring_tests.results import Result, ResultStore
 from mlmgmt_nb.client.scoring_tests.timeline import percentile
@@ -19,6 +21,7 @@ __all__ = ["Result", "ScoringReport"]
 
 _SHOWN_FAILURES = 10
 _PERCENTILES = (50, 90, 95, 99)
+_OF_GATES = (50, 95, 99)
 
 
 class ScoringReport:
@@ -86,6 +89,39 @@ class ScoringReport:
             "partial": self.partial,
         }
 
+    def gate(self, condition: str) -> Verdict:
+        """Return whether a condition on the numbers of the test holds, fails, or cannot be decided yet.
+
+        Example:
+            >>> report = ws.services.test("iris", [[[5.1, 3.5, 1.4, 0.2]]], requests=100)
+            >>> report.gate("errors == 0 and p95 < 60_000").outcome
+            'passed'
+            >>> report.gate("agree >= 0.99").reason
+            'no agree was measured'
+
+        Args:
+            condition: such as `agree >= 0.99 and p95 <= 1.2 * old.p95 and errors == 0`. `agree` is the share of right
+                answers, `errors` the number of requests without an answer, `requests` their number; `p50`, `p95` and
+                `p99` are latencies in milliseconds, and those of `old` are of the service that it is compared with.
+
+        Raises:
+            UsageError: it is not a condition.
+        """
+        return Gate(condition).judge(self._numbers(), self._store.numbers.requests)
+
+    def _numbers(self) -> dict[str, Number]:
+        """Return the numbers that gates can name, each with its confidence interval."""
+        known, durations = self._store.numbers, sorted(self._store.durations())
+        numbers = {"errors": exact(known.errored), "requests": exact(known.requests)}
+        if judged := known.passed + known.failed:
+            numbers["agree"] = share(known.passed, judged)
+        for percent in _OF_GATES:
+            if durations:
+                numbers[f"p{percent}"] = _latency(partial(percentile, durations), percent, len(durations))
+            if (others := self._store.others).count:
+                numbers[f"old.p{percent}"] = _latency(others.percentile, percent, others.count)
+        return numbers
+
     def assert_ok(self, *, p95_ms: float | None = None) -> None:
         """Do nothing when every answer was right (or nothing was expected of it) and in time.
 
@@ -117,8 +153,14 @@ class ScoringReport:
                 f"the 95th percentile is {summary['p95_ms']} ms, and at most {p95_ms} ms is right", self
             )
 
-    def to_junit(self) -> str:
-        """JUnit XML: a test for each case, failed when any of its requests did not get the right answer."""
+    def to_junit(self, verdict: Verdict | None = None) -> str:
+        """JUnit XML: a test for each case, failed when any of its requests did not get the right answer.
+
+        Args:
+            verdict: the verdict of a gate. Answers that differ then fail no test of their own: the gate decides.
+        """
+        if verdict is not None:
+            return self._gate_junit(verdict)
         seconds: dict[int, float] = {}
         wrong: dict[int, Result] = {}
         for result in self._store.results():
@@ -143,6 +185,39 @@ class ScoringReport:
                 ElementTree.SubElement(test, kind, message=_xml(_line(wrong[case])))
         return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True)
 
+    def _gate_junit(self, verdict: Verdict) -> str:
+        """Return JUnit XML with the gate as the only test."""
+        is_failed = verdict.outcome != "passed"
+        seconds = f"{self._store.numbers.seconds:.3f}"
+        suite = ElementTree.Element(
+            "testsuite",
+            name=f"scoring {self.name}".strip(),
+            tests="1",
+            failures=str(int(is_failed)),
+            errors="0",
+            time=seconds,
+        )
+        test = ElementTree.SubElement(suite, "testcase", name=verdict.gate, classname="gate", time=seconds)
+        if is_failed:
+            ElementTree.SubElement(test, "failure", message=_xml(str(verdict)))
+        ElementTree.SubElement(test, "system-out").text = _xml(str(verdict))
+        return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True)
+
+    def assert_gate(self, condition: str) -> Verdict:
+        """Return the verdict of a gate that passed; raise for all others.
+
+        Args:
+            condition: as `gate` takes it.
+
+        Raises:
+            UsageError: it is not a condition.
+            ScoringTestFailed: it failed or is inconclusive.
+        """
+        verdict = self.gate(condition)
+        if verdict.outcome != "passed":
+            raise ScoringTestFailed(str(verdict), self)
+        return verdict
+
     def to_html(self) -> str:
         """Return the numbers, the latencies and the first failures as HTML that needs no script and no other file."""
         return picture(self._store, self.name, self.summary)
@@ -157,6 +232,12 @@ class ScoringReport:
         return "\n".join([*lines, *(f"  {_line(result)}" for result in self._store.failures(_SHOWN_FAILURES))])
 
     __repr__ = __str__
+
+
+def _latency(at: Callable[[float], float], percent: int, count: int) -> Number:
+    """Return a percentile in milliseconds, with its confidence interval."""
+    low, high = percentile_bounds(percent, count)
+    return Number(*(round(1000 * at(part), 3) for part in (percent, low, high)))
 
 
 def _line(result: Result) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mlmgmt_nb.client.scoring_tests.gate import Gate
 from mlmgmt_nb.commands.flags import ServiceArguments, api_arguments
 from mlmgmt_nb.commands.grammar import Command, Flag
 from mlmgmt_nb.commands.session import Session
@@ -50,6 +51,7 @@ class _Test(ServiceArguments):
     no_wait: bool
     junit: str | None
     assert_ok: bool
+    gate: str | None
 
 
 def _test(session: Session, arguments: _Test) -> object:
@@ -58,13 +60,14 @@ def _test(session: Session, arguments: _Test) -> object:
         raise UsageError(
             f"--junit: folder {junit.parent} does not exist", field="junit", fix="Create it, or give another path."
         )
+    gate = None if arguments.gate is None else Gate(arguments.gate)
     if arguments.no_wait and not session.stays:
         raise UsageError(
             "--no-wait works only in notebooks: in a shell the test ends with the command", field="no_wait"
         )
-    if arguments.no_wait and (junit is not None or arguments.assert_ok):
+    if arguments.no_wait and (junit is not None or gate is not None or arguments.assert_ok):
         raise UsageError(
-            "--no-wait cannot be combined with --junit or --assert-ok",
+            "--no-wait cannot be combined with --junit, --gate or --assert-ok",
             field="no_wait",
             fix="Call `.result().to_junit()` and `.result().assert_ok()` on the returned test.",
         )
@@ -80,8 +83,12 @@ def _test(session: Session, arguments: _Test) -> object:
         test.start()
         return test
     report = session.testing(test)
+    verdict = None if gate is None else report.gate(gate.text)
     if junit is not None:
-        junit.write_text(report.to_junit(), encoding="utf-8")
+        junit.write_text(report.to_junit(verdict), encoding="utf-8")
+    if verdict is not None:
+        report.assert_gate(verdict.gate)
+        session.tell(str(verdict))
     if arguments.assert_ok:
         report.assert_ok()
     return report
@@ -147,6 +154,11 @@ COMMANDS: tuple[Command[Any], ...] = (
             Flag("--no-wait", "run in the background (notebooks); `.result()` waits for the report", "switch"),
             Flag("--junit", "file to write JUnit XML to", completes="path", metavar="FILE"),
             Flag("--assert-ok", "fail if an answer is wrong or missing", "switch"),
+            Flag(
+                "--gate",
+                "fail unless a condition holds, such as 'agree >= 0.99 and p95 <= 1.2 * old.p95 and errors == 0'",
+                metavar="CONDITION",
+            ),
         ),
         arguments=_Test,
     ),

@@ -98,6 +98,15 @@ def test_against_another_service(ws: Workspace, service: ServiceResponse, tmp_pa
     assert report.summary["passed"] == 3
     assert 0 < report.summary["against_p50_ms"] <= report.summary["against_p99_ms"]
     assert "The other service: p50 " in report.to_html()
+    gated = ws.services.test(service, CASES[["a", "b"]], against=other, requests=60)
+    verdict = gated.gate("agree >= 0.9 and old.p95 > 0")
+    assert (verdict.outcome, verdict.requests, verdict.numbers["agree"].value) == ("failed", 60, 0.0)
+    assert gated.gate("p95 <= 100 * old.p95 and errors == 0").outcome == "passed"
+    with pytest.raises(ScoringTestFailed, match=r"gate failed: .* \[agree = 0 \(0 to 0\.0\d+\); 60 requests"):
+        gated.assert_gate("agree >= 0.9")
+    suite = ElementTree.fromstring(gated.to_junit(verdict))
+    assert (suite.attrib["tests"], suite.attrib["failures"]) == ("1", "1")
+    assert report.gate("agree >= 0.9").reason == "at least 20 requests are needed"
     ws.services.delete(other)
 
 

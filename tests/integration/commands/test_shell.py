@@ -293,6 +293,14 @@ def test_scoring_tests(shell: Shell, tmp_path: Path) -> None:
     assert "case 0: expected 1, got" in failed.err
     assert 'failures="1"' in (tmp_path / "j.xml").read_text()
     assert shell("service", "test", "-n", "tested", "--cases", "[1]", "--duration", "0.2", "--rate", "50").code == 0
+    gated = ["service", "test", "-n", "tested", "--cases", "[1]", "--requests", "30", "--junit", "gate.xml", "--gate"]
+    assert shell(*gated, "errors == 0 and p95 < 60000").code == 0
+    assert 'failures="0"' in (tmp_path / "gate.xml").read_text()
+    inconclusive = shell(*gated, "agree > 0.9")  # nothing is expected of the answers
+    assert inconclusive.code == 1
+    assert "gate inconclusive: agree > 0.9 [30 requests; no agree was measured]" in inconclusive.err
+    assert 'failures="1"' in (tmp_path / "gate.xml").read_text()
+    assert shell(*gated, "open('x')").code == 2
     assert "works only in notebooks" in shell("service", "test", "-n", "tested", "--cases", "[1]", "--no-wait").err
     for wrong in (["--cases", "{"], ["--cases", "@none.csv"], ["--cases", "{}"], ["--junit", "no/such/j.xml"]):
         refused = shell("service", "test", "-n", "tested", *wrong)

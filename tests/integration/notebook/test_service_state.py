@@ -184,6 +184,7 @@ def test_an_update_that_fails_is_told_and_the_service_goes_on(
     assert f"service {NAME} [Serving]" in panel.text()
     assert condition(ws.services.get(NAME)) == "Serving"
     failed = next(row for row in panel.shown()["deployments"] if row["image"] == f"console-bad version {image.version}")
+    assert failed["change"] == "update by owner of the state folder"
     assert (failed["status"], failed["back"], failed["current"]) == ("Failed", False, False)
     assert "<script>" not in panel.html() + panel.shown()["progress"] + panel.shown()["charts"]
     assert "&lt;script&gt;" in panel.html()

@@ -199,7 +199,7 @@ function deployments(send) {
     focus();
   });
   const body = h("tbody", {});
-  const titles = ["Image", "Status", "From", "Until", "Action"].map((title) => h("th", { scope: "col" }, title));
+  const titles = ["Image", "Status", "From", "Until", "Change", "Action"].map((title) => h("th", { scope: "col" }, title));
   const table = h("table", { "aria-label": "Deployments, newest first" }, h("thead", {}, h("tr", {}, ...titles)), body);
   const arrange = () => (update.disabled = last.open || !images.value);
   images.addEventListener("change", () => (asking.replaceChildren(), arrange()));
@@ -217,7 +217,7 @@ function deployments(send) {
     setRows(body, shown.deployments, (row) => {
       const back = h("button", { type: "button", onclick: () => send("rollback", { deployment: row.id }) }, "Roll back");
       back.setAttribute("aria-label", `Roll back to ${row.image}`);
-      const cells = [row.image, row.status, row.from, row.until].map((text) => h("td", {}, text));
+      const cells = [row.image, row.status, row.from, row.until, row.change].map((text) => h("td", {}, text));
       return h("tr", {}, ...cells, h("td", {}, row.back ? back : row.current ? "current" : ""));
     });
     for (const button of body.querySelectorAll("button")) button.disabled = shown.open;

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from mlmgmt_nb.client import Poller, Workspace
 from mlmgmt_nb.client.kernel_versions import version_difference
-from mlmgmt_nb.contract import Deployment, Image, ServiceResponse, ServiceUpdateRequest
-from mlmgmt_nb.contract.extensions import Service
+from mlmgmt_nb.contract import Image, ServiceResponse, ServiceUpdateRequest
+from mlmgmt_nb.contract.extensions import DeploymentRecord, Service
 from mlmgmt_nb.errors import NotFoundError, UsageError
 from mlmgmt_nb.notebook.display.cards import versioned
 from mlmgmt_nb.notebook.panels import limits
@@ -72,7 +72,7 @@ class ServiceState:
         self.service = service if isinstance(service, ServiceResponse) else workspace.services.get(service)
         self.traffic = Traffic(clock)
         self.log = LogTail(lambda offset, tail: workspace.services.logs(self.service, offset=offset, tail=tail))
-        self.deployments: tuple[Deployment, ...] = ()
+        self.deployments: tuple[DeploymentRecord, ...] = ()
         self.images: tuple[Image, ...] = ()
         self._models: dict[str | None, str] = {}
         self.progress: Progress | None = None

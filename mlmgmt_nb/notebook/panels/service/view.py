@@ -23,6 +23,7 @@ from mlmgmt_nb.notebook.panels.service.state import AUTOSCALER, ServiceState, ke
 __all__ = ["ServicePanel"]
 
 _SHOWN_LINES, _SAVED_LINES = 100, 15
+_HISTORY = ("image", "status", "from", "until", "change")
 _GROUPS = {
     ImageRelation.OWN: "Of this service",
     ImageRelation.MODEL: "With its models",
@@ -65,8 +66,8 @@ class ServicePanel(Panel):
         note = "".join(f'<div role="status">{escape(text)}</div>' for text in notes)
         progress = state.progress.html() if state.progress else ""
         history = table(
-            ("image", "status", "from", "until"),
-            [(row["image"], row["status"], row["from"], row["until"]) for row in self._deployments()],
+            _HISTORY,
+            [tuple(row[column] for column in _HISTORY) for row in self._deployments()],
             label="deployments",
         )
         history = f"<details><summary>deployments</summary>{history}</details>"
@@ -175,6 +176,7 @@ class ServicePanel(Panel):
                 "status": one.status or "",
                 "from": _time(one.created_at),
                 "until": _time(one.expired_at),
+                "change": one.summary or "",
                 "current": one.id == newest,
                 "back": _can_roll_back_to(one) and one.image_id != serving,
             }

@@ -1,0 +1,207 @@
+"""Gates: conditions on the numbers of a scoring test that hold, do not hold, or cannot be decided yet.
+
+Each number has a confidence interval of 95 %. A condition holds if it is true everywhere in the intervals, fails if it
+is false everywhere, and is inconclusive otherwise: more requests narrow the intervals.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from mlmgmt_nb.errors import UsageError
+
+__all__ = ["FEWEST", "Gate", "Number", "Verdict", "exact", "percentile_bounds", "share"]
+
+FEWEST = 20
+"""Gates on fewer requests are inconclusive."""
+NAMES = ("agree", "errors", "requests", "p50", "p95", "p99", "old.p50", "old.p95", "old.p99")
+"""Names that a gate can use."""
+
+_Z = 1.96
+"""Standard deviations of an interval of 95 %."""
+
+
+class Number(NamedTuple):
+    """A number with its confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        exact = self.low == self.high
+        return f"{self.value:.6g}" if exact else f"{self.value:.6g} ({self.low:.6g} to {self.high:.6g})"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The verdict of a gate.
+
+    Attributes:
+        gate: the condition.
+        outcome: `passed`, `failed` or `inconclusive`.
+        requests: number of requests that it is based on.
+        numbers: the numbers that the condition names, with their confidence intervals.
+        reason: why it is inconclusive.
+    """
+
+    gate: str
+    outcome: Literal["passed", "failed", "inconclusive"]
+    requests: int
+    numbers: Mapping[str, Number]
+    reason: str = ""
+
+    def __str__(self) -> str:
+        numbers = ", ".join(f"{name} = {number}" for name, number in self.numbers.items())
+        facts = "; ".join(filter(None, [numbers, f"{self.requests} requests", self.reason]))
+        return f"gate {self.outcome}: {self.gate} [{facts}]"
+
+
+def exact(value: float) -> Number:
+    """Return a number without uncertainty."""
+    return Number(value, value, value)
+
+
+def share(count: int, total: int) -> Number:
+    """Return a share of at least one with Wilson's interval, which is right near 0 and 1 too."""
+    part, square = count / total, _Z * _Z / total
+    middle = (part + square / 2) / (1 + square)
+    half = _Z / (1 + square) * math.sqrt(part * (1 - part) / total + square / total / 4)
+    return Number(part, max(0.0, middle - half), min(1.0, middle + half))
+
+
+def percentile_bounds(percent: float, total: int) -> tuple[float, float]:
+    """Return the percentages between whose values a percentile lies, by the order of so many values."""
+    half = 100 * _Z * math.sqrt(percent / 100 * (1 - percent / 100) / total)
+    return max(0.0, percent - half), min(100.0, percent + half)
+
+
+class Gate:
+    """A condition such as `agree >= 0.99 and p95 <= 1.2 * old.p95 and errors == 0`.
+
+    It has numbers, the names in `NAMES`, `+ - * /`, comparisons, `and`, `or` and `not`, and nothing else: it is not
+    run as Python.
+
+    Args:
+        text: the condition.
+
+    Raises:
+        UsageError: it is not a condition, or uses another name.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text.strip()
+        try:
+            self._condition = ast.parse(self.text, mode="eval").body
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            raise _refusal(f"{self.text!r} is not a condition: {error}") from None
+        try:
+            _truth(self._condition, dict.fromkeys(NAMES, exact(1.0)))
+        except RecursionError:
+            raise _refusal("it is nested too deep") from None
+        used = {_name(node) for node in ast.walk(self._condition) if isinstance(node, (ast.Name, ast.Attribute))}
+        self.names = tuple(name for name in NAMES if name in used)
+
+    def judge(self, numbers: Mapping[str, Number], requests: int) -> Verdict:
+        """Return the verdict.
+
+        Args:
+            numbers: the numbers of the test, by name.
+            requests: number of requests that they are based on.
+        """
+        named = {name: numbers[name] for name in self.names if name in numbers}
+        missing = [name for name in self.names if name not in numbers]
+        if missing or requests < FEWEST:
+            lacking = f"no {missing[0]} was measured" if missing else f"at least {FEWEST} requests are needed"
+            return Verdict(self.text, "inconclusive", requests, named, lacking)
+        holds = _truth(self._condition, named)
+        if holds is None:
+            return Verdict(self.text, "inconclusive", requests, named, "more requests narrow the intervals")
+        return Verdict(self.text, "passed" if holds else "failed", requests, named)
+
+
+def _refusal(problem: str) -> UsageError:
+    return UsageError(
+        f"gate: {problem}",
+        field="gate",
+        fix=f"Compare {', '.join(NAMES)} and numbers, such as `agree >= 0.99 and p95 <= 1.2 * old.p95`.",
+    )
+
+
+def _truth(node: ast.expr, numbers: Mapping[str, Number]) -> bool | None:
+    """Return whether a condition holds everywhere in the intervals (True), nowhere (False), or in a part (None)."""
+    match node:
+        case ast.BoolOp(op=ast.And(), values=parts):
+            return _all([_truth(part, numbers) for part in parts])
+        case ast.BoolOp(op=ast.Or(), values=parts):
+            return _not(_all([_not(_truth(part, numbers)) for part in parts]))
+        case ast.UnaryOp(op=ast.Not(), operand=part):
+            return _not(_truth(part, numbers))
+        case ast.Compare(left=left, ops=kinds, comparators=rights):
+            values = [_value(side, numbers) for side in (left, *rights)]
+            return _all([_compared(*pair) for pair in zip(kinds, values, values[1:], strict=False)])
+    raise _refusal(f"`{ast.unparse(node)}` is not a comparison")
+
+
+def _all(parts: list[bool | None]) -> bool | None:
+    return False if False in parts else None if None in parts else True
+
+
+def _not(part: bool | None) -> bool | None:
+    return None if part is None else not part
+
+
+def _compared(kind: ast.cmpop, left: Number, right: Number) -> bool | None:
+    match kind:
+        case ast.LtE():
+            return True if left.high <= right.low else False if left.low > right.high else None
+        case ast.Lt():
+            return True if left.high < right.low else False if left.low >= right.high else None
+        case ast.GtE():
+            return _compared(ast.LtE(), right, left)
+        case ast.Gt():
+            return _compared(ast.Lt(), right, left)
+        case ast.Eq():
+            return _all([_compared(ast.LtE(), left, right), _compared(ast.LtE(), right, left)])
+        case ast.NotEq():
+            return _not(_compared(ast.Eq(), left, right))
+    raise _refusal("only < <= > >= == != compare numbers")
+
+
+def _value(node: ast.expr, numbers: Mapping[str, Number]) -> Number:
+    match node:
+        case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
+            return exact(float(value))
+        case ast.Name() | ast.Attribute() if (name := _name(node)) in numbers:
+            return numbers[name]
+        case ast.UnaryOp(op=ast.USub(), operand=inner):
+            value, low, high = _value(inner, numbers)
+            return Number(-value, -high, -low)
+        case ast.BinOp(left=left, op=kind, right=right):
+            return _combined(kind, _value(left, numbers), _value(right, numbers))
+    raise _refusal(f"`{ast.unparse(node)}` is not known")
+
+
+def _combined(kind: ast.operator, left: Number, right: Number) -> Number:
+    """Return the result of an operation, in the interval of all its results."""
+    match kind:
+        case ast.Add():
+            return Number(left.value + right.value, left.low + right.low, left.high + right.high)
+        case ast.Sub():
+            return Number(left.value - right.value, left.low - right.high, left.high - right.low)
+        case ast.Mult():
+            ends = [a * b for a in left[1:] for b in right[1:]]
+            return Number(left.value * right.value, min(ends), max(ends))
+        case ast.Div():
+            if right.low <= 0 <= right.high:
+                return Number(math.inf, -math.inf, math.inf)
+            return _combined(ast.Mult(), left, Number(1 / right.value, 1 / right.high, 1 / right.low))
+    raise _refusal("only + - * / combine numbers")
+
+
+def _name(node: ast.expr) -> str:
+    return ast.unparse(node)
