@@ -6,12 +6,14 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 from mlmgmt_nb.client.applications.application import Application, Source
 from mlmgmt_nb.client.bodies import ServiceSettings, is_uuid
+from mlmgmt_nb.client.changes.contents import changed_settings
+from mlmgmt_nb.client.changes.difference import Difference, compare
 from mlmgmt_nb.client.deploying.made_versions import MadeVersions
 from mlmgmt_nb.client.deploying.packaged_models import (
     TOLERANCE,
@@ -22,6 +24,7 @@ from mlmgmt_nb.client.deploying.packaged_models import (
     local_dependencies,
     packaged,
 )
+from mlmgmt_nb.client.deploying.source_contents import source_contents
 from mlmgmt_nb.client.deploying.verification import Verification
 from mlmgmt_nb.client.http.files import as_source, check_readable, is_url
 from mlmgmt_nb.client.http.uploads import Progress
@@ -217,6 +220,20 @@ class DeployFlow:
         with self._made.withdrawn_on_failure(), self._prepared(source) as prepared:
             return self._manifest(prepared)
 
+    def diff(self, source: DeploySource, settings: ServiceSettings) -> Difference:
+        """Return how a deployment would change the service. Nothing is sent.
+
+        Raises:
+            NotFoundError: the service does not exist.
+        """
+        self._check_settings(settings, "update")
+        self.check(source)
+        old = self._account.services.contents(self._account.services.get(self._name))
+        with self._prepared(source) as prepared:
+            models = [self._previewed(model, prepared.source) for model in prepared.models]
+            new = source_contents(self._name, models, prepared.application)
+        return compare(old, replace(new, settings=changed_settings(old.settings or {}, settings)))
+
     def start_build(self, source: DeploySource | Manifest) -> Poller[Image]:
         """Start the build of an image from a manifest, which is registered first unless it is given."""
         self._check_server({})
@@ -326,6 +343,17 @@ class DeployFlow:
             on_reuse=self._reuse,
         )
         return self._made.add(registered)
+
+    def _previewed(self, model: Model | str, source: DeploySource) -> Model:
+        if isinstance(model, Model):
+            return model
+        return self._account.models.preview(
+            model,
+            source.model_name,
+            tags=source.tags,
+            description=source.model_description,
+            new_version=source.new_version,
+        )
 
     def _reuse(self, resource: Model | Manifest) -> None:
         self._made.reuse(resource)

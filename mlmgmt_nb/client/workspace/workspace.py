@@ -12,9 +12,11 @@ from mlmgmt_nb.client.applications.application import Source
 from mlmgmt_nb.client.audit import Audit
 from mlmgmt_nb.client.auth.identity import Identity, whoami
 from mlmgmt_nb.client.bodies import ServiceSettings
+from mlmgmt_nb.client.changes.difference import Difference
 from mlmgmt_nb.client.computes import Computes
-from mlmgmt_nb.client.deploying.flow import DeployEvents, DeployFlow, DeploySource, IfExists, ModelSource
-from mlmgmt_nb.client.deploying.packaged_models import TOLERANCE, PackageOptions
+from mlmgmt_nb.client.deploying.arguments import DeployArguments, SourceArguments, source_of
+from mlmgmt_nb.client.deploying.flow import DeployEvents, DeployFlow, IfExists, ModelSource
+from mlmgmt_nb.client.deploying.packaged_models import TOLERANCE
 from mlmgmt_nb.client.deployments import Deployments
 from mlmgmt_nb.client.http.transport import Transport
 from mlmgmt_nb.client.http.uploads import Uploader
@@ -173,24 +175,26 @@ class Workspace(metaclass=NamesReplacements):
             OperationFailed: the build failed or the service did not start.
             OperationTimeout: an operation takes longer than `timeout`; it continues.
         """
-        packaging: PackageOptions = {"sample": sample, "method": method, "example": example, "tolerance": tolerance}
-        packaging["metadata"] = metadata
-        several = driver is not None and isinstance(model, Sequence) and not isinstance(model, str)
-        models: Sequence[Any] = list(model) if several else [] if model is None else [model]  # type: ignore[arg-type]
-        source = DeploySource(
-            models=models,
-            driver=driver,
-            schema=schema,
-            requirements=requirements,
-            conda=conda,
-            dependencies=dependencies,
-            runtime=runtime,
-            any_python=any_python,
-            packaging=packaging,
-            model_name=model_name,
-            model_description=description,
-            tags=tags,
-            new_version=new_version,
+        source = source_of(
+            {
+                "driver": driver,
+                "model": model,
+                "schema": schema,
+                "requirements": requirements,
+                "conda": conda,
+                "dependencies": dependencies,
+                "runtime": runtime,
+                "sample": sample,
+                "method": method,
+                "example": example,
+                "tolerance": tolerance,
+                "metadata": metadata,
+                "any_python": any_python,
+                "model_name": model_name,
+                "description": description,
+                "tags": tags,
+                "new_version": new_version,
+            }
         )
         flow = DeployFlow(
             self,
@@ -201,6 +205,30 @@ class Workspace(metaclass=NamesReplacements):
             timeout=timeout,
         )
         return flow.run(source, settings, if_exists=if_exists)
+
+    def diff(self, name: str, **arguments: Unpack[DeployArguments]) -> Difference:
+        """Return how `deploy` with the same arguments would change an existing service. Nothing is sent.
+
+        See `services.diff` for what is compared. The versions of packages are decided when an image is built: until
+        then, the requirements that the packages of the service do not meet are shown.
+
+        Example:
+            >>> str(ws.diff("iris", model="iris.pkl", driver="score.py")).splitlines()[1]
+            'no differences'
+
+        Args:
+            name: of the service.
+            **arguments: those of `deploy`: the source and the settings.
+
+        Raises:
+            UsageError: an argument is wrong, or the server does not have this extension.
+            PackagingError: the answers of the package differ from those of the object.
+            NotFoundError: the service does not exist.
+        """
+        settings: Any = {key: arguments[key] for key in ServiceSettings.__annotations__ if key in arguments}  # type: ignore[literal-required]
+        source: Any = {key: arguments[key] for key in SourceArguments.__annotations__ if key in arguments}  # type: ignore[literal-required]
+        flow = DeployFlow(self, name, compute_resource_id=self.compute)
+        return flow.diff(source_of(source), settings)
 
     def package(
         self,

@@ -56,6 +56,7 @@ _CONTRIBUTOR = (
     "POST /models/{id}/withdraw",
     "POST /manifests/{id}/withdraw",
     "POST /images/{id}/withdraw",
+    "GET /images/{id}/contents",
     "GET /images/{id}/context",
     "GET /images/{id}/oci",
     "GET /services/{id}/data",

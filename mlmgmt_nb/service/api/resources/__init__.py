@@ -57,6 +57,7 @@ EXTENSIONS: Mapping[tuple[str, ...], Mapping[str, Handler]] = {
     ("images", "{id}", "withdraw"): {"POST": withdrawals.image},
     ("images", "{id}", "buildLog"): {"GET": images.build_log},
     ("images", "{id}", "docker"): {"GET": exports.built},
+    ("images", "{id}", "contents"): {"GET": exports.contents},
     ("images", "{id}", "context"): {"GET": exports.context},
     ("images", "{id}", "oci"): {"GET": exports.oci},
     ("operations",): {"GET": operations.list_},
