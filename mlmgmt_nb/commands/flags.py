@@ -67,6 +67,10 @@ WAITING_AFTER_BUILD = (
 )
 """The same, where an image may have to be built before the operation can start."""
 
+DEPENDENCY = Flag(
+    "-d --dependency", "file or folder beside the driver (repeatable)", "many", completes="path", api="dependencies"
+)
+
 APPLICATION = (
     Flag("-f --driver", "driver file, such as score.py", completes="path", metavar="FILE", api="driver"),
     Flag("-r --runtime", "runtime of the driver", choices=("python", "spark-py"), default="python", api="runtime"),
@@ -95,9 +99,7 @@ APPLICATION = (
         "switch",
         api="any_python",
     ),
-    Flag(
-        "-d --dependency", "file or folder beside the driver (repeatable)", "many", completes="path", api="dependencies"
-    ),
+    DEPENDENCY,
 )
 """Flags that say what a manifest is made of."""
 

@@ -43,13 +43,13 @@ from mlmgmt_nb.service.housekeeping.check import missing_files
 from mlmgmt_nb.service.housekeeping.pruning import Pruner
 from mlmgmt_nb.service.http.messages import Request
 from mlmgmt_nb.service.http.problems import conflict, not_found
-from mlmgmt_nb.service.reconciling.capacity import check_capacity
+from mlmgmt_nb.service.reconciling.capacity import check_capacity, reserved_replicas
 from mlmgmt_nb.service.reconciling.declared.controller import DeclaredController
 from mlmgmt_nb.service.reconciling.declared.declarations import Declarations
 from mlmgmt_nb.service.reconciling.recorder import ServiceRecorder, service_log
 from mlmgmt_nb.service.reconciling.replicas.controller import ReplicaController
 from mlmgmt_nb.service.reconciling.replicas.launches import Launches
-from mlmgmt_nb.service.reconciling.specs import check_supported_by_clusters, replica_bounds
+from mlmgmt_nb.service.reconciling.specs import check_supported_by_clusters
 from mlmgmt_nb.service.reconciling.supervisor import Supervisor
 from mlmgmt_nb.service.settings import Settings
 from mlmgmt_nb.service.store import schema
@@ -347,13 +347,14 @@ class Backend:
             check_supported_by_clusters(spec, self.settings.data_storage)
             return
         services, deployments = schema.services, schema.deployments
-        others = db.scalars(
-            select(deployments.c.spec)
+        others = db.execute(
+            select(deployments.c.spec, services.c.scale)
             .join(services, func.coalesce(services.c.target_id, services.c.deployment_id) == deployments.c.id)
             .where(services.c.compute_id == compute_id, services.c.id != service_id, ~services.c.deleting)
+            .where(services.c.target_id.is_not(None) | (deployments.c.status == "Active"))
         ).all()
-        kept = [(other, max(1, replica_bounds(other)[0])) for other in others]
-        check_capacity(spec, kept, self._computes[compute_id].capacity())
+        reserved = [(other.spec, reserved_replicas(other.spec, other.scale)) for other in others]
+        check_capacity(spec, reserved, self._computes[compute_id].capacity())
 
 
 class _ReplicaProcesses:

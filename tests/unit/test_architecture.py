@@ -69,6 +69,13 @@ def test_importing_is_cheap(name: str) -> None:
     assert found.stdout.strip() == ""
 
 
+def test_a_service_does_not_import_the_libraries_of_rare_settings() -> None:
+    rare = {"cryptography", "docker", "jwt", "prometheus_client", "requests"}
+    code = f"import sys, mlmgmt_nb.service.server; print(*sys.modules.keys() & {rare!r})"
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == ""
+
+
 @pytest.mark.parametrize("name", sorted(set(PACKAGES) & set(PUBLIC)))
 def test_public_is_what_is_listed(name: str) -> None:
     package = importlib.import_module(name)

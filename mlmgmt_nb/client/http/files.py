@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from mlmgmt_nb.errors import UsageError
 
-__all__ = ["archive", "as_source", "check_readable", "is_url", "mime_type_of"]
+__all__ = ["archive", "as_source", "check_readable", "files_in", "is_url", "mime_type_of"]
 
 _SKIPPED = frozenset({"__pycache__", ".ipynb_checkpoints"})
 _MIME_TYPES = {
@@ -144,6 +144,13 @@ def _walk(folder: Path, without: frozenset[str]) -> Iterator[Path]:
         leads_up = path.is_symlink() and path.parent.resolve().is_relative_to(path.resolve())
         if path.is_dir() and not leads_up:
             yield from _walk(path, without)
+
+
+def files_in(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Yield the files of a folder that are uploaded, each with its path relative to the folder."""
+    for path in _walk(folder, frozenset()):
+        if not path.is_dir():
+            yield path.relative_to(folder).as_posix(), path
 
 
 def archive(folder: Path, name: str, to: Path, without: frozenset[str] = frozenset()) -> None:

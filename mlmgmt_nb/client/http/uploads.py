@@ -67,14 +67,35 @@ class Uploader:
             UploadError: it changed meanwhile, or the bytes could not be sent.
         """
         check_readable(path, field, without)
+        return self._stored(path, without, lambda file, name: self._send(file, name, progress))
+
+    def preview(self, path: Path, *, field: str) -> Uploaded:
+        """Return what `upload` would return. Nothing is sent.
+
+        Args:
+            path: the file or folder.
+            field: the argument that it came in, for messages.
+
+        Raises:
+            UsageError: it cannot be read, or is empty.
+        """
+        check_readable(path, field)
+
+        def located(file: Path, name: str) -> str:
+            with file.open("rb") as content:
+                return self._url(hashlib.file_digest(content, "sha256").hexdigest(), name)
+
+        return self._stored(path, frozenset(), located)
+
+    def _stored(self, path: Path, without: frozenset[str], url_of: Callable[[Path, str], str]) -> Uploaded:
+        """Return a file, or a folder as an archive, with the URL that a function returns for it and its name."""
         if not path.is_dir():
-            return Uploaded(self._send(path, path.name, progress), mime_type_of(path.name), unpack=False)
+            return Uploaded(url_of(path, path.name), mime_type_of(path.name), unpack=False)
         name = path.resolve().name
         with tempfile.TemporaryDirectory(prefix="mlmgmt-") as folder:
             packed = Path(folder) / "archive.tar.gz"
             archive(path, name, packed, without)
-            url = self._send(packed, f"{name}.tar.gz", progress)
-        return Uploaded(url, "application/gzip", unpack=True)
+            return Uploaded(url_of(packed, f"{name}.tar.gz"), "application/gzip", unpack=True)
 
     def upload_text(self, text: str, name: str) -> str:
         """Upload text as a file of this name; return its URL."""
@@ -88,6 +109,9 @@ class Uploader:
             before = os.fstat(file.fileno())
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             _Upload(self._transport, file, before, digest, self._part_bytes, progress or _silent).run()
+        return self._url(digest, name)
+
+    def _url(self, digest: str, name: str) -> str:
         return f"{self._transport.base_url}/artifacts/sha256/{digest}/{quote(name)}"
 
 

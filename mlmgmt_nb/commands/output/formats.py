@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from mlmgmt_nb.client import Pager, ScoringReport
+from mlmgmt_nb.client.changes.difference import Difference
 from mlmgmt_nb.client.deploying.packaged_models import DeployedService
 from mlmgmt_nb.commands.output.listing import cut, narrow_rows, programs_rows, wide_rows
 from mlmgmt_nb.commands.values import Keys, Settings, Usage
@@ -34,6 +35,8 @@ def plain(value: Any) -> Any:
         return value.visible()
     if isinstance(value, ScoringReport):
         return dict(value.summary)
+    if isinstance(value, Difference):
+        return value.to_dict()
     if hasattr(value, "iloc"):  # a DataFrame; as JSON has it, so times are text and what is missing is null
         return json.loads(value.to_json(orient="records", date_format="iso"))
     if isinstance(value, Settings):
@@ -86,7 +89,7 @@ def formatted(value: Any, output: str, query: str | None = None, encoding: str |
 
 
 def _for_people(value: Any, *, is_wide: bool) -> str:
-    if isinstance(value, (Usage, CheckedDriver, ScoringReport)):
+    if isinstance(value, (Usage, CheckedDriver, ScoringReport, Difference)):
         return printable(str(value))
     if isinstance(value, DeployedService):
         return printable(deployed(value, "mlmgmt"))

@@ -49,6 +49,7 @@ def cards() -> Iterator[tuple[str, str, Callable[[Any], Shown | str]]]:
     yield _VALUES, "Keys", _keys
     yield "mlmgmt_nb.commands.verbs.drivers", "CheckedDriver", str
     yield "mlmgmt_nb.client.scoring_tests.report", "ScoringReport", _Report
+    yield "mlmgmt_nb.client.changes.difference", "Difference", _Difference
 
 
 class _Report:
@@ -67,6 +68,22 @@ class _Report:
     def html(self) -> str:
         """Return the HTML for a notebook."""
         return f"<code>{_REPORT_USES}</code>" if self._is_shown else self._report.to_html()
+
+
+class _Difference:
+    """The differences between two services, deployments, images or sources."""
+
+    def __init__(self, difference: Any) -> None:
+        self._difference = difference
+
+    def text(self) -> str:
+        """Return the text for a terminal."""
+        return str(self._difference)
+
+    def html(self) -> str:
+        """Return the HTML for a notebook."""
+        markup: str = self._difference.to_html()
+        return markup
 
 
 class _Deployed:

@@ -6,8 +6,8 @@ import asyncio
 import hmac
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from typing import TYPE_CHECKING
 
-from mlmgmt_nb.service.access.issuer import Issuer, NoKeysError, TokenError
 from mlmgmt_nb.service.access.issuer_settings import IssuerSettings
 from mlmgmt_nb.service.access.permissions import NEEDED
 from mlmgmt_nb.service.access.principals import (
@@ -18,8 +18,12 @@ from mlmgmt_nb.service.access.principals import (
     Principal,
     principal_of,
 )
+from mlmgmt_nb.service.access.token_errors import NoKeysError, TokenError
 from mlmgmt_nb.service.http.messages import Request
 from mlmgmt_nb.service.http.problems import Problem
+
+if TYPE_CHECKING:
+    from mlmgmt_nb.service.access.issuer import Issuer
 
 __all__ = ["Guard"]
 
@@ -36,7 +40,7 @@ class Guard:
     def __init__(self, token: str, accepted: IssuerSettings | None = None, grants: Sequence[Grant] = ()) -> None:
         self._token = token.encode()
         self._accepted = accepted
-        self._issuer = None if accepted is None else Issuer(accepted)
+        self._issuer = None if accepted is None else _issuer(accepted)
         self._grants = tuple(grants) or DEFAULT_GRANTS
 
     def preload(self) -> None:
@@ -111,3 +115,10 @@ class Guard:
         parts = {"authorization_uri": self._accepted.authorization_uri} if self._accepted else {}
         parts |= {"error": error, **more} if error else {}
         return ", ".join(['Bearer realm="mlmgmt"', *(f'{name}="{value}"' for name, value in parts.items())])
+
+
+def _issuer(accepted: IssuerSettings) -> Issuer:
+    # Imported here: most services accept no such tokens, and its libraries are a quarter of the imports of a start.
+    from mlmgmt_nb.service.access.issuer import Issuer
+
+    return Issuer(accepted)
