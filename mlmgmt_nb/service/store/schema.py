@@ -52,7 +52,7 @@ __all__ = [
     "services",
 ]
 
-VERSION = 4
+VERSION = 5
 """Version of this schema; earlier databases are migrated (`migrations.py`), later ones are refused."""
 
 
@@ -248,6 +248,8 @@ operations = _resource(
     # The process that works on it.
     Column("claimed_by", String(36)),
     Column("warning", Text),
+    # Ids of versions that are withdrawn if it fails, in the order in which they were made.
+    Column("made_versions", StructText(list[str])),
     Index("operations_open", "kind", "state", "seq"),
 )
 
