@@ -40,7 +40,7 @@ def cards() -> Iterator[tuple[str, str, Callable[[Any], Shown | str]]]:
         "AsyncOperationStatus": _operation,
     }
     yield from ((_RESOURCES, name, card) for name, card in resources.items())
-    yield "mlmgmt_nb.client.deploying.packaged_models", "DeployedService", _Deployed
+    yield "mlmgmt_nb.client.deploying.verification", "DeployedService", _Deployed
     yield *POLLER, _poller
     yield _VALUES, "SecretText", repr
     yield _VALUES, "Text", lambda text: str(text).rstrip("\n")
