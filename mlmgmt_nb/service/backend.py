@@ -345,9 +345,7 @@ class Backend:
         """
         if not self.has_compute(compute_id):
             where = self.settings.clusters_file
-            raise conflict(
-                "NoCompute", f"The settings of clusters have no {compute_id!r} any more: restore it in {where}."
-            )
+            raise conflict("NoCompute", f"Cluster {compute_id!r} is no longer in {where}: restore it there.")
         if compute_id not in self._computes:
             check_supported_by_clusters(spec, self.settings.data_storage)
             return
