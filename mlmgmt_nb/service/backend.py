@@ -343,6 +343,9 @@ class Backend:
         Raises:
             Problem: 409, with the capacity and the amount that is already reserved.
         """
+        if not self.has_compute(compute_id):
+            where = self.settings.clusters_file
+            raise conflict("NoCompute", f"Cluster {compute_id!r} is no longer in {where}: restore it there.")
         if compute_id not in self._computes:
             check_supported_by_clusters(spec, self.settings.data_storage)
             return

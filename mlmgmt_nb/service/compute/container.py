@@ -23,7 +23,7 @@ from mlmgmt_nb.service.building.docker.images import EngineImages
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.compute.base import Exit, Launch
 from mlmgmt_nb.service.compute.cgroups import LEFT_OVER
-from mlmgmt_nb.service.compute.forwarder import Forwarder
+from mlmgmt_nb.service.compute.forwarding.forwarder import Forwarder
 from mlmgmt_nb.service.compute.observed import ReplicaState
 from mlmgmt_nb.service.compute.supervised import LONGEST_LOOK, SupervisedReplica
 from mlmgmt_nb.service.docker_engine import AttachedStreams, Engine, EngineError

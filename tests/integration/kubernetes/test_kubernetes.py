@@ -204,6 +204,13 @@ def test_a_user_with_rights_in_one_namespace(
     (folder / "score.py").write_text(SAYS.format(word="dev"))
     made = serve(own, build(own, folder, "dev"), "dev")
     assert [score(own, made)[0] for _ in range(3)] == ["dev"] * 3
+    # The settings may change while the service runs.
+    settings = (own.home / "clusters.toml").read_text()
+    (own.home / "clusters.toml").write_text("")
+    refused = own.request("PUT", f"/services/{made['id']}", json={"numReplicas": 2})
+    assert (refused.status_code, refused.json()["code"]) == (409, "NoCompute")
+    (own.home / "clusters.toml").write_text(settings)
+    eventually(lambda: answers(own, made), 30, "an answer with the settings")
     # A crash between the end of a row and the end of its objects leaves objects that nobody knows.
     own.stop()
     with sqlite3.connect(own.home / "mlmgmt.db") as database:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlmgmt_nb.service.compute.declared.relay import Relay, Target
+from mlmgmt_nb.service.compute.forwarding.relay import Relay, Target
 from mlmgmt_nb.service.compute.kubernetes.naming import SERVICE
 from mlmgmt_nb.service.compute.kubernetes.observation import Listed, ready_pods
 from mlmgmt_nb.service.compute.kubernetes.reach import PodReach, responds

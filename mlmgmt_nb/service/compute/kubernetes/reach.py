@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from mlmgmt_nb.service.building.docker.dockerfile import SCORING_PORT
 from mlmgmt_nb.service.cluster_settings import ClusterSettings
-from mlmgmt_nb.service.compute.declared.relay import Target
+from mlmgmt_nb.service.compute.forwarding.relay import Target
 from mlmgmt_nb.service.compute.kubernetes.connection import ClusterError, Connection, in_pod
 
 __all__ = ["PodReach", "responds"]

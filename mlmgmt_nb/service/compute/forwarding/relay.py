@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
-from mlmgmt_nb.service.compute.forwarder import copy_stream
+from mlmgmt_nb.service.compute.forwarding.forwarder import copy_stream
 from mlmgmt_nb.service.compute.unavailable import refuse
 
 __all__ = ["Relay", "Target"]
