@@ -59,6 +59,7 @@ _CONTRIBUTOR = (
     "GET /images/{id}/contents",
     "GET /images/{id}/context",
     "GET /images/{id}/oci",
+    "POST /services/{id}/rollback",
     "GET /services/{id}/data",
     "GET /audit",
     "GET /artifacts/*",
