@@ -2,6 +2,10 @@
 
 The socket belongs to the service and is bound once; replicas receive it. So a replica can die, be replaced or be
 updated without a refused connection: without replicas, connections wait at the socket.
+
+The kernel gives a connection to any replica that accepts it, and callers keep connections: one replica may have all of
+them while another is idle. The busiest replica is then told to close some after their next response; their callers
+connect again, perhaps to the same replica, so this repeats until the loads are similar.
 """
 
 from __future__ import annotations
@@ -11,16 +15,20 @@ import socket
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, TypeVar
 
-from mlmgmt_nb.service.compute.balancing import unbalanced
 from mlmgmt_nb.service.compute.base import Capacity, Counters, Exit, Launch, Load
 from mlmgmt_nb.service.compute.listeners import Listeners
 from mlmgmt_nb.service.compute.observed import Replica, ReplicaState
 from mlmgmt_nb.service.compute.supervised import SupervisedReplica
 
-__all__ = ["SharingCompute"]
+__all__ = ["SharingCompute", "connections_to_move"]
+
+_LEAST_DIFFERENCE = 1.5
+"""Difference in calls below which moving a connection would only exchange the replicas."""
+_SETTLE_SECONDS = 2.5
+"""Seconds until reports of the replicas show the effect of a move: each covers one second."""
 
 R = TypeVar("R", bound=SupervisedReplica)
 
@@ -87,7 +95,7 @@ class SharingCompute(ABC, Generic[R]):
 
     def _balance(self, service_id: str) -> None:
         with self._lock:
-            found = unbalanced(r for r in self._replicas.values() if r.launch.service_id == service_id)
+            found = _unbalanced(r for r in self._replicas.values() if r.launch.service_id == service_id)
         if found is not None:
             replica, count = found
             replica.move_connections(count)
@@ -152,3 +160,32 @@ class SharingCompute(ABC, Generic[R]):
     def _of(self, service_id: str) -> list[R]:
         with self._lock:
             return [replica for replica in self._replicas.values() if replica.launch.service_id == service_id]
+
+
+def connections_to_move(most: float, least: float) -> int:
+    """Return how many connections the busiest replica gives up.
+
+    Args:
+        most: its mean number of calls during the last second.
+        least: that of the least busy replica.
+    """
+    difference = most - least
+    return int(difference / 2 + 0.25) if difference >= _LEAST_DIFFERENCE else 0
+
+
+def _unbalanced(replicas: Iterable[SupervisedReplica]) -> tuple[SupervisedReplica, int] | None:
+    """Return the replica of a service that gives up connections, and how many, or None.
+
+    Its other replicas then give up none for a while.
+    """
+    ready = [replica for replica in replicas if replica.state is ReplicaState.READY]
+    now = time.monotonic()
+    if len(ready) < 2 or any(now - replica.balanced < _SETTLE_SECONDS for replica in ready):
+        return None
+    busiest = max(ready, key=lambda replica: replica.occupied)
+    count = connections_to_move(busiest.occupied, min(replica.occupied for replica in ready))
+    if not count or not busiest.moves_connections:
+        return None
+    for replica in ready:
+        replica.balanced = now
+    return busiest, count

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlmgmt_nb.service.compute.balancing import connections_to_move
+from mlmgmt_nb.service.compute.shared_socket import connections_to_move
 
 
 @pytest.mark.parametrize(
