@@ -6,9 +6,9 @@ import asyncio
 import hmac
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from typing import TYPE_CHECKING
 
-from mlmgmt_nb.service.access.issuer import Issuer, NoKeysError, TokenError
-from mlmgmt_nb.service.access.issuer_settings import IssuerSettings
+from mlmgmt_nb.service.access.issuer_settings import IssuerSettings, NoKeysError, TokenError
 from mlmgmt_nb.service.access.permissions import NEEDED
 from mlmgmt_nb.service.access.principals import (
     DEFAULT_GRANTS,
@@ -20,6 +20,9 @@ from mlmgmt_nb.service.access.principals import (
 )
 from mlmgmt_nb.service.http.messages import Request
 from mlmgmt_nb.service.http.problems import Problem
+
+if TYPE_CHECKING:
+    from mlmgmt_nb.service.access.issuer import Issuer
 
 __all__ = ["Guard"]
 
@@ -36,7 +39,7 @@ class Guard:
     def __init__(self, token: str, accepted: IssuerSettings | None = None, grants: Sequence[Grant] = ()) -> None:
         self._token = token.encode()
         self._accepted = accepted
-        self._issuer = None if accepted is None else Issuer(accepted)
+        self._issuer = None if accepted is None else _issuer(accepted)
         self._grants = tuple(grants) or DEFAULT_GRANTS
 
     def preload(self) -> None:
@@ -111,3 +114,10 @@ class Guard:
         parts = {"authorization_uri": self._accepted.authorization_uri} if self._accepted else {}
         parts |= {"error": error, **more} if error else {}
         return ", ".join(['Bearer realm="mlmgmt"', *(f'{name}="{value}"' for name, value in parts.items())])
+
+
+def _issuer(accepted: IssuerSettings) -> Issuer:
+    # Imported on first use: its libraries take a quarter of the time of the start, and most services need none.
+    from mlmgmt_nb.service.access.issuer import Issuer
+
+    return Issuer(accepted)

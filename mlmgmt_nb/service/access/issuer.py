@@ -19,9 +19,9 @@ import msgspec
 import requests
 
 from mlmgmt_nb.scoring.http.access.hosts import LOOPBACK
-from mlmgmt_nb.service.access.issuer_settings import AZURE_AUTHORITY, IssuerSettings
+from mlmgmt_nb.service.access.issuer_settings import AZURE_AUTHORITY, IssuerSettings, NoKeysError, TokenError
 
-__all__ = ["Issuer", "NoKeysError", "TokenError"]
+__all__ = ["Issuer"]
 
 log = logging.getLogger(__name__)
 
@@ -35,14 +35,6 @@ _MALFORMED = (jwt.PyJWTError, ValueError, TypeError, AttributeError, ArithmeticE
 _MOST_TOKEN_BYTES = 16 * 1024
 _MOST_ANSWER_BYTES = 2**20
 _TIMEOUT = (3.05, 10.0)
-
-
-class TokenError(Exception):
-    """A token is not accepted. The message gives the reason and repeats nothing from the token."""
-
-
-class NoKeysError(Exception):
-    """The provider's keys are not available."""
 
 
 class _ProviderKeys(msgspec.Struct, frozen=True):
