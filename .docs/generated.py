@@ -15,11 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from mlmgmt_nb import cli, other_tools
+from mlmgmt_nb.client.http.frames import flat_names
 from mlmgmt_nb.commands import COMMANDS, Command, Flag
 from mlmgmt_nb.commands.config import DEFAULTS, SETTINGS
 from mlmgmt_nb.commands.grammar import metavar
+from mlmgmt_nb.commands.output.listing import COLUMNS
 from mlmgmt_nb.commands.session import COMMON, WAITING
-from mlmgmt_nb.contract import OPERATIONS, limits, openapi
+from mlmgmt_nb.contract import OPERATIONS, ServiceResponse, limits, openapi
+from mlmgmt_nb.contract.extensions import Service
 from mlmgmt_nb.contract.operations import ACCOUNT_PATH
 from mlmgmt_nb.contract.variables import RESERVED
 from mlmgmt_nb.scoring.__main__ import driver_parser
@@ -75,6 +78,16 @@ def command_summary() -> str:
         verbs = [" ".join(command.words[1:]) for command in members]
         rows.append((_code(f"mlmgmt {group}"), ", ".join(_code(verb) for verb in verbs if verb) or "(no verb)"))
     return "\n".join(_table(("command", "verbs"), rows))
+
+
+def list_columns() -> str:
+    """Return the columns of lists: those of tables, and those for programs."""
+    items = {Service if type_ is ServiceResponse else type_: columns for type_, columns in COLUMNS.items()}
+    rows = (
+        (type_.__name__, ", ".join(map(_code, columns)), ", ".join(map(_code, flat_names(type_))))
+        for type_, columns in items.items()
+    )
+    return "\n".join(_table(("list of", "table", "TSV and CSV"), rows))
 
 
 def _place(command: Command[Any]) -> int:
@@ -310,6 +323,7 @@ def moving() -> str:
 GENERATORS: Mapping[str, Callable[[], str]] = {
     "commands": commands,
     "command-summary": command_summary,
+    "list-columns": list_columns,
     "service-commands": service_commands,
     "driver-command": driver_command,
     "serve": serve,

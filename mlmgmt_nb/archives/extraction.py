@@ -28,6 +28,8 @@ __all__ = ["ArchiveError", "Limits", "Member", "extract", "extract_tar", "first_
 
 _CHUNK = 2**18
 _RATIO_FLOOR = 64 * 2**20
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # Windows has neither this nor modes; O_EXCL alone refuses a link there
+_HAS_MODES = hasattr(os, "fchmod")
 """Archives below this size are exempt from the ratio: small files of zeros are not a bomb."""
 _CLASHES = frozenset(
     {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.EMLINK}
@@ -247,13 +249,14 @@ class _Extraction:
 
     def _write_file(self, member: Member, path: tuple[str, ...]) -> None:
         where = self._make_room(path)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW
         with member.open() as source, open(os.open(where, flags, 0o600), "wb") as target:
             self._files.add(path)
             while chunk := source.read(_CHUNK):
                 self._check()
                 target.write(chunk)
-            os.fchmod(target.fileno(), self._mode_of(member.mode))
+            if _HAS_MODES:
+                os.fchmod(target.fileno(), self._mode_of(member.mode))
         if member.mtime is not None:
             os.utime(where, (member.mtime, member.mtime))
 

@@ -100,6 +100,12 @@ def _add_docker(serve: argparse.ArgumentParser) -> None:
         variable = f"MLMGMT_{flag.replace('-', '_').upper()}"
         docker.add_argument(f"--{flag}", default=os.environ.get(variable), help=f"{what}; also {variable}")
     docker.add_argument(
+        "--clusters",
+        metavar="FILE",
+        default=os.environ.get("MLMGMT_CLUSTERS"),
+        help="settings of Kubernetes clusters (default: clusters.toml in the state folder); also MLMGMT_CLUSTERS",
+    )
+    docker.add_argument(
         "--image-builder",
         metavar="auto|engine|daemonless",
         default=os.environ.get("MLMGMT_IMAGE_BUILDER") or "auto",
@@ -176,6 +182,7 @@ def _run(arguments: argparse.Namespace) -> None:
         base_image=arguments.base_image,
         base_image_spark=arguments.base_image_spark,
         registry=arguments.registry,
+        clusters=None if arguments.clusters is None else Path(arguments.clusters).absolute(),
         image_builder=_image_builder(arguments.image_builder, IMAGE_BUILDERS),
         pip_config=None if arguments.pip_config is None else Path(arguments.pip_config).absolute(),
         url_schemes=None if arguments.url_scheme is None else frozenset(arguments.url_scheme),

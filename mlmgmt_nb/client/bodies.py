@@ -10,9 +10,9 @@ import msgspec
 
 from mlmgmt_nb.contract import AutoScaler, ContainerResourceReservation, ModelDataCollection
 from mlmgmt_nb.contract.limits import exceeded
-from mlmgmt_nb.errors import NotFoundError, UsageError
+from mlmgmt_nb.errors import UsageError
 
-__all__ = ["ServiceSettings", "checked", "is_uuid", "not_found", "settings_fields"]
+__all__ = ["ServiceSettings", "checked", "is_uuid", "settings_fields"]
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -116,19 +116,6 @@ def is_uuid(text: str) -> bool:
         return bool(uuid.UUID(text))
     except ValueError:
         return False
-
-
-def not_found(kind: str, id_or_name: str, answer: NotFoundError | None = None) -> NotFoundError:
-    """Return the error for a resource not found by id or name; `answer` is the server's error for the id."""
-    return NotFoundError(
-        f"no {kind} has the {'id' if is_uuid(id_or_name) or kind == 'image' else 'name'} {id_or_name!r}",
-        status_code=404,
-        code=answer.code if answer else "NotFound",
-        method=answer.method if answer else "",
-        url=answer.url if answer else "",
-        request_id=answer.request_id if answer else "",
-        fix=f"`ws.{kind}s.list()` has the existing ones.",
-    )
 
 
 def _variables(field: str, given: Any) -> dict[str, str | None] | None:

@@ -10,10 +10,11 @@ from typing import IO
 import requests
 
 from mlmgmt_nb.archives.extraction import ArchiveError, Limits, extract_tar
-from mlmgmt_nb.client.bodies import checked, not_found
+from mlmgmt_nb.client.bodies import checked
 from mlmgmt_nb.client.http.paging import PAGE_SIZE, Pager
 from mlmgmt_nb.client.http.responses import decode
 from mlmgmt_nb.client.http.transport import Transport
+from mlmgmt_nb.client.missing import not_found
 from mlmgmt_nb.client.monitoring.logs import LogPart, build_log_url, read_log
 from mlmgmt_nb.client.operations import Operations
 from mlmgmt_nb.client.polling import Poller

@@ -8,12 +8,13 @@ from typing import Literal
 import msgspec
 
 from mlmgmt_nb.client.applications.application import DRIVER, Application
-from mlmgmt_nb.client.bodies import checked, is_uuid, not_found
+from mlmgmt_nb.client.bodies import checked, is_uuid
 from mlmgmt_nb.client.http.paging import PAGE_SIZE, Pager
 from mlmgmt_nb.client.http.responses import decode
 from mlmgmt_nb.client.http.transport import Transport
 from mlmgmt_nb.client.http.uploads import Uploader
 from mlmgmt_nb.client.http.urls import content_of
+from mlmgmt_nb.client.missing import not_found
 from mlmgmt_nb.client.versions import RECENT, latest_of, latest_recent
 from mlmgmt_nb.contract import OPERATIONS, Asset, Manifest, TargetRuntime
 from mlmgmt_nb.errors import NotFoundError
@@ -150,7 +151,7 @@ class Manifests:
         try:
             return decode(self._transport.call("manifests_get", id=id_or_name), Manifest)
         except NotFoundError as error:
-            raise not_found("manifest", id_or_name, error) from error
+            raise not_found("manifest", id_or_name, error, self.list()) from error
 
     def withdraw(self, id: str) -> None:  # noqa: A002 - the API's word
         """Withdraw a version that no image was built from, as `Models.withdraw` does.

@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from mlmgmt_nb.client.bodies import checked, is_uuid, not_found
+from mlmgmt_nb.client.bodies import checked, is_uuid
 from mlmgmt_nb.client.http.files import as_source, is_url, mime_type_of
 from mlmgmt_nb.client.http.paging import PAGE_SIZE, Pager
 from mlmgmt_nb.client.http.responses import decode
 from mlmgmt_nb.client.http.transport import Transport
 from mlmgmt_nb.client.http.uploads import Progress, Uploaded, Uploader
 from mlmgmt_nb.client.http.urls import content_of
+from mlmgmt_nb.client.missing import not_found
 from mlmgmt_nb.client.versions import RECENT, latest_of, latest_recent
 from mlmgmt_nb.contract import OPERATIONS, Model
 from mlmgmt_nb.errors import NotFoundError, UsageError
@@ -70,29 +71,49 @@ class Models:
             UploadError: the bytes could not be sent.
         """
         source = as_source(path_or_url, "path_or_url")
-        name = default_name(source) if name is None else name
-        if not name.strip():
-            raise UsageError("name: the model's name is empty", field="name", fix="Give a name, such as `name='iris'`.")
-        tags = [tags] if isinstance(tags, str) else tags
+        name = _checked_name(source, name)
         if is_url(source):
             content = Uploaded(source, mime_type_of(urlsplit(source).path), unpack=False)
         else:
             content = self._uploader.upload(Path(source).expanduser(), field="path_or_url", progress=progress)
-        body = checked(
-            Model,
-            name=name,
-            url=content.url,
-            mime_type=mime_type or content.mime_type,
-            unpack=True if content.unpack else unpack,
-            tags=None if tags is None else list(tags),
-            description=description,
-        )
+        body = _requested(name, content, tags, description, mime_type, unpack)
         latest = None if new_version or is_url(source) else self._latest(name)
         if latest is not None and _is_same(body, latest):
             if on_reuse is not None:
                 on_reuse(latest)
             return latest
         return decode(self._transport.call("models_register", body=body), Model)
+
+    def preview(
+        self,
+        path_or_url: str | os.PathLike[str],
+        name: str | None = None,
+        *,
+        tags: Sequence[str] | None = None,
+        description: str | None = None,
+        new_version: bool = False,
+    ) -> Model:
+        """Return the model that `register` would return, without registering it: a new version has no id or version.
+
+        Args:
+            path_or_url: a file, folder or URL.
+            name: the model's name; the file's name without its ending when None.
+            tags: its tags.
+            description: free text.
+            new_version: whether it would be a new version even of content that the latest version has.
+
+        Raises:
+            UsageError: it is not a file, folder or URL, is missing, empty or unreadable, or the name is empty.
+        """
+        source = as_source(path_or_url, "path_or_url")
+        name = _checked_name(source, name)
+        if is_url(source):
+            content = Uploaded(source, mime_type_of(urlsplit(source).path), unpack=False)
+        else:
+            content = self._uploader.preview(Path(source).expanduser(), field="path_or_url")
+        model = _requested(name, content, tags, description)
+        latest = None if new_version or is_url(source) else self._latest(name)
+        return latest if latest is not None and _is_same(model, latest) else model
 
     def _latest(self, name: str) -> Model | None:
         """Return the latest version of a name."""
@@ -114,7 +135,7 @@ class Models:
                 raise not_found("model", id_or_name, error) from error
         latest = latest_of(self.list(name=id_or_name), id_or_name)
         if latest is None:
-            raise not_found("model", id_or_name)
+            raise not_found("model", id_or_name, among=self.list())
         return latest
 
     def withdraw(self, id: str) -> None:  # noqa: A002 - the API's word
@@ -140,6 +161,34 @@ class Models:
             count: maximum number of models per page.
         """
         return Pager(self._transport, "models_list", Model, {"name": name, "tag": tag}, count)
+
+
+def _checked_name(source: str, name: str | None) -> str:
+    name = default_name(source) if name is None else name
+    if not name.strip():
+        raise UsageError("name: the model's name is empty", field="name", fix="Give a name, such as `name='iris'`.")
+    return name
+
+
+def _requested(
+    name: str,
+    content: Uploaded,
+    tags: Sequence[str] | None,
+    description: str | None,
+    mime_type: str | None = None,
+    unpack: bool | None = None,
+) -> Model:
+    """Return a version to register."""
+    tags = [tags] if isinstance(tags, str) else tags
+    return checked(
+        Model,
+        name=name,
+        url=content.url,
+        mime_type=mime_type or content.mime_type,
+        unpack=True if content.unpack else unpack,
+        tags=None if tags is None else list(tags),
+        description=description,
+    )
 
 
 def _is_same(asked: Model, latest: Model) -> bool:

@@ -31,7 +31,7 @@ SETTINGS: Mapping[str, str] = {
     "scope": "scope to request Azure AD tokens for: api://.../.default",
     "token_cache": "yes to keep tokens in the encrypted cache of azure-identity",
     "compute": "compute that images are built for and services run on",
-    "output": "form of the shell's output: table, json, tsv or csv",
+    "output": "form of the shell's output: table, wide, json, tsv or csv",
 }
 """The settings of a profile, and what they are."""
 

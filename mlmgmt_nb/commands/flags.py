@@ -42,7 +42,7 @@ __all__ = [
     "service_settings",
 ]
 
-OUTPUTS = ("table", "json", "tsv", "csv")
+OUTPUTS = ("table", "wide", "json", "tsv", "csv")
 
 COMMON = (
     Flag("-o --output", "form of the output", choices=OUTPUTS),
@@ -66,6 +66,10 @@ WAITING_AFTER_BUILD = (
     _TIMEOUT,
 )
 """The same, where an image may have to be built before the operation can start."""
+
+DEPENDENCY = Flag(
+    "-d --dependency", "file or folder beside the driver (repeatable)", "many", completes="path", api="dependencies"
+)
 
 APPLICATION = (
     Flag("-f --driver", "driver file, such as score.py", completes="path", metavar="FILE", api="driver"),
@@ -95,9 +99,7 @@ APPLICATION = (
         "switch",
         api="any_python",
     ),
-    Flag(
-        "-d --dependency", "file or folder beside the driver (repeatable)", "many", completes="path", api="dependencies"
-    ),
+    DEPENDENCY,
 )
 """Flags that say what a manifest is made of."""
 

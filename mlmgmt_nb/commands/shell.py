@@ -14,7 +14,7 @@ from mlmgmt_nb.client import Poller, ScoringReport, ScoringTest
 from mlmgmt_nb.commands.config import Config
 from mlmgmt_nb.commands.flags import WaitingArguments
 from mlmgmt_nb.commands.grammar import Help
-from mlmgmt_nb.commands.output import formatted
+from mlmgmt_nb.commands.output.formats import formatted
 from mlmgmt_nb.commands.session import Outcome, Session
 from mlmgmt_nb.commands.table import COMMANDS
 from mlmgmt_nb.commands.upload_progress import Meter

@@ -8,6 +8,7 @@ from mlmgmt_nb.commands.grammar import Command
 from mlmgmt_nb.commands.verbs import (
     accounts,
     auth,
+    clusters,
     collected,
     computes,
     deployments,
@@ -36,6 +37,7 @@ COMMANDS: tuple[Command[Any], ...] = (
     *generated_drivers.COMMANDS,
     *accounts.COMMANDS,
     *computes.COMMANDS,
+    *clusters.COMMANDS,
     *auth.COMMANDS,
 )
 """All commands, in the order in which help shows them."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from pathlib import Path
 
 import filelock
 import platformdirs
 
-__all__ = ["is_held", "is_locked", "last_lines", "log_file", "record_mark", "state_folder"]
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows: the service does not run there, so none can have locked a folder
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["can_serve", "is_held", "is_locked", "last_lines", "log_file", "record_mark", "state_folder"]
 
 _LOG_LINES = 15
 
@@ -20,11 +24,16 @@ def state_folder(home: str | os.PathLike[str] | None = None) -> Path:
     return Path(chosen).expanduser().absolute()
 
 
+def can_serve() -> bool:
+    """Return whether a service can run on this system."""
+    return fcntl is not None
+
+
 def is_held(folder: Path) -> bool:
     """Return whether a service has locked the folder or, where a disk cannot lock folders, its lock file."""
     if is_locked(folder):
         return True
-    if not os.access(folder, os.R_OK):
+    if not can_serve() or not os.access(folder, os.R_OK):
         return False
     try:
         with filelock.FileLock(folder / "service.lock", timeout=0, mode=0o600):
@@ -35,6 +44,8 @@ def is_held(folder: Path) -> bool:
 
 def is_locked(folder: Path) -> bool:
     """Return whether a service has locked the folder itself, which nobody deletes while it is in use."""
+    if fcntl is None:
+        return False
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except OSError:

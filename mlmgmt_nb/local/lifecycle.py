@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import filelock
 from mlmgmt_nb.errors import LocalServiceError, ServiceStoppedError
 from mlmgmt_nb.local.children import STARTED, reap
 from mlmgmt_nb.local.endpoint import Endpoint
-from mlmgmt_nb.local.folder import is_held, last_lines, log_file, record_mark, state_folder
+from mlmgmt_nb.local.folder import can_serve, is_held, last_lines, log_file, record_mark, state_folder
 from mlmgmt_nb.local.records import find, responding
 from mlmgmt_nb.local.unresponsive import holder, unresponsive
 
@@ -49,8 +50,14 @@ def ensure(home: str | os.PathLike[str] | None = None, timeout: float = 30.0) ->
         timeout: maximum seconds until the service responds.
 
     Raises:
-        LocalServiceError: it did not start; the message has the last lines of its log.
+        LocalServiceError: it did not start; the message has the last lines of its log. Or no service runs on this
+            system.
     """
+    if not can_serve():
+        raise LocalServiceError(
+            f"the embedded service does not run on {platform.system() or 'this system'}: it needs Linux or macOS",
+            fix="Use it in WSL or in a container of Docker Desktop, or connect to a service elsewhere with `base_url`.",
+        )
     folder = state_folder(home)
     endpoint = find(folder)
     if endpoint is not None:

@@ -18,7 +18,7 @@ from mlmgmt_nb.client.monitoring.conditions import condition_of
 from mlmgmt_nb.commands import COMMANDS, Command, Help, Outcome, Session
 from mlmgmt_nb.commands.completion import Completer
 from mlmgmt_nb.commands.flags import CommonArguments, ServiceArguments, WaitingArguments
-from mlmgmt_nb.commands.output import formatted, queried
+from mlmgmt_nb.commands.output.formats import formatted, queried
 from mlmgmt_nb.commands.values import DeployForm, Keys, LogStream, SecretText, ServiceConsole, ServiceTryout, Text
 from mlmgmt_nb.errors import MlmgmtError, UsageError
 from mlmgmt_nb.notebook.display.cards import deployed_bundle

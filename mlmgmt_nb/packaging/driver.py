@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mlmgmt_nb.packaging.flavours import Call, SavedModel
-from mlmgmt_nb.packaging.sample import Sample
+from mlmgmt_nb.packaging.samples.sample import Sample
 
 __all__ = ["SCHEMA", "driver_text"]
 
@@ -39,7 +39,7 @@ def _imports(lines: Iterable[str]) -> list[str]:
 
 
 def _init(saved: SavedModel) -> str:
-    lines = ['"""Load the model, once, before the first request."""', "global model", *saved.load]
+    lines = ['"""Load the model, once, before the first request."""', f"global {saved.name}", *saved.load]
     return "\n".join(["def init():", *_indented(lines)])
 
 
@@ -48,7 +48,8 @@ def _run(saved: SavedModel, call: Call, facts: Mapping[str, Any]) -> str:
     if "classes" in facts and "proba" in (call.method or ""):
         lines += ["", f"The classes are, in this order: {', '.join(map(str, facts['classes']))}."]
     doc = [f'"""{lines[0]}"""'] if len(lines) == 1 else [f'"""{lines[0]}', *lines[1:], '"""']
-    return "\n".join([f"def run({call.sample.signature}):", *_indented([*doc, *saved.answer])])
+    define = "async def" if any(" await " in line for line in saved.answer) else "def"
+    return "\n".join([f"{define} run({call.sample.signature}):", *_indented([*doc, *saved.answer])])
 
 
 def _argument(sample: Sample) -> str:

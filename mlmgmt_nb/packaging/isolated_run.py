@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
@@ -29,6 +31,7 @@ __all__ = ["IsolatedRun", "missing_package", "run_isolated"]
 _SECONDS = 300.0
 _ATTEMPTS = 20
 _SCRIPT = Path(__file__).with_name("probe.py")
+_NOT_OF_USERS = (sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), str(Path(__file__).parents[1]))
 _OF_NOTEBOOK = frozenset({"PYTHONPATH", "KERAS_BACKEND"})
 
 
@@ -183,11 +186,21 @@ def _failure(error: Mapping[str, Any]) -> UsageError:
     return UsageError(
         f"model: it works in the notebook, but not in a fresh process: {message}",
         field="model",
-        fix=_innermost(str(error["trace"])),
+        fix=_missing_file(message) or _innermost(str(error["trace"])),
     )
 
 
+def _missing_file(message: str) -> str | None:
+    """Return the fix for a file that lies in the folder of the notebook."""
+    found = re.search(r"No such file or directory: '([^']+)'", message)
+    if found is None or os.path.isabs(found[1]) or not os.path.exists(found[1]):
+        return None
+    top = Path(found[1]).parts[0]
+    return f"Send it along: `dependencies=[{top!r}]`, or `-d {shlex.quote(top)}` in commands."
+
+
 def _innermost(trace: str) -> str | None:
-    """Return the innermost place of a traceback."""
+    """Return the innermost place of a traceback in code of the user."""
     places = [line.strip() for line in trace.splitlines() if line.strip().startswith("File ")]
+    places = [place for place in places if not any(folder in place for folder in _NOT_OF_USERS)] or places
     return f"It was raised at {places[-1]}." if places else None

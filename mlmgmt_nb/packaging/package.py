@@ -5,30 +5,35 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mlmgmt_nb.errors import MlmgmtError, PackagingError, UsageError
+from mlmgmt_nb.errors import PackagingError
 from mlmgmt_nb.packaging.distributions import InstalledDistributions
 from mlmgmt_nb.packaging.driver import SCHEMA, driver_text
-from mlmgmt_nb.packaging.flavours import Call, Flavour, SavedModel, flavour_of
-from mlmgmt_nb.packaging.isolated_run import IsolatedRun, missing_package, run_isolated
+from mlmgmt_nb.packaging.isolated_run import IsolatedRun, run_isolated
 from mlmgmt_nb.packaging.local_modules import LocalModules, imports_of
 from mlmgmt_nb.packaging.metadata import description, git_commit, tags
-from mlmgmt_nb.packaging.pickles import notebook_code
 from mlmgmt_nb.packaging.proof import Proof, compare
 from mlmgmt_nb.packaging.requirements import requirements_text
-from mlmgmt_nb.packaging.sample import Sample, type_of
-from mlmgmt_nb.scoring.encoding.encoder import encode_result, encode_value
+from mlmgmt_nb.packaging.samples.sample import Sample, levels, type_of
+from mlmgmt_nb.packaging.written_model import (
+    WrittenModel,
+    copied_dependencies,
+    emptied_on_failure,
+    empty_folder,
+    path_of_model,
+    written_from_file,
+    written_from_object,
+)
+from mlmgmt_nb.scoring.encoding.encoder import encode_value
 from mlmgmt_nb.scoring.schema import ArgumentType, DataTypes, ServiceSchema, save_schema
 
 __all__ = ["Package", "package"]
 
 DRIVER, REQUIREMENTS = "score.py", "requirements.txt"
-_MOST_CHARACTERS = 300
 
 
 @dataclass(frozen=True)
@@ -105,6 +110,7 @@ def package(
     example: Any = True,
     tolerance: float = 1e-6,
     metadata: Mapping[str, Any] | None = None,
+    dependencies: Iterable[str | os.PathLike[str]] = (),
 ) -> Package:
     """Write an application folder for a model, and prove it in a fresh process.
 
@@ -117,31 +123,19 @@ def package(
             or False for their types only.
         tolerance: largest relative difference between the answers of the notebook and of the package.
         metadata: facts about the model that are kept with it, such as its metrics.
+        dependencies: files and folders that the model reads; they are copied beside the driver.
 
     Raises:
         UsageError: the model or the sample cannot be used; the text says which part and why.
         PackagingError: the package does not answer as the object does.
     """
-    folder = _empty_folder(Path(to))
-    source = _as_file(model)
-    if source is not None:
-        with _reading(source):
-            flavour = flavour_of(source)
-            given = flavour.sample(source, sample)
-            call = Call(method, given)
-            saved = flavour.adopt(source, call, folder)
-        facts = _facts(flavour, saved, given, None, metadata)
-        return _PackageWriter(folder, flavour, saved, call, facts, example, tolerance).finished(None)
-    flavour = flavour_of(model)
-    given = flavour.sample(model, sample)
-    chosen = method if method is not None else flavour.method(model)
-    call = Call(chosen, given)
-    if chosen is not None:
-        flavour.check_method(model, chosen)
-    expected = _expected_answer(flavour, model, call) if given.given is not None else None
-    saved = flavour.save(model, call, folder)
-    facts = _facts(flavour, saved, given, model, metadata)
-    return _PackageWriter(folder, flavour, saved, call, facts, example, tolerance).finished(expected)
+    source = path_of_model(model)
+    folder = empty_folder(Path(to))
+    with emptied_on_failure(folder):
+        write = written_from_object if source is None else written_from_file
+        written = write(source or model, sample, method, folder)
+        facts = _facts(written, None if source else model, metadata)
+        return _PackageWriter(folder, written, facts, example, tolerance, tuple(map(Path, dependencies))).finished()
 
 
 @dataclass(frozen=True)
@@ -149,47 +143,46 @@ class _PackageWriter:
     """A package that is being written: its model is there."""
 
     folder: Path
-    flavour: Flavour
-    saved: SavedModel
-    call: Call
+    written: WrittenModel
     facts: Mapping[str, Any]
     example: Any
     tolerance: float
+    given: tuple[Path, ...] = ()
 
     @property
     def sample(self) -> Sample:
         """The sample."""
-        return self.call.sample
+        return self.written.call.sample
 
-    def finished(self, expected: bytes | None) -> Package:
+    def finished(self) -> Package:
         """Write the rest, try it out, and prove it."""
-        folder, saved = self.folder, self.saved
+        folder, saved, flavour = self.folder, self.written.saved, self.written.flavour
         local_modules = LocalModules(folder, InstalledDistributions())
         local_modules.copy_imported(self._imported_by_model())
-        title = f"{self.facts.get('class') or self.facts.get('function') or saved.file} ({self.flavour.name})"
-        text = driver_text(title, saved, self.call, self.facts)
+        title = f"{self.facts.get('class') or self.facts.get('function') or saved.file} ({flavour.name})"
+        text = driver_text(title, saved, self.written.call, self.facts)
         (folder / DRIVER).write_text(text, encoding="utf-8")
         self._write_schema(None)
+        given = copied_dependencies(self.given, folder, local_modules.names)
         body = encode_value(dict(self.sample.values)) if self.sample.values else b""
         isolated_run = run_isolated(folder, body, self._modules(text, local_modules), local_modules)
-        proof = self._proof(expected, isolated_run) if body else None
+        proof = self._proof(isolated_run) if body else None
         self._write_schema(isolated_run.answer if body else None)
         lines = requirements_text(local_modules.installed, isolated_run.modules, folder, saved.requirements)
         (folder / REQUIREMENTS).write_text(lines, encoding="utf-8")
-        code = notebook_code((folder / saved.file).read_bytes()) if saved.format == "pickle" else []
         return Package(
             folder=folder,
-            flavour=self.flavour.name,
+            flavour=flavour.name,
             format=saved.format,
             model=folder / saved.file,
             driver=folder / DRIVER,
             schema=folder / SCHEMA,
             requirements=folder / REQUIREMENTS,
-            dependencies=tuple(folder / name for name in local_modules.names),
-            carried=(*local_modules.names, *code),
+            dependencies=tuple(folder / name for name in (*local_modules.names, *given)),
+            carried=(*local_modules.names, *saved.code, *given),
             proof=proof,
             facts=self.facts,
-            notes=(*saved.notes, *self.sample.notes),
+            notes=(*saved.notes, *self.sample.notes, *self._notes_on_hidden_rows()),
             warnings=tuple(_distinct_warnings(isolated_run)),
             request=body,
             expected=isolated_run.answer,
@@ -203,15 +196,17 @@ class _PackageWriter:
 
     def _imported_by_model(self) -> set[str]:
         """Text of the model file that names a module which is imported here; other text may name a folder by chance."""
-        return {name for name in self.saved.modules if name in sys.modules}
+        return {name for name in self.written.saved.modules if name in sys.modules}
 
-    def _proof(self, expected: bytes | None, isolated_run: IsolatedRun) -> Proof:
+    def _proof(self, isolated_run: IsolatedRun) -> Proof:
         import msgspec
 
+        expected = self.written.expected
+        shows_values = self.example is True
         if expected is None:
-            return Proof(self.sample.rows, compared=False, seconds=isolated_run.seconds)
+            return Proof(self.sample.rows, compared=False, seconds=isolated_run.seconds, shows_values=shows_values)
         largest, differences = compare(msgspec.json.decode(expected), isolated_run.answer, self.tolerance)
-        proof = Proof(self.sample.rows, True, largest, differences, isolated_run.seconds)
+        proof = Proof(self.sample.rows, True, largest, differences, isolated_run.seconds, shows_values)
         if differences:
             raise PackagingError(
                 f"the package does not return the same answers as the object in the notebook\n{proof}",
@@ -222,8 +217,16 @@ class _PackageWriter:
 
     def _write_schema(self, answer: Any) -> None:
         types = {name: self._shown(name, kind) for name, kind in self.sample.types.items()}
-        output = {} if answer is None or self.example is False else {"answer": type_of(_first_rows(answer))}
+        output = {} if answer is None else {"answer": type_of(_first_rows(answer))}
+        if self.example is not True:  # the answer may repeat values of the sample
+            for kind in output.values():
+                kind.example = None
         save_schema(ServiceSchema(types, output), self.folder / SCHEMA)
+
+    def _notes_on_hidden_rows(self) -> list[str]:
+        """Return which columns have values of the sample in the schema although its rows are not shown."""
+        columns = levels(self.sample.value) if self.example is not True and self.sample.is_frame else []
+        return [f"the schema has the levels of the category columns: {', '.join(columns)}"] if columns else []
 
     def _shown(self, name: str, kind: ArgumentType) -> ArgumentType:
         """Return the type of an argument, with the example that is to be shown."""
@@ -235,88 +238,8 @@ class _PackageWriter:
         return kind
 
 
-def _expected_answer(flavour: Flavour, model: Any, call: Call) -> bytes:
-    """Return the answer of the object in the notebook, as JSON.
-
-    Raises:
-        UsageError: it refuses the sample, or its answer has no JSON form.
-    """
-    from mlmgmt_nb.scoring.errors import RequestError
-
-    try:
-        answer = flavour.answer(model, call)
-    except UsageError:
-        raise
-    except Exception as error:
-        raise _refusal(model, call, error) from error
-    try:
-        return encode_result(answer)
-    except RequestError as error:
-        message = error.message.replace("run() returned", "it returned")
-        raise UsageError(
-            f"model: {message}", field="model", fix="Name another method, or give a function that converts the answer."
-        ) from error
-
-
-def _refusal(model: Any, call: Call, error: Exception) -> UsageError:
-    kind, reason = type(error).__name__, " ".join(str(error).split())[:_MOST_CHARACTERS]
-    if isinstance(error, ModuleNotFoundError) and error.name:
-        return missing_package(error.name, reason)
-    if kind == "NotFittedError" or "not fitted" in reason or "not been fitted" in reason:
-        return UsageError(
-            f"model: this {type(model).__name__} is not fitted", field="model", fix="Call its `fit` first."
-        )
-    return UsageError(
-        f"sample: the {'function' if call.method is None else 'model'} refuses it: {kind}: {reason}",
-        field="sample",
-        fix="Give a value for each argument, as callers will send it: as JSON, without objects of your own classes."
-        if call.method is None
-        else "Give rows like those it was fitted with, such as `sample=X_train.head(20)`.",
-    )
-
-
-@contextmanager
-def _reading(source: Path) -> Iterator[None]:
-    """Turn the errors of frameworks for a file, which are of all types, into a sentence that names it."""
-    try:
-        yield
-    except MlmgmtError:
-        raise
-    except ImportError as error:
-        raise UsageError(
-            f"model: {source.name} needs {error.name or error}, which is not installed",
-            field="model",
-            fix="Install it in this kernel with `%pip install`.",
-        ) from error
-    except Exception as error:
-        first = str(error).strip().partition("\n")[0][:_MOST_CHARACTERS]
-        raise UsageError(
-            f"model: {source.name} cannot be read: {type(error).__name__}: {first}",
-            field="model",
-            fix="Save it again in the format of its extension, or give the object.",
-        ) from error
-
-
-def _as_file(model: Any) -> Path | None:
-    """Return the path, if the model is a file or folder."""
-    if not isinstance(model, (str, os.PathLike)):
-        return None
-    path = Path(model).expanduser()
-    if not path.exists():
-        raise UsageError(f"model: file not found: {path}", field="model", fix=f"It is taken from {Path.cwd()}.")
-    return path.resolve()
-
-
-def _empty_folder(folder: Path) -> Path:
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"to: {folder} is not an empty folder", field="to", fix="Give a new folder.")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder.resolve()
-
-
-def _facts(
-    flavour: Flavour, saved: SavedModel, sample: Sample, model: Any, metadata: Mapping[str, Any] | None
-) -> dict[str, Any]:
+def _facts(written: WrittenModel, model: Any, metadata: Mapping[str, Any] | None) -> dict[str, Any]:
+    flavour, saved, sample = written.flavour, written.saved, written.call.sample
     facts: dict[str, Any] = {"flavour": flavour.name, "format": saved.format}
     facts |= flavour.metadata(model) if model is not None else {}
     facts |= saved.metadata

@@ -6,7 +6,6 @@ import inspect
 import io
 import pickle
 import pickletools
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from mlmgmt_nb.errors import UsageError
 from mlmgmt_nb.packaging.carried_data import check_carried_data, kind_of, referred
 from mlmgmt_nb.packaging.flavours.base import SavedModel
 
-__all__ = ["has_notebook_code", "modules_in", "notebook_code", "pickled", "saved_pickle"]
+__all__ = ["has_notebook_code", "modules_in", "pickled", "saved_pickle"]
 
 _FILE = "model.pkl"
 _DEPTH = 10
@@ -26,17 +25,29 @@ _OF_VALUES = frozenset({"__module__", "__name__", "__package__", "__file__"})
 """Attributes of code that is in a pickle by value."""
 
 
-def saved_pickle(model: Any, folder: Path, answer: tuple[str, ...], *, imports: tuple[str, ...] = ()) -> SavedModel:
-    """Write an object as a pickle, with classes and functions of the notebook in it by value."""
-    content = pickled(model)
+def saved_pickle(
+    model: Any, folder: Path, answer: tuple[str, ...], *, imports: tuple[str, ...] = (), name: str = "model"
+) -> SavedModel:
+    """Write an object as a pickle, with classes and functions of the notebook in it by value.
+
+    Args:
+        model: the object.
+        folder: the application folder.
+        answer: statements of `run`.
+        imports: import statements that they need.
+        name: the global name of the object in the driver.
+    """
+    content, code = _pickled(model)
     (folder / _FILE).write_bytes(content)
     return SavedModel(
         _FILE,
         "pickle",
-        load=(f'with open("{_FILE}", "rb") as file:', "    model = pickle.load(file)"),
+        load=(f'with open("{_FILE}", "rb") as file:', f"    {name} = pickle.load(file)"),
         answer=answer,
         imports=("import pickle", *imports),
         modules=frozenset(modules_in(content)),
+        name=name,
+        code=tuple(sorted(code)),
     )
 
 
@@ -65,10 +76,22 @@ class _Finder(pickle.Pickler):
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-    """A pickler by value that refuses code which takes much data along, wherever in an object it is."""
+    """A pickler by value that refuses code which takes much data along, wherever in an object it is.
+
+    Attributes:
+        code: names of the classes and functions of the notebook that it wrote.
+    """
+
+    def __init__(self, file: io.BytesIO) -> None:
+        super().__init__(file)
+        self.code: set[str] = set()
 
     def persistent_id(self, value: Any) -> None:
         check_carried_data(value)
+        if (inspect.isclass(value) or inspect.isfunction(value)) and value.__module__ == "__main__":
+            name = value.__qualname__
+            if "<" not in name:  # neither a lambda nor of the body of a function
+                self.code.add(name.partition(".")[0])  # methods belong to their class
 
 
 def pickled(model: Any) -> bytes:
@@ -77,9 +100,15 @@ def pickled(model: Any) -> bytes:
     Raises:
         UsageError: it cannot be pickled, or carries too much; names the part.
     """
+    return _pickled(model)[0]
+
+
+def _pickled(model: Any) -> tuple[bytes, set[str]]:
+    """Return the pickle, and the names of the classes and functions of the notebook in it."""
     file = io.BytesIO()
+    pickler = _Pickler(file)
     try:
-        _Pickler(file).dump(model)
+        pickler.dump(model)
     except UsageError:
         raise
     except Exception as error:
@@ -89,7 +118,7 @@ def pickled(model: Any) -> bytes:
             field="model",
             fix="Remove it from the object, or open it in a driver of your own.",
         ) from error
-    return file.getvalue()
+    return file.getvalue(), pickler.code
 
 
 def modules_in(content: bytes) -> Iterator[str]:
@@ -118,20 +147,6 @@ def _texts(content: bytes) -> Iterator[tuple[str | None, str]]:
         text = text if isinstance(text, str) else None
         if text is not None:
             yield before, text
-
-
-def notebook_code(content: bytes) -> list[str]:
-    """Return the classes and functions of `__main__` that a pickle holds by value."""
-    main = sys.modules["__main__"]
-    texts = {argument for _, argument, _ in pickletools.genops(content) if isinstance(argument, str)}
-    if "__main__" not in texts:
-        return []
-    own = {
-        name
-        for name, value in vars(main).items()
-        if (inspect.isclass(value) or inspect.isfunction(value)) and value.__module__ == "__main__"
-    }
-    return sorted(own & texts)
 
 
 def _find_unpicklable(value: Any, path: str, error: Exception, depth: int) -> tuple[str, Any, str]:

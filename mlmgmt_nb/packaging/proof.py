@@ -43,6 +43,8 @@ class Proof:
         largest: the largest difference between two numbers, relative to the larger one.
         differences: values that differ by more than the tolerance; at most a few.
         seconds: how long the process took, from its start to its answer.
+        shows_values: whether its text has the values that differ, or only where they are: those of a sensitive sample
+            do not belong into the output of a notebook.
     """
 
     rows: int
@@ -50,6 +52,7 @@ class Proof:
     largest: float = 0.0
     differences: tuple[Difference, ...] = ()
     seconds: float = 0.0
+    shows_values: bool = True
 
     def statement(self, largest: float = 0.0) -> str:
         """Return the proof as the predicate of a sentence about a service that was compared too.
@@ -70,8 +73,11 @@ class Proof:
         if not self.compared:
             return f"answered {rows} in a fresh process"
         if self.differences:
-            return "\n".join(["the answers differ:", *(f"  {difference}" for difference in self.differences)])
+            return "\n".join(["the answers differ:", *(f"  {self._shown(one)}" for one in self.differences)])
         return f"{rows} answered in a fresh process, equal to the notebook {_precision(self.largest)}"
+
+    def _shown(self, difference: Difference) -> str:
+        return str(difference) if self.shows_values else difference.path or "the answer"
 
 
 def _precision(largest: float) -> str:

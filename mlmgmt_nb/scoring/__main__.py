@@ -11,6 +11,7 @@ from mlmgmt_nb.scoring.driver.output import capture
 from mlmgmt_nb.scoring.http.access.hosts import ANY, LOOPBACK
 from mlmgmt_nb.scoring.process.container import receive_listener
 from mlmgmt_nb.scoring.process.control import Start
+from mlmgmt_nb.scoring.process.keys_file import KeysFile
 from mlmgmt_nb.scoring.process.replica import end_process, run_contained, run_supervised
 from mlmgmt_nb.scoring.process.workers import bind, run_by_hand
 
@@ -23,8 +24,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if (options.fd is None) != (options.control_fd is None):
         parser.error("--fd and --control-fd go together")
+    if options.workers > 1 and (options.keys_file or options.failure_file):
+        parser.error("--keys-file and --failure-file need --workers 1")
     try:
         environment = read_variables(options.env, options.env_file)
+        keys_file = KeysFile(options.keys_file) if options.keys_file else None
     except (OSError, ValueError) as error:
         parser.error(str(error))
     capture()
@@ -46,7 +50,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         request_log=options.request_log,
         environment=environment,
     )
-    return run_by_hand(options.app, options.driver, options.schema, options.host, options.port, options.workers, start)
+    return run_by_hand(
+        options.app,
+        options.driver,
+        options.schema,
+        options.host,
+        options.port,
+        options.workers,
+        start,
+        keys_file,
+        options.failure_file,
+    )
 
 
 def driver_parser() -> argparse.ArgumentParser:
@@ -109,6 +123,14 @@ def driver_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--env-file", action="append", default=[], metavar="FILE", help="file of NAME=VALUE lines; repeatable"
+    )
+    parser.add_argument(
+        "--keys-file",
+        metavar="FILE",
+        help="require a key: SHA-256 digests in hexadecimal, one a line; read again when the file changes",
+    )
+    parser.add_argument(
+        "--failure-file", metavar="FILE", help="file for the reason, as JSON, if the driver does not load"
     )
     parser.add_argument("--fd", type=int, help="supervised: an inherited listening socket")
     parser.add_argument("--control-fd", type=int, help="supervised: one end of the control channel")

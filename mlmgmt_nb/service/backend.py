@@ -24,8 +24,11 @@ from mlmgmt_nb.service.building.fetch import Fetcher
 from mlmgmt_nb.service.building.image_builders import ImageBuilders
 from mlmgmt_nb.service.building.oci.builder import DaemonlessBuilder
 from mlmgmt_nb.service.building.packages.environments import Environments
+from mlmgmt_nb.service.cluster_settings import ClusterSettings
 from mlmgmt_nb.service.compute.computes import Computes
 from mlmgmt_nb.service.compute.docker import DockerCompute
+from mlmgmt_nb.service.compute.kubernetes.cluster import KubernetesCluster
+from mlmgmt_nb.service.compute.kubernetes.clusters import Clusters
 from mlmgmt_nb.service.compute.listeners import Listeners
 from mlmgmt_nb.service.compute.local import LocalCompute
 from mlmgmt_nb.service.compute_ids import DOCKER, LOCAL, ChosenCompute, chosen_compute
@@ -40,11 +43,13 @@ from mlmgmt_nb.service.housekeeping.check import missing_files
 from mlmgmt_nb.service.housekeeping.pruning import Pruner
 from mlmgmt_nb.service.http.messages import Request
 from mlmgmt_nb.service.http.problems import conflict, not_found
-from mlmgmt_nb.service.reconciling.capacity import check_capacity
+from mlmgmt_nb.service.reconciling.capacity import check_capacity, reserved_replicas
+from mlmgmt_nb.service.reconciling.declared.controller import DeclaredController
+from mlmgmt_nb.service.reconciling.declared.declarations import Declarations
 from mlmgmt_nb.service.reconciling.recorder import ServiceRecorder, service_log
 from mlmgmt_nb.service.reconciling.replicas.controller import ReplicaController
 from mlmgmt_nb.service.reconciling.replicas.launches import Launches
-from mlmgmt_nb.service.reconciling.specs import replica_bounds
+from mlmgmt_nb.service.reconciling.specs import check_supported_by_clusters
 from mlmgmt_nb.service.reconciling.supervisor import Supervisor
 from mlmgmt_nb.service.settings import Settings
 from mlmgmt_nb.service.store import schema
@@ -83,9 +88,9 @@ class Backend:
         )
         self.engine = Engine()
         environments = Environments(home.environments)
-        daemonless = DaemonlessBuilder(home, environments, settings.registry)
+        daemonless = DaemonlessBuilder(home, environments)
         self.images = EngineImages(self.engine, daemonless.blobs)
-        on_engine = DockerBuilder(self.engine, self.images, home, settings.registry, settings.pip_config)
+        on_engine = DockerBuilder(self.engine, self.images, home, settings.pip_config)
         self._image_builders = ImageBuilders(settings.image_builder, self.engine, on_engine, daemonless)
         bases = {
             "Python": settings.base_image or default_base(),
@@ -97,6 +102,7 @@ class Backend:
             fetcher,
             environments,
             images=self._image_builders,
+            registries=self._registry_of,
             indexes=on_engine.indexes,
             bases=bases,
             limits=settings.unpack_limits,
@@ -104,15 +110,16 @@ class Backend:
         self._builder = Builder(self.store, home, steps, process_id=lambda: self._membership.id)
         self._replica_processes = _ReplicaProcesses(self.store, home)
         self._supervisor = Supervisor(self.store, leads=lambda: self._membership.leads, adopt=self._adopt)
+        self._listeners = Listeners(settings.service_host, settings.service_ports, self._supervisor.computes_changed)
         self._computes = self._make_computes(self._supervisor.computes_changed)
+        self._clusters = Clusters(settings.clusters_file, settings.registry, self._make_cluster)
         self._pruner = Pruner(self.store, settings.operation_days, leads=lambda: self._membership.leads)
         self._notifications = Notifications(self.store, self._on_notification)
         self._receipts: dict[str, threading.Event] = {}
 
     def _make_computes(self, on_change: Callable[[], None]) -> Computes:
-        listeners = Listeners(self.settings.service_host, self.settings.service_ports, on_change)
         self._containers = DockerCompute(
-            listeners,
+            self._listeners,
             self.engine,
             self.images,
             self._image_builders.sweep_engine,
@@ -120,8 +127,32 @@ class Backend:
             self.home.identity(),
             on_change,
         )
-        local = LocalCompute(listeners, self._replica_processes, on_change, ownership(self.home.path))
+        local = LocalCompute(self._listeners, self._replica_processes, on_change, ownership(self.home.path))
         return Computes({LOCAL: local, DOCKER: self._containers})
+
+    def _make_cluster(self, name: str, settings: ClusterSettings) -> KubernetesCluster:
+        return KubernetesCluster(
+            settings,
+            self.home.identity(),
+            self.home.clusters / name,
+            self._listeners,
+            self._supervisor.computes_changed,
+            self.service_log,
+        )
+
+    def _registry_of(self, compute_id: str) -> str | None:
+        """Return the registry for the images of a compute."""
+        cluster = self._clusters.current().get(compute_id)
+        return cluster.settings.registry if cluster else self.settings.registry
+
+    def _declared_controller(self) -> DeclaredController:
+        return DeclaredController(
+            self._clusters.current,
+            ServiceRecorder(self.store, self.home, self._supervisor.services_changed),
+            Declarations(self.store, self.home, self.settings),
+            self.settings,
+            clock=time.monotonic,
+        )
 
     def _replica_controller(self) -> ReplicaController:
         return ReplicaController(
@@ -140,7 +171,7 @@ class Backend:
         self._membership.join()
         self._notifications.start()
         self._builder.start()
-        self._supervisor.start(self._replica_controller())
+        self._supervisor.start(self._replica_controller(), self._declared_controller())
         self._pruner.start()
         threading.Thread(target=self._log_missing_files, name="check", daemon=True).start()
 
@@ -252,19 +283,23 @@ class Backend:
             Problem: 404 for an unknown compute; 409 when it is not available.
         """
         aliases = self._aliases(db, account)
-        chosen = chosen_compute(given, self._computes.ids, aliases)
+        clusters = self._clusters.current()
+        ids = [*self._computes.ids, *clusters]
+        chosen = chosen_compute(given, ids, aliases)
         if chosen is None:
-            known = ", ".join(sorted({*self._computes.ids, *aliases}))
+            known = ", ".join(sorted({*ids, *aliases}))
             raise not_found("compute", str(given), path, f"The computes are: {known}.")
         if chosen.id == DOCKER:
             try:
                 self._image_builders.check() if is_for_image else self.engine.check()
             except EngineError as error:
                 raise conflict(error.code, f"{path}: {error.message}") from error
+        if (cluster := clusters.get(chosen.id)) and (problem := cluster.problem()):
+            raise conflict(problem.code, f"{path}: {problem.message}")
         return chosen
 
     def has_compute(self, compute_id: str) -> bool:
-        return compute_id in self._computes
+        return compute_id in self._computes or compute_id in self._clusters.current()
 
     def _aliases(self, db: Connection, account: str) -> dict[str, str]:
         table = schema.compute_aliases
@@ -281,11 +316,17 @@ class Backend:
                 found.append({"id": compute_id, "state": "ready", "reason": None})
             except EngineError as error:
                 found.append({"id": compute_id, "state": "unavailable", "reason": error.message})
+        for name, cluster in self._clusters.current().items():
+            problem = cluster.problem()
+            reason = problem.message if problem else None
+            found.append({"id": name, "state": "unavailable" if problem else "ready", "reason": reason})
         by_id = {each["id"]: each for each in found}
         with self.store.reading() as db:
             aliases = self._aliases(db, account)
         return found + [
-            {**by_id[compute_id], "id": name, "aliasOf": compute_id} for name, compute_id in sorted(aliases.items())
+            {**by_id[compute_id], "id": name, "aliasOf": compute_id}
+            for name, compute_id in sorted(aliases.items())
+            if compute_id in by_id
         ]
 
     def _uses_docker(self) -> bool:
@@ -296,19 +337,24 @@ class Backend:
             )
 
     def check_capacity(self, db: Connection, spec: ServiceCreateRequest, compute_id: str, service_id: str) -> None:
-        """Refuse replicas and reservations that exceed the capacity left by other services.
+        """Refuse replicas and reservations that exceed the capacity left by other services. On a cluster, its scheduler
+        decides on these, and settings that need our own replicas are refused.
 
         Raises:
             Problem: 409, with the capacity and the amount that is already reserved.
         """
+        if compute_id not in self._computes:
+            check_supported_by_clusters(spec, self.settings.data_storage)
+            return
         services, deployments = schema.services, schema.deployments
-        others = db.scalars(
-            select(deployments.c.spec)
+        others = db.execute(
+            select(deployments.c.spec, services.c.scale)
             .join(services, func.coalesce(services.c.target_id, services.c.deployment_id) == deployments.c.id)
             .where(services.c.compute_id == compute_id, services.c.id != service_id, ~services.c.deleting)
+            .where(services.c.target_id.is_not(None) | (deployments.c.status == "Active"))
         ).all()
-        kept = [(other, max(1, replica_bounds(other)[0])) for other in others]
-        check_capacity(spec, kept, self._computes[compute_id].capacity())
+        reserved = [(other.spec, reserved_replicas(other.spec, other.scale)) for other in others]
+        check_capacity(spec, reserved, self._computes[compute_id].capacity())
 
 
 class _ReplicaProcesses:

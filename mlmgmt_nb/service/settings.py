@@ -55,6 +55,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         tls: certificate of the API's port, which then also serves all services; these listen on loopback only.
         base_image: base image of Docker images with the runtime `python`; None for a slim image with this Python.
         base_image_spark: base image for the runtime `spark-py`; Java is added if missing.
+        clusters: file with the settings of clusters, which may not exist; None for `clusters.toml` in the state folder.
         image_builder: how Docker images are built, one of `IMAGE_BUILDERS`.
         registry: host, optionally with a path, that Docker images are pushed to and pulled from, or None.
         pip_config: `pip.conf` for the installation of packages in Docker images.
@@ -84,6 +85,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     base_image: str | None = None
     base_image_spark: str | None = None
     registry: str | None = None
+    clusters: Path | None = None
     image_builder: str = "auto"
     pip_config: Path | None = None
     unpack_limits: Limits = Limits()
@@ -92,6 +94,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     drain_timeout: float = 30.0
     hang_timeout: float = 60.0
     calm_seconds: float = 30.0
+
+    @property
+    def clusters_file(self) -> Path:
+        """Return the file with the settings of clusters."""
+        return self.clusters or self.home / "clusters.toml"
 
     @property
     def scheme(self) -> str:

@@ -36,6 +36,7 @@ def deploy_and_compare(ws: Workspace, name: str, folder: Path, *, seconds: float
     )
     try:
         assert isinstance(service, DeployedService)
+        print(f"{name}: {service.proof}")
         exactly = "as a fresh process did" if name in _FILES else "as the notebook does, bit for bit"
         assert service.proof.endswith(exactly) or (
             example.tolerance and "as the notebook does, within" in service.proof

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from mlmgmt_nb.client.applications.conda import LOCAL, check_local, rewritten
 from mlmgmt_nb.client.applications.requirements import Bundle, Source, requirement_lines
-from mlmgmt_nb.client.http.files import as_source, check_readable, is_url, mime_type_of
+from mlmgmt_nb.client.http.files import as_source, check_readable, files_in, is_url, mime_type_of
 from mlmgmt_nb.client.http.uploads import Uploaded, Uploader, in_parallel
 from mlmgmt_nb.contract import Asset, TargetRuntime
 from mlmgmt_nb.errors import UsageError
@@ -136,6 +136,23 @@ class Application:
                 field="dependencies",
                 fix="Rename one of them, or put it into a folder of its own.",
             )
+
+    def files(self) -> Iterator[tuple[str, str, str]]:
+        """Yield each file beside the driver: the argument that it came in, its path there, and its path or URL here."""
+        for field, source in self._sources():
+            path = Path(source).expanduser()
+            if field in _PROPERTIES:
+                continue
+            if is_url(source) or not path.is_dir():
+                yield field, _name(source), source
+            else:
+                yield from ((field, f"{_name(source)}/{name}", str(file)) for name, file in files_in(path))
+
+    def requested(self) -> list[str] | None:
+        """Return the lines of the requirements; None if they are at a URL, or in a conda file too."""
+        if self.conda is not None:
+            return None
+        return [] if self.requirements is None else requirement_lines(self.requirements, Bundle())
 
     def upload(self, uploader: Uploader, interpreter: str | None) -> tuple[list[Asset], TargetRuntime]:
         """Upload the files.

@@ -73,7 +73,7 @@ class Bundle:
             self.problems.append(f"{path.name}: includes itself")
             return []
         try:
-            check_readable(path, path.name)
+            check_readable(path, "requirements")
             text = path.read_text(encoding="utf-8-sig")
         except UsageError as error:
             self.problems.append(error.message)

@@ -6,12 +6,14 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 from mlmgmt_nb.client.applications.application import Application, Source
 from mlmgmt_nb.client.bodies import ServiceSettings, is_uuid
+from mlmgmt_nb.client.changes.contents import changed_settings
+from mlmgmt_nb.client.changes.difference import Difference, compare
 from mlmgmt_nb.client.deploying.made_versions import MadeVersions
 from mlmgmt_nb.client.deploying.packaged_models import (
     TOLERANCE,
@@ -20,13 +22,16 @@ from mlmgmt_nb.client.deploying.packaged_models import (
     application_of,
     check_not_packaged,
     check_packageable,
+    local_dependencies,
     packaged,
 )
+from mlmgmt_nb.client.deploying.source_contents import source_contents
 from mlmgmt_nb.client.http.files import as_source, check_readable, is_url
 from mlmgmt_nb.client.http.uploads import Progress
 from mlmgmt_nb.client.images import Images
 from mlmgmt_nb.client.manifests import Manifests
 from mlmgmt_nb.client.models import Models
+from mlmgmt_nb.client.operations import Operations
 from mlmgmt_nb.client.polling import Poller
 from mlmgmt_nb.client.services import Services
 from mlmgmt_nb.contract import Image, Manifest, Model
@@ -50,6 +55,7 @@ class Account(Protocol):
     manifests: Manifests
     images: Images
     services: Services
+    operations: Operations
 
     @property
     def connect_arguments(self) -> Mapping[str, str]: ...
@@ -214,6 +220,20 @@ class DeployFlow:
         with self._made.withdrawn_on_failure(), self._prepared(source) as prepared:
             return self._manifest(prepared)
 
+    def diff(self, source: DeploySource, settings: ServiceSettings) -> Difference:
+        """Return how a deployment would change the service. Nothing is sent.
+
+        Raises:
+            NotFoundError: the service does not exist.
+        """
+        self._check_settings(settings, "update")
+        self.check(source)
+        old = self._account.services.contents(self._account.services.get(self._name))
+        with self._prepared(source) as prepared:
+            models = [self._previewed(model, prepared.source) for model in prepared.models]
+            new = source_contents(self._name, models, prepared.application)
+        return compare(old, replace(new, settings=changed_settings(old.settings or {}, settings)))
+
     def start_build(self, source: DeploySource | Manifest) -> Poller[Image]:
         """Start the build of an image from a manifest, which is registered first unless it is given."""
         self._check_server({})
@@ -242,6 +262,7 @@ class DeployFlow:
                 starting = services.create(self._name, image, compute_resource_id=self._compute, **settings)
             else:
                 starting = services.update(existing, image=image, **settings)
+        self._made.hand_over(starting.operation_id)
         verification = built.verification
         if verification is not None:
             starting = starting.verified(verification.of(services, existing, self._account.connect_arguments))
@@ -255,7 +276,8 @@ class DeployFlow:
             yield _Prepared(models, _application(source), source, self._description)
             return
         started = time.perf_counter()
-        with packaged(source.models[0], source.packaging) as package:
+        options: PackageOptions = {**source.packaging, "dependencies": local_dependencies(source.dependencies)}
+        with packaged(source.models[0], options) as package:
             if self._events.on_package:
                 self._events.on_package(package.summary, time.perf_counter() - started)
             application = application_of(package, source)
@@ -322,6 +344,17 @@ class DeployFlow:
         )
         return self._made.add(registered)
 
+    def _previewed(self, model: Model | str, source: DeploySource) -> Model:
+        if isinstance(model, Model):
+            return model
+        return self._account.models.preview(
+            model,
+            source.model_name,
+            tags=source.tags,
+            description=source.model_description,
+            new_version=source.new_version,
+        )
+
     def _reuse(self, resource: Model | Manifest) -> None:
         self._made.reuse(resource)
         if self._events.on_reuse:
@@ -331,6 +364,7 @@ class DeployFlow:
         building = self._account.images.create(
             self._name, manifest, compute_resource_id=self._compute, description=description
         )
+        self._made.hand_over(building.operation_id, builds=True)
         return building.undone(self._made.withdraw)
 
     def _result(self, poller: Poller[T]) -> T:

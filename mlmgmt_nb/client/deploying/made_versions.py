@@ -10,8 +10,9 @@ from typing import NamedTuple, Protocol, TypeVar
 from mlmgmt_nb.client.images import Images
 from mlmgmt_nb.client.manifests import Manifests
 from mlmgmt_nb.client.models import Models
+from mlmgmt_nb.client.operations import Operations
 from mlmgmt_nb.contract import Image, Manifest, Model
-from mlmgmt_nb.errors import MlmgmtError, OperationError, OperationTimeout, TransportError
+from mlmgmt_nb.errors import ApiError, MlmgmtError, OperationError, OperationTimeout, TransportError
 
 __all__ = ["MadeVersions"]
 
@@ -22,6 +23,7 @@ class _Account(Protocol):
     models: Models
     manifests: Manifests
     images: Images
+    operations: Operations
 
 
 class _Made(NamedTuple):
@@ -65,6 +67,20 @@ class MadeVersions:
             case Image():
                 return _Made("image", resource, self._account.images.withdraw)
 
+    def hand_over(self, operation_id: str, *, builds: bool = False) -> None:
+        """Let the server withdraw the versions if an operation fails: perhaps nobody waits for it here.
+
+        Other servers cannot; then a poller that waits withdraws them.
+
+        Args:
+            operation_id: the operation.
+            builds: whether it builds an image, which is withdrawn too.
+        """
+        if not self._made and not builds:
+            return
+        with contextlib.suppress(ApiError, TransportError):
+            self._account.operations.withdraw_on_failure(operation_id, [made.resource.id or "" for made in self._made])
+
     @contextmanager
     def withdrawn_on_failure(self) -> Iterator[None]:
         """Withdraw the versions if the block raises. An operation that is still running goes on with them."""
@@ -78,7 +94,11 @@ class MadeVersions:
 
     def withdraw(self, error: MlmgmtError) -> None:
         """Withdraw the versions, last first, and add the outcome to the message of the error."""
-        self._add_failed_image(error)
+        if _is_withdrawn(error):
+            self._made.clear()
+            return
+        if not self._outcome:
+            self._add_failed_image(error)
         if self._made:
             self._outcome = self._withdrawn(is_reachable=not isinstance(error, TransportError))
             self._made.clear()
@@ -100,6 +120,13 @@ class MadeVersions:
         parts = [f"{', '.join(gone)} {_were(gone)} withdrawn"] if gone else []
         parts += [f"{', '.join(left)} {_were(left)} left behind"] if left else []
         return "; ".join(parts)
+
+
+def _is_withdrawn(error: MlmgmtError) -> bool:
+    """Return whether the server withdrew the versions when the operation failed. Its error names them."""
+    operation = error.operation if isinstance(error, OperationError) else None
+    details = operation.error.details if operation is not None and operation.error is not None else None
+    return any(detail.code == "Withdrawn" for detail in details or ())
 
 
 def _succeeds(made: _Made) -> bool:

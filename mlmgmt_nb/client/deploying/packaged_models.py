@@ -17,7 +17,7 @@ import msgspec
 
 from mlmgmt_nb import local
 from mlmgmt_nb.client.applications.application import Application, Source
-from mlmgmt_nb.client.http.files import is_url
+from mlmgmt_nb.client.http.files import as_source, is_url
 from mlmgmt_nb.contract import Model, ServiceResponse
 from mlmgmt_nb.contract.extensions import Service
 from mlmgmt_nb.contract.resolving import resolve
@@ -35,6 +35,7 @@ __all__ = [
     "application_of",
     "check_not_packaged",
     "check_packageable",
+    "local_dependencies",
     "packaged",
 ]
 
@@ -51,6 +52,7 @@ class PackageOptions(TypedDict, total=False):
     example: Any
     tolerance: float
     metadata: Mapping[str, Any] | None
+    dependencies: Sequence[str | os.PathLike[str]]
 
 
 @contextmanager
@@ -141,11 +143,20 @@ def application_of(package: Package, source: PackagedSource) -> Application:
         schema=package.schema,
         requirements=package.requirements,
         conda=source.conda,
-        dependencies=[*package.dependencies, *source.dependencies],
+        dependencies=[*package.dependencies, *(one for one in source.dependencies if _is_elsewhere(one))],
         from_kernel=source.requirements is None and source.conda is None,
         properties=recorded,
         any_python=source.any_python,
     )
+
+
+def local_dependencies(sources: Sequence[Source]) -> list[str]:
+    """Return the files and folders of this machine, which are packaged with the model."""
+    return [as_source(one, "dependencies") for one in sources if not _is_elsewhere(one)]
+
+
+def _is_elsewhere(source: Source) -> bool:
+    return is_url(as_source(source, "dependencies"))
 
 
 class DeployedService(Service, frozen=True, kw_only=True):
@@ -227,7 +238,9 @@ class Verification:
         else:
             services.update(service, image=before.image).result()
         undone = "it was deleted" if before is None else "it was rolled back to its previous image"
-        proof = Proof(self.proof.rows if self.proof else 1, True, largest, differences)
+        shows_values = self.proof is None or self.proof.shows_values
+        rows = self.proof.rows if self.proof else 1
+        proof = Proof(rows, True, largest, differences, shows_values=shows_values)
         raise PackagingError(
             f"the service {service.name!r} does not return the same answers as the object in the notebook; "
             f"{undone}\n{proof}",

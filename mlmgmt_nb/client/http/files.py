@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from mlmgmt_nb.errors import UsageError
 
-__all__ = ["archive", "as_source", "check_readable", "is_url", "mime_type_of"]
+__all__ = ["archive", "as_source", "check_readable", "files_in", "is_url", "mime_type_of"]
 
 _SKIPPED = frozenset({"__pycache__", ".ipynb_checkpoints"})
 _MIME_TYPES = {
@@ -70,6 +70,10 @@ def mime_type_of(name: str) -> str:
     return _MIME_TYPES.get(suffix) or (None if encoding else guessed) or "application/octet-stream"
 
 
+_MAY_BE_EMPTY = frozenset({"dependencies", "requirements"})
+"""Arguments whose files can be empty: `__init__.py` beside a driver, a driver that needs no packages."""
+
+
 def check_readable(path: Path, field: str, without: frozenset[str] = frozenset()) -> None:
     """Check that a file or folder can be uploaded.
 
@@ -79,8 +83,8 @@ def check_readable(path: Path, field: str, without: frozenset[str] = frozenset()
         without: names in the folder that are left out.
 
     Raises:
-        UsageError: it is missing, empty, cannot be read, is neither file nor folder, or has a link that is
-            broken or points outside the folder.
+        UsageError: it is missing, empty (except for dependencies and requirements), cannot be read, is neither file nor
+            folder, or has a link that is broken or points outside the folder.
     """
     try:
         kind = path.stat().st_mode
@@ -88,7 +92,7 @@ def check_readable(path: Path, field: str, without: frozenset[str] = frozenset()
             _check_folder(path, field, without)
         elif not stat.S_ISREG(kind):
             raise UsageError(f"{field}: {path} is neither a file nor a folder", field=field, fix="Give a regular file.")
-        elif path.stat().st_size == 0:
+        elif path.stat().st_size == 0 and field not in _MAY_BE_EMPTY:
             raise UsageError(f"{field}: the file {path} is empty", field=field, fix="Write the file first.")
         else:
             path.open("rb").close()
@@ -140,6 +144,13 @@ def _walk(folder: Path, without: frozenset[str]) -> Iterator[Path]:
         leads_up = path.is_symlink() and path.parent.resolve().is_relative_to(path.resolve())
         if path.is_dir() and not leads_up:
             yield from _walk(path, without)
+
+
+def files_in(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Yield the files of a folder that are uploaded, each with its path relative to the folder."""
+    for path in _walk(folder, frozenset()):
+        if not path.is_dir():
+            yield path.relative_to(folder).as_posix(), path
 
 
 def archive(folder: Path, name: str, to: Path, without: frozenset[str] = frozenset()) -> None:

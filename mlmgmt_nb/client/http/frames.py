@@ -24,7 +24,7 @@ import msgspec
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["to_frame"]
+__all__ = ["flat", "flat_names", "to_frame"]
 
 _DTYPES = {str: "string", int: "Int64", bool: "boolean", dt.datetime: "datetime64[us, UTC]"}
 
@@ -44,7 +44,11 @@ _NESTED: dict[str, tuple[str, str, Callable[[Any], Any]]] = {
 
 
 class _Column:
-    """The values of one property, gathered page by page."""
+    """The values of one property, gathered page by page.
+
+    Attributes:
+        name: its name as a column.
+    """
 
     def __init__(self, field: msgspec.structs.FieldInfo) -> None:
         kind = _plain(field.type)
@@ -118,15 +122,43 @@ def to_frame(type_: type[msgspec.Struct], pages: Iterable[Sequence[Any]]) -> pd.
     """
     import pandas as pd
 
-    fields = {field.name: field for field in msgspec.structs.fields(type_)}
-    columns = [_Column(fields[name]) for name in dict.fromkeys((*_FIRST, *fields)) if name in fields]
+    columns = [_Column(field) for field in _fields(type_)]
     tags = _TagColumns(column.name for column in columns)
     for page in pages:
         for column in columns:
             column.extend(page)
-        if "tags" in fields:
+        if hasattr(type_, "tags"):
             tags.extend(page)
     return pd.DataFrame({**{column.name: column.series() for column in columns}, **tags.series()}, copy=False)
+
+
+def flat(item: msgspec.Struct) -> dict[str, Any]:
+    """Return a resource as the row that it is in a DataFrame, as JSON types under the API's names."""
+    values = ((field, getattr(item, field.name)) for field in _fields(type(item)))
+    return {
+        _flat_name(field): msgspec.to_builtins(
+            _NESTED[field.name][2](value) if field.name in _NESTED and value else value
+        )
+        for field, value in values
+    }
+
+
+def flat_names(type_: type[msgspec.Struct]) -> list[str]:
+    """Return the names in the rows of `flat`, in order."""
+    return [_flat_name(field) for field in _fields(type_)]
+
+
+def _flat_name(field: msgspec.structs.FieldInfo) -> str:
+    if field.name not in _NESTED:
+        return field.encode_name
+    first, *others = _NESTED[field.name][0].split("_")
+    return first + "".join(map(str.capitalize, others))
+
+
+def _fields(type_: type[msgspec.Struct]) -> list[msgspec.structs.FieldInfo]:
+    """Return the properties of a type in the order of columns."""
+    fields = {field.name: field for field in msgspec.structs.fields(type_)}
+    return [fields[name] for name in dict.fromkeys((*_FIRST, *fields)) if name in fields]
 
 
 def _plain(annotation: Any) -> Any:

@@ -48,6 +48,9 @@ class Pager(Generic[T]):
         item: type of the items.
         query: the filters; those that are None are left out.
         count: most items in a page, or None for an operation without pages.
+
+    Attributes:
+        item: type of the items.
     """
 
     def __init__(
@@ -62,7 +65,7 @@ class Pager(Generic[T]):
             raise UsageError(f"count is {count}", field="count", fix="Request at least 1 item per page.")
         self._transport = transport
         self._operation = OPERATIONS[operation] if isinstance(operation, str) else operation
-        self._item = item
+        self.item = item
         self._query = {**query, "count": None if count is None else str(count)}
 
     def __iter__(self) -> Iterator[T]:
@@ -102,7 +105,7 @@ class Pager(Generic[T]):
 
     def to_frame(self) -> pd.DataFrame:
         """Return all items as a DataFrame; see `mlmgmt_nb.client.http.frames` for its columns and dtypes."""
-        return to_frame(self._item, (page.value for page in self.by_page()))
+        return to_frame(self.item, (page.value for page in self.by_page()))
 
     def __reduce__(self) -> tuple[Any, ...]:
         raise UsageError(

@@ -67,14 +67,35 @@ class Uploader:
             UploadError: it changed meanwhile, or the bytes could not be sent.
         """
         check_readable(path, field, without)
+        return self._stored(path, without, lambda file, name: self._send(file, name, progress))
+
+    def preview(self, path: Path, *, field: str) -> Uploaded:
+        """Return what `upload` would return. Nothing is sent.
+
+        Args:
+            path: the file or folder.
+            field: the argument that it came in, for messages.
+
+        Raises:
+            UsageError: it cannot be read, or is empty.
+        """
+        check_readable(path, field)
+
+        def located(file: Path, name: str) -> str:
+            with file.open("rb") as content:
+                return self._url(hashlib.file_digest(content, "sha256").hexdigest(), name)
+
+        return self._stored(path, frozenset(), located)
+
+    def _stored(self, path: Path, without: frozenset[str], url_of: Callable[[Path, str], str]) -> Uploaded:
+        """Return a file, or a folder as an archive, with the URL that a function returns for it and its name."""
         if not path.is_dir():
-            return Uploaded(self._send(path, path.name, progress), mime_type_of(path.name), unpack=False)
+            return Uploaded(url_of(path, path.name), mime_type_of(path.name), unpack=False)
         name = path.resolve().name
         with tempfile.TemporaryDirectory(prefix="mlmgmt-") as folder:
             packed = Path(folder) / "archive.tar.gz"
             archive(path, name, packed, without)
-            url = self._send(packed, f"{name}.tar.gz", progress)
-        return Uploaded(url, "application/gzip", unpack=True)
+            return Uploaded(url_of(packed, f"{name}.tar.gz"), "application/gzip", unpack=True)
 
     def upload_text(self, text: str, name: str) -> str:
         """Upload text as a file of this name; return its URL."""
@@ -88,6 +109,9 @@ class Uploader:
             before = os.fstat(file.fileno())
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             _Upload(self._transport, file, before, digest, self._part_bytes, progress or _silent).run()
+        return self._url(digest, name)
+
+    def _url(self, digest: str, name: str) -> str:
         return f"{self._transport.base_url}/artifacts/sha256/{digest}/{quote(name)}"
 
 
@@ -116,10 +140,12 @@ class _Upload:
         furthest, attempt = -1, 0
         while True:
             offset = self._stored_bytes()
-            self._progress(offset, self._total)
-            if offset == self._total:
+            self._progress(self._total if offset is None else offset, self._total)
+            if offset is None:
                 return
             attempt = 1 if offset > furthest else attempt + 1
+            if attempt > _ATTEMPTS:
+                raise UploadError(f"the server does not accept the bytes from {offset} on", fix="Try again later.")
             furthest = max(offset, furthest)
             try:
                 answer = self._send_part(offset)
@@ -131,16 +157,14 @@ class _Upload:
                     ) from error
                 self._transport.sleep(self._transport.pause(attempt))
                 continue
-            if answer is not None and attempt >= _ATTEMPTS:
-                raise UploadError(f"the server does not accept the bytes from {offset} on", fix="Try again later.")
             if answer:
                 self._transport.sleep(min(answer, _LONGEST_WAIT_FOR_OTHERS))
 
-    def _stored_bytes(self) -> int:
-        """Return the number of bytes that the store has."""
+    def _stored_bytes(self) -> int | None:
+        """Return the number of bytes that the store has; None if it has the content, which may be empty."""
         answer = self._transport.send("HEAD", self._url, accept={404})
         if answer.status_code != 404:
-            return self._total
+            return None
         if "Upload-Offset" not in answer.headers:
             raise UploadError(
                 f"the server at {self._transport.base_url} has no artifact store",

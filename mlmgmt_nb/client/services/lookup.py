@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from mlmgmt_nb.client.bodies import is_uuid, not_found
+from mlmgmt_nb.client.bodies import is_uuid
 from mlmgmt_nb.client.http.paging import PAGE_SIZE, Pager
 from mlmgmt_nb.client.http.responses import decode
 from mlmgmt_nb.client.http.transport import Transport
+from mlmgmt_nb.client.missing import not_found
 from mlmgmt_nb.contract import OPERATIONS, ServiceResponse
 from mlmgmt_nb.contract.extensions import SERVICES_LIST, Service
 from mlmgmt_nb.errors import NotFoundError
@@ -35,7 +36,7 @@ class ServiceLookup:
         try:
             return self._get(id_or_name)
         except NotFoundError as error:
-            raise not_found("service", id_or_name, error) from error
+            raise not_found("service", id_or_name, error, self.list()) from error
 
     def find(self, name: str) -> Service | None:
         """Return the service of this name, or None."""

@@ -10,6 +10,7 @@ from mlmgmt_nb.client.http.transport import Transport
 from mlmgmt_nb.client.kernel_versions import warn_of_versions
 from mlmgmt_nb.client.operations import Operations
 from mlmgmt_nb.client.polling import Poller
+from mlmgmt_nb.client.services.changes import ServiceChanges
 from mlmgmt_nb.client.services.monitoring import ServiceMonitoring
 from mlmgmt_nb.client.services.scoring import ServiceScoring
 from mlmgmt_nb.client.services.support import check_variables
@@ -20,7 +21,7 @@ from mlmgmt_nb.errors import NotFoundError
 __all__ = ["Services"]
 
 
-class Services(ServiceScoring, ServiceMonitoring):
+class Services(ServiceScoring, ServiceMonitoring, ServiceChanges):
     """The services of the account. Where a method takes a service, it takes its id, its name or a `Service`.
 
     Args:

@@ -12,9 +12,11 @@ from mlmgmt_nb.client.applications.application import Source
 from mlmgmt_nb.client.audit import Audit
 from mlmgmt_nb.client.auth.identity import Identity, whoami
 from mlmgmt_nb.client.bodies import ServiceSettings
+from mlmgmt_nb.client.changes.difference import Difference
 from mlmgmt_nb.client.computes import Computes
-from mlmgmt_nb.client.deploying.flow import DeployEvents, DeployFlow, DeploySource, IfExists, ModelSource
-from mlmgmt_nb.client.deploying.packaged_models import TOLERANCE, PackageOptions
+from mlmgmt_nb.client.deploying.arguments import DeployArguments, SourceArguments, source_of
+from mlmgmt_nb.client.deploying.flow import DeployEvents, DeployFlow, IfExists, ModelSource
+from mlmgmt_nb.client.deploying.packaged_models import TOLERANCE
 from mlmgmt_nb.client.deployments import Deployments
 from mlmgmt_nb.client.http.transport import Transport
 from mlmgmt_nb.client.http.uploads import Uploader
@@ -25,6 +27,7 @@ from mlmgmt_nb.client.operations import Operations
 from mlmgmt_nb.client.polling import Poller
 from mlmgmt_nb.client.services import Services
 from mlmgmt_nb.client.workspace.replaced_names import NamesReplacements, no_attribute
+from mlmgmt_nb.contract import Manifest, Model
 from mlmgmt_nb.contract.extensions import Service
 
 if TYPE_CHECKING:
@@ -110,6 +113,7 @@ class Workspace(metaclass=NamesReplacements):
         timeout: float | None = None,
         on_step: Callable[[str, float], None] | None = None,
         on_operation: Callable[[Poller[Any]], None] | None = None,
+        on_reuse: Callable[[Model | Manifest], None] | None = None,
         **settings: Unpack[ServiceSettings],
     ) -> Service:
         """Register models and a manifest, build the image, and start the service; return when it runs.
@@ -159,6 +163,7 @@ class Workspace(metaclass=NamesReplacements):
             timeout: maximum seconds to wait (default: unlimited).
             on_step: called after each step with its name (`model`, `manifest`, `image`, `service`) and its seconds.
             on_operation: called with the poller of the build, and with that of the start of the service.
+            on_reuse: called with a model or manifest whose latest version is used because it has the same content.
             **settings: see `ServiceSettings`.
 
         Raises:
@@ -170,34 +175,60 @@ class Workspace(metaclass=NamesReplacements):
             OperationFailed: the build failed or the service did not start.
             OperationTimeout: an operation takes longer than `timeout`; it continues.
         """
-        packaging: PackageOptions = {"sample": sample, "method": method, "example": example, "tolerance": tolerance}
-        packaging["metadata"] = metadata
-        several = driver is not None and isinstance(model, Sequence) and not isinstance(model, str)
-        models: Sequence[Any] = list(model) if several else [] if model is None else [model]  # type: ignore[arg-type]
-        source = DeploySource(
-            models=models,
-            driver=driver,
-            schema=schema,
-            requirements=requirements,
-            conda=conda,
-            dependencies=dependencies,
-            runtime=runtime,
-            any_python=any_python,
-            packaging=packaging,
-            model_name=model_name,
-            model_description=description,
-            tags=tags,
-            new_version=new_version,
+        source = source_of(
+            {
+                "driver": driver,
+                "model": model,
+                "schema": schema,
+                "requirements": requirements,
+                "conda": conda,
+                "dependencies": dependencies,
+                "runtime": runtime,
+                "sample": sample,
+                "method": method,
+                "example": example,
+                "tolerance": tolerance,
+                "metadata": metadata,
+                "any_python": any_python,
+                "model_name": model_name,
+                "description": description,
+                "tags": tags,
+                "new_version": new_version,
+            }
         )
         flow = DeployFlow(
             self,
             name,
             compute_resource_id=compute_resource_id or self.compute,
             description=description,
-            events=DeployEvents(on_step=on_step, on_operation=on_operation),
+            events=DeployEvents(on_step=on_step, on_operation=on_operation, on_reuse=on_reuse),
             timeout=timeout,
         )
         return flow.run(source, settings, if_exists=if_exists)
+
+    def diff(self, name: str, **arguments: Unpack[DeployArguments]) -> Difference:
+        """Return how `deploy` with the same arguments would change an existing service. Nothing is sent.
+
+        See `services.diff` for what is compared. The versions of packages are decided when an image is built: until
+        then, the requirements that the packages of the service do not meet are shown.
+
+        Example:
+            >>> str(ws.diff("iris", model="iris.pkl", driver="score.py")).splitlines()[1]
+            'no differences'
+
+        Args:
+            name: of the service.
+            **arguments: those of `deploy`: the source and the settings.
+
+        Raises:
+            UsageError: an argument is wrong, or the server does not have this extension.
+            PackagingError: the answers of the package differ from those of the object.
+            NotFoundError: the service does not exist.
+        """
+        settings: Any = {key: arguments[key] for key in ServiceSettings.__annotations__ if key in arguments}  # type: ignore[literal-required]
+        source: Any = {key: arguments[key] for key in SourceArguments.__annotations__ if key in arguments}  # type: ignore[literal-required]
+        flow = DeployFlow(self, name, compute_resource_id=self.compute)
+        return flow.diff(source_of(source), settings)
 
     def package(
         self,
@@ -209,6 +240,7 @@ class Workspace(metaclass=NamesReplacements):
         example: Any = True,
         tolerance: float = TOLERANCE,
         metadata: Mapping[str, Any] | None = None,
+        dependencies: Sequence[str | os.PathLike[str]] = (),
     ) -> Package:
         """Write the files of a deployment without a driver to a folder, where you can edit and deploy them by hand.
 
@@ -232,6 +264,7 @@ class Workspace(metaclass=NamesReplacements):
                 False for types only.
             tolerance: largest relative difference between the answers of the object and of the package.
             metadata: metadata to store with the model, such as `{"metrics": {"auc": 0.93}}`.
+            dependencies: files and folders that the model reads, to place beside the driver.
 
         Raises:
             UsageError: the model or the sample cannot be packaged; the message names the part and the reason.
@@ -240,7 +273,14 @@ class Workspace(metaclass=NamesReplacements):
         from mlmgmt_nb.packaging import package
 
         return package(
-            model, to=to, sample=sample, method=method, example=example, tolerance=tolerance, metadata=metadata
+            model,
+            to=to,
+            sample=sample,
+            method=method,
+            example=example,
+            tolerance=tolerance,
+            metadata=metadata,
+            dependencies=dependencies,
         )
 
     def computes(self) -> list[dict[str, str | None]]:

@@ -19,7 +19,7 @@ from mlmgmt_nb.commands.session import Session
 from mlmgmt_nb.commands.values import Settings, Text
 from mlmgmt_nb.errors import NotFoundError, UsageError
 
-__all__ = ["COMMANDS"]
+__all__ = ["COMMANDS", "switch_to"]
 
 _NAME = Flag("-i -n --name --cluster-name --compute", "id or alias of the compute", required=True)
 _NAME_BESIDE_INSTALL = Flag("-n --name --cluster-name --compute", "id or alias of the compute", required=True)
@@ -134,7 +134,8 @@ def _check(session: Session, compute: str) -> None:
         )
 
 
-def _use(session: Session, compute: str) -> Text:
+def switch_to(session: Session, compute: str) -> Text:
+    """Use a compute from now on, if it is available."""
     _check(session, compute)
     profile, _ = session.config.profile()
     session.config.set(profile, {"compute": compute})
@@ -143,7 +144,7 @@ def _use(session: Session, compute: str) -> Text:
 
 def _set(session: Session, arguments: _Named) -> Text:
     report_ignored(session, arguments, (RESOURCE_GROUP,))
-    return _use(session, arguments.compute)
+    return switch_to(session, arguments.compute)
 
 
 def _alias(session: Session, arguments: _Alias) -> Text:
@@ -214,21 +215,21 @@ COMMANDS: tuple[Command[Any], ...] = (
         ("env", "local"),
         "Switch to the local compute",
         "mlmgmt env local",
-        lambda session, _: _use(session, "local"),
+        lambda session, _: switch_to(session, "local"),
         arguments=CommonArguments,
     ),
     Command(
         ("env", "docker"),
         "Switch to the service's Docker engine",
         "mlmgmt env docker",
-        lambda session, _: _use(session, "docker"),
+        lambda session, _: switch_to(session, "docker"),
         arguments=CommonArguments,
     ),
     Command(
         ("env", "cluster"),
         "Switch to the compute or alias named `cluster`",
         "mlmgmt env cluster",
-        lambda session, _: _use(session, "cluster"),
+        lambda session, _: switch_to(session, "cluster"),
         arguments=CommonArguments,
     ),
     Command(

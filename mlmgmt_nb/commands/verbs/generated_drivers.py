@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mlmgmt_nb.client.deploying.packaged_models import check_packageable
-from mlmgmt_nb.commands.flags import PACKAGING, CommonArguments, PackagingArguments
+from mlmgmt_nb.client.deploying.packaged_models import PackageOptions, check_packageable
+from mlmgmt_nb.commands.flags import DEPENDENCY, PACKAGING, CommonArguments, PackagingArguments
 from mlmgmt_nb.commands.grammar import Command, Flag
 from mlmgmt_nb.commands.session import Session
 from mlmgmt_nb.commands.values import Text
@@ -21,6 +22,7 @@ class _Generate(PackagingArguments, CommonArguments):
 
     model_file: Any
     folder: str
+    dependency: Sequence[str]
 
 
 def _generate(session: Session, arguments: _Generate) -> object:  # noqa: ARG001 - a command is called so
@@ -28,7 +30,8 @@ def _generate(session: Session, arguments: _Generate) -> object:  # noqa: ARG001
 
     model = arguments.model_file
     check_packageable(model)
-    return Text(str(package(model, to=arguments.folder, **package_options(arguments))))
+    options: PackageOptions = {**package_options(arguments), "dependencies": arguments.dependency}
+    return Text(str(package(model, to=arguments.folder, **options)))
 
 
 COMMANDS: tuple[Command[Any], ...] = (
@@ -42,6 +45,7 @@ COMMANDS: tuple[Command[Any], ...] = (
                 "-m --model-file", "model file; in a notebook also an object", "value", required=True, completes="path"
             ),
             *PACKAGING,
+            DEPENDENCY,
             Flag("-o --folder", "new folder that gets the files", required=True, completes="path"),
         ),
         arguments=_Generate,

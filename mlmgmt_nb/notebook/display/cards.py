@@ -49,6 +49,7 @@ def cards() -> Iterator[tuple[str, str, Callable[[Any], Shown | str]]]:
     yield _VALUES, "Keys", _keys
     yield "mlmgmt_nb.commands.verbs.drivers", "CheckedDriver", str
     yield "mlmgmt_nb.client.scoring_tests.report", "ScoringReport", _Report
+    yield "mlmgmt_nb.client.changes.difference", "Difference", _Difference
 
 
 class _Report:
@@ -69,6 +70,22 @@ class _Report:
         return f"<code>{_REPORT_USES}</code>" if self._is_shown else self._report.to_html()
 
 
+class _Difference:
+    """The differences between two services, deployments, images or sources."""
+
+    def __init__(self, difference: Any) -> None:
+        self._difference = difference
+
+    def text(self) -> str:
+        """Return the text for a terminal."""
+        return str(self._difference)
+
+    def html(self) -> str:
+        """Return the HTML for a notebook."""
+        markup: str = self._difference.to_html()
+        return markup
+
+
 class _Deployed:
     """A service that was proven, in three lines."""
 
@@ -77,7 +94,7 @@ class _Deployed:
 
     def text(self) -> str:
         """Return the text for a terminal."""
-        from mlmgmt_nb.commands.output import deployed
+        from mlmgmt_nb.commands.output.formats import deployed
 
         return deployed(self._service, "%mlmgmt")
 
@@ -245,6 +262,6 @@ def _keys(keys: Any) -> Card:
 
 
 def _settings(settings: Any) -> str:
-    from mlmgmt_nb.commands.output import formatted
+    from mlmgmt_nb.commands.output.formats import formatted
 
     return formatted(settings, "table")

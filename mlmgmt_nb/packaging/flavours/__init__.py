@@ -6,6 +6,6 @@ each of which names a `Flavour` object; these take precedence over the built-in 
 
 from mlmgmt_nb.packaging.flavours.base import Call, Flavour, SavedModel
 from mlmgmt_nb.packaging.flavours.registry import flavour_of, flavours
-from mlmgmt_nb.packaging.sample import Sample
+from mlmgmt_nb.packaging.samples.sample import Sample
 
 __all__ = ["Call", "Flavour", "Sample", "SavedModel", "flavour_of", "flavours"]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import shutil
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 from mlmgmt_nb.errors import UsageError
-from mlmgmt_nb.packaging.sample import Sample
+from mlmgmt_nb.packaging.metadata import changed_parameters
+from mlmgmt_nb.packaging.samples.sample import Sample
 
-__all__ = ["Call", "Flavour", "SavedModel", "copied", "framework_class", "is_made_of"]
+__all__ = ["Call", "Flavour", "SavedModel", "awaited", "completed", "copied", "framework_class", "is_made_of"]
 
 
 @dataclass(frozen=True)
@@ -34,13 +38,15 @@ class SavedModel:
     Attributes:
         file: name of the file or folder in the application folder.
         format: the format, for people.
-        load: statements of `init`; they set the global name `model`.
+        load: statements of `init`; they set the global name.
         answer: statements of `run`.
         imports: import statements that both need.
         constants: statements at the top of the driver.
         modules: names of modules that loading it imports, perhaps.
         notes: what the user should know.
         metadata: facts about the model.
+        name: the global name that the statements set.
+        code: names of the classes and functions of the notebook that are in it.
         requirements: requirement lines that come with a model folder; None when they are to be measured.
     """
 
@@ -53,6 +59,8 @@ class SavedModel:
     modules: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    name: str = "model"
+    code: tuple[str, ...] = ()
     requirements: tuple[str, ...] | None = None
 
 
@@ -79,7 +87,7 @@ class Flavour:
 
     def sample(self, model: Any, sample: Any) -> Sample:  # noqa: ARG002 - some look at the model
         """Return the user's `sample` as the driver gets it; some flavours look at the model."""
-        from mlmgmt_nb.packaging.sample import of_model
+        from mlmgmt_nb.packaging.samples.sample import of_model
 
         return of_model(sample, arrays=True)
 
@@ -127,12 +135,26 @@ class Flavour:
         raise NotImplementedError
 
     def metadata(self, model: Any) -> dict[str, Any]:
-        """Return facts about `model`: its class and hyperparameters."""
-        found: dict[str, Any] = {"class": type(model).__name__}
+        """Return facts about `model`: its class, classes and hyperparameters."""
+        found: dict[str, Any] = {"class": type(model).__name__, **changed_parameters(model)}
         classes = getattr(model, "classes_", None)
         if getattr(classes, "ndim", 0) == 1:
             found["classes"] = classes.tolist()  # type: ignore[union-attr]
         return found
+
+
+def awaited(function: Any) -> str:
+    """Return `await ` for an asynchronous function or object, else nothing: how a driver calls it."""
+    call = getattr(type(function), "__call__", None)  # noqa: B004 - its code, not whether it can be called
+    return "await " if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call) else ""
+
+
+def completed(answer: Any) -> Any:
+    """Return an answer; that of an asynchronous function is awaited, in a thread since a notebook runs a loop here."""
+    if not inspect.iscoroutine(answer):
+        return answer
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, answer).result()
 
 
 def is_made_of(model: Any, roots: tuple[str, ...]) -> bool:

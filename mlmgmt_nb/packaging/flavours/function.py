@@ -6,11 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from mlmgmt_nb.errors import UsageError
-from mlmgmt_nb.packaging.flavours.base import Call, Flavour, SavedModel
+from mlmgmt_nb.packaging.flavours.base import Call, Flavour, SavedModel, awaited
 from mlmgmt_nb.packaging.pickles import saved_pickle
-from mlmgmt_nb.packaging.sample import Sample, of_function
+from mlmgmt_nb.packaging.samples.functions import of_function
+from mlmgmt_nb.packaging.samples.sample import Sample
 
 __all__ = ["FLAVOUR"]
+
+
+_GLOBAL_NAMES = ("model", "function", "model_function", *(f"function_{number}" for number in range(1, 100)))
 
 
 class Function(Flavour):
@@ -39,8 +43,11 @@ class Function(Flavour):
         return (getattr(model, call.method) if call.method else model)(*positional, **named)
 
     def save(self, model: Any, call: Call, folder: Path) -> SavedModel:
-        called = f"model.{call.method}" if call.method else "model"
-        return saved_pickle(model, folder, (f"return {called}({call.sample.passed})",))
+        # An argument of the function may have the same name.
+        name = next(name for name in _GLOBAL_NAMES if name not in call.sample.types)
+        called = f"{name}.{call.method}" if call.method else name
+        await_ = awaited(getattr(model, call.method) if call.method else model)
+        return saved_pickle(model, folder, (f"return {await_}{called}({call.sample.passed})",), name=name)
 
     def metadata(self, model: Any) -> dict[str, Any]:
         return {"function": getattr(model, "__name__", type(model).__name__)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-from mlmgmt_nb.packaging.flavours.base import Call, Flavour, SavedModel, copied
+from mlmgmt_nb.packaging.flavours.base import Call, Flavour, SavedModel, awaited, copied
 from mlmgmt_nb.packaging.pickles import modules_in, saved_pickle
 
 __all__ = ["FLAVOUR"]
@@ -21,7 +21,8 @@ class Pickled(Flavour):
         return callable(getattr(model, "predict", None)) and not isinstance(model, type)
 
     def save(self, model: Any, call: Call, folder: Path) -> SavedModel:
-        return saved_pickle(model, folder, (f"return model.{call.method}({call.sample.passed})",))
+        await_ = awaited(getattr(model, call.method or "predict"))
+        return saved_pickle(model, folder, (f"return {await_}model.{call.method}({call.sample.passed})",))
 
     def adopt(self, path: Path, call: Call, folder: Path) -> SavedModel:
         name = copied(path, folder)

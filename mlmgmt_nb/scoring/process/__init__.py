@@ -3,6 +3,8 @@
 replica       control channel, server, drain
 control       messages of the control channel
 workers       several standalone processes
+keys_file     keys in a mounted file
+failure_file  the reason why a driver does not load, in a file
 container     the control channel and listener in a container
 forking       keep forked children of a driver apart from the replica
 """

@@ -30,7 +30,9 @@ from mlmgmt_nb.scoring.http.request_log import RequestLog
 from mlmgmt_nb.scoring.http.server import ReplicaServer
 from mlmgmt_nb.scoring.process.container import control_over_stdio
 from mlmgmt_nb.scoring.process.control import Channel, Command, Drain, Failed, Keys, KeysSet, Ready, Start
+from mlmgmt_nb.scoring.process.failure_file import report_failure
 from mlmgmt_nb.scoring.process.forking import protect_forks
+from mlmgmt_nb.scoring.process.keys_file import KeysFile
 from mlmgmt_nb.scoring.schema.swagger import own_descriptions, service_swagger
 from mlmgmt_nb.scoring.telemetry import start_telemetry
 
@@ -57,6 +59,8 @@ class Replica:
         start: name, keys and limits.
         path: the parts of the replica that requests pass, and the loop.
         channel: the channel to the supervisor; None for a standalone process.
+        keys_file: has the current keys, if they may change without a supervisor.
+        failure_file: receives the reason if the driver does not load.
     """
 
     def __init__(
@@ -66,12 +70,16 @@ class Replica:
         start: Start,
         path: RequestPath,
         channel: Channel | None = None,
+        keys_file: KeysFile | None = None,
+        failure_file: str | None = None,
     ) -> None:
         self._application = application
         self._listener = listener
         self._start = start
         self._path = path
         self._channel = channel
+        self._keys_file = keys_file
+        self._failure_file = failure_file
         self._server: ReplicaServer | None = None
         self._app: ScoringApp | None = None
         self._warning: str | None = None
@@ -102,6 +110,9 @@ class Replica:
         self._observe(admission)
         if self._channel:
             self._start_task(self._listen(self._channel))
+        if self._keys_file:
+            self._start.keys = self._keys_file.digests
+            self._start_task(self._keys_file.watch(self._replace_keys))
         loading = asyncio.create_task(admission.start(self._load))
         giving_up = asyncio.create_task(self._gave_up.wait())
         await asyncio.wait({loading, giving_up}, return_when=asyncio.FIRST_COMPLETED)
@@ -111,6 +122,7 @@ class Replica:
             driver = loading.result()
         except LoadError as error:
             log(f"{error.code}: {error.message}")
+            report_failure(self._failure_file, error.code, error.message)
             if self._channel:
                 self._channel.send(Failed(error.code, error.message))
             return EXIT_LOAD_FAILED
@@ -200,10 +212,13 @@ class Replica:
         if isinstance(command, Drain):
             self.drain(command.seconds)
         elif isinstance(command, Keys):
-            self._start.keys = command.digests  # also correct while the driver is still loading
-            if self._app:
-                self._app.set_keys(command.digests)
+            self._replace_keys(command.digests)
             channel.send(KeysSet(len(command.digests)))
+
+    def _replace_keys(self, digests: list[str]) -> None:
+        self._start.keys = digests  # also correct while the driver is still loading
+        if self._app:
+            self._app.set_keys(digests)
 
     async def _flush_log(self) -> None:
         while True:

@@ -16,6 +16,8 @@ from mlmgmt_nb.scoring.application.application import find_application
 from mlmgmt_nb.scoring.calls.admission import log
 from mlmgmt_nb.scoring.errors import LoadError
 from mlmgmt_nb.scoring.process.control import Start
+from mlmgmt_nb.scoring.process.failure_file import report_failure
+from mlmgmt_nb.scoring.process.keys_file import KeysFile
 from mlmgmt_nb.scoring.process.replica import EXIT_LOAD_FAILED, Replica, run_in_loop
 
 __all__ = ["bind", "run_by_hand"]
@@ -46,7 +48,15 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def run_by_hand(
-    folder: str, driver: str | None, schema: str | None, host: str, port: int, workers: int, start: Start
+    folder: str,
+    driver: str | None,
+    schema: str | None,
+    host: str,
+    port: int,
+    workers: int,
+    start: Start,
+    keys_file: KeysFile | None = None,
+    failure_file: str | None = None,
 ) -> int:
     """Serve a folder until SIGTERM or SIGINT.
 
@@ -55,6 +65,8 @@ def run_by_hand(
         host, port: the address to listen on; port 0 chooses a free one.
         workers: number of processes.
         start: name, keys and limits.
+        keys_file: has the current keys, for one worker.
+        failure_file: receives the reason if the driver does not load, for one worker.
 
     Returns:
         The exit code.
@@ -64,6 +76,7 @@ def run_by_hand(
         listener = bind(host, port)
     except LoadError as error:
         log(f"{error.code}: {error.message}")
+        report_failure(failure_file, error.code, error.message)
         return EXIT_LOAD_FAILED
     except OSError as error:
         log(f"cannot listen on {host}:{port}: {error.strerror}. Choose another --port, or 0 for a free one")
@@ -71,7 +84,11 @@ def run_by_hand(
     shown = f"[{host}]" if ":" in host else host
     log(f"{application.driver.name}: http://{shown}:{listener.getsockname()[1]}/api/v1/service/{start.name}/score")
     if workers == 1:
-        return run_in_loop(lambda path: Replica(application, listener, start, path).serve())
+        return run_in_loop(
+            lambda path: Replica(
+                application, listener, start, path, keys_file=keys_file, failure_file=failure_file
+            ).serve()
+        )
     arguments = ["--app", str(application.folder), "--driver", str(application.driver)]
     if application.schema:
         arguments += ["--schema", str(application.schema)]

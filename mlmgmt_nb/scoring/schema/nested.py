@@ -233,6 +233,7 @@ class OptionalType(_LooseType):
     def __init__(self, strict: ArgumentType) -> None:
         super().__init__(strict, strict.example)
         self.data_type = strict.data_type  # type: ignore[misc]
+        self.unchanged = strict.unchanged
 
     def prepare(self) -> None:
         self.strict.prepare()

@@ -28,6 +28,7 @@ _ALIASES = {"unicode": "str", "long": "int", "object": "any", "NoneType": "any"}
 _FROM_SWAGGER = {"integer": "int", "number": "float", "boolean": "bool", "array": "list", "object": "dict"}
 _FROM_FORMAT = {"date-time": "datetime", "date": "date", "time": "time", "timedelta": "timedelta", "byte": "bytes"}
 _PYTHON_TYPES = {"int": int, "float": float, "bool": bool, "str": str, "list": list, "tuple": tuple, "dict": dict}
+_IN_JSON = _PYTHON_TYPES.keys() - {"tuple"}
 
 
 def plain_json(sample: Any) -> Any:
@@ -58,6 +59,7 @@ class PlainType(ArgumentType):
         if self.type_name not in _TYPES:
             raise SchemaError(f"type {type_name!r} is not supported. Use one of {', '.join(_TYPES)}")
         self.example = example
+        self.unchanged = _PYTHON_TYPES[self.type_name] if self.type_name in _IN_JSON else None
 
     @classmethod
     def from_sample(cls, sample: Any) -> PlainType:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 __all__ = ["repeated_argument", "repeated_key"]
@@ -27,13 +27,15 @@ def repeated_key(text: bytes) -> str | None:
     return _shown(repeated[0]) if repeated else None
 
 
-def repeated_argument(text: bytes, names: Iterable[str]) -> str | None:
+def repeated_argument(text: bytes, names: Collection[str]) -> str | None:
     """Return a key that the outermost object has twice. Cheap, unless the text has one of the names more than once.
 
     Args:
         text: a valid JSON object.
         names: all of its keys.
     """
+    if text.count(b":") == len(names):  # a colon for each name: the object has no other member
+        return None
     if b"\\u" not in text and all(text.count(b'"%b"' % name.encode()) < 2 for name in names):
         return None
     keys: list[str] = _decoded(text, lambda pairs: [key for key, _ in pairs])

@@ -63,10 +63,12 @@ class ArgumentType(ABC):
     Attributes:
         data_type: its kind.
         example: sample data as plain JSON values, or None.
+        unchanged: the type of decoded values that `parse` returns as they are; None if it has to look at each value.
     """
 
     data_type: ClassVar[DataTypes]
     example: Any
+    unchanged: type | None = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(example={self.example!r})"

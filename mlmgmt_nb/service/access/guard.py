@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING
 
-from mlmgmt_nb.service.access.issuer_settings import IssuerSettings, NoKeysError, TokenError
+from mlmgmt_nb.service.access.issuer_settings import IssuerSettings
 from mlmgmt_nb.service.access.permissions import NEEDED
 from mlmgmt_nb.service.access.principals import (
     DEFAULT_GRANTS,
@@ -18,6 +18,7 @@ from mlmgmt_nb.service.access.principals import (
     Principal,
     principal_of,
 )
+from mlmgmt_nb.service.access.token_errors import NoKeysError, TokenError
 from mlmgmt_nb.service.http.messages import Request
 from mlmgmt_nb.service.http.problems import Problem
 
@@ -117,7 +118,7 @@ class Guard:
 
 
 def _issuer(accepted: IssuerSettings) -> Issuer:
-    # Imported on first use: its libraries take a quarter of the time of the start, and most services need none.
+    # Imported here: most services accept no such tokens, and its libraries are a quarter of the imports of a start.
     from mlmgmt_nb.service.access.issuer import Issuer
 
     return Issuer(accepted)

@@ -19,7 +19,8 @@ import msgspec
 import requests
 
 from mlmgmt_nb.scoring.http.access.hosts import LOOPBACK
-from mlmgmt_nb.service.access.issuer_settings import AZURE_AUTHORITY, IssuerSettings, NoKeysError, TokenError
+from mlmgmt_nb.service.access.issuer_settings import AZURE_AUTHORITY, IssuerSettings
+from mlmgmt_nb.service.access.token_errors import NoKeysError, TokenError
 
 __all__ = ["Issuer"]
 

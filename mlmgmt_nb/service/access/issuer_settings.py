@@ -1,20 +1,12 @@
-"""Settings of the identity provider whose tokens the service accepts, and the errors of tokens."""
+"""Settings of the identity provider whose tokens the service accepts."""
 
 from __future__ import annotations
 
 import msgspec
 
-__all__ = ["AZURE_AUTHORITY", "IssuerSettings", "NoKeysError", "TokenError"]
+__all__ = ["AZURE_AUTHORITY", "IssuerSettings"]
 
 AZURE_AUTHORITY = "https://login.microsoftonline.com"
-
-
-class TokenError(Exception):
-    """A token is not accepted. The message gives the reason and repeats nothing from the token."""
-
-
-class NoKeysError(Exception):
-    """The provider's keys are not available."""
 
 
 class IssuerSettings(msgspec.Struct, frozen=True, kw_only=True):

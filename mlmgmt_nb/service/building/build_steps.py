@@ -22,7 +22,7 @@ from mlmgmt_nb.service.building.image_builders import ImageBuilders
 from mlmgmt_nb.service.building.leftovers import partial_folder, sweep
 from mlmgmt_nb.service.building.packages.environments import Environments
 from mlmgmt_nb.service.building.packages.preparation import lock_for_image, prepare_local
-from mlmgmt_nb.service.compute_ids import DOCKER
+from mlmgmt_nb.service.compute_ids import LOCAL
 from mlmgmt_nb.service.files.disk import flush
 from mlmgmt_nb.service.files.home import Home
 from mlmgmt_nb.service.files.logs import Log
@@ -36,7 +36,8 @@ class BuildSteps:
     """The steps of a build, which can be repeated after a crash.
 
     Args:
-        images: builds images for compute `docker`.
+        images: builds images for computes that run containers.
+        registries: returns the registry for the images of a compute, if any.
         indexes: returns the package indexes of the machine for these images.
         bases: base images, by type of runtime.
         limits: limits for unpacked archives.
@@ -49,6 +50,7 @@ class BuildSteps:
         fetcher: Fetcher,
         environments: Environments,
         images: ImageBuilders,
+        registries: Callable[[str], str | None],
         indexes: Callable[[], list[Option]],
         bases: Mapping[str, str],
         limits: Limits = Limits(),  # noqa: B008 - immutable
@@ -58,6 +60,7 @@ class BuildSteps:
         self._fetcher = fetcher
         self._environments = environments
         self._images = images
+        self._registries = registries
         self._indexes = indexes
         self._bases = bases
         self._limits = limits
@@ -78,8 +81,8 @@ class BuildSteps:
         """
         image_id = operation.resource_id
         image, manifest, models = self._inputs(image_id)
-        on_docker = image.compute_id == DOCKER
-        steps = 5 if on_docker else 4
+        is_container = image.compute_id != LOCAL
+        steps = 5 if is_container else 4
         final = self._home.images / image_id
         partial = partial_folder(self._home, image_id, operation.claimed_by)
         for leftover in (partial, final):
@@ -97,7 +100,7 @@ class BuildSteps:
                 java=manifest.target_runtime.runtime_type == "SparkPython",
                 labels=labels(operation.account, manifest, models),
             )
-            if on_docker:
+            if is_container:
                 builder = self._images.choose(recipe.base, output)
                 locked = lock_for_image(
                     context, manifest, recipe, self._environments, builder, self._indexes(), output, cancellation
@@ -108,7 +111,7 @@ class BuildSteps:
             output.line(f"[4/{steps}] build context")
             cancellation.check()
             context.finish(requirements, recipe)
-            if on_docker:
+            if is_container:
                 output.line(f"[5/{steps}] Docker image")
                 built = builder.build(
                     ImageBuild(
@@ -117,6 +120,7 @@ class BuildSteps:
                         name=image.name,
                         version=image.version,
                         requested=locked.requested,
+                        registry=self._registries(image.compute_id),
                         log=output,
                         cancellation=cancellation,
                     )
@@ -128,7 +132,7 @@ class BuildSteps:
             partial.replace(final)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-        if on_docker:
+        if is_container:
             return {"location": built.reference}
         return {"location": final.as_uri(), "interpreter": interpreter}
 

@@ -36,6 +36,7 @@ class ImageBuild:
         name: name of the image.
         version: version of the image.
         requested: its packages, with their indexes and the logins for these. Their lock is in the context.
+        registry: host, optionally with a path, that it is pushed to; None to keep it here.
         log: log of the build.
         cancellation: cancellation of the build.
     """
@@ -45,12 +46,14 @@ class ImageBuild:
     name: str
     version: int
     requested: RequirementSet
+    registry: str | None
     log: Log
     cancellation: Cancellation
 
-    def reference(self, registry: str | None) -> str:
-        """Return its name and version, in a registry if there is one."""
-        return f"{registry or 'mlmgmt'}/{self.name}:{self.version}"
+    @property
+    def reference(self) -> str:
+        """Return its name and version, in the registry if there is one."""
+        return f"{self.registry or 'mlmgmt'}/{self.name}:{self.version}"
 
 
 class BuiltImage(DockerImage, frozen=True, rename="camel"):

@@ -12,7 +12,7 @@ import contextlib
 import socket
 import threading
 
-__all__ = ["Forwarder"]
+__all__ = ["Forwarder", "copy_stream"]
 
 _BACKLOG = 1024
 _CHUNK = 2**16
@@ -90,14 +90,15 @@ class Forwarder:
             self._shut()
             return
         try:
-            await asyncio.gather(_copy_stream(reader, there_writer), _copy_stream(there_reader, writer))
+            await asyncio.gather(copy_stream(reader, there_writer), copy_stream(there_reader, writer))
         except ConnectionError:
             return
         finally:
             there_writer.close()
 
 
-async def _copy_stream(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+async def copy_stream(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    """Copy bytes until the source ends; then end the target."""
     while data := await source.read(_CHUNK):
         target.write(data)
         await target.drain()

@@ -58,6 +58,7 @@ class Home:
         self.environments = self.path / "environments"
         self.oci = self.path / "oci"
         self.blobs = self.oci / "blobs"
+        self.clusters = self.path / "clusters"
         self.logs = self.path / "logs"
         self.data = self.path / "data"
         self._id_file = self.path / "id"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
 from http import HTTPStatus
 from typing import Any
@@ -146,6 +147,7 @@ class Reply:
         headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in self.headers.items()]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         if self._chunks is not None and not head:
-            for chunk in self._chunks:
+            # In threads, because each chunk is read from a disk or a database.
+            while (chunk := await asyncio.to_thread(next, self._chunks, None)) is not None:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b"" if head else self._body})

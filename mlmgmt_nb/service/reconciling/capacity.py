@@ -8,9 +8,9 @@ from typing import NamedTuple
 from mlmgmt_nb.contract import ServiceCreateRequest
 from mlmgmt_nb.service.compute.base import Capacity
 from mlmgmt_nb.service.http.problems import conflict
-from mlmgmt_nb.service.reconciling.specs import cpus, memory_bytes, replica_bounds, scaling
+from mlmgmt_nb.service.reconciling.specs import cpus, memory_bytes, replica_bounds, replica_count, scaling
 
-__all__ = ["Reservations", "check_capacity", "replicas_that_fit"]
+__all__ = ["Reservations", "check_capacity", "replicas_that_fit", "reserved_replicas"]
 
 Reservations = Sequence[tuple[ServiceCreateRequest, int]]
 """The other services on the compute: their specs, and the number of replicas to reserve for each."""
@@ -24,6 +24,14 @@ class _Resource(NamedTuple):
     each: float
     there: float
     taken: float
+
+
+def reserved_replicas(spec: ServiceCreateRequest, scale: int | None) -> int:
+    """Return the number of replicas that a service has reserved: none while it sleeps, and otherwise its minimum.
+
+    The autoscaler gives up what it has above the minimum when another service needs it.
+    """
+    return min(replica_count(spec, scale), max(1, replica_bounds(spec)[0]))
 
 
 def check_capacity(spec: ServiceCreateRequest, others: Reservations, capacity: Capacity) -> None:

@@ -9,7 +9,7 @@ from mlmgmt_nb.contract import ErrorDetail, ErrorResponse
 
 __all__ = ["with_condition", "without_condition"]
 
-_CONDITIONS = frozenset({"CrashLoop", "PortTaken"})
+_CONDITIONS = frozenset({"ClusterUnavailable", "CrashLoop", "PodsNotReady", "PortTaken"})
 
 
 def with_condition(error: ErrorResponse | None, code: str, message: str) -> ErrorResponse:

@@ -85,6 +85,8 @@ class _Collector(Collector):
             "mlmgmt_request_seconds", "Time from a request's headers to its response.", labels=_SERVICE
         )
         for service_id, labels in names.items():
+            if places[service_id] not in self._computes:
+                continue  # the pods of a cluster count by themselves
             compute = self._computes[places[service_id]]
             counted, load = compute.counters(service_id), compute.load(service_id)
             requests.add_metric(labels, counted.requests)

@@ -20,6 +20,7 @@ __all__ = [
     "Secrets",
     "changed",
     "check_supported",
+    "check_supported_by_clusters",
     "cpus",
     "memory_bytes",
     "replica_bounds",
@@ -158,6 +159,27 @@ def check_supported(spec: ServiceCreateRequest) -> None:
     if spec.data_collection is not None and spec.data_collection.event_hub_enabled:
         message = "$.dataCollection.eventHubEnabled: event hubs are not supported here; use storageEnabled."
         raise conflict("NoEventHub", message)
+
+
+def check_supported_by_clusters(spec: ServiceCreateRequest, data_storage: str | None) -> None:
+    """Refuse settings that clusters do not support, instead of ignoring them.
+
+    Args:
+        data_storage: the place for collected data, if not the folder of the service.
+
+    Raises:
+        Problem: 409.
+    """
+    if scaling(spec) is not None:
+        message = "$.autoScaler: services on a cluster have a fixed number of replicas; use numReplicas."
+        raise conflict("NoAutoscaler", message)
+    collects = spec.data_collection is not None and spec.data_collection.storage_enabled
+    if collects and (data_storage is None or data_storage.startswith(("/", "file:"))):
+        message = (
+            "$.dataCollection.storageEnabled: pods of a cluster cannot write to a folder of this service; start it "
+            "with a storage URL in MLMGMT_DATA_STORAGE."
+        )
+        raise conflict("NoDataStorage", message)
 
 
 _FACTORS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18}

@@ -57,7 +57,12 @@ def _to_4(db: Connection) -> None:
         db.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN withdrawn_at {kind}")
 
 
-_STEPS: Mapping[int, Callable[[Connection], None]] = {2: _to_2, 3: _to_3, 4: _to_4}
+def _to_5(db: Connection) -> None:
+    """Add the versions that are withdrawn if an operation fails."""
+    db.exec_driver_sql("ALTER TABLE operations ADD COLUMN made_versions TEXT")
+
+
+_STEPS: Mapping[int, Callable[[Connection], None]] = {2: _to_2, 3: _to_3, 4: _to_4, 5: _to_5}
 """Steps by the version that they lead to."""
 
 

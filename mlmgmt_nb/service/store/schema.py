@@ -32,6 +32,7 @@ from sqlalchemy import (
 
 from mlmgmt_nb.contract import ErrorResponse
 from mlmgmt_nb.contract.extensions import ServiceCreate
+from mlmgmt_nb.contract.resolving import resolve
 
 __all__ = [
     "VERSION",
@@ -51,7 +52,7 @@ __all__ = [
     "services",
 ]
 
-VERSION = 4
+VERSION = 5
 """Version of this schema; earlier databases are migrated (`migrations.py`), later ones are refused."""
 
 
@@ -70,6 +71,16 @@ class StructText(TypeDecorator[Any]):
 
     def process_result_value(self, value: str | None, _dialect: Dialect) -> Any:
         return None if value is None else msgspec.json.decode(value, type=self.kind)
+
+
+class StoredService(ServiceCreate, frozen=True, kw_only=True):
+    """The spec of a deployment. It was checked when it was requested; lists would check thousands of them again."""
+
+    def __post_init__(self) -> None:
+        pass
+
+
+resolve(StoredService)
 
 
 class UtcTime(TypeDecorator[dt.datetime]):
@@ -216,7 +227,7 @@ deployments = _resource(
     Column("service_id", String(36), nullable=False, index=True),
     Column("service_name", Text, nullable=False),
     Column("image_id", String(36), ForeignKey("images.id"), nullable=False, index=True),
-    Column("spec", StructText(ServiceCreate), nullable=False),
+    Column("spec", StructText(StoredService), nullable=False),
     Column("secrets", StructText(dict[str, str])),
     Column("status", Text, nullable=False),
     Column("created_at", UtcTime, nullable=False),
@@ -237,6 +248,8 @@ operations = _resource(
     # The process that works on it.
     Column("claimed_by", String(36)),
     Column("warning", Text),
+    # Ids of versions that are withdrawn if it fails, in the order in which they were made.
+    Column("made_versions", StructText(list[str])),
     Index("operations_open", "kind", "state", "seq"),
 )
 

@@ -12,8 +12,9 @@ from sqlalchemy import ColumnElement, Connection, func, select, update
 from mlmgmt_nb.contract import ErrorResponse
 from mlmgmt_nb.service.clock import now
 from mlmgmt_nb.service.store import schema
+from mlmgmt_nb.service.store.withdrawals import withdraw_made_versions
 
-__all__ = ["forget_secrets", "image_ended", "rollout_failed", "rollout_succeeded"]
+__all__ = ["forget_secrets", "image_ended", "rollout_failed", "rollout_succeeded", "service_deleted"]
 
 
 def image_ended(
@@ -38,6 +39,8 @@ def image_ended(
     if not _end_operation(db, image_id, state, error, claimed_by):
         return False
     db.execute(update(images).where(images.c.id == image_id).values(state=state, error=error, **made))
+    if state != "Succeeded":
+        _withdraw_made_versions(db, image_id)
     return True
 
 
@@ -75,7 +78,23 @@ def rollout_failed(db: Connection, service_id: str, target_id: str, state: str, 
         return False
     db.execute(update(deployments).where(deployments.c.id == target_id).values(status=state, expired_at=now()))
     _end_rollout(db, service_id, state, error)
+    _withdraw_made_versions(db, service_id)
     return True
+
+
+def service_deleted(db: Connection, service_id: str) -> None:
+    """Cancel the operation on a service that is deleted, if there is one."""
+    if _end_operation(db, service_id, "Cancelled", None):
+        _withdraw_made_versions(db, service_id)
+
+
+def _withdraw_made_versions(db: Connection, resource_id: str) -> None:
+    """Withdraw the versions of the operation on a resource that just failed: the last one."""
+    operations = schema.operations
+    last = select(operations.c.id).where(operations.c.resource_id == resource_id).order_by(operations.c.seq.desc())
+    operation_id = db.scalar(last.limit(1))
+    if operation_id is not None:
+        withdraw_made_versions(db, operation_id)
 
 
 def _list_again(db: Connection, deployment_id: str) -> None:

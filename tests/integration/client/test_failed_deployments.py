@@ -65,6 +65,17 @@ def test_a_new_service(ws: Workspace, echo: Path, failure: str) -> None:
     ws.services.delete(name)
 
 
+def test_a_service_that_nobody_waits_for(ws: Workspace, echo: Path) -> None:
+    (echo / "score.py").write_text(BROKEN)
+    (echo / "model.bin").write_text("one")
+    source = DeploySource(models=[echo / "model.bin"], model_name="alone-model", driver=echo / "score.py")
+    flow = DeployFlow(ws, "fails-alone", compute_resource_id="local")
+    starting = flow.start(flow.build(source), {}, None)  # as `service create --no-wait` does
+    assert ws.operations.wait(starting.operation_id, DEADLINE).state == "Failed"  # which withdraws nothing by itself
+    assert versions(ws, "fails-alone") == []
+    ws.services.delete("fails-alone")
+
+
 def test_an_update(ws: Workspace, echo: Path) -> None:
     service = deploy(ws, "fails-update", echo)
     before = versions(ws, "fails-update")
@@ -79,7 +90,9 @@ def test_an_update(ws: Workspace, echo: Path) -> None:
 
 def test_the_same_deployment_again(ws: Workspace, echo: Path) -> None:
     deploy(ws, "same-bytes", echo)
-    service = deploy(ws, "same-bytes", echo)
+    reused: list[Any] = []
+    service = deploy(ws, "same-bytes", echo, on_reuse=reused.append)
+    assert [(type(one).__name__, one.version) for one in reused] == [("Model", 1), ("Manifest", 1)]
     assert versions(ws, "same-bytes") == [("model", 1), ("manifest", 1), ("image", 2), ("image", 1)]
     service = deploy(ws, "same-bytes", echo, description="another")
     assert versions(ws, "same-bytes")[:4] == [("model", 2), ("model", 1), ("manifest", 2), ("manifest", 1)]

@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from mlmgmt_nb.client import Poller, Workspace
-from mlmgmt_nb.commands.output import formatted
+from mlmgmt_nb.commands.output.formats import formatted
 from mlmgmt_nb.contract.extensions import Service
 from mlmgmt_nb.errors import PackagingError, UsageError
 

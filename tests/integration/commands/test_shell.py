@@ -79,7 +79,7 @@ def test_models(shell: Shell) -> None:
     assert shell("model", "show", "-m", "m1", "--query", "version", "-o", "tsv").out == "2\n"
     assert shell("model", "show", "-m", "m1", "--tag", "a", "--query", "version", "-o", "tsv").out == "1\n"
     table = shell("model", "list", "-n", "m1").out.splitlines()
-    assert table[0].split() == ["id", "name", "version", "createdAt", "tags", "description"]
+    assert table[0].split() == ["name", "version", "tags", "age", "id"]
     assert len(table) == 4
     missing = shell("model", "show", "-m", "m1", "--tag", "nope")
     assert (missing.code, missing.out) == (1, "")

@@ -25,9 +25,10 @@ from mlmgmt_nb import connect, local
 from mlmgmt_nb.contract import OPERATIONS, Operation
 from mlmgmt_nb.errors import TransportError
 from mlmgmt_nb.service.access.issuer import Issuer
-from mlmgmt_nb.service.access.issuer_settings import IssuerSettings, TokenError
+from mlmgmt_nb.service.access.issuer_settings import IssuerSettings
 from mlmgmt_nb.service.access.permissions import METRICS_ACTION, NEEDED, action_of
 from mlmgmt_nb.service.access.principals import Role
+from mlmgmt_nb.service.access.token_errors import TokenError
 from mlmgmt_nb.service.api.resources import EXTENSIONS
 from tests.conftest import API_VERSION, ServiceProcess
 from tests.support.oidc import AUDIENCE, TENANT, IdentityProvider, Key, running

@@ -49,7 +49,8 @@ def test_scales_up_immediately_and_down_slowly_to_zero_and_wakes(
         "refreshPeriodInSeconds": 1,
     }
     settings: dict[str, Any] = {"autoScaler": auto, "containerResourceReservation": reservation}
-    service = api.service(api.image(write_driver(SLEEPS))["id"], **settings, maxConcurrentRequestsPerContainer=6)
+    image = api.image(write_driver(SLEEPS))
+    service = api.service(image["id"], **settings, maxConcurrentRequestsPerContainer=6)
     url = f"/services/{service['id']}"
     assert api.get(url)["numReplicas"] == 1  # the first replica shows that the driver loads
     with under_load(api, service, threads=6, body="0.3") as wrong:
@@ -61,8 +62,16 @@ def test_scales_up_immediately_and_down_slowly_to_zero_and_wakes(
     changes = re.findall(r"autoscaler: (\d+) -> (\d+) replicas", api.log(f"{url}/logs"))
     assert all(int(after) <= 3 for _, after in changes)
     assert [change for change in changes if change[0] > change[1]] == [("3", "2"), ("2", "1"), ("1", "0")]
-    # The request that wakes it is answered, at its own port and at the front door, also with a large body.
     key = api.get(f"{url}/keys")["primaryKey"]
+    # Asleep it reserves nothing. While another service has all CPUs, it cannot wake.
+    everything = {"cpu": str(os.cpu_count() or 1)}
+    other = api.service(image["id"], "other", containerResourceReservation=everything)
+    refused = api.score(service, "0", key)
+    assert (refused.status_code, refused.json()["code"]) == (503, "NoReplicas"), refused.text
+    assert "has no room for a replica" in refused.json()["message"]
+    api.request("DELETE", f"/services/{other['id']}")
+    eventually(lambda: api.request("GET", f"/services/{other['id']}").status_code == 404, what="the end of the other")
+    # The request that wakes it is answered, at its own port and at the front door, also with a large body.
     asked = [service, at_front_door(api, service)] * 2
     bodies = ["0", "0", " " * 2**20 + "0", " " * 2**20 + "0"]
     with ThreadPoolExecutor(4) as threads:

@@ -150,6 +150,7 @@ def test_a_database_of_postgresql(tmp_path: Path) -> None:
     with store.writing() as db:
         for table in ("models", "manifests", "images"):
             db.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN withdrawn_at")
+        db.exec_driver_sql("ALTER TABLE operations DROP COLUMN made_versions")
         db.execute(update(schema.schema_version).values(version=3))
     store.close()
     upgraded, made = Store(old), Store(new)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,3 +86,62 @@ def test_versions_of_a_service_that_does_not_start(
 @pytest.mark.parametrize("collection", ["models", "manifests", "images"])
 def test_unknown_ids(api: Any, collection: str) -> None:
     assert withdraw(api, collection, "nothing")[:2] == (404, f"{collection[:-1].capitalize()}NotFound")
+
+
+FAILS = "def init():\n    raise ValueError('no table')\n\ndef run(body):\n    return body\n"
+
+
+def hand_over(api: Any, operation: str, ids: Sequence[str]) -> tuple[int, str]:
+    """Let the service withdraw versions if an operation fails; return status and error code."""
+    answer = api.request("POST", f"{operation}/withdraw", params={"versions": ",".join(ids)})
+    return answer.status_code, answer.json()["code"] if answer.content else ""
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_the_service_withdraws_when_nobody_waits(
+    api: Any, name: str, write_driver: Callable[..., Path], tmp_path: Path, when: str
+) -> None:
+    (tmp_path / "model.txt").write_text("model")
+    model = api.model(name, url=(tmp_path / "model.txt").as_uri())
+    driver = write_driver(FAILS)
+    image = api.image(driver, model["id"], name=name)
+    ids = [model["id"], image["manifest"]["id"], image["id"]]
+    api.manifest(driver, model["id"], name=f"{name}-other")  # which keeps the model
+
+    accepted = api.create(image["id"], name)
+    operation = accepted.headers["Operation-Location"]
+    assert hand_over(api, operation, [*ids, "nothing"]) == (404, "VersionNotFound")
+    if when == "after":
+        api.operation(accepted)
+    assert hand_over(api, operation, ids) == (204, "")
+    error = api.operation(accepted)["error"]
+    assert "no table" in error["message"]
+    (outcome,) = [detail["message"] for detail in error["details"] if detail["code"] == "Withdrawn"]
+    version = image["version"]
+    assert outcome == (
+        f"image 'iris' version {version}, manifest {name!r} version 1 were withdrawn; "
+        f"model {name!r} version 1 was left behind, because something uses it"
+    )
+    assert versions(api, name) == {"models": [1], "manifests": [], "images": []}
+
+
+def test_the_image_of_a_failed_or_cancelled_build_is_withdrawn(
+    api: Any, name: str, write_driver: Callable[..., Path]
+) -> None:
+    manifest = api.manifest(write_driver(FAILS), name=name, properties={"pipRequirements": "file:///nowhere/r.txt"})
+    request = {"name": "iris", "manifestId": manifest["id"], "imageType": "Docker", "computeResourceId": "local"}
+    accepted = api.request("POST", "/images", json=request)
+    assert hand_over(api, accepted.headers["Operation-Location"], [manifest["id"]]) == (204, "")
+    assert api.operation(accepted)["state"] == "Failed"
+    assert versions(api, name) == {"models": [], "manifests": [], "images": []}
+
+
+def test_a_service_that_is_deleted_before_it_starts(api: Any, name: str, write_driver: Callable[..., Path]) -> None:
+    image = api.image(write_driver("import time\n" + FAILS.replace("raise", "time.sleep(600); raise")), name=name)
+    accepted = api.create(image["id"], name)
+    operation = accepted.headers["Operation-Location"]
+    assert hand_over(api, operation, [image["manifest"]["id"], image["id"]]) == (204, "")
+    service_id = api.request("GET", operation).json()["resourceLocation"].rpartition("/")[2]
+    api.request("DELETE", f"/services/{service_id}")
+    assert api.request("GET", operation).json()["state"] == "Cancelled"
+    assert versions(api, name) == {"models": [], "manifests": [], "images": []}

@@ -97,6 +97,28 @@ def test_goes_on_where_the_store_stands(server: Server, store: Store, uploader: 
     assert [len(seen.body) for seen in server.seen if seen.method == "PATCH"] == [800]
 
 
+@pytest.mark.parametrize(("content", "stored"), [(b"", b""), (b"whole", b"whole")])
+def test_content_without_more_bytes_is_ended(
+    server: Server, store: Store, uploader: Uploader, tmp_path: Path, content: bytes, stored: bytes
+) -> None:
+    """An empty file, and one whose bytes all arrived before the store had checked them."""
+    path = tmp_path / "requirements.txt"
+    path.write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    store.contents[digest] = bytearray(stored)
+    uploader.upload(path, field="requirements")
+    uploader.upload_text("", "requirements.txt")
+    assert store.whole == {digest, hashlib.sha256(b"").hexdigest()}
+    assert {len(seen.body) for seen in server.seen if seen.method == "PATCH"} == {0}
+
+
+def test_a_store_that_never_ends_an_upload(store: Store, uploader: Uploader, tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    store.troubles = [Answer(204)] * 99
+    with pytest.raises(errors.UploadError, match="does not accept the bytes from 0 on"):
+        uploader.upload(tmp_path / "empty", field="dependencies")
+
+
 def test_waits_for_another_upload(
     server: Server, store: Store, uploader: Uploader, pauses: Pauses, tmp_path: Path
 ) -> None:

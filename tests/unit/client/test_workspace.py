@@ -74,14 +74,20 @@ def test_name_gives_the_latest_version(server: Server, workspace: Workspace) -> 
     server.script = script
     assert workspace.models.get("iris").version == 10
     assert workspace.models.get(ID).name == "by-id"
-    with pytest.raises(errors.NotFoundError, match="no model has the name 'rose'"):
+    with pytest.raises(errors.NotFoundError, match="no model has the name 'rose'") as far:
         workspace.models.get("rose")
-    assert [seen.query.get("name") for seen in server.seen] == ["iris", None, "rose"]
+    assert far.value.fix == "`ws.models.list()` has the existing ones."
+    assert [seen.query.get("name") for seen in server.seen] == ["iris", None, "rose", None]
+    with pytest.raises(errors.NotFoundError, match="no model has the name 'irsi'") as near:
+        workspace.models.get("irsi")
+    assert near.value.fix == "Did you mean 'iris'? `ws.models.list()` has the existing ones."
 
 
 def test_service_by_name_or_id(server: Server, workspace: Workspace) -> None:
     def script(seen: Seen) -> Answer:
         if seen.path == "/services":
+            if "serviceName" not in seen.query:
+                return Answer(500, {"code": "Oops", "message": "The list is out of order."})
             named = seen.query["serviceName"] == "iris"
             return Answer(200, {"value": [{"id": "s1", "name": "iris", "computeResource": {}}] if named else []})
         if seen.method == "DELETE":
@@ -96,7 +102,7 @@ def test_service_by_name_or_id(server: Server, workspace: Workspace) -> None:
     assert services.find("rose") is None
     with pytest.raises(errors.NotFoundError, match="no service has the name 'rose'") as caught:
         services.get("rose")
-    assert caught.value.fix == "`ws.services.list()` has the existing ones."
+    assert caught.value.fix == "`ws.services.list()` has the existing ones.", "a name to suggest is not worth an error"
     assert caught.value.url.startswith(server.base_url)
     assert services.delete("rose") is False
     assert services.delete("iris") is True

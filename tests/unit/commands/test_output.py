@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlmgmt_nb.commands.output import formatted, queried
+from mlmgmt_nb.commands.output.formats import formatted, queried
 from mlmgmt_nb.commands.values import Keys, Settings, Usage
 from mlmgmt_nb.contract import Model
 from mlmgmt_nb.errors import UsageError
@@ -24,11 +24,11 @@ MODEL = Model(name="iris", mime_type="a/b", url="u", version=3, tags=["x", "y"])
 def test_table() -> None:
     assert formatted(ROWS, "table").splitlines()[:3] == ["name  value", "----  -----", "a     1"]
     assert formatted(MODEL, "table").splitlines() == [
-        "mimeType  a/b",
         "name      iris",
-        "url       u",
         "version   3",
         "tags      x, y",
+        "mimeType  a/b",
+        "url       u",
     ]
     assert formatted([], "table") == ""
     assert json.loads(formatted({"a": [1]}, "table")) == {"a": [1]}
@@ -36,7 +36,7 @@ def test_table() -> None:
 
 def test_forms_for_programs() -> None:
     assert json.loads(formatted(MODEL, "json"))["mimeType"] == "a/b"
-    assert formatted(ROWS, "tsv") == 'a\t1\nb\t\nt\\tab\tq"'
+    assert formatted(ROWS, "tsv") == 'name\tvalue\na\t1\nb\t\nt\\tab\tq"'
     assert list(csv.reader(io.StringIO(formatted(ROWS, "csv")))) == [
         ["name", "value"],
         ["a", "1"],
@@ -55,7 +55,7 @@ def test_queries() -> None:
 
 def test_keys_are_masked_unless_shown() -> None:
     keys = Keys("first-very-secret-key", "second-very-secret-key")
-    for form in ("table", "json", "tsv", "csv"):
+    for form in ("table", "wide", "json", "tsv", "csv"):
         assert "secret" not in formatted(keys, form)
         assert "-key" in formatted(keys, form)
     assert "secret" not in repr(keys) + str(keys)
@@ -82,7 +82,7 @@ def test_usage_without_a_sample_shows_no_body() -> None:
 TEXTS = st.one_of(st.text(st.characters(), max_size=30), st.text("\x1b\x07\r\n\t=+-@\"', ;\u202e\uff1da1", max_size=30))
 
 
-@pytest.mark.parametrize("form", ["table", "json", "tsv", "csv"])
+@pytest.mark.parametrize("form", ["table", "wide", "json", "tsv", "csv"])
 @given(name=TEXTS, text=TEXTS)
 def test_text_of_others_does_nothing_to_a_terminal(form: str, name: str, text: str) -> None:
     for value in ([{"name": name, "text": text}], text, {name: [text]}, Settings(({"name": name, "value": text},))):
@@ -112,8 +112,8 @@ def test_a_value_cannot_look_like_another_one() -> None:
     model = Model(name="iris", mime_type="a/b", url="u", description="good\nversion      9\r\nid  x")
     lines = formatted(model, "table").splitlines()
     assert [line for line in lines if not line.startswith(" ")] == [
-        "mimeType     a/b",
         "name         iris",
-        "url          u",
         "description  good",
+        "mimeType     a/b",
+        "url          u",
     ]

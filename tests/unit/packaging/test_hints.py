@@ -16,7 +16,7 @@ from sklearn.linear_model import LinearRegression
 
 from mlmgmt_nb.errors import UsageError
 from mlmgmt_nb.packaging import package
-from mlmgmt_nb.packaging.hints import hinted_type
+from mlmgmt_nb.packaging.samples.hints import hinted_type
 
 ROOT = Path(__file__).parents[3]
 ANSWER = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib.metadata
 import json
@@ -25,6 +26,9 @@ from sklearn.preprocessing import FunctionTransformer
 from mlmgmt_nb.errors import PackagingError, UsageError
 from mlmgmt_nb.packaging import package, pickles
 from mlmgmt_nb.packaging.distributions import InstalledDistributions
+from mlmgmt_nb.packaging.driver import driver_text
+from mlmgmt_nb.packaging.flavours import Call, flavour_of
+from mlmgmt_nb.packaging.metadata import changed_parameters, description, tags
 from mlmgmt_nb.packaging.proof import compare
 from mlmgmt_nb.packaging.requirements import requirements_text
 from mlmgmt_nb.packaging.versions import difference, properties
@@ -160,6 +164,7 @@ NOTEBOOK = """
     model = make_pipeline(Scaled(), LogisticRegression()).fit(X, ["low", "low", "high", "high"])
     made = package(model, sample=X, method="predict_proba", to="made")
     print(made)
+    assert made.carried[-1] == "Scaled", made.carried
     assert made.proof.largest == 0, made.proof
 """
 FILES = {
@@ -191,6 +196,23 @@ def test_code_of_the_notebook_travels(tmp_path: Path) -> None:
     made = {path.name for path in (tmp_path / "made").iterdir()}
     assert made >= {"columns.py", "words.py", "parents", "lazily.py"}
     assert "unused.py" not in made
+
+
+def test_files_that_the_model_reads_are_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "rates.json").write_text('{"A": 2.0}')
+    monkeypatch.chdir(tmp_path)
+
+    def price(plan: str) -> float:
+        return float(json.loads(Path("rates.json").read_text())[plan])
+
+    with pytest.raises(UsageError, match=r"No such file or directory: 'rates\.json'") as raised:
+        package(price, sample={"plan": "A"}, to="made")
+    assert "dependencies=['rates.json']" in str(raised.value.fix)
+    made = package(price, sample={"plan": "A"}, to="made", dependencies=["rates.json"])
+    assert made.dependencies == (tmp_path / "made" / "rates.json",)
+    for name, words in (("none.csv", "not found"), (tmp_path / "made" / "score.py", "the name of a file of the")):
+        with pytest.raises(UsageError, match=f"dependencies: .*{words}"):
+            package(price, sample={"plan": "A"}, to="other", dependencies=[name])
 
 
 def test_text_that_is_also_the_name_of_a_folder_carries_nothing(
@@ -284,6 +306,20 @@ def test_sensitive_rows_are_left_out(tmp_path: Path) -> None:
         assert "9.0" not in "".join(path.read_text() for path in (made.schema, made.driver))
 
 
+def test_values_of_hidden_rows_are_nowhere_else(tmp_path: Path) -> None:
+    secrets = pd.DataFrame({"who": ["Anna", "Bert"], "group": pd.Categorical(["a", "b"])})
+    for example in (False, secrets.assign(who="nobody")):
+        folder = tmp_path / type(example).__name__
+        made = package(lambda data: data.who.tolist(), sample=secrets, example=example, to=folder)
+        schema = load_schema(made.schema)
+        assert schema.output["answer"].swagger() == {"type": "array", "items": {}}  # which has the answer otherwise
+        assert "Anna" not in made.schema.read_text()
+        assert "the schema has the levels of the category columns: group" in made.notes
+    with pytest.raises(PackagingError) as raised:
+        package(lambda data: [random.random(), *data.who], sample=secrets, example=False, to=tmp_path / "differs")
+    assert "\n  [0]\n" in str(raised.value)
+
+
 def test_integer_columns_are_spoken_of_in_one_line(tmp_path: Path) -> None:
     made = package(fitted(), sample=rows(), to=tmp_path / "made")
     assert [note for note in made.notes if "visits" in note and "Int64" in note and "\n" not in note]
@@ -329,6 +365,70 @@ def test_the_driver_is_short_and_passes_the_linters(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stdout
 
 
+def call_with_more(plan: str, **visits: int) -> Any:
+    return [plan, visits]
+
+
+def without_names(age: int, /, plan: str = "A") -> Any:
+    return [age, plan]
+
+
+def of_a_model(model: str) -> str:
+    return model
+
+
+async def later(age: int) -> int:
+    return age + 1
+
+
+class LaterModel:
+    async def predict(self, data: Any) -> Any:
+        return [len(data)]
+
+
+@pytest.mark.parametrize(
+    ("model", "sample", "lines"),
+    [
+        (call_with_more, {"plan": "A", "may": 1}, ["def run(plan, may):", "return model(plan=plan, may=may)"]),
+        (without_names, {"age": 3}, ['def run(age, plan="A"):', "return model(age, plan=plan)"]),
+        (without_names, None, ['def run(age, plan="A"):', "return model(age, plan=plan)"]),
+        (of_a_model, {"model": "Golf"}, ["global function", "def run(model):", "return function(model=model)"]),
+        (later, {"age": 3}, ["async def run(age):", "return await model(age=age)"]),
+        (LaterModel(), [1, 2], ["async def run(data):", "return await model.predict(data)"]),
+    ],
+)
+def test_functions_are_called_as_they_are_declared(model: Any, sample: Any, lines: list[str], tmp_path: Path) -> None:
+    flavour = flavour_of(model)
+    call = Call(flavour.method(model), flavour.sample(model, sample))
+    text = driver_text("a model", flavour.save(model, call, tmp_path), call, {})
+    assert [line for line in lines if line not in text] == []
+
+
+def test_a_driver_waits_for_an_asynchronous_function(tmp_path: Path) -> None:
+    made = package(later, sample={"age": 3}, to=tmp_path / "made")
+    assert made.expected == 4
+    assert made.proof is not None
+    assert made.proof.largest == 0
+
+
+class Counting:
+    """A model that changes itself and its argument."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def predict(self, data: Any) -> Any:
+        self.calls += 1
+        data["calls"] = self.calls
+        return data.sum(axis=1)
+
+
+def test_the_model_may_change_itself_and_its_argument(tmp_path: Path) -> None:
+    sample = rows()
+    made = package(Counting(), sample=sample, to=tmp_path / "made")
+    assert list(sample) == list(load_schema(made.schema).input["data"].example[0]) == ["age", "visits"]
+
+
 # Metadata
 
 
@@ -337,6 +437,28 @@ def test_facts_of_the_model_go_with_it(tmp_path: Path) -> None:
     assert set(made.tags) >= {"class=LogisticRegression", "parameters.C=3.0", "metrics.auc=0.93", "columns=age, visits"}
     assert "C=3.0" in made.description
     assert "auc 0.93" in made.description
+
+
+class Secretive(LogisticRegression):  # type: ignore[misc]
+    def __init__(self, api_key: str = "", url: str = "", text: str = "", limit: float = np.nan, k: Any = 1) -> None:
+        super().__init__()
+        self.api_key, self.url, self.text, self.limit, self.k = api_key, url, text, limit, k
+
+
+def test_facts_have_no_secrets_and_are_short() -> None:
+    model = Secretive("t0p", "https://me:pa55@host/x", "x" * 100_000, k=np.int64(3))
+    facts = {"class": "Secretive", "flavour": "scikit-learn", "format": "pickle", **changed_parameters(model)}
+    parameters = [tag for tag in tags(facts) if tag.startswith("parameters.")]
+    assert parameters[:2] == ["parameters.api_key=***", "parameters.k=3"]
+    assert parameters[3] == "parameters.url=https://***@host/x"
+    assert len(parameters) == 4  # NaN is the default of `limit`
+    assert len(description(facts)) < 300
+    assert not [secret for secret in ("t0p", "pa55") if secret in description(facts) or secret in str(tags(facts))]
+
+
+def test_parameters_of_other_frameworks() -> None:
+    xgboost = pytest.importorskip("xgboost")
+    assert changed_parameters(xgboost.XGBClassifier(n_estimators=5)) == {"parameters": {"n_estimators": 5}}
 
 
 # Proof
@@ -406,6 +528,15 @@ def over_a_table(of: str) -> Any:
     }[of]
 
 
+@dataclasses.dataclass
+class Point:
+    x: float
+
+
+def takes_a_point(point: Point) -> float:
+    return point.x
+
+
 def needs_a_package(data: Any) -> Any:
     import surely_not_installed  # type: ignore[import-not-found]
 
@@ -420,6 +551,10 @@ def needs_a_package(data: Any) -> Any:
         (LogisticRegression(), {}, "this LogisticRegression is not fitted"),
         (make_pipeline(LinearRegression()), {}, "this Pipeline is not fitted"),
         (fitted(), {"sample": None}, "a sample is needed"),
+        (fitted(), {"sample": rows().head(0)}, "sample: it has no rows"),
+        (lambda *values: 1, {"sample": None}, r"arguments of a function of \(\*values\) are not known"),
+        (takes_a_point, {"sample": {"point": Point(1.0)}}, "JSON has no Point, which the argument 'point' needs"),
+        (takes_a_point, {"sample": {"point": {"x": 1.0}}}, r"lambda point: function\(Point\(\*\*point\)\)"),
         (fitted(), {"sample": pd.DataFrame({"other": [1.0]})}, "sample: the model refuses it: ValueError"),
         (fitted(), {"method": "predict_all"}, "a LogisticRegression has no method 'predict_all'"),
         (Connected(), {}, r"model\.parts\['store'\] is a sqlite3\.Connection"),
@@ -437,6 +572,7 @@ def test_pitfalls_are_named(model: Any, options: dict[str, Any], words: str, tmp
     with pytest.raises(UsageError, match=words) as raised:
         package(model, **{"sample": rows(), "to": tmp_path / "made", **options})
     assert raised.value.fix
+    assert not list(tmp_path.glob("made/*"))  # so that the corrected line can be run again
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,7 @@ def building(store: Store, home: Home) -> Iterator[None]:
         Fetcher(ArtifactStore(home.artifacts), frozenset({"file"}), None),
         Environments(home.environments),
         images=Mock(),
+        registries=lambda _: None,
         indexes=list,
         bases={"Python": "none"},
     )

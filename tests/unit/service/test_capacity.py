@@ -7,7 +7,7 @@ import pytest
 from mlmgmt_nb.contract import AutoScaler, ComputeResource, ContainerResourceReservation, ServiceCreateRequest
 from mlmgmt_nb.service.compute.base import Capacity
 from mlmgmt_nb.service.http.problems import Problem
-from mlmgmt_nb.service.reconciling.capacity import check_capacity, replicas_that_fit
+from mlmgmt_nb.service.reconciling.capacity import check_capacity, replicas_that_fit, reserved_replicas
 
 TWO_CORES = Capacity(cpus=2.0, memory_bytes=2**30, replicas=10)
 
@@ -46,6 +46,20 @@ def test_an_autoscaler_is_refused_its_minimum_only() -> None:
     check_capacity(scaled, [], TWO_CORES)
     with pytest.raises(Problem, match="minReplicas"):
         check_capacity(scaled, [(spec(), 10)], TWO_CORES)
+
+
+@pytest.mark.parametrize(
+    ("minimum", "scale", "reserved"), [(0, 0, 0), (0, 1, 1), (0, 5, 1), (2, 2, 2), (2, 5, 2), (2, None, 2)]
+)
+def test_only_replicas_that_run_are_reserved(minimum: int, scale: int | None, reserved: int) -> None:
+    auto = AutoScaler(autoscale_enabled=True, min_replicas=minimum, max_replicas=100)
+    scaled = ServiceCreateRequest(name="iris", image_id="i", compute_resource=ComputeResource(), auto_scaler=auto)
+    assert reserved_replicas(scaled, scale) == reserved
+
+
+def test_fixed_replicas_are_reserved() -> None:
+    assert reserved_replicas(spec(replicas=3), None) == 3
+    assert reserved_replicas(spec(replicas=0), None) == 0
 
 
 def test_how_many_fit() -> None:

@@ -34,7 +34,7 @@ from mlmgmt_nb.commands.variables import variables
 from mlmgmt_nb.commands.verbs.deploy import check_no_new_version, compute_of, flow, resumable, source_of
 from mlmgmt_nb.errors import UsageError
 
-__all__ = ["COMMANDS"]
+__all__ = ["COMMANDS", "settings_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ class _Update(DeployArguments, SettingsArguments, WaitingArguments):
     compute_resource_id: str | None
 
 
-def _settings(arguments: SettingsArguments) -> ServiceSettings:
+def settings_of(arguments: SettingsArguments) -> ServiceSettings:
     return {**service_settings(arguments), **variables(arguments)}
 
 
@@ -77,7 +77,7 @@ def _registers(arguments: _Create | _Update) -> bool:
 
 def _create(session: Session, arguments: _Create) -> object:
     _registers(arguments)
-    settings = _settings(arguments)
+    settings = settings_of(arguments)
     with resumable(session) as started:
         deploying = flow(
             session,
@@ -94,7 +94,7 @@ def _create(session: Session, arguments: _Create) -> object:
 
 def _update(session: Session, arguments: _Update) -> object:
     registers = _registers(arguments)
-    services, settings = session.workspace.services, _settings(arguments)
+    services, settings = session.workspace.services, settings_of(arguments)
     service = services.get(arguments.service)
     services.check(service.name or "", **settings)
     services.check_server(compute_resource_id=arguments.compute_resource_id or "local", **settings)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
-import inspect
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,6 +10,7 @@ from typing import Any, ClassVar
 from mlmgmt_nb.errors import UsageError
 from mlmgmt_nb.packaging.flavours.base import Call, Flavour, SavedModel, copied
 from mlmgmt_nb.packaging.flavours.frameworks.skops_file import renumbered
+from mlmgmt_nb.packaging.metadata import changed_parameters
 from mlmgmt_nb.packaging.pickles import has_notebook_code, saved_pickle
 
 __all__ = ["FLAVOUR"]
@@ -53,11 +52,10 @@ class ScikitLearn(Flavour):
 
     def metadata(self, model: Any) -> dict[str, Any]:
         found = super().metadata(model)
-        with contextlib.suppress(Exception):  # get_params of a user's own class
-            steps = getattr(model, "steps", None)
-            if steps:
-                found["steps"] = [type(step).__name__ for _, step in steps]
-            found["parameters"] = _changed_parameters(steps[-1][1] if steps else model)
+        steps = getattr(model, "steps", None)
+        if steps:
+            last = steps[-1][1]
+            found |= {"steps": [type(step).__name__ for _, step in steps], **changed_parameters(last)}
         return found
 
 
@@ -90,16 +88,6 @@ def _loaded_by_skops(name: str, trusted: list[str], answer: tuple[str, ...]) -> 
 def _as_pickle(model: Any, folder: Path, answer: tuple[str, ...], note: str) -> SavedModel:
     saved = saved_pickle(model, folder, answer)
     return replace(saved, notes=(*saved.notes, note))
-
-
-def _changed_parameters(model: Any) -> dict[str, Any]:
-    """Return the hyperparameters that differ from the defaults of the class and are plain values."""
-    defaults = {name: p.default for name, p in inspect.signature(type(model).__init__).parameters.items()}
-    return {
-        name: value
-        for name, value in model.get_params(deep=False).items()
-        if isinstance(value, (int, float, str, bool)) and value != defaults.get(name)
-    }
 
 
 FLAVOUR = ScikitLearn()

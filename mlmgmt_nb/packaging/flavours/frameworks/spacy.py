@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from mlmgmt_nb.packaging.flavours.base import Call, Flavour, SavedModel, copied
-from mlmgmt_nb.packaging.sample import Sample, of_model
+from mlmgmt_nb.packaging.samples.sample import Sample, of_model
 
 __all__ = ["FLAVOUR"]
 

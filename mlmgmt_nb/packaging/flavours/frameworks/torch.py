@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from mlmgmt_nb.errors import UsageError
 from mlmgmt_nb.packaging.flavours.base import Call, Flavour, SavedModel, copied
 from mlmgmt_nb.packaging.pickles import saved_pickle
-from mlmgmt_nb.packaging.sample import Sample, of_model
+from mlmgmt_nb.packaging.samples.sample import Sample, of_model
 
 __all__ = ["FLAVOUR"]
 

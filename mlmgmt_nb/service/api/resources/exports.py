@@ -1,21 +1,24 @@
-"""Exports of images: the build result, the build context, and the image as an OCI archive. Extensions."""
+"""Exports of images: the contents, the build result, the build context, and the image as an OCI archive. Extensions."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+from sqlalchemy import Row
 
 from mlmgmt_nb.service.api.app import Call
 from mlmgmt_nb.service.api.resources.lookup import row_of
 from mlmgmt_nb.service.building.built_image import BuiltImage, context_archive
+from mlmgmt_nb.service.building.contents import contents_of
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.http.messages import Reply
 from mlmgmt_nb.service.http.problems import conflict
 from mlmgmt_nb.service.store import schema
 
-__all__ = ["built", "context", "oci"]
+__all__ = ["built", "contents", "context", "oci"]
 
 _CHUNK_BYTES = 2**18
 
@@ -26,6 +29,19 @@ def built(call: Call) -> Reply:
     409 for an image of compute `local`, which is not a Docker image.
     """
     return Reply(200, _built(_context(call)))
+
+
+def contents(call: Call) -> Reply:
+    """Return the contents of an image, without its models: `driver`, `schema`, `files`, `packages`, `python`, `base`.
+
+    A file has its `path`, `size`, `sha256` and, if it is small UTF-8 text, its `text`. `packages` has the locked
+    versions by name, or is null without a lock. 409 until the image is built.
+    """
+    row = _built_row(call)
+    try:
+        return Reply(200, contents_of(_folder(call, row), row.interpreter))
+    except BuildError as error:
+        raise conflict(error.code, error.message) from error
 
 
 def context(call: Call) -> Reply:
@@ -49,10 +65,20 @@ def oci(call: Call) -> Reply:
 
 
 def _context(call: Call) -> Path:
+    return _folder(call, _built_row(call))
+
+
+def _built_row(call: Call) -> Row[Any]:
     with call.backend.store.reading() as db:
         row = row_of(db, call, schema.images)
     if row.state != "Succeeded":
         raise conflict("ImageNotReady", f"The build of this image is in state {row.state}, not Succeeded.")
+    if row.collected_at is not None:
+        raise conflict("ImageCollected", "The files of this image were removed by mlmgmt gc, because nothing used it.")
+    return row
+
+
+def _folder(call: Call, row: Row[Any]) -> Path:
     return call.backend.home.images / str(row.id)
 
 

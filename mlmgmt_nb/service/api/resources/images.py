@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from sqlalchemy import Select, insert, select
@@ -13,14 +13,14 @@ from mlmgmt_nb.contract import Image, ImageRequest, Manifest
 from mlmgmt_nb.service.api.app import Call
 from mlmgmt_nb.service.api.paging import Page, page
 from mlmgmt_nb.service.api.resources import operations
-from mlmgmt_nb.service.api.resources.lookup import next_version, row_of
+from mlmgmt_nb.service.api.resources.lookup import in_account, next_version, row_of
 from mlmgmt_nb.service.clock import now
 from mlmgmt_nb.service.files.logs import log_reply
 from mlmgmt_nb.service.http.messages import Reply
 from mlmgmt_nb.service.http.problems import not_found
 from mlmgmt_nb.service.store import schema
 
-__all__ = ["build_log", "create", "get", "image_of", "list_"]
+__all__ = ["IMAGE_COLUMNS", "build_log", "create", "get", "image_of", "list_"]
 
 
 def create(call: Call) -> Reply:
@@ -58,8 +58,15 @@ def _selected() -> Select[Any]:
     return select(images, manifests.c.doc.label("manifest_doc")).join(manifests, manifests.c.id == images.c.manifest_id)
 
 
+IMAGE_COLUMNS = (
+    *("id", "name", "version", "created_at", "state", "description", "error"),
+    *("compute_given", "compute_id", "location", "manifest_id"),
+)
+"""The columns of an image in responses."""
+
+
 def image_of(columns: Mapping[str, Any], manifest_doc: bytes, base_url: str) -> Image:
-    """Build the image from a row, given by column name."""
+    """Build the image of a response from a row, given by column name. Its manifest is the stored JSON."""
     return Image(
         id=columns["id"],
         name=columns["name"],
@@ -72,16 +79,20 @@ def image_of(columns: Mapping[str, Any], manifest_doc: bytes, base_url: str) -> 
         image_type="Docker",
         image_location=columns["location"],
         image_build_log_uri=f"{base_url}/images/{columns['id']}/buildLog",
-        manifest=msgspec.json.decode(manifest_doc, type=Manifest),
+        manifest=cast("Manifest", msgspec.Raw(manifest_doc)),
     )
 
 
 def list_(call: Call) -> Reply:
-    query = _selected().where(schema.images.c.account == call.account, schema.images.c.withdrawn_at.is_(None))
+    images, manifests = schema.images, schema.manifests
+    is_filtered = "manifestId" in call.query or "manifestName" in call.query
+    query = _selected().where(
+        in_account(images, call.account, is_filtered=is_filtered), images.c.withdrawn_at.is_(None)
+    )
     if (manifest_id := call.query.get("manifestId")) is not None:
-        query = query.where(schema.images.c.manifest_id == manifest_id)
+        query = query.where(images.c.manifest_id == manifest_id)
     if (manifest_name := call.query.get("manifestName")) is not None:
-        query = query.where(schema.manifests.c.name == manifest_name)
+        query = query.where(manifests.c.account == call.account, manifests.c.name == manifest_name)
     with call.backend.store.reading() as db:
         rows, next_link = page(db, query, schema.images, call.query, f"{call.base_url}/images")
     return Reply(200, Page([image_of(row._asdict(), row.manifest_doc, call.base_url) for row in rows], next_link))

@@ -71,7 +71,7 @@ def list_(call: Call) -> Reply:
         query = query.where(manifests.c.name == name)
     if (model_id := call.query.get("modelId")) is not None:
         query = query.join(links, links.c.manifest_id == manifests.c.id).where(links.c.model_id == model_id)
-    return documents(call, manifests, query)
+    return documents(call, manifests, query, is_filtered=name is None and model_id is not None)
 
 
 def get(call: Call) -> Reply:

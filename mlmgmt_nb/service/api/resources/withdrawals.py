@@ -6,18 +6,16 @@ stay readable. It is not deleted: a service that did not start may start with it
 
 from __future__ import annotations
 
-from typing import Any
-
-from sqlalchemy import Connection, Select, Table, select, update
+from sqlalchemy import Table, update
 
 from mlmgmt_nb.service.api.app import Call
 from mlmgmt_nb.service.api.resources.lookup import row_of
-from mlmgmt_nb.service.clock import now
 from mlmgmt_nb.service.http.messages import Reply
-from mlmgmt_nb.service.http.problems import conflict
+from mlmgmt_nb.service.http.problems import conflict, not_found
 from mlmgmt_nb.service.store import schema
+from mlmgmt_nb.service.store.withdrawals import unknown_version, user_of, withdraw, withdraw_made_versions
 
-__all__ = ["image", "manifest", "model"]
+__all__ = ["image", "manifest", "model", "on_failure"]
 
 
 def model(call: Call) -> Reply:
@@ -26,23 +24,12 @@ def model(call: Call) -> Reply:
     Lists omit a withdrawn version, and nothing new can use it; `GET` with its id still returns it. Its number is not
     used again. Returns 204.
     """
-    links, manifests = schema.manifest_models, schema.manifests
-    users = select(manifests.c.name, manifests.c.version).join(links, links.c.manifest_id == manifests.c.id)
-    return _withdrawn(
-        call, schema.models, "manifest", users.where(links.c.model_id == call.id, manifests.c.withdrawn_at.is_(None))
-    )
+    return _withdrawn(call, schema.models)
 
 
 def manifest(call: Call) -> Reply:
     """Withdraw a version of a manifest, as for models. 409 if an image was built from it."""
-    images = schema.images
-    users = select(images.c.name, images.c.version)
-    return _withdrawn(
-        call,
-        schema.manifests,
-        "image",
-        users.where(images.c.manifest_id == call.id, images.c.withdrawn_at.is_(None)),
-    )
+    return _withdrawn(call, schema.manifests)
 
 
 def image(call: Call) -> Reply:
@@ -51,33 +38,36 @@ def image(call: Call) -> Reply:
     A service that did not start keeps its image. If it starts with other settings, the image, its manifest and its
     models are listed again.
     """
-    deployments, services, images = schema.deployments, schema.services, schema.images
-    users = (
-        select(services.c.name)
-        .join(deployments, deployments.c.id.in_([services.c.deployment_id, services.c.target_id]))
-        .where(
-            deployments.c.image_id == call.id,
-            deployments.c.status.not_in(["Failed", "Cancelled"]),
-            ~services.c.deleting,
-        )
-    )
-    return _withdrawn(call, images, "service", users)
+    return _withdrawn(call, schema.images)
 
 
-def _withdrawn(call: Call, table: Table, kind: str, users: Select[Any]) -> Reply:
+def on_failure(call: Call) -> Reply:
+    """Withdraw `versions` (ids in the query, separated by commas, oldest first) if this operation fails.
+
+    A deployment names the models, the manifest and the image that it made, so that it need not wait for the operation.
+    Versions that something uses by then are kept. The image of a failed build is withdrawn too. If the operation has
+    already failed or was cancelled, they are withdrawn immediately. Returns 204.
+    """
+    ids = list(filter(None, call.query.get("versions", "").split(",")))
+    operations = schema.operations
+    with call.backend.store.writing() as db:
+        row = row_of(db, call, operations)
+        unknown = unknown_version(db, call.account, ids)
+        if unknown is not None:
+            raise not_found("version", unknown, "versions")
+        db.execute(update(operations).where(operations.c.id == row.id).values(made_versions=ids))
+        if row.state in {"Failed", "Cancelled"}:
+            withdraw_made_versions(db, row.id)
+    return Reply(204)
+
+
+def _withdrawn(call: Call, table: Table) -> Reply:
     with call.backend.store.writing() as db:
         row = row_of(db, call, table)
         if table is schema.images and row.state in {"NotStarted", "Running"}:
             raise conflict("ImageNotReady", f"The build of this image is in state {row.state}; wait until it ends.")
-        _check_unused(db, kind, users)
-        if row.withdrawn_at is None:
-            db.execute(update(table).where(table.c.id == row.id).values(withdrawn_at=now()))
+        user = user_of(db, table, row.id)
+        if user is not None:
+            raise conflict("InUse", f"The {user} uses it, so it cannot be withdrawn.")
+        withdraw(db, table, row.id)
     return Reply(204)
-
-
-def _check_unused(db: Connection, kind: str, users: Select[Any]) -> None:
-    user = db.execute(users.limit(1)).first()
-    if user is not None:
-        name, *version = user
-        which = " version ".join([repr(name), *map(str, version)])
-        raise conflict("InUse", f"The {kind} {which} uses it, so it cannot be withdrawn.")

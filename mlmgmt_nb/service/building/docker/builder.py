@@ -57,21 +57,17 @@ class DockerBuilder:
     Args:
         images: the images of the engine.
         home: the state folder; other services may use the same engine.
-        registry: host, optionally with a path, that images are pushed to; None to keep them on the engine.
         pip_config: a `pip.conf` for the installation of packages; it may contain passwords.
     """
 
     runs_commands = True
 
-    def __init__(
-        self, engine: Engine, images: EngineImages, home: Home, registry: str | None, pip_config: Path | None
-    ) -> None:
+    def __init__(self, engine: Engine, images: EngineImages, home: Home, pip_config: Path | None) -> None:
         self._engine = engine
         self._images = images
         self._home = home
         self._prefix = f"{BUILD_NAME}{home.identity()}-"
         self._session = uuid.uuid4().hex[:12]
-        self._registry = registry
         self._pip_config = pip_config
         self._guard = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}
@@ -120,11 +116,11 @@ class DockerBuilder:
         with self._images.build_errors():
             installed = self._requirements(context, recipe, image.requested.logins, log, cancellation)
             image_id = self._application(context, recipe, installed, log, cancellation)
-            reference = image.reference(self._registry)
+            reference = image.reference
             image_id = self._images.finalize(image_id, reference)
             built = BuiltImage(reference, image_id, recipe.base)
             log.line(f"image {reference}: {image_id}")
-            if self._registry:
+            if image.registry:
                 digest = self._images.push(reference, log, cancellation)
                 built = msgspec.structs.replace(built, digest=digest)
             built.note(context)

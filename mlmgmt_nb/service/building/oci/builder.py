@@ -37,17 +37,15 @@ class DaemonlessBuilder:
     Args:
         home: the state folder.
         environments: installs packages.
-        registry: host, optionally with a path, that images are pushed to; None to keep them in the state folder.
     """
 
     runs_commands = False
     """Whether commands can run in the image while it is built, as conda and package managers need."""
 
-    def __init__(self, home: Home, environments: Environments, registry: str | None) -> None:
+    def __init__(self, home: Home, environments: Environments) -> None:
         self.blobs = BlobStore(home.blobs)
         self._home = home
         self._environments = environments
-        self._registry = registry
         self._bases = BaseImages(self.blobs, home.oci / "bases")
         self._layers = LayerCache(self.blobs, home.oci / "layers")
 
@@ -80,7 +78,7 @@ class DaemonlessBuilder:
         config = self.blobs.add_bytes(encode(assembly.config()), CONFIG)
         contents = [layer.content for layer in assembly.layers]
         manifest = self.blobs.add_bytes(encode(Manifest(config, contents)), MANIFEST)
-        reference = image.reference(self._registry)
+        reference = image.reference
         built = BuiltImage(
             reference,
             config.digest,
@@ -92,7 +90,7 @@ class DaemonlessBuilder:
         log.line(
             f"image {reference}: {manifest.digest}, {display_size(assembly.size)} in {len(assembly.layers)} layers"
         )
-        if self._registry:
+        if image.registry:
             self._push(reference, manifest, [config, *contents], image)
             built = msgspec.structs.replace(built, digest=manifest.digest)
         built.note(image.context)

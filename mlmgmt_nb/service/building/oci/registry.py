@@ -14,9 +14,10 @@ from mlmgmt_nb.service.building.oci.media import Descriptor, digest_of, select_m
 from mlmgmt_nb.service.docker_engine import root_cause
 from mlmgmt_nb.service.files.logs import Log
 
-__all__ = ["Repository"]
+__all__ = ["Repository", "check_registry"]
 
 _TIMEOUT_SECONDS = 60.0
+_CHECK_SECONDS = 3.0
 _CHUNK_BYTES = 2**20
 _MOST_CHARACTERS = 500
 _ODD = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
@@ -192,6 +193,23 @@ def _client(host: str, path: str, login: Callable[[], tuple[str, str] | None], *
         client.sign_in(response)
 
     return Client(host, path, auth=sign_in, insecure=is_plain, timeout=_TIMEOUT_SECONDS)
+
+
+def check_registry(registry: str) -> None:
+    """Check that a registry responds, with or without a path after its host.
+
+    Raises:
+        BuildError: it does not.
+    """
+    import requests
+
+    host = registry.partition("/")[0]
+    try:
+        requests.get(f"{'http' if _is_loopback(host) else 'https'}://{host}/v2/", timeout=_CHECK_SECONDS)
+    except requests.RequestException as error:
+        raise BuildError(
+            "RegistryUnavailable", f"The registry {host} does not respond: {root_cause(error)}."
+        ) from error
 
 
 def _is_loopback(host: str) -> bool:

@@ -7,7 +7,6 @@ controller   one round: observe the computes, call the step, act
 crashes      consecutive crashes of deployments
 autoscaler   the pure decision about the number of replicas
 autoscaling  the decisions, applied to services
-ports        opening the sockets of services
 launches     the parameters of a replica
 progress     lines about rollouts in the log of a service
 """

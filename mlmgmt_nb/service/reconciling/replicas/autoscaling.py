@@ -8,14 +8,17 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row
 
-from mlmgmt_nb.contract import ServiceCreateRequest
+from mlmgmt_nb.service.compute.base import Capacity
 from mlmgmt_nb.service.compute.computes import Computes
-from mlmgmt_nb.service.reconciling.capacity import replicas_that_fit
+from mlmgmt_nb.service.reconciling.capacity import replicas_that_fit, reserved_replicas
 from mlmgmt_nb.service.reconciling.recorder import ServiceRecorder
 from mlmgmt_nb.service.reconciling.replicas.autoscaler import ScaleState, decide
 from mlmgmt_nb.service.reconciling.specs import replica_count, scaling, slots
 
 __all__ = ["Autoscaling"]
+
+
+_NO_ROOM = "This service sleeps, and its compute has no room for a replica now: others reserve its CPUs or memory."
 
 
 class Autoscaling:
@@ -48,8 +51,14 @@ class Autoscaling:
         if asleep and row.scale == 0 and not has_request and auto.minimum == 0:
             self._states[row.id] = state
             return
+        neighbors = self._neighbors(row, services)
+        if has_request and not _has_room(row, neighbors, compute.capacity()):
+            compute.refuse(row.id, _NO_ROOM)
+            return
         # The requested maximum may exceed the capacity.
-        room = replicas_that_fit(row.serving_spec, _neighbors(row, services), compute.capacity())
+        room = replicas_that_fit(
+            row.serving_spec, [(other.serving_spec, count) for other, count in neighbors], compute.capacity()
+        )
         auto = msgspec.structs.replace(auto, maximum=max(auto.minimum, 1, min(auto.maximum, room)))
         after = decide(
             state,
@@ -66,15 +75,23 @@ class Autoscaling:
             self._recorder.set(row.id, scale=after.replicas)
             self._recorder.log(row.id).line(f"[mlmgmt] autoscaler: {row.scale} -> {after.replicas} replicas")
 
+    def _neighbors(self, row: Row[Any], services: Iterable[Row[Any]]) -> list[tuple[Row[Any], int]]:
+        """Return the other services with replicas on a service's compute, each with its desired number of them."""
+        counted = ((other, self._count(other)) for other in services if other.compute_id == row.compute_id)
+        return [(other, count) for other, count in counted if count and other.id != row.id]
+
+    def _count(self, row: Row[Any]) -> int:
+        """Return the desired number of replicas of a service. Decisions of this round are not in the rows yet."""
+        if row.deleting or (row.target_id is None and row.serving_status != "Active"):
+            return 0
+        decided = self._states.get(row.id)
+        return replica_count(row.serving_spec, row.scale) if decided is None else decided.replicas
+
     def clear(self) -> None:
         self._states.clear()
 
 
-def _neighbors(row: Row[Any], services: Iterable[Row[Any]]) -> list[tuple[ServiceCreateRequest, int]]:
-    """Return the specs of the other services on a service's compute, each with its desired number of replicas."""
-    counted = (
-        (other.serving_spec, replica_count(other.serving_spec, other.scale))
-        for other in services
-        if other.compute_id == row.compute_id and other.id != row.id and not other.deleting
-    )
-    return [(spec, count) for spec, count in counted if count]
+def _has_room(row: Row[Any], neighbors: Iterable[tuple[Row[Any], int]], capacity: Capacity) -> bool:
+    """Return whether a sleeping service can wake beside what the others have reserved."""
+    reserved = [(other.serving_spec, reserved_replicas(other.serving_spec, count)) for other, count in neighbors]
+    return replicas_that_fit(row.serving_spec, reserved, capacity) >= 1

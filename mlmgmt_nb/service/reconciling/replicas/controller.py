@@ -15,13 +15,13 @@ from mlmgmt_nb.service.compute.base import Exit
 from mlmgmt_nb.service.compute.computes import Computes
 from mlmgmt_nb.service.compute.observed import Replica, ReplicaState
 from mlmgmt_nb.service.reconciling.keys import KeyDistribution
+from mlmgmt_nb.service.reconciling.ports import Ports
 from mlmgmt_nb.service.reconciling.recorder import ServiceRecorder
 from mlmgmt_nb.service.reconciling.replicas import actions as a
 from mlmgmt_nb.service.reconciling.replicas.autoscaling import Autoscaling
 from mlmgmt_nb.service.reconciling.replicas.crashes import CrashHistory
 from mlmgmt_nb.service.reconciling.replicas.desired import Desired
 from mlmgmt_nb.service.reconciling.replicas.launches import Launches
-from mlmgmt_nb.service.reconciling.replicas.ports import Ports
 from mlmgmt_nb.service.reconciling.replicas.progress import RolloutProgress
 from mlmgmt_nb.service.reconciling.replicas.reconciler import backoff, is_settled, step
 from mlmgmt_nb.service.reconciling.specs import replica_count, scaling
@@ -62,7 +62,7 @@ class ReplicaController:
         self._crashes = CrashHistory()
         self._autoscaling = Autoscaling(computes, recorder, settings.calm_seconds)
         self._keys = KeyDistribution(computes)
-        self._ports = Ports(computes, recorder)
+        self._ports = Ports(recorder)
         self._progress = RolloutProgress(recorder)
 
     def push_keys(self, row: Row[Any]) -> None:
@@ -173,7 +173,7 @@ class ReplicaController:
                 self._close(action.service_id)
 
     def _open(self, row: Row[Any]) -> None:
-        if failure := self._ports.open(row, self._clock()):
+        if failure := self._ports.open(self._computes[row.compute_id], row, self._clock()):
             self._fail(row, "NoPort", failure)
 
     def _start(self, row: Row[Any], deployment_id: str) -> None:

@@ -16,7 +16,7 @@ from mlmgmt_nb.service.http.messages import Reply
 from mlmgmt_nb.service.http.problems import conflict, not_found
 from mlmgmt_nb.service.reconciling.specs import Secrets, changed, check_supported, replica_bounds, scaling, stored
 from mlmgmt_nb.service.store import schema
-from mlmgmt_nb.service.store.transitions import forget_secrets
+from mlmgmt_nb.service.store.transitions import forget_secrets, service_deleted
 
 __all__ = ["create", "delete_", "update_"]
 
@@ -137,7 +137,7 @@ def _add_deployment(db: Connection, account: str, service_id: str, spec: Service
 
 
 def delete_(call: Call) -> Reply:
-    services, deployments, table = schema.services, schema.deployments, schema.operations
+    services, deployments = schema.services, schema.deployments
     with call.backend.store.writing() as db:
         found = db.execute(
             update(services)
@@ -152,10 +152,6 @@ def delete_(call: Call) -> Reply:
             .values(status="Expired", expired_at=now())
         )
         forget_secrets(db, call.id)
-        db.execute(
-            update(table)
-            .where(table.c.resource_id == call.id, table.c.end_time.is_(None))
-            .values(state="Cancelled", end_time=now())
-        )
+        service_deleted(db, call.id)
     call.backend.services_changed()
     return Reply(200)

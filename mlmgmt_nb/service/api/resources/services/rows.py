@@ -7,16 +7,20 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, select
 
 from mlmgmt_nb.service.api.app import Call
+from mlmgmt_nb.service.api.resources.images import IMAGE_COLUMNS
 from mlmgmt_nb.service.api.resources.lookup import row_of
 from mlmgmt_nb.service.store import schema
 
-__all__ = ["selected", "service_of"]
+__all__ = ["IMAGE_LABELS", "selected", "service_of"]
+
+IMAGE_LABELS = {name: f"image_{name}" for name in IMAGE_COLUMNS}
+"""Labels of the columns of the image, by column."""
 
 
 def selected() -> Select[Any]:
     """Select services with their current deployment, its image and the manifest of that image."""
     services, deployments, images, manifests = schema.services, schema.deployments, schema.images, schema.manifests
-    image_columns = [column.label(f"image_{column.name}") for column in images.c]
+    image_columns = [images.c[name].label(label) for name, label in IMAGE_LABELS.items()]
     return (
         select(
             services,
@@ -26,7 +30,8 @@ def selected() -> Select[Any]:
             *image_columns,
             manifests.c.doc.label("manifest_doc"),
         )
-        .join(deployments, deployments.c.id == services.c.deployment_id)
+        # Both columns, so that the services of an image are found from its deployments.
+        .join(deployments, (deployments.c.id == services.c.deployment_id) & (deployments.c.service_id == services.c.id))
         .join(images, images.c.id == deployments.c.image_id)
         .join(manifests, manifests.c.id == images.c.manifest_id)
         .where(~services.c.deleting)

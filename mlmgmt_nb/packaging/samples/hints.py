@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import collections.abc
+import dataclasses
 import datetime as dt
+import enum
 import inspect
 import json
 import math
@@ -17,7 +19,7 @@ from mlmgmt_nb.scoring.schema import ArgumentType
 from mlmgmt_nb.scoring.schema.plain import PlainType
 from mlmgmt_nb.scoring.schema.types import InputError
 
-__all__ = ["default_literal", "hinted_type", "type_hints", "value_by_hint"]
+__all__ = ["conversion", "default_literal", "hinted_type", "needs_conversion", "type_hints", "value_by_hint"]
 
 _NATIVE = (bool, int, float, str, list, dict)
 _TEXT = (dt.datetime, dt.date, dt.time, dt.timedelta, bytes, bytearray)
@@ -54,9 +56,23 @@ def hinted_type(name: str, hint: Any) -> ArgumentType:
             f"sample: without one, the argument {name!r} needs a type that JSON has, and {shown} is not one",
             field="sample",
             fix="Give a sample if JSON has a form for such values, or else a function that makes them: "
-            f"`lambda {name}: function({shown}(**{name}))`.",
+            f"`lambda {name}: function({conversion(name, hint)})`.",
         )
     return PlainType(kind)
+
+
+def needs_conversion(hint: Any) -> bool:
+    """Return whether values of a hint are made from JSON: it is a dataclass, a model of pydantic, or an enum."""
+    return isinstance(hint, type) and (
+        dataclasses.is_dataclass(hint) or hasattr(hint, "model_fields") or issubclass(hint, enum.Enum)
+    )
+
+
+def conversion(name: str, hint: Any) -> str:
+    """Return the source of a conversion of an argument from JSON to a class."""
+    shown = getattr(hint, "__name__", str(hint))
+    is_enum = isinstance(hint, type) and issubclass(hint, enum.Enum)
+    return f"{shown}({name})" if is_enum else f"{shown}(**{name})"
 
 
 def value_by_hint(value: Any, hint: Any) -> tuple[Any, ArgumentType] | None:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 import io
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from mlmgmt_nb.errors import UsageError
-from mlmgmt_nb.packaging.hints import default_literal, hinted_type, type_hints, value_by_hint
 from mlmgmt_nb.packaging.proof import MAX_ROWS
 from mlmgmt_nb.scoring.schema import ArgumentType, DataTypes, SampleDefinition, SchemaError
 
-__all__ = ["Sample", "of_function", "of_model", "type_of"]
+__all__ = ["Sample", "first_rows", "levels", "of_model", "plain_array", "strict_columns", "type_of"]
 
 
 @dataclass(frozen=True)
@@ -74,40 +72,19 @@ def of_model(sample: Any, name: str = "data", *, arrays: bool = False) -> Sample
             field="sample",
             fix="Give a few rows, such as `sample=X.head(20)`.",
         )
+    if (_is_frame(sample) or _is_series(sample) or isinstance(sample, list) or _has_rows(sample)) and not len(sample):
+        raise UsageError(
+            "sample: it has no rows, so it proves nothing", field="sample", fix="Give a few rows: `sample=X.head(20)`."
+        )
     if _is_series(sample):
         return _of_series(sample, name)
     if _is_image(sample):
         return _of_image(sample, name)
-    value = _head(_plain_array(sample))
+    value = first_rows(plain_array(sample))
     if arrays and isinstance(value, list):
         value = _as_array(value)
     kind = type_of(value)
-    return Sample({name: value}, {name: kind}, ((value,), {}), name, name, notes=tuple(_hints(value)))
-
-
-def of_function(function: Callable[..., Any], sample: Any) -> Sample:
-    """Return the sample of a function: a dict for its arguments by name, or a value for its only one.
-
-    Without a sample the types come from the hints.
-
-    Raises:
-        UsageError: the function cannot be called with it.
-    """
-    parameters = _parameters(function)
-    named = {name: p for name, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-    if sample is None:
-        return _of_hints(function, named)
-    if isinstance(sample, Mapping) and _fits(named, sample):
-        return _of_arguments(function, named, sample)
-    positional = [name for name, p in parameters.items() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    if isinstance(sample, Mapping) and len(positional) != 1:
-        raise UsageError(
-            f"sample: it has {', '.join(map(str, sample)) or 'nothing'}, and the function takes "
-            f"{', '.join(named) or 'nothing'}",
-            field="sample",
-            fix="Give a value for each argument of the function, by its name.",
-        )
-    return of_model(sample, positional[0] if positional else "data")
+    return Sample({name: value}, {name: kind}, ((value,), {}), name, name, notes=tuple(strict_columns(value)))
 
 
 def type_of(value: Any) -> ArgumentType:
@@ -124,11 +101,11 @@ def type_of(value: Any) -> ArgumentType:
 
 
 def _of_series(sample: Any, name: str) -> Sample:
-    values = _head(sample).to_numpy()
+    values = first_rows(sample).to_numpy()
     values = values.astype(object) if values.dtype.kind not in "iufbM" else values
     passed = f"pd.Series({name})" if sample.name is None else f"pd.Series({name}, name={sample.name!r})"
     types = {name: type_of(values)}
-    return Sample({name: values}, types, ((_head(sample),), {}), passed, name, ("import pandas as pd",))
+    return Sample({name: values}, types, ((first_rows(sample),), {}), passed, name, ("import pandas as pd",))
 
 
 def _of_image(sample: Any, name: str) -> Sample:
@@ -152,61 +129,7 @@ def _of_image(sample: Any, name: str) -> Sample:
     )
 
 
-def _of_arguments(
-    function: Callable[..., Any], named: Mapping[str, inspect.Parameter], sample: Mapping[str, Any]
-) -> Sample:
-    """Return the sample of named arguments. Those that it leaves out keep their defaults, and can be sent as well."""
-    hints = type_hints(function)
-    given = {name: _argument(_head(_plain_array(sample[name])), hints.get(name)) for name in named if name in sample}
-    types = {
-        name: given[name][1] if name in given else _type_by_default(name, parameter, hints)
-        for name, parameter in named.items()
-        if name in given or default_literal(parameter, hints.get(name)) is not None
-    }
-    values = {name: value for name, (value, _) in given.items()}
-    passed = ", ".join(f"{name}={name}" for name in types)
-    notes = tuple(hint for value in values.values() for hint in _hints(value))
-    return Sample(values, types, ((), values), passed, _signature(named, list(types), hints), notes=notes)
-
-
-def _argument(value: Any, hint: Any) -> tuple[Any, ArgumentType]:
-    """Return the sample of an argument, and its type."""
-    return value_by_hint(value, hint) or (value, type_of(value))
-
-
-def _type_by_default(name: str, parameter: inspect.Parameter, hints: Mapping[str, Any]) -> ArgumentType:
-    default = parameter.default
-    return hinted_type(name, hints.get(name, None if default is None else type(default)))
-
-
-def _of_hints(function: Callable[..., Any], named: Mapping[str, inspect.Parameter]) -> Sample:
-    hints = type_hints(function)
-    types = {name: hinted_type(name, hints.get(name)) for name in named}
-    passed = ", ".join(f"{name}={name}" for name in named)
-    return Sample({}, types, None, passed, _signature(named, list(named), hints))
-
-
-def _signature(named: Mapping[str, inspect.Parameter], names: list[str], hints: Mapping[str, Any]) -> str:
-    """Return the arguments of `run`, with those defaults that can be written."""
-    defaults = [default_literal(named[name], hints.get(name)) for name in names]
-    parts = [name if default is None else f"{name}={default}" for name, default in zip(names, defaults, strict=True)]
-    optional = [default is not None for default in defaults]
-    return ", ".join(parts if optional == sorted(optional) else ["*", *parts])
-
-
-def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    try:
-        return dict(inspect.signature(function).parameters)
-    except (TypeError, ValueError):  # a callable of C code
-        return {}
-
-
-def _fits(named: Mapping[str, inspect.Parameter], sample: Mapping[Any, Any]) -> bool:
-    needed = {name for name, p in named.items() if p.default is p.empty}
-    return bool(sample) and needed <= sample.keys() <= named.keys()
-
-
-def _plain_array(value: Any) -> Any:
+def plain_array(value: Any) -> Any:
     """Convert tensors and lists of numbers to arrays."""
     import numpy as np
 
@@ -236,7 +159,7 @@ def _as_array(value: list[Any]) -> Any:
     return array if array.dtype.kind in "iufb" else value
 
 
-def _head(value: Any) -> Any:
+def first_rows(value: Any) -> Any:
     if _is_frame(value) or _is_series(value):
         return value.head(MAX_ROWS)
     if isinstance(value, list) or _has_rows(value):
@@ -244,7 +167,12 @@ def _head(value: Any) -> Any:
     return value
 
 
-def _hints(value: Any) -> list[str]:
+def levels(frame: Any) -> list[str]:
+    """Return the names of the category columns of a DataFrame."""
+    return [str(name) for name, dtype in frame.dtypes.items() if str(dtype) == "category"]
+
+
+def strict_columns(value: Any) -> list[str]:
     """Return hints for columns whose type is stricter than later requests may be."""
     if not _is_frame(value):
         return []

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import Row
 
-from mlmgmt_nb.service.compute.computes import Computes
 from mlmgmt_nb.service.reconciling.conditions import with_condition
 from mlmgmt_nb.service.reconciling.recorder import ServiceRecorder
 
@@ -16,16 +15,19 @@ _PORT_SECONDS = 5.0
 """Seconds that a rollout waits for the port of its service while another program uses it."""
 
 
+class _Opener(Protocol):
+    def open(self, service_id: str, port: int | None) -> int: ...
+
+
 class Ports:
     """The ports of services, and since when the missing ones are missing."""
 
-    def __init__(self, computes: Computes, recorder: ServiceRecorder) -> None:
-        self._computes = computes
+    def __init__(self, recorder: ServiceRecorder) -> None:
         self._recorder = recorder
         self._missing_since: dict[str, float] = {}
 
-    def open(self, row: Row[Any], moment: float) -> str | None:
-        """Open the socket of a service and record its port.
+    def open(self, compute: _Opener, row: Row[Any], moment: float) -> str | None:
+        """Have a compute open the socket of a service, and record its port.
 
         Opening is retried indefinitely; a rollout fails sooner.
 
@@ -33,7 +35,7 @@ class Ports:
             Why the rollout fails, or None.
         """
         try:
-            port = self._computes[row.compute_id].open(row.id, row.port)
+            port = compute.open(row.id, row.port)
         except OSError as error:
             return self._report(row, error, moment)
         self.forget(row.id)

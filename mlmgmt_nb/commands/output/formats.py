@@ -12,28 +12,16 @@ from typing import Any
 import msgspec
 
 from mlmgmt_nb.client import Pager, ScoringReport
+from mlmgmt_nb.client.changes.difference import Difference
 from mlmgmt_nb.client.deploying.packaged_models import DeployedService
-from mlmgmt_nb.client.monitoring.conditions import condition
+from mlmgmt_nb.commands.output.listing import cut, narrow_rows, programs_rows, wide_rows
 from mlmgmt_nb.commands.values import Keys, Settings, Usage
 from mlmgmt_nb.commands.verbs.drivers import CheckedDriver
-from mlmgmt_nb.contract import AsyncOperationStatus, Deployment, Image, Manifest, Model, ServiceResponse
 from mlmgmt_nb.errors import UsageError
 from mlmgmt_nb.terminal import encodable, json_printable, one_line, printable
 
 __all__ = ["deployed", "formatted", "plain", "queried"]
 
-COLUMNS: Mapping[type, Sequence[str]] = {
-    Model: ("id", "name", "version", "createdAt", "tags", "description"),
-    Manifest: ("id", "name", "version", "createdTime", "driverProgram", "description"),
-    Image: ("id", "name", "version", "creationState", "createdTime"),
-    ServiceResponse: ("name", "state", "lastOperation", "numReplicas", "image", "scoringUri", "updatedAt", "id"),
-    Deployment: ("id", "serviceName", "status", "imageId", "createdAt", "expiredAt"),
-    AsyncOperationStatus: ("id", "operationType", "state", "createdTime", "endTime"),
-}
-"""What a table of resources shows, by their names in the API; and for services what `_for_people` has."""
-_MAY_BE_ABSENT = frozenset({"lastOperation"})
-
-_WIDEST = 80
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """What a formula begins with, in its wide forms too."""
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -47,6 +35,8 @@ def plain(value: Any) -> Any:
         return value.visible()
     if isinstance(value, ScoringReport):
         return dict(value.summary)
+    if isinstance(value, Difference):
+        return value.to_dict()
     if hasattr(value, "iloc"):  # a DataFrame; as JSON has it, so times are text and what is missing is null
         return json.loads(value.to_json(orient="records", date_format="iso"))
     if isinstance(value, Settings):
@@ -84,28 +74,35 @@ def formatted(value: Any, output: str, query: str | None = None, encoding: str |
 
     Args:
         value: the result of a command or query.
-        output: `table`, `json`, `tsv` or `csv`.
-        query: a JMESPath query to ask first.
+        output: `table`, `wide`, `json`, `tsv` or `csv`.
+        query: a JMESPath query to ask first. TSV then has no line of names.
         encoding: that of the terminal or file, if it may lack characters: JSON is written without those.
     """
-    columns: Sequence[str] = ()
     if query:
         value = queried(value, query)
-    elif isinstance(value, (Usage, CheckedDriver, ScoringReport)) and output == "table":
-        return printable(str(value))
-    elif isinstance(value, DeployedService) and output == "table":
-        return printable(deployed(value, "mlmgmt"))
-    elif isinstance(value, Pager):
-        items = list(value)
-        columns = next((COLUMNS[base] for base in type(items[0]).__mro__ if base in COLUMNS), ()) if items else ()
-        value = [_table_row(item) if output == "table" else msgspec.to_builtins(item) for item in items]
-    is_record = isinstance(value, (msgspec.Struct, Keys))
-    value = _table_row(value) if output == "table" and isinstance(value, ServiceResponse) else plain(value)
     if output == "json":
-        return _json(value, encoding)
-    if output == "csv":
-        return _csv(value)
-    return _tsv(value) if output == "tsv" else _table(value, columns, is_record=is_record)
+        return _json(plain(value), encoding)
+    if output in {"tsv", "csv"}:
+        names, rows = _rows(value)
+        return _csv(names, rows) if output == "csv" else _tsv([] if query else names, rows)
+    return _for_people(value, is_wide=output == "wide")
+
+
+def _for_people(value: Any, *, is_wide: bool) -> str:
+    if isinstance(value, (Usage, CheckedDriver, ScoringReport, Difference)):
+        return printable(str(value))
+    if isinstance(value, DeployedService):
+        return printable(deployed(value, "mlmgmt"))
+    if isinstance(value, Keys):
+        return _record(plain(value))
+    if isinstance(value, msgspec.Struct):
+        return _record(wide_rows([value])[0])
+    if isinstance(value, Pager):
+        return _table(wide_rows(list(value)) if is_wide else narrow_rows(list(value)))
+    value = plain(value)
+    if _is_table(value) and not is_wide:
+        value = [{name: cut(name, cell) for name, cell in row.items()} for row in value]
+    return _table(value)
 
 
 def deployed(service: DeployedService, prog: str) -> str:
@@ -114,15 +111,16 @@ def deployed(service: DeployedService, prog: str) -> str:
     return "\n".join([f"{name} {proof}", f"{url}     {uri}", f"{hint}  {prog} {command}"])
 
 
-def _table_row(item: msgspec.Struct) -> dict[str, Any]:
-    """Return a resource as a table row. The state of a service and of its last operation are separate columns."""
-    row: dict[str, Any] = msgspec.to_builtins(item)
-    if not isinstance(item, ServiceResponse):
-        return row
-    now = condition(item)
-    apart = {"state": now, "lastOperation": None if now == item.state else item.state}
-    image = f"{item.image.name} version {item.image.version}" if item.image else None
-    return {name: apart.get(name, value) for name, value in row.items()} | apart | {"image": image}
+def _rows(value: Any) -> tuple[list[str], list[list[Any]]]:
+    """Return the names of columns, if there are any, and the rows for a program."""
+    if isinstance(value, Pager):
+        return programs_rows(value.item, list(value))
+    value = plain(value)
+    rows = value if isinstance(value, list) else [value]
+    if _is_table(rows):
+        names = _names(rows)
+        return names, [[row.get(name) for name in names] for row in rows]
+    return [], [_cells(row) for row in rows]
 
 
 def _json(value: Any, encoding: str | None = None) -> str:
@@ -130,24 +128,31 @@ def _json(value: Any, encoding: str | None = None) -> str:
     return text if encodable(text, encoding) == text else json.dumps(value, indent=2)
 
 
-def _table(value: Any, columns: Sequence[str], *, is_record: bool) -> str:
+def _record(value: Mapping[str, Any]) -> str:
+    """Return a record with a line a value; empty values are left out."""
+    known = {name: printable(_cell(_summary(item))) for name, item in value.items()}
+    known = {name: text for name, text in known.items() if text not in {"", "{}"}}
+    width = max(map(len, known), default=0)
+    # Further lines of a value must not look like other values.
+    known = {name: text.replace("\n", "\n" + " " * (width + 2)) for name, text in known.items()}
+    return "\n".join(f"{name:<{width}}  {text}" for name, text in known.items())
+
+
+def _table(value: Any) -> str:
     if isinstance(value, str):
         return printable(value.rstrip("\n"))
-    if isinstance(value, dict) and is_record:
-        known = {name: printable(_cell(_summary(item))) for name, item in value.items() if item is not None}
-        width = max(map(len, known), default=0)
-        # Further lines of a value must not look like other values.
-        known = {name: text.replace("\n", "\n" + " " * (width + 2)) for name, text in known.items()}
-        return "\n".join(f"{name:<{width}}  {text}" for name, text in known.items())
-    if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
-        has = {name for row in value for name, cell in row.items() if cell}
-        names = [name for name in columns or _names(value) if name not in _MAY_BE_ABSENT or name in has]
-        rows = [[_short(one_line(_cell(row.get(name)))) for name in names] for row in value]
+    if _is_table(value):
+        names = _names(value)
+        rows = [[one_line(_cell(row.get(name))) for name in names] for row in value]
         names = [one_line(name) for name in names]
         widths = [max(len(name), *(len(row[i]) for row in rows)) for i, name in enumerate(names)]
         lines = [names, ["-" * width for width in widths], *rows]
         return "\n".join("  ".join(f"{c:<{w}}" for c, w in zip(line, widths, strict=True)).rstrip() for line in lines)
     return "" if value == [] else _json(value)
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
 
 
 def _summary(value: Any) -> Any:
@@ -157,21 +162,15 @@ def _summary(value: Any) -> Any:
     return [_summary(item) for item in value] if isinstance(value, list) else value
 
 
-def _tsv(value: Any) -> str:
-    rows = value if isinstance(value, list) else [value]
-    return "\n".join("\t".join(one_line(_escaped(_harmless(_cell(cell)))) for cell in _cells(row)) for row in rows)
+def _tsv(names: list[str], rows: list[list[Any]]) -> str:
+    lines = [names, *rows] if names else rows
+    return "\n".join("\t".join(one_line(_escaped(_harmless(_cell(cell)))) for cell in line) for line in lines)
 
 
-def _csv(value: Any) -> str:
-    rows = value if isinstance(value, list) else [value]
+def _csv(names: list[str], rows: list[list[Any]]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    if rows and all(isinstance(row, dict) for row in rows):
-        names = _names(rows)
-        writer.writerow([_csv_cell(name) for name in names])
-        writer.writerows([_csv_cell(row.get(name)) for name in names] for row in rows)
-    else:
-        writer.writerows([_csv_cell(cell) for cell in _cells(row)] for row in rows)
+    writer.writerows([_csv_cell(cell) for cell in line] for line in ([names, *rows] if names else rows))
     return out.getvalue().rstrip("\n")
 
 
@@ -204,10 +203,6 @@ def _harmless(cell: str) -> str:
     if not cell.lstrip("\"' \t\r\n").startswith(_FORMULA) or _NUMBER.fullmatch(cell):
         return cell
     return f"'{cell}"
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _WIDEST else text[: _WIDEST - 1] + "…"
 
 
 def _escaped(text: str) -> str:

@@ -1,0 +1,1 @@
+"""Changes of services: the differences between two images, deployments or sources, and their consequences."""

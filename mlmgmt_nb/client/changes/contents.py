@@ -1,0 +1,115 @@
+"""Everything that decides how a service answers, in one form for images, deployments, services and sources."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from mlmgmt_nb.client.bodies import ServiceSettings, settings_fields
+from mlmgmt_nb.contract import Image, Model, ServiceResponse
+from mlmgmt_nb.contract.contents import ContentFile, ImageContents
+
+__all__ = ["Contents", "changed_settings", "of_image", "service_settings"]
+
+_PIN = re.compile(r"(\S+)==(\S+)")
+_SETTINGS = (
+    "num_replicas",
+    "auto_scaler",
+    "container_resource_reservation",
+    "max_concurrent_requests_per_container",
+    "data_collection",
+    "app_insights_enabled",
+    "environment",
+    "recording",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """The parts to compare.
+
+    Attributes:
+        name: what has the contents, such as `image iris version 3`.
+        models: the models.
+        driver, schema: paths of the driver and its schema file.
+        files: the files beside the driver, by path.
+        packages: versions by name; None if they are not known.
+        requested: requirements that are not resolved yet; None if `packages` are known.
+        python: the Python version, or a base image; None if it is not known.
+        settings: settings of the service by name; None for an image.
+        notes: parts that are not known, in sentences.
+    """
+
+    name: str
+    models: Sequence[Model] = ()
+    driver: str = ""
+    schema: str | None = None
+    files: Mapping[str, ContentFile] = field(default_factory=dict)
+    packages: Mapping[str, str] | None = None
+    requested: Sequence[str] | None = None
+    python: str | None = None
+    settings: Mapping[str, Any] | None = None
+    notes: Sequence[str] = ()
+
+
+def of_image(
+    image: Image, found: ImageContents, models: Sequence[Model], settings: Mapping[str, Any] | None = None
+) -> Contents:
+    """Return the contents of an image, optionally with the settings of the service that runs it.
+
+    Args:
+        image: the image.
+        found: what the server reports of it.
+        models: its models.
+        settings: as of `service_settings`.
+    """
+    recorded = image.manifest.target_runtime.properties if image.manifest else {}
+    packages = found.packages
+    if packages is None and "kernelVersions" in recorded:  # it runs with the Python of a notebook
+        packages = dict(_PIN.findall(recorded["kernelVersions"]))
+    name = f"image {image.name} version {image.version}"
+    return Contents(
+        name=name,
+        models=models,
+        driver=found.driver,
+        schema=found.schema,
+        files={file.path: file for file in found.files},
+        packages=packages,
+        python=found.base or found.python,
+        settings=settings,
+        notes=[] if packages is not None else [f"The packages of {name} are not known."],
+    )
+
+
+def service_settings(service: ServiceResponse) -> dict[str, Any]:
+    """Return the settings of a service by dotted name, with the variables of its driver and names of its secrets."""
+    settings: dict[str, Any] = {}
+    for name in _SETTINGS:
+        _add(settings, name, msgspec.to_builtins(getattr(service, name, None)))
+    for name in getattr(service, "secrets", None) or ():
+        settings[f"secrets.{name}"] = "***"
+    return settings
+
+
+def changed_settings(settings: Mapping[str, Any], changes: ServiceSettings) -> dict[str, Any]:
+    """Return the settings of `service_settings` after an update."""
+    changed = dict(settings)
+    for name, value in settings_fields(**changes).items():
+        if name == "secrets":
+            value = {key: None if secret is None else "***" for key, secret in (value or {}).items()}
+        if name in {"environment", "secrets"}:
+            changed = {key: old for key, old in changed.items() if key not in {f"{name}.{one}" for one in value or ()}}
+        _add(changed, name, msgspec.to_builtins(value))
+    return changed
+
+
+def _add(settings: dict[str, Any], name: str, value: Any) -> None:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _add(settings, f"{name}.{key}", inner)
+    elif value is not None:
+        settings[name] = value

@@ -1,0 +1,1 @@
+"""Results of commands as text: tables for people, JSON, TSV and CSV for programs."""

@@ -1,0 +1,107 @@
+"""Lists of resources as rows of text: the columns that matter to people, or all of them for programs.
+
+Programs get the columns of `Pager.to_frame` in the same order, under the API's names: first `id`, `name`, `version` and
+`state`, then the others in the contract's order. A resource or error inside another is its id or message.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from mlmgmt_nb.client.http.frames import flat, flat_names
+from mlmgmt_nb.client.monitoring.conditions import condition
+from mlmgmt_nb.contract import AsyncOperationStatus, Deployment, Image, Manifest, Model, ServiceResponse
+
+__all__ = ["COLUMNS", "age", "cut", "narrow_rows", "programs_rows", "wide_rows"]
+
+COLUMNS: Mapping[type, Sequence[str]] = {
+    Model: ("name", "version", "tags", "description", "age", "id"),
+    Manifest: ("name", "version", "driverProgram", "description", "age", "id"),
+    Image: ("name", "version", "creationState", "error", "age", "id"),
+    ServiceResponse: ("name", "state", "lastOperation", "scoringUri", "numReplicas", "image", "age"),
+    Deployment: ("serviceName", "status", "imageId", "age", "id"),
+    AsyncOperationStatus: ("operationType", "state", "error", "age", "duration", "id"),
+}
+"""Columns of a table, by their names in the API. `age` is the time since the creation, `duration` that of an operation;
+for a service, `state` is whether it serves and `lastOperation` an update that failed.
+"""
+_TEXTS = frozenset({"tags", "description", "error", "reason"})
+_LONGEST = 80
+_CREATED = ("createdAt", "createdTime")
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"))
+
+
+def narrow_rows(items: Sequence[msgspec.Struct], now: dt.datetime | None = None) -> list[dict[str, Any]]:
+    """Return rows with the columns of `COLUMNS` that have a value; all columns for other types. Long texts are cut.
+
+    Args:
+        items: resources of one type.
+        now: time that ages are measured at (default: now).
+    """
+    columns = _columns(items)
+    rows = [{name: cut(name, row.get(name)) for name in columns or row} for row in _rows(items, now)]
+    return _without_empty(rows)
+
+
+def wide_rows(items: Sequence[msgspec.Struct], now: dt.datetime | None = None) -> list[dict[str, Any]]:
+    """Return rows with the columns of `narrow_rows` first, and then all others that have a value. Nothing is cut."""
+    columns = _columns(items)
+    return _without_empty([{name: row.get(name) for name in (*columns, *row)} for row in _rows(items, now)])
+
+
+def programs_rows(type_: type[msgspec.Struct], items: Sequence[msgspec.Struct]) -> tuple[list[str], list[list[Any]]]:
+    """Return the names and the rows of all columns of a type, whether they have values or not."""
+    return flat_names(type_), [list(flat(item).values()) for item in items]
+
+
+def cut(name: str, value: Any) -> Any:
+    """Return a value of a column, shortened if it is a long text such as a description. Names, ids and URLs are not."""
+    if name not in _TEXTS or value is None:
+        return value
+    text = value if isinstance(value, str) else ", ".join(value)
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+def age(since: str, until: dt.datetime) -> str:
+    """Return the time that has passed in its largest unit: `45s`, `12m`, `3h` or `5d`.
+
+    Example:
+        >>> age("2026-01-01T00:00:00Z", dt.datetime(2026, 1, 1, 3, 59, tzinfo=dt.UTC))
+        '3h'
+    """
+    seconds = max(0.0, (until - dt.datetime.fromisoformat(since)).total_seconds())
+    size, unit = next(((size, unit) for size, unit in _UNITS if seconds >= size), (1, "s"))
+    return f"{int(seconds // size)}{unit}"
+
+
+def _columns(items: Sequence[msgspec.Struct]) -> Sequence[str]:
+    return next((COLUMNS[base] for base in type(items[0]).__mro__ if base in COLUMNS), ()) if items else ()
+
+
+def _rows(items: Sequence[msgspec.Struct], now: dt.datetime | None) -> list[dict[str, Any]]:
+    now = now or dt.datetime.now(dt.UTC)
+    return [_for_people(item, now) for item in items]
+
+
+def _for_people(item: msgspec.Struct, now: dt.datetime) -> dict[str, Any]:
+    """Return a row with everything that a table can show."""
+    row = flat(item)
+    created = next((row[name] for name in _CREATED if row.get(name)), None)
+    row["age"] = age(created, now) if created else None
+    if isinstance(item, AsyncOperationStatus) and item.created_time and item.end_time:
+        row["duration"] = f"{(item.end_time - item.created_time).total_seconds():.1f}s"
+    if isinstance(item, ServiceResponse):
+        # An update that failed leaves the service serving: these are two columns.
+        row["state"] = condition(item)
+        row["lastOperation"] = None if row["state"] == item.state else item.state
+        row["image"] = f"{item.image.name} version {item.image.version}" if item.image else None
+    return row
+
+
+def _without_empty(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    filled = {name for row in rows for name, value in row.items() if value not in (None, "", [], {})}
+    return [{name: value for name, value in row.items() if name in filled} for row in rows]

@@ -1,0 +1,99 @@
+"""The command `env kubernetes`: configures a cluster of the embedded service, and switches to it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlmgmt_nb import local
+from mlmgmt_nb.commands.flags import CommonArguments
+from mlmgmt_nb.commands.grammar import Command, Flag
+from mlmgmt_nb.commands.session import Session
+from mlmgmt_nb.commands.values import Text
+from mlmgmt_nb.commands.verbs.computes import switch_to
+from mlmgmt_nb.errors import UsageError
+
+__all__ = ["COMMANDS"]
+
+_FILE = "clusters.toml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Cluster(CommonArguments):
+    """Arguments of `env kubernetes`."""
+
+    name: str
+    kubeconfig: str | None
+    context: str | None
+    namespace: str | None
+    registry: str | None
+    pull_registry: str | None
+    reach: str | None
+
+
+def _use_cluster(session: Session, arguments: _Cluster) -> Text:
+    given = {
+        "kubeconfig": arguments.kubeconfig and str(Path(arguments.kubeconfig).expanduser().absolute()),
+        "context": arguments.context,
+        "namespace": arguments.namespace,
+        "registry": arguments.registry,
+        "pull-registry": arguments.pull_registry,
+        "reach": arguments.reach,
+    }
+    chosen = {name: value for name, value in given.items() if value is not None}
+    if chosen or not _is_known(session, arguments.name):
+        _configure(session, arguments.name, chosen)
+    return switch_to(session, arguments.name)
+
+
+def _is_known(session: Session, name: str) -> bool:
+    return any(each["id"] == name for each in session.workspace.computes())
+
+
+def _configure(session: Session, name: str, chosen: dict[str, str]) -> None:
+    """Write settings of a cluster into the file of the embedded service, which reads it again."""
+    import tomlkit  # only who writes the file needs it
+    from tomlkit.exceptions import ParseError
+
+    if session.setting("base_url") is not None:
+        raise UsageError(
+            "the clusters of a service on another machine are configured there",
+            field="name",
+            fix="Its operator gives `mlmgmt serve` a file of clusters (--clusters); `env set -i NAME` uses one.",
+        )
+    path = local.state_folder(session.setting("home")) / _FILE
+    try:
+        document = tomlkit.parse(path.read_text(encoding="utf-8")) if path.exists() else tomlkit.document()
+        table: Any = document.setdefault(name, tomlkit.table())
+        table.update(chosen)
+        beside = path.with_name(f".{_FILE}.{os.getpid()}")
+        beside.write_text(tomlkit.dumps(document), encoding="utf-8")
+        beside.replace(path)
+    except (OSError, ParseError, ValueError, AttributeError) as error:
+        raise UsageError(f"{path} cannot be changed: {error}", field="name", fix="Correct that file.") from error
+
+
+COMMANDS: tuple[Command[Any], ...] = (
+    Command(
+        ("env", "kubernetes"),
+        "Switch to a Kubernetes cluster, and configure it if there are flags",
+        "mlmgmt env kubernetes --context team --namespace models --registry registry.example.org/ml",
+        _use_cluster,
+        (
+            Flag("-n --name", "name of the compute", default="kubernetes"),
+            Flag("--kubeconfig", "file with the address and credentials", completes="path", metavar="FILE"),
+            Flag("--context", "context of that file (default: the current one)"),
+            Flag("--namespace", "namespace of the services (default: that of the context)"),
+            Flag("--registry", "registry host, optionally with a path, that images are pushed to"),
+            Flag("--pull-registry", "the same registry as the nodes name it"),
+            Flag(
+                "--reach",
+                "how requests get to pods",
+                choices=("auto", "cluster-ip", "node-port", "port-forward"),
+            ),
+        ),
+        arguments=_Cluster,
+    ),
+)

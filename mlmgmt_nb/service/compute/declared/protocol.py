@@ -1,0 +1,144 @@
+"""The protocol of computes that are told what should be, and keep it so by themselves: clusters.
+
+We declare a service, observe what the compute says of it, and explain that. Nothing here knows Kubernetes, and nothing
+here starts or ends a replica.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+__all__ = ["NOTHING", "Cause", "Declaration", "DeclaredCompute", "Observation", "ObservedService"]
+
+
+class Declaration(msgspec.Struct, frozen=True, kw_only=True):
+    """A service as it should be.
+
+    Attributes:
+        image: exact reference of the image, with its digest.
+        replicas: desired number of replicas.
+        key_digests: SHA-256 of the keys, in hexadecimal.
+        environment: variables for the driver.
+        secrets: secret variables by deployment: those of this one and of the one that still serves.
+        slots: maximum number of concurrent requests of a replica.
+        cpu: reserved CPUs, and `memory`, both in the notation of the API, which is that of Kubernetes.
+        start_seconds: time limit for a driver's `init()`.
+        drain_seconds: time limit for a retired replica to finish its requests.
+        hang_seconds: time without any response after which a replica is replaced.
+    """
+
+    service_id: str
+    deployment_id: str
+    name: str
+    image: str
+    replicas: int
+    key_digests: Sequence[str]
+    environment: Mapping[str, str]
+    secrets: Mapping[str, Mapping[str, str]]
+    slots: int
+    cpu: str | None
+    memory: str | None
+    start_seconds: float
+    drain_seconds: float
+    hang_seconds: float
+
+    def __repr__(self) -> str:
+        return f"Declaration(service_id={self.service_id!r}, deployment_id={self.deployment_id!r}, name={self.name!r})"
+
+
+class Cause(msgspec.Struct, frozen=True):
+    """The reason why something is not as it should be, in one sentence.
+
+    Attributes:
+        is_certain: whether waiting cannot help.
+    """
+
+    code: str
+    message: str
+    is_certain: bool = False
+
+
+class ObservedService(msgspec.Struct, frozen=True, kw_only=True):
+    """What a compute has of one service.
+
+    Attributes:
+        fingerprint: that of the declaration that it keeps; None if something of it is missing or was changed.
+        replicas: desired number of replicas, as declared; `ready` of them answer.
+        is_complete: whether only replicas of this declaration are left, and all of them are ready.
+        cause: why not.
+        refused: the fingerprint of the declaration that the compute refused last, with the cause.
+        exists: whether anything of the service is left.
+    """
+
+    fingerprint: str | None = None
+    deployment_id: str | None = None
+    replicas: int = 0
+    ready: int = 0
+    is_complete: bool = False
+    cause: Cause | None = None
+    refused: tuple[str, Cause] | None = None
+    exists: bool = True
+
+
+NOTHING = ObservedService(exists=False)
+
+
+class Observation(msgspec.Struct, frozen=True, kw_only=True):
+    """What a compute has, at one moment.
+
+    Attributes:
+        services: by id; also those that nobody declared, left over from a crash.
+        away: why the compute does not respond, and since when; then `services` are as they were.
+    """
+
+    services: Mapping[str, ObservedService]
+    away: Cause | None = None
+    away_since: dt.datetime | None = None
+
+
+class DeclaredCompute(Protocol):
+    """A compute that keeps what it is told. Methods return immediately, unless they say otherwise."""
+
+    def fingerprint(self, declaration: Declaration) -> str:
+        """Return the digest of everything that this declaration means here."""
+        ...
+
+    def declare(self, declaration: Declaration) -> None:
+        """Have a service be as declared. Safe to repeat."""
+        ...
+
+    def remove(self, service_id: str) -> None:
+        """Remove everything of a service. Safe to repeat."""
+        ...
+
+    def observe(self) -> Observation | None:
+        """Return the last observation; None before the first."""
+        ...
+
+    def replace_keys(self, service_id: str, digests: Sequence[str], timeout: float) -> bool:
+        """Declare a service again with other keys; wait until the compute has them. Return False if that took too
+        long.
+        """
+        ...
+
+    def open(self, service_id: str, port: int | None) -> int:
+        """Listen for requests to a service, here, at the given port or a free one; return the port.
+
+        Raises:
+            OSError: the given port is taken, or no port is free.
+        """
+        ...
+
+    def is_open(self, service_id: str) -> bool: ...
+
+    def close(self, service_id: str) -> None:
+        """Stop listening for a service."""
+        ...
+
+    def stop(self) -> None:
+        """Stop working here; everything that was declared stays. The compute can be used again."""
+        ...

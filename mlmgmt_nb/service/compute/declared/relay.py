@@ -1,0 +1,150 @@
+"""Forwards connections from the ports of services here to their pods, in one thread.
+
+Bytes are forwarded unchanged, so the pods handle everything about HTTP, keys too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable
+from typing import NamedTuple
+
+from mlmgmt_nb.service.compute.forwarder import copy_stream
+from mlmgmt_nb.service.compute.unavailable import refuse
+
+__all__ = ["Relay", "Target"]
+
+_BACKLOG = 1024
+_CONNECT_SECONDS = 10.0
+_PAUSE_SECONDS = 0.1
+
+
+class Target(NamedTuple):
+    """The way to the pods of a service.
+
+    Attributes:
+        shown: the way, for people.
+        address: host and port, or
+        connect: returns a connected socket; may take its time.
+    """
+
+    shown: str
+    address: tuple[str, int] | None = None
+    connect: Callable[[], socket.socket] | None = None
+
+
+class Relay:
+    """The listening sockets of services, and where their connections go."""
+
+    def __init__(self) -> None:
+        self._targets: dict[str, Target | str] = {}
+        self._servers: dict[str, asyncio.Server] = {}
+        self._relays: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
+        self._thread.start()
+
+    def listen(self, service_id: str, listener: socket.socket) -> None:
+        """Accept the connections of a service from now on."""
+        self._targets.setdefault(service_id, "No pod of this service is ready yet.")
+        given = listener.dup()
+        asyncio.run_coroutine_threadsafe(self._listen(service_id, given), self._loop).result()
+
+    def set_target(self, service_id: str, target: Target | str) -> None:
+        """Set the way to the pods of a service, or the reason why there is none."""
+        if service_id in self._targets:
+            self._targets[service_id] = target
+
+    def target_of(self, service_id: str) -> Target | str | None:
+        return self._targets.get(service_id)
+
+    def close(self, service_id: str) -> None:
+        """Stop accepting connections of a service; existing ones continue."""
+        self._targets.pop(service_id, None)
+        self._loop.call_soon_threadsafe(self._close, service_id)
+
+    def stop(self) -> None:
+        """End all connections and the thread."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+        for service_id in list(self._servers):
+            self._close(service_id)
+        for relay in self._relays:
+            relay.cancel()
+        self._loop.run_until_complete(asyncio.gather(*self._relays, return_exceptions=True))
+        self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        self._loop.close()
+
+    async def _listen(self, service_id: str, listener: socket.socket) -> None:
+        async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await self._accepted(service_id, reader, writer)
+
+        self._servers[service_id] = await asyncio.start_server(accepted, sock=listener, backlog=_BACKLOG)
+
+    def _close(self, service_id: str) -> None:
+        if server := self._servers.pop(service_id, None):
+            server.close()
+
+    async def _accepted(self, service_id: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._relays.add(task)
+        # asyncio sets this only for sockets with a named protocol; otherwise, responses in two parts take 40 ms more.
+        writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            await self._relay(service_id, reader, writer)
+        except (asyncio.CancelledError, OSError):  # by `stop`, or because one side ended
+            pass
+        finally:
+            self._relays.discard(task)
+            writer.close()
+
+    async def _relay(self, service_id: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            there_reader, there_writer = await self._connected(service_id)
+        except OSError as error:
+            await self._refuse(writer, str(error))
+            return
+        try:
+            await asyncio.gather(copy_stream(reader, there_writer), copy_stream(there_reader, writer))
+        finally:
+            there_writer.close()
+
+    async def _connected(self, service_id: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Connect to a pod. A pod may just have ended: try again for a while.
+
+        Raises:
+            OSError: no pod is ready, or the connection cannot be made.
+        """
+        deadline = self._loop.time() + _CONNECT_SECONDS
+        while True:
+            target = self._targets.get(service_id, "This service is being deleted.")
+            if isinstance(target, str):
+                raise OSError(target)
+            try:
+                return await _open(target)
+            except OSError as error:
+                if self._loop.time() > deadline:
+                    raise OSError(f"The pods cannot be reached by {target.shown}: {error}.") from error
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def _refuse(self, writer: asyncio.StreamWriter, message: str) -> None:
+        """Answer 503, on a duplicate of the socket: the answer has to be read before the connection ends."""
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        connection = socket.socket(fileno=socket.dup(writer.get_extra_info("socket").fileno()))
+        await self._loop.run_in_executor(None, refuse, connection, message)
+
+
+async def _open(target: Target) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    if target.address is not None:
+        return await asyncio.open_connection(*target.address)
+    assert target.connect is not None
+    connected = await asyncio.get_running_loop().run_in_executor(None, target.connect)
+    connected.setblocking(False)
+    return await asyncio.open_connection(sock=connected)

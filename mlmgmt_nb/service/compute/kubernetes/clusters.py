@@ -1,0 +1,76 @@
+"""The clusters of the settings file, which may change while the service runs."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from mlmgmt_nb.errors import LocalServiceError
+from mlmgmt_nb.service.cluster_settings import ClusterSettings, ClusterSettingsError, read_clusters
+from mlmgmt_nb.service.compute.kubernetes.cluster import KubernetesCluster
+
+__all__ = ["Clusters"]
+
+log = logging.getLogger(__name__)
+
+
+class Clusters:
+    """The clusters by name.
+
+    Args:
+        file: the settings; it may not exist.
+        registry: the registry of clusters that name none.
+        make: makes a cluster from its name and settings.
+
+    Raises:
+        LocalServiceError: the file is not valid.
+    """
+
+    def __init__(
+        self, file: Path, registry: str | None, make: Callable[[str, ClusterSettings], KubernetesCluster]
+    ) -> None:
+        self._file = file
+        self._registry = registry
+        self._make = make
+        self._lock = threading.Lock()
+        self._stamp: tuple[int, int] | None = None
+        self._clusters: dict[str, KubernetesCluster] = {}
+        try:
+            self._update(read_clusters(file))
+        except ClusterSettingsError as error:
+            raise LocalServiceError(str(error), fix="Correct that file (docs: guides/kubernetes.md).") from error
+        self._stamp = self._current_stamp()
+
+    def current(self) -> Mapping[str, KubernetesCluster]:
+        """Return the clusters as they are configured now. A file that is damaged changes nothing."""
+        with self._lock:
+            stamp = self._current_stamp()
+            if stamp != self._stamp:
+                self._stamp = stamp
+                try:
+                    self._update(read_clusters(self._file))
+                except ClusterSettingsError as error:
+                    log.error("%s", error)
+            return self._clusters
+
+    def _current_stamp(self) -> tuple[int, int] | None:
+        try:
+            status = self._file.stat()
+        except OSError:
+            return None
+        return status.st_mtime_ns, status.st_size
+
+    def _update(self, found: Mapping[str, ClusterSettings]) -> None:
+        clusters = {}
+        for name, settings in found.items():
+            whole = msgspec.structs.replace(settings, registry=settings.registry or self._registry)
+            before = self._clusters.get(name)
+            clusters[name] = before if before and before.settings == whole else self._make(name, whole)
+        for name, cluster in self._clusters.items():
+            if clusters.get(name) is not cluster:
+                cluster.stop()
+        self._clusters = clusters

@@ -1,0 +1,54 @@
+"""Names, labels and annotations of our objects."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = [
+    *("DECLARATION", "DEPLOYMENT", "FIELD_MANAGER", "HOME", "KEYS", "MANAGED_BY", "SERVICE"),
+    *("home_selector", "labels", "object_name", "selector"),
+]
+
+FIELD_MANAGER = "mlmgmt-nb"
+MANAGED_BY = "app.kubernetes.io/managed-by"
+HOME = "mlmgmt-nb/home"
+"""Label: the state folder. Several may use one namespace."""
+SERVICE = "mlmgmt-nb/service"
+"""Label: the id of the service."""
+DEPLOYMENT = "mlmgmt-nb/deployment"
+"""Label of pods: the id of the deployment."""
+DECLARATION = "mlmgmt-nb/declaration"
+"""Annotation of a Deployment: the fingerprint of what was declared."""
+KEYS = "mlmgmt-nb/keys"
+"""Annotation of pods: changed when keys change, because a kubelet then renews mounted Secrets at once."""
+
+_LONGEST_NAME = 40
+
+
+def object_name(name: str, service_id: str) -> str:
+    """Return the name of all objects of a service: readable, and unique by its id."""
+    readable = re.sub(r"[^a-z0-9-]", "-", name.lower())[:_LONGEST_NAME].strip("-")
+    # The name of a Service must begin with a letter.
+    prefix = "" if readable[:1].isalpha() else "s-"
+    return f"{prefix}{readable}-{service_id.replace('-', '')[:10]}"
+
+
+def selector(service_id: str) -> dict[str, str]:
+    """Return the labels that select the pods of a service. They can never change."""
+    return {MANAGED_BY: FIELD_MANAGER, SERVICE: service_id}
+
+
+def labels(name: str, service_id: str, home: str) -> dict[str, str]:
+    """Return the labels of all objects of a service."""
+    return {
+        **selector(service_id),
+        "app.kubernetes.io/name": name,
+        "app.kubernetes.io/instance": object_name(name, service_id),
+        "app.kubernetes.io/component": "scoring",
+        HOME: home,
+    }
+
+
+def home_selector(home: str) -> str:
+    """Return the selector of all objects of a state folder."""
+    return f"{MANAGED_BY}={FIELD_MANAGER},{HOME}={home}"

@@ -1,0 +1,214 @@
+"""The objects of a declaration, as data."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from mlmgmt_nb.service.building.docker.dockerfile import COMMAND, SCORING_PORT
+from mlmgmt_nb.service.cluster_settings import ClusterSettings
+from mlmgmt_nb.service.compute.declared.protocol import Declaration
+from mlmgmt_nb.service.compute.kubernetes.naming import (
+    DECLARATION,
+    DEPLOYMENT,
+    labels,
+    object_name,
+    selector,
+)
+
+__all__ = ["KINDS", "build_objects", "fingerprint_of", "pulled_image"]
+
+Object = dict[str, Any]
+
+KINDS = ("Secret", "Service", "Deployment", "PodDisruptionBudget")
+"""The kinds of the objects of a service, in the order in which they are applied."""
+
+_CONTAINER = "scoring"
+_MOUNT = "/var/run/mlmgmt"
+_KEYS = "keys"
+_USER = 1000
+"""The user of our images."""
+_HOME_FOLDER = "/home/mlmgmt"
+_PRE_STOP_SECONDS = 4
+"""Seconds that a pod which is to end still accepts connections, until every node knows that it ends."""
+_SPARE_SECONDS = 5
+_PROBE = {"httpGet": {"path": "/", "port": SCORING_PORT}, "timeoutSeconds": 5}
+_LIVENESS_SECONDS = 10
+
+
+def build_objects(
+    declaration: Declaration, settings: ClusterSettings, home: str, *, has_node_port: bool
+) -> list[Object]:
+    """Return the objects of a service, in the order of `KINDS`.
+
+    Args:
+        home: id of the state folder.
+        has_node_port: whether a port of every node leads to the service.
+    """
+    name = object_name(declaration.name, declaration.service_id)
+    metadata = {"name": name, "labels": labels(declaration.name, declaration.service_id, home)}
+    objects = [
+        _secret(declaration, metadata),
+        _service(declaration, metadata, has_node_port=has_node_port),
+        _deployment(declaration, settings, metadata),
+        _budget(declaration, metadata),
+    ]
+    objects[2]["metadata"] = {**metadata, "annotations": {DECLARATION: fingerprint_of(objects)}}
+    return objects
+
+
+def fingerprint_of(objects: list[Object]) -> str:
+    """Return a digest of objects. Random keys are part of it, so secrets cannot be guessed from it."""
+    bare = [
+        {**each, "metadata": {key: value for key, value in each["metadata"].items() if key != "annotations"}}
+        for each in objects
+    ]
+    return hashlib.sha256(msgspec.json.encode(bare, order="deterministic")).hexdigest()[:32]
+
+
+def pulled_image(image: str, settings: ClusterSettings) -> str:
+    """Return the reference of an image as the nodes name it."""
+    if settings.registry and settings.pull_registry and image.startswith(f"{settings.registry}/"):
+        return settings.pull_registry + image.removeprefix(settings.registry)
+    return image
+
+
+def _secret(declaration: Declaration, metadata: Object) -> Object:
+    values = {_KEYS: "\n".join(declaration.key_digests)}
+    for deployment_id, secrets in declaration.secrets.items():
+        values |= {_secret_key(deployment_id, name): value for name, value in secrets.items()}
+    data = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "data": data}
+
+
+def _secret_key(deployment_id: str, variable: str) -> str:
+    return f"{deployment_id}.{variable}"
+
+
+def _service(declaration: Declaration, metadata: Object, *, has_node_port: bool) -> Object:
+    spec = {
+        "type": "NodePort" if has_node_port else "ClusterIP",
+        "selector": selector(declaration.service_id),
+        "ports": [{"name": "http", "port": 80, "targetPort": SCORING_PORT, "protocol": "TCP"}],
+    }
+    return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
+
+
+def _budget(declaration: Declaration, metadata: Object) -> Object:
+    # One pod at a time may go when a node is drained; a minimum would keep a node with the only pod forever.
+    spec = {"maxUnavailable": 1, "selector": {"matchLabels": selector(declaration.service_id)}}
+    return {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": metadata, "spec": spec}
+
+
+def _deployment(declaration: Declaration, settings: ClusterSettings, metadata: Object) -> Object:
+    pod_labels = {**metadata["labels"], DEPLOYMENT: declaration.deployment_id}
+    spec = {
+        "replicas": declaration.replicas,
+        "revisionHistoryLimit": 2,
+        # Ours comes first, and explains why.
+        "progressDeadlineSeconds": int(declaration.start_seconds) + 300,
+        "selector": {"matchLabels": selector(declaration.service_id)},
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+        "template": {"metadata": {"labels": pod_labels}, "spec": _pod(declaration, settings)},
+    }
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec}
+
+
+def _pod(declaration: Declaration, settings: ClusterSettings) -> Object:
+    volumes: list[Object] = [
+        {"name": "keys", "secret": {"secretName": _name(declaration), "items": [{"key": _KEYS, "path": _KEYS}]}},
+        {"name": "tmp", "emptyDir": {}},
+        {"name": "home", "emptyDir": {}},
+    ]
+    spread = {
+        "maxSkew": 1,
+        "topologyKey": "kubernetes.io/hostname",
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": selector(declaration.service_id)},
+    }
+    pod = {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": _PRE_STOP_SECONDS + int(declaration.drain_seconds) + _SPARE_SECONDS,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": _USER,
+            "runAsGroup": _USER,
+            "fsGroup": _USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "topologySpreadConstraints": [spread],
+        "containers": [_container(declaration, settings)],
+        "volumes": volumes,
+    }
+    chosen = {
+        "imagePullSecrets": [{"name": name} for name in settings.image_pull_secrets],
+        "nodeSelector": settings.node_selector,
+        "tolerations": list(settings.tolerations),
+    }
+    return pod | {field: value for field, value in chosen.items() if value}
+
+
+def _container(declaration: Declaration, settings: ClusterSettings) -> Object:
+    command = [*COMMAND, "--host", "0.0.0.0", "--port", str(SCORING_PORT)]  # noqa: S104 - inside of a container
+    command += ["--name", declaration.name, "--concurrency", str(declaration.slots)]
+    command += ["--keys-file", f"{_MOUNT}/{_KEYS}", "--failure-file", "/dev/termination-log"]
+    wait = ["python3", "-c", f"import time; time.sleep({_PRE_STOP_SECONDS})"]
+    return {
+        "name": _CONTAINER,
+        "image": pulled_image(declaration.image, settings),
+        "command": [_escaped(word) for word in command],
+        "env": _environment(declaration),
+        "ports": [{"name": "http", "containerPort": SCORING_PORT, "protocol": "TCP"}],
+        "resources": _resources(declaration, settings),
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": settings.read_only_root,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "startupProbe": {**_PROBE, "periodSeconds": 1, "failureThreshold": max(1, int(declaration.start_seconds))},
+        "readinessProbe": {**_PROBE, "periodSeconds": 1, "failureThreshold": 3},
+        "livenessProbe": {
+            **_PROBE,
+            "periodSeconds": _LIVENESS_SECONDS,
+            "failureThreshold": max(1, round(declaration.hang_seconds / _LIVENESS_SECONDS)),
+        },
+        "lifecycle": {"preStop": {"exec": {"command": wait}}},
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [
+            {"name": "keys", "mountPath": _MOUNT, "readOnly": True},
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a folder of the pod's own
+            {"name": "home", "mountPath": _HOME_FOLDER},
+        ],
+    }
+
+
+def _environment(declaration: Declaration) -> list[Object]:
+    plain = [{"name": name, "value": _escaped(value)} for name, value in sorted(declaration.environment.items())]
+    own: Mapping[str, str] = declaration.secrets.get(declaration.deployment_id, {})
+    hidden = [
+        {"name": name, "valueFrom": {"secretKeyRef": {"name": _name(declaration), "key": key}}}
+        for name, key in ((name, _secret_key(declaration.deployment_id, name)) for name in sorted(own))
+    ]
+    return plain + hidden
+
+
+def _resources(declaration: Declaration, settings: ClusterSettings) -> Object:
+    reserved = {"cpu": declaration.cpu, "memory": declaration.memory}
+    amounts = {name: amount for name, amount in reserved.items() if amount is not None}
+    if settings.gpus:
+        amounts["nvidia.com/gpu"] = str(settings.gpus)
+    return {"requests": amounts, "limits": amounts} if amounts else {}
+
+
+def _name(declaration: Declaration) -> str:
+    return object_name(declaration.name, declaration.service_id)
+
+
+def _escaped(text: str) -> str:
+    """Keep Kubernetes from replacing `$(NAME)` in a text."""
+    return text.replace("$(", "$$(")

@@ -1,0 +1,123 @@
+"""How requests get to the pods of services: by a cluster address, a node port, or a port-forward.
+
+With port-forwards, each connection is one of its own through the API server, to the next ready pod.
+"""
+
+from __future__ import annotations
+
+import itertools
+import socket
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from mlmgmt_nb.service.building.docker.dockerfile import SCORING_PORT
+from mlmgmt_nb.service.cluster_settings import ClusterSettings
+from mlmgmt_nb.service.compute.declared.relay import Target
+from mlmgmt_nb.service.compute.kubernetes.connection import ClusterError, Connection, in_pod
+
+__all__ = ["PodReach"]
+
+Object = dict[str, Any]
+
+_TRY_SECONDS = 1.0
+_AGAIN_SECONDS = 30.0
+_ADDRESSES = ("ExternalIP", "InternalIP", "Hostname")
+
+
+class PodReach:
+    """Finds the way to pods."""
+
+    def __init__(self, connection: Connection, settings: ClusterSettings) -> None:
+        self._connection = connection
+        self._settings = settings
+        self._node_address: str | None = None
+        self._tried_at = float("-inf")
+        self._forwards = _PortForwards(connection)
+
+    @property
+    def uses_node_ports(self) -> bool:
+        """Return whether services need a node port."""
+        return self._settings.reach == "node-port" or (self._settings.reach == "auto" and not in_pod())
+
+    def target(self, service: Object, pods: Sequence[Object]) -> Target | str:
+        """Return the way to the ready pods of a service, or why there is none."""
+        names = [pod["metadata"]["name"] for pod in pods]
+        if not names:
+            return "No pod of this service is ready."
+        spec = service["spec"]
+        if self._settings.reach == "cluster-ip" or (self._settings.reach == "auto" and in_pod()):
+            return Target("its cluster address", (spec["clusterIP"], spec["ports"][0]["port"]))
+        port = spec["ports"][0].get("nodePort")
+        if self.uses_node_ports and port is not None and (address := self._find_node(port)):
+            return Target(f"node port {address}:{port}", (address, port))
+        if self._settings.reach == "node-port":
+            return "No node responds at the node port of this service; set node-address, or another reach."
+        return self._forwards.target(names)
+
+    def _find_node(self, port: int) -> str | None:
+        """Return an address at which node ports respond. Addresses that do not are tried again later."""
+        if self._settings.node_address is not None:
+            return self._settings.node_address
+        if self._node_address is None and time.monotonic() - self._tried_at > _AGAIN_SECONDS:
+            self._tried_at = time.monotonic()
+            self._node_address = next((one for one in self._candidates() if _responds(one, port)), None)
+        return self._node_address
+
+    def _candidates(self) -> Iterable[str]:
+        """Yield addresses of nodes, and that of the API server, which small clusters run on their node."""
+        yield urlsplit(self._connection.server).hostname or ""
+        try:
+            nodes = self._connection.request("GET", "/api/v1/nodes")["items"] or ()
+        except ClusterError:  # not everybody may see nodes
+            return
+        for node in nodes[:3]:
+            for kind in _ADDRESSES:
+                yield from (each["address"] for each in node["status"].get("addresses", []) if each["type"] == kind)
+
+
+def _responds(host: str, port: int) -> bool:
+    """Return whether a replica responds there."""
+    try:
+        with socket.create_connection((host, port), _TRY_SECONDS) as connection:
+            connection.settimeout(_TRY_SECONDS)
+            connection.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+            return connection.recv(12).startswith(b"HTTP/1.1 200")
+    except (OSError, UnicodeError):
+        return False
+
+
+class _PortForwards:
+    """Connections to pods through the API server."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._turn = itertools.count()
+
+    def target(self, pods: Sequence[str]) -> Target:
+        return Target("a port-forward", connect=lambda: self._connect(pods[next(self._turn) % len(pods)]))
+
+    def _connect(self, pod: str) -> socket.socket:
+        """Return a socket that is connected to a pod.
+
+        Raises:
+            OSError: the API server or the pod does not accept it.
+        """
+        from kubernetes import client
+        from kubernetes.stream import portforward
+
+        try:
+            # The client of a forward is changed while it connects.
+            with self._connection.cluster_errors():
+                api = client.CoreV1Api(self._connection.new_client())
+                forward = portforward(
+                    api.connect_get_namespaced_pod_portforward,
+                    pod,
+                    self._connection.namespace,
+                    ports=str(SCORING_PORT),
+                )
+        except ClusterError as error:
+            raise OSError(error.message) from error
+        connected: socket.socket = forward.socket(SCORING_PORT)
+        return connected

@@ -1,0 +1,84 @@
+"""What a cluster lacks to run services: an answer, credentials, a namespace, permissions, a registry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mlmgmt_nb.service.building.errors import BuildError
+from mlmgmt_nb.service.building.oci.registry import check_registry
+from mlmgmt_nb.service.cluster_settings import ClusterSettings
+from mlmgmt_nb.service.compute.declared.protocol import Cause
+from mlmgmt_nb.service.compute.kubernetes.connection import ClusterError, Connection
+
+__all__ = ["find_problem"]
+
+_REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+_OBJECT_VERBS = ("get", "list", "create", "patch", "delete")
+_NEEDED = (
+    ("", "secrets", "", _OBJECT_VERBS),
+    ("", "services", "", _OBJECT_VERBS),
+    ("apps", "deployments", "", _OBJECT_VERBS),
+    ("policy", "poddisruptionbudgets", "", _OBJECT_VERBS),
+    ("", "pods", "", ("get", "list", "patch")),
+    ("", "pods", "log", ("get",)),
+    ("", "events", "", ("list",)),
+)
+_TO_FORWARD = ("", "pods", "portforward", ("create",))
+
+
+def find_problem(connection: Connection, settings: ClusterSettings, registry: str | None) -> Cause | None:
+    """Return why services cannot run on a cluster, or None.
+
+    Args:
+        registry: the registry that images are pushed to.
+    """
+    try:
+        namespace = connection.namespace
+        denied = list(_denied(connection, namespace, settings))
+        if denied:
+            message = f"The credentials lack permissions in namespace {namespace!r}: {', '.join(denied)}."
+            return Cause("Forbidden", message)
+        if not _may_exist(connection, namespace):
+            return Cause("NoNamespace", f"The cluster has no namespace {namespace!r}.")
+        if registry is None:
+            message = (
+                "No registry is configured for its images (registry in the settings of the cluster, or --registry)."
+            )
+            return Cause("NoRegistry", message)
+        check_registry(registry)
+    except ClusterError as error:
+        return Cause(error.code, error.message)
+    except BuildError as error:
+        return Cause(error.code, error.message)
+    return None
+
+
+def _denied(connection: Connection, namespace: str, settings: ClusterSettings) -> Iterator[str]:
+    """Yield what the credentials may not do, such as `create,patch deployments.apps`."""
+    needed = [*_NEEDED, _TO_FORWARD] if settings.reach == "port-forward" else _NEEDED
+    for group, resource, subresource, verbs in needed:
+        missing = [verb for verb in verbs if not _may(connection, namespace, group, resource, subresource, verb)]
+        if missing:
+            name = resource + (f"/{subresource}" if subresource else "") + (f".{group}" if group else "")
+            yield f"{','.join(missing)} {name}"
+
+
+def _may(connection: Connection, namespace: str, group: str, resource: str, subresource: str, verb: str) -> bool:
+    asked = {"namespace": namespace, "group": group, "resource": resource, "subresource": subresource, "verb": verb}
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": {name: value for name, value in asked.items() if value}},
+    }
+    return bool(connection.request("POST", _REVIEWS, review)["status"]["allowed"])
+
+
+def _may_exist(connection: Connection, namespace: str) -> bool:
+    """Return False if the namespace does not exist. Not everybody may look."""
+    try:
+        connection.request("GET", f"/api/v1/namespaces/{namespace}")
+    except ClusterError as error:
+        if error.is_away:
+            raise
+        return error.status != 404
+    return True

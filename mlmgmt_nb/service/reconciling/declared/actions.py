@@ -1,0 +1,40 @@
+"""The actions of the step: data, carried out by the controller."""
+
+from __future__ import annotations
+
+import msgspec
+
+__all__ = ["Action", "Declare", "Fail", "Forget", "Open", "Remove", "Succeed"]
+
+
+class Action(msgspec.Struct, frozen=True, tag=True):
+    service_id: str
+
+
+class Open(Action, frozen=True):
+    """Accept requests for the service here."""
+
+
+class Declare(Action, frozen=True):
+    """Tell the compute to keep a deployment of the service."""
+
+    deployment_id: str
+
+
+class Remove(Action, frozen=True):
+    """Remove everything of the service from the compute."""
+
+
+class Succeed(Action, frozen=True):
+    """The rollout is complete: the target serves."""
+
+
+class Fail(Action, frozen=True):
+    """The rollout failed."""
+
+    code: str
+    message: str
+
+
+class Forget(Action, frozen=True):
+    """Nothing of the deleted service is left."""

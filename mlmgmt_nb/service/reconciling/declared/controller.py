@@ -1,0 +1,160 @@
+"""One round for the services on clusters: observe, decide, act.
+
+The decisions are pure and elsewhere (`reconciler`, `conditions`). What this module remembers only spares work, but for
+the beginning of rollouts: after a restart, their time starts again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sqlalchemy import Row
+
+from mlmgmt_nb.service.building.errors import BuildError
+from mlmgmt_nb.service.compute.declared.protocol import Declaration, DeclaredCompute, Observation
+from mlmgmt_nb.service.reconciling.declared import actions as a
+from mlmgmt_nb.service.reconciling.declared.conditions import error_of
+from mlmgmt_nb.service.reconciling.declared.declarations import Declarations
+from mlmgmt_nb.service.reconciling.declared.desired import Desired
+from mlmgmt_nb.service.reconciling.declared.reconciler import step
+from mlmgmt_nb.service.reconciling.keys import digests
+from mlmgmt_nb.service.reconciling.ports import Ports
+from mlmgmt_nb.service.reconciling.recorder import ServiceRecorder
+from mlmgmt_nb.service.settings import Settings
+
+__all__ = ["DeclaredController"]
+
+_KEYS_SECONDS = 2.0
+"""Seconds to wait until a cluster has new keys."""
+
+
+class DeclaredController:
+    """Keeps the declarations of services as they should be.
+
+    Args:
+        computes: the clusters by id, as they are configured now.
+        clock: monotonic time in seconds.
+    """
+
+    def __init__(
+        self,
+        computes: Callable[[], Mapping[str, DeclaredCompute]],
+        recorder: ServiceRecorder,
+        declarations: Declarations,
+        settings: Settings,
+        clock: Callable[[], float],
+    ) -> None:
+        self._find_computes = computes
+        self._computes: Mapping[str, DeclaredCompute] = {}
+        self._recorder = recorder
+        self._declarations = declarations
+        self._settings = settings
+        self._clock = clock
+        self._ports = Ports(recorder)
+        self._since: dict[str, float] = {}
+        self._ready: dict[str, tuple[str | None, int, int]] = {}
+
+    def push_keys(self, row: Row[Any]) -> None:
+        """Declare the new keys of a service at once."""
+        compute = self._computes.get(row.compute_id)
+        if compute is not None and not compute.replace_keys(row.id, digests(row), _KEYS_SECONDS):
+            self._recorder.log(row.id).line("[mlmgmt] the cluster has not confirmed the new keys yet")
+
+    def stop(self) -> None:
+        """Stop listening for the services. What was declared stays: pods are the cluster's."""
+        for compute in self._computes.values():
+            compute.stop()
+        self._since.clear()
+        self._ready.clear()
+        self._ports.clear()
+
+    def run(self, services: Mapping[str, Row[Any]]) -> float:
+        """Run a round; return the seconds until the next one if nothing changes."""
+        self._computes = self._find_computes()
+        for compute_id, compute in self._computes.items():
+            rows = {id_: row for id_, row in services.items() if row.compute_id == compute_id}
+            observation = compute.observe()
+            if observation is not None:
+                self._reconcile(compute, rows, observation)
+        return 1.0
+
+    def _reconcile(self, compute: DeclaredCompute, rows: Mapping[str, Row[Any]], observation: Observation) -> None:
+        moment = self._clock()
+        declarations: dict[str, Declaration] = {}
+        desired = []
+        for row in rows.values():
+            self._recorder.begin(row)
+            try:
+                if declaration := self._declaration(row):
+                    declarations[row.id] = declaration
+            except BuildError as error:
+                self._refuse(row, error)
+            service = self._desired(row, compute, declarations.get(row.id), moment)
+            self._report(row, service, observation)
+            desired.append(service)
+        for action in step(desired, observation, moment):
+            self._act(action, compute, rows.get(action.service_id), declarations.get(action.service_id))
+
+    def _declaration(self, row: Row[Any]) -> Declaration | None:
+        wanted = row.target_id or (row.deployment_id if row.serving_status == "Active" else None)
+        return None if wanted is None or row.deleting else self._declarations.make(row, wanted)
+
+    def _refuse(self, row: Row[Any], error: BuildError) -> None:
+        """End a rollout whose image cannot be declared. A service that runs already stays as it is."""
+        if row.target_id is not None:
+            self._recorder.fail(row, error.code, error.message)
+
+    def _desired(
+        self, row: Row[Any], compute: DeclaredCompute, declaration: Declaration | None, moment: float
+    ) -> Desired:
+        return Desired(
+            service_id=row.id,
+            serving=row.deployment_id if row.serving_status == "Active" else None,
+            target=row.target_id,
+            fingerprint=compute.fingerprint(declaration) if declaration else None,
+            since=moment if row.target_id is None else self._since.setdefault(row.target_id, moment),
+            start_timeout=self._settings.start_timeout,
+            is_open=compute.is_open(row.id),
+            deleting=row.deleting,
+        )
+
+    def _report(self, row: Row[Any], service: Desired, observation: Observation) -> None:
+        """Record the current problem of a service, and log how many of its pods are ready."""
+        error = error_of(service, row.error, observation)
+        if row.error != error:
+            self._recorder.set(row.id, error=error)
+        seen = observation.services.get(row.id)
+        if seen is None or service.target is None or seen.deployment_id != service.target:
+            return
+        current = (service.target, seen.ready, seen.replicas)
+        if self._ready.get(row.id) != current:
+            self._ready[row.id] = current
+            self._recorder.log(row.id).line(f"[mlmgmt] pods ready {seen.ready}/{seen.replicas}")
+
+    def _act(
+        self, action: a.Action, compute: DeclaredCompute, row: Row[Any] | None, declaration: Declaration | None
+    ) -> None:
+        match action:
+            case a.Open() if row is not None:
+                if failure := self._ports.open(compute, row, self._clock()):
+                    self._recorder.fail(row, "NoPort", failure)
+            case a.Declare() if declaration is not None:
+                compute.declare(declaration)
+            case a.Remove():
+                compute.close(action.service_id)
+                compute.remove(action.service_id)
+            case a.Succeed() if row is not None:
+                self._recorder.succeed(row)
+                self._since.pop(row.target_id, None)
+            case a.Fail() if row is not None:
+                self._recorder.fail(row, action.code, action.message)
+                self._since.pop(row.target_id, None)
+            case a.Forget():
+                self._forget(compute, action.service_id)
+
+    def _forget(self, compute: DeclaredCompute, service_id: str) -> None:
+        compute.close(service_id)
+        self._recorder.remove(service_id)
+        self._ports.forget(service_id)
+        self._ready.pop(service_id, None)

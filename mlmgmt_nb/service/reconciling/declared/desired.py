@@ -1,0 +1,28 @@
+"""The desired state of a service on a compute that keeps what it is told."""
+
+from __future__ import annotations
+
+import msgspec
+
+__all__ = ["Desired"]
+
+
+class Desired(msgspec.Struct, frozen=True, kw_only=True):
+    """The desired state of one service.
+
+    Attributes:
+        serving: the current deployment, or None.
+        target: the deployment that is being rolled out, or None.
+        fingerprint: that of the declaration of the target, or else of the current deployment.
+        since: when the rollout began, in seconds on the clock of the step.
+        is_open: whether requests for it are accepted here.
+    """
+
+    service_id: str
+    serving: str | None = None
+    target: str | None = None
+    fingerprint: str | None = None
+    since: float = 0.0
+    start_timeout: float = 300.0
+    is_open: bool = True
+    deleting: bool = False

@@ -1,0 +1,78 @@
+"""The pure step `(desired, observed, now) -> actions` for computes that keep what they are told.
+
+The package has the rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from mlmgmt_nb.service.compute.declared.protocol import NOTHING, Cause, Observation, ObservedService
+from mlmgmt_nb.service.reconciling.declared.actions import Action, Declare, Fail, Forget, Open, Remove, Succeed
+from mlmgmt_nb.service.reconciling.declared.desired import Desired
+
+__all__ = ["step"]
+
+_NEVER_READY = Cause("StartTimeout", "The replicas did not become ready in time.")
+
+
+def step(desired: Sequence[Desired], observation: Observation, now: float) -> list[Action]:
+    """Return the actions of this moment.
+
+    Args:
+        desired: every service on the compute; others that it has are removed.
+        observation: what the compute has.
+        now: seconds, on the clock of `Desired.since`.
+    """
+    if observation.away is not None:
+        return [action for service in desired for action in _wait(service, observation.away, now)]
+    actions: list[Action] = []
+    for service in desired:
+        actions += _service(service, observation.services.get(service.service_id, NOTHING), now)
+    known = {service.service_id for service in desired}
+    return actions + [Remove(id_) for id_, seen in observation.services.items() if id_ not in known and seen.exists]
+
+
+def _wait(service: Desired, cause: Cause, now: float) -> Iterator[Action]:
+    """Accept requests here, which are refused with the reason, until the compute responds again."""
+    if service.fingerprint is not None and not service.is_open and not service.deleting:
+        yield Open(service.service_id)
+    yield from _give_up(service, cause, now)
+
+
+def _service(service: Desired, seen: ObservedService, now: float) -> Iterator[Action]:
+    if service.deleting:
+        yield Remove(service.service_id) if seen.exists else Forget(service.service_id)
+    elif service.target is None and service.serving is None:
+        if seen.exists:
+            yield Remove(service.service_id)
+    elif not service.is_open:
+        yield Open(service.service_id)
+    elif service.target is not None:
+        yield from _roll_out(service, service.target, seen, now)
+    elif service.serving is not None and seen.fingerprint != service.fingerprint:
+        yield Declare(service.service_id, service.serving)
+
+
+def _roll_out(service: Desired, target: str, seen: ObservedService, now: float) -> Iterator[Action]:
+    """Declare the target until the compute has it and all of its replicas are ready, or give the rollout up."""
+    if seen.fingerprint != service.fingerprint:
+        refused = seen.refused[1] if seen.refused and seen.refused[0] == service.fingerprint else None
+        given_up = list(_give_up(service, refused, now))
+        yield from given_up or [Declare(service.service_id, target)]
+    elif seen.is_complete:
+        yield Succeed(service.service_id)
+    else:
+        yield from _give_up(service, seen.cause, now)
+
+
+def _give_up(service: Desired, cause: Cause | None, now: float) -> Iterator[Action]:
+    """Fail a rollout for a cause that is certain, or for any after the time for starting."""
+    if service.target is None or service.deleting:
+        return
+    if cause is not None and cause.is_certain:
+        yield Fail(service.service_id, cause.code, cause.message)
+    elif now - service.since > service.start_timeout:
+        last = cause or _NEVER_READY
+        message = f"{_NEVER_READY.message} {last.message}" if cause else last.message
+        yield Fail(service.service_id, last.code, message)

@@ -1,0 +1,65 @@
+"""One cluster, and one service of ours that uses it, for all tests of compute `kubernetes`."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import ServiceProcess
+from tests.integration.kubernetes.helpers import build
+from tests.support.engine import write_base
+from tests.support.kubernetes import ClusterProcess
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[ClusterProcess]:
+    with tempfile.TemporaryDirectory(prefix="kc", dir="/tmp") as folder, ClusterProcess(Path(folder) / "c") as process:
+        yield process
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("base")
+    write_base(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def start(base: Path, cluster: ClusterProcess) -> Callable[..., ServiceProcess]:
+    """Start services that use the cluster; the caller stops them."""
+
+    def start(home: Path, settings: str) -> ServiceProcess:
+        home.mkdir(mode=0o700, exist_ok=True)
+        (home / "clusters.toml").write_text(settings)
+        options = ("--base-image", str(base), "--image-builder", "daemonless", "--start-timeout", "40")
+        return ServiceProcess(home, *options)
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def service(
+    cluster: ClusterProcess, start: Callable[..., ServiceProcess], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServiceProcess]:
+    service = start(tmp_path_factory.mktemp("kubernetes") / "home", cluster.settings("default"))
+    yield service
+    service.stop()
+
+
+@pytest.fixture(scope="session")
+def images(service: ServiceProcess, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
+    """Build images of drivers, each once."""
+    built: dict[str, Any] = {}
+
+    def image(source: str) -> Any:
+        if source not in built:
+            folder = tmp_path_factory.mktemp("driver")
+            (folder / "score.py").write_text(source)
+            built[source] = build(service, folder, f"driver-{len(built)}")
+        return built[source]
+
+    return image

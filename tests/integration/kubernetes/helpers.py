@@ -1,0 +1,103 @@
+"""Drivers and requests of the tests of compute `kubernetes`."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import requests
+
+from tests.conftest import ServiceProcess
+
+SAYS = """import os
+
+def init():
+    print("hello from", os.environ.get("WORD"))
+    open(os.path.expanduser("~/written"), "w").close()
+
+def run(body):
+    print("called with", body)
+    return [{word!r}, os.environ.get("WORD"), os.environ.get("SECRET"), os.environ["HOSTNAME"]]
+"""
+
+
+def build(api: ServiceProcess, folder: Path, name: str) -> Any:
+    manifest = api.manifest(folder, name=name)
+    request = {"name": name, "manifestId": manifest["id"], "imageType": "Docker", "computeResourceId": "kubernetes"}
+    ended = api.operation(api.request("POST", "/images", json=request), timeout=120)
+    assert ended["state"] == "Succeeded", (ended, api.log(ended["resourceLocation"] + "/buildLog"))
+    return api.get("/images/" + ended["resourceLocation"].rpartition("/")[2])
+
+
+def create(api: ServiceProcess, image: Any, name: str, **more: Any) -> requests.Response:
+    return api.create(image["id"], name, computeResource={"id": "kubernetes", "type": "Cluster"}, **more)
+
+
+def serve(api: ServiceProcess, image: Any, name: str, **more: Any) -> Any:
+    ended = api.operation(create(api, image, name, **more))
+    assert ended["state"] == "Succeeded", (ended, api.log(ended["resourceLocation"] + "/logs"))
+    return api.get("/services/" + ended["resourceLocation"].rpartition("/")[2])
+
+
+def score(api: ServiceProcess, service: Any, key: str | None = None) -> Any:
+    answer = api.score(service, "1", key)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def answers(api: ServiceProcess, service: Any) -> bool:
+    """Return whether a service answers now."""
+    try:
+        return api.score(service, "1").status_code == 200
+    except requests.ConnectionError:
+        return False
+
+
+class Load:
+    """Requests to a service, one after another, while the block runs. A context manager.
+
+    Attributes:
+        answers: the results.
+        failures: what was no result.
+    """
+
+    def __init__(self, api: ServiceProcess, service: Any, url: str | None = None, key: str | None = None) -> None:
+        self.answers: list[Any] = []
+        self.failures: list[str] = []
+        self._url = url or service["scoringUri"]
+        self._key = key or api.get(f"/services/{service['id']}/keys")["primaryKey"]
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="load")
+
+    def __enter__(self) -> Load:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        headers = {"authorization": f"Bearer {self._key}", "content-type": "application/json"}
+        while not self._ended.wait(0.01):
+            try:
+                answer = requests.post(self._url, data="1", headers=headers, timeout=30)
+            except requests.RequestException as error:
+                self.failures.append(str(error))
+                continue
+            if answer.status_code == 200:
+                self.answers.append(answer.json())
+            else:
+                self.failures.append(answer.text)
+
+
+@contextmanager
+def own_config(folder: Path) -> Iterator[None]:
+    """Have commands keep their settings in a folder."""
+    with patch.dict(os.environ, {"MLMGMT_CONFIG": str(folder / "config.toml")}):
+        yield

@@ -1,0 +1,199 @@
+"""Compute `kubernetes`, on a real cluster."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import ServiceProcess, mlmgmt
+from tests.integration.kubernetes.helpers import SAYS, Load, answers, build, create, own_config, score, serve
+from tests.support.kubernetes import ClusterProcess
+from tests.support.waiting import eventually
+
+Images = Callable[[str], Any]
+_SELECTOR = "mlmgmt-nb/service={}"
+_KINDS = (
+    *("/apis/apps/v1/namespaces/default/deployments", "/apis/policy/v1beta1/namespaces/default/poddisruptionbudgets"),
+    *("/api/v1/namespaces/default/services", "/api/v1/namespaces/default/secrets", "/api/v1/namespaces/default/pods"),
+)
+
+
+def objects(cluster: ClusterProcess, service: Any) -> list[Any]:
+    """Return everything of a service in the cluster."""
+    selector = _SELECTOR.format(service["id"])
+    return [each for path in _KINDS for each in cluster.api("GET", path, labelSelector=selector)["items"]]
+
+
+def test_a_service_lives_in_the_cluster(cluster: ClusterProcess, service: ServiceProcess, images: Images) -> None:
+    """Created, called with its keys, updated, logged, deleted: nothing of it is left."""
+    made = serve(
+        service, images(SAYS.format(word="first")), "says", environment={"WORD": "$(PATH)"}, secrets={"SECRET": "s"}
+    )
+    word, variable, secret, pod = score(service, made)
+    assert (word, variable, secret) == ("first", "$(PATH)", "s")
+    assert service.score(made, "1", "wrong").status_code == 401
+    log = eventually(lambda: _log_with(service, made, "called with"), 10, "the log of the pod")
+    assert f"{pod}: hello from $(PATH)" in log
+    updated = service.operation(
+        service.request("PUT", f"/services/{made['id']}", json={"imageId": images(SAYS.format(word="next"))["id"]})
+    )
+    assert updated["state"] == "Succeeded", updated
+    assert score(service, made)[0] == "next"
+    eventually(lambda: len(objects(cluster, made)) == 5, 30, "the end of the first pod")
+    service.request("DELETE", f"/services/{made['id']}")
+    eventually(lambda: not objects(cluster, made), 60, "the end of all objects")
+
+
+def _log_with(service: ServiceProcess, made: Any, text: str) -> str | None:
+    log = service.log(f"/services/{made['id']}/logs")
+    return log if text in log else None
+
+
+_FAILS = "def init():\n    raise ValueError('a bad day')\n\ndef run(body):\n    return body\n"
+_HOGS = "def init():\n    global held\n    held = bytearray(200 * 2**20)\n\ndef run(body):\n    return body\n"
+
+
+def test_a_failure_is_one_sentence(service: ServiceProcess, images: Images) -> None:
+    """Each of these ends within seconds, and leaves nothing in the cluster."""
+    good = images(SAYS.format(word="first"))
+    room = {"containerResourceReservation": {"cpu": "64", "memory": "100Mi"}}
+    cases = {
+        "loads-not": (images(_FAILS), {}, "DriverInitError", r"ValueError: a bad day"),
+        "hogs": (images(_HOGS), {"containerResourceReservation": {"memory": "100Mi"}}, "OutOfMemory", r"100Mi"),
+        "no-room": (good, room, "NoRoom", r"64 cpu.*Insufficient cpu.*Free: [\d.]+ cpu, \d+Mi memory on n1"),
+        "no-image": (_lost(service, images), {}, "ImagePullFailed", r"not found"),
+    }
+    began = time.monotonic()
+    asked = {name: create(service, image, name, **more) for name, (image, more, _, _) in cases.items()}
+    for name, (_, _, code, words) in cases.items():
+        ended = service.operation(asked[name])
+        assert ended["error"]["code"] == code, ended
+        assert re.search(words, ended["error"]["message"]), ended
+        assert "\n" not in ended["error"]["message"]
+    assert time.monotonic() - began < 35
+
+
+def _lost(service: ServiceProcess, images: Images) -> Any:
+    """Return an image that the registry does not have any more."""
+    image = images(SAYS.format(word="lost"))
+    record = service.home / "images" / image["id"] / "docker.json"
+    built = json.loads(record.read_text())
+    record.write_text(json.dumps({**built, "digest": f"sha256:{'0' * 64}"}))
+    return image
+
+
+@pytest.fixture(scope="module")
+def kept(service: ServiceProcess, images: Images) -> Any:
+    """Return a service of two pods that several tests use."""
+    return serve(service, images(SAYS.format(word="first")), "kept", numReplicas=2)
+
+
+def test_an_update_that_fails_leaves_what_served(service: ServiceProcess, images: Images, kept: Any) -> None:
+    word = score(service, kept)[0]
+    with Load(service, kept) as load:
+        ended = service.operation(
+            service.request("PUT", f"/services/{kept['id']}", json={"imageId": images(_FAILS)["id"]})
+        )
+        assert ended["error"]["code"] == "DriverInitError"
+        eventually(lambda: len(load.answers) > 50, 30, "answers")
+    assert {answer[0] for answer in load.answers} == {word}
+    assert load.failures == []
+
+
+def test_an_update_loses_no_request(service: ServiceProcess, images: Images, kept: Any) -> None:
+    request = {"imageId": images(SAYS.format(word="next"))["id"]}
+    with Load(service, kept) as load:
+        ended = service.operation(service.request("PUT", f"/services/{kept['id']}", json=request))
+        assert ended["state"] == "Succeeded"
+        before = len(load.answers)
+        eventually(lambda: len(load.answers) > before + 20, 30, "answers")
+    assert load.failures == []
+    assert {answer[0] for answer in load.answers[before + 5 :]} == {"next"}
+    assert len({answer[3] for answer in load.answers[before:]}) == 2, "one pod gets everything"
+
+
+def test_new_keys_are_in_force_at_once(service: ServiceProcess, kept: Any) -> None:
+    old = service.get(f"/services/{kept['id']}/keys")["primaryKey"]
+    service.request("POST", f"/services/{kept['id']}/regenerateKeys", json={"keyType": "Primary"})
+    began = time.monotonic()
+    new = service.get(f"/services/{kept['id']}/keys")["primaryKey"]
+    assert new != old
+
+    def is_known_everywhere() -> bool:
+        return {service.score(kept, "1", new).status_code for _ in range(8)} == {200}
+
+    eventually(is_known_everywhere, 10, "the new key at both pods")
+    assert time.monotonic() - began < 3  # 2 s on a machine that does nothing else
+    assert {service.score(kept, "1", old).status_code for _ in range(8)} == {401}
+
+
+def test_what_others_change_is_put_right(cluster: ClusterProcess, service: ServiceProcess, kept: Any) -> None:
+    deployment, _, server, *_ = objects(cluster, kept)
+    name = deployment["metadata"]["name"]
+    path = f"/apis/apps/v1/namespaces/default/deployments/{name}"
+    cluster.api("PATCH", path, {"spec": {"replicas": 1}})
+    eventually(lambda: cluster.api("GET", path)["spec"]["replicas"] == 2, 20, "two replicas again")
+    eventually(lambda: _log_with(service, kept, "was changed by somebody else"), 10, "a line about it")
+    cluster.api("DELETE", f"/api/v1/namespaces/default/services/{server['metadata']['name']}")
+    eventually(lambda: len(objects(cluster, kept)) == 6, 30, "the Service and both pods")
+    eventually(lambda: answers(service, kept), 20, "an answer")
+
+
+def test_pods_answer_while_the_service_or_the_api_server_is_away(
+    cluster: ClusterProcess, service: ServiceProcess, kept: Any
+) -> None:
+    """A restarted service adopts what it finds. The cluster may be away, too, and services say so."""
+    pods = {pod["metadata"]["uid"] for pod in objects(cluster, kept)[-2:]}
+    key = service.get(f"/services/{kept['id']}/keys")["primaryKey"]
+    port = next(each for each in objects(cluster, kept) if "clusterIP" in each.get("spec", {}))["spec"]["ports"][0]
+    url = f"http://127.0.0.1:{port['nodePort']}/api/v1/service/kept/score"
+    with Load(service, kept, url=url, key=key) as load:
+        service.kill()
+        service.start()
+        eventually(lambda: answers(service, kept), 30, "an answer of the adopted service")
+        cluster.run("part", "stop", "kube-apiserver")
+        try:
+            shown = eventually(lambda: service.get(f"/services/{kept['id']}")["error"], 20, "the problem")
+            assert shown["code"] == "ClusterUnavailable"
+            assert "UTC" in shown["message"]
+            assert answers(service, kept)
+        finally:
+            cluster.run("part", "start", "kube-apiserver")
+        eventually(lambda: service.get(f"/services/{kept['id']}")["error"] is None, 30, "the end of the problem")
+    assert load.failures == []
+    assert {pod["metadata"]["uid"] for pod in objects(cluster, kept)[-2:]} == pods
+
+
+def test_a_user_with_rights_in_one_namespace(
+    cluster: ClusterProcess, start: Callable[..., ServiceProcess], tmp_path: Path
+) -> None:
+    """The command configures the cluster; pods are reached through the API server."""
+    own = start(tmp_path / "home", "")
+    place = ("--home", own.home)
+    flags = ("--kubeconfig", cluster.kubeconfig, "--context", "dev", "--registry", f"{cluster.registry}/dev")
+    with own_config(tmp_path):
+        denied = mlmgmt("env", "kubernetes", *flags, "--namespace", "default", *place, code=2)
+        words = r"lack permissions in namespace 'default': .*list,create,patch,delete deployments\.apps"
+        assert re.search(words, denied), denied
+        mlmgmt("env", "kubernetes", "--namespace", "dev", "--reach", "port-forward", *place)
+        assert re.search(r"kubernetes .*ready", mlmgmt("env", "list", *place))
+    folder = tmp_path / "driver"
+    folder.mkdir()
+    (folder / "score.py").write_text(SAYS.format(word="dev"))
+    made = serve(own, build(own, folder, "dev"), "dev")
+    assert [score(own, made)[0] for _ in range(3)] == ["dev"] * 3
+    # A crash between the end of a row and the end of its objects leaves objects that nobody knows.
+    own.stop()
+    with sqlite3.connect(own.home / "mlmgmt.db") as database:
+        database.execute("DELETE FROM services")
+    own.start()
+    path = "/apis/apps/v1/namespaces/dev/deployments"
+    eventually(lambda: not cluster.api("GET", path)["items"], 30, "the end of what nobody knows")
+    own.stop()

@@ -1,0 +1,95 @@
+"""A real Kubernetes for tests, on this machine: one cluster for the session.
+
+The folder with the program `cluster` that starts it is `MLMGMT_TEST_KUBERNETES`, or `../shared/kubernetes` beside the
+project. Its README names the packages of Debian that it needs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.components import missing
+
+__all__ = ["ClusterProcess", "free_port"]
+
+_FOLDER = Path(__file__).parents[2] / ".." / "shared" / "kubernetes"
+_PROGRAMS = ("etcd", "containerd", "runc", "docker-registry", "iptables", "conntrack", "ip", "openssl")
+
+
+class ClusterProcess:
+    """A cluster of one node, with a registry. A context manager.
+
+    Args:
+        folder: for its files, which go with it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._program = Path(os.environ.get("MLMGMT_TEST_KUBERNETES") or _FOLDER) / "cluster"
+        # Sockets in it: their paths have to be short.
+        self._work = folder
+        self._ports = {"--port": free_port(), "--registry": free_port()}
+        self.registry = f"127.0.0.1:{self._ports['--registry']}"
+        self.kubeconfig = folder / "kubeconfig"
+
+    def __enter__(self) -> ClusterProcess:
+        search = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+        lacking = [name for name in _PROGRAMS if shutil.which(name, path=search) is None]
+        if not self._program.exists():
+            # It is a part of neither this project nor a package index, so CI cannot install it either.
+            pytest.skip(f"there is no cluster program at {self._program}: set MLMGMT_TEST_KUBERNETES to its folder")
+        if lacking or os.getuid() != 0:
+            missing("the cluster of the tests", f"run as root, and install: {', '.join(lacking) or 'nothing'}")
+        self.run("up")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.run("down")
+
+    def run(self, *words: str) -> str:
+        """Run a command of the program `cluster`."""
+        ports = [word for name, port in self._ports.items() for word in (name, str(port))]
+        command = [str(self._program), *words, "--work", str(self._work), *ports]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def api(self, method: str, path: str, body: Any = None, *, context: str = "admin", **query: str) -> Any:
+        """Send a request to the cluster as somebody else would, not as the code under test."""
+        from kubernetes import config
+        from kubernetes.dynamic import DynamicClient
+
+        client = DynamicClient(
+            config.new_client_from_config(str(self.kubeconfig), context), cache_file=str(self._work / f"{context}.json")
+        )
+        content = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        answer = client.request(
+            method, path, body=body, content_type=content, query_params=list(query.items()), serialize=False
+        )
+        return json.loads(answer.data)
+
+    def settings(self, namespace: str, context: str = "admin", **more: str) -> str:
+        """Return the settings of a service for this cluster."""
+        given: Mapping[str, str] = {
+            "kubeconfig": str(self.kubeconfig),
+            "context": context,
+            "namespace": namespace,
+            "registry": f"{self.registry}/ml",
+            **more,
+        }
+        return "[kubernetes]\n" + "".join(f'{name} = "{value}"\n' for name, value in given.items())
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
