@@ -39,6 +39,7 @@ class ServiceSettings(TypedDict, total=False):
         environment: environment variables of the driver, by name. An update keeps those that you do not name; None
             removes one.
         secrets: additional variables whose values are never shown. Take them from your environment or a file.
+        reason: why the service is created or updated, for the record of the change.
     """
 
     num_replicas: int | None
@@ -50,6 +51,7 @@ class ServiceSettings(TypedDict, total=False):
     app_insights: bool | None
     environment: Mapping[str, str | None] | None
     secrets: Mapping[str, str | None] | None
+    reason: str | None
 
 
 def settings_fields(
@@ -63,6 +65,7 @@ def settings_fields(
     app_insights: bool | None = None,
     environment: Mapping[str, str | None] | None = None,
     secrets: Mapping[str, str | None] | None = None,
+    reason: str | None = None,
 ) -> dict[str, Any]:
     """Return the settings as properties of a `ServiceCreate` or `ServiceUpdate`.
 
@@ -83,6 +86,7 @@ def settings_fields(
         "app_insights_enabled": app_insights,
         "environment": _variables("environment", environment),
         "secrets": _variables("secrets", secrets),
+        "reason": reason,
     }
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "NEW_VERSION",
     "OUTPUTS",
     "PACKAGING",
+    "REASON",
     "SERVICE",
     "SERVICE_NAME",
     "SETTINGS",
@@ -33,6 +34,7 @@ __all__ = [
     "CommonArguments",
     "DeployArguments",
     "PackagingArguments",
+    "ReasonArguments",
     "ServiceArguments",
     "SettingsArguments",
     "VariablesArguments",
@@ -164,6 +166,8 @@ SETTINGS = (
     Flag("-l --enable-app-insights", "send telemetry to Application Insights", "yes-no", api="app_insights"),
 )
 
+REASON = Flag("--reason", "why, for the record of the change", metavar="TEXT", api="reason")
+
 VARIABLES = (
     Flag(
         "--env",
@@ -290,6 +294,13 @@ class SettingsArguments(VariablesArguments):
     replica_max_concurrent_requests: int | None
     collect_model_data: bool | None
     enable_app_insights: bool | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReasonArguments(CommonArguments):
+    """The reason of a change."""
+
+    reason: str | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,5 @@
 """Extensions of the embedded service to the API of 2017: lists of operations and audit entries, environment variables
-and secrets of services, and warnings of operations.
+and secrets of services, warnings of operations, and records of changes.
 """
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -15,6 +15,7 @@ from mlmgmt_nb.contract.operations import OPERATIONS, Answer, Operation
 from mlmgmt_nb.contract.resolving import resolve, resolve_all_of
 from mlmgmt_nb.contract.resources import (
     AsyncOperationStatus,
+    Deployment,
     ServiceCreateRequest,
     ServiceResponse,
     ServiceUpdateRequest,
@@ -25,10 +26,14 @@ from mlmgmt_nb.contract.variables import check_variables, hidden
 __all__ = [
     "AUDIT_LIST",
     "BODIES",
+    "CHANGES",
+    "DEPLOYMENTS_LIST",
     "OPERATIONS_LIST",
     "SERVICES_LIST",
     "VARIABLES",
     "AuditEntry",
+    "ChangeRecord",
+    "DeploymentRecord",
     "DockerImage",
     "OperationStatus",
     "Service",
@@ -38,6 +43,9 @@ __all__ = [
 
 VARIABLES = "environment"
 """Name of the extension for variables and secrets, in the list that `GET .../extensions` returns."""
+
+CHANGES = "changes"
+"""Name of the extension for reasons of changes and rollbacks in that list."""
 
 
 class _Checked:
@@ -68,21 +76,67 @@ class ServiceCreate(_Checked, ServiceCreateRequest, frozen=True, kw_only=True):
     Attributes:
         environment: variables by name.
         secrets: further variables; no response contains their values.
+        reason: why, for the record of the change.
     """
 
     environment: dict[str, str | None] | None = None
     secrets: dict[str, str | None] | None = None
+    reason: str | None = None
 
 
 class ServiceUpdate(_Checked, ServiceUpdateRequest, frozen=True, kw_only=True):
     """Changes to a service. Variables that are not named keep their values; null removes one.
 
     Attributes:
-        environment, secrets: as in `ServiceCreate`.
+        environment, secrets, reason: as in `ServiceCreate`.
     """
 
     environment: dict[str, str | None] | None = None
     secrets: dict[str, str | None] | None = None
+    reason: str | None = None
+
+
+class ChangeRecord(Wire, frozen=True, kw_only=True):
+    """The record of the change that made a deployment.
+
+    Attributes:
+        change: the request.
+        changed_by: name of the caller.
+        reason: why, as the caller gave it.
+        replaces: id of the deployment that served before.
+        restores: id of the deployment that a rollback returned to.
+    """
+
+    change: Literal["create", "update", "rollback"]
+    changed_by: str
+    reason: str | None = None
+    replaces: str | None = None
+    restores: str | None = None
+
+
+class DeploymentRecord(Deployment, frozen=True, kw_only=True):
+    """A deployment, with the record of the change that made it; None for servers without records.
+
+    Attributes:
+        change: `create`, `update` or `rollback`.
+        changed_by: name of the caller.
+        reason: why, as the caller gave it.
+        replaces: id of the deployment that served before.
+        restores: id of the deployment that a rollback returned to.
+    """
+
+    change: str | None = None
+    changed_by: str | None = None
+    reason: str | None = None
+    replaces: str | None = None
+    restores: str | None = None
+
+    @property
+    def summary(self) -> str | None:
+        """The change in one line: the request, the caller and the reason."""
+        if self.change is None:
+            return None
+        return f"{self.change} by {self.changed_by}" + (f": {self.reason}" if self.reason else "")
 
 
 class Service(ServiceResponse, frozen=True, kw_only=True):
@@ -92,11 +146,13 @@ class Service(ServiceResponse, frozen=True, kw_only=True):
         environment: variables by name; None if the server does not support them.
         secrets: names of the secrets, whose values no response contains.
         warning: the warning of its last operation.
+        last_change: the deployment that serves, with the record of the change that made it.
     """
 
     environment: dict[str, str] | None = None
     secrets: list[str] | None = None
     warning: str | None = None
+    last_change: DeploymentRecord | None = None
 
 
 class OperationStatus(AsyncOperationStatus, frozen=True, kw_only=True):
@@ -195,6 +251,9 @@ def _list(tag: str, of: str, page: type[msgspec.Struct]) -> Operation:
 
 OPERATIONS_LIST = _list("Operations", "operations", _OperationPage)
 AUDIT_LIST = _list("Audit", "the audit log", _AuditPage)
+DEPLOYMENTS_LIST = msgspec.structs.replace(
+    OPERATIONS["deployments_list"], answers={200: Answer("The deployments.", list[DeploymentRecord])}
+)
 SERVICES_LIST = msgspec.structs.replace(OPERATIONS["services_list"], answers={200: Answer("A page.", _ServicePage)})
 
 resolve_all_of(Wire)

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from mlmgmt_nb.client import Pager, Poller, ScoringReport, ScoringTest
-from mlmgmt_nb.client.deploying.packaged_models import DeployedService
+from mlmgmt_nb.client.deploying.verification import DeployedService
 from mlmgmt_nb.client.monitoring.conditions import condition_of
 from mlmgmt_nb.commands import COMMANDS, Command, Help, Outcome, Session
 from mlmgmt_nb.commands.completion import Completer

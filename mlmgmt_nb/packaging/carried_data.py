@@ -12,7 +12,7 @@ from typing import Any
 
 from mlmgmt_nb.errors import UsageError
 
-__all__ = ["MAX_CARRIED_BYTES", "check_carried_data", "kind_of", "referred"]
+__all__ = ["MAX_CARRIED_BYTES", "check_carried_data", "is_by_value", "kind_of", "referred"]
 
 MAX_CARRIED_BYTES = 100 * 2**20
 """Code may take so many bytes of data along. A lookup table fits; a training set, which a function refers to by mistake
@@ -29,9 +29,9 @@ def check_carried_data(value: Any) -> None:
     Raises:
         UsageError: names the variable and its size.
     """
-    if inspect.isfunction(value) and _is_by_value(value):
+    if inspect.isfunction(value) and is_by_value(value):
         _check_size(f"the function {value.__name__}", referred(value))
-    elif inspect.isclass(value) and _is_by_value(value):
+    elif inspect.isclass(value) and is_by_value(value):
         _check_size(f"the class {value.__name__}", vars(value).items())
     elif isinstance(value, functools.partial):
         _check_size("the partial", _bound(value))
@@ -56,7 +56,7 @@ def kind_of(value: Any) -> str:
     return prefix + kind.__qualname__
 
 
-def _is_by_value(code: Any) -> bool:
+def is_by_value(code: Any) -> bool:
     """Return whether a function or class is of the notebook, or of the body of a function."""
     name = code.__qualname__
     return code.__module__ == "__main__" or "<locals>" in name or name.endswith("<lambda>")

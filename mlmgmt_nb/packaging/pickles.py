@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import io
 import pickle
@@ -13,7 +14,7 @@ from typing import Any
 import cloudpickle
 
 from mlmgmt_nb.errors import UsageError
-from mlmgmt_nb.packaging.carried_data import check_carried_data, kind_of, referred
+from mlmgmt_nb.packaging.carried_data import check_carried_data, is_by_value, kind_of, referred
 from mlmgmt_nb.packaging.flavours.base import SavedModel
 
 __all__ = ["has_notebook_code", "modules_in", "pickled", "saved_pickle"]
@@ -21,6 +22,7 @@ __all__ = ["has_notebook_code", "modules_in", "pickled", "saved_pickle"]
 _FILE = "model.pkl"
 _DEPTH = 10
 _LONGEST_NAME = 200
+_CACHED = type(functools.cache(len))
 _OF_VALUES = frozenset({"__module__", "__name__", "__package__", "__file__"})
 """Attributes of code that is in a pickle by value."""
 
@@ -92,6 +94,13 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             name = value.__qualname__
             if "<" not in name:  # neither a lambda nor of the body of a function
                 self.code.add(name.partition(".")[0])  # methods belong to their class
+
+    def reducer_override(self, value: Any) -> Any:
+        if isinstance(value, _CACHED) and is_by_value(value):
+            return functools.lru_cache, (value.__wrapped__,)  # otherwise written as a name of the notebook
+        if isinstance(value, functools.cached_property):  # which has a lock in Python 3.11
+            return functools.cached_property, (value.func,), {"attrname": value.attrname}
+        return super().reducer_override(value)
 
 
 def pickled(model: Any) -> bytes:

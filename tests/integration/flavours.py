@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mlmgmt_nb.client import Workspace
-from mlmgmt_nb.client.deploying.packaged_models import DeployedService
+from mlmgmt_nb.client.deploying.verification import DeployedService
 from tests.unit.packaging.models import examples
 
 __all__ = ["deploy_and_compare"]

@@ -11,7 +11,7 @@ __all__ = ["LongestFirst", "sort_longest_first"]
 
 LONGEST = (
     "docker",
-    "kubernetes/",
+    "integration/kubernetes/",
     "tests/acceptance/test_notebooks.py",
     "tests/acceptance/test_state_machine.py",
     "tests/acceptance/test_faults.py",
@@ -56,4 +56,6 @@ def sort_longest_first(items: list[pytest.Item]) -> None:
 
 def _group(nodeid: str) -> str:
     """Return the tests that share fixtures: those of a file, or all those of the one Docker engine or cluster."""
-    return next((group for group in ("docker", "kubernetes/") if group in nodeid), nodeid.partition("::")[0])
+    return next(
+        (group for group in ("docker", "integration/kubernetes/") if group in nodeid), nodeid.partition("::")[0]
+    )

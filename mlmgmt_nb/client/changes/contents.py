@@ -98,7 +98,9 @@ def service_settings(service: ServiceResponse) -> dict[str, Any]:
 def changed_settings(settings: Mapping[str, Any], changes: ServiceSettings) -> dict[str, Any]:
     """Return the settings of `service_settings` after an update."""
     changed = dict(settings)
-    for name, value in settings_fields(**changes).items():
+    fields = settings_fields(**changes)
+    del fields["reason"]  # of the change, not of the service
+    for name, value in fields.items():
         if name == "secrets":
             value = {key: None if secret is None else "***" for key, secret in (value or {}).items()}
         if name in {"environment", "secrets"}:

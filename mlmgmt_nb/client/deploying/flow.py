@@ -18,7 +18,6 @@ from mlmgmt_nb.client.deploying.made_versions import MadeVersions
 from mlmgmt_nb.client.deploying.packaged_models import (
     TOLERANCE,
     PackageOptions,
-    Verification,
     application_of,
     check_not_packaged,
     check_packageable,
@@ -26,6 +25,7 @@ from mlmgmt_nb.client.deploying.packaged_models import (
     packaged,
 )
 from mlmgmt_nb.client.deploying.source_contents import source_contents
+from mlmgmt_nb.client.deploying.verification import Verification
 from mlmgmt_nb.client.http.files import as_source, check_readable, is_url
 from mlmgmt_nb.client.http.uploads import Progress
 from mlmgmt_nb.client.images import Images

@@ -3,35 +3,24 @@
 from __future__ import annotations
 
 import os
-import shlex
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
-import msgspec
-
-from mlmgmt_nb import local
 from mlmgmt_nb.client.applications.application import Application, Source
 from mlmgmt_nb.client.http.files import as_source, is_url
-from mlmgmt_nb.contract import Model, ServiceResponse
-from mlmgmt_nb.contract.extensions import Service
-from mlmgmt_nb.contract.resolving import resolve
-from mlmgmt_nb.errors import PackagingError, UsageError
+from mlmgmt_nb.contract import Model
+from mlmgmt_nb.errors import UsageError
 
 if TYPE_CHECKING:
-    from mlmgmt_nb.client.services import Services
-    from mlmgmt_nb.packaging import Package, Proof
+    from mlmgmt_nb.packaging import Package
 
 __all__ = [
     "TOLERANCE",
-    "DeployedService",
     "PackageOptions",
-    "Verification",
     "application_of",
     "check_not_packaged",
     "check_packageable",
@@ -41,7 +30,6 @@ __all__ = [
 
 TOLERANCE = 1e-6
 """Default of the largest relative difference between answers."""
-_SECONDS = 60.0
 
 
 class PackageOptions(TypedDict, total=False):
@@ -157,105 +145,6 @@ def local_dependencies(sources: Sequence[Source]) -> list[str]:
 
 def _is_elsewhere(source: Source) -> bool:
     return is_url(as_source(source, "dependencies"))
-
-
-class DeployedService(Service, frozen=True, kw_only=True):
-    """A service that runs a packaged model. Its display has three lines: the proof, the URL, and a command to try it.
-
-    Attributes:
-        proof: how its answer to the sample compares with that of the object in the notebook, such as `answers 20 rows
-            as the notebook does, bit for bit`.
-        command: the command that scores its example, without the name of the program.
-    """
-
-    proof: str
-    command: str
-
-    @property
-    def lines(self) -> tuple[tuple[str, str], ...]:
-        """The lines of its display, but for the program before the command: each a label and its text."""
-        url = self.scoring_uri or ""
-        return (f"service {self.name}", self.proof), ("URL", url), ("try it", self.command)
-
-
-resolve(DeployedService)
-
-
-@dataclass(frozen=True)
-class Verification:
-    """The comparison of a running service with the package that it serves.
-
-    Attributes:
-        request: the sample as the body of a request; empty without a sample.
-        expected: the answer of the package.
-        proof: the result of the fresh process that gave it.
-        tolerance: largest relative difference between numbers.
-    """
-
-    request: bytes
-    expected: Any
-    proof: Proof | None
-    tolerance: float
-
-    def of(
-        self, services: Services, before: ServiceResponse | None, connect: Mapping[str, str]
-    ) -> Callable[[Service], Service]:
-        """Return the check of a service.
-
-        Args:
-            services: the services of the account.
-            before: the service before the deployment, or None if it is new.
-            connect: the arguments of `connect` that lead to the account.
-        """
-        return partial(self._checked, services, before, connect)
-
-    def _checked(
-        self, services: Services, before: ServiceResponse | None, connect: Mapping[str, str], service: Service
-    ) -> Service:
-        largest = self._difference(services, before, service) if self.request else 0.0
-        command = " ".join(["service run", f"-n {service.name}", *_place(connect)])
-        return DeployedService(**msgspec.structs.asdict(service), proof=self._claim(largest), command=command)
-
-    def _claim(self, largest: float) -> str:
-        if self.proof is None:
-            return "runs; there was no sample to compare its answer with"
-        return self.proof.statement(largest)
-
-    def _difference(self, services: Services, before: ServiceResponse | None, service: ServiceResponse) -> float:
-        """Return the largest difference of the answers. Undo the deployment if it is more than the tolerance.
-
-        Raises:
-            PackagingError: they differ.
-        """
-        from mlmgmt_nb.packaging.proof import Proof, compare
-
-        got = services.run(service, self.request, timeout=_SECONDS)
-        largest, differences = compare(self.expected, got, self.tolerance)
-        if not differences:
-            return largest
-        if before is None:
-            services.delete(service)
-        else:
-            services.update(service, image=before.image).result()
-        undone = "it was deleted" if before is None else "it was rolled back to its previous image"
-        shows_values = self.proof is None or self.proof.shows_values
-        rows = self.proof.rows if self.proof else 1
-        proof = Proof(rows, True, largest, differences, shows_values=shows_values)
-        raise PackagingError(
-            f"the service {service.name!r} does not return the same answers as the object in the notebook; "
-            f"{undone}\n{proof}",
-            proof=proof,
-            fix="Compare the versions of its packages with those of this kernel, or give a `tolerance`.",
-        )
-
-
-def _place(connect: Mapping[str, str]) -> Iterator[str]:
-    """Yield the flags that lead to an account which a command does not find by itself."""
-    home, base_url = connect.get("home"), connect.get("base_url")
-    if home is not None and local.state_folder(home) != local.state_folder(None):
-        yield f"--home {shlex.quote(home)}"
-    if base_url is not None and base_url != os.environ.get("MLMGMT_BASE_URL"):
-        yield f"--base-url {shlex.quote(base_url)}"
 
 
 def _lines(requirements: Source | Sequence[str] | None) -> list[str]:

@@ -11,7 +11,7 @@ import random
 import threading
 import time
 import uuid
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -31,7 +31,7 @@ from mlmgmt_nb.contract import API_VERSION, OPERATIONS
 from mlmgmt_nb.errors import ConnectError, TransportError, UsageError
 from mlmgmt_nb.redaction import redact_chain, redacted
 
-__all__ = ["Location", "Readable", "Timeout", "Transport", "is_loopback", "origin"]
+__all__ = ["Location", "Streamed", "Timeout", "Transport", "is_loopback", "origin"]
 
 Timeout = tuple[float, float]
 """Seconds to wait for a connection, and for each part of the answer."""
@@ -49,10 +49,10 @@ class Location(NamedTuple):
     certificate: Path | None = None
 
 
-class Readable(Protocol):
-    """A body that is read as it is sent, and knows its length."""
+class Streamed(Protocol):
+    """A body that is read in blocks as it is sent, and knows its length."""
 
-    def read(self, size: int = -1, /) -> bytes: ...
+    def __iter__(self) -> Iterator[bytes]: ...
 
     def __len__(self) -> int: ...
 
@@ -64,7 +64,7 @@ class _Request(NamedTuple):
     url: str
     query: Mapping[str, str] | None
     headers: Mapping[str, str]
-    body: bytes | Readable | None
+    body: bytes | Streamed | None
     key: str | None
     timeout: Timeout
     stream: bool
@@ -222,7 +222,7 @@ class Transport:
         *,
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
-        body: bytes | Readable | None = None,
+        body: bytes | Streamed | None = None,
         key: str | None = None,
         timeout: Timeout | None = None,
         attempts: int | None = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, TypeVar
@@ -26,6 +26,7 @@ Progress = Callable[[int, int], None]
 """Called with the bytes that have arrived and the bytes in all."""
 
 _PART_BYTES = 64 * 2**20
+_BLOCK_BYTES = 2**18
 _ATTEMPTS = 6
 _PARALLEL = 4
 _LONGEST_WAIT_FOR_OTHERS = 60.0
@@ -219,24 +220,26 @@ class _Part:
 
     def __init__(self, file: BinaryIO, offset: int, length: int, sent: Callable[[int], None]) -> None:
         self._file = file
-        self._position = offset
-        self._left = length
+        self._offset = offset
         self._length = length
         self._sent = sent
         self.cut_short = False
-        file.seek(offset)
 
     def __len__(self) -> int:
         return self._length
 
-    def read(self, size: int = -1) -> bytes:
-        data = self._file.read(self._left if size < 0 else min(size, self._left))
-        self.cut_short = self.cut_short or (not data and self._left > 0)
-        self._left -= len(data)
-        self._position += len(data)
-        if data:
-            self._sent(self._position)
-        return data
+    def __iter__(self) -> Iterator[bytes]:
+        # Not `read`: the HTTP library would take small blocks, and each costs both sides a system call and more.
+        self._file.seek(self._offset)
+        left = self._length
+        while left:
+            data = self._file.read(min(_BLOCK_BYTES, left))
+            if not data:
+                self.cut_short = True
+                return
+            left -= len(data)
+            self._sent(self._offset + self._length - left)
+            yield data
 
 
 def _pause_of(answer: requests.Response) -> float:

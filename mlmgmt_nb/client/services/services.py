@@ -13,7 +13,7 @@ from mlmgmt_nb.client.polling import Poller
 from mlmgmt_nb.client.services.changes import ServiceChanges
 from mlmgmt_nb.client.services.monitoring import ServiceMonitoring
 from mlmgmt_nb.client.services.scoring import ServiceScoring
-from mlmgmt_nb.client.services.support import check_variables
+from mlmgmt_nb.client.services.support import check_rollback, check_variables
 from mlmgmt_nb.contract import ComputeResource, Image, ServiceResponse
 from mlmgmt_nb.contract.extensions import Service, ServiceCreate, ServiceUpdate
 from mlmgmt_nb.errors import NotFoundError
@@ -135,6 +135,34 @@ class Services(ServiceScoring, ServiceMonitoring, ServiceChanges):
         if isinstance(image, Image):
             warn_of_versions(image.manifest)
         answer = self._transport.call("services_update", id=self.id_of(service), body=body)
+        return self._operations.started(answer, self._updated)
+
+    def rollback(self, service: ServiceResponse | str, *, reason: str | None = None) -> Poller[Service]:
+        """Return a service to the deployment that served before the current one, under the same URL and keys.
+
+        The image and all settings are those of that deployment; secrets keep their current values.
+
+        Example:
+            >>> changed = ws.services.update("iris", max_concurrent_requests=20).result()
+            >>> service = ws.services.rollback("iris", reason="too slow").result()
+            >>> service.max_concurrent_requests_per_container == changed.max_concurrent_requests_per_container
+            False
+            >>> service.last_change.change, service.last_change.reason
+            ('rollback', 'too slow')
+
+        Args:
+            service: the service.
+            reason: why, for the record of the change.
+
+        Raises:
+            UsageError: the server does not support rollbacks.
+            ConflictError: no other deployment has served, or another operation is running.
+            NotFoundError: the service does not exist.
+        """
+        service_id = self.id_of(service)
+        check_rollback(self._transport)
+        query = {} if reason is None else {"reason": reason}
+        answer = self._transport.send("POST", f"{self._path(service_id)}/rollback", query=query)
         return self._operations.started(answer, self._updated)
 
     def delete(self, service: ServiceResponse | str) -> bool:

@@ -3,27 +3,44 @@
 from __future__ import annotations
 
 from mlmgmt_nb.client.http.transport import Transport
-from mlmgmt_nb.contract.extensions import VARIABLES, ServiceCreate, ServiceUpdate
+from mlmgmt_nb.contract.extensions import CHANGES, VARIABLES, ServiceCreate, ServiceUpdate
 from mlmgmt_nb.errors import NotFoundError, UsageError
 
-__all__ = ["check_variables"]
+__all__ = ["check_rollback", "check_variables"]
 
 
 def check_variables(transport: Transport, body: ServiceCreate | ServiceUpdate) -> None:
-    """Check that the server supports environment variables and secrets, if a request has any.
+    """Check that the server supports environment variables, secrets and reasons, if a request has any.
 
     Raises:
         UsageError: the server does not.
     """
-    if body.environment is None and body.secrets is None:
-        return
+    if body.environment is not None or body.secrets is not None:
+        _check(
+            transport,
+            VARIABLES,
+            "environment",
+            "environment variables and secrets of services",
+            "Leave them out, and have the driver read a file that you give as a dependency.",
+        )
+    if body.reason is not None:
+        _check(transport, CHANGES, "reason", "reasons of changes", "Leave it out.")
+
+
+def check_rollback(transport: Transport) -> None:
+    """Check that the server supports rollbacks.
+
+    Raises:
+        UsageError: the server does not.
+    """
+    fix = "Update the service with the earlier image; `ws.deployments.list(service=...)` has its id."
+    _check(transport, CHANGES, "rollback", "rollbacks", fix)
+
+
+def _check(transport: Transport, extension: str, field: str, what: str, fix: str) -> None:
     try:
         supported = transport.send("GET", "/extensions").json()["value"]
     except NotFoundError:
         supported = ()
-    if VARIABLES not in supported:
-        raise UsageError(
-            "environment: this server does not support environment variables and secrets of services",
-            field="environment",
-            fix="Leave them out, and have the driver read a file that you give as a dependency.",
-        )
+    if extension not in supported:
+        raise UsageError(f"{field}: this server does not support {what}", field=field, fix=fix)

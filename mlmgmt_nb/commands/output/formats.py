@@ -13,7 +13,7 @@ import msgspec
 
 from mlmgmt_nb.client import Pager, ScoringReport
 from mlmgmt_nb.client.changes.difference import Difference
-from mlmgmt_nb.client.deploying.packaged_models import DeployedService
+from mlmgmt_nb.client.deploying.verification import DeployedService
 from mlmgmt_nb.commands.output.listing import cut, narrow_rows, programs_rows, wide_rows
 from mlmgmt_nb.commands.values import Keys, Settings, Usage
 from mlmgmt_nb.commands.verbs.drivers import CheckedDriver

@@ -14,7 +14,8 @@ import msgspec
 
 from mlmgmt_nb.client.http.frames import flat, flat_names
 from mlmgmt_nb.client.monitoring.conditions import condition
-from mlmgmt_nb.contract import AsyncOperationStatus, Deployment, Image, Manifest, Model, ServiceResponse
+from mlmgmt_nb.contract import AsyncOperationStatus, Image, Manifest, Model, ServiceResponse
+from mlmgmt_nb.contract.extensions import DeploymentRecord
 
 __all__ = ["COLUMNS", "age", "cut", "narrow_rows", "programs_rows", "wide_rows"]
 
@@ -23,7 +24,7 @@ COLUMNS: Mapping[type, Sequence[str]] = {
     Manifest: ("name", "version", "driverProgram", "description", "age", "id"),
     Image: ("name", "version", "creationState", "error", "age", "id"),
     ServiceResponse: ("name", "state", "lastOperation", "scoringUri", "numReplicas", "image", "age"),
-    Deployment: ("serviceName", "status", "imageId", "age", "id"),
+    DeploymentRecord: ("serviceName", "status", "imageId", "change", "reason", "age", "id"),
     AsyncOperationStatus: ("operationType", "state", "error", "age", "duration", "id"),
 }
 """Columns of a table, by their names in the API. `age` is the time since the creation, `duration` that of an operation;
@@ -99,6 +100,8 @@ def _for_people(item: msgspec.Struct, now: dt.datetime) -> dict[str, Any]:
         row["state"] = condition(item)
         row["lastOperation"] = None if row["state"] == item.state else item.state
         row["image"] = f"{item.image.name} version {item.image.version}" if item.image else None
+        last_change = getattr(item, "last_change", None)
+        row["lastChange"] = last_change and last_change.summary
     return row
 
 

@@ -40,7 +40,7 @@ def cards() -> Iterator[tuple[str, str, Callable[[Any], Shown | str]]]:
         "AsyncOperationStatus": _operation,
     }
     yield from ((_RESOURCES, name, card) for name, card in resources.items())
-    yield "mlmgmt_nb.client.deploying.packaged_models", "DeployedService", _Deployed
+    yield "mlmgmt_nb.client.deploying.verification", "DeployedService", _Deployed
     yield *POLLER, _poller
     yield _VALUES, "SecretText", repr
     yield _VALUES, "Text", lambda text: str(text).rstrip("\n")
@@ -179,10 +179,16 @@ def service_card(service: Any) -> Card:
         ("compute", service.compute_resource.id),
         ("environment", [f"{name}={value}" for name, value in (getattr(service, "environment", None) or {}).items()]),
         ("secrets", getattr(service, "secrets", None)),
+        ("last change", _last_change(service)),
         ("warning", getattr(service, "warning", None)),
         ("error", _message(service.error)),
     )
     return Card("service", service.name or "", now, rows)
+
+
+def _last_change(service: Any) -> str | None:
+    deployment = getattr(service, "last_change", None)
+    return None if deployment is None else deployment.summary
 
 
 def _service(service: Any) -> Card:
@@ -206,6 +212,9 @@ def _deployment(deployment: Any) -> Card:
         ("image", deployment.image_id),
         ("created", deployment.created_at),
         ("expired", deployment.expired_at),
+        ("change", getattr(deployment, "summary", None)),
+        ("replaces", getattr(deployment, "replaces", None)),
+        ("restores", getattr(deployment, "restores", None)),
     )
     return Card("deployment of", deployment.service_name or "", deployment.status, rows)
 

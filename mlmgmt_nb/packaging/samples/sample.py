@@ -176,6 +176,17 @@ def strict_columns(value: Any) -> list[str]:
     """Return hints for columns whose type is stricter than later requests may be."""
     if not _is_frame(value):
         return []
+    return [*_whole_columns(value), *_index(value)]
+
+
+def _index(frame: Any) -> list[str]:
+    """Return a hint for an index with a meaning, which is not an integer."""
+    if all(dtype.kind in "iu" for dtype in (frame.index.dtypes if frame.index.nlevels > 1 else [frame.index.dtype])):
+        return []
+    return ["the index of the rows is not part of a request; to send it give `sample=X.reset_index()`"]
+
+
+def _whole_columns(value: Any) -> list[str]:
     whole = [str(name) for name, dtype in value.dtypes.items() if _is_numpy(dtype) and dtype.kind in "iu"]
     if not whole:
         return []

@@ -20,7 +20,7 @@ class FastResponder(Responder):
 
     def can_write(self, cycle: RequestResponseCycle) -> bool:
         """Return whether `write` can send a response at once."""
-        return not self.draining and cycle.keep_alive and not cycle.flow.write_paused
+        return not (self.draining or self.closing) and cycle.keep_alive and not cycle.flow.write_paused
 
     def write(self, cycle: RequestResponseCycle, request: Request, body: bytes) -> None:
         """Write the JSON result of `run` in one piece, unless the caller hung up."""

@@ -99,6 +99,10 @@ class ScoringApp:
         """Let each response from now on close its connection."""
         self._responder.draining = True
 
+    def close_connections(self, count: int) -> None:
+        """Let the next responses close their connections."""
+        self._responder.closing = count
+
     def set_keys(self, digests: Iterable[str]) -> int:
         """Replace the keys, given as SHA-256 in hex; without keys everybody may call. Return their number."""
         return self._keys.replace(digests)

@@ -48,10 +48,12 @@ class Responder:
 
     Attributes:
         draining: each response closes its connection, so that callers move on to other replicas.
+        closing: number of responses that do so when this replica is not draining.
     """
 
     def __init__(self, origins: Origins, request_log: RequestLog, latencies: Histogram) -> None:
         self.draining = False
+        self.closing = 0
         self._origins = origins
         self._log = request_log
         self._latencies = latencies
@@ -156,8 +158,9 @@ class Responder:
         added = self._origins.headers(request.origin.decode("latin1"))
         kept += [(name, value) for name, value in added if name == "vary" or name not in named]
         headers += [(name.encode(), _header_value(value)) for name, value in kept if name not in _RESERVED]
-        if self.draining and _CLOSE not in headers:
+        if (self.draining or self.closing) and _CLOSE not in headers:
             headers.append(_CLOSE)
+            self.closing = max(0, self.closing - 1)
         await send({"type": "http.response.start", "status": status, "headers": headers})
 
 

@@ -1,7 +1,7 @@
 """The control channel of a supervised replica: lines of JSON over a socket pair.
 
-The supervisor sends `start` first, later `keys` and `drain`; the replica sends `ready` or `failed`, then `stats`, and
-`keys` as a receipt. The end of the stream means that the other side has exited.
+The supervisor sends `start` first, later `keys`, `move` and `drain`; the replica sends `ready` or `failed`, then
+`stats`, and `keys` as a receipt. The end of the stream means that the other side has exited.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import msgspec
 from mlmgmt_nb.scoring.calls.admission import Stats
 from mlmgmt_nb.scoring.http.access.hosts import LOOPBACK
 
-__all__ = ["Channel", "Drain", "Failed", "Keys", "KeysSet", "Ready", "Start"]
+__all__ = ["Channel", "Drain", "Failed", "Keys", "KeysSet", "Move", "Ready", "Start"]
 
 
 class Start(msgspec.Struct, rename="camel", tag="start"):
@@ -53,6 +53,12 @@ class Keys(msgspec.Struct, rename="camel", tag="keys"):
     digests: list[str]
 
 
+class Move(msgspec.Struct, rename="camel", tag="move"):
+    """Close this many connections, each after its next response: their callers may reach a less busy replica."""
+
+    connections: int
+
+
 class Drain(msgspec.Struct, rename="camel", tag="drain"):
     """Stop accepting, finish the calls in flight within the given seconds, exit."""
 
@@ -60,11 +66,14 @@ class Drain(msgspec.Struct, rename="camel", tag="drain"):
 
 
 class Ready(msgspec.Struct, rename="camel", tag="ready"):
-    """`init` has returned and connections are accepted. `warning` is about versions that its model was made with."""
+    """`init` has returned and connections are accepted. `warning` is about versions that its model was made with, and
+    `moves_connections` tells a supervisor that this runtime knows `Move`.
+    """
 
     pid: int
     load_seconds: float
     warning: str | None = None
+    moves_connections: bool = True
 
 
 class Failed(msgspec.Struct, rename="camel", tag="failed"):
@@ -80,7 +89,7 @@ class KeysSet(msgspec.Struct, rename="camel", tag="keys"):
     count: int
 
 
-Command = Start | Keys | Drain
+Command = Start | Keys | Move | Drain
 Report = Ready | Failed | KeysSet | Stats
 _COMMANDS: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
 

@@ -29,7 +29,7 @@ from mlmgmt_nb.scoring.http.app import ScoringApp
 from mlmgmt_nb.scoring.http.request_log import RequestLog
 from mlmgmt_nb.scoring.http.server import ReplicaServer
 from mlmgmt_nb.scoring.process.container import control_over_stdio
-from mlmgmt_nb.scoring.process.control import Channel, Command, Drain, Failed, Keys, KeysSet, Ready, Start
+from mlmgmt_nb.scoring.process.control import Channel, Command, Drain, Failed, Keys, KeysSet, Move, Ready, Start
 from mlmgmt_nb.scoring.process.failure_file import report_failure
 from mlmgmt_nb.scoring.process.forking import protect_forks
 from mlmgmt_nb.scoring.process.keys_file import KeysFile
@@ -211,6 +211,9 @@ class Replica:
     def _handle(self, channel: Channel, command: Command) -> None:
         if isinstance(command, Drain):
             self.drain(command.seconds)
+        elif isinstance(command, Move):
+            if self._app:
+                self._app.close_connections(command.connections)
         elif isinstance(command, Keys):
             self._replace_keys(command.digests)
             channel.send(KeysSet(len(command.digests)))

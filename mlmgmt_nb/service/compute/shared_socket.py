@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
+from mlmgmt_nb.service.compute.balancing import unbalanced
 from mlmgmt_nb.service.compute.base import Capacity, Counters, Exit, Launch, Load
 from mlmgmt_nb.service.compute.listeners import Listeners
 from mlmgmt_nb.service.compute.observed import Replica, ReplicaState
@@ -80,7 +81,16 @@ class SharingCompute(ABC, Generic[R]):
                 if replica.exit is not None:
                     self._exits.append(replica.exit)
             self._forget(replica)
+        else:
+            self._balance(replica.launch.service_id)
         self._on_change()
+
+    def _balance(self, service_id: str) -> None:
+        with self._lock:
+            found = unbalanced(r for r in self._replicas.values() if r.launch.service_id == service_id)
+        if found is not None:
+            replica, count = found
+            replica.move_connections(count)
 
     def drain(self, replica_id: str, seconds: float) -> None:
         if replica := self._replicas.get(replica_id):

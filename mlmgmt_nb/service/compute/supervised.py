@@ -35,6 +35,8 @@ class SupervisedReplica(ABC):
 
     Attributes:
         silence: seconds that `_watch` has waited for a message.
+        moves_connections: whether its runtime can give up connections; those of earlier images cannot.
+        balanced: time of the last move of connections among the replicas of its service.
     """
 
     def __init__(self, replica_id: str, launch: Launch, on_change: Callable[[SupervisedReplica], None]) -> None:
@@ -46,6 +48,8 @@ class SupervisedReplica(ABC):
         self.occupied = 0.0
         self.silence = 0.0
         self.warning: str | None = None
+        self.moves_connections = False
+        self.balanced = 0.0
         self.counters = Counters()
         self.ended = False
         self.exit: Exit | None = None
@@ -103,6 +107,10 @@ class SupervisedReplica(ABC):
         self._enter(ReplicaState.DRAINING)
         self.send(type="drain", seconds=seconds)
 
+    def move_connections(self, count: int) -> None:
+        """Let it close this many connections, each after its next response."""
+        self.send(type="move", connections=count)
+
     def kill(self, *, hung: bool = False) -> None:
         self._hung = hung
         if not hung:
@@ -136,6 +144,7 @@ class SupervisedReplica(ABC):
             case "ready":
                 if self.state is ReplicaState.STARTING:
                     self.warning = message.get("warning")  # before runtimes of earlier images it was not there
+                    self.moves_connections = message.get("movesConnections", False)
                     self._enter(ReplicaState.READY)
                     self.launch.log.line(f"[mlmgmt] replica {self.id} is ready ({message['loadSeconds']:.2f} s)")
             case "failed":

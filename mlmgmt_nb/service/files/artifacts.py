@@ -16,7 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mlmgmt_nb.service.files.disk import DISK_FULL
-from mlmgmt_nb.service.http.problems import Problem, bad_field
+from mlmgmt_nb.service.files.receiving import HashedUploads, receive
+from mlmgmt_nb.service.http.problems import Problem
 
 __all__ = ["ArtifactStore", "DamagedContent", "digest_in"]
 
@@ -42,6 +43,7 @@ class ArtifactStore:
         self._partial = folder / "partial"
         self._damaged = folder / "damaged"
         self._partial.mkdir(parents=True, exist_ok=True)
+        self._hashed = HashedUploads()
 
     def path(self, digest: str) -> Path | None:
         """Return the file with this content, or None."""
@@ -112,10 +114,8 @@ class ArtifactStore:
                         f"The offset is wrong; continue the upload at byte {here}.",
                         headers={"upload-offset": str(here)},
                     )
-                arrived = await self._write(self._partial / digest, here, total, chunks)
-                if arrived == total:
-                    await asyncio.to_thread(self._complete, digest)
-                return arrived
+                with (self._partial / digest).open("ab", buffering=0) as file:
+                    return await self._receive(digest, file.fileno(), total, chunks)
         except OSError as error:
             if error.errno not in DISK_FULL:
                 raise
@@ -147,26 +147,29 @@ class ArtifactStore:
         finally:
             os.close(descriptor)
 
-    async def _write(self, path: Path, size: int, total: int, chunks: AsyncIterator[bytes]) -> int:
-        with path.open("ab", buffering=0) as file:
-            batch = bytearray()
-            try:
-                async for chunk in chunks:
-                    if size + len(batch) + len(chunk) > total:
-                        raise bad_field("Upload-Length", f"more than the announced {total} bytes were sent.")
-                    batch += chunk
-                    if len(batch) >= _BATCH_BYTES:
-                        size += await asyncio.to_thread(_write_all, file.fileno(), bytes(batch))
-                        batch.clear()
-            finally:
-                # Also when the connection breaks: the upload resumes from here.
-                size += await asyncio.to_thread(_write_all, file.fileno(), bytes(batch))
-        return size
+    async def _receive(self, digest: str, descriptor: int, total: int, chunks: AsyncIterator[bytes]) -> int:
+        """Append to the file of an upload and complete it, if that was the rest; return how many bytes it has."""
+        sha256 = self._hashed.resume(digest, descriptor)
+        try:
+            await receive(chunks, descriptor, sha256, total)
+        finally:
+            if sha256 is not None:
+                self._hashed.keep(digest, sha256, descriptor)
+        arrived = os.fstat(descriptor).st_size
+        if arrived == total:
+            found = self._hashed.resume(digest, descriptor)
+            await asyncio.to_thread(self._complete, digest, None if found is None else found.hexdigest())
+        return arrived
 
-    def _complete(self, digest: str) -> None:
+    def _complete(self, digest: str, found: str | None) -> None:
+        """Move an upload to its place.
+
+        Args:
+            found: the digest of its bytes, if they were hashed as they arrived.
+        """
         partial = self._partial / digest
         with partial.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != digest:
+            if (found or hashlib.file_digest(file, "sha256").hexdigest()) != digest:
                 partial.unlink()
                 raise Problem(
                     422, "DigestMismatch", "The bytes do not match the digest and were discarded. Upload them again."
@@ -184,10 +187,3 @@ class ArtifactStore:
 
     def _final_path(self, digest: str) -> Path:
         return self._folder / digest[:2] / digest
-
-
-def _write_all(descriptor: int, data: bytes) -> int:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
-    return len(data)

@@ -50,7 +50,8 @@ class _Collector(Collector):
             query = query.where(services.c.id == self._service_id)
         with self._store.reading() as db:
             rows = db.execute(query).all()
-        names = {row.id: (row.account, row.name) for row in rows}
+        # The pods of a cluster count by themselves.
+        names = {row.id: (row.account, row.name) for row in rows if row.compute_id in self._computes}
         yield from self._counters(names, {row.id: row.compute_id for row in rows})
         yield self._replicas(names)
         yield _wanted(rows)
@@ -85,8 +86,6 @@ class _Collector(Collector):
             "mlmgmt_request_seconds", "Time from a request's headers to its response.", labels=_SERVICE
         )
         for service_id, labels in names.items():
-            if places[service_id] not in self._computes:
-                continue  # the pods of a cluster count by themselves
             compute = self._computes[places[service_id]]
             counted, load = compute.counters(service_id), compute.load(service_id)
             requests.add_metric(labels, counted.requests)

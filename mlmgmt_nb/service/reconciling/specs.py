@@ -25,6 +25,7 @@ __all__ = [
     "memory_bytes",
     "replica_bounds",
     "replica_count",
+    "restored",
     "scaling",
     "slots",
     "stored",
@@ -84,7 +85,7 @@ Secrets = dict[str, str]
 
 def stored(request: ServiceCreate) -> tuple[ServiceCreate, Secrets]:
     """Return the spec to store for a new service, which has no secrets, and its secrets."""
-    return _split(msgspec.structs.replace(request, environment=None, secrets=None), {}, {}, request)
+    return _split(msgspec.structs.replace(request, environment=None, secrets=None, reason=None), {}, {}, request)
 
 
 def changed(spec: ServiceCreate, secrets: Secrets, update: ServiceUpdate) -> tuple[ServiceCreate, Secrets]:
@@ -98,7 +99,7 @@ def changed(spec: ServiceCreate, secrets: Secrets, update: ServiceUpdate) -> tup
         raise bad_field(
             "$.numReplicas", "the autoscaler of this service is enabled; also send autoScaler.autoscaleEnabled false."
         )
-    without = msgspec.structs.replace(update, environment=None, secrets=None)
+    without = msgspec.structs.replace(update, environment=None, secrets=None, reason=None)
     merged = _merged(msgspec.to_builtins(spec), msgspec.to_builtins(without))
     if update.auto_scaler is not None and update.auto_scaler.autoscale_enabled:
         merged["numReplicas"] = None
@@ -107,6 +108,13 @@ def changed(spec: ServiceCreate, secrets: Secrets, update: ServiceUpdate) -> tup
     except msgspec.ValidationError as error:
         raise invalid(error) from None
     return _split(settings, spec.environment or {}, secrets, update)
+
+
+def restored(spec: ServiceCreate, secrets: Secrets) -> tuple[ServiceCreate, Secrets]:
+    """Return the spec and the secrets of a service that returns to an earlier spec. Secrets keep their current values,
+    unless the spec has variables of these names.
+    """
+    return spec, {name: value for name, value in secrets.items() if name not in (spec.environment or {})}
 
 
 def _split(

@@ -58,8 +58,9 @@ def _to_4(db: Connection) -> None:
 
 
 def _to_5(db: Connection) -> None:
-    """Add the versions that are withdrawn if an operation fails."""
+    """Add the versions that are withdrawn if an operation fails, and the records of changes."""
     db.exec_driver_sql("ALTER TABLE operations ADD COLUMN made_versions TEXT")
+    db.exec_driver_sql("ALTER TABLE deployments ADD COLUMN change TEXT")
 
 
 _STEPS: Mapping[int, Callable[[Connection], None]] = {2: _to_2, 3: _to_3, 4: _to_4, 5: _to_5}

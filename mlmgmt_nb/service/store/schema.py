@@ -31,7 +31,7 @@ from sqlalchemy import (
 )
 
 from mlmgmt_nb.contract import ErrorResponse
-from mlmgmt_nb.contract.extensions import ServiceCreate
+from mlmgmt_nb.contract.extensions import ChangeRecord, ServiceCreate
 from mlmgmt_nb.contract.resolving import resolve
 
 __all__ = [
@@ -232,6 +232,8 @@ deployments = _resource(
     Column("status", Text, nullable=False),
     Column("created_at", UtcTime, nullable=False),
     Column("expired_at", UtcTime),
+    # Who made it, how and why; NULL for those of earlier versions.
+    Column("change", StructText(ChangeRecord)),
 )
 
 # state: NotStarted -> Running -> Succeeded | Failed | Cancelled. A worker claims a row by moving it to Running, with

@@ -98,6 +98,22 @@ def test_a_service_that_answers_otherwise_is_undone(ws: Workspace) -> None:
     assert not list(ws.models.list(name="where"))
 
 
+def test_a_service_that_fails_for_the_sample_is_undone(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONLY_IN_THE_NOTEBOOK", "x")
+
+    def variable(count: int) -> str:
+        return os.environ["ONLY_IN_THE_NOTEBOOK"] * count
+
+    with pytest.raises(PackagingError, match="KeyError: 'ONLY_IN_THE_NOTEBOOK'; it was deleted") as raised:
+        ws.deploy("variable", model=variable, sample={"count": 2}, timeout=DEADLINE)
+    assert "in variable" in str(raised.value)  # of the traceback, since the log is deleted
+    assert ws.services.find("variable") is None
+    assert not list(ws.models.list(name="variable"))
+    variables = {"ONLY_IN_THE_NOTEBOOK": "x"}
+    ws.deploy("variable", model=variable, sample={"count": 2}, environment=variables, timeout=DEADLINE)
+    ws.services.delete("variable")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

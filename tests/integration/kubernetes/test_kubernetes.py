@@ -11,10 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from mlmgmt_nb.service.cluster_settings import ClusterSettings
+from mlmgmt_nb.service.compute.kubernetes.connection import Connection
+from mlmgmt_nb.service.compute.kubernetes.readiness import find_problem
 from tests.conftest import ServiceProcess, mlmgmt
 from tests.integration.kubernetes.helpers import SAYS, Load, answers, build, create, own_config, score, serve
-from tests.support.kubernetes import ClusterProcess
+from tests.support.kubernetes import ClusterProcess, free_port
 from tests.support.waiting import eventually
 
 Images = Callable[[str], Any]
@@ -29,6 +33,12 @@ def objects(cluster: ClusterProcess, service: Any) -> list[Any]:
     """Return everything of a service in the cluster."""
     selector = _SELECTOR.format(service["id"])
     return [each for path in _KINDS for each in cluster.api("GET", path, labelSelector=selector)["items"]]
+
+
+def living_pods(cluster: ClusterProcess, service: Any) -> set[str]:
+    """Return the ids of the pods of a service, but for those that are to end."""
+    pods = cluster.api("GET", _KINDS[-1], labelSelector=_SELECTOR.format(service["id"]))["items"]
+    return {pod["metadata"]["uid"] for pod in pods if "deletionTimestamp" not in pod["metadata"]}
 
 
 def test_a_service_lives_in_the_cluster(cluster: ClusterProcess, service: ServiceProcess, images: Images) -> None:
@@ -150,7 +160,7 @@ def test_pods_answer_while_the_service_or_the_api_server_is_away(
     cluster: ClusterProcess, service: ServiceProcess, kept: Any
 ) -> None:
     """A restarted service adopts what it finds. The cluster may be away, too, and services say so."""
-    pods = {pod["metadata"]["uid"] for pod in objects(cluster, kept)[-2:]}
+    pods = living_pods(cluster, kept)
     key = service.get(f"/services/{kept['id']}/keys")["primaryKey"]
     port = next(each for each in objects(cluster, kept) if "clusterIP" in each.get("spec", {}))["spec"]["ports"][0]
     url = f"http://127.0.0.1:{port['nodePort']}/api/v1/service/kept/score"
@@ -160,15 +170,20 @@ def test_pods_answer_while_the_service_or_the_api_server_is_away(
         eventually(lambda: answers(service, kept), 30, "an answer of the adopted service")
         cluster.run("part", "stop", "kube-apiserver")
         try:
-            shown = eventually(lambda: service.get(f"/services/{kept['id']}")["error"], 20, "the problem")
-            assert shown["code"] == "ClusterUnavailable"
+            shown = eventually(lambda: _problem(service, kept), 20, "the problem")
             assert "UTC" in shown["message"]
             assert answers(service, kept)
         finally:
             cluster.run("part", "start", "kube-apiserver")
-        eventually(lambda: service.get(f"/services/{kept['id']}")["error"] is None, 30, "the end of the problem")
+        eventually(lambda: _problem(service, kept) is None, 30, "the end of the problem")
     assert load.failures == []
-    assert {pod["metadata"]["uid"] for pod in objects(cluster, kept)[-2:]} == pods
+    assert living_pods(cluster, kept) == pods
+
+
+def _problem(service: ServiceProcess, made: Any) -> Any:
+    """Return the error of a service while its cluster is away."""
+    error = service.get(f"/services/{made['id']}")["error"]
+    return error if error is not None and error["code"] == "ClusterUnavailable" else None
 
 
 def test_a_user_with_rights_in_one_namespace(
@@ -197,3 +212,22 @@ def test_a_user_with_rights_in_one_namespace(
     path = "/apis/apps/v1/namespaces/dev/deployments"
     eventually(lambda: not cluster.api("GET", path)["items"], 30, "the end of what nobody knows")
     own.stop()
+
+
+def test_why_a_cluster_is_not_ready(cluster: ClusterProcess, tmp_path: Path) -> None:
+    """Credentials, the namespace and the registry; `test_readiness` has what needs no cluster."""
+    expired = tmp_path / "kubeconfig"
+    content = yaml.safe_load(cluster.kubeconfig.read_text())
+    expired.write_text(json.dumps({**content, "users": [{**u, "user": {"token": "old"}} for u in content["users"]]}))
+    good, registry = str(cluster.kubeconfig), f"{cluster.registry}/ml"
+    cases = [
+        (ClusterSettings(kubeconfig=str(expired), context="admin"), registry, "Unauthorized", "has expired"),
+        (ClusterSettings(kubeconfig=good, namespace="nowhere"), registry, "NoNamespace", "'nowhere'"),
+        (ClusterSettings(kubeconfig=good, namespace="default"), None, "NoRegistry", "--registry"),
+        (ClusterSettings(kubeconfig=good), f"127.0.0.1:{free_port()}", "RegistryUnavailable", "Connection refused"),
+        (ClusterSettings(kubeconfig=good), registry, "", ""),
+    ]
+    for number, (settings, pushed, code, words) in enumerate(cases):
+        problem = find_problem(Connection(settings, tmp_path / f"{number}.json"), settings, pushed)
+        assert (problem.code if problem else "") == code, problem
+        assert words in (problem.message if problem else "")

@@ -12,6 +12,19 @@ from mlmgmt_nb.errors import UsageError
 from tests.integration.notebook.conftest import Notebook
 
 
+def test_a_rollback_in_a_cell(notebook: Notebook, environment: Path) -> None:
+    notebook.run("%mlmgmt service create -n back -m model.bin -f score.py -r python --reason first")
+    notebook.run("%mlmgmt service update -n back -z 2")
+    service = notebook.run("%mlmgmt service rollback -n back --reason 'too slow'").result.result()
+    assert (service.num_replicas, service.last_change.reason) == (1, "too slow")
+    assert "rollback by owner of the state folder: too slow" in notebook.shown(service)
+    listed = notebook.run("%mlmgmt deployment list -n back").result
+    assert list(listed["change"]) == ["rollback", "update", "create"]
+    assert list(listed["reason"].fillna("")) == ["too slow", "", "first"]
+    first = notebook.run("%mlmgmt deployment show -i {listed}".replace("{listed}", listed["id"].iloc[2])).result
+    assert "create by owner of the state folder: first" in notebook.shown(first)
+
+
 def test_a_difference_in_a_cell(notebook: Notebook, environment: Path) -> None:
     notebook.run("%mlmgmt service create -n changed -m model.bin -f score.py -r python")
     driver = environment / "score.py"

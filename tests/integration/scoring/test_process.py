@@ -76,6 +76,18 @@ def test_ready_says_how_long_it_took(drivers: Path, spawn: Callable[..., Any]) -
     assert 0 <= report["loadSeconds"] < DEADLINE
 
 
+def test_as_many_connections_are_closed_as_the_supervisor_moves(drivers: Path, spawn: Callable[..., Any]) -> None:
+    replica = spawn(drivers / "echo")
+    assert replica.report("ready")["movesConnections"]
+    assert "connection" not in replica.score("1").headers
+    replica.send({"type": "move", "connections": 2})
+    replica.send({"type": "keys", "digests": []})
+    replica.report("keys")  # so it has read both
+    answers = [replica.score("1") for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [200] * 4
+    assert [answer.headers.get("connection") for answer in answers] == ["close", "close", None, None]
+
+
 def test_drain_finishes_what_is_in_flight(
     folder: Callable[..., Path], spawn: Callable[..., Any], tmp_path: Path
 ) -> None:

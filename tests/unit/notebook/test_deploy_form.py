@@ -204,6 +204,7 @@ def test_the_line_is_read_as_what_the_form_says(form: dict[str, Any]) -> None:
         **vars(WaitingArguments()),
         "service_name": "iris",
         "image_id": None,
+        "reason": None,
         "driver": "score.py",
         "runtime": given.get("runtime", "python"),
         "model_id": ["registered-one"] if "registered-one" in form["models"] else (),

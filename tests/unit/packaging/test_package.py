@@ -31,6 +31,7 @@ from mlmgmt_nb.packaging.flavours import Call, flavour_of
 from mlmgmt_nb.packaging.metadata import changed_parameters, description, tags
 from mlmgmt_nb.packaging.proof import compare
 from mlmgmt_nb.packaging.requirements import requirements_text
+from mlmgmt_nb.packaging.samples.sample import of_model
 from mlmgmt_nb.packaging.versions import difference, properties
 from mlmgmt_nb.schema import load_schema
 
@@ -163,6 +164,21 @@ NOTEBOOK = """
     })
     model = make_pipeline(Scaled(), LogisticRegression()).fit(X, ["low", "low", "high", "high"])
     made = package(model, sample=X, method="predict_proba", to="made")
+    import functools
+    @functools.cache
+    def word(plan: str) -> str:
+        return plan.upper()
+    class Cached:
+        @functools.lru_cache
+        def look(self, plan):
+            return plan.lower()
+        @functools.cached_property
+        def end(self):
+            return "!"
+        def predict(self, plans):
+            return [word(plan) + self.look(plan) + self.end for plan in plans]
+    assert package(Cached(), sample=["a"], to="cached").expected == ["Aa!"]
+
     print(made)
     assert made.carried[-1] == "Scaled", made.carried
     assert made.proof.largest == 0, made.proof
@@ -318,6 +334,12 @@ def test_values_of_hidden_rows_are_nowhere_else(tmp_path: Path) -> None:
     with pytest.raises(PackagingError) as raised:
         package(lambda data: [random.random(), *data.who], sample=secrets, example=False, to=tmp_path / "differs")
     assert "\n  [0]\n" in str(raised.value)
+
+
+def test_an_index_is_spoken_of_in_one_line() -> None:
+    by_name = rows().set_index(pd.Index(list("abcd")))
+    assert [note for note in of_model(by_name).notes if "the index of the rows" in note]
+    assert not [note for note in of_model(rows().tail(2)).notes if "index" in note]
 
 
 def test_integer_columns_are_spoken_of_in_one_line(tmp_path: Path) -> None:

@@ -15,11 +15,13 @@ from mlmgmt_nb.commands.flags import (
     MODEL_ID,
     NEW_VERSION,
     PACKAGING,
+    REASON,
     SERVICE,
     SERVICE_NAME,
     SETTINGS,
     VARIABLES,
     DeployArguments,
+    ReasonArguments,
     ServiceArguments,
     SettingsArguments,
     WaitingArguments,
@@ -38,7 +40,7 @@ __all__ = ["COMMANDS", "settings_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Create(DeployArguments, SettingsArguments, WaitingArguments):
+class _Create(DeployArguments, SettingsArguments, WaitingArguments, ReasonArguments):
     """Arguments of `service create`."""
 
     service_name: str
@@ -48,7 +50,7 @@ class _Create(DeployArguments, SettingsArguments, WaitingArguments):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Update(DeployArguments, SettingsArguments, WaitingArguments):
+class _Update(DeployArguments, SettingsArguments, WaitingArguments, ReasonArguments):
     """Arguments of `service update`."""
 
     service: str
@@ -56,8 +58,18 @@ class _Update(DeployArguments, SettingsArguments, WaitingArguments):
     compute_resource_id: str | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Rollback(ServiceArguments, WaitingArguments, ReasonArguments):
+    """Arguments of `service rollback`."""
+
+
 def settings_of(arguments: SettingsArguments) -> ServiceSettings:
     return {**service_settings(arguments), **variables(arguments)}
+
+
+def _changes(arguments: _Create | _Update) -> ServiceSettings:
+    """Return the settings, with the reason for giving them."""
+    return {**settings_of(arguments), "reason": arguments.reason}
 
 
 def _registers(arguments: _Create | _Update) -> bool:
@@ -77,7 +89,7 @@ def _registers(arguments: _Create | _Update) -> bool:
 
 def _create(session: Session, arguments: _Create) -> object:
     _registers(arguments)
-    settings = settings_of(arguments)
+    settings = _changes(arguments)
     with resumable(session) as started:
         deploying = flow(
             session,
@@ -94,7 +106,7 @@ def _create(session: Session, arguments: _Create) -> object:
 
 def _update(session: Session, arguments: _Update) -> object:
     registers = _registers(arguments)
-    services, settings = session.workspace.services, settings_of(arguments)
+    services, settings = session.workspace.services, _changes(arguments)
     service = services.get(arguments.service)
     services.check(service.name or "", **settings)
     services.check_server(compute_resource_id=arguments.compute_resource_id or "local", **settings)
@@ -123,6 +135,10 @@ def _built(session: Session, deploying: DeployFlow, arguments: _Create | _Update
     return BuiltImage(str(arguments.image_id))
 
 
+def _rollback(session: Session, arguments: _Rollback) -> object:
+    return session.workspace.services.rollback(arguments.service, reason=arguments.reason)
+
+
 def _delete(session: Session, arguments: ServiceArguments) -> object:
     deleted = session.workspace.services.delete(arguments.service)
     return Text(f"service {arguments.service} is deleted" if deleted else f"there was no service {arguments.service}")
@@ -142,6 +158,7 @@ COMMANDS: tuple[Command[Any], ...] = (
             NEW_VERSION,
             *SETTINGS,
             *VARIABLES,
+            REASON,
             COMPUTE,
             IF_EXISTS,
         ),
@@ -163,11 +180,21 @@ COMMANDS: tuple[Command[Any], ...] = (
             MODEL_ID,
             *SETTINGS,
             *VARIABLES,
+            REASON,
             Flag("--compute-resource-id", "compute to build the image for", api="compute_resource_id"),
         ),
         ("services_update",),
         waits=True,
         arguments=_Update,
+    ),
+    Command(
+        ("service", "rollback"),
+        "Return a service to the deployment that served before, with its image and settings",
+        'mlmgmt service rollback -n iris --reason "too slow"',
+        _rollback,
+        (SERVICE, REASON),
+        waits=True,
+        arguments=_Rollback,
     ),
     Command(
         ("service", "delete"),

@@ -62,6 +62,7 @@ EXTENSIONS: Mapping[tuple[str, ...], Mapping[str, Handler]] = {
     ("images", "{id}", "oci"): {"GET": exports.oci},
     ("operations",): {"GET": operations.list_},
     ("operations", "{id}", "cancel"): {"POST": operations.cancel},
+    ("services", "{id}", "rollback"): {"POST": requests.rollback},
     ("operations", "{id}", "withdraw"): {"POST": withdrawals.on_failure},
     ("services", "{id}", "logs"): {"GET": monitoring.logs},
     ("services", "{id}", "metrics"): {"GET": monitoring.metrics},

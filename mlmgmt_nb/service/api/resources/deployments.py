@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, Select, select
+from sqlalchemy import Select, select
 
-from mlmgmt_nb.contract import Deployment
+from mlmgmt_nb.contract.extensions import ChangeRecord, DeploymentRecord
 from mlmgmt_nb.service.api.app import Call
 from mlmgmt_nb.service.api.resources.lookup import in_account, row_of
 from mlmgmt_nb.service.http.messages import Reply
 from mlmgmt_nb.service.store import schema
 from mlmgmt_nb.service.store.store import Store
 
-__all__ = ["get", "list_"]
+__all__ = ["DEPLOYMENT_COLUMNS", "deployment_of", "get", "list_"]
 
-
+DEPLOYMENT_COLUMNS = ("service_name", "image_id", "status", "created_at", "expired_at", "change")
+"""Columns of a response besides its id; the others are the largest."""
 _ROWS_AT_ONCE = 1000
 
 
@@ -40,25 +41,24 @@ def list_(call: Call) -> Reply:
 
 
 def _selected() -> Select[Any]:
-    """Select the columns of responses: the others are the largest."""
+    """Select the columns of responses."""
     columns = schema.deployments.c
-    shown = (columns.id, columns.service_name, columns.image_id, columns.status, columns.created_at, columns.expired_at)
-    return select(columns.seq, *shown)
+    return select(columns.seq, columns.id, *(columns[name] for name in DEPLOYMENT_COLUMNS))
 
 
-def _blocks(store: Store, query: Select[Any]) -> Iterator[list[Deployment]]:
+def _blocks(store: Store, query: Select[Any]) -> Iterator[list[DeploymentRecord]]:
     """Yield the deployments of a query that descends by `seq`, and end with an incomplete block."""
     further = query
     while True:
         with store.reading() as db:
             rows = db.execute(further).all()
-        yield [_deployment(row) for row in rows]
+        yield [deployment_of(row._asdict()) for row in rows]
         if len(rows) < _ROWS_AT_ONCE:
             return
         further = query.where(schema.deployments.c.seq < rows[-1].seq)
 
 
-def _encoded(first: list[Deployment], others: Iterable[list[Deployment]]) -> Iterator[bytes]:
+def _encoded(first: list[DeploymentRecord], others: Iterable[list[DeploymentRecord]]) -> Iterator[bytes]:
     """Yield blocks of deployments as one JSON array."""
     yield msgspec.json.encode(first)[:-1]
     for block in others:
@@ -69,15 +69,18 @@ def _encoded(first: list[Deployment], others: Iterable[list[Deployment]]) -> Ite
 
 def get(call: Call) -> Reply:
     with call.backend.store.reading() as db:
-        return Reply(200, _deployment(row_of(db, call, schema.deployments, _selected())))
+        return Reply(200, deployment_of(row_of(db, call, schema.deployments, _selected())._asdict()))
 
 
-def _deployment(row: Row[Any]) -> Deployment:
-    return Deployment(
-        id=row.id,
-        service_name=row.service_name,
-        image_id=row.image_id,
-        status=row.status,
-        created_at=row.created_at,
-        expired_at=row.expired_at,
+def deployment_of(row: Mapping[str, Any]) -> DeploymentRecord:
+    """Return a deployment from the columns of its row, with the record of its change."""
+    record: ChangeRecord | None = row["change"]
+    return DeploymentRecord(
+        id=row["id"],
+        service_name=row["service_name"],
+        image_id=row["image_id"],
+        status=row["status"],
+        created_at=row["created_at"],
+        expired_at=row["expired_at"],
+        **({} if record is None else msgspec.structs.asdict(record)),
     )

@@ -18,6 +18,7 @@ objects_api   apply, list and delete our objects
 readiness     what a cluster lacks: address, credentials, permissions, registry
 logs          the logs of all pods of a service
 reach         how requests get to pods: cluster address, node port, or port-forward
+directions    from the ports of services here to their pods
 cluster       the compute: the thread, and what it was told
 clusters      all clusters of the settings file, which may change
 """

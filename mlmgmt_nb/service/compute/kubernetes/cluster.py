@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 
 from mlmgmt_nb.service.cluster_settings import ClusterSettings
-from mlmgmt_nb.service.compute.declared.protocol import Cause, Declaration, Observation
-from mlmgmt_nb.service.compute.declared.relay import Relay
+from mlmgmt_nb.service.compute.declared.protocol import Cause, Declaration, Observation, ObservedService
 from mlmgmt_nb.service.compute.kubernetes.connection import ClusterError, Connection
+from mlmgmt_nb.service.compute.kubernetes.directions import Directions
 from mlmgmt_nb.service.compute.kubernetes.logs import PodLogs
 from mlmgmt_nb.service.compute.kubernetes.naming import DECLARATION, KEYS, SERVICE
 from mlmgmt_nb.service.compute.kubernetes.objects import build_objects
@@ -62,15 +62,13 @@ class KubernetesCluster:
         self.settings = settings
         folder.mkdir(parents=True, exist_ok=True)
         self._home = home
-        self._listeners = listeners
         self._on_change = on_change
         self._log_of = log_of
         self._connection = Connection(settings, folder / "kinds.json")
         self._objects = ObjectsApi(self._connection, home)
         self._logs = PodLogs(self._connection, folder / "logs.json", log_of)
         self._reach = PodReach(self._connection, settings)
-        self._relay: Relay | None = None
-        self._opened: set[str] = set()
+        self._directions = Directions(self._reach, listeners)
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._wanted: dict[str, Declaration] = {}
@@ -135,23 +133,15 @@ class KubernetesCluster:
         return applied is not None and applied.fingerprint == fingerprint and service_id not in self._pending
 
     def open(self, service_id: str, port: int | None) -> int:
-        opened = self._listeners.open(service_id, port)
-        self._opened.add(service_id)
-        if self._relay is None:
-            self._relay = Relay()
-        self._relay.listen(service_id, self._listeners[service_id])
+        opened = self._directions.open(service_id, port)
         self._wake.set()
         return opened
 
     def is_open(self, service_id: str) -> bool:
-        return service_id in self._opened
+        return service_id in self._directions
 
     def close(self, service_id: str) -> None:
-        if service_id in self._opened:
-            self._opened.discard(service_id)
-            self._listeners.close(service_id)
-        if self._relay is not None:
-            self._relay.close(service_id)
+        self._directions.close(service_id)
 
     def stop(self) -> None:
         """Stop working here: pods and what was declared stay."""
@@ -160,11 +150,7 @@ class KubernetesCluster:
         if self._thread is not None:
             self._thread.join()
             self._thread = None
-        if self._relay is not None:
-            for service_id in list(self._opened):
-                self.close(service_id)
-            self._relay.stop()
-            self._relay = None
+        self._directions.stop()
         self._stopping, self._is_observed, self._observation = False, False, None
         for known in (self._wanted, self._pending, self._unwanted, self._applied, self._refused, self._retry_at):
             known.clear()
@@ -211,8 +197,8 @@ class KubernetesCluster:
             self._objects.delete(service_id)
         listed = self._objects.list()
         self._forget_removed(listed)
-        self._publish(Observation(services=observe(listed, self._applied, self._refused)))
-        self._direct(listed)
+        self._directions.update(listed)
+        self._publish(Observation(services=self._observed(listed)))
         self._renew_keys(listed)
         self._logs.copy(listed)
         assert self._observation is not None
@@ -282,14 +268,15 @@ class KubernetesCluster:
         self._publish(Observation(services=services, away=cause, away_since=since))
         return _AWAY_SECONDS
 
-    def _direct(self, listed: Listed) -> None:
-        """Have connections go to pods that are ready."""
-        if self._relay is None:
-            return
-        for service in listed.objects["Service"]:
-            service_id = service["metadata"]["labels"][SERVICE]
-            pods = [pod for pod in ready_pods(listed.pods) if pod["metadata"]["labels"].get(SERVICE) == service_id]
-            self._relay.set_target(service_id, self._reach.target(service, pods))
+    def _observed(self, listed: Listed) -> dict[str, ObservedService]:
+        """Return the services. One is complete only when requests from here get to its pods."""
+        services = observe(listed, self._applied, self._refused)
+        for service_id, seen in services.items():
+            obstacle = self._directions.obstacle(service_id)
+            if seen.is_complete and seen.replicas and obstacle is not None:
+                cause = Cause("Unreachable", obstacle)
+                services[service_id] = msgspec.structs.replace(seen, is_complete=False, cause=cause)
+        return services
 
     def _renew_keys(self, listed: Listed) -> None:
         """Have kubelets renew the mounted keys of pods at once, instead of within a minute or two."""

@@ -119,12 +119,13 @@ class Connection:
         Raises:
             ClusterError: the cluster has none of them, or does not respond.
         """
-        from kubernetes.dynamic.exceptions import ResourceNotFoundError
-
         for version in versions:
-            with self.cluster_errors(), contextlib.suppress(ResourceNotFoundError):
-                resource = self._connected()[0].resources.get(api_version=version, kind=kind)
-                return str(resource.path(name=name, namespace=self.namespace))
+            with self.cluster_errors():
+                from kubernetes.dynamic.exceptions import ResourceNotFoundError
+
+                with contextlib.suppress(ResourceNotFoundError):
+                    resource = self._connected()[0].resources.get(api_version=version, kind=kind)
+                    return str(resource.path(name=name, namespace=self.namespace))
         raise ClusterError("OldCluster", f"The cluster has no {kind} of {' or '.join(versions)}.", 404)
 
     def new_client(self) -> Any:
@@ -191,10 +192,12 @@ class Connection:
     @contextlib.contextmanager
     def cluster_errors(self) -> Iterator[None]:
         """Turn errors of the client into ClusterError."""
-        import urllib3
-        from kubernetes.client.exceptions import ApiException
-        from kubernetes.config import ConfigException
-
+        try:
+            import urllib3
+            from kubernetes.client.exceptions import ApiException
+            from kubernetes.config import ConfigException
+        except ImportError as error:
+            raise ClusterError("NotInstalled", _NOT_INSTALLED) from error
         try:
             yield
         except ApiException as error:

@@ -17,7 +17,7 @@ from mlmgmt_nb.service.cluster_settings import ClusterSettings
 from mlmgmt_nb.service.compute.declared.relay import Target
 from mlmgmt_nb.service.compute.kubernetes.connection import ClusterError, Connection, in_pod
 
-__all__ = ["PodReach"]
+__all__ = ["PodReach", "responds"]
 
 Object = dict[str, Any]
 
@@ -77,8 +77,12 @@ class PodReach:
                 yield from (each["address"] for each in node["status"].get("addresses", []) if each["type"] == kind)
 
 
+def responds(target: Target) -> bool:
+    """Return whether a replica responds at an address; ways without one are tried with each connection."""
+    return target.address is None or _responds(*target.address)
+
+
 def _responds(host: str, port: int) -> bool:
-    """Return whether a replica responds there."""
     try:
         with socket.create_connection((host, port), _TRY_SECONDS) as connection:
             connection.settimeout(_TRY_SECONDS)

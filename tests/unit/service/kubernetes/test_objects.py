@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import msgspec
 import pytest
 
@@ -87,6 +88,15 @@ def test_values_reach_the_driver_as_given() -> None:
     assert data == {"keys": f"{'a' * 64}\n{'b' * 64}", "d1.TOKEN": "first-secret", "d2.TOKEN": "next-secret"}
     plain = json.dumps([built()[kind] for kind in KINDS if kind != "Secret"])
     assert "-secret" not in plain
+
+
+@pytest.mark.parametrize("version", ["1.33", "1.34", "1.35", "1.36", "1.37"])
+def test_current_kubernetes_knows_every_field(version: str) -> None:
+    settings = ClusterSettings(
+        image_pull_secrets=("login",), node_selector={"pool": "ml"}, tolerations=({"operator": "Exists"},), gpus=1
+    )
+    for each in built(settings).values():
+        kubernetes_validate.validate(each, version, strict=True)
 
 
 def test_new_keys_change_the_fingerprint_and_no_pod() -> None:

@@ -10,12 +10,13 @@ import msgspec
 from sqlalchemy import Connection, Row, Select, or_, select
 
 from mlmgmt_nb.contract import ComputeResource, Model
-from mlmgmt_nb.contract.extensions import Service, ServiceCreate
+from mlmgmt_nb.contract.extensions import DeploymentRecord, Service, ServiceCreate
 from mlmgmt_nb.service.api.app import Call
 from mlmgmt_nb.service.api.paging import Page, page
+from mlmgmt_nb.service.api.resources.deployments import deployment_of
 from mlmgmt_nb.service.api.resources.images import image_of
 from mlmgmt_nb.service.api.resources.lookup import in_account
-from mlmgmt_nb.service.api.resources.services.rows import IMAGE_LABELS, selected, service_of
+from mlmgmt_nb.service.api.resources.services.rows import DEPLOYMENT_LABELS, IMAGE_LABELS, selected, service_of
 from mlmgmt_nb.service.gateway.gateway import first_of_names
 from mlmgmt_nb.service.http.messages import Reply
 from mlmgmt_nb.service.reconciling.specs import replica_count
@@ -134,7 +135,14 @@ def _response(
         environment={name: value for name, value in (spec.environment or {}).items() if value is not None},
         secrets=sorted(values["secrets"] or ()),
         warning=warning,
+        last_change=_current_deployment(values),
     )
+
+
+def _current_deployment(values: dict[str, Any]) -> DeploymentRecord | None:
+    """Return the deployment that serves; None without a record of its change."""
+    columns = {name: values[label] for name, label in DEPLOYMENT_LABELS.items()}
+    return None if columns["change"] is None else deployment_of({**columns, "id": values["deployment_id"]})
 
 
 def _scoring_uri(row: Row[Any], base_url: str, front: str | None, *, is_first: bool) -> str | None:
@@ -142,7 +150,7 @@ def _scoring_uri(row: Row[Any], base_url: str, front: str | None, *, is_first: b
     the request. At the front door, the first service of a name is addressed by name and others by id. A service whose
     creation failed does not have a scoring URL.
     """
-    if row.port is None or row.status in {"Failed", "Cancelled"}:
+    if row.port is None or row.deployment_status in {"Failed", "Cancelled"}:
         return None
     if front is not None:
         return f"{front}/api/v1/service/{row.name if is_first else row.id}/score"

@@ -1,24 +1,34 @@
-"""Create, update and delete services: rows with the desired state, for the supervisor to realize."""
+"""Create, update, roll back and delete services: rows with the desired state, for the supervisor to realize."""
 
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, Row, insert, select, update
 
-from mlmgmt_nb.contract.extensions import ServiceCreate, ServiceUpdate
+from mlmgmt_nb.contract.extensions import ChangeRecord, ServiceCreate, ServiceUpdate
+from mlmgmt_nb.contract.limits import MAX_CHARACTERS, OTHERWISE
 from mlmgmt_nb.service.api.app import Call
 from mlmgmt_nb.service.api.resources import operations
 from mlmgmt_nb.service.api.resources.services.keys import new_key
 from mlmgmt_nb.service.api.resources.services.rows import service_of
 from mlmgmt_nb.service.clock import now
 from mlmgmt_nb.service.http.messages import Reply
-from mlmgmt_nb.service.http.problems import conflict, not_found
-from mlmgmt_nb.service.reconciling.specs import Secrets, changed, check_supported, replica_bounds, scaling, stored
+from mlmgmt_nb.service.http.problems import bad_field, conflict, not_found
+from mlmgmt_nb.service.reconciling.specs import (
+    Secrets,
+    changed,
+    check_supported,
+    replica_bounds,
+    restored,
+    scaling,
+    stored,
+)
 from mlmgmt_nb.service.store import schema
 from mlmgmt_nb.service.store.transitions import forget_secrets, service_deleted
 
-__all__ = ["create", "delete_", "update_"]
+__all__ = ["create", "delete_", "rollback", "update_"]
 
 
 def create(call: Call) -> Reply:
@@ -38,7 +48,8 @@ def create(call: Call) -> Reply:
             )
         service_id = str(uuid.uuid4())
         call.backend.check_capacity(db, spec, compute.id, service_id)
-        deployment_id = _add_deployment(db, call.account, service_id, spec, secrets)
+        change = ChangeRecord(change="create", changed_by=call.principal.name, reason=call.body.reason)
+        deployment_id = _add_deployment(db, call.account, service_id, spec, secrets, change)
         moment = now()
         db.execute(
             insert(services).values(
@@ -65,31 +76,78 @@ def create(call: Call) -> Reply:
 
 
 def update_(call: Call) -> Reply:
-    services = schema.services
     request: ServiceUpdate = call.body
     with call.backend.store.writing() as db:
         row = service_of(db, call)
         spec, secrets = changed(row.spec, row.secrets or {}, request)
-        _check_image(db, call.account, spec.image_id, row.compute_id, of_service=row.spec.image_id)
-        check_supported(spec)
-        if row.target_id is not None:
-            raise conflict("OperationUnderWay", "Another operation on this service is running; wait until it ends.")
-        call.backend.check_capacity(db, spec, row.compute_id, row.id)
-        deployment_id = _add_deployment(db, call.account, row.id, spec, secrets)
-        fewest, most = replica_bounds(spec)
-        db.execute(
-            update(services)
-            .where(services.c.id == row.id)
-            .values(
-                target_id=deployment_id,
-                state="NotStarted",
-                scale=max(1, fewest, min(row.scale or 0, most)) if scaling(spec) else None,
-                updated_at=now(),
-            )
+        record = ChangeRecord(
+            change="update", changed_by=call.principal.name, reason=request.reason, replaces=row.deployment_id
         )
-        operation_id = operations.begin(db, call.account, "Service", row.id)
+        operation_id = _start_change(call, db, row, spec, secrets, record)
     call.backend.services_changed()
     return operations.accepted(call, operation_id)
+
+
+def rollback(call: Call) -> Reply:
+    """Return a service to the deployment that served before the current one, with its image and settings.
+
+    Secrets keep their current values. `reason` in the query goes into the record of the change. 202 with an operation,
+    as for an update; 409 if no other deployment has served.
+    """
+    reason = call.query.get("reason")
+    if reason is not None and len(reason) > MAX_CHARACTERS[OTHERWISE]:
+        raise bad_field(
+            "reason", f"has {len(reason)} characters; the maximum is {MAX_CHARACTERS[OTHERWISE]}.", "TooLong"
+        )
+    with call.backend.store.writing() as db:
+        row = service_of(db, call)
+        before = _served_before(db, row)
+        spec, secrets = restored(before.spec, row.secrets or {})
+        record = ChangeRecord(
+            change="rollback",
+            changed_by=call.principal.name,
+            reason=reason,
+            replaces=row.deployment_id,
+            restores=before.id,
+        )
+        operation_id = _start_change(call, db, row, spec, secrets, record)
+    call.backend.services_changed()
+    return operations.accepted(call, operation_id)
+
+
+def _served_before(db: Connection, service: Row[Any]) -> Row[Any]:
+    """Return the last deployment that served and was replaced."""
+    deployments = schema.deployments
+    served = select(deployments).where(deployments.c.service_id == service.id, deployments.c.status == "Expired")
+    found = db.execute(served.order_by(deployments.c.seq.desc()).limit(1)).one_or_none()
+    if found is None:
+        raise conflict("NothingToRollBackTo", "Only the current deployment of this service has served; update it.")
+    return found
+
+
+def _start_change(
+    call: Call, db: Connection, row: Row[Any], spec: ServiceCreate, secrets: Secrets, change: ChangeRecord
+) -> str:
+    """Check the next deployment of a service and make it the target; return the id of the operation."""
+    services = schema.services
+    _check_image(db, call.account, spec.image_id, row.compute_id, of_service=row.spec.image_id)
+    check_supported(spec)
+    if row.target_id is not None:
+        raise conflict("OperationUnderWay", "Another operation on this service is running; wait until it ends.")
+    call.backend.check_capacity(db, spec, row.compute_id, row.id)
+    deployment_id = _add_deployment(db, call.account, row.id, spec, secrets, change)
+    fewest, most = replica_bounds(spec)
+    db.execute(
+        update(services)
+        .where(services.c.id == row.id)
+        .values(
+            target_id=deployment_id,
+            state="NotStarted",
+            scale=max(1, fewest, min(row.scale or 0, most)) if scaling(spec) else None,
+            updated_at=now(),
+        )
+    )
+    return operations.begin(db, call.account, "Service", row.id)
 
 
 def _check_image(db: Connection, account: str, image_id: str, compute_id: str, of_service: str | None = None) -> None:
@@ -118,7 +176,9 @@ def _check_image(db: Connection, account: str, image_id: str, compute_id: str, o
         )
 
 
-def _add_deployment(db: Connection, account: str, service_id: str, spec: ServiceCreate, secrets: Secrets) -> str:
+def _add_deployment(
+    db: Connection, account: str, service_id: str, spec: ServiceCreate, secrets: Secrets, change: ChangeRecord
+) -> str:
     deployment_id = str(uuid.uuid4())
     db.execute(
         insert(schema.deployments).values(
@@ -131,6 +191,7 @@ def _add_deployment(db: Connection, account: str, service_id: str, spec: Service
             secrets=secrets or None,
             status="Deploying",
             created_at=now(),
+            change=change,
         )
     )
     return deployment_id

@@ -7,26 +7,30 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, select
 
 from mlmgmt_nb.service.api.app import Call
+from mlmgmt_nb.service.api.resources.deployments import DEPLOYMENT_COLUMNS
 from mlmgmt_nb.service.api.resources.images import IMAGE_COLUMNS
 from mlmgmt_nb.service.api.resources.lookup import row_of
 from mlmgmt_nb.service.store import schema
 
-__all__ = ["IMAGE_LABELS", "selected", "service_of"]
+__all__ = ["DEPLOYMENT_LABELS", "IMAGE_LABELS", "selected", "service_of"]
 
 IMAGE_LABELS = {name: f"image_{name}" for name in IMAGE_COLUMNS}
 """Labels of the columns of the image, by column."""
+DEPLOYMENT_LABELS = {name: f"deployment_{name}" for name in DEPLOYMENT_COLUMNS}
+"""Labels of the columns of the current deployment, by column."""
 
 
 def selected() -> Select[Any]:
     """Select services with their current deployment, its image and the manifest of that image."""
     services, deployments, images, manifests = schema.services, schema.deployments, schema.images, schema.manifests
     image_columns = [images.c[name].label(label) for name, label in IMAGE_LABELS.items()]
+    deployment_columns = [deployments.c[name].label(label) for name, label in DEPLOYMENT_LABELS.items()]
     return (
         select(
             services,
             deployments.c.spec,
             deployments.c.secrets,
-            deployments.c.status,
+            *deployment_columns,
             *image_columns,
             manifests.c.doc.label("manifest_doc"),
         )

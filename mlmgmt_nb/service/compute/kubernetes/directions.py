@@ -1,0 +1,79 @@
+"""Where connections of services go: from their ports here to their ready pods."""
+
+from __future__ import annotations
+
+from mlmgmt_nb.service.compute.declared.relay import Relay, Target
+from mlmgmt_nb.service.compute.kubernetes.naming import SERVICE
+from mlmgmt_nb.service.compute.kubernetes.observation import Listed, ready_pods
+from mlmgmt_nb.service.compute.kubernetes.reach import PodReach, responds
+from mlmgmt_nb.service.compute.listeners import Listeners
+
+__all__ = ["Directions"]
+
+
+class Directions:
+    """The open ports of the services of a cluster.
+
+    Args:
+        reach: finds the way to pods.
+        listeners: the ports of all services.
+    """
+
+    def __init__(self, reach: PodReach, listeners: Listeners) -> None:
+        self._reach = reach
+        self._listeners = listeners
+        self._relay: Relay | None = None
+        self._opened: set[str] = set()
+
+    def __contains__(self, service_id: str) -> bool:
+        return service_id in self._opened
+
+    def open(self, service_id: str, port: int | None) -> int:
+        """Accept connections to a service at the given port, or a free one, and return it.
+
+        Raises:
+            OSError: the given port is taken, or no port is free.
+        """
+        opened = self._listeners.open(service_id, port)
+        self._opened.add(service_id)
+        if self._relay is None:
+            self._relay = Relay()
+        self._relay.listen(service_id, self._listeners[service_id])
+        return opened
+
+    def close(self, service_id: str) -> None:
+        """Stop accepting connections to a service; existing ones continue."""
+        if service_id in self._opened and self._relay is not None:
+            self._opened.discard(service_id)
+            self._listeners.close(service_id)
+            self._relay.close(service_id)
+
+    def stop(self) -> None:
+        """Close all ports, and end all connections."""
+        for service_id in list(self._opened):
+            self.close(service_id)
+        if self._relay is not None:
+            self._relay.stop()
+            self._relay = None
+
+    def update(self, listed: Listed) -> None:
+        """Have connections go to the pods that are ready now."""
+        if self._relay is None:
+            return
+        for service in listed.objects["Service"]:
+            service_id = service["metadata"]["labels"][SERVICE]
+            pods = [pod for pod in ready_pods(listed.pods) if pod["metadata"]["labels"].get(SERVICE) == service_id]
+            target = self._reach.target(service, pods)
+            self._relay.set_target(service_id, _usable(target, self._relay.target_of(service_id)))
+
+    def obstacle(self, service_id: str) -> str | None:
+        """Return why requests to a service do not get to its pods, or None."""
+        target = self._relay.target_of(service_id) if self._relay else None
+        return target if isinstance(target, str) else None
+
+
+def _usable(target: Target | str, before: Target | str | None) -> Target | str:
+    """Return a target, or why not. A new address is used once it responds: nodes learn of it a little later."""
+    if isinstance(target, str) or (isinstance(before, Target) and before.address == target.address):
+        return target
+    return target if responds(target) else f"The pods do not respond at {target.shown} yet."

@@ -1,0 +1,99 @@
+"""Measure two replicas after one of them was killed and replaced, with callers that keep their connections.
+
+Run it with `python -m tests.benchmarks.replicas`. All connections are then at the other replica. The driver waits
+instead of computing, so that the processors of the machine do not limit the rate. The ratio is that of the rates after
+the kill and before it: 1.0 if both replicas work, 0.5 if one does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import requests
+
+from mlmgmt_nb import connect, local
+from tests.benchmarks.table import show
+
+DRIVERS = {
+    "undecorated": "import time\ndef init():\n    pass\n\ndef run(body):\n    time.sleep(0.02)\n    return 1\n",
+    "@threaded(4)": "import time\nfrom mlmgmt_nb.scoring.threads import threaded\ndef init():\n    pass\n\n"
+    "@threaded(4)\ndef run(body):\n    time.sleep(0.05)\n    return 1\n",
+}
+CALLERS = 16
+BEFORE_SECONDS = 4.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seconds", type=float, default=20.0, help="seconds of each load (default: %(default)s)")
+    seconds = parser.parse_args().seconds
+    rows = []
+    for name, code in DRIVERS.items():
+        before, after = _rates(code, seconds)
+        rows.append([name, before, after, after / before])
+    show(f"Requests/s of {CALLERS} callers with kept connections", ["driver", "before", "after", "ratio"], rows)
+
+
+def _rates(code: str, seconds: float) -> tuple[float, float]:
+    """Return the rates before a replica is killed, and in the last four seconds."""
+    with tempfile.TemporaryDirectory() as folder:
+        driver = Path(folder) / "score.py"
+        driver.write_text(code)
+        model = Path(folder) / "model.bin"
+        model.write_bytes(b"none")
+        endpoint = local.ensure(Path(folder) / "home")
+        try:
+            workspace = connect(home=Path(folder) / "home")
+            service = workspace.deploy(
+                "replicas", model=model, driver=driver, num_replicas=2, max_concurrent_requests=2 * CALLERS
+            )
+            key = workspace.services.keys(service).primary_key
+            url = workspace.services.get("replicas").scoring_uri or ""
+            ended: list[float] = []
+
+            def end_replica() -> None:
+                time.sleep(BEFORE_SECONDS)
+                ended.append(time.monotonic())
+                psutil.Process(endpoint.pid).children()[0].kill()
+
+            began = time.monotonic()
+            ending = threading.Thread(target=end_replica)
+            ending.start()
+            times = _load(url, str(key), seconds)
+            ending.join()
+        finally:
+            local.stop(Path(folder) / "home")
+    before = ended[0] - began
+    return sum(t < before for t in times) / before, sum(t > seconds - 4 for t in times) / 4
+
+
+def _load(url: str, key: str, seconds: float) -> list[float]:
+    """Return when each request was answered."""
+    began = time.monotonic()
+    times: list[float] = []
+
+    def call() -> None:
+        with requests.Session() as session:
+            while time.monotonic() - began < seconds:
+                try:
+                    answer = session.post(url, data="1", headers={"Authorization": f"Bearer {key}"}, timeout=30)
+                except requests.ConnectionError:  # the replica that is killed
+                    continue
+                assert answer.status_code == 200, answer.text
+                times.append(time.monotonic() - began)
+
+    callers = [threading.Thread(target=call) for _ in range(CALLERS)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    return times
+
+
+if __name__ == "__main__":
+    main()

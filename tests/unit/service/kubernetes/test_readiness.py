@@ -1,0 +1,60 @@
+"""Why a cluster cannot be used, as far as that needs no cluster."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from mlmgmt_nb.service.cluster_settings import ClusterSettings
+from mlmgmt_nb.service.compute.kubernetes.connection import Connection
+from mlmgmt_nb.service.compute.kubernetes.readiness import find_problem
+from tests.support.kubernetes import free_port
+
+
+def kubeconfig(folder: Path) -> str:
+    """Write a kubeconfig for a cluster that does not listen; return its path."""
+    file = folder / "kubeconfig"
+    content = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "away",
+        "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{free_port()}"}}],
+        "users": [{"name": "u", "user": {}}],
+        "contexts": [{"name": "away", "context": {"cluster": "c", "user": "u"}}],
+    }
+    file.write_text(json.dumps(content))
+    return str(file)
+
+
+@pytest.mark.parametrize("namespace", [None, "models"])
+@pytest.mark.parametrize(
+    ("changes", "code", "words"),
+    [
+        ({}, "Unreachable", "Connection refused"),
+        ({"context": "moon"}, "NoContext", "'moon'; it has away"),
+        ({"kubeconfig": "/nowhere/kubeconfig"}, "BadKubeconfig", "/nowhere/kubeconfig"),
+    ],
+)
+def test_a_problem_is_one_sentence(
+    tmp_path: Path, namespace: str | None, changes: dict[str, str], code: str, words: str
+) -> None:
+    given = {"kubeconfig": kubeconfig(tmp_path), **changes}
+    settings = ClusterSettings(namespace=namespace, **given)  # type: ignore[arg-type]
+    problem = find_problem(Connection(settings, tmp_path / "kinds.json"), settings, "127.0.0.1:1/ml")
+    assert problem is not None
+    assert (problem.code, words in problem.message) == (code, True), problem
+
+
+@pytest.mark.parametrize("namespace", [None, "models"])
+def test_the_client_is_an_extra(tmp_path: Path, namespace: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "kubernetes"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "kubernetes", None)
+    settings = ClusterSettings(kubeconfig=kubeconfig(tmp_path), namespace=namespace)
+    problem = find_problem(Connection(settings, tmp_path / "kinds.json"), settings, None)
+    assert problem is not None
+    assert problem.code == "NotInstalled"
+    assert "mlmgmt-nb[kubernetes]" in problem.message
