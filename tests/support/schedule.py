@@ -12,6 +12,7 @@ __all__ = ["LongestFirst", "sort_longest_first"]
 LONGEST = (
     "docker",
     "integration/kubernetes/",
+    "acceptance/panels/",
     "tests/acceptance/test_notebooks.py",
     "tests/acceptance/test_state_machine.py",
     "tests/acceptance/test_faults.py",
@@ -23,18 +24,15 @@ LONGEST = (
     "tests/integration/service/test_housekeeping.py",
     "tests/integration/service/test_scaling.py",
     "tests/acceptance/test_crash_safety.py",
-    "tests/acceptance/panels/test_service_panel.py",
-    "tests/acceptance/panels/test_deploy_panel.py",
-    "tests/acceptance/panels/test_scoring_panel.py",
-    "tests/acceptance/panels/test_scoring_test.py",
-    "tests/acceptance/panels/test_workspace_panel.py",
-    "tests/acceptance/panels/test_operation_panel.py",
     "tests/acceptance/test_several_processes.py",
     "tests/acceptance/test_faults_of_the_store.py",
     "tests/acceptance/test_binder.py",
     "tests/acceptance/test_demo.py",
 )
 """Groups of tests that take half a minute or more, the longest first. `pytest --durations 25` shows it."""
+
+_SHARED = ("docker", "integration/kubernetes/", "acceptance/panels/")
+"""Parts of the ids of tests that share a session's fixtures, which take long to start."""
 
 
 class LongestFirst(LoadScopeScheduling):  # type: ignore[misc]
@@ -55,7 +53,5 @@ def sort_longest_first(items: list[pytest.Item]) -> None:
 
 
 def _group(nodeid: str) -> str:
-    """Return the tests that share fixtures: those of a file, or all those of the one Docker engine or cluster."""
-    return next(
-        (group for group in ("docker", "integration/kubernetes/") if group in nodeid), nodeid.partition("::")[0]
-    )
+    """Return the tests that share fixtures: those of a file, or all those of an engine, a cluster or a JupyterLab."""
+    return next((group for group in _SHARED if group in nodeid), nodeid.partition("::")[0])

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from mlmgmt_nb import local
 from tests.acceptance.panels.kernels import VERSIONS
@@ -17,6 +17,9 @@ from tests.support.components import missing
 from tests.support.waiting import DEADLINE
 
 expect.set_options(timeout=DEADLINE * 1000)  # 5 seconds otherwise, which a machine under load needs for itself
+
+_FAILED = pytest.StashKey[bool]()
+"""Whether a phase of a test failed: its page may be in any state."""
 
 
 @pytest.fixture(scope="session")
@@ -57,19 +60,43 @@ def kernel_name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture
-def open_notebook(lab: Lab, browser: Browser, request: pytest.FixtureRequest) -> Iterator[Callable[..., Notebook]]:
-    """Write a notebook of some cells, opens it, and close it and its kernel when the test ends."""
-    opened: list[Notebook] = []
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    item.stash[_FAILED] = item.stash.get(_FAILED, False) or report.failed
+    return report
 
-    def open_(cells: list[str], *, theme: str = "light", **options: Any) -> Notebook:
+
+@pytest.fixture(scope="module")
+def pages(browser: Browser) -> list[Page]:
+    """Return the pages of JupyterLab that tests of this module left in order, for the next notebook."""
+    return []
+
+
+@pytest.fixture
+def open_notebook(
+    lab: Lab, browser: Browser, pages: list[Page], request: pytest.FixtureRequest
+) -> Iterator[Callable[..., Notebook]]:
+    """Write a notebook of some cells, open it, and close it and its kernel when the test ends.
+
+    With `own_page`, no other test gets its page: after the test did something to it that lasts.
+    """
+    opened: list[tuple[Notebook, bool]] = []
+
+    def open_(cells: list[str], *, theme: str = "light", own_page: bool = False, **options: Any) -> Notebook:
         name = "".join(letter if letter.isalnum() else "-" for letter in request.node.name)
-        opened.append(lab.open(browser, lab.write(f"{name}-{len(opened)}", cells, **options), theme=theme))
-        return opened[-1]
+        path = lab.write(f"{name}-{len(opened)}", cells, **options)
+        page = pages.pop() if pages and not own_page else None
+        notebook = lab.open(browser, path, page=page, theme=theme)
+        opened.append((notebook, own_page))
+        return notebook
 
     yield open_
-    for notebook in opened:
-        notebook.close()
+    for notebook, own_page in opened:
+        if own_page or request.node.stash.get(_FAILED, False):
+            notebook.close()
+        else:
+            pages.append(notebook.leave())
 
 
 @pytest.fixture

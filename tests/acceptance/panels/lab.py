@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 import requests
-from playwright.sync_api import Browser, Locator, Page
+from playwright.sync_api import Browser, Locator, Page, ViewportSize
 from playwright.sync_api import Error as PlaywrightError
 
 from tests.acceptance.panels.kernels import VERSIONS, install_kernels
@@ -28,13 +28,14 @@ CHROMIUM_ARGUMENTS = (
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
 TOKEN = "the-token-of-the-lab"
+_VIEWPORT: ViewportSize = {"width": 1100, "height": 900}
 _QUIET = {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}
-_READY = """async () => {
+_READY = """async path => {
     const lab = window.jupyterapp;
     if (!lab) return false;
     await lab.restored;
     const panel = lab.shell.currentWidget;
-    if (!panel?.context) return false;
+    if (panel?.context?.path !== path) return false;
     await panel.context.ready;
     await panel.sessionContext.ready;
     const kernel = panel.sessionContext.session?.kernel;
@@ -133,18 +134,17 @@ class Lab:
         path.write_text(json.dumps(notebook))
         return path
 
-    def open(self, browser: Browser, path: Path, *, kernel: bool = True, theme: str = "light") -> Notebook:
-        """Open a notebook in a browser's page of its own.
+    def open(self, browser: Browser, path: Path, *, page: Page | None = None, theme: str = "light") -> Notebook:
+        """Open a notebook with its kernel.
 
         Args:
-            browser: the browser.
+            browser: the browser, for a page of its own.
             path: of the notebook.
-            kernel: whether to wait for its kernel; else it is opened without one.
+            page: a page of JupyterLab whose last notebook was closed, to use instead: a page takes seconds to load.
             theme: `light` or `dark`.
         """
-        page = browser.new_context(viewport={"width": 1100, "height": 900}).new_page()
-        notebook = Notebook(self, page, path)
-        notebook.open(kernel=kernel)
+        notebook = Notebook(self, page or browser.new_context(viewport=_VIEWPORT).new_page(), path)
+        notebook.open() if page else notebook.load()
         notebook.set_theme(theme)
         return notebook
 
@@ -159,9 +159,12 @@ class Notebook:
         self.lab, self.page, self.path = lab, page, path
         self.errors: list[str] = []
         page.set_default_timeout(DEADLINE * 1000)
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("pageerror", self._note)
 
-    def open(self, *, kernel: bool = True) -> None:
+    def _note(self, error: PlaywrightError) -> None:
+        self.errors.append(str(error))
+
+    def load(self, *, kernel: bool = True) -> None:
         """Load the page anew. Without `kernel` the notebook's kernel is ended, and it is opened with none."""
         address = f"{self.lab.server.url}/lab/tree/{self.path.name}?reset&token={TOKEN}"
         if kernel:
@@ -170,6 +173,18 @@ class Notebook:
             return
         self.end_kernel()
         self.page.goto(address.replace(f"/tree/{self.path.name}", ""))
+        self._until(_OPEN_WITHOUT_KERNEL, self.path.name)
+
+    def open(self) -> None:
+        """Open the notebook, with its kernel, in the page as it is."""
+        self.page.evaluate(f"path => {{ {_OPEN} }}", self.path.name)
+        self.wait_until_idle()
+        self.errors.clear()  # JupyterLab's own, of the notebook that was closed
+
+    def reopen_without_kernel(self) -> None:
+        """Close the notebook, end its kernel, and open it with none in the same page."""
+        self.page.evaluate(_CLOSE_ALL)
+        self.end_kernel()
         self._until(_OPEN_WITHOUT_KERNEL, self.path.name)
 
     def set_theme(self, theme: str) -> None:
@@ -184,7 +199,7 @@ class Notebook:
 
     def wait_until_idle(self) -> None:
         """Wait until the kernel has done all it was asked for."""
-        self._until(_READY)
+        self._until(_READY, self.path.name)
 
     def _until(self, expression: str, argument: object = None) -> None:
         """Wait until JavaScript returns true. JupyterLab may load its page again meanwhile: `reset` has it do so."""
@@ -277,6 +292,13 @@ class Notebook:
             self.outputs(number).screenshot(path=path)
         return path
 
+    def leave(self) -> Page:
+        """Close the notebook and end its kernel; return the page, in which another one can be opened."""
+        self.page.remove_listener("pageerror", self._note)
+        self.page.evaluate(_CLOSE_ALL)
+        self.end_kernel()
+        return self.page
+
     def close(self) -> None:
         """End the kernel and close the page."""
         self.end_kernel()
@@ -294,7 +316,7 @@ class Voila:
 
     def open(self, browser: Browser, path: Path) -> Page:
         """Return the page of a notebook, once it has been run."""
-        page = browser.new_context(viewport={"width": 1100, "height": 900}).new_page()
+        page = browser.new_context(viewport=_VIEWPORT).new_page()
         page.set_default_timeout(DEADLINE * 1000)
         page.goto(f"{self.server.url}/voila/render/{path.name}")
         return page
@@ -303,6 +325,8 @@ class Voila:
         self.server.stop()
 
 
+_OPEN = "window.jupyterapp.commands.execute('docmanager:open', {path, factory: 'Notebook'});"
+_CLOSE_ALL = "() => { for (const each of [...window.jupyterapp.shell.widgets('main')]) each.dispose() }"
 _OPEN_WITHOUT_KERNEL = """async path => {
     const lab = window.jupyterapp;
     if (!lab) return false;

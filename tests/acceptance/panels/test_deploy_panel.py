@@ -94,7 +94,7 @@ def test_a_form_becomes_a_service(
     # What is left when the kernel is gone.
     made = json.dumps(f"/{name}/score").strip('"')
     eventually(lambda: made in json.dumps(notebook.save()["cells"][0]["outputs"]), DEADLINE, "the picture")
-    for left in (notebook.restart_kernel, lambda: notebook.open(kernel=False)):
+    for left in (notebook.restart_kernel, notebook.reopen_without_kernel):
         left()
         seen = notebook.wait_to_see(0, "service done")
         assert "form-model.bin" in seen

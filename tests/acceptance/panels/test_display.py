@@ -85,7 +85,7 @@ def test_a_panel_lives_and_leaves_its_picture(open_notebook: Callable[..., Noteb
     assert "widget:" not in seen
     notebook.screenshot(f"display-restarted-{kernel_name}", 0)
     for kernel in (True, False):
-        notebook.open(kernel=kernel)
+        notebook.load(kernel=kernel)
         seen = notebook.wait_to_see(0, "picture: counted to 2001")
         assert "widget" not in seen.lower(), seen
         notebook.screenshot(f"display-reopened-{kernel}-{kernel_name}", 0)
@@ -110,7 +110,7 @@ def test_the_state_of_widgets_that_is_saved_does_not_hide_the_picture(open_noteb
     notebook.wait_to_see(0, "widget: counted to 0")
     saved = notebook.save(widgets=True)
     assert "widget: counted to 0" in str(saved["metadata"]["widgets"])
-    notebook.open(kernel=False)
+    notebook.load(kernel=False)
     seen = notebook.wait_to_see(0, "picture: counted to 0")
     assert "widget" not in seen.lower(), seen
 

@@ -83,7 +83,7 @@ def test_an_operation(open_notebook: Callable[..., Notebook], work: Path, kernel
     eventually(lambda: "Succeeded" in str(notebook.save()["cells"][1]["outputs"]), DEADLINE)
     notebook.restart_kernel()
     assert "Succeeded" in notebook.seen(1)
-    notebook.open(kernel=False)
+    notebook.reopen_without_kernel()
     notebook.wait_to_see(1, "Succeeded")
     panel = notebook.outputs(1)
     assert not panel.get_by_text("weights <b> are loading").first.is_visible()
@@ -112,7 +112,7 @@ def test_a_failure_shows_the_traceback_of_the_driver(open_notebook: Callable[...
     expect(traceback.first).to_be_visible()
     notebook.screenshot("operation-failed-dark", 1)
     notebook.save()
-    notebook.open(kernel=False)
+    notebook.reopen_without_kernel()
     notebook.outputs(1).get_by_text("driver's traceback").click()
     expect(notebook.outputs(1).get_by_text("in load").first).to_be_visible()
 

@@ -124,7 +124,7 @@ def test_a_service_is_tried_out(open_notebook: Callable[..., Notebook], kernel_n
     assert found_in(saved, notebook.lab, "flowers") == []
     notebook.restart_kernel()
     _has_picture(notebook)
-    notebook.open(kernel=False)
+    notebook.reopen_without_kernel()
     _has_picture(notebook)
 
 

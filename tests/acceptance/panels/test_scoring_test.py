@@ -91,7 +91,7 @@ def test_a_test_is_watched_and_stopped(open_notebook: Callable[..., Notebook], k
     assert "<b>thirteen</b>" not in str(saved["cells"][3]["outputs"][0]["data"]["text/html"])
     notebook.restart_kernel()
     _has_pictures(notebook)
-    notebook.open(kernel=False)
+    notebook.reopen_without_kernel()
     _has_pictures(notebook)
     _keeps_charts_where_it_is_not_trusted(notebook)
     assert notebook.errors == []
@@ -115,7 +115,7 @@ def _keeps_charts_where_it_is_not_trusted(notebook: Notebook) -> None:
     written = json.loads(notebook.path.read_text())
     written["cells"][0]["source"] = "# another one"
     notebook.path.write_text(json.dumps(written))
-    notebook.open(kernel=False)
+    notebook.reopen_without_kernel()
     _has_pictures(notebook)
     assert not notebook.page.evaluate("window.jupyterapp.shell.currentWidget.content.model.cells.get(1).trusted")
     for chart in ("Latencies from", "Requests per second", "Latency: p50"):

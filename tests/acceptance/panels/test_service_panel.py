@@ -105,7 +105,7 @@ def test_a_service_is_watched_and_changed(
         return "2 of 2 ready" in saved and f"service {name} [Succeeded]" in saved
 
     eventually(is_saved, DEADLINE, "the picture")
-    for left in (notebook.restart_kernel, lambda: notebook.open(kernel=False)):
+    for left in (notebook.restart_kernel, notebook.reopen_without_kernel):
         left()
         seen = notebook.wait_to_see(0, "2 of 2 ready")
         assert "Succeeded" in seen
@@ -187,7 +187,7 @@ def test_keys_are_shown_and_never_saved(
     open_notebook: Callable[..., Notebook], deploy: Callable[[str], str], ws: Workspace
 ) -> None:
     name = deploy("panel-keys")
-    notebook = open_notebook([OPEN.format(name=name)])
+    notebook = open_notebook([OPEN.format(name=name)], own_page=True)  # whose clock is changed
     notebook.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     notebook.run(0)
     panel = notebook.outputs(0)

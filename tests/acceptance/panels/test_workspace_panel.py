@@ -99,7 +99,7 @@ def test_browsing(open_notebook: Callable[..., Notebook], ws: Workspace, kernel_
     notebook.restart_kernel()
     notebook.wait_to_see(0, "Images, page 1: ")
     expect(panel.get_by_role("tab")).to_have_count(0)
-    notebook.open(kernel=False)
+    notebook.reopen_without_kernel()
     seen = notebook.wait_to_see(0, "Images, page 1: ")
     assert "model parent version 1" in seen
     assert "not found" not in seen

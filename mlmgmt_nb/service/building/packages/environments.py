@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 from mlmgmt_nb.interpreters import HERE
 from mlmgmt_nb.service.building.cancellation import Cancellation
 from mlmgmt_nb.service.building.errors import BuildError
+from mlmgmt_nb.service.building.packages.bytecode import compile_packages
 from mlmgmt_nb.service.building.packages.explanations import explanation
 from mlmgmt_nb.service.building.packages.lock import LOCK_FILE, Lock
 from mlmgmt_nb.service.building.packages.requirements import RequirementSet, netrc, pins, runtime_closure
@@ -186,9 +187,10 @@ class Environments:
         try:
             run_uv(["venv", "--quiet", "--python", interpreter, str(folder)], context, {}, log, cancellation)
             python = ["--python", str(folder / "bin" / "python")]
-            install = ["pip", "sync", "--compile-bytecode", *requested.arguments, *python, LOCK_FILE]
+            install = ["pip", "sync", *requested.arguments, *python, LOCK_FILE]
             with _variables(requested) as variables:
                 run_uv(install, context, variables, log, cancellation)
+            compile_packages(folder, cancellation)
         except UvError as error:
             raise _failed(error, requested, HERE) from error
 
