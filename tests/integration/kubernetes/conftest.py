@@ -1,4 +1,4 @@
-"""One cluster, and one service of ours that uses it, for all tests of compute `kubernetes`."""
+"""One cluster, and one service of ours that uses it, for all tests of compute `kubernetes`: they end with the last one."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from tests.support.engine import write_base
 from tests.support.kubernetes import ClusterProcess
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cluster() -> Iterator[ClusterProcess]:
     with tempfile.TemporaryDirectory(prefix="kc", dir="/tmp") as folder, ClusterProcess(Path(folder) / "c") as process:
         yield process
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("base")
     write_base(folder)
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def start(base: Path, cluster: ClusterProcess) -> Callable[..., ServiceProcess]:
     """Start services that use the cluster; the caller stops them."""
 
@@ -41,7 +41,7 @@ def start(base: Path, cluster: ClusterProcess) -> Callable[..., ServiceProcess]:
     return start
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def service(
     cluster: ClusterProcess, start: Callable[..., ServiceProcess], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ServiceProcess]:
@@ -50,7 +50,7 @@ def service(
     service.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def images(service: ServiceProcess, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
     """Build images of drivers, each once."""
     built: dict[str, Any] = {}
