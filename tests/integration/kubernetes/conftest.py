@@ -1,4 +1,4 @@
-"""One cluster, and one service of ours that uses it, for all tests of compute `kubernetes`: they end with the last one."""
+"""One cluster, and one service of ours that uses it, for all tests of compute `kubernetes`, until the last one ends."""
 
 from __future__ import annotations
 
