@@ -12,6 +12,7 @@ from typing import Any
 
 import cloudpickle
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
@@ -25,6 +26,7 @@ README = (ROOT / "README.md").read_text()
 GUIDES = sorted((ROOT / ".docs" / "guides").glob("*.md"))
 BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
 RUN = {
+    "changing": ["python", "ipython", "python", "ipython", "python", "python", "ipython", "ipython"],
     "drivers": ["python"],
     "environments": ["python"],
     "first-service": ["python", "ipython", "python", "ipython", "python"],
@@ -35,9 +37,14 @@ RUN = {
 }
 """The blocks of guides that run here, in their order."""
 NOT_RUN = {
+    "changing": {"console": "its Python block does the same; test_gate runs the flags"},
     "first-service": {
         "bash": "the demo has a test of its own",
         "ipython": "the README deletes its service the same way",
+    },
+    "kubernetes": {
+        "console": "needs a cluster; test_kubernetes runs the command",
+        "toml": "needs a cluster; test_kubernetes writes such a file",
     },
     "old-drivers": {
         "bash": "test_compat runs the command",
@@ -150,6 +157,33 @@ def test_models_and_packages(folder: Path) -> None:
     for deploy in _guide("environments", "python")[0].strip().splitlines():
         exec(deploy, cells)
         assert ws.services.run("churn", {}) == "the package of the index"
+    ws.close()
+
+
+def test_a_change_is_looked_at_judged_and_taken_back(folder: Path) -> None:
+    cells: dict[str, Any] = {"ws": connect()}
+    ws = cells["ws"]
+    exec(MODELS, cells)
+    (folder / "model.pkl").write_bytes(b"a model")
+    services = {name: ws.deploy(name, model=cells["pipeline"], sample=cells["X"]) for name in ("churn", "churn-test")}
+    ws.services.update("churn", max_concurrent_requests=3).result()
+    old, new = (service.image for service in services.values())
+    cells |= {"new_pipeline": cells["pipeline"], "cases": cells["X"], "image": new, "old_image": old, "new_image": new}
+    for block in _guide("changing", "python"):
+        exec(block, cells)
+    assert cells["report"].gate("agree >= 0.95 and errors == 0").outcome == "passed"
+    assert ws.services.get("churn").image.id == old.id
+    assert ws.services.get("churn").last_change.reason == "worse for new customers"
+    shell: Any = InteractiveShell.instance()
+    try:
+        shell.run_cell("%load_ext mlmgmt_nb").raise_error()
+        for block in _guide("changing", "ipython"):
+            for line in block.replace("--image-id ID", f"--image-id {new.id}").strip().splitlines():
+                shell.run_cell(line).raise_error()
+    finally:
+        shell.run_cell("%unload_ext mlmgmt_nb")
+        InteractiveShell.clear_instance()
+    assert [one.change for one in ws.deployments.list(service="churn")].count("rollback") == 2
     ws.close()
 
 

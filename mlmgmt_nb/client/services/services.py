@@ -143,10 +143,11 @@ class Services(ServiceScoring, ServiceMonitoring, ServiceChanges):
         The image and all settings are those of that deployment; secrets keep their current values.
 
         Example:
-            >>> changed = ws.services.update("iris", max_concurrent_requests=20).result()
+            >>> for number in (20, 30):
+            ...     changed = ws.services.update("iris", max_concurrent_requests=number).result()
             >>> service = ws.services.rollback("iris", reason="too slow").result()
-            >>> service.max_concurrent_requests_per_container == changed.max_concurrent_requests_per_container
-            False
+            >>> changed.max_concurrent_requests_per_container, service.max_concurrent_requests_per_container
+            (30, 20)
             >>> service.last_change.change, service.last_change.reason
             ('rollback', 'too slow')
 

@@ -29,6 +29,8 @@ CHROMIUM_ARGUMENTS = (
 )
 TOKEN = "the-token-of-the-lab"
 _VIEWPORT: ViewportSize = {"width": 1100, "height": 900}
+_OF_JUPYTERLAB = "Disposed"
+"""What JupyterLab's own promises say when the kernel connection of a closed notebook goes."""
 _QUIET = {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}
 _READY = """async path => {
     const lab = window.jupyterapp;
@@ -162,7 +164,8 @@ class Notebook:
         page.on("pageerror", self._note)
 
     def _note(self, error: PlaywrightError) -> None:
-        self.errors.append(str(error))
+        if str(error) != _OF_JUPYTERLAB:
+            self.errors.append(str(error))
 
     def load(self, *, kernel: bool = True) -> None:
         """Load the page anew. Without `kernel` the notebook's kernel is ended, and it is opened with none."""
