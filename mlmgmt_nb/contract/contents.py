@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
+
 from mlmgmt_nb.contract.resolving import resolve
 from mlmgmt_nb.contract.resources import Wire
 
-__all__ = ["ContentFile", "ImageContents"]
+__all__ = ["TEXT_BYTES", "ContentFile", "ImageContents"]
+
+TEXT_BYTES = 256 * 2**10
+"""Largest file whose text is compared."""
 
 
 class ContentFile(Wire, frozen=True, kw_only=True):
@@ -22,6 +28,14 @@ class ContentFile(Wire, frozen=True, kw_only=True):
     size: int
     sha256: str
     text: str | None = None
+
+    @classmethod
+    def of(cls, name: str, path: Path, most: int = TEXT_BYTES) -> ContentFile:
+        """Return a file; its text only if it has at most this many bytes. A larger file is not held in memory."""
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return cls(path=name, size=size, sha256=digest, text=_text(path) if size <= most else None)
 
 
 class ImageContents(Wire, frozen=True, kw_only=True):
@@ -45,3 +59,11 @@ class ImageContents(Wire, frozen=True, kw_only=True):
 
 
 resolve(ImageContents)
+
+
+def _text(path: Path) -> str | None:
+    try:
+        text = path.read_bytes().decode()
+    except UnicodeDecodeError:
+        return None
+    return None if "\0" in text else text

@@ -24,7 +24,6 @@ _SETTINGS = (
     "data_collection",
     "app_insights_enabled",
     "environment",
-    "recording",
 )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,6 @@ from mlmgmt_nb.contract.contents import ContentFile
 
 __all__ = ["source_contents"]
 
-_LARGEST = 256 * 2**10
 _UNRESOLVED = "The versions of packages are decided when the image is built; requirements are compared."
 _UNKNOWN = "The requirements are in a conda file or at a URL, and are not compared."
 
@@ -36,7 +34,7 @@ def source_contents(name: str, models: Sequence[Model], application: Application
         if is_url(source):
             notes.append(f"{path} is at a URL, and is not compared.")
         else:
-            files[path] = _file(path, Path(source).expanduser())
+            files[path] = ContentFile.of(path, Path(source).expanduser())
     requested = application.requested()
     notes += [_UNKNOWN] if requested is None else [_UNRESOLVED] if requested else []
     return Contents(
@@ -49,15 +47,3 @@ def source_contents(name: str, models: Sequence[Model], application: Application
         python=platform.python_version() if application.from_kernel else None,
         notes=notes,
     )
-
-
-def _file(name: str, path: Path) -> ContentFile:
-    content = path.read_bytes()
-    return ContentFile(path=name, size=len(content), sha256=hashlib.sha256(content).hexdigest(), text=_text(content))
-
-
-def _text(content: bytes) -> str | None:
-    try:
-        return content.decode() if len(content) <= _LARGEST and b"\0" not in content else None
-    except UnicodeDecodeError:
-        return None

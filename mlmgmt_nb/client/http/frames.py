@@ -17,6 +17,7 @@ import datetime as dt
 import types
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
 import msgspec
@@ -155,7 +156,8 @@ def _flat_name(field: msgspec.structs.FieldInfo) -> str:
     return first + "".join(map(str.capitalize, others))
 
 
-def _fields(type_: type[msgspec.Struct]) -> list[msgspec.structs.FieldInfo]:
+@cache
+def _fields(type_: type[msgspec.Struct]) -> Sequence[msgspec.structs.FieldInfo]:
     """Return the properties of a type in the order of columns."""
     fields = {field.name: field for field in msgspec.structs.fields(type_)}
     return [fields[name] for name in dict.fromkeys((*_FIRST, *fields)) if name in fields]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import subprocess
@@ -12,14 +11,13 @@ from pathlib import Path
 
 import msgspec
 
-from mlmgmt_nb.contract.contents import ContentFile, ImageContents
+from mlmgmt_nb.contract.contents import TEXT_BYTES, ContentFile, ImageContents
 from mlmgmt_nb.service.building.built_image import BuiltImage
 from mlmgmt_nb.service.building.model_layout import MODELS_FOLDER
 from mlmgmt_nb.service.building.packages.lock import LOCK_FILE, Lock
 
 __all__ = ["contents_of"]
 
-_TEXT_BYTES = 256 * 2**10
 _ALL_TEXT_BYTES = 4 * 2**20
 _OWN_FILES = frozenset({"mlmgmt-app.json", "model_config_map.json"})
 
@@ -72,7 +70,7 @@ def _files(app: Path, environment: Path) -> list[ContentFile]:
     if environment.is_file():
         found.append((environment.name, environment))
     for name, path in found:
-        file = _file(name, path, min(left, _TEXT_BYTES))
+        file = ContentFile.of(name, path, min(left, TEXT_BYTES))
         left -= 0 if file.text is None else file.size
         files.append(file)
     return files
@@ -88,18 +86,3 @@ def _application_files(app: Path) -> Iterator[tuple[str, Path]]:
             name = path.relative_to(app).as_posix()
             if name not in _OWN_FILES and path.is_file() and path.resolve() not in models:
                 yield name, path
-
-
-def _file(name: str, path: Path, most: int) -> ContentFile:
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return ContentFile(path=name, size=size, sha256=digest, text=_text(path) if size <= most else None)
-
-
-def _text(path: Path) -> str | None:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        return None
-    return None if "\0" in text else text
