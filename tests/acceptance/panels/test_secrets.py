@@ -44,20 +44,20 @@ def _cells(work: Path, name: str) -> list[str]:
 
 
 def test_what_jupyterlab_saves(open_notebook: Callable[..., Notebook], lab: Lab, work: Path) -> None:
-    notebook = open_notebook(_cells(work, "secrets"))
+    notebook = open_notebook(_cells(work, "guarded"))
     notebook.run_all()
     expect(notebook.outputs(3).get_by_role("tab").first).to_be_visible(timeout=DEADLINE * 1000)
     saved = notebook.save(widgets=True)
     assert saved["metadata"]["widgets"]
-    assert "secrets" in str(saved)
-    assert not canaries.found_in(saved, lab, "secrets")
+    assert "guarded" in str(saved)
+    assert not canaries.found_in(saved, lab, "guarded")
 
 
 def test_what_nbclient_saves(lab: Lab, work: Path) -> None:
     notebook = nbformat.v4.new_notebook(  # type: ignore[no-untyped-call]
         cells=[
             nbformat.v4.new_code_cell(cell)  # type: ignore[no-untyped-call]
-            for cell in _cells(work, "secrets-too")
+            for cell in _cells(work, "guarded-too")
         ]
     )
     client = nbclient.NotebookClient(
@@ -65,4 +65,4 @@ def test_what_nbclient_saves(lab: Lab, work: Path) -> None:
     )
     saved: Any = client.execute(env={**lab.environment})
     assert saved["metadata"]["widgets"]
-    assert not canaries.found_in(saved, lab, "secrets-too")
+    assert not canaries.found_in(saved, lab, "guarded-too")
