@@ -36,7 +36,15 @@ from mlmgmt_nb.scoring.process.keys_file import KeysFile
 from mlmgmt_nb.scoring.schema.swagger import own_descriptions, service_swagger
 from mlmgmt_nb.scoring.telemetry import start_telemetry
 
-__all__ = ["EXIT_LOAD_FAILED", "EXIT_NOT_DRAINED", "Replica", "end_process", "run_contained", "run_supervised"]
+__all__ = [
+    "EXIT_LOAD_FAILED",
+    "EXIT_NOT_DRAINED",
+    "Replica",
+    "die_with_parent",
+    "end_process",
+    "run_contained",
+    "run_supervised",
+]
 
 EXIT_NOT_DRAINED = 1
 EXIT_LOAD_FAILED = 3
@@ -258,7 +266,7 @@ def run_supervised(folder: str, driver: str | None, schema: str | None, listen_f
     Returns:
         The exit code: 0 drained, 1 not drained in time, 3 the application cannot be loaded.
     """
-    if not _die_with_parent():
+    if not die_with_parent():
         return 0
     return _run(folder, driver, schema, Channel(control_fd), lambda: socket.socket(fileno=listen_fd))
 
@@ -294,7 +302,7 @@ def _run(
     return run_in_loop(lambda path: Replica(application, listener, start, path, channel).serve())
 
 
-def _die_with_parent() -> bool:
+def die_with_parent() -> bool:
     """Ask Linux to end this process with its parent, even if the driver hangs; return False if the parent has exited.
 
     The kernel watches the thread that started the process, so supervisors must start replicas from a long-lived thread.

@@ -1,0 +1,220 @@
+"""Warm starts: a few processes that have imported the scoring runtime, each of which becomes exactly one replica.
+
+A spare runs no code of a driver before it becomes a replica, and never a second one, so that drivers share nothing. It
+is made when a deployment is likely, and ends unless one follows. A replica for which no spare is suitable is started as
+a process of its own: nothing depends on spares.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import os
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import msgspec
+
+from mlmgmt_nb.scoring.distribution import copy_runtime
+from mlmgmt_nb.service.compute.base import Launch
+from mlmgmt_nb.service.compute.processes.starting import (
+    REPLICA,
+    ReplicaStart,
+    inherited_environment,
+    launch_environment,
+    spawn,
+)
+
+__all__ = ["Spares", "is_read_at_start"]
+
+log = logging.getLogger(__name__)
+
+_HEADER_BYTES = 4  # as `scoring.process.spare` reads it
+_MOST = 2
+"""Maximum number of spares: the older one ends when another Python needs one."""
+_NEXT_SECONDS = 10.0
+"""Seconds from the use of a spare to the start of the next one, which must not compete with the driver."""
+_READ_AT_START = ("PYTHON", "LD_", "DYLD_", "MALLOC_", "GLIBC_", "LC_", "LANG", "TZ", "OPENSSL_", "SSL_", "UV_")
+"""Prefixes of variables that Python, its libraries or the runtime read before a spare is assigned."""
+
+
+class _Spare:
+    """A process that waits for its assignment.
+
+    Args:
+        interpreter: its Python.
+        runtime: the folder of the scoring runtime.
+        environment: its variables.
+        mark: identifies it and its child processes.
+    """
+
+    def __init__(self, interpreter: str, runtime: Path, environment: Mapping[str, str], mark: str) -> None:
+        self.interpreter = interpreter
+        self.mark = mark
+        python_path = [str(runtime), *filter(None, [environment.get("PYTHONPATH")])]
+        self.process, self.control = spawn(
+            lambda fd: [interpreter, "-m", "mlmgmt_nb.scoring.process.spare", str(fd)],
+            runtime,
+            {**environment, REPLICA: mark, "PYTHONPATH": os.pathsep.join(python_path)},
+        )
+        self.until = 0.0
+
+    def assign(self, launch: Launch, listener: socket.socket) -> ReplicaStart:
+        """Let it become a replica.
+
+        Raises:
+            OSError: it has ended.
+        """
+        assignment = {"app": str(launch.context / "app"), "environment": launch_environment(launch)}
+        body = msgspec.json.encode(assignment)
+        socket.send_fds(self.control, [len(body).to_bytes(_HEADER_BYTES)], [listener.fileno()])
+        self.control.sendall(body)
+        return ReplicaStart(self.process, self.control, self.mark)
+
+    def end(self) -> None:
+        """End it; it has nothing to finish."""
+        self.process.kill()
+        self.process.wait()
+        self.control.close()
+        if self.process.stdout:
+            self.process.stdout.close()
+
+
+class Spares:
+    """The spares of this process, made and ended by one thread.
+
+    Args:
+        runtime: a folder of their own for the scoring runtime, which exists as long as their replicas.
+        marks: variables of each process that this service starts.
+        seconds: how long a spare waits; 0 for no spares.
+        clock: monotonic time in seconds.
+    """
+
+    def __init__(
+        self,
+        runtime: Path,
+        marks: Mapping[str, str],
+        seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._runtime = runtime
+        self._marks = marks
+        self._seconds = seconds
+        self._clock = clock
+        self._files: list[tuple[str, int, int]] | None = None
+        self._spares: list[_Spare] = []
+        self._wanted: dict[str, float] = {}  # when to make one, by interpreter
+        self._condition = threading.Condition()
+        self._numbers = itertools.count(1)
+        # The kernel ends spares, and the replicas that they become, with this thread: it never ends by itself.
+        self._thread = threading.Thread(target=self._run, name="spares", daemon=True)
+
+    def prepare(self, interpreter: str, delay: float = 0.0) -> None:
+        """Have a spare for a Python, since a deployment is likely; return immediately."""
+        if not self._seconds:
+            return
+        with self._condition:
+            for spare in self._spares:
+                if spare.interpreter == interpreter:
+                    spare.until = self._clock() + self._seconds
+                    return
+            self._wanted.setdefault(interpreter, self._clock() + delay)
+            self._condition.notify()
+            if not self._thread.is_alive():
+                self._thread.start()
+
+    def start(self, launch: Launch, listener: socket.socket) -> ReplicaStart | None:
+        """Start a replica with a suitable spare; return None without one."""
+        spare = self._take(launch)
+        if spare is None:
+            return None
+        self.prepare(spare.interpreter, _NEXT_SECONDS)
+        try:
+            return spare.assign(launch, listener)
+        except OSError:
+            spare.end()
+            return None
+
+    def clear(self) -> None:
+        """End all spares that wait."""
+        with self._condition:
+            self._wanted.clear()
+            ended, self._spares = self._spares, []
+        for spare in ended:
+            spare.end()
+
+    def _take(self, launch: Launch) -> _Spare | None:
+        if any(map(is_read_at_start, launch.environment)) or not (launch.context / "app").is_dir():
+            return None
+        with self._condition:
+            spare = next((s for s in self._spares if s.interpreter == launch.interpreter), None)
+            if spare is None or self._files != _files(launch.context / "runtime"):
+                return None
+            self._spares.remove(spare)
+        return spare
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                self._condition.wait(self._pause())
+                now = self._clock()
+                due = [interpreter for interpreter, at in self._wanted.items() if at <= now]
+                for interpreter in due:
+                    del self._wanted[interpreter]
+            for interpreter in due:
+                self._make(interpreter)
+            for spare in self._expired():
+                spare.end()
+
+    def _pause(self) -> float | None:
+        """Return the seconds until there is something to do, or None."""
+        times = [*self._wanted.values(), *(spare.until for spare in self._spares)]
+        return max(0.0, min(times) - self._clock()) if times else None
+
+    def _expired(self) -> list[_Spare]:
+        with self._condition:
+            now = self._clock()
+            kept = [s for s in self._spares if s.until > now and s.process.poll() is None][-_MOST:]
+            expired = [spare for spare in self._spares if spare not in kept]
+            self._spares = kept
+        return expired
+
+    def _make(self, interpreter: str) -> None:
+        mark = f"{os.getpid()} {time.monotonic()} spare-{next(self._numbers)}"
+        try:
+            if self._files is None:
+                shutil.rmtree(self._runtime, ignore_errors=True)
+                copy_runtime(self._runtime)
+                self._files = _files(self._runtime)
+            spare = _Spare(interpreter, self._runtime, {**inherited_environment(), **self._marks}, mark)
+        except OSError as error:
+            log.info("replicas start without preparation: %s", error)
+            return
+        with self._condition:
+            spare.until = self._clock() + self._seconds
+            self._spares.append(spare)
+
+
+def is_read_at_start(variable: str) -> bool:
+    """Return whether an environment variable has an effect only if it is set before a process starts."""
+    return variable.upper().startswith(_READ_AT_START)
+
+
+def _files(folder: Path) -> list[tuple[str, int, int]]:
+    """Return what identifies the runtime in a folder: copies of it have the same files, of the same size and time."""
+    return sorted(_described(folder, folder))
+
+
+def _described(root: Path, folder: Path) -> Iterator[tuple[str, int, int]]:
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                yield from _described(root, Path(entry.path))
+            elif entry.name.endswith(".py"):
+                found = entry.stat()
+                yield os.path.relpath(entry.path, root), found.st_size, found.st_mtime_ns
