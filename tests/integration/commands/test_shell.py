@@ -320,6 +320,14 @@ def test_collected_data(shell: Shell, tmp_path: Path) -> None:
     shell("service", "run", "-n", "collects", "-d", "7")
     query = ("service", "data", "-n", "collects", "--identifier", "in", "--query", "[].a", "-o", "tsv")
     eventually(lambda: shell(*query).out == "7\n", what="the row")
+    (tmp_path / "train.csv").write_text("a,b\n1,2\n7,2\n")
+    drift = ("service", "drift", "-n", "collects", "--sample", "train.csv")
+    assert shell(*drift, "--query", "[identifier, collected_rows, notes[0]]", "-o", "json").json == [
+        "in",
+        1,
+        "not collected: b",
+    ]
+    assert "  a  PSI " in shell(*drift).out
 
 
 def test_failures_have_a_reason_and_a_code(shell: Shell, tmp_path: Path) -> None:
