@@ -1,13 +1,14 @@
-"""The command that reads the collected data of a service."""
+"""The commands that read what a service collected or recorded."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from mlmgmt_nb.commands.flags import ServiceArguments
+from mlmgmt_nb.commands.flags import SERVICE, ServiceArguments
 from mlmgmt_nb.commands.grammar import Command, Flag
 from mlmgmt_nb.commands.session import Session
+from mlmgmt_nb.commands.values import Text
 
 __all__ = ["COMMANDS"]
 
@@ -18,6 +19,25 @@ class _Data(ServiceArguments):
 
     model_name: str | None
     identifier: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Requests(ServiceArguments):
+    """Arguments of `service requests`."""
+
+    last: int
+    delete: bool
+
+
+def _requests(session: Session, arguments: _Requests) -> object:
+    services = session.workspace.services
+    if arguments.delete:
+        services.delete_requests(arguments.service)
+        return Text(f"the recorded requests of service {arguments.service} are deleted")
+    found = services.requests(arguments.service, last=arguments.last)
+    if dropped := found.attrs["dropped"]:
+        session.tell(f"{dropped:,} more requests were not recorded: there were too many, or they were too large")
+    return found
 
 
 def _data(session: Session, arguments: _Data) -> object:
@@ -32,10 +52,22 @@ COMMANDS: tuple[Command[Any], ...] = (
         "mlmgmt service data -n iris --identifier inputs",
         _data,
         (
-            Flag("-i -n --id --name --service", "id or name of the service", required=True, completes="service"),
+            SERVICE,
             Flag("--model-name", "only data of the model with this name", completes="model"),
             Flag("--identifier", "only data with this collector identifier"),
         ),
         arguments=_Data,
+    ),
+    Command(
+        ("service", "requests"),
+        "Show the recorded requests of a service and their answers (requires --record-requests true)",
+        "mlmgmt service requests -n iris --last 20",
+        _requests,
+        (
+            SERVICE,
+            Flag("--last", "maximum number of requests", "integer", default=100, metavar="N"),
+            Flag("--delete", "delete all recorded requests instead; recording continues", "switch"),
+        ),
+        arguments=_Requests,
     ),
 )
