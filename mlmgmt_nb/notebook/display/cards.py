@@ -180,11 +180,17 @@ def service_card(service: Any) -> Card:
         ("compute", service.compute_resource.id),
         ("environment", [f"{name}={value}" for name, value in (getattr(service, "environment", None) or {}).items()]),
         ("secrets", getattr(service, "secrets", None)),
+        ("recording", _recording(service)),
         ("last change", _last_change(service)),
         ("warning", getattr(service, "warning", None)),
         ("error", _message(service.error)),
     )
     return Card("service", service.name or "", now, rows)
+
+
+def _recording(service: Any) -> str | None:
+    recording = getattr(service, "recording", None)
+    return None if recording is None else str(recording)
 
 
 def _last_change(service: Any) -> str | None:
