@@ -13,8 +13,6 @@ from typing import Any
 
 import pytest
 import requests
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 
 from tests.conftest import ServiceProcess, mlmgmt
 from tests.integration.docker.helpers import (
@@ -126,6 +124,9 @@ def test_the_manifest_is_in_the_registry(daemonless: ServiceProcess, registry: R
 
 def test_what_is_in_it(daemonless: ServiceProcess, image: Any) -> None:
     """The bill of materials follows its schema, and names packages with hashes, the model, and the base image."""
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator
+
     archive = daemonless.request("GET", f"/images/{image['id']}/oci").content
     text = _file_of(archive, "mlmgmt/sbom.cdx.json")
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
