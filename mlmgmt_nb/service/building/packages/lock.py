@@ -16,12 +16,6 @@ __all__ = ["LOCK_FILE", "Lock"]
 LOCK_FILE = "pylock.toml"
 
 _URL = re.compile(r'\burl = "(?P<url>file://[^"]*)"')
-_VERSION_OF_PYPI = re.compile(
-    r'^version = ".*"\n'
-    r'(?=(?:(?!index =)\w.*\n)*?(?:sdist|wheels) = .*"https://files\.pythonhosted\.org/)',
-    re.MULTILINE,
-)
-_PYPI = 'index = "https://pypi.org/simple"\n'
 
 
 class Lock:
@@ -32,18 +26,14 @@ class Lock:
 
     @classmethod
     def resolved_in(cls, folder: Path, text: str) -> Lock:
-        """Return the lock that `uv` wrote in a build context, without the path of the context.
-
-        Packages of PyPI name it as their index, which `uv` leaves out: it looks for them in its cache only with it, and
-        would download them again for each environment unless each server on the way says for how long a file is valid.
-        """
+        """Return the lock that `uv` wrote in a build context, without the path of the context."""
         prefix = f"{folder.as_uri()}/"
 
         def relative(found: re.Match[str]) -> str:
             url = found["url"]
             return f'path = "{unquote(url.removeprefix(prefix))}"' if url.startswith(prefix) else found[0]
 
-        return cls(_VERSION_OF_PYPI.sub(lambda found: found[0] + _PYPI, _URL.sub(relative, text)))
+        return cls(_URL.sub(relative, text))
 
     @property
     def is_valid(self) -> bool:
