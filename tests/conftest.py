@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
@@ -244,6 +245,17 @@ def shared_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service
     service = ServiceProcess(tmp_path_factory.mktemp("shared") / "home")
     yield service
     service.stop()
+
+
+@pytest.fixture(scope="session")
+def uv_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Yield a cache for `uv` that goes with the session.
+
+    For packages of indexes of the tests: the ports of those differ each time, so that the user's cache would only grow.
+    """
+    folder = tmp_path_factory.mktemp("uv-cache")
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
