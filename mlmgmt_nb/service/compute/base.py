@@ -25,6 +25,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
         environment: variables for the driver.
         secrets: additional variables, sent to the replica directly: no process list and no engine shows them.
         data: folder for collected data, unless `AML_MODEL_DC_STORAGE` in `environment` names another place.
+        recordings: folder for recorded requests, if they are recorded; `environment` has the settings.
         slots: maximum number of concurrent requests.
         allowed_hosts: hosts that requests may name.
         cpus: reserved CPUs, if any.
@@ -45,6 +46,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes: int | None
     log: Log
     secrets: Mapping[str, str] = {}
+    recordings: Path | None = None
 
     def __repr__(self) -> str:
         return f"Launch(service_id={self.service_id!r}, deployment_id={self.deployment_id!r}, name={self.name!r})"
@@ -86,6 +88,8 @@ class Counters(msgspec.Struct, frozen=True, rename="camel"):
         busy_seconds: time spent in the driver.
         latency: number of completed requests in each latency bucket, by upper bound in seconds.
         latency_seconds: sum of the latencies.
+        recorded: requests that were recorded.
+        not_recorded: requests that were to be recorded and are not, because there were too many.
     """
 
     requests: int = 0
@@ -94,6 +98,8 @@ class Counters(msgspec.Struct, frozen=True, rename="camel"):
     busy_seconds: float = 0.0
     latency: dict[str, int] = {}
     latency_seconds: float = 0.0
+    recorded: int = 0
+    not_recorded: int = 0
 
     def __add__(self, other: Counters) -> Counters:
         return Counters(
@@ -106,6 +112,8 @@ class Counters(msgspec.Struct, frozen=True, rename="camel"):
                 for bound in {**self.latency, **other.latency}
             },
             self.latency_seconds + other.latency_seconds,
+            self.recorded + other.recorded,
+            self.not_recorded + other.not_recorded,
         )
 
 

@@ -169,7 +169,7 @@ def check_supported(spec: ServiceCreateRequest) -> None:
         raise conflict("NoEventHub", message)
 
 
-def check_supported_by_clusters(spec: ServiceCreateRequest, data_storage: str | None) -> None:
+def check_supported_by_clusters(spec: ServiceCreate, data_storage: str | None) -> None:
     """Refuse settings that clusters do not support, instead of ignoring them.
 
     Args:
@@ -181,6 +181,12 @@ def check_supported_by_clusters(spec: ServiceCreateRequest, data_storage: str | 
     if scaling(spec) is not None:
         message = "$.autoScaler: services on a cluster have a fixed number of replicas; use numReplicas."
         raise conflict("NoAutoscaler", message)
+    if spec.recording is not None and spec.recording.enabled:
+        message = (
+            "$.recording.enabled: pods of a cluster cannot write to a folder of this service, so requests are not "
+            "recorded there; use dataCollection with a storage URL, or replay other cases."
+        )
+        raise conflict("NoRecording", message)
     collects = spec.data_collection is not None and spec.data_collection.storage_enabled
     if collects and (data_storage is None or data_storage.startswith(("/", "file:"))):
         message = (

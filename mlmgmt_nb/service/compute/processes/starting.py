@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from mlmgmt_nb.scoring.recording.settings import FOLDER
 from mlmgmt_nb.service.compute.base import Launch
 
 __all__ = ["REPLICA", "ReplicaStart", "inherited_environment", "launch_environment", "spawn", "start_replica"]
@@ -89,5 +90,6 @@ def inherited_environment() -> dict[str, str]:
 def launch_environment(launch: Launch) -> dict[str, str]:
     """Return the variables of a launch."""
     python_path = [str(launch.context / "runtime"), *filter(None, [os.environ.get("PYTHONPATH")])]
-    own = {"AML_MODEL_DC_STORAGE": str(launch.data), **launch.environment}
-    return own | {"PYTHONPATH": os.pathsep.join(python_path)}
+    folders = {"AML_MODEL_DC_STORAGE": str(launch.data)}
+    folders |= {} if launch.recordings is None else {FOLDER: str(launch.recordings)}
+    return folders | dict(launch.environment) | {"PYTHONPATH": os.pathsep.join(python_path)}
