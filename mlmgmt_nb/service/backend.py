@@ -32,7 +32,7 @@ from mlmgmt_nb.service.compute.kubernetes.cluster import KubernetesCluster
 from mlmgmt_nb.service.compute.kubernetes.clusters import Clusters
 from mlmgmt_nb.service.compute.listeners import Listeners
 from mlmgmt_nb.service.compute.local import LocalCompute
-from mlmgmt_nb.service.compute.processes.spares import Spares
+from mlmgmt_nb.service.compute.processes.spares import Preparation, Spares
 from mlmgmt_nb.service.compute_ids import DOCKER, LOCAL, ChosenCompute, chosen_compute
 from mlmgmt_nb.service.coordination.leader import ask_leader
 from mlmgmt_nb.service.coordination.membership import Membership
@@ -271,10 +271,17 @@ class Backend:
         confirmed.wait(_KEYS_SECONDS)
         self._receipts.pop(service_id, None)
 
-    def prepare_replica(self, interpreter: str = sys.executable) -> None:
-        """Make the start of the next replica on this machine faster, since a deployment is likely."""
+    def prepare_replica(
+        self, interpreter: str = sys.executable, service: str = "", modules: tuple[str, ...] = ()
+    ) -> None:
+        """Make the start of the next replica on this machine faster, since a deployment is likely.
+
+        Args:
+            interpreter: its Python.
+            service, modules: see `Preparation`.
+        """
         if self._membership.leads:
-            self._spares.prepare(interpreter)
+            self._spares.prepare(Preparation(interpreter, service, modules))
 
     def build_log(self, image_id: str) -> Log:
         return build_log(self.home, image_id)

@@ -52,6 +52,7 @@ _CONTRIBUTOR = (
     "services_regenerate_keys_alias",
     "PUT /computes/{id}",
     "DELETE /computes/{id}",
+    "POST /computes/{id}/prepare",
     "POST /operations/{id}/cancel",
     "POST /operations/{id}/withdraw",
     "POST /models/{id}/withdraw",

@@ -18,14 +18,15 @@ import pytest
 from mlmgmt_nb.scoring.distribution import copy_runtime
 from mlmgmt_nb.scoring.process.spare import provides_loaded_module
 from mlmgmt_nb.service.compute.base import Launch
-from mlmgmt_nb.service.compute.processes.spares import Spares, is_read_at_start
+from mlmgmt_nb.service.compute.processes.spares import Preparation, Spares, is_read_at_start
 from mlmgmt_nb.service.compute.processes.starting import ReplicaStart, start_replica
 from mlmgmt_nb.service.files.logs import Log
 
 DRIVER = """\
 import json, os, stat, sys
 def init():
-    files = [os.readlink(f"/proc/self/fd/{fd}").partition(":")[0] for fd in os.listdir("/proc/self/fd")[:-1]]
+    numbers = [f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd")]
+    files = [os.readlink(path).partition(":")[0] for path in numbers if os.path.lexists(path)]
     seen = {"cwd": os.getcwd(), "path": sys.path, "environ": dict(os.environ), "modules": sorted(sys.modules),
             "files": sorted(files), "argv": sys.argv[1:3], "umask": os.umask(0o077),
             "group": os.getpgid(0) == os.getpid()}
@@ -85,7 +86,7 @@ def launch(folder: Path, **environment: str) -> Launch:
 
 def warm(spares: Spares, wanted: Launch, listener: socket.socket) -> ReplicaStart:
     """Return a replica that a spare has become."""
-    spares.prepare(sys.executable)
+    spares.prepare(Preparation(sys.executable))
     deadline = time.monotonic() + SECONDS
     while (start := spares.start(wanted, listener)) is None:
         assert time.monotonic() < deadline
@@ -125,7 +126,7 @@ def test_a_warm_replica_sees_what_a_cold_one_sees(tmp_path: Path, spares: Spares
 def test_a_spare_starts_over_if_packages_have_changed(
     tmp_path: Path, spares: Spares, listener: socket.socket, packages: Path
 ) -> None:
-    spares.prepare(sys.executable)
+    spares.prepare(Preparation(sys.executable))
     wait_for_spare(imported="uvloop")
     (packages / "upgraded").mkdir()
     wanted = launch(tmp_path / "image")
@@ -170,8 +171,8 @@ def test_a_spare_is_used_once_and_only_for_its_runtime_and_python(
     other_runtime = launch(tmp_path / "older")
     with (tmp_path / "older" / "runtime" / "mlmgmt_nb" / "__init__.py").open("a") as file:
         file.write("# of another version\n")
-    spares.prepare(sys.executable)
-    spares.prepare(sys.executable)
+    spares.prepare(Preparation(sys.executable))
+    spares.prepare(Preparation(sys.executable))
     wait_for_spare(imported="uvloop")
     unsuitable = (
         other_runtime,
@@ -187,7 +188,7 @@ def test_a_spare_is_used_once_and_only_for_its_runtime_and_python(
     with start.control, start.process:
         start.process.kill()
     died = Spares(tmp_path / "another", {}, SECONDS)
-    died.prepare(sys.executable)
+    died.prepare(Preparation(sys.executable))
     spare = wait_for_spare(imported="libc")
     spare.kill()
     psutil.wait_procs([spare], timeout=SECONDS)
@@ -198,13 +199,34 @@ def test_a_spare_is_used_once_and_only_for_its_runtime_and_python(
 @pytest.mark.parametrize("seconds", [0.0, 0.5])
 def test_spares_end_with_their_time_and_can_be_turned_off(tmp_path: Path, seconds: float) -> None:
     spares = Spares(tmp_path / "scratch", {}, seconds)
-    spares.prepare(sys.executable)
+    spares.prepare(Preparation(sys.executable))
     if seconds:
         wait_for_spare(imported="libc")
     else:
         assert not living()
     wait_for_none()
     spares.clear()
+
+
+def test_packages_are_imported_in_advance_for_one_service_only(
+    tmp_path: Path, spares: Spares, listener: socket.socket
+) -> None:
+    wanted = launch(tmp_path / "image", SERVICE_NAME="local")
+    spares.prepare(Preparation(sys.executable, "a/local", ("colorsys", "not_installed_anywhere")))
+    wait_for_spare(imported="uvloop")
+    others = (
+        {"account": "b"},
+        {"account": "a", "name": "another"},
+        {"account": "a", "memory_bytes": 2**30},
+        {"account": "a", "secrets": {"OMP_NUM_THREADS": "1"}},
+        {"account": "a", "environment": {"OMP_NUM_THREADS": "1"}},
+    )
+    assert [spares.start(msgspec.structs.replace(wanted, **other), listener) for other in others] == [None] * 5
+    start = spares.start(msgspec.structs.replace(wanted, account="a"), listener)
+    assert start is not None
+    got = seen(start, wanted)
+    assert "colorsys" in got["modules"]
+    assert str(tmp_path / "scratch") in got["path"], "it did not start over"
 
 
 def test_spares_are_few(tmp_path: Path) -> None:
@@ -215,7 +237,7 @@ def test_spares_are_few(tmp_path: Path) -> None:
         pythons[-1].symlink_to(sys.executable)
     spares = Spares(tmp_path / "scratch", {}, SECONDS)
     for python in pythons:
-        spares.prepare(str(python))
+        spares.prepare(Preparation(str(python)))
     deadline = time.monotonic() + SECONDS
     while {_command(spare)[0] for spare in living() if _command(spare)} != set(map(str, pythons[1:])):
         assert time.monotonic() < deadline

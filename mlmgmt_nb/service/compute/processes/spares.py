@@ -1,7 +1,8 @@
 """Warm starts: a few processes that have imported the scoring runtime, each of which becomes exactly one replica.
 
 A spare runs no code of a driver before it becomes a replica, and never a second one, so that drivers share nothing. It
-is made when a deployment is likely, and ends unless one follows. A replica for which no spare is suitable is started as
+may import packages only for a service that is being deployed, whose replica it becomes then. It is made when a
+deployment is likely, and ends unless one follows. A replica for which no spare is suitable is started as
 a process of its own: nothing depends on spares.
 """
 
@@ -17,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -30,35 +32,63 @@ from mlmgmt_nb.service.compute.processes.starting import (
     spawn,
 )
 
-__all__ = ["Spares", "is_read_at_start"]
+__all__ = ["Preparation", "Spares", "is_read_at_start"]
 
 log = logging.getLogger(__name__)
 
 _HEADER_BYTES = 4  # as `scoring.process.spare` reads it
+_MODULE = "mlmgmt_nb.scoring.process.spare"
 _MOST = 2
-"""Maximum number of spares: the older one ends when another Python needs one."""
+"""Maximum number of spares: the oldest one ends when another one is needed."""
+_SECONDS_WITH_MODULES = 120.0
+"""How long a spare with imported packages waits, which takes more memory."""
 _NEXT_SECONDS = 10.0
 """Seconds from the use of a spare to the start of the next one, which must not compete with the driver."""
 _READ_AT_START = ("PYTHON", "LD_", "DYLD_", "MALLOC_", "GLIBC_", "LC_", "LANG", "TZ", "OPENSSL_", "SSL_", "UV_")
 """Prefixes of variables that Python, its libraries or the runtime read before a spare is assigned."""
 
 
+class Preparation(NamedTuple):
+    """What a spare is prepared for.
+
+    Attributes:
+        interpreter: its Python.
+        service: account and name of the only service that it may become a replica of; "" for any.
+        modules: modules of installed packages that the driver of that service is about to import.
+    """
+
+    interpreter: str
+    service: str = ""
+    modules: tuple[str, ...] = ()
+
+    def suits(self, launch: Launch) -> bool:
+        """Return whether a replica may start from it.
+
+        Packages read variables when they are imported, and their memory belongs to no control group yet: then only a
+        replica without own variables and without reserved memory may have imported them before its start.
+        """
+        if self.interpreter != launch.interpreter or any(map(is_read_at_start, launch.environment)):
+            return False
+        is_plain = launch.memory_bytes is None and not launch.secrets and all(map(_is_ours, launch.environment))
+        return not self.service or (self.service == launch.service and is_plain)
+
+
 class _Spare:
     """A process that waits for its assignment.
 
     Args:
-        interpreter: its Python.
+        preparation: its Python and modules.
         runtime: the folder of the scoring runtime.
         environment: its variables.
         mark: identifies it and its child processes.
     """
 
-    def __init__(self, interpreter: str, runtime: Path, environment: Mapping[str, str], mark: str) -> None:
-        self.interpreter = interpreter
+    def __init__(self, preparation: Preparation, runtime: Path, environment: Mapping[str, str], mark: str) -> None:
+        self.preparation = preparation
         self.mark = mark
         python_path = [str(runtime), *filter(None, [environment.get("PYTHONPATH")])]
         self.process, self.control = spawn(
-            lambda fd: [interpreter, "-m", "mlmgmt_nb.scoring.process.spare", str(fd)],
+            lambda fd: [preparation.interpreter, "-m", _MODULE, str(fd), *preparation.modules],
             runtime,
             {**environment, REPLICA: mark, "PYTHONPATH": os.pathsep.join(python_path)},
         )
@@ -108,22 +138,22 @@ class Spares:
         self._clock = clock
         self._files: list[tuple[str, int, int]] | None = None
         self._spares: list[_Spare] = []
-        self._wanted: dict[str, float] = {}  # when to make one, by interpreter
+        self._wanted: dict[Preparation, float] = {}  # when to make one
         self._condition = threading.Condition()
         self._numbers = itertools.count(1)
         # The kernel ends spares, and the replicas that they become, with this thread: it never ends by itself.
         self._thread = threading.Thread(target=self._run, name="spares", daemon=True)
 
-    def prepare(self, interpreter: str, delay: float = 0.0) -> None:
-        """Have a spare for a Python, since a deployment is likely; return immediately."""
+    def prepare(self, preparation: Preparation, delay: float = 0.0) -> None:
+        """Have a spare, since a deployment is likely; return immediately."""
         if not self._seconds:
             return
         with self._condition:
             for spare in self._spares:
-                if spare.interpreter == interpreter:
-                    spare.until = self._clock() + self._seconds
+                if spare.preparation == preparation:
+                    spare.until = self._until(preparation)
                     return
-            self._wanted.setdefault(interpreter, self._clock() + delay)
+            self._wanted.setdefault(preparation, self._clock() + delay)
             self._condition.notify()
             if not self._thread.is_alive():
                 self._thread.start()
@@ -133,7 +163,7 @@ class Spares:
         spare = self._take(launch)
         if spare is None:
             return None
-        self.prepare(spare.interpreter, _NEXT_SECONDS)
+        self.prepare(Preparation(spare.preparation.interpreter), _NEXT_SECONDS)
         try:
             return spare.assign(launch, listener)
         except OSError:
@@ -149,12 +179,13 @@ class Spares:
             spare.end()
 
     def _take(self, launch: Launch) -> _Spare | None:
-        if any(map(is_read_at_start, launch.environment)) or not (launch.context / "app").is_dir():
+        if not (launch.context / "app").is_dir():
             return None
         with self._condition:
-            spare = next((s for s in self._spares if s.interpreter == launch.interpreter), None)
-            if spare is None or self._files != _files(launch.context / "runtime"):
+            suitable = [spare for spare in self._spares if spare.preparation.suits(launch)]
+            if not suitable or self._files != _files(launch.context / "runtime"):
                 return None
+            spare = max(suitable, key=lambda each: len(each.preparation.modules))
             self._spares.remove(spare)
         return spare
 
@@ -162,14 +193,22 @@ class Spares:
         while True:
             with self._condition:
                 self._condition.wait(self._pause())
-                now = self._clock()
-                due = [interpreter for interpreter, at in self._wanted.items() if at <= now]
-                for interpreter in due:
-                    del self._wanted[interpreter]
-            for interpreter in due:
-                self._make(interpreter)
-            for spare in self._expired():
-                spare.end()
+            try:
+                for preparation in self._due():
+                    self._make(preparation)
+                for spare in self._expired():
+                    spare.end()
+            except Exception:  # replicas must not end with this thread
+                log.exception("the preparation of replicas failed")
+                self._wanted.clear()
+
+    def _due(self) -> list[Preparation]:
+        with self._condition:
+            now = self._clock()
+            due = [preparation for preparation, at in self._wanted.items() if at <= now]
+            for preparation in due:
+                del self._wanted[preparation]
+        return due
 
     def _pause(self) -> float | None:
         """Return the seconds until there is something to do, or None."""
@@ -184,25 +223,33 @@ class Spares:
             self._spares = kept
         return expired
 
-    def _make(self, interpreter: str) -> None:
+    def _make(self, preparation: Preparation) -> None:
         mark = f"{os.getpid()} {time.monotonic()} spare-{next(self._numbers)}"
         try:
             if self._files is None:
                 shutil.rmtree(self._runtime, ignore_errors=True)
                 copy_runtime(self._runtime)
                 self._files = _files(self._runtime)
-            spare = _Spare(interpreter, self._runtime, {**inherited_environment(), **self._marks}, mark)
+            spare = _Spare(preparation, self._runtime, {**inherited_environment(), **self._marks}, mark)
         except OSError as error:
             log.info("replicas start without preparation: %s", error)
             return
         with self._condition:
-            spare.until = self._clock() + self._seconds
+            spare.until = self._until(preparation)
             self._spares.append(spare)
+
+    def _until(self, preparation: Preparation) -> float:
+        return self._clock() + (min(self._seconds, _SECONDS_WITH_MODULES) if preparation.modules else self._seconds)
 
 
 def is_read_at_start(variable: str) -> bool:
     """Return whether an environment variable has an effect only if it is set before a process starts."""
     return variable.upper().startswith(_READ_AT_START)
+
+
+def _is_ours(variable: str) -> bool:
+    """Return whether the service sets a variable for each replica, for the runtime only."""
+    return variable.startswith(("SERVICE_", "AML_"))
 
 
 def _files(folder: Path) -> list[tuple[str, int, int]]:
