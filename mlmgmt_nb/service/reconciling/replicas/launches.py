@@ -38,7 +38,7 @@ class Launches:
         return Launch(
             service_id=row.id,
             deployment_id=deployment_id,
-            name=row.name,
+            name=spec.name or row.name,
             context=self._home.images / image.id,
             interpreter=image.interpreter,
             key_digests=digests(row),
@@ -50,4 +50,5 @@ class Launches:
             cpus=cpus(spec),
             memory_bytes=memory_bytes(spec),
             log=log,
+            candidate_of=row.candidate_of,
         )
