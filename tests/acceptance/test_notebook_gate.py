@@ -13,6 +13,7 @@ import nbformat
 import pytest
 
 from mlmgmt_nb import connect, local
+from tests.support.searches import long_search
 
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "05-scoring-test-as-gate.ipynb"
 
@@ -23,6 +24,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
     local.stop(tmp_path / "home")
 
 
+@long_search
 @pytest.mark.timeout(600)
 def test_a_worse_model_does_not_get_into_production(home: Path, tmp_path: Path) -> None:
     own = {"MLMGMT_HOME": str(home), "IPYTHONDIR": str(tmp_path / "ipython")}
