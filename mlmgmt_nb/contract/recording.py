@@ -20,6 +20,11 @@ MAX_AGE_SECONDS = 7 * 86400
 MAX_BYTES = 100_000_000
 """Default size of what is recorded of a service."""
 
+_Share = Annotated[float, Meta(gt=0, le=1)]
+_Name = Annotated[str, Meta(min_length=1)]
+_Age = Annotated[int, Meta(ge=60, le=3650 * 86400)]
+_Size = Annotated[int, Meta(ge=10**6, le=10**10)]
+
 
 class Recording(Wire, frozen=True, kw_only=True):
     """The settings of a service for recording requests and answers. Nothing is recorded unless `enabled` is true.
@@ -32,11 +37,11 @@ class Recording(Wire, frozen=True, kw_only=True):
         max_bytes: size above which the oldest requests are removed (default: 100 MB).
     """
 
-    enabled: bool | None = None
-    sample: Annotated[float, Meta(gt=0, le=1)] | None = None
-    redact: list[Annotated[str, Meta(min_length=1)]] | None = None
-    max_age_in_seconds: Annotated[int, Meta(ge=60, le=3650 * 86400)] | None = None
-    max_bytes: Annotated[int, Meta(ge=10**6, le=10**10)] | None = None
+    enabled: Annotated[bool | None, Meta(description="Whether requests are recorded.")] = None
+    sample: Annotated[_Share | None, Meta(description="Share of the requests; 1 if missing.")] = None
+    redact: Annotated[list[_Name] | None, Meta(description="Fields whose values are replaced.")] = None
+    max_age_in_seconds: Annotated[_Age | None, Meta(description="Age after which requests are removed.")] = None
+    max_bytes: Annotated[_Size | None, Meta(description="Size above which the oldest are removed.")] = None
 
     def __str__(self) -> str:
         if not self.enabled:
