@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import Any
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-__all__ = ["LongestFirst", "sort_longest_first"]
+__all__ = ["LongestFirst", "number_of_workers", "sort_longest_first"]
 
 LONGEST = (
     "docker",
@@ -33,6 +35,12 @@ LONGEST = (
 
 _SHARED = ("docker", "integration/kubernetes/", "acceptance/panels/")
 """Parts of the ids of tests that share a session's fixtures, which take long to start."""
+
+
+def number_of_workers() -> int:
+    """Return one more than the cores: a third of a test's time is waiting for processes to start, end or time out."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return cores + 1
 
 
 class LongestFirst(LoadScopeScheduling):  # type: ignore[misc]
