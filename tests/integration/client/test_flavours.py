@@ -11,7 +11,6 @@ from tests.integration.flavours import deploy_and_compare
 from tests.support.searches import long_search
 from tests.unit.packaging.models import SERVED
 
-
 FIRST = ("sklearn", "function")
 """Those that are served without CI, too. `tests/unit/packaging` has all others in a fresh process."""
 
