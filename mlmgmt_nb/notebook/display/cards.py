@@ -49,7 +49,8 @@ def cards() -> Iterator[tuple[str, str, Callable[[Any], Shown | str]]]:
     yield _VALUES, "Keys", _keys
     yield "mlmgmt_nb.commands.verbs.drivers", "CheckedDriver", str
     yield "mlmgmt_nb.client.scoring_tests.report", "ScoringReport", _Report
-    yield "mlmgmt_nb.client.changes.difference", "Difference", _Difference
+    yield "mlmgmt_nb.client.changes.difference", "Difference", _Page
+    yield "mlmgmt_nb.client.replays.report", "ReplayReport", _Page
 
 
 class _Report:
@@ -70,19 +71,19 @@ class _Report:
         return f"<code>{_REPORT_USES}</code>" if self._is_shown else self._report.to_html()
 
 
-class _Difference:
-    """The differences between two services, deployments, images or sources."""
+class _Page:
+    """What has a text and a page of its own: differences, reports of replays."""
 
-    def __init__(self, difference: Any) -> None:
-        self._difference = difference
+    def __init__(self, shown: Any) -> None:
+        self._shown = shown
 
     def text(self) -> str:
         """Return the text for a terminal."""
-        return str(self._difference)
+        return str(self._shown)
 
     def html(self) -> str:
         """Return the HTML for a notebook."""
-        markup: str = self._difference.to_html()
+        markup: str = self._shown.to_html()
         return markup
 
 
