@@ -87,11 +87,12 @@ frame = flowers.assign(species=[[answer] for answer in pipeline.predict_proba(X)
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder(tmp_path: Path, uv_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Yield the current folder, with the files that the examples name. `xgboost` is a wheel of a few bytes."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DB_PASSWORD", "secret")
     monkeypatch.setenv("MLMGMT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("UV_CACHE_DIR", str(uv_cache))
     model = LogisticRegression(max_iter=1000).fit(*load_iris(return_X_y=True))
     (tmp_path / "iris.pkl").write_bytes(pickle.dumps(model))
     (tmp_path / "score.py").write_text(_readme("python")[1])

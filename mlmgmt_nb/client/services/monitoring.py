@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from mlmgmt_nb.client.drift.report import Drift, drift_of
 from mlmgmt_nb.client.monitoring.collected import read_collected
 from mlmgmt_nb.client.monitoring.logs import LogPart, read_log
 from mlmgmt_nb.client.monitoring.metrics import ServiceMetrics, parse_metrics
@@ -102,3 +103,25 @@ class ServiceMonitoring(ServiceLookup):
             identifier: only rows collected under this identifier, such as `inputs`.
         """
         return read_collected(self._transport, f"{self._path(service)}/data", model=model, identifier=identifier)
+
+    def drift(
+        self,
+        service: ServiceResponse | str,
+        sample: Any,
+        *,
+        model: str | None = None,
+        identifier: str | None = None,
+    ) -> Drift:
+        """Return how far the inputs that a service collected are from a training sample, with an index by column.
+
+        Args:
+            service: the service, created or updated with `collect_model_data=True`.
+            sample: rows that the model was trained with: a DataFrame with the collected columns, or an array.
+            model: only rows of the model of this name.
+            identifier: the collector, such as `inputs` (default: the one with most columns of the sample).
+
+        Raises:
+            UsageError: no column of the sample was collected.
+        """
+        name = (service.name if isinstance(service, ServiceResponse) else service) or ""
+        return drift_of(name, sample, self.data(service, model=model, identifier=identifier), identifier)

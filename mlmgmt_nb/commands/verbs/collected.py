@@ -1,4 +1,4 @@
-"""The commands that read what a service collected or recorded."""
+"""The commands that read what a service collected or recorded, and compare it with a training sample."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from mlmgmt_nb.commands.flags import SERVICE, ServiceArguments
 from mlmgmt_nb.commands.grammar import Command, Flag
 from mlmgmt_nb.commands.session import Session
 from mlmgmt_nb.commands.values import Text
+from mlmgmt_nb.commands.verbs.deploy import read_sample
 
 __all__ = ["COMMANDS"]
 
@@ -19,6 +20,13 @@ class _Data(ServiceArguments):
 
     model_name: str | None
     identifier: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Drift(_Data):
+    """Arguments of `service drift`."""
+
+    sample: Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,18 +53,47 @@ def _data(session: Session, arguments: _Data) -> object:
     return services.data(arguments.service, model=arguments.model_name, identifier=arguments.identifier)
 
 
+def _drift(session: Session, arguments: _Drift) -> object:
+    return session.workspace.services.drift(
+        arguments.service,
+        read_sample(arguments.sample),
+        model=arguments.model_name,
+        identifier=arguments.identifier,
+    )
+
+
+_COLLECTED = (
+    Flag("--model-name", "only data of the model with this name", completes="model"),
+    Flag("--identifier", "only data with this collector identifier"),
+)
+
 COMMANDS: tuple[Command[Any], ...] = (
     Command(
         ("service", "data"),
         "Show the data that a service collected (requires --collect-model-data true)",
         "mlmgmt service data -n iris --identifier inputs",
         _data,
+        (SERVICE, *_COLLECTED),
+        arguments=_Data,
+    ),
+    Command(
+        ("service", "drift"),
+        "Show how far the inputs that a service collected are from a training sample, with an index by column",
+        "mlmgmt service drift -n iris --sample train.csv",
+        _drift,
         (
             SERVICE,
-            Flag("--model-name", "only data of the model with this name", completes="model"),
-            Flag("--identifier", "only data with this collector identifier"),
+            Flag(
+                "--sample",
+                "rows that the model was trained with: a Python value, or a CSV, JSON or Parquet file",
+                "value",
+                required=True,
+                completes="path",
+                metavar="DATA",
+            ),
+            *_COLLECTED,
         ),
-        arguments=_Data,
+        arguments=_Drift,
     ),
     Command(
         ("service", "requests"),

@@ -6,6 +6,7 @@ import html
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from mlmgmt_nb.charts import still
 from mlmgmt_nb.notebook.display.card import Card, Shown, bundle, html_cell, rows_of
 
 __all__ = ["POLLER", "card_of", "cards", "deployed_bundle", "service_card", "versioned"]
@@ -49,8 +50,9 @@ def cards() -> Iterator[tuple[str, str, Callable[[Any], Shown | str]]]:
     yield _VALUES, "Keys", _keys
     yield "mlmgmt_nb.commands.verbs.drivers", "CheckedDriver", str
     yield "mlmgmt_nb.client.scoring_tests.report", "ScoringReport", _Report
-    yield "mlmgmt_nb.client.changes.difference", "Difference", _Page
-    yield "mlmgmt_nb.client.replays.report", "ReplayReport", _Page
+    yield "mlmgmt_nb.client.changes.difference", "Difference", _Comparison
+    yield "mlmgmt_nb.client.drift.report", "Drift", _Comparison
+    yield "mlmgmt_nb.client.replays.report", "ReplayReport", _Comparison
 
 
 class _Report:
@@ -71,20 +73,19 @@ class _Report:
         return f"<code>{_REPORT_USES}</code>" if self._is_shown else self._report.to_html()
 
 
-class _Page:
-    """What has a text and a page of its own: differences, reports of replays."""
+class _Comparison:
+    """Differences between services, deployments, images or sources, drift of collected inputs, or a replay."""
 
-    def __init__(self, shown: Any) -> None:
-        self._shown = shown
+    def __init__(self, comparison: Any) -> None:
+        self._comparison = comparison
 
     def text(self) -> str:
         """Return the text for a terminal."""
-        return str(self._shown)
+        return str(self._comparison)
 
     def html(self) -> str:
         """Return the HTML for a notebook."""
-        markup: str = self._shown.to_html()
-        return markup
+        return still(self._comparison.to_html())
 
 
 class _Deployed:
