@@ -11,8 +11,18 @@ from msgspec import Meta
 from mlmgmt_nb.contract.resolving import resolve
 from mlmgmt_nb.contract.resources import Wire
 
-__all__ = ["MAX_AGE_SECONDS", "MAX_BYTES", "RECORDING", "RecordedRequest", "RecordedRequests", "Recording"]
+__all__ = [
+    "COPY_HEADER",
+    "MAX_AGE_SECONDS",
+    "MAX_BYTES",
+    "RECORDING",
+    "RecordedRequest",
+    "RecordedRequests",
+    "Recording",
+]
 
+COPY_HEADER = "x-mlmgmt-copy"
+"""Header of requests that are copies of others, such as `replay`: drivers with side effects can tell them apart."""
 RECORDING = "recording"
 """Name of the extension in the list that `GET .../extensions` returns."""
 MAX_AGE_SECONDS = 7 * 86400

@@ -54,6 +54,7 @@ def cards() -> Iterator[tuple[str, str, Callable[[Any], Shown | str]]]:
     yield "mlmgmt_nb.client.scoring_tests.report", "ScoringReport", _Report
     yield "mlmgmt_nb.client.changes.difference", "Difference", _Comparison
     yield "mlmgmt_nb.client.drift.report", "Drift", _Comparison
+    yield "mlmgmt_nb.client.replays.report", "ReplayReport", _Comparison
 
 
 class _Report:
@@ -75,7 +76,7 @@ class _Report:
 
 
 class _Comparison:
-    """The differences between two services, deployments, images or sources, or the drift of collected inputs."""
+    """Differences between services, deployments, images or sources, drift of collected inputs, or a replay."""
 
     def __init__(self, comparison: Any) -> None:
         self._comparison = comparison

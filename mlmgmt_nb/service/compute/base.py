@@ -179,6 +179,10 @@ class Compute(Protocol):
 
     def load(self, service_id: str) -> Load: ...
 
+    def memory(self, service_id: str) -> int:
+        """Return the bytes of memory of all replicas of a service; 0 if they are not known."""
+        ...
+
     def counters(self, service_id: str) -> Counters:
         """Return the counters of all replicas of a service, including ended ones, since this process started."""
         ...

@@ -11,6 +11,8 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+import psutil
+
 from mlmgmt_nb.scoring.recording.settings import FOLDER
 from mlmgmt_nb.service.compute.base import Exit, Launch
 from mlmgmt_nb.service.compute.cgroups import ControlGroups
@@ -61,6 +63,13 @@ class ReplicaProcess(SupervisedReplica):
     def _transmit(self, line: bytes) -> None:
         with contextlib.suppress(OSError):
             self._control.sendall(line)
+
+    def memory(self) -> int | None:
+        try:
+            process = psutil.Process(self.pid)
+            return sum(one.memory_info().rss for one in (process, *process.children(recursive=True)))
+        except psutil.Error:  # it, or a child of it, has just ended
+            return None
 
     def _end(self) -> None:
         _kill_group(self.pid)

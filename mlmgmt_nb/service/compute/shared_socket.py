@@ -148,6 +148,9 @@ class SharingCompute(ABC, Generic[R]):
         ready = [replica for replica in self._of(service_id) if replica.state is ReplicaState.READY]
         return Load(sum(r.busy for r in ready), sum(r.launch.slots for r in ready), sum(r.occupied for r in ready))
 
+    def memory(self, service_id: str) -> int:
+        return sum(replica.memory() or 0 for replica in self._of(service_id))
+
     def counters(self, service_id: str) -> Counters:
         living = [replica.counters for replica in self._of(service_id)]
         with self._lock:

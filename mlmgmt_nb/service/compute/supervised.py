@@ -95,6 +95,10 @@ class SupervisedReplica(ABC):
     def _end(self) -> None:
         """End it immediately."""
 
+    def memory(self) -> int | None:
+        """Return the bytes of memory that it uses; None if they are not known."""
+        return None
+
     def send(self, **message: Any) -> None:
         self._transmit(msgspec.json.encode(message) + b"\n")
 
