@@ -32,7 +32,8 @@ from mlmgmt_nb.scoring.process.container import control_over_stdio
 from mlmgmt_nb.scoring.process.control import Channel, Command, Drain, Failed, Keys, KeysSet, Move, Ready, Start
 from mlmgmt_nb.scoring.process.failure_file import report_failure
 from mlmgmt_nb.scoring.process.forking import protect_forks
-from mlmgmt_nb.scoring.process.keys_file import KeysFile
+from mlmgmt_nb.scoring.process.orchestration import NO_ORCHESTRATION, Orchestration
+from mlmgmt_nb.scoring.process.stats_server import serve_stats
 from mlmgmt_nb.scoring.schema.swagger import own_descriptions, service_swagger
 from mlmgmt_nb.scoring.telemetry import start_telemetry
 
@@ -59,8 +60,7 @@ class Replica:
         start: name, keys and limits.
         path: the parts of the replica that requests pass, and the loop.
         channel: the channel to the supervisor; None for a standalone process.
-        keys_file: has the current keys, if they may change without a supervisor.
-        failure_file: receives the reason if the driver does not load.
+        orchestration: the means of an orchestrator that is not a supervisor.
     """
 
     def __init__(
@@ -70,16 +70,14 @@ class Replica:
         start: Start,
         path: RequestPath,
         channel: Channel | None = None,
-        keys_file: KeysFile | None = None,
-        failure_file: str | None = None,
+        orchestration: Orchestration = NO_ORCHESTRATION,
     ) -> None:
         self._application = application
         self._listener = listener
         self._start = start
         self._path = path
         self._channel = channel
-        self._keys_file = keys_file
-        self._failure_file = failure_file
+        self._orchestration = orchestration
         self._server: ReplicaServer | None = None
         self._app: ScoringApp | None = None
         self._warning: str | None = None
@@ -110,9 +108,7 @@ class Replica:
         self._observe(admission)
         if self._channel:
             self._start_task(self._listen(self._channel))
-        if self._keys_file:
-            self._start.keys = self._keys_file.digests
-            self._start_task(self._keys_file.watch(self._replace_keys))
+        self._watch_keys()
         loading = asyncio.create_task(admission.start(self._load))
         giving_up = asyncio.create_task(self._gave_up.wait())
         await asyncio.wait({loading, giving_up}, return_when=asyncio.FIRST_COMPLETED)
@@ -122,7 +118,7 @@ class Replica:
             driver = loading.result()
         except LoadError as error:
             log(f"{error.code}: {error.message}")
-            report_failure(self._failure_file, error.code, error.message)
+            report_failure(self._orchestration.failure_file, error.code, error.message)
             if self._channel:
                 self._channel.send(Failed(error.code, error.message))
             return EXIT_LOAD_FAILED
@@ -136,6 +132,7 @@ class Replica:
         if self._channel:
             self._channel.send(Ready(os.getpid(), round(monotonic() - began, 3), self._warning))
             self._start_task(self._report_stats(self._channel, admission))
+        self._offer_stats(admission)
         self._start_task(self._flush_log())
         in_time = await serving
         self._log.flush()
@@ -145,6 +142,15 @@ class Replica:
         if not in_time:
             log(f"drain: {admission.calls} call(s) did not finish in time and were answered with 503")
         return 0 if in_time else EXIT_NOT_DRAINED
+
+    def _watch_keys(self) -> None:
+        if keys_file := self._orchestration.keys_file:
+            self._start.keys = keys_file.digests
+            self._start_task(keys_file.watch(self._replace_keys))
+
+    def _offer_stats(self, admission: Admission) -> None:
+        if port := self._orchestration.stats_port:
+            self._start_task(serve_stats(self._listener.getsockname()[0], port, admission.stats))
 
     def _load(self) -> Driver:
         with noted_warnings() as noted:
