@@ -46,6 +46,7 @@ from mlmgmt_nb.service.housekeeping.check import missing_files
 from mlmgmt_nb.service.housekeeping.pruning import Pruner
 from mlmgmt_nb.service.http.messages import Request
 from mlmgmt_nb.service.http.problems import conflict, not_found
+from mlmgmt_nb.service.reconciling.candidates import CandidateController
 from mlmgmt_nb.service.reconciling.capacity import check_capacity, reserved_replicas
 from mlmgmt_nb.service.reconciling.declared.controller import DeclaredController
 from mlmgmt_nb.service.reconciling.declared.declarations import Declarations
@@ -164,6 +165,10 @@ class Backend:
             clock=time.monotonic,
         )
 
+    def _candidate_controller(self) -> CandidateController:
+        on_change = self._supervisor.services_changed
+        return CandidateController(self.store, ServiceRecorder(self.store, self.home, on_change), on_change)
+
     def _replica_controller(self) -> ReplicaController:
         return ReplicaController(
             self._computes,
@@ -181,7 +186,7 @@ class Backend:
         self._membership.join()
         self._notifications.start()
         self._builder.start()
-        self._supervisor.start(self._replica_controller(), self._declared_controller())
+        self._supervisor.start(self._candidate_controller(), self._replica_controller(), self._declared_controller())
         self._pruner.start()
         threading.Thread(target=self._log_missing_files, name="check", daemon=True).start()
 
@@ -247,7 +252,7 @@ class Backend:
         # Imported on first use: most services never need it.
         from mlmgmt_nb.service.reconciling.metrics import render
 
-        return render(self.store, self._computes, service_id)
+        return render(self.store, {**self._computes.by_id, **self._clusters.current()}, service_id)
 
     def images_changed(self) -> None:
         self._builder.wake()
@@ -323,6 +328,16 @@ class Backend:
     def has_compute(self, compute_id: str) -> bool:
         return compute_id in self._computes or compute_id in self._clusters.current()
 
+    def is_exposed(self, compute_id: str) -> bool:
+        """Return whether scoring URLs lead to a cluster itself."""
+        cluster = self._clusters.current().get(compute_id)
+        return cluster is not None and cluster.is_exposed
+
+    def exposed_url(self, compute_id: str, service_id: str) -> str | None:
+        """Return the scoring URL of a service at its cluster itself, if it has one by now."""
+        cluster = self._clusters.current().get(compute_id)
+        return cluster.url(service_id) if cluster else None
+
     def _aliases(self, db: Connection, account: str) -> dict[str, str]:
         table = schema.compute_aliases
         rows = db.execute(select(table.c.name, table.c.compute_id).where(table.c.account == account))
@@ -369,7 +384,13 @@ class Backend:
             where = self.settings.clusters_file
             raise conflict("NoCompute", f"Cluster {compute_id!r} is no longer in {where}: restore it there.")
         if compute_id not in self._computes:
-            check_supported_by_clusters(spec, self.settings.data_storage)
+            cluster = self._clusters.current()[compute_id]
+            check_supported_by_clusters(
+                spec,
+                self.settings.data_storage,
+                scales_itself=cluster.scales_itself,
+                is_exposed=cluster.is_exposed,
+            )
             return
         if spec.recording is not None and spec.recording.enabled:
             self._check_recording(spec.image_id, compute_id)

@@ -2,7 +2,7 @@
 
 It runs no code of a driver while it waits, and serves no second application. `python -m mlmgmt_nb.scoring.process.spare
 FD [MODULE...]`: the control channel, and modules to import too. The supervisor first sends an assignment with the
-listening socket; everything after it is as for any other replica.
+listening sockets; everything after it is as for any other replica.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from mlmgmt_nb.scoring.process.replica import die_with_parent, end_process, run_
 __all__ = ["HEADER_BYTES", "Assignment", "main", "provides_loaded_module"]
 
 HEADER_BYTES = 4
-"""Length of the header of an assignment: its size in bytes, with the listening socket."""
+"""Length of the header of an assignment: its size in bytes, with the listening sockets."""
+_MOST_LISTENERS = 8
 
 
 class Assignment(msgspec.Struct):
@@ -49,16 +50,17 @@ def main(arguments: Sequence[str]) -> int:
     received = _receive(control)
     if received is None:  # the supervisor no longer needs it
         return 0
-    assignment, listen_fd = received
+    assignment, listeners = received
     os.environ.update(assignment.environment)
     os.chdir(assignment.app)
-    options = ["--app", assignment.app, "--fd", str(listen_fd), "--control-fd", str(control.detach())]
+    of_listeners = [text for number in listeners for text in ("--fd", str(number))]
+    options = ["--app", assignment.app, *of_listeners, "--control-fd", control_fd]
     if provides_loaded_module(assignment.app) or packages != _package_times():
-        _start_over(options)
+        _start_over(options, [*listeners, control.detach()])
     sys.path[0] = os.getcwd()
     sys.argv[1:] = options
     capture()
-    return run_supervised(assignment.app, None, None, listen_fd, int(control_fd))
+    return run_supervised(assignment.app, None, None, listeners, control.detach())
 
 
 def _import(modules: Sequence[str]) -> None:
@@ -67,13 +69,13 @@ def _import(modules: Sequence[str]) -> None:
             importlib.import_module(name)
 
 
-def _receive(control: socket.socket) -> tuple[Assignment, int] | None:
-    """Return the assignment and the listening socket; None at the end of the channel."""
-    header, descriptors, _, _ = socket.recv_fds(control, HEADER_BYTES, 1)
+def _receive(control: socket.socket) -> tuple[Assignment, list[int]] | None:
+    """Return the assignment and the listening sockets, its own first; None at the end of the channel."""
+    header, descriptors, _, _ = socket.recv_fds(control, HEADER_BYTES, _MOST_LISTENERS)
     if not header:
         return None
     body = control.recv(int.from_bytes(header), socket.MSG_WAITALL)
-    return msgspec.json.decode(body, type=Assignment), descriptors[0]
+    return msgspec.json.decode(body, type=Assignment), descriptors
 
 
 def _package_times() -> list[int]:
@@ -93,10 +95,10 @@ def provides_loaded_module(app: str) -> bool:
         )
 
 
-def _start_over(options: Sequence[str]) -> None:
+def _start_over(options: Sequence[str], descriptors: Sequence[int]) -> None:
     """Become a process that was started for this application. It keeps its id, its sockets and its variables."""
-    for descriptor in options[3::2]:
-        os.set_inheritable(int(descriptor), True)
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, True)
     os.execv(sys.executable, [sys.executable, "-m", "mlmgmt_nb.scoring", *options])  # noqa: S606 - our own interpreter
 
 

@@ -61,12 +61,13 @@ class LocalCompute(SharingCompute[ReplicaProcess]):
         memory = psutil.virtual_memory().total
         return Capacity(cpus=float(os.cpu_count() or 1), memory_bytes=memory, replicas=replicas_for(memory))
 
-    def _make(self, replica_id: str, launch: Launch, listener: socket.socket) -> ReplicaProcess:
-        start = self._spares.start(launch, listener)
+    def _make(self, replica_id: str, launch: Launch, sockets: Mapping[str, socket.socket]) -> ReplicaProcess:
+        listeners = [*sockets.values()]
+        start = self._spares.start(launch, listeners)
         if start is None:
             mark = f"{os.getpid()} {time.monotonic()} {replica_id}"
-            start = start_replica(launch, listener, self._marks, mark)
-        replica = ReplicaProcess(replica_id, launch, start, self._changed, self._groups)
+            start = start_replica(launch, listeners, self._marks, mark)
+        replica = ReplicaProcess(replica_id, launch, [*sockets], start, self._changed, self._groups)
         self._register.add(replica.pid, launch.service_id)
         return replica
 

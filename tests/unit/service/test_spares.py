@@ -39,9 +39,9 @@ SECONDS = 60.0
 
 
 @pytest.fixture
-def listener() -> Iterator[socket.socket]:
-    with socket.create_server(("127.0.0.1", 0)) as bound:
-        yield bound
+def listeners() -> Iterator[list[socket.socket]]:
+    with socket.create_server(("127.0.0.1", 0)) as own, socket.create_server(("127.0.0.1", 0)) as private:
+        yield [own, private]
 
 
 @pytest.fixture
@@ -84,11 +84,11 @@ def launch(folder: Path, **environment: str) -> Launch:
     )
 
 
-def warm(spares: Spares, wanted: Launch, listener: socket.socket) -> ReplicaStart:
+def warm(spares: Spares, wanted: Launch, listeners: list[socket.socket]) -> ReplicaStart:
     """Return a replica that a spare has become."""
     spares.prepare(Preparation(sys.executable))
     deadline = time.monotonic() + SECONDS
-    while (start := spares.start(wanted, listener)) is None:
+    while (start := spares.start(wanted, listeners)) is None:
         assert time.monotonic() < deadline
     return start
 
@@ -97,20 +97,25 @@ def seen(start: ReplicaStart, wanted: Launch) -> dict[str, Any]:
     """Return what the driver of a replica saw, and end the replica."""
     with start.control as control, start.process:
         control.settimeout(SECONDS)
-        control.sendall(b'{"type":"start","concurrency":1}\n')
+        descriptors = ",".join(map(str, start.descriptors))
+        control.sendall(b'{"type":"start","sockets":["service","private"],"descriptors":[%b]}\n' % descriptors.encode())
         first = control.recv(65536)
+        is_private = b'"movesSockets":true' in first
         start.process.kill()
         assert start.process.stdout is not None
         assert b'"ready"' in first, start.process.stdout.read()
+        assert is_private, first
     found: dict[str, Any] = json.loads((wanted.context / "app" / "seen.json").read_text())
     return found
 
 
-def test_a_warm_replica_sees_what_a_cold_one_sees(tmp_path: Path, spares: Spares, listener: socket.socket) -> None:
+def test_a_warm_replica_sees_what_a_cold_one_sees(
+    tmp_path: Path, spares: Spares, listeners: list[socket.socket]
+) -> None:
     wanted = launch(tmp_path / "image", SERVICE_NAME="local", CHOSEN="by the user")
-    start = warm(spares, wanted, listener)
+    start = warm(spares, wanted, listeners)
     got = seen(start, wanted)
-    cold = seen(start_replica(wanted, listener, {"MLMGMT_OWNER": "me"}, start.mark), wanted)
+    cold = seen(start_replica(wanted, listeners, {"MLMGMT_OWNER": "me"}, start.mark), wanted)
     runtime = {str(tmp_path / "scratch"), str(wanted.context / "runtime")}
     assert [path for path in got["path"] if path not in runtime] == [p for p in cold["path"] if p not in runtime]
     assert got["environ"] == cold["environ"]
@@ -124,13 +129,13 @@ def test_a_warm_replica_sees_what_a_cold_one_sees(tmp_path: Path, spares: Spares
 
 
 def test_a_spare_starts_over_if_packages_have_changed(
-    tmp_path: Path, spares: Spares, listener: socket.socket, packages: Path
+    tmp_path: Path, spares: Spares, listeners: list[socket.socket], packages: Path
 ) -> None:
     spares.prepare(Preparation(sys.executable))
     wait_for_spare(imported="uvloop")
     (packages / "upgraded").mkdir()
     wanted = launch(tmp_path / "image")
-    got = seen(warm(spares, wanted, listener), wanted)
+    got = seen(warm(spares, wanted, listeners), wanted)
     assert str(wanted.context / "runtime") in got["path"]
     assert str(tmp_path / "scratch") not in got["path"]
 
@@ -165,7 +170,7 @@ def wait_for_none() -> None:
 
 
 def test_a_spare_is_used_once_and_only_for_its_runtime_and_python(
-    tmp_path: Path, spares: Spares, listener: socket.socket
+    tmp_path: Path, spares: Spares, listeners: list[socket.socket]
 ) -> None:
     wanted = launch(tmp_path / "image")
     other_runtime = launch(tmp_path / "older")
@@ -180,11 +185,11 @@ def test_a_spare_is_used_once_and_only_for_its_runtime_and_python(
         msgspec.structs.replace(wanted, environment={"PYTHONHASHSEED": "1"}),
         msgspec.structs.replace(wanted, context=tmp_path / "missing"),
     )
-    assert [spares.start(each, listener) for each in unsuitable] == [None] * 4
+    assert [spares.start(each, listeners) for each in unsuitable] == [None] * 4
     assert len(living()) == 1
-    start = spares.start(wanted, listener)
+    start = spares.start(wanted, listeners)
     assert start is not None
-    assert spares.start(wanted, listener) is None, "the next one is made later"
+    assert spares.start(wanted, listeners) is None, "the next one is made later"
     with start.control, start.process:
         start.process.kill()
     died = Spares(tmp_path / "another", {}, SECONDS)
@@ -192,7 +197,7 @@ def test_a_spare_is_used_once_and_only_for_its_runtime_and_python(
     spare = wait_for_spare(imported="libc")
     spare.kill()
     psutil.wait_procs([spare], timeout=SECONDS)
-    assert died.start(wanted, listener) is None, "it ended before it was needed"
+    assert died.start(wanted, listeners) is None, "it ended before it was needed"
     died.clear()
 
 
@@ -209,7 +214,7 @@ def test_spares_end_with_their_time_and_can_be_turned_off(tmp_path: Path, second
 
 
 def test_packages_are_imported_in_advance_for_one_service_only(
-    tmp_path: Path, spares: Spares, listener: socket.socket
+    tmp_path: Path, spares: Spares, listeners: list[socket.socket]
 ) -> None:
     wanted = launch(tmp_path / "image", SERVICE_NAME="local")
     spares.prepare(Preparation(sys.executable, "a/local", ("colorsys", "not_installed_anywhere")))
@@ -221,8 +226,8 @@ def test_packages_are_imported_in_advance_for_one_service_only(
         {"account": "a", "secrets": {"OMP_NUM_THREADS": "1"}},
         {"account": "a", "environment": {"OMP_NUM_THREADS": "1"}},
     )
-    assert [spares.start(msgspec.structs.replace(wanted, **other), listener) for other in others] == [None] * 5
-    start = spares.start(msgspec.structs.replace(wanted, account="a"), listener)
+    assert [spares.start(msgspec.structs.replace(wanted, **other), listeners) for other in others] == [None] * 5
+    start = spares.start(msgspec.structs.replace(wanted, account="a"), listeners)
     assert start is not None
     got = seen(start, wanted)
     assert "colorsys" in got["modules"]

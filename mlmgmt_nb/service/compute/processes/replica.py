@@ -7,7 +7,9 @@ import os
 import selectors
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+import psutil
 
 from mlmgmt_nb.service.compute.base import Exit, Launch
 from mlmgmt_nb.service.compute.cgroups import ControlGroups
@@ -26,6 +28,7 @@ class ReplicaProcess(SupervisedReplica):
 
     Args:
         launch: parameters of the replica.
+        sockets: names of its listening sockets, its own first.
         start: the process.
         on_change: see `SupervisedReplica`.
         groups: enforces its reservation.
@@ -35,22 +38,30 @@ class ReplicaProcess(SupervisedReplica):
         self,
         replica_id: str,
         launch: Launch,
+        sockets: Sequence[str],
         start: ReplicaStart,
         on_change: Callable[[SupervisedReplica], None],
         groups: ControlGroups,
     ) -> None:
         super().__init__(replica_id, launch, on_change)
-        self._process, self._control, self._mark = start
+        self._process, self._control, self._mark, descriptors = start
         self.pid = self._process.pid
         # It loads nothing before it is told to start, so that the driver's whole memory is counted.
         self._group = groups.add(replica_id, self.pid, launch.cpus, launch.memory_bytes)
         if launch.memory_bytes is not None and self._group.memory is None:
             launch.log.line("[mlmgmt] memory is reserved but not enforced: control groups are not available")
-        self.send_start()
+        self.send_start(sockets, descriptors)
 
     def _transmit(self, line: bytes) -> None:
         with contextlib.suppress(OSError):
             self._control.sendall(line)
+
+    def memory(self) -> int | None:
+        try:
+            process = psutil.Process(self.pid)
+            return sum(one.memory_info().rss for one in (process, *process.children(recursive=True)))
+        except psutil.Error:  # it, or a child of it, has just ended
+            return None
 
     def _end(self) -> None:
         _kill_group(self.pid)

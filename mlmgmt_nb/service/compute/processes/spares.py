@@ -16,7 +16,7 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -94,7 +94,7 @@ class _Spare:
         )
         self.until = 0.0
 
-    def assign(self, launch: Launch, listener: socket.socket) -> ReplicaStart:
+    def assign(self, launch: Launch, listeners: Sequence[socket.socket]) -> ReplicaStart:
         """Let it become a replica.
 
         Raises:
@@ -102,7 +102,9 @@ class _Spare:
         """
         assignment = {"app": str(launch.context / "app"), "environment": launch_environment(launch)}
         body = msgspec.json.encode(assignment)
-        socket.send_fds(self.control, [len(body).to_bytes(_HEADER_BYTES)], [listener.fileno()])
+        socket.send_fds(
+            self.control, [len(body).to_bytes(_HEADER_BYTES)], [listener.fileno() for listener in listeners]
+        )
         self.control.sendall(body)
         return ReplicaStart(self.process, self.control, self.mark)
 
@@ -158,14 +160,14 @@ class Spares:
             if not self._thread.is_alive():
                 self._thread.start()
 
-    def start(self, launch: Launch, listener: socket.socket) -> ReplicaStart | None:
+    def start(self, launch: Launch, listeners: Sequence[socket.socket]) -> ReplicaStart | None:
         """Start a replica with a suitable spare; return None without one."""
         spare = self._take(launch)
         if spare is None:
             return None
         self.prepare(Preparation(spare.preparation.interpreter), _NEXT_SECONDS)
         try:
-            return spare.assign(launch, listener)
+            return spare.assign(launch, listeners)
         except OSError:
             spare.end()
             return None

@@ -21,28 +21,37 @@ _OF_APPLICATION = frozenset({"AML_APP_ROOT", "AZUREML_ENTRY_SCRIPT", "AZUREML_MO
 
 
 class ReplicaStart(NamedTuple):
-    """A process that has been started as a replica, this end of its control socket, and the value of `REPLICA`."""
+    """A process that has been started as a replica.
+
+    Attributes:
+        control: this end of its control socket.
+        mark: its value of `REPLICA`.
+        descriptors: those of its listening sockets after the first that it has to be told.
+    """
 
     process: subprocess.Popen[bytes]
     control: socket.socket
     mark: str
+    descriptors: Sequence[int] = ()
 
 
-def start_replica(launch: Launch, listener: socket.socket, marks: Mapping[str, str], mark: str) -> ReplicaStart:
+def start_replica(
+    launch: Launch, listeners: Sequence[socket.socket], marks: Mapping[str, str], mark: str
+) -> ReplicaStart:
     """Start a process that serves the application of a launch.
 
     Raises:
         OSError: it cannot be started.
     """
-    app, listen_fd = launch.context / "app", listener.fileno()
-    options = ["-m", "mlmgmt_nb.scoring", "--app", str(app), "--fd", str(listen_fd), "--control-fd"]
+    app, descriptors = launch.context / "app", [listener.fileno() for listener in listeners]
+    options = ["-m", "mlmgmt_nb.scoring", "--app", str(app), "--fd", str(descriptors[0]), "--control-fd"]
     process, control = spawn(
         lambda fd: [launch.interpreter or "", *options, str(fd)],
         app,
         {**inherited_environment(), **launch_environment(launch), **marks, REPLICA: mark},
-        [listen_fd],
+        descriptors,
     )
-    return ReplicaStart(process, control, mark)
+    return ReplicaStart(process, control, mark, descriptors[1:])
 
 
 def spawn(
