@@ -11,7 +11,7 @@ from sqlalchemy import Row, select
 from mlmgmt_nb.service.store import schema
 from mlmgmt_nb.service.store.store import Store
 
-__all__ = ["ServiceRows"]
+__all__ = ["ServiceRows", "changed_services"]
 
 _MAX_AGE_SECONDS = 60.0
 """Seconds until an unannounced change, such as by another program, is noticed."""
@@ -72,3 +72,13 @@ class ServiceRows:
         )
         with self._store.reading() as db:
             return {row.id: row for row in db.execute(query)}
+
+
+def changed_services(before: Mapping[str, Row[Any]], after: Mapping[str, Row[Any]]) -> set[str]:
+    """Return the ids of services that may need an action because rows differ: their own, or that of their candidate or
+    of the service that they are a candidate of.
+    """
+    changed = {id_ for id_, row in after.items() if before.get(id_) != row} | (before.keys() - after.keys())
+    rows = {**before, **after}
+    services = {rows[id_].candidate_of for id_ in changed} - {None}
+    return changed | services | {id_ for id_, row in after.items() if row.candidate_of in changed}
