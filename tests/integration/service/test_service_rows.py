@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from sqlalchemy import insert, update
+from sqlalchemy import delete, insert, literal, select, update
 
 from mlmgmt_nb.contract import ComputeResource, ErrorResponse, ServiceCreateRequest
 from mlmgmt_nb.service.clock import now
@@ -105,3 +105,29 @@ def test_a_service_and_its_candidate_are_processed_together(of: str, expected: s
     after = {**before, of: before[of]._replace(scale=2)}
     assert changed_services(before, after) == expected
     assert changed_services(before, {id_: row for id_, row in before.items() if id_ != of}) == expected
+
+
+def test_a_change_of_one_service_reads_only_its_row(store: Store) -> None:
+    rows = ServiceRows(store, lambda: 0.0)
+    rows.read()
+    with store.writing() as db:
+        columns = [column for column in schema.services.c if column.name not in {"id", "name", "seq"}]
+        copied = select(literal("t"), literal("t"), *columns)
+        names = ["id", "name", *(column.name for column in columns)]
+        db.execute(insert(schema.services).from_select(names, copied))
+    rows.invalidate()
+    before = rows.read()[0]
+    scale_to(store, 2)
+    rows.invalidate("s")
+    after, is_new = rows.read()
+    assert is_new
+    assert (after["s"].scale, after["t"].scale) == (2, None), "the change of the other was not announced"
+    assert after["t"] is before["t"]
+    rows.invalidate("t")
+    rows.invalidate()
+    assert rows.read()[0]["t"].scale == 2
+    with store.writing() as db:
+        db.execute(delete(schema.services).where(schema.services.c.id == "t"))
+    rows.invalidate("t")
+    assert set(rows.read()[0]) == {"s"}
+    assert not rows.read()[1]
