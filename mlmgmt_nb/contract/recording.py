@@ -42,11 +42,19 @@ class Recording(Wire, frozen=True, kw_only=True):
         max_bytes: size above which the oldest requests are removed (default: 100 MB).
     """
 
-    enabled: bool | None = None
-    sample: Annotated[float, Meta(gt=0, le=1)] | None = None
-    redact: list[Annotated[str, Meta(min_length=1)]] | None = None
-    max_age_in_seconds: Annotated[int, Meta(ge=60, le=3650 * 86400)] | None = None
-    max_bytes: Annotated[int, Meta(ge=10**6, le=10**10)] | None = None
+    enabled: Annotated[bool | None, Meta(description="Whether requests are recorded.")] = None
+    sample: Annotated[
+        Annotated[float, Meta(ge=1e-6, le=1)] | None, Meta(description="Share of the requests (default: 1).")
+    ] = None
+    redact: Annotated[
+        list[Annotated[str, Meta(min_length=1)]] | None, Meta(description="Fields whose values are replaced.")
+    ] = None
+    max_age_in_seconds: Annotated[
+        Annotated[int, Meta(ge=60, le=3650 * 86400)] | None, Meta(description="Maximum age of requests.")
+    ] = None
+    max_bytes: Annotated[
+        Annotated[int, Meta(ge=10**6, le=10**10)] | None, Meta(description="Maximum size of all requests.")
+    ] = None
 
     def __str__(self) -> str:
         if not self.enabled:

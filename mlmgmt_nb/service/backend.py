@@ -44,6 +44,7 @@ from mlmgmt_nb.service.housekeeping.check import missing_files
 from mlmgmt_nb.service.housekeeping.pruning import Pruner
 from mlmgmt_nb.service.http.messages import Request
 from mlmgmt_nb.service.http.problems import conflict, not_found
+from mlmgmt_nb.service.reconciling.candidates import CandidateController
 from mlmgmt_nb.service.reconciling.capacity import check_capacity, reserved_replicas
 from mlmgmt_nb.service.reconciling.declared.controller import DeclaredController
 from mlmgmt_nb.service.reconciling.declared.declarations import Declarations
@@ -158,6 +159,10 @@ class Backend:
             clock=time.monotonic,
         )
 
+    def _candidate_controller(self) -> CandidateController:
+        on_change = self._supervisor.services_changed
+        return CandidateController(self.store, ServiceRecorder(self.store, self.home, on_change), on_change)
+
     def _replica_controller(self) -> ReplicaController:
         return ReplicaController(
             self._computes,
@@ -175,7 +180,7 @@ class Backend:
         self._membership.join()
         self._notifications.start()
         self._builder.start()
-        self._supervisor.start(self._replica_controller(), self._declared_controller())
+        self._supervisor.start(self._candidate_controller(), self._replica_controller(), self._declared_controller())
         self._pruner.start()
         threading.Thread(target=self._log_missing_files, name="check", daemon=True).start()
 

@@ -10,8 +10,7 @@ from mlmgmt_nb.client.http.transport import Transport
 from mlmgmt_nb.client.kernel_versions import warn_of_versions
 from mlmgmt_nb.client.operations import Operations
 from mlmgmt_nb.client.polling import Poller
-from mlmgmt_nb.client.services.changes import ServiceChanges
-from mlmgmt_nb.client.services.replaying import ServiceReplays
+from mlmgmt_nb.client.services.candidates import ServiceCandidates
 from mlmgmt_nb.client.services.support import check_rollback, check_variables
 from mlmgmt_nb.contract import ComputeResource, Image, ServiceResponse
 from mlmgmt_nb.contract.extensions import Service, ServiceCreate, ServiceUpdate
@@ -20,7 +19,7 @@ from mlmgmt_nb.errors import NotFoundError
 __all__ = ["Services"]
 
 
-class Services(ServiceReplays, ServiceChanges):
+class Services(ServiceCandidates):
     """The services of the account. Where a method takes a service, it takes its id, its name or a `Service`.
 
     Args:
@@ -172,11 +171,6 @@ class Services(ServiceReplays, ServiceChanges):
         except NotFoundError:
             return False
         return self._transport.call("services_delete", id=service_id).status_code != 204
-
-    def _updated(self, service_id: str) -> Service:
-        # A kept-alive connection may still lead to an old replica, which answers its last request.
-        self._transport.close()
-        return self._get(service_id)
 
 
 def _create_request(

@@ -16,6 +16,7 @@ from mlmgmt_nb.client.changes.difference import Difference
 from mlmgmt_nb.client.deploying.verification import DeployedService
 from mlmgmt_nb.client.drift.report import Drift
 from mlmgmt_nb.client.replays.report import ReplayReport
+from mlmgmt_nb.client.services.candidates import ProposedChange
 from mlmgmt_nb.commands.output.listing import cut, narrow_rows, programs_rows, wide_rows
 from mlmgmt_nb.commands.values import Keys, Settings, Usage
 from mlmgmt_nb.commands.verbs.drivers import CheckedDriver
@@ -41,6 +42,8 @@ def plain(value: Any) -> Any:
         return value.to_dict()
     if hasattr(value, "iloc"):  # a DataFrame; as JSON has it, so times are text and what is missing is null
         return json.loads(value.to_json(orient="records", date_format="iso"))
+    if isinstance(value, ProposedChange):
+        return plain(value.candidate)
     if isinstance(value, Settings):
         return [dict(row) for row in value.rows]
     if isinstance(value, Usage):
@@ -97,6 +100,8 @@ def _for_people(value: Any, *, is_wide: bool) -> str:
         return printable(deployed(value, "mlmgmt"))
     if isinstance(value, Keys):
         return _record(plain(value))
+    if isinstance(value, ProposedChange):
+        value = value.candidate
     if isinstance(value, msgspec.Struct):
         return _record(wide_rows([value])[0])
     if isinstance(value, Pager):

@@ -86,7 +86,7 @@ def run_by_hand(
     if workers == 1:
         return run_in_loop(
             lambda path: Replica(
-                application, listener, start, path, keys_file=keys_file, failure_file=failure_file
+                application, {"service": listener}, start, path, keys_file=keys_file, failure_file=failure_file
             ).serve()
         )
     arguments = ["--app", str(application.folder), "--driver", str(application.driver)]

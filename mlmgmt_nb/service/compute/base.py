@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -30,6 +30,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
         allowed_hosts: hosts that requests may name.
         cpus: reserved CPUs, if any.
         memory_bytes: reserved memory, if any.
+        candidate_of: the service, for a replica of its candidate, which may accept its connections later.
     """
 
     service_id: str
@@ -47,6 +48,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     log: Log
     secrets: Mapping[str, str] = {}
     recordings: Path | None = None
+    candidate_of: str | None = None
 
     def __repr__(self) -> str:
         return f"Launch(service_id={self.service_id!r}, deployment_id={self.deployment_id!r}, name={self.name!r})"
@@ -144,6 +146,22 @@ class Compute(Protocol):
     def is_open(self, service_id: str) -> bool: ...
 
     def start(self, launch: Launch) -> None: ...
+
+    def adopt(self, replica_id: str, service_id: str, deployment_id: str, log: Log) -> None:
+        """Make a ready replica one of another service and deployment; it is starting until it accepts connections.
+
+        Args:
+            log: the log of the service.
+        """
+        ...
+
+    def forget_deployments(self, service_id: str, kept: Container[str]) -> None:
+        """Release what belongs to the deployments of a service that have ended.
+
+        Args:
+            kept: the deployments that have not.
+        """
+        ...
 
     def drain(self, replica_id: str, seconds: float) -> None: ...
 

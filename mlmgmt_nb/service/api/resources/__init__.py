@@ -19,7 +19,7 @@ from mlmgmt_nb.service.api.resources import (
     operations,
     withdrawals,
 )
-from mlmgmt_nb.service.api.resources.services import keys, monitoring, queries, recordings, requests
+from mlmgmt_nb.service.api.resources.services import candidates, keys, monitoring, queries, recordings, requests
 
 __all__ = ["EXTENSIONS", "HANDLERS"]
 
@@ -44,8 +44,12 @@ HANDLERS: Mapping[str, Handler] = {
     "deployments_list": deployments.list_,
     "deployments_get": deployments.get,
     "operations_get": operations.get,
+    "candidate_propose": candidates.propose,
+    "candidate_get": candidates.get,
+    "candidate_discard": candidates.discard,
+    "candidate_promote": candidates.promote,
 }
-"""Handlers by operation of the contract."""
+"""Handlers by operation of the contract, and of its extension for changes."""
 
 EXTENSIONS: Mapping[tuple[str, ...], Mapping[str, Handler]] = {
     ("swagger.json",): {"GET": description.swagger},
