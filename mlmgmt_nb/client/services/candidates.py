@@ -38,8 +38,8 @@ class ProposedChange:
 
     Example:
         >>> change = ws.services.propose("iris", max_concurrent_requests=20, reason="more callers")
-        >>> [str(one) for one in change.diff.changes]
-        ['max_concurrent_requests_per_container: 10 -> 20']
+        >>> [one.new for one in change.diff.changes]
+        [20]
         >>> change.run([[5.1, 3.5, 1.4, 0.2]])
         [0]
         >>> service = change.promote().result()
