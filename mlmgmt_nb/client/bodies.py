@@ -25,7 +25,7 @@ _FIXES = {
     "targetUtilization": "Give a percentage from 0 to 100.",
     "numReplicas": "Give a number of at least 0.",
     "maxConcurrentRequestsPerContainer": "Give a number of at least 1.",
-    "sample": "Give a share from 0.000001 to 1.",
+    "sample": "Give a share above 0 and at most 1.",
     "maxAgeInSeconds": "Give an age from 1m to 3650d.",
     "maxBytes": "Give a size from 1MB to 10GB.",
 }

@@ -18,6 +18,7 @@ from mlmgmt_nb.contract.resolving import resolve, resolve_all_of
 from mlmgmt_nb.contract.resources import (
     AsyncOperationStatus,
     Deployment,
+    Image,
     ServiceCreateRequest,
     ServiceResponse,
     ServiceUpdateRequest,
@@ -38,6 +39,7 @@ __all__ = [
     "CandidateSummary",
     "ChangeRecord",
     "DeploymentRecord",
+    "DetailedImage",
     "DockerImage",
     "OperationStatus",
     "Service",
@@ -182,8 +184,8 @@ class Service(ServiceResponse, frozen=True, kw_only=True):
         secrets: names of the secrets, whose values no response contains.
         warning: the warning of its last operation.
         last_change: the deployment that serves, with the record of the change that made it.
-        candidate: the proposed deployment that runs beside it.
         recording: whether and how requests are recorded; None if that was never set.
+        candidate: the proposed deployment that runs beside it.
     """
 
     environment: Annotated[dict[str, str] | None, Meta(description="Environment variables of the driver.")] = None
@@ -271,9 +273,23 @@ class DockerImage(msgspec.Struct, frozen=True, rename="camel"):
     reused: list[str] = []
 
     @property
+    def summary(self) -> str:
+        """Return its digest, its size and what was reused, in a line."""
+        words = [self.digest or self.manifest or self.image_id]
+        if self.size is not None:
+            words += [f"{self.size / 2**20:.1f} MiB", f"reused: {', '.join(self.reused) or 'nothing'}"]
+        return ", ".join(words)
+
+    @property
     def exact(self) -> str:
         """Return an exact reference to this image: in the registry, or else on the engine."""
         return f"{self.reference.rpartition(':')[0]}@{self.digest}" if self.digest else self.image_id
+
+
+class DetailedImage(Image, frozen=True, kw_only=True):
+    """An image with the Docker image that was built, if it is one."""
+
+    docker: DockerImage | None = None
 
 
 def _list(tag: str, of: str, page: type[msgspec.Struct]) -> Operation:
@@ -297,3 +313,4 @@ SERVICES_LIST = msgspec.structs.replace(OPERATIONS["services_list"], answers={20
 
 resolve_all_of(Wire)
 resolve(DockerImage)
+resolve(DetailedImage)

@@ -30,6 +30,11 @@ MAX_AGE_SECONDS = 7 * 86400
 MAX_BYTES = 100_000_000
 """Default size of what is recorded of a service."""
 
+_Share = Annotated[float, Meta(gt=0, le=1)]
+_Name = Annotated[str, Meta(min_length=1)]
+_Age = Annotated[int, Meta(ge=60, le=3650 * 86400)]
+_Size = Annotated[int, Meta(ge=10**6, le=10**10)]
+
 
 class Recording(Wire, frozen=True, kw_only=True):
     """The settings of a service for recording requests and answers. Nothing is recorded unless `enabled` is true.
@@ -43,18 +48,10 @@ class Recording(Wire, frozen=True, kw_only=True):
     """
 
     enabled: Annotated[bool | None, Meta(description="Whether requests are recorded.")] = None
-    sample: Annotated[
-        Annotated[float, Meta(ge=1e-6, le=1)] | None, Meta(description="Share of the requests (default: 1).")
-    ] = None
-    redact: Annotated[
-        list[Annotated[str, Meta(min_length=1)]] | None, Meta(description="Fields whose values are replaced.")
-    ] = None
-    max_age_in_seconds: Annotated[
-        Annotated[int, Meta(ge=60, le=3650 * 86400)] | None, Meta(description="Maximum age of requests.")
-    ] = None
-    max_bytes: Annotated[
-        Annotated[int, Meta(ge=10**6, le=10**10)] | None, Meta(description="Maximum size of all requests.")
-    ] = None
+    sample: Annotated[_Share | None, Meta(description="Share of the requests; 1 if missing.")] = None
+    redact: Annotated[list[_Name] | None, Meta(description="Fields whose values are replaced.")] = None
+    max_age_in_seconds: Annotated[_Age | None, Meta(description="Age after which requests are removed.")] = None
+    max_bytes: Annotated[_Size | None, Meta(description="Size above which the oldest are removed.")] = None
 
     def __str__(self) -> str:
         if not self.enabled:

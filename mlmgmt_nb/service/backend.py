@@ -246,7 +246,7 @@ class Backend:
         # Imported on first use: most services never need it.
         from mlmgmt_nb.service.reconciling.metrics import render
 
-        return render(self.store, self._computes, service_id)
+        return render(self.store, {**self._computes.by_id, **self._clusters.current()}, service_id)
 
     def images_changed(self) -> None:
         self._builder.wake()
@@ -310,6 +310,16 @@ class Backend:
     def has_compute(self, compute_id: str) -> bool:
         return compute_id in self._computes or compute_id in self._clusters.current()
 
+    def is_exposed(self, compute_id: str) -> bool:
+        """Return whether scoring URLs lead to a cluster itself."""
+        cluster = self._clusters.current().get(compute_id)
+        return cluster is not None and cluster.is_exposed
+
+    def exposed_url(self, compute_id: str, service_id: str) -> str | None:
+        """Return the scoring URL of a service at its cluster itself, if it has one by now."""
+        cluster = self._clusters.current().get(compute_id)
+        return cluster.url(service_id) if cluster else None
+
     def _aliases(self, db: Connection, account: str) -> dict[str, str]:
         table = schema.compute_aliases
         rows = db.execute(select(table.c.name, table.c.compute_id).where(table.c.account == account))
@@ -356,7 +366,13 @@ class Backend:
             where = self.settings.clusters_file
             raise conflict("NoCompute", f"Cluster {compute_id!r} is no longer in {where}: restore it there.")
         if compute_id not in self._computes:
-            check_supported_by_clusters(spec, self.settings.data_storage)
+            cluster = self._clusters.current()[compute_id]
+            check_supported_by_clusters(
+                spec,
+                self.settings.data_storage,
+                scales_itself=cluster.scales_itself,
+                is_exposed=cluster.is_exposed,
+            )
             return
         if spec.recording is not None and spec.recording.enabled:
             self._check_recording(spec.image_id, compute_id)

@@ -44,6 +44,7 @@ NOT_RUN = {
         "ipython": "the README deletes its service the same way",
     },
     "kubernetes": {
+        "bash": "needs a cluster and its secrets; test_own_manifests writes the manifests",
         "console": "needs a cluster; test_kubernetes runs the command",
         "toml": "needs a cluster; test_kubernetes writes such a file",
     },

@@ -158,6 +158,7 @@ def _image(image: Any) -> Card:
         ("manifest", _named(image.manifest)),
         ("compute", image.compute_resource_id),
         ("location", image.image_location),
+        ("Docker image", image.docker.summary if getattr(image, "docker", None) else None),
         ("build log", image.image_build_log_uri),
         ("error", _message(image.error)),
         ("description", image.description),

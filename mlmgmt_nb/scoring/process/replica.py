@@ -44,7 +44,8 @@ from mlmgmt_nb.scoring.process.control import (
 )
 from mlmgmt_nb.scoring.process.failure_file import report_failure
 from mlmgmt_nb.scoring.process.forking import protect_forks
-from mlmgmt_nb.scoring.process.keys_file import KeysFile
+from mlmgmt_nb.scoring.process.orchestration import NO_ORCHESTRATION, Orchestration
+from mlmgmt_nb.scoring.process.stats_server import serve_stats
 from mlmgmt_nb.scoring.recording.recorder import Recorder
 from mlmgmt_nb.scoring.recording.settings import start_recorder
 from mlmgmt_nb.scoring.schema.swagger import own_descriptions, service_swagger
@@ -73,8 +74,7 @@ class Replica:
         start: name, keys and limits.
         path: the parts of the replica that requests pass, and the loop.
         channel: the channel to the supervisor; None for a standalone process.
-        keys_file: has the current keys, if they may change without a supervisor.
-        failure_file: receives the reason if the driver does not load.
+        orchestration: the means of an orchestrator that is not a supervisor.
     """
 
     def __init__(
@@ -84,16 +84,14 @@ class Replica:
         start: Start,
         path: RequestPath,
         channel: Channel | None = None,
-        keys_file: KeysFile | None = None,
-        failure_file: str | None = None,
+        orchestration: Orchestration = NO_ORCHESTRATION,
     ) -> None:
         self._application = application
         self._sockets = sockets
         self._start = start
         self._path = path
         self._channel = channel
-        self._keys_file = keys_file
-        self._failure_file = failure_file
+        self._orchestration = orchestration
         self._server: ReplicaServer | None = None
         self._app: ScoringApp | None = None
         self._warning: str | None = None
@@ -127,9 +125,7 @@ class Replica:
         self._observe(admission)
         if self._channel:
             self._start_task(self._listen(self._channel))
-        if self._keys_file:
-            self._start.keys = self._keys_file.digests
-            self._start_task(self._keys_file.watch(self._replace_keys))
+        self._watch_keys()
         loading = asyncio.create_task(admission.start(self._load))
         giving_up = asyncio.create_task(self._gave_up.wait())
         await asyncio.wait({loading, giving_up}, return_when=asyncio.FIRST_COMPLETED)
@@ -139,7 +135,7 @@ class Replica:
             driver = loading.result()
         except LoadError as error:
             log(f"{error.code}: {error.message}")
-            report_failure(self._failure_file, error.code, error.message)
+            report_failure(self._orchestration.failure_file, error.code, error.message)
             if self._channel:
                 self._channel.send(Failed(error.code, error.message))
             return EXIT_LOAD_FAILED
@@ -154,6 +150,7 @@ class Replica:
             seconds = round(monotonic() - began, 3)
             self._channel.send(Ready(os.getpid(), seconds, self._warning, moves_sockets="private" in self._sockets))
             self._start_task(self._report_stats(self._channel, admission))
+        self._offer_stats(admission)
         self._start_task(self._flush_log())
         in_time = await serving
         self._log.flush()
@@ -163,6 +160,15 @@ class Replica:
         if not in_time:
             log(f"drain: {admission.calls} call(s) did not finish in time and were answered with 503")
         return 0 if in_time else EXIT_NOT_DRAINED
+
+    def _watch_keys(self) -> None:
+        if keys_file := self._orchestration.keys_file:
+            self._start.keys = keys_file.digests
+            self._start_task(keys_file.watch(self._replace_keys))
+
+    def _offer_stats(self, admission: Admission) -> None:
+        if port := self._orchestration.stats_port:
+            self._start_task(serve_stats(next(iter(self._sockets.values())).getsockname()[0], port, admission.stats))
 
     def _load(self) -> Driver:
         with noted_warnings() as noted:

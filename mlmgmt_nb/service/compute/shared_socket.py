@@ -15,11 +15,13 @@ import socket
 import threading
 import time
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Generic, TypeVar
 
-from mlmgmt_nb.service.compute.base import Capacity, Counters, Exit, Launch, Load
+from mlmgmt_nb.service.compute.base import Capacity, Exit, Launch
 from mlmgmt_nb.service.compute.listeners import Listeners
+from mlmgmt_nb.service.compute.measures import Counters, Load
 from mlmgmt_nb.service.compute.observed import Replica, ReplicaState
 from mlmgmt_nb.service.compute.supervised import SupervisedReplica
 from mlmgmt_nb.service.files.logs import Log
@@ -155,6 +157,9 @@ class SharingCompute(ABC, Generic[R]):
         living = [replica.counters for replica in self._of(service_id)]
         with self._lock:
             return sum(living, self._counted.get(service_id, Counters()))
+
+    def states(self, service_id: str) -> Mapping[ReplicaState, int]:
+        return Counter(replica.state for replica in self._of(service_id))
 
     def has_pending_connection(self, service_id: str) -> bool:
         return self._listeners.has_pending_connection(service_id)

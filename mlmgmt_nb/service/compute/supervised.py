@@ -15,7 +15,8 @@ from typing import Any
 
 import msgspec
 
-from mlmgmt_nb.service.compute.base import Counters, Exit, Launch
+from mlmgmt_nb.service.compute.base import Exit, Launch
+from mlmgmt_nb.service.compute.measures import Counters
 from mlmgmt_nb.service.compute.observed import Replica, ReplicaState
 from mlmgmt_nb.service.files.logs import Log
 

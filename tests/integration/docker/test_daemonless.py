@@ -93,6 +93,9 @@ def test_the_same_manifest_gives_the_same_digest(daemonless: ServiceProcess, ima
     reused = [line for line in build_log(daemonless, second).splitlines() if line.endswith(", reused")]
     assert [line.partition(":")[0] for line in reused] == ["layer of packages", "layer of scoring runtime"]
     assert built_of(daemonless, second)["reused"] == ["packages", "scoring runtime"]
+    assert daemonless.get(f"/images/{second['id']}")["docker"] == built_of(daemonless, second)
+    # The registry shares the layers between both repositories.
+    assert "pushed 0.0 MiB" in build_log(daemonless, second)
 
 
 def test_only_what_changed_is_sent(

@@ -10,7 +10,7 @@ from mlmgmt_nb.service.http.messages import Reply
 
 __all__ = ["extensions", "swagger"]
 
-_EXTENSIONS = (VARIABLES, CHANGES, CANDIDATES, RECORDING)
+_EXTENSIONS = (VARIABLES, CHANGES, RECORDING, CANDIDATES)
 """Extensions of requests that other servers would ignore; clients look for them before they use them."""
 
 
