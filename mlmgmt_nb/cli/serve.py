@@ -46,6 +46,14 @@ def add_serve(commands: Any) -> None:
         help="days to keep operations after they end (default: 30)",
     )
     serve.add_argument(
+        "--candidate-hours",
+        type=float,
+        default=float(os.environ.get("MLMGMT_CANDIDATE_HOURS") or 24.0),
+        metavar="HOURS",
+        help="hours after which a candidate of a service is removed unless it was promoted (default: %(default)s); "
+        "also MLMGMT_CANDIDATE_HOURS",
+    )
+    serve.add_argument(
         "--database",
         metavar="URL",
         help="PostgreSQL database, postgresql+psycopg://USER@HOST/NAME, which several processes can share; "
@@ -168,6 +176,7 @@ def _run(arguments: argparse.Namespace) -> None:
         unpack_limits=limits_of(arguments, Limits()),
         is_new=arguments.new,
         operation_days=arguments.keep_operations,
+        candidate_hours=arguments.candidate_hours,
         host=arguments.host,
         port=arguments.port,
         account=arguments.account,

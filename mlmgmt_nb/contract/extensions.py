@@ -1,5 +1,5 @@
 """Extensions of the embedded service to the API of 2017: lists of operations and audit entries, environment variables
-and secrets of services, warnings of operations, and records of changes.
+and secrets of services, warnings of operations, records of changes, and the recording of requests.
 """
 
 from __future__ import annotations
@@ -7,18 +7,22 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
 from mlmgmt_nb.contract.operations import OPERATIONS, Answer, Operation
+from mlmgmt_nb.contract.recording import Recording
 from mlmgmt_nb.contract.resolving import resolve, resolve_all_of
 from mlmgmt_nb.contract.resources import (
     AsyncOperationStatus,
     Deployment,
+    Image,
     ServiceCreateRequest,
     ServiceResponse,
     ServiceUpdateRequest,
+    UtcTime,
     Wire,
 )
 from mlmgmt_nb.contract.variables import check_variables, hidden
@@ -32,8 +36,10 @@ __all__ = [
     "SERVICES_LIST",
     "VARIABLES",
     "AuditEntry",
+    "CandidateSummary",
     "ChangeRecord",
     "DeploymentRecord",
+    "DetailedImage",
     "DockerImage",
     "OperationStatus",
     "Service",
@@ -77,23 +83,28 @@ class ServiceCreate(_Checked, ServiceCreateRequest, frozen=True, kw_only=True):
         environment: variables by name.
         secrets: further variables; no response contains their values.
         reason: why, for the record of the change.
+        recording: whether and how requests are recorded.
     """
 
     environment: dict[str, str | None] | None = None
     secrets: dict[str, str | None] | None = None
     reason: str | None = None
+    recording: Recording | None = None
 
 
 class ServiceUpdate(_Checked, ServiceUpdateRequest, frozen=True, kw_only=True):
     """Changes to a service. Variables that are not named keep their values; null removes one.
 
     Attributes:
-        environment, secrets, reason: as in `ServiceCreate`.
+        environment, secrets, reason, recording: as in `ServiceCreate`.
     """
 
-    environment: dict[str, str | None] | None = None
-    secrets: dict[str, str | None] | None = None
-    reason: str | None = None
+    environment: Annotated[dict[str, str | None] | None, Meta(description="Environment variables of the driver.")] = (
+        None
+    )
+    secrets: Annotated[dict[str, str | None] | None, Meta(description="Variables that are never shown.")] = None
+    reason: Annotated[str | None, Meta(description="Why, for the record of the change.")] = None
+    recording: Annotated[Recording | None, Meta(description="Whether and how requests are recorded.")] = None
 
 
 class ChangeRecord(Wire, frozen=True, kw_only=True):
@@ -105,31 +116,35 @@ class ChangeRecord(Wire, frozen=True, kw_only=True):
         reason: why, as the caller gave it.
         replaces: id of the deployment that served before.
         restores: id of the deployment that a rollback returned to.
+        evidence: where the evidence for a promotion is, as the caller gave it.
     """
 
-    change: Literal["create", "update", "rollback"]
+    change: Literal["create", "update", "rollback", "propose", "promote"]
     changed_by: str
     reason: str | None = None
     replaces: str | None = None
     restores: str | None = None
+    evidence: str | None = None
 
 
 class DeploymentRecord(Deployment, frozen=True, kw_only=True):
     """A deployment, with the record of the change that made it; None for servers without records.
 
     Attributes:
-        change: `create`, `update` or `rollback`.
+        change: `create`, `update`, `rollback`, `propose` or `promote`.
         changed_by: name of the caller.
         reason: why, as the caller gave it.
         replaces: id of the deployment that served before.
         restores: id of the deployment that a rollback returned to.
+        evidence: where the evidence for a promotion is, as the caller gave it.
     """
 
-    change: str | None = None
-    changed_by: str | None = None
-    reason: str | None = None
-    replaces: str | None = None
-    restores: str | None = None
+    change: Annotated[str | None, Meta(description="The request that made it.")] = None
+    changed_by: Annotated[str | None, Meta(description="Name of the caller.")] = None
+    reason: Annotated[str | None, Meta(description="Why, as the caller gave it.")] = None
+    replaces: Annotated[str | None, Meta(description="Id of the deployment that served before.")] = None
+    restores: Annotated[str | None, Meta(description="Id of the deployment that a rollback returned to.")] = None
+    evidence: Annotated[str | None, Meta(description="Where the evidence for a promotion is.")] = None
 
     @property
     def summary(self) -> str | None:
@@ -137,6 +152,28 @@ class DeploymentRecord(Deployment, frozen=True, kw_only=True):
         if self.change is None:
             return None
         return f"{self.change} by {self.changed_by}" + (f": {self.reason}" if self.reason else "")
+
+
+class CandidateSummary(Wire, frozen=True, kw_only=True):
+    """The candidate of a service: a proposed deployment that runs beside the current one.
+
+    Attributes:
+        id: its id, which `GET /services/{id}` and the requests for keys, logs and metrics take.
+        state: of its operation.
+        scoring_uri: its scoring URL.
+        expires_at: when it is removed unless it is promoted before.
+    """
+
+    id: Annotated[str, Meta(description="Its id.")]
+    state: Annotated[str, Meta(description="State of its operation.")]
+    scoring_uri: Annotated[str | None, Meta(description="Its scoring URL.")] = None
+    expires_at: Annotated[UtcTime | None, Meta(description="When it is removed unless it is promoted before.")] = None
+
+    @property
+    def summary(self) -> str:
+        """The candidate in one line: its state, its URL and the end of its time."""
+        until = f"until {self.expires_at:%Y-%m-%d %H:%M} UTC" if self.expires_at else None
+        return ", ".join(part for part in (self.state, self.scoring_uri, until) if part)
 
 
 class Service(ServiceResponse, frozen=True, kw_only=True):
@@ -147,12 +184,16 @@ class Service(ServiceResponse, frozen=True, kw_only=True):
         secrets: names of the secrets, whose values no response contains.
         warning: the warning of its last operation.
         last_change: the deployment that serves, with the record of the change that made it.
+        recording: whether and how requests are recorded; None if that was never set.
+        candidate: the proposed deployment that runs beside it.
     """
 
-    environment: dict[str, str] | None = None
-    secrets: list[str] | None = None
-    warning: str | None = None
-    last_change: DeploymentRecord | None = None
+    environment: Annotated[dict[str, str] | None, Meta(description="Environment variables of the driver.")] = None
+    secrets: Annotated[list[str] | None, Meta(description="Names of the secrets.")] = None
+    warning: Annotated[str | None, Meta(description="Warning of the last operation.")] = None
+    last_change: Annotated[DeploymentRecord | None, Meta(description="The deployment that serves.")] = None
+    candidate: Annotated[CandidateSummary | None, Meta(description="The proposed deployment beside it.")] = None
+    recording: Annotated[Recording | None, Meta(description="Whether and how requests are recorded.")] = None
 
 
 class OperationStatus(AsyncOperationStatus, frozen=True, kw_only=True):
@@ -232,9 +273,23 @@ class DockerImage(msgspec.Struct, frozen=True, rename="camel"):
     reused: list[str] = []
 
     @property
+    def summary(self) -> str:
+        """Return its digest, its size and what was reused, in a line."""
+        words = [self.digest or self.manifest or self.image_id]
+        if self.size is not None:
+            words += [f"{self.size / 2**20:.1f} MiB", f"reused: {', '.join(self.reused) or 'nothing'}"]
+        return ", ".join(words)
+
+    @property
     def exact(self) -> str:
         """Return an exact reference to this image: in the registry, or else on the engine."""
         return f"{self.reference.rpartition(':')[0]}@{self.digest}" if self.digest else self.image_id
+
+
+class DetailedImage(Image, frozen=True, kw_only=True):
+    """An image with the Docker image that was built, if it is one."""
+
+    docker: DockerImage | None = None
 
 
 def _list(tag: str, of: str, page: type[msgspec.Struct]) -> Operation:
@@ -258,3 +313,4 @@ SERVICES_LIST = msgspec.structs.replace(OPERATIONS["services_list"], answers={20
 
 resolve_all_of(Wire)
 resolve(DockerImage)
+resolve(DetailedImage)

@@ -34,6 +34,7 @@ from mlmgmt_nb.client.models import Models
 from mlmgmt_nb.client.operations import Operations
 from mlmgmt_nb.client.polling import Poller
 from mlmgmt_nb.client.services import Services
+from mlmgmt_nb.client.services.candidates import ProposedChange
 from mlmgmt_nb.contract import Image, Manifest, Model
 from mlmgmt_nb.contract.extensions import Service
 from mlmgmt_nb.errors import ConflictError, NotFoundError, UsageError
@@ -54,8 +55,10 @@ class Account(Protocol):
     models: Models
     manifests: Manifests
     images: Images
-    services: Services
     operations: Operations
+
+    @property
+    def services(self) -> Services: ...
 
     @property
     def connect_arguments(self) -> Mapping[str, str]: ...
@@ -110,7 +113,7 @@ class DeployEvents:
 class BuiltImage(NamedTuple):
     """An image to run, and how to verify the service that runs it."""
 
-    image: Image | str
+    image: Image | str | None
     verification: Verification | None = None
 
 
@@ -259,6 +262,7 @@ class DeployFlow:
         services, image = self._account.services, built.image
         with self._made.withdrawn_on_failure():
             if existing is None:
+                assert image is not None
                 starting = services.create(self._name, image, compute_resource_id=self._compute, **settings)
             else:
                 starting = services.update(existing, image=image, **settings)
@@ -267,6 +271,32 @@ class DeployFlow:
         if verification is not None:
             starting = starting.verified(verification.of(services, existing, self._account.connect_arguments))
         return starting.undone(self._made.withdraw)
+
+    def check_change(self, settings: ServiceSettings) -> None:
+        """Check the settings of a proposed change.
+
+        Raises:
+            UsageError: a setting is not valid, or the server does not support it, or candidates.
+        """
+        self._check_settings(settings, "update")
+        self._check_server(settings)
+        self._account.services.check_candidates()
+
+    def propose(self, built: BuiltImage, settings: ServiceSettings, service: Service) -> Poller[ProposedChange]:
+        """Start a candidate of a service. `result` of the poller also verifies a packaged model."""
+        services = self._account.services
+        with self._made.withdrawn_on_failure():
+            starting = services.start_candidate(service, image=built.image, **settings)
+        self._made.hand_over(starting.operation_id)
+        verification = built.verification
+        if verification is not None:
+            starting = starting.verified(verification.of_candidate(services))
+        return starting.undone(self._made.withdraw)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """The seconds until the time limit of all waits; None if there is none."""
+        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
 
     @contextmanager
     def _prepared(self, source: DeploySource) -> Iterator[_Prepared]:
@@ -370,7 +400,7 @@ class DeployFlow:
     def _result(self, poller: Poller[T]) -> T:
         if self._events.on_operation:
             self._events.on_operation(poller)
-        return poller.result(None if self._deadline is None else max(0.0, self._deadline - time.monotonic()))
+        return poller.result(self.seconds_left)
 
     def _step(self, name: str, call: Callable[[], T]) -> T:
         started = time.perf_counter()

@@ -10,9 +10,8 @@ from mlmgmt_nb.client.http.transport import Transport
 from mlmgmt_nb.client.kernel_versions import warn_of_versions
 from mlmgmt_nb.client.operations import Operations
 from mlmgmt_nb.client.polling import Poller
-from mlmgmt_nb.client.services.changes import ServiceChanges
-from mlmgmt_nb.client.services.monitoring import ServiceMonitoring
-from mlmgmt_nb.client.services.scoring import ServiceScoring
+from mlmgmt_nb.client.services.candidates import ServiceCandidates
+from mlmgmt_nb.client.services.replaying import ServiceReplays
 from mlmgmt_nb.client.services.support import check_rollback, check_variables
 from mlmgmt_nb.contract import ComputeResource, Image, ServiceResponse
 from mlmgmt_nb.contract.extensions import Service, ServiceCreate, ServiceUpdate
@@ -21,7 +20,7 @@ from mlmgmt_nb.errors import NotFoundError
 __all__ = ["Services"]
 
 
-class Services(ServiceScoring, ServiceMonitoring, ServiceChanges):
+class Services(ServiceReplays, ServiceCandidates):
     """The services of the account. Where a method takes a service, it takes its id, its name or a `Service`.
 
     Args:
@@ -173,11 +172,6 @@ class Services(ServiceScoring, ServiceMonitoring, ServiceChanges):
         except NotFoundError:
             return False
         return self._transport.call("services_delete", id=service_id).status_code != 204
-
-    def _updated(self, service_id: str) -> Service:
-        # A kept-alive connection may still lead to an old replica, which answers its last request.
-        self._transport.close()
-        return self._get(service_id)
 
 
 def _create_request(

@@ -1,4 +1,4 @@
-"""One replica: a process that loads a driver and serves it on a given socket."""
+"""One replica: a process that loads a driver and serves it on given sockets."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from time import monotonic
 from typing import Any
 
 import msgspec
 
 from mlmgmt_nb.scoring.application.application import Application, find_application
-from mlmgmt_nb.scoring.calls.admission import Admission, log
+from mlmgmt_nb.scoring.calls.admission import Admission, Stats, log
 from mlmgmt_nb.scoring.collection.writer import flush_writers
 from mlmgmt_nb.scoring.driver.driver import Driver
 from mlmgmt_nb.scoring.driver.load_warnings import noted_warnings
@@ -29,10 +29,25 @@ from mlmgmt_nb.scoring.http.app import ScoringApp
 from mlmgmt_nb.scoring.http.request_log import RequestLog
 from mlmgmt_nb.scoring.http.server import ReplicaServer
 from mlmgmt_nb.scoring.process.container import control_over_stdio
-from mlmgmt_nb.scoring.process.control import Channel, Command, Drain, Failed, Keys, KeysSet, Move, Ready, Start
+from mlmgmt_nb.scoring.process.control import (
+    Accept,
+    Accepting,
+    Channel,
+    Command,
+    Drain,
+    Failed,
+    Keys,
+    KeysSet,
+    Move,
+    Ready,
+    Start,
+)
 from mlmgmt_nb.scoring.process.failure_file import report_failure
 from mlmgmt_nb.scoring.process.forking import protect_forks
-from mlmgmt_nb.scoring.process.keys_file import KeysFile
+from mlmgmt_nb.scoring.process.orchestration import NO_ORCHESTRATION, Orchestration
+from mlmgmt_nb.scoring.process.stats_server import serve_stats
+from mlmgmt_nb.scoring.recording.recorder import Recorder
+from mlmgmt_nb.scoring.recording.settings import start_recorder
 from mlmgmt_nb.scoring.schema.swagger import own_descriptions, service_swagger
 from mlmgmt_nb.scoring.telemetry import start_telemetry
 
@@ -55,37 +70,35 @@ class Replica:
 
     Args:
         application: the driver and its schema.
-        listener: a bound and listening TCP socket.
+        sockets: bound and listening TCP sockets by name, its own first; see `Start`.
         start: name, keys and limits.
         path: the parts of the replica that requests pass, and the loop.
         channel: the channel to the supervisor; None for a standalone process.
-        keys_file: has the current keys, if they may change without a supervisor.
-        failure_file: receives the reason if the driver does not load.
+        orchestration: the means of an orchestrator that is not a supervisor.
     """
 
     def __init__(
         self,
         application: Application,
-        listener: socket.socket,
+        sockets: Mapping[str, socket.socket],
         start: Start,
         path: RequestPath,
         channel: Channel | None = None,
-        keys_file: KeysFile | None = None,
-        failure_file: str | None = None,
+        orchestration: Orchestration = NO_ORCHESTRATION,
     ) -> None:
         self._application = application
-        self._listener = listener
+        self._sockets = sockets
         self._start = start
         self._path = path
         self._channel = channel
-        self._keys_file = keys_file
-        self._failure_file = failure_file
+        self._orchestration = orchestration
         self._server: ReplicaServer | None = None
         self._app: ScoringApp | None = None
         self._warning: str | None = None
         self._gave_up = asyncio.Event()
         self._log = RequestLog(enabled=start.request_log)
         self._telemetry = start_telemetry(os.environ)
+        self._recorder: Recorder | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     async def serve(self) -> int:
@@ -98,6 +111,8 @@ class Replica:
             if self._channel:
                 await self._channel.close()
             flush_writers(_SEND_SECONDS)
+            if self._recorder:
+                self._recorder.stop(_SEND_SECONDS)
             if self._telemetry:
                 self._telemetry.stop()
 
@@ -105,14 +120,12 @@ class Replica:
         began = monotonic()
         os.environ.update(self._start.environment)
         self._catch_signals()
-        protect_forks(self._sockets)
+        protect_forks(self._descriptors)
         admission = Admission(self._start.concurrency, self._start.request_timeout_seconds, self._path.make_runner)
         self._observe(admission)
         if self._channel:
             self._start_task(self._listen(self._channel))
-        if self._keys_file:
-            self._start.keys = self._keys_file.digests
-            self._start_task(self._keys_file.watch(self._replace_keys))
+        self._watch_keys()
         loading = asyncio.create_task(admission.start(self._load))
         giving_up = asyncio.create_task(self._gave_up.wait())
         await asyncio.wait({loading, giving_up}, return_when=asyncio.FIRST_COMPLETED)
@@ -122,7 +135,7 @@ class Replica:
             driver = loading.result()
         except LoadError as error:
             log(f"{error.code}: {error.message}")
-            report_failure(self._failure_file, error.code, error.message)
+            report_failure(self._orchestration.failure_file, error.code, error.message)
             if self._channel:
                 self._channel.send(Failed(error.code, error.message))
             return EXIT_LOAD_FAILED
@@ -134,17 +147,28 @@ class Replica:
             accepting.cancel()
             return 0 if serving.result() else EXIT_NOT_DRAINED
         if self._channel:
-            self._channel.send(Ready(os.getpid(), round(monotonic() - began, 3), self._warning))
+            seconds = round(monotonic() - began, 3)
+            self._channel.send(Ready(os.getpid(), seconds, self._warning, moves_sockets="private" in self._sockets))
             self._start_task(self._report_stats(self._channel, admission))
+        self._offer_stats(admission)
         self._start_task(self._flush_log())
         in_time = await serving
         self._log.flush()
         if self._channel:
-            self._channel.send(admission.stats())
+            self._channel.send(self._stats(admission))
         admission.stop()
         if not in_time:
             log(f"drain: {admission.calls} call(s) did not finish in time and were answered with 503")
         return 0 if in_time else EXIT_NOT_DRAINED
+
+    def _watch_keys(self) -> None:
+        if keys_file := self._orchestration.keys_file:
+            self._start.keys = keys_file.digests
+            self._start_task(keys_file.watch(self._replace_keys))
+
+    def _offer_stats(self, admission: Admission) -> None:
+        if port := self._orchestration.stats_port:
+            self._start_task(serve_stats(next(iter(self._sockets.values())).getsockname()[0], port, admission.stats))
 
     def _load(self) -> Driver:
         with noted_warnings() as noted:
@@ -174,6 +198,7 @@ class Replica:
         swagger = service_swagger(start.name, driver.swagger_schema, driver.optional)
         described = own_descriptions(self._application.folder)
         hosts = HostCheck(start.allowed_hosts, cross_origins(os.environ))
+        self._recorder = start_recorder(os.environ)
         self._app = self._path.app(
             start.name,
             admission,
@@ -183,11 +208,12 @@ class Replica:
             hosts,
             described,
             allowed_origins(os.environ),
+            self._recorder,
         )
         self._app.set_keys(start.keys)
         if self._telemetry:
             self._app.on_trace = self._telemetry.expect
-        self._server = ReplicaServer(self._app, self._listener, start.client_timeout_seconds, self._path.connection)
+        self._server = ReplicaServer(self._app, self._sockets, start.client_timeout_seconds, self._path.connection)
         return self._server
 
     def _catch_signals(self) -> None:
@@ -195,10 +221,11 @@ class Replica:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(self.drain, 30.0))
 
-    def _sockets(self) -> list[int]:
+    def _descriptors(self) -> list[int]:
         """Return the descriptors that belong only to this process, not to children of its driver."""
         channel = [self._channel.descriptor] if self._channel else []
-        return [self._listener.fileno(), *channel, *(self._server.descriptors() if self._server else [])]
+        listeners = [listener.fileno() for listener in self._sockets.values() if listener.fileno() >= 0]
+        return [*listeners, *channel, *(self._server.descriptors() if self._server else [])]
 
     async def _listen(self, channel: Channel) -> None:
         try:
@@ -214,9 +241,16 @@ class Replica:
         elif isinstance(command, Move):
             if self._app:
                 self._app.close_connections(command.connections)
+        elif isinstance(command, Accept):
+            self._start_task(self._accept(channel, command.sockets))
         elif isinstance(command, Keys):
             self._replace_keys(command.digests)
             channel.send(KeysSet(len(command.digests)))
+
+    async def _accept(self, channel: Channel, sockets: list[str]) -> None:
+        if self._server is not None:
+            await self._server.accept(sockets)
+            channel.send(Accepting(sockets))
 
     def _replace_keys(self, digests: list[str]) -> None:
         self._start.keys = digests  # also correct while the driver is still loading
@@ -227,10 +261,18 @@ class Replica:
         while True:
             await asyncio.sleep(_LOG_SECONDS)
             self._log.flush()
+            if self._recorder:
+                self._recorder.hand_over()
+
+    def _stats(self, admission: Admission) -> Stats:
+        stats = admission.stats()
+        if self._recorder:
+            stats.recorded, stats.not_recorded = self._recorder.recorded, self._recorder.dropped
+        return stats
 
     async def _report_stats(self, channel: Channel, admission: Admission) -> None:
         while True:  # also without changes, to show the supervisor that this replica is responsive
-            channel.send(admission.stats())
+            channel.send(self._stats(admission))
             await asyncio.sleep(_STATS_SECONDS)
 
 
@@ -260,15 +302,17 @@ def run_supervised(folder: str, driver: str | None, schema: str | None, listen_f
     """
     if not _die_with_parent():
         return 0
-    return _run(folder, driver, schema, Channel(control_fd), lambda: socket.socket(fileno=listen_fd))
+    return _run(folder, driver, schema, Channel(control_fd), lambda: [socket.socket(fileno=listen_fd)])
 
 
-def run_contained(folder: str, driver: str | None, schema: str | None, listen: Callable[[], socket.socket]) -> int:
+def run_contained(
+    folder: str, driver: str | None, schema: str | None, listen: Callable[[], Sequence[socket.socket]]
+) -> int:
     """Run a replica in a container, with the standard input and output as its control channel.
 
     Args:
         folder, driver, schema: as for `find_application`.
-        listen: returns a listening TCP socket.
+        listen: returns listening TCP sockets, its own first.
 
     Returns:
         The exit code, as for `run_supervised`.
@@ -279,7 +323,11 @@ def run_contained(folder: str, driver: str | None, schema: str | None, listen: C
 
 
 def _run(
-    folder: str, driver: str | None, schema: str | None, channel: Channel, listen: Callable[[], socket.socket]
+    folder: str,
+    driver: str | None,
+    schema: str | None,
+    channel: Channel,
+    listen: Callable[[], Sequence[socket.socket]],
 ) -> int:
     start = channel.read_start()
     if start is None:
@@ -290,8 +338,9 @@ def _run(
         log(f"{error.code}: {error.message}")
         channel.send(Failed(error.code, error.message))
         return EXIT_LOAD_FAILED
-    listener = listen()
-    return run_in_loop(lambda path: Replica(application, listener, start, path, channel).serve())
+    listeners = [*listen(), *(socket.socket(fileno=descriptor) for descriptor in start.descriptors)]
+    sockets = dict(zip(start.sockets, listeners, strict=False))  # a container may get only the first
+    return run_in_loop(lambda path: Replica(application, sockets, start, path, channel).serve())
 
 
 def _die_with_parent() -> bool:

@@ -1,7 +1,8 @@
 """The role for each operation. Requests are checked against this table, and the docs are generated from it.
 
 A reader can see resources, their states, logs and metrics. Every operation that changes something, reveals keys, or
-returns content of other users (driver code, models, collected data, the audit log) requires a contributor.
+returns content of other users (driver code, models, collected data, recorded requests, the audit log) requires a
+contributor.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ _READER = (
     "images_get",
     "services_list",
     "services_get",
+    "candidate_get",
     "deployments_list",
     "deployments_get",
     "operations_get",
@@ -49,6 +51,9 @@ _CONTRIBUTOR = (
     "services_get_keys",
     "services_regenerate_keys",
     "services_regenerate_keys_alias",
+    "candidate_propose",
+    "candidate_discard",
+    "candidate_promote",
     "PUT /computes/{id}",
     "DELETE /computes/{id}",
     "POST /operations/{id}/cancel",
@@ -61,6 +66,8 @@ _CONTRIBUTOR = (
     "GET /images/{id}/oci",
     "POST /services/{id}/rollback",
     "GET /services/{id}/data",
+    "GET /services/{id}/requests",
+    "DELETE /services/{id}/requests",
     "GET /audit",
     "GET /artifacts/*",
     "HEAD /artifacts/*",

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from mlmgmt_nb.service.compute.base import Compute, Exit
 from mlmgmt_nb.service.compute.observed import Replica
+from mlmgmt_nb.service.files.logs import Log
 
 __all__ = ["Computes"]
 
@@ -24,6 +25,10 @@ class Computes:
         return self._computes[compute_id]
 
     @property
+    def by_id(self) -> Mapping[str, Compute]:
+        return self._computes
+
+    @property
     def ids(self) -> list[str]:
         return list(self._computes)
 
@@ -35,6 +40,10 @@ class Computes:
 
     def connected(self) -> set[str]:
         return set().union(*(compute.connected() for compute in self._computes.values()))
+
+    def adopt(self, replica_id: str, service_id: str, deployment_id: str, log: Log) -> None:
+        for compute in self._computes.values():
+            compute.adopt(replica_id, service_id, deployment_id, log)
 
     def drain(self, replica_id: str, seconds: float) -> None:
         # Ids of replicas are unique over all computes; the other computes ignore an unknown id.

@@ -55,8 +55,8 @@ class LocalCompute(SharingCompute[ReplicaProcess]):
         memory = psutil.virtual_memory().total
         return Capacity(cpus=float(os.cpu_count() or 1), memory_bytes=memory, replicas=replicas_for(memory))
 
-    def _make(self, replica_id: str, launch: Launch, listener: socket.socket) -> ReplicaProcess:
-        replica = ReplicaProcess(replica_id, launch, listener, self._changed, self._groups, self._marks)
+    def _make(self, replica_id: str, launch: Launch, sockets: Mapping[str, socket.socket]) -> ReplicaProcess:
+        replica = ReplicaProcess(replica_id, launch, sockets, self._changed, self._groups, self._marks)
         self._register.add(replica.pid, launch.service_id)
         return replica
 

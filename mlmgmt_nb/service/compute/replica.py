@@ -9,8 +9,11 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
+import psutil
+
+from mlmgmt_nb.scoring.recording.settings import FOLDER
 from mlmgmt_nb.service.compute.base import Exit, Launch
 from mlmgmt_nb.service.compute.cgroups import ControlGroups
 from mlmgmt_nb.service.compute.supervised import LONGEST_LOOK, SupervisedReplica
@@ -31,7 +34,7 @@ class ReplicaProcess(SupervisedReplica):
 
     Args:
         launch: parameters of the replica.
-        listener: the service's listening socket, which the process inherits.
+        sockets: its listening sockets by name, its own first; the process inherits them.
         on_change: see `SupervisedReplica`.
         groups: enforces its reservation.
         marks: variables that distinguish its processes, and their children, from all others.
@@ -41,24 +44,32 @@ class ReplicaProcess(SupervisedReplica):
         self,
         replica_id: str,
         launch: Launch,
-        listener: socket.socket,
+        sockets: Mapping[str, socket.socket],
         on_change: Callable[[SupervisedReplica], None],
         groups: ControlGroups,
         marks: Mapping[str, str],
     ) -> None:
         super().__init__(replica_id, launch, on_change)
         self._mark = f"{os.getpid()} {time.monotonic()} {replica_id}"
-        self._process, self._control = _spawn(launch, listener, {**marks, _REPLICA: self._mark})
+        descriptors = [listener.fileno() for listener in sockets.values()]
+        self._process, self._control = _spawn(launch, descriptors, {**marks, _REPLICA: self._mark})
         self.pid = self._process.pid
         # It loads nothing before it is told to start, so that the driver's whole memory is counted.
         self._group = groups.add(replica_id, self.pid, launch.cpus, launch.memory_bytes)
         if launch.memory_bytes is not None and self._group.memory is None:
             launch.log.line("[mlmgmt] memory is reserved but not enforced: control groups are not available")
-        self.send_start()
+        self.send_start(list(sockets), descriptors[1:])
 
     def _transmit(self, line: bytes) -> None:
         with contextlib.suppress(OSError):
             self._control.sendall(line)
+
+    def memory(self) -> int | None:
+        try:
+            process = psutil.Process(self.pid)
+            return sum(one.memory_info().rss for one in (process, *process.children(recursive=True)))
+        except psutil.Error:  # it, or a child of it, has just ended
+            return None
 
     def _end(self) -> None:
         _kill_group(self.pid)
@@ -109,7 +120,7 @@ class ReplicaProcess(SupervisedReplica):
 
 
 def _spawn(
-    launch: Launch, listener: socket.socket, marks: Mapping[str, str]
+    launch: Launch, listeners: Sequence[int], marks: Mapping[str, str]
 ) -> tuple[subprocess.Popen[bytes], socket.socket]:
     parent_end, child_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     with child_end:
@@ -117,7 +128,7 @@ def _spawn(
             "--app",
             str(launch.context / "app"),
             "--fd",
-            str(listener.fileno()),
+            str(listeners[0]),
             "--control-fd",
             str(child_end.fileno()),
         ]
@@ -128,7 +139,7 @@ def _spawn(
             stderr=subprocess.STDOUT,
             cwd=launch.context / "app",
             env={**_environment(launch), **marks},
-            pass_fds=(listener.fileno(), child_end.fileno()),
+            pass_fds=(*listeners, child_end.fileno()),
             # A separate process group, so that child processes of the driver can be ended with it.
             start_new_session=True,
         )
@@ -144,6 +155,7 @@ def _environment(launch: Launch) -> dict[str, str]:
     }
     python_path = [str(launch.context / "runtime"), *filter(None, [inherited.get("PYTHONPATH")])]
     inherited["AML_MODEL_DC_STORAGE"] = str(launch.data)
+    inherited |= {} if launch.recordings is None else {FOLDER: str(launch.recordings)}
     return inherited | dict(launch.environment) | {"PYTHONPATH": os.pathsep.join(python_path)}
 
 

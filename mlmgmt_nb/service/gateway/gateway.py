@@ -21,9 +21,11 @@ from mlmgmt_nb.service.http.problems import Problem
 from mlmgmt_nb.service.store import schema
 from mlmgmt_nb.service.store.store import Store
 
-__all__ = ["PREFIX", "Gateway", "first_of_names"]
+__all__ = ["CANDIDATE", "PREFIX", "Gateway", "first_of_names"]
 
 PREFIX = ("api", "v1", "service")
+CANDIDATE = "candidate"
+"""The segment of the path between the name of a service and the rest that leads to its candidate."""
 
 _ADDRESS_SECONDS = 1.0
 """Seconds to cache a port before the store is read again."""
@@ -45,22 +47,24 @@ _OWN = _HOP_BY_HOP | {b"date"}
 """Response headers that the API server sets itself."""
 
 
-def first_of_names(db: Connection, names: Sequence[str]) -> dict[str, int]:
-    """Return the service (its `seq`) that the front door uses for each name: the oldest, if accounts share a name."""
+def first_of_names(db: Connection, names: Sequence[str]) -> dict[str, str]:
+    """Return the service (its id) that the front door uses for each name: the oldest, if accounts share a name."""
     services = schema.services
-    query = (
-        select(services.c.name, func.min(services.c.seq))
+    oldest = (
+        select(func.min(services.c.seq))
         .where(services.c.name.in_(names), ~services.c.deleting)
         .group_by(services.c.name)
     )
-    return {row[0]: row[1] for row in db.execute(query)}
+    query = select(services.c.name, services.c.id).where(services.c.seq.in_(oldest))
+    return {row.name: row.id for row in db.execute(query)}
 
 
 class _ServiceAddress(NamedTuple):
-    """The name of a service, as in the paths of its replicas, and its port."""
+    """The name of a service, as in the paths of its replicas, its port, and the number of segments before the rest."""
 
     name: str
     port: int
+    segments: int = len(PREFIX) + 1
 
 
 class Gateway:
@@ -76,18 +80,19 @@ class Gateway:
         self._addresses: dict[str, tuple[_ServiceAddress, float]] = {}
         self._idle: dict[int, list[Upstream]] = {}
 
-    async def __call__(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request for a service.
+    async def __call__(self, segments: Sequence[str], scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request for a service or its candidate.
 
         Args:
-            name: its name or id in the path.
+            segments: the segments of the path after the prefix: the name or id of the service first, then the rest.
 
         Raises:
             Problem: the request could not be forwarded, and no response has been started.
         """
+        name = "/".join(segments[: 2 if len(segments) > 2 and segments[1] == CANDIDATE else 1])
         address = await self._address(name)
         upstream = await self._connected(name, address.port)
-        exchange = _Exchange(upstream, address.name, scope, receive, send)
+        exchange = _Exchange(upstream, address, scope, receive, send)
         try:
             await exchange.run()
         except ConnectionLostError:
@@ -139,13 +144,18 @@ class Gateway:
     def _look_up(self, name: str) -> _ServiceAddress | None:
         services = schema.services
         query = select(services.c.name, services.c.port).where(~services.c.deleting)
+        plain, _, candidate = name.partition("/")
         with self._store.reading() as db:
             # Ids are longer than any name.
-            seq = first_of_names(db, [name]).get(name)
-            row = db.execute(query.where(services.c.seq == seq if seq else services.c.id == name)).one_or_none()
+            service_id = first_of_names(db, [plain]).get(plain, plain)
+            column = services.c.candidate_of if candidate else services.c.id
+            row = db.execute(query.where(column == service_id)).one_or_none()
+        if row is None and candidate:
+            raise Problem(404, "NoCandidate", f"The service {plain!r} does not exist here, or it has no candidate.")
         if row is None:
             raise Problem(404, "ServiceNotFound", f"A service named {name!r} does not exist here.")
-        return None if row.port is None else _ServiceAddress(row.name, row.port)
+        segments = len(PREFIX) + (2 if candidate else 1)
+        return None if row.port is None else _ServiceAddress(row.name.partition("/")[0], row.port, segments)
 
     def _release(self, upstream: Upstream, port: int, *, reusable: bool) -> None:
         young = asyncio.get_running_loop().time() - upstream.opened < _CONNECTION_SECONDS
@@ -185,9 +195,11 @@ class _Exchange:
         clean: whether both are complete.
     """
 
-    def __init__(self, upstream: Upstream, name: str, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(
+        self, upstream: Upstream, address: _ServiceAddress, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         self._upstream = upstream
-        self._name = name
+        self._address = address
         self._scope = scope
         self._receive = receive
         self._send = send
@@ -209,7 +221,9 @@ class _Exchange:
             raise ConnectionLostError
         if not first.get("more_body", False):
             self._sent.set()
-        await self._upstream.write(_request_head(self._scope, self._name, chunked=self._chunked) + self._framed(first))
+        await self._upstream.write(
+            _request_head(self._scope, self._address, chunked=self._chunked) + self._framed(first)
+        )
         # Most responses come immediately: watching the client earlier would only cost time.
         delay = 0.0 if first.get("more_body", False) else _WATCH_SECONDS
         watching = asyncio.get_running_loop().call_later(delay, self._start_feeding, first)
@@ -267,11 +281,11 @@ class _Exchange:
         await self._send({"type": "http.response.body", "body": b""})
 
 
-def _request_head(scope: Scope, name: str, *, chunked: bool) -> bytes:
+def _request_head(scope: Scope, address: _ServiceAddress, *, chunked: bool) -> bytes:
     """Return the request line and headers for the replica. The service name alone maps to its health check at `/`."""
     raw_path: bytes = scope["raw_path"].partition(b"?")[0]
-    rest = raw_path.lstrip(b"/").split(b"/", len(PREFIX) + 1)[len(PREFIX) + 1 :]
-    path = b"/%b/%b/%b" % ("/".join(PREFIX).encode(), name.encode(), rest[0]) if rest and rest[0] else b"/"
+    rest = raw_path.lstrip(b"/").split(b"/", address.segments)[address.segments :]
+    path = b"/%b/%b/%b" % ("/".join(PREFIX).encode(), address.name.encode(), rest[0]) if rest and rest[0] else b"/"
     if scope["query_string"]:
         path += b"?" + scope["query_string"]
     lines = [b"%b %b HTTP/1.1" % (scope["method"].encode(), path)]

@@ -27,6 +27,7 @@ from tests.integration.docker.helpers import ask_for_image, build, build_log, sc
 from tests.support import package_index as support
 from tests.support.engine import BASE
 from tests.support.package_index import build_backend, digest_of, project, source_archive, wheel
+from tests.support.searches import long_search
 from tests.support.waiting import eventually
 
 LOGIN = "someone:canary-password"
@@ -114,38 +115,47 @@ def indexes(engine: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[I
         yield Indexes(own, other, digest_of(earlier))
 
 
+_BUILT = "private, built by our_backend"
+PRIVATE_NAMES = {
+    "source": ("", "--index-url {private}\n--trusted-host {host}\nsourced\n", "sourced", _BUILT),
+    "source, pip.conf": (
+        "[global]\nindex-url = {private}\ntrusted-host = {host}\n",
+        "sourced\n",
+        "sourced",
+        _BUILT,
+    ),
+    "two": ("", "--index-url {public}\n--extra-index-url {private}\nours\n", "ours", "private"),
+    "two, pip.conf": (
+        "[global]\nindex-url = {public}\nextra-index-url = {private}\n",
+        "ours\n",
+        "ours",
+        "private",
+    ),
+    "one of each": (
+        "[global]\nextra-index-url = {private}\n",
+        "--extra-index-url {public}\nours<1\n",
+        "ours",
+        "private, earlier",
+    ),
+    "pinned": (
+        "[global]\nextra-index-url = {private}\n",
+        "--extra-index-url {public}\n--require-hashes\nours==0.9 --hash={digest}\n",
+        "ours",
+        "private, earlier",
+    ),
+}
+"""Configurations of pip and requirements that name a package of the private index, its module and what it says."""
+FIRST = ("source, pip.conf", "pinned")
+"""Those that are built without CI, too."""
+
+
 class TestIndexes:
     @pytest.mark.parametrize(
         ("of_pip", "wanted", "module", "says"),
         [
-            (
-                "",
-                "--index-url {private}\n--trusted-host {host}\nsourced\n",
-                "sourced",
-                "private, built by our_backend",
-            ),
-            (
-                "[global]\nindex-url = {private}\ntrusted-host = {host}\n",
-                "sourced\n",
-                "sourced",
-                "private, built by our_backend",
-            ),
-            ("", "--index-url {public}\n--extra-index-url {private}\nours\n", "ours", "private"),
-            ("[global]\nindex-url = {public}\nextra-index-url = {private}\n", "ours\n", "ours", "private"),
-            (
-                "[global]\nextra-index-url = {private}\n",
-                "--extra-index-url {public}\nours<1\n",
-                "ours",
-                "private, earlier",
-            ),
-            (
-                "[global]\nextra-index-url = {private}\n",
-                "--extra-index-url {public}\n--require-hashes\nours==0.9 --hash={digest}\n",
-                "ours",
-                "private, earlier",
-            ),
+            pytest.param(*case, id=name, marks=[] if name in FIRST else long_search)
+            for name, case in PRIVATE_NAMES.items()
         ],
-        ids=["source", "source, pip.conf", "two", "two, pip.conf", "one of each", "pinned"],
     )
     def test_a_private_name(
         self,
@@ -232,7 +242,10 @@ def _included(folder: Path, what: str) -> list[str]:
     return ["-r more.txt", "-c limits.txt", "-f wheels"]
 
 
-@pytest.mark.parametrize("write", [_sent_wheel, _sent_source, _folder, _included])
+@pytest.mark.parametrize(
+    "write",
+    [_included, *(pytest.param(kind, marks=long_search) for kind in (_sent_wheel, _sent_source, _folder))],
+)
 def test_files_that_change_are_built_anew(
     workspace: Workspace,
     write_driver: Callable[..., Path],

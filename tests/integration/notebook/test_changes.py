@@ -41,3 +41,21 @@ def test_a_difference_in_a_cell(notebook: Notebook, environment: Path) -> None:
     assert json.loads(printed)["changes"] == []
     with pytest.raises(UsageError, match="cannot be combined"):
         raise notebook.attempt("%mlmgmt service diff -n changed --against changed -f score.py").error or AssertionError
+
+
+def test_a_candidate_in_cells(notebook: Notebook, environment: Path) -> None:
+    notebook.run("%mlmgmt service create -n tried -m model.bin -f score.py -r python")
+    change = notebook.run("%mlmgmt service propose -n tried -z 2 --reason 'more callers'").result.result()
+    assert [str(one) for one in change.diff.changes] == ["num_replicas: 1 -> 2"]
+    shown = notebook.shown(change)
+    assert all(words in shown for words in (change.url, "more callers", "%mlmgmt service promote -n tried", "removed"))
+    service = notebook.run("%mlmgmt service show -n tried").result
+    assert change.url in notebook.shown(service)
+    promoted = notebook.run("%mlmgmt service promote -n tried --evidence report.html").result.result()
+    assert (promoted.num_replicas, promoted.last_change.evidence) == (2, "report.html")
+    assert "promote by owner of the state folder: more callers" in notebook.shown(promoted)
+    discarded = notebook.run("%mlmgmt service discard -n tried").result
+    assert notebook.shown(discarded) == "tried had no candidate"
+    refused = notebook.attempt("%mlmgmt service promote -n tried").error
+    assert refused is not None
+    assert "propose a change first" in str(refused)

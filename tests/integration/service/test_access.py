@@ -8,8 +8,6 @@ import http.client
 import json
 import os
 import random
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from hypothesis import strategies as st
 
 from mlmgmt_nb import connect, local
 from mlmgmt_nb.contract import OPERATIONS, Operation
+from mlmgmt_nb.contract.changes import CHANGE_OPERATIONS
 from mlmgmt_nb.errors import TransportError
 from mlmgmt_nb.service.access.issuer import Issuer
 from mlmgmt_nb.service.access.issuer_settings import IssuerSettings
@@ -31,6 +30,7 @@ from mlmgmt_nb.service.access.principals import Role
 from mlmgmt_nb.service.access.token_errors import TokenError
 from mlmgmt_nb.service.api.resources import EXTENSIONS
 from tests.conftest import API_VERSION, ServiceProcess
+from tests.support import forks
 from tests.support.oidc import AUDIENCE, TENANT, IdentityProvider, Key, running
 from tests.support.waiting import eventually
 
@@ -215,7 +215,7 @@ def _method_and_path(action: str) -> tuple[str, str]:
     """Return a request for an action on a resource that does not exist."""
     if action == METRICS_ACTION:
         return "GET", "/metrics"
-    operation = OPERATIONS.get(action)
+    operation = OPERATIONS.get(action) or CHANGE_OPERATIONS.get(action)
     method, path = (operation.method, operation.path) if operation else action.split()
     return method, TEAM + path.replace("{id}", "nowhere").replace("*", f"sha256/{'0' * 64}")
 
@@ -232,7 +232,7 @@ class TestRoles:
 
     def test_the_table_has_every_action(self) -> None:
         extensions = {action_of(method, pattern) for pattern, methods in EXTENSIONS.items() for method in methods}
-        assert set(NEEDED) == {*OPERATIONS, *extensions, METRICS_ACTION}
+        assert set(NEEDED) == {*OPERATIONS, *CHANGE_OPERATIONS, *extensions, METRICS_ACTION}
 
     @pytest.mark.parametrize("action", NEEDED)
     def test_every_cell_of_the_table(self, service: ServiceProcess, provider: IdentityProvider, action: str) -> None:
@@ -501,12 +501,7 @@ class TestTheNetwork:
         ],
     )
     def test_what_is_refused(self, arguments: list[str], field: str, tmp_path: Path) -> None:
-        done = subprocess.run(
-            [sys.executable, "-m", "mlmgmt_nb.cli", "serve", "--home", str(tmp_path / "home"), *arguments],
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        done = forks.run("serve", "--home", tmp_path / "home", *arguments)
         assert done.returncode == 1
         assert field in done.stderr
         assert "Traceback" not in done.stderr

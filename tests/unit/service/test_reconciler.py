@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from mlmgmt_nb.service.compute.observed import Replica, ReplicaState
 from mlmgmt_nb.service.reconciling.replicas.actions import (
     Action,
+    Adopt,
     Close,
     Drain,
     Fail,
@@ -39,6 +40,41 @@ def replica(number: int, deployment: str, state: ReplicaState = READY, since: fl
 
 def crashes(count: int, last: float = 0.0, *, permanent: bool = False) -> dict[str, Crashes]:
     return {"new": Crashes(count=count, last=last, code="C", message="why", permanent=permanent)}
+
+
+def candidate(number: int, state: ReplicaState = READY, *, can_move: bool = True) -> Replica:
+    """Return a replica of a candidate of `s`."""
+    found = replica(number, "proposed", state)
+    return msgspec.structs.replace(found, service_id="c", can_move=can_move)
+
+
+def test_a_promoted_candidate_hands_its_replicas_over() -> None:
+    service = Desired(service_id="s", serving="old", target="new", replicas=1, target_replicas=2, adopts="proposed")
+    promoted = Desired(service_id="c", serving="proposed", replicas=2, deleting=True, is_promoted=True)
+    living = [replica(1, "old"), candidate(2), candidate(3)]
+    assert step([service, promoted], living, {}, 0) == [Adopt("s", "new", "2"), Adopt("s", "new", "3")]
+    # Old ones are retired once these accept the connections of the service.
+    living = [replica(1, "old"), replica(2, "new", STARTING), replica(3, "new", STARTING)]
+    assert step([service, promoted], living, {}, 0) == []
+    living = [replica(1, "old"), replica(2, "new"), replica(3, "new")]
+    assert step([service, promoted], living, {}, 0) == [Drain("s", "1")]
+
+
+def test_a_candidate_is_left_alone_until_its_promotion_ends() -> None:
+    service = Desired(service_id="s", serving="new", replicas=1)
+    ended = Desired(service_id="c", serving="proposed", replicas=2, deleting=True)
+    assert step([service, ended], [replica(1, "new"), candidate(2)], {}, 0) == [Drain("c", "2")]
+    assert step([service, ended], [replica(1, "new")], {}, 0) == [Close("c")]
+
+
+def test_replicas_that_cannot_be_taken_over_are_replaced() -> None:
+    """Their image is of an earlier version, or they died: the target starts replicas of its own."""
+    service = Desired(service_id="s", serving="old", target="new", replicas=1, target_replicas=2, adopts="proposed")
+    promoted = Desired(service_id="c", serving="proposed", replicas=2, deleting=True, is_promoted=True)
+    living = [replica(1, "old"), candidate(2, can_move=False), candidate(3, STARTING)]
+    assert step([service, promoted], living, {}, 0) == [Start("s", "new")] * 2
+    living = [replica(1, "old"), candidate(2)]
+    assert step([service, promoted], living, {}, 0) == [Adopt("s", "new", "2"), Start("s", "new")]
 
 
 def test_a_new_service_gets_its_socket_before_its_replicas() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from mlmgmt_nb.client import ServiceSettings
 from mlmgmt_nb.client.deploying.flow import BuiltImage, DeployFlow, IfExists
@@ -36,7 +36,7 @@ from mlmgmt_nb.commands.variables import variables
 from mlmgmt_nb.commands.verbs.deploy import check_no_new_version, compute_of, flow, resumable, source_of
 from mlmgmt_nb.errors import UsageError
 
-__all__ = ["COMMANDS", "settings_of"]
+__all__ = ["COMMANDS", "registers", "settings_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +63,19 @@ class _Rollback(ServiceArguments, WaitingArguments, ReasonArguments):
     """Arguments of `service rollback`."""
 
 
+class ImageArguments(Protocol):
+    """An image, or the driver and models of one."""
+
+    @property
+    def image_id(self) -> str | None: ...
+    @property
+    def driver(self) -> Any: ...
+    @property
+    def model_file(self) -> Any: ...
+    @property
+    def new_version(self) -> Any: ...
+
+
 def settings_of(arguments: SettingsArguments) -> ServiceSettings:
     return {**service_settings(arguments), **variables(arguments)}
 
@@ -72,7 +85,7 @@ def _changes(arguments: _Create | _Update) -> ServiceSettings:
     return {**settings_of(arguments), "reason": arguments.reason}
 
 
-def _registers(arguments: _Create | _Update) -> bool:
+def registers(arguments: ImageArguments) -> bool:
     """Return whether a driver or model is given, from which versions are registered.
 
     Raises:
@@ -88,7 +101,7 @@ def _registers(arguments: _Create | _Update) -> bool:
 
 
 def _create(session: Session, arguments: _Create) -> object:
-    _registers(arguments)
+    registers(arguments)
     settings = _changes(arguments)
     with resumable(session) as started:
         deploying = flow(
@@ -105,12 +118,12 @@ def _create(session: Session, arguments: _Create) -> object:
 
 
 def _update(session: Session, arguments: _Update) -> object:
-    registers = _registers(arguments)
+    is_built_here = registers(arguments)
     services, settings = session.workspace.services, _changes(arguments)
     service = services.get(arguments.service)
     services.check(service.name or "", **settings)
     services.check_server(compute_resource_id=arguments.compute_resource_id or "local", **settings)
-    if arguments.image_id is None and not registers:
+    if arguments.image_id is None and not is_built_here:
         return services.update(service, **settings)
     with resumable(session) as started:
         deploying = flow(

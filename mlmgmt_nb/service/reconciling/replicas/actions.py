@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-__all__ = ["Action", "Close", "Drain", "Fail", "Kill", "Open", "Refuse", "Start", "Succeed"]
+__all__ = ["Action", "Adopt", "Close", "Drain", "Fail", "Kill", "Open", "Refuse", "Start", "Succeed"]
 
 
 class Action(msgspec.Struct, frozen=True, tag=True):
@@ -19,6 +19,13 @@ class Start(Action, frozen=True):
     """Start a replica of a deployment."""
 
     deployment_id: str
+
+
+class Adopt(Action, frozen=True):
+    """Make a ready replica, of a candidate or of an earlier deployment that is the same, one of a deployment."""
+
+    deployment_id: str
+    replica_id: str
 
 
 class Drain(Action, frozen=True):

@@ -93,7 +93,7 @@ class ReplicaController:
             self._recorder.begin(row)
             self._autoscaling.adjust(row, self._services.values(), moment, starting=row.id in starting)
             self._keys.renew(row)
-        desired = [self._desired(row) for row in rows.values()]
+        desired = [self._desired(row) for row in rows.values() if self._has_service(row)]
         self._progress.log(desired, replicas)
         actions = step(desired, replicas, self._crashes.crashes, moment)
         for action in actions:
@@ -124,6 +124,17 @@ class ReplicaController:
             if service.service_id not in has_replicas and is_settled(service, self._crashes.crashes, moment)
         )
 
+    def _has_service(self, row: Row[Any]) -> bool:
+        """Return False for a candidate whose service has no socket yet, which its replicas need too."""
+        if row.candidate_of is None or row.deleting:
+            return True
+        return self._computes[row.compute_id].is_open(row.candidate_of)
+
+    def _is_promoted(self, row: Row[Any]) -> bool:
+        """Return whether a candidate hands its replicas over to its service."""
+        service = self._services.get(row.candidate_of or "")
+        return service is not None and service.target_id is not None and service.adopts_id == row.deployment_id
+
     def _desired(self, row: Row[Any]) -> Desired:
         return Desired(
             service_id=row.id,
@@ -137,6 +148,8 @@ class ReplicaController:
             is_open=self._computes[row.compute_id].is_open(row.id),
             sleeps=scaling(row.serving_spec) is not None,
             deleting=row.deleting,
+            adopts=row.adopts_id,
+            is_promoted=self._is_promoted(row),
         )
 
     def _add_crash(self, ended: Exit, moment: float, *, is_logged: bool) -> None:
@@ -157,6 +170,9 @@ class ReplicaController:
         match action:
             case a.Kill():
                 self._computes.kill(action.replica_id, hung=action.hung)
+            case a.Adopt() if row is not None:
+                log = self._recorder.log(row.id)
+                self._computes.adopt(action.replica_id, row.id, action.deployment_id, log)
             case a.Drain():
                 self._computes.drain(action.replica_id, self._settings.drain_timeout)
             case a.Open() if row is not None:
@@ -195,6 +211,7 @@ class ReplicaController:
     def _succeed(self, row: Row[Any], warning: str | None) -> None:
         if self._recorder.succeed(row, warning):
             self._crashes.forget(row.target_id)
+            self._computes[row.compute_id].forget_deployments(row.id, {row.target_id})
 
     def _fail(self, row: Row[Any], code: str, message: str) -> None:
         if self._recorder.fail(row, code, message):
