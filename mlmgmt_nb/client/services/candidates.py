@@ -10,10 +10,13 @@ from mlmgmt_nb.client.changes.difference import Difference
 from mlmgmt_nb.client.http.responses import decode
 from mlmgmt_nb.client.operations import Operations
 from mlmgmt_nb.client.polling import Poller
+from mlmgmt_nb.client.replays.replay import ReplayOptions
+from mlmgmt_nb.client.replays.report import ReplayReport
+from mlmgmt_nb.client.scoring_tests.gate import Condition, passed
 from mlmgmt_nb.client.scoring_tests.options import LoadOptions
 from mlmgmt_nb.client.scoring_tests.report import ScoringReport
 from mlmgmt_nb.client.services.changes import ServiceChanges
-from mlmgmt_nb.client.services.scoring import ServiceScoring
+from mlmgmt_nb.client.services.replaying import ServiceReplays
 from mlmgmt_nb.client.services.support import check_candidates
 from mlmgmt_nb.contract import Image, ServiceResponse
 from mlmgmt_nb.contract.changes import Candidate
@@ -35,8 +38,8 @@ class ProposedChange:
 
     Example:
         >>> change = ws.services.propose("iris", max_concurrent_requests=20, reason="more callers")
-        >>> [str(one) for one in change.diff.changes]
-        ['max_concurrent_requests_per_container: 10 -> 20']
+        >>> [one.new for one in change.diff.changes]
+        [20]
         >>> change.run([[5.1, 3.5, 1.4, 0.2]])
         [0]
         >>> service = change.promote().result()
@@ -98,6 +101,43 @@ class ProposedChange:
         """
         return self._services.test(self.candidate.id or "", cases, against=self._service_id, **options)
 
+    def replay(
+        self, *, cases: pd.DataFrame | Sequence[Any] | None = None, last: int = 1000, **options: Unpack[ReplayOptions]
+    ) -> ReplayReport:
+        """Replay requests that the service recorded, or other cases, to both, and compare the answers pair by pair.
+
+        Args:
+            cases: as those of `services.replay`.
+            last: number of recorded requests, the newest.
+            **options: see `ReplayOptions`.
+        """
+        return self._services.replay(self._service_id, self.candidate.id or "", cases=cases, last=last, **options)
+
+    def promote_if(self, gate: Condition, report: ReplayReport, *, reason: str | None = None) -> Poller[Service]:
+        """Promote it if a gate has passed, with the report as evidence. A gate that has failed discards it.
+
+        Example:
+            >>> change = ws.services.propose("iris", max_concurrent_requests=30)
+            >>> report = change.replay(cases=[[[5.1, 3.5, 1.4, 0.2]]] * 20)
+            >>> service = change.promote_if("errors == 0 and lost == 0", report).result()
+            >>> "gate passed: errors == 0" in service.last_change.evidence
+            True
+
+        Args:
+            gate: a condition or a function, as `ReplayReport.gate` takes it.
+            report: of `replay`.
+            reason: why, for the record of the change (default: the reason of the proposal).
+
+        Raises:
+            ScoringTestFailed: the gate has failed, and the candidate is discarded; or it is inconclusive, and the
+                candidate still runs.
+            ConflictError: it does not run, or another operation on the service is running.
+        """
+        verdict = report.gate(gate)
+        if verdict.outcome == "failed":
+            self.discard()
+        return self.promote(reason=reason, evidence=report.evidence(passed(verdict, report)))
+
     def promote(self, *, reason: str | None = None, evidence: str | None = None) -> Poller[Service]:
         """Make it the deployment that serves, under the URL and keys of the service.
 
@@ -106,7 +146,7 @@ class ProposedChange:
 
         Args:
             reason: why, for the record of the change (default: the reason of the proposal).
-            evidence: where the evidence is, such as the path of a report, for the record of the change.
+            evidence: `report.evidence()`, or where the evidence is, for the record of the change.
 
         Raises:
             ConflictError: it does not run, or another operation on the service is running.
@@ -126,7 +166,7 @@ class ProposedChange:
         return f"ProposedChange({self.name!r}, state={self.candidate.state!r}, url={self.url!r})"
 
 
-class ServiceCandidates(ServiceScoring, ServiceChanges):
+class ServiceCandidates(ServiceReplays, ServiceChanges):
     """Propose, promote and discard changes."""
 
     _operations: Operations
