@@ -120,7 +120,7 @@ def _flag(flag: Flag) -> tuple[str, str, str]:
 def service_commands() -> str:
     """Return the shell commands that manage the service."""
     lines: list[str] = []
-    for name, help_, parser in _own_commands():
+    for name, help_, parser in _with_parts(_own_commands()):
         lines += [f"### mlmgmt {name}", "", f"{_text(help_[:1].upper() + help_[1:])}.", *_options(parser)]
     return "\n".join(lines)
 
@@ -136,10 +136,24 @@ def driver_command() -> str:
 
 
 def _own_commands() -> Iterator[tuple[str, str, argparse.ArgumentParser]]:
-    for action in cli.service_parser()._actions:
+    return _commands_of(cli.service_parser())
+
+
+def _commands_of(parser: argparse.ArgumentParser) -> Iterator[tuple[str, str, argparse.ArgumentParser]]:
+    for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for shown in action._choices_actions:
                 yield shown.dest, shown.help or "", action.choices[shown.dest]
+
+
+def _with_parts(
+    commands: Iterable[tuple[str, str, argparse.ArgumentParser]],
+) -> Iterator[tuple[str, str, argparse.ArgumentParser]]:
+    """Yield commands, each followed by those that it consists of."""
+    for name, help_, parser in commands:
+        yield name, help_, parser
+        for part, its_help, its_parser in _commands_of(parser):
+            yield f"{name} {part}", its_help, its_parser
 
 
 def _options(parser: argparse.ArgumentParser) -> Iterator[str]:

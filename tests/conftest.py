@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ from hypothesis import settings
 from tests.support import forks, postgresql
 from tests.support.environment import keep_bytecode, use_own_programs
 from tests.support.held_back import HeldBack
-from tests.support.schedule import LongestFirst, sort_longest_first
+from tests.support.schedule import LongestFirst, number_of_workers, sort_longest_first
 from tests.support.searches import IN_CI, fail_if_left_out, leave_to_ci
 from tests.support.waiting import eventually
 
@@ -36,6 +37,11 @@ keep_bytecode()
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return LongestFirst(config, log)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    return number_of_workers()
 
 
 @pytest.hookimpl(trylast=True)  # after they were shuffled
@@ -244,6 +250,17 @@ def shared_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service
     service = ServiceProcess(tmp_path_factory.mktemp("shared") / "home")
     yield service
     service.stop()
+
+
+@pytest.fixture(scope="session")
+def uv_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Yield a cache for `uv` that goes with the session.
+
+    For packages of indexes of the tests: the ports of those differ each time, so that the user's cache would only grow.
+    """
+    folder = tmp_path_factory.mktemp("uv-cache")
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

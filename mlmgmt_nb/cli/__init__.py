@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from mlmgmt_nb import __version__, local
 from mlmgmt_nb.cli.arguments import add_command, add_home
+from mlmgmt_nb.cli.export import add_export
 from mlmgmt_nb.cli.housekeeping import add_housekeeping
 from mlmgmt_nb.cli.serve import add_serve
 from mlmgmt_nb.errors import MlmgmtError
@@ -17,7 +18,7 @@ from mlmgmt_nb.terminal import one_line
 
 __all__ = ["main", "service_parser"]
 
-_OWN = frozenset({"serve", "status", "stop", "demo", "gc", "check", "backup", "restore", "--version"})
+_OWN = frozenset({"serve", "status", "stop", "demo", "gc", "check", "backup", "restore", "export", "--version"})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -78,6 +79,7 @@ def service_parser() -> argparse.ArgumentParser:
     stop.set_defaults(run=_stop)
 
     add_housekeeping(commands)
+    add_export(commands)
 
     demo = add_command(commands, "demo", "train, register, serve and score a sample model")
     add_home(demo)

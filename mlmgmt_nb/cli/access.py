@@ -8,12 +8,46 @@ from typing import Any
 
 from mlmgmt_nb.errors import UsageError
 
-__all__ = ["add_access", "read_access"]
+__all__ = ["add_access", "add_sign_in", "read_access", "sign_in_flags"]
 
 
 def add_access(serve: argparse.ArgumentParser) -> None:
     """Add the flags."""
-    access = serve.add_argument_group("as a shared server")
+    access = add_sign_in(serve)
+    access.add_argument("--keys-pause", type=float, default=60.0, help=argparse.SUPPRESS)
+    access.add_argument("--tls-cert", type=Path, metavar="FILE", help="TLS certificate with its chain, PEM")
+    access.add_argument(
+        "--tls-key", type=Path, metavar="FILE", help="private key of the certificate, PEM, without a password"
+    )
+    access.add_argument(
+        "--allow-plain-http",
+        action="store_true",
+        help="allow a non-loopback --host without TLS, behind a proxy that terminates TLS",
+    )
+    access.add_argument(
+        "--allow-shared-token",
+        action="store_true",
+        help="allow a non-loopback --host where the token of the state folder is the only sign-in",
+    )
+
+
+def sign_in_flags(arguments: argparse.Namespace) -> list[str]:
+    """Return the flags for sign-in as words, as they were given; none without sign-in.
+
+    Raises:
+        UsageError: the flags conflict.
+    """
+    _check_sign_in(arguments)
+    words = ["--auth", arguments.auth] if arguments.auth != "local" else []
+    for name in ("tenant", "authority", "issuer", "audience", "grant"):
+        given = getattr(arguments, name) or []
+        words += [word for value in ([given] if isinstance(given, str) else given) for word in (f"--{name}", value)]
+    return words
+
+
+def add_sign_in(parser: argparse.ArgumentParser) -> Any:
+    """Add the flags for authentication and authorization; return their group."""
+    access = parser.add_argument_group("as a shared server")
     access.add_argument(
         "--auth",
         choices=("local", "aad", "oidc"),
@@ -33,21 +67,7 @@ def add_access(serve: argparse.ArgumentParser) -> None:
         help="reader or contributor for an object id, application id, group id, app role or scope; repeatable "
         "(default: the app roles Reader and Contributor, and the scopes ModelManagement.Read and .ReadWrite)",
     )
-    access.add_argument("--keys-pause", type=float, default=60.0, help=argparse.SUPPRESS)
-    access.add_argument("--tls-cert", type=Path, metavar="FILE", help="TLS certificate with its chain, PEM")
-    access.add_argument(
-        "--tls-key", type=Path, metavar="FILE", help="private key of the certificate, PEM, without a password"
-    )
-    access.add_argument(
-        "--allow-plain-http",
-        action="store_true",
-        help="allow a non-loopback --host without TLS, behind a proxy that terminates TLS",
-    )
-    access.add_argument(
-        "--allow-shared-token",
-        action="store_true",
-        help="allow a non-loopback --host where the token of the state folder is the only sign-in",
-    )
+    return access
 
 
 def read_access(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -62,6 +82,28 @@ def read_access(arguments: argparse.Namespace) -> dict[str, Any]:
     from mlmgmt_nb.service.settings import TlsSettings
 
     issuer = None
+    _check_sign_in(arguments)
+    if arguments.auth != "local":
+        issuer = IssuerSettings(
+            audience=tuple(arguments.audience),
+            tenant=arguments.tenant,
+            authority=arguments.authority or AZURE_AUTHORITY,
+            issuer=arguments.issuer,
+            pause=arguments.keys_pause,
+        )
+    grants = tuple(parse_grant(text) for text in arguments.grant)
+    if (arguments.tls_cert is None) != (arguments.tls_key is None):
+        raise UsageError("--tls-cert and --tls-key must be given together", field="tls_key", fix="Give both.")
+    tls = TlsSettings(arguments.tls_cert, arguments.tls_key) if arguments.tls_cert else None
+    if arguments.host not in LOOPBACK:
+        _check_network(arguments, has_tls=tls is not None, has_auth=issuer is not None)
+    return {"issuer": issuer, "grants": grants, "tls": tls}
+
+
+def _check_sign_in(arguments: argparse.Namespace) -> None:
+    """Raise UsageError if the flags for sign-in conflict."""
+    from mlmgmt_nb.service.access.principals import parse_grant
+
     needed = {"local": (), "aad": ("tenant", "audience"), "oidc": ("issuer", "audience")}[arguments.auth]
     for name in needed:
         if not getattr(arguments, name):
@@ -72,24 +114,11 @@ def read_access(arguments: argparse.Namespace) -> dict[str, Any]:
             raise UsageError(
                 f"--{name} cannot be combined with --auth {arguments.auth}", field=name, fix="Set --auth to match."
             )
-    if needed:
-        issuer = IssuerSettings(
-            audience=tuple(arguments.audience),
-            tenant=arguments.tenant,
-            authority=arguments.authority or AZURE_AUTHORITY,
-            issuer=arguments.issuer,
-            pause=arguments.keys_pause,
-        )
     try:
-        grants = tuple(parse_grant(text) for text in arguments.grant)
+        for text in arguments.grant:
+            parse_grant(text)
     except ValueError as error:
         raise UsageError(f"--grant: {error}", field="grant") from None
-    if (arguments.tls_cert is None) != (arguments.tls_key is None):
-        raise UsageError("--tls-cert and --tls-key must be given together", field="tls_key", fix="Give both.")
-    tls = TlsSettings(arguments.tls_cert, arguments.tls_key) if arguments.tls_cert else None
-    if arguments.host not in LOOPBACK:
-        _check_network(arguments, has_tls=tls is not None, has_auth=issuer is not None)
-    return {"issuer": issuer, "grants": grants, "tls": tls}
 
 
 def _check_network(arguments: argparse.Namespace, *, has_tls: bool, has_auth: bool) -> None:

@@ -19,10 +19,10 @@ from mlmgmt_nb.client.monitoring.logs import LogPart, build_log_url, read_log
 from mlmgmt_nb.client.operations import Operations
 from mlmgmt_nb.client.polling import Poller
 from mlmgmt_nb.contract import OPERATIONS, Image, ImageRequest, Manifest
-from mlmgmt_nb.contract.extensions import DockerImage
+from mlmgmt_nb.contract.extensions import DetailedImage, DockerImage
 from mlmgmt_nb.errors import NotFoundError, TransportError, UsageError
 
-__all__ = ["DockerImage", "Images"]
+__all__ = ["DetailedImage", "DockerImage", "Images"]
 
 _CHUNK_BYTES = 2**20
 _EXPORT_SECONDS = 900.0
@@ -76,14 +76,14 @@ class Images:
         )
         return self._operations.started(self._transport.call("images_create", body=body), self.get)
 
-    def get(self, id: str) -> Image:  # noqa: A002 - the API's word
-        """Return an image by its id.
+    def get(self, id: str) -> DetailedImage:  # noqa: A002 - the API's word
+        """Return an image by its id, with the digest, size and reused layers of its Docker image (`docker`).
 
         Raises:
             NotFoundError: it does not exist.
         """
         try:
-            return decode(self._transport.call("images_get", id=id), Image)
+            return decode(self._transport.call("images_get", id=id), DetailedImage)
         except NotFoundError as error:
             raise not_found("image", id, error) from error
 

@@ -1,5 +1,5 @@
 """Extensions of the embedded service to the API of 2017: lists of operations and audit entries, environment variables
-and secrets of services, warnings of operations, and records of changes.
+and secrets of services, warnings of operations, records of changes, and the recording of requests.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ import msgspec
 from msgspec import Meta
 
 from mlmgmt_nb.contract.operations import OPERATIONS, Answer, Operation
+from mlmgmt_nb.contract.recording import Recording
 from mlmgmt_nb.contract.resolving import resolve, resolve_all_of
 from mlmgmt_nb.contract.resources import (
     AsyncOperationStatus,
     Deployment,
+    Image,
     ServiceCreateRequest,
     ServiceResponse,
     ServiceUpdateRequest,
@@ -37,6 +39,7 @@ __all__ = [
     "CandidateSummary",
     "ChangeRecord",
     "DeploymentRecord",
+    "DetailedImage",
     "DockerImage",
     "OperationStatus",
     "Service",
@@ -80,18 +83,20 @@ class ServiceCreate(_Checked, ServiceCreateRequest, frozen=True, kw_only=True):
         environment: variables by name.
         secrets: further variables; no response contains their values.
         reason: why, for the record of the change.
+        recording: whether and how requests are recorded.
     """
 
     environment: dict[str, str | None] | None = None
     secrets: dict[str, str | None] | None = None
     reason: str | None = None
+    recording: Recording | None = None
 
 
 class ServiceUpdate(_Checked, ServiceUpdateRequest, frozen=True, kw_only=True):
     """Changes to a service. Variables that are not named keep their values; null removes one.
 
     Attributes:
-        environment, secrets, reason: as in `ServiceCreate`.
+        environment, secrets, reason, recording: as in `ServiceCreate`.
     """
 
     environment: Annotated[dict[str, str | None] | None, Meta(description="Environment variables of the driver.")] = (
@@ -99,6 +104,7 @@ class ServiceUpdate(_Checked, ServiceUpdateRequest, frozen=True, kw_only=True):
     )
     secrets: Annotated[dict[str, str | None] | None, Meta(description="Variables that are never shown.")] = None
     reason: Annotated[str | None, Meta(description="Why, for the record of the change.")] = None
+    recording: Annotated[Recording | None, Meta(description="Whether and how requests are recorded.")] = None
 
 
 class ChangeRecord(Wire, frozen=True, kw_only=True):
@@ -182,6 +188,7 @@ class Service(ServiceResponse, frozen=True, kw_only=True):
         secrets: names of the secrets, whose values no response contains.
         warning: the warning of its last operation.
         last_change: the deployment that serves, with the record of the change that made it.
+        recording: whether and how requests are recorded; None if that was never set.
         candidate: the proposed deployment that runs beside it.
     """
 
@@ -190,6 +197,7 @@ class Service(ServiceResponse, frozen=True, kw_only=True):
     warning: Annotated[str | None, Meta(description="Warning of the last operation.")] = None
     last_change: Annotated[DeploymentRecord | None, Meta(description="The deployment that serves.")] = None
     candidate: Annotated[CandidateSummary | None, Meta(description="The proposed deployment beside it.")] = None
+    recording: Annotated[Recording | None, Meta(description="Whether and how requests are recorded.")] = None
 
 
 class OperationStatus(AsyncOperationStatus, frozen=True, kw_only=True):
@@ -269,9 +277,23 @@ class DockerImage(msgspec.Struct, frozen=True, rename="camel"):
     reused: list[str] = []
 
     @property
+    def summary(self) -> str:
+        """Return its digest, its size and what was reused, in a line."""
+        words = [self.digest or self.manifest or self.image_id]
+        if self.size is not None:
+            words += [f"{self.size / 2**20:.1f} MiB", f"reused: {', '.join(self.reused) or 'nothing'}"]
+        return ", ".join(words)
+
+    @property
     def exact(self) -> str:
         """Return an exact reference to this image: in the registry, or else on the engine."""
         return f"{self.reference.rpartition(':')[0]}@{self.digest}" if self.digest else self.image_id
+
+
+class DetailedImage(Image, frozen=True, kw_only=True):
+    """An image with the Docker image that was built, if it is one."""
+
+    docker: DockerImage | None = None
 
 
 def _list(tag: str, of: str, page: type[msgspec.Struct]) -> Operation:
@@ -295,3 +317,4 @@ SERVICES_LIST = msgspec.structs.replace(OPERATIONS["services_list"], answers={20
 
 resolve_all_of(Wire)
 resolve(DockerImage)
+resolve(DetailedImage)

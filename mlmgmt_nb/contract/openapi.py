@@ -199,6 +199,8 @@ def _schemas(operations: Sequence[Operation]) -> Json:
         if get_origin(body) is list
     }
     schemas = {name: _openapi(schema) for name, schema in (structs | lists).items()}
+    for schema in schemas.values():  # a docstring also lists the attributes, which have descriptions of their own
+        schema["description"] = re.split(r"\n\n\s*Attributes:", schema["description"])[0]
     for name in _RULED_OUT & schemas.keys():
         schemas[name]["not"] = _AUTOSCALED_AND_FIXED
     for name, (values, description) in _NAMED_ENUMS.items():
@@ -213,7 +215,10 @@ def _schemas(operations: Sequence[Operation]) -> Json:
 
 
 def _openapi(schema: Json) -> Json:
-    """Convert a JSON schema of msgspec to OpenAPI 3.0, which has neither the type null nor keywords beside `$ref`."""
+    """Convert a JSON schema of msgspec to OpenAPI 3.0.
+
+    It has neither the type null nor keywords beside `$ref`, and its exclusive limits are marks beside the limit.
+    """
     if "$ref" in schema:
         return {"$ref": schema["$ref"]}
     if "anyOf" in schema:
@@ -231,6 +236,14 @@ def _openapi(schema: Json) -> Json:
     for word in ("items", "additionalProperties"):
         if word in made:
             made[word] = _openapi(made[word])
+    return made | _exclusive_limits(made)
+
+
+def _exclusive_limits(schema: Json) -> Json:
+    made: Json = {}
+    for word, mark in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
+        if mark in schema:
+            made |= {word: schema[mark], mark: True}
     return made
 
 

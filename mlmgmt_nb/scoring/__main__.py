@@ -12,6 +12,7 @@ from mlmgmt_nb.scoring.http.access.hosts import ANY, LOOPBACK
 from mlmgmt_nb.scoring.process.container import receive_listeners
 from mlmgmt_nb.scoring.process.control import Start
 from mlmgmt_nb.scoring.process.keys_file import KeysFile
+from mlmgmt_nb.scoring.process.orchestration import Orchestration
 from mlmgmt_nb.scoring.process.replica import end_process, run_contained, run_supervised
 from mlmgmt_nb.scoring.process.workers import bind, run_by_hand
 
@@ -24,8 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if (options.fd is None) != (options.control_fd is None):
         parser.error("--fd and --control-fd go together")
-    if options.workers > 1 and (options.keys_file or options.failure_file):
-        parser.error("--keys-file and --failure-file need --workers 1")
+    if options.workers > 1 and (options.keys_file or options.failure_file or options.stats_port):
+        parser.error("--keys-file, --failure-file and --stats-port need --workers 1")
     try:
         environment = read_variables(options.env, options.env_file)
         keys_file = KeysFile(options.keys_file) if options.keys_file else None
@@ -58,8 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.port,
         options.workers,
         start,
-        keys_file,
-        options.failure_file,
+        Orchestration(keys_file, options.failure_file, options.stats_port),
     )
 
 
@@ -131,6 +131,12 @@ def driver_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--failure-file", metavar="FILE", help="file for the reason, as JSON, if the driver does not load"
+    )
+    parser.add_argument(
+        "--stats-port",
+        type=_positive,
+        metavar="PORT",
+        help="port for `GET /`, which returns the counters as JSON to everybody who can reach it",
     )
     parser.add_argument("--fd", type=int, help="supervised: an inherited listening socket")
     parser.add_argument("--control-fd", type=int, help="supervised: one end of the control channel")

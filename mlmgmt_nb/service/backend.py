@@ -13,7 +13,7 @@ from functools import partial
 from sqlalchemy import Connection, delete, func, insert, select
 
 from mlmgmt_nb import __version__
-from mlmgmt_nb.contract import ServiceCreateRequest
+from mlmgmt_nb.contract.extensions import ServiceCreate
 from mlmgmt_nb.service.access.audit_log import AuditLog
 from mlmgmt_nb.service.building.build_steps import BuildSteps
 from mlmgmt_nb.service.building.builder import Builder, build_log, release_builds
@@ -39,6 +39,7 @@ from mlmgmt_nb.service.docker_engine import Engine, EngineError
 from mlmgmt_nb.service.files.artifacts import ArtifactStore
 from mlmgmt_nb.service.files.home import Home
 from mlmgmt_nb.service.files.logs import Log
+from mlmgmt_nb.service.files.recordings import Recordings
 from mlmgmt_nb.service.gateway.router import Router
 from mlmgmt_nb.service.housekeeping.check import missing_files
 from mlmgmt_nb.service.housekeeping.pruning import Pruner
@@ -116,7 +117,10 @@ class Backend:
         self._computes = self._make_computes(self._supervisor.computes_changed)
         self._clusters = Clusters(settings.clusters_file, settings.registry, self._make_cluster)
         self._router = Router()
-        self._pruner = Pruner(self.store, settings.operation_days, leads=lambda: self._membership.leads)
+        self.recordings = Recordings(home.recordings)
+        self._pruner = Pruner(
+            self.store, settings.operation_days, self.recordings, leads=lambda: self._membership.leads
+        )
         self._notifications = Notifications(self.store, self._on_notification)
         self._receipts: dict[str, threading.Event] = {}
 
@@ -247,7 +251,7 @@ class Backend:
         # Imported on first use: most services never need it.
         from mlmgmt_nb.service.reconciling.metrics import render
 
-        return render(self.store, self._computes, service_id)
+        return render(self.store, {**self._computes.by_id, **self._clusters.current()}, service_id)
 
     def images_changed(self) -> None:
         self._builder.wake()
@@ -311,6 +315,16 @@ class Backend:
     def has_compute(self, compute_id: str) -> bool:
         return compute_id in self._computes or compute_id in self._clusters.current()
 
+    def is_exposed(self, compute_id: str) -> bool:
+        """Return whether scoring URLs lead to a cluster itself."""
+        cluster = self._clusters.current().get(compute_id)
+        return cluster is not None and cluster.is_exposed
+
+    def exposed_url(self, compute_id: str, service_id: str) -> str | None:
+        """Return the scoring URL of a service at its cluster itself, if it has one by now."""
+        cluster = self._clusters.current().get(compute_id)
+        return cluster.url(service_id) if cluster else None
+
     def _aliases(self, db: Connection, account: str) -> dict[str, str]:
         table = schema.compute_aliases
         rows = db.execute(select(table.c.name, table.c.compute_id).where(table.c.account == account))
@@ -346,7 +360,7 @@ class Backend:
                 db.scalar(select(schema.images.c.id).where(schema.images.c.compute_id == DOCKER).limit(1)) is not None
             )
 
-    def check_capacity(self, db: Connection, spec: ServiceCreateRequest, compute_id: str, service_id: str) -> None:
+    def check_capacity(self, db: Connection, spec: ServiceCreate, compute_id: str, service_id: str) -> None:
         """Refuse replicas and reservations that exceed the capacity left by other services. On a cluster, its scheduler
         decides on these, and settings that need our own replicas are refused.
 
@@ -357,8 +371,16 @@ class Backend:
             where = self.settings.clusters_file
             raise conflict("NoCompute", f"Cluster {compute_id!r} is no longer in {where}: restore it there.")
         if compute_id not in self._computes:
-            check_supported_by_clusters(spec, self.settings.data_storage)
+            cluster = self._clusters.current()[compute_id]
+            check_supported_by_clusters(
+                spec,
+                self.settings.data_storage,
+                scales_itself=cluster.scales_itself,
+                is_exposed=cluster.is_exposed,
+            )
             return
+        if spec.recording is not None and spec.recording.enabled:
+            self._check_recording(spec.image_id, compute_id)
         services, deployments = schema.services, schema.deployments
         others = db.execute(
             select(deployments.c.spec, services.c.scale)
@@ -368,6 +390,19 @@ class Backend:
         ).all()
         reserved = [(other.spec, reserved_replicas(other.spec, other.scale)) for other in others]
         check_capacity(spec, reserved, self._computes[compute_id].capacity())
+
+    def _check_recording(self, image_id: str, compute_id: str) -> None:
+        """Refuse to record requests where that is not possible."""
+        if compute_id == DOCKER and not self.engine.shares_files():
+            message = "$.recording.enabled: the Docker engine runs elsewhere, and its containers cannot write here."
+            raise conflict("NoRecording", message)
+        runtime = self.home.images / image_id / "runtime" / "mlmgmt_nb"
+        if runtime.exists() and not (runtime / "scoring" / "recording").exists():
+            message = (
+                "$.recording.enabled: this image was built by an earlier version, which does not record requests; "
+                "create a new image from its manifest."
+            )
+            raise conflict("NoRecording", message)
 
 
 class _ReplicaProcesses:

@@ -18,13 +18,15 @@ from typing import Any, Literal
 import msgspec
 
 from mlmgmt_nb.contract.resolving import resolve
+from mlmgmt_nb.safe_yaml import YamlError, read_yaml
 from mlmgmt_nb.service.compute_ids import DOCKER, LOCAL
 
-__all__ = ["ClusterSettings", "ClusterSettingsError", "read_clusters"]
+__all__ = ["ClusterSettings", "ClusterSettingsError", "fields_file", "read_clusters"]
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 Reach = Literal["auto", "cluster-ip", "node-port", "port-forward"]
+Expose = Literal["front-door", "nodeport", "loadbalancer", "ingress"]
 
 
 class ClusterSettingsError(Exception):
@@ -45,9 +47,19 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True, rename="kebab",
         reach: how requests get to the pods. `auto` uses cluster addresses in a pod; elsewhere a node port, if one
             responds, or else a port-forward through the API server.
         node_address: host name or address at which node ports respond; found by trying if None.
+        expose: where scoring URLs lead: to the front door of the service, or to an address of the cluster itself.
+        host: host name of scoring URLs with a load balancer or ingress, which needs one.
+        tls: whether a load balancer or ingress serves TLS, with a certificate of its own.
+        tls_secret: Secret of the namespace with the certificate for an ingress.
+        ingress_class: class of an ingress; None for the default of the cluster.
+        annotations: annotations of what exposes services, for its controller.
         read_only_root: whether drivers may write to nothing but /tmp and their home.
         node_selector: labels of the nodes that pods may run on.
         tolerations: tolerations of the pods, as Kubernetes writes them.
+        pod_fields: fields to add to the template of the pods: `metadata` and `spec`, as Kubernetes writes them.
+        pod_fields_file: YAML file with these fields, in the folder of the settings or absolute.
+        hpa: whether the cluster scales autoscaled services by the CPU that their pods use, instead of the service by
+            their load.
         gpus: GPUs (`nvidia.com/gpu`) of each pod.
     """
 
@@ -59,10 +71,35 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True, rename="kebab",
     image_pull_secrets: tuple[str, ...] = ()
     reach: Reach = "auto"
     node_address: str | None = None
+    expose: Expose = "front-door"
+    host: str | None = None
+    tls: bool = False
+    tls_secret: str | None = None
+    ingress_class: str | None = None
+    annotations: dict[str, str] = {}
     read_only_root: bool = True
     node_selector: dict[str, str] = {}
     tolerations: tuple[dict[str, Any], ...] = ()
+    pod_fields: dict[str, Any] = {}
+    pod_fields_file: str | None = None
+    hpa: bool = False
     gpus: int = 0
+
+    def __post_init__(self) -> None:
+        by = {"loadbalancer", "ingress"}
+        needed = {"host": by, "tls": by, "tls_secret": {"ingress"}, "ingress_class": {"ingress"}}
+        for field, values in needed.items():
+            if getattr(self, field) and self.expose not in values:
+                raise ValueError(f"{field.replace('_', '-')} needs expose = {' or '.join(sorted(values))}")
+        if self.annotations and self.expose == "front-door":
+            raise ValueError("annotations need another value of expose than front-door")
+        if self.expose == "ingress" and not self.host:
+            raise ValueError("expose = ingress needs host, the host name of scoring URLs")
+
+    @property
+    def serves_tls(self) -> bool:
+        """Whether scoring URLs of the cluster begin with https."""
+        return self.tls or self.tls_secret is not None
 
 
 resolve(ClusterSettings)
@@ -91,6 +128,31 @@ def _cluster(path: Path, name: str, table: object) -> ClusterSettings:
             f"{path}: {name!r} cannot name a cluster. Use a-z, 0-9 and '-', such as [kubernetes]."
         )
     try:
-        return msgspec.convert(table, ClusterSettings)
+        settings = msgspec.convert(table, ClusterSettings)
     except msgspec.ValidationError as error:
         raise ClusterSettingsError(f"{path}: [{name}]: {error}.") from error
+    if settings.pod_fields_file is None:
+        return settings
+    if settings.pod_fields:
+        raise ClusterSettingsError(f"{path}: [{name}]: pod-fields and pod-fields-file exclude each other.")
+    return msgspec.structs.replace(settings, pod_fields=_read_fields(fields_file(path, settings.pod_fields_file)))
+
+
+def fields_file(path: Path, given: str) -> Path:
+    """Return the file with fields of pods.
+
+    Args:
+        path: the file of the settings.
+        given: the name there.
+    """
+    return path.parent / Path(given).expanduser()
+
+
+def _read_fields(path: Path) -> dict[str, Any]:
+    try:
+        found = read_yaml(path.read_text(encoding="utf-8"))
+        return msgspec.convert(found or {}, dict[str, Any])
+    except OSError as error:
+        raise ClusterSettingsError(f"{path} cannot be read: {error.strerror}.") from error
+    except (UnicodeDecodeError, YamlError, msgspec.ValidationError) as error:
+        raise ClusterSettingsError(f"{path} has no fields of pods: {error}.") from error

@@ -48,7 +48,7 @@ class ClusterProcess:
             pytest.skip(f"there is no cluster program at {self._program}: set MLMGMT_TEST_KUBERNETES to its folder")
         if lacking or os.getuid() != 0:
             missing("the cluster of the tests", f"run as root, and install: {', '.join(lacking) or 'nothing'}")
-        self.run("up")
+        self.run("up", "--metrics")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -76,16 +76,16 @@ class ClusterProcess:
         )
         return json.loads(answer.data)
 
-    def settings(self, namespace: str, context: str = "admin", **more: str) -> str:
+    def settings(self, namespace: str, context: str = "admin", name: str = "kubernetes", **more: str | bool) -> str:
         """Return the settings of a service for this cluster."""
-        given: Mapping[str, str] = {
+        given: Mapping[str, str | bool] = {
             "kubeconfig": str(self.kubeconfig),
             "context": context,
             "namespace": namespace,
             "registry": f"{self.registry}/ml",
             **more,
         }
-        return "[kubernetes]\n" + "".join(f'{name} = "{value}"\n' for name, value in given.items())
+        return f"[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in given.items())
 
 
 def free_port() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
+from collections.abc import Iterable
 from itertools import takewhile
 from pathlib import Path
 
@@ -25,10 +26,18 @@ PAGES = [
 ]
 
 (_OWN,) = [action for action in cli.service_parser()._actions if isinstance(action, argparse._SubParsersAction)]
+
+
+def _exported() -> Iterable[tuple[str, argparse.ArgumentParser]]:
+    (parts,) = [each for each in _OWN.choices["export"]._actions if isinstance(each, argparse._SubParsersAction)]
+    return parts.choices.items()
+
+
 FLAGS: dict[tuple[str, ...], set[str]] = {
     (): {"-h", "--help", "--version"},
     **{command.words: {n for f in command.flags for n in f.names.split()} for command in COMMANDS},
     **{(name,): set(parser._option_string_actions) for name, parser in _OWN.choices.items()},
+    **{("export", name): set(parser._option_string_actions) for name, parser in _exported()},
     ("last-error",): set(),  # of the magics
 }
 OF_EVERY = {name for flag in (*COMMON, *WAITING) for name in flag.names.split()}

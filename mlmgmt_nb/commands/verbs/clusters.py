@@ -31,6 +31,10 @@ class _Cluster(CommonArguments):
     registry: str | None
     pull_registry: str | None
     reach: str | None
+    expose: str | None
+    host: str | None
+    tls_secret: str | None
+    hpa: bool | None
 
 
 def _use_cluster(session: Session, arguments: _Cluster) -> Text:
@@ -41,6 +45,10 @@ def _use_cluster(session: Session, arguments: _Cluster) -> Text:
         "registry": arguments.registry,
         "pull-registry": arguments.pull_registry,
         "reach": arguments.reach,
+        "expose": arguments.expose,
+        "host": arguments.host,
+        "tls-secret": arguments.tls_secret,
+        "hpa": arguments.hpa,
     }
     chosen = {name: value for name, value in given.items() if value is not None}
     if chosen or not _is_known(session, arguments.name):
@@ -52,7 +60,7 @@ def _is_known(session: Session, name: str) -> bool:
     return any(each["id"] == name for each in session.workspace.computes())
 
 
-def _configure(session: Session, name: str, chosen: dict[str, str]) -> None:
+def _configure(session: Session, name: str, chosen: dict[str, str | bool]) -> None:
     """Write settings of a cluster into the file of the embedded service, which reads it again."""
     import tomlkit  # only who writes the file needs it
     from tomlkit.exceptions import ParseError
@@ -93,6 +101,14 @@ COMMANDS: tuple[Command[Any], ...] = (
                 "how requests get to pods",
                 choices=("auto", "cluster-ip", "node-port", "port-forward"),
             ),
+            Flag(
+                "--expose",
+                "target of scoring URLs (default: the front door of the service)",
+                choices=("front-door", "nodeport", "loadbalancer", "ingress"),
+            ),
+            Flag("--host", "host name of scoring URLs with a load balancer or ingress"),
+            Flag("--tls-secret", "Secret with the certificate for an ingress"),
+            Flag("--hpa", "leave autoscaled services to the autoscaler of the cluster", "yes-no"),
         ),
         arguments=_Cluster,
     ),

@@ -165,10 +165,13 @@ def _delete_alias(session: Session, name: str) -> Text:
 def _setup(session: Session, arguments: _Setup) -> Text:
     report_ignored(session, arguments, SETUP)
     known = session.workspace.computes()
-    has_docker = any(each["id"] == "docker" and each["state"] == "ready" for each in known)
-    compute = "docker" if arguments.cluster and has_docker else "local"
-    session.workspace.set_compute_alias(arguments.name, compute)
-    why = "" if compute == "docker" or not arguments.cluster else " (compute docker is not available)"
+    ready = sorted(str(each["id"]) for each in known if each["state"] == "ready" and not each.get("aliasOf"))
+    clusters = [compute for compute in ready if compute not in {"local", "docker"}]
+    preferred = [arguments.name, *clusters, "docker"] if arguments.cluster else []
+    compute = next((each for each in preferred if each in ready), "local")
+    if compute != arguments.name:
+        session.workspace.set_compute_alias(arguments.name, compute)
+    why = "" if compute != "local" or not arguments.cluster else " (no cluster and no compute docker is available)"
     use = f"`{session.prog} env set -n {arguments.name}` switches to it"
     return Text(f"environment {arguments.name!r} is compute {compute!r}{why}; {use}")
 
@@ -251,7 +254,7 @@ COMMANDS: tuple[Command[Any], ...] = (
         _setup,
         (
             Flag("-n --cluster-name --name", "name of the environment", required=True),
-            Flag("-c --cluster", "prefer compute docker to compute local", "switch"),
+            Flag("-c --cluster", "prefer a Kubernetes cluster, or else compute docker, to compute local", "switch"),
             *SETUP,
         ),
         arguments=_Setup,

@@ -54,6 +54,7 @@ def cards() -> Iterator[tuple[str, str, Callable[[Any], Shown | str]]]:
     yield "mlmgmt_nb.client.scoring_tests.report", "ScoringReport", _Report
     yield "mlmgmt_nb.client.changes.difference", "Difference", _Comparison
     yield "mlmgmt_nb.client.drift.report", "Drift", _Comparison
+    yield "mlmgmt_nb.client.replays.report", "ReplayReport", _Comparison
 
 
 class _Report:
@@ -75,7 +76,7 @@ class _Report:
 
 
 class _Comparison:
-    """The differences between two services, deployments, images or sources, or the drift of collected inputs."""
+    """Differences between services, deployments, images or sources, drift of collected inputs, or a replay."""
 
     def __init__(self, comparison: Any) -> None:
         self._comparison = comparison
@@ -157,6 +158,7 @@ def _image(image: Any) -> Card:
         ("manifest", _named(image.manifest)),
         ("compute", image.compute_resource_id),
         ("location", image.image_location),
+        ("Docker image", image.docker.summary if getattr(image, "docker", None) else None),
         ("build log", image.image_build_log_uri),
         ("error", _message(image.error)),
         ("description", image.description),
@@ -182,12 +184,18 @@ def service_card(service: Any) -> Card:
         ("compute", service.compute_resource.id),
         ("environment", [f"{name}={value}" for name, value in (getattr(service, "environment", None) or {}).items()]),
         ("secrets", getattr(service, "secrets", None)),
+        ("recording", _recording(service)),
         ("last change", _last_change(service)),
         ("candidate", _candidate(service)),
         ("warning", getattr(service, "warning", None)),
         ("error", _message(service.error)),
     )
     return Card("service", service.name or "", now, rows)
+
+
+def _recording(service: Any) -> str | None:
+    recording = getattr(service, "recording", None)
+    return None if recording is None else str(recording)
 
 
 def candidate_card(candidate: Any) -> Card:

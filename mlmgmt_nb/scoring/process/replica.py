@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from mlmgmt_nb.scoring.application.application import Application, find_application
-from mlmgmt_nb.scoring.calls.admission import Admission, log
+from mlmgmt_nb.scoring.calls.admission import Admission, Stats, log
 from mlmgmt_nb.scoring.collection.writer import flush_writers
 from mlmgmt_nb.scoring.driver.driver import Driver
 from mlmgmt_nb.scoring.driver.load_warnings import noted_warnings
@@ -44,7 +44,10 @@ from mlmgmt_nb.scoring.process.control import (
 )
 from mlmgmt_nb.scoring.process.failure_file import report_failure
 from mlmgmt_nb.scoring.process.forking import protect_forks
-from mlmgmt_nb.scoring.process.keys_file import KeysFile
+from mlmgmt_nb.scoring.process.orchestration import NO_ORCHESTRATION, Orchestration
+from mlmgmt_nb.scoring.process.stats_server import serve_stats
+from mlmgmt_nb.scoring.recording.recorder import Recorder
+from mlmgmt_nb.scoring.recording.settings import start_recorder
 from mlmgmt_nb.scoring.schema.swagger import own_descriptions, service_swagger
 from mlmgmt_nb.scoring.telemetry import start_telemetry
 
@@ -71,8 +74,7 @@ class Replica:
         start: name, keys and limits.
         path: the parts of the replica that requests pass, and the loop.
         channel: the channel to the supervisor; None for a standalone process.
-        keys_file: has the current keys, if they may change without a supervisor.
-        failure_file: receives the reason if the driver does not load.
+        orchestration: the means of an orchestrator that is not a supervisor.
     """
 
     def __init__(
@@ -82,22 +84,21 @@ class Replica:
         start: Start,
         path: RequestPath,
         channel: Channel | None = None,
-        keys_file: KeysFile | None = None,
-        failure_file: str | None = None,
+        orchestration: Orchestration = NO_ORCHESTRATION,
     ) -> None:
         self._application = application
         self._sockets = sockets
         self._start = start
         self._path = path
         self._channel = channel
-        self._keys_file = keys_file
-        self._failure_file = failure_file
+        self._orchestration = orchestration
         self._server: ReplicaServer | None = None
         self._app: ScoringApp | None = None
         self._warning: str | None = None
         self._gave_up = asyncio.Event()
         self._log = RequestLog(enabled=start.request_log)
         self._telemetry = start_telemetry(os.environ)
+        self._recorder: Recorder | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     async def serve(self) -> int:
@@ -110,6 +111,8 @@ class Replica:
             if self._channel:
                 await self._channel.close()
             flush_writers(_SEND_SECONDS)
+            if self._recorder:
+                self._recorder.stop(_SEND_SECONDS)
             if self._telemetry:
                 self._telemetry.stop()
 
@@ -122,9 +125,7 @@ class Replica:
         self._observe(admission)
         if self._channel:
             self._start_task(self._listen(self._channel))
-        if self._keys_file:
-            self._start.keys = self._keys_file.digests
-            self._start_task(self._keys_file.watch(self._replace_keys))
+        self._watch_keys()
         loading = asyncio.create_task(admission.start(self._load))
         giving_up = asyncio.create_task(self._gave_up.wait())
         await asyncio.wait({loading, giving_up}, return_when=asyncio.FIRST_COMPLETED)
@@ -134,7 +135,7 @@ class Replica:
             driver = loading.result()
         except LoadError as error:
             log(f"{error.code}: {error.message}")
-            report_failure(self._failure_file, error.code, error.message)
+            report_failure(self._orchestration.failure_file, error.code, error.message)
             if self._channel:
                 self._channel.send(Failed(error.code, error.message))
             return EXIT_LOAD_FAILED
@@ -149,15 +150,25 @@ class Replica:
             seconds = round(monotonic() - began, 3)
             self._channel.send(Ready(os.getpid(), seconds, self._warning, moves_sockets="private" in self._sockets))
             self._start_task(self._report_stats(self._channel, admission))
+        self._offer_stats(admission)
         self._start_task(self._flush_log())
         in_time = await serving
         self._log.flush()
         if self._channel:
-            self._channel.send(admission.stats())
+            self._channel.send(self._stats(admission))
         admission.stop()
         if not in_time:
             log(f"drain: {admission.calls} call(s) did not finish in time and were answered with 503")
         return 0 if in_time else EXIT_NOT_DRAINED
+
+    def _watch_keys(self) -> None:
+        if keys_file := self._orchestration.keys_file:
+            self._start.keys = keys_file.digests
+            self._start_task(keys_file.watch(self._replace_keys))
+
+    def _offer_stats(self, admission: Admission) -> None:
+        if port := self._orchestration.stats_port:
+            self._start_task(serve_stats(next(iter(self._sockets.values())).getsockname()[0], port, admission.stats))
 
     def _load(self) -> Driver:
         with noted_warnings() as noted:
@@ -187,6 +198,7 @@ class Replica:
         swagger = service_swagger(start.name, driver.swagger_schema, driver.optional)
         described = own_descriptions(self._application.folder)
         hosts = HostCheck(start.allowed_hosts, cross_origins(os.environ))
+        self._recorder = start_recorder(os.environ)
         self._app = self._path.app(
             start.name,
             admission,
@@ -196,6 +208,7 @@ class Replica:
             hosts,
             described,
             allowed_origins(os.environ),
+            self._recorder,
         )
         self._app.set_keys(start.keys)
         if self._telemetry:
@@ -248,10 +261,18 @@ class Replica:
         while True:
             await asyncio.sleep(_LOG_SECONDS)
             self._log.flush()
+            if self._recorder:
+                self._recorder.hand_over()
+
+    def _stats(self, admission: Admission) -> Stats:
+        stats = admission.stats()
+        if self._recorder:
+            stats.recorded, stats.not_recorded = self._recorder.recorded, self._recorder.dropped
+        return stats
 
     async def _report_stats(self, channel: Channel, admission: Admission) -> None:
         while True:  # also without changes, to show the supervisor that this replica is responsive
-            channel.send(admission.stats())
+            channel.send(self._stats(admission))
             await asyncio.sleep(_STATS_SECONDS)
 
 

@@ -17,7 +17,7 @@ from mlmgmt_nb.scoring.calls.admission import log
 from mlmgmt_nb.scoring.errors import LoadError
 from mlmgmt_nb.scoring.process.control import Start
 from mlmgmt_nb.scoring.process.failure_file import report_failure
-from mlmgmt_nb.scoring.process.keys_file import KeysFile
+from mlmgmt_nb.scoring.process.orchestration import NO_ORCHESTRATION, Orchestration
 from mlmgmt_nb.scoring.process.replica import EXIT_LOAD_FAILED, Replica, run_in_loop
 
 __all__ = ["bind", "run_by_hand"]
@@ -55,8 +55,7 @@ def run_by_hand(
     port: int,
     workers: int,
     start: Start,
-    keys_file: KeysFile | None = None,
-    failure_file: str | None = None,
+    orchestration: Orchestration = NO_ORCHESTRATION,
 ) -> int:
     """Serve a folder until SIGTERM or SIGINT.
 
@@ -65,8 +64,7 @@ def run_by_hand(
         host, port: the address to listen on; port 0 chooses a free one.
         workers: number of processes.
         start: name, keys and limits.
-        keys_file: has the current keys, for one worker.
-        failure_file: receives the reason if the driver does not load, for one worker.
+        orchestration: the means of an orchestrator, for one worker.
 
     Returns:
         The exit code.
@@ -76,7 +74,7 @@ def run_by_hand(
         listener = bind(host, port)
     except LoadError as error:
         log(f"{error.code}: {error.message}")
-        report_failure(failure_file, error.code, error.message)
+        report_failure(orchestration.failure_file, error.code, error.message)
         return EXIT_LOAD_FAILED
     except OSError as error:
         log(f"cannot listen on {host}:{port}: {error.strerror}. Choose another --port, or 0 for a free one")
@@ -85,9 +83,7 @@ def run_by_hand(
     log(f"{application.driver.name}: http://{shown}:{listener.getsockname()[1]}/api/v1/service/{start.name}/score")
     if workers == 1:
         return run_in_loop(
-            lambda path: Replica(
-                application, {"service": listener}, start, path, keys_file=keys_file, failure_file=failure_file
-            ).serve()
+            lambda path: Replica(application, {"service": listener}, start, path, orchestration=orchestration).serve()
         )
     arguments = ["--app", str(application.folder), "--driver", str(application.driver)]
     if application.schema:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import msgspec
 
@@ -13,17 +13,32 @@ from mlmgmt_nb.contract.extensions import DockerImage
 from mlmgmt_nb.contract.resolving import resolve
 from mlmgmt_nb.service.building.archives import add_tree
 from mlmgmt_nb.service.building.cancellation import Cancellation
-from mlmgmt_nb.service.building.docker.dockerfile import Recipe
+from mlmgmt_nb.service.building.docker.dockerfile import COMMAND, HEALTH_CHECK, SCORING_PORT, Recipe
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.packages.requirements import RequirementSet
 from mlmgmt_nb.service.files.logs import Log
 
-__all__ = ["BuiltImage", "ImageBuild", "context_archive", "repository_of"]
+__all__ = ["BuiltImage", "ImageBuild", "Program", "context_archive", "repository_of"]
 
 _BUILT = "docker.json"
 """File of a build context that records the built image."""
 
 _AGAIN = "Create the image again, and update the services that run it."
+
+
+class Program(NamedTuple):
+    """The program of an image: its command, the port that it listens on, and a command that checks it."""
+
+    command: tuple[str, ...]
+    port: int
+    health_check: tuple[str, ...] | None
+
+
+_SCORING = Program(
+    (*COMMAND, "--host", "0.0.0.0", "--port", str(SCORING_PORT)),  # noqa: S104 - inside of a container
+    SCORING_PORT,
+    HEALTH_CHECK,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,21 +49,23 @@ class ImageBuild:
         context: the folder of the build context.
         recipe: the recipe of the image.
         name: name of the image.
-        version: version of the image.
+        version: version of the image; it is the tag.
         requested: its packages, with their indexes and the logins for these. Their lock is in the context.
         registry: host, optionally with a path, that it is pushed to; None to keep it here.
         log: log of the build.
         cancellation: cancellation of the build.
+        program: runs in containers of an image that is built without an engine.
     """
 
     context: Path
     recipe: Recipe
     name: str
-    version: int
+    version: int | str
     requested: RequirementSet
     registry: str | None
     log: Log
     cancellation: Cancellation
+    program: Program = _SCORING
 
     @property
     def reference(self) -> str:

@@ -9,11 +9,11 @@ from typing import Protocol
 
 import msgspec
 
-from mlmgmt_nb.contract.resolving import resolve
-from mlmgmt_nb.service.compute.observed import Replica
+from mlmgmt_nb.service.compute.measures import Counters, Load
+from mlmgmt_nb.service.compute.observed import Replica, ReplicaState
 from mlmgmt_nb.service.files.logs import Log
 
-__all__ = ["Capacity", "Compute", "Counters", "Exit", "Launch", "Load"]
+__all__ = ["Capacity", "Compute", "Exit", "Launch"]
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,6 +26,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
         environment: variables for the driver.
         secrets: additional variables, sent to the replica directly: no process list and no engine shows them.
         data: folder for collected data, unless `AML_MODEL_DC_STORAGE` in `environment` names another place.
+        recordings: folder for recorded requests, if they are recorded; `environment` has the settings.
         slots: maximum number of concurrent requests.
         allowed_hosts: hosts that requests may name.
         cpus: reserved CPUs, if any.
@@ -47,6 +48,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes: int | None
     log: Log
     secrets: Mapping[str, str] = {}
+    recordings: Path | None = None
     candidate_of: str | None = None
 
     def __repr__(self) -> str:
@@ -67,52 +69,6 @@ class Exit(msgspec.Struct, frozen=True, kw_only=True):
     message: str
     permanent: bool
     lived: float = 0.0
-
-
-class Load(msgspec.Struct, frozen=True):
-    """The load of the ready replicas of a service: current requests, maximum concurrent requests, and the average
-    number of current requests during the last second.
-    """
-
-    busy: int
-    slots: int
-    occupied: float
-
-
-class Counters(msgspec.Struct, frozen=True, rename="camel"):
-    """The counters of replicas since they started.
-
-    Attributes:
-        requests: accepted scoring requests.
-        failures: requests that failed in the driver or timed out.
-        rejected: requests refused because all slots were taken.
-        busy_seconds: time spent in the driver.
-        latency: number of completed requests in each latency bucket, by upper bound in seconds.
-        latency_seconds: sum of the latencies.
-    """
-
-    requests: int = 0
-    failures: int = 0
-    rejected: int = 0
-    busy_seconds: float = 0.0
-    latency: dict[str, int] = {}
-    latency_seconds: float = 0.0
-
-    def __add__(self, other: Counters) -> Counters:
-        return Counters(
-            self.requests + other.requests,
-            self.failures + other.failures,
-            self.rejected + other.rejected,
-            self.busy_seconds + other.busy_seconds,
-            {
-                bound: self.latency.get(bound, 0) + other.latency.get(bound, 0)
-                for bound in {**self.latency, **other.latency}
-            },
-            self.latency_seconds + other.latency_seconds,
-        )
-
-
-resolve(Counters)
 
 
 class Capacity(msgspec.Struct, frozen=True):
@@ -184,8 +140,16 @@ class Compute(Protocol):
 
     def load(self, service_id: str) -> Load: ...
 
+    def memory(self, service_id: str) -> int:
+        """Return the bytes of memory of all replicas of a service; 0 if they are not known."""
+        ...
+
     def counters(self, service_id: str) -> Counters:
         """Return the counters of all replicas of a service, including ended ones, since this process started."""
+        ...
+
+    def states(self, service_id: str) -> Mapping[ReplicaState, int]:
+        """Return the number of replicas of a service in each state that has any."""
         ...
 
     def has_pending_connection(self, service_id: str) -> bool:

@@ -25,6 +25,10 @@ class Computes:
         return self._computes[compute_id]
 
     @property
+    def by_id(self) -> Mapping[str, Compute]:
+        return self._computes
+
+    @property
     def ids(self) -> list[str]:
         return list(self._computes)
 

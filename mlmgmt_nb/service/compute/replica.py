@@ -11,6 +11,9 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+import psutil
+
+from mlmgmt_nb.scoring.recording.settings import FOLDER
 from mlmgmt_nb.service.compute.base import Exit, Launch
 from mlmgmt_nb.service.compute.cgroups import ControlGroups
 from mlmgmt_nb.service.compute.supervised import LONGEST_LOOK, SupervisedReplica
@@ -60,6 +63,13 @@ class ReplicaProcess(SupervisedReplica):
     def _transmit(self, line: bytes) -> None:
         with contextlib.suppress(OSError):
             self._control.sendall(line)
+
+    def memory(self) -> int | None:
+        try:
+            process = psutil.Process(self.pid)
+            return sum(one.memory_info().rss for one in (process, *process.children(recursive=True)))
+        except psutil.Error:  # it, or a child of it, has just ended
+            return None
 
     def _end(self) -> None:
         _kill_group(self.pid)
@@ -145,6 +155,7 @@ def _environment(launch: Launch) -> dict[str, str]:
     }
     python_path = [str(launch.context / "runtime"), *filter(None, [inherited.get("PYTHONPATH")])]
     inherited["AML_MODEL_DC_STORAGE"] = str(launch.data)
+    inherited |= {} if launch.recordings is None else {FOLDER: str(launch.recordings)}
     return inherited | dict(launch.environment) | {"PYTHONPATH": os.pathsep.join(python_path)}
 
 

@@ -15,11 +15,13 @@ import socket
 import threading
 import time
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Generic, TypeVar
 
-from mlmgmt_nb.service.compute.base import Capacity, Counters, Exit, Launch, Load
+from mlmgmt_nb.service.compute.base import Capacity, Exit, Launch
 from mlmgmt_nb.service.compute.listeners import Listeners
+from mlmgmt_nb.service.compute.measures import Counters, Load
 from mlmgmt_nb.service.compute.observed import Replica, ReplicaState
 from mlmgmt_nb.service.compute.supervised import SupervisedReplica
 from mlmgmt_nb.service.files.logs import Log
@@ -158,10 +160,16 @@ class SharingCompute(ABC, Generic[R]):
         ready = [replica for replica in self._of(service_id) if replica.state is ReplicaState.READY]
         return Load(sum(r.busy for r in ready), sum(r.launch.slots for r in ready), sum(r.occupied for r in ready))
 
+    def memory(self, service_id: str) -> int:
+        return sum(replica.memory() or 0 for replica in self._of(service_id))
+
     def counters(self, service_id: str) -> Counters:
         living = [replica.counters for replica in self._of(service_id)]
         with self._lock:
             return sum(living, self._counted.get(service_id, Counters()))
+
+    def states(self, service_id: str) -> Mapping[ReplicaState, int]:
+        return Counter(replica.state for replica in self._of(service_id))
 
     def has_pending_connection(self, service_id: str) -> bool:
         return self._listeners.has_pending_connection(service_id)

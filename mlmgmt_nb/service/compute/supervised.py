@@ -15,7 +15,8 @@ from typing import Any
 
 import msgspec
 
-from mlmgmt_nb.service.compute.base import Counters, Exit, Launch
+from mlmgmt_nb.service.compute.base import Exit, Launch
+from mlmgmt_nb.service.compute.measures import Counters
 from mlmgmt_nb.service.compute.observed import Replica, ReplicaState
 from mlmgmt_nb.service.files.logs import Log
 
@@ -94,6 +95,10 @@ class SupervisedReplica(ABC):
     @abstractmethod
     def _end(self) -> None:
         """End it immediately."""
+
+    def memory(self) -> int | None:
+        """Return the bytes of memory that it uses; None if they are not known."""
+        return None
 
     def send(self, **message: Any) -> None:
         self._transmit(msgspec.json.encode(message) + b"\n")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Metric, generate_latest
@@ -10,8 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 from sqlalchemy import Row, func, select
 
-from mlmgmt_nb.service.compute.base import Counters
-from mlmgmt_nb.service.compute.computes import Computes
+from mlmgmt_nb.service.compute.measures import Counters, Measured
 from mlmgmt_nb.service.compute.observed import ReplicaState
 from mlmgmt_nb.service.reconciling.specs import replica_count
 from mlmgmt_nb.service.store import schema
@@ -22,8 +21,11 @@ __all__ = ["render"]
 _SERVICE = ("account", "service")
 
 
-def render(store: Store, computes: Computes, service_id: str | None = None) -> bytes:
+def render(store: Store, computes: Mapping[str, Measured], service_id: str | None = None) -> bytes:
     """Return all current metrics, or those of one service.
+
+    Args:
+        computes: by id.
 
     Counters restart when the service process does, as Prometheus expects.
     """
@@ -35,7 +37,7 @@ def render(store: Store, computes: Computes, service_id: str | None = None) -> b
 class _Collector(Collector):
     """Collects the metrics from the store and the computes without counting anything itself."""
 
-    def __init__(self, store: Store, computes: Computes, service_id: str | None) -> None:
+    def __init__(self, store: Store, computes: Mapping[str, Measured], service_id: str | None) -> None:
         self._store = store
         self._computes = computes
         self._service_id = service_id
@@ -50,10 +52,11 @@ class _Collector(Collector):
             query = query.where(services.c.id == self._service_id)
         with self._store.reading() as db:
             rows = db.execute(query).all()
-        # The pods of a cluster count by themselves.
+        # Services of a cluster that is no longer configured are not measured.
         names = {row.id: (row.account, row.name) for row in rows if row.compute_id in self._computes}
-        yield from self._counters(names, {row.id: row.compute_id for row in rows})
-        yield self._replicas(names)
+        places = {row.id: self._computes[row.compute_id] for row in rows if row.id in names}
+        yield from self._counters(names, places)
+        yield self._replicas(names, places)
         yield _wanted(rows)
         if self._service_id is None:
             yield self._operations()
@@ -71,7 +74,7 @@ class _Collector(Collector):
             count.add_metric((kind, state), number)
         return count
 
-    def _counters(self, names: dict[str, tuple[str, str]], places: dict[str, str]) -> Iterator[Metric]:
+    def _counters(self, names: dict[str, tuple[str, str]], places: dict[str, Measured]) -> Iterator[Metric]:
         requests = CounterMetricFamily("mlmgmt_requests", "Scoring requests accepted.", labels=_SERVICE)
         failures = CounterMetricFamily(
             "mlmgmt_request_failures", "Requests that failed in the driver.", labels=_SERVICE
@@ -85,26 +88,37 @@ class _Collector(Collector):
         latency = HistogramMetricFamily(
             "mlmgmt_request_seconds", "Time from a request's headers to its response.", labels=_SERVICE
         )
+        memory = GaugeMetricFamily("mlmgmt_memory_bytes", "Memory of the replicas, if it is known.", labels=_SERVICE)
+        recorded = CounterMetricFamily("mlmgmt_requests_recorded", "Requests that were recorded.", labels=_SERVICE)
+        not_recorded = CounterMetricFamily(
+            "mlmgmt_requests_not_recorded",
+            "Requests that were to be recorded and are not, because there were too many.",
+            labels=_SERVICE,
+        )
         for service_id, labels in names.items():
-            compute = self._computes[places[service_id]]
+            compute = places[service_id]
             counted, load = compute.counters(service_id), compute.load(service_id)
             requests.add_metric(labels, counted.requests)
             failures.add_metric(labels, counted.failures)
             rejected.add_metric(labels, counted.rejected)
             seconds.add_metric(labels, counted.busy_seconds)
-            busy.add_metric(labels, load.busy)
-            slots.add_metric(labels, load.slots)
+            if load is not None:
+                busy.add_metric(labels, load.busy)
+                slots.add_metric(labels, load.slots)
+            if size := compute.memory(service_id):
+                memory.add_metric(labels, size)
+            recorded.add_metric(labels, counted.recorded)
+            not_recorded.add_metric(labels, counted.not_recorded)
             if counted.latency:
                 latency.add_metric(labels, _buckets(counted), counted.latency_seconds)
-        yield from (requests, failures, rejected, seconds, busy, slots, latency)
+        yield from (requests, failures, rejected, seconds, busy, slots, latency, memory, recorded, not_recorded)
 
-    def _replicas(self, names: dict[str, tuple[str, str]]) -> Metric:
+    def _replicas(self, names: dict[str, tuple[str, str]], places: dict[str, Measured]) -> Metric:
         metric = GaugeMetricFamily("mlmgmt_replicas", "Replicas by state.", labels=(*_SERVICE, "state"))
-        living = self._computes.replicas()
         for service_id, labels in names.items():
+            states = places[service_id].states(service_id)
             for state in ReplicaState:
-                number = sum(r.service_id == service_id and r.state is state for r in living)
-                metric.add_metric((*labels, state.value), number)
+                metric.add_metric((*labels, state.value), states.get(state, 0))
         return metric
 
 

@@ -169,18 +169,31 @@ def check_supported(spec: ServiceCreateRequest) -> None:
         raise conflict("NoEventHub", message)
 
 
-def check_supported_by_clusters(spec: ServiceCreateRequest, data_storage: str | None) -> None:
-    """Refuse settings that clusters do not support, instead of ignoring them.
+def check_supported_by_clusters(
+    spec: ServiceCreate, data_storage: str | None, *, scales_itself: bool, is_exposed: bool
+) -> None:
+    """Refuse settings that a cluster does not support, instead of ignoring them.
 
     Args:
         data_storage: the place for collected data, if not the folder of the service.
+        scales_itself: whether the autoscaler of the cluster decides.
+        is_exposed: whether requests come to the cluster itself, and so cannot wake a service.
 
     Raises:
         Problem: 409.
     """
-    if scaling(spec) is not None:
-        message = "$.autoScaler: services on a cluster have a fixed number of replicas; use numReplicas."
+    auto = scaling(spec)
+    if scales_itself and auto is not None:
+        _check_scalable(spec, auto)
+    if is_exposed and auto is not None and auto.minimum == 0:
+        message = "$.autoScaler.minReplicas: only requests at the front door wake a service; use 1 with expose."
         raise conflict("NoAutoscaler", message)
+    if spec.recording is not None and spec.recording.enabled:
+        message = (
+            "$.recording.enabled: pods of a cluster cannot write to a folder of this service, so requests are not "
+            "recorded there; use dataCollection with a storage URL, or replay other cases."
+        )
+        raise conflict("NoRecording", message)
     collects = spec.data_collection is not None and spec.data_collection.storage_enabled
     if collects and (data_storage is None or data_storage.startswith(("/", "file:"))):
         message = (
@@ -188,6 +201,24 @@ def check_supported_by_clusters(spec: ServiceCreateRequest, data_storage: str | 
             "with a storage URL in MLMGMT_DATA_STORAGE."
         )
         raise conflict("NoDataStorage", message)
+
+
+def _check_scalable(spec: ServiceCreateRequest, auto: Scaling) -> None:
+    """Refuse what the autoscaler of a cluster cannot do.
+
+    Raises:
+        Problem: 409.
+    """
+    where = "the autoscaler of this cluster (hpa in its settings)"
+    if auto.minimum == 0 or auto.target == 0:
+        field = "minReplicas" if auto.minimum == 0 else "targetUtilization"
+        raise conflict("NoAutoscaler", f"$.autoScaler.{field}: {where} needs at least 1.")
+    if spec.auto_scaler is not None and spec.auto_scaler.refresh_period_in_seconds is not None:
+        message = f"$.autoScaler.refreshPeriodInSeconds: {where} has its own period; omit this setting."
+        raise conflict("NoAutoscaler", message)
+    if cpus(spec) is None:
+        message = f"$.containerResourceReservation.cpu: {where} compares the used CPU with this reservation; set it."
+        raise conflict("NoAutoscaler", message)
 
 
 _FACTORS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18}

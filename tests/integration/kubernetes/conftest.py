@@ -29,25 +29,27 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="package")
-def start(base: Path, cluster: ClusterProcess) -> Callable[..., ServiceProcess]:
-    """Start services that use the cluster; the caller stops them."""
+def start(base: Path, cluster: ClusterProcess) -> Iterator[Callable[..., ServiceProcess]]:
+    """Start services that use the cluster; the last test stops them."""
+    started: list[ServiceProcess] = []
 
     def start(home: Path, settings: str) -> ServiceProcess:
         home.mkdir(mode=0o700, exist_ok=True)
         (home / "clusters.toml").write_text(settings)
-        options = ("--base-image", str(base), "--image-builder", "daemonless", "--start-timeout", "40")
-        return ServiceProcess(home, *options)
+        times = ("--start-timeout", "40", "--calm-seconds", "1")
+        started.append(ServiceProcess(home, "--base-image", str(base), "--image-builder", "daemonless", *times))
+        return started[-1]
 
-    return start
+    yield start
+    for service in started:
+        service.stop()
 
 
 @pytest.fixture(scope="package")
 def service(
     cluster: ClusterProcess, start: Callable[..., ServiceProcess], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[ServiceProcess]:
-    service = start(tmp_path_factory.mktemp("kubernetes") / "home", cluster.settings("default"))
-    yield service
-    service.stop()
+) -> ServiceProcess:
+    return start(tmp_path_factory.mktemp("kubernetes") / "home", cluster.settings("default"))
 
 
 @pytest.fixture(scope="package")

@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from mlmgmt_nb.service.cluster_settings import ClusterSettings
-from mlmgmt_nb.service.compute.kubernetes.connection import Connection
-from mlmgmt_nb.service.compute.kubernetes.readiness import find_problem
+from mlmgmt_nb.service.compute.kubernetes.api.connection import Connection
+from mlmgmt_nb.service.compute.kubernetes.api.readiness import find_problem
 from tests.conftest import ServiceProcess, mlmgmt
 from tests.integration.kubernetes.helpers import SAYS, Load, answers, build, create, own_config, score, serve
 from tests.support.kubernetes import ClusterProcess, free_port
@@ -49,6 +49,9 @@ def test_a_service_lives_in_the_cluster(cluster: ClusterProcess, service: Servic
     word, variable, secret, pod = score(service, made)
     assert (word, variable, secret) == ("first", "$(PATH)", "s")
     assert service.score(made, "1", "wrong").status_code == 401
+    counted = 'mlmgmt_requests_total{account="default",service="says"} 1.0'
+    metrics = eventually(lambda: _metrics_with(service, made, counted), 15, "its request")
+    assert 'mlmgmt_replicas{account="default",service="says",state="ready"} 1.0' in metrics
     log = eventually(lambda: _log_with(service, made, "called with"), 10, "the log of the pod")
     assert f"{pod}: hello from $(PATH)" in log
     updated = service.operation(
@@ -61,9 +64,37 @@ def test_a_service_lives_in_the_cluster(cluster: ClusterProcess, service: Servic
     eventually(lambda: not objects(cluster, made), 60, "the end of all objects")
 
 
-def _log_with(service: ServiceProcess, made: Any, text: str) -> str | None:
+def _log_with(service: ServiceProcess, made: Any, text: str, times: int = 1) -> str | None:
     log = service.log(f"/services/{made['id']}/logs")
-    return log if text in log else None
+    return log if log.count(text) >= times else None
+
+
+def _metrics_with(service: ServiceProcess, made: Any, text: str) -> str | None:
+    metrics = service.log(f"/services/{made['id']}/metrics")
+    return metrics if text in metrics else None
+
+
+_DIES = """import os, sys
+
+def init():
+    print("a new container")
+
+def run(body):
+    print("last words")
+    sys.stdout.flush()
+    os._exit(7)
+"""
+
+
+def test_the_log_has_earlier_containers_and_events(service: ServiceProcess, images: Images) -> None:
+    """A container that ended leaves its last lines, and the cluster says that it waits before it starts the next."""
+    made = serve(service, images(_DIES), "dies")
+    eventually(lambda: answers(service, made) or _log_with(service, made, "last words\n", 2), 60, "two ends")
+    log = eventually(lambda: _log_with(service, made, "[kubernetes] BackOff"), 30, "the event")
+    lines = [line.partition(": ")[2] for line in log.splitlines()]
+    said = [line for line in lines if line in {"a new container", "last words"}]
+    assert said[:4] == ["a new container", "last words"] * 2
+    service.request("DELETE", f"/services/{made['id']}")
 
 
 _FAILS = "def init():\n    raise ValueError('a bad day')\n\ndef run(body):\n    return body\n"
@@ -156,6 +187,30 @@ def test_what_others_change_is_put_right(cluster: ClusterProcess, service: Servi
     eventually(lambda: answers(service, kept), 20, "an answer")
 
 
+def test_scoring_urls_may_be_those_of_the_cluster(
+    cluster: ClusterProcess, service: ServiceProcess, images: Images, kept: Any
+) -> None:
+    """The same pods answer there, with the same keys; back to the front door needs no new pods either."""
+    file = service.home / "clusters.toml"
+    before, pods = file.read_text(), living_pods(cluster, kept)
+    try:
+        file.write_text(cluster.settings("default", expose="nodeport"))
+        url = eventually(lambda: service.get(f"/services/{kept['id']}")["scoringUri"], 20, "the URL")
+        port = next(each for each in objects(cluster, kept) if "clusterIP" in each.get("spec", {}))["spec"]["ports"][0]
+        assert url == f"http://127.0.0.1:{port['nodePort']}/api/v1/service/kept/score"
+        exposed = {**kept, "scoringUri": url}
+        score(service, exposed)
+        assert service.score(exposed, "1", "wrong").status_code == 401
+        sleeping = {"autoScaler": {"autoscaleEnabled": True, "minReplicas": 0}}
+        refused = create(service, images(SAYS.format(word="first")), "sleeping", **sleeping)
+        assert (refused.status_code, refused.json()["code"]) == (409, "NoAutoscaler")
+    finally:
+        file.write_text(before)
+    assert service.get(f"/services/{kept['id']}")["scoringUri"] == kept["scoringUri"]
+    eventually(lambda: answers(service, kept), 20, "an answer at the front door")
+    assert living_pods(cluster, kept) == pods
+
+
 def test_pods_answer_while_the_service_or_the_api_server_is_away(
     cluster: ClusterProcess, service: ServiceProcess, kept: Any
 ) -> None:
@@ -234,7 +289,7 @@ def test_why_a_cluster_is_not_ready(cluster: ClusterProcess, tmp_path: Path) -> 
         (ClusterSettings(kubeconfig=good), f"127.0.0.1:{free_port()}", "RegistryUnavailable", "Connection refused"),
         (ClusterSettings(kubeconfig=good), registry, "", ""),
     ]
-    for number, (settings, pushed, code, words) in enumerate(cases):
-        problem = find_problem(Connection(settings, tmp_path / f"{number}.json"), settings, pushed)
+    for settings, pushed, code, words in cases:
+        problem = find_problem(Connection(settings), settings, pushed)
         assert (problem.code if problem else "") == code, problem
         assert words in (problem.message if problem else "")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -69,3 +71,26 @@ def test_the_reason_of_a_failure_is_in_its_file(drivers: Path, tmp_path: Path) -
     told = json.loads(reason.read_text())
     assert told["code"] == "DriverInitError"
     assert "\n" not in told["message"]
+
+
+def test_counters_are_at_a_port_of_their_own(drivers: Path) -> None:
+    port, stats = free_port(), free_port()
+    started = command(drivers / "echo", "--port", port, "--stats-port", stats, "--concurrency", 7)
+    with subprocess.Popen(started, stderr=subprocess.DEVNULL) as process:
+
+        def told() -> dict[str, Any]:
+            try:
+                return dict(requests.get(f"http://127.0.0.1:{stats}/", timeout=30).json())
+            except requests.ConnectionError:
+                return {}
+
+        try:
+            eventually(told, what="the counters")
+            with socket.create_connection(("127.0.0.1", stats)) as hangs_up:
+                hangs_up.sendall(b"GET")
+            requests.post(f"http://127.0.0.1:{port}/api/v1/service/local/score", "1", timeout=30)
+            counted = told()
+            assert (counted["requests"], counted["limit"], counted["busy"]) == (1, 7, 0)
+            assert sum(counted["latency"].values()) == 1
+        finally:
+            process.terminate()

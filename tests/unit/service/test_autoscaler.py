@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlmgmt_nb.contract import AutoScaler, ComputeResource, ServiceCreateRequest
-from mlmgmt_nb.service.compute.base import Load
-from mlmgmt_nb.service.reconciling.replicas.autoscaler import ScaleState, decide
+from mlmgmt_nb.service.compute.measures import Load
+from mlmgmt_nb.service.reconciling.autoscaler import ScaleState, decide
 from mlmgmt_nb.service.reconciling.specs import Scaling, replica_bounds, replica_count, scaling
 
 CALM_SECONDS = 30.0

@@ -1,6 +1,6 @@
 """Commands: services."""
 
-from mlmgmt_nb.commands.verbs.services import candidates, changing, comparing, panels, reading, scoring
+from mlmgmt_nb.commands.verbs.services import candidates, changing, comparing, panels, reading, replaying, scoring
 from mlmgmt_nb.commands.verbs.services.scoring import sample
 
 __all__ = ["COMMANDS", "sample"]
@@ -11,5 +11,6 @@ COMMANDS = (
     *comparing.COMMANDS,
     *reading.COMMANDS,
     *scoring.COMMANDS,
+    *replaying.COMMANDS,
     *panels.COMMANDS,
 )

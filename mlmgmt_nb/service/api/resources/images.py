@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Mapping
 from typing import Any, cast
 
 import msgspec
-from sqlalchemy import Select, insert, select
+from sqlalchemy import Row, Select, insert, select
 
 from mlmgmt_nb.contract import Image, ImageRequest, Manifest
+from mlmgmt_nb.contract.extensions import DetailedImage
 from mlmgmt_nb.service.api.app import Call
 from mlmgmt_nb.service.api.paging import Page, page
 from mlmgmt_nb.service.api.resources import operations
 from mlmgmt_nb.service.api.resources.lookup import in_account, next_version, row_of
+from mlmgmt_nb.service.building.built_image import BuiltImage
+from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.clock import now
+from mlmgmt_nb.service.compute_ids import LOCAL
 from mlmgmt_nb.service.files.logs import log_reply
 from mlmgmt_nb.service.http.messages import Reply
 from mlmgmt_nb.service.http.problems import not_found
@@ -101,7 +106,16 @@ def list_(call: Call) -> Reply:
 def get(call: Call) -> Reply:
     with call.backend.store.reading() as db:
         row = row_of(db, call, schema.images, _selected())
-    return Reply(200, image_of(row._asdict(), row.manifest_doc, call.base_url))
+    image = image_of(row._asdict(), row.manifest_doc, call.base_url)
+    docker = _docker(call, row) if row.state == "Succeeded" and row.compute_id != LOCAL else None
+    return Reply(200, DetailedImage(**{name: getattr(image, name) for name in image.__struct_fields__}, docker=docker))
+
+
+def _docker(call: Call, row: Row[Any]) -> BuiltImage | None:
+    """Return the Docker image of an image. Its record may be damaged, or collected with its files."""
+    with contextlib.suppress(BuildError):
+        return BuiltImage.of(call.backend.home.images / str(row.id))
+    return None
 
 
 def build_log(call: Call) -> Reply:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mlmgmt_nb.service.building.built_image import ImageBuild
-from mlmgmt_nb.service.building.docker.dockerfile import COMMAND, HEALTH_CHECK, PACKAGES, SCORING_PORT
+from mlmgmt_nb.service.building.docker.dockerfile import PACKAGES
 from mlmgmt_nb.service.building.model_layout import MODELS_FOLDER
 from mlmgmt_nb.service.building.oci.base import BaseImage, variables_of
 from mlmgmt_nb.service.building.oci.blobs import BlobStore
@@ -194,15 +194,19 @@ class Assembly:
         variables = variables_of(self._base.config)
         variables["PATH"] = f"/{_ENVIRONMENT}/bin:{variables['PATH']}"
         variables |= {"PYTHONPATH": f"/{_RUNTIME}", "PYTHONUNBUFFERED": "1", "HOME": f"/home/{_NAME}"}
-        check = {"Test": ["CMD", *HEALTH_CHECK], "StartPeriod": _START_NANOSECONDS}
-        kept = {"StopSignal": given.stop_signal, "Volumes": given.volumes}
+        program = self._image.program
+        check = (
+            {"Test": ["CMD", *program.health_check], "StartPeriod": _START_NANOSECONDS}
+            if program.health_check
+            else None
+        )
+        kept = {"StopSignal": given.stop_signal, "Volumes": given.volumes, "Healthcheck": check}
         return {
             **{name: value for name, value in kept.items() if value},
             "Env": [f"{name}={value}" for name, value in variables.items()],
-            "ExposedPorts": {**(given.exposed_ports or {}), f"{SCORING_PORT}/tcp": {}},
+            "ExposedPorts": {**(given.exposed_ports or {}), f"{program.port}/tcp": {}},
             "Labels": {**(given.labels or {}), **self._image.recipe.labels},
-            "Cmd": [*COMMAND, "--host", "0.0.0.0", "--port", str(SCORING_PORT)],  # noqa: S104 - inside of a container
-            "Healthcheck": check,
+            "Cmd": list(program.command),
             "User": f"{_USER}:{_USER}",
             "WorkingDir": "/app",
         }

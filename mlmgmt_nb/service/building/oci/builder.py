@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Mapping
+from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -16,10 +18,10 @@ from mlmgmt_nb.service.building.built_image import BuiltImage, ImageBuild, repos
 from mlmgmt_nb.service.building.cancellation import Cancellation
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.oci.assembly import Assembly, display_size
-from mlmgmt_nb.service.building.oci.base import BaseImages
+from mlmgmt_nb.service.building.oci.base import BaseImage, BaseImages, is_path
 from mlmgmt_nb.service.building.oci.blobs import BlobStore
 from mlmgmt_nb.service.building.oci.layers import LayerCache
-from mlmgmt_nb.service.building.oci.media import CONFIG, MANIFEST, Descriptor, Manifest, encode
+from mlmgmt_nb.service.building.oci.media import CONFIG, MANIFEST, Descriptor, Layer, Manifest, encode
 from mlmgmt_nb.service.building.oci.registry import Repository
 from mlmgmt_nb.service.building.packages.environments import Environments
 from mlmgmt_nb.service.building.packages.python import Python
@@ -48,6 +50,8 @@ class DaemonlessBuilder:
         self._environments = environments
         self._bases = BaseImages(self.blobs, home.oci / "bases")
         self._layers = LayerCache(self.blobs, home.oci / "layers")
+        self._bases_of_builds: WeakKeyDictionary[Cancellation, BaseImage] = WeakKeyDictionary()
+        self._pushed_to: dict[str, str] = {}
 
     def python_of(self, base: str, log: Log, cancellation: Cancellation) -> Python:
         """Return the Python version of a base image; pull the image if necessary.
@@ -55,7 +59,14 @@ class DaemonlessBuilder:
         Raises:
             BuildError: the image does not exist, or does not have Python 3.11 or newer.
         """
-        return self._bases.get(base, log, cancellation).python
+        return self._base(base, log, cancellation).python
+
+    def _base(self, name: str, log: Log, cancellation: Cancellation) -> BaseImage:
+        """Return a base image. A build asks for it once, so that all of it has the same one."""
+        found = self._bases_of_builds.get(cancellation)
+        if found is None or found.name != name:
+            found = self._bases_of_builds[cancellation] = self._bases.get(name, log, cancellation)
+        return found
 
     def build(self, image: ImageBuild) -> BuiltImage:
         """Build an image, and push it if there is a registry.
@@ -64,7 +75,7 @@ class DaemonlessBuilder:
             BuildError: the image cannot be built or pushed.
         """
         recipe, log = image.recipe, image.log
-        base = self._bases.get(recipe.base, log, image.cancellation)
+        base = self._base(recipe.base, log, image.cancellation)
         if recipe.java and not base.has_java:
             message = f"The base image {base.name} has no java in its PATH. Use one that has it (--base-image-spark)"
             raise BuildError("NeedsEngine", f"{message}, or a Docker engine, which installs it.")
@@ -91,21 +102,38 @@ class DaemonlessBuilder:
             f"image {reference}: {manifest.digest}, {display_size(assembly.size)} in {len(assembly.layers)} layers"
         )
         if image.registry:
-            self._push(reference, manifest, [config, *contents], image)
+            known = {} if is_path(base.name) else dict.fromkeys(map(_digest, base.layers), repository_of(base.name)[0])
+            self._push(reference, manifest, [config, *contents], image, known)
             built = msgspec.structs.replace(built, digest=manifest.digest)
         built.note(image.context)
         return built
 
-    def _push(self, reference: str, manifest: Descriptor, contents: list[Descriptor], image: ImageBuild) -> None:
+    def _push(
+        self,
+        reference: str,
+        manifest: Descriptor,
+        contents: list[Descriptor],
+        image: ImageBuild,
+        known: Mapping[str, str],
+    ) -> None:
+        """Push an image. Contents that another repository of the registry has are shared, not sent.
+
+        Args:
+            known: repositories of contents of the base image, by digest.
+        """
         began = time.monotonic()
         name, tag = repository_of(reference)
         repository = Repository(name)
-        sent = [each for each in contents if repository.push(each, self.blobs, image.cancellation)]
+        others = {**known, **self._pushed_to}
+        sent = [
+            each for each in contents if repository.push(each, self.blobs, image.cancellation, others.get(each.digest))
+        ]
+        self._pushed_to |= dict.fromkeys((each.digest for each in contents), name)
         repository.push_manifest(tag, self.blobs.read(manifest))
         size, seconds = display_size(sum(each.size for each in sent)), time.monotonic() - began
-        others = len(contents) - len(sent)
+        there = len(contents) - len(sent)
         image.log.line(
-            f"pushed {size} to {repository.host} in {seconds:.2f} s; it has {others} of {len(contents)} parts"
+            f"pushed {size} to {repository.host} in {seconds:.2f} s; it has {there} of {len(contents)} parts"
         )
 
     def sweep(self) -> None:
@@ -113,3 +141,7 @@ class DaemonlessBuilder:
         for path in self._home.oci.glob("*/partial-*"):
             if time.time() - path.stat().st_mtime > _STALE_SECONDS:
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _digest(layer: Layer) -> str:
+    return layer.content.digest

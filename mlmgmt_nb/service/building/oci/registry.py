@@ -100,8 +100,11 @@ class Repository:
         with self._registry_errors(f"The image {self.name} cannot be pulled"):
             blobs.add(content, _checked(self._client.pull_blob(content.digest, chunk_size=_CHUNK_BYTES), cancellation))
 
-    def push(self, content: Descriptor, blobs: BlobStore, cancellation: Cancellation) -> bool:
+    def push(self, content: Descriptor, blobs: BlobStore, cancellation: Cancellation, other: str | None = None) -> bool:
         """Send a content unless the registry has it; return whether it was sent.
+
+        Args:
+            other: name of another repository that may have the content: a registry with both shares it between them.
 
         Raises:
             BuildError: it cannot be pushed.
@@ -109,9 +112,24 @@ class Repository:
         with self._registry_errors(f"{self.name} cannot be pushed"):
             if self._has(content.digest):
                 return False
+            if other is not None and self._mount(content, other):
+                return False
             chunks = _SizedReader(_checked(blobs.chunks(content), cancellation), content.size)
             self._client.push_blob(data=chunks, digest=content.digest, check_exists=False)
         return True
+
+    def _mount(self, content: Descriptor, other: str) -> bool:
+        """Have the registry share a content of another repository; return False if it does not."""
+        import requests
+        from dxf import exceptions
+
+        found = _resolved(other)
+        if found is None or found[0] != self._index:
+            return False
+        with contextlib.suppress(requests.HTTPError, exceptions.DXFError):
+            self._client.mount_blob(found[1], content.digest)
+            return True
+        return False
 
     def _has(self, digest: str) -> bool:
         import requests
@@ -170,6 +188,18 @@ def _checked(chunks: Any, cancellation: Cancellation) -> Iterator[bytes]:
     for chunk in chunks:
         cancellation.check()
         yield chunk
+
+
+def _resolved(name: str) -> tuple[str, str] | None:
+    """Return the registry and the path of a repository; None if the name is not one."""
+    import docker.auth
+    import docker.errors
+
+    try:
+        index, path = docker.auth.resolve_repository_name(name)
+    except docker.errors.InvalidRepository:
+        return None
+    return index, path
 
 
 def _client(host: str, path: str, login: Callable[[], tuple[str, str] | None], *, is_plain: bool) -> Any:

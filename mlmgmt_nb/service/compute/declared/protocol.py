@@ -12,7 +12,18 @@ from typing import Protocol
 
 import msgspec
 
-__all__ = ["NOTHING", "Cause", "Declaration", "DeclaredCompute", "Observation", "ObservedService"]
+from mlmgmt_nb.service.compute.measures import Counters, Load
+from mlmgmt_nb.service.compute.observed import ReplicaState
+
+__all__ = ["NOTHING", "Bounds", "Cause", "Declaration", "DeclaredCompute", "Observation", "ObservedService"]
+
+
+class Bounds(msgspec.Struct, frozen=True):
+    """The fewest and the most replicas of an autoscaled service, and its desired utilization in percent."""
+
+    fewest: int
+    most: int
+    percent: int
 
 
 class Declaration(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,7 +31,8 @@ class Declaration(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         image: exact reference of the image, with its digest.
-        replicas: desired number of replicas.
+        replicas: desired number of replicas; at first, if the compute itself scales the service.
+        bounds: those of the number of replicas, if it follows the load.
         key_digests: SHA-256 of the keys, in hexadecimal.
         environment: variables for the driver.
         secrets: secret variables by deployment: those of this one and of the one that still serves.
@@ -36,6 +48,7 @@ class Declaration(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     image: str
     replicas: int
+    bounds: Bounds | None = None
     key_digests: Sequence[str]
     environment: Mapping[str, str]
     secrets: Mapping[str, Mapping[str, str]]
@@ -103,12 +116,43 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
 class DeclaredCompute(Protocol):
     """A compute that keeps what it is told. Methods return immediately, unless they say otherwise."""
 
+    @property
+    def scales_itself(self) -> bool:
+        """Whether the compute decides on the number of replicas of autoscaled services."""
+        ...
+
     def fingerprint(self, declaration: Declaration) -> str:
-        """Return the digest of everything that this declaration means here."""
+        """Return the digest of everything that this declaration means here, but for the number of replicas of an
+        autoscaled service.
+        """
         ...
 
     def declare(self, declaration: Declaration) -> None:
         """Have a service be as declared. Safe to repeat."""
+        ...
+
+    def scale(self, service_id: str, replicas: int) -> None:
+        """Have a declared service have another number of replicas. Safe to repeat."""
+        ...
+
+    def load(self, service_id: str) -> Load | None:
+        """Return the load of the ready replicas of a service; None while it is unknown."""
+        ...
+
+    def counters(self, service_id: str) -> Counters:
+        """Return the counters of all replicas of a service since this process first saw them."""
+        ...
+
+    def memory(self, service_id: str) -> int:
+        """Return the bytes of memory of all replicas of a service; 0 if they are not known."""
+        ...
+
+    def states(self, service_id: str) -> Mapping[ReplicaState, int]:
+        """Return the number of replicas of a service in each state that has any."""
+        ...
+
+    def has_pending_connection(self, service_id: str) -> bool:
+        """Return whether a request waits here for a service without replicas."""
         ...
 
     def remove(self, service_id: str) -> None:

@@ -8,17 +8,20 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
 from mlmgmt_nb.service.compute.forwarding.forwarder import copy_stream
 from mlmgmt_nb.service.compute.unavailable import refuse
 
-__all__ = ["Relay", "Target"]
+__all__ = ["Relay", "Target", "Wait"]
 
 _BACKLOG = 1024
 _CONNECT_SECONDS = 10.0
 _PAUSE_SECONDS = 0.1
+_WAIT_SECONDS = 300.0
+"""Seconds that a connection waits for the first pod of a service."""
 
 
 class Target(NamedTuple):
@@ -35,11 +38,23 @@ class Target(NamedTuple):
     connect: Callable[[], socket.socket] | None = None
 
 
-class Relay:
-    """The listening sockets of services, and where their connections go."""
+class Wait(NamedTuple):
+    """The way to pods comes later: connections wait for it."""
 
-    def __init__(self) -> None:
-        self._targets: dict[str, Target | str] = {}
+    reason: str
+
+
+class Relay:
+    """The listening sockets of services, and where their connections go.
+
+    Args:
+        on_waiting: called when a connection waits.
+    """
+
+    def __init__(self, on_waiting: Callable[[], None]) -> None:
+        self._on_waiting = on_waiting
+        self._waiting: Counter[str] = Counter()
+        self._targets: dict[str, Target | Wait | str] = {}
         self._servers: dict[str, asyncio.Server] = {}
         self._relays: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
@@ -48,17 +63,21 @@ class Relay:
 
     def listen(self, service_id: str, listener: socket.socket) -> None:
         """Accept the connections of a service from now on."""
-        self._targets.setdefault(service_id, "No pod of this service is ready yet.")
+        self._targets.setdefault(service_id, Wait("No pod of this service is ready yet."))
         given = listener.dup()
         asyncio.run_coroutine_threadsafe(self._listen(service_id, given), self._loop).result()
 
-    def set_target(self, service_id: str, target: Target | str) -> None:
+    def set_target(self, service_id: str, target: Target | Wait | str) -> None:
         """Set the way to the pods of a service, or the reason why there is none."""
         if service_id in self._targets:
             self._targets[service_id] = target
 
-    def target_of(self, service_id: str) -> Target | str | None:
+    def target_of(self, service_id: str) -> Target | Wait | str | None:
         return self._targets.get(service_id)
+
+    def has_waiting(self, service_id: str) -> bool:
+        """Return whether a connection of a service waits."""
+        return self._waiting[service_id] > 0
 
     def close(self, service_id: str) -> None:
         """Stop accepting connections of a service; existing ones continue."""
@@ -122,17 +141,36 @@ class Relay:
         Raises:
             OSError: no pod is ready, or the connection cannot be made.
         """
+        target = await self._awaited(service_id)
         deadline = self._loop.time() + _CONNECT_SECONDS
         while True:
-            target = self._targets.get(service_id, "This service is being deleted.")
-            if isinstance(target, str):
-                raise OSError(target)
             try:
                 return await _open(target)
             except OSError as error:
                 if self._loop.time() > deadline:
                     raise OSError(f"The pods cannot be reached by {target.shown}: {error}.") from error
             await asyncio.sleep(_PAUSE_SECONDS)
+            target = await self._awaited(service_id)
+
+    async def _awaited(self, service_id: str) -> Target:
+        """Return the way to the pods of a service; wait for it if it comes.
+
+        Raises:
+            OSError: there is none.
+        """
+        deadline = self._loop.time() + _WAIT_SECONDS
+        self._waiting[service_id] += 1
+        try:
+            while isinstance(target := self._targets.get(service_id, "This service is being deleted."), Wait):
+                if self._loop.time() > deadline:
+                    raise OSError(target.reason)
+                self._on_waiting()
+                await asyncio.sleep(_PAUSE_SECONDS)
+        finally:
+            self._waiting[service_id] -= 1
+        if isinstance(target, str):
+            raise OSError(target)
+        return target
 
     async def _refuse(self, writer: asyncio.StreamWriter, message: str) -> None:
         """Answer 503, on a duplicate of the socket: the answer has to be read before the connection ends."""

@@ -8,17 +8,11 @@ mounted Secret, so new keys need no restart; secret variables are stored by depl
 A thread for each cluster talks to it, so that a slow or absent cluster holds up nothing else: it applies the last
 declaration of each service, lists our objects, and derives observations. Its requests have time limits.
 
-objects       the objects of a declaration (pure)
-naming        names, labels and annotations (pure)
-observation   lists of objects -> observed services (pure)
-causes        pods, conditions and events -> the cause in one sentence (pure)
-room          what nodes have left (pure)
-connection    kubeconfig or service account -> requests; errors in words for the user
-objects_api   apply, list and delete our objects
-readiness     what a cluster lacks: address, credentials, permissions, registry
-logs          the logs of all pods of a service
-reach         how requests get to pods: cluster address, node port, or port-forward
-directions    from the ports of services here to their pods
-cluster       the compute: the thread, and what it was told
-clusters      all clusters of the settings file, which may change
+declaring/   from declarations to objects, as data
+api/         requests to a cluster, and what it lacks
+observing/   what a cluster says of our services: states, causes, logs, load
+reaching/    how requests get to pods
+applying     what the cluster was told, and how it is applied
+cluster      the compute: its thread
+clusters     all clusters of the settings file, which may change
 """

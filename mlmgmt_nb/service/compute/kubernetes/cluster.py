@@ -6,24 +6,29 @@ import datetime as dt
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from mlmgmt_nb.service.cluster_settings import ClusterSettings
-from mlmgmt_nb.service.compute.declared.protocol import Cause, Declaration, Observation, ObservedService
-from mlmgmt_nb.service.compute.kubernetes.connection import ClusterError, Connection
-from mlmgmt_nb.service.compute.kubernetes.directions import Directions
-from mlmgmt_nb.service.compute.kubernetes.logs import PodLogs
-from mlmgmt_nb.service.compute.kubernetes.naming import DECLARATION, KEYS, SERVICE
-from mlmgmt_nb.service.compute.kubernetes.objects import build_objects
-from mlmgmt_nb.service.compute.kubernetes.objects_api import ObjectsApi
-from mlmgmt_nb.service.compute.kubernetes.observation import Applied, Listed, identity_of, observe, ready_pods
-from mlmgmt_nb.service.compute.kubernetes.reach import PodReach
-from mlmgmt_nb.service.compute.kubernetes.readiness import find_problem
+from mlmgmt_nb.service.compute.declared.protocol import NOTHING, Cause, Declaration, Observation, ObservedService
+from mlmgmt_nb.service.compute.kubernetes.api.connection import ClusterError, Connection
+from mlmgmt_nb.service.compute.kubernetes.api.objects_api import ObjectsApi
+from mlmgmt_nb.service.compute.kubernetes.api.readiness import find_problem
+from mlmgmt_nb.service.compute.kubernetes.applying import Applier
+from mlmgmt_nb.service.compute.kubernetes.declaring.exposing import url_of
+from mlmgmt_nb.service.compute.kubernetes.declaring.naming import KEYS, NAME, SERVICE
+from mlmgmt_nb.service.compute.kubernetes.declaring.objects import build_objects, check_pod_fields, declared_fingerprint
+from mlmgmt_nb.service.compute.kubernetes.observing.logs import PodLogs
+from mlmgmt_nb.service.compute.kubernetes.observing.observation import Listed, observe, ready_pods
+from mlmgmt_nb.service.compute.kubernetes.observing.pod_stats import PodStats
+from mlmgmt_nb.service.compute.kubernetes.reaching.directions import Directions
+from mlmgmt_nb.service.compute.kubernetes.reaching.reach import PodReach
 from mlmgmt_nb.service.compute.listeners import Listeners
+from mlmgmt_nb.service.compute.measures import Counters, Load
+from mlmgmt_nb.service.compute.observed import ReplicaState
 from mlmgmt_nb.service.files.logs import Log
 
 __all__ = ["KubernetesCluster"]
@@ -32,10 +37,9 @@ log = logging.getLogger(__name__)
 
 _BUSY_SECONDS, _CALM_SECONDS, _AWAY_SECONDS = 0.3, 2.0, 1.0
 """Seconds between looks: while a service changes, otherwise, and while the cluster does not respond."""
-_RETRY_SECONDS = 2.0
-"""Seconds until a declaration that the cluster refused is tried again."""
-_CHECK_SECONDS = 30.0
-_FIRST_CHECK_SECONDS = 10.0
+_CHECK_SECONDS, _RECHECK_SECONDS = 30.0, 2.0
+"""Seconds between checks of what the cluster lacks, and while it lacks something."""
+_FIRST_CHECK_SECONDS = 25.0
 
 
 class KubernetesCluster:
@@ -48,6 +52,9 @@ class KubernetesCluster:
         listeners: the ports of services.
         on_change: called when there is something new to observe.
         log_of: returns the log of a service.
+
+    Raises:
+        ClusterSettingsError: the settings contradict what a service is in a cluster.
     """
 
     def __init__(
@@ -59,24 +66,22 @@ class KubernetesCluster:
         on_change: Callable[[], None],
         log_of: Callable[[str], Log],
     ) -> None:
+        check_pod_fields(settings)
         self.settings = settings
         folder.mkdir(parents=True, exist_ok=True)
         self._home = home
         self._on_change = on_change
         self._log_of = log_of
-        self._connection = Connection(settings, folder / "kinds.json")
+        self._connection = Connection(settings)
         self._objects = ObjectsApi(self._connection, home)
         self._logs = PodLogs(self._connection, folder / "logs.json", log_of)
+        self._stats = PodStats(self._connection, on_change)
         self._reach = PodReach(self._connection, settings)
-        self._directions = Directions(self._reach, listeners)
+        self._directions = Directions(self._reach, listeners, on_change)
+        self._applier = Applier(self._objects, self._build, self._directions.hold, self._note)
         self._lock = threading.Lock()
         self._wake = threading.Event()
-        self._wanted: dict[str, Declaration] = {}
-        self._pending: set[str] = set()
-        self._unwanted: set[str] = set()
-        self._applied: dict[str, Applied] = {}
-        self._refused: dict[str, tuple[str, Cause]] = {}
-        self._retry_at: dict[str, float] = {}
+        self._urls: Mapping[str, str] = {}
         self._observation: Observation | None = None
         self._round_done = threading.Condition()
         self._problem: Cause | None = None
@@ -90,27 +95,49 @@ class KubernetesCluster:
 
     def fingerprint(self, declaration: Declaration) -> str:
         """Return the digest of all objects of a declaration."""
-        found: str = self._build(declaration)[2]["metadata"]["annotations"][DECLARATION]
-        return found
+        return declared_fingerprint(self._build(declaration))
 
     def declare(self, declaration: Declaration) -> None:
-        with self._lock:
-            if self._wanted.get(declaration.service_id) != declaration:
-                self._retry_at.pop(declaration.service_id, None)
-            self._wanted[declaration.service_id] = declaration
-            self._pending.add(declaration.service_id)
-            self._unwanted.discard(declaration.service_id)
-        if time.monotonic() >= self._retry_at.get(declaration.service_id, 0.0):
+        if self._applier.declare(declaration):
             self._wake.set()
 
+    @property
+    def scales_itself(self) -> bool:
+        return self.settings.hpa
+
+    def scale(self, service_id: str, replicas: int) -> None:
+        if self._applier.scale(service_id, replicas):
+            self._wake.set()
+
+    @property
+    def is_exposed(self) -> bool:
+        """Whether scoring URLs lead to the cluster itself."""
+        return self.settings.expose != "front-door"
+
+    def url(self, service_id: str) -> str | None:
+        """Return the scoring URL of a service at the cluster itself, if it has one by now."""
+        self._start()
+        return self._urls.get(service_id)
+
+    def load(self, service_id: str) -> Load | None:
+        return self._stats.load(service_id)
+
+    def counters(self, service_id: str) -> Counters:
+        return self._stats.counters(service_id)
+
+    def memory(self, service_id: str) -> int:
+        del service_id  # what pods use is known to the metrics of the cluster, which it may not have
+        return 0
+
+    def states(self, service_id: str) -> Mapping[ReplicaState, int]:
+        seen = self._observation.services.get(service_id, NOTHING) if self._observation else NOTHING
+        return {ReplicaState.READY: seen.ready, ReplicaState.STARTING: max(0, seen.replicas - seen.ready)}
+
+    def has_pending_connection(self, service_id: str) -> bool:
+        return self._directions.has_waiting(service_id)
+
     def remove(self, service_id: str) -> None:
-        with self._lock:
-            known = service_id in self._unwanted
-            self._unwanted.add(service_id)
-            self._wanted.pop(service_id, None)
-            self._pending.discard(service_id)
-            self._refused.pop(service_id, None)
-        if not known:
+        if self._applier.remove(service_id):
             self._wake.set()
 
     def observe(self) -> Observation | None:
@@ -119,18 +146,14 @@ class KubernetesCluster:
         return self._observation
 
     def replace_keys(self, service_id: str, digests: Sequence[str], timeout: float) -> bool:
-        declaration = self._wanted.get(service_id)
+        declaration = self._applier.wanted.get(service_id)
         if declaration is None:
             return False
         changed = msgspec.structs.replace(declaration, key_digests=list(digests))
         fingerprint = self.fingerprint(changed)
         self.declare(changed)
         with self._round_done:
-            return self._round_done.wait_for(lambda: self._has(service_id, fingerprint), timeout)
-
-    def _has(self, service_id: str, fingerprint: str) -> bool:
-        applied = self._applied.get(service_id)
-        return applied is not None and applied.fingerprint == fingerprint and service_id not in self._pending
+            return self._round_done.wait_for(lambda: self._applier.has(service_id, fingerprint), timeout)
 
     def open(self, service_id: str, port: int | None) -> int:
         opened = self._directions.open(service_id, port)
@@ -151,9 +174,9 @@ class KubernetesCluster:
             self._thread.join()
             self._thread = None
         self._directions.stop()
+        self._stats.stop()
         self._stopping, self._is_observed, self._observation = False, False, None
-        for known in (self._wanted, self._pending, self._unwanted, self._applied, self._refused, self._retry_at):
-            known.clear()
+        self._applier.clear()
 
     def problem(self) -> Cause | None:
         """Return why services cannot run here now, or None. Waits for the first check."""
@@ -190,24 +213,27 @@ class KubernetesCluster:
     def _round(self) -> float:
         self._check()
         if not self._is_observed:
+            if self.is_exposed:  # another process runs the services; this one also returns their URLs
+                self._urls = self._find_urls(self._objects.list())
             return _CALM_SECONDS
-        for declaration in self._due():
-            self._apply(declaration)
-        for service_id in list(self._unwanted):
-            self._objects.delete(service_id)
+        self._applier.run()
         listed = self._objects.list()
-        self._forget_removed(listed)
-        self._directions.update(listed)
-        self._publish(Observation(services=self._observed(listed)))
+        for service_id in self._applier.forget_removed(listed):
+            self._stats.forget(service_id)
+        wanted = self._applier.wanted.copy()
+        scaled = {id_ for id_, declared in wanted.items() if declared.bounds and not self.scales_itself}
+        self._stats.update(ready_pods(listed.pods), scaled)
+        self._urls = self._find_urls(listed) if self.is_exposed else {}
+        self._publish(Observation(services=self._observed(listed, scaled)))
         self._renew_keys(listed)
         self._logs.copy(listed)
         assert self._observation is not None
-        is_busy = self._unwanted or self._pending or any(not s.is_complete for s in self._observation.services.values())
+        is_busy = self._applier.is_busy or any(not seen.is_complete for seen in self._observation.services.values())
         return _BUSY_SECONDS if is_busy else _CALM_SECONDS
 
     def _check(self) -> None:
         """Look for what the cluster lacks: often while it lacks something."""
-        pause = _CHECK_SECONDS if self._problem is None else _RETRY_SECONDS
+        pause = _CHECK_SECONDS if self._problem is None else _RECHECK_SECONDS
         if time.monotonic() - self._checked_at >= pause:
             self._problem = find_problem(self._connection, self.settings, self.settings.registry)
             if self._problem is not None:
@@ -215,43 +241,11 @@ class KubernetesCluster:
             self._checked_at = time.monotonic()
             self._is_checked.set()
 
-    def _due(self) -> list[Declaration]:
-        with self._lock:
-            moment = time.monotonic()
-            due = [id_ for id_ in self._pending if moment >= self._retry_at.get(id_, 0.0)]
-            self._pending.difference_update(due)
-            return [self._wanted[id_] for id_ in due]
-
-    def _apply(self, declaration: Declaration) -> None:
-        """Apply the objects of a declaration; remember what the cluster made of them, or why it refused."""
-        service_id, objects = declaration.service_id, self._build(declaration)
-        fingerprint: str = objects[2]["metadata"]["annotations"][DECLARATION]
-        try:
-            done = {
-                each["kind"]: self._objects.apply(each, lambda text: self._note(service_id, text)) for each in objects
-            }
-        except ClusterError as error:
-            if error.is_away:
-                self._pending.add(service_id)
-                raise
-            self._refused[service_id] = fingerprint, Cause(error.code, error.message, is_certain=error.is_lasting)
-            self._retry_at[service_id] = time.monotonic() + _RETRY_SECONDS
-            return
-        self._refused.pop(service_id, None)
-        self._applied[service_id] = Applied(fingerprint, {kind: identity_of(found) for kind, found in done.items()})
-
     def _note(self, service_id: str, text: str) -> None:
         self._log_of(service_id).line(f"[mlmgmt] {text}")
 
     def _build(self, declaration: Declaration) -> list[dict[str, Any]]:
-        return build_objects(declaration, self.settings, self._home, has_node_port=self._reach.uses_node_ports)
-
-    def _forget_removed(self, listed: Listed) -> None:
-        left = {each["metadata"]["labels"].get(SERVICE) for found in listed.objects.values() for each in found}
-        with self._lock:
-            self._unwanted &= left
-            for service_id in set(self._applied) - left - set(self._wanted):
-                del self._applied[service_id]
+        return build_objects(declaration, self.settings, self._home, needs_node_port=self._reach.uses_node_ports)
 
     def _publish(self, observation: Observation) -> None:
         if observation != self._observation:
@@ -268,15 +262,31 @@ class KubernetesCluster:
         self._publish(Observation(services=services, away=cause, away_since=since))
         return _AWAY_SECONDS
 
-    def _observed(self, listed: Listed) -> dict[str, ObservedService]:
+    def _observed(self, listed: Listed, scaled: Collection[str]) -> dict[str, ObservedService]:
         """Return the services. One is complete only when requests from here get to its pods."""
-        services = observe(listed, self._applied, self._refused)
+        services = observe(listed, self._applier.applied, self._applier.refused)
+        self._directions.update(listed, services, scaled)
         for service_id, seen in services.items():
             obstacle = self._directions.obstacle(service_id)
+            if obstacle is None and self.is_exposed and service_id not in self._urls:
+                obstacle = f"The cluster has no address for this service yet (expose = {self.settings.expose})."
             if seen.is_complete and seen.replicas and obstacle is not None:
                 cause = Cause("Unreachable", obstacle)
                 services[service_id] = msgspec.structs.replace(seen, is_complete=False, cause=cause)
         return services
+
+    def _find_urls(self, listed: Listed) -> dict[str, str]:
+        """Return the scoring URLs at the cluster itself, by service."""
+        urls: dict[str, str] = {}
+        ready = {pod["metadata"]["labels"][SERVICE] for pod in ready_pods(listed.pods)}
+        for service in listed.objects["Service"]:
+            labels = service["metadata"]["labels"]
+            node = None
+            if self.settings.expose == "nodeport":
+                node = self._reach.find_node(service, has_pods=labels[SERVICE] in ready)
+            if url := url_of(labels[NAME], service, self.settings, node):
+                urls[labels[SERVICE]] = url
+        return urls
 
     def _renew_keys(self, listed: Listed) -> None:
         """Have kubelets renew the mounted keys of pods at once, instead of within a minute or two."""

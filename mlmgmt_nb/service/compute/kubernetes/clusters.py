@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from mlmgmt_nb.errors import LocalServiceError
-from mlmgmt_nb.service.cluster_settings import ClusterSettings, ClusterSettingsError, read_clusters
+from mlmgmt_nb.service.cluster_settings import ClusterSettings, ClusterSettingsError, fields_file, read_clusters
 from mlmgmt_nb.service.compute.kubernetes.cluster import KubernetesCluster
 
 __all__ = ["Clusters"]
@@ -37,7 +37,7 @@ class Clusters:
         self._registry = registry
         self._make = make
         self._lock = threading.Lock()
-        self._stamp: tuple[int, int] | None = None
+        self._stamp: list[tuple[int, int] | None] = []
         self._clusters: dict[str, KubernetesCluster] = {}
         try:
             self._update(read_clusters(file))
@@ -53,24 +53,34 @@ class Clusters:
                 self._stamp = stamp
                 try:
                     self._update(read_clusters(self._file))
+                    self._stamp = self._current_stamp()
                 except ClusterSettingsError as error:
                     log.error("%s", error)
             return self._clusters
 
-    def _current_stamp(self) -> tuple[int, int] | None:
-        try:
-            status = self._file.stat()
-        except OSError:
-            return None
-        return status.st_mtime_ns, status.st_size
+    def _current_stamp(self) -> list[tuple[int, int] | None]:
+        """Return what changes when the settings may have changed, or a file that they name."""
+        named = [cluster.settings.pod_fields_file for cluster in self._clusters.values()]
+        return [_stamp(self._file), *(_stamp(fields_file(self._file, each)) for each in named if each)]
 
     def _update(self, found: Mapping[str, ClusterSettings]) -> None:
         clusters = {}
         for name, settings in found.items():
             whole = msgspec.structs.replace(settings, registry=settings.registry or self._registry)
             before = self._clusters.get(name)
-            clusters[name] = before if before and before.settings == whole else self._make(name, whole)
+            try:
+                clusters[name] = before if before and before.settings == whole else self._make(name, whole)
+            except ClusterSettingsError as error:
+                raise ClusterSettingsError(f"{self._file}: [{name}]: {error}") from error
         for name, cluster in self._clusters.items():
             if clusters.get(name) is not cluster:
                 cluster.stop()
         self._clusters = clusters
+
+
+def _stamp(file: Path) -> tuple[int, int] | None:
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size

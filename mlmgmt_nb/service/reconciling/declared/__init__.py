@@ -5,6 +5,7 @@ a rollback, an edit by hand and a new process all take the same way, and declari
 
 - A rollout declares the target. It succeeds when only its replicas are left and all are ready. A certain cause ends it
   at once, any cause after the time for starting; the next round declares what served before again.
+- The number of replicas of an autoscaled service follows the load of its pods, unless the compute itself scales it.
 - A service without a deployment to serve, a deleted one, and one that nobody knows are removed from the compute.
 - While a compute does not respond, nothing is decided about it; services say so, and since when.
 
@@ -12,6 +13,7 @@ reconciler    the pure step: desired and observed state -> actions
 desired       the desired state of a service
 actions       the actions of a step
 conditions    the current problem of a service
+autoscaling   the number of replicas of autoscaled services
 declarations  rows of the store -> declarations
 controller    one round: observe the computes, call the step, act
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-__all__ = ["Action", "Declare", "Fail", "Forget", "Open", "Remove", "Succeed"]
+__all__ = ["Action", "Declare", "Fail", "Forget", "Open", "Remove", "Scale", "Succeed"]
 
 
 class Action(msgspec.Struct, frozen=True, tag=True):
@@ -19,6 +19,12 @@ class Declare(Action, frozen=True):
     """Tell the compute to keep a deployment of the service."""
 
     deployment_id: str
+
+
+class Scale(Action, frozen=True):
+    """Tell the compute to keep another number of replicas of the service."""
+
+    replicas: int
 
 
 class Remove(Action, frozen=True):

@@ -12,8 +12,9 @@ from typing import Any
 from sqlalchemy import Row
 
 from mlmgmt_nb.service.building.errors import BuildError
-from mlmgmt_nb.service.compute.declared.protocol import Declaration, DeclaredCompute, Observation
+from mlmgmt_nb.service.compute.declared.protocol import NOTHING, Declaration, DeclaredCompute, Observation
 from mlmgmt_nb.service.reconciling.declared import actions as a
+from mlmgmt_nb.service.reconciling.declared.autoscaling import Autoscaling
 from mlmgmt_nb.service.reconciling.declared.conditions import error_of
 from mlmgmt_nb.service.reconciling.declared.declarations import Declarations
 from mlmgmt_nb.service.reconciling.declared.desired import Desired
@@ -21,6 +22,7 @@ from mlmgmt_nb.service.reconciling.declared.reconciler import step
 from mlmgmt_nb.service.reconciling.keys import digests
 from mlmgmt_nb.service.reconciling.ports import Ports
 from mlmgmt_nb.service.reconciling.recorder import ServiceRecorder
+from mlmgmt_nb.service.reconciling.specs import replica_count, scaling
 from mlmgmt_nb.service.settings import Settings
 
 __all__ = ["DeclaredController"]
@@ -52,6 +54,7 @@ class DeclaredController:
         self._settings = settings
         self._clock = clock
         self._ports = Ports(recorder)
+        self._autoscaling = Autoscaling(recorder, settings.calm_seconds)
         self._since: dict[str, float] = {}
         self._ready: dict[str, tuple[str | None, int, int]] = {}
 
@@ -68,6 +71,7 @@ class DeclaredController:
         self._since.clear()
         self._ready.clear()
         self._ports.clear()
+        self._autoscaling.clear()
 
     def run(self, services: Mapping[str, Row[Any]]) -> float:
         """Run a round; return the seconds until the next one if nothing changes."""
@@ -92,6 +96,8 @@ class DeclaredController:
                 self._refuse(row, error)
             service = self._desired(row, compute, declarations.get(row.id), moment)
             self._report(row, service, observation)
+            if observation.away is None:
+                self._autoscaling.adjust(row, compute, observation.services.get(row.id, NOTHING), moment)
             desired.append(service)
         for action in step(desired, observation, moment):
             self._act(action, compute, rows.get(action.service_id), declarations.get(action.service_id))
@@ -113,6 +119,7 @@ class DeclaredController:
             serving=row.deployment_id if row.serving_status == "Active" else None,
             target=row.target_id,
             fingerprint=compute.fingerprint(declaration) if declaration else None,
+            replicas=None if compute.scales_itself else _scale(row),
             since=moment if row.target_id is None else self._since.setdefault(row.target_id, moment),
             start_timeout=self._settings.start_timeout,
             is_open=compute.is_open(row.id),
@@ -141,6 +148,8 @@ class DeclaredController:
                     self._recorder.fail(row, "NoPort", failure)
             case a.Declare() if declaration is not None:
                 compute.declare(declaration)
+            case a.Scale():
+                compute.scale(action.service_id, action.replicas)
             case a.Remove():
                 compute.close(action.service_id)
                 compute.remove(action.service_id)
@@ -158,3 +167,9 @@ class DeclaredController:
         self._recorder.remove(service_id)
         self._ports.forget(service_id)
         self._ready.pop(service_id, None)
+        self._autoscaling.forget(service_id)
+
+
+def _scale(row: Row[Any]) -> int | None:
+    """Return the desired number of replicas of an autoscaled service that no rollout changes."""
+    return replica_count(row.serving_spec, row.scale) if scaling(row.serving_spec) else None

@@ -11,11 +11,11 @@ from sqlalchemy import Row, select
 from mlmgmt_nb.contract.extensions import ServiceCreate
 from mlmgmt_nb.service.building.built_image import BuiltImage
 from mlmgmt_nb.service.building.errors import BuildError
-from mlmgmt_nb.service.compute.declared.protocol import Declaration
+from mlmgmt_nb.service.compute.declared.protocol import Bounds, Declaration
 from mlmgmt_nb.service.files.home import Home
 from mlmgmt_nb.service.reconciling.environment import driver_environment
 from mlmgmt_nb.service.reconciling.keys import digests
-from mlmgmt_nb.service.reconciling.specs import replica_count, slots
+from mlmgmt_nb.service.reconciling.specs import replica_count, scaling, slots
 from mlmgmt_nb.service.settings import Settings
 from mlmgmt_nb.service.store import schema
 from mlmgmt_nb.service.store.store import Store
@@ -50,6 +50,7 @@ class Declarations:
             name=row.name,
             image=reference,
             replicas=replica_count(spec, row.scale),
+            bounds=_bounds(spec),
             key_digests=digests(row),
             environment=driver_environment(spec, version, self._settings.data_storage),
             secrets=_secrets(row),
@@ -73,6 +74,11 @@ class Declarations:
                 raise BuildError("NotInRegistry", message)
             self._images[image_id] = built.pull_reference, version
         return self._images[image_id]
+
+
+def _bounds(spec: ServiceCreate) -> Bounds | None:
+    auto = scaling(spec)
+    return Bounds(auto.minimum, auto.maximum, round(auto.target * 100)) if auto else None
 
 
 def _secrets(row: Row[Any]) -> dict[str, Mapping[str, str]]:

@@ -14,6 +14,7 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
         serving: the current deployment, or None.
         target: the deployment that is being rolled out, or None.
         fingerprint: that of the declaration of the target, or else of the current deployment.
+        replicas: desired number of replicas, if it follows the load and is our decision.
         since: when the rollout began, in seconds on the clock of the step.
         is_open: whether requests for it are accepted here.
     """
@@ -22,6 +23,7 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
     serving: str | None = None
     target: str | None = None
     fingerprint: str | None = None
+    replicas: int | None = None
     since: float = 0.0
     start_timeout: float = 300.0
     is_open: bool = True

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from mlmgmt_nb.service.compute.declared.protocol import NOTHING, Cause, Observation, ObservedService
-from mlmgmt_nb.service.reconciling.declared.actions import Action, Declare, Fail, Forget, Open, Remove, Succeed
+from mlmgmt_nb.service.reconciling.declared.actions import Action, Declare, Fail, Forget, Open, Remove, Scale, Succeed
 from mlmgmt_nb.service.reconciling.declared.desired import Desired
 
 __all__ = ["step"]
@@ -52,6 +52,8 @@ def _service(service: Desired, seen: ObservedService, now: float) -> Iterator[Ac
         yield from _roll_out(service, service.target, seen, now)
     elif service.serving is not None and seen.fingerprint != service.fingerprint:
         yield Declare(service.service_id, service.serving)
+    elif service.replicas is not None and seen.replicas != service.replicas:
+        yield Scale(service.service_id, service.replicas)
 
 
 def _roll_out(service: Desired, target: str, seen: ObservedService, now: float) -> Iterator[Action]:

@@ -5,7 +5,6 @@ desired      the desired state of a service, and its crashes
 actions      the actions of a step
 controller   one round: observe the computes, call the step, act
 crashes      consecutive crashes of deployments
-autoscaler   the pure decision about the number of replicas
 autoscaling  the decisions, applied to services
 launches     the parameters of a replica
 progress     lines about rollouts in the log of a service

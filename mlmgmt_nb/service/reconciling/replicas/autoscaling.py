@@ -10,9 +10,9 @@ from sqlalchemy import Row
 
 from mlmgmt_nb.service.compute.base import Capacity
 from mlmgmt_nb.service.compute.computes import Computes
+from mlmgmt_nb.service.reconciling.autoscaler import ScaleState, decide
 from mlmgmt_nb.service.reconciling.capacity import replicas_that_fit, reserved_replicas
 from mlmgmt_nb.service.reconciling.recorder import ServiceRecorder
-from mlmgmt_nb.service.reconciling.replicas.autoscaler import ScaleState, decide
 from mlmgmt_nb.service.reconciling.specs import replica_count, scaling, slots
 
 __all__ = ["Autoscaling"]

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from mlmgmt_nb.service.compute.declared.protocol import Cause
-from mlmgmt_nb.service.compute.kubernetes.causes import cause_of
-from mlmgmt_nb.service.compute.kubernetes.objects_api import VERSIONS
-from mlmgmt_nb.service.compute.kubernetes.observation import Applied, Listed, identity_of, observe
-from mlmgmt_nb.service.compute.kubernetes.room import describe_room, quantity
+from mlmgmt_nb.service.compute.kubernetes.declaring.objects import KINDS
+from mlmgmt_nb.service.compute.kubernetes.observing.causes import cause_of
+from mlmgmt_nb.service.compute.kubernetes.observing.observation import Applied, Listed, identity_of, observe
+from mlmgmt_nb.service.compute.kubernetes.observing.room import describe_room, quantity
 
 NOW = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
 
@@ -42,7 +42,7 @@ def pod(deployment_id: str = "d2", *, ready: bool = True, ending: float | None =
 
 
 def listed(*pods: Any, **status: Any) -> Listed:
-    objects = {kind: [{"metadata": metadata()}] for kind in VERSIONS}
+    objects = {kind: [{"metadata": metadata()}] for kind in KINDS}
     return Listed(objects={**objects, "Deployment": [deployment(**status)]}, pods=pods, now=NOW)
 
 
@@ -70,7 +70,7 @@ def test_changes_by_others_are_noticed() -> None:
     applied = {"s": Applied("f", identities)}
     assert observe(found, applied, {})["s"].fingerprint == "f"
     assert observe(found, {}, {})["s"].fingerprint is None, "another process applied it"
-    for kind in VERSIONS:
+    for kind in KINDS:
         missing = Listed(objects={**found.objects, kind: []}, pods=found.pods, now=NOW)
         assert observe(missing, applied, {})["s"].fingerprint is None, kind
         edited = {"s": Applied("f", {**identities, kind: "u 6"})}
@@ -78,7 +78,7 @@ def test_changes_by_others_are_noticed() -> None:
 
 
 def test_a_pod_of_a_lost_node_does_not_keep_a_service() -> None:
-    gone: dict[str, list[Any]] = {kind: [] for kind in VERSIONS}
+    gone: dict[str, list[Any]] = {kind: [] for kind in KINDS}
     assert observe(Listed(objects=gone, pods=[pod(ending=30.0)], now=NOW), {}, {})["s"].exists
     assert not observe(Listed(objects=gone, pods=[pod(ending=200.0)], now=NOW), {}, {})["s"].exists
 

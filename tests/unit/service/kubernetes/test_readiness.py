@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from mlmgmt_nb.service.cluster_settings import ClusterSettings
-from mlmgmt_nb.service.compute.kubernetes.connection import Connection
-from mlmgmt_nb.service.compute.kubernetes.readiness import find_problem
+from mlmgmt_nb.service.compute.kubernetes.api.connection import Connection
+from mlmgmt_nb.service.compute.kubernetes.api.readiness import find_problem
 from tests.support.kubernetes import free_port
 
 
@@ -43,7 +43,7 @@ def test_a_problem_is_one_sentence(
 ) -> None:
     given = {"kubeconfig": kubeconfig(tmp_path), **changes}
     settings = ClusterSettings(namespace=namespace, **given)  # type: ignore[arg-type]
-    problem = find_problem(Connection(settings, tmp_path / "kinds.json"), settings, "127.0.0.1:1/ml")
+    problem = find_problem(Connection(settings), settings, "127.0.0.1:1/ml")
     assert problem is not None
     assert (problem.code, words in problem.message) == (code, True), problem
 
@@ -54,7 +54,7 @@ def test_the_client_is_an_extra(tmp_path: Path, namespace: str | None, monkeypat
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "kubernetes", None)
     settings = ClusterSettings(kubeconfig=kubeconfig(tmp_path), namespace=namespace)
-    problem = find_problem(Connection(settings, tmp_path / "kinds.json"), settings, None)
+    problem = find_problem(Connection(settings), settings, None)
     assert problem is not None
     assert problem.code == "NotInstalled"
     assert "mlmgmt-nb[kubernetes]" in problem.message

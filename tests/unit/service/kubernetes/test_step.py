@@ -10,7 +10,7 @@ import pytest
 
 from mlmgmt_nb.contract import ErrorResponse
 from mlmgmt_nb.service.compute.declared.protocol import Cause, Observation, ObservedService
-from mlmgmt_nb.service.reconciling.declared.actions import Declare, Fail, Forget, Open, Remove, Succeed
+from mlmgmt_nb.service.reconciling.declared.actions import Declare, Fail, Forget, Open, Remove, Scale, Succeed
 from mlmgmt_nb.service.reconciling.declared.conditions import error_of
 from mlmgmt_nb.service.reconciling.declared.desired import Desired
 from mlmgmt_nb.service.reconciling.declared.reconciler import step
@@ -51,6 +51,10 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any] | None, list[Any]]] = [
     ("pods that fail later are the cluster's", KEPT, {"fingerprint": "old", "cause": SURE}, []),
     ("what served is declared again", KEPT, {"fingerprint": "new"}, [Declare("s", "d1")]),
     ("what was deleted by hand, too", KEPT, None, [Declare("s", "d1")]),
+    ("a load that changes scales", {**KEPT, "replicas": 3}, {"fingerprint": "old", "replicas": 2}, [Scale("s", 3)]),
+    ("nothing is scaled twice", {**KEPT, "replicas": 3}, {"fingerprint": "old", "replicas": 3}, []),
+    ("what the cluster scales is its own", KEPT, {"fingerprint": "old", "replicas": 2}, []),
+    ("a rollout has its own scale", {**ROLLING, "replicas": 3}, {"fingerprint": "new", "replicas": 2}, []),
     ("nothing serves after a failed creation", {}, {"fingerprint": "new"}, [Remove("s")]),
     ("and then nothing is left to do", {}, None, []),
     ("a deleted service is removed", {**KEPT, "deleting": True}, {"fingerprint": "old"}, [Remove("s")]),

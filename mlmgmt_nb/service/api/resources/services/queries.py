@@ -86,11 +86,11 @@ def responses(db: Connection, rows: Iterable[Row[Any]], call: Call) -> list[Serv
             row,
             models.get(row.image_manifest_id, []),
             call.base_url,
-            _scoring_uri(row, call.base_url, front, is_first=is_first),
+            _scoring_uri(row, call, front, is_first=is_first),
             warnings.get(row.id),
         )
         if (candidate := candidates.get(row.id)) is not None:
-            uri = _scoring_uri(candidate, call.base_url, front, is_first=is_first)
+            uri = _scoring_uri(candidate, call, front, is_first=is_first)
             summary = CandidateSummary(
                 id=candidate.id, state=candidate.state, scoring_uri=uri, expires_at=candidate.expires_at
             )
@@ -154,6 +154,7 @@ def _response(
         secrets=sorted(values["secrets"] or ()),
         warning=warning,
         last_change=_current_deployment(values),
+        recording=spec.recording,
     )
 
 
@@ -163,16 +164,18 @@ def _current_deployment(values: dict[str, Any]) -> DeploymentRecord | None:
     return None if columns["change"] is None else deployment_of({**columns, "id": values["deployment_id"]})
 
 
-def _scoring_uri(row: Row[Any], base_url: str, front: str | None, *, is_first: bool) -> str | None:
-    """Return the scoring URL: at the front door, if its origin is given, or at the service's own port on the host of
-    the request. At the front door, the first service of a name is addressed by name and others by id. A service whose
-    creation failed does not have a scoring URL.
+def _scoring_uri(row: Row[Any], call: Call, front: str | None, *, is_first: bool) -> str | None:
+    """Return the scoring URL: at the cluster itself, if it exposes services; at the front door, if its origin is given;
+    or at the service's own port on the host of the request. At the front door, the first service of a name is addressed
+    by name and others by id. A service whose creation failed does not have a scoring URL.
     """
     if row.port is None or row.deployment_status in {"Failed", "Cancelled"}:
         return None
     name, separator, rest = row.name.partition("/")  # of a candidate, the name of its service is the first part
+    if call.backend.is_exposed(row.compute_id):
+        return call.backend.exposed_url(row.compute_id, row.id)
     if front is not None:
         place = name if is_first else row.candidate_of or row.id
         return f"{front}/api/v1/service/{place}{separator}{rest}/score"
-    host = urlsplit(base_url).hostname or ""
+    host = urlsplit(call.base_url).hostname or ""
     return f"http://{f'[{host}]' if ':' in host else host}:{row.port}/api/v1/service/{name}/score"

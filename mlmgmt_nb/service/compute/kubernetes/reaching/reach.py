@@ -15,14 +15,15 @@ from urllib.parse import urlsplit
 from mlmgmt_nb.service.building.docker.dockerfile import SCORING_PORT
 from mlmgmt_nb.service.cluster_settings import ClusterSettings
 from mlmgmt_nb.service.compute.forwarding.relay import Target
-from mlmgmt_nb.service.compute.kubernetes.connection import ClusterError, Connection, in_pod
+from mlmgmt_nb.service.compute.kubernetes.api.connection import ClusterError, Connection, in_pod
 
 __all__ = ["PodReach", "responds"]
 
 Object = dict[str, Any]
 
 _TRY_SECONDS = 1.0
-_AGAIN_SECONDS = 30.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
+"""Seconds until addresses of nodes are tried again; the pause doubles each time."""
 _ADDRESSES = ("ExternalIP", "InternalIP", "Hostname")
 
 
@@ -33,13 +34,26 @@ class PodReach:
         self._connection = connection
         self._settings = settings
         self._node_address: str | None = None
-        self._tried_at = float("-inf")
+        self._pause, self._try_at = _FIRST_PAUSE, float("-inf")
         self._forwards = _PortForwards(connection)
 
     @property
     def uses_node_ports(self) -> bool:
         """Return whether services need a node port."""
         return self._settings.reach == "node-port" or (self._settings.reach == "auto" and not in_pod())
+
+    def find_node(self, service: Object, *, has_pods: bool) -> str | None:
+        """Return an address of nodes, if it is known by now.
+
+        Args:
+            has_pods: whether the service has ready pods, so that its node port should respond.
+        """
+        port = service["spec"]["ports"][0].get("nodePort")
+        return self._find_node(port) if port is not None and has_pods else self._known_node
+
+    @property
+    def _known_node(self) -> str | None:
+        return self._settings.node_address or self._node_address
 
     def target(self, service: Object, pods: Sequence[Object]) -> Target | str:
         """Return the way to the ready pods of a service, or why there is none."""
@@ -58,10 +72,11 @@ class PodReach:
 
     def _find_node(self, port: int) -> str | None:
         """Return an address at which node ports respond. Addresses that do not are tried again later."""
-        if self._settings.node_address is not None:
-            return self._settings.node_address
-        if self._node_address is None and time.monotonic() - self._tried_at > _AGAIN_SECONDS:
-            self._tried_at = time.monotonic()
+        if self._known_node is not None:
+            return self._known_node
+        if time.monotonic() >= self._try_at:
+            self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+            self._try_at = time.monotonic() + self._pause
             self._node_address = next((one for one in self._candidates() if _responds(one, port)), None)
         return self._node_address
 

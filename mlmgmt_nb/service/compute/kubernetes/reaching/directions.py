@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from mlmgmt_nb.service.compute.forwarding.relay import Relay, Target
-from mlmgmt_nb.service.compute.kubernetes.naming import SERVICE
-from mlmgmt_nb.service.compute.kubernetes.observation import Listed, ready_pods
-from mlmgmt_nb.service.compute.kubernetes.reach import PodReach, responds
+from collections.abc import Callable, Collection, Mapping
+
+from mlmgmt_nb.service.compute.declared.protocol import ObservedService
+from mlmgmt_nb.service.compute.forwarding.relay import Relay, Target, Wait
+from mlmgmt_nb.service.compute.kubernetes.declaring.naming import SERVICE
+from mlmgmt_nb.service.compute.kubernetes.observing.observation import Listed, ready_pods
+from mlmgmt_nb.service.compute.kubernetes.reaching.reach import PodReach, responds
 from mlmgmt_nb.service.compute.listeners import Listeners
 
 __all__ = ["Directions"]
+
+
+_ASLEEP = Wait("No pod of this service became ready in time.")
 
 
 class Directions:
@@ -17,11 +23,13 @@ class Directions:
     Args:
         reach: finds the way to pods.
         listeners: the ports of all services.
+        on_waiting: called when a connection waits for pods.
     """
 
-    def __init__(self, reach: PodReach, listeners: Listeners) -> None:
+    def __init__(self, reach: PodReach, listeners: Listeners, on_waiting: Callable[[], None]) -> None:
         self._reach = reach
         self._listeners = listeners
+        self._on_waiting = on_waiting
         self._relay: Relay | None = None
         self._opened: set[str] = set()
 
@@ -37,7 +45,7 @@ class Directions:
         opened = self._listeners.open(service_id, port)
         self._opened.add(service_id)
         if self._relay is None:
-            self._relay = Relay()
+            self._relay = Relay(self._on_waiting)
         self._relay.listen(service_id, self._listeners[service_id])
         return opened
 
@@ -56,23 +64,41 @@ class Directions:
             self._relay.stop()
             self._relay = None
 
-    def update(self, listed: Listed) -> None:
-        """Have connections go to the pods that are ready now."""
+    def update(self, listed: Listed, services: Mapping[str, ObservedService], scaled: Collection[str]) -> None:
+        """Have connections go to the pods that are ready now.
+
+        Args:
+            services: what is known of the services.
+            scaled: services that a request wakes: connections wait for their first pod, unless it cannot start.
+        """
         if self._relay is None:
             return
         for service in listed.objects["Service"]:
             service_id = service["metadata"]["labels"][SERVICE]
             pods = [pod for pod in ready_pods(listed.pods) if pod["metadata"]["labels"].get(SERVICE) == service_id]
-            target = self._reach.target(service, pods)
-            self._relay.set_target(service_id, _usable(target, self._relay.target_of(service_id)))
+            target: Target | Wait | str
+            target = _usable(self._reach.target(service, pods), self._relay.target_of(service_id))
+            seen = services[service_id]
+            if service_id in scaled and (seen.replicas == 0 or isinstance(target, str)):
+                target = seen.cause.message if seen.cause and seen.cause.is_certain else _ASLEEP
+            self._relay.set_target(service_id, target)
+
+    def hold(self, service_id: str) -> None:
+        """Have new connections wait: the last pod of a service is about to end."""
+        if self._relay is not None:
+            self._relay.set_target(service_id, _ASLEEP)
+
+    def has_waiting(self, service_id: str) -> bool:
+        """Return whether a connection waits for a pod of a service."""
+        return self._relay is not None and self._relay.has_waiting(service_id)
 
     def obstacle(self, service_id: str) -> str | None:
         """Return why requests to a service do not get to its pods, or None."""
         target = self._relay.target_of(service_id) if self._relay else None
-        return target if isinstance(target, str) else None
+        return target.reason if isinstance(target, Wait) else target if isinstance(target, str) else None
 
 
-def _usable(target: Target | str, before: Target | str | None) -> Target | str:
+def _usable(target: Target | str, before: Target | Wait | str | None) -> Target | str:
     """Return a target, or why not. A new address is used once it responds: nodes learn of it a little later."""
     if isinstance(target, str) or (isinstance(before, Target) and before.address == target.address):
         return target

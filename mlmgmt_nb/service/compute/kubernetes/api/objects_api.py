@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from mlmgmt_nb.service.compute.kubernetes.connection import ClusterError, Connection
-from mlmgmt_nb.service.compute.kubernetes.naming import FIELD_MANAGER, HOME, SERVICE, home_selector
-from mlmgmt_nb.service.compute.kubernetes.objects import KINDS
-from mlmgmt_nb.service.compute.kubernetes.observation import Listed, needs_explanation
-from mlmgmt_nb.service.compute.kubernetes.room import describe_room
+from mlmgmt_nb.service.compute.kubernetes.api.connection import ClusterError, Connection
+from mlmgmt_nb.service.compute.kubernetes.declaring.naming import FIELD_MANAGER, HOME, SERVICE, home_selector
+from mlmgmt_nb.service.compute.kubernetes.declaring.objects import KINDS
+from mlmgmt_nb.service.compute.kubernetes.declaring.versions import OPTIONAL, as_version
+from mlmgmt_nb.service.compute.kubernetes.observing.observation import Listed, needs_explanation
+from mlmgmt_nb.service.compute.kubernetes.observing.room import describe_room
 
-__all__ = ["VERSIONS", "ObjectsApi"]
+__all__ = ["ObjectsApi"]
 
 Object = dict[str, Any]
 
-VERSIONS = {
-    "Secret": ("v1",),
-    "Service": ("v1",),
-    "Deployment": ("apps/v1",),
-    "PodDisruptionBudget": ("policy/v1", "policy/v1beta1"),
-}
-"""API versions of the kinds, the best first."""
 _WITHOUT_CONTENTS = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"
+_SCALER = f"{FIELD_MANAGER}-scale"
+"""Field manager of the number of replicas, until the autoscaler of the cluster owns it."""
 
 
 class ObjectsApi:
@@ -50,9 +46,11 @@ class ObjectsApi:
             ClusterError: the cluster refused it, or an object of somebody else has its name.
         """
         name, kind = wanted["metadata"]["name"], wanted["kind"]
-        path = self._connection.path(kind, VERSIONS[kind], name)
-        self._check_owner(path, kind, name)
-        body = {**wanted, "apiVersion": _version_of(path)}
+        path = self._connection.path(kind, name)
+        found = self._check_owner(path, kind, name)
+        body = as_version(wanted, _version_of(path))
+        if kind == "Deployment" and "replicas" not in wanted["spec"] and found and _owns_replicas(found):
+            self._release_replicas(path, body)
         options = {"content_type": _APPLY, "field_manager": FIELD_MANAGER}
         try:
             applied: Object = self._connection.request("PATCH", path, body, force_conflicts=False, **options)
@@ -63,16 +61,35 @@ class ObjectsApi:
             on_conflict(f"{kind} {name} was changed by somebody else ({'; '.join(error.causes)}); it is put right")
         return applied
 
-    def _check_owner(self, path: str, kind: str, name: str) -> None:
+    def _check_owner(self, path: str, kind: str, name: str) -> Object | None:
+        """Return the metadata of an object of ours, or None if it does not exist."""
         try:
-            found = self._connection.request("GET", path, accept=_WITHOUT_CONTENTS.replace("List", ""))
+            found: Object = self._connection.request("GET", path, accept=_WITHOUT_CONTENTS.replace("List", ""))
         except ClusterError as error:
             if error.status == 404:
-                return
+                return None
             raise
         if found["metadata"].get("labels", {}).get(HOME) != self._home:
             message = f"The namespace has a {kind} {name} that is not ours. Remove it, or use another namespace."
             raise ClusterError("NameTaken", message, 422)
+        return found
+
+    def _release_replicas(self, path: str, body: Object) -> None:
+        """Have the number of replicas stay when we no longer name it: a field without any owner gets its default."""
+        replicas = self._connection.request("GET", path)["spec"]["replicas"]
+        kept = {name: body[name] for name in ("apiVersion", "kind")} | {"metadata": {"name": body["metadata"]["name"]}}
+        body = {**kept, "spec": {"replicas": replicas}}
+        self._connection.request("PATCH", path, body, content_type=_APPLY, field_manager=_SCALER, force_conflicts=True)
+
+    def scale(self, name: str, replicas: int) -> None:
+        """Set the number of replicas of a Deployment.
+
+        Raises:
+            ClusterError: the cluster refused it, or does not respond.
+        """
+        path = self._connection.path("Deployment", name)
+        body = {"spec": {"replicas": replicas}}
+        self._connection.request("PATCH", f"{path}/scale", body, content_type=_MERGE, field_manager=FIELD_MANAGER)
 
     def list(self) -> Listed:
         """Return everything of the state folder.
@@ -81,19 +98,24 @@ class ObjectsApi:
             ClusterError: the cluster refused it, or does not respond.
         """
         selector = home_selector(self._home)
-        objects = {kind: self._list(kind, VERSIONS[kind], selector) for kind in KINDS}
-        listed = Listed(objects=objects, pods=self._list("Pod", ("v1",), selector), now=dt.datetime.now(dt.UTC))
+        objects = {kind: self._list(kind, selector) for kind in KINDS}
+        listed = Listed(objects=objects, pods=self._list("Pod", selector), now=dt.datetime.now(dt.UTC))
         if not needs_explanation(listed):
             return listed
-        events = self._list("Event", ("v1",), None)
+        events = self._list("Event", None)
         unscheduled = any(event.get("reason") == "FailedScheduling" for event in events)
         room = self._room() if unscheduled else None
         return Listed(objects=objects, pods=listed.pods, events=events, room=room, now=listed.now)
 
-    def _list(self, kind: str, versions: tuple[str, ...], selector: str | None) -> Sequence[Object]:
+    def _list(self, kind: str, selector: str | None) -> Sequence[Object]:
         accept = _WITHOUT_CONTENTS if kind == "Secret" else "application/json"
-        path = self._connection.path(kind, versions)
-        listed = self._connection.request("GET", path, label_selector=selector, accept=accept)
+        try:
+            path = self._connection.path(kind)
+            listed = self._connection.request("GET", path, label_selector=selector, accept=accept)
+        except ClusterError as error:
+            if kind in OPTIONAL and error.status in {403, 404}:  # then none of them is ours
+                return ()
+            raise
         return listed["items"] or ()  # an empty list may be null
 
     def _room(self) -> str | None:
@@ -112,19 +134,19 @@ class ObjectsApi:
             return None
         return describe_room(nodes, pods)
 
-    def delete(self, service_id: str) -> None:
-        """Delete the objects of a service, and with them its pods.
+    def delete(self, service_id: str, kinds: Collection[str] = KINDS) -> None:
+        """Delete the objects of a service, or those of some kinds; with a Deployment go its pods.
 
         Raises:
             ClusterError: the cluster refused it, or does not respond.
         """
         selector = f"{home_selector(self._home)},{SERVICE}={service_id}"
-        for kind in reversed(KINDS):
-            for found in self._list(kind, VERSIONS[kind], selector):
+        for kind in [kind for kind in reversed(KINDS) if kind in kinds]:
+            for found in self._list(kind, selector):
                 self._delete(kind, found)
 
     def _delete(self, kind: str, found: Object) -> None:
-        path = self._connection.path(kind, VERSIONS[kind], found["metadata"]["name"])
+        path = self._connection.path(kind, found["metadata"]["name"])
         # Whatever has this name by then: only the object that was listed is ours.
         options = {"preconditions": {"uid": found["metadata"]["uid"]}, "propagationPolicy": "Background"}
         try:
@@ -139,9 +161,17 @@ class ObjectsApi:
         Raises:
             ClusterError: the cluster refused it, or does not respond.
         """
-        path = self._connection.path("Pod", ("v1",), name)
+        path = self._connection.path("Pod", name)
         body = {"metadata": {"annotations": {annotation: value}}}
         self._connection.request("PATCH", path, body, content_type=_MERGE, field_manager=FIELD_MANAGER)
+
+
+def _owns_replicas(found: Object) -> bool:
+    """Return whether we set the number of replicas when we applied a Deployment last."""
+    return any(
+        entry.get("manager") == FIELD_MANAGER and "f:replicas" in entry.get("fieldsV1", {}).get("f:spec", {})
+        for entry in found["metadata"].get("managedFields", [])
+    )
 
 
 def _version_of(path: str) -> str:

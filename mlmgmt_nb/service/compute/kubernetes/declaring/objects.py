@@ -10,28 +10,40 @@ from typing import Any
 import msgspec
 
 from mlmgmt_nb.service.building.docker.dockerfile import COMMAND, SCORING_PORT
-from mlmgmt_nb.service.cluster_settings import ClusterSettings
-from mlmgmt_nb.service.compute.declared.protocol import Declaration
-from mlmgmt_nb.service.compute.kubernetes.naming import (
+from mlmgmt_nb.service.cluster_settings import ClusterSettings, ClusterSettingsError
+from mlmgmt_nb.service.compute.declared.protocol import Bounds, Declaration
+from mlmgmt_nb.service.compute.kubernetes.declaring.exposing import ingress, port_of, service_type
+from mlmgmt_nb.service.compute.kubernetes.declaring.naming import (
     DECLARATION,
     DEPLOYMENT,
     labels,
     object_name,
     selector,
 )
+from mlmgmt_nb.service.compute.kubernetes.declaring.pod_fields import PodFieldsError, merged
+from mlmgmt_nb.service.compute.kubernetes.declaring.restricted import container_security, pod_security
 
-__all__ = ["KINDS", "build_objects", "fingerprint_of", "pulled_image"]
+__all__ = [
+    "KINDS",
+    "STATS_PORT",
+    "Object",
+    "build_objects",
+    "check_pod_fields",
+    "declared_fingerprint",
+    "fingerprint_of",
+    "pulled_image",
+]
 
 Object = dict[str, Any]
 
-KINDS = ("Secret", "Service", "Deployment", "PodDisruptionBudget")
-"""The kinds of the objects of a service, in the order in which they are applied."""
+KINDS = ("Secret", "Service", "Deployment", "PodDisruptionBudget", "HorizontalPodAutoscaler", "Ingress")
+"""The kinds of objects of services, in the order in which they are applied. Not each service has the last ones."""
+STATS_PORT = 5002
+"""Port of pods that returns their counters. No Service leads to it."""
 
 _CONTAINER = "scoring"
 _MOUNT = "/var/run/mlmgmt"
 _KEYS = "keys"
-_USER = 1000
-"""The user of our images."""
 _HOME_FOLDER = "/home/mlmgmt"
 _PRE_STOP_SECONDS = 4
 """Seconds that a pod which is to end still accepts connections, until every node knows that it ends."""
@@ -41,33 +53,71 @@ _LIVENESS_SECONDS = 10
 
 
 def build_objects(
-    declaration: Declaration, settings: ClusterSettings, home: str, *, has_node_port: bool
+    declaration: Declaration, settings: ClusterSettings, home: str, *, needs_node_port: bool
 ) -> list[Object]:
     """Return the objects of a service, in the order of `KINDS`.
 
     Args:
         home: id of the state folder.
-        has_node_port: whether a port of every node leads to the service.
+        needs_node_port: whether requests get from here to the service by a port of every node.
     """
     name = object_name(declaration.name, declaration.service_id)
     metadata = {"name": name, "labels": labels(declaration.name, declaration.service_id, home)}
     objects = [
         _secret(declaration, metadata),
-        _service(declaration, metadata, has_node_port=has_node_port),
+        _service(declaration, settings, metadata, needs_node_port=needs_node_port),
         _deployment(declaration, settings, metadata),
         _budget(declaration, metadata),
     ]
+    if declaration.bounds is not None and settings.hpa:
+        objects.append(_autoscaler(declaration.bounds, metadata))
+    if settings.expose == "ingress":
+        objects.append(ingress(declaration.name, {**metadata, "annotations": settings.annotations}, settings))
     objects[2]["metadata"] = {**metadata, "annotations": {DECLARATION: fingerprint_of(objects)}}
+    if declaration.bounds is not None and not settings.hpa:
+        objects[2]["spec"]["replicas"] = declaration.replicas
     return objects
+
+
+def check_pod_fields(settings: ClusterSettings) -> None:
+    """Raise ClusterSettingsError if the fields that an operator adds to pods change fields of ours."""
+    sample = Declaration(
+        service_id="sample",
+        deployment_id="sample",
+        name="sample",
+        image="sample",
+        replicas=1,
+        key_digests=[],
+        environment={},
+        secrets={},
+        slots=1,
+        cpu="1",
+        memory="1Gi",
+        start_seconds=1.0,
+        drain_seconds=1.0,
+        hang_seconds=1.0,
+    )
+    try:
+        _deployment(sample, settings, {"name": "sample", "labels": labels("sample", "sample", "sample")})
+    except PodFieldsError as error:
+        raise ClusterSettingsError(f"pod-fields: {error}.") from error
+
+
+def declared_fingerprint(objects: list[Object]) -> str:
+    """Return the fingerprint that is part of the objects of a declaration."""
+    found: str = objects[KINDS.index("Deployment")]["metadata"]["annotations"][DECLARATION]
+    return found
 
 
 def fingerprint_of(objects: list[Object]) -> str:
     """Return a digest of objects. Random keys are part of it, so secrets cannot be guessed from it."""
-    bare = [
-        {**each, "metadata": {key: value for key, value in each["metadata"].items() if key != "annotations"}}
-        for each in objects
-    ]
+    bare = [_without_fingerprint(each) for each in objects]
     return hashlib.sha256(msgspec.json.encode(bare, order="deterministic")).hexdigest()[:32]
+
+
+def _without_fingerprint(wanted: Object) -> Object:
+    metadata = {name: value for name, value in wanted["metadata"].items() if name != "annotations"}
+    return {**wanted, "metadata": metadata} if wanted["kind"] == "Deployment" else wanted
 
 
 def pulled_image(image: str, settings: ClusterSettings) -> str:
@@ -89,13 +139,14 @@ def _secret_key(deployment_id: str, variable: str) -> str:
     return f"{deployment_id}.{variable}"
 
 
-def _service(declaration: Declaration, metadata: Object, *, has_node_port: bool) -> Object:
+def _service(declaration: Declaration, settings: ClusterSettings, metadata: Object, *, needs_node_port: bool) -> Object:
     spec = {
-        "type": "NodePort" if has_node_port else "ClusterIP",
+        "type": service_type(settings, needs_node_port=needs_node_port),
         "selector": selector(declaration.service_id),
-        "ports": [{"name": "http", "port": 80, "targetPort": SCORING_PORT, "protocol": "TCP"}],
+        "ports": [{"name": "http", "port": port_of(settings), "targetPort": SCORING_PORT, "protocol": "TCP"}],
     }
-    return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
+    annotations = {"annotations": settings.annotations} if settings.expose in {"nodeport", "loadbalancer"} else {}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {**metadata, **annotations}, "spec": spec}
 
 
 def _budget(declaration: Declaration, metadata: Object) -> Object:
@@ -104,16 +155,31 @@ def _budget(declaration: Declaration, metadata: Object) -> Object:
     return {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": metadata, "spec": spec}
 
 
+def _autoscaler(bounds: Bounds, metadata: Object) -> Object:
+    target = {"type": "Utilization", "averageUtilization": bounds.percent}
+    spec = {
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": metadata["name"]},
+        "minReplicas": bounds.fewest,
+        "maxReplicas": bounds.most,
+        "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": target}}],
+    }
+    return {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": metadata, "spec": spec}
+
+
 def _deployment(declaration: Declaration, settings: ClusterSettings, metadata: Object) -> Object:
     pod_labels = {**metadata["labels"], DEPLOYMENT: declaration.deployment_id}
+    # That of an autoscaled service is not part of the fingerprint, and not ours if the cluster scales it.
+    fixed = {"replicas": declaration.replicas} if declaration.bounds is None else {}
     spec = {
-        "replicas": declaration.replicas,
+        **fixed,
         "revisionHistoryLimit": 2,
         # Ours comes first, and explains why.
         "progressDeadlineSeconds": int(declaration.start_seconds) + 300,
         "selector": {"matchLabels": selector(declaration.service_id)},
         "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
-        "template": {"metadata": {"labels": pod_labels}, "spec": _pod(declaration, settings)},
+        "template": merged(
+            {"metadata": {"labels": pod_labels}, "spec": _pod(declaration, settings)}, settings.pod_fields
+        ),
     }
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec}
 
@@ -134,13 +200,7 @@ def _pod(declaration: Declaration, settings: ClusterSettings) -> Object:
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": _PRE_STOP_SECONDS + int(declaration.drain_seconds) + _SPARE_SECONDS,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": _USER,
-            "runAsGroup": _USER,
-            "fsGroup": _USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": pod_security(),
         "topologySpreadConstraints": [spread],
         "containers": [_container(declaration, settings)],
         "volumes": volumes,
@@ -157,6 +217,7 @@ def _container(declaration: Declaration, settings: ClusterSettings) -> Object:
     command = [*COMMAND, "--host", "0.0.0.0", "--port", str(SCORING_PORT)]  # noqa: S104 - inside of a container
     command += ["--name", declaration.name, "--concurrency", str(declaration.slots)]
     command += ["--keys-file", f"{_MOUNT}/{_KEYS}", "--failure-file", "/dev/termination-log"]
+    command += ["--stats-port", str(STATS_PORT)]
     wait = ["python3", "-c", f"import time; time.sleep({_PRE_STOP_SECONDS})"]
     return {
         "name": _CONTAINER,
@@ -165,11 +226,7 @@ def _container(declaration: Declaration, settings: ClusterSettings) -> Object:
         "env": _environment(declaration),
         "ports": [{"name": "http", "containerPort": SCORING_PORT, "protocol": "TCP"}],
         "resources": _resources(declaration, settings),
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": settings.read_only_root,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": container_security(read_only_root=settings.read_only_root),
         "startupProbe": {**_PROBE, "periodSeconds": 1, "failureThreshold": max(1, int(declaration.start_seconds))},
         "readinessProbe": {**_PROBE, "periodSeconds": 1, "failureThreshold": 3},
         "livenessProbe": {

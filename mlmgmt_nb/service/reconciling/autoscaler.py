@@ -11,7 +11,7 @@ import math
 
 import msgspec
 
-from mlmgmt_nb.service.compute.base import Load
+from mlmgmt_nb.service.compute.measures import Load
 from mlmgmt_nb.service.reconciling.specs import Scaling
 
 __all__ = ["ScaleState", "decide"]

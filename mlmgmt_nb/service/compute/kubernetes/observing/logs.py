@@ -14,9 +14,9 @@ from typing import Any
 import msgspec
 
 from mlmgmt_nb.contract.resolving import resolve
-from mlmgmt_nb.service.compute.kubernetes.connection import ClusterError, Connection
-from mlmgmt_nb.service.compute.kubernetes.naming import SERVICE
-from mlmgmt_nb.service.compute.kubernetes.observation import Listed
+from mlmgmt_nb.service.compute.kubernetes.api.connection import ClusterError, Connection
+from mlmgmt_nb.service.compute.kubernetes.declaring.naming import SERVICE
+from mlmgmt_nb.service.compute.kubernetes.observing.observation import Listed
 from mlmgmt_nb.service.files.disk import write_atomically
 from mlmgmt_nb.service.files.logs import Log
 
@@ -100,7 +100,7 @@ class PodLogs:
         query: dict[str, Any] = {"timestamps": "true", "limitBytes": _MOST_BYTES, "previous": str(previous).lower()}
         if position.time:
             query["sinceTime"] = position.time
-        path = self._connection.path("Pod", ("v1",), name)
+        path = self._connection.path("Pod", name)
         data = self._connection.text(f"{path}/log", query)
         lines = list(_newer(data.splitlines(), position.time.encode()))
         if lines:

@@ -16,11 +16,14 @@ from urllib.parse import urlsplit
 
 from mlmgmt_nb.scoring.http.access.hosts import LOOPBACK
 from mlmgmt_nb.service.cluster_settings import ClusterSettings
+from mlmgmt_nb.service.compute.kubernetes.declaring.versions import PLURALS, VERSIONS
 from mlmgmt_nb.service.docker_engine import root_cause
 
 __all__ = ["ClusterError", "Connection", "in_pod"]
 
 _CONNECT_SECONDS, _READ_SECONDS = 3.0, 20.0
+_EVERYWHERE = frozenset({"v1", "apps/v1"})
+"""API versions that every cluster has."""
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _NOT_INSTALLED = "The package `kubernetes` is not installed. Run: pip install 'mlmgmt-nb[kubernetes]'."
 
@@ -59,17 +62,13 @@ def in_pod() -> bool:
 
 
 class Connection:
-    """A connection to a cluster, made when first used.
+    """A connection to a cluster, made when first used."""
 
-    Args:
-        cache: file for the list of the kinds that the cluster has.
-    """
-
-    def __init__(self, settings: ClusterSettings, cache: Path) -> None:
+    def __init__(self, settings: ClusterSettings) -> None:
         self._settings = settings
-        self._cache = cache
         self._lock = threading.Lock()
         self._made: tuple[Any, str] | None = None
+        self._versions: dict[str, str] = {}
 
     @property
     def namespace(self) -> str:
@@ -113,20 +112,34 @@ class Connection:
             data: bytes = self._connected()[0].request(method, path, serialize=False, **options).data
             return data
 
-    def path(self, kind: str, versions: tuple[str, ...], name: str | None = None) -> str:
-        """Return the path of a kind in the first of these versions that the cluster has, or of one object.
+    def path(self, kind: str, name: str | None = None) -> str:
+        """Return the path of a kind in the best version that the cluster has, or of one object.
 
         Raises:
-            ClusterError: the cluster has none of them, or does not respond.
+            ClusterError: the cluster has none of the versions that we know, or does not respond.
         """
-        for version in versions:
-            with self.cluster_errors():
-                from kubernetes.dynamic.exceptions import ResourceNotFoundError
+        version = self._versions.get(kind)
+        if version is None:
+            version = self._versions[kind] = self._find_version(kind)
+        root = "api" if "/" not in version else "apis"
+        path = f"/{root}/{version}/namespaces/{self.namespace}/{PLURALS[kind]}"
+        return path if name is None else f"{path}/{name}"
 
-                with contextlib.suppress(ResourceNotFoundError):
-                    resource = self._connected()[0].resources.get(api_version=version, kind=kind)
-                    return str(resource.path(name=name, namespace=self.namespace))
+    def _find_version(self, kind: str) -> str:
+        versions = VERSIONS[kind]
+        for version in versions:
+            if version in _EVERYWHERE or self._has(kind, version):
+                return version
         raise ClusterError("OldCluster", f"The cluster has no {kind} of {' or '.join(versions)}.", 404)
+
+    def _has(self, kind: str, version: str) -> bool:
+        try:
+            served = self.request("GET", f"/apis/{version}")["resources"]
+        except ClusterError as error:
+            if error.status == 404:
+                return False
+            raise
+        return any(each["kind"] == kind for each in served)
 
     def new_client(self) -> Any:
         """Return another client, for use by one thread.
@@ -140,6 +153,7 @@ class Connection:
         """Connect anew at the next request: credentials may have changed."""
         with self._lock:
             self._made = None
+            self._versions.clear()
 
     def _connected(self) -> tuple[Any, str]:
         with self._lock:
@@ -148,7 +162,7 @@ class Connection:
                 from kubernetes.dynamic import DynamicClient
 
                 with self.cluster_errors():
-                    self._made = DynamicClient(api, cache_file=str(self._cache)), namespace
+                    self._made = DynamicClient(api, discoverer=_NoDiscovery), namespace
             return self._made
 
     def _make(self) -> tuple[Any, str]:
@@ -211,6 +225,13 @@ class Connection:
             raise ClusterError(
                 "BadKubeconfig", f"The credentials of the kubeconfig cannot be used: {error}."
             ) from error
+
+
+class _NoDiscovery:
+    """Instead of the discovery of the client: that reads all kinds again for each version that a cluster lacks."""
+
+    def __init__(self, client: Any, cache_file: str | None) -> None:
+        del client, cache_file
 
 
 def _limit_time(rest: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -10,9 +11,8 @@ from typing import Any
 import msgspec
 
 from mlmgmt_nb.service.compute.declared.protocol import Cause, ObservedService
-from mlmgmt_nb.service.compute.kubernetes.causes import cause_of
-from mlmgmt_nb.service.compute.kubernetes.naming import DECLARATION, DEPLOYMENT, SERVICE
-from mlmgmt_nb.service.compute.kubernetes.objects import KINDS
+from mlmgmt_nb.service.compute.kubernetes.declaring.naming import DECLARATION, DEPLOYMENT, SERVICE
+from mlmgmt_nb.service.compute.kubernetes.observing.causes import cause_of
 
 __all__ = ["Applied", "Listed", "identity_of", "needs_explanation", "observe", "ready_pods"]
 
@@ -42,16 +42,23 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Applied(msgspec.Struct, frozen=True):
-    """The last declaration that this process applied: its fingerprint, and the identity of each object by kind."""
+    """The last declaration that this process applied: its fingerprint, and the identity of each object by kind.
+
+    `is_scaled` tells that the number of replicas changes without another declaration.
+    """
 
     fingerprint: str
     identities: Mapping[str, str]
+    is_scaled: bool = False
 
 
-def identity_of(found: Object) -> str:
+def identity_of(found: Object, *, is_scaled: bool = False) -> str:
     """Return what changes when somebody changes what an object should be, and not with its status."""
     metadata = found["metadata"]
-    return f"{metadata['uid']} {metadata.get('generation') or metadata['resourceVersion']}"
+    spec = {name: value for name, value in found.get("spec", {}).items() if name != "replicas" or not is_scaled}
+    # Of a Secret we see the metadata alone.
+    content = msgspec.json.encode(spec, order="deterministic") if spec else metadata["resourceVersion"].encode()
+    return f"{metadata['uid']} {hashlib.sha256(content).hexdigest()}"
 
 
 def observe(
@@ -121,9 +128,12 @@ def _fingerprint(objects: Mapping[str, Object], applied: Applied | None) -> str 
     """Return the fingerprint of what the cluster keeps; None if an object is missing, was changed by somebody else, or
     was applied by an earlier process: then it is applied again, which changes nothing that is right.
     """
-    if applied is None or any(kind not in objects for kind in KINDS):
+    if applied is None or applied.identities.keys() != objects.keys():
         return None
-    if any(identity_of(objects[kind]) != applied.identities.get(kind) for kind in KINDS):
+    if any(
+        identity_of(objects[kind], is_scaled=applied.is_scaled) != identity
+        for kind, identity in applied.identities.items()
+    ):
         return None
     fingerprint: str | None = objects["Deployment"]["metadata"].get("annotations", {}).get(DECLARATION)
     return fingerprint

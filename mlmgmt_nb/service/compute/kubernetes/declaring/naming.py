@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 
 __all__ = [
-    *("DECLARATION", "DEPLOYMENT", "FIELD_MANAGER", "HOME", "KEYS", "MANAGED_BY", "SERVICE"),
+    *("DECLARATION", "DEPLOYMENT", "FIELD_MANAGER", "HOME", "KEYS", "MANAGED_BY", "NAME", "SERVICE"),
     *("home_selector", "labels", "object_name", "selector"),
 ]
 
 FIELD_MANAGER = "mlmgmt-nb"
+NAME = "app.kubernetes.io/name"
+"""Label: the name of the service."""
 MANAGED_BY = "app.kubernetes.io/managed-by"
 HOME = "mlmgmt-nb/home"
 """Label: the state folder. Several may use one namespace."""
@@ -42,7 +44,7 @@ def labels(name: str, service_id: str, home: str) -> dict[str, str]:
     """Return the labels of all objects of a service."""
     return {
         **selector(service_id),
-        "app.kubernetes.io/name": name,
+        NAME: name,
         "app.kubernetes.io/instance": object_name(name, service_id),
         "app.kubernetes.io/component": "scoring",
         HOME: home,

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.oci.registry import check_registry
 from mlmgmt_nb.service.cluster_settings import ClusterSettings
 from mlmgmt_nb.service.compute.declared.protocol import Cause
-from mlmgmt_nb.service.compute.kubernetes.connection import ClusterError, Connection
+from mlmgmt_nb.service.compute.kubernetes.api.connection import ClusterError, Connection
 
-__all__ = ["find_problem"]
+__all__ = ["find_problem", "needed_permissions"]
 
+_AT_ONCE = 8
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 _OBJECT_VERBS = ("get", "list", "create", "patch", "delete")
 _NEEDED = (
@@ -21,9 +23,22 @@ _NEEDED = (
     ("policy", "poddisruptionbudgets", "", _OBJECT_VERBS),
     ("", "pods", "", ("get", "list", "patch")),
     ("", "pods", "log", ("get",)),
+    ("", "pods", "proxy", ("get",)),
     ("", "events", "", ("list",)),
+    ("apps", "deployments", "scale", ("patch",)),
 )
+_TO_EXPOSE = ("networking.k8s.io", "ingresses", "", _OBJECT_VERBS)
+_TO_SCALE = ("autoscaling", "horizontalpodautoscalers", "", _OBJECT_VERBS)
 _TO_FORWARD = ("", "pods", "portforward", ("create",))
+
+
+def needed_permissions(settings: ClusterSettings) -> list[tuple[str, str, str, tuple[str, ...]]]:
+    """Return the permissions that a cluster with these settings needs: API group, resource, subresource, and verbs."""
+    needed = [*_NEEDED]
+    needed += [_TO_FORWARD] if settings.reach == "port-forward" else []
+    needed += [_TO_SCALE] if settings.hpa else []
+    needed += [_TO_EXPOSE] if settings.expose == "ingress" else []
+    return needed
 
 
 def find_problem(connection: Connection, settings: ClusterSettings, registry: str | None) -> Cause | None:
@@ -55,9 +70,12 @@ def find_problem(connection: Connection, settings: ClusterSettings, registry: st
 
 def _denied(connection: Connection, namespace: str, settings: ClusterSettings) -> Iterator[str]:
     """Yield what the credentials may not do, such as `create,patch deployments.apps`."""
-    needed = [*_NEEDED, _TO_FORWARD] if settings.reach == "port-forward" else _NEEDED
+    needed = needed_permissions(settings)
+    asked = [(group, resource, subresource, verb) for group, resource, subresource, verbs in needed for verb in verbs]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        allowed = dict(zip(asked, pool.map(lambda each: _may(connection, namespace, *each), asked), strict=True))
     for group, resource, subresource, verbs in needed:
-        missing = [verb for verb in verbs if not _may(connection, namespace, group, resource, subresource, verb)]
+        missing = [verb for verb in verbs if not allowed[group, resource, subresource, verb]]
         if missing:
             name = resource + (f"/{subresource}" if subresource else "") + (f".{group}" if group else "")
             yield f"{','.join(missing)} {name}"

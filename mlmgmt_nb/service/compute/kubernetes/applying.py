@@ -1,0 +1,173 @@
+"""The instructions of the supervisor for a cluster, applied in its thread, and again after refusals."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from mlmgmt_nb.service.compute.declared.protocol import Cause, Declaration
+from mlmgmt_nb.service.compute.kubernetes.api.connection import ClusterError
+from mlmgmt_nb.service.compute.kubernetes.api.objects_api import ObjectsApi
+from mlmgmt_nb.service.compute.kubernetes.declaring.naming import SERVICE, object_name
+from mlmgmt_nb.service.compute.kubernetes.declaring.objects import Object, declared_fingerprint
+from mlmgmt_nb.service.compute.kubernetes.declaring.versions import OPTIONAL
+from mlmgmt_nb.service.compute.kubernetes.observing.observation import Applied, Listed, identity_of
+
+__all__ = ["Applier"]
+
+_RETRY_SECONDS = 2.0
+"""Seconds until a declaration that the cluster refused is tried again."""
+
+
+class Applier:
+    """Applies declarations, numbers of replicas and removals.
+
+    Args:
+        build: returns the objects of a declaration.
+        before_sleep: called before the last pod of a service ends.
+        note: writes a line to the log of a service.
+
+    Attributes:
+        wanted: the last declaration of each service.
+        applied: those that this process applied.
+        refused: the fingerprints of those that the cluster refused, with the cause.
+    """
+
+    def __init__(
+        self,
+        objects: ObjectsApi,
+        build: Callable[[Declaration], list[Object]],
+        before_sleep: Callable[[str], None],
+        note: Callable[[str, str], None],
+    ) -> None:
+        self._objects = objects
+        self._build = build
+        self._before_sleep = before_sleep
+        self._note = note
+        self._lock = threading.Lock()
+        self.wanted: dict[str, Declaration] = {}
+        self.applied: dict[str, Applied] = {}
+        self.refused: dict[str, tuple[str, Cause]] = {}
+        self._pending: set[str] = set()
+        self._scales: dict[str, int] = {}
+        self._unwanted: set[str] = set()
+        self._retry_at: dict[str, float] = {}
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is still to be done."""
+        return bool(self._unwanted or self._pending or self._scales)
+
+    def declare(self, declaration: Declaration) -> bool:
+        """Have a declaration applied; return whether that may be done now."""
+        service_id = declaration.service_id
+        with self._lock:
+            if self.wanted.get(service_id) != declaration:
+                self._retry_at.pop(service_id, None)
+            self.wanted[service_id] = declaration
+            self._pending.add(service_id)
+            self._unwanted.discard(service_id)
+            return time.monotonic() >= self._retry_at.get(service_id, 0.0)
+
+    def scale(self, service_id: str, replicas: int) -> bool:
+        """Have a number of replicas written; return whether that is new."""
+        with self._lock:
+            declared = self.wanted.get(service_id)
+            if declared is None or self._scales.get(service_id) == replicas:
+                return False
+            self.wanted[service_id] = msgspec.structs.replace(declared, replicas=replicas)
+            self._scales[service_id] = replicas
+            return True
+
+    def remove(self, service_id: str) -> bool:
+        """Have everything of a service removed; return whether that is new."""
+        with self._lock:
+            is_new = service_id not in self._unwanted
+            self._unwanted.add(service_id)
+            self._pending.discard(service_id)
+            for known in (self.wanted, self._scales, self.refused):
+                known.pop(service_id, None)
+            return is_new
+
+    def has(self, service_id: str, fingerprint: str) -> bool:
+        """Return whether a declaration is in force."""
+        applied = self.applied.get(service_id)
+        return applied is not None and applied.fingerprint == fingerprint and service_id not in self._pending
+
+    def run(self) -> None:
+        """Do what is to be done now.
+
+        Raises:
+            ClusterError: the cluster does not respond.
+        """
+        for declaration in self._due():
+            self._apply(declaration)
+        for service_id, replicas in list(self._scales.items()):
+            self._apply_scale(service_id, replicas)
+        for service_id in list(self._unwanted):
+            self._objects.delete(service_id)
+
+    def _due(self) -> list[Declaration]:
+        with self._lock:
+            moment = time.monotonic()
+            due = [id_ for id_ in self._pending if moment >= self._retry_at.get(id_, 0.0)]
+            self._pending.difference_update(due)
+            return [self.wanted[id_] for id_ in due]
+
+    def _apply(self, declaration: Declaration) -> None:
+        """Apply the objects of a declaration; remember what the cluster made of them, or why it refused."""
+        service_id, objects = declaration.service_id, self._build(declaration)
+        fingerprint = declared_fingerprint(objects)
+        try:
+            done = {
+                each["kind"]: self._objects.apply(each, lambda text: self._note(service_id, text)) for each in objects
+            }
+            if surplus := OPTIONAL - done.keys():
+                self._objects.delete(service_id, surplus)
+        except ClusterError as error:
+            if error.is_away:
+                self._pending.add(service_id)
+                raise
+            self.refused[service_id] = fingerprint, Cause(error.code, error.message, is_certain=error.is_lasting)
+            self._retry_at[service_id] = time.monotonic() + _RETRY_SECONDS
+            return
+        self.refused.pop(service_id, None)
+        is_scaled = declaration.bounds is not None
+        identities = {kind: identity_of(found, is_scaled=is_scaled) for kind, found in done.items()}
+        self.applied[service_id] = Applied(fingerprint, identities, is_scaled)
+
+    def _apply_scale(self, service_id: str, replicas: int) -> None:
+        declared = self.wanted.get(service_id)
+        try:
+            if declared is not None:
+                if replicas == 0:
+                    self._before_sleep(service_id)
+                self._objects.scale(object_name(declared.name, service_id), replicas)
+        except ClusterError as error:
+            if error.is_away:
+                raise
+            # Decided again in the next round, as long as it is necessary.
+            self._note(service_id, f"the number of replicas cannot be changed: {error.message}")
+        with self._lock:
+            if self._scales.get(service_id) == replicas:
+                del self._scales[service_id]
+
+    def forget_removed(self, listed: Listed) -> Sequence[str]:
+        """Forget services of which nothing is left, and return them."""
+        left = {each["metadata"]["labels"].get(SERVICE) for found in listed.objects.values() for each in found}
+        with self._lock:
+            self._unwanted &= left
+            gone = [service_id for service_id in self.applied if service_id not in left | self.wanted.keys()]
+            for service_id in gone:
+                del self.applied[service_id]
+        return gone
+
+    def clear(self) -> None:
+        """Forget everything; what was applied stays in the cluster."""
+        for known in (self._pending, self._unwanted, self.wanted, self.applied):
+            known.clear()
+        for remembered in (self.refused, self._scales, self._retry_at):
+            remembered.clear()

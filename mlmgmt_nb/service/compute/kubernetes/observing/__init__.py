@@ -1,0 +1,8 @@
+"""What a cluster says of our services.
+
+observation  lists of objects -> observed services (pure)
+causes       pods, conditions and events -> the cause in one sentence (pure)
+room         what nodes have left (pure)
+logs         the logs of all pods of a service
+pod_stats    the load and the counters of pods
+"""

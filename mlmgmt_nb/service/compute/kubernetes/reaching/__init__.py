@@ -1,0 +1,5 @@
+"""How requests get to pods.
+
+reach       by a cluster address, a node port, or a port-forward
+directions  from the ports of services here to their pods
+"""
