@@ -37,14 +37,14 @@ class ProposedChange:
     It is removed at `expires_at` unless it was promoted before.
 
     Example:
-        >>> change = ws.services.propose("iris", max_concurrent_requests=20, reason="more callers")
+        >>> change = ws.services.propose("iris", max_concurrent_requests=17, reason="more callers")
         >>> [one.new for one in change.diff.changes]
-        [20]
+        [17]
         >>> change.run([[5.1, 3.5, 1.4, 0.2]])
         [0]
         >>> service = change.promote().result()
         >>> service.max_concurrent_requests_per_container, service.last_change.reason
-        (20, 'more callers')
+        (17, 'more callers')
 
     Attributes:
         candidate: the candidate as the server described it last; see `refresh`.
