@@ -11,10 +11,12 @@ from mlmgmt_nb.client.changes.difference import Difference
 from mlmgmt_nb.client.http.responses import decode
 from mlmgmt_nb.client.operations import Operations
 from mlmgmt_nb.client.polling import Poller
+from mlmgmt_nb.client.replays.replay import ReplayOptions
+from mlmgmt_nb.client.replays.report import ReplayReport
 from mlmgmt_nb.client.scoring_tests.options import LoadOptions
 from mlmgmt_nb.client.scoring_tests.report import ScoringReport
 from mlmgmt_nb.client.services.changes import ServiceChanges
-from mlmgmt_nb.client.services.scoring import ServiceScoring
+from mlmgmt_nb.client.services.replaying import ServiceReplays
 from mlmgmt_nb.client.services.support import check_candidates
 from mlmgmt_nb.contract import Image, ServiceResponse
 from mlmgmt_nb.contract.canary import CanaryRequest, CanaryStep
@@ -101,6 +103,25 @@ class ProposedChange:
         """
         return self._services.test(self.candidate.id or "", cases, against=self._service_id, **options)
 
+    def replay(
+        self,
+        cases: pd.DataFrame | Sequence[Any] | None = None,
+        *,
+        last: int = 1000,
+        **options: Unpack[ReplayOptions],
+    ) -> ReplayReport:
+        """Send recorded requests of the service, or cases, to both, and compare the answers pair by pair.
+
+        Args:
+            cases: as those of `services.replay`; None for the requests that the service recorded.
+            last: number of recorded requests, the newest.
+            **options: see `ReplayOptions`.
+
+        Raises:
+            UsageError: the cases are empty, or nothing was recorded. Nothing was sent.
+        """
+        return self._services.replay(self._service_id, self.candidate.id or "", cases=cases, last=last, **options)
+
     def canary(
         self,
         share: float | Sequence[float],
@@ -179,7 +200,7 @@ class ProposedChange:
         return f"ProposedChange({self.name!r}, state={self.candidate.state!r}, url={self.url!r})"
 
 
-class ServiceCandidates(ServiceScoring, ServiceChanges):
+class ServiceCandidates(ServiceReplays, ServiceChanges):
     """Propose, promote and discard changes."""
 
     _operations: Operations
