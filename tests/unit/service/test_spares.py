@@ -87,6 +87,11 @@ def launch(folder: Path, **environment: str) -> Launch:
 def warm(spares: Spares, wanted: Launch, listeners: list[socket.socket]) -> ReplicaStart:
     """Return a replica that a spare has become."""
     spares.prepare(Preparation(sys.executable))
+    return assigned(spares, wanted, listeners)
+
+
+def assigned(spares: Spares, wanted: Launch, listeners: list[socket.socket]) -> ReplicaStart:
+    """Return a replica that a spare has become, as soon as the spare is known."""
     deadline = time.monotonic() + SECONDS
     while (start := spares.start(wanted, listeners)) is None:
         assert time.monotonic() < deadline
@@ -187,8 +192,7 @@ def test_a_spare_is_used_once_and_only_for_its_runtime_and_python(
     )
     assert [spares.start(each, listeners) for each in unsuitable] == [None] * 4
     assert len(living()) == 1
-    start = spares.start(wanted, listeners)
-    assert start is not None
+    start = assigned(spares, wanted, listeners)
     assert spares.start(wanted, listeners) is None, "the next one is made later"
     with start.control, start.process:
         start.process.kill()
@@ -227,8 +231,7 @@ def test_packages_are_imported_in_advance_for_one_service_only(
         {"account": "a", "environment": {"OMP_NUM_THREADS": "1"}},
     )
     assert [spares.start(msgspec.structs.replace(wanted, **other), listeners) for other in others] == [None] * 5
-    start = spares.start(msgspec.structs.replace(wanted, account="a"), listeners)
-    assert start is not None
+    start = assigned(spares, msgspec.structs.replace(wanted, account="a"), listeners)
     got = seen(start, wanted)
     assert "colorsys" in got["modules"]
     assert str(tmp_path / "scratch") in got["path"], "it did not start over"
