@@ -242,6 +242,7 @@ class OperationError(MlmgmtError):
         operation: the last `AsyncOperationStatus` seen, or None.
         continuation_token: resumes the wait with `Poller.from_continuation_token`.
         log_uri: where the log of the build or service is, or None.
+        driver_traceback: the traceback of the driver, if it failed; "" otherwise.
     """
 
     def __init__(
@@ -251,12 +252,14 @@ class OperationError(MlmgmtError):
         operation: Any = None,
         continuation_token: str = "",
         log_uri: str | None = None,
+        driver_traceback: str = "",
         fix: str | None = None,
     ) -> None:
         super().__init__(message, fix=fix)
         self.operation = operation
         self.continuation_token = continuation_token
         self.log_uri = log_uri
+        self.driver_traceback = driver_traceback
 
 
 class OperationFailed(OperationError):  # noqa: N818 - the name of the state that it reports
@@ -278,7 +281,14 @@ class OperationTimeout(OperationError, TimeoutError):  # noqa: N818 - as azure-c
 
 
 class ScoringError(MlmgmtError):
-    """A scoring request failed. `status_code` is the HTTP status, `request_id` finds it in the service's log."""
+    """A scoring request failed.
+
+    Attributes:
+        status_code: the HTTP status.
+        code: the `code` of the answer.
+        request_id: finds the request in the service's log.
+        service: id or name of the service, as it was given.
+    """
 
     def __init__(
         self, message: str, *, status_code: int, code: str = "", request_id: str = "", fix: str | None = None
@@ -287,6 +297,7 @@ class ScoringError(MlmgmtError):
         self.status_code = status_code
         self.code = code
         self.request_id = request_id
+        self.service = ""
 
 
 class DriverError(ScoringError):

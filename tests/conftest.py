@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ import pytest
 import requests
 from hypothesis import settings
 
-from tests.support import postgresql
+from tests.support import forks, postgresql
 from tests.support.environment import keep_bytecode, use_own_programs
 from tests.support.held_back import HeldBack
 from tests.support.schedule import LongestFirst, sort_longest_first
@@ -78,8 +77,7 @@ def database_arguments(home: Path) -> tuple[str, ...]:
 
 def mlmgmt(*arguments: object, code: int = 0) -> str:
     """Run a command; return what it printed."""
-    command = [sys.executable, "-m", "mlmgmt_nb.cli", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = forks.run(*arguments)
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done.stdout + done.stderr
@@ -101,11 +99,9 @@ class ServiceProcess:
         self.start()
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "mlmgmt_nb.cli", "serve", "--home", str(self.home), *self.arguments]
+        words = ["serve", "--home", str(self.home), *self.arguments]
         with self._output.open("ab") as output:
-            self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env={**os.environ, **self.environment}
-            )
+            self.process = forks.start(words, output.fileno(), output.fileno(), self.environment)
         eventually(self._listens, 90, "the start of the service")  # on a busy machine
         self.base_url: str = self.described()["baseUrl"]
         self.token = (self.home / "token").read_text()
@@ -249,6 +245,17 @@ def shared_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service
     service = ServiceProcess(tmp_path_factory.mktemp("shared") / "home")
     yield service
     service.stop()
+
+
+@pytest.fixture(scope="session")
+def uv_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Yield a cache for `uv` that goes with the session.
+
+    For packages of indexes of the tests: the ports of those differ each time, so that the user's cache would only grow.
+    """
+    folder = tmp_path_factory.mktemp("uv-cache")
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,10 @@ from typing import Any, TypedDict, TypeVar
 
 import msgspec
 
+from mlmgmt_nb.client.quantities import bytes_of, seconds_of
 from mlmgmt_nb.contract import AutoScaler, ContainerResourceReservation, ModelDataCollection
 from mlmgmt_nb.contract.limits import exceeded
+from mlmgmt_nb.contract.recording import Recording
 from mlmgmt_nb.errors import UsageError
 
 __all__ = ["ServiceSettings", "checked", "is_uuid", "settings_fields"]
@@ -23,7 +25,11 @@ _FIXES = {
     "targetUtilization": "Give a percentage from 0 to 100.",
     "numReplicas": "Give a number of at least 0.",
     "maxConcurrentRequestsPerContainer": "Give a number of at least 1.",
+    "sample": "Give a share above 0 and at most 1.",
+    "maxAgeInSeconds": "Give an age from 1m to 3650d.",
+    "maxBytes": "Give a size from 1MB to 10GB.",
 }
+_RECORDING = {"enabled", "sample", "redact", "max_age", "max_size"}
 
 
 class ServiceSettings(TypedDict, total=False):
@@ -40,6 +46,9 @@ class ServiceSettings(TypedDict, total=False):
             removes one.
         secrets: additional variables whose values are never shown. Take them from your environment or a file.
         reason: why the service is created or updated, for the record of the change.
+        recording: whether requests and answers are recorded, for `services.requests` and replays: True, False, or a
+            dict with any of `enabled`, `sample` (a share such as 0.1), `redact` (a list, or text with commas),
+            `max_age` (such as `"7d"`) and `max_size` (such as `"100MB"`).
     """
 
     num_replicas: int | None
@@ -52,6 +61,7 @@ class ServiceSettings(TypedDict, total=False):
     environment: Mapping[str, str | None] | None
     secrets: Mapping[str, str | None] | None
     reason: str | None
+    recording: Recording | Mapping[str, Any] | bool | None
 
 
 def settings_fields(
@@ -66,11 +76,12 @@ def settings_fields(
     environment: Mapping[str, str | None] | None = None,
     secrets: Mapping[str, str | None] | None = None,
     reason: str | None = None,
+    recording: Recording | Mapping[str, Any] | bool | None = None,
 ) -> dict[str, Any]:
     """Return the settings as properties of a `ServiceCreate` or `ServiceUpdate`.
 
     Raises:
-        UsageError: the autoscaler has an unknown property.
+        UsageError: the autoscaler or the recording has an unknown property.
     """
     reserved = None
     if cpu is not None or memory is not None:
@@ -87,6 +98,7 @@ def settings_fields(
         "environment": _variables("environment", environment),
         "secrets": _variables("secrets", secrets),
         "reason": reason,
+        "recording": _recording(recording),
     }
 
 
@@ -139,6 +151,28 @@ def _given(type_: type[msgspec.Struct], fields: Mapping[str, Any], field: str) -
     names = {info.encode_name: info.name for info in msgspec.structs.fields(type_)}
     name = names.get(field, "")
     return f" (given: {fields[name]!r})" if name in fields else ""
+
+
+def _recording(value: Recording | Mapping[str, Any] | bool | None) -> Recording | None:
+    if value is None or isinstance(value, Recording):
+        return value
+    given: dict[str, Any] = {"enabled": value} if isinstance(value, bool) else dict(value)
+    if unknown := sorted(set(given) - _RECORDING):
+        raise UsageError(
+            f"recording has no property {unknown[0]!r}",
+            field="recording",
+            fix=f"It has: {', '.join(sorted(_RECORDING))}.",
+        )
+    if given.setdefault("enabled", None) is None and any(one is not None for one in given.values()):
+        given["enabled"] = True  # to set anything is to turn it on
+    if isinstance(given.get("redact"), str):
+        given["redact"] = [name for part in given["redact"].split(",") if (name := part.strip())]
+    age, size = given.pop("max_age", None), given.pop("max_size", None)
+    return Recording(
+        max_age_in_seconds=None if age is None else seconds_of(age, "max_age"),
+        max_bytes=None if size is None else bytes_of(size, "max_size"),
+        **given,
+    )
 
 
 def _autoscaler(value: AutoScaler | Mapping[str, Any] | None) -> AutoScaler | None:

@@ -163,6 +163,22 @@ SETTINGS = (
         api="max_concurrent_requests",
     ),
     Flag("--collect-model-data", "collect inputs and outputs of the models", "yes-no", api="collect_model_data"),
+    Flag(
+        "--record-requests",
+        "record requests and answers, for `service requests` and replays",
+        "yes-no",
+        api="recording.enabled",
+    ),
+    Flag("--record-sample", "share of the requests to record, such as 0.1", "number", api="recording.sample"),
+    Flag(
+        "--record-redact",
+        "fields whose values are not recorded, separated by commas",
+        "value",
+        metavar="NAMES",
+        api="recording.redact",
+    ),
+    Flag("--record-max-age", "age after which recorded requests are removed, such as 7d", api="recording.max_age"),
+    Flag("--record-max-size", "size of all recorded requests, such as 100MB", api="recording.max_size"),
     Flag("-l --enable-app-insights", "send telemetry to Application Insights", "yes-no", api="app_insights"),
 )
 
@@ -293,6 +309,11 @@ class SettingsArguments(VariablesArguments):
     memory: str | None
     replica_max_concurrent_requests: int | None
     collect_model_data: bool | None
+    record_requests: bool | None
+    record_sample: float | None
+    record_redact: Any
+    record_max_age: str | None
+    record_max_size: str | None
     enable_app_insights: bool | None
 
 

@@ -25,6 +25,7 @@ __all__ = [
     "Settings",
     "Text",
     "Usage",
+    "chosen_lines",
 ]
 
 _NO_SAMPLE = "body          the driver has no schema: put what its run() takes into body.json"

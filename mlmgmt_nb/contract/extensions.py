@@ -1,5 +1,5 @@
 """Extensions of the embedded service to the API of 2017: lists of operations and audit entries, environment variables
-and secrets of services, warnings of operations, and records of changes.
+and secrets of services, warnings of operations, records of changes, and the recording of requests.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from mlmgmt_nb.contract.operations import OPERATIONS, Answer, Operation
+from mlmgmt_nb.contract.recording import Recording
 from mlmgmt_nb.contract.resolving import resolve, resolve_all_of
 from mlmgmt_nb.contract.resources import (
     AsyncOperationStatus,
@@ -79,23 +80,26 @@ class ServiceCreate(_Checked, ServiceCreateRequest, frozen=True, kw_only=True):
         environment: variables by name.
         secrets: further variables; no response contains their values.
         reason: why, for the record of the change.
+        recording: whether and how requests are recorded.
     """
 
     environment: dict[str, str | None] | None = None
     secrets: dict[str, str | None] | None = None
     reason: str | None = None
+    recording: Recording | None = None
 
 
 class ServiceUpdate(_Checked, ServiceUpdateRequest, frozen=True, kw_only=True):
     """Changes to a service. Variables that are not named keep their values; null removes one.
 
     Attributes:
-        environment, secrets, reason: as in `ServiceCreate`.
+        environment, secrets, reason, recording: as in `ServiceCreate`.
     """
 
     environment: dict[str, str | None] | None = None
     secrets: dict[str, str | None] | None = None
     reason: str | None = None
+    recording: Recording | None = None
 
 
 class ChangeRecord(Wire, frozen=True, kw_only=True):
@@ -149,12 +153,14 @@ class Service(ServiceResponse, frozen=True, kw_only=True):
         secrets: names of the secrets, whose values no response contains.
         warning: the warning of its last operation.
         last_change: the deployment that serves, with the record of the change that made it.
+        recording: whether and how requests are recorded; None if that was never set.
     """
 
     environment: dict[str, str] | None = None
     secrets: list[str] | None = None
     warning: str | None = None
     last_change: DeploymentRecord | None = None
+    recording: Recording | None = None
 
 
 class OperationStatus(AsyncOperationStatus, frozen=True, kw_only=True):

@@ -72,17 +72,22 @@ class Histogram:
                 return min(self.longest, self._edge(bucket + 1))
         return 0.0
 
-    def bars(self, most: int) -> list[tuple[float, float, int]]:
-        """Return begin, end and count of at most so many ranges, each of the same number of buckets."""
-        if not self._buckets:
+    def bars(self, most: int, other: Histogram) -> list[tuple[float, float, int, int]]:
+        """Return begin, end, count, and count of another histogram with the same bounds, of at most so many ranges.
+
+        Each range is of the same number of buckets.
+        """
+        known = self._buckets.keys() | other._buckets.keys()
+        if not known:
             return []
-        first, last = min(self._buckets), max(self._buckets)
+        first, last = min(known), max(known)
         width = max(1, math.ceil((last - first + 1) / most))
-        counts = [0] * math.ceil((last - first + 1) / width)
-        for bucket, count in self._buckets.items():
-            counts[(bucket - first) // width] += count
+        counts, others = ([0] * math.ceil((last - first + 1) / width) for _ in range(2))
+        for found, buckets in ((counts, self._buckets), (others, other._buckets)):
+            for bucket, count in buckets.items():
+                found[(bucket - first) // width] += count
         edges = [self._edge(first + place * width) for place in range(len(counts) + 1)]
-        return list(zip(edges, edges[1:], counts, strict=False))
+        return list(zip(edges, edges[1:], counts, others, strict=False))
 
     def _edge(self, bucket: int) -> float:
         """Return the lower bound of a bucket."""

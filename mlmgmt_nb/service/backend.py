@@ -13,7 +13,7 @@ from functools import partial
 from sqlalchemy import Connection, delete, func, insert, select
 
 from mlmgmt_nb import __version__
-from mlmgmt_nb.contract import ServiceCreateRequest
+from mlmgmt_nb.contract.extensions import ServiceCreate
 from mlmgmt_nb.service.access.audit_log import AuditLog
 from mlmgmt_nb.service.building.build_steps import BuildSteps
 from mlmgmt_nb.service.building.builder import Builder, build_log, release_builds
@@ -39,6 +39,7 @@ from mlmgmt_nb.service.docker_engine import Engine, EngineError
 from mlmgmt_nb.service.files.artifacts import ArtifactStore
 from mlmgmt_nb.service.files.home import Home
 from mlmgmt_nb.service.files.logs import Log
+from mlmgmt_nb.service.files.recordings import Recordings
 from mlmgmt_nb.service.housekeeping.check import missing_files
 from mlmgmt_nb.service.housekeeping.pruning import Pruner
 from mlmgmt_nb.service.http.messages import Request
@@ -113,7 +114,10 @@ class Backend:
         self._listeners = Listeners(settings.service_host, settings.service_ports, self._supervisor.computes_changed)
         self._computes = self._make_computes(self._supervisor.computes_changed)
         self._clusters = Clusters(settings.clusters_file, settings.registry, self._make_cluster)
-        self._pruner = Pruner(self.store, settings.operation_days, leads=lambda: self._membership.leads)
+        self.recordings = Recordings(home.recordings)
+        self._pruner = Pruner(
+            self.store, settings.operation_days, self.recordings, leads=lambda: self._membership.leads
+        )
         self._notifications = Notifications(self.store, self._on_notification)
         self._receipts: dict[str, threading.Event] = {}
 
@@ -346,7 +350,7 @@ class Backend:
                 db.scalar(select(schema.images.c.id).where(schema.images.c.compute_id == DOCKER).limit(1)) is not None
             )
 
-    def check_capacity(self, db: Connection, spec: ServiceCreateRequest, compute_id: str, service_id: str) -> None:
+    def check_capacity(self, db: Connection, spec: ServiceCreate, compute_id: str, service_id: str) -> None:
         """Refuse replicas and reservations that exceed the capacity left by other services. On a cluster, its scheduler
         decides on these, and settings that need our own replicas are refused.
 
@@ -365,6 +369,8 @@ class Backend:
                 is_exposed=cluster.is_exposed,
             )
             return
+        if spec.recording is not None and spec.recording.enabled:
+            self._check_recording(spec.image_id, compute_id)
         services, deployments = schema.services, schema.deployments
         others = db.execute(
             select(deployments.c.spec, services.c.scale)
@@ -374,6 +380,19 @@ class Backend:
         ).all()
         reserved = [(other.spec, reserved_replicas(other.spec, other.scale)) for other in others]
         check_capacity(spec, reserved, self._computes[compute_id].capacity())
+
+    def _check_recording(self, image_id: str, compute_id: str) -> None:
+        """Refuse to record requests where that is not possible."""
+        if compute_id == DOCKER and not self.engine.shares_files():
+            message = "$.recording.enabled: the Docker engine runs elsewhere, and its containers cannot write here."
+            raise conflict("NoRecording", message)
+        runtime = self.home.images / image_id / "runtime" / "mlmgmt_nb"
+        if runtime.exists() and not (runtime / "scoring" / "recording").exists():
+            message = (
+                "$.recording.enabled: this image was built by an earlier version, which does not record requests; "
+                "create a new image from its manifest."
+            )
+            raise conflict("NoRecording", message)
 
 
 class _ReplicaProcesses:

@@ -164,6 +164,14 @@ class Engine:
         info = self.api.info()
         return (info.get("KernelVersion"), info.get("Name")) == (platform.release(), platform.node())
 
+    def shares_files(self) -> bool:
+        """Return whether its containers can use folders of this machine; False if it is not available."""
+        try:
+            with self.engine_errors():
+                return self.is_local()
+        except EngineError:
+            return False
+
     @property
     def _is_local(self) -> bool:
         return self._url.startswith(("unix:", "/", "http+unix:"))

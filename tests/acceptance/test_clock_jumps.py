@@ -14,6 +14,7 @@ from tests.conftest import ServiceProcess
 from tests.integration.service.drivers import ECHO, replicas, under_load
 from tests.support import postgresql
 from tests.support.clock import Clock
+from tests.support.searches import long_search
 from tests.support.waiting import eventually
 
 NAP = "import time\ndef init():\n    pass\ndef run(body):\n    time.sleep(float(body))\n    return 'rested'\n"
@@ -37,6 +38,7 @@ def pair(tmp_path: Path, clock: Clock) -> Iterator[list[ServiceProcess]]:
         one.stop()
 
 
+@long_search
 def test_hours_forward_and_backward(
     pair: list[ServiceProcess], clock: Clock, write_driver: Callable[..., Path]
 ) -> None:

@@ -7,12 +7,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-import nbformat
 import pytest
 
 from mlmgmt_nb import connect, local
+from tests.support.searches import long_search
+
+if TYPE_CHECKING:
+    import nbformat
 
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "05-scoring-test-as-gate.ipynb"
 
@@ -23,8 +27,11 @@ def home(tmp_path: Path) -> Iterator[Path]:
     local.stop(tmp_path / "home")
 
 
+@long_search
 @pytest.mark.timeout(600)
 def test_a_worse_model_does_not_get_into_production(home: Path, tmp_path: Path) -> None:
+    import nbformat
+
     own = {"MLMGMT_HOME": str(home), "IPYTHONDIR": str(tmp_path / "ipython")}
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MLMGMT_")} | own
     given = ("-p", "trees", "1", "-p", "junit", "report.xml")

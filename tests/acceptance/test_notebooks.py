@@ -1,4 +1,7 @@
-"""The tutorial notebooks: they run unchanged, in CI some twice in a row, and their outputs match the committed ones."""
+"""The tutorial notebooks: they run unchanged, and their outputs match the committed ones.
+
+CI runs all of them, some twice in a row.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,8 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import nbformat
 import pytest
 
 from mlmgmt_nb import connect, local
@@ -19,7 +21,11 @@ from mlmgmt_nb.commands.config import Config
 from tests.acceptance.panels.kernels import VERSIONS
 from tests.acceptance.panels.lab import jupyter_environment
 from tests.support.engine import BASE
+from tests.support.searches import IN_CI, long_search
 from tests.support.team import team
+
+if TYPE_CHECKING:
+    import nbformat
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -27,6 +33,8 @@ DOCKER, REMOTE = "06-docker", "07-remote-account"
 """Notebooks that need more than the local service."""
 WITH_WIDGETS = ("01-quickstart", "02-lifecycle", DOCKER)
 """Notebooks that CI also runs on the older kernel: they have every panel, and progress. Other cells are alike there."""
+FIRST = ("01-quickstart", "02-lifecycle")
+"""Notebooks that run without CI, too."""
 RULES = ROOT / "tests" / "nbval.cfg"
 
 MOST_BYTES = 300_000
@@ -114,11 +122,13 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.timeout(2000)
 def test_they_run_show_what_is_committed_and_clean_up(home: Path, folder: Path, tmp_path: Path) -> None:
     local.ensure(home)
-    notebooks = [notebook for notebook in NOTEBOOKS if notebook.stem not in {DOCKER, REMOTE}]
+    wanted = {path.stem for path in NOTEBOOKS} - {DOCKER, REMOTE} if IN_CI else set(FIRST)
+    notebooks = [notebook for notebook in NOTEBOOKS if notebook.stem in wanted]
     environment = _environment(tmp_path, {"MLMGMT_HOME": str(home), "MLMGMT_CONFIG": str(tmp_path / "config.toml")})
     _run_and_check(notebooks, folder, environment, lambda: list(connect(home=home).services.list()))
 
 
+@long_search
 @pytest.mark.timeout(1000)
 def test_the_one_of_docker(engine: Any, home: Path, folder: Path, tmp_path: Path) -> None:
     config = tmp_path / "config.toml"
@@ -129,6 +139,7 @@ def test_the_one_of_docker(engine: Any, home: Path, folder: Path, tmp_path: Path
     assert Config(config, {}).settings({})["compute"].source == "default"
 
 
+@long_search
 @pytest.mark.timeout(1000)
 def test_the_one_of_a_remote_account(folder: Path, tmp_path: Path) -> None:
     notebooks = [notebook for notebook in NOTEBOOKS if notebook.stem == REMOTE]
@@ -142,6 +153,8 @@ def test_the_one_of_a_remote_account(folder: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 def test_they_read_well_without_a_kernel_and_have_nothing_private(notebook: Path) -> None:
+    import nbformat
+
     assert notebook.stat().st_size < MOST_BYTES
     read = nbformat.read(notebook, as_version=4)  # type: ignore[no-untyped-call]
     assert set(read.metadata) == {"kernelspec", "language_info"}, "the state of widgets, or the like"

@@ -31,6 +31,7 @@ RUN = {
     "environments": ["python"],
     "first-service": ["python", "ipython", "python", "ipython", "python"],
     "packaging": ["python", "ipython", "text"],
+    "recording": ["python", "python", "ipython"],
     "scoring-tests": ["ipython", "python"],
     "updating": ["python"],
     "variables": ["python"],
@@ -52,6 +53,7 @@ NOT_RUN = {
         "python": "it changes the imports of the whole process; the tests of old drivers have processes of their own",
     },
     "packaging": {"python": "files of frameworks, which the tests of flavours package"},
+    "recording": {"console": "its Python block does the same; test_shell runs such flags"},
     "server": {"bash": "needs a tenant of Azure AD and a certificate; its flags are parsed in test_named_commands"},
     "signing-in": {"bash": "needs Azure AD; its flags are parsed in test_named_commands"},
     "variables": {"bash": "its Python block does the same; test_variables runs the flags"},
@@ -86,11 +88,12 @@ frame = flowers.assign(species=[[answer] for answer in pipeline.predict_proba(X)
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder(tmp_path: Path, uv_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Yield the current folder, with the files that the examples name. `xgboost` is a wheel of a few bytes."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DB_PASSWORD", "secret")
     monkeypatch.setenv("MLMGMT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("UV_CACHE_DIR", str(uv_cache))
     model = LogisticRegression(max_iter=1000).fit(*load_iris(return_X_y=True))
     (tmp_path / "iris.pkl").write_bytes(pickle.dumps(model))
     (tmp_path / "score.py").write_text(_readme("python")[1])
@@ -175,10 +178,12 @@ def test_a_change_is_looked_at_judged_and_taken_back(folder: Path) -> None:
     assert cells["report"].gate("agree >= 0.95 and errors == 0").outcome == "passed"
     assert ws.services.get("churn").image.id == old.id
     assert ws.services.get("churn").last_change.reason == "worse for new customers"
+    for block in _guide("recording", "python"):
+        exec(block, cells)
     shell: Any = InteractiveShell.instance()
     try:
         shell.run_cell("%load_ext mlmgmt_nb").raise_error()
-        for block in _guide("changing", "ipython"):
+        for block in [*_guide("changing", "ipython"), *_guide("recording", "ipython")]:
             for line in block.replace("--image-id ID", f"--image-id {new.id}").strip().splitlines():
                 shell.run_cell(line).raise_error()
     finally:

@@ -30,6 +30,7 @@ from tests.faults.scene import processes_of
 from tests.support import postgresql
 from tests.support.components import missing
 from tests.support.held_back import HeldBack
+from tests.support.searches import long_search
 from tests.support.waiting import eventually
 
 DRIVER = "def init():\n    pass\n\ndef run(body):\n    return {says!r}\n"
@@ -248,6 +249,7 @@ def test_a_leader_that_stops_hands_over(pair: list[ServiceProcess], write_driver
     assert "Traceback" not in first.home.with_name("home.output").read_text()
 
 
+@long_search
 def test_processes_that_stand_still_are_gone_on_without(
     start: Callable[[], ServiceProcess], write_driver: Callable[..., Path], held_back: HeldBack
 ) -> None:

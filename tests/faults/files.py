@@ -7,8 +7,6 @@ import random
 import re
 import shutil
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from mlmgmt_nb import local
 from tests.conftest import ServiceProcess, database_arguments, mlmgmt
 from tests.faults.scene import Scene, processes_of
 from tests.integration.service.test_housekeeping import upload
+from tests.support import forks
 from tests.support.waiting import eventually
 
 __all__ = [
@@ -219,8 +218,7 @@ def _overwrite_pages(database: Path, moments: random.Random) -> None:
 
 def _run(*arguments: object) -> tuple[int, str]:
     """Run a command; return its exit code and output."""
-    command = [sys.executable, "-m", "mlmgmt_nb.cli", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = forks.run(*arguments)
     assert "Traceback" not in done.stderr, done.stderr
     return done.returncode, done.stdout + done.stderr
 

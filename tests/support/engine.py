@@ -82,8 +82,13 @@ class EngineProcess:
             self.process.wait(60)
             self.process = None
 
+    def _remove(self) -> None:
+        """Remove the images and containers of an engine that was started here."""
+        shutil.rmtree(self._folder / "docker", ignore_errors=True)
+
     def __exit__(self, *_: object) -> None:
         self.stop()
+        self._remove()
 
 
 class Registry:

@@ -1,4 +1,7 @@
-"""Long searches: CI looks everywhere; a run on a user's machine looks for as long as it has patience."""
+"""Long tests: CI looks everywhere; a run on a user's machine looks for as long as it has patience.
+
+Every feature keeps a test that is not long: of several notebooks, kinds of packages or faults, the first ones.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ IN_CI = os.environ.get("CI") == "true"
 """Whether each test has to run, with its full budget: `CI=true pytest` does the same on a machine of yours."""
 
 long_search = pytest.mark.long_search
-"""Mark a test that searches for long: it is skipped, with the reason, unless `CI=true`."""
+"""Mark a test that takes long: it is skipped, with the reason, unless `CI=true`."""
 
 
 def thorough(in_ci: int, elsewhere: int) -> int:
@@ -29,7 +32,7 @@ def leave_to_ci(items: list[pytest.Item]) -> None:
     """Skip the long searches of a run that is not CI's."""
     for item in items:
         if not IN_CI and item.get_closest_marker("long_search"):
-            item.add_marker(pytest.mark.skip(reason="a long search, which CI runs: CI=true pytest"))
+            item.add_marker(pytest.mark.skip(reason="takes long, so CI runs it: CI=true pytest"))
 
 
 def fail_if_left_out(item: pytest.Item, report: pytest.TestReport) -> None:

@@ -23,6 +23,7 @@ _SETTINGS = (
     "max_concurrent_requests_per_container",
     "data_collection",
     "app_insights_enabled",
+    "recording",
     "environment",
 )
 

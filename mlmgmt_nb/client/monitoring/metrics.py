@@ -14,6 +14,8 @@ _NUMBERS = {
     "mlmgmt_slots_busy": "busy",
     "mlmgmt_slots": "slots",
     "mlmgmt_replicas_wanted": "wanted",
+    "mlmgmt_requests_recorded_total": "recorded",
+    "mlmgmt_requests_not_recorded_total": "not_recorded",
 }
 
 
@@ -30,6 +32,8 @@ class ServiceMetrics:
         wanted: how many replicas there should be.
         replicas: how many there are, by state: `starting`, `ready`, `draining`.
         latency: answered requests by how long that took: pairs of a bucket's upper bound in seconds and its count.
+        recorded: requests that were recorded.
+        not_recorded: requests that were to be recorded and are not, because there were too many.
     """
 
     requests: int = 0
@@ -40,6 +44,8 @@ class ServiceMetrics:
     wanted: int = 0
     replicas: dict[str, int] = field(default_factory=dict)
     latency: tuple[tuple[float, int], ...] = ()
+    recorded: int = 0
+    not_recorded: int = 0
 
     @property
     def ready(self) -> int:
@@ -52,8 +58,8 @@ class ServiceMetrics:
         If the counters were reset by a restart of the service process, their whole current value counts.
 
         Example:
-            >>> ServiceMetrics(requests=50, busy=1).since(ServiceMetrics(requests=20, busy=7))
-            ServiceMetrics(requests=30, failures=0, rejected=0, busy=1, slots=0, wanted=0, replicas={}, latency=())
+            >>> ServiceMetrics(requests=50).since(ServiceMetrics(requests=20)).requests
+            30
         """
         before = ServiceMetrics() if self.requests < earlier.requests else earlier
         counted = dict(before.latency)
@@ -66,6 +72,8 @@ class ServiceMetrics:
             wanted=self.wanted,
             replicas=self.replicas,
             latency=tuple((bound, max(0, count - counted.get(bound, 0))) for bound, count in self.latency),
+            recorded=max(0, self.recorded - before.recorded),
+            not_recorded=max(0, self.not_recorded - before.not_recorded),
         )
 
     def percentile(self, percent: float) -> float | None:

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any, Generic, Protocol, TypeVar
 
+from mlmgmt_nb.client.monitoring.failures import driver_traceback, explanation, last_rollout
 from mlmgmt_nb.client.monitoring.logs import LogPart
 from mlmgmt_nb.client.polling.watched import WatchedOperation
 from mlmgmt_nb.client.polling.watcher import Watcher
@@ -18,6 +19,10 @@ from mlmgmt_nb.errors import MlmgmtError, OperationFailed, OperationTimeout, Pac
 __all__ = ["Poller"]
 
 T = TypeVar("T")
+
+_MOST_LINES = 10
+"""Lines of an error between its reason and the command that shows the log."""
+_READ_LINES = 300
 
 
 class _HasOperations(Protocol):
@@ -152,19 +157,29 @@ class Poller(Generic[T]):
     def _result(self, status: AsyncOperationStatus) -> T:
         if status.state == "Succeeded":
             return self._load(status)
-        message = status.error.message if status.error else "the server gave no reason"
+        reason = status.error.message if status.error else "the server gave no reason"
         parts = (status.error.details if status.error else None) or ()
         details = [f"  {part.message}" for part in parts if part.code != "Log"]
-        log_uri = self._log_uri(status)
+        log_uri, log = self._log_uri(status), self._end_of_log(status)
+        explained = [f"  {line}" for line in explanation(log, reason, _MOST_LINES - len(details))]
+        ended = f"{reason.rstrip('.')}; the {(status.operation_type or 'operation').lower()} ended {status.state}"
         raise OperationFailed(
-            "\n".join(
-                [f"the {(status.operation_type or 'operation').lower()} ended {status.state}: {message}", *details]
-            ),
+            "\n".join([ended, *explained, *details]),
             operation=status,
             continuation_token=self.continuation_token(),
             log_uri=log_uri,
+            driver_traceback="\n".join(driver_traceback(log)),
             fix=f"The log is at {log_uri}" if log_uri else None,
         )
+
+    def _end_of_log(self, status: AsyncOperationStatus) -> list[str]:
+        """Return the last lines of the log; no lines if it cannot be read, since the reason is known without it."""
+        if status.state != "Failed" or not status.resource_location:
+            return []
+        try:
+            return last_rollout(self._read_log(status, 0, _READ_LINES).text.splitlines())
+        except MlmgmtError:
+            return []
 
     def verified(self, check: Callable[[T], T]) -> Poller[T]:
         """Return a poller of the same operation whose `result` is what `check` returns for the resource.

@@ -7,10 +7,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mlmgmt_nb.charts import HEIGHT, WIDTH, Series, chart, plot, short
+from mlmgmt_nb.charts import Bars, Series, chart, histogram, short
+from mlmgmt_nb.client.scoring_tests.answers import answer_charts, answer_pairs
 from mlmgmt_nb.client.scoring_tests.results import Result, ResultStore, TestCounts
 
-__all__ = ["CLIENT_BOUND", "charts", "failures", "is_client_bound", "numbers", "picture", "verdict"]
+__all__ = ["CLIENT_BOUND", "answers", "charts", "failures", "is_client_bound", "numbers", "picture", "verdict"]
 
 CLIENT_BOUND = (
     "The client was busy nearly all the time: the figures may show its limit, not the service's. Use more `processes`."
@@ -38,7 +39,7 @@ def picture(store: ResultStore, name: str, summary: Mapping[str, Any]) -> str:
     note = f"<p>{html.escape(CLIENT_BOUND)}</p>" if is_client_bound(summary) else ""
     return (
         f"<div><div><b>{head}</b> {verdict(store.numbers, partial=summary['partial'])}</div>"
-        f"{numbers(store, summary['client_share'])}{note}{charts(store)}{failures(store)}</div>"
+        f"{numbers(store, summary['client_share'])}{note}{charts(store)}{answers(store)}{failures(store)}</div>"
     )
 
 
@@ -104,7 +105,7 @@ def charts(store: ResultStore) -> str:
         for percent in (50, 95, 99)
     }
     parts = [
-        _histogram(store.bars(_BARS)),
+        _latencies(store.bars(_BARS)),
         chart("Requests per second", "", [Series("", rates)], span),
         chart("Latency", "ms", [Series(name, values) for name, values in over.items()], span),
     ]
@@ -113,24 +114,22 @@ def charts(store: ResultStore) -> str:
     return f'<div style="{_GRID}">{"".join(parts)}</div>'
 
 
-def _histogram(bars: Sequence[tuple[float, float, int]]) -> str:
-    highest = max(count for _, _, count in bars)
+def answers(store: ResultStore) -> str:
+    """Return the answers beside the expected ones: a matrix of classes, or points and residuals of numbers."""
+    drawn = answer_charts(answer_pairs(store.outcomes()), is_compared=store.others.count > 0)
+    return f'<div style="{_GRID}">{"".join(drawn)}</div>' if drawn else ""
+
+
+def _latencies(bars: Sequence[tuple[float, float, int, int]]) -> str:
+    """Return the latencies as a histogram; those of the other service, if there is one, as an outline."""
     most = max(bars, key=lambda bar: bar[2])
-    first, last = f"{short(1000 * bars[0][0])} ms", f"{short(1000 * bars[-1][1])} ms"
-    label = f"Latencies from {first} to {last}; most between {short(1000 * most[0])} and {short(1000 * most[1])} ms"
-    width = WIDTH / len(bars)
-    drawn = "".join(
-        f'<rect x="{place * width:.1f}" y="{HEIGHT * (1 - count / highest):.1f}" width="{width * 0.9:.1f}"'
-        f' height="{HEIGHT * count / highest:.1f}" fill="#3b82f6"/>'
-        for place, (_, _, count) in enumerate(bars)
-        if count
-    )
-    return (
-        '<figure style="margin:0;flex:1 1 220px;min-width:200px">'
-        f"<figcaption><b>How long</b> (logarithmic)</figcaption>{plot(drawn, label)}"
-        '<div style="display:flex;justify-content:space-between;opacity:.75;font-size:.85em">'
-        f"<span>{first}</span><span>{last}</span></div></figure>"
-    )
+    ends = (f"{short(1000 * bars[0][0])} ms", f"{short(1000 * bars[-1][1])} ms")
+    often = f"most between {short(1000 * most[0])} and {short(1000 * most[1])} ms"
+    groups = [Bars("", [count for _, _, count, _ in bars])]
+    if any(other for *_, other in bars):
+        groups = [groups[0]._replace(name="this service"), Bars("the other one", [other for *_, other in bars])]
+    label = f"Latencies from {ends[0]} to {ends[1]}; {often}"
+    return histogram("How long", label, groups, ends, note="logarithmic")
 
 
 def failures(store: ResultStore) -> str:

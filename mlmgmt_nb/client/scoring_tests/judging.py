@@ -28,28 +28,29 @@ class Judge:
         self._tolerance, self._is_compared = tolerance, is_compared
 
     def __call__(self, outcome: Outcome) -> JudgedOutcome:
-        expected, passed = self._cases.expected[outcome.case], None
+        expected, passed, compared = self._cases.expected[outcome.case], None, None
         answer, error = _answer(outcome.status, outcome.content)
         if not error and self._is_compared:
             expected, error = _reference(outcome)
         if not error:
             try:
-                passed = self._right(outcome.case, expected, answer)
+                compared = self._part(answer, expected)
+                passed = self._right(outcome.case, expected, answer, compared)
             except AssertionError as wrong:
                 passed, error = False, str(wrong)
             except Exception as mistake:  # noqa: BLE001 - the user's own check
                 error = f"the check raised {type(mistake).__name__}: {mistake}"
         if passed is False and self._check is not None and not error:
             error = "the check returned False"
-        return JudgedOutcome(outcome.case, outcome.status, passed, expected, answer, error)
+        return JudgedOutcome(outcome.case, outcome.status, passed, expected, answer, error, compared)
 
-    def _right(self, case: int, expected: Any, answer: Any) -> bool | None:
+    def _right(self, case: int, expected: Any, answer: Any, compared: Any) -> bool | None:
         if self._check is not None:
             verdict = self._check(self._cases.given(case), answer)
             return None if verdict is None else bool(verdict)
         if expected is None and not self._is_compared:
             return None
-        return same(expected, self._part(answer, expected), self._tolerance)
+        return same(expected, compared, self._tolerance)
 
     def _part(self, answer: Any, expected: Any) -> Any:
         """Return the part of an answer to compare: the item of a one-item list, or the expected column of an object."""

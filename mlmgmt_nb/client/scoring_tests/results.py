@@ -54,6 +54,8 @@ class JudgedOutcome(NamedTuple):
     expected: Any
     answer: Any
     error: str
+    compared: Any = None
+    """The part of the answer that was compared with the expected one."""
 
 
 class TestCounts(NamedTuple):
@@ -93,6 +95,7 @@ class ResultStore:
         self._judge = judge
         self._lock = ForkLock()
         self._judged: list[JudgedOutcome] = []
+        self._times: list[int] = []
         self._known: dict[Outcome, int] = {}
         self._places: dict[int, list[int]] = {}
         self._cpu: dict[int, float] = {}
@@ -127,8 +130,10 @@ class ResultStore:
         if self._kept_bytes <= _KEPT_BYTES:
             self._known[outcome] = place
         else:
-            judged = judged._replace(answer=_excerpt(judged.answer), expected=_excerpt(judged.expected))
+            parts = {name: _excerpt(getattr(judged, name)) for name in ("answer", "expected", "compared")}
+            judged = judged._replace(**parts)
         self._judged.append(judged)
+        self._times.append(0)
         return place
 
     def _count(self, places: list[int], batch: Batch) -> None:
@@ -146,6 +151,7 @@ class ResultStore:
             failed += judged.passed is False
             errored += judged.passed is None and wrong
             self._outcomes.append(places[place])
+            self._times[places[place]] += 1
             self.latencies.add(took)
             self._timeline.add(due + took, took, wrong=wrong)
         self._at.extend(at)
@@ -178,10 +184,15 @@ class ResultStore:
         with self._lock:
             return self._timeline.width, self._timeline.slices()
 
-    def bars(self, most: int) -> list[tuple[float, float, int]]:
-        """Return the latencies in at most so many bars; see `Histogram.bars`."""
+    def bars(self, most: int) -> list[tuple[float, float, int, int]]:
+        """Return begin, end and counts (this service, the other one) of at most so many ranges of latencies."""
         with self._lock:
-            return self.latencies.bars(most)
+            return self.latencies.bars(most, self.others)
+
+    def outcomes(self) -> list[tuple[JudgedOutcome, int]]:
+        """Return the distinct outcomes, each with its number of requests."""
+        with self._lock:
+            return list(zip(self._judged, self._times, strict=True))
 
     def percentile(self, percent: float) -> float:
         """Return the latency in seconds that a percentage of the requests did not exceed, approximately."""

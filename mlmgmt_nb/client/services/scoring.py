@@ -155,6 +155,13 @@ class ServiceScoring(ServiceKeys):
     def _with_scorer(self, service: ServiceResponse | str, call: Callable[[Scorer], T]) -> T:
         """Call with the known scoring URL and key; get them again if they are no longer right."""
         name = (service.id or "") if isinstance(service, ServiceResponse) else service
+        try:
+            return self._with_known_scorer(name, call)
+        except ScoringError as error:
+            error.service = name
+            raise
+
+    def _with_known_scorer(self, name: str, call: Callable[[Scorer], T]) -> T:
         known = self._scorers.get(name)
         if known is not None:
             try:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from mlmgmt_nb.client.http.transport import Transport
 from mlmgmt_nb.contract.extensions import CHANGES, VARIABLES, ServiceCreate, ServiceUpdate
+from mlmgmt_nb.contract.recording import RECORDING
 from mlmgmt_nb.errors import NotFoundError, UsageError
 
-__all__ = ["check_rollback", "check_variables"]
+__all__ = ["check_recording", "check_rollback", "check_variables"]
 
 
 def check_variables(transport: Transport, body: ServiceCreate | ServiceUpdate) -> None:
-    """Check that the server supports environment variables, secrets and reasons, if a request has any.
+    """Check that the server supports environment variables, secrets, reasons and recording, if a request has any.
 
     Raises:
         UsageError: the server does not.
@@ -25,6 +26,17 @@ def check_variables(transport: Transport, body: ServiceCreate | ServiceUpdate) -
         )
     if body.reason is not None:
         _check(transport, CHANGES, "reason", "reasons of changes", "Leave it out.")
+    if body.recording is not None:
+        check_recording(transport)
+
+
+def check_recording(transport: Transport) -> None:
+    """Check that the server can record requests.
+
+    Raises:
+        UsageError: the server cannot.
+    """
+    _check(transport, RECORDING, "recording", "recording of requests", "Leave it out, and use `collect_model_data`.")
 
 
 def check_rollback(transport: Transport) -> None:

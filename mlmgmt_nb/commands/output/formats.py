@@ -14,6 +14,7 @@ import msgspec
 from mlmgmt_nb.client import Pager, ScoringReport
 from mlmgmt_nb.client.changes.difference import Difference
 from mlmgmt_nb.client.deploying.verification import DeployedService
+from mlmgmt_nb.client.drift.report import Drift
 from mlmgmt_nb.commands.output.listing import cut, narrow_rows, programs_rows, wide_rows
 from mlmgmt_nb.commands.values import Keys, Settings, Usage
 from mlmgmt_nb.commands.verbs.drivers import CheckedDriver
@@ -35,7 +36,7 @@ def plain(value: Any) -> Any:
         return value.visible()
     if isinstance(value, ScoringReport):
         return dict(value.summary)
-    if isinstance(value, Difference):
+    if isinstance(value, (Difference, Drift)):
         return value.to_dict()
     if hasattr(value, "iloc"):  # a DataFrame; as JSON has it, so times are text and what is missing is null
         return json.loads(value.to_json(orient="records", date_format="iso"))
@@ -89,7 +90,7 @@ def formatted(value: Any, output: str, query: str | None = None, encoding: str |
 
 
 def _for_people(value: Any, *, is_wide: bool) -> str:
-    if isinstance(value, (Usage, CheckedDriver, ScoringReport, Difference)):
+    if isinstance(value, (Usage, CheckedDriver, ScoringReport, Difference, Drift)):
         return printable(str(value))
     if isinstance(value, DeployedService):
         return printable(deployed(value, "mlmgmt"))

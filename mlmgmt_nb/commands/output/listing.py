@@ -102,6 +102,8 @@ def _for_people(item: msgspec.Struct, now: dt.datetime) -> dict[str, Any]:
         row["image"] = f"{item.image.name} version {item.image.version}" if item.image else None
         last_change = getattr(item, "last_change", None)
         row["lastChange"] = last_change and last_change.summary
+        recording = getattr(item, "recording", None)
+        row["recording"] = recording and str(recording)
     return row
 
 

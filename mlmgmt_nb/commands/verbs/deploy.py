@@ -17,7 +17,7 @@ from mlmgmt_nb.commands.session import Session
 from mlmgmt_nb.contract import Manifest, Model
 from mlmgmt_nb.errors import UsageError
 
-__all__ = ["check_no_new_version", "compute_of", "flow", "package_options", "resumable", "source_of"]
+__all__ = ["check_no_new_version", "compute_of", "flow", "package_options", "read_sample", "resumable", "source_of"]
 
 
 def flow(
@@ -126,12 +126,16 @@ def check_no_new_version(given: bool, reason: str) -> None:
 def package_options(arguments: PackagingArguments) -> PackageOptions:
     """Return how the flags say that a model is packaged. A sample in a file is read."""
     options: PackageOptions = api_arguments(PACKAGING, arguments)  # type: ignore[assignment]
-    options["sample"] = _sample(arguments.sample)
+    options["sample"] = read_sample(arguments.sample)
     return options
 
 
-def _sample(given: Any) -> Any:
-    """Return the sample: a Python value, or the content of a file."""
+def read_sample(given: Any) -> Any:
+    """Return the sample: a Python value, or the content of a file.
+
+    Raises:
+        UsageError: the file does not exist.
+    """
     if not isinstance(given, (str, Path)):
         return given
     path = Path(given).expanduser()

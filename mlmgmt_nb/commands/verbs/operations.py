@@ -6,13 +6,17 @@ import traceback
 from dataclasses import dataclass
 from typing import Any
 
+from mlmgmt_nb.client.monitoring.failures import driver_traceback
 from mlmgmt_nb.commands.flags import CommonArguments, WaitingArguments
 from mlmgmt_nb.commands.grammar import Command, Flag
 from mlmgmt_nb.commands.session import Session
-from mlmgmt_nb.commands.values import Text
+from mlmgmt_nb.commands.values import RequestLogFilter, Text, chosen_lines
+from mlmgmt_nb.errors import DriverError, MlmgmtError, OperationFailed
 from mlmgmt_nb.redaction import redacted
 
 __all__ = ["COMMANDS"]
+
+_SEARCHED_LINES = 20_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,13 +62,27 @@ def _last_error(session: Session, _: CommonArguments) -> object:
     if error is None:
         return Text("no command has failed in this session")
     request = [f"{name}: {value}" for name in ("method", "url", "request_id") if (value := getattr(error, name, None))]
-    return Text(redacted("\n".join([*request, "".join(traceback.format_exception(error)).rstrip()])))
+    found = _driver_traceback(session, error) or "".join(traceback.format_exception(error)).rstrip()
+    return Text(redacted("\n".join([*request, str(error), "", found])))
+
+
+def _driver_traceback(session: Session, error: BaseException) -> str:
+    """Return the traceback of the driver, if it failed and its log is there."""
+    if isinstance(error, OperationFailed):
+        return error.driver_traceback
+    if not isinstance(error, DriverError) or not error.service:
+        return ""
+    try:
+        log = session.workspace.services.logs(error.service, tail=_SEARCHED_LINES).text
+    except MlmgmtError:  # the service may be deleted, or not respond
+        return ""
+    return "\n".join(driver_traceback(chosen_lines(log, RequestLogFilter(error.request_id)).splitlines()))
 
 
 COMMANDS: tuple[Command[Any], ...] = (
     Command(
         ("last-error",),
-        "Show the last error of this session with its request, request id and traceback",
+        "Show the last error of this session with its request and traceback: that of the driver, if the driver failed",
         "%mlmgmt last-error",
         _last_error,
         arguments=CommonArguments,

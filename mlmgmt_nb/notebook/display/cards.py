@@ -6,6 +6,7 @@ import html
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from mlmgmt_nb.charts import still
 from mlmgmt_nb.notebook.display.card import Card, Shown, bundle, html_cell, rows_of
 
 __all__ = ["POLLER", "card_of", "cards", "deployed_bundle", "service_card", "versioned"]
@@ -49,7 +50,8 @@ def cards() -> Iterator[tuple[str, str, Callable[[Any], Shown | str]]]:
     yield _VALUES, "Keys", _keys
     yield "mlmgmt_nb.commands.verbs.drivers", "CheckedDriver", str
     yield "mlmgmt_nb.client.scoring_tests.report", "ScoringReport", _Report
-    yield "mlmgmt_nb.client.changes.difference", "Difference", _Difference
+    yield "mlmgmt_nb.client.changes.difference", "Difference", _Comparison
+    yield "mlmgmt_nb.client.drift.report", "Drift", _Comparison
 
 
 class _Report:
@@ -70,20 +72,19 @@ class _Report:
         return f"<code>{_REPORT_USES}</code>" if self._is_shown else self._report.to_html()
 
 
-class _Difference:
-    """The differences between two services, deployments, images or sources."""
+class _Comparison:
+    """The differences between two services, deployments, images or sources, or the drift of collected inputs."""
 
-    def __init__(self, difference: Any) -> None:
-        self._difference = difference
+    def __init__(self, comparison: Any) -> None:
+        self._comparison = comparison
 
     def text(self) -> str:
         """Return the text for a terminal."""
-        return str(self._difference)
+        return str(self._comparison)
 
     def html(self) -> str:
         """Return the HTML for a notebook."""
-        markup: str = self._difference.to_html()
-        return markup
+        return still(self._comparison.to_html())
 
 
 class _Deployed:
@@ -180,11 +181,17 @@ def service_card(service: Any) -> Card:
         ("compute", service.compute_resource.id),
         ("environment", [f"{name}={value}" for name, value in (getattr(service, "environment", None) or {}).items()]),
         ("secrets", getattr(service, "secrets", None)),
+        ("recording", _recording(service)),
         ("last change", _last_change(service)),
         ("warning", getattr(service, "warning", None)),
         ("error", _message(service.error)),
     )
     return Card("service", service.name or "", now, rows)
+
+
+def _recording(service: Any) -> str | None:
+    recording = getattr(service, "recording", None)
+    return None if recording is None else str(recording)
 
 
 def _last_change(service: Any) -> str | None:

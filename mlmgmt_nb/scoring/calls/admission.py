@@ -27,7 +27,7 @@ def log(text: str) -> None:
     sys.stderr.flush()
 
 
-class Stats(msgspec.Struct, rename="camel", tag="stats"):
+class Stats(msgspec.Struct, rename="camel", tag="stats", omit_defaults=True):
     """Counters since the start.
 
     Attributes:
@@ -41,6 +41,8 @@ class Stats(msgspec.Struct, rename="camel", tag="stats"):
         latency: number of answered calls by latency, see `Histogram.counts`.
         latency_seconds: sum of the latencies.
         occupied: mean number of running and waiting calls since the last report.
+        recorded: requests that were recorded.
+        not_recorded: requests that were to be recorded and are not, because there were too many.
     """
 
     requests: int
@@ -53,6 +55,8 @@ class Stats(msgspec.Struct, rename="camel", tag="stats"):
     latency: dict[str, int]
     latency_seconds: float
     occupied: float
+    recorded: int = 0
+    not_recorded: int = 0
 
 
 class Admission:

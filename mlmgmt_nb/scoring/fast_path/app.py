@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from mlmgmt_nb.scoring.driver.results import Outcome
-from mlmgmt_nb.scoring.fast_path.responder import FastResponder
+from mlmgmt_nb.scoring.fast_path.responder import FastRecordingResponder, FastResponder
 from mlmgmt_nb.scoring.http.app import ScoringApp
 from mlmgmt_nb.scoring.http.decoding import is_utf8
 from mlmgmt_nb.scoring.http.request import CALL, Request, Scope
-from mlmgmt_nb.scoring.http.request_log import RequestLog
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
@@ -25,9 +24,7 @@ class FastScoringApp(ScoringApp):
     """The ASGI application of one service, with a direct way for its most frequent kind of request."""
 
     _responder: FastResponder
-
-    def _make_responder(self, request_log: RequestLog) -> FastResponder:
-        return FastResponder(self._origins, request_log, self._admission.latencies)
+    _responders: ClassVar = (FastResponder, FastRecordingResponder)
 
     def answer_directly(
         self, cycle: RequestResponseCycle, start_task: Callable[[RequestResponseCycle, ASGI3Application], None]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mlmgmt_nb.scoring.http.recording import RecordingResponder
 from mlmgmt_nb.scoring.http.request import Request
 from mlmgmt_nb.scoring.http.responses import Responder, id_lines
 
 if TYPE_CHECKING:
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-__all__ = ["FastResponder"]
+__all__ = ["FastRecordingResponder", "FastResponder"]
 
 
 class FastResponder(Responder):
@@ -31,7 +32,7 @@ class FastResponder(Responder):
             )
             cycle.response_started = cycle.response_complete = True
             cycle.on_response()
-        self.log(request, 200, len(body))
+        self.log(request, 200, body)
 
     def _default_headers(self, cycle: RequestResponseCycle) -> bytes:
         """Return uvicorn's own headers as lines. It renews them about once a second."""
@@ -39,6 +40,10 @@ class FastResponder(Responder):
             lines = (b"%b: %b\r\n" % header for header in cycle.default_headers)
             self._default_lines = cycle.default_headers, b"".join(lines)
         return self._default_lines[1]
+
+
+class FastRecordingResponder(RecordingResponder, FastResponder):
+    """Writes the responses of a service whose requests are recorded."""
 
 
 def _run_lines(request: Request) -> bytes:

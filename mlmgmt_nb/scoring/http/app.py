@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from time import monotonic
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -21,10 +21,12 @@ from mlmgmt_nb.scoring.http.access.keys import Keys
 from mlmgmt_nb.scoring.http.body import BodyReader, Receive
 from mlmgmt_nb.scoring.http.decoding import as_utf8, inflater
 from mlmgmt_nb.scoring.http.query import body_of_query
+from mlmgmt_nb.scoring.http.recording import RecordingResponder
 from mlmgmt_nb.scoring.http.request import CALL, Request, Scope
 from mlmgmt_nb.scoring.http.request_ids import RequestIds
 from mlmgmt_nb.scoring.http.request_log import RequestLog
 from mlmgmt_nb.scoring.http.responses import Responder, Send, error_body
+from mlmgmt_nb.scoring.recording.recorder import Recorder
 from mlmgmt_nb.scoring.schema.swagger import as_openapi
 
 __all__ = ["ScoringApp"]
@@ -45,10 +47,14 @@ class ScoringApp:
         hosts: refuses requests with a foreign `Host` or `Origin`.
         descriptions: descriptions that the application brings along, by version; they replace the generated ones.
         origins: origins of pages that may call the service.
+        recorder: records requests and answers, if the service does that.
 
     Attributes:
         on_trace: called with the id of each request that is part of a caller's trace, and its `traceparent`.
     """
+
+    _responders: ClassVar[tuple[type[Responder], type[RecordingResponder]]] = (Responder, RecordingResponder)
+    """The responder of services that record nothing, and that of all others."""
 
     def __init__(
         self,
@@ -60,6 +66,7 @@ class ScoringApp:
         hosts: HostCheck,
         descriptions: Mapping[str, bytes] | None = None,
         origins: Origins | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         self.name = name
         self._admission = admission
@@ -68,7 +75,7 @@ class ScoringApp:
         described = [msgspec.json.encode(document) for document in (swagger, as_openapi(swagger))]
         self._descriptions = {**dict(zip(("2", "3"), described, strict=True)), **(descriptions or {})}
         self._origins = origins or Origins(frozenset())
-        self._responder = self._make_responder(request_log)
+        self._responder = self._make_responder(request_log, recorder)
         self._keys = Keys(name)
         self._ids = RequestIds()
         self.on_trace: Callable[[str, bytes], None] | None = None
@@ -87,8 +94,13 @@ class ScoringApp:
         }
         self._allowed = ", ".join(score)
 
-    def _make_responder(self, request_log: RequestLog) -> Responder:
-        return Responder(self._origins, request_log, self._admission.latencies)
+    def _make_responder(self, request_log: RequestLog, recorder: Recorder | None) -> Responder:
+        plain, recording = self._responders
+        if recorder is None:
+            return plain(self._origins, request_log, self._admission.latencies)
+        responder = recording(self._origins, request_log, self._admission.latencies)
+        responder.recorder = recorder
+        return responder
 
     @property
     def draining(self) -> bool:
@@ -175,7 +187,7 @@ class ScoringApp:
                 400, "BadInput", f"version: {version[:20]!r} does not exist. Use 2 for Swagger 2.0 or 3 for OpenAPI 3.0"
             )
         await self._responder.send(200, description, request, send)
-        self._responder.log(request, 200, len(description))
+        self._responder.log(request, 200, description)
 
     async def _score(self, request: Request, receive: Receive, send: Send) -> None:
         self._keys.check(request.authorization)

@@ -97,7 +97,7 @@ class Responder:
         answer = Answer(200, _JSON_ONLY, outcome) if isinstance(outcome, bytes) else outcome
         own = _response_headers(request, answer)
         await self.send(answer.status_code, answer.body, request, send, own)
-        self.log(request, answer.status_code, len(answer.body))
+        self.log(request, answer.status_code, answer.body)
 
     async def _send_stream(self, stream: Stream, request: Request, send: Send, patience: float) -> None:
         """Send an answer part by part. If the driver fails on the way, the caller sees that the end is missing."""
@@ -120,7 +120,7 @@ class Responder:
     async def refuse(self, error: RequestError, request: Request, receive: Receive, send: Send) -> None:
         """Send an error at once, even if the caller is still sending a body that nobody will read."""
         body = error_body(error, request.id)
-        self.log(request, error.status, len(body), error.code, error.message)
+        self.log(request, error.status, body, error.code, error.message)
         unread = request.has_body
         is_near = 0 < request.length <= _SMALL_BODY and not isinstance(error, LateBodyError)
         if unread and is_near:  # cheaper to read than to lose the connection
@@ -132,8 +132,16 @@ class Responder:
             await _discard(receive)
             await send({"type": "http.response.body", "body": b""})
 
-    def log(self, request: Request, status: int, size: int, code: str = "", message: str = "") -> None:
-        """Log a request, and count its latency if it was a call of the driver."""
+    def log(self, request: Request, status: int, answer: bytes | int, code: str = "", message: str = "") -> None:
+        """Log a request, and count its latency if it was a call of the driver.
+
+        Args:
+            request: the request.
+            status: HTTP status of its answer.
+            answer: the body of the answer, or its size if it was sent in parts.
+            code, message: of an error.
+        """
+        size = answer if isinstance(answer, int) else len(answer)
         method, path, ended = request.scope["method"], request.scope["path"], perf_counter()
         if request.taken:
             self._latencies.add(ended - request.began)

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from mlmgmt_nb.scoring.application.application import Application, find_application
-from mlmgmt_nb.scoring.calls.admission import Admission, log
+from mlmgmt_nb.scoring.calls.admission import Admission, Stats, log
 from mlmgmt_nb.scoring.collection.writer import flush_writers
 from mlmgmt_nb.scoring.driver.driver import Driver
 from mlmgmt_nb.scoring.driver.load_warnings import noted_warnings
@@ -34,6 +34,8 @@ from mlmgmt_nb.scoring.process.failure_file import report_failure
 from mlmgmt_nb.scoring.process.forking import protect_forks
 from mlmgmt_nb.scoring.process.orchestration import NO_ORCHESTRATION, Orchestration
 from mlmgmt_nb.scoring.process.stats_server import serve_stats
+from mlmgmt_nb.scoring.recording.recorder import Recorder
+from mlmgmt_nb.scoring.recording.settings import start_recorder
 from mlmgmt_nb.scoring.schema.swagger import own_descriptions, service_swagger
 from mlmgmt_nb.scoring.telemetry import start_telemetry
 
@@ -84,6 +86,7 @@ class Replica:
         self._gave_up = asyncio.Event()
         self._log = RequestLog(enabled=start.request_log)
         self._telemetry = start_telemetry(os.environ)
+        self._recorder: Recorder | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     async def serve(self) -> int:
@@ -96,6 +99,8 @@ class Replica:
             if self._channel:
                 await self._channel.close()
             flush_writers(_SEND_SECONDS)
+            if self._recorder:
+                self._recorder.stop(_SEND_SECONDS)
             if self._telemetry:
                 self._telemetry.stop()
 
@@ -137,7 +142,7 @@ class Replica:
         in_time = await serving
         self._log.flush()
         if self._channel:
-            self._channel.send(admission.stats())
+            self._channel.send(self._stats(admission))
         admission.stop()
         if not in_time:
             log(f"drain: {admission.calls} call(s) did not finish in time and were answered with 503")
@@ -180,6 +185,7 @@ class Replica:
         swagger = service_swagger(start.name, driver.swagger_schema, driver.optional)
         described = own_descriptions(self._application.folder)
         hosts = HostCheck(start.allowed_hosts, cross_origins(os.environ))
+        self._recorder = start_recorder(os.environ)
         self._app = self._path.app(
             start.name,
             admission,
@@ -189,6 +195,7 @@ class Replica:
             hosts,
             described,
             allowed_origins(os.environ),
+            self._recorder,
         )
         self._app.set_keys(start.keys)
         if self._telemetry:
@@ -233,10 +240,18 @@ class Replica:
         while True:
             await asyncio.sleep(_LOG_SECONDS)
             self._log.flush()
+            if self._recorder:
+                self._recorder.hand_over()
+
+    def _stats(self, admission: Admission) -> Stats:
+        stats = admission.stats()
+        if self._recorder:
+            stats.recorded, stats.not_recorded = self._recorder.recorded, self._recorder.dropped
+        return stats
 
     async def _report_stats(self, channel: Channel, admission: Admission) -> None:
         while True:  # also without changes, to show the supervisor that this replica is responsive
-            channel.send(admission.stats())
+            channel.send(self._stats(admission))
             await asyncio.sleep(_STATS_SECONDS)
 
 

@@ -1,7 +1,8 @@
 """The role for each operation. Requests are checked against this table, and the docs are generated from it.
 
 A reader can see resources, their states, logs and metrics. Every operation that changes something, reveals keys, or
-returns content of other users (driver code, models, collected data, the audit log) requires a contributor.
+returns content of other users (driver code, models, collected data, recorded requests, the audit log) requires a
+contributor.
 """
 
 from __future__ import annotations
@@ -61,6 +62,8 @@ _CONTRIBUTOR = (
     "GET /images/{id}/oci",
     "POST /services/{id}/rollback",
     "GET /services/{id}/data",
+    "GET /services/{id}/requests",
+    "DELETE /services/{id}/requests",
     "GET /audit",
     "GET /artifacts/*",
     "HEAD /artifacts/*",

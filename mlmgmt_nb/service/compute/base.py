@@ -25,6 +25,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
         environment: variables for the driver.
         secrets: additional variables, sent to the replica directly: no process list and no engine shows them.
         data: folder for collected data, unless `AML_MODEL_DC_STORAGE` in `environment` names another place.
+        recordings: folder for recorded requests, if they are recorded; `environment` has the settings.
         slots: maximum number of concurrent requests.
         allowed_hosts: hosts that requests may name.
         cpus: reserved CPUs, if any.
@@ -45,6 +46,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes: int | None
     log: Log
     secrets: Mapping[str, str] = {}
+    recordings: Path | None = None
 
     def __repr__(self) -> str:
         return f"Launch(service_id={self.service_id!r}, deployment_id={self.deployment_id!r}, name={self.name!r})"

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from mlmgmt_nb.scoring.recording.settings import FOLDER
 from mlmgmt_nb.service.building.built_image import BuiltImage
 from mlmgmt_nb.service.building.docker.dockerfile import COMMAND, SCORING_PORT
 from mlmgmt_nb.service.building.docker.images import EngineImages
@@ -32,6 +33,7 @@ __all__ = ["ReplicaContainer"]
 
 _RUN = "/run/mlmgmt"
 _DATA = "/mlmgmt/data"
+_RECORDINGS = "/mlmgmt/requests"
 _SOCKET = "listener.sock"
 _TICK_SECONDS = 0.5
 _PASSED_ON = ("APPLICATIONINSIGHTS_CONNECTION_STRING", "AML_APP_INSIGHTS_KEY", "SCORING_FAST_PATH")
@@ -177,6 +179,10 @@ class ReplicaContainer(SupervisedReplica):
                 _open_to_all(Path(storage))
                 environment["AML_MODEL_DC_STORAGE"] = _DATA
                 binds[storage] = {"bind": _DATA, "mode": "rw"}
+            if launch.recordings is not None:
+                _open_to_all(launch.recordings)
+                environment[FOLDER] = _RECORDINGS
+                binds[str(launch.recordings)] = {"bind": _RECORDINGS, "mode": "rw"}
         else:
             command += ["--host", "0.0.0.0", "--port", str(SCORING_PORT)]  # noqa: S104 - inside of a container
         host = api.create_host_config(

@@ -33,6 +33,8 @@ class Counters(msgspec.Struct, frozen=True, rename="camel"):
         busy_seconds: time spent in the driver.
         latency: number of completed requests in each latency bucket, by upper bound in seconds.
         latency_seconds: sum of the latencies.
+        recorded: requests that were recorded.
+        not_recorded: requests that were to be recorded and are not, because there were too many.
     """
 
     requests: int = 0
@@ -41,6 +43,8 @@ class Counters(msgspec.Struct, frozen=True, rename="camel"):
     busy_seconds: float = 0.0
     latency: dict[str, int] = {}
     latency_seconds: float = 0.0
+    recorded: int = 0
+    not_recorded: int = 0
 
     def __add__(self, other: Counters) -> Counters:
         return Counters(
@@ -53,6 +57,8 @@ class Counters(msgspec.Struct, frozen=True, rename="camel"):
                 for bound in {**self.latency, **other.latency}
             },
             self.latency_seconds + other.latency_seconds,
+            self.recorded + other.recorded,
+            self.not_recorded + other.not_recorded,
         )
 
 

@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping
 
+from mlmgmt_nb.scoring.recording.settings import FOLDER
 from mlmgmt_nb.service.compute.base import Exit, Launch
 from mlmgmt_nb.service.compute.cgroups import ControlGroups
 from mlmgmt_nb.service.compute.supervised import LONGEST_LOOK, SupervisedReplica
@@ -144,6 +145,7 @@ def _environment(launch: Launch) -> dict[str, str]:
     }
     python_path = [str(launch.context / "runtime"), *filter(None, [inherited.get("PYTHONPATH")])]
     inherited["AML_MODEL_DC_STORAGE"] = str(launch.data)
+    inherited |= {} if launch.recordings is None else {FOLDER: str(launch.recordings)}
     return inherited | dict(launch.environment) | {"PYTHONPATH": os.pathsep.join(python_path)}
 
 

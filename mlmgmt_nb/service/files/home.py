@@ -61,6 +61,7 @@ class Home:
         self.clusters = self.path / "clusters"
         self.logs = self.path / "logs"
         self.data = self.path / "data"
+        self.recordings = self.path / "requests"
         self._id_file = self.path / "id"
         self._reserve = self.path / "reserve"
         self._folder_lock: int | None = None

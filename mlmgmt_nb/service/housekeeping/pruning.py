@@ -1,4 +1,4 @@
-"""Automatic removal of operations that ended long ago."""
+"""Automatic removal of operations that ended long ago, and of recorded requests that are too old."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import logging
 import threading
 from collections.abc import Callable
 
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 
+from mlmgmt_nb.contract.recording import Recording
 from mlmgmt_nb.service.clock import now
+from mlmgmt_nb.service.files.recordings import Recordings
 from mlmgmt_nb.service.store import schema
 from mlmgmt_nb.service.store.store import PASSING, Store
 
@@ -25,12 +27,14 @@ class Pruner:
 
     Args:
         days: days to keep operations after they end.
+        recordings: the recorded requests of services.
         leads: returns whether this process is the leader, which does this.
     """
 
-    def __init__(self, store: Store, days: float, leads: Callable[[], bool]) -> None:
+    def __init__(self, store: Store, days: float, recordings: Recordings, leads: Callable[[], bool]) -> None:
         self._store = store
         self._days = days
+        self._recordings = recordings
         self._leads = leads
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pruner", daemon=True)
@@ -47,10 +51,20 @@ class Pruner:
             try:
                 if self._leads():
                     self._prune()
-            except PASSING as error:
-                log.warning("cannot remove operations that ended long ago yet: %s", error)
+                    self._recordings.prune(self._ages())
+            except (*PASSING, OSError) as error:
+                log.warning("cannot remove old operations and recorded requests yet: %s", error)
             if self._stopping.wait(_PAUSE_SECONDS):
                 return
+
+    def _ages(self) -> dict[str, float]:
+        """Return the seconds that recorded requests of each service are kept."""
+        services, deployments = schema.services, schema.deployments
+        specs = select(services.c.id, deployments.c.spec).join(
+            deployments, deployments.c.id == services.c.deployment_id
+        )
+        with self._store.reading() as db:
+            return {row.id: (row.spec.recording or Recording()).age for row in db.execute(specs)}
 
     def _prune(self) -> None:
         operations = schema.operations

@@ -88,3 +88,5 @@ def _add_files(context: Path) -> None:
     package = Path(mlmgmt_nb.__file__).parent
     shutil.copytree(package, context / "runtime" / package.name, ignore=shutil.ignore_patterns(*_LEFT_OUT))
     (context / "app").mkdir()
+    # The bill of materials lists the models of an image.
+    (context / "app" / "model_config_map.json").write_text('{"models": {}}')

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from mlmgmt_nb.contract.extensions import ServiceCreate
+from mlmgmt_nb.scoring.recording.settings import SETTINGS, RecordingSettings
 from mlmgmt_nb.service.reconciling.specs import cpus
 
-__all__ = ["driver_environment"]
+__all__ = ["driver_environment", "recording_environment"]
 
 
 def driver_environment(spec: ServiceCreate, version: int, data_storage: str | None) -> dict[str, str]:
@@ -30,3 +33,18 @@ def driver_environment(spec: ServiceCreate, version: int, data_storage: str | No
     threads = {"OMP_NUM_THREADS": str(max(1, round(reserved)))} if reserved is not None else {}
     chosen = {name: value for name, value in (spec.environment or {}).items() if value is not None}
     return threads | chosen | known
+
+
+def recording_environment(spec: ServiceCreate, deployment_id: str) -> dict[str, str]:
+    """Return the variable with the settings for recording requests; empty if they are not recorded."""
+    recording = spec.recording
+    if recording is None or not recording.enabled:
+        return {}
+    settings = RecordingSettings(
+        deployment_id,
+        sample=1.0 if recording.sample is None else recording.sample,
+        redact=recording.redact or [],
+        max_age_seconds=recording.age,
+        max_bytes=recording.size,
+    )
+    return {SETTINGS: msgspec.json.encode(settings).decode()}

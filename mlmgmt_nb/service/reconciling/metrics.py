@@ -88,6 +88,12 @@ class _Collector(Collector):
         latency = HistogramMetricFamily(
             "mlmgmt_request_seconds", "Time from a request's headers to its response.", labels=_SERVICE
         )
+        recorded = CounterMetricFamily("mlmgmt_requests_recorded", "Requests that were recorded.", labels=_SERVICE)
+        not_recorded = CounterMetricFamily(
+            "mlmgmt_requests_not_recorded",
+            "Requests that were to be recorded and are not, because there were too many.",
+            labels=_SERVICE,
+        )
         for service_id, labels in names.items():
             compute = places[service_id]
             counted, load = compute.counters(service_id), compute.load(service_id)
@@ -98,9 +104,11 @@ class _Collector(Collector):
             if load is not None:
                 busy.add_metric(labels, load.busy)
                 slots.add_metric(labels, load.slots)
+            recorded.add_metric(labels, counted.recorded)
+            not_recorded.add_metric(labels, counted.not_recorded)
             if counted.latency:
                 latency.add_metric(labels, _buckets(counted), counted.latency_seconds)
-        yield from (requests, failures, rejected, seconds, busy, slots, latency)
+        yield from (requests, failures, rejected, seconds, busy, slots, latency, recorded, not_recorded)
 
     def _replicas(self, names: dict[str, tuple[str, str]], places: dict[str, Measured]) -> Metric:
         metric = GaugeMetricFamily("mlmgmt_replicas", "Replicas by state.", labels=(*_SERVICE, "state"))

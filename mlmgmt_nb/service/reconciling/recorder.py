@@ -10,6 +10,7 @@ from sqlalchemy import Row, delete, update
 from mlmgmt_nb.contract import ErrorResponse
 from mlmgmt_nb.service.files.home import Home
 from mlmgmt_nb.service.files.logs import Log
+from mlmgmt_nb.service.files.recordings import Recordings
 from mlmgmt_nb.service.store import schema
 from mlmgmt_nb.service.store.store import Store
 from mlmgmt_nb.service.store.transitions import rollout_failed, rollout_succeeded
@@ -85,13 +86,14 @@ class ServiceRecorder:
         return True
 
     def remove(self, service_id: str) -> None:
-        """Delete a service that is marked for deletion, with its log."""
+        """Delete a service that is marked for deletion, with its log and its recorded requests."""
         services = schema.services
         with self._store.writing() as db:
             db.execute(delete(services).where(services.c.id == service_id, services.c.deleting))
         self._on_change()
         self._logs.pop(service_id, None)
         service_log(self._home, service_id).remove()
+        Recordings(self._home.recordings).remove(service_id)
 
     def clear(self) -> None:
         self._logs.clear()

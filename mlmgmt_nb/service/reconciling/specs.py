@@ -170,7 +170,7 @@ def check_supported(spec: ServiceCreateRequest) -> None:
 
 
 def check_supported_by_clusters(
-    spec: ServiceCreateRequest, data_storage: str | None, *, scales_itself: bool, is_exposed: bool
+    spec: ServiceCreate, data_storage: str | None, *, scales_itself: bool, is_exposed: bool
 ) -> None:
     """Refuse settings that a cluster does not support, instead of ignoring them.
 
@@ -188,6 +188,12 @@ def check_supported_by_clusters(
     if is_exposed and auto is not None and auto.minimum == 0:
         message = "$.autoScaler.minReplicas: only requests at the front door wake a service; use 1 with expose."
         raise conflict("NoAutoscaler", message)
+    if spec.recording is not None and spec.recording.enabled:
+        message = (
+            "$.recording.enabled: pods of a cluster cannot write to a folder of this service, so requests are not "
+            "recorded there; use dataCollection with a storage URL, or replay other cases."
+        )
+        raise conflict("NoRecording", message)
     collects = spec.data_collection is not None and spec.data_collection.storage_enabled
     if collects and (data_storage is None or data_storage.startswith(("/", "file:"))):
         message = (

@@ -10,8 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import nbclient
-import nbformat
 from playwright.sync_api import expect
 
 from tests.acceptance.panels import canaries
@@ -54,6 +52,9 @@ def test_what_jupyterlab_saves(open_notebook: Callable[..., Notebook], lab: Lab,
 
 
 def test_what_nbclient_saves(lab: Lab, work: Path) -> None:
+    import nbclient
+    import nbformat
+
     notebook = nbformat.v4.new_notebook(  # type: ignore[no-untyped-call]
         cells=[
             nbformat.v4.new_code_cell(cell)  # type: ignore[no-untyped-call]

@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import msal
-import nbclient
-import nbformat
 import pytest
 import trustme
 from azure.identity import CredentialUnavailableError
@@ -370,6 +368,9 @@ class TestConnect:
 def test_a_notebook_has_no_secret(
     service: ServiceProcess, provider: IdentityProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import nbclient
+    import nbformat
+
     monkeypatch.setenv("AZURE_CLIENT_SECRET", SECRET)
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     cells = [

@@ -129,7 +129,10 @@ def test_what_fails_names_the_command_that_shows_its_log(shell: Shell, tmp_path:
     (tmp_path / "raises.py").write_text("def init():\n    raise ValueError('no luck')\n\ndef run(body): ...\n")
     failed = shell("service", "create", "-n", "unlucky", "-f", "raises.py")
     assert failed.code == 1
-    assert failed.err.splitlines()[-1] == "`mlmgmt service logs -n unlucky` shows the log."
+    said = failed.err[failed.err.index("mlmgmt: ") :].splitlines()
+    assert said[0] == "mlmgmt: ValueError: no luck (raises.py:2); the service ended Failed"
+    assert said[1:3] == ['    File "raises.py", line 2, in init', "      raise ValueError('no luck')"]
+    assert said[-1] == "`mlmgmt service logs -n unlucky` shows the log."
     assert "no luck" in shell("service", "logs", "-n", "unlucky").out
 
     (tmp_path / "wants.txt").write_text("no-such-package-of-mlmgmt==1 ; python_version < '4'\n--no-index\n")
@@ -317,6 +320,14 @@ def test_collected_data(shell: Shell, tmp_path: Path) -> None:
     shell("service", "run", "-n", "collects", "-d", "7")
     query = ("service", "data", "-n", "collects", "--identifier", "in", "--query", "[].a", "-o", "tsv")
     eventually(lambda: shell(*query).out == "7\n", what="the row")
+    (tmp_path / "train.csv").write_text("a,b\n1,2\n7,2\n")
+    drift = ("service", "drift", "-n", "collects", "--sample", "train.csv")
+    assert shell(*drift, "--query", "[identifier, collected_rows, notes[0]]", "-o", "json").json == [
+        "in",
+        1,
+        "not collected: b",
+    ]
+    assert "  a  PSI " in shell(*drift).out
 
 
 def test_failures_have_a_reason_and_a_code(shell: Shell, tmp_path: Path) -> None:

@@ -13,8 +13,6 @@ from typing import Any
 
 import pytest
 import requests
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 
 from tests.conftest import ServiceProcess, mlmgmt
 from tests.integration.docker.helpers import (
@@ -129,6 +127,9 @@ def test_the_manifest_is_in_the_registry(daemonless: ServiceProcess, registry: R
 
 def test_what_is_in_it(daemonless: ServiceProcess, image: Any) -> None:
     """The bill of materials follows its schema, and names packages with hashes, the model, and the base image."""
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator
+
     archive = daemonless.request("GET", f"/images/{image['id']}/oci").content
     text = _file_of(archive, "mlmgmt/sbom.cdx.json")
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
@@ -235,7 +236,11 @@ def test_upkeep(
 
 
 def test_a_private_index(
-    base: Path, start_service: Callable[..., ServiceProcess], write_driver: Callable[..., Path], tmp_path: Path
+    base: Path,
+    start_service: Callable[..., ServiceProcess],
+    write_driver: Callable[..., Path],
+    tmp_path: Path,
+    uv_cache: Path,
 ) -> None:
     """Packages come from the index of `--pip-config`; its password is in no log and in no layer."""
     wheel(tmp_path / "index" / "ours", "ours", "1.0", "private")
@@ -244,7 +249,7 @@ def test_a_private_index(
     with package_index(tmp_path / "index", "someone:canary-password") as url:
         config.write_text(f"[global]\nextra-index-url = {url}\n")
         options = ("--base-image", str(base), "--image-builder", "daemonless", "--pip-config", str(config))
-        api = start_service(*options)
+        api = start_service(*options, environment={"UV_CACHE_DIR": str(uv_cache)})
         driver = write_driver("import ours\ndef init(): pass\ndef run(body): return ours.WHAT\n")
         image = build(api, driver, "private", pipRequirements=wanted.as_uri())
     archive = api.request("GET", f"/images/{image['id']}/oci").content

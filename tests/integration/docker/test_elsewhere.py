@@ -36,6 +36,7 @@ from tests.integration.service.drivers import under_load
 from tests.support.components import missing
 from tests.support.engine import BASE, EngineProcess
 from tests.support.package_index import wheel
+from tests.support.searches import long_search
 from tests.support.waiting import eventually
 
 
@@ -145,6 +146,7 @@ def test_from_python(workspace: Workspace, write_driver: Callable[..., Path], na
     workspace.services.delete(made)
 
 
+@long_search
 def test_a_fitted_object(workspace: Workspace, name: str) -> None:
     """The container has what was measured here, and nothing else, and answers to the last bit."""
     import pandas as pd

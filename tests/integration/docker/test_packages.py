@@ -27,6 +27,7 @@ from tests.integration.docker.helpers import ask_for_image, build, build_log, sc
 from tests.support import package_index as support
 from tests.support.engine import BASE
 from tests.support.package_index import build_backend, digest_of, project, source_archive, wheel
+from tests.support.searches import long_search
 from tests.support.waiting import eventually
 
 LOGIN = "someone:canary-password"
@@ -232,7 +233,10 @@ def _included(folder: Path, what: str) -> list[str]:
     return ["-r more.txt", "-c limits.txt", "-f wheels"]
 
 
-@pytest.mark.parametrize("write", [_sent_wheel, _sent_source, _folder, _included])
+@pytest.mark.parametrize(
+    "write",
+    [_included, *(pytest.param(kind, marks=long_search) for kind in (_sent_wheel, _sent_source, _folder))],
+)
 def test_files_that_change_are_built_anew(
     workspace: Workspace,
     write_driver: Callable[..., Path],

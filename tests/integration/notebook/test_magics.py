@@ -133,6 +133,9 @@ def test_failed_operation(notebook: Notebook, environment: Path) -> None:
     assert isinstance(cell.error, errors.OperationFailed)
     assert "broken.py" in cell.out
     assert cell.out.endswith("`%mlmgmt service logs -n broken` shows the log.\n")
+    shown = notebook.run("%mlmgmt last-error").result
+    assert "SyntaxError: expected ':'" in shown.partition("Traceback")[2], "the driver's traceback"
+    assert "poller.py" not in shown, "not that of the client"
     notebook.run("%mlmgmt service delete -n broken")
 
 

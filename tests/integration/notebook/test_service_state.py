@@ -9,9 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import pytest
-from nbclient import NotebookClient
 
 from mlmgmt_nb.client import Application, Workspace, connect
 from mlmgmt_nb.client.monitoring.conditions import condition
@@ -306,6 +304,9 @@ def test_the_words_in_ipython(ws: Workspace, notebook: Notebook) -> None:
 
 def test_keys_are_in_no_notebook_that_nbclient_saves(ws: Workspace, environment: Path) -> None:
     """nbclient keeps the state of all widgets, also while a key is shown."""
+    import nbformat
+    from nbclient import NotebookClient
+
     cells = [
         f"from mlmgmt_nb import connect\nfrom mlmgmt_nb.notebook.panels import ServicePanel, DeployPanel\n"
         f"ws = connect()\nservice = ServicePanel(ws, {NAME!r})\nservice",

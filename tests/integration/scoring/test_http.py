@@ -17,7 +17,6 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 import requests
-from openapi_spec_validator import validate
 
 from tests.support.waiting import eventually
 
@@ -312,6 +311,8 @@ def test_slow_callers(folder: Callable[..., Path], spawn: Callable[..., Any]) ->
 
 
 def test_descriptions(drivers: Path, spawn: Callable[..., Any]) -> None:
+    from openapi_spec_validator import validate
+
     replica = spawn(drivers / "iris_tutorial", name="iris").ready()
     url = f"{replica.url}/api/v1/service/iris/swagger.json"
     old = replica.session.get(url).json()

@@ -8,8 +8,6 @@ import http.client
 import json
 import os
 import random
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +29,7 @@ from mlmgmt_nb.service.access.principals import Role
 from mlmgmt_nb.service.access.token_errors import TokenError
 from mlmgmt_nb.service.api.resources import EXTENSIONS
 from tests.conftest import API_VERSION, ServiceProcess
+from tests.support import forks
 from tests.support.oidc import AUDIENCE, TENANT, IdentityProvider, Key, running
 from tests.support.waiting import eventually
 
@@ -501,12 +500,7 @@ class TestTheNetwork:
         ],
     )
     def test_what_is_refused(self, arguments: list[str], field: str, tmp_path: Path) -> None:
-        done = subprocess.run(
-            [sys.executable, "-m", "mlmgmt_nb.cli", "serve", "--home", str(tmp_path / "home"), *arguments],
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        done = forks.run("serve", "--home", tmp_path / "home", *arguments)
         assert done.returncode == 1
         assert field in done.stderr
         assert "Traceback" not in done.stderr

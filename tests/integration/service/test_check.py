@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -17,7 +15,7 @@ import pytest
 
 from tests.conftest import ServiceProcess, mlmgmt
 from tests.integration.service.test_housekeeping import ONE, upload
-from tests.support import postgresql
+from tests.support import forks, postgresql
 from tests.support.waiting import eventually
 
 
@@ -142,10 +140,10 @@ def test_no_command_shows_a_traceback_for_a_damaged_table(
     api.stop()
     _damage(api.home / "mlmgmt.db", table)
     for command in (("check",), ("gc",), ("backup", str(api.home.parent / "backup.tar"))):
-        done = run_command(*command, "--home", str(api.home))
+        done = forks.run(*command, "--home", str(api.home))
         assert "Traceback" not in done.stdout + done.stderr
         assert done.returncode in {0, 1}
-    assert run_command("check", "--home", str(api.home)).returncode == 1
+    assert forks.run("check", "--home", str(api.home)).returncode == 1
     refusal = _refusal(api)  # the damaged table may not be read at the start
     assert not refusal or "damaged" in refusal or "malformed" in refusal
     assert "Traceback" not in refusal
@@ -158,10 +156,6 @@ def _refusal(api: ServiceProcess) -> str:
     except pytest.fail.Exception as refused:
         return str(refused)
     return ""
-
-
-def run_command(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "mlmgmt_nb.cli", *words], capture_output=True, text=True, timeout=120)
 
 
 def _damage(database: Path, table: str) -> None:

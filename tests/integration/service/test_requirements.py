@@ -66,7 +66,8 @@ class Workshop:
 
 
 @pytest.fixture
-def workshop(tmp_path: Path) -> Iterator[Workshop]:
+def workshop(tmp_path: Path, uv_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workshop]:
+    monkeypatch.setenv("UV_CACHE_DIR", str(uv_cache))
     for index in ("default", "private"):
         wheel(tmp_path / index / "both", "both", "1.0", index)
         wheel(tmp_path / index / f"only-{index}", f"only_{index}", "1.0", index)
@@ -332,7 +333,7 @@ def test_packages_that_cannot_work_are_left_out(
 
 
 def test_the_index_of_a_company(
-    start_service: Callable[..., ServiceProcess], write_driver: Callable[..., Path], tmp_path: Path
+    start_service: Callable[..., ServiceProcess], write_driver: Callable[..., Path], tmp_path: Path, uv_cache: Path
 ) -> None:
     """The service's own variables hold for a build, before what its requirements name."""
     wheel(tmp_path / "ours" / "both", "both", "1.0", "ours")
@@ -340,7 +341,7 @@ def test_the_index_of_a_company(
     path = tmp_path / "requirements.txt"
     driver = write_driver("import both\ndef init():\n    pass\ndef run(body):\n    return both.WHAT\n")
     with package_index(tmp_path / "ours", LOGIN) as ours, package_index(tmp_path / "theirs") as theirs:
-        api = start_service(environment={"UV_INDEX": ours})
+        api = start_service(environment={"UV_INDEX": ours, "UV_CACHE_DIR": str(uv_cache)})
         path.write_text(f"--extra-index-url {theirs}\nboth\n")
         image = api.image(driver, properties={"pipRequirements": path.as_uri()})
     assert api.score(api.service(image["id"]), "1").json() == "ours"

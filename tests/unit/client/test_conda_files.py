@@ -259,8 +259,8 @@ def test_releases_that_cannot_work_are_left_out_or_excluded(tmp_path: Path) -> N
     kept = without_superseded(wanted, Log(tmp_path / "log"))
     assert [str(line) for line in kept] == free
     assert [str(line) for line in working_releases(kept)] == [
-        "inference-schema>=1.5",
-        "azureml-inference-server-http>=1.0",
+        "inference-schema>=1.7.1",
+        "azureml-inference-server-http>=0.8",
         "azureml-defaults>=1.60",
     ]
     assert companions(wanted) == ["numpy"]

@@ -35,17 +35,23 @@ def test_merged_is_counted_together(some: list[float], others: list[float]) -> N
 
 @given(SECONDS)
 def test_bars_hold_all_of_them_in_order(values: list[float]) -> None:
-    bars = counted(values).bars(20)
+    bars = counted(values).bars(20, Histogram())
     assert 0 < len(bars) <= 20
-    assert sum(count for _, _, count in bars) == len(values)
-    assert all(start < end for start, end, _ in bars)
+    assert sum(count for _, _, count, _ in bars) == len(values)
+    assert all(start < end for start, end, *_ in bars)
     assert bars[0][0] <= min(values) * 1.001
     assert bars[-1][1] >= max(values) * 0.999
 
 
+@given(SECONDS, SECONDS)
+def test_bars_of_two_have_one_scale(some: list[float], others: list[float]) -> None:
+    bars = counted(some).bars(20, counted(others))
+    assert [sum(column) for column in list(zip(*bars, strict=True))[2:]] == [len(some), len(others)]
+
+
 def test_of_nothing() -> None:
     assert Histogram().percentile(50) == 0.0
-    assert Histogram().bars(10) == []
+    assert Histogram().bars(10, Histogram()) == []
     assert Timeline().slices() == []
 
 

@@ -26,6 +26,7 @@ class Builds:
         self.times: list[float] = []
         self.retry_after = retry_after
         self.error: dict[str, Any] | None = None
+        self.log = ""
         server.script = self.answer
 
     def answer(self, seen: Seen) -> Answer:
@@ -35,6 +36,8 @@ class Builds:
             location = f"{self.server.base_url}/operations/op-{name}"
             return Answer(202, b"", {"Operation-Location": location})
         kind, _, id_ = seen.path.removeprefix("/").partition("/")
+        if id_.endswith("/buildLog"):
+            return Answer(200, self.log.encode()) if self.log else Answer(404, {"code": "NotFound", "message": "gone"})
         if kind == "images":
             log = f"{self.server.base_url}/images/{id_}/buildLog"
             return Answer(200, {"id": id_, "name": id_, "imageBuildLogUri": log})
@@ -102,10 +105,15 @@ def test_failure_carries_the_operation_and_the_log(server: Server, workspace: Wo
     assert error.log_uri == f"{server.base_url}/images/iris/buildLog"
     assert error.continuation_token == "op-iris"
     assert str(error).splitlines() == [
-        "the image ended Failed: score.py:3: invalid syntax",
+        "score.py:3: invalid syntax; the image ended Failed",
         "  line 3",
         f"The log is at {error.log_uri}",
     ]
+    builds.log = "[2/3] requirements\n" + "".join(f"output {line}\n" for line in range(20)) + "the build failed: x\n"
+    with pytest.raises(errors.OperationFailed) as caught:
+        poller.result(DEADLINE)
+    shown = ["  ... 12 lines before", *(f"  output {line}" for line in range(12, 20))]
+    assert str(caught.value).splitlines()[1:-2] == shown, "at most ten lines, with those of the operation"
     assert poller.wait().state == "Failed"
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import yaml
-from openapi_spec_validator import OpenAPIV30SpecValidator
 
 from mlmgmt_nb.contract import OPERATIONS
 from mlmgmt_nb.contract.openapi import document
@@ -19,6 +18,8 @@ WORDS_FOR_PEOPLE = {"description", "summary", "example"}
 
 
 def test_the_document_is_valid() -> None:
+    from openapi_spec_validator import OpenAPIV30SpecValidator
+
     OpenAPIV30SpecValidator(document()).validate()
 
 

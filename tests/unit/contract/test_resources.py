@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from openapi_schema_validator import OAS30Validator
 
 from mlmgmt_nb.contract import resources as r
 from mlmgmt_nb.contract.openapi import document
+
+if TYPE_CHECKING:
+    from openapi_schema_validator import OAS30Validator
 
 STRUCTS: dict[str, Any] = {
     name: value
@@ -41,6 +43,8 @@ def decode(name: str, value: Any) -> Any:
 
 @cache
 def validator(name: str) -> OAS30Validator:
+    from openapi_schema_validator import OAS30Validator
+
     return OAS30Validator({"$ref": f"#/components/schemas/{name}", "components": document()["components"]})
 
 

@@ -24,7 +24,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from mlmgmt_nb.errors import PackagingError, UsageError
-from mlmgmt_nb.packaging import package, pickles
+from mlmgmt_nb.packaging import Package, package, pickles
 from mlmgmt_nb.packaging.distributions import InstalledDistributions
 from mlmgmt_nb.packaging.driver import driver_text
 from mlmgmt_nb.packaging.flavours import Call, flavour_of
@@ -46,12 +46,18 @@ def fitted() -> Any:
     return LogisticRegression(C=3.0).fit(rows(), ["low", "low", "high", "high"])
 
 
+@pytest.fixture(scope="module")
+def packaged(tmp_path_factory: pytest.TempPathFactory) -> Package:
+    """Return a package that tests only look at: a fresh process proves each, and imports scikit-learn for it."""
+    folder = tmp_path_factory.mktemp("packaged") / "made"
+    return package(fitted(), sample=rows(), metadata={"metrics": {"auc": 0.93}}, to=folder)
+
+
 # Requirements
 
 
-def test_requirements_are_what_was_imported_pinned_to_this_kernel(tmp_path: Path) -> None:
-    made = package(fitted(), sample=rows(), to=tmp_path / "made")
-    lines = [line for line in made.requirements.read_text().splitlines() if line and not line.startswith("#")]
+def test_requirements_are_what_was_imported_pinned_to_this_kernel(packaged: Package) -> None:
+    lines = [line for line in packaged.requirements.read_text().splitlines() if line and not line.startswith("#")]
     pins = dict(line.split("==") for line in lines)
     assert pins.items() >= {name: importlib.metadata.version(name) for name in ("scikit-learn", "pandas")}.items()
     assert all(importlib.metadata.version(name).partition("+")[0] == version for name, version in pins.items())
@@ -119,9 +125,8 @@ def test_a_project_of_this_machine_becomes_a_wheel(tmp_path: Path, monkeypatch: 
     assert f"./wheels/{wheel.name}" in text.splitlines()
 
 
-def test_other_versions_are_spoken_of_in_one_line(tmp_path: Path) -> None:
-    made = package(fitted(), sample=rows(), to=tmp_path / "made")
-    recorded = properties(made.requirements.read_text())
+def test_other_versions_are_spoken_of_in_one_line(packaged: Package) -> None:
+    recorded = properties(packaged.requirements.read_text())
     assert recorded["pythonVersion"] == platform.python_version()
     assert difference(recorded) is None
     assert difference({}) is None
@@ -342,9 +347,8 @@ def test_an_index_is_spoken_of_in_one_line() -> None:
     assert not [note for note in of_model(rows().tail(2)).notes if "index" in note]
 
 
-def test_integer_columns_are_spoken_of_in_one_line(tmp_path: Path) -> None:
-    made = package(fitted(), sample=rows(), to=tmp_path / "made")
-    assert [note for note in made.notes if "visits" in note and "Int64" in note and "\n" not in note]
+def test_integer_columns_are_spoken_of_in_one_line(packaged: Package) -> None:
+    assert [note for note in packaged.notes if "visits" in note and "Int64" in note and "\n" not in note]
 
 
 def test_a_function_is_described_by_its_hints_without_a_sample(tmp_path: Path) -> None:
@@ -454,11 +458,15 @@ def test_the_model_may_change_itself_and_its_argument(tmp_path: Path) -> None:
 # Metadata
 
 
-def test_facts_of_the_model_go_with_it(tmp_path: Path) -> None:
-    made = package(fitted(), sample=rows(), metadata={"metrics": {"auc": 0.93}}, to=tmp_path / "made")
-    assert set(made.tags) >= {"class=LogisticRegression", "parameters.C=3.0", "metrics.auc=0.93", "columns=age, visits"}
-    assert "C=3.0" in made.description
-    assert "auc 0.93" in made.description
+def test_facts_of_the_model_go_with_it(packaged: Package) -> None:
+    assert set(packaged.tags) >= {
+        "class=LogisticRegression",
+        "parameters.C=3.0",
+        "metrics.auc=0.93",
+        "columns=age, visits",
+    }
+    assert "C=3.0" in packaged.description
+    assert "auc 0.93" in packaged.description
 
 
 class Secretive(LogisticRegression):  # type: ignore[misc]
@@ -690,7 +698,6 @@ def served(folder: Path, body: Any) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run([sys.executable, "-c", code, folder], input=request, capture_output=True, cwd=ROOT)
 
 
-def test_the_folder_is_an_ordinary_application(tmp_path: Path) -> None:
-    made = package(fitted(), sample=rows(), to=tmp_path / "made")
-    done = served(made.folder, {"data": rows().to_dict("records")})
+def test_the_folder_is_an_ordinary_application(packaged: Package) -> None:
+    done = served(packaged.folder, {"data": rows().to_dict("records")})
     assert json.loads(done.stdout) == fitted().predict(rows()).tolist(), done.stderr

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from mlmgmt_nb.client import Poller
 from mlmgmt_nb.client.http.passive import passive
+from mlmgmt_nb.client.monitoring.failures import driver_traceback, last_rollout
 from mlmgmt_nb.contract import AsyncOperationStatus, ErrorResponse, Image
 from mlmgmt_nb.errors import MlmgmtError
 from mlmgmt_nb.notebook.display.card import badge
@@ -21,9 +22,6 @@ __all__ = ["OperationResult", "Progress"]
 _SHOWN_LINES, _FOLDED_LINES, _KEPT_LINES = 6, 60, 500
 _STEP = re.compile(r"\[(\d+)/(\d+)\] (.*)")
 _READY = re.compile(r"\[mlmgmt\] replicas ready (\d+)/(\d+)")
-_ROLLOUT_ENDS = ("[mlmgmt] deployed", "[mlmgmt] the deployment failed", "[mlmgmt] the deployment was cancelled")
-_TRACEBACK = "Traceback (most recent call last):"
-_CHAINED = ("During handling of the above exception", "The above exception was the direct cause")
 _OPEN = frozenset({"NotStarted", "Running"})
 _CLOCKS_DIFFER_SECONDS = 5.0
 
@@ -113,7 +111,7 @@ class Progress:
         self.log_error = ""
         lines = part.text.splitlines()
         if self._offset is None:
-            lines = _of_last_rollout(lines)
+            lines = last_rollout(lines)
         self._offset = part.next_offset
         for line in lines:
             self.lines.append(line)
@@ -150,7 +148,7 @@ class Progress:
 
     def traceback(self) -> list[str]:
         """Return the last traceback of the driver in the log of a failed operation, or no lines."""
-        return _last_traceback(list(self.lines)) if self.state == "Failed" else []
+        return driver_traceback(list(self.lines)) if self.state == "Failed" else []
 
     def text(self) -> str:
         """Return the text, for viewers without HTML."""
@@ -200,21 +198,3 @@ def _age(operation: AsyncOperationStatus) -> float:
 def _collapsible(title: str, lines: Sequence[str]) -> str:
     """Return lines in a collapsible element, which works without a kernel."""
     return f"<details><summary>{title}</summary>{log_lines(lines)}</details>" if lines else ""
-
-
-def _of_last_rollout(lines: list[str]) -> list[str]:
-    """Return the log lines of the last rollout: the log of a service begins with its first rollout."""
-    ends = [place for place, line in enumerate(lines[:-1]) if line.startswith(_ROLLOUT_ENDS)]
-    return lines[ends[-1] + 1 :] if ends else lines
-
-
-def _last_traceback(lines: list[str]) -> list[str]:
-    starts = [place for place, line in enumerate(lines) if line.startswith(_TRACEBACK)]
-    if not starts:
-        return []
-    end = next((at for at in range(starts[-1], len(lines)) if lines[at].startswith("[mlmgmt] ")), len(lines))
-    first = starts.pop()
-    # Chained exceptions are separated by a blank line, a sentence, and a blank line.
-    while starts and any(line.startswith(_CHAINED) for line in lines[max(0, first - 3) : first]):
-        first = starts.pop()
-    return lines[first:end]

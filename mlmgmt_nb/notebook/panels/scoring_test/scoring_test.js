@@ -12,8 +12,9 @@ function render({ model, el }) {
     filled,
   );
   const body = h("div", {});
+  const answers = h("div", {});
   const failures = h("div", {});
-  const root = h("div", {}, h("div", { class: "mlmgmt-row" }, title, state, completed, stop), bar, body, failures);
+  const root = h("div", {}, h("div", { class: "mlmgmt-row" }, title, state, completed, stop), bar, body, answers, failures);
   keepKeys(root);
   el.append(root);
 
@@ -36,6 +37,7 @@ function render({ model, el }) {
     bar.setAttribute("aria-valuetext", shown.completed);
     filled.style.width = `${percent}%`;
     setMarkup(body, shown.body);
+    setMarkup(answers, shown.answers);
     setMarkup(failures, shown.failures);
   };
   model.on("change:shown", draw);

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mlmgmt_nb.client import ScoringReport, ScoringTest
-from mlmgmt_nb.client.scoring_tests.html import charts, failures, numbers, verdict
+from mlmgmt_nb.client.scoring_tests.html import answers, charts, failures, numbers, verdict
 from mlmgmt_nb.notebook.display.card import badge
 from mlmgmt_nb.notebook.display.html import ErrorText, escape, progress_bar
 from mlmgmt_nb.notebook.display.shown import note_shown
@@ -76,6 +76,7 @@ class ScoringTestProgress:
             "running": not self._test.done(),
             "waiting": self.is_waited_for,
             "body": numbers(self._test.store, self._share()) + charts(self._test.store),
+            "answers": answers(self._test.store) if self._test.done() else "",
             "failures": failures(self._test.store),
         }
 

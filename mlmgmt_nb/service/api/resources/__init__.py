@@ -19,7 +19,7 @@ from mlmgmt_nb.service.api.resources import (
     operations,
     withdrawals,
 )
-from mlmgmt_nb.service.api.resources.services import keys, monitoring, queries, requests
+from mlmgmt_nb.service.api.resources.services import keys, monitoring, queries, recordings, requests
 
 __all__ = ["EXTENSIONS", "HANDLERS"]
 
@@ -67,11 +67,12 @@ EXTENSIONS: Mapping[tuple[str, ...], Mapping[str, Handler]] = {
     ("services", "{id}", "logs"): {"GET": monitoring.logs},
     ("services", "{id}", "metrics"): {"GET": monitoring.metrics},
     ("services", "{id}", "data"): {"GET": collected.read},
+    ("services", "{id}", "requests"): {"GET": recordings.read, "DELETE": recordings.remove},
     ("audit",): {"GET": audit.list_},
     ("whoami",): {"GET": audit.whoami},
     ("artifacts", "*"): {"GET": artifacts.download, "HEAD": artifacts.head, "PATCH": artifacts.append},
 }
 """Extensions that the API page does not have: the API description, logs, metrics, the list and cancellation of
-operations, withdrawals of versions, computes, image exports, collected data, the audit log, the identity of the caller,
-and the artifact store.
+operations, withdrawals of versions, computes, image exports, collected data, recorded requests, the audit log, the
+identity of the caller, and the artifact store.
 """

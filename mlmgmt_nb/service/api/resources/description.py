@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from mlmgmt_nb.contract.extensions import CHANGES, VARIABLES
+from mlmgmt_nb.contract.recording import RECORDING
 from mlmgmt_nb.service.api.app import Call
 from mlmgmt_nb.service.http.messages import Reply
 
 __all__ = ["extensions", "swagger"]
 
-_EXTENSIONS = (VARIABLES, CHANGES)
+_EXTENSIONS = (VARIABLES, CHANGES, RECORDING)
 """Extensions of requests that other servers would ignore; clients look for them before they use them."""
 
 

@@ -65,9 +65,9 @@ _SDK = frozenset(
 _WORKS_SINCE = {
     # without `pkg_resources`, which Python no longer includes
     **dict.fromkeys(_SDK, "1.60"),
-    # with a release of wrapt that does not need `inspect.formatargspec`
-    "inference-schema": "1.5",
-    "azureml-inference-server-http": "1.0",
+    # without a bound that selects a wrapt that needs `inspect.formatargspec`, which Python 3.11 removed
+    "inference-schema": "1.7.1",
+    "azureml-inference-server-http": "0.8",  # with the module `api`, which drivers import
 }
 """First releases that install and import on the Python versions of the runtime, by package."""
 

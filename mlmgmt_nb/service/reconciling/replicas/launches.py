@@ -10,7 +10,8 @@ from mlmgmt_nb.contract.extensions import ServiceCreate
 from mlmgmt_nb.service.compute.base import Launch
 from mlmgmt_nb.service.files.home import Home
 from mlmgmt_nb.service.files.logs import Log
-from mlmgmt_nb.service.reconciling.environment import driver_environment
+from mlmgmt_nb.service.files.recordings import Recordings
+from mlmgmt_nb.service.reconciling.environment import driver_environment, recording_environment
 from mlmgmt_nb.service.reconciling.keys import digests
 from mlmgmt_nb.service.reconciling.specs import cpus, memory_bytes, slots
 from mlmgmt_nb.service.settings import Settings
@@ -27,6 +28,7 @@ class Launches:
         self._store = store
         self._home = home
         self._settings = settings
+        self._recordings = Recordings(home.recordings)
 
     def launch(self, row: Row[Any], deployment_id: str, log: Log) -> Launch:
         """Return the parameters for a replica of a deployment: the target or the current one of the service."""
@@ -35,6 +37,7 @@ class Launches:
         images = schema.images
         with self._store.reading() as db:
             image = db.execute(select(images).where(images.c.id == spec.image_id)).one()
+        recording = recording_environment(spec, deployment_id)
         return Launch(
             service_id=row.id,
             deployment_id=deployment_id,
@@ -42,9 +45,10 @@ class Launches:
             context=self._home.images / image.id,
             interpreter=image.interpreter,
             key_digests=digests(row),
-            environment=driver_environment(spec, image.version, self._settings.data_storage),
+            environment=driver_environment(spec, image.version, self._settings.data_storage) | recording,
             secrets=(row.target_secrets if is_target else row.serving_secrets) or {},
             data=self._home.data,
+            recordings=self._recordings.prepare(row.id) if recording else None,
             slots=slots(spec),
             allowed_hosts=self._settings.answered_hosts,
             cpus=cpus(spec),

@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import kubernetes_validate
 import msgspec
 import pytest
 
@@ -118,6 +117,8 @@ def test_values_reach_the_driver_as_given() -> None:
 
 @pytest.mark.parametrize("version", ["1.33", "1.34", "1.35", "1.36", "1.37"])
 def test_current_kubernetes_knows_every_field(version: str) -> None:
+    import kubernetes_validate
+
     settings = ClusterSettings(
         image_pull_secrets=("login",),
         node_selector={"pool": "ml"},

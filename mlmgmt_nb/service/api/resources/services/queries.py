@@ -136,6 +136,7 @@ def _response(
         secrets=sorted(values["secrets"] or ()),
         warning=warning,
         last_change=_current_deployment(values),
+        recording=spec.recording,
     )
 
 

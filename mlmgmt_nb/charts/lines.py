@@ -1,21 +1,15 @@
-"""Small charts of numbers over time, as HTML and SVG that need no script: alike in a live panel and in a saved one."""
+"""Charts of numbers over time."""
 
 from __future__ import annotations
 
 import html
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
-from urllib.parse import quote
 
-__all__ = ["HEIGHT", "WIDTH", "Series", "chart", "plot", "short", "still"]
+from mlmgmt_nb.charts.picture import HEIGHT, WIDTH, plot, short
 
-WIDTH, HEIGHT = 300, 64
-_PLOT = (
-    "display:block;width:100%;height:72px;border-bottom:1px solid rgba(128,128,128,.5);background:rgba(128,128,128,.07)"
-)
-_OPENING = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none"'
-_PLOTTED = re.compile(rf'{_OPENING} role="img" aria-label="([^"]*)" style="{re.escape(_PLOT)}">(.*?)</svg>')
+__all__ = ["Series", "chart"]
+
 _STROKES = (("#3b82f6", ""), ("#d97706", "5 3"), ("#db2777", "1.5 2.5"))
 """Color and dashes of each series: they can be told apart without the color, and seen on light and dark."""
 _DOT = "display:inline-block;width:18px;height:0;vertical-align:middle;border-top:2px {style} {color};margin-right:4px"
@@ -54,36 +48,6 @@ def chart(title: str, unit: str, series: Sequence[Series], span: str) -> str:
         f"{''.join(_legend(one, tail, place) for place, one in enumerate(series))}"
         f'<span style="opacity:.75;margin-left:auto">{html.escape(span)}</span></div></figure>'
     )
-
-
-def plot(shapes: str, label: str) -> str:
-    """Return the picture in a chart, as wide as there is room.
-
-    Args:
-        shapes: SVG within `WIDTH` by `HEIGHT`, which is stretched.
-        label: what it shows, in words.
-    """
-    return f'{_OPENING} role="img" aria-label="{html.escape(label)}" style="{_PLOT}">{shapes}</svg>'
-
-
-def still(markup: str) -> str:
-    """Return the markup with its plots as images, which front ends keep in untrusted output. New at each change, as
-    in a panel that moves, they would flicker.
-    """
-    return _PLOTTED.sub(_as_image, markup)
-
-
-def _as_image(plotted: re.Match[str]) -> str:
-    label, shapes = plotted.groups()
-    data = quote(f"{_OPENING}>{shapes}</svg>", safe=" /:=,.()")  # not Base64, which looks like a key
-    return f'<img alt="{label}" style="{_PLOT}" src="data:image/svg+xml,{data}">'
-
-
-def short(number: float) -> str:
-    """Return a number in few characters: `0`, `0.25`, `3.1`, `128`, `12.5k`."""
-    if number >= 1000:
-        return f"{number / 1000:.3g}k"
-    return f"{number:.0f}" if number >= 100 or number == 0 else f"{number:.2g}" if number < 10 else f"{number:.3g}"
 
 
 def _last(one: Series) -> str:

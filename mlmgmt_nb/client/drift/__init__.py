@@ -1,0 +1,1 @@
+"""Drift of collected inputs: how far they are from the training sample."""

@@ -1,0 +1,104 @@
+"""The recording of requests, an extension: its settings, and what was recorded."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from mlmgmt_nb.contract.resolving import resolve
+from mlmgmt_nb.contract.resources import Wire
+
+__all__ = ["MAX_AGE_SECONDS", "MAX_BYTES", "RECORDING", "RecordedRequest", "RecordedRequests", "Recording"]
+
+RECORDING = "recording"
+"""Name of the extension in the list that `GET .../extensions` returns."""
+MAX_AGE_SECONDS = 7 * 86400
+"""Default age after which recorded requests are removed."""
+MAX_BYTES = 100_000_000
+"""Default size of what is recorded of a service."""
+
+
+class Recording(Wire, frozen=True, kw_only=True):
+    """The settings of a service for recording requests and answers. Nothing is recorded unless `enabled` is true.
+
+    Attributes:
+        enabled: whether requests are recorded.
+        sample: share of the requests, above 0 and at most 1 (default: 1).
+        redact: names of fields whose values are replaced before anything is written.
+        max_age_in_seconds: age after which requests are removed (default: 7 days).
+        max_bytes: size above which the oldest requests are removed (default: 100 MB).
+    """
+
+    enabled: bool | None = None
+    sample: Annotated[float, Meta(gt=0, le=1)] | None = None
+    redact: list[Annotated[str, Meta(min_length=1)]] | None = None
+    max_age_in_seconds: Annotated[int, Meta(ge=60, le=3650 * 86400)] | None = None
+    max_bytes: Annotated[int, Meta(ge=10**6, le=10**10)] | None = None
+
+    def __str__(self) -> str:
+        if not self.enabled:
+            return "off"
+        days, size = self.age / 86400, self.size / 10**6
+        share = "all requests" if self.sample in {None, 1} else f"{self.sample:.6g} of the requests"
+        without = f", without {', '.join(self.redact)}" if self.redact else ""
+        return f"{share}{without}; at most {days:.3g} days and {size:.6g} MB"
+
+    @property
+    def age(self) -> int:
+        """The seconds that requests are kept."""
+        return MAX_AGE_SECONDS if self.max_age_in_seconds is None else self.max_age_in_seconds
+
+    @property
+    def size(self) -> int:
+        """The bytes of what is recorded."""
+        return MAX_BYTES if self.max_bytes is None else self.max_bytes
+
+
+class RecordedRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A recorded request.
+
+    Attributes:
+        time: when it arrived.
+        request_id: its id, which is also in the log of the service.
+        deployment_id: the deployment that answered.
+        status: HTTP status of the answer.
+        seconds: until it was answered.
+        code: code of the error, if it was one.
+        request: its body; None if it could not be redacted.
+        answer: the body of the answer; None if it was sent in parts, or could not be redacted.
+        redacted: whether values were replaced or left out.
+    """
+
+    time: dt.datetime
+    request_id: str
+    deployment_id: str
+    status: int
+    seconds: float
+    code: str = ""
+    request: bytes | None = None
+    answer: bytes | None = None
+    redacted: bool = False
+
+
+class RecordedRequests(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Recorded requests of a service.
+
+    Attributes:
+        value: the newest, oldest first.
+        has_more: whether there are older ones.
+        kept: number of all that are kept.
+        dropped: number of those that were to be recorded and are not, because there were too many.
+        bytes: size of all files.
+    """
+
+    value: list[RecordedRequest]
+    has_more: bool = False
+    kept: int = 0
+    dropped: int = 0
+    bytes: int = 0
+
+
+resolve(Recording, RecordedRequests)

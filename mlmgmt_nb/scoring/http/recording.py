@@ -1,0 +1,29 @@
+"""Responders that also record the requests that the driver was called for."""
+
+from __future__ import annotations
+
+from mlmgmt_nb.scoring.compat.messages import WholeRequest
+from mlmgmt_nb.scoring.http.request import CALL, Request
+from mlmgmt_nb.scoring.http.responses import Responder
+from mlmgmt_nb.scoring.recording.recorder import Recorder
+
+__all__ = ["RecordingResponder"]
+
+
+class RecordingResponder(Responder):
+    """A responder of a service whose requests are recorded.
+
+    Attributes:
+        recorder: gets them.
+    """
+
+    recorder: Recorder
+
+    def log(self, request: Request, status: int, answer: bytes | int, code: str = "", message: str = "") -> None:
+        super().log(request, status, answer, code, message)
+        if request.taken:
+            payload = request.scope[CALL].payload
+            body = payload.data if isinstance(payload, WholeRequest) else payload
+            self.recorder.add(
+                request.id, request.began, status, body, None if isinstance(answer, int) else answer, code
+            )

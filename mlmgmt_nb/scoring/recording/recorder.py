@@ -1,0 +1,172 @@
+"""Record requests and answers: batches of MessagePack, and a thread that writes them to the ring.
+
+Nothing here can slow or fail an answer: to record is to append to a buffer, and what does not fit is dropped and
+counted. Encoding at once is cheaper than keeping the objects, which the garbage collector would traverse.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from queue import Empty, SimpleQueue
+from random import random
+from time import monotonic, perf_counter, sleep, time
+from typing import NamedTuple
+
+import msgspec
+
+from mlmgmt_nb.scoring.recording.redaction import Redactor
+from mlmgmt_nb.scoring.recording.ring import Ring
+
+__all__ = ["LARGEST", "Recorder"]
+
+LARGEST = 2**20
+"""Requests whose body and answer are larger together are not recorded."""
+
+_MOST_BYTES = 16 * 2**20
+_BATCH_BYTES = 2**18
+_PRUNE_SECONDS = 1.0
+_REPORT_SECONDS = 60.0
+_ARRAY = b"\xdd"
+"""Start of a MessagePack array; its length follows in four bytes."""
+
+_Record = tuple[str, float, float, int, bytes | None, bytes | None, str, bool]
+"""Request id, `perf_counter()` at start and end, status, body, answer, code of an error, whether it is redacted."""
+
+
+class _Batch(NamedTuple):
+    """Encoded records, their number, and how many were dropped until then."""
+
+    content: bytearray
+    records: int
+    dropped: int
+
+
+class Recorder:
+    """A recorder of requests. Unless marked otherwise, methods belong to the event loop.
+
+    Args:
+        ring: receives them.
+        sample: share of the requests, from 0 to 1.
+        redactor: removes values by name, if some are to be removed.
+
+    Attributes:
+        recorded: number of requests that were written.
+    """
+
+    def __init__(self, ring: Ring, sample: float = 1.0, redactor: Redactor | None = None) -> None:
+        self.recorded = 0
+        self._ring = ring
+        self._sample = sample
+        self._redactor = redactor
+        self._append = msgspec.msgpack.Encoder().encode_into
+        self._content = bytearray()
+        self._count = 0
+        self._dropped = self._lost = self._written_dropped = 0
+        # Each is changed by one thread only; their difference is queued.
+        self._bytes_in = self._bytes_out = 0
+        self._batches: SimpleQueue[_Batch | None] = SimpleQueue()
+        self._pruned = 0.0
+        self._failed = -_REPORT_SECONDS
+        self._thread = threading.Thread(target=self._work, name="recording", daemon=True)
+        self._thread.start()
+
+    @property
+    def dropped(self) -> int:
+        """Number of requests that were to be recorded and are not: there were too many, or they were too large."""
+        return self._dropped + self._lost
+
+    def add(self, request_id: str, began: float, status: int, body: bytes, answer: bytes | None, code: str) -> None:
+        """Record a request that was just answered.
+
+        Args:
+            request_id: its id.
+            began: `perf_counter()` when it arrived.
+            status: HTTP status of the answer.
+            body: what the driver was given.
+            answer: the body of the answer; None if it was sent in parts.
+            code: code of the error.
+        """
+        if self._sample < 1.0 and random() >= self._sample:  # noqa: S311 - a sample, not a secret
+            return
+        content = self._content
+        size = len(body) if answer is None else len(body) + len(answer)
+        if size > LARGEST or self._bytes_in - self._bytes_out > _MOST_BYTES:
+            self._dropped += 1
+            return
+        self._append((request_id, began, perf_counter(), status, body, answer, code, False), content, -1)
+        self._count += 1
+        if len(content) > _BATCH_BYTES:
+            self.hand_over()
+
+    def hand_over(self) -> None:
+        """Have what was recorded so far written; called several times a second."""
+        if self._count:
+            self._bytes_in += len(self._content)
+            self._batches.put(_Batch(self._content, self._count, self._dropped))
+            self._content, self._count = bytearray(), 0
+
+    def stop(self, seconds: float) -> None:
+        """Write what is left; give up after the given seconds."""
+        self.hand_over()
+        self._batches.put(None)
+        self._thread.join(seconds)
+
+    # in the thread
+
+    def _work(self) -> None:
+        while True:
+            try:
+                batch = self._batches.get(timeout=_PRUNE_SECONDS)
+            except Empty:
+                self._prune()
+                continue
+            if batch is None:
+                self._ring.close()
+                return
+            self._write(batch)
+            self._prune()
+
+    def _write(self, batch: _Batch) -> None:
+        content: list[bytes | bytearray] = [_ARRAY + batch.records.to_bytes(4, "big"), batch.content]
+        if self._redactor is not None:
+            content = [self._redacted(b"".join(content), self._redactor)]
+        dropped = batch.dropped + self._lost
+        try:
+            self._ring.append(content, batch.records, dropped - self._written_dropped, time() - perf_counter())
+        except OSError as error:  # a full disk, or a folder that was removed: scoring goes on
+            self._lost += batch.records
+            self._report(error)
+        else:
+            self._written_dropped = dropped
+            self.recorded += batch.records
+        self._bytes_out += len(batch.content)
+
+    def _prune(self) -> None:
+        if monotonic() - self._pruned > _PRUNE_SECONDS:
+            self._pruned = monotonic()
+            try:
+                self._ring.prune()
+            except OSError as error:
+                self._report(error)
+
+    @staticmethod
+    def _redacted(content: bytes, redactor: Redactor) -> bytes:
+        records = msgspec.msgpack.decode(content, type=list[_Record])
+        return msgspec.msgpack.encode([_without_fields(record, redactor) for record in records])
+
+    def _report(self, error: OSError) -> None:
+        if monotonic() - self._failed > _REPORT_SECONDS:
+            self._failed = monotonic()
+            sys.stderr.write(f"recording: requests were not recorded: {error.strerror or error}\n")
+            sys.stderr.flush()
+
+
+def _without_fields(record: _Record, redactor: Redactor) -> _Record:
+    request_id, began, ended, status, body, answer, code, _ = record
+    clean_body, of_body = redactor.redact(body or b"")
+    clean_answer, of_answer = None, True
+    if answer is not None and status < 400:  # messages of errors quote values
+        clean_answer, of_answer = redactor.redact(answer)
+    sleep(0)  # lets the event loop run
+    return request_id, began, ended, status, clean_body, clean_answer, code, of_body or of_answer

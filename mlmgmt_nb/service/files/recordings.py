@@ -1,0 +1,197 @@
+"""Recorded requests of services: a folder for each service, with the files that its replicas write."""
+
+from __future__ import annotations
+
+import datetime as dt
+import heapq
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from mlmgmt_nb.contract.recording import RecordedRequest, RecordedRequests
+from mlmgmt_nb.contract.resolving import resolve
+from mlmgmt_nb.scoring.recording.ring import ENDING, HEADER
+
+__all__ = ["Recordings"]
+
+_MOST_BYTES = 32 * 2**20
+"""Maximum size of the bodies in one response."""
+
+
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+
+class _Record(msgspec.Struct, array_like=True):
+    """A request as `scoring.recording` writes it; times are without the clock of its frame."""
+
+    request_id: str
+    began: float
+    ended: float
+    status: int
+    request: bytes | None
+    answer: bytes | None
+    code: str
+    redacted: bool
+
+
+resolve(_Record)
+_RECORDS = msgspec.msgpack.Decoder(list[_Record])
+
+
+class _Frame(NamedTuple):
+    """A part of a file that was written at once."""
+
+    records: int
+    dropped: int
+    clock: float
+    content: memoryview
+
+
+class _Found(NamedTuple):
+    """A record, and the deployment that it is of. Sorted by its time, in microseconds."""
+
+    microsecond: int
+    request_id: str
+    deployment_id: str
+    record: _Record
+
+
+class Recordings:
+    """The recorded requests of all services.
+
+    Args:
+        folder: has a folder for each service.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def prepare(self, service_id: str) -> Path:
+        """Return the folder of a service; create it if necessary."""
+        folder = self._folder / service_id
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder
+
+    def remove(self, service_id: str) -> None:
+        """Remove everything of a service."""
+        shutil.rmtree(self._folder / service_id, ignore_errors=True)
+
+    def clear(self, service_id: str) -> None:
+        """Remove the requests that were recorded so far; its replicas go on with new files."""
+        for path in self._files(service_id):
+            path.unlink(missing_ok=True)
+
+    def prune(self, ages: Mapping[str, float]) -> None:
+        """Remove files that are too old: replicas do this for services that run, and nobody for others.
+
+        Args:
+            ages: seconds that requests are kept, of all services that exist; others are removed.
+        """
+        for folder in self._folder.iterdir() if self._folder.is_dir() else ():
+            if folder.name not in ages:
+                self.remove(folder.name)
+                continue
+            before = time.time() - ages[folder.name]
+            for path in self._files(folder.name):
+                if _modified(path) < before:
+                    path.unlink(missing_ok=True)
+
+    def read(self, service_id: str, last: int, max_age: float, before: float | None = None) -> RecordedRequests:
+        """Return the newest requests.
+
+        Args:
+            service_id: the service.
+            last: maximum number of requests.
+            max_age: older ones are not returned, although their files may exist for a while.
+            before: only requests that arrived before this time.
+        """
+        oldest = _microseconds(time.time() - max_age)
+        newer = None if before is None else _microseconds(before)
+        newest: list[_Found] = []
+        kept = dropped = size = 0
+        for path in sorted(self._files(service_id), key=_modified, reverse=True):
+            is_needed = len(newest) <= last or _microseconds(_modified(path)) >= newest[0].microsecond
+            for frame in _frames(path):
+                kept, dropped, size = kept + frame.records, dropped + frame.dropped, size + len(frame.content)
+                for found in _records(path, frame) if is_needed else ():
+                    if found.microsecond >= oldest and (newer is None or found.microsecond < newer):
+                        _keep(newest, found, last + 1)
+        return _bounded(sorted(newest), last, kept, dropped, size)
+
+    def _files(self, service_id: str) -> list[Path]:
+        return list((self._folder / service_id).glob(f"*{ENDING}"))
+
+
+def _modified(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:  # removed meanwhile
+        return 0.0
+
+
+def _frames(path: Path) -> Iterator[_Frame]:
+    """Yield the frames of a file, up to one that is not complete."""
+    try:
+        content = memoryview(path.read_bytes())
+    except FileNotFoundError:
+        return
+    place = 0
+    while place + HEADER.size <= len(content):
+        size, count, dropped, clock = HEADER.unpack_from(content, place)
+        place += HEADER.size
+        if place + size > len(content):
+            return
+        yield _Frame(count, dropped, clock, content[place : place + size])
+        place += size
+
+
+def _records(path: Path, frame: _Frame) -> Iterator[_Found]:
+    deployment_id = path.name.split("_")[1]
+    try:
+        for record in _RECORDS.decode(frame.content):
+            yield _Found(_microseconds(record.began + frame.clock), record.request_id, deployment_id, record)
+    except msgspec.MsgspecError:  # damaged
+        return
+
+
+def _microseconds(seconds: float) -> int:
+    return round(seconds * 1e6)
+
+
+def _keep(newest: list[_Found], found: _Found, most: int) -> None:
+    """Add a record to a heap of the newest ones."""
+    if len(newest) < most:
+        heapq.heappush(newest, found)
+    elif found[:2] > newest[0][:2]:
+        heapq.heapreplace(newest, found)
+
+
+def _bounded(found: list[_Found], last: int, kept: int, dropped: int, size: int) -> RecordedRequests:
+    """Return the newest records that fit into a response, oldest first."""
+    taken, room = 0, _MOST_BYTES
+    for one in reversed(found[-last:]):
+        room -= len(one.record.request or b"") + len(one.record.answer or b"")
+        if room < 0 and taken:
+            break
+        taken += 1
+    value = [_response(one) for one in found[len(found) - taken :]]
+    return RecordedRequests(value=value, has_more=taken < len(found), kept=kept, dropped=dropped, bytes=size)
+
+
+def _response(found: _Found) -> RecordedRequest:
+    record = found.record
+    return RecordedRequest(
+        time=_EPOCH + dt.timedelta(microseconds=found.microsecond),
+        request_id=record.request_id,
+        deployment_id=found.deployment_id,
+        status=record.status,
+        seconds=round(record.ended - record.began, 6),
+        code=record.code,
+        request=record.request,
+        answer=record.answer,
+        redacted=record.redacted,
+    )
