@@ -26,7 +26,7 @@ README = (ROOT / "README.md").read_text()
 GUIDES = sorted((ROOT / ".docs" / "guides").glob("*.md"))
 BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
 RUN = {
-    "changing": ["python", "ipython"] * 2 + ["python"] * 2 + ["ipython", "python", "ipython", "ipython"],
+    "changing": ["python", "ipython"] * 2 + ["python", *["python", "ipython"] * 4, "ipython"],
     "drivers": ["python"],
     "environments": ["python"],
     "first-service": ["python", "ipython", "python", "ipython", "python"],
