@@ -63,6 +63,7 @@ MAX_CHARACTERS: Mapping[str, int] = MappingProxyType(
         "properties": 8_192,
         "environment": 32_768,
         "secrets": 32_768,
+        "evidence": 8_192,
         OTHERWISE: 1_024,
     }
 )

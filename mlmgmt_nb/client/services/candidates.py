@@ -13,6 +13,7 @@ from mlmgmt_nb.client.operations import Operations
 from mlmgmt_nb.client.polling import Poller
 from mlmgmt_nb.client.replays.replay import ReplayOptions
 from mlmgmt_nb.client.replays.report import ReplayReport
+from mlmgmt_nb.client.scoring_tests.gate import Condition, passed
 from mlmgmt_nb.client.scoring_tests.options import LoadOptions
 from mlmgmt_nb.client.scoring_tests.report import ScoringReport
 from mlmgmt_nb.client.services.changes import ServiceChanges
@@ -172,6 +173,31 @@ class ProposedChange:
         self.candidate = self._services.stop_canary(self._service_id)
         return self
 
+    def promote_if(self, gate: Condition, report: ReplayReport, *, reason: str | None = None) -> Poller[Service]:
+        """Promote it if a gate has passed, with the report as evidence. A gate that has failed discards it.
+
+        Example:
+            >>> change = ws.services.propose("iris", max_concurrent_requests=30)
+            >>> report = change.replay(cases=[[[5.1, 3.5, 1.4, 0.2]]] * 20)
+            >>> service = change.promote_if("errors == 0 and lost == 0", report).result()
+            >>> "gate passed: errors == 0" in service.last_change.evidence
+            True
+
+        Args:
+            gate: a condition or a function, as `ReplayReport.gate` takes it.
+            report: of `replay`.
+            reason: why, for the record of the change (default: the reason of the proposal).
+
+        Raises:
+            ScoringTestFailed: the gate has failed, and the candidate is discarded; or it is inconclusive, and the
+                candidate still runs.
+            ConflictError: it does not run, or another operation on the service is running.
+        """
+        verdict = report.gate(gate)
+        if verdict.outcome == "failed":
+            self.discard()
+        return self.promote(reason=reason, evidence=report.evidence(passed(verdict, report)))
+
     def promote(self, *, reason: str | None = None, evidence: str | None = None) -> Poller[Service]:
         """Make it the deployment that serves, under the URL and keys of the service.
 
@@ -180,7 +206,7 @@ class ProposedChange:
 
         Args:
             reason: why, for the record of the change (default: the reason of the proposal).
-            evidence: where the evidence is, such as the path of a report, for the record of the change.
+            evidence: `report.evidence()`, or where the evidence is, for the record of the change.
 
         Raises:
             ConflictError: it does not run, or another operation on the service is running.

@@ -11,13 +11,13 @@ function render({ model, el }) {
     Delete: deletion(send),
   };
   const pages = Object.entries(parts).map(([title, part]) => [title, part.element]);
-  const sections = tabs("Parts of the service", pages);
+  const sections = tabs("Parts of the service", pages, model.get("shown").first.tab);
   const note = h("div", { role: "status", class: "mlmgmt-note" });
   const root = h("div", { class: "mlmgmt-service" }, head.element, note, sections);
   keepKeys(root);
   el.append(root);
 
-  const draw = () => {
+  const draw = keepingFocus(root, () => {
     const shown = model.get("shown");
     head.draw(shown);
     setText(note, shown.note);
@@ -25,7 +25,7 @@ function render({ model, el }) {
     root.setAttribute("aria-busy", shown.working);
     sections.hidden = shown.gone;
     for (const part of Object.values(parts)) part.draw(shown);
-  };
+  });
   const heard = (message) => message.view === view && parts.Keys.heard(message);
   model.on("change:shown", draw);
   model.on("msg:custom", heard);
@@ -179,6 +179,7 @@ function deployments(send) {
   const form = h("form", { class: "mlmgmt-row" }, h("label", { for: id }, "Update to image"), images, update);
   const asking = h("div", {});
   let last = { images: [], name: "", serving: "" };
+  let first = null;
   const back = () => (asking.replaceChildren(), images.focus());
   form.addEventListener("submit", (event) => {
     event.preventDefault();
@@ -204,7 +205,8 @@ function deployments(send) {
   const arrange = () => (update.disabled = last.open || !images.value);
   images.addEventListener("change", () => (asking.replaceChildren(), arrange()));
   const draw = (shown) => {
-    const chosen = images.value;
+    const isKnown = shown.images.some(({ id }) => id === shown.first.image);
+    const chosen = images.value || (first === null && isKnown ? (first = shown.first.image) : "");
     last = shown;
     const none = { id: "", label: shown.images.length ? "Choose an image" : "No other images" };
     const choices = [{ title: "", images: [none] }, ...grouped(shown.images)];

@@ -118,7 +118,7 @@ def text_of(call: Call, name: str) -> str | None:
     Raises:
         Problem: 400: it is too long.
     """
-    given, most = call.query.get(name), MAX_CHARACTERS[OTHERWISE]
+    given, most = call.query.get(name), MAX_CHARACTERS.get(name, MAX_CHARACTERS[OTHERWISE])
     if given is not None and len(given) > most:
         raise bad_field(name, f"has {len(given)} characters; the maximum is {most}.", "TooLong")
     return given
