@@ -12,6 +12,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from mlmgmt_nb.contract.canary import Canary, CanaryRequest
 from mlmgmt_nb.contract.extensions import Service, ServiceUpdate
 from mlmgmt_nb.contract.operations import Answer, Operation, Parameter
 from mlmgmt_nb.contract.resolving import resolve
@@ -33,12 +34,14 @@ class Candidate(Service, frozen=True, kw_only=True):
         proposed_by: name of the caller.
         reason: why, as the caller gave it.
         expires_at: when it is removed unless it is promoted before.
+        canary: the share of the requests that it gets, and its result so far.
     """
 
     service_id: Annotated[str | None, Meta(description="Id of the service.")] = None
     proposed_by: Annotated[str | None, Meta(description="Name of the caller who proposed it.")] = None
     reason: Annotated[str | None, Meta(description="Why, as the caller gave it.")] = None
     expires_at: Annotated[UtcTime | None, Meta(description="When it is removed unless it is promoted before.")] = None
+    canary: Annotated[Canary | None, Meta(description="Its share of the requests, and the result so far.")] = None
 
 
 resolve(Candidate)
@@ -83,6 +86,30 @@ _TABLE = (
         path="/services/{id}/candidate",
         summary="Discard the candidate of a service",
         answers={200: Answer("Discarded."), 204: Answer("There is no such service, or it has no candidate.")},
+    ),
+    Operation(
+        id="candidate_canary",
+        tag=CHANGE_TAG,
+        method="PUT",
+        path="/services/{id}/candidate/canary",
+        summary="Give the candidate a share of the requests",
+        description=(
+            "Exactly this share of the requests, not of the connections. Steps follow each other when their time is "
+            "over and the traffic shows that the candidate is good enough; if it is worse, it gets no further requests."
+        ),
+        body=CanaryRequest,
+        body_name="canaryRequest",
+        body_description="The steps and the conditions.",
+        answers={200: Answer("The candidate.", Candidate), 404: _NOT_FOUND, 409: _CONFLICT},
+    ),
+    Operation(
+        id="candidate_stop_canary",
+        tag=CHANGE_TAG,
+        method="DELETE",
+        path="/services/{id}/candidate/canary",
+        summary="Stop the canary of a service",
+        description="The candidate stays and gets no further requests.",
+        answers={200: Answer("The candidate.", Candidate), 404: _NOT_FOUND},
     ),
     Operation(
         id="candidate_promote",

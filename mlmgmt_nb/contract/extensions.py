@@ -117,6 +117,7 @@ class ChangeRecord(Wire, frozen=True, kw_only=True):
         replaces: id of the deployment that served before.
         restores: id of the deployment that a rollback returned to.
         evidence: where the evidence for a promotion is, as the caller gave it.
+        outcome: how the canary of a candidate ended that was not promoted.
     """
 
     change: Literal["create", "update", "rollback", "propose", "promote"]
@@ -125,6 +126,7 @@ class ChangeRecord(Wire, frozen=True, kw_only=True):
     replaces: str | None = None
     restores: str | None = None
     evidence: str | None = None
+    outcome: str | None = None
 
 
 class DeploymentRecord(Deployment, frozen=True, kw_only=True):
@@ -137,6 +139,7 @@ class DeploymentRecord(Deployment, frozen=True, kw_only=True):
         replaces: id of the deployment that served before.
         restores: id of the deployment that a rollback returned to.
         evidence: where the evidence for a promotion is, as the caller gave it.
+        outcome: how the canary of a candidate ended that was not promoted.
     """
 
     change: Annotated[str | None, Meta(description="The request that made it.")] = None
@@ -145,6 +148,7 @@ class DeploymentRecord(Deployment, frozen=True, kw_only=True):
     replaces: Annotated[str | None, Meta(description="Id of the deployment that served before.")] = None
     restores: Annotated[str | None, Meta(description="Id of the deployment that a rollback returned to.")] = None
     evidence: Annotated[str | None, Meta(description="Where the evidence for a promotion is.")] = None
+    outcome: Annotated[str | None, Meta(description="How the canary of a candidate ended.")] = None
 
     @property
     def summary(self) -> str | None:

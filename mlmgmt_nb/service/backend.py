@@ -40,6 +40,7 @@ from mlmgmt_nb.service.files.artifacts import ArtifactStore
 from mlmgmt_nb.service.files.home import Home
 from mlmgmt_nb.service.files.logs import Log
 from mlmgmt_nb.service.files.recordings import Recordings
+from mlmgmt_nb.service.gateway.router import Router
 from mlmgmt_nb.service.housekeeping.check import missing_files
 from mlmgmt_nb.service.housekeeping.pruning import Pruner
 from mlmgmt_nb.service.http.messages import Request
@@ -115,6 +116,7 @@ class Backend:
         self._listeners = Listeners(settings.service_host, settings.service_ports, self._supervisor.computes_changed)
         self._computes = self._make_computes(self._supervisor.computes_changed)
         self._clusters = Clusters(settings.clusters_file, settings.registry, self._make_cluster)
+        self._router = Router()
         self.recordings = Recordings(home.recordings)
         self._pruner = Pruner(
             self.store, settings.operation_days, self.recordings, leads=lambda: self._membership.leads
@@ -161,11 +163,14 @@ class Backend:
 
     def _candidate_controller(self) -> CandidateController:
         on_change = self._supervisor.services_changed
-        return CandidateController(self.store, ServiceRecorder(self.store, self.home, on_change), on_change)
+        return CandidateController(
+            self.store, self._router, ServiceRecorder(self.store, self.home, on_change), on_change
+        )
 
     def _replica_controller(self) -> ReplicaController:
         return ReplicaController(
             self._computes,
+            self._router,
             ServiceRecorder(self.store, self.home, self._supervisor.services_changed),
             Launches(self.store, self.home, self.settings),
             self.settings,

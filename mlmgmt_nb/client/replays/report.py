@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from mlmgmt_nb.client.scoring_tests.gate import (
     share,
 )
 from mlmgmt_nb.client.scoring_tests.junit import TestCase, gate_junit, junit
+from mlmgmt_nb.contract.limits import MAX_CHARACTERS
 from mlmgmt_nb.terminal import printable
 
 if TYPE_CHECKING:
@@ -200,6 +202,18 @@ class ReplayReport:
     def to_page(self) -> str:
         """Return the report as a whole HTML document, light or dark as the browser is set."""
         return html.document(f"Replay {self.old} → {self.new}", self.to_html())
+
+    def evidence(self, verdict: Verdict | None = None) -> str:
+        """Return the report as a short text, for the record of a change: the verdict, and `to_dict` as JSON.
+
+        Args:
+            verdict: the verdict of a gate.
+        """
+        found = self.to_dict(verdict)
+        while len(text := json.dumps(found, default=str)) > MAX_CHARACTERS["evidence"] // 2 and found["fields"]:
+            found["fields"].popitem()
+        head = str(self) if verdict is None else str(verdict)
+        return f"{head[: MAX_CHARACTERS['evidence'] // 4]}\n{text}"
 
     def to_dict(self, verdict: Verdict | None = None) -> dict[str, Any]:
         """Return the numbers, the fields that moved most, and a verdict, as JSON types of a bounded size.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -10,18 +11,20 @@ from mlmgmt_nb.client.changes.difference import Difference
 from mlmgmt_nb.client.http.responses import decode
 from mlmgmt_nb.client.operations import Operations
 from mlmgmt_nb.client.polling import Poller
+from mlmgmt_nb.client.replays.replay import ReplayOptions
+from mlmgmt_nb.client.replays.report import ReplayReport
+from mlmgmt_nb.client.scoring_tests.gate import Condition, passed
 from mlmgmt_nb.client.scoring_tests.options import LoadOptions
 from mlmgmt_nb.client.scoring_tests.report import ScoringReport
 from mlmgmt_nb.client.services.changes import ServiceChanges
-from mlmgmt_nb.client.services.scoring import ServiceScoring
+from mlmgmt_nb.client.services.replaying import ServiceReplays
 from mlmgmt_nb.client.services.support import check_candidates
 from mlmgmt_nb.contract import Image, ServiceResponse
+from mlmgmt_nb.contract.canary import CanaryRequest, CanaryStep
 from mlmgmt_nb.contract.changes import Candidate
 from mlmgmt_nb.contract.extensions import Service, ServiceUpdate
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import pandas as pd
 
 __all__ = ["ProposedChange", "ServiceCandidates"]
@@ -34,14 +37,17 @@ class ProposedChange:
     It is removed at `expires_at` unless it was promoted before.
 
     Example:
-        >>> change = ws.services.propose("iris", max_concurrent_requests=20, reason="more callers")
+        >>> service = ws.deploy("iris-3", model="iris.pkl", driver="score.py")
+        >>> change = ws.services.propose("iris-3", num_replicas=2, reason="more callers")
         >>> [str(one) for one in change.diff.changes]
-        ['max_concurrent_requests_per_container: 10 -> 20']
+        ['num_replicas: 1 -> 2']
         >>> change.run([[5.1, 3.5, 1.4, 0.2]])
         [0]
         >>> service = change.promote().result()
-        >>> service.max_concurrent_requests_per_container, service.last_change.reason
-        (20, 'more callers')
+        >>> service.num_replicas, service.last_change.reason
+        (2, 'more callers')
+        >>> ws.services.delete(service)
+        True
 
     Attributes:
         candidate: the candidate as the server described it last; see `refresh`.
@@ -98,6 +104,93 @@ class ProposedChange:
         """
         return self._services.test(self.candidate.id or "", cases, against=self._service_id, **options)
 
+    def canary(
+        self,
+        share: float | Sequence[float],
+        *,
+        minutes: float = 0,
+        header: str | None = None,
+        max_errors: float | None = 0.01,
+        max_p95: float | None = 2.0,
+    ) -> ProposedChange:
+        """Let the candidate answer a share of the requests of the service. It is taken back by itself if it is worse.
+
+        The share is exact, and of requests, not of connections. With several shares, a step ends when its time is over
+        and its requests show that the candidate is good enough; without enough requests, it waits.
+        `candidate.canary` has the state, the counts and the reason; see `refresh`.
+
+        Example:
+            >>> change = ws.services.propose("iris", max_concurrent_requests=20)
+            >>> change.canary([5, 25, 100], minutes=10).candidate.canary.share
+            5.0
+            >>> change.discard()
+            True
+
+        Args:
+            share: percentage of the requests, or those of several steps. The last one stays.
+            minutes: minutes of each step.
+            header: the header whose value decides, so that a caller stays (default: by request).
+            max_errors: largest share of errors above that of the current deployment; None for any.
+            max_p95: largest 95th percentile of latencies, as a multiple of the current one; None for any.
+
+        Raises:
+            UsageError: an argument is wrong. Nothing was sent.
+            ConflictError: the candidate does not run, or another operation on the service is running.
+            NotFoundError: it was promoted or discarded, or its time is over.
+        """
+        shares = [share] if isinstance(share, int | float) else share
+        body = checked(
+            CanaryRequest,
+            steps=[CanaryStep(share=one, minutes=minutes) for one in shares],
+            header=header,
+            max_errors=max_errors,
+            max_p95=max_p95,
+        )
+        self.candidate = self._services.start_canary(self._service_id, body)
+        return self
+
+    def stop_canary(self) -> ProposedChange:
+        """Let the candidate answer no further requests of the service."""
+        self.candidate = self._services.stop_canary(self._service_id)
+        return self
+
+    def replay(
+        self, *, cases: pd.DataFrame | Sequence[Any] | None = None, last: int = 1000, **options: Unpack[ReplayOptions]
+    ) -> ReplayReport:
+        """Replay requests that the service recorded, or other cases, to both, and compare the answers pair by pair.
+
+        Args:
+            cases: as those of `services.replay`.
+            last: number of recorded requests, the newest.
+            **options: see `ReplayOptions`.
+        """
+        return self._services.replay(self._service_id, self.candidate.id or "", cases=cases, last=last, **options)
+
+    def promote_if(self, gate: Condition, report: ReplayReport, *, reason: str | None = None) -> Poller[Service]:
+        """Promote it if a gate has passed, with the report as evidence. A gate that has failed discards it.
+
+        Example:
+            >>> change = ws.services.propose("iris", max_concurrent_requests=30)
+            >>> report = change.replay(cases=[[[5.1, 3.5, 1.4, 0.2]]] * 20)
+            >>> service = change.promote_if("errors == 0 and lost == 0", report).result()
+            >>> "gate passed: errors == 0" in service.last_change.evidence
+            True
+
+        Args:
+            gate: a condition or a function, as `ReplayReport.gate` takes it.
+            report: of `replay`.
+            reason: why, for the record of the change (default: the reason of the proposal).
+
+        Raises:
+            ScoringTestFailed: the gate has failed, and the candidate is discarded; or it is inconclusive, and the
+                candidate still runs.
+            ConflictError: it does not run, or another operation on the service is running.
+        """
+        verdict = report.gate(gate)
+        if verdict.outcome == "failed":
+            self.discard()
+        return self.promote(reason=reason, evidence=report.evidence(passed(verdict, report)))
+
     def promote(self, *, reason: str | None = None, evidence: str | None = None) -> Poller[Service]:
         """Make it the deployment that serves, under the URL and keys of the service.
 
@@ -106,7 +199,7 @@ class ProposedChange:
 
         Args:
             reason: why, for the record of the change (default: the reason of the proposal).
-            evidence: where the evidence is, such as the path of a report, for the record of the change.
+            evidence: `report.evidence()`, or where the evidence is, for the record of the change.
 
         Raises:
             ConflictError: it does not run, or another operation on the service is running.
@@ -126,7 +219,7 @@ class ProposedChange:
         return f"ProposedChange({self.name!r}, state={self.candidate.state!r}, url={self.url!r})"
 
 
-class ServiceCandidates(ServiceScoring, ServiceChanges):
+class ServiceCandidates(ServiceReplays, ServiceChanges):
     """Propose, promote and discard changes."""
 
     _operations: Operations
@@ -188,6 +281,17 @@ class ServiceCandidates(ServiceScoring, ServiceChanges):
         query = {"reason": reason, "evidence": evidence}
         answer = self._transport.call("candidate_promote", id=service_id, query=query)
         return self._operations.started(answer, self._updated)
+
+    def start_canary(self, service: ServiceResponse | str, canary: CanaryRequest) -> Candidate:
+        """Start the canary of a service; see `ProposedChange.canary`."""
+        check_candidates(self._transport)
+        answer = self._transport.call("candidate_canary", id=self.id_of(service), body=canary)
+        return decode(answer, Candidate)
+
+    def stop_canary(self, service: ServiceResponse | str) -> Candidate:
+        """Stop the canary of a service; see `ProposedChange.stop_canary`."""
+        check_candidates(self._transport)
+        return decode(self._transport.call("candidate_stop_canary", id=self.id_of(service)), Candidate)
 
     def discard(self, service: ServiceResponse | str) -> bool:
         """Discard the candidate of a service. Return False if it has none."""

@@ -11,7 +11,6 @@ from mlmgmt_nb.client.kernel_versions import warn_of_versions
 from mlmgmt_nb.client.operations import Operations
 from mlmgmt_nb.client.polling import Poller
 from mlmgmt_nb.client.services.candidates import ServiceCandidates
-from mlmgmt_nb.client.services.replaying import ServiceReplays
 from mlmgmt_nb.client.services.support import check_rollback, check_variables
 from mlmgmt_nb.contract import ComputeResource, Image, ServiceResponse
 from mlmgmt_nb.contract.extensions import Service, ServiceCreate, ServiceUpdate
@@ -20,7 +19,7 @@ from mlmgmt_nb.errors import NotFoundError
 __all__ = ["Services"]
 
 
-class Services(ServiceReplays, ServiceCandidates):
+class Services(ServiceCandidates):
     """The services of the account. Where a method takes a service, it takes its id, its name or a `Service`.
 
     Args:

@@ -206,6 +206,7 @@ def candidate_card(candidate: Any) -> Card:
         ("removed", candidate.expires_at),
         ("proposed by", candidate.proposed_by),
         ("reason", candidate.reason),
+        ("canary", _canary(candidate.canary)),
         ("replicas", _replicas(candidate)),
         ("image", _named(candidate.image)),
         ("models", [_named(model) for model in candidate.models or ()]),
@@ -215,6 +216,14 @@ def candidate_card(candidate: Any) -> Card:
         ("discard", f"%mlmgmt service discard -n {name}"),
     )
     return Card("candidate of service", name, candidate.state, rows)
+
+
+def _canary(canary: Any) -> str | None:
+    """Return the canary of a candidate in one line: its state, its share, and the values that decide."""
+    if canary is None:
+        return None
+    steps = ", ".join(f"{step.share:g}" for step in canary.steps)
+    return f"{canary.state}: {canary.share:g} % of the requests (steps: {steps}). {canary.reason}".rstrip()
 
 
 def _candidate(service: Any) -> str | None:

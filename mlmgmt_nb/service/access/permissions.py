@@ -53,6 +53,8 @@ _CONTRIBUTOR = (
     "services_regenerate_keys_alias",
     "candidate_propose",
     "candidate_discard",
+    "candidate_canary",
+    "candidate_stop_canary",
     "candidate_promote",
     "PUT /computes/{id}",
     "DELETE /computes/{id}",

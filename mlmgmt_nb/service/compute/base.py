@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -101,6 +102,18 @@ class Compute(Protocol):
         Args:
             log: the log of the service.
         """
+        ...
+
+    def socket_of(self, service_id: str) -> socket.socket:
+        """Return the socket of a service."""
+        ...
+
+    def private_port(self, service_id: str, deployment_id: str) -> int | None:
+        """Return the port of this machine at which the replicas of a deployment always accept connections, or None."""
+        ...
+
+    def show(self, replica_id: str, *, at_service: bool) -> None:
+        """Let a replica accept connections at the socket of its service, or only at that of its deployment."""
         ...
 
     def forget_deployments(self, service_id: str, kept: Container[str]) -> None:

@@ -45,6 +45,10 @@ class Computes:
         for compute in self._computes.values():
             compute.adopt(replica_id, service_id, deployment_id, log)
 
+    def show(self, replica_id: str, *, at_service: bool) -> None:
+        for compute in self._computes.values():
+            compute.show(replica_id, at_service=at_service)
+
     def drain(self, replica_id: str, seconds: float) -> None:
         # Ids of replicas are unique over all computes; the other computes ignore an unknown id.
         for compute in self._computes.values():

@@ -101,6 +101,16 @@ class SharingCompute(ABC, Generic[R]):
             self._listeners.share_private(old, (service_id, deployment_id))
             replica.adopt(service_id, deployment_id, log)
 
+    def socket_of(self, service_id: str) -> socket.socket:
+        return self._listeners[service_id]
+
+    def private_port(self, service_id: str, deployment_id: str) -> int | None:
+        return self._listeners.private_port(service_id, deployment_id)
+
+    def show(self, replica_id: str, *, at_service: bool) -> None:
+        if replica := self._replicas.get(replica_id):
+            replica.open(at_service=at_service)
+
     def forget_deployments(self, service_id: str, kept: Container[str]) -> None:
         self._listeners.close_private(service_id, kept)
 

@@ -31,6 +31,7 @@ from sqlalchemy import (
 )
 
 from mlmgmt_nb.contract import ErrorResponse
+from mlmgmt_nb.contract.canary import Canary
 from mlmgmt_nb.contract.extensions import ChangeRecord, ServiceCreate
 from mlmgmt_nb.contract.resolving import resolve
 
@@ -199,7 +200,7 @@ images = _versioned(
 # creation both are the same), and `state` is NotStarted or Running; no second operation can begin in that time.
 # `deleting` stays set until all replicas have ended; then the row is removed.
 # A candidate is a service of its own, `candidate_of` another one, whose name its name begins with; no list has it. It
-# is removed at `expires_at`. `traffic` is its share of the requests. The target takes over the replicas of `adopts_id`,
+# is removed at `expires_at`. `traffic` is its canary. The target takes over the replicas of `adopts_id`,
 # a deployment that is the same; after a promotion, those of `warm_id` are kept until `warm_until`.
 services = _resource(
     "services",
@@ -221,7 +222,7 @@ services = _resource(
     Column("updated_at", UtcTime, nullable=False),
     Column("candidate_of", String(36), index=True),
     Column("expires_at", UtcTime),
-    Column("traffic", Text),
+    Column("traffic", StructText(Canary)),
     Column("adopts_id", String(36)),
     Column("warm_id", String(36)),
     Column("warm_until", UtcTime),

@@ -7,14 +7,24 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from sqlalchemy import ColumnElement, Connection, delete, func, select, update
 
 from mlmgmt_nb.contract import ErrorResponse
+from mlmgmt_nb.contract.canary import Canary
 from mlmgmt_nb.service.clock import now
 from mlmgmt_nb.service.store import schema
 from mlmgmt_nb.service.store.withdrawals import withdraw_made_versions
 
-__all__ = ["delete_service", "forget_secrets", "image_ended", "rollout_failed", "rollout_succeeded", "service_removed"]
+__all__ = [
+    "canary_ended",
+    "delete_service",
+    "forget_secrets",
+    "image_ended",
+    "rollout_failed",
+    "rollout_succeeded",
+    "service_removed",
+]
 
 
 def image_ended(
@@ -103,11 +113,31 @@ def delete_service(db: Connection, service_id: str) -> bool:
     return True
 
 
-def service_removed(db: Connection, service_id: str) -> None:
-    """Remove the row of a service that is marked for deletion. Of a candidate, no deployment is left either."""
+def canary_ended(db: Connection, candidate_id: str, canary: Canary) -> None:
+    """End the canary of a candidate. The reason is also in the record of its deployment."""
     services, deployments = schema.services, schema.deployments
-    is_candidate = select(services.c.id).where(services.c.id == service_id, services.c.candidate_of.is_not(None))
-    db.execute(delete(deployments).where(deployments.c.service_id.in_(is_candidate)))
+    db.execute(update(services).where(services.c.id == candidate_id).values(traffic=canary))
+    of_candidate = deployments.c.service_id == candidate_id
+    for row in db.execute(select(deployments.c.id, deployments.c.change).where(of_candidate)).all():
+        record = msgspec.structs.replace(row.change, outcome=canary.reason)
+        db.execute(update(deployments).where(deployments.c.id == row.id).values(change=record))
+
+
+def service_removed(db: Connection, service_id: str) -> None:
+    """Remove the row of a service that is marked for deletion.
+
+    Of a candidate, no deployment is left either, unless its canary was taken back: then it is in the history of its
+    service, as failed.
+    """
+    services, deployments = schema.services, schema.deployments
+    row = db.execute(select(services).where(services.c.id == service_id, services.c.deleting)).one_or_none()
+    if row is not None and row.candidate_of is not None:
+        of_candidate = deployments.c.service_id == service_id
+        if row.traffic is not None and row.traffic.state == "TakenBack":
+            values = {"service_id": row.candidate_of, "status": "Failed"}
+            db.execute(update(deployments).where(of_candidate).values(values))
+        else:
+            db.execute(delete(deployments).where(of_candidate))
     db.execute(delete(services).where(services.c.id == service_id, services.c.deleting))
 
 

@@ -49,6 +49,12 @@ def test_a_candidate_in_cells(notebook: Notebook, environment: Path) -> None:
     assert [str(one) for one in change.diff.changes] == ["num_replicas: 1 -> 2"]
     shown = notebook.shown(change)
     assert all(words in shown for words in (change.url, "more callers", "%mlmgmt service promote -n tried", "removed"))
+    canary = notebook.run("%mlmgmt service canary -n tried --share 5,100 --minutes 10").result
+    assert "5 % of the requests (steps: 5, 100)" in notebook.shown(canary)
+    stopped = notebook.run("%mlmgmt service canary -n tried --stop").result
+    assert stopped.candidate.canary.state == "Stopped"
+    wrong = notebook.attempt("%mlmgmt service canary -n tried --share some").error
+    assert "'some' is not a number" in str(wrong)
     service = notebook.run("%mlmgmt service show -n tried").result
     assert change.url in notebook.shown(service)
     promoted = notebook.run("%mlmgmt service promote -n tried --evidence report.html").result.result()

@@ -46,6 +46,39 @@ class _Promote(ServiceArguments, WaitingArguments, ReasonArguments):
     evidence: str | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Canary(ServiceArguments):
+    """Arguments of `service canary`."""
+
+    share: str | None
+    minutes: str | None
+    header: str | None
+    max_errors: str | None
+    max_p95: str | None
+    stop: bool
+
+
+def _canary(session: Session, arguments: _Canary) -> object:
+    change = session.workspace.services.change(arguments.service)
+    if arguments.stop:
+        return change.stop_canary()
+    if arguments.share is None:
+        return change
+    limits = {"max_errors": arguments.max_errors, "max_p95": arguments.max_p95}
+    given = {name: _number(name, text) for name, text in limits.items() if text is not None}
+    shares = [_number("share", part) for part in arguments.share.split(",")]
+    minutes = _number("minutes", arguments.minutes or "0")
+    return change.canary(shares, minutes=minutes, header=arguments.header, **given)
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        flag = f"--{name.replace('_', '-')}"
+        raise UsageError(f"{flag}: {text!r} is not a number", field=name, fix=f"Use `{flag} 5`.") from None
+
+
 def _propose(session: Session, arguments: _Propose) -> object:
     is_built_here = registers(arguments)
     settings: Any = {**settings_of(arguments), "reason": arguments.reason}
@@ -100,6 +133,24 @@ COMMANDS: tuple[Command[Any], ...] = (
         (SERVICE, REASON, Flag("--evidence", "place of the evidence, for the record of the change", metavar="TEXT")),
         waits=True,
         arguments=_Promote,
+    ),
+    Command(
+        ("service", "canary"),
+        "Let the candidate of a service answer a share of its requests, or show how it does",
+        "mlmgmt service canary -n iris --share 5,25,100 --minutes 10",
+        _canary,
+        (
+            SERVICE,
+            Flag(
+                "--share", "percentage of the requests; those of several steps, separated by commas", metavar="PERCENT"
+            ),
+            Flag("--minutes", "minutes of each step, at least (default: 0)"),
+            Flag("--header", "header whose value decides, so that a caller stays (default: by request)"),
+            Flag("--max-errors", "largest share of errors above that of the current deployment (default: 0.01)"),
+            Flag("--max-p95", "largest p95 latency, as a multiple of the current one (default: 2)"),
+            Flag("--stop", "give the candidate no further requests", "switch"),
+        ),
+        arguments=_Canary,
     ),
     Command(
         ("service", "discard"),

@@ -34,6 +34,7 @@ from mlmgmt_nb.commands.values import (
 )
 from mlmgmt_nb.commands.variables import variables
 from mlmgmt_nb.commands.verbs.deploy import check_no_new_version, compute_of, flow, resumable, source_of
+from mlmgmt_nb.commands.verbs.services.trials import TRIAL, trial_of
 from mlmgmt_nb.errors import UsageError
 
 __all__ = ["COMMANDS", "registers", "settings_of"]
@@ -56,6 +57,12 @@ class _Update(DeployArguments, SettingsArguments, WaitingArguments, ReasonArgume
     service: str
     image_id: str | None
     compute_resource_id: str | None
+    gate: Any
+    cases: Any
+    last: int
+    concurrency: int
+    gate_tolerance: float
+    junit: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,12 +125,12 @@ def _create(session: Session, arguments: _Create) -> object:
 
 
 def _update(session: Session, arguments: _Update) -> object:
-    is_built_here = registers(arguments)
+    is_built_here, trial = registers(arguments), trial_of(arguments)
     services, settings = session.workspace.services, _changes(arguments)
     service = services.get(arguments.service)
     services.check(service.name or "", **settings)
     services.check_server(compute_resource_id=arguments.compute_resource_id or "local", **settings)
-    if arguments.image_id is None and not is_built_here:
+    if trial is None and arguments.image_id is None and not is_built_here:
         return services.update(service, **settings)
     with resumable(session) as started:
         deploying = flow(
@@ -133,10 +140,16 @@ def _update(session: Session, arguments: _Update) -> object:
             timeout=arguments.timeout,
             started=started,
         )
-        built = _built(session, deploying, arguments)
+        if trial is not None:
+            deploying.check_change(settings)
+        is_other = arguments.image_id is not None or is_built_here
+        built = _built(session, deploying, arguments) if is_other else BuiltImage(None)
         if arguments.image_id is not None:  # perhaps an earlier one
             warn_of_versions(session.workspace.images.get(arguments.image_id).manifest)
-        return deploying.start(built, settings, service)
+        if trial is None:
+            return deploying.start(built, settings, service)
+        change = deploying.propose(built, settings, service).result(deploying.seconds_left)
+        return trial.decide(session, change)
 
 
 def _built(session: Session, deploying: DeployFlow, arguments: _Create | _Update) -> BuiltImage:
@@ -195,6 +208,7 @@ COMMANDS: tuple[Command[Any], ...] = (
             *VARIABLES,
             REASON,
             Flag("--compute-resource-id", "compute to build the image for", api="compute_resource_id"),
+            *TRIAL,
         ),
         ("services_update",),
         waits=True,

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from mlmgmt_nb.client.replays.report import ReplayReport
 from mlmgmt_nb.client.scoring_tests.gate import REPLAY_NAMES, Condition, Gate
 from mlmgmt_nb.commands.flags import SERVICE, ServiceArguments, api_arguments
 from mlmgmt_nb.commands.grammar import Command, Flag
@@ -14,7 +12,15 @@ from mlmgmt_nb.commands.session import Session
 from mlmgmt_nb.commands.variables import referenced
 from mlmgmt_nb.commands.verbs.services.cases import cases_in, file_to_write
 
-__all__ = ["COMMANDS", "OPTIONS", "checked_gate", "judged_report"]
+__all__ = ["CASES", "COMMANDS", "JUNIT", "OPTIONS", "checked_gate"]
+
+CASES = Flag(
+    "--cases",
+    "DataFrame, JSON list, or @FILE (.csv, .json) (default: recorded requests)",
+    "value",
+    completes="path",
+)
+JUNIT = Flag("--junit", "file to write JUnit XML to", completes="path", metavar="FILE")
 
 OPTIONS = (
     Flag("--last", "number of recorded requests, the newest", "integer", default=1000, metavar="N", api="last"),
@@ -55,20 +61,6 @@ def checked_gate(gate: Any) -> Condition | None:
     return gate if gate is None or callable(gate) else Gate(str(gate), REPLAY_NAMES).text
 
 
-def judged_report(session: Session, report: ReplayReport, gate: Condition | None, junit: Path | None) -> ReplayReport:
-    """Write the JUnit file, and fail unless the gate has passed.
-
-    Raises:
-        ScoringTestFailed: the gate has failed or is inconclusive.
-    """
-    verdict = None if gate is None else report.gate(gate)
-    if junit is not None:
-        junit.write_text(report.to_junit(verdict), encoding="utf-8")
-    if gate is not None:
-        session.tell(str(report.assert_gate(gate)))
-    return report
-
-
 def _replay(session: Session, arguments: _Replay) -> object:
     junit, page = file_to_write(arguments.junit, "junit"), file_to_write(arguments.html, "html")
     gate = checked_gate(arguments.gate)
@@ -81,7 +73,11 @@ def _replay(session: Session, arguments: _Replay) -> object:
     )
     if page is not None:
         page.write_text(report.to_page(), encoding="utf-8")
-    return judged_report(session, report, gate, junit)
+    if junit is not None:
+        junit.write_text(report.to_junit(None if gate is None else report.gate(gate)), encoding="utf-8")
+    if gate is not None:
+        session.tell(str(report.assert_gate(gate)))
+    return report
 
 
 COMMANDS: tuple[Command[Any], ...] = (
@@ -94,12 +90,7 @@ COMMANDS: tuple[Command[Any], ...] = (
             SERVICE,
             Flag("--to", "service or scoring URL to compare it with", required=True, completes="service"),
             Flag("--to-key", "key of a scoring URL", metavar="env:VARIABLE|file:PATH"),
-            Flag(
-                "--cases",
-                "DataFrame, JSON list, or @FILE (.csv, .json) (default: recorded requests)",
-                "value",
-                completes="path",
-            ),
+            CASES,
             *OPTIONS,
             Flag(
                 "--gate",
@@ -108,7 +99,7 @@ COMMANDS: tuple[Command[Any], ...] = (
                 "value",
                 metavar="CONDITION",
             ),
-            Flag("--junit", "file to write JUnit XML to", completes="path", metavar="FILE"),
+            JUNIT,
             Flag("--html", "file to write the report to", completes="path", metavar="FILE"),
         ),
         arguments=_Replay,

@@ -47,6 +47,8 @@ HANDLERS: Mapping[str, Handler] = {
     "candidate_propose": candidates.propose,
     "candidate_get": candidates.get,
     "candidate_discard": candidates.discard,
+    "candidate_canary": candidates.start_canary,
+    "candidate_stop_canary": candidates.stop_canary,
     "candidate_promote": candidates.promote,
 }
 """Handlers by operation of the contract, and of its extension for changes."""

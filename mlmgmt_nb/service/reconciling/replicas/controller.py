@@ -14,6 +14,7 @@ from sqlalchemy import Row
 from mlmgmt_nb.service.compute.base import Exit
 from mlmgmt_nb.service.compute.computes import Computes
 from mlmgmt_nb.service.compute.observed import Replica, ReplicaState
+from mlmgmt_nb.service.gateway.router import Router, Split
 from mlmgmt_nb.service.reconciling.keys import KeyDistribution
 from mlmgmt_nb.service.reconciling.ports import Ports
 from mlmgmt_nb.service.reconciling.recorder import ServiceRecorder
@@ -39,11 +40,13 @@ class ReplicaController:
     Args:
         run_again: requests another round.
         clock: monotonic time in seconds.
+        router: divides requests between services and their candidates.
     """
 
     def __init__(
         self,
         computes: Computes,
+        router: Router,
         recorder: ServiceRecorder,
         launches: Launches,
         settings: Settings,
@@ -51,6 +54,7 @@ class ReplicaController:
         clock: Callable[[], float],
     ) -> None:
         self._computes = computes
+        self._router = router
         self._recorder = recorder
         self._launches = launches
         self._settings = settings
@@ -58,6 +62,7 @@ class ReplicaController:
         self._clock = clock
         self._all: Mapping[str, Row[Any]] = {}
         self._services: Mapping[str, Row[Any]] = {}  # those on our computes
+        self._candidates: Mapping[str, Row[Any]] = {}  # by the ids of their services
         self._settled: set[str] = set()
         self._crashes = CrashHistory()
         self._autoscaling = Autoscaling(computes, recorder, settings.calm_seconds)
@@ -72,6 +77,7 @@ class ReplicaController:
 
     def stop(self) -> None:
         """End every replica, and forget everything about them: another process may run them next."""
+        self._router.stop()
         self._computes.stop(self._settings.drain_timeout)
         self._settled.clear()
         for known in (self._crashes, self._autoscaling, self._recorder, self._keys, self._ports):
@@ -91,8 +97,15 @@ class ReplicaController:
         starting = {replica.service_id for replica in replicas if replica.state is ReplicaState.STARTING}
         for row in rows.values():
             self._recorder.begin(row)
-            self._autoscaling.adjust(row, self._services.values(), moment, starting=row.id in starting)
+            self._autoscaling.adjust(
+                row,
+                self._services.values(),
+                moment,
+                starting=row.id in starting,
+                is_divided=self._router.is_routed(row.id) or self._router.is_routed(row.candidate_of or ""),
+            )
             self._keys.renew(row)
+            self._divide(row)
         desired = [self._desired(row) for row in rows.values() if self._has_service(row)]
         self._progress.log(desired, replicas)
         actions = step(desired, replicas, self._crashes.crashes, moment)
@@ -111,6 +124,8 @@ class ReplicaController:
         if services is not self._all:
             self._all = services
             self._services = {id_: row for id_, row in services.items() if row.compute_id in self._computes}
+            living = [row for row in self._services.values() if row.candidate_of is not None and not row.deleting]
+            self._candidates = {row.candidate_of: row for row in living}
             self._settled.clear()
         self._settled -= self._computes.connected()
         return {id_: row for id_, row in self._services.items() if id_ not in self._settled}
@@ -150,7 +165,31 @@ class ReplicaController:
             deleting=row.deleting,
             adopts=row.adopts_id,
             is_promoted=self._is_promoted(row),
+            is_divided=row.target_id is None and self._split(row) is not None,
+            is_routed=self._router.is_routed(row.id),
         )
+
+    def _split(self, row: Row[Any]) -> Split | None:
+        """Return how the requests of a service are divided; None if its candidate gets none of them."""
+        candidate = self._candidates.get(row.id)
+        if candidate is None or candidate.deleting or candidate.traffic is None or not candidate.traffic.is_active:
+            return None
+        compute, canary = self._computes[row.compute_id], candidate.traffic
+        old = compute.private_port(row.id, row.deployment_id)
+        new = compute.private_port(candidate.id, candidate.deployment_id)
+        if old is None or new is None:
+            return None
+        return Split(old, new, canary.share / 100, canary.header and canary.header.lower())
+
+    def _divide(self, row: Row[Any]) -> None:
+        """Tell the router the current division of a service."""
+        if self._router.is_routed(row.id) and (split := self._split(row)) is not None:
+            self._router.divide(row.id, split)
+
+    def _route(self, row: Row[Any]) -> None:
+        if (split := self._split(row)) is not None:
+            self._router.route(row.id, self._computes[row.compute_id].socket_of(row.id), split)
+            self._run_again()
 
     def _add_crash(self, ended: Exit, moment: float, *, is_logged: bool) -> None:
         count = self._crashes.add(ended, moment)
@@ -168,25 +207,43 @@ class ReplicaController:
 
     def _act(self, action: a.Action, row: Row[Any] | None) -> None:
         match action:
-            case a.Kill():
-                self._computes.kill(action.replica_id, hung=action.hung)
-            case a.Adopt() if row is not None:
-                log = self._recorder.log(row.id)
-                self._computes.adopt(action.replica_id, row.id, action.deployment_id, log)
-            case a.Drain():
-                self._computes.drain(action.replica_id, self._settings.drain_timeout)
-            case a.Open() if row is not None:
-                self._open(row)
-            case a.Start() if row is not None:
-                self._start(row, action.deployment_id)
-            case a.Refuse() if row is not None:
-                self._computes[row.compute_id].refuse(action.service_id, action.message)
-            case a.Succeed() if row is not None:
-                self._succeed(row, action.warning)
-            case a.Fail() if row is not None:
-                self._fail(row, action.code, action.message)
+            case a.Kill() | a.Drain() | a.Show():
+                self._act_on_replica(action)
+            case a.Release():
+                self._router.release(action.service_id)
+                self._run_again()
             case a.Close():
                 self._close(action.service_id)
+            case _ if row is not None:
+                self._act_on_service(action, row)
+
+    def _act_on_replica(self, action: a.Kill | a.Drain | a.Show) -> None:
+        match action:
+            case a.Kill():
+                self._computes.kill(action.replica_id, hung=action.hung)
+            case a.Drain():
+                self._computes.drain(action.replica_id, self._settings.drain_timeout)
+            case a.Show():
+                self._computes.show(action.replica_id, at_service=action.at_service)
+                self._run_again()
+
+    def _act_on_service(self, action: a.Action, row: Row[Any]) -> None:
+        match action:
+            case a.Adopt():
+                log = self._recorder.log(row.id)
+                self._computes.adopt(action.replica_id, row.id, action.deployment_id, log)
+            case a.Route():
+                self._route(row)
+            case a.Open():
+                self._open(row)
+            case a.Start():
+                self._start(row, action.deployment_id)
+            case a.Refuse():
+                self._computes[row.compute_id].refuse(action.service_id, action.message)
+            case a.Succeed():
+                self._succeed(row, action.warning)
+            case a.Fail():
+                self._fail(row, action.code, action.message)
 
     def _open(self, row: Row[Any]) -> None:
         if failure := self._ports.open(self._computes[row.compute_id], row, self._clock()):
@@ -218,6 +275,7 @@ class ReplicaController:
             self._crashes.forget(row.target_id)
 
     def _close(self, service_id: str) -> None:
+        self._router.release(service_id)
         self._computes.close(service_id)
         self._recorder.remove(service_id)
         self._keys.forget(service_id)

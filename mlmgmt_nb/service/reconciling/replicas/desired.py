@@ -19,6 +19,8 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
         sleeps: whether a request wakes it when it has no replicas.
         adopts: a deployment that is the same as the target, whose replicas the target takes over as they are: that of a
             candidate that is promoted.
+        is_divided: whether its candidate gets a share of its requests.
+        is_routed: whether its requests are divided now.
         is_promoted: whether its replicas wait until another service takes them over.
     """
 
@@ -35,6 +37,8 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
     deleting: bool = False
     adopts: str | None = None
     is_promoted: bool = False
+    is_divided: bool = False
+    is_routed: bool = False
 
 
 class Crashes(msgspec.Struct, frozen=True, kw_only=True):

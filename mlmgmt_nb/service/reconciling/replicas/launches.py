@@ -48,6 +48,7 @@ class Launches:
             environment=driver_environment(spec, image.version, self._settings.data_storage) | recording,
             secrets=(row.target_secrets if is_target else row.serving_secrets) or {},
             data=self._home.data,
+            # A candidate records for its service: promoted replicas go on.
             recordings=self._recordings.prepare(row.candidate_of or row.id) if recording else None,
             slots=slots(spec),
             allowed_hosts=self._settings.answered_hosts,

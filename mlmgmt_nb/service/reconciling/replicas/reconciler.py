@@ -7,6 +7,7 @@
 - a rollout whose driver does not load is given up, and the previous deployment keeps serving;
 - a replica that dies is replaced, with a growing delay if it keeps dying; an unresponsive replica is ended;
 - a candidate that is promoted hands its replicas over: the target takes over those that are ready, instead of new ones;
+- while a candidate gets a share of the requests, a router accepts the connections instead of the replicas;
 - requests to a service without replicas are refused, unless a replica is about to be ready;
 - a service that is being deleted is drained, then closed.
 """
@@ -25,6 +26,9 @@ from mlmgmt_nb.service.reconciling.replicas.actions import (
     Kill,
     Open,
     Refuse,
+    Release,
+    Route,
+    Show,
     Start,
     Succeed,
 )
@@ -112,6 +116,7 @@ def _service(
     overdue = [replica for replica in replicas if _overdue(replica, service, now)]
     yield from (Kill(service.service_id, r.id, hung=r.state in _LIVE) for r in overdue)
     live = [r for r in replicas if r.state in _LIVE and r not in overdue]
+    yield from _divide(service, live, adoptable)
     if service.is_promoted:
         return
     if service.deleting:
@@ -124,6 +129,28 @@ def _service(
         yield from _roll_out(service, service.target, replicas, live, adoptable, crashes, now)
     elif service.serving is not None:
         yield from _keep(service, service.serving, live, crashes, now)
+
+
+def _divide(service: Desired, live: Sequence[Replica], adoptable: Sequence[Replica]) -> Iterator[Action]:
+    """Let the router take the place of the replicas at the socket, or give it back to them.
+
+    Somebody accepts the connections at any time: the router before the replicas leave, and the replicas before it does.
+    """
+    ready = [r for r in live if r.state is ReplicaState.READY and r.can_move]
+    if service.is_divided and service.is_routed:
+        yield from (Show(service.service_id, r.id, at_service=False) for r in ready if r.is_open)
+    elif service.is_divided and ready:
+        yield Route(service.service_id)
+    elif service.is_routed:
+        accepting = [r for r in ready if r.is_open]
+        # A promotion goes from the router to the new replicas directly.
+        is_awaited = bool(adoptable) or any(r.deployment_id == service.target for r in live)
+        if accepting or not live or service.deleting:
+            yield Release(service.service_id)
+        elif not is_awaited:
+            yield from (Show(service.service_id, r.id, at_service=True) for r in ready)
+    elif service.target is None:
+        yield from (Show(service.service_id, r.id, at_service=True) for r in ready if not r.is_open)
 
 
 def _close(service: Desired, replicas: Sequence[Replica], live: Sequence[Replica]) -> Iterator[Action]:

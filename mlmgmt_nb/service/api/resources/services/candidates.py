@@ -10,8 +10,10 @@ import datetime as dt
 import uuid
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert
+import msgspec
+from sqlalchemy import Connection, Row, insert, update
 
+from mlmgmt_nb.contract.canary import Canary, CanaryRequest
 from mlmgmt_nb.contract.changes import Candidate
 from mlmgmt_nb.contract.extensions import ChangeRecord, ServiceCreate, ServiceUpdate
 from mlmgmt_nb.service.api.app import Call
@@ -28,7 +30,7 @@ from mlmgmt_nb.service.reconciling.specs import Secrets, changed, replica_bounds
 from mlmgmt_nb.service.store import schema
 from mlmgmt_nb.service.store.transitions import delete_service
 
-__all__ = ["discard", "get", "promote", "propose"]
+__all__ = ["discard", "get", "promote", "propose", "start_canary", "stop_canary"]
 
 
 def propose(call: Call) -> Reply:
@@ -97,19 +99,52 @@ def _add(
 
 def get(call: Call) -> Reply:
     with call.backend.store.reading() as db:
-        row = _candidate_of(db, service_of(db, call))
-        service = responses(db, [row], call)[0]
+        return Reply(200, _response(db, _candidate_of(db, service_of(db, call)), call))
+
+
+def _response(db: Connection, row: Row[Any], call: Call) -> Candidate:
+    service = responses(db, [row], call)[0]
     record: ChangeRecord = row.deployment_change
-    return Reply(
-        200,
-        Candidate(
-            **{name: getattr(service, name) for name in service.__struct_fields__},
-            service_id=row.candidate_of,
-            proposed_by=record.changed_by,
-            reason=record.reason,
-            expires_at=row.expires_at,
-        ),
+    return Candidate(
+        **{name: getattr(service, name) for name in service.__struct_fields__},
+        service_id=row.candidate_of,
+        proposed_by=record.changed_by,
+        reason=record.reason,
+        expires_at=row.expires_at,
+        canary=row.traffic,
     )
+
+
+def start_canary(call: Call) -> Reply:
+    """Give the candidate of a service a share of its requests, instead of the share that it has."""
+    request: CanaryRequest = call.body
+    given = {name: getattr(request, name) for name in request.__struct_fields__}
+    with call.backend.store.writing() as db:
+        service = service_of(db, call)
+        row = _candidate_of(db, service)
+        _check_ready(row)
+        if service.target_id is not None:
+            raise conflict("OperationUnderWay", "Another operation on this service is running; wait until it ends.")
+        _set_canary(db, row.id, Canary(**given, step_since=now()))
+    call.backend.services_changed()
+    return get(call)
+
+
+def stop_canary(call: Call) -> Reply:
+    """Give the candidate of a service no further requests."""
+    with call.backend.store.writing() as db:
+        row = _candidate_of(db, service_of(db, call))
+        canary: Canary | None = row.traffic
+        if canary is not None and canary.is_active:
+            reason = f"stopped by {call.principal.name}"
+            _set_canary(db, row.id, msgspec.structs.replace(canary, state="Stopped", reason=reason))
+    call.backend.services_changed()
+    return get(call)
+
+
+def _set_canary(db: Connection, candidate_id: str, canary: Canary) -> None:
+    services = schema.services
+    db.execute(update(services).where(services.c.id == candidate_id).values(traffic=canary))
 
 
 def discard(call: Call) -> Reply:

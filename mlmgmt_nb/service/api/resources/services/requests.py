@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection, Row, insert, select, update
 
 from mlmgmt_nb.contract.extensions import ChangeRecord, ServiceCreate, ServiceUpdate
@@ -117,7 +118,7 @@ def text_of(call: Call, name: str) -> str | None:
     Raises:
         Problem: 400: it is too long.
     """
-    given, most = call.query.get(name), MAX_CHARACTERS[OTHERWISE]
+    given, most = call.query.get(name), MAX_CHARACTERS.get(name, MAX_CHARACTERS[OTHERWISE])
     if given is not None and len(given) > most:
         raise bad_field(name, f"has {len(given)} characters; the maximum is {most}.", "TooLong")
     return given
@@ -153,6 +154,7 @@ def start_change(
     if row.target_id is not None:
         raise conflict("OperationUnderWay", "Another operation on this service is running; wait until it ends.")
     call.backend.check_capacity(db, spec, row.compute_id, row.id)
+    _stop_canary(db, row.id, f"the service was changed by {change.changed_by}")
     deployment_id = add_deployment(db, call.account, row.id, spec, secrets, change)
     fewest, most = replica_bounds(spec)
     db.execute(
@@ -167,6 +169,16 @@ def start_change(
         )
     )
     return operations.begin(db, call.account, "Service", row.id)
+
+
+def _stop_canary(db: Connection, service_id: str, reason: str) -> None:
+    """End the canary of a service that is about to have another deployment: it would compare other things."""
+    services = schema.services
+    candidate = select(services.c.id, services.c.traffic).where(services.c.candidate_of == service_id)
+    for found in db.execute(candidate.where(~services.c.deleting)).all():
+        if found.traffic is not None and found.traffic.is_active:
+            stopped = msgspec.structs.replace(found.traffic, state="Stopped", reason=reason)
+            db.execute(update(services).where(services.c.id == found.id).values(traffic=stopped))
 
 
 def check_deployable(db: Connection, row: Row[Any], spec: ServiceCreate) -> None:
