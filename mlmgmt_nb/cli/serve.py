@@ -91,6 +91,14 @@ def add_serve(commands: Any) -> None:
         metavar="SECONDS",
         help="time without any response after which a replica is replaced (default: %(default)s)",
     )
+    serve.add_argument(
+        "--warm-start-seconds",
+        type=float,
+        default=os.environ.get("MLMGMT_WARM_START_SECONDS") or "600",
+        metavar="SECONDS",
+        help="time that a prepared process waits for the next deployment on this machine, 0 for none "
+        "(default: 600); also MLMGMT_WARM_START_SECONDS",
+    )
     serve.add_argument("--detached", action="store_true", help=argparse.SUPPRESS)
     serve.add_argument("--report", type=int, help=argparse.SUPPRESS)  # file descriptor for the reason of a failed start
     serve.set_defaults(run=_serve)
@@ -186,6 +194,7 @@ def _run(arguments: argparse.Namespace) -> None:
         start_timeout=arguments.start_timeout,
         hang_timeout=arguments.hang_timeout,
         calm_seconds=arguments.calm_seconds,
+        warm_start_seconds=arguments.warm_start_seconds,
         data_storage=os.environ.get("MLMGMT_DATA_STORAGE")
         or None,  # not a flag: other users can see the arguments of a process
         base_image=arguments.base_image,

@@ -138,7 +138,7 @@ def driver_parser() -> argparse.ArgumentParser:
         metavar="PORT",
         help="port for `GET /`, which returns the counters as JSON to everybody who can reach it",
     )
-    parser.add_argument("--fd", type=int, help="supervised: an inherited listening socket")
+    parser.add_argument("--fd", type=int, action="append", help="supervised: an inherited listening socket; repeatable")
     parser.add_argument("--control-fd", type=int, help="supervised: one end of the control channel")
     parser.add_argument(
         "--control-stdio", action="store_true", help="supervised in a container: standard input and output control it"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -31,6 +32,7 @@ from mlmgmt_nb.service.compute.kubernetes.cluster import KubernetesCluster
 from mlmgmt_nb.service.compute.kubernetes.clusters import Clusters
 from mlmgmt_nb.service.compute.listeners import Listeners
 from mlmgmt_nb.service.compute.local import LocalCompute
+from mlmgmt_nb.service.compute.processes.spares import Preparation, Spares
 from mlmgmt_nb.service.compute_ids import DOCKER, LOCAL, ChosenCompute, chosen_compute
 from mlmgmt_nb.service.coordination.leader import ask_leader
 from mlmgmt_nb.service.coordination.membership import Membership
@@ -109,9 +111,11 @@ class Backend:
             indexes=on_engine.indexes,
             bases=bases,
             limits=settings.unpack_limits,
+            on_interpreter=self.prepare_replica,
         )
         self._builder = Builder(self.store, home, steps, process_id=lambda: self._membership.id)
         self._replica_processes = _ReplicaProcesses(self.store, home)
+        self._spares = Spares(self.home.runtime, ownership(self.home.path), settings.warm_start_seconds)
         self._supervisor = Supervisor(self.store, leads=lambda: self._membership.leads, adopt=self._adopt)
         self._listeners = Listeners(settings.service_host, settings.service_ports, self._supervisor.computes_changed)
         self._computes = self._make_computes(self._supervisor.computes_changed)
@@ -134,7 +138,9 @@ class Backend:
             self.home.identity(),
             on_change,
         )
-        local = LocalCompute(self._listeners, self._replica_processes, on_change, ownership(self.home.path))
+        local = LocalCompute(
+            self._listeners, self._replica_processes, on_change, ownership(self.home.path), self._spares
+        )
         return Computes({LOCAL: local, DOCKER: self._containers})
 
     def _make_cluster(self, name: str, settings: ClusterSettings) -> KubernetesCluster:
@@ -180,7 +186,7 @@ class Backend:
 
     def start(self) -> None:
         """Resume where the last service process stopped."""
-        for folder in (self.home.containers, self.home.exports):
+        for folder in (self.home.containers, self.home.exports, self.home.runtime):
             shutil.rmtree(folder, ignore_errors=True)
         self._membership.join()
         self._notifications.start()
@@ -274,6 +280,18 @@ class Backend:
         self._notifications.send("keys", service_id)
         confirmed.wait(_KEYS_SECONDS)
         self._receipts.pop(service_id, None)
+
+    def prepare_replica(
+        self, interpreter: str = sys.executable, service: str = "", modules: tuple[str, ...] = ()
+    ) -> None:
+        """Make the start of the next replica on this machine faster, since a deployment is likely.
+
+        Args:
+            interpreter: its Python.
+            service, modules: see `Preparation`.
+        """
+        if self._membership.leads:
+            self._spares.prepare(Preparation(interpreter, service, modules))
 
     def build_log(self, image_id: str) -> Log:
         return build_log(self.home, image_id)

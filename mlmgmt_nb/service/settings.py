@@ -65,6 +65,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         start_timeout: time limit in seconds for a driver's `init()`.
         drain_timeout: time limit in seconds for a retired replica to finish its requests.
         calm_seconds: seconds of low load before an autoscaler removes a replica.
+        warm_start_seconds: seconds that a process with the scoring runtime waits to become the next replica on this
+            machine; 0 for none.
         hang_timeout: seconds without any response before a replica is replaced; slow drivers are not affected.
     """
 
@@ -96,6 +98,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     drain_timeout: float = 30.0
     hang_timeout: float = 60.0
     calm_seconds: float = 30.0
+    warm_start_seconds: float = 600.0
 
     @property
     def clusters_file(self) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -252,7 +252,7 @@ class DeployFlow:
 
     def _build(self, source: DeploySource) -> BuiltImage:
         with self._made.withdrawn_on_failure():
-            with self._prepared(source) as prepared:
+            with self._prepared(source, self._prepare_replica) as prepared:
                 manifest = self._manifest(prepared)
             image = self._step("image", lambda: self._result(self._start_build(manifest, prepared.description)))
         return BuiltImage(self._made.add(image), prepared.verification)
@@ -299,7 +299,9 @@ class DeployFlow:
         return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
 
     @contextmanager
-    def _prepared(self, source: DeploySource) -> Iterator[_Prepared]:
+    def _prepared(
+        self, source: DeploySource, on_modules: Callable[[Collection[str]], None] = lambda _: None
+    ) -> Iterator[_Prepared]:
         """Look up the models. Without a driver, package the model for the block instead."""
         if source.driver is not None:
             models = [self._checked_model(model) for model in source.models]
@@ -307,7 +309,7 @@ class DeployFlow:
             return
         started = time.perf_counter()
         options: PackageOptions = {**source.packaging, "dependencies": local_dependencies(source.dependencies)}
-        with packaged(source.models[0], options) as package:
+        with packaged(source.models[0], options, on_modules) as package:
             if self._events.on_package:
                 self._events.on_package(package.summary, time.perf_counter() - started)
             application = application_of(package, source)
@@ -322,6 +324,10 @@ class DeployFlow:
             verification = Verification(package.request, package.expected, package.proof, tolerance)
             description = self._description or package.description
             yield _Prepared([str(package.model)], application, named, description, verification)
+
+    def _prepare_replica(self, modules: Collection[str]) -> None:
+        """Let the service import the modules of a driver while its package is verified here."""
+        self._account.services.prepare(self._name, modules, compute_resource_id=self._compute)
 
     def _checked_model(self, model: ModelSource) -> Model | str:
         """Return the registered model; or the readable path or URL that is to be registered."""

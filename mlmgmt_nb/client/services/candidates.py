@@ -104,6 +104,25 @@ class ProposedChange:
         """
         return self._services.test(self.candidate.id or "", cases, against=self._service_id, **options)
 
+    def replay(
+        self,
+        cases: pd.DataFrame | Sequence[Any] | None = None,
+        *,
+        last: int = 1000,
+        **options: Unpack[ReplayOptions],
+    ) -> ReplayReport:
+        """Send recorded requests of the service, or cases, to both, and compare the answers pair by pair.
+
+        Args:
+            cases: as those of `services.replay`; None for the requests that the service recorded.
+            last: number of recorded requests, the newest.
+            **options: see `ReplayOptions`.
+
+        Raises:
+            UsageError: the cases are empty, or nothing was recorded. Nothing was sent.
+        """
+        return self._services.replay(self._service_id, self.candidate.id or "", cases=cases, last=last, **options)
+
     def canary(
         self,
         share: float | Sequence[float],
@@ -153,18 +172,6 @@ class ProposedChange:
         """Let the candidate answer no further requests of the service."""
         self.candidate = self._services.stop_canary(self._service_id)
         return self
-
-    def replay(
-        self, *, cases: pd.DataFrame | Sequence[Any] | None = None, last: int = 1000, **options: Unpack[ReplayOptions]
-    ) -> ReplayReport:
-        """Replay requests that the service recorded, or other cases, to both, and compare the answers pair by pair.
-
-        Args:
-            cases: as those of `services.replay`.
-            last: number of recorded requests, the newest.
-            **options: see `ReplayOptions`.
-        """
-        return self._services.replay(self._service_id, self.candidate.id or "", cases=cases, last=last, **options)
 
     def promote_if(self, gate: Condition, report: ReplayReport, *, reason: str | None = None) -> Poller[Service]:
         """Promote it if a gate has passed, with the report as evidence. A gate that has failed discards it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Unpack
 
 from mlmgmt_nb.client.bodies import ServiceSettings, checked, settings_fields
@@ -99,6 +100,20 @@ class Services(ServiceCandidates):
         """
         self._computes.check(compute_resource_id)
         check_variables(self._transport, checked(ServiceUpdate, **settings_fields(**settings)))
+
+    def prepare(self, name: str, modules: Iterable[str], *, compute_resource_id: str | None = None) -> None:
+        """Let an embedded service import modules in advance for a service that you are about to create, in a process
+        that becomes its first replica. Other services ignore this; failures are ignored too.
+
+        Example:
+            >>> ws.services.prepare("iris", ["sklearn.linear_model", "pandas"])
+
+        Args:
+            name: of the service.
+            modules: modules of installed packages that its driver imports.
+            compute_resource_id: where it will run; only `local` prepares (default: that of the workspace).
+        """
+        self._computes.prepare(compute_resource_id or self._compute, name, modules)
 
     def update(
         self,

@@ -51,7 +51,15 @@ from mlmgmt_nb.scoring.recording.settings import start_recorder
 from mlmgmt_nb.scoring.schema.swagger import own_descriptions, service_swagger
 from mlmgmt_nb.scoring.telemetry import start_telemetry
 
-__all__ = ["EXIT_LOAD_FAILED", "EXIT_NOT_DRAINED", "Replica", "end_process", "run_contained", "run_supervised"]
+__all__ = [
+    "EXIT_LOAD_FAILED",
+    "EXIT_NOT_DRAINED",
+    "Replica",
+    "die_with_parent",
+    "end_process",
+    "run_contained",
+    "run_supervised",
+]
 
 EXIT_NOT_DRAINED = 1
 EXIT_LOAD_FAILED = 3
@@ -289,20 +297,24 @@ def run_in_loop(main: Callable[[RequestPath], Coroutine[Any, Any, int]]) -> int:
         return path.run(main(path))
 
 
-def run_supervised(folder: str, driver: str | None, schema: str | None, listen_fd: int, control_fd: int) -> int:
+def run_supervised(
+    folder: str, driver: str | None, schema: str | None, listen_fds: Sequence[int], control_fd: int
+) -> int:
     """Run a replica for a supervisor, which bound the socket and holds the other end of the control channel.
 
     Args:
         folder, driver, schema: as for `find_application`.
-        listen_fd: an inherited, listening TCP socket.
+        listen_fds: inherited, listening TCP sockets, its own first; `Start` may name more.
         control_fd: one end of a stream socket pair.
 
     Returns:
         The exit code: 0 drained, 1 not drained in time, 3 the application cannot be loaded.
     """
-    if not _die_with_parent():
+    if not die_with_parent():
         return 0
-    return _run(folder, driver, schema, Channel(control_fd), lambda: [socket.socket(fileno=listen_fd)])
+    return _run(
+        folder, driver, schema, Channel(control_fd), lambda: [socket.socket(fileno=number) for number in listen_fds]
+    )
 
 
 def run_contained(
@@ -343,7 +355,7 @@ def _run(
     return run_in_loop(lambda path: Replica(application, sockets, start, path, channel).serve())
 
 
-def _die_with_parent() -> bool:
+def die_with_parent() -> bool:
     """Ask Linux to end this process with its parent, even if the driver hangs; return False if the parent has exited.
 
     The kernel watches the thread that started the process, so supervisors must start replicas from a long-lived thread.

@@ -58,6 +58,7 @@ _CONTRIBUTOR = (
     "candidate_promote",
     "PUT /computes/{id}",
     "DELETE /computes/{id}",
+    "POST /computes/{id}/prepare",
     "POST /operations/{id}/cancel",
     "POST /operations/{id}/withdraw",
     "POST /models/{id}/withdraw",

@@ -20,6 +20,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     """The parameters for starting one replica.
 
     Attributes:
+        account: the account of the service.
         context: the build context of the image.
         interpreter: the Python of the image, if the compute runs it directly.
         key_digests: SHA-256 of the keys, in hexadecimal.
@@ -48,8 +49,14 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes: int | None
     log: Log
     secrets: Mapping[str, str] = {}
+    account: str = ""
     recordings: Path | None = None
     candidate_of: str | None = None
+
+    @property
+    def service(self) -> str:
+        """Return the account and name of the service."""
+        return f"{self.account}/{self.name}"
 
     def __repr__(self) -> str:
         return f"Launch(service_id={self.service_id!r}, deployment_id={self.deployment_id!r}, name={self.name!r})"

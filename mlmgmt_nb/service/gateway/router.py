@@ -19,6 +19,7 @@ import msgspec
 
 from mlmgmt_nb.scoring.errors import RequestError
 from mlmgmt_nb.scoring.histogram import Histogram
+from mlmgmt_nb.scoring.http.connection import Connection
 from mlmgmt_nb.scoring.http.server import ReplicaServer
 from mlmgmt_nb.service.gateway.exchange import Exchange
 from mlmgmt_nb.service.gateway.pool import UpstreamPool
@@ -82,7 +83,8 @@ class Router:
         """
         loop = self._started()
         app = self._apps[service_id] = _App(split, listener.getsockname()[1])
-        server = ReplicaServer(app, {"service": listener.dup()}, _PATIENCE_SECONDS)  # type: ignore[arg-type]
+        sockets = {"service": listener.dup()}
+        server = ReplicaServer(app, sockets, _PATIENCE_SECONDS, _Connection)  # type: ignore[arg-type]
         app.server = server
         asyncio.run_coroutine_threadsafe(server.run_until_drained(), loop)
 
@@ -109,10 +111,28 @@ class Router:
 
     def _started(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
-            self._loop = asyncio.new_event_loop()
+            self._loop = _new_loop()
             self._thread = threading.Thread(target=self._loop.run_forever, name="router", daemon=True)
             self._thread.start()
         return self._loop
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    """Return a loop of uvloop if it is installed."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+class _Connection(Connection):
+    """A connection of a caller."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        # asyncio sets this only for sockets with a named protocol; otherwise, responses in two parts take 40 ms more.
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 class _App:

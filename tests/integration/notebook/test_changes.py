@@ -47,6 +47,8 @@ def test_a_candidate_in_cells(notebook: Notebook, environment: Path) -> None:
     notebook.run("%mlmgmt service create -n tried -m model.bin -f score.py -r python")
     change = notebook.run("%mlmgmt service propose -n tried -z 2 --reason 'more callers'").result.result()
     assert [str(one) for one in change.diff.changes] == ["num_replicas: 1 -> 2"]
+    replayed = change.replay([[[5.1, 3.5, 1.4, 0.2]]])
+    assert (replayed.summary["equal"], replayed.summary["lost"]) == (1, 0)
     shown = notebook.shown(change)
     assert all(words in shown for words in (change.url, "more callers", "%mlmgmt service promote -n tried", "removed"))
     canary = notebook.run("%mlmgmt service canary -n tried --share 5,100 --minutes 10").result

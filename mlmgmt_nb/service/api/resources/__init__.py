@@ -58,6 +58,7 @@ EXTENSIONS: Mapping[tuple[str, ...], Mapping[str, Handler]] = {
     ("extensions",): {"GET": description.extensions},
     ("computes",): {"GET": computes.list_},
     ("computes", "{id}"): {"PUT": computes.alias, "DELETE": computes.remove_alias},
+    ("computes", "{id}", "prepare"): {"POST": computes.prepare},
     ("models", "{id}", "withdraw"): {"POST": withdrawals.model},
     ("manifests", "{id}", "withdraw"): {"POST": withdrawals.manifest},
     ("images", "{id}", "withdraw"): {"POST": withdrawals.image},

@@ -25,6 +25,7 @@ from mlmgmt_nb.service.reconciling.replicas.desired import Desired
 from mlmgmt_nb.service.reconciling.replicas.launches import Launches
 from mlmgmt_nb.service.reconciling.replicas.progress import RolloutProgress
 from mlmgmt_nb.service.reconciling.replicas.reconciler import backoff, is_settled, step
+from mlmgmt_nb.service.reconciling.service_rows import changed_services
 from mlmgmt_nb.service.reconciling.specs import replica_count, scaling
 from mlmgmt_nb.service.settings import Settings
 
@@ -32,6 +33,8 @@ __all__ = ["ReplicaController"]
 
 _KEYS_SECONDS = 1.0
 """Seconds that replicas have to confirm new keys."""
+_CHECK_SECONDS = 60.0
+"""Seconds until settled services are looked at although their rows have not changed."""
 
 
 class ReplicaController:
@@ -64,6 +67,7 @@ class ReplicaController:
         self._services: Mapping[str, Row[Any]] = {}  # those on our computes
         self._candidates: Mapping[str, Row[Any]] = {}  # by the ids of their services
         self._settled: set[str] = set()
+        self._checked = clock()
         self._crashes = CrashHistory()
         self._autoscaling = Autoscaling(computes, recorder, settings.calm_seconds)
         self._keys = KeyDistribution(computes)
@@ -90,7 +94,7 @@ class ReplicaController:
             services: all services by id; the same object as before if the store has not changed.
         """
         moment = self._clock()
-        rows = self._pending(services)
+        rows = self._pending(services, moment)
         for ended in self._computes.exits():
             self._add_crash(ended, moment, is_logged=ended.service_id in rows)
         replicas = self._computes.replicas()
@@ -119,13 +123,16 @@ class ReplicaController:
         backs_off = any(isinstance(action, a.Refuse) and action.service_id not in self._settled for action in actions)
         return 0.1 if backs_off else 1.0
 
-    def _pending(self, services: Mapping[str, Row[Any]]) -> dict[str, Row[Any]]:
-        """Return the services to process: all of them if the store has changed, else those that may need an action."""
+    def _pending(self, services: Mapping[str, Row[Any]], moment: float) -> dict[str, Row[Any]]:
+        """Return the services that may need an action, and now and then all of them."""
         if services is not self._all:
+            self._settled -= changed_services(self._all, services)
             self._all = services
             self._services = {id_: row for id_, row in services.items() if row.compute_id in self._computes}
             living = [row for row in self._services.values() if row.candidate_of is not None and not row.deleting]
             self._candidates = {row.candidate_of: row for row in living}
+        if moment - self._checked >= _CHECK_SECONDS:
+            self._checked = moment
             self._settled.clear()
         self._settled -= self._computes.connected()
         return {id_: row for id_, row in self._services.items() if id_ not in self._settled}

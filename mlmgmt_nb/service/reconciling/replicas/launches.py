@@ -42,6 +42,7 @@ class Launches:
             service_id=row.id,
             deployment_id=deployment_id,
             name=spec.name or row.name,
+            account=row.account,
             context=self._home.images / image.id,
             interpreter=image.interpreter,
             key_digests=digests(row),
