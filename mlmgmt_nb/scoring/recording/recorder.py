@@ -67,7 +67,7 @@ class Recorder:
         self._dropped = self._lost = self._written_dropped = 0
         # Each is changed by one thread only; their difference is queued.
         self._bytes_in = self._bytes_out = 0
-        self._batches: SimpleQueue[_Batch | None] = SimpleQueue()
+        self._batches: SimpleQueue[_Batch | str | None] = SimpleQueue()
         self._pruned = 0.0
         self._failed = -_REPORT_SECONDS
         self._thread = threading.Thread(target=self._work, name="recording", daemon=True)
@@ -108,6 +108,11 @@ class Recorder:
             self._batches.put(_Batch(self._content, self._count, self._dropped))
             self._content, self._count = bytearray(), 0
 
+    def begin(self, deployment_id: str) -> None:
+        """Attribute further requests to another deployment."""
+        self.hand_over()
+        self._batches.put(deployment_id)
+
     def stop(self, seconds: float) -> None:
         """Write what is left; give up after the given seconds."""
         self.hand_over()
@@ -126,6 +131,9 @@ class Recorder:
             if batch is None:
                 self._ring.close()
                 return
+            if isinstance(batch, str):
+                self._ring.begin(batch)
+                continue
             self._write(batch)
             self._prune()
 
